@@ -1,0 +1,97 @@
+"""Makes the virtual environments, once for each change of what goes into them.
+
+Run as a file by `scripts/setup` before anything is installed, so it imports nothing but the standard library. The
+emulator pins botocore exactly and therefore lives in an environment of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One virtual environment: where it is, what pip is asked for, and the files whose change rebuilds it."""
+
+    path: Path
+    install: tuple[str, ...]
+    inputs: tuple[Path, ...]
+
+    @property
+    def python(self) -> Path:
+        return self.path / "bin" / "python"
+
+    @property
+    def stamp(self) -> Path:
+        return self.path / "installed-from"
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(f"{sys.version}\0{self.path}\0{self.install}".encode())
+        for file in self.inputs:
+            digest.update(file.read_bytes())
+        return digest.hexdigest()
+
+    def is_current(self) -> bool:
+        try:
+            return self.stamp.read_text() == self.fingerprint() and self.python.exists()
+        except FileNotFoundError:
+            return False
+
+    def make(self) -> None:
+        # The stamp is gone while pip works, so that an interrupted installation is started over and never trusted.
+        fresh = not self.stamp.exists()
+        self.stamp.unlink(missing_ok=True)
+        venv = [sys.executable, "-m", "venv", *(["--clear"] if fresh else ["--upgrade"]), str(self.path)]
+        subprocess.run(venv, check=True)
+        pip = [str(self.python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        subprocess.run([*pip, *self.install], check=True, cwd=ROOT)
+        self.stamp.write_text(self.fingerprint())
+
+
+REQUIREMENTS = ROOT / "requirements"
+
+DEVELOPMENT = Environment(
+    path=ROOT / ".venv",
+    install=("--constraint", "requirements/dev.txt", "--editable", ".[dev]"),
+    inputs=(REQUIREMENTS / "dev.txt", ROOT / "pyproject.toml"),
+)
+EMULATOR = Environment(
+    path=ROOT / ".local" / "emulator",
+    install=("--requirement", "requirements/emulator.txt"),
+    inputs=(REQUIREMENTS / "emulator.txt",),
+)
+
+
+def main() -> int:
+    environments = (DEVELOPMENT, EMULATOR)
+    if all(environment.is_current() for environment in environments):
+        return 0
+    lock = ROOT / ".local" / "setup.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for environment in environments:
+            # Asked again under the lock: another setup may have made it while this one waited.
+            if environment.is_current():
+                continue
+            print(f"Installing into {environment.path.relative_to(ROOT)} ...", file=sys.stderr, flush=True)
+            try:
+                environment.make()
+            except subprocess.CalledProcessError as error:
+                command = " ".join(map(str, error.cmd))
+                print(f"scripts/setup: `{command}` exited {error.returncode}", file=sys.stderr)
+                return 1
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.pop("PYTHONPATH", None)
+    sys.exit(main())
