@@ -1,0 +1,63 @@
+# The module on an emulated AWS, as scripts/local applies it. The bucket of the source is made here; the bucket of the
+# target is in another store, which this configuration knows only by the module's inputs.
+
+terraform {
+  required_version = ">= 1.11"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.100, < 7"
+    }
+  }
+}
+
+provider "aws" {
+  region     = var.region
+  access_key = var.access_key_id
+  secret_key = var.secret_access_key
+
+  # An emulator knows no instance metadata and no such account, and serves every bucket under one host.
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_region_validation      = true
+  skip_requesting_account_id  = false
+  s3_use_path_style           = true
+
+  endpoints {
+    cloudwatch     = var.aws_endpoint
+    cloudwatchlogs = var.aws_endpoint
+    ec2            = var.aws_endpoint
+    eventbridge    = var.aws_endpoint
+    iam            = var.aws_endpoint
+    kms            = var.aws_endpoint
+    lambda         = var.aws_endpoint
+    s3             = var.aws_endpoint
+    secretsmanager = var.aws_endpoint
+    sqs            = var.aws_endpoint
+    sts            = var.aws_endpoint
+  }
+}
+
+resource "aws_s3_bucket" "source" {
+  bucket        = var.source_bucket
+  force_destroy = true
+}
+
+module "s3_syncer" {
+  source = "../.."
+
+  # Only an address that depends on the bucket makes the module wait for it.
+  source_bucket = aws_s3_bucket.source.id
+  target        = var.target
+
+  target_credentials         = var.target_credentials
+  target_credentials_version = var.target_credentials_version
+
+  name              = var.name
+  notification_mode = var.notification_mode
+  sync              = var.sync
+  function          = var.function
+
+  enable_bucket_eventbridge = var.notification_mode == "eventbridge"
+}

@@ -1,0 +1,201 @@
+# The function: its log group, its role, itself, and the mapping that feeds it from the queue.
+
+locals {
+  package_path = coalesce(var.function.package_path, "${path.module}/lambda/dist/s3_syncer.zip")
+}
+
+# Made before the function, which would otherwise make one without retention at its first log line.
+resource "aws_cloudwatch_log_group" "function" {
+  name              = "/aws/lambda/${var.name}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+
+  tags = var.tags
+}
+
+resource "aws_iam_role" "function" {
+  name                 = local.role_name
+  description          = "What the function ${var.name} may do."
+  permissions_boundary = var.permissions_boundary_arn
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "RunAsFunction"
+      Effect    = "Allow"
+      Principal = { Service = "lambda.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+    }]
+  })
+
+  tags = var.tags
+}
+
+locals {
+  function_statements = concat(
+    [
+      {
+        Sid      = "ReadSourceObjects"
+        Effect   = "Allow"
+        Action   = concat(["s3:GetObject"], var.sync.tags ? ["s3:GetObjectTagging"] : [])
+        Resource = ["${local.source_bucket_arn}/${var.source_prefix}*"]
+      },
+      {
+        # Without it, S3 answers 403 instead of 404 for a missing key. A condition on s3:prefix would not match
+        # the HEAD of an object, which carries no prefix.
+        Sid      = "TellMissingFromForbidden"
+        Effect   = "Allow"
+        Action   = ["s3:ListBucket"]
+        Resource = [local.source_bucket_arn]
+      },
+      {
+        Sid    = "ReceiveWork"
+        Effect = "Allow"
+        Action = [
+          "sqs:ReceiveMessage",
+          "sqs:DeleteMessage",
+          "sqs:GetQueueAttributes",
+          "sqs:ChangeMessageVisibility",
+        ]
+        Resource = [aws_sqs_queue.work.arn]
+      },
+      {
+        Sid      = "SendDeadLetters"
+        Effect   = "Allow"
+        Action   = ["sqs:SendMessage"]
+        Resource = [aws_sqs_queue.dead_letters.arn]
+      },
+      {
+        Sid      = "ReadTargetCredentials"
+        Effect   = "Allow"
+        Action   = ["secretsmanager:GetSecretValue"]
+        Resource = [local.credentials_secret_arn]
+      },
+      {
+        Sid      = "WriteLogs"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = ["${aws_cloudwatch_log_group.function.arn}:*"]
+      },
+    ],
+    [for keys in [var.source_kms_key_arns] : {
+      Sid      = "DecryptSourceObjects"
+      Effect   = "Allow"
+      Action   = ["kms:Decrypt"]
+      Resource = keys
+    } if length(keys) > 0],
+    # Decrypt for the queue's messages and the secret, GenerateDataKey for dead letters.
+    [for key in [var.kms_key_arn] : {
+      Sid      = "UseOwnKey"
+      Effect   = "Allow"
+      Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource = [key]
+    } if key != null],
+    # Lambda attaches the function to the network with the function's own role, before there is an interface that
+    # a resource could name. The second statement takes this away again from the code that runs in the function.
+    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+    [for vpc in [var.function.vpc] : {
+      Sid      = "AttachToNetwork"
+      Effect   = "Allow"
+      Action   = local.network_actions
+      Resource = ["*"]
+    } if vpc != null],
+    [for vpc in [var.function.vpc] : {
+      Sid       = "KeepNetworkFromCode"
+      Effect    = "Deny"
+      Action    = local.network_actions
+      Resource  = ["*"]
+      Condition = { Null = { "lambda:SourceFunctionArn" = "false" } }
+    } if vpc != null],
+  )
+
+  network_actions = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+  ]
+}
+
+resource "aws_iam_role_policy" "function" {
+  name = local.role_name
+  role = aws_iam_role.function.id
+
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = local.function_statements
+  })
+}
+
+resource "aws_lambda_function" "sync" {
+  function_name = var.name
+  description   = "Makes objects of ${var.target.bucket} at ${var.target.endpoint} equal to those of ${var.source_bucket}."
+  role          = aws_iam_role.function.arn
+
+  filename         = local.package_path
+  source_code_hash = filebase64sha256(local.package_path)
+  handler          = "s3_syncer.function.handler"
+  runtime          = var.function.runtime
+  architectures    = [var.function.architecture]
+
+  memory_size                    = var.function.memory_mb
+  timeout                        = var.function.timeout_s
+  reserved_concurrent_executions = coalesce(var.function.reserved_concurrency, -1) # -1 reserves nothing
+
+  environment {
+    variables = {
+      SOURCE_BUCKET         = var.source_bucket
+      SOURCE_PREFIX         = var.source_prefix
+      TARGET_ENDPOINT       = var.target.endpoint
+      TARGET_REGION         = var.target.region
+      TARGET_BUCKET         = var.target.bucket
+      TARGET_PREFIX         = var.target.prefix
+      TARGET_SECRET_ARN     = local.credentials_secret_arn
+      QUEUE_URL             = aws_sqs_queue.work.url
+      DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
+      SYNC_DELETE           = tostring(var.sync.delete)
+      SYNC_TAGS             = tostring(var.sync.tags)
+      LOG_LEVEL             = var.function.log_level
+    }
+  }
+
+  logging_config {
+    log_group  = aws_cloudwatch_log_group.function.name
+    log_format = "JSON"
+    # The function itself leaves out what is below LOG_LEVEL. Lambda's own filter only has to let DEBUG through;
+    # set higher, it would drop warnings, which it calls WARN and Python calls WARNING.
+    application_log_level = var.function.log_level == "DEBUG" ? "DEBUG" : "INFO"
+    system_log_level      = "INFO"
+  }
+
+  dynamic "vpc_config" {
+    for_each = var.function.vpc[*]
+
+    content {
+      subnet_ids         = vpc_config.value.subnet_ids
+      security_group_ids = vpc_config.value.security_group_ids
+    }
+  }
+
+  tags = var.tags
+
+  # Lambda tries the role's permissions for the network when the function is made.
+  depends_on = [aws_iam_role_policy.function]
+}
+
+resource "aws_lambda_event_source_mapping" "work" {
+  event_source_arn = aws_sqs_queue.work.arn
+  function_name    = aws_lambda_function.sync.arn
+
+  batch_size                         = var.sync.batch_size
+  maximum_batching_window_in_seconds = var.sync.batch_window_s
+  function_response_types            = ["ReportBatchItemFailures"]
+
+  scaling_config {
+    maximum_concurrency = var.sync.max_concurrency
+  }
+
+  tags = var.tags
+}

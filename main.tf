@@ -1,0 +1,69 @@
+# The way of an event, and the file that holds each station:
+#
+#   trigger.tf      the source bucket tells that a key may have changed
+#   main.tf         the queue keeps that until it is done; what cannot be done ends among the dead letters
+#   function.tf     the function takes it from the queue and makes the key equal on both sides
+#   credentials.tf  with the keys of the target from this secret
+#   monitoring.tf   and somebody hears about it when it does not work
+
+data "aws_partition" "current" {}
+
+data "aws_caller_identity" "current" {}
+
+locals {
+  source_bucket_arn = "arn:${data.aws_partition.current.partition}:s3:::${var.source_bucket}"
+  account_id        = data.aws_caller_identity.current.account_id
+
+  # A name may be as long as a function's name may be: 64. A role's name may not be longer either, so with its
+  # suffix it has to be cut; the hash keeps two names apart that differ only in what was cut off.
+  role_name_uncut = "${var.name}-function"
+  role_name = (length(local.role_name_uncut) <= 64
+    ? local.role_name_uncut
+    : "${substr(var.name, 0, 64 - 16)}-${substr(sha256(var.name), 0, 6)}-function"
+  )
+
+  # How long SQS hides a message from others once it was handed out. AWS asks for six times the function's timeout
+  # plus the batching window, so that throttled attempts do not use up receives. Only a crash waits that long: a
+  # failure that the function notices shortens the time itself.
+  # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+  visibility_timeout_s = 6 * var.function.timeout_s + var.sync.batch_window_s
+
+  fourteen_days_s = 14 * 24 * 60 * 60 # the longest that SQS keeps a message
+}
+
+resource "aws_sqs_queue" "work" {
+  name                       = var.name
+  visibility_timeout_seconds = local.visibility_timeout_s
+  message_retention_seconds  = local.fourteen_days_s
+  receive_wait_time_seconds  = 20
+
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = aws_sqs_queue.dead_letters.arn
+    maxReceiveCount     = var.sync.max_receive_count
+  })
+
+  sqs_managed_sse_enabled = var.kms_key_arn == null ? true : null
+  kms_master_key_id       = var.kms_key_arn
+
+  tags = var.tags
+}
+
+resource "aws_sqs_queue" "dead_letters" {
+  name                      = "${var.name}-dead-letters"
+  message_retention_seconds = local.fourteen_days_s
+
+  sqs_managed_sse_enabled = var.kms_key_arn == null ? true : null
+  kms_master_key_id       = var.kms_key_arn
+
+  tags = var.tags
+}
+
+# No other queue may name this one as its dead-letter queue.
+resource "aws_sqs_queue_redrive_allow_policy" "dead_letters" {
+  queue_url = aws_sqs_queue.dead_letters.id
+
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "byQueue"
+    sourceQueueArns   = [aws_sqs_queue.work.arn]
+  })
+}

@@ -1,0 +1,140 @@
+# What puts work into the queue. A bucket has one notification document, and aws_s3_bucket_notification writes the
+# whole of it: hence three modes, two of which leave the document alone.
+
+locals {
+  by_sqs         = var.notification_mode == "sqs"
+  by_eventbridge = var.notification_mode == "eventbridge"
+
+  # ObjectRemoved stays without sync.delete: in a versioned bucket, deleting the current version brings an older
+  # one back, and deleting a delete marker brings the object back. A lifecycle never does either, so its
+  # expirations are asked for only when deletions are mirrored. An archived object can be copied once restored.
+  notification_events = concat(
+    ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:Completed"],
+    var.sync.delete ? ["s3:LifecycleExpiration:*"] : [],
+    var.sync.tags ? ["s3:ObjectTagging:*"] : [],
+  )
+
+  # The same in EventBridge's words; its "Object Deleted" covers lifecycles too.
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventBridge.html
+  event_pattern = {
+    source = ["aws.s3"]
+    detail-type = concat(
+      ["Object Created", "Object Deleted", "Object Restore Completed"],
+      var.sync.tags ? ["Object Tags Added", "Object Tags Deleted"] : [],
+    )
+    detail = merge(
+      { bucket = { name = [var.source_bucket] } },
+      var.source_prefix == "" ? {} : { object = { key = [{ prefix = var.source_prefix }] } },
+    )
+  }
+
+  # S3 wants the filter as it writes keys in its messages: form-encoded, with slashes as they are.
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
+  notification_filter_prefix = (var.source_prefix == ""
+    ? null
+    : replace(urlencode(var.source_prefix), "%2F", "/")
+  )
+}
+
+resource "aws_s3_bucket_notification" "source" {
+  # One resource for both modes: a change of mode is then an update of the document. As two resources it would be
+  # a creation and a deletion in any order, and the deletion empties the document.
+  count = local.by_sqs || var.enable_bucket_eventbridge ? 1 : 0
+
+  bucket      = var.source_bucket
+  eventbridge = local.by_eventbridge
+
+  dynamic "queue" {
+    for_each = local.by_sqs ? [aws_sqs_queue.work.arn] : []
+
+    content {
+      id            = var.name
+      queue_arn     = queue.value
+      events        = local.notification_events
+      filter_prefix = local.notification_filter_prefix
+    }
+  }
+
+  # S3 sends a test message when the document is written, and refuses the document if it may not.
+  depends_on = [aws_sqs_queue_policy.work]
+}
+
+resource "aws_cloudwatch_event_rule" "source" {
+  count = local.by_eventbridge ? 1 : 0
+
+  name          = var.name
+  description   = "Changes of s3://${var.source_bucket}/${var.source_prefix}, for ${var.name} to mirror."
+  event_pattern = jsonencode(local.event_pattern)
+
+  tags = var.tags
+}
+
+resource "aws_cloudwatch_event_target" "work" {
+  count = local.by_eventbridge ? 1 : 0
+
+  rule      = aws_cloudwatch_event_rule.source[0].name
+  target_id = "queue"
+  arn       = aws_sqs_queue.work.arn
+
+  # Where EventBridge puts what it could not deliver in its 24 hours of retries.
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letters.arn
+  }
+
+  depends_on = [aws_sqs_queue_policy.work, aws_sqs_queue_policy.dead_letters]
+}
+
+locals {
+  rule_statements = [for rule in aws_cloudwatch_event_rule.source : {
+    Sid       = "PublishFromRule"
+    Effect    = "Allow"
+    Principal = { Service = "events.amazonaws.com" }
+    Action    = "sqs:SendMessage"
+    Condition = { ArnEquals = { "aws:SourceArn" = rule.arn } }
+  }]
+
+  # Mode "none" allows what "sqs" does: there the owner of the bucket has only the notification itself to write.
+  bucket_statements = [for bucket in [local.source_bucket_arn] : {
+    Sid       = "PublishFromSourceBucket"
+    Effect    = "Allow"
+    Principal = { Service = "s3.amazonaws.com" }
+    Action    = "sqs:SendMessage"
+    Condition = {
+      ArnEquals = { "aws:SourceArn" = bucket }
+      # A bucket's ARN names no account, and the name of a deleted bucket may be taken by somebody else.
+      StringEquals = { "aws:SourceAccount" = local.account_id }
+    }
+  } if !local.by_eventbridge]
+
+  tls_only_statements = [{
+    Sid       = "RefuseWithoutTLS"
+    Effect    = "Deny"
+    Principal = "*"
+    Action    = "sqs:*"
+    Condition = { Bool = { "aws:SecureTransport" = "false" } }
+  }]
+}
+
+resource "aws_sqs_queue_policy" "work" {
+  queue_url = aws_sqs_queue.work.id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      for statement in concat(local.bucket_statements, local.rule_statements, local.tls_only_statements) :
+      merge(statement, { Resource = aws_sqs_queue.work.arn })
+    ]
+  })
+}
+
+resource "aws_sqs_queue_policy" "dead_letters" {
+  queue_url = aws_sqs_queue.dead_letters.id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      for statement in concat(local.rule_statements, local.tls_only_statements) :
+      merge(statement, { Resource = aws_sqs_queue.dead_letters.arn })
+    ]
+  })
+}

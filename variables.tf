@@ -1,0 +1,375 @@
+variable "source_bucket" {
+  description = "Name of the bucket to mirror, an existing bucket of this account and region. Nothing in it is ever written."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$", var.source_bucket))
+    error_message = "Write source_bucket as the bucket's plain name, like \"my-bucket\": no ARN, no s3:// address, no path."
+  }
+}
+
+variable "target" {
+  description = <<-EOT
+    Where to mirror to, a bucket of any S3-compatible store:
+    - `endpoint`: address of the store's S3 API, `https://` and host, like `https://s3.us-east-1.example.com`; plain `http://` only for this machine (`localhost`, `127.0.0.1`, `[::1]`)
+    - `region`: region to sign requests for, as the store names it
+    - `bucket`: name of an existing bucket there
+    - `prefix`: put before every key (with `source_prefix` taken off first); does not start with `/`
+  EOT
+  type = object({
+    endpoint = string
+    region   = string
+    bucket   = string
+    prefix   = optional(string, "")
+  })
+  nullable = false
+
+  validation {
+    condition     = can(regex("^https?://[^/?#@\\s]+$", var.target.endpoint))
+    error_message = "Write target.endpoint as https:// and a host, like \"https://s3.us-east-1.example.com\": no path, no slash at the end, no user."
+  }
+
+  validation {
+    condition = (!startswith(var.target.endpoint, "http://")
+    || can(regex("^http://(localhost|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]+)?$", var.target.endpoint)))
+    error_message = "Write target.endpoint with https://: over plain http everybody on the way can read the objects. Only localhost, 127.0.0.1 and [::1] may use http://."
+  }
+
+  validation {
+    condition     = can(regex("^[^\\s]+$", var.target.region))
+    error_message = "Write target.region as the target store names the region of the bucket, like \"us-east-1\"."
+  }
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$", var.target.bucket))
+    error_message = "Write target.bucket as the bucket's plain name, like \"my-mirror\": no ARN, no s3:// address, no path (that is target.prefix)."
+  }
+
+  validation {
+    condition     = !startswith(var.target.prefix, "/")
+    error_message = "Write target.prefix without the slash at its start, like \"mirror/\": keys do not start with one."
+  }
+
+  # The same name at another store is another bucket.
+  validation {
+    condition = !(var.target.bucket == var.source_bucket
+    && can(regex("\\.amazonaws\\.com(\\.cn)?(:[0-9]+)?$", lower(var.target.endpoint))))
+    error_message = "Write another bucket into target.bucket: at an endpoint of AWS this is source_bucket itself, and every copy would cause the next."
+  }
+}
+
+variable "name" {
+  description = "Start of the name of everything that is made: 1 to 64 letters, digits, `-` and `_`. Two of this module in one account and region need two names."
+  type        = string
+  default     = "s3-syncer"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", var.name))
+    error_message = "Write name with 1 to 64 letters, digits, \"-\" and \"_\", a letter or digit first, like \"s3-syncer-reports\": it becomes the name of a function, of queues and of a role."
+  }
+}
+
+variable "source_prefix" {
+  description = "Mirror only keys that start with this, like `reports/`; empty for the whole bucket. Does not start with `/` and has no `*`, `?` or `$`."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = !startswith(var.source_prefix, "/")
+    error_message = "Write source_prefix without the slash at its start, like \"reports/\": keys do not start with one."
+  }
+
+  # In a policy's resource these three would widen what the function may read.
+  validation {
+    condition     = !can(regex("[*?$]", var.source_prefix))
+    error_message = "Write source_prefix as the plain start of the keys, like \"reports/\": it has no wildcards, and \"*\", \"?\" and \"$\" cannot be part of it."
+  }
+
+  validation {
+    condition     = length(var.source_prefix) <= 1024
+    error_message = "Write source_prefix with at most 1024 characters: no key is longer."
+  }
+}
+
+variable "credentials_secret_arn" {
+  description = "ARN of an existing secret with the keys of the target, `{\"access_key_id\": \"...\", \"secret_access_key\": \"...\"}`; null makes a secret, named by the output `credentials_secret_arn`. If it is encrypted with a customer managed key other than `kms_key_arn`, add that key to `source_kms_key_arns`."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.credentials_secret_arn == null || can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+$", var.credentials_secret_arn))
+    error_message = "Write credentials_secret_arn as the ARN of a Secrets Manager secret, like \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:my-secret-AbCdEf\"."
+  }
+}
+
+variable "target_credentials" {
+  description = "Keys of the target for the secret that the module makes; null to fill it by hand. Goes through a write-only argument: it is never in the state or in a plan, and so has to be given again with every plan. Needs `target_credentials_version`."
+  type = object({
+    access_key_id     = string
+    secret_access_key = string
+  })
+  default   = null
+  ephemeral = true
+  sensitive = true
+
+  validation {
+    condition     = var.target_credentials == null || var.credentials_secret_arn == null
+    error_message = "Give either credentials_secret_arn or target_credentials: an existing secret is not filled here."
+  }
+
+  validation {
+    condition     = (var.target_credentials == null) == (var.target_credentials_version == null)
+    error_message = "Give target_credentials and target_credentials_version together, or neither to fill the secret by hand: the version tells when to write the credentials again, for nothing else about them can be compared."
+  }
+
+  validation {
+    condition = var.target_credentials == null || try(
+      can(regex("^\\S+$", var.target_credentials.access_key_id)) && can(regex("^\\S+$", var.target_credentials.secret_access_key)),
+      false,
+    )
+    error_message = "Write both target_credentials.access_key_id and target_credentials.secret_access_key, without spaces."
+  }
+}
+
+variable "target_credentials_version" {
+  description = "Whole number from 1, to be raised whenever `target_credentials` change: only then are they written again. Null when the secret is filled by hand."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.target_credentials_version == null || try(var.target_credentials_version >= 1 && floor(var.target_credentials_version) == var.target_credentials_version, false)
+    error_message = "Write target_credentials_version as a whole number from 1, and raise it by 1 whenever target_credentials change."
+  }
+}
+
+variable "notification_mode" {
+  description = <<-EOT
+    How changes reach the queue:
+    - `"sqs"`: the bucket notifies the queue. **Overwrites every other notification of the bucket**, and destroying removes it
+    - `"eventbridge"`: by a rule; the bucket's own notifications are left alone. The bucket must send its events to EventBridge (see `enable_bucket_eventbridge`)
+    - `"none"`: the notification is written elsewhere, from the outputs `queue_arn`, `notification_events` and `notification_filter_prefix`; the queue lets the bucket publish already
+  EOT
+  type        = string
+  default     = "sqs"
+  nullable    = false
+
+  validation {
+    condition     = contains(["sqs", "eventbridge", "none"], var.notification_mode)
+    error_message = "Write notification_mode as \"sqs\", \"eventbridge\" or \"none\"."
+  }
+}
+
+variable "enable_bucket_eventbridge" {
+  description = "Whether to make the bucket send its events to EventBridge, for `notification_mode = \"eventbridge\"`. The switch is part of the bucket's notifications: **overwrites every other notification of the bucket**. Leave it off where something else sets it."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.enable_bucket_eventbridge || var.notification_mode == "eventbridge"
+    error_message = "Leave enable_bucket_eventbridge out, or write notification_mode = \"eventbridge\": the other modes do not use EventBridge."
+  }
+}
+
+variable "sync" {
+  description = <<-EOT
+    What is mirrored, and how fast:
+    - `delete`: whether an object that is gone from the source is deleted from the target
+    - `tags`: whether object tags are mirrored; off saves a request on either side for each object
+    - `max_concurrency`: how many functions run at the same time, 2 to 1000
+    - `batch_size`: messages for one call of the function, 1 to 10000; above 10 needs a `batch_window_s`
+    - `batch_window_s`: seconds to wait for a batch to fill, 0 to 300
+    - `max_receive_count`: attempts at a message before it goes to the dead letters, 1 to 1000
+  EOT
+  type = object({
+    delete            = optional(bool, true)
+    tags              = optional(bool, true)
+    max_concurrency   = optional(number, 50)
+    batch_size        = optional(number, 10)
+    batch_window_s    = optional(number, 0)
+    max_receive_count = optional(number, 20)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.sync.max_concurrency >= 2 && var.sync.max_concurrency <= 1000 && floor(var.sync.max_concurrency) == var.sync.max_concurrency
+    error_message = "Write sync.max_concurrency as a whole number from 2 to 1000: AWS takes no other."
+  }
+
+  validation {
+    condition     = var.sync.batch_size >= 1 && var.sync.batch_size <= 10000 && floor(var.sync.batch_size) == var.sync.batch_size
+    error_message = "Write sync.batch_size as a whole number from 1 to 10000."
+  }
+
+  validation {
+    condition     = var.sync.batch_window_s >= 0 && var.sync.batch_window_s <= 300 && floor(var.sync.batch_window_s) == var.sync.batch_window_s
+    error_message = "Write sync.batch_window_s as a whole number of seconds from 0 to 300."
+  }
+
+  validation {
+    condition     = var.sync.batch_size <= 10 || var.sync.batch_window_s >= 1
+    error_message = "Write sync.batch_window_s = 1 or more, or sync.batch_size = 10 or less: AWS fills a batch of more than 10 only over time."
+  }
+
+  validation {
+    condition     = var.sync.max_receive_count >= 1 && var.sync.max_receive_count <= 1000 && floor(var.sync.max_receive_count) == var.sync.max_receive_count
+    error_message = "Write sync.max_receive_count as a whole number from 1 to 1000."
+  }
+}
+
+variable "function" {
+  description = <<-EOT
+    The function:
+    - `memory_mb`: MB of memory, 256 to 10240; processor and network grow with it, one whole processor at 1769
+    - `timeout_s`: seconds that one call may take, 30 to 900; bounds the largest object. A message of a call that crashed is tried again after six times this
+    - `architecture`: `"arm64"` or `"x86_64"`
+    - `runtime`: `"python3.11"` or a later Python of Lambda
+    - `reserved_concurrency`: concurrency to set aside for the function in the account, at least `sync.max_concurrency`; null sets none aside
+    - `log_level`: `"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`; decisions are logged at `"INFO"`
+    - `package_path`: path of another zip with the function's code; null for the one that comes with the module
+    - `vpc`: subnets and security groups to run in; null for none. They must let it reach S3, SQS, Secrets Manager and the target
+  EOT
+  type = object({
+    memory_mb            = optional(number, 1024)
+    timeout_s            = optional(number, 900)
+    architecture         = optional(string, "arm64")
+    runtime              = optional(string, "python3.13")
+    reserved_concurrency = optional(number)
+    log_level            = optional(string, "INFO")
+    package_path         = optional(string)
+    vpc = optional(object({
+      subnet_ids         = list(string)
+      security_group_ids = list(string)
+    }))
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.function.memory_mb >= 256 && var.function.memory_mb <= 10240 && floor(var.function.memory_mb) == var.function.memory_mb
+    error_message = "Write function.memory_mb as a whole number of MB from 256 to 10240."
+  }
+
+  validation {
+    condition     = var.function.timeout_s >= 30 && var.function.timeout_s <= 900 && floor(var.function.timeout_s) == var.function.timeout_s
+    error_message = "Write function.timeout_s as a whole number of seconds from 30 to 900."
+  }
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.function.architecture)
+    error_message = "Write function.architecture as \"arm64\" or \"x86_64\"."
+  }
+
+  validation {
+    condition     = can(regex("^python3\\.(1[1-9]|[2-9][0-9])$", var.function.runtime))
+    error_message = "Write function.runtime as \"python3.11\" or a later one, like \"python3.13\"."
+  }
+
+  validation {
+    condition     = var.function.reserved_concurrency == null || try(var.function.reserved_concurrency >= var.sync.max_concurrency && floor(var.function.reserved_concurrency) == var.function.reserved_concurrency, false)
+    error_message = "Write function.reserved_concurrency as a whole number not below sync.max_concurrency, or leave it out: SQS would call more functions than may run, and every refused call counts as an attempt at its messages."
+  }
+
+  validation {
+    condition     = contains(["DEBUG", "INFO", "WARNING", "ERROR"], var.function.log_level)
+    error_message = "Write function.log_level as \"DEBUG\", \"INFO\", \"WARNING\" or \"ERROR\"."
+  }
+
+  validation {
+    condition     = var.function.package_path == null || try(fileexists(var.function.package_path), false)
+    error_message = "Write function.package_path as the path of an existing zip, best started with $${path.module} or $${path.root}, or leave it out for the code that comes with the module."
+  }
+
+  validation {
+    condition     = var.function.vpc == null || try(length(var.function.vpc.subnet_ids) > 0 && length(var.function.vpc.security_group_ids) > 0, false)
+    error_message = "Write at least one id into each of function.vpc.subnet_ids and function.vpc.security_group_ids, or leave function.vpc out."
+  }
+}
+
+variable "source_kms_key_arns" {
+  description = "ARNs of the customer managed KMS keys that objects of the source are encrypted with. The policies of the keys must let this account's roles use them."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.source_kms_key_arns : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
+    error_message = "Write source_kms_key_arns as ARNs of keys, like \"arn:aws:kms:eu-west-1:123456789012:key/...\": a policy cannot name a key by its alias."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "ARN of a customer managed KMS key for queues, secret and logs; null encrypts with keys that AWS manages. Its policy must let `s3.amazonaws.com` (or `events.amazonaws.com`) use it for `kms:GenerateDataKey` and `kms:Decrypt`, and CloudWatch Logs for the log group."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key_arn))
+    error_message = "Write kms_key_arn as the ARN of a key, like \"arn:aws:kms:eu-west-1:123456789012:key/...\": a policy cannot name a key by its alias."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds the permissions of the function's role; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
+    error_message = "Write permissions_boundary_arn as the ARN of an IAM policy, like \"arn:aws:iam::123456789012:policy/boundary\"."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that logs are kept, one of the values of CloudWatch Logs: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653, or 0 for ever."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition = contains(
+      [0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
+      var.log_retention_days,
+    )
+    error_message = "Write log_retention_days as a value that CloudWatch Logs takes, like 7, 14, 30, 90 or 365, or 0 to keep logs for ever."
+  }
+}
+
+variable "alarm_actions" {
+  description = "ARNs of what to tell when an alarm goes off and when it ends, such as SNS topics. The alarms exist without any."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.alarm_actions : can(regex("^arn:[a-z-]+:", arn))])
+    error_message = "Write alarm_actions as ARNs, like \"arn:aws:sns:eu-west-1:123456789012:on-call\"."
+  }
+
+  validation {
+    condition     = length(var.alarm_actions) <= 5
+    error_message = "Write at most 5 alarm_actions: CloudWatch takes no more for an alarm. An SNS topic can tell any number."
+  }
+}
+
+variable "max_lag_s" {
+  description = "Seconds that a change may wait before an alarm goes off, from 60; null for no such alarm. Keep it above `function.timeout_s`: a large object may rightly take that long."
+  type        = number
+  default     = 1800
+
+  validation {
+    condition     = var.max_lag_s == null || try(var.max_lag_s >= 60 && floor(var.max_lag_s) == var.max_lag_s, false)
+    error_message = "Write max_lag_s as a whole number of seconds from 60, or null for no such alarm."
+  }
+}
+
+variable "tags" {
+  description = "Tags for everything that is made."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
