@@ -1,0 +1,298 @@
+"""One bucket on one side, below its prefix: every request to a store is made here, and every answer judged.
+
+Keys are relative to the prefix throughout. What boto3 raises never leaves this module: see `errors.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Protocol
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    ProxyConnectionError,
+    SSLError,
+)
+from urllib3.exceptions import HTTPError
+
+from .clients import RAW_EXPIRES, Lease
+from .errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
+from .layout import MIB, Part
+from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, ObjectState
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+#: Storage classes whose bytes cannot be read before a restore; Intelligent-Tiering says so in ArchiveStatus.
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+
+#: Bytes read from the network at a time: the peak over the part's own buffer.
+_CHUNK = MIB
+
+#: Nobody there, as opposed to a connection that broke in the middle.
+_NO_ANSWER = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError)
+
+_PARAMETERS = {name: name.replace("-", "") for name in CONTENT_HEADERS if name != "Expires"}
+
+
+class ClientSource(Protocol):
+    """Hands out a client, and a fresher one when its credentials were refused: see `clients.py`."""
+
+    def lease(self) -> Lease: ...
+
+    def renew(self, refused: Lease) -> Lease | None: ...
+
+
+class Bucket:
+    """A bucket below a prefix. Safe to share between threads."""
+
+    def __init__(self, name: str, prefix: str, clients: ClientSource, *, tags: bool) -> None:
+        self.name = name
+        self.prefix = prefix
+        self._clients = clients
+        self._tags = tags
+
+    def full(self, key: str) -> str:
+        """The whole key in the store."""
+        return self.prefix + key
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
+        """What is there now, or None when nothing is.
+
+        With `sure` a None rests on more than a bodiless 404: the store was asked again and named the key as what is
+        missing, so the bucket itself answered. A deletion needs that.
+        """
+        try:
+            answer = self._call("head_object", key)
+        except SyncError as error:
+            if error.code in ("404", "NoSuchKey"):
+                if sure:
+                    return self._probe(key)
+                return None
+            # A HEAD has no body to say why it failed: wrong keys, a policy, SSE-C. A GET of one byte has.
+            if error.code in ("400", "403"):
+                return self._probe(key)
+            raise
+        return self._with_tags(key, answer)
+
+    def _probe(self, key: str) -> ObjectState | None:
+        """Asks with a one-byte GET, whose refusal comes with a reason; None when the key is what is missing."""
+        try:
+            with closing(self._call("get_object", key, Range="bytes=0-0")["Body"]) as body:
+                body.read()
+        except SyncError as error:
+            if error.code == "NoSuchKey":
+                return None
+            if error.code != "InvalidRange":  # the answer for an empty object, which is there
+                raise
+        return self._with_tags(key, self._call("head_object", key))  # it came back in the meantime
+
+    def _with_tags(self, key: str, answer: Mapping[str, Any]) -> ObjectState:
+        return _state(answer, self.tags(key) if self._tags else {})
+
+    def tags(self, key: str) -> dict[str, str]:
+        answer = self._call("get_object_tagging", key)
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+    def first_part(self, key: str, etag: str) -> tuple[int, int] | None:
+        """How many parts the object has and the size of the first in bytes, where the store tells."""
+        answer = self._call("head_object", key, PartNumber=1, IfMatch=_quoted(etag))
+        count = answer.get("PartsCount")
+        return (count, answer["ContentLength"]) if count else None
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def read(self, key: str, etag: str, start: int, size: int) -> bytearray:
+        """`size` bytes from `start` of exactly the object with this ETag. Raises Changed when it is no longer there."""
+        if size == 0:
+            return bytearray()
+        window = {"Range": f"bytes={start}-{start + size - 1}"}
+        answer = self._call("get_object", key, IfMatch=_quoted(etag), **window)
+        if _unquoted(answer["ETag"]) != etag:  # a store that ignores If-Match
+            answer["Body"].close()
+            raise Changed("the object changed while it was read", "PreconditionFailed")
+        data = bytearray(size)
+        view, filled = memoryview(data), 0
+        try:
+            with closing(answer["Body"]) as body:
+                while chunk := body.read(min(_CHUNK, size - filled + 1)):
+                    if filled + len(chunk) > size:
+                        raise Retryable(f"the store sent more than the {size} bytes asked for", "LongBody")
+                    view[filled : filled + len(chunk)] = chunk
+                    filled += len(chunk)
+        except (BotoCoreError, HTTPError, OSError) as error:
+            raise Retryable(f"the connection broke while reading: {error}", "ConnectionBroke") from error
+        if filled != size:
+            raise Retryable(f"the store sent {filled} of {size} bytes", "ShortBody")
+        return data
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
+        """Writes the bytes with the headers and metadata of `state`; returns the ETag the store gave them."""
+        answer = self._call("put_object", key, Body=data, ContentMD5=_base64(md5), **_properties(state, marker))
+        return _unquoted(answer["ETag"])
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Replaces all tags of the object. Raises Changed when the object has gone."""
+        if tags:
+            tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
+            self._call("put_object_tagging", key, Tagging={"TagSet": tag_set})
+        else:
+            self._call("delete_object_tagging", key)
+
+    def delete(self, key: str) -> None:
+        """Deletes the key; one that is not there counts as deleted."""
+        try:
+            self._call("delete_object", key)
+        except Changed:
+            return  # a store that answers 404 where AWS answers 204
+
+    # -- multipart uploads -----------------------------------------------------------------------------------------
+
+    def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
+        """Begins a multipart upload with the headers and metadata of `state`; returns its id."""
+        upload: str = self._call("create_multipart_upload", key, **_properties(state, marker))["UploadId"]
+        return upload
+
+    def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
+        """Writes one part; returns its ETag as the store gave it."""
+        answer = self._call(
+            "upload_part", key, UploadId=upload, PartNumber=part.number, Body=data, ContentMD5=_base64(md5)
+        )
+        return _unquoted(answer["ETag"])
+
+    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str:
+        """Makes the parts, ETags by number, into the object; returns its ETag."""
+        parts = [{"PartNumber": number, "ETag": _quoted(etags[number])} for number in sorted(etags)]
+        answer = self._call("complete_multipart_upload", key, UploadId=upload, MultipartUpload={"Parts": parts})
+        return _unquoted(answer["ETag"])
+
+    def abort_upload(self, key: str, upload: str) -> None:
+        """Drops the upload and its parts; one that is gone counts as dropped."""
+        try:
+            self._call("abort_multipart_upload", key, UploadId=upload)
+        except Changed:
+            return
+
+    # -- the one way to a store ------------------------------------------------------------------------------------
+
+    def _call(self, operation: str, key: str, **parameters: Any) -> dict[str, Any]:
+        """Makes a request; refused credentials are read afresh and the request made once more.
+
+        Raises a SyncError that names the bucket, the operation and the request.
+        """
+        lease = self._clients.lease()
+        parameters = {"Bucket": self.name, "Key": self.full(key), **parameters}
+        try:
+            return _request(lease.client, operation, parameters)
+        except ClientError as error:
+            fresh = self._clients.renew(lease) if _code(error) in CREDENTIAL_CODES else None
+            if fresh is None:
+                raise self._judge(operation, error) from error
+        except (BotoCoreError, HTTPError, OSError) as error:
+            raise self._judge(operation, error) from error
+        try:
+            return _request(fresh.client, operation, parameters)
+        except (ClientError, BotoCoreError, HTTPError, OSError) as error:
+            raise self._judge(operation, error) from error
+
+    def _judge(self, operation: str, error: Exception) -> SyncError:
+        if isinstance(error, ClientError):
+            about = error.response.get("ResponseMetadata", {})
+            message = error.response.get("Error", {}).get("Message", "")
+            judged = classify(_code(error), about.get("HTTPStatusCode", 0), message)
+            request = f", request {about['RequestId']}" if about.get("RequestId") else ""
+        else:
+            judged, request = _without_answer(error), ""
+        judged.args = (f"{operation} in {self.name}: {judged}{request}",)
+        return judged
+
+
+def _request(client: S3Client, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    call: Callable[..., dict[str, Any]] = getattr(client, operation)
+    return call(**parameters)
+
+
+def _without_answer(error: Exception) -> SyncError:
+    """What a failure before any answer means."""
+    if isinstance(error, ParamValidationError):
+        return Permanent(str(error).replace("\n", " "), "InvalidRequest")
+    if isinstance(error, NoCredentialsError):
+        return StoreUnusable("no credentials were found", "NoCredentials")
+    if isinstance(error, _NO_ANSWER):
+        return StoreUnusable(f"the store does not answer: {error}", "NoAnswer")
+    if isinstance(error, (HTTPClientError, HTTPError, OSError)):
+        return Retryable(f"the connection broke: {error}", "ConnectionBroke")
+    return Permanent(f"{type(error).__name__}: {error}", "InvalidRequest")
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _state(answer: Mapping[str, Any], tags: Mapping[str, str]) -> ObjectState:
+    metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
+    marker = metadata.pop(SOURCE_ETAG_MARKER, None)
+    encryption = answer.get("ServerSideEncryption", "")
+    return ObjectState(
+        size=answer["ContentLength"],
+        etag=_unquoted(answer["ETag"]),
+        last_modified=answer["LastModified"],
+        headers=_content_headers(answer),
+        metadata=metadata,
+        tags=tags,
+        marker=marker,
+        kms=encryption.startswith("aws:kms"),
+        archived=_archived(answer),
+    )
+
+
+def _content_headers(answer: Mapping[str, Any]) -> dict[str, str]:
+    headers = {name: answer[parameter] for name, parameter in _PARAMETERS.items() if answer.get(parameter)}
+    if answer.get("ExpiresString"):  # as the owner wrote it; Expires itself is parsed, and lost where it cannot be
+        headers["Expires"] = answer["ExpiresString"]
+    # "aws-chunked" tells how the bytes once travelled, not how they are encoded; some stores keep it all the same.
+    codings = [coding.strip() for coding in headers.pop("Content-Encoding", "").split(",")]
+    if kept := ", ".join(coding for coding in codings if coding and coding != "aws-chunked"):
+        headers["Content-Encoding"] = kept
+    return headers
+
+
+def _archived(answer: Mapping[str, Any]) -> str | None:
+    kind = answer.get("ArchiveStatus") or answer.get("StorageClass", "")
+    restored = 'ongoing-request="false"' in answer.get("Restore", "")
+    return kind if (kind in _ARCHIVES or answer.get("ArchiveStatus")) and not restored else None
+
+
+def _properties(state: ObjectState, marker: str | None) -> dict[str, Any]:
+    """The parameters that give an object the headers and user metadata of `state`."""
+    parameters: dict[str, Any] = {
+        _PARAMETERS[name]: value for name, value in state.headers.items() if name in _PARAMETERS
+    }
+    parameters["Metadata"] = {**state.metadata, **({SOURCE_ETAG_MARKER: marker} if marker else {})}
+    if "Expires" in state.headers:
+        parameters[RAW_EXPIRES] = state.headers["Expires"]
+    return parameters
+
+
+def _base64(md5: bytes) -> str:
+    return base64.b64encode(md5).decode()
+
+
+def _quoted(etag: str) -> str:
+    return f'"{etag}"'
+
+
+def _unquoted(etag: str) -> str:
+    return etag.strip('"')

@@ -1,0 +1,188 @@
+"""The boto3 clients, and the target's credentials kept fresh. Only this module builds clients."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from .errors import StoreUnusable
+from .settings import Credentials, Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+#: Seconds a secret is trusted without another look: rotation takes effect within this time even if nothing fails.
+SECRET_TTL_S = 300.0
+
+#: Seconds within which a secret counts as freshly read: a refusal then is not for want of reading it again.
+SECRET_FRESH_S = 2.0
+
+_COMMON: dict[str, Any] = {
+    # Stated because botocore's own defaults for retries changed between releases.
+    "retries": {"mode": "standard", "total_max_attempts": 6},
+    "connect_timeout": 5,
+    "read_timeout": 60,
+    "tcp_keepalive": True,
+    "signature_version": "s3v4",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A client and when its credentials were read, on the monotonic clock."""
+
+    client: S3Client
+    read_at: float
+
+
+class FixedClient:
+    """A client whose credentials boto3 keeps fresh by itself: the source's."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._lease = Lease(client, 0.0)
+
+    def lease(self) -> Lease:
+        return self._lease
+
+    def renew(self, refused: Lease) -> Lease | None:  # noqa: ARG002 - the interface of RotatingClient
+        """Nothing fresher can be had."""
+        return None
+
+
+class RotatingClient:
+    """A client rebuilt whenever the secret behind it has changed."""
+
+    def __init__(
+        self,
+        read: Callable[[], Credentials],
+        build: Callable[[Credentials], S3Client],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read, self._build, self._clock = read, build, clock
+        self._lock = threading.Lock()
+        self._credentials: Credentials | None = None
+        self._current: Lease | None = None
+
+    def lease(self) -> Lease:
+        """The client to use now; reads the secret when there is none yet or its TTL has passed."""
+        current = self._current
+        if current is not None and self._clock() - current.read_at < SECRET_TTL_S:
+            return current
+        with self._lock:
+            if self._current is current:
+                self._reload()
+            assert self._current is not None
+            return self._current
+
+    def renew(self, refused: Lease) -> Lease | None:
+        """A client from a fresh read of the secret, or None when `refused` already came from one."""
+        with self._lock:
+            if self._current is refused:
+                if self._clock() - refused.read_at < SECRET_FRESH_S:
+                    return None
+                self._reload()
+            current = self._current
+            assert current is not None
+            return current if current.client is not refused.client else None
+
+    def _reload(self) -> None:
+        read_at = self._clock()
+        credentials = self._read()
+        if self._current is not None and credentials == self._credentials:
+            self._current = Lease(self._current.client, read_at)  # keeps its warm connections
+        else:
+            self._current = Lease(self._build(credentials), read_at)
+            self._credentials = credentials
+
+
+def read_secret(client: SecretsManagerClient, secret: str) -> Credentials:
+    """The target's credentials from Secrets Manager. Raises StoreUnusable, never showing what the secret holds."""
+    try:
+        text = client.get_secret_value(SecretId=secret)["SecretString"]
+    except KeyError:
+        raise StoreUnusable(f"the secret {secret} is binary: {_EXPECTED}", "BadSecret") from None
+    except (ClientError, BotoCoreError) as error:
+        raise StoreUnusable(f"the secret {secret} cannot be read: {error}", "SecretUnreadable") from error
+    return parse_secret(text, secret)
+
+
+_EXPECTED = 'write {"access_key_id": "...", "secret_access_key": "..."} into it'
+
+
+def parse_secret(text: str, name: str) -> Credentials:
+    """The credentials in a secret's JSON: our own form, or the older `lc_access_key`, `lc_secret_key`."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    if isinstance(content, dict):
+        for key_id, key in (("access_key_id", "secret_access_key"), ("lc_access_key", "lc_secret_key")):
+            pair = content.get(key_id), content.get(key)
+            if all(isinstance(half, str) and half for half in pair):
+                return Credentials(str(pair[0]).strip(), str(pair[1]).strip())
+    raise StoreUnusable(f"the secret {name} does not hold the target's credentials: {_EXPECTED}", "BadSecret")
+
+
+def source_client(connections: int) -> FixedClient:
+    """The source's client: region, credentials and endpoint from the ordinary AWS chain."""
+    return FixedClient(boto3.client("s3", config=Config(max_pool_connections=connections, **_COMMON)))
+
+
+def target_client(settings: Settings, connections: int) -> RotatingClient:
+    """The target's client: nothing of it comes from the `AWS_*` environment."""
+    config = Config(
+        max_pool_connections=connections,
+        # aws-chunked bodies with CRC trailers, the default, are refused by many S3-compatible stores.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "path"},
+        **_COMMON,
+    )
+
+    def build(credentials: Credentials) -> S3Client:
+        client: S3Client = boto3.client(
+            "s3",
+            endpoint_url=settings.target_endpoint,
+            region_name=settings.target_region,
+            aws_access_key_id=credentials.access_key_id,
+            aws_secret_access_key=credentials.secret_access_key,
+            aws_session_token=None,
+            config=config,
+        )
+        pass_raw_expires(client)
+        return client
+
+    given = settings.target_credentials
+    if isinstance(given, Credentials):
+        return RotatingClient(lambda: given, build)
+    secrets: SecretsManagerClient = boto3.client("secretsmanager", config=Config(retries=_COMMON["retries"]))
+    return RotatingClient(lambda: read_secret(secrets, given), build)
+
+
+#: A parameter of our own: boto3's Expires takes a date only, and the header may be any text. See `pass_raw_expires`.
+RAW_EXPIRES = "RawExpires"
+
+
+def pass_raw_expires(client: S3Client) -> None:
+    """Lets `client` send the Expires header as it stands, signed like every other header."""
+
+    def take(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        if RAW_EXPIRES in params:
+            context[RAW_EXPIRES] = params.pop(RAW_EXPIRES)
+
+    def send(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        if RAW_EXPIRES in context:
+            params["headers"]["Expires"] = context[RAW_EXPIRES]
+
+    for operation in ("PutObject", "CreateMultipartUpload"):
+        client.meta.events.register(f"provide-client-params.s3.{operation}", take)
+        client.meta.events.register(f"before-call.s3.{operation}", send)

@@ -1,0 +1,109 @@
+"""The algorithm for one key: look, make equal, look again.
+
+An event says only that a key may have changed, so nothing here trusts one: not its kind, its order or its number.
+docs/architecture.md says why this converges and what does not; tests/unit/test_interleavings.py runs this very code
+through every interleaving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from .compare import compare
+from .deadline import Deadline
+from .errors import Changed, Retryable
+from .model import ObjectState
+
+#: Looks before a key that keeps changing goes back to the queue, where its next message is waiting anyway.
+MAX_LOOKS = 5
+
+
+class Source(Protocol):
+    """What convergence needs of the source: see `bucket.Bucket`."""
+
+    def head(self, key: str, *, sure: bool = False) -> ObjectState | None: ...
+
+
+class Target(Protocol):
+    """What convergence needs of the target: see `bucket.Bucket`."""
+
+    def head(self, key: str) -> ObjectState | None: ...
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None: ...
+
+    def delete(self, key: str) -> None: ...
+
+
+class Copier(Protocol):
+    """What copies an object: see `transfer.Transfer`."""
+
+    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A source, a target and what makes copies between them."""
+
+    source: Source
+    target: Target
+    copier: Copier
+    #: False keeps in the target what was deleted from the source.
+    delete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was done for a key and why: `action` is copy, update, tags, delete, kept or none."""
+
+    action: str
+    reason: str
+    size: int = 0  # bytes sent
+
+
+def converge(pair: Pair, key: str, deadline: Deadline) -> Outcome:
+    """Makes the key equal on both sides.
+
+    Returns what the last write did, or none when both sides were equal already. Raises a SyncError; whatever was
+    done until then is harmless, because the next look starts afresh.
+    """
+    done = Outcome("none", "equal")
+    state = pair.source.head(key, sure=True)
+    for _ in range(MAX_LOOKS):
+        deadline.check()
+        try:
+            step = _make_equal(pair, key, state, deadline)
+        except Changed:
+            state = pair.source.head(key, sure=True)
+            continue
+        if step.action in ("none", "kept"):
+            return step if done.action == "none" else done
+        done = step
+        again = pair.source.head(key, sure=True)
+        if again == state:
+            return done
+        state = again
+    raise Retryable(f"the source changed {MAX_LOOKS} times while it was being copied", "KeepsChanging")
+
+
+def _make_equal(pair: Pair, key: str, source: ObjectState | None, deadline: Deadline) -> Outcome:
+    target = pair.target.head(key)
+    if source is None:
+        if target is None:
+            return Outcome("none", "absent on both sides")
+        if not pair.delete:
+            return Outcome("kept", "deleted from the source, and deletes are off")
+        pair.target.delete(key)
+        return Outcome("delete", "absent from the source")
+    if target is None:
+        pair.copier.copy(key, source, deadline)
+        return Outcome("copy", "absent from the target", source.size)
+    difference = compare(source, target)
+    if difference is None:
+        return Outcome("none", "equal")
+    if difference.body:
+        pair.copier.copy(key, source, deadline)
+        return Outcome("update", difference.reason, source.size)
+    pair.target.put_tags(key, source.tags)
+    return Outcome("tags", difference.reason)

@@ -1,0 +1,33 @@
+"""How long work may go on. Pure but for the clock."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+from .errors import Retryable
+
+
+class OutOfTime(Retryable):
+    """There was not enough time left to finish: another worker goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on the monotonic clock, in seconds, after which nothing new is begun."""
+
+    at: float = math.inf
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        return cls(time.monotonic() + seconds)
+
+    def timeout(self) -> float | None:
+        """Seconds left, 0 when there are none, None when there is no end: as the standard library's waits take it."""
+        return None if math.isinf(self.at) else max(0.0, self.at - time.monotonic())
+
+    def check(self) -> None:
+        """Raises OutOfTime once the moment has passed."""
+        if time.monotonic() >= self.at:
+            raise OutOfTime("no time left before the deadline")

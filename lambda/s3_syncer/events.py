@@ -1,0 +1,87 @@
+"""S3 notifications, EventBridge events and this project's own JSON, decoded into work. Pure.
+
+An event says only that a key may have changed, so every kind of event becomes the same KeyWork. To add one, add its
+decoder to `decode` and a verbatim payload to tests/events.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote_plus
+
+from .work import ENVELOPE, KeyWork, Malformed, from_envelope
+
+
+def decode(body: str, bucket: str) -> KeyWork | None:
+    """The work a queue message asks for, or None when it asks for none (the store's test message).
+
+    `bucket` is the source bucket; a message about another one is not ours to act on. Raises Malformed.
+    """
+    content = _object(body)
+    if content.get("Type") == "Notification" and isinstance(content.get("Message"), str):
+        content = _object(content["Message"])  # the bucket's owner fans its events out through an SNS topic
+    if ENVELOPE in content:
+        if not isinstance(content[ENVELOPE], dict):
+            raise Malformed(f'"{ENVELOPE}" must be a JSON object')
+        return from_envelope(content[ENVELOPE])
+    if "Records" in content:
+        return _notification(content["Records"], bucket)
+    if content.get("source") == "aws.s3":
+        return _eventbridge(content, bucket)
+    if content.get("Event") == "s3:TestEvent":
+        return None
+    raise Malformed("neither an S3 notification, an EventBridge event of S3, nor a message of this project")
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise Malformed(f"not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise Malformed("not a JSON object")
+    return content
+
+
+def _notification(records: Any, bucket: str) -> KeyWork:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html"""
+    if not isinstance(records, list) or not records:
+        raise Malformed('"Records" must be a list of one or more records')
+    keys, times = [], []
+    for record in records:
+        try:
+            key = unquote_plus(record["s3"]["object"]["key"], errors="strict")  # form-encoded: a space is a plus
+            name, time = record["s3"]["bucket"]["name"], record["eventTime"]
+        except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+            raise Malformed(f"not a record of an S3 notification: {error!r}") from error
+        keys.append(_ours(key, name, bucket))
+        times.append(_seconds(time))
+    return KeyWork(tuple(keys), since=min(times))
+
+
+def _eventbridge(event: Mapping[str, Any], bucket: str) -> KeyWork:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html; the key is plain there, not encoded."""
+    try:
+        key, name, time = event["detail"]["object"]["key"], event["detail"]["bucket"]["name"], event["time"]
+    except (KeyError, TypeError) as error:
+        raise Malformed(f"not an EventBridge event about an object: {error!r}") from error
+    return KeyWork((_ours(key, name, bucket),), since=_seconds(time))
+
+
+def _ours(key: Any, name: Any, bucket: str) -> str:
+    if name != bucket:
+        raise Malformed(f"about the bucket {name!r}, and this is the syncer of {bucket!r}")
+    if not isinstance(key, str) or not key:
+        raise Malformed("the key is empty")
+    return key
+
+
+def _seconds(time: Any) -> float:
+    try:
+        moment = datetime.fromisoformat(time)
+    except (TypeError, ValueError) as error:
+        raise Malformed(f"not a time: {time!r}") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,76 @@
+"""What is known of an object on one side. Pure values: no I/O, no boto3."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+#: User metadata key under which the target remembers the source's ETag. Written only when the target's own
+#: ETag cannot be expected to equal the source's; ignored by every comparison and never copied onwards.
+SOURCE_ETAG_MARKER = "s3-syncer-source-etag"
+
+#: Bytes of user metadata a store accepts: the UTF-8 lengths of all keys and values together.
+#: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+MAX_METADATA_BYTES = 2048
+
+#: The content headers that are mirrored, as HTTP names them.
+CONTENT_HEADERS = (
+    "Cache-Control",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Type",
+    "Expires",
+)
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectState:
+    """One look at one object: enough to compare it, and to pin every later read to it.
+
+    Two states are equal when everything that is mirrored is equal. The modification time is left out: an object
+    rewritten with the same bytes and properties is still the object that was looked at.
+    """
+
+    size: int
+    etag: str
+    last_modified: datetime = field(compare=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    marker: str | None = None
+    #: The store says that the bytes are encrypted with a KMS key, so the ETag is not their MD5.
+    kms: bool = False
+    #: The storage class that keeps the bytes from being read now, or None when they can be read.
+    archived: str | None = field(default=None, compare=False)
+
+    @property
+    def md5(self) -> str | None:
+        """The hex MD5 of the bytes where the ETag is known to be that, else None."""
+        return self.etag if _MD5.fullmatch(self.etag) and not self.kms else None
+
+    @property
+    def part_count(self) -> int | None:
+        """The number of parts the object was uploaded in, or None for a single PUT."""
+        _, dash, count = self.etag.rpartition("-")
+        return int(count) if dash and count.isdigit() else None
+
+    @property
+    def marker_fits(self) -> bool:
+        """Whether a copy of this object's metadata leaves room for the marker."""
+        used = sum(len(k.encode()) + len(v.encode()) for k, v in self.metadata.items())
+        return used + len(SOURCE_ETAG_MARKER) + len(self.etag) <= MAX_METADATA_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a listing tells of a key. Some stores leave the ETag out."""
+
+    key: str
+    size: int
+    etag: str | None
+    last_modified: datetime

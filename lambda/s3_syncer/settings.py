@@ -1,0 +1,137 @@
+"""The environment, read once into one frozen value. All mistakes are reported together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from .layout import MIB
+
+#: What the interpreter, boto3 and its two clients take before the first byte is copied, in MiB, with some room.
+#: `scripts/footprint` prints what they really take.
+BASELINE_MIB = 160
+
+#: The smallest memory budget for copies in bytes: two parts of the smallest useful size.
+SMALLEST_BUDGET = 32 * MIB
+
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class SettingsError(ValueError):
+    """The environment cannot be worked with; the message names every mistake and what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key of the target; the secret half never shows in a repr."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every driver needs to know. Sizes in bytes, times in seconds."""
+
+    source_bucket: str
+    target_endpoint: str
+    target_region: str
+    target_bucket: str
+    target_credentials: str | Credentials
+    """The ARN or name of the secret that holds them, or the credentials themselves."""
+    source_prefix: str = ""
+    target_prefix: str = ""
+    queue_url: str = ""
+    dead_letter_queue_url: str = ""
+    delete: bool = True
+    tags: bool = True
+    copy_memory: int = 4 * SMALLEST_BUDGET
+    log_level: str = "INFO"
+
+
+def function_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings of the Lambda function, as the Terraform module writes them. Raises SettingsError."""
+    reader = Reader(environment)
+    settings = Settings(
+        source_bucket=reader.required("SOURCE_BUCKET"),
+        source_prefix=reader.prefix("SOURCE_PREFIX"),
+        target_endpoint=reader.endpoint("TARGET_ENDPOINT"),
+        target_region=reader.required("TARGET_REGION"),
+        target_bucket=reader.required("TARGET_BUCKET"),
+        target_prefix=reader.prefix("TARGET_PREFIX"),
+        target_credentials=reader.required("TARGET_SECRET_ARN"),
+        queue_url=reader.required("QUEUE_URL"),
+        dead_letter_queue_url=reader.required("DEAD_LETTER_QUEUE_URL"),
+        delete=reader.flag("SYNC_DELETE", default=True),
+        tags=reader.flag("SYNC_TAGS", default=True),
+        copy_memory=copy_memory(reader.whole("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", default=1024)),
+        log_level=reader.choice("LOG_LEVEL", _LOG_LEVELS, default="INFO"),
+    )
+    reader.done()
+    return settings
+
+
+def copy_memory(memory_mb: int) -> int:
+    """The bytes of a worker with `memory_mb` MiB that copies may fill: four fifths of what the baseline leaves."""
+    return max(SMALLEST_BUDGET, (memory_mb - BASELINE_MIB) * MIB * 4 // 5)
+
+
+class Reader:
+    """Reads variables and collects what is wrong with them, so that one run names every mistake."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._mistakes: list[str] = []
+
+    def done(self) -> None:
+        """Raises SettingsError if anything that was read could not be used."""
+        if self._mistakes:
+            raise SettingsError("; ".join(self._mistakes))
+
+    def text(self, name: str, default: str = "") -> str:
+        return self._environment.get(name, "").strip() or default
+
+    def required(self, name: str) -> str:
+        value = self.text(name)
+        if not value:
+            self._mistakes.append(f"{name} is not set")
+        return value
+
+    def prefix(self, name: str) -> str:
+        value = self._environment.get(name, "")
+        if value.startswith("/"):
+            self._mistakes.append(f"{name} must not start with '/': write {value.lstrip('/')!r}")
+        return value
+
+    def endpoint(self, name: str) -> str:
+        value = self.required(name).rstrip("/")
+        if not value:
+            return value
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            self._mistakes.append(f"{name} must be a URL such as https://s3.example.com, not {value!r}")
+        elif url.path or url.query:
+            self._mistakes.append(f"{name} must end after the host: write {url.scheme}://{url.netloc}")
+        elif url.username:
+            self._mistakes.append(f"{name} must not carry credentials")
+        return value
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = self.text(name, str(default)).lower()
+        if value not in ("true", "false"):
+            self._mistakes.append(f"{name} must be true or false, not {value!r}")
+        return value == "true"
+
+    def whole(self, name: str, *, default: int) -> int:
+        value = self.text(name, str(default))
+        if not value.isdecimal() or int(value) == 0:
+            self._mistakes.append(f"{name} must be a whole number above 0, not {value!r}")
+            return default
+        return int(value)
+
+    def choice(self, name: str, allowed: tuple[str, ...], *, default: str) -> str:
+        value = self.text(name, default).upper()
+        if value not in allowed:
+            self._mistakes.append(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        return value

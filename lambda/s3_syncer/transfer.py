@@ -1,0 +1,168 @@
+"""Copies one object from the source to the target, in one piece or in parts, within a memory budget.
+
+Nothing touches a disk. Every read is pinned to the ETag that was looked at, every write carries its MD5, and a
+multipart upload is aborted on every way out but success.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+from .deadline import Deadline
+from .errors import Permanent, Retryable, SyncError
+from .layout import MIB, Layout, Limits, Part, plan, reproduce
+from .model import ObjectState
+
+#: Largest object in bytes that goes in one piece, memory allowing. One GET and one PUT cost less than the four
+#: requests of the smallest multipart upload, and keep an ETag that is an MD5 an MD5.
+WHOLE_MAX = 64 * MIB
+
+
+class Readable(Protocol):
+    """What a copy needs of the source: see `bucket.Bucket`."""
+
+    def first_part(self, key: str, etag: str) -> tuple[int, int] | None: ...
+
+    def read(self, key: str, etag: str, start: int, size: int) -> bytearray: ...
+
+
+class Writable(Protocol):
+    """What a copy needs of the target: see `bucket.Bucket`."""
+
+    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str: ...
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None: ...
+
+    def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str: ...
+
+    def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str: ...
+
+    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str: ...
+
+    def abort_upload(self, key: str, upload: str) -> None: ...
+
+
+class Memory:
+    """A budget of bytes that buffers are held against. Waiters are served in order, so none starves."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._free = size
+        self._queue = threading.Lock()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Waits until `size` bytes are free and keeps them for the block."""
+        assert size <= self.size, "the layout keeps every buffer within the budget"
+        with self._queue, self._changed:
+            self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += size
+                self._changed.notify()
+
+
+class Transfer:
+    """Copies between one source and one target. Safe to share between threads.
+
+    `memory` bounds the bytes in flight over all copies; `threads` the parts in flight.
+    """
+
+    def __init__(
+        self, source: Readable, target: Writable, *, memory: int, threads: int, limits: Limits | None = None
+    ) -> None:
+        self._source, self._target = source, target
+        self._memory = Memory(memory)
+        self._limits = limits or Limits()
+        self._whole_max = min(WHOLE_MAX, memory // 2)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
+        #: Learnt from the target's answers: some stores' ETags are never the MD5.
+        self._target_gives_md5 = True
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> None:
+        """Makes the target's object what `state` was when it was looked at. Raises a SyncError."""
+        if state.archived:
+            raise Permanent(
+                f"the object is in {state.archived}: restore it and it will be copied then",
+                "InvalidObjectState",
+            )
+        layout = self._layout(key, state)
+        if layout is None:
+            self._copy_whole(key, state)
+        else:
+            self._copy_parts(key, state, layout, deadline)
+        if state.tags:
+            self._target.put_tags(key, state.tags)
+
+    def _layout(self, key: str, state: ObjectState) -> Layout | None:
+        """How to cut the object, or None for one piece."""
+        if state.part_count is not None and state.size > 0:
+            told = self._source.first_part(key, state.etag)
+            same = told and reproduce(state.size, *told, largest_part=self._memory.size, limits=self._limits)
+            if same:
+                return same
+        if state.size <= self._whole_max:
+            return None
+        return plan(state.size, largest_part=self._memory.size, limits=self._limits)
+
+    def _copy_whole(self, key: str, state: ObjectState) -> None:
+        with self._memory.hold(state.size):
+            data = self._source.read(key, state.etag, 0, state.size)
+            md5 = _md5(data)
+            if state.md5 not in (None, md5.hex()):
+                raise Retryable(f"the bytes read do not hash to the source's ETag {state.etag}", "BadDigest")
+            marker = None if state.md5 and self._target_gives_md5 else _marker(state)
+            etag = self._target.put(key, data, md5, state, marker)
+            if marker is None and etag != state.etag:
+                # Without a marker nothing would ever recognise this copy as equal.
+                self._target_gives_md5 = False
+                self._target.put(key, data, md5, state, _marker(state))
+
+    def _copy_parts(self, key: str, state: ObjectState, layout: Layout, deadline: Deadline) -> None:
+        upload = self._target.create_upload(key, state, _marker(state))
+        try:
+            etags = self._send(key, state, upload, layout, deadline)
+            self._target.complete_upload(key, upload, etags)
+        except BaseException:
+            with suppress(SyncError):  # the failure that led here is the one to report
+                self._target.abort_upload(key, upload)
+            raise
+
+    def _send(self, key: str, state: ObjectState, upload: str, layout: Layout, deadline: Deadline) -> dict[int, str]:
+        def send(part: Part) -> str:
+            with self._memory.hold(part.size):
+                deadline.check()
+                data = self._source.read(key, state.etag, part.start, part.size)
+                return self._target.upload_part(key, upload, part, data, _md5(data))
+
+        futures = {part.number: self._pool.submit(send, part) for part in layout.parts()}
+        try:
+            wait(futures.values(), return_when=FIRST_EXCEPTION)
+        finally:  # after a failure, let what has begun end before the upload is aborted under it
+            for future in futures.values():
+                future.cancel()
+            wait([future for future in futures.values() if not future.cancelled()])
+        for future in futures.values():
+            if not future.cancelled() and (error := future.exception()):
+                raise error
+        return {number: future.result() for number, future in futures.items()}
+
+
+def _marker(state: ObjectState) -> str | None:
+    return state.etag if state.marker_fits else None
+
+
+def _md5(data: bytes | bytearray) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
