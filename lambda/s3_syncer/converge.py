@@ -68,13 +68,14 @@ def converge(pair: Pair, key: str, deadline: Deadline) -> Outcome:
     Returns what the last write did, or none when both sides were equal already. Raises a SyncError; whatever was
     done until then is harmless, because the next look starts afresh.
     """
-    done = Outcome("none", "equal")
+    done, reason = Outcome("none", "equal"), ""
     state = pair.source.head(key, sure=True)
     for _ in range(MAX_LOOKS):
         deadline.check()
         try:
             step = _make_equal(pair, key, state, deadline)
-        except Changed:
+        except Changed as error:
+            reason = str(error)
             state = pair.source.head(key, sure=True)
             continue
         if step.action in ("none", "kept"):
@@ -83,8 +84,9 @@ def converge(pair: Pair, key: str, deadline: Deadline) -> Outcome:
         again = pair.source.head(key, sure=True)
         if again == state:
             return done
+        reason = "the source is no longer what was copied"
         state = again
-    raise Retryable(f"the source changed {MAX_LOOKS} times while it was being copied", "KeepsChanging")
+    raise Retryable(f"not equal after {MAX_LOOKS} looks, the last because {reason}", "KeepsChanging")
 
 
 def _make_equal(pair: Pair, key: str, source: ObjectState | None, deadline: Deadline) -> Outcome:

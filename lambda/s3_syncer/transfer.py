@@ -26,7 +26,7 @@ WHOLE_MAX = 64 * MIB
 class Readable(Protocol):
     """What a copy needs of the source: see `bucket.Bucket`."""
 
-    def first_part(self, key: str, etag: str) -> tuple[int, int] | None: ...
+    def first_part(self, key: str) -> tuple[int, int] | None: ...
 
     def read(self, key: str, etag: str, start: int, size: int) -> bytearray: ...
 
@@ -109,7 +109,7 @@ class Transfer:
     def _layout(self, key: str, state: ObjectState) -> Layout | None:
         """How to cut the object, or None for one piece."""
         if state.part_count is not None and state.size > 0:
-            told = self._source.first_part(key, state.etag)
+            told = self._source.first_part(key)
             same = told and reproduce(state.size, *told, largest_part=self._memory.size, limits=self._limits)
             if same:
                 return same
