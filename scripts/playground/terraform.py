@@ -82,9 +82,7 @@ def prepare(directory: Path) -> Terraform:
     log = directory / "logs" / "terraform.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "TF_")) or name in KEPT
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_")) or name in KEPT
     }
     environment |= {
         "CHECKPOINT_DISABLE": "1",
@@ -129,9 +127,7 @@ def _interrupt(process: subprocess.Popen[str]) -> None:
 def _version(binary: str) -> tuple[int, ...]:
     environment = {name: value for name, value in os.environ.items() if name != "TF_CLI_CONFIG_FILE"}
     try:
-        said = subprocess.run(
-            [binary, "version", "-json"], env=environment, capture_output=True, check=True
-        ).stdout
+        said = subprocess.run([binary, "version", "-json"], env=environment, capture_output=True, check=True).stdout
         return tuple(int(part) for part in json.loads(said)["terraform_version"].split("-")[0].split("."))
     except (OSError, subprocess.CalledProcessError, ValueError, KeyError):
         return ()
