@@ -55,8 +55,9 @@ resource "aws_s3_bucket_notification" "source" {
     }
   }
 
-  # S3 sends a test message when the document is written, and refuses the document if it may not.
-  depends_on = [aws_sqs_queue_policy.work]
+  # S3 sends a test message when the document is written, and refuses the document if it may not. The rule is there
+  # before the bucket stops to notify the queue, and until after it starts to.
+  depends_on = [aws_sqs_queue_policy.work, aws_cloudwatch_event_target.work]
 }
 
 resource "aws_cloudwatch_event_rule" "source" {
@@ -85,6 +86,20 @@ resource "aws_cloudwatch_event_target" "work" {
 }
 
 locals {
+  # The bucket may publish in every mode: in "none" its owner has only the notification left to write, and while the
+  # mode is changed no event is refused.
+  bucket_statements = [{
+    Sid       = "PublishFromSourceBucket"
+    Effect    = "Allow"
+    Principal = { Service = "s3.amazonaws.com" }
+    Action    = "sqs:SendMessage"
+    Condition = {
+      ArnEquals = { "aws:SourceArn" = local.source_bucket_arn }
+      # A bucket's ARN names no account, and the name of a deleted bucket may be taken by somebody else.
+      StringEquals = { "aws:SourceAccount" = local.account_id }
+    }
+  }]
+
   rule_statements = [for rule in aws_cloudwatch_event_rule.source : {
     Sid       = "PublishFromRule"
     Effect    = "Allow"
@@ -92,19 +107,6 @@ locals {
     Action    = "sqs:SendMessage"
     Condition = { ArnEquals = { "aws:SourceArn" = rule.arn } }
   }]
-
-  # Mode "none" allows what "sqs" does: there the owner of the bucket has only the notification itself to write.
-  bucket_statements = [for bucket in [local.source_bucket_arn] : {
-    Sid       = "PublishFromSourceBucket"
-    Effect    = "Allow"
-    Principal = { Service = "s3.amazonaws.com" }
-    Action    = "sqs:SendMessage"
-    Condition = {
-      ArnEquals = { "aws:SourceArn" = bucket }
-      # A bucket's ARN names no account, and the name of a deleted bucket may be taken by somebody else.
-      StringEquals = { "aws:SourceAccount" = local.account_id }
-    }
-  } if !local.by_eventbridge]
 
   tls_only_statements = [{
     Sid       = "RefuseWithoutTLS"

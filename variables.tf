@@ -182,7 +182,7 @@ variable "sync" {
     - `max_concurrency`: how many functions run at the same time, 2 to 1000
     - `batch_size`: messages for one call of the function, 1 to 10000; above 10 needs a `batch_window_s`
     - `batch_window_s`: seconds to wait for a batch to fill, 0 to 300
-    - `max_receive_count`: attempts at a message before it goes to the dead letters, 1 to 1000
+    - `max_receive_count`: attempts at a message before it goes to the dead letters, 1 to 1000; the waits between them grow to 15 minutes, so that 100 outlast half a day without the target
   EOT
   type = object({
     delete            = optional(bool, true)
@@ -190,7 +190,7 @@ variable "sync" {
     max_concurrency   = optional(number, 50)
     batch_size        = optional(number, 10)
     batch_window_s    = optional(number, 0)
-    max_receive_count = optional(number, 20)
+    max_receive_count = optional(number, 100)
   })
   default  = {}
   nullable = false
