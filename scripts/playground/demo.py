@@ -357,7 +357,7 @@ def main(keep: bool, objects: int) -> None:
 
     Uses the local cloud that is up, or else starts one and takes it down again.
     """
-    signals.raise_on_termination()
+    signals.interrupt_on_termination()
     made = stack.current(DIRECTORY)
     ours = made is None
     try:

@@ -16,7 +16,7 @@ DIRECTORY = ROOT / ".local"
 @click.group()
 def main() -> None:
     """The local cloud: an emulated AWS, another S3-compatible store, and the product between them."""
-    signals.raise_on_termination()
+    signals.interrupt_on_termination()
 
 
 @main.command()

@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
-import sys
-from types import FrameType
-from typing import NoReturn
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+TERMINATIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def raise_on_termination() -> None:
-    """SIGTERM and SIGHUP unwind the stack as Ctrl-C does, instead of ending the process on the spot."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _raise)
+def interrupt_on_termination() -> None:
+    """Every wish that this process end unwinds it as Ctrl-C does, instead of ending it on the spot."""
+    for number in TERMINATIONS:
+        signal.signal(number, signal.default_int_handler)
 
 
-def _raise(number: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Nothing interrupts this block: for cleaning up, which an impatient second Ctrl-C must not cut short."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in TERMINATIONS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def communicate(process: subprocess.Popen[Any], patience_s: float) -> tuple[Any, Any]:
+    """Waits for a child; when interrupted, interrupts it in turn, and again, before it kills it.
+
+    Terraform and pytest clean up at the first interrupt; killed, they would leave their own children behind. The
+    child needs a session of its own, or a Ctrl-C would have reached it already.
+    """
+    try:
+        return process.communicate()
+    except BaseException:
+        with held():
+            for _ in range(2):
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=patience_s)
+                    break
+            process.kill()
+        raise

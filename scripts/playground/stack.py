@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import boto3
 from botocore.config import Config
 
-from playground import servers, terraform
+from playground import servers, signals, terraform
 from playground.bootstrap import ROOT
 
 if TYPE_CHECKING:
@@ -117,13 +117,15 @@ def up(directory: Path, report: Report) -> Stack:
 
 def down(directory: Path) -> list[str]:
     """Stops what was started under this directory and removes all but its logs; says what was running."""
-    running = [server for server in servers.recorded(directory) if server.is_running()]
-    for server in servers.recorded(directory):
-        servers.stop(server, directory)
-    for name in (STACK_FILE, STATE_FILE, f"{STATE_FILE}.backup"):
-        (directory / name).unlink(missing_ok=True)
-    shutil.rmtree(directory / "tmp", ignore_errors=True)
-    return [server.name for server in running]
+    with signals.held():
+        recorded = servers.recorded(directory)
+        running = [server.name for server in recorded if server.is_running()]
+        for server in recorded:
+            servers.stop(server, directory)
+        for name in (STACK_FILE, STATE_FILE, f"{STATE_FILE}.backup"):
+            (directory / name).unlink(missing_ok=True)
+        shutil.rmtree(directory / "tmp", ignore_errors=True)
+    return running
 
 
 def current(directory: Path) -> Stack | None:

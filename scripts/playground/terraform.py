@@ -5,12 +5,10 @@ Both look the same to a caller, an executable, because pytest-terraform and `scr
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from playground import signals
 from playground.bootstrap import ROOT
+
+# How long an interrupted Terraform may finish what is under way.
+PATIENCE_S = 5
 
 # Write-only arguments came with 1.11.
 MINIMUM = (1, 11)
@@ -54,7 +56,6 @@ class Terraform:
     ) -> str:
         """What Terraform wrote. Variables go through the environment, where no process list shows them."""
         given = {f"TF_VAR_{name}": _as_variable(value) for name, value in (variables or {}).items()}
-        # In a session of its own a Ctrl-C does not reach it twice: see _interrupt.
         process = subprocess.Popen(
             [str(self.binary), *arguments],
             cwd=cwd,
@@ -65,16 +66,12 @@ class Terraform:
             text=True,
             start_new_session=True,
         )
-        try:
-            out, err = process.communicate()
-        except BaseException:
-            _interrupt(process)
-            raise
+        out, err = signals.communicate(process, PATIENCE_S)
         with self.log.open("a") as log:
             log.write(f"$ terraform {shlex.join(arguments)}\n{out}{err}\n")
         if process.returncode not in accepted:
             raise TerraformError(f"terraform {shlex.join(arguments)}\n{err or out}\nMore in {self.log}")
-        return out
+        return str(out)
 
 
 def prepare(directory: Path) -> Terraform:
@@ -108,20 +105,6 @@ def executable() -> Path:
     wrapper.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     wrapper.chmod(0o755)
     return wrapper
-
-
-def _interrupt(process: subprocess.Popen[str]) -> None:
-    """Ends Terraform as a user would, so that it ends its providers; killed, it would leave them behind.
-
-    The first interrupt lets it finish what is under way, the second does not.
-    """
-    for patience_s in (5, 5):
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=patience_s)
-            return
-    process.kill()
-    process.communicate()
 
 
 def _version(binary: str) -> tuple[int, ...]:

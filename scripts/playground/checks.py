@@ -1,0 +1,80 @@
+"""`scripts/test`: every check, one after the other, to the end, and then which of them failed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from playground import signals, terraform
+from playground.bootstrap import ROOT
+
+DIRECTORY = ROOT / ".local" / "checks"
+
+# How long the tests get to take down what they have started when they are interrupted.
+PATIENCE_S = 60
+
+Check = Callable[[], bool]
+
+
+def main(arguments: Sequence[str]) -> int:
+    if arguments:
+        pytest = [sys.executable, "-m", "pytest", *arguments]
+        os.execv(pytest[0], pytest)  # noqa: S606 - the terminal is the test runner's from here on
+    signals.interrupt_on_termination()
+    failed = []
+    for name, check in checks():
+        print(f"\n=== {name}", flush=True)
+        began = time.monotonic()
+        if not check():
+            failed.append(name)
+        print(f"=== {name}: {'FAILED' if name in failed else 'ok'} in {time.monotonic() - began:.0f} s", flush=True)
+    print(f"\nFAILED: {', '.join(failed)}" if failed else "\nEverything is in order.")
+    return 1 if failed else 0
+
+
+def checks() -> Iterator[tuple[str, Check]]:
+    yield "ruff check", _command("ruff", "check", ".")
+    yield "ruff format", _command("ruff", "format", "--check", ".")
+    yield "mypy", _command("mypy", "--package", "s3_syncer", "--package", "playground")
+    yield "terraform fmt", lambda: _run_terraform(ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"])
+    for configuration in (ROOT, *sorted(file.parent for file in ROOT.glob("examples/*/main.tf"))):
+        name = configuration.relative_to(ROOT)
+        yield f"terraform validate {name}", _terraform(configuration, "validate", "-no-color")
+    yield "terraform test", _terraform(ROOT, "test", "-no-color")
+    yield "pytest", _command("pytest")
+
+
+def _command(tool: str, *arguments: str) -> Check:
+    beside_python = Path(sys.executable).parent / tool
+    command = [str(beside_python if beside_python.exists() else tool), *arguments]
+
+    def check() -> bool:
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
+        signals.communicate(process, PATIENCE_S)
+        return process.returncode == 0
+
+    return check
+
+
+def _terraform(configuration: Path, *arguments: str) -> Check:
+    init = ["init", "-backend=false", "-no-color"]
+    return lambda: _run_terraform(configuration, init, list(arguments))
+
+
+def _run_terraform(configuration: Path, *commands: Sequence[str]) -> bool:
+    tool = terraform.prepare(DIRECTORY / configuration.relative_to(ROOT))
+    try:
+        said = [tool.run(*command, cwd=configuration) for command in commands]
+    except terraform.TerraformError as error:
+        print(error)
+        return False
+    print(said[-1], end="")
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
