@@ -6,7 +6,8 @@ Keys are relative to the prefix throughout. What boto3 raises never leaves this 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +27,7 @@ from urllib3.exceptions import HTTPError
 from .clients import RAW_EXPIRES, Lease
 from .errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
 from .layout import MIB, Part
-from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, ObjectState
+from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, Listed, ObjectState
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -113,6 +114,43 @@ class Bucket:
         count = answer.get("PartsCount")
         return (count, answer["ContentLength"]) if count else None
 
+    def listing(self, after: str = "", until: str | None = None) -> Iterator[Listed]:
+        """What is there behind the key `after`, up to and including `until`, in the store's order.
+
+        The next page is fetched while one is read. Raises a SyncError midway when a page cannot be had: whoever
+        reads a listing to its end has seen all of it.
+        """
+        start = {"StartAfter": self.full(after)} if after else {}
+        ahead = ThreadPoolExecutor(1, thread_name_prefix="list")
+        try:
+            page = ahead.submit(self._page, start)
+            while True:
+                entries, token = page.result()
+                if token:
+                    page = ahead.submit(self._page, {"ContinuationToken": token})
+                for entry in entries:
+                    if until is not None and entry.key > until:
+                        return
+                    if entry.key > after:  # some stores take StartAfter for inclusive; and "" is the prefix itself
+                        yield entry
+                if not token:
+                    return
+        finally:
+            ahead.shutdown(wait=False)  # never waits: whoever drops the listing may be the page's own thread
+
+    def _page(self, position: dict[str, str]) -> tuple[list[Listed], str | None]:
+        answer = self._call("list_objects_v2", None, Prefix=self.prefix, **position)
+        entries = [
+            Listed(
+                item["Key"].removeprefix(self.prefix),
+                item["Size"],
+                _unquoted(item["ETag"]) if item.get("ETag") else None,
+                item["LastModified"],
+            )
+            for item in answer.get("Contents", [])
+        ]
+        return entries, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None
+
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def read(self, key: str, etag: str, start: int, size: int) -> bytearray:
@@ -190,13 +228,15 @@ class Bucket:
 
     # -- the one way to a store ------------------------------------------------------------------------------------
 
-    def _call(self, operation: str, key: str, **parameters: Any) -> dict[str, Any]:
+    def _call(self, operation: str, key: str | None, **parameters: Any) -> dict[str, Any]:
         """Makes a request; refused credentials are read afresh and the request made once more.
 
         Raises a SyncError that names the bucket, the operation and the request.
         """
         lease = self._clients.lease()
-        parameters = {"Bucket": self.name, "Key": self.full(key), **parameters}
+        parameters["Bucket"] = self.name
+        if key is not None:
+            parameters["Key"] = self.full(key)
         try:
             return _request(lease.client, operation, parameters)
         except ClientError as error:

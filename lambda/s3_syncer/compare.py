@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 
-from .model import CONTENT_HEADERS, ObjectState
+from .errors import Retryable
+from .model import CONTENT_HEADERS, Listed, ObjectState
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +55,74 @@ def _headers(source: ObjectState, target: ObjectState) -> str | None:
         if source.headers.get(name) != target.headers.get(name):
             return f"header {name}"
     return None
+
+
+class Unordered(Retryable):
+    """A listing is not in the order of its keys' bytes, so nothing can be concluded from a key it has not shown."""
+
+
+class Verdict(Enum):
+    """What two listings tell of a key."""
+
+    SAME = "same"
+    SUSPECT = "suspect"  # only a full comparison can tell
+    MISSING = "missing"  # absent from the target
+    EXTRA = "extra"  # absent from the source
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One key of two listings side by side; at least one side has it."""
+
+    source: Listed | None
+    target: Listed | None
+
+    @property
+    def key(self) -> str:
+        listed = self.source or self.target
+        assert listed is not None
+        return listed.key
+
+    @property
+    def verdict(self) -> Verdict:
+        """SAME needs equal sizes and ETags and a target no older than its source: metadata alone may have changed."""
+        if self.target is None:
+            return Verdict.MISSING
+        if self.source is None:
+            return Verdict.EXTRA
+        same = (
+            self.source.size == self.target.size
+            and self.source.etag == self.target.etag
+            and self.source.etag is not None
+            and self.target.last_modified >= self.source.last_modified
+        )
+        return Verdict.SAME if same else Verdict.SUSPECT
+
+
+def join(source: Iterable[Listed], target: Iterable[Listed]) -> Iterator[Row]:
+    """Merges two listings by key. Raises Unordered when one of them is not in order.
+
+    Stores list in the order of the keys' UTF-8 bytes, which is the order of Python's strings.
+    """
+    left, right = ordered(source, "source"), ordered(target, "target")
+    one, other = next(left, None), next(right, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and one.key < other.key):
+            yield Row(one, None)
+            one = next(left, None)
+        elif one is None or other.key < one.key:
+            yield Row(None, other)
+            other = next(right, None)
+        else:
+            yield Row(one, other)
+            one, other = next(left, None), next(right, None)
+
+
+def ordered(listing: Iterable[Listed], side: str) -> Iterator[Listed]:
+    """The listing as it is. Raises Unordered at the first key that is not behind the one before it."""
+    last = ""
+    for entry in listing:
+        if entry.key <= last:
+            raise Unordered(f"the {side} lists {entry.key!r} after {last!r}")
+        last = entry.key
+        yield entry

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .bucket import Bucket
 from .clients import source_client, target_client
 from .converge import Pair
@@ -12,8 +14,17 @@ from .transfer import Transfer
 SPARE_CONNECTIONS = 4
 
 
-def connect(settings: Settings, *, threads: int) -> Pair:
-    """A pair whose clients and buffers serve `threads` keys and as many parts at a time."""
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Both buckets, and the pair of them that convergence works on."""
+
+    source: Bucket
+    target: Bucket
+    pair: Pair
+
+
+def connect(settings: Settings, *, threads: int) -> Connection:
+    """A connection whose clients and buffers serve `threads` keys and as many parts at a time."""
     connections = 2 * threads + SPARE_CONNECTIONS
     source = Bucket(settings.source_bucket, settings.source_prefix, source_client(connections), tags=settings.tags)
     target = Bucket(
@@ -22,5 +33,5 @@ def connect(settings: Settings, *, threads: int) -> Pair:
         target_client(settings, connections),
         tags=settings.tags,
     )
-    transfer = Transfer(source, target, memory=settings.copy_memory, threads=threads)
-    return Pair(source, target, transfer, delete=settings.delete)
+    transfer = Transfer(source, target, memory=settings.copy_memory, threads=threads, bytes_per_s=settings.bytes_per_s)
+    return Connection(source, target, Pair(source, target, transfer, delete=settings.delete))

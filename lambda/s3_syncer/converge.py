@@ -53,9 +53,16 @@ class Pair:
     delete: bool = True
 
 
+#: The actions that write to the target.
+CHANGES = frozenset({"copy", "update", "tags", "delete"})
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done for a key and why: `action` is copy, update, tags, delete, kept or none."""
+    """What was done for a key and why: `action` is one of CHANGES, or kept, or none.
+
+    A sweep that only looks also says drift and extra: see `sweep.py`.
+    """
 
     action: str
     reason: str

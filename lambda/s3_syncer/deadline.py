@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import Retryable
 
@@ -15,9 +16,10 @@ class OutOfTime(Retryable):
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment on the monotonic clock, in seconds, after which nothing new is begun."""
+    """A moment on the monotonic clock, in seconds, after which nothing new is begun; `stop` may bring it forward."""
 
     at: float = math.inf
+    _stopped: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
@@ -29,5 +31,15 @@ class Deadline:
 
     def check(self) -> None:
         """Raises OutOfTime once the moment has passed."""
+        if self._stopped.is_set():
+            raise OutOfTime("told to stop")
         if time.monotonic() >= self.at:
             raise OutOfTime("no time left before the deadline")
+
+    def stop(self) -> None:
+        """Lets no more time pass: what checks from now on is out of it. Safe to call from a signal handler."""
+        self._stopped.set()
+
+    def passed(self) -> bool:
+        """Whether `check` would raise."""
+        return self._stopped.is_set() or time.monotonic() >= self.at

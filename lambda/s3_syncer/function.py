@@ -78,7 +78,7 @@ def _runtime() -> _Runtime:
     """Built by the first invocation, kept while the environment lives: clients, connections, credentials."""
     settings = function_settings(os.environ)
     log_json(settings.log_level)
-    pair = connect(settings, threads=THREADS)
+    pair = connect(settings, threads=THREADS).pair
     worker = Worker(pair, bucket=settings.source_bucket, prefix=settings.source_prefix, threads=THREADS)
     queue = Queue(
         boto3.client("sqs"),

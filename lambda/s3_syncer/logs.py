@@ -27,7 +27,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def log_json(level: str) -> None:
+def log_json(level: str | int) -> None:
     """Sends this project's log records, `level` and above, to standard output as JSON."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -47,6 +47,7 @@ class Settings:
     delete: bool = True
     tags: bool = True
     copy_memory: int = 4 * SMALLEST_BUDGET
+    bytes_per_s: float | None = None
     log_level: str = "INFO"
 
 
@@ -80,9 +81,15 @@ def copy_memory(memory_mb: int) -> int:
 class Reader:
     """Reads variables and collects what is wrong with them, so that one run names every mistake."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], label: Callable[[str], str] = str) -> None:
+        """`label` turns a variable's name into the one that messages should use."""
         self._environment = environment
+        self._label = label
         self._mistakes: list[str] = []
+
+    def mistake(self, message: str) -> None:
+        """Adds a mistake to those that `done` reports."""
+        self._mistakes.append(message)
 
     def done(self) -> None:
         """Raises SettingsError if anything that was read could not be used."""
@@ -95,13 +102,13 @@ class Reader:
     def required(self, name: str) -> str:
         value = self.text(name)
         if not value:
-            self._mistakes.append(f"{name} is not set")
+            self.mistake(f"{self._label(name)} is not set")
         return value
 
     def prefix(self, name: str) -> str:
         value = self._environment.get(name, "")
         if value.startswith("/"):
-            self._mistakes.append(f"{name} must not start with '/': write {value.lstrip('/')!r}")
+            self.mistake(f"{self._label(name)} must not start with '/': write {value.lstrip('/')!r}")
         return value
 
     def endpoint(self, name: str) -> str:
@@ -110,28 +117,28 @@ class Reader:
             return value
         url = urlsplit(value)
         if url.scheme not in ("http", "https") or not url.hostname:
-            self._mistakes.append(f"{name} must be a URL such as https://s3.example.com, not {value!r}")
+            self.mistake(f"{self._label(name)} must be a URL such as https://s3.example.com, not {value!r}")
         elif url.path or url.query:
-            self._mistakes.append(f"{name} must end after the host: write {url.scheme}://{url.netloc}")
+            self.mistake(f"{self._label(name)} must end after the host: write {url.scheme}://{url.netloc}")
         elif url.username:
-            self._mistakes.append(f"{name} must not carry credentials")
+            self.mistake(f"{self._label(name)} must not carry credentials")
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:
         value = self.text(name, str(default)).lower()
         if value not in ("true", "false"):
-            self._mistakes.append(f"{name} must be true or false, not {value!r}")
+            self.mistake(f"{self._label(name)} must be true or false, not {value!r}")
         return value == "true"
 
     def whole(self, name: str, *, default: int) -> int:
         value = self.text(name, str(default))
         if not value.isdecimal() or int(value) == 0:
-            self._mistakes.append(f"{name} must be a whole number above 0, not {value!r}")
+            self.mistake(f"{self._label(name)} must be a whole number above 0, not {value!r}")
             return default
         return int(value)
 
     def choice(self, name: str, allowed: tuple[str, ...], *, default: str) -> str:
         value = self.text(name, default).upper()
         if value not in allowed:
-            self._mistakes.append(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+            self.mistake(f"{self._label(name)} must be one of {', '.join(allowed)}, not {value!r}")
         return value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -71,17 +72,42 @@ class Memory:
                 self._changed.notify()
 
 
+class Pace:
+    """Keeps to a number of bytes a second over all threads; None is no limit."""
+
+    def __init__(self, bytes_per_s: float | None) -> None:
+        self._bytes_per_s, self._next, self._lock = bytes_per_s, 0.0, threading.Lock()
+
+    def wait(self, size: int) -> None:
+        """Waits for the turn of `size` bytes."""
+        if self._bytes_per_s is None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + size / self._bytes_per_s
+        time.sleep(turn - now)
+
+
 class Transfer:
     """Copies between one source and one target. Safe to share between threads.
 
-    `memory` bounds the bytes in flight over all copies; `threads` the parts in flight.
+    `memory` bounds the bytes in flight over all copies, `threads` the parts in flight, `bytes_per_s` the bandwidth.
     """
 
     def __init__(
-        self, source: Readable, target: Writable, *, memory: int, threads: int, limits: Limits | None = None
+        self,
+        source: Readable,
+        target: Writable,
+        *,
+        memory: int,
+        threads: int,
+        bytes_per_s: float | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._source, self._target = source, target
         self._memory = Memory(memory)
+        self._pace = Pace(bytes_per_s)
         self._limits = limits or Limits()
         self._whole_max = min(WHOLE_MAX, memory // 2)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
@@ -119,6 +145,7 @@ class Transfer:
 
     def _copy_whole(self, key: str, state: ObjectState) -> None:
         with self._memory.hold(state.size):
+            self._pace.wait(state.size)
             data = self._source.read(key, state.etag, 0, state.size)
             md5 = _md5(data)
             if state.md5 not in (None, md5.hex()):
@@ -143,6 +170,7 @@ class Transfer:
     def _send(self, key: str, state: ObjectState, upload: str, layout: Layout, deadline: Deadline) -> dict[int, str]:
         def send(part: Part) -> str:
             with self._memory.hold(part.size):
+                self._pace.wait(part.size)
                 deadline.check()
                 data = self._source.read(key, state.etag, part.start, part.size)
                 return self._target.upload_part(key, upload, part, data, _md5(data))
