@@ -1,0 +1,393 @@
+# The queue, the function that it feeds, and what the function may do.
+
+mock_provider "aws" {
+  source          = "./tests/tf-fixtures/aws"
+  override_during = plan
+}
+
+variables {
+  source_bucket = "source"
+  target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
+}
+
+run "the_queue_keeps_work_until_it_is_done" {
+  command = plan
+
+  assert {
+    condition     = aws_sqs_queue.work.message_retention_seconds == 1209600 && aws_sqs_queue.dead_letters.message_retention_seconds == 1209600
+    error_message = "Both queues keep messages for the 14 days that SQS allows."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.work.visibility_timeout_seconds == 5400
+    error_message = "The visibility timeout is six times the function's 900 s."
+  }
+
+  assert {
+    condition = jsondecode(aws_sqs_queue.work.redrive_policy) == {
+      deadLetterTargetArn = "arn:aws:sqs:eu-west-1:123456789012:dead-letters"
+      maxReceiveCount     = 100
+    }
+    error_message = "What fails too often must go to the dead letters."
+  }
+
+  assert {
+    condition = jsondecode(aws_sqs_queue_redrive_allow_policy.dead_letters.redrive_allow_policy) == {
+      redrivePermission = "byQueue"
+      sourceQueueArns   = ["arn:aws:sqs:eu-west-1:123456789012:work"]
+    }
+    error_message = "Only this queue may use these dead letters."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.work.sqs_managed_sse_enabled && aws_sqs_queue.dead_letters.sqs_managed_sse_enabled
+    error_message = "Without a key of one's own, SQS encrypts with its own."
+  }
+}
+
+run "the_queue_follows_the_function" {
+  command = plan
+
+  variables {
+    function = { timeout_s = 60 }
+    sync     = { batch_size = 100, batch_window_s = 5, max_receive_count = 7, max_concurrency = 9 }
+  }
+
+  assert {
+    condition     = aws_sqs_queue.work.visibility_timeout_seconds == 365
+    error_message = "The visibility timeout is six times the function's timeout, and the batching window."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sqs_queue.work.redrive_policy).maxReceiveCount == 7
+    error_message = "sync.max_receive_count is not the queue's."
+  }
+
+  assert {
+    condition = {
+      batch_size     = aws_lambda_event_source_mapping.work.batch_size
+      batch_window_s = aws_lambda_event_source_mapping.work.maximum_batching_window_in_seconds
+      concurrency    = aws_lambda_event_source_mapping.work.scaling_config[0].maximum_concurrency
+      } == {
+      batch_size     = 100
+      batch_window_s = 5
+      concurrency    = 9
+    }
+    error_message = "The mapping does not follow sync."
+  }
+}
+
+run "the_function_reports_each_message" {
+  command = plan
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.work.event_source_arn == aws_sqs_queue.work.arn && aws_lambda_event_source_mapping.work.function_name == aws_lambda_function.sync.arn
+    error_message = "The mapping does not lead from the queue to the function."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.work.function_response_types == toset(["ReportBatchItemFailures"])
+    error_message = "Without partial responses one failure brings back the whole batch."
+  }
+
+  assert {
+    condition = {
+      batch_size     = aws_lambda_event_source_mapping.work.batch_size
+      batch_window_s = aws_lambda_event_source_mapping.work.maximum_batching_window_in_seconds
+      concurrency    = aws_lambda_event_source_mapping.work.scaling_config[0].maximum_concurrency
+      } == {
+      batch_size     = 10
+      batch_window_s = 0
+      concurrency    = 50
+    }
+    error_message = "The mapping's defaults are others."
+  }
+}
+
+run "the_function_as_it_comes" {
+  command = plan
+
+  assert {
+    condition = {
+      handler       = aws_lambda_function.sync.handler
+      runtime       = aws_lambda_function.sync.runtime
+      architectures = aws_lambda_function.sync.architectures
+      memory_mb     = aws_lambda_function.sync.memory_size
+      timeout_s     = aws_lambda_function.sync.timeout
+      reserved      = aws_lambda_function.sync.reserved_concurrent_executions
+      role          = aws_lambda_function.sync.role
+      } == {
+      handler       = "s3_syncer.function.handler"
+      runtime       = "python3.13"
+      architectures = tolist(["arm64"])
+      memory_mb     = 1024
+      timeout_s     = 900
+      reserved      = -1
+      role          = "arn:aws:iam::123456789012:role/mocked"
+    }
+    error_message = "The function's defaults are others."
+  }
+
+  assert {
+    condition     = endswith(aws_lambda_function.sync.filename, "lambda/dist/s3_syncer.zip") && aws_lambda_function.sync.source_code_hash == filebase64sha256("lambda/dist/s3_syncer.zip")
+    error_message = "The function is not the package that comes with the module."
+  }
+
+  assert {
+    condition = aws_lambda_function.sync.environment[0].variables == tomap({
+      SOURCE_BUCKET         = "source"
+      SOURCE_PREFIX         = ""
+      TARGET_ENDPOINT       = "https://s3.example.com"
+      TARGET_REGION         = "us-east-1"
+      TARGET_BUCKET         = "mirror"
+      TARGET_PREFIX         = ""
+      TARGET_SECRET_ARN     = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"
+      QUEUE_URL             = "https://sqs.eu-west-1.amazonaws.com/123456789012/work"
+      DEAD_LETTER_QUEUE_URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters"
+      SYNC_DELETE           = "true"
+      SYNC_TAGS             = "true"
+      LOG_LEVEL             = "INFO"
+    })
+    error_message = "The environment is not what the function reads."
+  }
+
+  assert {
+    condition     = aws_lambda_function.sync.logging_config[0].log_format == "JSON" && aws_lambda_function.sync.logging_config[0].log_group == "/aws/lambda/s3-syncer"
+    error_message = "Logs must be JSON, in the group whose retention is set."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.function.retention_in_days == 30
+    error_message = "Logs are kept for 30 days."
+  }
+
+  assert {
+    condition     = length(aws_lambda_function.sync.vpc_config) == 0
+    error_message = "Nobody asked for a network."
+  }
+}
+
+run "the_function_as_asked_for" {
+  command = plan
+
+  variables {
+    source_prefix      = "in/"
+    target             = { endpoint = "http://127.0.0.1:9000", region = "eu-1", bucket = "mirror", prefix = "out/" }
+    sync               = { delete = false, tags = false }
+    log_retention_days = 0
+
+    function = {
+      memory_mb            = 512
+      timeout_s            = 120
+      architecture         = "x86_64"
+      runtime              = "python3.12"
+      reserved_concurrency = 60
+      log_level            = "WARNING"
+      package_path         = "versions.tf" # any file will do
+      vpc                  = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1", "sg-2"] }
+    }
+  }
+
+  assert {
+    condition = {
+      runtime       = aws_lambda_function.sync.runtime
+      architectures = aws_lambda_function.sync.architectures
+      memory_mb     = aws_lambda_function.sync.memory_size
+      timeout_s     = aws_lambda_function.sync.timeout
+      reserved      = aws_lambda_function.sync.reserved_concurrent_executions
+      filename      = aws_lambda_function.sync.filename
+      subnets       = aws_lambda_function.sync.vpc_config[0].subnet_ids
+      groups        = aws_lambda_function.sync.vpc_config[0].security_group_ids
+      retention     = aws_cloudwatch_log_group.function.retention_in_days
+      } == {
+      runtime       = "python3.12"
+      architectures = tolist(["x86_64"])
+      memory_mb     = 512
+      timeout_s     = 120
+      reserved      = 60
+      filename      = "versions.tf"
+      subnets       = toset(["subnet-1"])
+      groups        = toset(["sg-1", "sg-2"])
+      retention     = 0
+    }
+    error_message = "An input did not arrive at the function."
+  }
+
+  assert {
+    condition = {
+      for name in ["SOURCE_PREFIX", "TARGET_ENDPOINT", "TARGET_REGION", "TARGET_PREFIX", "SYNC_DELETE", "SYNC_TAGS", "LOG_LEVEL"] :
+      name => aws_lambda_function.sync.environment[0].variables[name]
+      } == {
+      SOURCE_PREFIX   = "in/"
+      TARGET_ENDPOINT = "http://127.0.0.1:9000"
+      TARGET_REGION   = "eu-1"
+      TARGET_PREFIX   = "out/"
+      SYNC_DELETE     = "false"
+      SYNC_TAGS       = "false"
+      LOG_LEVEL       = "WARNING"
+    }
+    error_message = "An input did not arrive in the environment."
+  }
+
+  assert {
+    condition     = aws_lambda_function.sync.logging_config[0].application_log_level == "INFO"
+    error_message = "Lambda's filter must leave warnings to the function."
+  }
+}
+
+run "debugging_is_let_through" {
+  command = plan
+
+  variables {
+    function = { log_level = "DEBUG" }
+  }
+
+  assert {
+    condition     = aws_lambda_function.sync.logging_config[0].application_log_level == "DEBUG"
+    error_message = "Lambda drops what its own filter does not let through."
+  }
+}
+
+run "the_role_is_for_functions_only" {
+  command = plan
+
+  assert {
+    condition = jsondecode(aws_iam_role.function.assume_role_policy) == {
+      Version = "2012-10-17"
+      Statement = [{
+        Sid       = "RunAsFunction"
+        Effect    = "Allow"
+        Principal = { Service = "lambda.amazonaws.com" }
+        Action    = "sts:AssumeRole"
+      }]
+    }
+    error_message = "Only Lambda may take the role."
+  }
+
+  assert {
+    condition     = aws_iam_role.function.permissions_boundary == null
+    error_message = "Nobody asked for a boundary."
+  }
+}
+
+run "the_role_may_do_this_and_no_more" {
+  command = plan
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.function.policy) == {
+      Version = "2012-10-17"
+      Statement = [
+        {
+          Sid      = "ReadSourceObjects"
+          Effect   = "Allow"
+          Action   = ["s3:GetObject", "s3:GetObjectTagging"]
+          Resource = ["arn:aws:s3:::source/*"]
+        },
+        {
+          Sid      = "TellMissingFromForbidden"
+          Effect   = "Allow"
+          Action   = ["s3:ListBucket"]
+          Resource = ["arn:aws:s3:::source"]
+        },
+        {
+          Sid      = "ReceiveWork"
+          Effect   = "Allow"
+          Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:work"]
+        },
+        {
+          Sid      = "SendDeadLetters"
+          Effect   = "Allow"
+          Action   = ["sqs:SendMessage"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:dead-letters"]
+        },
+        {
+          Sid      = "ReadTargetCredentials"
+          Effect   = "Allow"
+          Action   = ["secretsmanager:GetSecretValue"]
+          Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"]
+        },
+        {
+          Sid      = "WriteLogs"
+          Effect   = "Allow"
+          Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+          Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:mocked:*"]
+        },
+      ]
+    }
+    error_message = "The role's policy is not exactly what the function needs."
+  }
+}
+
+run "the_role_follows_the_inputs" {
+  command = plan
+
+  variables {
+    source_prefix            = "in/"
+    sync                     = { tags = false }
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+    source_kms_key_arns      = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111", "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222"]
+    kms_key_arn              = "arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"
+    function                 = { vpc = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] } }
+  }
+
+  assert {
+    condition     = aws_iam_role.function.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"
+    error_message = "The role is not bounded."
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.function.policy).Statement[0] == {
+      Sid      = "ReadSourceObjects"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject"]
+      Resource = ["arn:aws:s3:::source/in/*"]
+    }
+    error_message = "Only objects under source_prefix may be read, and tags only if they are mirrored."
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : statement
+      if contains(["DecryptSourceObjects", "UseOwnKey"], statement.Sid)] == [
+      {
+        Sid      = "DecryptSourceObjects"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt"]
+        Resource = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111", "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222"]
+      },
+      {
+        Sid      = "UseOwnKey"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
+      },
+    ]
+    error_message = "Keys are not granted exactly as they were given."
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : [statement.Sid, statement.Effect]
+      if alltrue([for action in statement.Action : startswith(action, "ec2:")])] == [
+      ["AttachToNetwork", "Allow"],
+      ["KeepNetworkFromCode", "Deny"],
+    ]
+    error_message = "Lambda needs the network actions, the code in it must not have them."
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.function.policy).Statement[9].Condition == {
+      Null = { "lambda:SourceFunctionArn" = "false" }
+    }
+    error_message = "What is refused to the code must not be refused to Lambda."
+  }
+
+  assert {
+    condition = alltrue([for key in [
+      aws_sqs_queue.work.kms_master_key_id,
+      aws_sqs_queue.dead_letters.kms_master_key_id,
+      aws_secretsmanager_secret.target_credentials[0].kms_key_id,
+      aws_cloudwatch_log_group.function.kms_key_id,
+    ] : key == var.kms_key_arn])
+    error_message = "Queues, secret and logs are to be encrypted with kms_key_arn."
+  }
+}

@@ -1,0 +1,109 @@
+# When somebody is told that something is wrong.
+
+mock_provider "aws" {
+  source          = "./tests/tf-fixtures/aws"
+  override_during = plan
+}
+
+variables {
+  source_bucket = "source"
+  target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
+}
+
+run "an_alarm_for_all_that_can_go_wrong" {
+  command = plan
+
+  assert {
+    condition = { for key, alarm in aws_cloudwatch_metric_alarm.sync : key => [
+      alarm.namespace, alarm.metric_name, alarm.statistic, alarm.threshold, alarm.period, alarm.evaluation_periods
+      ] } == {
+      dead-letters = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", 0, 60, 1]
+      errors       = ["AWS/Lambda", "Errors", "Sum", 0, 300, 1]
+      lag          = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", 1800, 60, 1]
+      throttles    = ["AWS/Lambda", "Throttles", "Sum", 0, 300, 3]
+    }
+    error_message = "An alarm watches something else."
+  }
+
+  assert {
+    condition = { for key, alarm in aws_cloudwatch_metric_alarm.sync : key => alarm.dimensions } == {
+      dead-letters = tomap({ QueueName = "s3-syncer-dead-letters" })
+      errors       = tomap({ FunctionName = "s3-syncer" })
+      lag          = tomap({ QueueName = "s3-syncer" })
+      throttles    = tomap({ FunctionName = "s3-syncer" })
+    }
+    error_message = "An alarm watches somebody else."
+  }
+
+  assert {
+    condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.sync :
+      alarm.comparison_operator == "GreaterThanThreshold" && alarm.treat_missing_data == "notBreaching" && alarm.alarm_description != ""
+    ])
+    error_message = "An idle bucket must not set off an alarm, and each alarm says what to do."
+  }
+
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.sync : length(coalesce(alarm.alarm_actions, [])) == 0])
+    error_message = "Nobody asked to be told."
+  }
+}
+
+run "no_alarm_for_a_lag_that_does_not_matter" {
+  command = plan
+
+  variables {
+    max_lag_s = null
+  }
+
+  assert {
+    condition     = keys(aws_cloudwatch_metric_alarm.sync) == ["dead-letters", "errors", "throttles"]
+    error_message = "Without max_lag_s there is to be no alarm for it, and every other."
+  }
+}
+
+run "everybody_is_told_of_every_alarm" {
+  command = plan
+
+  variables {
+    max_lag_s     = 120
+    alarm_actions = ["arn:aws:sns:eu-west-1:123456789012:one", "arn:aws:sns:eu-west-1:123456789012:two"]
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.sync["lag"].threshold == 120
+    error_message = "max_lag_s is not the threshold."
+  }
+
+  assert {
+    condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.sync :
+      alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)
+    ])
+    error_message = "Each alarm tells everybody when it goes off and when it ends."
+  }
+}
+
+run "everything_that_can_be_is_tagged" {
+  command = plan
+
+  variables {
+    notification_mode = "eventbridge"
+    tags              = { team = "storage" }
+  }
+
+  assert {
+    condition = alltrue([for tags in concat(
+      [
+        aws_sqs_queue.work.tags,
+        aws_sqs_queue.dead_letters.tags,
+        aws_lambda_function.sync.tags,
+        aws_lambda_event_source_mapping.work.tags,
+        aws_iam_role.function.tags,
+        aws_cloudwatch_log_group.function.tags,
+        aws_secretsmanager_secret.target_credentials[0].tags,
+        aws_cloudwatch_event_rule.source[0].tags,
+      ],
+      [for alarm in aws_cloudwatch_metric_alarm.sync : alarm.tags],
+    ) : tags == tomap({ team = "storage" })])
+    error_message = "Something is not tagged."
+  }
+}

@@ -1,0 +1,103 @@
+# What everything is called, up to the longest name that is allowed.
+
+mock_provider "aws" {
+  source          = "./tests/tf-fixtures/aws"
+  override_during = plan
+}
+
+variables {
+  source_bucket = "source"
+  target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
+}
+
+run "names_start_with_the_name" {
+  command = plan
+
+  assert {
+    condition = {
+      work         = aws_sqs_queue.work.name
+      dead_letters = aws_sqs_queue.dead_letters.name
+      function     = aws_lambda_function.sync.function_name
+      role         = aws_iam_role.function.name
+      logs         = aws_cloudwatch_log_group.function.name
+      secret       = aws_secretsmanager_secret.target_credentials[0].name
+      notification = aws_s3_bucket_notification.source[0].queue[0].id
+      } == {
+      work         = "s3-syncer"
+      dead_letters = "s3-syncer-dead-letters"
+      function     = "s3-syncer"
+      role         = "s3-syncer-function"
+      logs         = "/aws/lambda/s3-syncer"
+      secret       = "s3-syncer/target-credentials"
+      notification = "s3-syncer"
+    }
+    error_message = "Something is not called after the name."
+  }
+
+  assert {
+    condition     = alltrue([for key, alarm in aws_cloudwatch_metric_alarm.sync : alarm.alarm_name == "s3-syncer-${key}"])
+    error_message = "An alarm is not called after the name."
+  }
+
+  assert {
+    condition     = output.function_name == "s3-syncer" && output.log_group_name == "/aws/lambda/s3-syncer" && output.function_role_name == "s3-syncer-function"
+    error_message = "An output does not give the name."
+  }
+}
+
+run "the_rule_starts_with_the_name" {
+  command = plan
+
+  variables {
+    name              = "reports"
+    notification_mode = "eventbridge"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.source[0].name == "reports"
+    error_message = "The rule is not called after the name."
+  }
+}
+
+# Limits: https://docs.aws.amazon.com/general/latest/gr/aws-service-information.html
+run "the_longest_name_fits_everywhere" {
+  command = plan
+
+  variables {
+    name              = "n123456789-123456789-123456789-123456789-123456789-123456789-123"
+    notification_mode = "eventbridge"
+  }
+
+  assert {
+    condition     = length(var.name) == 64
+    error_message = "This is not the longest name."
+  }
+
+  assert {
+    condition     = length(aws_lambda_function.sync.function_name) <= 64 && length(aws_cloudwatch_event_rule.source[0].name) <= 64
+    error_message = "A function and a rule take 64 characters."
+  }
+
+  assert {
+    condition     = length(aws_sqs_queue.dead_letters.name) <= 80
+    error_message = "A queue takes 80 characters."
+  }
+
+  assert {
+    condition     = aws_iam_role.function.name == "n123456789-123456789-123456789-123456789-1234567-${substr(sha256(var.name), 0, 6)}-function" && length(aws_iam_role.function.name) == 64
+    error_message = "A role takes 64 characters: its name is to be cut, with a hash of what was cut and its suffix whole."
+  }
+}
+
+run "a_name_of_55_characters_needs_no_cut" {
+  command = plan
+
+  variables {
+    name = "n123456789-123456789-123456789-123456789-123456789-1234"
+  }
+
+  assert {
+    condition     = length(var.name) == 55 && aws_iam_role.function.name == "${var.name}-function" && length(aws_iam_role.function.name) == 64
+    error_message = "A role's name of exactly 64 characters is to be left whole."
+  }
+}

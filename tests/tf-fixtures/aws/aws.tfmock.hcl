@@ -1,0 +1,45 @@
+# What the mocked AWS answers: ARNs as AWS writes them, so that policies can be read in the assertions.
+
+mock_data "aws_partition" {
+  defaults = { partition = "aws" }
+}
+
+mock_data "aws_caller_identity" {
+  defaults = { account_id = "123456789012" }
+}
+
+mock_resource "aws_iam_role" {
+  defaults = { arn = "arn:aws:iam::123456789012:role/mocked" }
+}
+
+mock_resource "aws_cloudwatch_log_group" {
+  defaults = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:mocked" }
+}
+
+mock_resource "aws_lambda_function" {
+  defaults = { arn = "arn:aws:lambda:eu-west-1:123456789012:function:mocked" }
+}
+
+mock_resource "aws_cloudwatch_event_rule" {
+  defaults = { arn = "arn:aws:events:eu-west-1:123456789012:rule/mocked" }
+}
+
+mock_resource "aws_secretsmanager_secret" {
+  defaults = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked" }
+}
+
+override_resource {
+  target = aws_sqs_queue.work
+  values = {
+    arn = "arn:aws:sqs:eu-west-1:123456789012:work"
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/work"
+  }
+}
+
+override_resource {
+  target = aws_sqs_queue.dead_letters
+  values = {
+    arn = "arn:aws:sqs:eu-west-1:123456789012:dead-letters"
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters"
+  }
+}
