@@ -37,8 +37,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def checks() -> Iterator[tuple[str, Check]]:
-    yield "ruff check", _command("ruff", "check", ".")
-    yield "ruff format", _command("ruff", "format", "--check", ".")
+    python = [".", *_python_without_suffix()]
+    yield "ruff check", _command("ruff", "check", *python)
+    yield "ruff format", _command("ruff", "format", "--check", *python)
     yield "mypy", _command("mypy", "--package", "s3_syncer", "--package", "playground")
     yield "terraform fmt", lambda: _run_terraform(ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"])
     for configuration in (ROOT, *sorted(file.parent for file in ROOT.glob("examples/*/main.tf"))):
@@ -46,6 +47,13 @@ def checks() -> Iterator[tuple[str, Check]]:
         yield f"terraform validate {name}", _terraform(configuration, "validate", "-no-color")
     yield "terraform test", _terraform(ROOT, "test", "-no-color")
     yield "pytest", _command("pytest")
+
+
+def _python_without_suffix() -> Iterator[str]:
+    """The executables that are Python, which ruff does not find by itself."""
+    for file in sorted((ROOT / "scripts").iterdir()):
+        if file.is_file() and file.read_text().startswith("#!/usr/bin/env python"):
+            yield str(file)
 
 
 def _command(tool: str, *arguments: str) -> Check:
@@ -70,7 +78,7 @@ def _run_terraform(configuration: Path, *commands: Sequence[str]) -> bool:
     try:
         said = [tool.run(*command, cwd=configuration) for command in commands]
     except terraform.TerraformError as error:
-        print(error)
+        print(error.output)
         return False
     print(said[-1], end="")
     return True

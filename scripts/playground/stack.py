@@ -169,14 +169,10 @@ def variables(aws_endpoint: str, target: Target) -> dict[str, object]:
 
 
 def apply(directory: Path, aws_endpoint: str, target: Target) -> Stack:
-    tool = terraform.prepare(directory)
+    tool = terraform.prepare(directory, variables(aws_endpoint, target))
     state = f"-state={directory / STATE_FILE}"
     tool.run("init", "-no-color", cwd=EXAMPLE)
-    tool.run(
-        *("apply", "-auto-approve", "-no-color", "-parallelism=30", state),
-        cwd=EXAMPLE,
-        variables=variables(aws_endpoint, target),
-    )
+    tool.run("apply", "-auto-approve", "-no-color", "-parallelism=30", state, cwd=EXAMPLE)
     outputs = json.loads(tool.run("output", "-json", "-no-color", state, cwd=EXAMPLE))
     return from_outputs({name: output["value"] for name, output in outputs.items()}, aws_endpoint, target)
 

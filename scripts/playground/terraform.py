@@ -36,30 +36,27 @@ KEPT = ("TF_CLI_CONFIG_FILE", "TF_LOG", "TF_LOG_PATH", "TF_PLUGIN_CACHE_DIR")
 
 
 class TerraformError(Exception):
-    """Terraform failed; the message ends with what it said."""
+    """Terraform failed; the message ends with its errors, `output` is all it said."""
+
+    def __init__(self, message: str, output: str) -> None:
+        super().__init__(message)
+        self.output = output
 
 
 @dataclass(frozen=True)
 class Terraform:
-    """An executable and the environment it wants, for one working directory under .local."""
+    """An executable and the environment it wants, with the variables it is to apply."""
 
     binary: Path
     environment: Mapping[str, str]
     log: Path
 
-    def run(
-        self,
-        *arguments: str,
-        cwd: Path,
-        variables: Mapping[str, object] | None = None,
-        accepted: tuple[int, ...] = (0,),
-    ) -> str:
-        """What Terraform wrote. Variables go through the environment, where no process list shows them."""
-        given = {f"TF_VAR_{name}": _as_variable(value) for name, value in (variables or {}).items()}
+    def run(self, *arguments: str, cwd: Path) -> str:
+        """What Terraform wrote, if all went well."""
         process = subprocess.Popen(
             [str(self.binary), *arguments],
             cwd=cwd,
-            env={**self.environment, **given},
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -69,13 +66,17 @@ class Terraform:
         out, err = signals.communicate(process, PATIENCE_S)
         with self.log.open("a") as log:
             log.write(f"$ terraform {shlex.join(arguments)}\n{out}{err}\n")
-        if process.returncode not in accepted:
-            raise TerraformError(f"terraform {shlex.join(arguments)}\n{err or out}\nMore in {self.log}")
+        if process.returncode != 0:
+            problem = f"terraform {shlex.join(arguments)}\n{err or out}\nMore in {self.log}"
+            raise TerraformError(problem, output=out + err)
         return str(out)
 
 
-def prepare(directory: Path) -> Terraform:
-    """Terraform as it can be had on this machine, with its working data under `directory`."""
+def prepare(directory: Path, variables: Mapping[str, object] | None = None) -> Terraform:
+    """Terraform as it can be had on this machine, with its working data under `directory`.
+
+    The variables go through the environment, where no process list shows them.
+    """
     log = directory / "logs" / "terraform.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {
@@ -86,6 +87,7 @@ def prepare(directory: Path) -> Terraform:
         "TF_DATA_DIR": str(directory / "terraform"),
         "TF_IN_AUTOMATION": "1",
         "TF_INPUT": "0",
+        **{f"TF_VAR_{name}": _as_variable(value) for name, value in (variables or {}).items()},
     }
     if not Path(environment.get("TF_CLI_CONFIG_FILE", "")).is_file():
         environment.pop("TF_CLI_CONFIG_FILE", None)

@@ -1,0 +1,17 @@
+"""What all tests share: where Terraform is, and that interrupted tests stop the servers they started."""
+
+from __future__ import annotations
+
+import pytest
+
+from playground import signals, terraform
+from playground.bootstrap import ROOT
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    signals.interrupt_on_termination()
+    # Without a terraform on the PATH the plugin would end the whole run, also one that wants no Terraform.
+    if config.pluginmanager.hasplugin("terraform") and not config.option.dest_tf_binary:
+        config.option.dest_tf_binary = str(terraform.executable())
+        config.option.dest_tf_mod_dir = str(ROOT / "examples")

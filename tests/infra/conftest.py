@@ -1,0 +1,81 @@
+"""The stack under test: `examples/local`, applied once a session by pytest-terraform to clouds of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_terraform.tf import TerraformTestApi
+
+from playground import servers, terraform
+from playground.stack import EXAMPLE, REGION, Stack, Target, from_outputs, make_target, variables
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """Both stores, and the Terraform that was told of them."""
+
+    aws_endpoint: str
+    target: Target
+    tool: terraform.Terraform
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
+    """Running servers. Automatic, because the plugin's fixture, which needs them, cannot name another one."""
+    directory = tmp_path_factory.mktemp("clouds")
+    with contextlib.ExitStack() as cleanup:
+        aws = cleanup.enter_context(servers.running(servers.ministack(region=REGION), directory))
+        target = make_target(cleanup.enter_context(servers.running(servers.moto(), directory)))
+        tool = terraform.prepare(directory, variables(aws.endpoint, target))
+        changed = cleanup.enter_context(pytest.MonkeyPatch.context())
+        for name in set(os.environ) - set(tool.environment):
+            changed.delenv(name)
+        for name, value in tool.environment.items():
+            changed.setenv(name, value)
+        # The plugin records the stack in clear, where only a replay would look for it.
+        cleanup.callback((EXAMPLE / "tf_resources.json").unlink, missing_ok=True)
+        yield Clouds(aws.endpoint, target, tool)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The stack, and the Terraform working directory it was applied from."""
+
+    stack: Stack
+    outputs: dict[str, Any]
+    tool: terraform.Terraform
+    state: Path
+
+    def terraform(self, *arguments: str) -> str:
+        return self.tool.run(*arguments, "-no-color", f"-state={self.state}", cwd=EXAMPLE)
+
+    def show(self, plan: Path) -> str:
+        return self.tool.run("show", "-json", str(plan), cwd=EXAMPLE)
+
+    def empty_source(self) -> None:
+        """Before a destroy: the emulator lists versions with their keys not encoded, which the provider expects."""
+        client, bucket = self.stack.s3(), self.stack.source_bucket
+        with contextlib.suppress(client.exceptions.NoSuchBucket):
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+                for entry in page.get("Contents", []):
+                    client.delete_object(Bucket=bucket, Key=entry["Key"])
+
+
+@pytest.fixture(scope="session")
+def applied(clouds: Clouds, local: TerraformTestApi) -> Iterator[Applied]:
+    outputs = {name: output["value"] for name, output in local.outputs.items()}
+    runner = local.terraform
+    made = Applied(
+        stack=from_outputs(outputs, clouds.aws_endpoint, clouds.target),
+        outputs=outputs,
+        tool=replace(clouds.tool, environment={**clouds.tool.environment, "TF_DATA_DIR": runner.work_dir}),
+        state=Path(runner.state_path),
+    )
+    yield made
+    made.empty_source()
