@@ -1,0 +1,834 @@
+# Every mistake that is caught before anything is made: one mistake in each run, so that only its own rule can catch it.
+
+mock_provider "aws" {
+  source          = "./tests/tf-fixtures/aws"
+  override_during = plan
+}
+
+variables {
+  source_bucket = "source"
+  target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
+}
+
+# Source
+
+run "a_source_by_arn" {
+  command = plan
+
+  variables {
+    source_bucket = "arn:aws:s3:::source"
+  }
+
+  expect_failures = [var.source_bucket]
+}
+
+run "a_source_by_address" {
+  command = plan
+
+  variables {
+    source_bucket = "s3://source"
+  }
+
+  expect_failures = [var.source_bucket]
+}
+
+run "a_source_with_a_path" {
+  command = plan
+
+  variables {
+    source_bucket = "source/reports"
+  }
+
+  expect_failures = [var.source_bucket]
+}
+
+run "a_source_without_a_name" {
+  command = plan
+
+  variables {
+    source_bucket = ""
+  }
+
+  expect_failures = [var.source_bucket]
+}
+
+# Target
+
+run "an_endpoint_without_a_scheme" {
+  command = plan
+
+  variables {
+    target = { endpoint = "s3.example.com", region = "us-east-1", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_endpoint_with_a_path" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com/mirror", region = "us-east-1", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_endpoint_with_a_slash_at_its_end" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com/", region = "us-east-1", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_endpoint_with_a_user" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://id:secret@s3.example.com", region = "us-east-1", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_endpoint_in_plain_http" {
+  command = plan
+
+  variables {
+    target = { endpoint = "http://s3.example.com", region = "us-east-1", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_endpoint_in_plain_http_that_only_starts_like_this_machine" {
+  command = plan
+
+  variables {
+    target = { endpoint = "http://localhost.example.com", region = "us-east-1", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_region_without_a_name" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_target_by_address" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "s3://mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_target_with_a_path" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror/reports" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_target_prefix_with_a_slash_at_its_start" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", prefix = "/mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "the_same_bucket_on_both_sides" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.eu-west-1.amazonaws.com", region = "us-east-1", bucket = "source" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "the_same_bucket_on_both_sides_in_capitals_with_a_port" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://S3.Amazonaws.com:443", region = "us-east-1", bucket = "source" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "the_same_bucket_on_both_sides_in_china" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.cn-north-1.amazonaws.com.cn", region = "us-east-1", bucket = "source" }
+  }
+
+  expect_failures = [var.target]
+}
+
+# Name
+
+run "a_name_of_65_characters" {
+  command = plan
+
+  variables {
+    name = "n123456789-123456789-123456789-123456789-123456789-123456789-1234"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_name_with_a_dot" {
+  command = plan
+
+  variables {
+    name = "s3.syncer"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_name_with_a_slash" {
+  command = plan
+
+  variables {
+    name = "team/s3-syncer"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_name_that_starts_with_a_hyphen" {
+  command = plan
+
+  variables {
+    name = "-s3-syncer"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "an_empty_name" {
+  command = plan
+
+  variables {
+    name = ""
+  }
+
+  expect_failures = [var.name]
+}
+
+# Source prefix
+
+run "a_source_prefix_with_a_slash_at_its_start" {
+  command = plan
+
+  variables {
+    source_prefix = "/reports"
+  }
+
+  expect_failures = [var.source_prefix]
+}
+
+run "a_source_prefix_with_a_wildcard" {
+  command = plan
+
+  variables {
+    source_prefix = "reports/*"
+  }
+
+  expect_failures = [var.source_prefix]
+}
+
+run "a_source_prefix_with_a_question_mark" {
+  command = plan
+
+  variables {
+    source_prefix = "reports-?/"
+  }
+
+  expect_failures = [var.source_prefix]
+}
+
+run "a_source_prefix_with_a_policy_variable" {
+  command = plan
+
+  variables {
+    source_prefix = "$${aws:username}/"
+  }
+
+  expect_failures = [var.source_prefix]
+}
+
+run "a_source_prefix_longer_than_a_key" {
+  command = plan
+
+  variables {
+    source_prefix = replace(format("%1025s", ""), " ", "a")
+  }
+
+  expect_failures = [var.source_prefix]
+}
+
+# Credentials
+
+run "a_secret_by_name" {
+  command = plan
+
+  variables {
+    credentials_secret_arn = "my-secret"
+  }
+
+  expect_failures = [var.credentials_secret_arn]
+}
+
+run "a_secret_that_is_a_parameter" {
+  command = plan
+
+  variables {
+    credentials_secret_arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/my-secret"
+  }
+
+  expect_failures = [var.credentials_secret_arn]
+}
+
+run "credentials_for_a_secret_that_exists" {
+  command = plan
+
+  variables {
+    credentials_secret_arn     = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:existing-AbCdEf"
+    target_credentials         = { access_key_id = "id", secret_access_key = "secret" }
+    target_credentials_version = 1
+  }
+
+  expect_failures = [var.target_credentials]
+}
+
+run "credentials_without_a_version" {
+  command = plan
+
+  variables {
+    target_credentials = { access_key_id = "id", secret_access_key = "secret" }
+  }
+
+  expect_failures = [var.target_credentials]
+}
+
+run "a_version_without_credentials" {
+  command = plan
+
+  variables {
+    target_credentials_version = 1
+  }
+
+  expect_failures = [var.target_credentials]
+}
+
+run "credentials_with_an_empty_id" {
+  command = plan
+
+  variables {
+    target_credentials         = { access_key_id = "", secret_access_key = "secret" }
+    target_credentials_version = 1
+  }
+
+  expect_failures = [var.target_credentials]
+}
+
+run "credentials_with_a_line_feed" {
+  command = plan
+
+  variables {
+    target_credentials         = { access_key_id = "id", secret_access_key = "secret\n" }
+    target_credentials_version = 1
+  }
+
+  expect_failures = [var.target_credentials]
+}
+
+run "credentials_without_a_secret" {
+  command = plan
+
+  variables {
+    target_credentials         = { access_key_id = "id", secret_access_key = null }
+    target_credentials_version = 1
+  }
+
+  expect_failures = [var.target_credentials]
+}
+
+run "a_version_of_0" {
+  command = plan
+
+  variables {
+    target_credentials         = { access_key_id = "id", secret_access_key = "secret" }
+    target_credentials_version = 0
+  }
+
+  expect_failures = [var.target_credentials_version]
+}
+
+run "a_version_between_two" {
+  command = plan
+
+  variables {
+    target_credentials         = { access_key_id = "id", secret_access_key = "secret" }
+    target_credentials_version = 1.5
+  }
+
+  expect_failures = [var.target_credentials_version]
+}
+
+# Notification
+
+run "an_unknown_mode" {
+  command = plan
+
+  variables {
+    notification_mode = "sns"
+  }
+
+  expect_failures = [var.notification_mode]
+}
+
+run "eventbridge_switched_on_for_another_mode" {
+  command = plan
+
+  variables {
+    enable_bucket_eventbridge = true
+  }
+
+  expect_failures = [var.enable_bucket_eventbridge]
+}
+
+# What is mirrored, and how fast
+
+run "a_concurrency_of_1" {
+  command = plan
+
+  variables {
+    sync = { max_concurrency = 1 }
+  }
+
+  expect_failures = [var.sync]
+}
+
+run "a_concurrency_of_1001" {
+  command = plan
+
+  variables {
+    sync = { max_concurrency = 1001 }
+  }
+
+  expect_failures = [var.sync]
+}
+
+run "a_concurrency_between_two" {
+  command = plan
+
+  variables {
+    sync = { max_concurrency = 2.5 }
+  }
+
+  expect_failures = [var.sync]
+}
+
+run "an_empty_batch" {
+  command = plan
+
+  variables {
+    sync = { batch_size = 0 }
+  }
+
+  expect_failures = [var.sync]
+}
+
+run "a_batch_of_10001" {
+  command = plan
+
+  variables {
+    sync = { batch_size = 10001, batch_window_s = 1 }
+  }
+
+  expect_failures = [var.sync]
+}
+
+run "a_batch_of_11_at_once" {
+  command = plan
+
+  variables {
+    sync = { batch_size = 11 }
+  }
+
+  expect_failures = [var.sync]
+}
+
+run "a_window_in_the_past" {
+  command = plan
+
+  variables {
+    sync = { batch_window_s = -1 }
+  }
+
+  expect_failures = [var.sync]
+}
+
+run "a_window_of_301" {
+  command = plan
+
+  variables {
+    sync = { batch_window_s = 301 }
+  }
+
+  expect_failures = [var.sync]
+}
+
+run "no_attempt" {
+  command = plan
+
+  variables {
+    sync = { max_receive_count = 0 }
+  }
+
+  expect_failures = [var.sync]
+}
+
+run "more_attempts_than_sqs_counts" {
+  command = plan
+
+  variables {
+    sync = { max_receive_count = 1001 }
+  }
+
+  expect_failures = [var.sync]
+}
+
+# Function
+
+run "too_little_memory" {
+  command = plan
+
+  variables {
+    function = { memory_mb = 255 }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "more_memory_than_there_is" {
+  command = plan
+
+  variables {
+    function = { memory_mb = 10241 }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "a_timeout_of_29" {
+  command = plan
+
+  variables {
+    function = { timeout_s = 29 }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "a_timeout_of_901" {
+  command = plan
+
+  variables {
+    function = { timeout_s = 901 }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "an_unknown_architecture" {
+  command = plan
+
+  variables {
+    function = { architecture = "arm" }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "a_runtime_that_is_no_python" {
+  command = plan
+
+  variables {
+    function = { runtime = "nodejs22.x" }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "a_runtime_that_is_too_old" {
+  command = plan
+
+  variables {
+    function = { runtime = "python3.10" }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "less_reserved_than_called" {
+  command = plan
+
+  variables {
+    function = { reserved_concurrency = 49 }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "an_unknown_log_level" {
+  command = plan
+
+  variables {
+    function = { log_level = "WARN" }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "a_package_that_is_not_there" {
+  command = plan
+
+  variables {
+    function = { package_path = "nowhere.zip" }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "a_network_without_subnets" {
+  command = plan
+
+  variables {
+    function = { vpc = { subnet_ids = [], security_group_ids = ["sg-1"] } }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "a_network_without_security_groups" {
+  command = plan
+
+  variables {
+    function = { vpc = { subnet_ids = ["subnet-1"], security_group_ids = [] } }
+  }
+
+  expect_failures = [var.function]
+}
+
+# Keys and boundary
+
+run "a_key_of_the_source_by_alias" {
+  command = plan
+
+  variables {
+    source_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:alias/source"]
+  }
+
+  expect_failures = [var.source_kms_key_arns]
+}
+
+run "every_key_of_the_account" {
+  command = plan
+
+  variables {
+    source_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/*"]
+  }
+
+  expect_failures = [var.source_kms_key_arns]
+}
+
+run "a_key_by_id" {
+  command = plan
+
+  variables {
+    kms_key_arn = "11111111-1111"
+  }
+
+  expect_failures = [var.kms_key_arn]
+}
+
+run "a_boundary_by_name" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "boundary"
+  }
+
+  expect_failures = [var.permissions_boundary_arn]
+}
+
+# Watching
+
+run "a_retention_that_does_not_exist" {
+  command = plan
+
+  variables {
+    log_retention_days = 31
+  }
+
+  expect_failures = [var.log_retention_days]
+}
+
+run "an_alarm_action_by_name" {
+  command = plan
+
+  variables {
+    alarm_actions = ["on-call"]
+  }
+
+  expect_failures = [var.alarm_actions]
+}
+
+run "six_alarm_actions" {
+  command = plan
+
+  variables {
+    alarm_actions = [for n in range(6) : "arn:aws:sns:eu-west-1:123456789012:topic-${n}"]
+  }
+
+  expect_failures = [var.alarm_actions]
+}
+
+run "a_lag_below_a_minute" {
+  command = plan
+
+  variables {
+    max_lag_s = 59
+  }
+
+  expect_failures = [var.max_lag_s]
+}
+
+run "a_lag_between_two" {
+  command = plan
+
+  variables {
+    max_lag_s = 90.5
+  }
+
+  expect_failures = [var.max_lag_s]
+}
+
+# What stands right beside a mistake and is none
+
+run "the_same_name_at_another_store" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "source" }
+  }
+}
+
+run "the_same_name_at_a_store_that_only_ends_like_aws" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.notamazonaws.com", region = "us-east-1", bucket = "source" }
+  }
+}
+
+run "another_bucket_of_aws" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.eu-west-1.amazonaws.com", region = "us-east-1", bucket = "mirror" }
+  }
+}
+
+run "plain_http_to_this_machine_by_name" {
+  command = plan
+
+  variables {
+    target = { endpoint = "http://localhost:9000", region = "us-east-1", bucket = "mirror" }
+  }
+}
+
+run "plain_http_to_this_machine_by_address" {
+  command = plan
+
+  variables {
+    target = { endpoint = "http://127.0.0.1:9000", region = "us-east-1", bucket = "mirror" }
+  }
+}
+
+run "plain_http_to_this_machine_by_address_of_version_6" {
+  command = plan
+
+  variables {
+    target = { endpoint = "http://[::1]:9000", region = "us-east-1", bucket = "mirror" }
+  }
+}
+
+run "the_least_of_everything" {
+  command = plan
+
+  variables {
+    name               = "n"
+    sync               = { max_concurrency = 2, batch_size = 1, batch_window_s = 0, max_receive_count = 1 }
+    function           = { memory_mb = 256, timeout_s = 30, reserved_concurrency = 2, runtime = "python3.11", log_level = "ERROR" }
+    log_retention_days = 0
+    max_lag_s          = 60
+  }
+}
+
+run "the_most_of_everything" {
+  command = plan
+
+  variables {
+    sync               = { max_concurrency = 1000, batch_size = 10000, batch_window_s = 300, max_receive_count = 1000 }
+    function           = { memory_mb = 10240, timeout_s = 900, reserved_concurrency = 1000, runtime = "python3.13" }
+    source_prefix      = replace(format("%1024s", ""), " ", "a")
+    log_retention_days = 3653
+    alarm_actions      = [for n in range(5) : "arn:aws:sns:eu-west-1:123456789012:topic-${n}"]
+  }
+}
+
+run "arns_of_other_partitions" {
+  command = plan
+
+  variables {
+    credentials_secret_arn   = "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:existing-AbCdEf"
+    kms_key_arn              = "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1111"
+    permissions_boundary_arn = "arn:aws:iam::aws:policy/PowerUserAccess"
+  }
+}
+
+run "inputs_left_null" {
+  command = plan
+
+  variables {
+    target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", prefix = null }
+    sync          = { delete = null, max_concurrency = null }
+    function      = { memory_mb = null, vpc = null }
+    name          = null
+    source_prefix = null
+  }
+}
