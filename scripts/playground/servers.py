@@ -33,6 +33,10 @@ class ServerError(Exception):
     """A server did not come up; the message ends with what it had logged."""
 
 
+class ServerExitedError(ServerError):
+    """It ended by itself, which may be because its port was taken just before."""
+
+
 @dataclass(frozen=True)
 class Program:
     """How to run one kind of server: its command for a port, and the path that answers when it is ready."""
@@ -117,13 +121,10 @@ def start(program: Program, directory: Path) -> Server:
     """Starts the program, waits until it answers, and records it under `directory`/run."""
     for folder in ("logs", "run", "tmp"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(ServerExitedError):
             return _start_once(program, free_port(), directory)
-        except ServerError:
-            if attempt == ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+    return _start_once(program, free_port(), directory)
 
 
 def recorded(directory: Path) -> list[Server]:
@@ -167,14 +168,13 @@ def _start_once(program: Program, port: int, directory: Path) -> Server:
         )
     server = Server(program.name, port, process.pid, _start_time(process.pid), str(log))
     _record(server.name, directory).write_text(json.dumps(asdict(server), indent=2))
-    if not _wait_until(lambda: process.poll() is not None or _answers(port, program.ready), READY_TIMEOUT_S):
-        problem = f"did not answer within {READY_TIMEOUT_S} s"
-    elif process.poll() is not None:
-        problem = f"exited {process.returncode}"
-    else:
-        return server
+    if _wait_until(lambda: process.poll() is not None or _answers(port, program.ready), READY_TIMEOUT_S):
+        if process.returncode is None:
+            return server
+        stop(server, directory)
+        raise ServerExitedError(f"{program.name} exited {process.returncode}; the end of {log}:\n{_tail(log)}")
     stop(server, directory)
-    raise ServerError(f"{program.name} {problem}; the end of {log}:\n{_tail(log)}")
+    raise ServerError(f"{program.name} did not answer in {READY_TIMEOUT_S} s; the end of {log}:\n{_tail(log)}")
 
 
 def _environment(directory: Path) -> dict[str, str]:

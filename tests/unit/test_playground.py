@@ -1,0 +1,191 @@
+"""The playground where it decides something: what counts as a difference, whom it stops, which Terraform it takes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from playground import bootstrap, demo, servers, signals, stack, terraform, verify
+
+OBJECT = verify.Object(size=1, sha256="00", headers={"ContentType": "a/b"}, metadata={}, tags={})
+
+
+def test_equal_sides_have_no_differences() -> None:
+    assert list(verify.differences({"k": OBJECT}, {"k": replace(OBJECT)})) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        (replace(OBJECT, size=2), "size"),
+        (replace(OBJECT, sha256="01"), "sha256"),
+        (replace(OBJECT, headers={}), "headers"),
+        (replace(OBJECT, metadata={"a": ""}), "metadata"),
+        (replace(OBJECT, tags={"a": ""}), "tags"),
+    ],
+)
+def test_every_property_can_differ(other: verify.Object, what: str) -> None:
+    (difference,) = verify.differences({"k": OBJECT}, {"k": other})
+    assert (difference.key, difference.what) == ("k", what)
+
+
+def test_an_object_on_one_side_only_is_a_difference() -> None:
+    found = verify.differences({"a": OBJECT}, {"b": OBJECT})
+    assert [(d.key, d.source, d.target) for d in found] == [("a", "present", "absent"), ("b", "absent", "present")]
+
+
+def test_strange_keys_are_legal_keys() -> None:
+    assert len(set(demo.STRANGE_KEYS)) == len(demo.STRANGE_KEYS)
+    assert all(1 <= len(key.encode()) <= 1024 for key in demo.STRANGE_KEYS)
+    assert max(len(key.encode()) for key in demo.STRANGE_KEYS) == 1024
+
+
+@pytest.mark.parametrize("objects", [0, 1, 15, 40])
+def test_no_step_of_the_demo_changes_a_key_twice(objects: int) -> None:
+    """Two changes of one key at once could arrive as one, and the first would be waited for in vain."""
+    actor = demo.Actor(A_STACK, random.Random(1))
+    for step in demo.steps(actor, objects):
+        keys = [change.key for change in step.changes]
+        assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    ("latencies", "expected"),
+    [([], (None, None)), ([3.0], (3.0, 3.0)), ([float(n) for n in range(1, 102)], (51.0, 96.0))],
+)
+def test_median_and_p95(latencies: list[float], expected: tuple[float | None, float | None]) -> None:
+    assert demo.median_and_p95(latencies) == expected
+
+
+A_STACK = stack.Stack(
+    aws_endpoint="http://127.0.0.1:1",
+    region="us-east-1",
+    access_key_id="test",
+    secret_access_key="test",
+    source_bucket="source",
+    queue_url="http://127.0.0.1:1/0/queue",
+    dead_letter_queue_url="http://127.0.0.1:1/0/dead",
+    function_name="function",
+    log_group="/aws/lambda/function",
+    target=stack.Target("http://127.0.0.1:2", "us-east-1", "target", "key", "secret"),
+)
+
+
+def test_a_stack_is_read_as_it_was_written(tmp_path: Path) -> None:
+    A_STACK.write(tmp_path / "stack.json")
+    assert stack.Stack.read(tmp_path / "stack.json") == A_STACK
+
+
+WEB = servers.Program("web", lambda port: [sys.executable, "-m", "http.server", "-b", servers.HOST, str(port)], "/")
+
+
+def test_a_server_is_started_recorded_and_stopped(tmp_path: Path) -> None:
+    with servers.running(WEB, tmp_path) as server:
+        assert servers.recorded(tmp_path) == [server]
+        assert server.is_running()
+    assert not server.is_running()
+    assert servers.recorded(tmp_path) == []
+
+
+def test_a_stranger_with_the_same_pid_is_left_alone(tmp_path: Path) -> None:
+    with servers.running(WEB, tmp_path) as server:
+        replace(server, started="another time").stop()
+        assert server.is_running()
+
+
+def test_a_server_that_dies_tells_why(tmp_path: Path) -> None:
+    broken = servers.Program("broken", lambda _port: [sys.executable, "-c", "raise SystemExit('no such luck')"], "/")
+    with pytest.raises(servers.ServerError, match="no such luck"):
+        servers.start(broken, tmp_path)
+    assert servers.recorded(tmp_path) == []
+
+
+def test_servers_inherit_no_credentials_and_no_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.com")
+    tell = 'env; exec "$0" -m http.server -b 127.0.0.1 "$1"'
+    program = servers.Program("teller", lambda port: ["sh", "-c", tell, sys.executable, str(port)], "/")
+    with servers.running(program, tmp_path) as server:
+        told = Path(server.log).read_text()
+    assert "PATH" in told
+    assert "AWS_" not in told
+    assert "PROXY" not in told
+
+
+def test_an_interrupted_wait_interrupts_the_child() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signals.communicate(child, patience_s=10)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert child.returncode == -signal.SIGINT
+
+
+def fake_terraform(directory: Path, version: str) -> Path:
+    file = directory / "terraform"
+    file.write_text(f'#!/bin/sh\necho \'{{"terraform_version": "{version}"}}\'\n')
+    file.chmod(0o755)
+    return file
+
+
+def test_terraform_on_the_path_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = fake_terraform(tmp_path, "1.12.0-beta1")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert terraform.executable() == expected
+
+
+@pytest.mark.parametrize("version", [None, "1.10.5", "nonsense"])
+def test_without_a_fitting_one_the_library_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None
+) -> None:
+    if version:
+        fake_terraform(tmp_path, version)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
+    if version is None and Path("/bin/terraform").exists():
+        pytest.skip("terraform is in /bin")
+    said = subprocess.run([terraform.executable(), "version"], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("Terraform v1.")
+
+
+def test_terraform_gets_the_variables_but_no_settings_of_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_PROFILE", "TF_VAR_name", "TF_WORKSPACE", "TF_CLI_ARGS"):
+        monkeypatch.setenv(name, "mine")
+    tool = terraform.prepare(tmp_path, {"name": "plain", "sync": {"tags": True}})
+    assert not tool.environment.keys() & {"AWS_PROFILE", "TF_WORKSPACE", "TF_CLI_ARGS"}
+    assert tool.environment["TF_VAR_name"] == "plain"
+    assert tool.environment["TF_VAR_sync"] == '{"tags": true}'
+    assert str(tmp_path) in tool.environment["TF_DATA_DIR"]
+
+
+def test_the_offline_configuration_names_the_mirror_and_nothing_else() -> None:
+    text = terraform.offline_config(Path("/a mirror/registry.terraform.io/hashicorp/aws"))
+    assert 'path    = "/a mirror"' in text
+    assert text.count('["registry.terraform.io/hashicorp/aws"]') == 2
+
+
+def test_an_environment_is_made_again_when_its_inputs_change_or_its_making_failed(tmp_path: Path) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("")
+    environment = bootstrap.Environment(tmp_path / "venv", ("--requirement", str(requirements)), (requirements,))
+    assert not environment.is_current()
+    environment.make()
+    assert environment.is_current()
+
+    requirements.write_text("--no-such-option")
+    assert not environment.is_current()
+    with pytest.raises(subprocess.CalledProcessError):
+        environment.make()
+    requirements.write_text("")
+    assert not environment.is_current()
