@@ -25,6 +25,10 @@ class Deadline:
     def after(cls, seconds: float) -> Deadline:
         return cls(time.monotonic() + seconds)
 
+    def sooner(self, seconds: float) -> Deadline:
+        """A deadline after so many seconds, or this one if it comes first."""
+        return Deadline(min(self.at, time.monotonic() + seconds))
+
     def timeout(self) -> float | None:
         """Seconds left, 0 when there are none, None when there is no end: as the standard library's waits take it."""
         return None if math.isinf(self.at) else max(0.0, self.at - time.monotonic())

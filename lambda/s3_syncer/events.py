@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-from .work import ENVELOPE, KeyWork, Malformed, from_envelope
+from .work import ENVELOPE, KeyWork, Malformed, Work, from_envelope
 
 
-def decode(body: str, bucket: str) -> KeyWork | None:
+def decode(body: str, bucket: str) -> Work | None:
     """The work a queue message asks for, or None when it asks for none (the store's test message).
 
     `bucket` is the source bucket; a message about another one is not ours to act on. Raises Malformed.

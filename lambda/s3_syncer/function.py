@@ -13,9 +13,10 @@ import boto3
 from .connect import connect
 from .deadline import Deadline
 from .logs import log_json
+from .ranges import Ranges
 from .settings import function_settings
 from .sqs import Queue
-from .worker import Dead, Later, Message, Worker, backoff
+from .worker import Dead, Done, Later, Message, Worker, backoff
 
 #: Keys converged at a time by one invocation, and parts in flight besides.
 THREADS = 8
@@ -56,6 +57,8 @@ def handler(event: Mapping[str, Any], context: Context) -> BatchResponse:
         match verdict:
             case Later(delay_s):
                 delays[id] = delay_s
+            case Done(more) if not runtime.queue.send(more):
+                delays[id] = backoff(messages[id].attempt)
             case Dead() if not runtime.queue.bury(messages[id].body, verdict):
                 delays[id] = backoff(messages[id].attempt)
     runtime.queue.give_back({records[id]["receiptHandle"]: delay for id, delay in delays.items()})
@@ -78,8 +81,11 @@ def _runtime() -> _Runtime:
     """Built by the first invocation, kept while the environment lives: clients, connections, credentials."""
     settings = function_settings(os.environ)
     log_json(settings.log_level)
-    pair = connect(settings, threads=THREADS).pair
-    worker = Worker(pair, bucket=settings.source_bucket, prefix=settings.source_prefix, threads=THREADS)
+    connection = connect(settings, threads=THREADS)
+    ranges = Ranges(connection, prefix=settings.source_prefix, threads=THREADS)
+    worker = Worker(
+        connection.pair, ranges, bucket=settings.source_bucket, prefix=settings.source_prefix, threads=THREADS
+    )
     queue = Queue(
         boto3.client("sqs"),
         url=settings.queue_url,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -12,8 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef, SendMessageBatchRequestEntryTypeDef
 
+    from .work import Work
     from .worker import Dead
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,23 @@ class Queue:
                 continue
             for failed in answer.get("Failed", []):
                 logger.warning("backoff not set", extra={"reason": failed.get("Message", failed["Code"])})
+
+    def send(self, works: Iterable[Work]) -> bool:
+        """Puts work on the queue; False when some of it could not be, so whoever asked for it must not be lost."""
+        bodies = [work.to_json() for work in works]
+        for begin in range(0, len(bodies), _BATCH):
+            entries: list[SendMessageBatchRequestEntryTypeDef] = [
+                {"Id": str(index), "MessageBody": body} for index, body in enumerate(bodies[begin : begin + _BATCH])
+            ]
+            try:
+                answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+            except (ClientError, BotoCoreError):
+                logger.exception("work not sent")
+                return False
+            if failed := answer.get("Failed"):
+                logger.error("work not sent", extra={"reason": failed[0].get("Message", failed[0]["Code"])})
+                return False
+        return True
 
     def bury(self, body: str, dead: Dead) -> bool:
         """Sends a message to the dead-letter queue with its reason; False when that failed, so it must not be lost."""

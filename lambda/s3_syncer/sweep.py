@@ -97,14 +97,16 @@ class DeleteBrake:
     """Allows so many deletions in all and then no more. Safe to share between threads."""
 
     def __init__(self, most: int | None) -> None:
-        self._left, self._lock = most, threading.Lock()
+        self.left, self._lock = most, threading.Lock()
 
     def take(self) -> bool:
         with self._lock:
-            if self._left is None:
+            if self.left is None:
                 return True
-            self._left -= 1
-            return self._left >= 0
+            if self.left == 0:
+                return False
+            self.left -= 1
+            return True
 
 
 class Sweep:
@@ -127,6 +129,11 @@ class Sweep:
         self._brake = DeleteBrake(rules.max_delete)
         self._keys = ThreadPoolExecutor(threads, thread_name_prefix="key")
         self._pages = ThreadPoolExecutor(PAGES, thread_name_prefix="page")
+
+    @property
+    def deletions_left(self) -> int | None:
+        """How many more keys may be deleted; None is no limit."""
+        return self._brake.left
 
     def run(self, deadline: Deadline, *, after: str = "", until: str | None = None) -> str | None:
         """Sweeps the keys behind `after` up to `until`.

@@ -8,15 +8,16 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import Protocol
 
 from .converge import Outcome, Pair, converge
 from .deadline import Deadline, OutOfTime
 from .errors import Permanent, Retryable, SyncError
 from .events import decode
-from .work import KeyWork
+from .work import KeyWork, RangeWork, Work
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Everything the message asked for is true now: acknowledge it."""
+    """Everything the message asked for is true now: acknowledge it, once `more` is on the queue."""
+
+    more: tuple[Work, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,12 @@ class Dead:
 Verdict = Done | Later | Dead
 
 
+class Doer(Protocol):
+    """Does a range of keys and returns what is left to do: see `ranges.Ranges`."""
+
+    def do(self, work: RangeWork, deadline: Deadline) -> Sequence[Work]: ...
+
+
 class Worker:
     """Does the work of queue messages for one pair of buckets.
 
@@ -64,8 +73,8 @@ class Worker:
     somebody else's and ignored.
     """
 
-    def __init__(self, pair: Pair, *, bucket: str, prefix: str, threads: int) -> None:
-        self._pair = pair
+    def __init__(self, pair: Pair, ranges: Doer, *, bucket: str, prefix: str, threads: int) -> None:
+        self._pair, self._ranges = pair, ranges
         self._bucket, self._prefix = bucket, prefix
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="key")
 
@@ -74,12 +83,16 @@ class Worker:
         asked: dict[str, tuple[Message, tuple[str, ...]]] = {}
         verdicts: dict[str, Verdict] = {}
         keys: dict[str, _Asked] = {}
+        ranges: list[tuple[Message, RangeWork]] = []
         for message in messages:
             try:
                 work = decode(message.body, self._bucket) or KeyWork(())
             except Permanent as error:
                 verdicts[message.id] = Dead(str(error))
                 _log("dead", "", str(error), attempts=message.attempt)
+                continue
+            if isinstance(work, RangeWork):
+                ranges.append((message, work))
                 continue
             ours = tuple(key for key in work.keys if self._ours(key, message))
             asked[message.id] = (message, ours)
@@ -88,7 +101,20 @@ class Worker:
         results = self._converge_all(keys, deadline)
         for message, its_keys in asked.values():
             verdicts[message.id] = _verdict(message, {key: results[key] for key in its_keys})
+        for message, work in ranges:  # last, because they take long and the events of a batch are waiting
+            verdicts[message.id] = self._sweep(message, work, deadline)
         return verdicts
+
+    def _sweep(self, message: Message, work: RangeWork, deadline: Deadline) -> Verdict:
+        try:
+            deadline.check()
+            return Done(tuple(self._ranges.do(work, deadline)))
+        except SyncError as error:
+            dead = isinstance(error, Permanent)
+            _log("dead" if dead else "retry", "", f"range after {work.after!r}: {error}", attempts=message.attempt)
+            if dead:
+                return Dead(str(error))
+            return Later(0 if isinstance(error, OutOfTime) else backoff(message.attempt))
 
     def _ours(self, key: str, message: Message) -> bool:
         if key.startswith(self._prefix) and key != self._prefix:

@@ -1,0 +1,98 @@
+"""Does the range kind of work: sweeps for a while, then cuts what is left in two and puts both halves back.
+
+So a range of any size needs no plan: the number of workers on it doubles with every slice of time, until each has
+a part that it finishes. A key that fails becomes a message of its own and never stalls its range.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from itertools import islice
+
+from .connect import Connection
+from .converge import Outcome
+from .deadline import Deadline
+from .errors import SyncError
+from .keyspace import Probe, split
+from .sweep import PAGE_KEYS, Rules, Sweep
+from .work import KeyWork, RangeWork, Work
+
+logger = logging.getLogger(__name__)
+
+#: Seconds of sweeping before what is left is cut in two.
+SLICE_S = 60.0
+
+
+class Ranges:
+    """Sweeps ranges of one connection with `threads` keys at a time; `prefix` is the source's."""
+
+    def __init__(self, connection: Connection, *, prefix: str, threads: int, slice_s: float = SLICE_S) -> None:
+        self._connection, self._prefix, self._threads, self._slice_s = connection, prefix, threads, slice_s
+
+    def do(self, work: RangeWork, deadline: Deadline) -> Sequence[Work]:
+        """Sweeps the range; returns the work that is left of it. Raises a SyncError when nothing was done."""
+        found = _Found(self._prefix)
+        rules = Rules(delete=work.delete, max_delete=work.max_delete, one_way=not work.delete)
+        source, target = self._connection.source, self._connection.target
+        sweep = Sweep(self._connection.pair, source, target, found, rules, threads=self._threads)
+        rest = sweep.run(deadline.sooner(self._slice_s), after=work.after, until=work.until)
+        left: list[Work] = [KeyWork((key,)) for key in found.failures]
+        if rest is not None:
+            left += self._cut(RangeWork(rest, work.until, work.delete, sweep.deletions_left), deadline)
+        logger.info(
+            "range",
+            extra={
+                "action": "range",
+                "after": work.after,
+                "until": work.until if rest is None else rest,
+                "keys": found.keys,
+                "changed": found.changes,
+                "failed": len(found.failures),
+            },
+        )
+        return left
+
+    def _cut(self, work: RangeWork, deadline: Deadline) -> Sequence[RangeWork]:
+        middle = None if deadline.passed() else split(self._look, work.after, work.until)
+        if middle is None:
+            return [work]
+        # The brake holds over the whole run without anybody counting: each half may delete half of what is left.
+        most = work.max_delete
+        halves = (None, None) if most is None else (most // 2, most - most // 2)
+        return [
+            RangeWork(work.after, middle, work.delete, halves[0]),
+            RangeWork(middle, work.until, work.delete, halves[1]),
+        ]
+
+    def _look(self, after: str, until: str | None) -> Probe:
+        keys = tuple(entry.key for entry in islice(self._connection.source.listing(after, until), PAGE_KEYS))
+        return Probe(keys, full=len(keys) == PAGE_KEYS)
+
+
+class _Found:
+    """What a sweep did and could not do; an observer in the sense of `sweep.Observer`."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self.keys = self.changes = 0
+        self.failures: list[str] = []  # whole keys
+
+    def looked(self, keys: int) -> None:
+        self.keys += keys
+
+    def changed(self, key: str, outcome: Outcome) -> None:
+        self.changes += 1
+        extra = {"action": outcome.action, "key": self._prefix + key, "reason": outcome.reason, "bytes": outcome.size}
+        logger.info("%s", outcome.action, extra=extra)
+
+    def left(self, key: str, outcome: Outcome) -> None:
+        extra = {"action": outcome.action, "key": self._prefix + key, "reason": outcome.reason}
+        logger.warning("%s", outcome.action, extra=extra)
+
+    def failed(self, key: str, error: SyncError) -> None:
+        self.failures.append(self._prefix + key)
+        logger.warning("failed", extra={"action": "failed", "key": self._prefix + key, "reason": str(error)})
+
+    def noticed(self, message: str) -> None:
+        logger.warning("%s", message)
