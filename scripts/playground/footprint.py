@@ -1,0 +1,183 @@
+"""`scripts/footprint`: what the function weighs before it does anything, and the requests that a change costs.
+
+Each measurement is a fresh process that imports the unpacked zip, as Lambda does: compiled anew, because the package
+carries no bytecode, with boto3's bytecode already there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import click
+from moto import mock_aws
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from playground.stack import PACKAGE
+from s3_syncer.bucket import Bucket
+from s3_syncer.clients import FixedClient, pass_raw_expires
+from s3_syncer.converge import Pair, converge
+from s3_syncer.deadline import Deadline
+from s3_syncer.transfer import Transfer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MIB = 1024 * 1024
+COLUMNS = 120
+
+# Run by the measured process: the import first, then the clients that the first call builds.
+_PROBE = """
+import json, os, pathlib, subprocess, time
+
+def resident_bytes():
+    statm = pathlib.Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(os.getpid())])) * 1024
+
+began = time.perf_counter()
+import s3_syncer.function
+imported = time.perf_counter()
+
+from s3_syncer.clients import source_client, target_client
+from s3_syncer.settings import Credentials, Settings
+settings = Settings("source", "https://store.invalid", "us-east-1", "target", Credentials("id", "secret"))
+leases = source_client(20).lease(), target_client(settings, 20).lease()
+built = time.perf_counter()
+
+print(json.dumps({
+    "from": s3_syncer.function.__file__,
+    "import_s": imported - began,
+    "clients_s": built - imported,
+    "resident": resident_bytes(),
+}))
+"""
+
+
+@click.command()
+@click.option("--runs", default=9, show_default=True, help="Fresh processes; what is printed is their median.")
+def main(runs: int) -> None:
+    """Measure the function's package: size, cold import, idle memory, and requests for each kind of change."""
+    with tempfile.TemporaryDirectory() as unpacked:
+        zipfile.ZipFile(PACKAGE).extractall(unpacked)
+        measured = [measure(Path(unpacked)) for _ in range(runs)]
+    middle = {name: median(run[name] for run in measured) for name in ("import_s", "clients_s", "resident")}
+    lines = {
+        "package": f"{PACKAGE.stat().st_size / 1000:.0f} kB zip",
+        "cold import": f"{middle['import_s'] * 1000:.0f} ms",
+        "building both S3 clients": f"{middle['clients_s'] * 1000:.0f} ms",
+        "idle memory": f"{middle['resident'] / MIB:.0f} MiB",
+    }
+    for name, value in lines.items():
+        click.echo(f"{name:>26}  {value}")
+    click.echo(f"{'':>26}  median of {runs} processes, Python {sys.version.split()[0]}, boto3 {boto3.__version__}\n")
+    Console(width=COLUMNS).print(requests_table())
+
+
+def measure(unpacked: Path) -> dict[str, Any]:
+    """What one fresh process took: seconds, and bytes of resident memory."""
+    environment = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ} | {
+        "PYTHONPATH": str(unpacked),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
+    said = subprocess.run([sys.executable, "-c", _PROBE], env=environment, capture_output=True, text=True, check=True)
+    run: dict[str, Any] = json.loads(said.stdout)
+    if not run["from"].startswith(str(unpacked)):
+        raise click.ClickException(f"{run['from']} was measured, not the package")
+    return run
+
+
+# -- requests ------------------------------------------------------------------------------------------------------
+
+
+class Bench:
+    """A pair of buckets within this process, every request to them counted by side and kind."""
+
+    def __init__(self, source: S3Client, target: S3Client, *, tags: bool) -> None:
+        self.client = source
+        self.counts: dict[str, Counter[str]] = {}
+        sides = {}
+        for name, client in (("source", source), ("target", target)):
+            client.create_bucket(Bucket=name)
+            self._count(name, client)
+            sides[name] = Bucket(name, "", FixedClient(client), tags=tags)
+        pass_raw_expires(target)
+        transfer = Transfer(sides["source"], sides["target"], memory=64 * MIB, threads=2)
+        self._pair = Pair(sides["source"], sides["target"], transfer)
+
+    def _count(self, side: str, client: S3Client) -> None:
+        def count(model: Any, **_: Any) -> None:
+            self.counts[side][model.name] += 1
+
+        client.meta.events.register("before-call.s3", count)
+
+    def requests(self, key: str) -> dict[str, Counter[str]]:
+        """The requests that converging the key makes now."""
+        self.counts = {"source": Counter(), "target": Counter()}
+        converge(self._pair, key, Deadline())
+        return self.counts
+
+
+@contextmanager
+def bench(*, tags: bool) -> Iterator[Bench]:
+    with mock_aws():
+        session = boto3.Session("id", "secret", region_name="us-east-1")
+        made = Bench(session.client("s3"), session.client("s3"), tags=tags)
+        made.counts = {"source": Counter(), "target": Counter()}
+        yield made
+
+
+Change = Callable[["S3Client"], object]
+
+# In this order: each change meets what the one before it left behind.
+CHANGES: tuple[tuple[str, Change], ...] = (
+    ("new object", lambda s3: s3.put_object(Bucket="source", Key="k", Body=b"one", Tagging="a=1")),
+    ("the same event again", lambda _: None),
+    ("overwritten", lambda s3: s3.put_object(Bucket="source", Key="k", Body=b"two", Tagging="a=1")),
+    (
+        "tags changed",
+        lambda s3: s3.put_object_tagging(Bucket="source", Key="k", Tagging={"TagSet": [{"Key": "a", "Value": "2"}]}),
+    ),
+    ("deleted", lambda s3: s3.delete_object(Bucket="source", Key="k")),
+)
+
+
+def requests_table() -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title="Requests to make one key equal, a small object with one tag")
+    for name in ("change", "source, sync.tags on", "target, sync.tags on", "source, off", "target, off"):
+        table.add_column(name)
+    rows: dict[str, list[str]] = {name: [] for name, _ in CHANGES}
+    for tags in (True, False):
+        with bench(tags=tags) as made:
+            for name, change in CHANGES:
+                change(made.client)
+                counts = made.requests("k")
+                rows[name] += [_words(counts["source"]), _words(counts["target"])]
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    return table
+
+
+def _words(counts: Counter[str]) -> str:
+    return "\n".join(f"{number} {name}" for name, number in counts.items())
+
+
+if __name__ == "__main__":
+    main()
