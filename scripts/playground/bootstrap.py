@@ -51,7 +51,7 @@ class Environment:
         self.stamp.unlink(missing_ok=True)
         venv = [sys.executable, "-m", "venv", *(["--clear"] if fresh else ["--upgrade"]), str(self.path)]
         subprocess.run(venv, check=True)
-        pip = [str(self.python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        pip = [str(self.python), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
         subprocess.run([*pip, *self.install], check=True, cwd=ROOT)
         self.stamp.write_text(self.fingerprint())
 

@@ -1,33 +1,83 @@
-"""MiniStack, told that its requests come over TLS, as all of AWS's do.
+"""MiniStack, put right where it differs from AWS in what this product relies on.
 
-The queues refuse what does not come over TLS. MiniStack enforces that, and it can serve TLS itself, but with
-a certificate that no S3 client trusts; so it runs as if behind something that ends the TLS, which would tell it
-so in this header. Run by the Python of the emulator's own environment.
+Run by the Python of the emulator's own environment, whose version of MiniStack is pinned: each correction below
+names what it corrects, and can go when MiniStack does it by itself.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from xml.sax.saxutils import escape
 
 from ministack import app as ministack  # type: ignore[import-not-found]
+from ministack.core import iam_actions  # type: ignore[import-not-found]
+from ministack.services import cloudwatch  # type: ignore[import-not-found]
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-OVER_TLS = (b"x-forwarded-proto", b"https")
+Application = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
-def behind_tls(app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+def behind_tls(application: Application) -> Application:
+    """All requests count as made over TLS, as all of AWS's are.
+
+    The queues refuse others, and MiniStack enforces that. It can serve TLS itself, but with a certificate that no S3
+    client trusts; so it runs as if behind something that ends the TLS, which would tell it so in this header.
+    """
+
+    async def wrapped(scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            scope = {**scope, "headers": [*scope["headers"], OVER_TLS]}
-        await app(scope, receive, send)
+            scope = {**scope, "headers": [*scope["headers"], (b"x-forwarded-proto", b"https")]}
+        await application(scope, receive, send)
 
     return wrapped
 
 
+def authorized_singly(action_of: Callable[..., str | None]) -> Callable[..., str | None]:
+    """The batch requests of SQS need the permission for the single ones; IAM has no others.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html
+    """
+
+    def wrapped(*args: Any, **kwargs: Any) -> str | None:
+        action = action_of(*args, **kwargs)
+        return action.removesuffix("Batch") if action and action.startswith("sqs:") else action
+
+    return wrapped
+
+
+def described_wholly(describe: Callable[..., Any]) -> Callable[..., Any]:
+    """Alarms are described with all their properties in XML too, as they are in JSON.
+
+    Terraform reads the XML, and would change every alarm whose properties are missing there at every apply.
+    """
+
+    def wrapped(params: Any, data: Any, is_cbor: bool, is_json: bool = False) -> Any:
+        if is_cbor or is_json:
+            return describe(params, data, is_cbor, is_json)
+        names = [name for i in range(1, 101) if (name := cloudwatch._p(params, f"AlarmNames.member.{i}"))]
+        status, headers, body = describe(params, {"AlarmNames": names}, False, True)
+        if status != 200:
+            return status, headers, body
+        result = f"<DescribeAlarmsResult>{as_xml(json.loads(body))}</DescribeAlarmsResult>"
+        return cloudwatch._xml(status, "DescribeAlarmsResponse", result)
+
+    return wrapped
+
+
+def as_xml(value: Any) -> str:
+    """JSON as the query protocol writes it. Times stay out: they are numbers here and would be dates there."""
+    if isinstance(value, dict):
+        told = {name: part for name, part in value.items() if part is not None and not name.endswith("Timestamp")}
+        return "".join(f"<{name}>{as_xml(part)}</{name}>" for name, part in told.items())
+    if isinstance(value, list):
+        return "".join(f"<member>{as_xml(part)}</member>" for part in value)
+    return escape(json.dumps(value) if isinstance(value, bool) else str(value))
+
+
 if __name__ == "__main__":
     ministack.app = behind_tls(ministack.app)
+    iam_actions.extract_iam_action = authorized_singly(iam_actions.extract_iam_action)
+    cloudwatch._describe_alarms = described_wholly(cloudwatch._describe_alarms)
     ministack.main()

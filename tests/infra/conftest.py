@@ -55,9 +55,6 @@ class Applied:
     def terraform(self, *arguments: str) -> str:
         return self.tool.run(*arguments, "-no-color", f"-state={self.state}", cwd=EXAMPLE)
 
-    def show(self, plan: Path) -> str:
-        return self.tool.run("show", "-json", str(plan), cwd=EXAMPLE)
-
     def empty_source(self) -> None:
         """Before a destroy: the emulator lists versions with their keys not encoded, which the provider expects."""
         client, bucket = self.stack.s3(), self.stack.source_bucket
