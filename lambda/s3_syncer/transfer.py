@@ -111,8 +111,8 @@ class Transfer:
         self._limits = limits or Limits()
         self._whole_max = min(WHOLE_MAX, memory // 2)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
-        #: Learnt from the target's answers: some stores' ETags are never the MD5.
-        self._target_gives_md5 = True
+        #: Learnt from the target's answers, for good once it was not; None until the first of them.
+        self._target_gives_md5: bool | None = None
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -150,12 +150,15 @@ class Transfer:
             md5 = _md5(data)
             if state.md5 not in (None, md5.hex()):
                 raise Retryable(f"the bytes read do not hash to the source's ETag {state.etag}", "BadDigest")
-            marker = None if state.md5 and self._target_gives_md5 else _marker(state)
-            etag = self._target.put(key, data, md5, state, marker)
-            if marker is None and etag != state.etag:
-                # Without a marker nothing would ever recognise this copy as equal.
-                self._target_gives_md5 = False
-                self._target.put(key, data, md5, state, _marker(state))
+            # A copy without a marker may be one that only its time can judge, and the time of a copy that came late
+            # lies. So the marker is left out only where the target's earlier answers promise that the ETag will do.
+            marker = _marker(state)
+            trusting = state.md5 is not None and self._target_gives_md5 is True
+            etag = self._target.put(key, data, md5, state, None if trusting else marker)
+            if state.md5 is not None:
+                self._target_gives_md5 = etag == state.md5 and self._target_gives_md5 is not False
+            if trusting and etag != state.md5 and marker is not None:
+                self._target.put(key, data, md5, state, marker)  # the promise was broken
 
     def _copy_parts(self, key: str, state: ObjectState, layout: Layout, deadline: Deadline) -> None:
         upload = self._target.create_upload(key, state, _marker(state))
