@@ -34,7 +34,8 @@ class Environment:
         return self.path / "installed-from"
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{sys.version}\0{self.path}\0{self.install}".encode())
+        # Not of the Python that asks: whichever made the environment, it stays good for all that find it later.
+        digest = hashlib.sha256(f"{self.path}\0{self.install}".encode())
         for file in self.inputs:
             digest.update(file.read_bytes())
         return digest.hexdigest()
