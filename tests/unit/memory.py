@@ -1,0 +1,206 @@
+"""A bucket in memory that answers as `s3_syncer.bucket.Bucket` does, for tests that must not know boto3.
+
+It keeps what it is given and refuses what S3 refuses; how it makes ETags is the store's own affair, so that is a
+parameter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from s3_syncer.errors import Changed, Retryable
+from s3_syncer.layout import Part
+from s3_syncer.model import ObjectState
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(second: int) -> datetime:
+    """A moment on the tests' clock."""
+    return EPOCH + timedelta(seconds=second)
+
+
+def md5_hex(data: bytes | bytearray) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def md5_etag(parts: list[bytes]) -> str:
+    """ETags as AWS makes them: the MD5 of the bytes, or of the parts' MD5s and their number."""
+    if len(parts) == 1:
+        return md5_hex(parts[0])
+    return f"{md5_hex(b''.join(bytes.fromhex(md5_hex(part)) for part in parts))}-{len(parts)}"
+
+
+def opaque_etag(parts: list[bytes]) -> str:
+    """ETags of a store that computes its own: nothing can be told from them."""
+    return f"opaque{md5_hex(b''.join(parts))[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object as a store keeps it."""
+
+    body: bytes
+    etag: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    marker: str | None = None
+    kms: bool = False
+    modified: int = 0
+    part_sizes: tuple[int, ...] = ()
+
+    def look(self) -> ObjectState:
+        """What a HEAD tells of it: everything but the tags."""
+        return ObjectState(
+            size=len(self.body),
+            etag=self.etag,
+            last_modified=at(self.modified),
+            headers=self.headers,
+            metadata=self.metadata,
+            marker=self.marker,
+            kms=self.kms,
+        )
+
+    @property
+    def mirrored(self) -> tuple[object, ...]:
+        """All that a mirror must have in common with what it mirrors."""
+        return self.body, dict(self.headers), dict(self.metadata), dict(self.tags)
+
+
+def stored(*parts: bytes, **properties: Any) -> Stored:
+    """An object as AWS stores these bytes: put whole, or uploaded in parts when there are several."""
+    sizes = tuple(map(len, parts)) if len(parts) > 1 else ()
+    whole = Stored(b"".join(parts), md5_etag(list(parts)), part_sizes=sizes)
+    return replace(whole, **properties)
+
+
+class MemoryBucket:
+    """Objects by key, the uploads under way, and a record of the calls. Safe to share between threads.
+
+    `on_call` sees every call before it happens and may raise what a store would.
+    """
+
+    def __init__(
+        self,
+        objects: Mapping[str, Stored] | None = None,
+        *,
+        etag: Callable[[list[bytes]], str] = md5_etag,
+        clock: int = 0,
+        on_call: Callable[[str, str], None] = lambda operation, key: None,
+    ) -> None:
+        self.objects: dict[str, Stored] = dict(objects or {})
+        self.uploads: dict[str, tuple[Stored, dict[int, bytes]]] = {}
+        self.calls: list[str] = []
+        self.clock = clock
+        self.on_call = on_call
+        self._etag = etag
+        self._lock = threading.Lock()
+
+    def _called(self, operation: str, key: str) -> None:
+        with self._lock:
+            self.calls.append(operation)
+        self.on_call(operation, key)
+
+    # -- looking and reading ---------------------------------------------------------------------------------------
+
+    def look(self, key: str) -> ObjectState | None:
+        self._called("head", key)
+        found = self.objects.get(key)
+        return found.look() if found else None
+
+    def tags(self, key: str) -> Mapping[str, str]:
+        self._called("tags", key)
+        return self._there(key).tags
+
+    def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
+        state = self.look(key)
+        return replace(state, tags=self.tags(key)) if state else None
+
+    def first_part(self, key: str) -> tuple[int, int] | None:
+        self._called("first_part", key)
+        sizes = self._there(key).part_sizes
+        return (len(sizes), sizes[0]) if sizes else None
+
+    def read(self, key: str, etag: str, start: int, size: int) -> bytearray:
+        self._called("read", key)
+        found = self._there(key)
+        if found.etag != etag:
+            raise Changed("the object changed while it was read", "PreconditionFailed")
+        return bytearray(found.body[start : start + size])
+
+    def _there(self, key: str) -> Stored:
+        if key not in self.objects:
+            raise Changed("the object went away while it was read", "NoSuchKey")
+        return self.objects[key]
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
+        self._called("put", key)
+        new = self._new([_intact(data, md5)], state, marker)
+        self.objects[key] = new
+        return new.etag
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        self._called("put_tags", key)
+        self.objects[key] = replace(self._there(key), tags=dict(tags))
+
+    def delete(self, key: str) -> None:
+        self._called("delete", key)
+        self.objects.pop(key, None)
+
+    def _new(self, parts: list[bytes], state: ObjectState, marker: str | None) -> Stored:
+        return Stored(
+            body=b"".join(parts),
+            etag=self._etag(parts) if parts else "",
+            headers=dict(state.headers),
+            metadata=dict(state.metadata),
+            marker=marker,
+            modified=self.clock,
+        )
+
+    # -- multipart uploads -----------------------------------------------------------------------------------------
+
+    def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
+        self._called("create_upload", key)
+        upload = f"upload-{len(self.calls)}"
+        self.uploads[upload] = (self._new([], state, marker), {})
+        return upload
+
+    def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
+        self._called("upload_part", key)
+        assert len(data) == part.size
+        self._upload(upload)[1][part.number] = _intact(data, md5)
+        return md5_hex(data)
+
+    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str:
+        self._called("complete_upload", key)
+        empty, parts = self._upload(upload)
+        pieces = [parts[number] for number in sorted(etags)]
+        assert [md5_hex(piece) for piece in pieces] == [etags[number] for number in sorted(etags)]
+        etag = self._etag(pieces) if len(pieces) > 1 else f"{self._etag(pieces)}-1"
+        sizes = tuple(map(len, pieces))
+        self.objects[key] = replace(empty, body=b"".join(pieces), etag=etag, part_sizes=sizes, modified=self.clock)
+        del self.uploads[upload]
+        return etag
+
+    def abort_upload(self, key: str, upload: str) -> None:
+        self._called("abort_upload", key)
+        self.uploads.pop(upload, None)
+
+    def _upload(self, upload: str) -> tuple[Stored, dict[int, bytes]]:
+        if upload not in self.uploads:
+            raise Changed("the multipart upload is gone", "NoSuchUpload")
+        return self.uploads[upload]
+
+
+def _intact(data: bytes | bytearray, md5: bytes) -> bytes:
+    if hashlib.md5(data, usedforsecurity=False).digest() != md5:
+        raise Retryable("the bytes were damaged on the way", "BadDigest")
+    return bytes(data)

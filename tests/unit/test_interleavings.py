@@ -1,0 +1,533 @@
+"""The real `converge`, with the real `Transfer`, through every interleaving there is.
+
+Some workers share a queue and a changing source. Every change sends its message twice, messages carry the key only,
+and a worker may die between any two store calls, whereupon its message comes back. Whatever the order of all this,
+when nothing is left to do the target must be what the source is.
+
+No threads: a worker is a pure function of the answers it has had so far. So the code under test is run against stubs
+that replay those answers and, when there are no more, suspend it at its next call; the model then makes that one call,
+atomically, on a bucket in memory and appends the answer. States are explored breadth first, each once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import pytest
+from tests.unit.memory import MemoryBucket, Stored, md5_etag, md5_hex, opaque_etag, stored
+
+from s3_syncer.converge import Pair, converge
+from s3_syncer.deadline import Deadline
+from s3_syncer.errors import Retryable, SyncError
+from s3_syncer.layout import MIB, Part
+from s3_syncer.model import MAX_METADATA_BYTES, ObjectState
+from s3_syncer.transfer import Transfer
+
+KEY = "key"
+
+#: The target's clock is far ahead, so whatever judges a copy by its time judges wrongly.
+AHEAD = 1_000_000
+
+# -- what can happen ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What the source goes through, and among whom."""
+
+    name: str
+    #: The source's object after each change; None is a deletion.
+    script: Sequence[Stored | None]
+    workers: int = 2
+    #: How many workers may die; without a bound the model would not be finite.
+    deaths: int = 2
+    #: Messages that every change sends.
+    messages: int = 2
+    #: How the target makes ETags.
+    etag: Callable[[list[bytes]], str] = md5_etag
+    #: Whether the workers have copied to this target before, and so know what its ETags are.
+    experienced: bool = False
+    tags: bool = True
+    delete: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+# -- one worker --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Call:
+    """The store call that a worker is about to make."""
+
+    side: Literal["source", "target"]
+    operation: str
+    arguments: tuple[Any, ...] = ()
+
+    @property
+    def writes(self) -> bool:
+        return self.operation in ("put", "put_tags", "delete")
+
+
+class Suspended(BaseException):
+    """The recorded answers are used up. Not an Exception: the code under test must not catch it."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self.call = call
+
+
+class Answers:
+    """Replays recorded answers, then suspends the worker."""
+
+    def __init__(self, recorded: Iterable[Any]) -> None:
+        self._recorded = iter(recorded)
+        self.written = False
+
+    def to(self, call: Call) -> Any:
+        for answer in self._recorded:
+            self.written = self.written or call.writes
+            if isinstance(answer, SyncError):
+                raise type(answer)(str(answer), answer.code)
+            return answer
+        raise Suspended(call)
+
+
+class Side:
+    """A look is two store calls when tags are mirrored, as in `bucket.Bucket`: a change may come between them."""
+
+    def __init__(self, side: Literal["source", "target"], answers: Answers, *, tags: bool) -> None:
+        self._side, self._answers, self._tags = side, answers, tags
+
+    def _call(self, operation: str, *arguments: Any) -> Any:
+        return self._answers.to(Call(self._side, operation, arguments))
+
+    def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
+        state: ObjectState | None = self._call("look")
+        return replace(state, tags=self._call("tags")) if state and self._tags else state
+
+
+class SourceSide(Side):
+    def first_part(self, key: str) -> tuple[int, int] | None:
+        return None  # a store that does not tell, so the copy is made in one piece
+
+    def read(self, key: str, etag: str, start: int, size: int) -> bytearray:
+        return bytearray(self._call("read", etag, start, size))
+
+
+class TargetSide(Side):
+    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
+        etag: str = self._call("put", bytes(data), md5, state, marker)
+        return etag
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        self._call("put_tags", dict(tags))
+
+    def delete(self, key: str) -> None:
+        self._call("delete")
+
+    def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
+        raise NotImplementedError("the objects of the model are copied in one piece")
+
+    def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
+        raise NotImplementedError
+
+    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str:
+        raise NotImplementedError
+
+    def abort_upload(self, key: str, upload: str) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a worker has before it."""
+
+    scenario: Scenario
+    answers: Answers
+    source: SourceSide
+    target: TargetSide
+    transfer: Transfer
+    #: The change that the message was sent for, counted from 1; the product's messages do not say.
+    change: int
+
+
+Protocol = Callable[[Desk], None]
+
+
+def look_again(desk: Desk) -> None:
+    """The product."""
+    converge(Pair(desk.source, desk.target, desk.transfer, delete=desk.scenario.delete), KEY, Deadline())
+
+
+def look_once(desk: Desk) -> None:
+    """The product without the second look: once a worker has written, the source seems to be what it was."""
+    look = desk.source.head
+    seen: ObjectState | None = None
+
+    class Blind(SourceSide):
+        def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
+            nonlocal seen
+            if not desk.answers.written:
+                seen = look(key, sure=sure)
+            return seen
+
+    blind = Blind("source", desk.answers, tags=desk.scenario.tags)
+    look_again(replace(desk, source=blind))
+
+
+def apply_event(desk: Desk) -> None:
+    """What one is tempted to build: do what the event says."""
+    new = desk.scenario.script[desk.change - 1]
+    if new is None:
+        desk.target.delete(KEY)
+    else:
+        desk.target.put(KEY, new.body, bytes.fromhex(md5_hex(new.body)), new.look(), None)
+        desk.target.put_tags(KEY, new.tags)
+
+
+# -- everybody together ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A worker between two calls: the answers it has had and the call they lead it to, None when it has ended."""
+
+    change: int
+    answers: tuple[Any, ...]
+    call: Call | None
+    acknowledged: bool = False
+    written: bool = False
+
+
+class State(NamedTuple):
+    """Everything there is. Small numbers stand for values: there are very many states."""
+
+    changes: int = 0  # made to the source
+    target: int = 0  # index into Model.targets
+    queue: tuple[int, ...] = ()  # messages, by their change where the protocol looks at it
+    workers: tuple[int, ...] = ()  # indices into Model.moments
+    deaths: int = 0
+
+
+class Step(NamedTuple):
+    kind: Literal["change", "receive", "death", "call"]
+    worker: int | None  # index into the workers of the state before
+    after: State
+
+
+class Model:
+    """The transition system of a scenario under a protocol.
+
+    Unless `plain`, steps are left out that another order of the same steps makes superfluous:
+    - A worker makes its first call in the step in which it receives its message: nothing can tell the difference.
+    - A worker that has not written does not die: its message is as good as not received yet.
+    - Once the source no longer changes, a call to it is made at once: no other step can tell when.
+    """
+
+    def __init__(self, scenario: Scenario, protocol: Protocol, *, plain: bool = False) -> None:
+        self.scenario, self._protocol, self._plain = scenario, protocol, plain
+        self.moments: list[Moment] = []
+        self.targets: list[Stored | None] = [None]
+        self._target_index = {repr(None): 0}
+        self._begins: dict[int, int] = {}
+        self._after: dict[tuple[int, str], int] = {}
+        self._calls: dict[tuple[int, int, int], tuple[int, int]] = {}
+
+    def steps(self, state: State) -> Iterator[Step]:
+        changes, target, queue, workers, deaths = state
+        if changes < len(self.scenario.script):
+            sent = [changes + 1 if self._protocol is apply_event else 0] * self.scenario.messages
+            yield Step("change", None, State(changes + 1, target, _bag(*queue, *sent), workers, deaths))
+        elif not self._plain:
+            for index, worker in enumerate(workers):
+                call = self.moments[worker].call
+                if call and call.side == "source":
+                    yield self._call(state, index)
+                    return
+        if len(workers) < self.scenario.workers:
+            for index, message in _distinct(queue):
+                received = (*workers, self.begin(message))
+                after = State(changes, target, queue[:index] + queue[index + 1 :], received, deaths)
+                if not self._plain:
+                    after = self._call(after, len(workers)).after
+                yield Step("receive", None, after._replace(workers=_bag(*after.workers)))
+        for index, worker in _distinct(workers):
+            moment = self.moments[worker]
+            if deaths < self.scenario.deaths and (moment.written or self._plain):
+                others = workers[:index] + workers[index + 1 :]
+                yield Step("death", index, State(changes, target, _bag(*queue, moment.change), others, deaths + 1))
+            yield self._call(state, index)
+
+    def _call(self, state: State, index: int) -> Step:
+        """The step in which a worker makes the call it is at."""
+        changes, target, queue, workers, deaths = state
+        after, target = self._answered(workers[index], changes, target)
+        moment, others = self.moments[after], workers[:index] + workers[index + 1 :]
+        if moment.call is not None:
+            return Step("call", index, State(changes, target, queue, _bag(*others, after), deaths))
+        left = queue if moment.acknowledged else _bag(*queue, moment.change)
+        return Step("call", index, State(changes, target, left, others, deaths))
+
+    def settled(self, state: State) -> bool:
+        """Nothing is left to be done."""
+        return state.changes == len(self.scenario.script) and not state.queue and not state.workers
+
+    def right(self, state: State) -> bool:
+        """By the model's own values, not by the product's comparison."""
+        source, target = self.source(state), self.targets[state.target]
+        if source is None:
+            return target is None or not self.scenario.delete
+        return target is not None and target.mirrored == source.mirrored
+
+    def source(self, state: State) -> Stored | None:
+        return self.scenario.script[state.changes - 1] if state.changes else None
+
+    def begin(self, message: int) -> int:
+        if message not in self._begins:
+            self._begins[message] = self._suspend(message, ())
+        return self._begins[message]
+
+    def _answered(self, worker: int, changes: int, target: int) -> tuple[int, int]:
+        """The worker after the call it is at, and the target after it."""
+        known = self._calls.get((worker, changes, target))
+        if known is None:
+            moment = self.moments[worker]
+            assert moment.call is not None
+            answer, new_target = self._make(moment.call, State(changes, target))
+            follows = (worker, repr(answer))
+            if follows not in self._after:
+                self._after[follows] = self._suspend(moment.change, (*moment.answers, answer))
+            known = self._calls[worker, changes, target] = (self._after[follows], new_target)
+        return known
+
+    def _make(self, call: Call, state: State) -> tuple[Any, int]:
+        there = self.source(state) if call.side == "source" else self.targets[state.target]
+        bucket = MemoryBucket({KEY: there} if there else {}, etag=self.scenario.etag, clock=AHEAD)
+        try:
+            answer = getattr(bucket, call.operation)(KEY, *call.arguments)
+        except SyncError as error:
+            answer = error
+        return answer, self._index(bucket.objects.get(KEY)) if call.side == "target" else state.target
+
+    def _index(self, target: Stored | None) -> int:
+        index = self._target_index.setdefault(repr(target), len(self.targets))
+        if index == len(self.targets):
+            self.targets.append(target)
+        return index
+
+    def _suspend(self, change: int, answers: tuple[Any, ...]) -> int:
+        """Runs the code under test from its beginning to the first call that the answers do not cover."""
+        practice = stored(b"practice")
+        heard = Answers((practice.body, practice.etag, *answers) if self.scenario.experienced else answers)
+        source = SourceSide("source", heard, tags=self.scenario.tags)
+        target = TargetSide("target", heard, tags=self.scenario.tags)
+        transfer = Transfer(source, target, memory=MIB, threads=1)
+        if self.scenario.experienced:
+            transfer.copy("another key", practice.look(), Deadline())
+            heard.written = False
+        moment = Moment(change, answers, None)
+        try:
+            self._protocol(Desk(self.scenario, heard, source, target, transfer, change))
+        except Suspended as suspended:
+            moment = replace(moment, call=suspended.call, written=heard.written)
+        except Retryable:
+            pass  # the message comes back
+        else:
+            moment = replace(moment, acknowledged=True)
+        self.moments.append(moment)
+        return len(self.moments) - 1
+
+
+def _bag(*items: int) -> tuple[int, ...]:
+    return tuple(sorted(items))
+
+
+def _distinct(bag: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    for index, item in enumerate(bag):
+        if index == 0 or bag[index - 1] != item:
+            yield index, item
+
+
+# -- looking at all of it ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Findings:
+    states: int = 0
+    #: What the target is when all is done, over all interleavings.
+    endings: set[str] = field(default_factory=set)
+    #: A shortest way to an ending that is wrong.
+    fault: str | None = None
+
+
+def explore(scenario: Scenario, protocol: Protocol = look_again, *, plain: bool = False) -> Findings:
+    model, findings = Model(scenario, protocol, plain=plain), Findings()
+    came_from: dict[State, State | None] = {State(): None}
+    waiting = deque(came_from)
+    while waiting:
+        state = waiting.popleft()
+        if model.settled(state):
+            findings.endings.add(repr(model.targets[state.target]))
+            if findings.fault is None and not model.right(state):
+                findings.fault = _story(model, came_from, state)
+        for step in model.steps(state):
+            if step.after not in came_from:
+                came_from[step.after] = state
+                waiting.append(step.after)
+    findings.states = len(came_from)
+    return findings
+
+
+def ends_equal(scenario: Scenario, protocol: Protocol = look_again) -> None:
+    """Fails with the shortest story of a divergence, if there is one."""
+    findings = explore(scenario, protocol)
+    print(f"{scenario}: {findings.states} states")
+    assert findings.endings, "nothing ever ended"
+    if findings.fault is not None:
+        pytest.fail(f"{scenario} diverges:\n{findings.fault}", pytrace=False)
+
+
+def _story(model: Model, came_from: Mapping[State, State | None], end: State) -> str:
+    """The steps that lead to a state, told with names for the workers."""
+    way = [end]
+    while (before := came_from[way[-1]]) is not None:
+        way.append(before)
+    lines: list[str] = []
+    names: list[tuple[int, str]] = []  # the workers in the order of the state
+    free = [chr(ord("A") + number) for number in range(model.scenario.workers)]
+    for state, after in pairwise(reversed(way)):
+        step = next(step for step in model.steps(state) if step.after == after)
+        if step.kind == "change":
+            lines.append(f"the source becomes {_told(model.source(after))}")
+            continue
+        others = list(names)
+        _, who = (0, free.pop(0)) if step.worker is None else others.pop(step.worker)
+        still = Counter(after.workers) - Counter(worker for worker, _ in others)
+        names = sorted([*others, *((worker, who) for worker in still)])
+        if not still:
+            free.append(who)
+        if step.kind == "death":
+            lines.append(f"{who} dies, and its message comes back")
+            continue
+        if step.worker is None:
+            (message,) = Counter(state.queue) - Counter(after.queue)
+            call, does = model.moments[model.begin(message)].call, "receives a message and calls"
+        else:
+            call, does = model.moments[state.workers[step.worker]].call, "calls"
+        assert call is not None
+        lines.append(f"{who} {does} {_told(call)}")
+        if call.writes:
+            lines[-1] += f": the target becomes {_told(model.targets[after.target])}"
+    lines.append(f"in the end the source is {_told(model.source(end))}, the target {_told(model.targets[end.target])}")
+    return "\n".join(f"{number:3}. {line}" for number, line in enumerate(lines, 1))
+
+
+def _told(value: Any) -> str:
+    match value:
+        case None:
+            return "absent"
+        case Stored():
+            marked = f"marked {value.marker[:8]}" if value.marker else ""
+            properties = (repr(shown) for shown in (value.body, value.tags, value.metadata) if shown)
+            return " ".join(filter(None, (*properties, marked)))
+        case Call("target", "put", (data, *_)):
+            return f"target.put({data!r})"
+        case Call():
+            return f"{value.side}.{value.operation}({', '.join(map(repr, value.arguments))})"
+    raise TypeError(value)
+
+
+# -- the scenarios -----------------------------------------------------------------------------------------------------
+
+
+def kms(body: bytes, etag: str, **properties: Any) -> Stored:
+    """An object whose ETag is not its MD5 and differs from write to write, as with SSE-KMS."""
+    return stored(body, etag=etag, kms=True, **properties)
+
+
+ONE, TWO = stored(b"one"), stored(b"two")
+ONE_TAGGED, TWO_TAGGED = stored(b"one", tags={"colour": "red"}), stored(b"two", tags={"colour": "blue"})
+ONE_RETAGGED = replace(ONE, tags={"colour": "green"})
+ONE_DESCRIBED, ONE_OTHERWISE = stored(b"one", metadata={"by": "a"}), stored(b"one", metadata={"by": "b"})
+
+#: Metadata that leaves no room for the marker.
+FULL = {"m": "x" * (MAX_METADATA_BYTES - 1)}
+
+SCENARIOS = [
+    # bytes alone, three workers
+    Scenario("create, overwrite", [ONE, TWO], workers=3, deaths=3, tags=False),
+    Scenario("create, delete", [ONE, None], workers=3, deaths=3, tags=False),
+    Scenario("create, overwrite, delete", [ONE, TWO, None], workers=3, deaths=1, tags=False, experienced=True),
+    Scenario("create, overwrite, and back", [ONE, TWO, ONE], workers=3, deaths=1, tags=False, experienced=True),
+    Scenario("create, delete, create", [ONE, None, TWO], workers=3, deaths=1, tags=False, experienced=True),
+    Scenario("deletes are off", [ONE, None, TWO], tags=False, delete=False),
+    # tags, whose writing is a call of its own
+    Scenario("tagged: create, overwrite", [ONE_TAGGED, TWO_TAGGED], deaths=3),
+    Scenario("tagged: create, overwrite, delete", [ONE_TAGGED, TWO_TAGGED, None], deaths=0, experienced=True),
+    Scenario(
+        "tagged: create, overwrite, and back",
+        [ONE_TAGGED, TWO_TAGGED, ONE_TAGGED],
+        deaths=1,
+        messages=1,
+        experienced=True,
+    ),
+    Scenario("tags change, and back", [ONE_TAGGED, ONE_RETAGGED, ONE_TAGGED]),
+    Scenario("tags change, and go", [ONE_TAGGED, ONE_RETAGGED, ONE]),
+    # equal bytes under other properties
+    Scenario(
+        "metadata changes, and back", [ONE_DESCRIBED, ONE_OTHERWISE, ONE_DESCRIBED], workers=3, tags=False, deaths=1
+    ),
+    Scenario("metadata and tags change", [ONE_DESCRIBED, replace(ONE_OTHERWISE, tags={"colour": "red"})], deaths=2),
+    # ETags that tell nothing
+    Scenario("kms", [kms(b"one", "k1"), kms(b"two", "k2"), kms(b"one", "k3")], workers=3, deaths=1, tags=False),
+    Scenario("kms, no room for the marker", [kms(b"one", "k1", metadata=FULL), kms(b"two", "k2", metadata=FULL)]),
+    Scenario("multipart", [stored(b"o", b"ne"), stored(b"t", b"wo"), None], tags=False),
+    Scenario("opaque target", [ONE, TWO, ONE], etag=opaque_etag, tags=False),
+    Scenario("opaque target, tagged", [ONE_TAGGED, TWO_TAGGED], etag=opaque_etag),
+    Scenario("opaque target, kms", [kms(b"one", "k1"), kms(b"two", "k2")], etag=opaque_etag),
+    Scenario(
+        "opaque target, no room for the marker",
+        [stored(b"one", metadata=FULL), stored(b"two", metadata=FULL), None],
+        etag=opaque_etag,
+        tags=False,
+    ),
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_however_the_workers_interleave_both_sides_end_equal(scenario: Scenario) -> None:
+    ends_equal(scenario)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS[:2], ids=str)
+def test_without_the_second_look_they_do_not(scenario: Scenario) -> None:
+    with pytest.raises(pytest.fail.Exception, match=r"in the end the source is .*, the target") as failure:
+        ends_equal(scenario, look_once)
+    print(failure.value)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS[:2], ids=str)
+def test_applying_events_in_the_order_of_their_arrival_does_not_either(scenario: Scenario) -> None:
+    with pytest.raises(pytest.fail.Exception, match=r"in the end the source is .*, the target") as failure:
+        ends_equal(scenario, apply_event)
+    print(failure.value)
+
+
+@pytest.mark.parametrize("protocol", [look_again, look_once, apply_event])
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Scenario("create, overwrite", [ONE, TWO], tags=False, deaths=1),
+        Scenario("opaque target", [ONE, TWO], tags=False, deaths=1, etag=opaque_etag),
+        Scenario("tags change", [ONE_TAGGED, ONE_RETAGGED], deaths=1, messages=1),
+    ],
+    ids=str,
+)
+def test_the_steps_left_out_lead_to_no_other_ending(scenario: Scenario, protocol: Protocol) -> None:
+    assert explore(scenario, protocol).endings == explore(scenario, protocol, plain=True).endings
