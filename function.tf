@@ -60,6 +60,13 @@ locals {
         Resource = [aws_sqs_queue.work.arn]
       },
       {
+        # What it cannot finish in time it puts back as smaller pieces.
+        Sid      = "SendWork"
+        Effect   = "Allow"
+        Action   = ["sqs:SendMessage"]
+        Resource = [aws_sqs_queue.work.arn]
+      },
+      {
         Sid      = "SendDeadLetters"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
@@ -84,7 +91,7 @@ locals {
       Action   = ["kms:Decrypt"]
       Resource = keys
     } if length(keys) > 0],
-    # Decrypt for the queue's messages and the secret, GenerateDataKey for dead letters.
+    # Decrypt for the queue's messages and the secret, GenerateDataKey for what is sent to the queues.
     [for key in [var.kms_key_arn] : {
       Sid      = "UseOwnKey"
       Effect   = "Allow"

@@ -29,6 +29,11 @@ locals {
   visibility_timeout_s = 6 * var.function.timeout_s + var.sync.batch_window_s
 
   fourteen_days_s = 14 * 24 * 60 * 60 # the longest that SQS keeps a message
+
+  # The queue's ARN before there is the queue, for its policy to be made with it: whoever knows the queue may then
+  # wire it, with nothing else to wait for.
+  queue_arn           = trimsuffix(aws_sqs_queue.dead_letters.arn, local.dead_letters_suffix)
+  dead_letters_suffix = "-dead-letters"
 }
 
 resource "aws_sqs_queue" "work" {
@@ -42,6 +47,11 @@ resource "aws_sqs_queue" "work" {
     maxReceiveCount     = var.sync.max_receive_count
   })
 
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [for statement in local.queue_statements : merge(statement, { Resource = local.queue_arn })]
+  })
+
   sqs_managed_sse_enabled = var.kms_key_arn == null ? true : null
   kms_master_key_id       = var.kms_key_arn
 
@@ -49,7 +59,7 @@ resource "aws_sqs_queue" "work" {
 }
 
 resource "aws_sqs_queue" "dead_letters" {
-  name                      = "${var.name}-dead-letters"
+  name                      = "${var.name}${local.dead_letters_suffix}"
   message_retention_seconds = local.fourteen_days_s
 
   sqs_managed_sse_enabled = var.kms_key_arn == null ? true : null
@@ -65,5 +75,14 @@ resource "aws_sqs_queue_redrive_allow_policy" "dead_letters" {
   redrive_allow_policy = jsonencode({
     redrivePermission = "byQueue"
     sourceQueueArns   = [aws_sqs_queue.work.arn]
+  })
+}
+
+resource "aws_sqs_queue_policy" "dead_letters" {
+  queue_url = aws_sqs_queue.dead_letters.id
+
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [for statement in local.dead_letters_statements : merge(statement, { Resource = aws_sqs_queue.dead_letters.arn })]
   })
 }

@@ -1,9 +1,6 @@
 output "queue_arn" {
-  description = "ARN of the queue. Where the notification is written elsewhere, the destination it names; known only once the queue lets the source bucket publish."
+  description = "ARN of the queue. Where the notification is written elsewhere, the destination it names: the queue lets the source bucket publish from the start."
   value       = aws_sqs_queue.work.arn
-
-  # S3 refuses a notification to a queue that does not let it publish yet.
-  depends_on = [aws_sqs_queue_policy.work]
 }
 
 output "queue_url" {

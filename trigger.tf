@@ -55,9 +55,8 @@ resource "aws_s3_bucket_notification" "source" {
     }
   }
 
-  # S3 sends a test message when the document is written, and refuses the document if it may not. The rule is there
-  # before the bucket stops to notify the queue, and until after it starts to.
-  depends_on = [aws_sqs_queue_policy.work, aws_cloudwatch_event_target.work]
+  # For a change of mode: the rule delivers before the bucket stops to notify, and until after it starts to.
+  depends_on = [aws_cloudwatch_event_target.work]
 }
 
 resource "aws_cloudwatch_event_rule" "source" {
@@ -82,7 +81,7 @@ resource "aws_cloudwatch_event_target" "work" {
     arn = aws_sqs_queue.dead_letters.arn
   }
 
-  depends_on = [aws_sqs_queue_policy.work, aws_sqs_queue_policy.dead_letters]
+  depends_on = [aws_sqs_queue_policy.dead_letters]
 }
 
 locals {
@@ -115,28 +114,7 @@ locals {
     Action    = "sqs:*"
     Condition = { Bool = { "aws:SecureTransport" = "false" } }
   }]
-}
 
-resource "aws_sqs_queue_policy" "work" {
-  queue_url = aws_sqs_queue.work.id
-
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [
-      for statement in concat(local.bucket_statements, local.rule_statements, local.tls_only_statements) :
-      merge(statement, { Resource = aws_sqs_queue.work.arn })
-    ]
-  })
-}
-
-resource "aws_sqs_queue_policy" "dead_letters" {
-  queue_url = aws_sqs_queue.dead_letters.id
-
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [
-      for statement in concat(local.rule_statements, local.tls_only_statements) :
-      merge(statement, { Resource = aws_sqs_queue.dead_letters.arn })
-    ]
-  })
+  queue_statements        = concat(local.bucket_statements, local.rule_statements, local.tls_only_statements)
+  dead_letters_statements = concat(local.rule_statements, local.tls_only_statements)
 }

@@ -25,7 +25,7 @@ run "the_queue_keeps_work_until_it_is_done" {
 
   assert {
     condition = jsondecode(aws_sqs_queue.work.redrive_policy) == {
-      deadLetterTargetArn = "arn:aws:sqs:eu-west-1:123456789012:dead-letters"
+      deadLetterTargetArn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters"
       maxReceiveCount     = 100
     }
     error_message = "What fails too often must go to the dead letters."
@@ -34,7 +34,7 @@ run "the_queue_keeps_work_until_it_is_done" {
   assert {
     condition = jsondecode(aws_sqs_queue_redrive_allow_policy.dead_letters.redrive_allow_policy) == {
       redrivePermission = "byQueue"
-      sourceQueueArns   = ["arn:aws:sqs:eu-west-1:123456789012:work"]
+      sourceQueueArns   = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
     }
     error_message = "Only this queue may use these dead letters."
   }
@@ -142,8 +142,8 @@ run "the_function_as_it_comes" {
       TARGET_BUCKET         = "mirror"
       TARGET_PREFIX         = ""
       TARGET_SECRET_ARN     = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"
-      QUEUE_URL             = "https://sqs.eu-west-1.amazonaws.com/123456789012/work"
-      DEAD_LETTER_QUEUE_URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters"
+      QUEUE_URL             = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer"
+      DEAD_LETTER_QUEUE_URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters"
       SYNC_DELETE           = "true"
       SYNC_TAGS             = "true"
       LOG_LEVEL             = "INFO"
@@ -293,13 +293,19 @@ run "the_role_may_do_this_and_no_more" {
           Sid      = "ReceiveWork"
           Effect   = "Allow"
           Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
-          Resource = ["arn:aws:sqs:eu-west-1:123456789012:work"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
+        },
+        {
+          Sid      = "SendWork"
+          Effect   = "Allow"
+          Action   = ["sqs:SendMessage"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
         },
         {
           Sid      = "SendDeadLetters"
           Effect   = "Allow"
           Action   = ["sqs:SendMessage"]
-          Resource = ["arn:aws:sqs:eu-west-1:123456789012:dead-letters"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters"]
         },
         {
           Sid      = "ReadTargetCredentials"
@@ -375,7 +381,7 @@ run "the_role_follows_the_inputs" {
   }
 
   assert {
-    condition = jsondecode(aws_iam_role_policy.function.policy).Statement[9].Condition == {
+    condition = jsondecode(aws_iam_role_policy.function.policy).Statement[10].Condition == {
       Null = { "lambda:SourceFunctionArn" = "false" }
     }
     error_message = "What is refused to the code must not be refused to Lambda."

@@ -56,7 +56,7 @@ run "only_the_bucket_may_publish_and_only_over_tls" {
   command = plan
 
   assert {
-    condition = jsondecode(aws_sqs_queue_policy.work.policy) == {
+    condition = jsondecode(aws_sqs_queue.work.policy) == {
       Version = "2012-10-17"
       Statement = [
         {
@@ -64,7 +64,7 @@ run "only_the_bucket_may_publish_and_only_over_tls" {
           Effect    = "Allow"
           Principal = { Service = "s3.amazonaws.com" }
           Action    = "sqs:SendMessage"
-          Resource  = "arn:aws:sqs:eu-west-1:123456789012:work"
+          Resource  = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer"
           Condition = {
             ArnEquals    = { "aws:SourceArn" = "arn:aws:s3:::source" }
             StringEquals = { "aws:SourceAccount" = "123456789012" }
@@ -75,7 +75,7 @@ run "only_the_bucket_may_publish_and_only_over_tls" {
           Effect    = "Deny"
           Principal = "*"
           Action    = "sqs:*"
-          Resource  = "arn:aws:sqs:eu-west-1:123456789012:work"
+          Resource  = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer"
           Condition = { Bool = { "aws:SecureTransport" = "false" } }
         },
       ]
@@ -89,8 +89,8 @@ run "only_the_bucket_may_publish_and_only_over_tls" {
   }
 
   assert {
-    condition     = aws_sqs_queue_policy.work.queue_url == aws_sqs_queue.work.id && aws_sqs_queue_policy.dead_letters.queue_url == aws_sqs_queue.dead_letters.id
-    error_message = "A policy belongs to the other queue."
+    condition     = aws_sqs_queue_policy.dead_letters.queue_url == aws_sqs_queue.dead_letters.id
+    error_message = "The policy belongs to another queue."
   }
 }
 
@@ -174,7 +174,7 @@ run "a_rule_of_eventbridge_feeds_the_queue" {
   }
 
   assert {
-    condition = alltrue([for policy in [aws_sqs_queue_policy.work.policy, aws_sqs_queue_policy.dead_letters.policy] : contains([
+    condition = alltrue([for policy in [aws_sqs_queue.work.policy, aws_sqs_queue_policy.dead_letters.policy] : contains([
       for statement in jsondecode(policy).Statement : statement.Condition.ArnEquals["aws:SourceArn"]
       if statement.Principal == { Service = "events.amazonaws.com" } && statement.Effect == "Allow" && statement.Action == "sqs:SendMessage"
     ], aws_cloudwatch_event_rule.source[0].arn)])
@@ -239,7 +239,7 @@ run "the_owner_of_the_bucket_finds_all_it_takes_in_the_outputs" {
   }
 
   assert {
-    condition     = contains([for statement in jsondecode(aws_sqs_queue_policy.work.policy).Statement : statement.Sid], "PublishFromSourceBucket")
+    condition     = contains([for statement in jsondecode(aws_sqs_queue.work.policy).Statement : statement.Sid], "PublishFromSourceBucket")
     error_message = "The queue must let the bucket publish before its owner writes the notification."
   }
 }

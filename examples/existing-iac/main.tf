@@ -69,7 +69,7 @@ resource "aws_s3_bucket_notification" "uploads" {
 
   # Added: the module's queue. S3 refuses two destinations for one event type under overlapping prefixes, which is
   # why the topic has its prefix and the mirror has another; where they must overlap, use notification_mode
-  # "eventbridge". The output waits for the policy that lets the bucket publish.
+  # "eventbridge".
   queue {
     queue_arn     = module.s3_syncer.queue_arn
     events        = module.s3_syncer.notification_events

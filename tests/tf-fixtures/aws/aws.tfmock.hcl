@@ -31,15 +31,15 @@ mock_resource "aws_secretsmanager_secret" {
 override_resource {
   target = aws_sqs_queue.work
   values = {
-    arn = "arn:aws:sqs:eu-west-1:123456789012:work"
-    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/work"
+    arn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer"
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer"
   }
 }
 
 override_resource {
   target = aws_sqs_queue.dead_letters
   values = {
-    arn = "arn:aws:sqs:eu-west-1:123456789012:dead-letters"
-    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters"
+    arn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters"
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters"
   }
 }
