@@ -81,13 +81,16 @@ def _estimate(look: Look, after: str, until: str, space: _Space) -> _Stretch:
 
 
 def _halve(look: Look, stretch: _Stretch, space: _Space) -> list[_Stretch]:
-    # A heap of keys under one prefix is first cut off where the prefix ends: only inside it does its density hold.
-    middle: str | None = stretch.prefix + chr(_LAST_POINT)
-    if not stretch.after < middle < stretch.until:
-        middle = space.between(stretch.after, stretch.until)
+    middle = _border(stretch, space)
     if middle is None:
         return [replace(stretch, sure=True)]
     return [_estimate(look, stretch.after, middle, space), _estimate(look, middle, stretch.until, space)]
+
+
+def _border(stretch: _Stretch, space: _Space) -> str | None:
+    """Where to halve. A heap of keys under one prefix is first cut off at its end: only inside does its density hold."""
+    end = stretch.prefix + chr(_LAST_POINT)
+    return end if stretch.after < end < stretch.until else space.between(stretch.after, stretch.until)
 
 
 def _middle(stretches: list[_Stretch]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from s3_syncer.keyspace import Probe, split
 
 PAGE = 50
