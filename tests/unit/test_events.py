@@ -1,0 +1,184 @@
+"""What arrives on the queue, decoded: every payload of tests/events, and what must be refused."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3_syncer.events import decode
+from s3_syncer.work import KeyWork, Malformed, RangeWork, Work
+
+EVENTS = Path(__file__).parent.parent / "events"
+BUCKET = "photos-source"
+
+
+def keys(*keys: str, at: str | None = "2026-11-20T09:15:42.317Z") -> KeyWork:
+    return KeyWork(keys, since=None if at is None else datetime.fromisoformat(at).timestamp())
+
+
+#: EventBridge's times have whole seconds.
+SECOND = "2026-11-20T09:15:42Z"
+
+DECODED: dict[str, Work | None] = {
+    "s3-object-created-put": keys("2026/red flower (1).jpg"),
+    "s3-object-created-post": keys("forms/a+b&c.txt"),
+    "s3-object-created-copy": keys("übersicht/写真.png"),
+    "s3-object-created-complete-multipart-upload": keys("backups/100%.tar"),
+    "s3-object-removed-delete": keys("folder/"),
+    "s3-object-removed-delete-marker-created": keys("a//b/../c"),
+    "s3-lifecycle-expiration-delete": keys("logs/2020-01-01.gz"),
+    "s3-lifecycle-expiration-delete-marker-created": keys("logs/2020-01-02.gz"),
+    "s3-object-tagging-put": keys("2026/invoice;1.pdf"),
+    "s3-object-tagging-delete": keys("2026/invoice;2.pdf"),
+    "s3-object-restore-completed": keys("archive/film.mov"),
+    "s3-several-records": keys(
+        "several/first.txt", "several/second one.txt", "several/first.txt", at="2026-11-20T09:15:43Z"
+    ),
+    "s3-test-event": None,
+    # plain keys: "+" and "%" stand for themselves
+    "eventbridge-object-created": keys("2026/red flower+100%25 (1).jpg", at=SECOND),
+    "eventbridge-object-created-multipart": keys("übersicht/写真.png", at=SECOND),
+    "eventbridge-object-deleted": keys("folder/", at=SECOND),
+    "eventbridge-object-deleted-by-lifecycle": keys("logs/2020-01-01.gz", at=SECOND),
+    "eventbridge-object-tags-added": keys("2026/invoice;1.pdf", at=SECOND),
+    "eventbridge-object-tags-deleted": keys("2026/invoice;2.pdf", at=SECOND),
+    "eventbridge-object-restore-completed": keys("archive/film.mov", at=SECOND),
+    "sns-notification": keys("fanned/out by sns.txt"),
+    "sns-test-event": None,
+    "own-keys": keys("2026/red flower.jpg", "a+b%25c", at=None),
+    "own-range": RangeWork("2026/", "2027/", delete=True, max_delete=100),
+}
+
+
+def payload(name: str) -> str:
+    return (EVENTS / f"{name}.json").read_text(encoding="utf-8")
+
+
+def test_every_payload_that_is_kept_is_decoded() -> None:
+    assert {path.stem for path in EVENTS.glob("*.json")} == set(DECODED)
+
+
+@pytest.mark.parametrize("name", DECODED)
+def test_a_payload_becomes_the_work_it_asks_for(name: str) -> None:
+    assert decode(payload(name), BUCKET) == DECODED[name]
+
+
+def created(key: object, bucket: object = BUCKET, time: object = "2026-11-20T09:15:42.317Z") -> dict[str, Any]:
+    return {"Records": [{"eventTime": time, "s3": {"bucket": {"name": bucket}, "object": {"key": key}}}]}
+
+
+@given(st.text(min_size=1))
+def test_a_notification_gives_any_key_back_as_it_was(key: str) -> None:
+    work = decode(json.dumps(created(quote_plus(key))), BUCKET)
+    assert isinstance(work, KeyWork)
+    assert work.keys == (key,)
+
+
+@given(st.lists(st.text(min_size=1), min_size=1))
+def test_own_work_survives_the_queue(keys: list[str]) -> None:
+    work = KeyWork(tuple(keys))
+    assert decode(work.to_json(), BUCKET) == work
+
+
+@given(st.text(), st.none() | st.text(), st.booleans(), st.none() | st.integers(min_value=0))
+def test_a_range_survives_the_queue(after: str, until: str | None, delete: bool, max_delete: int | None) -> None:
+    work = RangeWork(after, until, delete, max_delete)
+    assert decode(work.to_json(), BUCKET) == work
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    work = decode(json.dumps(created("key", time="2026-11-20T09:15:42")), BUCKET)
+    assert work == keys("key", at=SECOND)
+
+
+MALFORMED = [
+    ("", "not JSON"),
+    ("hello", "not JSON"),
+    ("[" * 100_000, "not JSON"),
+    ("null", "not a JSON object"),
+    ('["Records"]', "not a JSON object"),
+    ("{}", "neither an S3 notification, an EventBridge event of S3, nor a message of this project"),
+    ('{"source": "aws.ec2", "detail": {}}', "neither an S3 notification"),
+    ('{"Event": "s3:OtherEvent"}', "neither an S3 notification"),
+    ('{"Type": "Notification", "Message": "hello"}', "not JSON"),
+    ('{"Type": "SubscriptionConfirmation", "Message": "You have chosen to subscribe"}', "neither an S3 notification"),
+    ('{"Records": {}}', '"Records" must be a list of one or more records'),
+    ('{"Records": []}', '"Records" must be a list of one or more records'),
+    ('{"Records": ["hello"]}', "not a record of an S3 notification"),
+    ('{"Records": [{"s3": {"object": {}}}]}', "not a record of an S3 notification: KeyError('key')"),
+    (json.dumps(created("")), "the key is empty"),
+    (json.dumps(created(None)), "not a record of an S3 notification"),
+    (json.dumps(created(7)), "not a record of an S3 notification"),
+    (json.dumps(created("%ff%fe")), "not a record of an S3 notification: UnicodeDecodeError"),
+    (json.dumps(created("key", bucket="other")), "about the bucket 'other', and this is the syncer of 'photos-source'"),
+    (json.dumps(created("key", bucket=None)), "about the bucket None"),
+    (json.dumps(created("key", time="yesterday")), "not a time: 'yesterday'"),
+    (json.dumps(created("key", time=None)), "not a time: None"),
+    ('{"source": "aws.s3"}', "not an EventBridge event about an object: KeyError('detail')"),
+    ('{"source": "aws.s3", "detail": "hello"}', "not an EventBridge event about an object"),
+    (
+        '{"source": "aws.s3", "time": "2026-11-20T09:15:42Z", "detail": {"bucket": {"name": "photos-source"}}}',
+        "'object'",
+    ),
+    ('{"s3-syncer": []}', '"s3-syncer" must be a JSON object'),
+    ('{"s3-syncer": {}}', '"work" must be "keys" or "range", not null'),
+    ('{"s3-syncer": {"work": "dance"}}', '"work" must be "keys" or "range", not "dance"'),
+    ('{"s3-syncer": {"work": "keys"}}', '"keys" must be a list of one or more non-empty strings'),
+    ('{"s3-syncer": {"work": "keys", "keys": "key"}}', '"keys" must be a list'),
+    ('{"s3-syncer": {"work": "keys", "keys": ["key", ""]}}', '"keys" must be a list'),
+    ('{"s3-syncer": {"work": "range", "after": null}}', '"after" must be a key'),
+    ('{"s3-syncer": {"work": "range", "until": 3}}', '"until" a key or null'),
+    ('{"s3-syncer": {"work": "range", "delete": "yes"}}', '"delete" must be true or false'),
+    ('{"s3-syncer": {"work": "range", "max_delete": true}}', '"max_delete" must be a whole number or null'),
+    ('{"s3-syncer": {"work": "range", "max_delete": -1}}', '"max_delete" must be a whole number or null'),
+]
+
+
+@pytest.mark.parametrize(("body", "reason"), MALFORMED, ids=lambda text: text[:60])
+def test_what_is_not_understood_is_refused_with_the_reason(body: str, reason: str) -> None:
+    with pytest.raises(Malformed) as refusal:
+        decode(body, BUCKET)
+    assert reason in str(refusal.value)
+
+
+#: Words that lead the decoder astray where they do not belong.
+WORDS = "Records s3 object key bucket name eventTime source detail time Type Message Event s3-syncer work keys after"
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from([BUCKET, "aws.s3", "Notification", "keys"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS.split()), inner, max_size=4),
+    max_leaves=12,
+)
+
+EVENTBRIDGE: dict[str, Any] = {
+    "source": "aws.s3",
+    "time": SECOND,
+    "detail": {"bucket": {"name": BUCKET}, "object": {"key": "key"}},
+}
+
+
+@given(JSON | st.builds(created, JSON, JSON, JSON))
+def test_nothing_but_malformed_is_ever_raised(content: object) -> None:
+    _decode_or_refuse(content)
+
+
+@given(st.sampled_from(["Records", "source", "time", "detail"]), JSON)
+def test_nothing_but_malformed_is_raised_for_a_damaged_event(name: str, value: object) -> None:
+    _decode_or_refuse({**EVENTBRIDGE, name: value})
+    _decode_or_refuse({**EVENTBRIDGE, "detail": {**EVENTBRIDGE["detail"], "object": value}})
+    _decode_or_refuse({"Records": [{**created("key")["Records"][0], "s3": value}]})
+
+
+def _decode_or_refuse(content: object) -> None:
+    try:
+        work = decode(json.dumps(content), BUCKET)
+    except Malformed:
+        return
+    assert work is None or isinstance(work, KeyWork | RangeWork)
