@@ -14,7 +14,7 @@ resource "aws_cloudwatch_log_group" "function" {
 }
 
 resource "aws_iam_role" "function" {
-  name                 = local.role_name
+  name                 = local.role_names.function
   description          = "What the function ${var.name} may do."
   permissions_boundary = var.permissions_boundary_arn
 
@@ -33,21 +33,8 @@ resource "aws_iam_role" "function" {
 
 locals {
   function_statements = concat(
+    local.worker_statements,
     [
-      {
-        Sid      = "ReadSourceObjects"
-        Effect   = "Allow"
-        Action   = concat(["s3:GetObject"], var.sync.tags ? ["s3:GetObjectTagging"] : [])
-        Resource = ["${local.source_bucket_arn}/${var.source_prefix}*"]
-      },
-      {
-        # Without it, S3 answers 403 instead of 404 for a missing key. A condition on s3:prefix would not match
-        # the HEAD of an object, which carries no prefix.
-        Sid      = "TellMissingFromForbidden"
-        Effect   = "Allow"
-        Action   = ["s3:ListBucket"]
-        Resource = [local.source_bucket_arn]
-      },
       {
         Sid    = "ReceiveWork"
         Effect = "Allow"
@@ -73,24 +60,12 @@ locals {
         Resource = [aws_sqs_queue.dead_letters.arn]
       },
       {
-        Sid      = "ReadTargetCredentials"
-        Effect   = "Allow"
-        Action   = ["secretsmanager:GetSecretValue"]
-        Resource = [local.credentials_secret_arn]
-      },
-      {
         Sid      = "WriteLogs"
         Effect   = "Allow"
         Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
         Resource = ["${aws_cloudwatch_log_group.function.arn}:*"]
       },
     ],
-    [for keys in [var.source_kms_key_arns] : {
-      Sid      = "DecryptSourceObjects"
-      Effect   = "Allow"
-      Action   = ["kms:Decrypt"]
-      Resource = keys
-    } if length(keys) > 0],
     # Decrypt for the queue's messages and the secret, GenerateDataKey for what is sent to the queues.
     [for key in [var.kms_key_arn] : {
       Sid      = "UseOwnKey"
@@ -127,7 +102,7 @@ locals {
 }
 
 resource "aws_iam_role_policy" "function" {
-  name = local.role_name
+  name = local.role_names.function
   role = aws_iam_role.function.id
 
   policy = jsonencode({
@@ -152,20 +127,12 @@ resource "aws_lambda_function" "sync" {
   reserved_concurrent_executions = coalesce(var.function.reserved_concurrency, -1) # -1 reserves nothing
 
   environment {
-    variables = {
-      SOURCE_BUCKET         = var.source_bucket
-      SOURCE_PREFIX         = var.source_prefix
-      TARGET_ENDPOINT       = var.target.endpoint
-      TARGET_REGION         = var.target.region
-      TARGET_BUCKET         = var.target.bucket
-      TARGET_PREFIX         = var.target.prefix
-      TARGET_SECRET_ARN     = local.credentials_secret_arn
+    variables = merge(local.worker_environment, {
       QUEUE_URL             = aws_sqs_queue.work.url
       DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
       SYNC_DELETE           = tostring(var.sync.delete)
-      SYNC_TAGS             = tostring(var.sync.tags)
       LOG_LEVEL             = var.function.log_level
-    }
+    })
   }
 
   logging_config {

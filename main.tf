@@ -4,6 +4,8 @@
 #   main.tf         the queue keeps that until it is done; what cannot be done ends among the dead letters
 #   function.tf     the function takes it from the queue and makes the key equal on both sides
 #   credentials.tf  with the keys of the target from this secret
+#   migration.tf    what was there before comes over once, by a task that somebody starts
+#   reconcile.tf    what no event told is found on a schedule
 #   monitoring.tf   and somebody hears about it when it does not work
 
 data "aws_partition" "current" {}
@@ -16,11 +18,12 @@ locals {
 
   # A name may be as long as a function's name may be: 64. A role's name may not be longer either, so with its
   # suffix it has to be cut; the hash keeps two names apart that differ only in what was cut off.
-  role_name_uncut = "${var.name}-function"
-  role_name = (length(local.role_name_uncut) <= 64
-    ? local.role_name_uncut
-    : "${substr(var.name, 0, 64 - 16)}-${substr(sha256(var.name), 0, 6)}-function"
-  )
+  role_names = { for part in ["function", "migration", "migration-execution"] : part =>
+    (length("${var.name}-${part}") <= 64
+      ? "${var.name}-${part}"
+      : "${substr(var.name, 0, 64 - 6 - 2 - length(part))}-${substr(sha256(var.name), 0, 6)}-${part}"
+    )
+  }
 
   # How long SQS hides a message from others once it was handed out. AWS asks for six times the function's timeout
   # plus the batching window, so that throttled attempts do not use up receives. Only a crash waits that long: a
@@ -34,6 +37,51 @@ locals {
   # wire it, with nothing else to wait for.
   queue_arn           = trimsuffix(aws_sqs_queue.dead_letters.arn, local.dead_letters_suffix)
   dead_letters_suffix = "-dead-letters"
+}
+
+# Whoever copies, wherever it runs, knows this and may do this.
+locals {
+  worker_environment = {
+    SOURCE_BUCKET     = var.source_bucket
+    SOURCE_PREFIX     = var.source_prefix
+    TARGET_ENDPOINT   = var.target.endpoint
+    TARGET_REGION     = var.target.region
+    TARGET_BUCKET     = var.target.bucket
+    TARGET_PREFIX     = var.target.prefix
+    TARGET_SECRET_ARN = local.credentials_secret_arn
+    SYNC_TAGS         = tostring(var.sync.tags)
+  }
+
+  worker_statements = concat(
+    [
+      {
+        Sid      = "ReadSourceObjects"
+        Effect   = "Allow"
+        Action   = concat(["s3:GetObject"], var.sync.tags ? ["s3:GetObjectTagging"] : [])
+        Resource = ["${local.source_bucket_arn}/${var.source_prefix}*"]
+      },
+      {
+        # For listings, and because without it S3 answers 403 instead of 404 for a missing key. A condition on
+        # s3:prefix would not match the HEAD of an object, which carries no prefix.
+        Sid      = "TellMissingFromForbidden"
+        Effect   = "Allow"
+        Action   = ["s3:ListBucket"]
+        Resource = [local.source_bucket_arn]
+      },
+      {
+        Sid      = "ReadTargetCredentials"
+        Effect   = "Allow"
+        Action   = ["secretsmanager:GetSecretValue"]
+        Resource = [local.credentials_secret_arn]
+      },
+    ],
+    [for keys in [var.source_kms_key_arns] : {
+      Sid      = "DecryptSourceObjects"
+      Effect   = "Allow"
+      Action   = ["kms:Decrypt"]
+      Resource = keys
+    } if length(keys) > 0],
+  )
 }
 
 resource "aws_sqs_queue" "work" {

@@ -221,6 +221,32 @@ variable "sync" {
   }
 }
 
+variable "reconcile" {
+  description = <<-EOT
+    Comparison of both sides on a schedule, which finds and mends what no event told of; it costs two listing requests for every thousand keys:
+    - `schedule`: when, as EventBridge Scheduler writes it, such as `rate(1 day)` or `cron(0 3 * * ? *)` in UTC; null for never
+    - `delete`: whether objects that only the target has are deleted; off leaves them
+    - `max_delete`: objects deleted by one run at the most, 0 or more
+  EOT
+  type = object({
+    schedule   = optional(string)
+    delete     = optional(bool, false)
+    max_delete = optional(number, 1000)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.reconcile.schedule == null || can(regex("^(rate|cron|at)\\(.+\\)$", var.reconcile.schedule))
+    error_message = "Write reconcile.schedule like \"rate(1 day)\" or \"cron(0 3 * * ? *)\", or null for never."
+  }
+
+  validation {
+    condition     = var.reconcile.max_delete >= 0 && floor(var.reconcile.max_delete) == var.reconcile.max_delete
+    error_message = "Write reconcile.max_delete as a whole number, 0 or more."
+  }
+}
+
 variable "function" {
   description = <<-EOT
     The function:
@@ -287,6 +313,92 @@ variable "function" {
   validation {
     condition     = var.function.vpc == null || try(length(var.function.vpc.subnet_ids) > 0 && length(var.function.vpc.security_group_ids) > 0, false)
     error_message = "Write at least one id into each of function.vpc.subnet_ids and function.vpc.security_group_ids, or leave function.vpc out."
+  }
+}
+
+variable "migration" {
+  description = <<-EOT
+    The task that brings over what was in the source before, on ECS with Fargate. It is made, not started: the output `migration_command` starts it
+    - `enabled`: true to make it
+    - `image`: address of an image of `lambda/Dockerfile`, with its tag or digest; null makes a repository for `scripts/push_image` to fill
+    - `cpu`: CPU units, 1024 for each processor: 256, 512, 1024, 2048, 4096, 8192 or 16384
+    - `memory_mb`: MiB of memory, a size that Fargate pairs with `cpu`: from 2 to 8 times as much
+    - `architecture`: `"ARM64"` or `"X86_64"`, which the image has to be built for
+    - `cluster_arn`: ARN of a cluster to run in; null makes one
+    - `subnet_ids`: subnets to run in, at least one. They must let it reach the registry, S3, Secrets Manager, CloudWatch Logs and the target
+    - `security_group_ids`: security groups to run with; empty for the default one of the VPC
+    - `assign_public_ip`: true in public subnets, which reach nothing without one
+    - `arguments`: options of `s3-syncer migrate`, like `["--delete", "--max-delete=1000"]`
+  EOT
+  type = object({
+    enabled            = optional(bool, false)
+    image              = optional(string)
+    cpu                = optional(number, 1024)
+    memory_mb          = optional(number, 2048)
+    architecture       = optional(string, "ARM64")
+    cluster_arn        = optional(string)
+    subnet_ids         = optional(list(string), [])
+    security_group_ids = optional(list(string), [])
+    assign_public_ip   = optional(bool, false)
+    arguments          = optional(list(string), [])
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.migration.image == null || can(regex("^[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|@sha256:[0-9a-f]{64})$", var.migration.image))
+    error_message = "Write migration.image with its tag or digest and without https://, like \"123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer:0.1.0\", or leave it out to have a repository made."
+  }
+
+  validation {
+    condition     = contains(keys(local.fargate_memory_mb), tostring(var.migration.cpu))
+    error_message = "Write migration.cpu as 256, 512, 1024, 2048, 4096, 8192 or 16384 CPU units: Fargate has no other sizes."
+  }
+
+  validation {
+    condition     = contains(try(local.fargate_memory_mb[tostring(var.migration.cpu)], [var.migration.memory_mb]), var.migration.memory_mb)
+    error_message = "Write migration.memory_mb as ${join(", ", try(local.fargate_memory_mb[tostring(var.migration.cpu)], []))}: with ${var.migration.cpu} CPU units Fargate has no other sizes."
+  }
+
+  validation {
+    condition     = contains(["ARM64", "X86_64"], var.migration.architecture)
+    error_message = "Write migration.architecture as \"ARM64\" or \"X86_64\", as ECS spells them."
+  }
+
+  validation {
+    condition     = var.migration.cluster_arn == null || can(regex("^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/.+$", var.migration.cluster_arn))
+    error_message = "Write migration.cluster_arn as the ARN of an ECS cluster, like \"arn:aws:ecs:eu-west-1:123456789012:cluster/batch\", or leave it out to have one made."
+  }
+
+  validation {
+    condition     = !var.migration.enabled || length(var.migration.subnet_ids) > 0
+    error_message = "Write at least one subnet into migration.subnet_ids: a task on Fargate runs in a network of yours, from which it has to reach both stores."
+  }
+
+  validation {
+    condition     = alltrue([for id in var.migration.subnet_ids : can(regex("^subnet-[0-9a-z]+$", id))])
+    error_message = "Write migration.subnet_ids as ids of subnets, like \"subnet-0123456789abcdef0\": no ARNs, no names."
+  }
+
+  validation {
+    condition     = alltrue([for id in var.migration.security_group_ids : can(regex("^sg-[0-9a-z]+$", id))])
+    error_message = "Write migration.security_group_ids as ids of security groups, like \"sg-0123456789abcdef0\": no ARNs, no names."
+  }
+
+  validation {
+    condition     = length(var.migration.security_group_ids) <= 5
+    error_message = "Write at most 5 migration.security_group_ids: a network interface takes no more."
+  }
+
+  validation {
+    condition     = alltrue([for argument in slice(var.migration.arguments, 0, min(1, length(var.migration.arguments))) : startswith(argument, "-")])
+    error_message = "Write migration.arguments as options alone, like [\"--delete\", \"--max-delete=1000\"]: the command itself is \"migrate\" and takes nothing else."
+  }
+
+  # `s3-syncer migrate --max-delete` without --delete is refused when the task runs, and a path to write to there is none.
+  validation {
+    condition     = !anytrue([for argument in var.migration.arguments : startswith(argument, "--report")])
+    error_message = "Leave --report out of migration.arguments: the task has no file to keep a report in. Its log names every failure."
   }
 }
 

@@ -51,6 +51,12 @@ module "s3_syncer" {
     max_receive_count = 100
   }
 
+  reconcile = {
+    schedule   = "cron(0 3 * * ? *)" # every night at three, UTC
+    delete     = true
+    max_delete = 1000
+  }
+
   function = {
     memory_mb            = 2048
     timeout_s            = 900

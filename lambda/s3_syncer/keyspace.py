@@ -88,7 +88,7 @@ def _halve(look: Look, stretch: _Stretch, space: _Space) -> list[_Stretch]:
 
 
 def _border(stretch: _Stretch, space: _Space) -> str | None:
-    """Where to halve. A heap of keys under one prefix is first cut off at its end: only inside does its density hold."""
+    """Where to halve. A heap of keys under one prefix is first cut off at its end: its density holds inside only."""
     end = stretch.prefix + chr(_LAST_POINT)
     return end if stretch.after < end < stretch.until else space.between(stretch.after, stretch.until)
 

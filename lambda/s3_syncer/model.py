@@ -15,6 +15,9 @@ SOURCE_ETAG_MARKER = "s3-syncer-source-etag"
 #: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 MAX_METADATA_BYTES = 2048
 
+#: Characters of the longest ETag S3 gives: an MD5 in hex and the number of parts.
+LONGEST_ETAG = len("d41d8cd98f00b204e9800998ecf8427e-10000")
+
 #: The content headers that are mirrored, as HTTP names them.
 CONTENT_HEADERS = (
     "Cache-Control",
@@ -61,9 +64,13 @@ class ObjectState:
 
     @property
     def marker_fits(self) -> bool:
-        """Whether a copy of this object's metadata leaves room for the marker."""
+        """Whether a copy of this object's metadata leaves room for the marker.
+
+        The ETag at hand does not matter, so the answer holds for every version with the same metadata: whoever finds
+        a copy without a marker can tell from its metadata alone whether it might be one of this project's.
+        """
         used = sum(len(k.encode()) + len(v.encode()) for k, v in self.metadata.items())
-        return used + len(SOURCE_ETAG_MARKER) + len(self.etag) <= MAX_METADATA_BYTES
+        return used + len(SOURCE_ETAG_MARKER) + LONGEST_ETAG <= MAX_METADATA_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 A page is done when a look at it shows no drift, so its last look is its verification, and writes that go on
 meanwhile do no harm. Nothing is remembered but the pages in flight: memory does not grow with the bucket.
+
+An outcome is what `converge` says it did, or, of a key that is left as it is, missing (from the target), differs, or
+extra (absent from the source).
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ class Observer(Protocol):
     """Is told what happens, from several threads."""
 
     def looked(self, keys: int) -> None:
-        """So many keys have been looked at for the first time."""
+        """So many keys have been compared, and made equal where the rules want that, for the first time."""
 
     def changed(self, key: str, outcome: Outcome) -> None:
         """A key of the target was written or deleted."""
@@ -55,8 +58,8 @@ class Observer(Protocol):
     def failed(self, key: str, error: SyncError) -> None:
         """A key could not be made equal."""
 
-    def noticed(self, message: str) -> None:
-        """Something about the whole sweep that a person should know."""
+    def starts_over(self, why: str) -> None:
+        """Every key will be looked at, left and failed anew; what was changed stays changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +139,22 @@ class Sweep:
         return self._brake.left
 
     def run(self, deadline: Deadline, *, after: str = "", until: str | None = None) -> str | None:
-        """Sweeps the keys behind `after` up to `until`.
+        """Sweeps the keys behind `after` up to `until`. To be called once.
 
         Returns None when all of them were looked at, else, the deadline having passed, the key after which to go
         on. Raises StoreUnusable, and whatever stops a listing.
         """
         try:
             try:
-                return self._run(self._joined(after, until), self._settle, deadline, after, until)
+                rows = self._joined(after, until)
+                unfinished = self._run(cut(rows, after, until), self._settle, deadline.sooner(), until)
+                return min(unfinished, default=None)
             except Unordered as error:
                 # A key that a listing has not shown may still be there, so look at each key itself, delete nothing.
-                self._observer.noticed(f"{error}: comparing key by key, deleting nothing")
-                listed = (Row(entry, None) for entry in self._source.listing(after, until))
-                return self._run(listed, self._settle_each, deadline, after, until)
+                self._observer.starts_over(f"{error}: comparing key by key, deleting nothing")
+                pages = cut(self._one_by_one(after, until), after, until)
+                unfinished = self._run(pages, self._settle_each, deadline.sooner(), until)
+                return after if unfinished else None
         finally:
             self._pages.shutdown(cancel_futures=True)
             self._keys.shutdown(cancel_futures=True)
@@ -156,22 +162,26 @@ class Sweep:
     def _joined(self, after: str, until: str | None) -> Iterator[Row]:
         return join(self._source.listing(after, until), self._target.listing(after, until))
 
-    def _run(
-        self,
-        rows: Iterable[Row],
-        settle: Callable[[Page, Deadline], None],
-        deadline: Deadline,
-        after: str,
-        until: str | None,
-    ) -> str | None:
-        """Settles the rows page by page, several at a time; see `run`."""
-        flying: dict[Future[None], Page] = {}
-        unfinished: list[str] = []  # where pages begin that ran out of time
+    def _one_by_one(self, after: str, until: str | None) -> Iterator[Row]:
+        """Every key of each side, in whatever order; those on both sides come twice."""
+        yield from (Row(entry, None) for entry in self._source.listing(after, until))
+        if not self._rules.one_way:
+            yield from (Row(None, entry) for entry in self._target.listing(after, until))
 
-        def land(*, all_of_them: bool) -> None:
-            while len(flying) >= (1 if all_of_them else PAGES):
-                landed, _ = wait(flying, return_when=FIRST_COMPLETED)
-                for future in landed:
+    def _run(
+        self, pages: Iterable[Page], settle: Callable[[Page, Deadline], None], deadline: Deadline, until: str | None
+    ) -> list[str]:
+        """Settles the pages, several at a time; returns where those begin that were not finished before the deadline.
+
+        Raises what a page raises, once no other is in flight.
+        """
+        flying: dict[Future[None], Page] = {}
+        unfinished: list[str] = []
+
+        def land(most: int) -> None:
+            """Waits until at most so many are in flight."""
+            while len(flying) > most:
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
                     page = flying.pop(future)
                     try:
                         future.result()
@@ -179,110 +189,124 @@ class Sweep:
                         unfinished.append(page.after)
 
         try:
-            for page in cut(rows, after, until):
-                self._observer.looked(len(page.rows))
+            for page in pages:
                 flying[self._pages.submit(settle, page, deadline)] = page
-                land(all_of_them=False)
-                if deadline.passed():
+                land(PAGES - 1)
+                if deadline.passed() and page.until != until:
                     unfinished.append(page.until or page.after)
                     break
-            land(all_of_them=True)
+            land(0)
         except BaseException:
             deadline.stop()
+            wait(flying)
             raise
-        return min(unfinished) if unfinished else None
+        return unfinished
 
     def _settle(self, page: Page, deadline: Deadline) -> None:
-        """Converges what differs, then looks at the page again, until a look shows no drift."""
+        """Converges what differs, then looks at the page again, until a look shows no drift.
+
+        What two looks show unchanged needs no second request of its own, and what listings alone tell needs none,
+        but two looks.
+        """
+        settled: dict[Row, Outcome] = {}
         failed: set[str] = set()
-        for _ in range(MAX_LOOKS):
-            changed, left = self._converge_all((row for row in page.rows if row.key not in failed), failed, deadline)
-            if not changed:
-                self._report_left(left)
+        restless: set[str] = set()
+        for look in range(MAX_LOOKS):
+            if look:
+                page = replace(page, rows=list(self._joined(page.after, page.until)))
+            covered = [row for row in page.rows if self._rules.covers(row) and row.key not in failed]
+            fresh = [row for row in covered if row not in settled]
+            told = {row: outcome for row in fresh if (outcome := self._told(row))}
+            found = self._converge_all([row for row in fresh if row not in told], failed, deadline)
+            if look == 0:
+                self._observer.looked(len(page.rows))
+            restless = {row.key for row in told} | {row.key for row, outcome in found.items() if _unsettled(outcome)}
+            if not restless:
+                for row in covered:
+                    self._report_left(row.key, settled.get(row) or found.get(row))
                 return
-            page = replace(page, rows=list(self._joined(page.after, page.until)))
-        self._report_restless(changed)
+            settled |= told | {row: outcome for row, outcome in found.items() if row.key not in restless}
+        self._report_restless(restless)
 
     def _settle_each(self, page: Page, deadline: Deadline) -> None:
         """As `_settle`, where listings cannot be trusted: the keys are looked at one by one, again and again."""
-        rows, failed = page.rows, set[str]()
-        for _ in range(MAX_LOOKS):
-            changed, left = self._converge_all(rows, failed, deadline)
-            self._report_left(left)
-            if not changed:
+        rows, failed = [row for row in page.rows if self._rules.covers(row)], set[str]()
+        for look in range(MAX_LOOKS):
+            found = self._converge_all(rows, failed, deadline)
+            if look == 0:
+                self._observer.looked(sum(row.source is not None for row in page.rows))
+            rows = []
+            for row, outcome in found.items():
+                if outcome.action in CHANGES:
+                    rows.append(row)
+                else:
+                    self._report_left(row.key, outcome)
+            if not rows:
                 return
-            rows = [row for row in rows if row.key in changed]
-        self._report_restless(changed)
+        self._report_restless(row.key for row in rows)
 
-    def _report_left(self, left: dict[str, Outcome]) -> None:
-        for key, outcome in left.items():
+    def _report_left(self, key: str, outcome: Outcome | None) -> None:
+        if outcome is not None and outcome.action != "none":
             self._observer.left(key, outcome)
 
     def _report_restless(self, keys: Iterable[str]) -> None:
         for key in keys:
             self._observer.failed(key, Retryable(f"still different after {MAX_LOOKS} looks", "KeepsChanging"))
 
-    def _converge_all(
-        self, rows: Iterable[Row], failed: set[str], deadline: Deadline
-    ) -> tuple[set[str], dict[str, Outcome]]:
-        """Converges the rows that may differ; returns the keys that were changed and those that are left different.
+    def _told(self, row: Row) -> Outcome | None:
+        """What listings alone tell of a row that will not be changed, or None when its key must be looked at."""
+        if row.verdict is Verdict.MISSING and self._rules.look_only:
+            return _missing(row.source)
+        if row.verdict is Verdict.EXTRA and (self._rules.look_only or not self._rules.delete):
+            return self._extra()
+        if row.verdict is Verdict.EXTRA and self._brake.left == 0:
+            return self._kept_by_brake()
+        return None
 
-        Keys that cannot be made equal are reported, and added to `failed`.
-        """
-        suspects = {
-            row.key: self._keys.submit(self._converge, row, deadline) for row in rows if self._rules.covers(row)
-        }
-        wait(suspects.values())
-        changed, left = set(), {}
-        for key, future in suspects.items():
+    def _converge_all(self, rows: Iterable[Row], failed: set[str], deadline: Deadline) -> dict[Row, Outcome]:
+        """Converges the keys of the rows; those that cannot be made equal are reported, and added to `failed`."""
+        futures = {row: self._keys.submit(self._converge, row, deadline) for row in rows}
+        wait(futures.values())
+        outcomes = {}
+        for row, future in futures.items():
             try:
-                outcome = future.result()
+                outcomes[row] = future.result()
             except (OutOfTime, StoreUnusable):
                 raise
             except SyncError as error:
-                failed.add(key)
-                self._observer.failed(key, error)
-                continue
-            if outcome.action in CHANGES:
-                changed.add(key)
-            elif outcome.action != "none":
-                left[key] = outcome
-        return changed, left
+                failed.add(row.key)
+                self._observer.failed(row.key, error)
+        return outcomes
 
     def _converge(self, row: Row, deadline: Deadline) -> Outcome:
         deadline.check()
-        outcome = self._decide(row, deadline)
+        try:
+            outcome = self._decide(row, deadline)
+        except SyncError:
+            raise
+        except Exception as error:  # a fault of ours, or an answer that no store should give: one key's, not all
+            logger.exception("unexpected failure", extra={"key": row.key})
+            raise Retryable(f"unexpected failure: {error!r}") from error
         if outcome.action in CHANGES:
             self._observer.changed(row.key, outcome)
         return outcome
 
     def _decide(self, row: Row, deadline: Deadline) -> Outcome:
-        extra = row.verdict is Verdict.EXTRA
-        if self._rules.look_only:
+        if self._rules.look_only or (row.verdict is Verdict.EXTRA and not self._rules.delete):
             return self._examine(row.key)
-        if not extra:
+        if row.verdict is not Verdict.EXTRA:
             return converge(self._keeping, row.key, deadline)
-        if not self._rules.delete:
-            return self._examine(row.key)  # a listing is a moment old: live sync may have deleted it by now
-        if not self._brake.take():
-            return Outcome("extra", f"absent from the source, and {self._rules.max_delete} keys were deleted already")
-        return converge(self._deleting, row.key, deadline)
+        return converge(self._deleting, row.key, deadline) if self._brake.take() else self._kept_by_brake()
 
     def _examine(self, key: str) -> Outcome:
         """The difference as a look at both sides shows it now, changing nothing."""
         source, target = self._source.head(key, sure=True), self._target.head(key)
         if source is None:
-            return (
-                Outcome("none", "absent on both sides")
-                if target is None
-                else Outcome("extra", "absent from the source")
-            )
+            return Outcome("none", "absent on both sides") if target is None else self._extra()
         if target is None:
-            return Outcome("drift", "absent from the target", source.size)
+            return _missing(source)
         difference = compare(source, target)
-        return Outcome("drift", difference.reason, source.size) if difference else Outcome("none", "equal")
-
-
+        return Outcome("differs", difference.reason, source.size) if difference else Outcome("none", "equal")
 def cut(rows: Iterable[Row], after: str, until: str | None) -> Iterator[Page]:
     """Cuts the rows of a range into pages that leave no key of the range out."""
     page: list[Row] = []
