@@ -11,6 +11,7 @@ atomically, on a bucket in memory and appends the answer. States are explored br
 
 from __future__ import annotations
 
+import reprlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from s3_syncer.converge import Pair, converge
 from s3_syncer.deadline import Deadline
 from s3_syncer.errors import Retryable, SyncError
 from s3_syncer.layout import MIB, Part
-from s3_syncer.model import MAX_METADATA_BYTES, ObjectState
+from s3_syncer.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, ObjectState
 from s3_syncer.transfer import Transfer
 
 KEY = "key"
@@ -434,12 +435,12 @@ def _told(value: Any) -> str:
             return "absent"
         case Stored():
             marked = f"marked {value.marker[:8]}" if value.marker else ""
-            properties = (repr(shown) for shown in (value.body, value.tags, value.metadata) if shown)
+            properties = (reprlib.repr(shown) for shown in (value.body, value.tags, value.metadata) if shown)
             return " ".join(filter(None, (*properties, marked)))
         case Call("target", "put", (data, *_)):
             return f"target.put({data!r})"
         case Call():
-            return f"{value.side}.{value.operation}({', '.join(map(repr, value.arguments))})"
+            return f"{value.side}.{value.operation}({', '.join(map(reprlib.repr, value.arguments))})"
     raise TypeError(value)
 
 
@@ -458,6 +459,9 @@ ONE_DESCRIBED, ONE_OTHERWISE = stored(b"one", metadata={"by": "a"}), stored(b"on
 
 #: Metadata that leaves no room for the marker.
 FULL = {"m": "x" * (MAX_METADATA_BYTES - 1)}
+
+#: Metadata that leaves room for a marker of ten bytes at most.
+NEARLY_FULL = {"m": "x" * (MAX_METADATA_BYTES - 1 - len(SOURCE_ETAG_MARKER) - 10)}
 
 SCENARIOS = [
     # bytes alone, three workers
@@ -487,6 +491,11 @@ SCENARIOS = [
     # ETags that tell nothing
     Scenario("kms", [kms(b"one", "k1"), kms(b"two", "k2"), kms(b"one", "k3")], workers=3, deaths=1, tags=False),
     Scenario("kms, no room for the marker", [kms(b"one", "k1", metadata=FULL), kms(b"two", "k2", metadata=FULL)]),
+    Scenario(
+        "room for the shorter marker only",
+        [kms(b"one", "k-with-a-long-etag", metadata=NEARLY_FULL), kms(b"two", "k2", metadata=NEARLY_FULL)],
+        tags=False,
+    ),
     Scenario("multipart", [stored(b"o", b"ne"), stored(b"t", b"wo"), None], tags=False),
     Scenario("opaque target", [ONE, TWO, ONE], etag=opaque_etag, tags=False),
     Scenario("opaque target, tagged", [ONE_TAGGED, TWO_TAGGED], etag=opaque_etag),
