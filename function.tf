@@ -113,7 +113,7 @@ resource "aws_iam_role_policy" "function" {
 
 resource "aws_lambda_function" "sync" {
   function_name = var.name
-  description   = "Makes objects of ${var.target.bucket} at ${var.target.endpoint} equal to those of ${var.source_bucket}."
+  description   = substr("Keeps ${var.target.bucket} at ${var.target.endpoint} equal to ${var.source_bucket}.", 0, 256)
   role          = aws_iam_role.function.arn
 
   filename         = local.package_path

@@ -63,7 +63,7 @@ resource "aws_cloudwatch_event_rule" "source" {
   count = local.by_eventbridge ? 1 : 0
 
   name          = var.name
-  description   = "Changes of s3://${var.source_bucket}/${var.source_prefix}, for ${var.name} to mirror."
+  description   = "Changes of ${var.source_bucket}, for ${var.name} to mirror."
   event_pattern = jsonencode(local.event_pattern)
 
   tags = var.tags

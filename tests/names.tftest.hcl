@@ -101,3 +101,17 @@ run "a_name_of_55_characters_needs_no_cut" {
     error_message = "A role's name of exactly 64 characters is to be left whole."
   }
 }
+
+run "long_buckets_fit_into_descriptions" {
+  command = plan
+
+  variables {
+    source_bucket     = replace(format("%255s", ""), " ", "s")
+    notification_mode = "eventbridge"
+  }
+
+  assert {
+    condition     = length(aws_lambda_function.sync.description) <= 256 && length(aws_cloudwatch_event_rule.source[0].description) <= 512
+    error_message = "A function is described in 256 characters, a rule in 512."
+  }
+}
