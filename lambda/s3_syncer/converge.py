@@ -61,7 +61,7 @@ CHANGES = frozenset({"copy", "update", "tags", "delete"})
 class Outcome:
     """What was done for a key and why: `action` is one of CHANGES, or kept, or none.
 
-    A sweep that only looks also says drift and extra: see `sweep.py`.
+    A sweep has names of its own for what it leaves as it is: see `sweep.py`.
     """
 
     action: str

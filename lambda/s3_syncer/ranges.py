@@ -94,5 +94,7 @@ class _Found:
         self.failures.append(self._prefix + key)
         logger.warning("failed", extra={"action": "failed", "key": self._prefix + key, "reason": str(error)})
 
-    def noticed(self, message: str) -> None:
-        logger.warning("%s", message)
+    def starts_over(self, why: str) -> None:
+        logger.warning("%s", why)
+        self.keys = 0
+        self.failures.clear()

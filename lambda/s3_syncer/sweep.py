@@ -9,6 +9,7 @@ extra (absent from the source).
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -19,7 +20,9 @@ from .compare import Row, Unordered, Verdict, compare, join
 from .converge import CHANGES, Outcome, Pair, Source, Target, converge
 from .deadline import Deadline, OutOfTime
 from .errors import Retryable, StoreUnusable, SyncError
-from .model import Listed
+from .model import Listed, ObjectState
+
+logger = logging.getLogger(__name__)
 
 #: Keys of a page: what one request lists, so that looking again costs one request a side.
 PAGE_KEYS = 1000
@@ -151,6 +154,7 @@ class Sweep:
                 return min(unfinished, default=None)
             except Unordered as error:
                 # A key that a listing has not shown may still be there, so look at each key itself, delete nothing.
+                self._rules = replace(self._rules, delete=False)
                 self._observer.starts_over(f"{error}: comparing key by key, deleting nothing")
                 pages = cut(self._one_by_one(after, until), after, until)
                 unfinished = self._run(pages, self._settle_each, deadline.sooner(), until)
@@ -192,8 +196,8 @@ class Sweep:
             for page in pages:
                 flying[self._pages.submit(settle, page, deadline)] = page
                 land(PAGES - 1)
-                if deadline.passed() and page.until != until:
-                    unfinished.append(page.until or page.after)
+                if page.until is not None and page.until != until and deadline.passed():
+                    unfinished.append(page.until)
                     break
             land(0)
         except BaseException:
@@ -240,7 +244,7 @@ class Sweep:
                 if outcome.action in CHANGES:
                     rows.append(row)
                 else:
-                    self._report_left(row.key, outcome)
+                    self._report_left(row.key, self._extra() if outcome.action == "kept" else outcome)
             if not rows:
                 return
         self._report_restless(row.key for row in rows)
@@ -255,7 +259,7 @@ class Sweep:
 
     def _told(self, row: Row) -> Outcome | None:
         """What listings alone tell of a row that will not be changed, or None when its key must be looked at."""
-        if row.verdict is Verdict.MISSING and self._rules.look_only:
+        if row.target is None and row.source is not None and self._rules.look_only:
             return _missing(row.source)
         if row.verdict is Verdict.EXTRA and (self._rules.look_only or not self._rules.delete):
             return self._extra()
@@ -267,11 +271,14 @@ class Sweep:
         """Converges the keys of the rows; those that cannot be made equal are reported, and added to `failed`."""
         futures = {row: self._keys.submit(self._converge, row, deadline) for row in rows}
         wait(futures.values())
+        for future in futures.values():
+            if isinstance(error := future.exception(), StoreUnusable):
+                raise error
         outcomes = {}
         for row, future in futures.items():
             try:
                 outcomes[row] = future.result()
-            except (OutOfTime, StoreUnusable):
+            except OutOfTime:
                 raise
             except SyncError as error:
                 failed.add(row.key)
@@ -282,6 +289,9 @@ class Sweep:
         deadline.check()
         try:
             outcome = self._decide(row, deadline)
+        except StoreUnusable:
+            deadline.stop()  # every other key would find out for itself, after all its retries
+            raise
         except SyncError:
             raise
         except Exception as error:  # a fault of ours, or an answer that no store should give: one key's, not all
@@ -307,6 +317,26 @@ class Sweep:
             return _missing(source)
         difference = compare(source, target)
         return Outcome("differs", difference.reason, source.size) if difference else Outcome("none", "equal")
+
+    def _extra(self) -> Outcome:
+        if self._rules.one_way:
+            return Outcome("none", "absent from the source, which is no difference one way")
+        return Outcome("extra", "absent from the source")
+
+    def _kept_by_brake(self) -> Outcome:
+        most = self._rules.max_delete
+        return Outcome("extra", f"absent from the source, and the limit of {most} deletions is reached")
+
+
+def _missing(source: Listed | ObjectState) -> Outcome:
+    return Outcome("missing", "absent from the target", source.size)
+
+
+def _unsettled(outcome: Outcome) -> bool:
+    """Whether the key needs another look: it was changed, or, listed in the source, has gone from there since."""
+    return outcome.action in CHANGES or outcome.action == "kept"
+
+
 def cut(rows: Iterable[Row], after: str, until: str | None) -> Iterator[Page]:
     """Cuts the rows of a range into pages that leave no key of the range out."""
     page: list[Row] = []

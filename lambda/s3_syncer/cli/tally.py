@@ -64,10 +64,13 @@ class Tally:
             self.failures[key] = str(error)
         _log(logging.ERROR, "failed", key, str(error), 0)
 
-    def noticed(self, message: str) -> None:
+    def starts_over(self, why: str) -> None:
         with self._lock:
-            self.notices.append(message)
-        logger.warning("%s", message)
+            self.keys = 0
+            self.drift.clear()
+            self.failures.clear()
+            self.notices.append(why)
+        logger.warning("%s", why)
 
     @property
     def changes(self) -> int:

@@ -1,0 +1,642 @@
+"""The sweep over buckets in memory: racing with writers, stopped, refused, lied to by listings.
+
+Where the order of things matters, executors run their work on the spot, so that a seed tells all.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from tests.unit.memory import MemoryBucket, at, opaque_etag, stored
+
+from s3_syncer import sweep as sweep_module
+from s3_syncer.converge import CHANGES, Outcome, Pair, converge
+from s3_syncer.deadline import Deadline
+from s3_syncer.errors import Permanent, Retryable, StoreUnusable, SyncError
+from s3_syncer.layout import MIB
+from s3_syncer.model import Listed
+from s3_syncer.sweep import Rules, Sweep
+from s3_syncer.transfer import Transfer
+
+PAGE = 5
+
+WRITES = {"put", "put_tags", "delete", "create_upload"}
+
+
+class ListedBucket(MemoryBucket):
+    """Lists as a store does: page by page, each page a look at one moment."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.list_etags = True
+        self.list_order: Callable[[Iterable[str]], list[str]] = sorted
+
+    def listing(self, after: str = "", until: str | None = None) -> Iterator[Listed]:
+        listed: set[str] = set()
+        while True:
+            self._called("list", after)
+            order = [key for key in self.list_order(list(self.objects)) if key > after and key not in listed]
+            page = [(key, self.objects[key]) for key in order[:PAGE]]
+            for key, there in page:
+                if until is not None and key > until:
+                    return
+                etag = there.etag if self.list_etags else None
+                yield Listed(key, len(there.body), etag, at(there.modified))
+            if len(order) <= PAGE:
+                return
+            if self.list_order is sorted:
+                after = order[PAGE - 1]
+            else:
+                listed.update(order[:PAGE])
+
+    @property
+    def mirrored(self) -> dict[str, tuple[object, ...]]:
+        return {key: stored.mirrored for key, stored in self.objects.items()}
+
+    def count(self, *operations: str) -> int:
+        return sum(self.calls.count(operation) for operation in operations)
+
+
+@dataclass
+class Notes:
+    """An observer that remembers everything."""
+
+    keys: int = 0
+    changes: list[tuple[str, str]] = field(default_factory=list)
+    differences: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    restarts: list[str] = field(default_factory=list)
+
+    def looked(self, keys: int) -> None:
+        self.keys += keys
+
+    def changed(self, key: str, outcome: Outcome) -> None:
+        assert outcome.action in CHANGES
+        self.changes.append((outcome.action, key))
+
+    def left(self, key: str, outcome: Outcome) -> None:
+        assert key not in self.differences, "reported twice"
+        self.differences[key] = f"{outcome.action}: {outcome.reason}"
+
+    def failed(self, key: str, error: SyncError) -> None:
+        assert key not in self.failures, "reported twice"
+        self.failures[key] = str(error)
+
+    def starts_over(self, why: str) -> None:
+        self.restarts.append(why)
+        self.keys = 0
+        self.differences.clear()
+        self.failures.clear()
+
+
+class OnTheSpot(Executor):
+    """Does the work when it is handed over."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(work(*arguments, **options))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_module, "PAGE_KEYS", PAGE)
+
+
+@pytest.fixture
+def on_the_spot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_module, "ThreadPoolExecutor", OnTheSpot)
+
+
+class World:
+    """Two buckets, and a clock that every store call moves on."""
+
+    def __init__(self, source: Iterable[str] = (), target: Iterable[str] = (), **target_options: Any) -> None:
+        self.clock = 0
+        self.hooks: list[Callable[[str, str, str], None]] = []
+        self._lock = threading.RLock()
+        self.source = ListedBucket(on_call=lambda operation, key: self._called("source", operation, key))
+        self.target = ListedBucket(
+            on_call=lambda operation, key: self._called("target", operation, key), **target_options
+        )
+        for key in source:
+            self.write(key)
+        for key in target:
+            self.copy(key) if key in self.source.objects else self.litter(key)
+
+    def _called(self, side: str, operation: str, key: str) -> None:
+        with self._lock:
+            self.tick()
+            for hook in list(self.hooks):
+                hook(side, operation, key)
+
+    def tick(self) -> int:
+        self.clock += 1
+        self.source.clock = self.target.clock = self.clock
+        return self.clock
+
+    def write(self, key: str, body: bytes | None = None, **properties: Any) -> None:
+        """An owner writes to the source."""
+        now = self.tick()
+        self.source.objects[key] = stored(f"{key} {now}".encode() if body is None else body, modified=now, **properties)
+
+    def litter(self, key: str) -> None:
+        """Somebody writes to the target."""
+        self.target.objects[key] = stored(b"litter", modified=self.tick())
+
+    def copy(self, key: str, **changes: Any) -> None:
+        """The target has what the source has, but for these changes."""
+        self.target.objects[key] = replace(self.source.objects[key], modified=self.tick(), **changes)
+
+    def pair(self, *, delete: bool = False) -> Pair:
+        transfer = Transfer(self.source, self.target, memory=MIB, threads=1)
+        return Pair(self.source, self.target, transfer, delete=delete)
+
+    def sweep(self, rules: Rules | None = None, *, threads: int = 4, **range_: Any) -> tuple[Notes, str | None]:
+        notes, deadline = Notes(), range_.pop("deadline", Deadline())
+        sweep = Sweep(self.pair(), self.source, self.target, notes, rules or Rules(), threads=threads)
+        return notes, sweep.run(deadline, **range_)
+
+    def fail(self, side: str, operation: str, key: str, error: Exception) -> None:
+        """From now on this call fails."""
+
+        def hook(*call: str) -> None:
+            if call == (side, operation, key):
+                raise error
+
+        self.hooks.append(hook)
+
+
+def keys(count: int) -> list[str]:
+    return [f"key {number:03}" for number in range(count)]
+
+
+class Writers:
+    """Owners that write to, tag and delete from the source between any two store calls, by the dice."""
+
+    def __init__(self, world: World, seed: int, budget: int, *, live: bool) -> None:
+        self.world, self.rand, self.budget, self.live = world, random.Random(seed), budget, live
+        self.touched: set[str] = set()
+        self.events: list[str] = []
+        self._busy = False
+        world.hooks.append(self)
+
+    def __call__(self, side: str, operation: str, key: str) -> None:
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self.budget and self.rand.random() < 0.2:
+                self.budget -= 1
+                self.touch(self.rand.choice(keys(30)))
+            if self.live and self.events and self.rand.random() < 0.2:
+                self.deliver()
+        finally:
+            self._busy = False
+
+    def touch(self, key: str) -> None:
+        objects, dice = self.world.source.objects, self.rand.random()
+        self.touched.add(key)
+        self.events += [key] * self.rand.randint(1, 2)
+        if dice < 0.3:
+            objects.pop(key, None)
+        elif dice < 0.5 and key in objects:
+            objects[key] = replace(objects[key], tags={"n": str(self.budget)})
+        else:
+            self.world.write(key, metadata={"n": str(self.budget % 3)})
+
+    def deliver(self) -> None:
+        """Live sync takes an event, in no order."""
+        key = self.events.pop(self.rand.randrange(len(self.events)))
+        converge(self.world.pair(delete=True), key, Deadline())
+
+
+def racing_world(seed: int) -> World:
+    rand = random.Random(seed)
+    world = World(rand.sample(keys(30), 20), rand.sample(keys(30), 20))
+    for key in rand.sample(sorted(world.target.objects), 5):
+        world.target.objects[key] = replace(world.target.objects[key], body=b"old", etag="0" * 32)
+    return world
+
+
+# -- racing ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("seed", range(100))
+def test_a_sweep_that_races_with_writers_and_live_sync_ends_equal(seed: int) -> None:
+    world = racing_world(seed)
+    writers = Writers(world, seed, budget=60, live=True)
+
+    notes, rest = world.sweep(Rules(delete=True))
+    writers.budget = 0
+    while writers.events:
+        writers.deliver()
+
+    assert rest is None
+    assert world.source.mirrored == world.target.mirrored
+    assert set(notes.failures) <= writers.touched
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("seed", range(100))
+def test_a_sweep_answers_for_every_key_that_nobody_touches(seed: int) -> None:
+    world = racing_world(seed)
+    writers = Writers(world, seed, budget=60, live=False)  # every event is lost
+
+    world.sweep(Rules(delete=True))
+    writers.budget = 0
+
+    source, target = world.source.mirrored, world.target.mirrored
+    assert {key for key in keys(30) if source.get(key) != target.get(key)} <= writers.touched
+    second, _ = world.sweep(Rules(delete=True, full=True))  # writing tags alone shows in no listing
+    assert source == world.target.mirrored
+    assert {key for _, key in second.changes} <= writers.touched
+    assert not second.failures
+    third, _ = world.sweep(Rules(delete=True, full=True))
+    assert not third.changes
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_a_sweep_with_real_threads_ends_equal(seed: int) -> None:
+    world = racing_world(seed)
+    writers = Writers(world, seed, budget=200, live=True)
+
+    world.sweep(Rules(delete=True), threads=8)
+    writers.budget = 0
+    while writers.events:
+        writers.deliver()
+
+    assert world.source.mirrored == world.target.mirrored
+
+
+@pytest.mark.usefixtures("on_the_spot")
+def test_a_page_is_looked_at_again_after_it_was_changed() -> None:
+    world = World(keys(3))
+
+    def write_behind(side: str, operation: str, key: str) -> None:
+        if (side, operation, key) == ("target", "put", "key 002"):
+            world.hooks.clear()
+            world.write("key 000", b"rewritten after its copy was made and verified")
+
+    world.hooks.append(write_behind)
+    notes, _ = world.sweep()
+
+    assert world.source.mirrored == world.target.mirrored
+    assert notes.changes[-1] == ("update", "key 000")
+
+
+@pytest.mark.usefixtures("on_the_spot")
+def test_a_key_that_never_rests_is_named_and_the_rest_is_done() -> None:
+    world = World(keys(7))
+
+    def rewrite(side: str, operation: str, key: str) -> None:
+        if (side, operation) == ("source", "list"):  # between two looks at the page, never within one
+            world.write("key 003")
+
+    world.hooks.append(rewrite)
+    notes, rest = world.sweep()
+
+    assert rest is None
+    assert list(notes.failures) == ["key 003"]
+    assert "still different after" in notes.failures["key 003"]
+    assert world.target.objects.keys() == set(keys(7))
+
+
+@pytest.mark.usefixtures("on_the_spot")
+def test_a_key_deleted_from_the_source_meanwhile_is_what_the_rules_say() -> None:
+    for rules, there, differs in (
+        (Rules(), True, ["key 001"]),
+        (Rules(one_way=True), True, []),
+        (Rules(delete=True), False, []),
+    ):
+        world = World(keys(3), ["key 001"])
+        world.write("key 001")  # so that it is suspect
+
+        def vanish(side: str, operation: str, key: str, world: World = world) -> None:
+            if (side, operation, key) == ("source", "head", "key 001"):
+                world.source.objects.pop(key, None)
+
+        world.hooks.append(vanish)
+        notes, _ = world.sweep(rules)
+        assert ("key 001" in world.target.objects, list(notes.differences)) == (there, differs)
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [Permanent("refused"), Retryable("not now"), ValueError("a fault of ours")])
+@pytest.mark.parametrize(("side", "operation"), [("source", "head"), ("source", "read"), ("target", "put")])
+def test_one_keys_failure_never_stops_the_rest(error: Exception, side: str, operation: str) -> None:
+    world = World(keys(12))
+    world.fail(side, operation, "key 004", error)
+
+    notes, rest = world.sweep()
+
+    assert rest is None
+    assert list(notes.failures) == ["key 004"]
+    assert str(error) in notes.failures["key 004"]
+    assert world.target.objects.keys() == set(keys(12)) - {"key 004"}
+    assert notes.keys == 12
+
+
+@pytest.mark.parametrize(("side", "operation"), [("source", "list"), ("target", "list"), ("target", "put")])
+def test_an_unusable_store_stops_everything(side: str, operation: str) -> None:
+    world = World(keys(100))
+
+    def dead(*call: str) -> None:
+        if call[:2] == (side, operation):
+            raise StoreUnusable("the store does not answer")
+
+    world.hooks.append(dead)
+    with pytest.raises(StoreUnusable, match="does not answer"):
+        world.sweep()
+    assert not world.target.objects
+    assert world.target.count("put") <= 4  # one for each thread
+
+
+def test_a_listing_that_ends_too_soon_stops_the_sweep_and_nothing_behind_it_is_deleted() -> None:
+    for side in ("source", "target"):
+        world = World(keys(4), keys(30))
+        calls = {"list": 0}
+
+        def broken(*call: str, side: str = side, calls: dict[str, int] = calls) -> None:
+            if call[:2] == (side, "list"):
+                calls["list"] += 1
+                if calls["list"] == 2:
+                    raise Retryable("the connection broke")
+
+        world.source.objects["key 020"] = stored(b"behind the break", modified=world.tick())
+        world.hooks.append(broken)
+        with pytest.raises(Retryable, match="the connection broke"):
+            world.sweep(Rules(delete=True))
+        assert "key 020" in world.target.objects
+
+
+# -- deleting ----------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_deleted_unless_told_to() -> None:
+    world = World(keys(3), keys(12))
+    notes, _ = world.sweep()
+    assert len(world.target.objects) == 12
+    assert notes.differences == dict.fromkeys(keys(12)[3:], "extra: absent from the source")
+
+
+def test_extra_keys_are_deleted_when_told_to() -> None:
+    world = World(keys(3), keys(40))
+    notes, _ = world.sweep(Rules(delete=True))
+    assert world.target.objects.keys() == set(keys(3))
+    assert sorted(notes.changes) == [("delete", key) for key in keys(40)[3:]]
+    assert not notes.differences
+
+
+@pytest.mark.parametrize("most", [0, 1, 7, 36, 37, 100])
+def test_the_brake_holds_over_all_pages_and_threads(most: int) -> None:
+    world = World(keys(3), keys(40))
+    notes, _ = world.sweep(Rules(delete=True, max_delete=most), threads=8)
+    deleted = min(most, 37)
+    assert world.target.count("delete") == deleted
+    assert len(world.target.objects) == 40 - deleted
+    assert len(notes.differences) == 37 - deleted
+    assert set(notes.differences.values()) <= {
+        f"extra: absent from the source, and the limit of {most} deletions is reached"
+    }
+
+
+def test_a_source_that_does_not_say_gone_keeps_the_key() -> None:
+    world = World(keys(3), keys(4))
+    world.fail("source", "head", "key 003", Permanent("access denied"))
+    notes, _ = world.sweep(Rules(delete=True))
+    assert "key 003" in world.target.objects
+    assert notes.failures == {"key 003": "access denied"}
+
+
+@pytest.mark.usefixtures("on_the_spot")
+def test_a_key_that_came_back_after_it_was_listed_is_not_deleted() -> None:
+    world = World(keys(3), keys(4))
+
+    def come_back(side: str, operation: str, key: str) -> None:
+        if (side, operation, key) == ("source", "head", "key 003"):
+            world.hooks.clear()
+            world.write("key 003")
+
+    world.hooks.append(come_back)
+    notes, _ = world.sweep(Rules(delete=True))
+    assert world.target.count("delete") == 0
+    assert world.source.mirrored == world.target.mirrored
+    assert notes.changes == [("update", "key 003")]
+
+
+# -- listings that tell little, or nonsense ----------------------------------------------------------------------------
+
+
+def test_a_target_that_lists_no_etags_is_compared_by_looking_at_each_key() -> None:
+    world = World(keys(12), keys(12), etag=opaque_etag)
+    world.target.list_etags = False
+    world.write("key 005")
+    notes, _ = world.sweep()
+    assert notes.changes == [("update", "key 005")]
+    assert world.source.mirrored == world.target.mirrored
+
+
+def upper_first(keys: Iterable[str]) -> list[str]:
+    """No order that anybody promised."""
+    return sorted(keys, key=lambda key: (key[-1], key))
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("delete", [False, True])
+def test_an_unordered_listing_is_survived_and_then_nothing_is_deleted(side: str, seed: int, delete: bool) -> None:
+    rand = random.Random(seed)
+    world = World(keys(30), rand.sample(keys(40), 30))
+    getattr(world, side).list_order = upper_first
+    for key in rand.sample(keys(30), 5):
+        world.write(key)
+    extra = world.target.objects.keys() - world.source.objects.keys()
+
+    notes, rest = world.sweep(Rules(delete=delete))
+
+    assert rest is None
+    assert notes.restarts == [notes.restarts[0]]
+    assert f"the {side} lists" in notes.restarts[0]
+    assert {key: world.target.mirrored[key] for key in keys(30)} == world.source.mirrored
+    assert world.target.count("delete") == 0
+    assert notes.differences.keys() == extra
+    assert notes.keys == 30
+    assert not notes.failures
+
+
+def test_an_unordered_listing_is_only_looked_at_in_a_check() -> None:
+    world = World(keys(30), keys(40)[10:])
+    world.target.list_order = upper_first
+    notes, _ = world.sweep(Rules(look_only=True))
+    assert world.target.count(*WRITES) == 0
+    assert notes.differences.keys() == {*keys(10), *keys(40)[30:]}
+    notes, _ = world.sweep(Rules(look_only=True, one_way=True))
+    assert notes.differences.keys() == set(keys(10))
+
+
+# -- looking only ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_check_changes_nothing_and_names_every_difference(seed: int) -> None:
+    world = racing_world(seed)
+    source, target = world.source.mirrored, world.target.mirrored
+    notes, _ = world.sweep(Rules(look_only=True))
+    assert world.target.count(*WRITES) == 0
+    assert notes.differences.keys() == {key for key in keys(30) if source.get(key) != target.get(key)}
+    assert not notes.changes
+
+
+def test_what_differs_is_named_by_its_kind_and_reason() -> None:
+    world = World(keys(3), [*keys(2), "litter"])
+    world.write("key 000", b"another size")
+    notes, _ = world.sweep(Rules(look_only=True))
+    assert notes.differences == {
+        "key 000": "differs: size",
+        "key 002": "missing: absent from the target",
+        "litter": "extra: absent from the source",
+    }
+
+
+def test_what_listings_tell_twice_needs_no_request_of_its_own() -> None:
+    world = World(keys(40)[:20], keys(40)[20:])
+    notes, _ = world.sweep(Rules(look_only=True))
+    assert len(notes.differences) == 40
+    assert world.source.count("head") == world.target.count("head") == 0
+
+
+@pytest.mark.usefixtures("on_the_spot")
+def test_a_difference_that_is_over_at_the_second_look_is_none() -> None:
+    world = World(keys(3), ["key 000", "key 001", "litter"])
+    looks = {"target": 0}
+
+    def live_sync(side: str, operation: str, key: str) -> None:
+        if (side, operation) == ("target", "list"):
+            looks["target"] += 1
+            if looks["target"] == 2:
+                world.copy("key 002")
+                del world.target.objects["litter"]
+
+    world.hooks.append(live_sync)
+    notes, _ = world.sweep(Rules(look_only=True))
+    assert notes.differences == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"metadata": {"a": "b"}}, "metadata"),
+        ({"headers": {"Content-Type": "a/b"}}, "header Content-Type"),
+        ({"tags": {"a": "b"}}, "tags"),
+    ],
+)
+def test_only_a_full_look_sees_what_no_listing_shows(change: dict[str, Any], reason: str) -> None:
+    world = World(keys(12), keys(12))
+    world.copy("key 005", **change)
+    plain, _ = world.sweep(Rules(look_only=True))
+    full, _ = world.sweep(Rules(look_only=True, full=True))
+    assert plain.differences == {}
+    assert full.differences == {"key 005": f"differs: {reason}"}
+    mended, _ = world.sweep(Rules(full=True))
+    assert len(mended.changes) == 1
+    assert world.source.mirrored == world.target.mirrored
+
+
+# -- ranges, filters and stops -----------------------------------------------------------------------------------------
+
+
+def test_what_is_not_wanted_is_neither_copied_nor_deleted_nor_named() -> None:
+    world = World(["a.jpg", "a.tmp"], ["b.jpg", "b.tmp"])
+    notes, _ = world.sweep(Rules(delete=True, full=True, wanted=lambda key: key.endswith(".jpg")))
+    assert world.target.objects.keys() == {"a.jpg", "b.tmp"}
+    assert sorted(notes.changes) == [("copy", "a.jpg"), ("delete", "b.jpg")]
+    assert not notes.differences
+
+
+def test_one_way_what_only_the_target_has_is_no_difference() -> None:
+    world = World(keys(3), keys(12))
+    notes, _ = world.sweep(Rules(one_way=True))
+    assert not notes.differences
+    assert world.source.count("head") == 0
+
+
+def test_only_the_range_is_swept() -> None:
+    world = World(keys(40))
+    notes, rest = world.sweep(after="key 009", until="key 019")
+    assert rest is None
+    assert notes.keys == 10
+    assert world.target.objects.keys() == set(keys(20)[10:])
+
+
+def stop_after(world: World, puts: int) -> Deadline:
+    deadline = Deadline()
+
+    def hook(side: str, operation: str, key: str) -> None:
+        if (side, operation) == ("target", "put") and world.target.count("put") >= puts:
+            deadline.stop()
+
+    world.hooks.append(hook)
+    return deadline
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+@pytest.mark.parametrize("puts", [1, 3, 4, 5, 6, 17, 39])
+def test_a_stopped_sweep_can_be_run_again_and_copies_nothing_twice(puts: int, threads: int) -> None:
+    world = World(keys(40))
+    _, rest = world.sweep(deadline=stop_after(world, puts), threads=threads)
+    assert rest is not None
+    assert world.target.count("put") < puts + threads
+    world.hooks.clear()
+    _, rest = world.sweep()
+    assert rest is None
+    assert world.source.mirrored == world.target.mirrored
+    assert world.target.count("put") == 40
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_slices_of_time_lead_to_the_end_and_copy_nothing_twice(threads: int) -> None:
+    world, rest, slices = World(keys(60)), "", 0
+    while rest is not None:
+        before = rest
+        notes, rest = world.sweep(
+            after=rest, deadline=stop_after(world, world.target.count("put") + 7), threads=threads
+        )
+        world.hooks.clear()
+        assert rest is None or rest > before or notes.changes, "no progress"
+        slices += 1
+        assert slices < 30
+    assert world.source.mirrored == world.target.mirrored
+    assert world.target.count("put") == 60
+
+
+def test_a_stop_during_the_last_page_leaves_nothing_to_do_when_it_was_finished() -> None:
+    world = World(keys(3))
+    notes, rest = world.sweep(Rules(), deadline=stop_after(world, 100))
+    assert rest is None
+    deadline = Deadline()
+    world.hooks.append(lambda side, operation, key: deadline.stop())
+    notes, rest = world.sweep(Rules(), deadline=deadline)  # all equal: nothing that a stop could cut short
+    assert (notes.keys, rest) == (3, None)
+
+
+def test_an_unordered_sweep_that_is_stopped_goes_on_from_its_beginning() -> None:
+    world = World(keys(40))
+    world.source.list_order = upper_first
+    _, rest = world.sweep(after="key 000", deadline=stop_after(world, 3))
+    assert rest == "key 000"
