@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from .layout import MIB
 
@@ -115,13 +115,13 @@ class Reader:
         value = self.required(name).rstrip("/")
         if not value:
             return value
-        url = urlsplit(value)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            self.mistake(f"{self._label(name)} must be a URL such as https://s3.example.com, not {value!r}")
-        elif url.path or url.query:
-            self.mistake(f"{self._label(name)} must end after the host: write {url.scheme}://{url.netloc}")
-        elif url.username:
+        url = _web_address(value)
+        if "@" in value:  # first, because the other messages repeat what was written
             self.mistake(f"{self._label(name)} must not carry credentials")
+        elif url is None:
+            self.mistake(f"{self._label(name)} must be a URL such as https://s3.example.com, not {value!r}")
+        elif url.path or url.query or url.fragment:
+            self.mistake(f"{self._label(name)} must end after the host: write {url.scheme}://{url.netloc}")
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:
@@ -142,3 +142,12 @@ class Reader:
         if value not in allowed:
             self.mistake(f"{self._label(name)} must be one of {', '.join(allowed)}, not {value!r}")
         return value
+
+
+def _web_address(text: str) -> SplitResult | None:
+    """The parts of a URL; None when it has no host, or a port or an address that cannot be."""
+    try:
+        url = urlsplit(text)
+        return url if url.scheme in ("http", "https") and url.hostname and url.port != 0 else None
+    except ValueError:
+        return None

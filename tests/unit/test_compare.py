@@ -1,0 +1,156 @@
+"""Same or different, and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.memory import at, md5_hex
+
+from s3_syncer.compare import Difference, compare
+from s3_syncer.model import CONTENT_HEADERS, LONGEST_ETAG, MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, ObjectState
+
+MD5, OTHER_MD5 = md5_hex(b"one"), md5_hex(b"two")
+
+
+def state(etag: str = MD5, **properties: Any) -> ObjectState:
+    return replace(ObjectState(size=3, etag=etag, last_modified=at(10)), **properties)
+
+
+FULL = {"m": "x" * (MAX_METADATA_BYTES - 1)}
+NEWER, OLDER = at(11), at(9)
+
+#: What the looks at source and target are, and the reason to copy, or None.
+CONTENT = [
+    ("equal etags", state(), state(), None),
+    ("equal multipart etags", state(f"{MD5}-3"), state(f"{MD5}-3"), None),
+    ("equal bytes written earlier", state(last_modified=NEWER), state(last_modified=OLDER), None),
+    ("another size", state(), state(size=4), "size"),
+    ("another size under the same etag", state(size=0), state(size=4), "size"),
+    ("other bytes", state(MD5), state(OTHER_MD5), "content"),
+    ("other bytes written later", state(MD5), state(OTHER_MD5, last_modified=NEWER), "content"),
+    # the marker decides where the ETags cannot
+    ("marked", state(f"{MD5}-3"), state("opaque", marker=f"{MD5}-3"), None),
+    ("marked as of another version", state(f"{MD5}-3"), state("opaque", marker=f"{OTHER_MD5}-3"), "content"),
+    ("marked as of another, later", state(f"{MD5}-3"), state("o", marker="x", last_modified=NEWER), "content"),
+    ("marked, and encrypted at the source", state("k1", kms=True), state(MD5, marker="k1"), None),
+    ("marked as of another, and encrypted", state("k2", kms=True), state(MD5, marker="k1"), "content"),
+    ("equal etags under another marker", state(), state(marker="x"), None),
+    ("marked, though both could be MD5s", state(MD5), state(OTHER_MD5, marker=MD5), None),
+    # neither can tell and nobody marked it: another tool wrote it, so time decides
+    ("another tool's, as old", state(f"{MD5}-3"), state(MD5), None),
+    ("another tool's, newer", state(f"{MD5}-3"), state(MD5, last_modified=NEWER), None),
+    ("another tool's, older", state(f"{MD5}-3"), state(MD5, last_modified=OLDER), "newer"),
+    ("another tool's, of an encrypted object", state(OTHER_MD5, kms=True), state(MD5, last_modified=NEWER), None),
+    ("another tool's, encrypted at the target", state(MD5), state(OTHER_MD5, kms=True, last_modified=NEWER), None),
+    ("another tool's, in a store of its own ways", state(MD5), state("opaque", last_modified=OLDER), "newer"),
+    # there was no room for a marker: it may be our own copy, so time does not decide
+    (
+        "ours or not, nobody knows",
+        state(f"{MD5}-3", metadata=FULL),
+        state(MD5, metadata=FULL, last_modified=NEWER),
+        "content cannot be compared",
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "reason"), [row[1:] for row in CONTENT], ids=[row[0] for row in CONTENT])
+def test_content(source: ObjectState, target: ObjectState, reason: str | None) -> None:
+    assert compare(source, target) == (Difference(reason) if reason else None)
+
+
+@pytest.mark.parametrize("header", CONTENT_HEADERS)
+@pytest.mark.parametrize(("source", "target"), [({}, "a"), ("a", {}), ("a", "b")], ids=["gone", "added", "changed"])
+def test_every_content_header_counts(header: str, source: Any, target: Any) -> None:
+    one = state(headers={header: source} if source else {})
+    other = state(headers={header: target} if target else {})
+    assert compare(one, other) == Difference(f"header {header}")
+
+
+def test_headers_that_are_not_mirrored_do_not_count() -> None:
+    assert compare(state(headers={"X-Robots-Tag": "none"}), state()) is None
+
+
+@pytest.mark.parametrize("target", [{}, {"by": "b"}, {"by": "a", "for": "c"}])
+def test_metadata_counts_in_whole(target: dict[str, str]) -> None:
+    assert compare(state(metadata={"by": "a"}), state(metadata=target)) == Difference("metadata")
+
+
+@pytest.mark.parametrize("target", [{}, {"colour": "blue"}, {"colour": "red", "size": "l"}])
+def test_tags_are_mended_without_a_copy(target: dict[str, str]) -> None:
+    assert compare(state(tags={"colour": "red"}), state(tags=target)) == Difference("tags", body=False)
+
+
+def test_a_copy_mends_the_tags_as_well_so_they_come_last() -> None:
+    source = state(metadata={"by": "a"}, tags={"colour": "red"})
+    assert compare(source, state()) == Difference("metadata")
+    assert compare(source, state(OTHER_MD5, tags={"colour": "red"})) == Difference("content")
+
+
+def test_a_marker_of_the_source_is_not_mirrored() -> None:
+    assert compare(state(marker="of the store before"), state()) is None
+
+
+STATES = st.builds(
+    ObjectState,
+    size=st.integers(0, 3),
+    etag=st.sampled_from([MD5, OTHER_MD5, f"{MD5}-2", "opaque"]),
+    last_modified=st.sampled_from([OLDER, NEWER]),
+    headers=st.dictionaries(st.sampled_from(CONTENT_HEADERS), st.sampled_from("ab")),
+    metadata=st.dictionaries(st.sampled_from("mn"), st.sampled_from("ab")),
+    tags=st.dictionaries(st.sampled_from("tu"), st.sampled_from("ab")),
+    marker=st.none() | st.sampled_from([MD5, f"{MD5}-2"]),
+    kms=st.booleans(),
+)
+
+
+@given(STATES)
+def test_an_object_is_the_same_as_itself(one: ObjectState) -> None:
+    assert compare(one, one) is None
+
+
+@given(STATES)
+def test_a_faithful_marked_copy_is_the_same_whatever_its_etag(source: ObjectState) -> None:
+    copy = replace(source, etag="opaque", kms=False, marker=source.etag, last_modified=OLDER)
+    assert compare(source, copy) is None
+
+
+@given(STATES, STATES)
+def test_what_is_called_the_same_has_equal_properties(source: ObjectState, target: ObjectState) -> None:
+    if compare(source, target) is None:
+        assert (source.size, source.headers) == (target.size, target.headers)
+        assert (source.metadata, source.tags) == (target.metadata, target.tags)
+
+
+# -- what the model says of an object ----------------------------------------------------------------------------------
+
+
+def test_an_etag_is_an_md5_only_when_it_looks_so_and_no_kms_key_was_used() -> None:
+    assert state(MD5).md5 == MD5
+    assert state(MD5, kms=True).md5 is None
+    assert state(f"{MD5}-2").md5 is None
+    assert state(MD5.upper()).md5 is None
+    assert state("opaque").md5 is None
+
+
+@pytest.mark.parametrize(
+    ("etag", "count"),
+    [(f"{MD5}-1", 1), (f"{MD5}-10000", 10_000), (MD5, None), ("opaque-", None), ("a-b", None), ("", None)],
+)
+def test_the_part_count_is_read_from_the_etag(etag: str, count: int | None) -> None:
+    assert state(etag).part_count == count
+
+
+def test_a_look_leaves_the_time_out_of_what_it_compares() -> None:
+    assert state(last_modified=OLDER) == state(last_modified=NEWER)
+    assert state(tags={"colour": "red"}) != state()
+
+
+def test_room_for_the_marker_is_counted_in_bytes_of_names_and_values() -> None:
+    room = MAX_METADATA_BYTES - len(SOURCE_ETAG_MARKER) - LONGEST_ETAG
+    assert state(metadata={"m": "x" * (room - 1)}).marker_fits
+    assert not state(metadata={"m": "x" * room}).marker_fits
+    assert not state(metadata={"m": "ü" * (room // 2), "n": ""}).marker_fits

@@ -1,0 +1,111 @@
+"""What stores' answers mean. A wrong row here loses events, or retries for ever."""
+
+from __future__ import annotations
+
+import pytest
+
+from s3_syncer.errors import (
+    CREDENTIAL_CODES,
+    Changed,
+    Permanent,
+    Retryable,
+    StoreUnusable,
+    SyncError,
+    classify,
+)
+
+MEANINGS: dict[type[SyncError], list[tuple[str, int]]] = {
+    Changed: [
+        ("PreconditionFailed", 412),
+        ("412", 412),
+        ("NoSuchKey", 404),
+        ("404", 404),
+        ("InvalidRange", 416),
+        ("416", 416),
+        ("NoSuchUpload", 404),
+        ("ConditionalRequestConflict", 409),
+    ],
+    StoreUnusable: [
+        ("NoSuchBucket", 404),
+        ("InvalidAccessKeyId", 403),
+        ("SignatureDoesNotMatch", 403),
+        ("ExpiredToken", 400),
+        ("InvalidToken", 400),
+        ("RequestTimeTooSkewed", 403),
+        ("AuthorizationHeaderMalformed", 400),
+        ("PermanentRedirect", 301),
+    ],
+    Retryable: [
+        ("SlowDown", 503),
+        ("503", 503),
+        ("500", 500),
+        ("InternalError", 500),
+        ("ServiceUnavailable", 503),
+        ("RequestTimeout", 400),
+        ("BadDigest", 400),
+        ("IncompleteBody", 400),
+        ("Throttling", 400),
+        ("OperationAborted", 409),
+        # nobody knows these: what may pass by its status
+        ("Whatever", 500),
+        ("Whatever", 408),
+        ("Whatever", 409),
+        ("Whatever", 425),
+        ("Whatever", 429),
+        ("", 0),
+        ("301", 301),
+    ],
+    Permanent: [
+        ("AccessDenied", 403),
+        ("403", 403),
+        ("InvalidObjectState", 403),
+        ("EntityTooLarge", 400),
+        ("KeyTooLongError", 400),
+        ("MetadataTooLarge", 400),
+        ("NotImplemented", 501),
+        ("MethodNotAllowed", 405),
+        # nobody knows these: what will not pass by its status
+        ("Whatever", 400),
+        ("InvalidRequest", 400),
+        ("XMinioInvalidObjectName", 400),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "status"), [(kind, code, status) for kind, rows in MEANINGS.items() for code, status in rows]
+)
+def test_an_answer_means(kind: type[SyncError], code: str, status: int) -> None:
+    error = classify(code, status, "")
+    assert type(error) is kind
+    assert error.code == (code or kind.__name__)
+
+
+def test_only_a_permanent_error_is_not_worth_another_try() -> None:
+    assert issubclass(Changed, Retryable)
+    assert issubclass(StoreUnusable, Retryable)
+    assert not issubclass(Permanent, Retryable)
+
+
+def test_the_message_says_code_meaning_and_what_the_store_said() -> None:
+    assert str(classify("SlowDown", 503, "")) == "SlowDown: the store asks to slow down"
+    assert str(classify("SlowDown", 503, "Reduce your rate")) == (
+        "SlowDown: the store asks to slow down (Reduce your rate)"
+    )
+    assert str(classify("Whatever", 400, "You cannot")) == "Whatever: You cannot"
+    assert str(classify("Whatever", 400, "")) == "Whatever: status 400"
+    assert str(classify("", 502, "")) == "status 502"
+
+
+def test_a_numeric_code_is_not_repeated() -> None:
+    assert str(classify("412", 412, "412")) == "412: the object changed while it was read"
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403"])
+def test_a_refusal_that_a_rotated_secret_explains_is_worth_reading_it_again(code: str) -> None:
+    assert code in CREDENTIAL_CODES
+
+
+@pytest.mark.parametrize("code", ["NoSuchKey", "404", "NoSuchBucket", "SlowDown", "InvalidObjectState", "412"])
+def test_other_refusals_are_not(code: str) -> None:
+    assert code not in CREDENTIAL_CODES

@@ -1,0 +1,115 @@
+"""Part maths: whatever the size, the parts cover the object exactly and every store takes them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from s3_syncer.errors import Permanent
+from s3_syncer.layout import DEFAULT_PART, GIB, MIB, TIB, Layout, Limits, plan, reproduce
+from s3_syncer.settings import SMALLEST_BUDGET
+
+LIMITS = Limits()
+
+#: Sizes around whatever could go wrong, and any other.
+SIZES = st.one_of(
+    st.integers(1, LIMITS.max_object),
+    st.integers(1, 100 * MIB),
+    st.builds(
+        lambda parts, part, more: min(max(1, parts * part + more), LIMITS.max_object),
+        st.integers(1, LIMITS.max_parts),
+        st.sampled_from([LIMITS.min_part, DEFAULT_PART, GIB // 2]),
+        st.integers(-1, 1),
+    ),
+)
+
+
+def assert_exact(layout: Layout, size: int, limits: Limits = LIMITS) -> None:
+    """The parts cover the object from end to end without a gap, and are as the limits want them."""
+    end = 0
+    for expected, part in enumerate(layout.parts(), 1):
+        assert part.number == expected
+        assert part.start == end
+        assert 0 < part.size <= min(layout.part_size, limits.max_part)
+        end += part.size
+        if end < size:
+            assert part.size == layout.part_size >= limits.min_part
+    assert end == size
+    assert expected == layout.count <= limits.max_parts
+
+
+@given(SIZES)
+@example(1)
+@example(LIMITS.max_object)
+@example(DEFAULT_PART * LIMITS.max_parts)
+@example(DEFAULT_PART * LIMITS.max_parts + 1)
+def test_our_own_layout_fits_any_object_the_target_takes(size: int) -> None:
+    layout = plan(size, largest_part=LIMITS.max_part, limits=LIMITS)
+    assert_exact(layout, size)
+
+
+@given(SIZES, st.integers(SMALLEST_BUDGET, 8 * GIB))
+def test_no_part_is_larger_than_memory_allows(size: int, memory: int) -> None:
+    try:
+        layout = plan(size, largest_part=memory, limits=LIMITS)
+    except Permanent:
+        assert size > LIMITS.max_parts * (memory - MIB)
+    else:
+        assert layout.part_size <= memory
+        assert_exact(layout, size)
+
+
+def test_an_object_beyond_the_limit_is_refused_for_good() -> None:
+    with pytest.raises(Permanent, match="takes at most 5497558138880") as refusal:
+        plan(5 * TIB + 1, largest_part=GIB, limits=LIMITS)
+    assert refusal.value.code == "EntityTooLarge"
+
+
+def test_a_worker_too_small_for_an_object_says_so() -> None:
+    with pytest.raises(Permanent, match="give the worker more memory") as refusal:
+        plan(5 * TIB, largest_part=SMALLEST_BUDGET, limits=LIMITS)
+    assert refusal.value.code == "MemoryTooSmall"
+
+
+@given(SIZES, st.integers(LIMITS.min_part, 600 * MIB))
+def test_a_layout_is_reproduced_from_its_part_count_and_first_part(size: int, part_size: int) -> None:
+    source = Layout(size, part_size)
+    first = next(source.parts()).size
+    copied = reproduce(size, source.count, first, largest_part=GIB, limits=LIMITS)
+    if source.count > LIMITS.max_parts:
+        assert copied is None
+    else:
+        assert copied is not None
+        assert_exact(copied, size)
+        assert [part.size for part in copied.parts()] == [part.size for part in source.parts()]
+
+
+@given(SIZES, st.integers(-1, 20_000), st.integers(-1, 5 * GIB))
+def test_what_is_reproduced_explains_what_was_told(size: int, count: int, first: int) -> None:
+    copied = reproduce(size, count, first, largest_part=GIB, limits=LIMITS)
+    if copied is not None:
+        assert copied.count == count
+        assert next(copied.parts()).size == min(first, size)
+        assert_exact(copied, size)
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "first"),
+    [
+        pytest.param(20 * MIB, 2, 8 * MIB, id="more parts than told"),
+        pytest.param(20 * MIB, 4, 8 * MIB, id="fewer parts than told"),
+        pytest.param(20 * MIB, 5, 4 * MIB, id="parts the target finds too small"),
+        pytest.param(8 * GIB, 2, 4 * GIB, id="parts larger than memory"),
+        pytest.param(10_001 * 5 * MIB, 10_001, 5 * MIB, id="too many parts"),
+        pytest.param(20 * MIB, 1, 0, id="an empty first part"),
+    ],
+)
+def test_a_layout_that_cannot_be_had_is_not_reproduced(size: int, count: int, first: int) -> None:
+    assert reproduce(size, count, first, largest_part=GIB, limits=LIMITS) is None
+
+
+def test_one_part_may_be_as_small_as_it_likes() -> None:
+    layout = reproduce(7, 1, 7, largest_part=GIB, limits=LIMITS)
+    assert layout is not None
+    assert [part.size for part in layout.parts()] == [7]

@@ -1,0 +1,158 @@
+"""The environment, read once: every mistake named at once, and no secret shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3_syncer.layout import MIB
+from s3_syncer.settings import (
+    SMALLEST_BUDGET,
+    Credentials,
+    Settings,
+    SettingsError,
+    copy_memory,
+    function_settings,
+)
+
+REQUIRED = {
+    "SOURCE_BUCKET": "photos",
+    "TARGET_ENDPOINT": "https://s3.example.com",
+    "TARGET_REGION": "eu-1",
+    "TARGET_BUCKET": "photos-copy",
+    "TARGET_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:111122223333:secret:s3-syncer",
+    "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/111122223333/s3-syncer",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/111122223333/s3-syncer-dead-letters",
+}
+
+
+def mistakes(**environment: str) -> list[str]:
+    with pytest.raises(SettingsError) as refusal:
+        function_settings({**REQUIRED, **environment})
+    return str(refusal.value).split("; ")
+
+
+def test_what_is_required_is_enough() -> None:
+    settings = function_settings(REQUIRED)
+    assert settings == Settings(
+        source_bucket="photos",
+        target_endpoint="https://s3.example.com",
+        target_region="eu-1",
+        target_bucket="photos-copy",
+        target_credentials=REQUIRED["TARGET_SECRET_ARN"],
+        queue_url=REQUIRED["QUEUE_URL"],
+        dead_letter_queue_url=REQUIRED["DEAD_LETTER_QUEUE_URL"],
+        copy_memory=settings.copy_memory,
+    )
+    assert settings.delete
+    assert settings.tags
+
+
+def test_everything_can_be_set() -> None:
+    settings = function_settings(
+        {
+            **REQUIRED,
+            "SOURCE_PREFIX": "2026/ ",
+            "TARGET_PREFIX": "copies/",
+            "SYNC_DELETE": "false",
+            "SYNC_TAGS": "False",
+            "LOG_LEVEL": "debug",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "2048",
+        }
+    )
+    assert settings.source_prefix == "2026/ ", "a space is an ordinary character of a key"
+    assert settings.target_prefix == "copies/"
+    assert not settings.delete
+    assert not settings.tags
+    assert settings.log_level == "DEBUG"
+    assert settings.copy_memory == copy_memory(2048)
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as refusal:
+        function_settings({"SOURCE_PREFIX": "/2026", "SYNC_DELETE": "maybe", "LOG_LEVEL": "loud"})
+    assert str(refusal.value).split("; ") == [
+        "SOURCE_BUCKET is not set",
+        "SOURCE_PREFIX must not start with '/': write '2026'",
+        "TARGET_ENDPOINT is not set",
+        "TARGET_REGION is not set",
+        "TARGET_BUCKET is not set",
+        "TARGET_SECRET_ARN is not set",
+        "QUEUE_URL is not set",
+        "DEAD_LETTER_QUEUE_URL is not set",
+        "SYNC_DELETE must be true or false, not 'maybe'",
+        "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'LOUD'",
+    ]
+
+
+@pytest.mark.parametrize("value", ["", "  ", "\t"])
+def test_blank_is_not_set(value: str) -> None:
+    assert mistakes(TARGET_REGION=value) == ["TARGET_REGION is not set"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "kept"),
+    [
+        ("https://s3.example.com", "https://s3.example.com"),
+        ("https://s3.example.com/", "https://s3.example.com"),
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("https://[::1]:9000", "https://[::1]:9000"),
+    ],
+)
+def test_an_endpoint_is_a_url_up_to_the_host(endpoint: str, kept: str) -> None:
+    assert function_settings({**REQUIRED, "TARGET_ENDPOINT": endpoint}).target_endpoint == kept
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "mistake"),
+    [
+        ("s3.example.com", "must be a URL such as https://s3.example.com, not 's3.example.com'"),
+        ("ftp://s3.example.com", "must be a URL such as https://s3.example.com, not 'ftp://s3.example.com'"),
+        ("https://", "must be a URL such as https://s3.example.com, not 'https:'"),
+        ("https://s3.example.com:many", "must be a URL such as https://s3.example.com, not"),
+        ("https://[s3.example.com", "must be a URL such as https://s3.example.com, not"),
+        ("https://s3.example.com/bucket", "must end after the host: write https://s3.example.com"),
+        ("https://s3.example.com?x=1", "must end after the host: write https://s3.example.com"),
+        ("https://s3.example.com#x", "must end after the host: write https://s3.example.com"),
+        ("https://me@s3.example.com", "must not carry credentials"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_used_says_what_to_write(endpoint: str, mistake: str) -> None:
+    (said,) = mistakes(TARGET_ENDPOINT=endpoint)
+    assert said.startswith(f"TARGET_ENDPOINT {mistake}")
+
+
+@pytest.mark.parametrize("scheme", ["https", "ftp"])
+@pytest.mark.parametrize("path", ["", "/bucket"])
+def test_credentials_in_an_endpoint_are_refused_and_not_repeated(scheme: str, path: str) -> None:
+    assert mistakes(TARGET_ENDPOINT=f"{scheme}://me:hush@s3.example.com{path}") == [
+        "TARGET_ENDPOINT must not carry credentials"
+    ]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "much"])
+def test_memory_is_a_whole_number(value: str) -> None:
+    assert mistakes(AWS_LAMBDA_FUNCTION_MEMORY_SIZE=value) == [
+        f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE must be a whole number above 0, not '{value}'"
+    ]
+
+
+@given(st.integers(1, 10_240))
+def test_copies_get_what_the_baseline_leaves_and_never_less_than_two_parts_need(memory_mb: int) -> None:
+    budget = copy_memory(memory_mb)
+    assert budget >= SMALLEST_BUDGET
+    assert budget == SMALLEST_BUDGET or budget < memory_mb * MIB * 4 // 5
+
+
+def test_the_secret_half_of_credentials_never_shows() -> None:
+    settings = Settings(
+        source_bucket="photos",
+        target_endpoint="https://s3.example.com",
+        target_region="eu-1",
+        target_bucket="photos-copy",
+        target_credentials=Credentials("key-id", "hush"),
+    )
+    for shown in (repr(settings), str(settings), f"{settings.target_credentials}"):
+        assert "key-id" in shown
+        assert "hush" not in shown
