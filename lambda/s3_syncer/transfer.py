@@ -78,15 +78,15 @@ class Pace:
     def __init__(self, bytes_per_s: float | None) -> None:
         self._bytes_per_s, self._next, self._lock = bytes_per_s, 0.0, threading.Lock()
 
-    def wait(self, size: int) -> None:
-        """Waits for the turn of `size` bytes."""
+    def wait(self, size: int, deadline: Deadline) -> None:
+        """Waits for the turn of `size` bytes. Raises OutOfTime when the deadline passes before that."""
         if self._bytes_per_s is None:
             return
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next)
             self._next = turn + size / self._bytes_per_s
-        time.sleep(turn - now)
+        deadline.sleep(turn - now)
 
 
 class Transfer:
@@ -126,7 +126,7 @@ class Transfer:
             )
         layout = self._layout(key, state)
         if layout is None:
-            self._copy_whole(key, state)
+            self._copy_whole(key, state, deadline)
         else:
             self._copy_parts(key, state, layout, deadline)
         if state.tags:
@@ -143,9 +143,9 @@ class Transfer:
             return None
         return plan(state.size, largest_part=self._memory.size, limits=self._limits)
 
-    def _copy_whole(self, key: str, state: ObjectState) -> None:
+    def _copy_whole(self, key: str, state: ObjectState, deadline: Deadline) -> None:
         with self._memory.hold(state.size):
-            self._pace.wait(state.size)
+            self._pace.wait(state.size, deadline)
             data = self._source.read(key, state.etag, 0, state.size)
             md5 = _md5(data)
             if state.md5 not in (None, md5.hex()):
@@ -173,8 +173,8 @@ class Transfer:
     def _send(self, key: str, state: ObjectState, upload: str, layout: Layout, deadline: Deadline) -> dict[int, str]:
         def send(part: Part) -> str:
             with self._memory.hold(part.size):
-                self._pace.wait(part.size)
                 deadline.check()
+                self._pace.wait(part.size, deadline)
                 data = self._source.read(key, state.etag, part.start, part.size)
                 return self._target.upload_part(key, upload, part, data, _md5(data))
 

@@ -1,0 +1,99 @@
+"""The bandwidth limit, and the deadline that ends its waits, by a clock that moves only when somebody sleeps."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from s3_syncer import deadline as deadline_module
+from s3_syncer import transfer as transfer_module
+from s3_syncer.deadline import Deadline, OutOfTime
+from s3_syncer.transfer import Pace
+
+
+class Clock:
+    """Stands in for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(transfer_module, "time", clock)
+    monkeypatch.setattr(deadline_module, "time", clock)
+    return clock
+
+
+def test_the_first_goes_at_once_and_each_pays_for_the_one_before(clock: Clock) -> None:
+    pace, turns = Pace(100), []
+    for size in (50, 200, 0, 100):
+        pace.wait(size, Deadline())
+        turns.append(clock.now - 1000)
+    assert turns == pytest.approx([0, 0.5, 2.5, 2.5])
+
+
+def test_a_pause_earns_no_burst(clock: Clock) -> None:
+    pace = Pace(100)
+    pace.wait(100, Deadline())
+    clock.now += 60
+    pace.wait(100, Deadline())
+    pace.wait(100, Deadline())
+    assert clock.now == pytest.approx(1061)
+
+
+def test_without_a_limit_nobody_waits(clock: Clock) -> None:
+    for _ in range(10):
+        Pace(None).wait(10**15, Deadline())
+    assert clock.now == 1000
+
+
+def test_nobody_waits_longer_than_the_deadline(clock: Clock) -> None:
+    pace, deadline = Pace(1), Deadline.after(3)
+    pace.wait(10**6, deadline)
+    with pytest.raises(OutOfTime, match="no time left"):
+        pace.wait(1, deadline)
+    assert clock.now == pytest.approx(1003, abs=0.2)
+
+
+def test_a_stop_ends_the_waits() -> None:
+    pace, deadline, ended = Pace(1), Deadline(), []
+    pace.wait(10**6, deadline)
+
+    def wait() -> None:
+        with pytest.raises(OutOfTime, match="told to stop"):
+            pace.wait(1, deadline)
+        ended.append(True)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    deadline.stop()
+    thread.join(timeout=10)
+    assert ended
+
+
+def test_a_sooner_deadline_ends_with_its_outer_one_and_not_the_other_way_round(clock: Clock) -> None:
+    outer = Deadline.after(10)
+    assert outer.sooner(20).at == 1010
+    assert outer.sooner(5).at == 1005
+    inner, other = outer.sooner(), outer.sooner()
+    inner.stop()
+    assert inner.passed()
+    assert not other.passed()
+    assert not outer.passed()
+    outer.stop()
+    assert other.passed()
+
+
+def test_the_clock_is_the_monotonic_one() -> None:
+    assert Deadline.after(5).at == pytest.approx(time.monotonic() + 5, abs=1)
