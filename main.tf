@@ -18,7 +18,7 @@ locals {
 
   # A name may be as long as a function's name may be: 64. A role's name may not be longer either, so with its
   # suffix it has to be cut; the hash keeps two names apart that differ only in what was cut off.
-  role_names = { for part in ["function", "migration", "migration-execution"] : part =>
+  role_names = { for part in ["function", "reconcile", "migration", "migration-execution"] : part =>
     (length("${var.name}-${part}") <= 64
       ? "${var.name}-${part}"
       : "${substr(var.name, 0, 64 - 6 - 2 - length(part))}-${substr(sha256(var.name), 0, 6)}-${part}"

@@ -67,3 +67,55 @@ output "alarm_arns" {
   description = "ARNs of the alarms, by what they watch: `dead-letters`, `errors`, `throttles` and, with `max_lag_s`, `lag`."
   value       = { for key, alarm in aws_cloudwatch_metric_alarm.sync : key => alarm.arn }
 }
+
+output "migration_task_definition_arn" {
+  description = "ARN of the task definition of the migration, with its revision; null unless `migration.enabled`."
+  value       = one(aws_ecs_task_definition.migration[*].arn)
+}
+
+output "migration_cluster_arn" {
+  description = "ARN of the cluster to run the migration in: the one given, or the one made; null unless `migration.enabled`."
+  value       = one([for migration in local.migrations : local.migration_cluster_arn])
+}
+
+output "migration_repository_url" {
+  description = "Address of the repository for the image of the migration; null unless the module makes one."
+  value       = one(aws_ecr_repository.migration[*].repository_url)
+}
+
+output "migration_image" {
+  description = "Address of the image that the migration runs, with the tag that `scripts/push_image` pushes; null unless `migration.enabled`."
+  value       = one([for migration in local.migrations : local.migration_image])
+}
+
+output "migration_network_configuration" {
+  description = "Subnets, security groups and public address of the migration as `RunTask` takes them; null unless `migration.enabled`."
+  value       = one([for migration in local.migrations : local.migration_network])
+}
+
+output "migration_log_group_name" {
+  description = "Name of the log group that the migration writes to; null unless `migration.enabled`."
+  value       = one(aws_cloudwatch_log_group.migration[*].name)
+}
+
+output "migration_task_role_name" {
+  description = "Name of the role that the migration runs as, for attaching further policies; null unless `migration.enabled`."
+  value       = one([for key, role in aws_iam_role.migration : role.name if key == "migration"])
+}
+
+output "migration_task_role_arn" {
+  description = "ARN of the role that the migration runs as, for the policies of keys and buckets that must let it in; null unless `migration.enabled`."
+  value       = one([for key, role in aws_iam_role.migration : role.arn if key == "migration"])
+}
+
+output "migration_command" {
+  description = "The command that starts the migration with the AWS CLI; null unless `migration.enabled`. `scripts/run_migration` does the same and follows it."
+  value = one([for definition in aws_ecs_task_definition.migration : join(" ", [
+    "aws ecs run-task",
+    "--region ${local.migration_region}",
+    "--cluster ${local.migration_cluster_arn}",
+    "--task-definition ${definition.arn}",
+    "--launch-type FARGATE",
+    "--network-configuration '${jsonencode(local.migration_network)}'",
+  ])])
+}

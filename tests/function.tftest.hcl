@@ -290,6 +290,12 @@ run "the_role_may_do_this_and_no_more" {
           Resource = ["arn:aws:s3:::source"]
         },
         {
+          Sid      = "ReadTargetCredentials"
+          Effect   = "Allow"
+          Action   = ["secretsmanager:GetSecretValue"]
+          Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"]
+        },
+        {
           Sid      = "ReceiveWork"
           Effect   = "Allow"
           Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
@@ -306,12 +312,6 @@ run "the_role_may_do_this_and_no_more" {
           Effect   = "Allow"
           Action   = ["sqs:SendMessage"]
           Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters"]
-        },
-        {
-          Sid      = "ReadTargetCredentials"
-          Effect   = "Allow"
-          Action   = ["secretsmanager:GetSecretValue"]
-          Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"]
         },
         {
           Sid      = "WriteLogs"

@@ -28,6 +28,21 @@ mock_resource "aws_secretsmanager_secret" {
   defaults = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked" }
 }
 
+mock_resource "aws_ecr_repository" {
+  defaults = {
+    arn            = "arn:aws:ecr:eu-west-1:123456789012:repository/mocked"
+    repository_url = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mocked"
+  }
+}
+
+mock_resource "aws_ecs_cluster" {
+  defaults = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/mocked" }
+}
+
+mock_resource "aws_ecs_task_definition" {
+  defaults = { arn = "arn:aws:ecs:eu-west-1:123456789012:task-definition/mocked:1" }
+}
+
 override_resource {
   target = aws_sqs_queue.work
   values = {
