@@ -1,0 +1,100 @@
+"""Two clouds with nothing in common, started once, wiped around every test, and a proxy in front of each.
+
+The source's is moto's server with S3, SQS and Secrets Manager; the target's is a second one, or the lesser store
+`rclone serve s3`. The function runs in this process, with the environment that Lambda would give it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+from botocore.retries.standard import ExponentialBackoff
+from tests.functional.proxy import in_front_of
+from tests.functional.rig import SOURCE, TARGET, Account, Rig, keys_of, wipe
+
+from playground import servers
+from s3_syncer import function
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    with servers.running(servers.moto(), tmp_path_factory.mktemp("aws")) as server:
+        yield Account(server.endpoint)
+
+
+@pytest.fixture(scope="session")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    with servers.running(servers.moto(), tmp_path_factory.mktemp("other")) as server:
+        yield Account(server.endpoint)
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    account = Account("")
+    program = servers.rclone(account.access_key_id, account.secret_access_key)
+    with servers.running(program, tmp_path_factory.mktemp("rclone")) as server:
+        yield Account(server.endpoint, account.access_key_id, account.secret_access_key)
+
+
+@pytest.fixture
+def rig(
+    aws: Account, other: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Rig]:
+    """The function between two good stores."""
+    with ExitStack() as cleanup:
+        for account in (aws, other):
+            wipe(account.endpoint)
+            cleanup.callback(wipe, account.endpoint)
+        yield cleanup.enter_context(_rig(aws, other, monkeypatch, capsys))
+
+
+@pytest.fixture
+def lesser(
+    aws: Account, rclone: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Rig]:
+    """The function between AWS and a lesser store, which has no tags."""
+    with ExitStack() as cleanup:
+        wipe(aws.endpoint)
+        cleanup.callback(wipe, aws.endpoint)
+        _empty(rclone)
+        cleanup.callback(_empty, rclone)
+        monkeypatch.setenv("SYNC_TAGS", "false")
+        yield cleanup.enter_context(_rig(aws, rclone, monkeypatch, capsys))
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK makes as many attempts as ever, one right after the other."""
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda self, context: 0.0)
+
+
+@contextmanager
+def _rig(
+    aws: Account, other: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Rig]:
+    with in_front_of(aws.endpoint) as source_proxy, in_front_of(other.endpoint) as target_proxy:
+        rig = Rig(aws, other, source_proxy, target_proxy, printed=lambda: capsys.readouterr().out)
+        rig.furnish()
+        for name in set(os.environ):
+            if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+                monkeypatch.delenv(name)
+        for name, value in rig.environment().items():
+            monkeypatch.setenv(name, value)
+        function._runtime.cache_clear()
+        yield rig
+        function._runtime.cache_clear()
+        rig.read_log()
+        for account in (aws, other):
+            assert account.secret_access_key not in "".join(rig.transcript), "a secret got into the log"
+
+
+def _empty(account: Account) -> None:
+    client = account.client("s3")
+    for bucket in (SOURCE, TARGET):
+        with suppress(client.exceptions.NoSuchBucket):
+            for key in keys_of(client, bucket):
+                client.delete_object(Bucket=bucket, Key=key)
+            client.delete_bucket(Bucket=bucket)
