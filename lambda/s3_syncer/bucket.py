@@ -94,9 +94,19 @@ class Bucket:
         except SyncError as error:
             if error.code == "NoSuchKey":
                 return None
+            if error.code == "404":  # no code to be read: XML cannot carry a key with control characters
+                self._ask_bucket()
+                return None
             if error.code != "InvalidRange":  # the answer for an empty object, which is there
                 raise
         return self._with_tags(key, self._call("head_object", key))  # it came back in the meantime
+
+    def _ask_bucket(self) -> None:
+        """Raises a SyncError when the bucket itself does not answer."""
+        try:
+            self._call("head_bucket", None)
+        except Changed as error:  # its 404 is not about a key
+            raise StoreUnusable(f"the bucket {self.name} does not exist", "NoSuchBucket") from error
 
     def _with_tags(self, key: str, answer: Mapping[str, Any]) -> ObjectState:
         return _state(answer, self.tags(key) if self._tags else {})
@@ -302,14 +312,22 @@ def _state(answer: Mapping[str, Any], tags: Mapping[str, str]) -> ObjectState:
 
 
 def _content_headers(answer: Mapping[str, Any]) -> dict[str, str]:
-    headers = {name: answer[parameter] for name, parameter in _PARAMETERS.items() if answer.get(parameter)}
+    headers = {name: _text(answer[parameter]) for name, parameter in _PARAMETERS.items() if answer.get(parameter)}
     if answer.get("ExpiresString"):  # as the owner wrote it; Expires itself is parsed, and lost where it cannot be
-        headers["Expires"] = answer["ExpiresString"]
+        headers["Expires"] = _text(answer["ExpiresString"])
     # "aws-chunked" tells how the bytes once travelled, not how they are encoded; some stores keep it all the same.
     codings = [coding.strip() for coding in headers.pop("Content-Encoding", "").split(",")]
     if kept := ", ".join(coding for coding in codings if coding and coding != "aws-chunked"):
         headers["Content-Encoding"] = kept
     return headers
+
+
+def _text(header: str) -> str:
+    """The text of a header: botocore reads its bytes as Latin-1 and writes them as UTF-8, which is what stores keep."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 def _archived(answer: Mapping[str, Any]) -> str | None:
