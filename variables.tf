@@ -346,7 +346,7 @@ variable "migration" {
   nullable = false
 
   validation {
-    condition     = var.migration.image == null || can(regex("^[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|@sha256:[0-9a-f]{64})$", var.migration.image))
+    condition     = var.migration.image == null || can(regex("^[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?@sha256:[0-9a-f]{64})$", var.migration.image))
     error_message = "Write migration.image with its tag or digest and without https://, like \"123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer:0.1.0\", or leave it out to have a repository made."
   }
 
@@ -395,7 +395,6 @@ variable "migration" {
     error_message = "Write migration.arguments as options alone, like [\"--delete\", \"--max-delete=1000\"]: the command itself is \"migrate\" and takes nothing else."
   }
 
-  # `s3-syncer migrate --max-delete` without --delete is refused when the task runs, and a path to write to there is none.
   validation {
     condition     = !anytrue([for argument in var.migration.arguments : startswith(argument, "--report")])
     error_message = "Leave --report out of migration.arguments: the task has no file to keep a report in. Its log names every failure."

@@ -1,0 +1,660 @@
+# The task that brings over what was there before: nothing unless asked for, and then no more than it needs.
+
+mock_provider "aws" {
+  source          = "./tests/tf-fixtures/aws"
+  override_during = plan
+}
+
+override_resource {
+  override_during = plan
+  target          = aws_iam_role.migration["migration"]
+  values          = { arn = "arn:aws:iam::123456789012:role/task" }
+}
+
+override_resource {
+  override_during = plan
+  target          = aws_iam_role.migration["migration-execution"]
+  values          = { arn = "arn:aws:iam::123456789012:role/execution" }
+}
+
+variables {
+  source_bucket = "source"
+  target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
+  migration     = { enabled = true, subnet_ids = ["subnet-1"] }
+}
+
+run "nothing_without_being_asked" {
+  command = plan
+
+  variables {
+    migration = {}
+  }
+
+  assert {
+    condition = 0 == sum([
+      length(aws_ecs_task_definition.migration),
+      length(aws_ecs_cluster.migration),
+      length(aws_ecr_repository.migration),
+      length(aws_ecr_lifecycle_policy.migration),
+      length(aws_cloudwatch_log_group.migration),
+      length(aws_iam_role.migration),
+      length(aws_iam_role_policy.migration),
+    ])
+    error_message = "Without migration.enabled something of the migration is made."
+  }
+
+  assert {
+    condition = alltrue([for value in [
+      output.migration_task_definition_arn,
+      output.migration_cluster_arn,
+      output.migration_repository_url,
+      output.migration_image,
+      output.migration_network_configuration,
+      output.migration_log_group_name,
+      output.migration_task_role_name,
+      output.migration_task_role_arn,
+      output.migration_command,
+    ] : value == null])
+    error_message = "Without migration.enabled an output is not null."
+  }
+}
+
+run "nothing_though_all_else_is_given" {
+  command = plan
+
+  variables {
+    migration = {
+      enabled     = false
+      image       = "registry.example.com/s3-syncer:1"
+      cluster_arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch"
+      subnet_ids  = ["subnet-1"]
+    }
+  }
+
+  assert {
+    condition     = length(aws_ecs_task_definition.migration) == 0 && length(aws_iam_role.migration) == 0 && output.migration_command == null
+    error_message = "enabled = false is not heeded."
+  }
+
+  assert {
+    condition     = output.migration_image == null && output.migration_cluster_arn == null && output.migration_network_configuration == null
+    error_message = "What was given comes out again, though nothing was made of it."
+  }
+}
+
+run "names_start_with_the_name" {
+  command = plan
+
+  assert {
+    condition = {
+      family     = aws_ecs_task_definition.migration[0].family
+      cluster    = aws_ecs_cluster.migration[0].name
+      repository = aws_ecr_repository.migration[0].name
+      logs       = aws_cloudwatch_log_group.migration[0].name
+      task       = aws_iam_role.migration["migration"].name
+      execution  = aws_iam_role.migration["migration-execution"].name
+      } == {
+      family     = "s3-syncer-migration"
+      cluster    = "s3-syncer"
+      repository = "s3-syncer/migration"
+      logs       = "/aws/ecs/s3-syncer-migration"
+      task       = "s3-syncer-migration"
+      execution  = "s3-syncer-migration-execution"
+    }
+    error_message = "Something is not called after the name."
+  }
+
+  assert {
+    condition     = output.migration_log_group_name == "/aws/ecs/s3-syncer-migration" && output.migration_task_role_name == "s3-syncer-migration"
+    error_message = "An output does not give the name."
+  }
+}
+
+run "long_names_are_cut" {
+  command = plan
+
+  variables {
+    name = "Reports__of-a-department-that-has-a-name-as-long-as-names-may-b-"
+  }
+
+  assert {
+    condition     = alltrue([for role in aws_iam_role.migration : length(role.name) == 64])
+    error_message = "A role's name has at most 64 characters."
+  }
+
+  assert {
+    condition     = alltrue([for part, role in aws_iam_role.migration : endswith(role.name, "-${substr(sha256(var.name), 0, 6)}-${part}")])
+    error_message = "What was cut off a role's name must be told by a hash, and the part it is for must be kept."
+  }
+
+  assert {
+    condition     = aws_ecr_repository.migration[0].name == "reports-of-a-department-that-has-a-name-as-long-as-names-may-b/migration"
+    error_message = "A repository's name is in lower case, with single separators."
+  }
+}
+
+run "the_task_as_it_comes" {
+  command = plan
+
+  assert {
+    condition = {
+      compatibilities = aws_ecs_task_definition.migration[0].requires_compatibilities
+      network         = aws_ecs_task_definition.migration[0].network_mode
+      cpu             = aws_ecs_task_definition.migration[0].cpu
+      memory          = aws_ecs_task_definition.migration[0].memory
+      system          = aws_ecs_task_definition.migration[0].runtime_platform[0].operating_system_family
+      architecture    = aws_ecs_task_definition.migration[0].runtime_platform[0].cpu_architecture
+      task_role       = aws_ecs_task_definition.migration[0].task_role_arn
+      execution_role  = aws_ecs_task_definition.migration[0].execution_role_arn
+      } == {
+      compatibilities = toset(["FARGATE"])
+      network         = "awsvpc"
+      cpu             = "1024"
+      memory          = "2048"
+      system          = "LINUX"
+      architecture    = "ARM64"
+      task_role       = "arn:aws:iam::123456789012:role/task"
+      execution_role  = "arn:aws:iam::123456789012:role/execution"
+    }
+    error_message = "The task's defaults are others."
+  }
+
+  assert {
+    condition = jsondecode(aws_ecs_task_definition.migration[0].container_definitions) == [{
+      name      = "s3-syncer"
+      image     = output.migration_image
+      essential = true
+      command   = ["migrate"]
+      environment = [
+        { name = "AWS_DEFAULT_REGION", value = "eu-west-1" },
+        { name = "LOG_FORMAT", value = "json" },
+        { name = "MEMORY_MB", value = "1510" },
+        { name = "SOURCE_BUCKET", value = "source" },
+        { name = "SOURCE_PREFIX", value = "" },
+        { name = "SYNC_TAGS", value = "true" },
+        { name = "TARGET_BUCKET", value = "mirror" },
+        { name = "TARGET_ENDPOINT", value = "https://s3.example.com" },
+        { name = "TARGET_PREFIX", value = "" },
+        { name = "TARGET_REGION", value = "us-east-1" },
+        { name = "TARGET_SECRET_ARN", value = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked" },
+      ]
+      user                   = "65532:65532"
+      readonlyRootFilesystem = true
+      linuxParameters        = { capabilities = { drop = ["ALL"] } }
+      stopTimeout            = 120
+      logConfiguration = {
+        logDriver = "awslogs"
+        options = {
+          awslogs-group         = "/aws/ecs/s3-syncer-migration"
+          awslogs-region        = "eu-west-1"
+          awslogs-stream-prefix = "migration"
+          mode                  = "blocking"
+        }
+      }
+    }]
+    error_message = "The container is not exactly: the command, its environment without a secret, no root, nothing writable."
+  }
+
+  assert {
+    condition     = startswith(output.migration_image, "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mocked:")
+    error_message = "The image is not one of the repository that was made."
+  }
+
+  assert {
+    condition     = can(regex(":[0-9]+\\.[0-9]+\\.[0-9]+[a-z0-9.]*-[0-9a-f]{12}$", output.migration_image))
+    error_message = "The tag must name the version and the contents."
+  }
+}
+
+run "the_task_follows_the_inputs" {
+  command = plan
+
+  variables {
+    source_prefix = "in/"
+    target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", prefix = "out/" }
+    sync          = { tags = false }
+    migration = {
+      enabled      = true
+      subnet_ids   = ["subnet-1"]
+      cpu          = 512
+      memory_mb    = 4096
+      architecture = "X86_64"
+      arguments    = ["--delete", "--max-delete=1000"]
+    }
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.migration[0].container_definitions)[0].command == ["migrate", "--delete", "--max-delete=1000"]
+    error_message = "The arguments are not the command's."
+  }
+
+  assert {
+    condition = alltrue([
+      for name, value in {
+        SOURCE_PREFIX = "in/"
+        TARGET_PREFIX = "out/"
+        SYNC_TAGS     = "false"
+        MEMORY_MB     = "3148"
+      } : contains(jsondecode(aws_ecs_task_definition.migration[0].container_definitions)[0].environment, { name = name, value = value })
+    ])
+    error_message = "The environment does not follow the inputs."
+  }
+
+  assert {
+    condition = {
+      cpu          = aws_ecs_task_definition.migration[0].cpu
+      memory       = aws_ecs_task_definition.migration[0].memory
+      architecture = aws_ecs_task_definition.migration[0].runtime_platform[0].cpu_architecture
+    } == { cpu = "512", memory = "4096", architecture = "X86_64" }
+    error_message = "The task's size does not follow the inputs."
+  }
+}
+
+run "the_repository_keeps_what_a_tag_says" {
+  command = plan
+
+  assert {
+    condition     = aws_ecr_repository.migration[0].image_tag_mutability == "IMMUTABLE" && aws_ecr_repository.migration[0].image_scanning_configuration[0].scan_on_push
+    error_message = "Tags are not to change their meaning, and images are to be scanned."
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecr_lifecycle_policy.migration[0].policy).rules[0].selection == { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
+    error_message = "Old images are to go."
+  }
+
+  assert {
+    condition     = output.migration_repository_url == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mocked"
+    error_message = "The output is not the repository's address."
+  }
+}
+
+run "both_roles_are_for_tasks_of_this_account_only" {
+  command = plan
+
+  assert {
+    condition = alltrue([for role in aws_iam_role.migration : jsondecode(role.assume_role_policy) == {
+      Version = "2012-10-17"
+      Statement = [{
+        Sid       = "RunAsTask"
+        Effect    = "Allow"
+        Principal = { Service = "ecs-tasks.amazonaws.com" }
+        Action    = "sts:AssumeRole"
+        Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
+      }]
+    }])
+    error_message = "Only tasks of this account may take the roles."
+  }
+
+  assert {
+    condition     = alltrue([for role in aws_iam_role.migration : role.permissions_boundary == null])
+    error_message = "Nobody asked for a boundary."
+  }
+}
+
+run "the_task_may_do_this_and_no_more" {
+  command = plan
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.migration["migration"].policy) == {
+      Version = "2012-10-17"
+      Statement = [
+        {
+          Sid      = "ReadSourceObjects"
+          Effect   = "Allow"
+          Action   = ["s3:GetObject", "s3:GetObjectTagging"]
+          Resource = ["arn:aws:s3:::source/*"]
+        },
+        {
+          Sid      = "TellMissingFromForbidden"
+          Effect   = "Allow"
+          Action   = ["s3:ListBucket"]
+          Resource = ["arn:aws:s3:::source"]
+        },
+        {
+          Sid      = "ReadTargetCredentials"
+          Effect   = "Allow"
+          Action   = ["secretsmanager:GetSecretValue"]
+          Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"]
+        },
+      ]
+    }
+    error_message = "The task's policy is not exactly what the migration needs."
+  }
+}
+
+run "ecs_may_do_this_and_no_more" {
+  command = plan
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.migration["migration-execution"].policy) == {
+      Version = "2012-10-17"
+      Statement = [
+        {
+          Sid      = "PullImage"
+          Effect   = "Allow"
+          Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+          Resource = ["arn:aws:ecr:eu-west-1:123456789012:repository/mocked"]
+        },
+        {
+          Sid      = "LogInToRegistry"
+          Effect   = "Allow"
+          Action   = ["ecr:GetAuthorizationToken"]
+          Resource = ["*"]
+        },
+        {
+          Sid      = "WriteLogs"
+          Effect   = "Allow"
+          Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+          Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:mocked:*"]
+        },
+      ]
+    }
+    error_message = "The execution role's policy is not exactly what it takes to start the task and keep its log."
+  }
+}
+
+run "the_roles_follow_the_inputs" {
+  command = plan
+
+  variables {
+    source_prefix            = "in/"
+    sync                     = { tags = false }
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+    source_kms_key_arns      = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
+    kms_key_arn              = "arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"
+  }
+
+  assert {
+    condition     = alltrue([for role in aws_iam_role.migration : role.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"])
+    error_message = "A role is not bounded."
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.migration["migration"].policy).Statement[0] == {
+      Sid      = "ReadSourceObjects"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject"]
+      Resource = ["arn:aws:s3:::source/in/*"]
+    }
+    error_message = "Only objects under source_prefix may be read, and tags only if they are mirrored."
+  }
+
+  assert {
+    condition = slice(jsondecode(aws_iam_role_policy.migration["migration"].policy).Statement, 3, 5) == [
+      {
+        Sid      = "DecryptSourceObjects"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt"]
+        Resource = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
+      },
+      {
+        Sid      = "UseOwnKey"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt"]
+        Resource = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
+      },
+    ]
+    error_message = "Keys are not granted exactly as they were given, or for more than reading."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.migration[0].kms_key_id == var.kms_key_arn && aws_cloudwatch_log_group.migration[0].retention_in_days == 30
+    error_message = "The log is to be kept as the function's is."
+  }
+}
+
+run "an_image_and_a_cluster_that_are_given_are_used" {
+  command = plan
+
+  variables {
+    migration = {
+      enabled     = true
+      image       = "210987654321.dkr.ecr.eu-central-1.amazonaws.com/tools/s3-syncer:0.1.0"
+      cluster_arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch"
+      subnet_ids  = ["subnet-1"]
+    }
+  }
+
+  assert {
+    condition     = length(aws_ecr_repository.migration) == 0 && length(aws_ecr_lifecycle_policy.migration) == 0 && length(aws_ecs_cluster.migration) == 0
+    error_message = "A repository or a cluster is made though one was given."
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.migration[0].container_definitions)[0].image == var.migration.image && output.migration_image == var.migration.image
+    error_message = "The task does not run the image."
+  }
+
+  assert {
+    condition     = output.migration_cluster_arn == var.migration.cluster_arn && output.migration_repository_url == null
+    error_message = "The outputs do not follow."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role_policy.migration["migration-execution"].policy).Statement[0].Resource == ["arn:aws:ecr:eu-central-1:210987654321:repository/tools/s3-syncer"]
+    error_message = "The image's own repository is what may be pulled from."
+  }
+}
+
+run "an_image_of_another_registry_takes_no_permission" {
+  command = plan
+
+  variables {
+    migration = {
+      enabled    = true
+      image      = "registry.example.com:5000/s3-syncer@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+      subnet_ids = ["subnet-1"]
+    }
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.migration["migration-execution"].policy).Statement : statement.Sid] == ["WriteLogs"]
+    error_message = "Nothing of ECR is needed."
+  }
+}
+
+run "the_command_is_ready_to_run" {
+  command = plan
+
+  variables {
+    migration = {
+      enabled            = true
+      subnet_ids         = ["subnet-1", "subnet-2"]
+      security_group_ids = ["sg-1"]
+      assign_public_ip   = true
+    }
+  }
+
+  assert {
+    condition = output.migration_network_configuration == {
+      awsvpcConfiguration = {
+        subnets        = tolist(["subnet-1", "subnet-2"])
+        securityGroups = tolist(["sg-1"])
+        assignPublicIp = "ENABLED"
+      }
+    }
+    error_message = "The task would run in another network."
+  }
+
+  assert {
+    condition = output.migration_command == join(" ", [
+      "aws ecs run-task --region eu-west-1 --cluster arn:aws:ecs:eu-west-1:123456789012:cluster/mocked",
+      "--task-definition arn:aws:ecs:eu-west-1:123456789012:task-definition/mocked:1 --launch-type FARGATE",
+      "--network-configuration '{\"awsvpcConfiguration\":{\"assignPublicIp\":\"ENABLED\",\"securityGroups\":[\"sg-1\"],\"subnets\":[\"subnet-1\",\"subnet-2\"]}}'",
+    ])
+    error_message = "The command does not start this task, there, in that network."
+  }
+}
+
+# Every mistake that is caught before anything is made: one mistake in each run, so that only its own rule can catch it.
+
+run "an_image_by_address" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], image = "https://registry.example.com/s3-syncer:1" }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "an_image_without_a_tag" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], image = "registry.example.com/s3-syncer" }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "an_image_without_a_name" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], image = "" }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "a_processor_of_another_size" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], cpu = 1000 }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "less_memory_than_the_processor_comes_with" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], memory_mb = 1024 }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "more_memory_than_the_processor_can_have" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], memory_mb = 9216 }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "memory_between_two_sizes" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], memory_mb = 3000 }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "memory_in_gigabytes" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], memory_mb = 2 }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "memory_between_the_wider_steps_of_a_large_processor" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], cpu = 8192, memory_mb = 17408 }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "an_architecture_as_lambda_spells_it" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], architecture = "arm64" }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "a_cluster_by_name" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], cluster_arn = "batch" }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "no_subnet" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = [] }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "a_subnet_by_arn" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["arn:aws:ec2:eu-west-1:123456789012:subnet/subnet-1"] }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "a_security_group_by_name" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], security_group_ids = ["default"] }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "six_security_groups" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], security_group_ids = ["sg-1", "sg-2", "sg-3", "sg-4", "sg-5", "sg-6"] }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "arguments_that_name_the_command" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], arguments = ["migrate", "--delete"] }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "a_report_into_nowhere" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], arguments = ["--report", "report.html"] }
+  }
+
+  expect_failures = [var.migration]
+}
