@@ -9,19 +9,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from .connect import Connection
 from .converge import Outcome
 from .deadline import Deadline
 from .errors import SyncError
 from .keyspace import Probe, split
+from .layout import MIB
 from .sweep import PAGE_KEYS, Rules, Sweep
 from .work import KeyWork, RangeWork, Work
+
+if TYPE_CHECKING:
+    from .connect import Connection
 
 logger = logging.getLogger(__name__)
 
 #: Seconds of sweeping before what is left is cut in two.
 SLICE_S = 60.0
+
+#: Bytes above which an object is copied by a message of its own: it may take longer than a range has, and others
+#: should not wait for it.
+LARGEST_IN_RANGE = 256 * MIB
 
 
 class Ranges:
@@ -33,11 +41,12 @@ class Ranges:
     def do(self, work: RangeWork, deadline: Deadline) -> Sequence[Work]:
         """Sweeps the range; returns the work that is left of it. Raises a SyncError when nothing was done."""
         found = _Found(self._prefix)
-        rules = Rules(delete=work.delete, max_delete=work.max_delete, one_way=not work.delete)
+        rules = Rules(delete=work.delete, max_delete=work.max_delete, one_way=not work.delete, largest=LARGEST_IN_RANGE)
         source, target = self._connection.source, self._connection.target
         sweep = Sweep(self._connection.pair, source, target, found, rules, threads=self._threads)
-        rest = sweep.run(deadline.sooner(self._slice_s), after=work.after, until=work.until)
-        left: list[Work] = [KeyWork((key,)) for key in found.failures]
+        slice_end = deadline.sooner(self._slice_s)
+        rest = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
+        left: list[Work] = [KeyWork((key,)) for key in found.handed_on]
         if rest is not None:
             left += self._cut(RangeWork(rest, work.until, work.delete, sweep.deletions_left), deadline)
         logger.info(
@@ -48,7 +57,7 @@ class Ranges:
                 "until": work.until if rest is None else rest,
                 "keys": found.keys,
                 "changed": found.changes,
-                "failed": len(found.failures),
+                "failed": found.failed_keys,
             },
         )
         return left
@@ -75,8 +84,8 @@ class _Found:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self.keys = self.changes = 0
-        self.failures: list[str] = []  # whole keys
+        self.keys = self.changes = self.failed_keys = 0
+        self.handed_on: list[str] = []  # whole keys, each to become a message of its own
 
     def looked(self, keys: int) -> None:
         self.keys += keys
@@ -87,14 +96,18 @@ class _Found:
         logger.info("%s", outcome.action, extra=extra)
 
     def left(self, key: str, outcome: Outcome) -> None:
+        if outcome.action == "large":
+            self.handed_on.append(self._prefix + key)
+            return
         extra = {"action": outcome.action, "key": self._prefix + key, "reason": outcome.reason}
         logger.warning("%s", outcome.action, extra=extra)
 
     def failed(self, key: str, error: SyncError) -> None:
-        self.failures.append(self._prefix + key)
+        self.failed_keys += 1
+        self.handed_on.append(self._prefix + key)
         logger.warning("failed", extra={"action": "failed", "key": self._prefix + key, "reason": str(error)})
 
     def starts_over(self, why: str) -> None:
         logger.warning("%s", why)
-        self.keys = 0
-        self.failures.clear()
+        self.keys = self.failed_keys = 0
+        self.handed_on.clear()

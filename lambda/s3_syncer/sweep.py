@@ -80,6 +80,8 @@ class Rules:
     full: bool = False
     #: Keys for which this is false are neither copied nor deleted; None wants all.
     wanted: Callable[[str], bool] | None = None
+    #: Objects of more bytes than this that differ are left to somebody who has the time; None leaves none.
+    largest: int | None = None
 
     def covers(self, row: Row) -> bool:
         """Whether the key of a row is to be looked at itself."""
@@ -141,23 +143,27 @@ class Sweep:
         """How many more keys may be deleted; None is no limit."""
         return self._brake.left
 
-    def run(self, deadline: Deadline, *, after: str = "", until: str | None = None) -> str | None:
+    def run(
+        self, deadline: Deadline, *, after: str = "", until: str | None = None, pages_until: Deadline | None = None
+    ) -> str | None:
         """Sweeps the keys behind `after` up to `until`. To be called once.
 
-        Returns None when all of them were looked at, else, the deadline having passed, the key after which to go
-        on. Raises StoreUnusable, and whatever stops a listing.
+        No page is begun once `pages_until` has passed, but those in flight are finished. Returns None when all keys
+        were looked at, else, a deadline having passed, the key after which to go on. Raises StoreUnusable, and
+        whatever stops a listing.
         """
         try:
             try:
                 rows = self._joined(after, until)
-                unfinished = self._run(cut(rows, after, until), self._settle, deadline.sooner(), until)
+                pages = cut(rows, after, until)
+                unfinished = self._run(pages, self._settle, deadline.sooner(), pages_until or deadline, until)
                 return min(unfinished, default=None)
             except Unordered as error:
                 # A key that a listing has not shown may still be there, so look at each key itself, delete nothing.
                 self._rules = replace(self._rules, delete=False)
                 self._observer.starts_over(f"{error}: comparing key by key, deleting nothing")
                 pages = cut(self._one_by_one(after, until), after, until)
-                unfinished = self._run(pages, self._settle_each, deadline.sooner(), until)
+                unfinished = self._run(pages, self._settle_each, deadline.sooner(), deadline, until)
                 return after if unfinished else None
         finally:
             self._pages.shutdown(cancel_futures=True)
@@ -173,9 +179,14 @@ class Sweep:
             yield from (Row(None, entry) for entry in self._target.listing(after, until))
 
     def _run(
-        self, pages: Iterable[Page], settle: Callable[[Page, Deadline], None], deadline: Deadline, until: str | None
+        self,
+        pages: Iterable[Page],
+        settle: Callable[[Page, Deadline], None],
+        deadline: Deadline,
+        pages_until: Deadline,
+        until: str | None,
     ) -> list[str]:
-        """Settles the pages, several at a time; returns where those begin that were not finished before the deadline.
+        """Settles the pages, several at a time; returns where those begin that were not finished in time.
 
         Raises what a page raises, once no other is in flight.
         """
@@ -196,7 +207,7 @@ class Sweep:
             for page in pages:
                 flying[self._pages.submit(settle, page, deadline)] = page
                 land(PAGES - 1)
-                if page.until is not None and page.until != until and deadline.passed():
+                if page.until is not None and page.until != until and (pages_until.passed() or deadline.passed()):
                     unfinished.append(page.until)
                     break
             land(0)
@@ -243,7 +254,7 @@ class Sweep:
             for row, outcome in found.items():
                 if outcome.action in CHANGES:
                     rows.append(row)
-                else:
+                elif row.source is not None or outcome.action == "extra":  # else the source's own row tells
                     self._report_left(row.key, self._extra() if outcome.action == "kept" else outcome)
             if not rows:
                 return
@@ -261,6 +272,8 @@ class Sweep:
         """What listings alone tell of a row that will not be changed, or None when its key must be looked at."""
         if row.target is None and row.source is not None and self._rules.look_only:
             return _missing(row.source)
+        if row.source is not None and self._rules.largest is not None and row.source.size > self._rules.largest:
+            return Outcome("large", "too large for this sweep", row.source.size)
         if row.verdict is Verdict.EXTRA and (self._rules.look_only or not self._rules.delete):
             return self._extra()
         if row.verdict is Verdict.EXTRA and self._brake.left == 0:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from s3_syncer.errors import Changed, Retryable
 from s3_syncer.layout import Part
-from s3_syncer.model import ObjectState
+from s3_syncer.model import Listed, ObjectState
+
+#: Keys that one listing request shows.
+LIST_PAGE = 5
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,16 +32,20 @@ def md5_hex(data: bytes | bytearray) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def md5_etag(parts: list[bytes]) -> str:
-    """ETags as AWS makes them: the MD5 of the bytes, or of the parts' MD5s and their number."""
-    if len(parts) == 1:
-        return md5_hex(parts[0])
-    return f"{md5_hex(b''.join(bytes.fromhex(md5_hex(part)) for part in parts))}-{len(parts)}"
+#: How a store makes an ETag: of bytes put whole, or of the parts of an upload.
+Etag = Callable[[bytes | list[bytes]], str]
 
 
-def opaque_etag(parts: list[bytes]) -> str:
-    """ETags of a store that computes its own: nothing can be told from them."""
-    return f"opaque{md5_hex(b''.join(parts))[:8]}"
+def md5_etag(content: bytes | list[bytes]) -> str:
+    """ETags as AWS makes them: the MD5 of the bytes, or of the parts' MD5s, and their number."""
+    if isinstance(content, bytes):
+        return md5_hex(content)
+    return f"{md5_hex(b''.join(bytes.fromhex(md5_hex(part)) for part in content))}-{len(content)}"
+
+
+def opaque_etag(content: bytes | list[bytes]) -> str:
+    """ETags of a store that goes its own ways: nothing can be told from them."""
+    return f"opaque-{len(content)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +82,10 @@ class Stored:
 
 def stored(*parts: bytes, **properties: Any) -> Stored:
     """An object as AWS stores these bytes: put whole, or uploaded in parts when there are several."""
-    sizes = tuple(map(len, parts)) if len(parts) > 1 else ()
-    whole = Stored(b"".join(parts), md5_etag(list(parts)), part_sizes=sizes)
-    return replace(whole, **properties)
+    if len(parts) == 1:
+        return replace(Stored(parts[0], md5_etag(parts[0])), **properties)
+    uploaded = Stored(b"".join(parts), md5_etag(list(parts)), part_sizes=tuple(map(len, parts)))
+    return replace(uploaded, **properties)
 
 
 class MemoryBucket:
@@ -90,7 +98,7 @@ class MemoryBucket:
         self,
         objects: Mapping[str, Stored] | None = None,
         *,
-        etag: Callable[[list[bytes]], str] = md5_etag,
+        etag: Etag = md5_etag,
         clock: int = 0,
         on_call: Callable[[str, str], None] = lambda operation, key: None,
     ) -> None:
@@ -143,9 +151,9 @@ class MemoryBucket:
 
     def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
         self._called("put", key)
-        new = self._new([_intact(data, md5)], state, marker)
-        self.objects[key] = new
-        return new.etag
+        body = _intact(data, md5)
+        self.objects[key] = replace(self._empty(state, marker), body=body, etag=self._etag(body))
+        return self.objects[key].etag
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
         self._called("put_tags", key)
@@ -155,22 +163,16 @@ class MemoryBucket:
         self._called("delete", key)
         self.objects.pop(key, None)
 
-    def _new(self, parts: list[bytes], state: ObjectState, marker: str | None) -> Stored:
-        return Stored(
-            body=b"".join(parts),
-            etag=self._etag(parts) if parts else "",
-            headers=dict(state.headers),
-            metadata=dict(state.metadata),
-            marker=marker,
-            modified=self.clock,
-        )
+    def _empty(self, state: ObjectState, marker: str | None) -> Stored:
+        headers, metadata = dict(state.headers), dict(state.metadata)
+        return Stored(b"", "", headers, metadata, marker=marker, modified=self.clock)
 
     # -- multipart uploads -----------------------------------------------------------------------------------------
 
     def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
         self._called("create_upload", key)
         upload = f"upload-{len(self.calls)}"
-        self.uploads[upload] = (self._new([], state, marker), {})
+        self.uploads[upload] = (self._empty(state, marker), {})
         return upload
 
     def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
@@ -184,11 +186,10 @@ class MemoryBucket:
         empty, parts = self._upload(upload)
         pieces = [parts[number] for number in sorted(etags)]
         assert [md5_hex(piece) for piece in pieces] == [etags[number] for number in sorted(etags)]
-        etag = self._etag(pieces) if len(pieces) > 1 else f"{self._etag(pieces)}-1"
         sizes = tuple(map(len, pieces))
-        self.objects[key] = replace(empty, body=b"".join(pieces), etag=etag, part_sizes=sizes, modified=self.clock)
+        self.objects[key] = replace(empty, body=b"".join(pieces), etag=self._etag(pieces), part_sizes=sizes)
         del self.uploads[upload]
-        return etag
+        return self.objects[key].etag
 
     def abort_upload(self, key: str, upload: str) -> None:
         self._called("abort_upload", key)
@@ -198,6 +199,40 @@ class MemoryBucket:
         if upload not in self.uploads:
             raise Changed("the multipart upload is gone", "NoSuchUpload")
         return self.uploads[upload]
+
+
+class ListedBucket(MemoryBucket):
+    """Lists as a store does: page by page, each page a look at one moment."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.list_etags = True
+        self.list_order: Callable[[Iterable[str]], list[str]] = sorted
+
+    def listing(self, after: str = "", until: str | None = None) -> Iterator[Listed]:
+        listed: set[str] = set()
+        while True:
+            self._called("list", after)
+            order = [key for key in self.list_order(list(self.objects)) if key > after and key not in listed]
+            page = [(key, self.objects[key]) for key in order[:LIST_PAGE]]
+            for key, there in page:
+                if until is not None and key > until:
+                    return
+                etag = there.etag if self.list_etags else None
+                yield Listed(key, len(there.body), etag, at(there.modified))
+            if len(order) <= LIST_PAGE:
+                return
+            if self.list_order is sorted:
+                after = order[LIST_PAGE - 1]
+            else:
+                listed.update(order[:LIST_PAGE])
+
+    @property
+    def mirrored(self) -> dict[str, tuple[object, ...]]:
+        return {key: kept.mirrored for key, kept in self.objects.items()}
+
+    def count(self, *operations: str) -> int:
+        return sum(self.calls.count(operation) for operation in operations)
 
 
 def _intact(data: bytes | bytearray, md5: bytes) -> bytes:

@@ -1,0 +1,123 @@
+"""Ranges on a queue: whatever is handed back until nothing is, both sides end equal, and the brake holds."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.unit.memory import LIST_PAGE, ListedBucket, stored
+
+from s3_syncer import ranges as ranges_module
+from s3_syncer import sweep as sweep_module
+from s3_syncer.converge import Pair
+from s3_syncer.deadline import Deadline, OutOfTime
+from s3_syncer.errors import Permanent
+from s3_syncer.events import decode
+from s3_syncer.layout import MIB
+from s3_syncer.ranges import Ranges
+from s3_syncer.transfer import Transfer
+from s3_syncer.work import KeyWork, RangeWork, Work
+
+KEYS = [f"{number % 7}/{number:04}" for number in range(300)]
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_module, "PAGE_KEYS", LIST_PAGE)
+    monkeypatch.setattr(ranges_module, "PAGE_KEYS", LIST_PAGE)
+
+
+def connection(source: ListedBucket, target: ListedBucket) -> Any:
+    pair = Pair(source, target, Transfer(source, target, memory=64 * MIB, threads=2))
+    return SimpleNamespace(source=source, target=target, pair=pair)
+
+
+def work_off(both: Any, first: RangeWork, *, slice_s: float, prefix: str = "") -> tuple[list[RangeWork], list[KeyWork]]:
+    """Does a range and what it hands back until nothing is left; returns the ranges done and the keys handed back."""
+    queue: deque[Work] = deque([first])
+    done: list[RangeWork] = []
+    keys: list[KeyWork] = []
+    while queue:
+        work = queue.popleft()
+        if isinstance(work, KeyWork):
+            keys.append(work)
+            continue
+        done.append(work)
+        assert len(done) < 1000, "the ranges do not come to an end"
+        queue += Ranges(both, prefix=prefix, threads=2, slice_s=slice_s).do(work, Deadline.after(60))
+    return done, keys
+
+
+def test_one_message_makes_everything_equal() -> None:
+    source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
+    done, keys = work_off(connection(source, target), RangeWork(), slice_s=60)
+    assert target.mirrored == source.mirrored
+    assert (len(done), keys) == (1, [])
+
+
+def test_a_range_that_outlasts_its_slice_is_cut_until_all_of_it_is_done() -> None:
+    source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
+    done, _ = work_off(connection(source, target), RangeWork(), slice_s=0)
+    assert target.mirrored == source.mirrored
+    assert len(done) > 10
+
+
+def test_the_brake_holds_over_all_the_pieces_of_a_range() -> None:
+    source = ListedBucket({KEYS[0]: stored(b"kept")})
+    target = ListedBucket({key: stored(key.encode()) for key in KEYS})
+    work_off(connection(source, target), RangeWork(delete=True, max_delete=40), slice_s=0)
+    assert len(KEYS) - len(target.objects) <= 40
+
+
+def test_without_a_brake_every_key_that_the_source_lacks_is_deleted() -> None:
+    source = ListedBucket({KEYS[0]: stored(b"kept")})
+    target = ListedBucket({key: stored(key.encode()) for key in KEYS})
+    work_off(connection(source, target), RangeWork(delete=True), slice_s=0)
+    assert target.mirrored == source.mirrored
+
+
+def test_nothing_is_deleted_unless_asked_for() -> None:
+    target = ListedBucket({key: stored(key.encode()) for key in KEYS})
+    work_off(connection(ListedBucket(), target), RangeWork(), slice_s=60)
+    assert len(target.objects) == len(KEYS)
+
+
+def test_a_key_that_fails_becomes_a_message_of_its_own_and_stalls_nothing() -> None:
+    poisoned = random.Random(3).sample(KEYS, 3)
+
+    def refuse(operation: str, key: str) -> None:
+        if operation == "put" and key in poisoned:
+            raise Permanent("the key is refused", "InvalidArgument")
+
+    source = ListedBucket({key: stored(key.encode()) for key in KEYS})
+    target = ListedBucket(on_call=refuse)
+    _, keys = work_off(connection(source, target), RangeWork(), slice_s=60, prefix="photos/")
+    assert sorted(key for work in keys for key in work.keys) == sorted("photos/" + key for key in poisoned)
+    assert target.objects.keys() == set(KEYS) - set(poisoned)
+
+
+def test_an_object_that_may_take_long_becomes_a_message_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges_module, "LARGEST_IN_RANGE", 10)
+    source, target = ListedBucket({"large": stored(b"x" * 11), "small": stored(b"x" * 10)}), ListedBucket()
+    _, keys = work_off(connection(source, target), RangeWork(), slice_s=60)
+    assert keys == [KeyWork(("large",))]
+    assert target.objects.keys() == {"small"}
+
+
+def test_a_range_begun_too_late_is_handed_back_whole() -> None:
+    source, target = ListedBucket({key: stored(b"x") for key in KEYS}), ListedBucket()
+    passed = Deadline.after(0)
+    try:
+        left = Ranges(connection(source, target), prefix="", threads=2).do(RangeWork("a", "z"), passed)
+    except OutOfTime:
+        left = [RangeWork("a", "z")]
+    assert all(isinstance(work, RangeWork) for work in left)
+    assert target.objects == {}
+
+
+@pytest.mark.parametrize("work", [RangeWork(), RangeWork("a", "ü/€", True, 0), RangeWork("", None, True, None)])
+def test_a_range_survives_its_message(work: RangeWork) -> None:
+    assert decode(work.to_json(), "bucket") == work
