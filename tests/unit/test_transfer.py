@@ -1,0 +1,451 @@
+"""Copying one object: faithful, pinned, verified, within its memory, and leaving nothing behind when it fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.memory import Etag, MemoryBucket, Stored, at, md5_etag, md5_hex, opaque_etag, stored
+
+from s3_syncer.deadline import Deadline, OutOfTime
+from s3_syncer.errors import Changed, Permanent, Retryable
+from s3_syncer.layout import KIB, MIB, TIB, Limits, Part
+from s3_syncer.model import MAX_METADATA_BYTES, ObjectState
+from s3_syncer.transfer import Transfer
+
+KEY = "folder/a file"
+LIMITS = Limits(min_part=2)
+PROPERTIES: dict[str, Any] = {
+    "headers": {"Content-Type": "text/plain", "Cache-Control": "no-store", "Expires": "whenever"},
+    "metadata": {"by": "a"},
+    "tags": {"colour": "red"},
+}
+
+
+def copy(
+    source: MemoryBucket,
+    target: MemoryBucket,
+    *,
+    state: ObjectState | None = None,
+    deadline: Deadline | None = None,
+    memory: int = MIB,
+    threads: int = 4,
+) -> None:
+    """Looks at KEY and copies it as a worker does."""
+    state = state or source.head(KEY)
+    assert state is not None
+    transfer = Transfer(source, target, memory=memory, threads=threads, limits=LIMITS)
+    try:
+        transfer.copy(KEY, state, deadline or Deadline())
+    finally:
+        transfer.close()
+
+
+def copied(original: Stored, target: MemoryBucket | None = None, **options: Any) -> Stored:
+    """What becomes of an object in a target."""
+    target = target or MemoryBucket()
+    copy(MemoryBucket({KEY: original}), target, **options)
+    assert not target.uploads
+    return target.objects[KEY]
+
+
+# -- faithful ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        pytest.param(stored(b"one", **PROPERTIES), id="in one piece"),
+        pytest.param(stored(b"", **PROPERTIES), id="empty"),
+        pytest.param(stored(b"one ", b"two ", b"three", **PROPERTIES), id="in parts"),
+        pytest.param(stored(b"one", kms=True, etag="k1", **PROPERTIES), id="encrypted"),
+        pytest.param(stored(b"one"), id="bare"),
+    ],
+)
+def test_everything_that_is_mirrored_arrives(original: Stored) -> None:
+    assert copied(original).mirrored == original.mirrored
+
+
+def test_properties_that_are_gone_from_the_source_go_from_the_target() -> None:
+    target = MemoryBucket({KEY: stored(b"old", **PROPERTIES)})
+    assert copied(stored(b"one"), target).mirrored == stored(b"one").mirrored
+
+
+def test_tags_are_written_only_where_there_are_some() -> None:
+    target = MemoryBucket()
+    copied(stored(b"one"), target)
+    assert target.calls == ["put"]
+
+
+# -- one piece or parts ------------------------------------------------------------------------------------------------
+
+
+def test_the_source_layout_is_reproduced_so_the_etags_are_equal() -> None:
+    original = stored(b"abcd", b"efgh", b"ij")
+    target = MemoryBucket()
+    assert copied(original, target).etag == original.etag
+    assert target.calls.count("upload_part") == 3
+
+
+def test_a_multipart_upload_of_one_part_stays_one() -> None:
+    original = stored(b"abcd", part_sizes=(4,), etag=md5_etag([b"abcd"]))
+    assert copied(original).etag == original.etag
+
+
+@pytest.mark.parametrize("part_sizes", [(), (3, 7), (4, 2, 2, 2)], ids=["not told", "growing", "shrinking"])
+def test_a_layout_that_is_not_told_or_not_regular_is_not_reproduced(part_sizes: tuple[int, ...]) -> None:
+    original = stored(b"abc", b"defghij", part_sizes=part_sizes)
+    target = MemoryBucket()
+    assert copied(original, target).body == original.body
+    assert target.calls == ["put"]
+
+
+def test_an_object_larger_than_half_the_memory_goes_in_parts_of_our_own() -> None:
+    original = stored(bytes(range(256)) * (9 * MIB // 256))
+    target = MemoryBucket()
+    result = copied(original, target, memory=2 * MIB)
+    assert result.body == original.body
+    assert result.marker == original.etag
+    assert target.calls.count("upload_part") == 5
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        (ObjectState(3, md5_hex(b"one"), at(0), archived="GLACIER"), "InvalidObjectState"),
+        (ObjectState(6 * TIB, "large", at(0)), "EntityTooLarge"),
+        (ObjectState(TIB, "large", at(0)), "MemoryTooSmall"),
+    ],
+    ids=["archived", "too large for the target", "too large for the memory"],
+)
+def test_what_cannot_be_copied_is_refused_for_good_before_anything_is_read(state: ObjectState, code: str) -> None:
+    source, target = MemoryBucket({KEY: stored(b"one")}), MemoryBucket()
+    with pytest.raises(Permanent) as refusal:
+        copy(source, target, state=state)
+    assert refusal.value.code == code
+    assert source.calls == target.calls == []
+
+
+# -- pinned and verified -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("now", [stored(b"two"), None], ids=["overwritten", "deleted"])
+@pytest.mark.parametrize("before", [stored(b"one"), stored(b"one ", b"two")], ids=["in one piece", "in parts"])
+def test_a_source_that_changed_after_the_look_is_not_copied(before: Stored, now: Stored | None) -> None:
+    source, target = MemoryBucket({KEY: before}), MemoryBucket()
+    state = source.head(KEY)
+    source.objects = {KEY: now} if now else {}
+    with pytest.raises(Changed):
+        copy(source, target, state=state)
+    assert not target.objects
+    assert not target.uploads
+
+
+def test_a_source_that_changes_between_two_parts_is_not_copied() -> None:
+    reads: list[str] = []
+
+    def overwrite_after_two(operation: str, key: str) -> None:
+        reads.append(operation)
+        if reads.count("read") == 3:
+            source.objects[KEY] = stored(b"ABCD", b"EFGH", b"IJKL", b"MN")
+
+    source = MemoryBucket({KEY: stored(b"abcd", b"efgh", b"ijkl", b"mn")}, on_call=overwrite_after_two)
+    target = MemoryBucket()
+    with pytest.raises(Changed):
+        copy(source, target, threads=1)
+    assert not target.objects
+    assert not target.uploads
+
+
+class Corrupting(MemoryBucket):
+    """Gives every body back with one bit turned."""
+
+    def read(self, key: str, etag: str, start: int, size: int) -> bytearray:
+        data = super().read(key, etag, start, size)
+        data[0] ^= 1
+        return data
+
+
+def test_bytes_that_do_not_hash_to_the_source_etag_are_not_written() -> None:
+    source, target = Corrupting({KEY: stored(b"one")}), MemoryBucket()
+    with pytest.raises(Retryable, match="do not hash to the source's ETag") as failure:
+        copy(source, target)
+    assert failure.value.code == "BadDigest"
+    assert not target.objects
+
+
+@pytest.mark.parametrize("original", [stored(b"one"), stored(b"one ", b"two")], ids=["in one piece", "in parts"])
+def test_every_write_carries_the_md5_of_what_was_read(original: Stored) -> None:
+    class Recording(MemoryBucket):
+        digests: dict[bytes, bytes]
+
+        def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
+            self.digests[bytes(data)] = md5
+            return super().put(key, data, md5, state, marker)
+
+        def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
+            self.digests[bytes(data)] = md5
+            return super().upload_part(key, upload, part, data, md5)
+
+    target = Recording()
+    target.digests = {}
+    copied(original, target)
+    assert b"".join(target.digests) == original.body
+    assert {data: bytes.fromhex(md5_hex(data)) for data in target.digests} == target.digests
+
+
+# -- nothing is left behind --------------------------------------------------------------------------------------------
+
+
+def raising(operation: str, error: BaseException, after: int = 0) -> Callable[[str, str], None]:
+    """A store whose `operation` fails, after so many that did not."""
+    left = [after]
+    lock = threading.Lock()
+
+    def fail(called: str, key: str) -> None:
+        if called == operation:
+            with lock:
+                left[0] -= 1
+                if left[0] < 0:
+                    raise error
+
+    return fail
+
+
+FAILURES = [
+    Retryable("the store asks to slow down", "SlowDown"),
+    Changed("the multipart upload is gone", "NoSuchUpload"),
+    Permanent("access denied", "AccessDenied"),
+    RuntimeError("a fault of ours"),
+    KeyboardInterrupt(),
+]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    ("side", "operation", "after"),
+    [
+        ("source", "read", 0),
+        ("source", "read", 3),
+        ("target", "upload_part", 0),
+        ("target", "upload_part", 3),
+        ("target", "complete_upload", 0),
+    ],
+)
+def test_a_failure_aborts_the_upload_and_is_reported(
+    side: str, operation: str, after: int, error: BaseException
+) -> None:
+    faults = {side: raising(operation, error, after)}
+    original = stored(b"abcd", b"efgh", b"ijkl", b"mn")
+    source = MemoryBucket({KEY: original}, **_hook(faults.get("source")))
+    target = MemoryBucket(**_hook(faults.get("target")))
+    with pytest.raises(type(error)) as failure:
+        copy(source, target)
+    assert failure.value is error
+    assert target.calls[-1] == "abort_upload"
+    assert not target.uploads
+    assert not target.objects
+
+
+def _hook(on_call: Callable[[str, str], None] | None) -> dict[str, Any]:
+    return {"on_call": on_call} if on_call else {}
+
+
+def test_an_abort_that_fails_as_well_does_not_hide_why() -> None:
+    def fail(operation: str, key: str) -> None:
+        if operation in ("upload_part", "abort_upload"):
+            raise Retryable(f"{operation} failed")
+
+    with pytest.raises(Retryable, match="upload_part failed"):
+        copy(MemoryBucket({KEY: stored(b"abcd", b"ef")}), MemoryBucket(on_call=fail))
+
+
+def test_after_a_failure_the_parts_that_wait_are_not_begun() -> None:
+    def slow_and_failing(operation: str, key: str) -> None:
+        if operation == "read":
+            time.sleep(0.02)
+            raise Retryable("no")
+
+    source = MemoryBucket({KEY: stored(*(b"abcd" for _ in range(50)))}, on_call=slow_and_failing)
+    with pytest.raises(Retryable):
+        copy(source, MemoryBucket(), threads=1)
+    assert source.calls.count("read") < 10
+
+
+def test_parts_under_way_have_ended_before_the_upload_is_aborted() -> None:
+    def slow_but_the_first(operation: str, key: str) -> None:
+        if operation == "upload_part" and threading.current_thread().name.endswith("_0"):
+            raise Retryable("no")
+        if operation == "upload_part":
+            time.sleep(0.05)
+
+    target = MemoryBucket(on_call=slow_but_the_first)
+    with pytest.raises(Retryable):
+        copy(MemoryBucket({KEY: stored(*(b"abcd" for _ in range(8)))}), target)
+    assert target.calls[-1] == "abort_upload"
+    assert not target.uploads
+
+
+def test_past_the_deadline_no_part_is_begun_and_the_upload_is_aborted() -> None:
+    source, target = MemoryBucket({KEY: stored(b"abcd", b"efgh", b"ij")}), MemoryBucket()
+    with pytest.raises(OutOfTime):
+        copy(source, target, deadline=Deadline.after(-1))
+    assert "read" not in source.calls
+    assert not target.uploads
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+class Gauge:
+    """How many bytes are between a read and the end of the write of what was read."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self.now += size
+            self.most = max(self.most, self.now)
+
+
+class GaugedSource(MemoryBucket):
+    gauge: Gauge
+
+    def read(self, key: str, etag: str, start: int, size: int) -> bytearray:
+        self.gauge.add(size)
+        time.sleep(0.001)
+        return super().read(key, etag, start, size)
+
+
+class GaugedTarget(MemoryBucket):
+    gauge: Gauge
+
+    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
+        try:
+            return super().put(key, data, md5, state, marker)
+        finally:
+            self.gauge.add(-len(data))
+
+    def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
+        try:
+            return super().upload_part(key, upload, part, data, md5)
+        finally:
+            self.gauge.add(-len(data))
+
+
+def test_all_copies_together_stay_within_the_memory_and_make_use_of_it() -> None:
+    memory = 64 * KIB
+    objects: dict[str, Stored] = {}
+    for number in range(12):
+        objects[f"small {number}"] = stored(bytes([number]) * (number * KIB))
+        objects[f"parts {number}"] = stored(*(bytes([number]) * (5 * KIB) for _ in range(6)), b"rest")
+        objects[f"large parts {number}"] = stored(bytes(60 * KIB), bytes(7))
+    source, target = GaugedSource(objects), GaugedTarget()
+    source.gauge = target.gauge = Gauge()
+    transfer = Transfer(source, target, memory=memory, threads=8, limits=LIMITS)
+
+    def run(key: str) -> None:
+        state = source.head(key)
+        assert state is not None
+        transfer.copy(key, state, Deadline())
+
+    with ThreadPoolExecutor(8) as workers:
+        list(workers.map(run, objects))
+    transfer.close()
+
+    assert {key: copy.mirrored for key, copy in target.objects.items()} == {
+        key: original.mirrored for key, original in objects.items()
+    }
+    assert source.gauge.now == 0
+    assert memory // 2 < source.gauge.most <= memory
+
+
+def test_memory_is_given_back_when_a_copy_fails() -> None:
+    source = MemoryBucket({KEY: stored(bytes(20))}, on_call=raising("read", Retryable("no")))
+    transfer = Transfer(source, MemoryBucket(), memory=40, threads=1, limits=LIMITS)
+    state = source.head(KEY)
+    assert state is not None
+    for _ in range(10):  # the third would wait for ever
+        with pytest.raises(Retryable):
+            transfer.copy(KEY, state, Deadline())
+
+
+# -- the marker --------------------------------------------------------------------------------------------------------
+
+
+class Copies:
+    """A worker that copies one object after the other to a target."""
+
+    def __init__(self, target: MemoryBucket) -> None:
+        self.source, self.target = MemoryBucket(), target
+        self._transfer = Transfer(self.source, target, memory=MIB, threads=1, limits=LIMITS)
+
+    def of(self, original: Stored) -> str | None:
+        """The marker on a copy."""
+        self.source.objects[KEY] = original
+        self.target.calls.clear()
+        state = self.source.head(KEY)
+        assert state is not None
+        self._transfer.copy(KEY, state, Deadline())
+        return self.target.objects[KEY].marker
+
+
+ONE, TWO = stored(b"one"), stored(b"two")
+FULL: Mapping[str, str] = {"m": "x" * (MAX_METADATA_BYTES - 1)}
+
+
+def test_a_target_is_trusted_with_md5_etags_once_it_has_given_one() -> None:
+    copies = Copies(MemoryBucket())
+    assert copies.of(ONE) == ONE.etag
+    assert copies.of(TWO) is None
+    assert copies.of(ONE) is None
+
+
+def test_a_target_with_etags_of_its_own_gets_the_marker_with_the_first_write() -> None:
+    copies = Copies(MemoryBucket(etag=opaque_etag))
+    for original in (ONE, TWO):
+        assert copies.of(original) == original.etag
+        assert copies.target.calls == ["put"]
+
+
+def test_a_target_that_breaks_its_promise_gets_the_marker_after_all_and_is_not_trusted_again() -> None:
+    kept = True
+    copies = Copies(MemoryBucket(etag=lambda content: md5_etag(content) if kept else opaque_etag(content)))
+    copies.of(ONE)
+    kept = False
+    assert copies.of(TWO) == TWO.etag
+    assert copies.target.calls == ["put", "put"]
+    kept = True
+    assert copies.of(ONE) == ONE.etag
+    assert copies.of(TWO) == TWO.etag
+    assert copies.target.calls == ["put"]
+
+
+@pytest.mark.parametrize(
+    "original",
+    [stored(b"one", kms=True, etag="0" * 32), stored(b"one", etag="opaque"), stored(b"a", b"bc", part_sizes=())],
+    ids=["encrypted", "opaque", "multipart"],
+)
+def test_a_source_without_an_md5_is_always_marked(original: Stored) -> None:
+    copies = Copies(MemoryBucket())
+    copies.of(ONE)
+    assert copies.of(original) == original.etag
+    assert copies.of(TWO) is None, "it has taught nothing about the target"
+
+
+@pytest.mark.parametrize("etag", [md5_etag, opaque_etag])
+def test_a_marker_without_room_is_left_out_and_nothing_is_written_twice(etag: Etag) -> None:
+    copies = Copies(MemoryBucket(etag=etag))
+    for original in (replace(ONE, metadata=FULL), stored(b"x", metadata=FULL, kms=True, etag="k1")):
+        assert copies.of(original) is None
+        assert copies.target.calls == ["put"]
