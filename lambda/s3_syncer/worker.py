@@ -115,6 +115,10 @@ class Worker:
             if dead:
                 return Dead(str(error))
             return Later(0 if isinstance(error, OutOfTime) else backoff(message.attempt))
+        except Exception as error:  # a fault of ours: the message must come back, and the others not with it
+            logger.exception("unexpected failure", extra={"after": work.after})
+            _log("retry", "", f"range after {work.after!r}: unexpected failure: {error!r}", attempts=message.attempt)
+            return Later(backoff(message.attempt))
 
     def _ours(self, key: str, message: Message) -> bool:
         if key.startswith(self._prefix) and key != self._prefix:
