@@ -148,6 +148,7 @@ def _web_address(text: str) -> SplitResult | None:
     """The parts of a URL; None when it has no host, or a port or an address that cannot be."""
     try:
         url = urlsplit(text)
-        return url if url.scheme in ("http", "https") and url.hostname and url.port != 0 else None
+        usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
     except ValueError:
         return None
+    return url if usable else None
