@@ -1,0 +1,337 @@
+"""Queue messages in, a verdict for each out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.memory import MemoryBucket, Stored, stored
+
+from s3_syncer.converge import Pair
+from s3_syncer.deadline import Deadline, OutOfTime
+from s3_syncer.errors import Permanent, Retryable, StoreUnusable, SyncError
+from s3_syncer.layout import MIB
+from s3_syncer.transfer import Transfer
+from s3_syncer.work import KeyWork, RangeWork, Work
+from s3_syncer.worker import BACKOFF_BASE_S, BACKOFF_CAP_S, Dead, Done, Later, Message, Verdict, Worker, backoff
+
+BUCKET = "photos"
+
+
+class Ranges:
+    """Notes the ranges it is given and does as it is told."""
+
+    def __init__(self, do: Callable[[RangeWork], Sequence[Work]] = lambda work: ()) -> None:
+        self.asked: list[RangeWork] = []
+        self._do = do
+
+    def do(self, work: RangeWork, deadline: Deadline) -> Sequence[Work]:
+        self.asked.append(work)
+        return self._do(work)
+
+
+class Bench:
+    """A worker between two buckets in memory; the keys of the source there are the ones it sees."""
+
+    def __init__(
+        self,
+        objects: dict[str, Stored] | None = None,
+        *,
+        prefix: str = "",
+        on_call: Callable[[str, str], None] = lambda operation, key: None,
+        ranges: Ranges | None = None,
+        threads: int = 4,
+    ) -> None:
+        self.source, self.target = MemoryBucket(objects, on_call=on_call), MemoryBucket()
+        self.ranges = ranges or Ranges()
+        pair = Pair(self.source, self.target, Transfer(self.source, self.target, memory=MIB, threads=1))
+        self.worker = Worker(pair, self.ranges, bucket=BUCKET, prefix=prefix, threads=threads)
+
+    def run(self, *messages: Message, deadline: Deadline | None = None) -> dict[str, Verdict]:
+        return self.worker.run(messages, deadline or Deadline())
+
+    def verdict(self, message: Message) -> Verdict:
+        return self.run(message)[message.id]
+
+
+def asking(*keys: str, id: str = "1", attempt: int = 1) -> Message:
+    return Message(id, KeyWork(keys).to_json(), attempt)
+
+
+def failing(*keys: str, error: BaseException) -> Callable[[str, str], None]:
+    """A source that fails for these keys."""
+
+    def fail(operation: str, key: str) -> None:
+        if key in keys:
+            raise error
+
+    return fail
+
+
+RETRYABLE = Retryable("the store asks to slow down", "SlowDown")
+PERMANENT = Permanent("access denied", "AccessDenied")
+
+# -- doing the work ----------------------------------------------------------------------------------------------------
+
+
+def test_a_message_is_done_when_its_keys_are_equal_on_both_sides() -> None:
+    bench = Bench({"a": stored(b"one"), "b": stored(b"two")})
+    bench.target.objects["gone"] = stored(b"three")
+    assert bench.verdict(asking("a", "b", "gone")) == Done()
+    assert {key: copy.body for key, copy in bench.target.objects.items()} == {"a": b"one", "b": b"two"}
+
+
+def test_a_key_is_converged_once_however_many_messages_ask_for_it() -> None:
+    bench = Bench({"a": stored(b"one")})
+    verdicts = bench.run(asking("a", "a", id="1"), asking("a", id="2"), asking("a", id="3"))
+    assert verdicts == {"1": Done(), "2": Done(), "3": Done()}
+    assert bench.target.calls.count("head") == 1
+
+
+def test_several_keys_are_converged_at_a_time() -> None:
+    together = threading.Barrier(4, timeout=10)
+
+    def wait_for_the_others(operation: str, key: str) -> None:
+        if operation == "read":
+            together.wait()
+
+    objects = {str(number): stored(b"x") for number in range(4)}
+    assert Bench(objects, on_call=wait_for_the_others, threads=4).verdict(asking(*objects)) == Done()
+
+
+def test_the_test_message_of_the_store_is_done() -> None:
+    assert Bench().verdict(Message("1", json.dumps({"Event": "s3:TestEvent"}))) == Done()
+
+
+def test_keys_lose_the_source_prefix_on_their_way() -> None:
+    bench = Bench({"a": stored(b"one")}, prefix="2026/")
+    assert bench.verdict(asking("2026/a")) == Done()
+    assert list(bench.target.objects) == ["a"]
+
+
+@pytest.mark.parametrize("key", ["2025/a", "2026", "a/2026/a", "2026/"])
+def test_keys_that_are_not_below_the_prefix_are_ignored(key: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    bench = Bench(prefix="2026/")
+    assert bench.verdict(asking(key)) == Done()
+    assert bench.source.calls == bench.target.calls == []
+    assert [(record.action, record.key) for record in caplog.records] == [("ignored", key)]  # type: ignore[attr-defined]
+
+
+# -- what goes wrong ---------------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_is_not_understood_is_dead_and_the_others_are_not() -> None:
+    bench = Bench({"a": stored(b"one")})
+    verdicts = bench.run(Message("1", "hello"), asking("a", id="2"))
+    assert verdicts == {"1": Dead("not JSON: Expecting value: line 1 column 1 (char 0)"), "2": Done()}
+
+
+def test_a_key_that_can_never_be_copied_makes_its_message_dead_with_the_reason() -> None:
+    bench = Bench({"a": stored(b"one"), "b": stored(b"two")}, on_call=failing("b", error=PERMANENT))
+    assert bench.verdict(asking("a", "b")) == Dead("access denied", key="b")
+    assert "a" in bench.target.objects
+
+
+@pytest.mark.parametrize("error", [RETRYABLE, StoreUnusable("no answer")], ids=["key", "store"])
+def test_a_failure_that_may_pass_brings_the_message_back(error: SyncError) -> None:
+    verdict = Bench(on_call=failing("a", error=error)).verdict(asking("a", attempt=3))
+    assert isinstance(verdict, Later)
+    assert 4 <= verdict.delay_s <= 8
+
+
+def test_an_unexpected_failure_brings_the_message_back_and_tells_where(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench({"b": stored(b"two")}, on_call=failing("a", error=ZeroDivisionError("a fault of ours")))
+    verdicts = bench.run(asking("a", id="1"), asking("b", id="2"))
+    assert isinstance(verdicts["1"], Later)
+    assert verdicts["2"] == Done()
+    assert "Traceback" in caplog.text
+    assert "a fault of ours" in caplog.text
+
+
+def test_a_message_with_a_key_that_may_succeed_is_not_dead_yet() -> None:
+    def fail(operation: str, key: str) -> None:
+        raise {"never": PERMANENT, "later": RETRYABLE}[key]
+
+    assert isinstance(Bench(on_call=fail).verdict(asking("never", "later")), Later)
+
+
+def test_each_message_of_a_batch_has_the_verdict_of_its_own_keys() -> None:
+    bench = Bench({"a": stored(b"one")}, on_call=failing("b", error=PERMANENT))
+    verdicts = bench.run(asking("a", id="1"), asking("a", "b", id="2"), asking("b", id="3"))
+    assert verdicts == {"1": Done(), "2": Dead("access denied", "b"), "3": Dead("access denied", "b")}
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+def test_past_the_deadline_everything_is_handed_back_untouched() -> None:
+    bench = Bench({"a": stored(b"one")})
+    verdicts = bench.run(asking("a", id="1"), Message("2", RangeWork().to_json()), deadline=Deadline.after(-1))
+    assert verdicts == {"1": Later(0), "2": Later(0)}
+    assert bench.source.calls == []
+    assert bench.ranges.asked == []
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    """Lets a key go on that hangs, at the end of the test at the latest."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_at_the_deadline_what_is_not_done_is_handed_back(release: threading.Event) -> None:
+    def hang(operation: str, key: str) -> None:
+        if key == "slow":
+            release.wait(10)
+
+    bench = Bench({"quick": stored(b"one"), "slow": stored(b"two"), "last": stored(b"three")}, on_call=hang, threads=1)
+    began = time.monotonic()
+    verdicts = bench.run(
+        asking("quick", id="1"),
+        asking("slow", "quick", id="2"),
+        asking("last", id="3"),
+        deadline=Deadline.after(0.5),
+    )
+    assert time.monotonic() - began < 5
+    assert verdicts == {"1": Done(), "2": Later(0), "3": Later(0)}
+    release.set()
+    time.sleep(0.05)
+    assert "last" not in bench.target.objects, "what had not begun never begins"
+
+
+def test_out_of_time_comes_back_at_once_whatever_else_failed() -> None:
+    def fail(operation: str, key: str) -> None:
+        raise {"late": OutOfTime("no time left"), "later": RETRYABLE, "never": PERMANENT}[key]
+
+    assert Bench(on_call=fail).verdict(asking("later", "late", "never", attempt=9)) == Later(0)
+
+
+# -- ranges ------------------------------------------------------------------------------------------------------------
+
+RANGE = RangeWork("a", "m", delete=True, max_delete=3)
+
+
+def test_a_range_is_done_when_what_is_left_of_it_is_on_the_queue() -> None:
+    left = (RangeWork("c", "f"), RangeWork("f", "m"))
+    bench = Bench(ranges=Ranges(lambda work: left))
+    assert bench.verdict(Message("1", RANGE.to_json())) == Done(left)
+    assert bench.ranges.asked == [RANGE]
+
+
+def test_the_events_of_a_batch_do_not_wait_for_its_ranges() -> None:
+    bench = Bench({"a": stored(b"one")}, ranges=Ranges(lambda work: [KeyWork(tuple(bench.target.objects))]))
+    verdicts = bench.run(Message("1", RANGE.to_json()), asking("a", id="2"))
+    assert verdicts == {"1": Done((KeyWork(("a",)),)), "2": Done()}
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OutOfTime("no time left"), Later(0)),
+        (PERMANENT, Dead("access denied")),
+    ],
+    ids=["out of time", "permanent"],
+)
+def test_a_range_that_fails_has_a_verdict_too(error: SyncError, expected: Verdict) -> None:
+    assert Bench(ranges=Ranges(lambda work: _raise(error))).verdict(Message("1", RANGE.to_json())) == expected
+
+
+@pytest.mark.parametrize("error", [RETRYABLE, ZeroDivisionError("a fault of ours")], ids=["retryable", "unexpected"])
+def test_a_range_that_may_succeed_later_comes_back_and_fails_nobody_else(error: Exception) -> None:
+    bench = Bench({"a": stored(b"one")}, ranges=Ranges(lambda work: _raise(error)))
+    verdicts = bench.run(Message("1", RANGE.to_json(), attempt=3), asking("a", id="2"))
+    assert isinstance(verdicts["1"], Later)
+    assert verdicts["1"].delay_s >= 4
+    assert verdicts["2"] == Done()
+
+
+# -- backoff -----------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 1000), st.floats(0, 1, exclude_max=True))
+def test_backoff_is_half_certain_and_half_jitter_up_to_the_cap(attempt: int, chance: float) -> None:
+    ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** (attempt - 1))
+    assert int(ceiling / 2) <= backoff(attempt, lambda: chance) <= ceiling
+    assert backoff(attempt, lambda: chance) <= backoff(attempt + 1, lambda: chance)
+
+
+def test_backoff_doubles() -> None:
+    assert [backoff(attempt, lambda: 1.0) for attempt in (1, 2, 3, 9, 10, 11)] == [2, 4, 8, 512, 900, 900]
+
+
+def test_messages_that_failed_together_do_not_come_back_together() -> None:
+    assert len({backoff(10) for _ in range(100)}) > 10
+
+
+# -- the log -----------------------------------------------------------------------------------------------------------
+
+
+def decisions(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    fields = ("action", "key", "reason", "bytes", "attempts", "lag_ms", "duration_ms")
+    return [
+        {name: getattr(record, name) for name in fields if hasattr(record, name)}
+        for record in caplog.records
+        if hasattr(record, "action")
+    ]
+
+
+def test_every_decision_is_one_log_record(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    bench = Bench({"new": stored(b"one"), "same": stored(b"two")}, on_call=failing("bad", error=PERMANENT))
+    bench.target.objects.update({"same": stored(b"two"), "gone": stored(b"three")})
+    bench.run(asking("new", "same", "gone", id="1", attempt=2), asking("bad", id="2"), asking("new", id="3", attempt=5))
+    told = {decision["key"]: decision for decision in decisions(caplog)}
+    assert len(told) == len(decisions(caplog)) == 4
+    assert {key: (line["action"], line["reason"], line["bytes"]) for key, line in told.items()} == {
+        "new": ("copy", "absent from the target", 3),
+        "same": ("none", "equal", 0),
+        "gone": ("delete", "absent from the source", 0),
+        "bad": ("dead", "access denied", 0),
+    }
+    assert told["new"]["attempts"] == 5, "the most that any message for the key has seen"
+    assert told["new"]["duration_ms"] >= 0
+
+
+def test_the_lag_counts_from_the_oldest_event_for_the_key(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    messages = []
+    for id, age_s in enumerate((10, 30, 20)):
+        time_ = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat()
+        record = {"eventTime": time_, "s3": {"bucket": {"name": BUCKET}, "object": {"key": "a"}}}
+        messages.append(Message(str(id), json.dumps({"Records": [record]})))
+    Bench({"a": stored(b"one")}).run(*messages)
+    (decision,) = decisions(caplog)
+    assert 29_000 <= decision["lag_ms"] <= 40_000
+
+
+def test_nobody_knows_the_lag_of_work_without_an_event(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    Bench().run(asking("a"))
+    (decision,) = decisions(caplog)
+    assert decision["lag_ms"] is None
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(PERMANENT, logging.ERROR), (RETRYABLE, logging.WARNING)], ids=["dead", "retry"]
+)
+def test_what_a_person_should_see_is_not_logged_as_information(
+    error: SyncError, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    Bench(on_call=failing("a", error=error)).run(asking("a"))
+    assert [record.levelno for record in caplog.records] == [level]
+    assert re.search(str(error), caplog.records[0].reason)  # type: ignore[attr-defined]
