@@ -21,8 +21,8 @@ from .worker import Dead, Done, Later, Message, Worker, backoff
 #: Keys converged at a time by one invocation, and parts in flight besides.
 THREADS = 8
 
-#: Seconds kept back at the end of an invocation for handing the rest of the batch back, and the most of the
-#: invocation's time that this may take.
+#: Seconds kept back at the end of an invocation, one half for dropping what has begun and one for handing the rest
+#: of the batch back, and the most of the invocation's time that this may take.
 RESERVE_S = 15.0
 RESERVE_SHARE = 0.25
 
@@ -51,7 +51,10 @@ def handler(event: Mapping[str, Any], context: Context) -> BatchResponse:
         for id, record in records.items()
     }
     runtime = _runtime()
-    verdicts = runtime.worker.run(messages.values(), _deadline(context))
+    remaining_s = context.get_remaining_time_in_millis() / 1000
+    reserve_s = min(RESERVE_S, remaining_s * RESERVE_SHARE)
+    deadline = Deadline.after(remaining_s - reserve_s)
+    verdicts = runtime.worker.run(messages.values(), deadline, grace_s=reserve_s / 2)
     delays: dict[str, int] = {}
     for id, verdict in verdicts.items():
         match verdict:
@@ -63,11 +66,6 @@ def handler(event: Mapping[str, Any], context: Context) -> BatchResponse:
                 delays[id] = backoff(messages[id].attempt)
     runtime.queue.give_back({records[id]["receiptHandle"]: delay for id, delay in delays.items()})
     return {"batchItemFailures": [{"itemIdentifier": id} for id in delays]}
-
-
-def _deadline(context: Context) -> Deadline:
-    remaining = context.get_remaining_time_in_millis() / 1000
-    return Deadline.after(remaining - min(RESERVE_S, remaining * RESERVE_SHARE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,8 +78,11 @@ class Worker:
         self._bucket, self._prefix = bucket, prefix
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="key")
 
-    def run(self, messages: Iterable[Message], deadline: Deadline) -> dict[str, Verdict]:
-        """A verdict per message id. Raises nothing for what goes wrong with a message: that is its verdict."""
+    def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float = 0.0) -> dict[str, Verdict]:
+        """A verdict per message id. Raises nothing for what goes wrong with a message: that is its verdict.
+
+        What has begun when the deadline passes gets `grace_s` more seconds, to drop its upload and say so.
+        """
         asked: dict[str, tuple[Message, tuple[str, ...]]] = {}
         verdicts: dict[str, Verdict] = {}
         keys: dict[str, _Asked] = {}
@@ -98,7 +101,7 @@ class Worker:
             asked[message.id] = (message, ours)
             for key in ours:
                 keys.setdefault(key, _Asked()).add(work.since, message.attempt)
-        results = self._converge_all(keys, deadline)
+        results = self._converge_all(keys, deadline, grace_s)
         for message, its_keys in asked.values():
             verdicts[message.id] = _verdict(message, {key: results[key] for key in its_keys})
         for message, work in ranges:  # last, because they take long and the events of a batch are waiting
@@ -126,10 +129,13 @@ class Worker:
         _log("ignored", key, f"not below the prefix {self._prefix!r}", attempts=message.attempt)
         return False
 
-    def _converge_all(self, keys: Mapping[str, _Asked], deadline: Deadline) -> dict[str, SyncError | None]:
+    def _converge_all(
+        self, keys: Mapping[str, _Asked], deadline: Deadline, grace_s: float
+    ) -> dict[str, SyncError | None]:
         """None for a key that is equal now, else what stood in the way."""
         futures = {key: self._pool.submit(self._converge, key, asked, deadline) for key, asked in keys.items()}
-        wait(futures.values(), timeout=deadline.timeout())
+        if wait(futures.values(), timeout=deadline.timeout()).not_done:
+            wait(futures.values(), timeout=grace_s)
         return {key: self._result(key, keys[key], future) for key, future in futures.items()}
 
     def _result(self, key: str, asked: _Asked, future: Future[SyncError | None]) -> SyncError | None:

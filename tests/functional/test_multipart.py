@@ -1,0 +1,276 @@
+"""Objects in parts: the layout is reproduced where it can be, memory stays bounded, and no upload is left behind."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from math import inf
+
+import pytest
+from tests.functional.proxy import (
+    Exchange,
+    Fault,
+    answering,
+    cut,
+    delayed,
+    lose_answer,
+    meanwhile,
+    refuse,
+    reset,
+    shorten,
+    without,
+)
+from tests.functional.rig import MIB, SOURCE, TARGET, Rig, notification
+
+from s3_syncer import function
+
+PART = 5 * MIB
+MARKER = "s3-syncer-source-etag"
+
+
+def body_of(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+def parts_of(count: int, last: int = 1000) -> list[bytes]:
+    return [body_of(PART + number)[:PART] for number in range(count - 1)] + [body_of(last)]
+
+
+def test_the_layout_is_reproduced_so_the_etags_are_equal(rig: Rig) -> None:
+    layouts = {
+        "three": [body_of(PART), body_of(PART), body_of(7)],
+        "exact": [body_of(PART), body_of(PART)],
+        "large": [body_of(7 * MIB), body_of(3)],
+        "one": [body_of(1000)],
+    }
+    etags = {
+        key: rig.put_parts(key, *parts, ContentType="video/mp4", Metadata={"a": "b"}, RawExpires="never")
+        for key, parts in layouts.items()
+    }
+    assert rig.sync(*layouts).actions == dict.fromkeys(layouts, "copy")
+    assert rig.differences() == []
+    assert {key: rig.target_head(key)["ETag"].strip('"') for key in layouts} == etags
+    assert rig.uploads() == []
+    for write in rig.target_proxy.writes():
+        assert write.method != "PUT" or write.headers["content-md5"]
+    rig.clear()
+    assert rig.sync(*layouts).actions == dict.fromkeys(layouts, "none")
+    assert rig.target_proxy.writes() == []
+
+
+def test_a_layout_that_cannot_be_reproduced_is_remembered_by_the_marker(rig: Rig) -> None:
+    etag = rig.put_parts("uneven", body_of(6 * MIB), body_of(PART), body_of(10))
+    rig.put_parts("empty", b"")
+    assert rig.sync("uneven", "empty").actions == {"uneven": "copy", "empty": "copy"}
+    assert rig.differences() == []
+    assert rig.target_head("uneven")["Metadata"] == {MARKER: etag}
+    rig.clear()
+    assert rig.sync("uneven", "empty").actions == {"uneven": "none", "empty": "none"}
+    assert rig.target_proxy.writes() == []
+    rig.put_parts("uneven", body_of(6 * MIB), body_of(PART), body_of(11)[:10])
+    assert rig.sync("uneven").actions == {"uneven": "update"}
+    assert rig.differences() == []
+
+
+def test_a_large_object_of_a_single_put_goes_in_parts(rig: Rig) -> None:
+    etag = rig.put("large", body_of(64 * MIB + 1), Metadata={"a": "b"})
+    assert rig.sync("large").actions == {"large": "copy"}
+    assert rig.differences() == []
+    head = rig.target_head("large")
+    assert head["ETag"].endswith('-5"')
+    assert head["Metadata"] == {"a": "b", MARKER: etag}
+    rig.clear()
+    assert rig.sync("large").actions == {"large": "none"}
+    assert rig.target_proxy.writes() == []
+
+
+def test_a_change_of_metadata_alone_arrives(rig: Rig) -> None:
+    rig.put_parts("key", *parts_of(2), Metadata={"a": "1"})
+    rig.sync("key")
+    rig.put_parts("key", *parts_of(2), Metadata={"a": "2"})
+    assert rig.sync("key").actions == {"key": "update"}
+    assert rig.differences() == []
+
+
+def test_an_object_encrypted_with_kms_is_recognised_by_the_marker(rig: Rig) -> None:
+    """Its ETag looks like an MD5 and is none."""
+    rig.put("key", b"body", ServerSideEncryption="aws:kms")
+    etag = "0123456789abcdef0123456789abcdef"
+
+    def as_aws(exchange: Exchange) -> None:
+        exchange.forward(without="If-Match", headers={"ETag": f'"{etag}"'})
+
+    rig.source_proxy.when(as_aws, "HEAD", key="key", times=inf)
+    rig.source_proxy.when(as_aws, "GET", key="key", query="", times=inf)
+    assert rig.sync("key").actions == {"key": "copy"}
+    assert rig.target_head("key")["Metadata"] == {MARKER: etag}
+    assert rig.differences() == []
+    rig.target_proxy.clear()
+    assert rig.sync("key").actions == {"key": "none"}
+    assert rig.target_proxy.writes() == []
+
+
+def test_a_target_whose_etags_are_its_own_affair_gets_markers(rig: Rig) -> None:
+    rig.target_proxy.when(answering(ETag='"its-own-affair"'), times=inf)
+    etags = {key: rig.put(key, key.encode()) for key in ("first", "second")}
+    for key in etags:
+        rig.sync(key)
+    assert {key: rig.target_head(key)["Metadata"] for key in etags} == {k: {MARKER: etags[k]} for k in etags}
+    assert rig.differences() == []
+    assert [write.key for write in rig.target_proxy.writes()] == ["first", "second"]
+    rig.target_proxy.requests.clear()
+    assert rig.sync(*etags).actions == dict.fromkeys(etags, "none")
+    assert rig.target_proxy.writes() == []
+
+
+def test_a_target_that_stops_giving_md5s_is_found_out(rig: Rig) -> None:
+    etags = {key: rig.put(key, key.encode()) for key in ("first", "second", "third", "fourth")}
+    rig.sync("first")
+    rig.sync("second")
+    rig.target_proxy.when(answering(ETag='"its-own-affair"'), times=inf)
+    rig.sync("third")
+    rig.sync("fourth")
+    marked = [key for key in etags if rig.target_head(key)["Metadata"]]
+    assert marked == ["first", "third", "fourth"], "the first, because nothing was known of the store yet"
+    assert [write.key for write in rig.target_proxy.writes()] == ["first", "second", "third", "third", "fourth"]
+
+
+@pytest.mark.parametrize(
+    ("side", "fault", "query", "method"),
+    [
+        ("target", refuse(503, "SlowDown"), "partNumber", "PUT"),
+        ("target", refuse(500, "InternalError"), "uploadId", "POST"),
+        ("target", reset, "partNumber", "PUT"),
+        ("target", reset, "uploadId", "POST"),
+        ("source", refuse(503, "SlowDown"), "", "GET"),
+        ("source", reset, "", "GET"),
+        ("source", cut(100), "", "GET"),
+        ("source", shorten(100), "", "GET"),
+        ("source", refuse(412, "PreconditionFailed"), "", "GET"),
+        ("target", refuse(400, "BadDigest"), "partNumber", "PUT"),
+        ("target", refuse(400, "EntityTooLarge"), "partNumber", "PUT"),
+        ("target", refuse(403, "AccessDenied"), "uploadId", "POST"),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", value).partition(".")[0] or "body",
+)
+def test_no_upload_is_left_behind(rig: Rig, side: str, fault: Fault, query: str, method: str) -> None:
+    rig.put_parts("key", *parts_of(2))
+    proxy = {"source": rig.source_proxy, "target": rig.target_proxy}[side]
+    proxy.when(fault, method, key="key", query=query, skip=1 if query != "uploadId" else 0, times=inf)
+    delivery = rig.sync("key")
+    assert rig.target_keys() == []
+    assert rig.uploads() == []
+    if delivery.actions == {"key": "dead"}:
+        assert len(rig.dead_letters()) == 1
+    else:
+        assert delivery.actions == {"key": "retry"}
+        assert len(delivery.returned) == 1
+        rig.clear()
+        assert rig.deliver(*delivery.returned).actions == {"key": "copy"}
+        assert rig.differences() == []
+
+
+@pytest.mark.parametrize("status", [200, 503], ids=["inside a 200", "503"])
+def test_a_completion_that_fails_at_first_is_tried_again(rig: Rig, status: int) -> None:
+    rig.put_parts("key", *parts_of(2))
+    rig.target_proxy.when(refuse(status, "InternalError"), "POST", key="key", query="uploadId", times=2)
+    assert rig.sync("key").actions == {"key": "copy"}
+    assert rig.differences() == []
+    assert rig.uploads() == []
+
+
+def test_a_completion_whose_answer_is_lost_counts(rig: Rig) -> None:
+    rig.put_parts("key", *parts_of(2))
+    rig.target_proxy.when(lose_answer, "POST", key="key", query="uploadId")
+    delivery = rig.sync("key")
+    assert delivery.returned == []
+    assert rig.differences() == []
+    assert rig.uploads() == []
+
+
+@pytest.mark.parametrize("store", ["with If-Match", "that ignores If-Match"])
+def test_a_source_overwritten_in_the_middle_ends_equal(rig: Rig, store: str) -> None:
+    rig.put_parts("key", *parts_of(3))
+    fresh = [part[::-1] for part in parts_of(3)]
+    change: Callable[[], object] = lambda: rig.put_parts("key", *fresh, Metadata={"new": "yes"})  # noqa: E731
+    rig.source_proxy.when(meanwhile(change), "GET", key="key", query="", skip=1)
+    if store == "that ignores If-Match":
+        rig.source_proxy.when(without("If-Match"), "GET", key="key", query="", times=inf)
+    assert rig.sync("key").returned == []
+    assert rig.target_body("key") == b"".join(fresh)
+    assert rig.differences() == []
+    assert rig.uploads() == []
+
+
+def test_a_source_deleted_in_the_middle_is_deleted(rig: Rig) -> None:
+    rig.put_parts("key", *parts_of(2))
+    delete = meanwhile(lambda: rig.source.delete_object(Bucket=SOURCE, Key="key"))
+    rig.source_proxy.when(delete, "GET", key="key", query="", skip=1)
+    delivery = rig.sync("key")
+    assert delivery.returned == []
+    assert rig.target_keys() == []
+    assert rig.uploads() == []
+
+
+def test_the_deadline_aborts_a_copy_and_leaves_time_to_do_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")  # six parts at a time
+    monkeypatch.setattr(function, "RESERVE_SHARE", 0.75)
+    rig.put_parts("key", *parts_of(8))
+    rig.target_proxy.when(delayed(1.2), "PUT", key="key", query="partNumber", times=inf)
+    delivery = rig.sync("key", remaining_s=4)
+    assert delivery.actions == {"key": "retry"}
+    assert delivery.seconds < 4
+    assert len(delivery.returned) == 1
+    assert len(rig.receive(1)) == 1, "to be seen again at once"
+    assert rig.uploads() == []
+    assert rig.target_keys() == []
+
+
+_MEASURED = """
+import json, sys
+from s3_syncer import function
+
+class Context:
+    def get_remaining_time_in_millis(self):
+        return 120_000
+
+response = function.handler(json.loads(sys.argv[1]), Context())
+assert response == {"batchItemFailures": []}, response
+# Not ru_maxrss, which a child inherits from the parent that started it.
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(int(status["VmHWM"].split()[0]) // 1024, file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak")
+def test_the_function_stays_within_its_memory(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own, so that nothing but the function is measured."""
+    memory_mb = 256
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", str(memory_mb))
+    body = body_of(100 * MIB)
+    rig.put("one", body)
+    rig.put("two", body)
+    event = {
+        "Records": [
+            {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": {"ApproximateReceiveCount": "1"}}
+            for body in [notification("one", "two")]
+        ]
+    }
+    measured = subprocess.run(
+        [sys.executable, "-c", _MEASURED, json.dumps(event)], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert int(measured.stderr.split()[-1]) < memory_mb
+    assert rig.target_head("one")["ContentLength"] == len(body)
+    assert rig.target_body("two") == body
+
+
+def test_the_target_is_never_seen_half_written(rig: Rig) -> None:
+    old = rig.put_parts("key", *parts_of(2))
+    rig.sync("key")
+    rig.put_parts("key", *[part[::-1] for part in parts_of(2)])
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", key="key", query="partNumber", skip=1, times=inf)
+    assert rig.sync("key").actions == {"key": "retry"}
+    assert rig.target.head_object(Bucket=TARGET, Key="key")["ETag"] == f'"{old}"'
