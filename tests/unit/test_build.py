@@ -1,0 +1,97 @@
+"""The committed package is what the sources build, the same bytes every time, and nothing but them."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPT = ROOT / "scripts" / "build"
+PACKAGE = ROOT / "lambda" / "s3_syncer"
+ARCHIVE = ROOT / "lambda" / "dist" / "s3_syncer.zip"
+
+
+@pytest.fixture(scope="module")
+def build() -> ModuleType:
+    """The script, which has no suffix, as a module."""
+    loader = importlib.machinery.SourceFileLoader("build_script", str(SCRIPT))
+    spec = importlib.util.spec_from_loader("build_script", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def test_the_committed_zip_is_what_the_sources_build(build: ModuleType) -> None:
+    assert ARCHIVE.read_bytes() == build.build(), "run scripts/build and commit lambda/dist/s3_syncer.zip"
+
+
+def test_building_again_gives_the_same_bytes_wherever_and_whenever(build: ModuleType, tmp_path: Path) -> None:
+    first = build.build()
+    for path in PACKAGE.glob("*.py"):
+        copy = tmp_path / "lambda" / "s3_syncer" / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+        copy.chmod(0o600)
+        os.utime(copy, (0, 0))
+    script = tmp_path / "scripts" / "build"
+    script.parent.mkdir()
+    script.write_bytes(SCRIPT.read_bytes())
+    subprocess.run([sys.executable, str(script)], check=True, env={**os.environ, "TZ": "Asia/Tokyo"})
+    assert (tmp_path / "lambda" / "dist" / "s3_syncer.zip").read_bytes() == first
+
+
+def test_it_holds_our_modules_and_nothing_else() -> None:
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+    assert names == sorted(names)
+    assert all(name.startswith("s3_syncer/") and name.endswith(".py") and name.count("/") == 1 for name in names)
+    assert "s3_syncer/function.py" in names
+
+
+def test_it_is_small_enough_to_load_in_no_time() -> None:
+    assert ARCHIVE.stat().st_size < 256 * 1024
+
+
+def test_every_entry_can_be_read_and_carries_no_date_of_its_build() -> None:
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        for entry in archive.infolist():
+            assert entry.date_time == (1980, 1, 1, 0, 0, 0)
+            assert entry.external_attr >> 16 == 0o100644
+            assert entry.compress_type == zipfile.ZIP_STORED
+
+
+def test_it_imports_whole_with_what_the_runtime_brings() -> None:
+    program = (
+        "import importlib, sys, zipfile; "
+        f"sys.path.insert(0, {str(ARCHIVE)!r}); "
+        f"names = zipfile.ZipFile({str(ARCHIVE)!r}).namelist(); "
+        "modules = [importlib.import_module(name[:-3].replace('/', '.')) for name in names]; "
+        "assert all('.zip' in module.__file__ for module in modules); "
+        "print(*sorted({'click', 'rich'} & set(sys.modules)))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd="/", env=environment
+    )
+    assert run.stdout.split() == [], "the command's libraries are not in the runtime"
+
+
+def test_check_tells_a_stale_zip(build: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stale = tmp_path / "s3_syncer.zip"
+    monkeypatch.setattr(build, "ARCHIVE", stale)
+    assert build.main(["--check"]) == 1
+    stale.write_bytes(build.build())
+    assert build.main(["--check"]) == 0
+    stale.write_bytes(b"something else")
+    assert build.main(["--check"]) == 1
+    assert stale.read_bytes() == b"something else", "checking writes nothing"
