@@ -210,6 +210,15 @@ def test_at_the_deadline_what_is_not_done_is_handed_back(release: threading.Even
     assert "last" not in bench.target.objects, "what had not begun never begins"
 
 
+def test_what_ends_within_the_grace_is_done_after_all() -> None:
+    def take_a_while(operation: str, key: str) -> None:
+        if operation == "read":
+            time.sleep(0.3)
+
+    bench = Bench({"a": stored(b"one")}, on_call=take_a_while)
+    assert bench.worker.run([asking("a")], Deadline.after(0.1), grace_s=10) == {"1": Done()}
+
+
 def test_out_of_time_comes_back_at_once_whatever_else_failed() -> None:
     def fail(operation: str, key: str) -> None:
         raise {"late": OutOfTime("no time left"), "later": RETRYABLE, "never": PERMANENT}[key]
