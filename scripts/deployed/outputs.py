@@ -1,0 +1,61 @@
+"""The module's outputs, from whatever configuration it is part of."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ENABLE = "set migration = { enabled = true, ... } and apply it"
+
+
+class OutputsError(Exception):
+    """The outputs that are needed are not there; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """What the module tells of its migration."""
+
+    task_definition_arn: str
+    cluster_arn: str
+    network_configuration: Mapping[str, Any]
+    image: str
+    repository_url: str | None
+
+    @property
+    def region(self) -> str:
+        return self.task_definition_arn.split(":")[3]
+
+    @classmethod
+    def read(cls, directory: Path, terraform: str = "terraform") -> Migration:
+        """From the outputs of the configuration in `directory`."""
+        command = [terraform, f"-chdir={directory}", "output", "-json"]
+        try:
+            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        except FileNotFoundError:
+            raise OutputsError(f"There is no {terraform!r} to ask for the outputs: install or name one.") from None
+        except subprocess.CalledProcessError as error:
+            raise OutputsError(f"`{' '.join(command)}` failed:\n{error.stderr.strip()}") from None
+        return cls.find({name: output["value"] for name, output in json.loads(said).items()})
+
+    @classmethod
+    def find(cls, outputs: Mapping[str, Any]) -> Migration:
+        """In these outputs, where the module's own are passed on under their names, or all of them as one object."""
+        objects = [value for value in outputs.values() if isinstance(value, dict)]
+        found = next((each for each in (outputs, *objects) if "migration_task_definition_arn" in each), None)
+        if found is None:
+            raise OutputsError(
+                "There is no output migration_task_definition_arn. Pass the module's outputs on, all in one: "
+                'output "s3_syncer" { value = module.s3_syncer }'
+            )
+        if found["migration_task_definition_arn"] is None:
+            raise OutputsError(f"The migration is not part of what was applied: {ENABLE}.")
+        wanted = ("task_definition_arn", "cluster_arn", "network_configuration", "image", "repository_url")
+        missing = [f"migration_{name}" for name in wanted if f"migration_{name}" not in found]
+        if missing:
+            raise OutputsError(f"Pass these outputs of the module on too: {', '.join(missing)}.")
+        return cls(**{name: found[f"migration_{name}"] for name in wanted})
