@@ -291,7 +291,9 @@ def _without_answer(error: Exception) -> SyncError:
 
 
 def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+    """The store's code, or the HTTP status where the answer has none that can be read: as botocore does for a HEAD."""
+    code = error.response.get("Error", {}).get("Code")
+    return str(code or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
 
 
 def _state(answer: Mapping[str, Any], tags: Mapping[str, str]) -> ObjectState:

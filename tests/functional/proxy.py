@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import struct
 import threading
@@ -26,16 +27,17 @@ _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding"})
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked for. `key` is empty for whole buckets; `operation` is the name in an AWS JSON request."""
+    """What a client asked for. `key` is empty for whole buckets; `operation` and `content` are of AWS JSON requests."""
 
     method: str
     key: str
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
+    content: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def operation(self) -> str:
-        return self.headers.get("x-amz-target", "").rpartition(".")[2]
+        return _operation(self.headers)
 
     @property
     def access_key_id(self) -> str:
@@ -45,10 +47,9 @@ class Request:
 class Exchange:
     """A request under way, in the hands of a fault."""
 
-    def __init__(self, handler: BaseHTTPRequestHandler, request: Request, upstream: str) -> None:
+    def __init__(self, handler: BaseHTTPRequestHandler, request: Request, body: bytes, upstream: str) -> None:
         self.request = request
-        self._handler, self._upstream = handler, upstream
-        self._body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        self._handler, self._body, self._upstream = handler, body, upstream
 
     @contextmanager
     def ask(self, *, without: str = "") -> Iterator[http.client.HTTPResponse]:
@@ -234,9 +235,9 @@ class Proxy:
                 raise AttributeError(name)
 
             def _serve(self) -> None:
-                request = _parsed(self)
-                exchange = Exchange(self, request, urlsplit(proxy.upstream).netloc)
-                proxy._fault(request)(exchange)
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                request = _parsed(self, body)
+                proxy._fault(request)(Exchange(self, request, body, urlsplit(proxy.upstream).netloc))
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -313,15 +314,21 @@ def in_front_of(upstream: str) -> Iterator[Proxy]:
         proxy.close()
 
 
-def _parsed(handler: BaseHTTPRequestHandler) -> Request:
+def _parsed(handler: BaseHTTPRequestHandler, body: bytes) -> Request:
     path, _, query = handler.path.partition("?")
     _, _, key = path.removeprefix("/").partition("/")
+    headers = {name.lower(): value for name, value in handler.headers.items()}
     return Request(
         method=handler.command,
         key=unquote(key),
         query=parse_qs(query, keep_blank_values=True),
-        headers={name.lower(): value for name, value in handler.headers.items()},
+        headers=headers,
+        content=json.loads(body) if _operation(headers) else {},
     )
+
+
+def _operation(headers: Mapping[str, str]) -> str:
+    return headers.get("x-amz-target", "").rpartition(".")[2]
 
 
 def _length(answer: http.client.HTTPResponse) -> int | None:

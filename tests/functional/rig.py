@@ -87,8 +87,8 @@ class Delivery:
         return {line["key"]: line["action"] for line in self.log if "action" in line}
 
     @property
-    def reasons(self) -> str:
-        return "; ".join(line["reason"] for line in self.log if "reason" in line)
+    def reasons(self) -> dict[str, str]:
+        return {line["key"]: line["reason"] for line in self.log if "action" in line}
 
 
 @dataclass(frozen=True)
@@ -218,6 +218,11 @@ class Rig:
             for message in found.get("Messages", [])
         ]
 
+    def delays(self) -> list[int]:
+        """The seconds after which messages were asked to be delivered again, since the last `clear`."""
+        asked = [r.content for r in self.source_proxy.requests if r.operation.startswith("ChangeMessageVisibility")]
+        return [entry["VisibilityTimeout"] for content in asked for entry in content.get("Entries", [content])]
+
     def queue_is_empty(self) -> bool:
         """Whether no message is left, neither to be seen nor hidden."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -294,10 +299,6 @@ def notification(*keys: str, bucket: str = SOURCE, event: str = "ObjectCreated:P
         for key in keys
     ]
     return json.dumps({"Records": records})
-
-
-def own_message(*keys: str) -> str:
-    return json.dumps({"s3-syncer": {"work": "keys", "keys": keys}})
 
 
 def wipe(endpoint: str) -> None:

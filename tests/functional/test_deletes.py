@@ -1,0 +1,176 @@
+"""Deleting is the dangerous half: it needs a key that is missing from a source that answers."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+from tests.functional.proxy import Exchange, Fault, lose_answer, refuse
+from tests.functional.rig import SOURCE, TARGET, Rig, notification
+
+KEY = "key"
+
+
+@pytest.fixture
+def orphaned(rig: Rig) -> Rig:
+    """Only the target has the key: it was mirrored, and then deleted from the source."""
+    rig.put(KEY, b"precious")
+    rig.target.put_object(Bucket=TARGET, Key=KEY, Body=b"precious")
+    rig.source.delete_object(Bucket=SOURCE, Key=KEY)
+    return rig
+
+
+def test_what_was_deleted_from_the_source_goes(orphaned: Rig) -> None:
+    delivery = orphaned.deliver(notification(KEY, event="ObjectRemoved:Delete"))
+    assert delivery.actions == {KEY: "delete"}
+    assert orphaned.target_keys() == []
+    orphaned.clear()
+    assert orphaned.sync(KEY).actions == {KEY: "none"}
+    assert orphaned.target_proxy.writes() == []
+
+
+def test_an_event_that_says_deleted_deletes_nothing_that_is_there(rig: Rig) -> None:
+    rig.put("key", b"precious")
+    for _ in range(2):
+        rig.deliver(notification("key", event="ObjectRemoved:Delete"))
+        assert rig.differences() == []
+
+
+def test_nothing_is_deleted_when_deletes_are_off(orphaned: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNC_DELETE", "false")
+    assert orphaned.sync(KEY).actions == {KEY: "kept"}
+    assert orphaned.target_keys() == [KEY]
+    assert orphaned.target_proxy.writes() == []
+
+
+def _page(exchange: Exchange) -> None:
+    """What a web server or a proxy says that knows nothing of buckets."""
+    exchange.reply(404, "<html>There is nothing here.</html>", {"Content-Type": "text/html"})
+
+
+@pytest.mark.parametrize(
+    ("fault", "action"),
+    [
+        (refuse(403, "AccessDenied"), "dead"),
+        (refuse(404, "NoSuchBucket"), "retry"),
+        (refuse(400, "InvalidRequest"), "dead"),
+        (refuse(301, "PermanentRedirect"), "retry"),
+        (refuse(500, "InternalError"), "retry"),
+        (refuse(503, "SlowDown"), "retry"),
+        (_page, "retry"),
+    ],
+    ids=["access denied", "no bucket", "invalid", "redirect", "error", "slow down", "some web page"],
+)
+def test_nothing_is_deleted_unless_the_source_names_the_key(orphaned: Rig, fault: Fault, action: str) -> None:
+    orphaned.source_proxy.when(fault, "HEAD", times=inf)
+    orphaned.source_proxy.when(fault, "GET", times=inf)
+    assert orphaned.sync(KEY).actions == {KEY: action}
+    assert orphaned.target_keys() == [KEY]
+    assert orphaned.target_proxy.writes() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "action"),
+    [(403, "AccessDenied", "dead"), (503, "SlowDown", "retry"), (404, "NoSuchBucket", "retry")],
+)
+def test_a_head_alone_is_not_believed(orphaned: Rig, status: int, code: str, action: str) -> None:
+    """A HEAD has no body, so its 404 may be the bucket's or a proxy's."""
+    orphaned.source_proxy.when(refuse(status, code), "GET", times=inf)
+    assert orphaned.sync(KEY).actions == {KEY: action}
+    assert orphaned.target_keys() == [KEY]
+
+
+@pytest.mark.parametrize(("status", "action"), [(404, "retry"), (403, "dead"), (500, "retry")])
+def test_where_no_reason_can_be_read_the_bucket_is_asked(orphaned: Rig, status: int, action: str) -> None:
+    """As it is with keys that XML cannot carry."""
+    orphaned.source_proxy.when(_page, "GET", key=KEY, times=inf)
+    orphaned.source_proxy.when(refuse(status, "AnyCode"), "HEAD", key="", times=inf)
+    assert orphaned.sync(KEY).actions == {KEY: action}
+    assert orphaned.target_keys() == [KEY]
+    orphaned.clear()
+    orphaned.source_proxy.when(_page, "GET", key=KEY, times=inf)
+    assert orphaned.sync(KEY).actions == {KEY: "delete"}
+
+
+@pytest.mark.parametrize("key", ["key", "control \x01"])
+def test_nothing_is_deleted_when_the_source_bucket_is_gone(rig: Rig, key: str) -> None:
+    rig.put(key, b"precious")
+    rig.sync(key)
+    rig.source.delete_object(Bucket=SOURCE, Key=key)
+    rig.source.delete_bucket(Bucket=SOURCE)
+    delivery = rig.sync(key)
+    assert delivery.actions == {key: "retry"}
+    assert "the bucket" in delivery.reasons[key]
+    assert "does not exist" in delivery.reasons[key]
+    assert len(delivery.returned) == 1
+    assert rig.target_keys() == [key]
+
+
+def test_a_key_that_comes_back_at_the_last_moment_stays(orphaned: Rig) -> None:
+    def back(exchange: Exchange) -> None:
+        orphaned.put(KEY, b"precious again")
+        exchange.forward()
+
+    orphaned.source_proxy.when(back, "GET", key=KEY)
+    assert orphaned.sync(KEY).actions == {KEY: "update"}
+    assert orphaned.differences() == []
+
+
+def test_a_key_that_comes_back_during_the_deletion_is_copied_again(orphaned: Rig) -> None:
+    def back(exchange: Exchange) -> None:
+        orphaned.put(KEY, b"precious again")
+        exchange.forward()
+
+    orphaned.target_proxy.when(back, "DELETE", key=KEY)
+    assert orphaned.sync(KEY).actions == {KEY: "copy"}
+    assert orphaned.differences() == []
+
+
+@pytest.mark.parametrize("fault", [lose_answer, refuse(404, "NoSuchKey"), refuse(503, "SlowDown")])
+def test_a_deletion_is_tried_until_it_is_true(orphaned: Rig, fault: Fault) -> None:
+    orphaned.target_proxy.when(fault, "DELETE", key=KEY, times=2)
+    delivery = orphaned.sync(KEY)
+    assert delivery.returned == []
+
+
+def test_a_versioned_source_is_mirrored_by_its_current_version(rig: Rig) -> None:
+    rig.source.put_bucket_versioning(Bucket=SOURCE, VersioningConfiguration={"Status": "Enabled"})
+    versions = [
+        rig.source.put_object(Bucket=SOURCE, Key="key", Body=body, Metadata={"body": body.decode()})["VersionId"]
+        for body in (b"one", b"two")
+    ]
+    assert rig.sync("key").actions == {"key": "copy"}
+    assert rig.target_body("key") == b"two"
+
+    rig.source.delete_object(Bucket=SOURCE, Key="key", VersionId=versions[0])
+    rig.clear()
+    assert rig.deliver(notification("key", event="ObjectRemoved:Delete")).actions == {"key": "none"}
+    assert rig.target_proxy.writes() == []
+
+    marker = rig.source.delete_object(Bucket=SOURCE, Key="key")["VersionId"]
+    assert rig.deliver(notification("key", event="ObjectRemoved:DeleteMarkerCreated")).actions == {"key": "delete"}
+    assert rig.target_keys() == []
+
+    rig.source.delete_object(Bucket=SOURCE, Key="key", VersionId=marker)
+    assert rig.deliver(notification("key", event="ObjectRemoved:Delete")).actions == {"key": "copy"}
+    assert rig.differences() == []
+
+    rig.put("key", b"three")
+    rig.sync("key")
+    current = rig.source.head_object(Bucket=SOURCE, Key="key")["VersionId"]
+    rig.source.delete_object(Bucket=SOURCE, Key="key", VersionId=current)
+    assert rig.deliver(notification("key", event="ObjectRemoved:Delete")).actions == {"key": "update"}
+    assert rig.target_body("key") == b"two"
+    assert rig.differences() == []
+
+
+def test_a_versioned_target_shows_what_the_source_shows(rig: Rig) -> None:
+    rig.target.put_bucket_versioning(Bucket=TARGET, VersioningConfiguration={"Status": "Enabled"})
+    rig.put("key", b"one")
+    rig.sync("key")
+    rig.source.delete_object(Bucket=SOURCE, Key="key")
+    assert rig.sync("key").actions == {"key": "delete"}
+    assert rig.sync("key").actions == {"key": "none"}
+    rig.put("key", b"two")
+    assert rig.sync("key").actions == {"key": "copy"}
+    assert rig.differences() == []

@@ -1,0 +1,216 @@
+"""What networks and busy stores do: it is retried, or the message comes back, and nothing is left half done."""
+
+from __future__ import annotations
+
+import hashlib
+from math import inf
+from typing import NamedTuple
+
+import pytest
+from tests.functional.proxy import (
+    Exchange,
+    Fault,
+    answering,
+    cut,
+    lose_answer,
+    meanwhile,
+    refuse,
+    reset,
+    shorten,
+)
+from tests.functional.rig import SOURCE, TARGET, Rig, notification
+
+BODY = b"a body of some length" * 100
+
+
+class Trouble(NamedTuple):
+    side: str
+    fault: Fault
+    method: str
+    query: str = ""
+
+    def arm(self, rig: Rig, key: str, times: float) -> None:
+        proxy = rig.source_proxy if self.side == "source" else rig.target_proxy
+        proxy.when(self.fault, self.method, key=key, query=self.query, times=times)
+
+
+def too_much(exchange: Exchange) -> None:
+    """A body longer than what was asked for, with the right ETag."""
+    with exchange.ask() as answer:
+        exchange.reply(206, answer.read().decode() + "more", {"ETag": answer.headers["ETag"]})
+
+
+PASSING = {
+    "source asks to slow down at HEAD": Trouble("source", refuse(503, "SlowDown"), "HEAD"),
+    "source asks to slow down at GET": Trouble("source", refuse(503, "SlowDown"), "GET"),
+    "source fails at GET": Trouble("source", refuse(500, "InternalError"), "GET"),
+    "source resets HEAD": Trouble("source", reset, "HEAD"),
+    "source resets GET": Trouble("source", reset, "GET"),
+    "source fails at tags": Trouble("source", refuse(500, "InternalError"), "GET", "tagging"),
+    "target asks to slow down at HEAD": Trouble("target", refuse(503, "SlowDown"), "HEAD"),
+    "target asks to slow down at PUT": Trouble("target", refuse(503, "SlowDown"), "PUT"),
+    "target fails at PUT": Trouble("target", refuse(500, "InternalError"), "PUT"),
+    "target is throttled": Trouble("target", refuse(429, "TooManyRequests"), "PUT"),
+    "target resets HEAD": Trouble("target", reset, "HEAD"),
+    "target resets PUT": Trouble("target", reset, "PUT"),
+    "target loses the answer to PUT": Trouble("target", lose_answer, "PUT"),
+    "target fails at tags": Trouble("target", refuse(503, "SlowDown"), "PUT", "tagging"),
+    "target loses the answer to tags": Trouble("target", lose_answer, "PUT", "tagging"),
+}
+
+LASTING = {
+    **{name: trouble for name, trouble in PASSING.items() if "loses" not in name},
+    "source breaks in the middle of a body": Trouble("source", cut(100), "GET"),
+    "source sends too little": Trouble("source", shorten(100), "GET"),
+    "source sends too much": Trouble("source", too_much, "GET"),
+    "source sends another object": Trouble("source", answering(ETag='"another"'), "GET"),
+    "source calls the object changed": Trouble("source", refuse(412, "PreconditionFailed"), "GET"),
+    "target got other bytes": Trouble("target", refuse(400, "BadDigest"), "PUT"),
+    "target has no bucket": Trouble("target", refuse(404, "NoSuchBucket"), "PUT"),
+}
+#: Here the target has the bytes already; only their tags are missing.
+WITHOUT_TAGS = {"target fails at tags"}
+
+
+def test_what_passes_is_retried(rig: Rig) -> None:
+    for name, trouble in PASSING.items():
+        rig.put(name, BODY, Metadata={"a": "b"})
+        rig.tag(name, {"a": "b"})
+        trouble.arm(rig, name, times=2)
+    delivery = rig.deliver(notification(*PASSING))
+    assert delivery.returned == []
+    assert delivery.actions == dict.fromkeys(PASSING, "copy")
+    assert rig.differences() == []
+
+
+def test_what_lasts_sends_the_message_back(rig: Rig) -> None:
+    for name, trouble in LASTING.items():
+        rig.put(name, BODY)
+        rig.tag(name, {"a": "b"})
+        trouble.arm(rig, name, times=inf)
+    bodies = [notification(name) for name in LASTING]
+    delivery = rig.deliver(*bodies)
+    assert delivery.actions == dict.fromkeys(LASTING, "retry")
+    assert sorted(delivery.returned) == sorted(bodies)
+    assert rig.target_keys() == sorted(WITHOUT_TAGS)
+    assert len(rig.delays()) == len(bodies)
+    assert all(1 <= delay <= 2 for delay in rig.delays())
+    rig.clear()
+    assert rig.deliver(*delivery.returned).returned == []
+    assert rig.differences() == []
+    assert rig.dead_letters() == []
+
+
+def test_an_overwrite_that_fails_leaves_the_old_object_whole(rig: Rig) -> None:
+    rig.put("key", BODY, Metadata={"version": "1"})
+    rig.tag("key", {"version": "1"})
+    rig.sync("key")
+    before = rig.target_head("key")["ETag"]
+    rig.put("key", BODY[::-1], Metadata={"version": "2"})
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", key="key", times=inf)
+    assert rig.sync("key").actions == {"key": "retry"}
+    assert rig.target_head("key")["ETag"] == before
+    assert rig.target_head("key")["Metadata"]["version"] == "1"
+
+
+def test_a_message_that_comes_back_is_seen_again_soon(rig: Rig) -> None:
+    """Long before the queue's own visibility timeout, which is minutes."""
+    rig.put("key", BODY)
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=6)
+    assert rig.sync("key").actions == {"key": "retry"}
+    assert not rig.queue_is_empty()
+    (message,) = rig.receive(1, wait_s=5)
+    assert message["Attributes"]["ApproximateReceiveCount"] == "2"
+    assert rig.invoke([message]).actions == {"key": "copy"}
+    assert rig.queue_is_empty()
+    assert rig.differences() == []
+
+
+def test_the_wait_grows_with_every_delivery(rig: Rig) -> None:
+    rig.put("key", BODY)
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=inf)
+    rig.sqs.send_message(QueueUrl=rig.queue_url, MessageBody=notification("key"))
+    (message,) = rig.receive(1)
+    for count, longest in ((1, 2), (4, 16), (8, 256), (50, 900)):
+        rig.source_proxy.requests.clear()
+        again = {**message, "Attributes": {**message["Attributes"], "ApproximateReceiveCount": str(count)}}
+        assert rig.invoke([again]).log[0]["attempts"] == count
+        (delay,) = rig.delays()
+        assert longest / 2 <= delay <= longest
+
+
+@pytest.mark.parametrize("ignored", ["", "If-Match"], ids=["with If-Match", "that ignores If-Match"])
+def test_a_source_overwritten_between_look_and_read_ends_equal(rig: Rig, ignored: str) -> None:
+    rig.put("key", BODY)
+
+    def overwritten(exchange: Exchange) -> None:
+        rig.put("key", BODY[::-1], ContentType="text/new")
+        exchange.forward(without=ignored)
+
+    rig.source_proxy.when(overwritten, "GET", key="key", query="")
+    assert rig.sync("key").returned == []
+    assert rig.target_body("key") == BODY[::-1]
+    assert rig.differences() == []
+
+
+def test_a_source_overwritten_after_the_copy_is_copied_again(rig: Rig) -> None:
+    """The second look: no event of the overwrite has come yet."""
+    rig.put("key", BODY)
+    rig.target_proxy.when(meanwhile(lambda: rig.put("key", BODY[::-1])), "PUT", key="key", query="")
+    assert rig.sync("key").actions == {"key": "update"}
+    assert rig.target_body("key") == BODY[::-1]
+
+
+def test_tags_changed_during_the_copy_end_equal(rig: Rig) -> None:
+    rig.put("key", BODY)
+    rig.target_proxy.when(meanwhile(lambda: rig.tag("key", {"late": "yes"})), "PUT", key="key", query="")
+    assert rig.sync("key").actions == {"key": "tags"}
+    assert rig.differences() == []
+
+
+def test_a_source_that_never_rests_goes_back_to_the_queue(rig: Rig) -> None:
+    rig.put("key", BODY)
+    numbers = iter(range(100))
+    change = meanwhile(lambda: rig.put("key", str(next(numbers)).encode()))
+    rig.target_proxy.when(change, "PUT", key="key", query="", times=inf)
+    delivery = rig.sync("key")
+    assert delivery.actions == {"key": "retry"}
+    assert "not equal after 5 looks" in delivery.reasons["key"]
+    rig.clear()
+    assert rig.sync("key").actions == {"key": "update"}
+    assert rig.differences() == []
+
+
+def test_bytes_damaged_on_the_way_never_arrive(rig: Rig) -> None:
+    """The source's ETag is the MD5 of the bytes, so what was read must hash to it."""
+    rig.put("key", BODY)
+    etag = hashlib.md5(BODY, usedforsecurity=False).hexdigest()
+
+    def damaged(exchange: Exchange) -> None:
+        exchange.reply(206, "x" * len(BODY), {"ETag": f'"{etag}"'})
+
+    rig.source_proxy.when(damaged, "GET", key="key", query="")
+    delivery = rig.sync("key")
+    assert delivery.actions == {"key": "retry"}
+    assert "do not hash" in delivery.reasons["key"]
+    assert rig.target_keys() == []
+
+
+def test_a_store_that_is_not_there_is_waited_for(rig: Rig) -> None:
+    rig.put("key", BODY)
+    rig.target_proxy.close()
+    delivery = rig.sync("key")
+    assert delivery.actions == {"key": "retry"}
+    assert "does not answer" in delivery.reasons["key"]
+    assert delivery.seconds < 10
+
+
+def test_a_target_bucket_that_is_not_there_is_waited_for(rig: Rig) -> None:
+    rig.put("key", BODY)
+    rig.target.delete_bucket(Bucket=TARGET)
+    delivery = rig.sync("key")
+    assert delivery.actions == {"key": "retry"}
+    assert "the bucket does not exist" in delivery.reasons["key"]
+    rig.target.create_bucket(Bucket=TARGET)
+    assert rig.sync("key").actions == {"key": "copy"}
+    assert rig.source.head_object(Bucket=SOURCE, Key="key")["ETag"] == rig.target_head("key")["ETag"]
