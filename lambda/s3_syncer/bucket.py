@@ -15,12 +15,16 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     ParamValidationError,
+    PartialCredentialsError,
     ProxyConnectionError,
     SSLError,
+    SSOError,
+    TokenRetrievalError,
 )
 from urllib3.exceptions import HTTPError
 
@@ -40,6 +44,15 @@ _CHUNK = MIB
 
 #: Nobody there, as opposed to a connection that broke in the middle.
 _NO_ANSWER = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError)
+
+#: The chain found no key, or none that is valid any more: a login has run out, a role cannot be taken on.
+_NO_CREDENTIALS = (
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
 
 _PARAMETERS = {name: name.replace("-", "") for name in CONTENT_HEADERS if name != "Expires"}
 
@@ -159,7 +172,11 @@ class Bucket:
             )
             for item in answer.get("Contents", [])
         ]
-        return entries, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None
+        if not answer.get("IsTruncated"):
+            return entries, None
+        if not answer.get("NextContinuationToken"):  # taken for the end, everything behind it would count as absent
+            raise Retryable(f"list_objects_v2 in {self.name}: there is more, and no token to ask for it", "CutListing")
+        return entries, answer["NextContinuationToken"]
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -281,8 +298,8 @@ def _without_answer(error: Exception) -> SyncError:
     """What a failure before any answer means."""
     if isinstance(error, ParamValidationError):
         return Permanent(str(error).replace("\n", " "), "InvalidRequest")
-    if isinstance(error, NoCredentialsError):
-        return StoreUnusable("no credentials were found", "NoCredentials")
+    if isinstance(error, _NO_CREDENTIALS):
+        return StoreUnusable(f"no credentials: {error}", "NoCredentials")
     if isinstance(error, _NO_ANSWER):
         return StoreUnusable(f"the store does not answer: {error}", "NoAnswer")
     if isinstance(error, (HTTPClientError, HTTPError, OSError)):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -133,12 +134,13 @@ def parse_secret(text: str, name: str) -> Credentials:
 
 
 def source_client(connections: int) -> FixedClient:
-    """The source's client: region, credentials and endpoint from the ordinary AWS chain."""
-    return FixedClient(boto3.client("s3", config=Config(max_pool_connections=connections, **_COMMON)))
+    """The source's client: region, credentials and endpoint from the ordinary AWS chain. Raises StoreUnusable."""
+    with _explained("the source"):
+        return FixedClient(boto3.client("s3", config=Config(max_pool_connections=connections, **_COMMON)))
 
 
 def target_client(settings: Settings, connections: int) -> RotatingClient:
-    """The target's client: nothing of it comes from the `AWS_*` environment."""
+    """The target's client: nothing of it comes from the `AWS_*` environment. Raises StoreUnusable."""
     config = Config(
         max_pool_connections=connections,
         # aws-chunked bodies with CRC trailers, the default, are refused by many S3-compatible stores.
@@ -149,23 +151,34 @@ def target_client(settings: Settings, connections: int) -> RotatingClient:
     )
 
     def build(credentials: Credentials) -> S3Client:
-        client: S3Client = boto3.client(
-            "s3",
-            endpoint_url=settings.target_endpoint,
-            region_name=settings.target_region,
-            aws_access_key_id=credentials.access_key_id,
-            aws_secret_access_key=credentials.secret_access_key,
-            aws_session_token=None,
-            config=config,
-        )
+        with _explained("the target"):
+            client: S3Client = boto3.client(
+                "s3",
+                endpoint_url=settings.target_endpoint,
+                region_name=settings.target_region,
+                aws_access_key_id=credentials.access_key_id,
+                aws_secret_access_key=credentials.secret_access_key,
+                aws_session_token=None,
+                config=config,
+            )
         pass_raw_expires(client)
         return client
 
     given = settings.target_credentials
     if isinstance(given, Credentials):
         return RotatingClient(lambda: given, build)
-    secrets: SecretsManagerClient = boto3.client("secretsmanager", config=Config(retries=_COMMON["retries"]))
+    with _explained("Secrets Manager"):
+        secrets: SecretsManagerClient = boto3.client("secretsmanager", config=Config(retries=_COMMON["retries"]))
     return RotatingClient(lambda: read_secret(secrets, given), build)
+
+
+@contextmanager
+def _explained(whom: str) -> Iterator[None]:
+    """Turns what boto3 raises for a profile, region or endpoint that it cannot use into StoreUnusable."""
+    try:
+        yield
+    except (BotoCoreError, ValueError) as error:
+        raise StoreUnusable(f"cannot talk to {whom}: {error}", "BadConfiguration") from error
 
 
 #: A parameter of our own: boto3's Expires takes a date only, and the header may be any text. See `pass_raw_expires`.

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from html import escape
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from .findings import Findings
+from .progress import clock, size
 from .tally import Sample, Tally
 
 #: The endings a report's file name may have.
 ENDINGS = (".json", ".html")
 
+#: Findings of a kind that the page for people lists.
+LISTED = 1000
+
 _WIDTH, _HEIGHT = 720, 160  # of a plot, in CSS pixels
+
+_SHORTEST_S = 0.1  # the time between two samples from which a rate can be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +34,19 @@ class Report:
     source: str
     target: str
     started: str  # RFC 3339
-    result: str  # "equal", "different" or "stopped"
+    result: str  # "equal", "different", "stopped" or "failed"
     tally: Tally
+    #: Why it failed.
+    error: str = ""
 
     def write(self, path: Path) -> None:
         """Writes the report in the form its ending asks for. Raises OSError."""
-        path.write_text(self.html() if path.suffix == ".html" else self.json(), encoding="utf-8")
+        with path.open("w", encoding="utf-8") as file:
+            for piece in self.html() if path.suffix == ".html" else self.json():
+                file.write(piece)
 
-    def content(self) -> dict[str, Any]:
+    def totals(self) -> dict[str, Any]:
+        """All but what was found about single keys."""
         tally = self.tally
         return {
             "s3_syncer": __version__,
@@ -43,12 +55,11 @@ class Report:
             "target": self.target,
             "started": self.started,
             "result": self.result,
+            "error": self.error or None,
             "duration_s": round(tally.elapsed_s, 3),
             "keys": tally.keys,
             "bytes": tally.bytes,
             "actions": dict(sorted(tally.actions.items())),
-            "drift": [{"key": key, "reason": reason} for key, reason in sorted(tally.drift.items())],
-            "failures": [{"key": key, "reason": reason} for key, reason in sorted(tally.failures.items())],
             "notices": tally.notices,
             "samples": [
                 {"at_s": round(s.at_s, 3), "keys": s.looked, "changed": s.changed, "bytes": s.bytes}
@@ -56,84 +67,111 @@ class Report:
             ],
         }
 
-    def json(self) -> str:
-        return json.dumps(self.content(), indent=2, ensure_ascii=False) + "\n"
+    def json(self) -> Iterator[str]:
+        """The report in pieces: what was found may be more than is good to have in memory at once."""
+        yield json.dumps(self.totals(), indent=2, ensure_ascii=False).removesuffix("\n}")
+        for name, findings in (("differences", self.tally.differences), ("failures", self.tally.failures)):
+            yield f',\n  "{name}": ['
+            separator = "\n    "
+            for finding in findings:
+                yield separator + json.dumps(asdict(finding), ensure_ascii=False)
+                separator = ",\n    "
+            yield "]"
+        yield "\n}\n"
 
-    def html(self) -> str:
+    def html(self) -> Iterator[str]:
         tally = self.tally
         seconds = max(tally.elapsed_s, 1e-9)
         totals = [
-            ("Result", self.result),
             ("Keys looked at", f"{tally.keys:,}"),
-            *((action.capitalize(), f"{count:,}") for action, count in sorted(tally.actions.items())),
-            ("Different, and left so", f"{len(tally.drift):,}"),
-            ("Failures", f"{len(tally.failures):,}"),
-            ("Bytes sent", f"{tally.bytes:,}"),
-            ("Time", f"{seconds:,.1f} s"),
+            *((_ACTIONS.get(action, action), f"{count:,}") for action, count in sorted(tally.actions.items())),
+            *((_KINDS[what], f"{count:,}") for what, count in sorted(tally.differences.counts.items())),
+            ("Failed", f"{len(tally.failures):,}"),
+            ("Sent", size(tally.bytes)),
+            ("Time", clock(seconds)),
             ("Keys per second", f"{tally.keys / seconds:,.0f}"),
-            ("MB per second", f"{tally.bytes / seconds / 1e6:,.1f}"),
+            ("Sent per second", size(tally.bytes / seconds)),
         ]
-        plots = _plot("Keys looked at per second", tally.samples, "looked", 1, "") + _plot(
-            "MB sent per second", tally.samples, "bytes", 1e6, " MB/s"
-        )
-        return _PAGE.format(
-            title=escape(f"s3-syncer {self.command}: {self.result}"),
+        yield _PAGE.format(
+            title=escape(f"s3-syncer {self.command}"),
             result=escape(self.result),
-            route=f"{escape(self.source)} &rarr; {escape(self.target)}",
+            source=escape(self.source),
+            target=escape(self.target),
             started=escape(self.started),
             version=escape(__version__),
+            notices="".join(f"<p class=notice>{escape(notice)}" for notice in (self.error, *tally.notices) if notice),
             totals="".join(f"<tr><th>{escape(name)}<td>{escape(value)}" for name, value in totals),
-            plots=plots,
-            notices="".join(f"<p class=notice>{escape(notice)}" for notice in tally.notices),
-            failures=_table("Failures", sorted(tally.failures.items())),
-            drift=_table("Different, and left so", sorted(tally.drift.items())),
+            plots=_plot("Keys looked at per second", tally.samples, "looked", lambda rate: f"{rate:,.0f}")
+            + _plot("Sent per second", tally.samples, "bytes", size),
         )
+        yield from _table("Failures", tally.failures)
+        yield from _table("Differences", tally.differences)
+        yield "</html>\n"
 
 
-def _table(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    body = "".join(f"<tr><td class=key>{escape(key)}<td>{escape(reason)}" for key, reason in rows)
-    heading = f"<h2>{escape(title)}</h2>"
-    return heading + (f"<table class=list><tr><th>Key<th>Reason{body}</table>" if body else "<p>None.")
+_ACTIONS = {"copy": "Copied", "update": "Updated", "tags": "Tags written", "delete": "Deleted"}
+_KINDS = {"missing": "Missing from the target", "differs": "Different", "extra": "Only in the target"}
 
 
-def _plot(title: str, samples: list[Sample], what: str, unit: float, suffix: str) -> str:
-    """A line of rates over time as an SVG drawing: rate between each sample and the one before it."""
+def _table(title: str, findings: Findings) -> Iterator[str]:
+    yield f"<h2>{escape(title)}</h2>"
+    if not len(findings):
+        yield "<p>None."
+        return
+    yield "<table class=list><tr><th>Key<th>What<th>Reason"
+    for finding in islice(findings, LISTED):
+        yield f"<tr><td class=key>{escape(finding.key)}<td>{escape(finding.what)}<td>{escape(finding.reason)}"
+    yield "</table>"
+    if len(findings) > LISTED:
+        yield f"<p>and {len(findings) - LISTED:,} more, which a .json report names."
+
+
+def _plot(title: str, samples: list[Sample], what: str, label: Callable[[float], str]) -> str:
+    """A line of rates over time as an SVG drawing: the rate between each sample and the one before it."""
     rates = [
-        (b.at_s, (getattr(b, what) - getattr(a, what)) / unit / (b.at_s - a.at_s))
+        (b.at_s, (getattr(b, what) - getattr(a, what)) / (b.at_s - a.at_s))
         for a, b in pairwise(samples)
-        if b.at_s > a.at_s
+        if b.at_s - a.at_s > _SHORTEST_S
     ]
+    heading = f"<h2>{escape(title)}</h2>"
     if len(rates) < 2:
-        return f"<h2>{escape(title)}</h2><p>Too short a run to plot."
-    last, top = rates[-1][0], max(rate for _, rate in rates) or 1.0
-    points = " ".join(f"{at / last * _WIDTH:.1f},{_HEIGHT - rate / top * _HEIGHT:.1f}" for at, rate in rates)
+        return f"{heading}<p>Too short a run to plot."
+    first, last, top = rates[0][0], rates[-1][0], max(rate for _, rate in rates) or 1.0
+    points = " ".join(
+        f"{(at - first) / (last - first) * _WIDTH:.1f},{_HEIGHT - max(0.0, rate) / top * _HEIGHT:.1f}"
+        for at, rate in rates
+    )
     return (
-        f"<h2>{escape(title)}</h2><svg viewBox='-60 -12 {_WIDTH + 80} {_HEIGHT + 40}' role=img>"
-        f"<path class=axis d='M0,0V{_HEIGHT}H{_WIDTH}'/><polyline points='{points}'/>"
-        f"<text x=-6 y=6 class=end>{top:,.1f}{suffix}</text><text x=-6 y={_HEIGHT} class=end>0</text>"
-        f"<text x=0 y={_HEIGHT + 20}>0 s</text><text x={_WIDTH} y={_HEIGHT + 20} class=end>{last:,.0f} s</text></svg>"
+        f"{heading}<svg viewBox='-80 -12 {_WIDTH + 100} {_HEIGHT + 40}' role=img aria-label='{escape(title)}'>"
+        f"<polygon points='0,{_HEIGHT} {points} {_WIDTH},{_HEIGHT}'/><polyline points='{points}'/>"
+        f"<path d='M0,0V{_HEIGHT}H{_WIDTH}'/>"
+        f"<text x=-8 y=8 class=end>{escape(label(top))}</text><text x=-8 y={_HEIGHT} class=end>0</text>"
+        f"<text x=0 y={_HEIGHT + 20}>{clock(first)}</text>"
+        f"<text x={_WIDTH} y={_HEIGHT + 20} class=end>{clock(last)}</text></svg>"
     )
 
 
 _PAGE = """<!doctype html>
-<html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width"><title>{title}</title>
+<html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width"><title>{title}: {result}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1d2733 }}
-h1 {{ font-size: 1.5rem; margin-bottom: 0 }} h2 {{ font-size: 1.1rem; margin-top: 2rem }}
-.result {{ padding: .1rem .6rem; border-radius: 1rem; color: #fff; background: #b3541e }}
-.equal {{ background: #26734d }}
-table {{ border-collapse: collapse }} th, td {{ text-align: left; padding: .2rem 1rem .2rem 0; vertical-align: top }}
-th {{ font-weight: 600 }} .list {{ width: 100% }} .list td {{ border-top: 1px solid #d8dee6 }}
-.key {{ font-family: ui-monospace, monospace; font-size: .9rem; word-break: break-all }}
-svg {{ width: 100% }} polyline {{ fill: none; stroke: #1f6feb; stroke-width: 2 }}
-.axis {{ fill: none; stroke: #8b98a9 }}
-text {{ font-size: 12px; fill: #4a5868 }} .end {{ text-anchor: end }} .notice {{ color: #b3541e }}
+:root {{ --ink: #1d2733; --soft: #5a6776; --line: #d8dee6; --good: #1f7a4d; --bad: #b3411e; --plot: #1f6feb }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: var(--ink) }}
+h1 {{ font-size: 1.5rem; margin: 0 0 .5rem }} h2 {{ font-size: 1.1rem; margin: 2rem 0 .5rem }}
+.result {{ font-size: 1rem; padding: .15rem .7rem; border-radius: 1rem; color: #fff; background: var(--bad) }}
+.equal {{ background: var(--good) }} .notice {{ color: var(--bad) }}
+.about {{ color: var(--soft); font-size: .9rem; margin: 0; overflow-wrap: anywhere }}
+table {{ border-collapse: collapse }} th, td {{ text-align: left; padding: .2rem 2rem .2rem 0; vertical-align: top }}
+th {{ font-weight: 600 }} .totals {{ margin-top: 1.5rem }} .totals td {{ text-align: right; padding-right: 0 }}
+.totals td, .list td:nth-child(2) {{ white-space: nowrap; font-variant-numeric: tabular-nums }}
+.list {{ width: 100% }} .list td {{ border-top: 1px solid var(--line); overflow-wrap: anywhere }}
+.list .key {{ font: .85rem/1.6 ui-monospace, monospace; white-space: pre-wrap; min-width: 12rem }}
+svg {{ width: 100%; font-size: 12px }} text {{ fill: var(--soft) }} .end {{ text-anchor: end }}
+polyline {{ fill: none; stroke: var(--plot); stroke-width: 2; stroke-linejoin: round }}
+polygon {{ fill: var(--plot); opacity: .1 }} path {{ fill: none; stroke: var(--line) }}
 </style>
 <h1>{title} <span class="result {result}">{result}</span></h1>
-<p>{route}<br>{started}, s3-syncer {version}
-{notices}<table>{totals}</table>
+<p class=about>{source} &rarr; {target}
+<p class=about>{started}, s3-syncer {version}
+{notices}<table class=totals>{totals}</table>
 {plots}
-{failures}
-{drift}
-</html>
 """

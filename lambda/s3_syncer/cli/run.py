@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import signal
+import logging
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -19,117 +19,127 @@ from ..deadline import Deadline
 from ..errors import SyncError
 from ..settings import Settings
 from ..sweep import Rules, Sweep
-from .progress import clock, shown, size
+from .progress import clock, in_lines, in_log, on_terminal, size, totals
 from .report import Report
-from .tally import Tally
+from .stop import stoppable
+from .tally import Tally, printable
 
-#: Differences and failures printed in full; a report has them all.
-PRINTED = 1000
+logger = logging.getLogger(__name__)
+
+EQUAL, DIFFERENT = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a sweep is asked to do."""
+    """What a sweep is asked to do, and how to speak of it."""
 
     command: str
     settings: Settings
     rules: Rules
     threads: int
     reports: tuple[Path, ...] = ()
+    #: Says everything in log records: see `logs.py`.
+    log: bool = False
+    #: Prints the keys that differ or failed once it is over; otherwise a log has named them already.
+    named: bool = True
 
 
-def run(job: Job, console: Console, *, named: bool) -> int:
-    """Sweeps, shows progress on `console` and writes the reports; with `named` also prints what differs.
+def run(job: Job, console: Console) -> int:
+    """Sweeps, shows progress on `console` and writes the reports.
 
-    Returns the exit code. Raises a SyncError for what makes going on pointless.
+    Returns the exit code. Raises a SyncError for what makes going on pointless, and OSError for a report that cannot
+    be written.
     """
     started, tally, deadline = datetime.now(UTC), Tally(), Deadline()
-    connection = connect(job.settings, threads=job.threads)
-    sweep = Sweep(connection.pair, connection.source, connection.target, tally, job.rules, threads=job.threads)
-    result = "stopped"
-    with _stopped_by_signals(deadline) as signals:
-        try:
-            with shown(tally, console, Count(connection.source, deadline) if console.is_terminal else None):
-                if sweep.run(deadline) is None:
-                    result = "different" if tally.drift or tally.failures else "equal"
-        finally:
-            _write_reports(job, started, result, tally)
-    _print_summary(tally, result, console, named=named)
-    if signals:
-        console.print("Stopped. Run the same command again to go on: what is equal is not copied again.")
-        return 128 + signals[0]
-    return 0 if result == "equal" else 1
 
+    def conclude(result: str, error: str = "") -> None:
+        if not error:
+            _summarize(job, tally, result, console)
+        report = Report(job.command, *_route(job.settings), started.isoformat(timespec="seconds"), result, tally, error)
+        for path in job.reports:
+            report.write(path)
 
-@contextmanager
-def _stopped_by_signals(deadline: Deadline) -> Iterator[list[int]]:
-    """Lets the first SIGINT or SIGTERM end the deadline, and a second one the process; yields those that came."""
-    came: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a signal handler
-        came.append(number)
-        deadline.stop()
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        with stoppable(deadline, give_up=lambda: conclude("stopped")) as stop:
+            connection = connect(job.settings, threads=job.threads)
+            sweep = Sweep(connection.pair, connection.source, connection.target, tally, job.rules, threads=job.threads)
+            with _shown(job, tally, console, connection.source, deadline):
+                unfinished = sweep.run(deadline)
+    except SyncError as error:
+        conclude("failed", str(error))
+        raise
+    if unfinished is not None:
+        conclude("stopped")
+        return stop.exit_code
+    same = not tally.differences and not tally.failures
+    conclude("equal" if same else "different")
+    return EQUAL if same else DIFFERENT
 
 
-class Count:
-    """The number of keys of the source, counted in the background for the time left; None until it is known."""
-
-    def __init__(self, source: Bucket, deadline: Deadline) -> None:
-        self._total: int | None = None
-        self._source, self._deadline = source, deadline
-        threading.Thread(target=self._count, name="count", daemon=True).start()
-
-    def __call__(self) -> int | None:
-        return self._total
-
-    def _count(self) -> None:
-        count = 0
-        with suppress(SyncError):  # the sweep lists the same keys and reports what stops it
-            for _ in self._source.listing():
-                count += 1
-                if self._deadline.passed():
-                    return
-            self._total = count
-
-
-def _write_reports(job: Job, started: datetime, result: str, tally: Tally) -> None:
-    settings = job.settings
-    report = Report(
-        job.command,
+def _route(settings: Settings) -> tuple[str, str]:
+    return (
         f"s3://{settings.source_bucket}/{settings.source_prefix}",
         f"{settings.target_endpoint}/{settings.target_bucket}/{settings.target_prefix}",
-        started.isoformat(timespec="seconds"),
-        result,
-        tally,
-    )
-    for path in job.reports:
-        report.write(path)
-
-
-def _print_summary(tally: Tally, result: str, console: Console, *, named: bool) -> None:
-    if named:
-        for title, found in (("differs", tally.drift), ("failed", tally.failures)):
-            for key in sorted(found)[:PRINTED]:
-                print(f"{title}\t{printable(key)}\t{found[key]}")
-            if len(found) > PRINTED:
-                print(f"{title}\t... and {len(found) - PRINTED:,} more: --report FILE.json names them all")
-    counts = [f"{count:,} {action}" for action, count in sorted(tally.actions.items())]
-    done = ", ".join(
-        [f"{tally.keys:,} keys looked at", *counts, f"{len(tally.drift):,} differ", f"{len(tally.failures):,} failed"]
-    )
-    console.print(
-        f"{result}: {done}, {size(tally.bytes)} sent in {clock(tally.elapsed_s)}", soft_wrap=True, highlight=False
     )
 
 
-def printable(key: str) -> str:
-    """The key as it is, or, with characters that a terminal would act on, as Python writes it."""
-    return key if key.isprintable() else repr(key)
+def _shown(
+    job: Job, tally: Tally, console: Console, source: Bucket, deadline: Deadline
+) -> AbstractContextManager[None]:
+    if job.log:
+        return in_log(tally)
+    if console.is_terminal:
+        return on_terminal(tally, console, count(source, deadline), stopping=lambda: deadline.stopped)
+    return in_lines(tally, console)
+
+
+def count(source: Bucket, deadline: Deadline) -> Callable[[], int | None]:
+    """The number of keys in the source, counted in the background for the time left; None until it is known."""
+    total: list[int] = []
+
+    def work() -> None:
+        keys = 0
+        with suppress(SyncError):  # the sweep lists the same keys and reports what stops it
+            for _ in source.listing():
+                keys += 1
+                if deadline.passed():
+                    return
+            total.append(keys)
+
+    threading.Thread(target=work, name="count", daemon=True).start()
+    return lambda: total[0] if total else None
+
+
+def _summarize(job: Job, tally: Tally, result: str, console: Console) -> None:
+    if job.log:
+        extra = {"result": result, **totals(tally), "duration_s": round(tally.elapsed_s, 3)}
+        logger.info("summary", extra=extra)
+        return
+    if job.named:
+        for findings in (tally.differences, tally.failures):
+            for finding in findings:
+                what = _title(job, finding.what)
+                sys.stdout.write(f"{what}\t{printable(finding.key)}\t{printable(finding.reason)}\n")
+        sys.stdout.flush()
+    lines = [f"notice: {printable(notice)}" for notice in tally.notices]
+    done = [f"{tally.keys:,} keys looked at"]
+    done += [f"{number:,} {_DONE.get(action, action)}" for action, number in sorted(tally.actions.items())]
+    done += [f"{number:,} {_title(job, what)}" for what, number in sorted(tally.differences.counts.items())]
+    done += [f"{len(tally.failures):,} failed"]
+    bytes_ = f"{size(tally.bytes)} sent" if not job.rules.look_only else f"{size(tally.differences.size)} to send"
+    lines.append(f"{result}: {', '.join(done)}, {bytes_}, {clock(tally.elapsed_s)}")
+    if result == "stopped":
+        lines.append("Run the same command again to go on: what is equal is not copied again.")
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+_DONE = {"copy": "copied", "update": "updated", "tags": "tagged", "delete": "deleted"}
+_PLANNED = {"missing": "would be copied", "differs": "would be updated"}
+
+
+def _title(job: Job, what: str) -> str:
+    """A kind of difference in the words of the command: a dry run tells what would be done."""
+    if job.command == "migrate" and job.rules.look_only:
+        return "would be deleted" if what == "extra" and job.rules.delete else _PLANNED.get(what, what)
+    return what

@@ -10,21 +10,25 @@ from dataclasses import dataclass, field
 
 from ..converge import Outcome
 from ..errors import SyncError
+from .findings import Finding, Findings
 
 logger = logging.getLogger(__name__)
 
 #: Samples kept for the plot of throughput over time; when there are more, every second one is dropped.
 MAX_SAMPLES = 600
 
+#: Seconds over which the current rates are averaged: long enough for one large object not to make them jump.
+RECENT_S = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Totals at a moment: seconds since the start, keys looked at, keys changed, bytes sent."""
 
-    at_s: float
-    looked: int
-    changed: int
-    bytes: int
+    at_s: float = 0.0
+    looked: int = 0
+    changed: int = 0
+    bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -35,12 +39,12 @@ class Tally:
     keys: int = 0
     bytes: int = 0
     actions: Counter[str] = field(default_factory=Counter)
-    #: What differs and was left so, by key.
-    drift: dict[str, str] = field(default_factory=dict)
-    #: What could not be made equal, by key.
-    failures: dict[str, str] = field(default_factory=dict)
+    #: What differs and was left so.
+    differences: Findings = field(default_factory=Findings)
+    #: What could not be made equal.
+    failures: Findings = field(default_factory=Findings)
     notices: list[str] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=lambda: [Sample()])
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _spacing: float = 1.0
 
@@ -56,19 +60,18 @@ class Tally:
 
     def left(self, key: str, outcome: Outcome) -> None:
         with self._lock:
-            self.drift[key] = outcome.reason
+            self.differences.add(Finding(outcome.action, key, outcome.reason, outcome.size))
         _log(logging.WARNING, outcome.action, key, outcome.reason, 0)
 
     def failed(self, key: str, error: SyncError) -> None:
         with self._lock:
-            self.failures[key] = str(error)
+            self.failures.add(Finding("failed", key, str(error)))
         _log(logging.ERROR, "failed", key, str(error), 0)
 
     def starts_over(self, why: str) -> None:
         with self._lock:
             self.keys = 0
-            self.drift.clear()
-            self.failures.clear()
+            self.differences, self.failures = Findings(), Findings()
             self.notices.append(why)
         logger.warning("%s", why)
 
@@ -81,19 +84,34 @@ class Tally:
     def elapsed_s(self) -> float:
         return time.monotonic() - self.started
 
-    def sample(self) -> None:
-        """Notes the totals, at most once a spacing; called as often as the display is refreshed."""
+    def sample(self, *, last: bool = False) -> None:
+        """Notes the totals, at most once a spacing, and the last in any case."""
         with self._lock:
-            at = self.elapsed_s
-            if self.samples and at - self.samples[-1].at_s < self._spacing:
+            now = self._now()
+            if now.at_s - self.samples[-1].at_s < self._spacing and not last:
                 return
-            self.samples.append(Sample(at, self.keys, self.changes, self.bytes))
+            self.samples.append(now)
             if len(self.samples) > MAX_SAMPLES:
                 self.samples = self.samples[::2]
                 self._spacing *= 2
 
+    def recent(self) -> tuple[float, float]:
+        """Keys and bytes a second as of late."""
+        with self._lock:
+            now = self._now()
+            then = next((s for s in reversed(self.samples) if now.at_s - s.at_s >= RECENT_S), self.samples[0])
+        seconds = max(now.at_s - then.at_s, 1e-9)
+        return max(0.0, (now.looked - then.looked) / seconds), (now.bytes - then.bytes) / seconds
+
+    def _now(self) -> Sample:
+        return Sample(self.elapsed_s, self.keys, self.changes, self.bytes)
+
+
+def printable(text: str) -> str:
+    """The text as it is, or, with characters that a terminal would act on, as Python writes it."""
+    return text if text.isprintable() else repr(text)
+
 
 def _log(level: int, action: str, key: str, reason: str, size: int) -> None:
-    logger.log(
-        level, "%s %s: %s", action, key, reason, extra={"action": action, "key": key, "reason": reason, "bytes": size}
-    )
+    extra = {"action": action, "key": key, "reason": reason, "bytes": size}
+    logger.log(level, "%s %s: %s", action, printable(key), printable(reason), extra=extra)

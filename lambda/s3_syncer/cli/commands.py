@@ -1,0 +1,333 @@
+"""The commands and their options: from what a person wrote to settings and rules, and errors to exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from .. import __version__
+from ..connect import connect
+from ..converge import Outcome, converge
+from ..deadline import Deadline, OutOfTime
+from ..errors import StoreUnusable, SyncError
+from ..layout import MIB
+from ..logs import log_json
+from ..settings import Credentials, Reader, Settings, SettingsError
+from ..sweep import Rules
+from .filters import BadPattern, key_filter
+from .report import ENDINGS
+from .run import DIFFERENT, EQUAL, Job, run
+from .stop import stoppable
+from .tally import printable
+
+
+class ByteRate(click.ParamType[float | None]):
+    """A bandwidth as rclone's --bwlimit takes it: KiB a second, or B, K, M, G in powers of 1024; "off" for none."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        if not isinstance(value, str):
+            return float(value)
+        if value.lower() in ("off", "0"):
+            return None
+        rate = re.fullmatch(r"(\d+\.?\d*|\.\d+)(?:(B)|([KMGT])(?:iB?)?)?", value, re.IGNORECASE)
+        if rate is None or float(rate[1]) == 0:
+            self.fail(
+                f"{value!r} is not a rate: write 500k, 10M or 1.5G for so many KiB, MiB or GiB a second", param, ctx
+            )
+        exponent = 0 if rate[2] else "BKMGT".index((rate[3] or "K").upper())
+        factor: int = 1024**exponent
+        return float(rate[1]) * factor
+
+
+class Pattern(click.ParamType[str]):
+    """A glob. Several of them in an environment variable are lines, because a glob may hold any other character."""
+
+    name = "pattern"
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        return [line for line in rv.splitlines() if line]
+
+
+def _report_path(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
+    for path in value:
+        if path.suffix not in ENDINGS:
+            raise click.BadParameter(f"{str(path)!r} must end in {' or '.join(ENDINGS)}", ctx, param)
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise click.BadParameter(f"there is no folder {str(folder)!r}", ctx, param)
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            raise click.BadParameter(f"{str(path)!r} cannot be written", ctx, param)
+    return value
+
+
+_option = partial(click.option, show_envvar=True)
+
+_BUCKETS = (
+    _option("--source-bucket", envvar="SOURCE_BUCKET", help="Bucket on AWS to copy from."),
+    _option("--source-prefix", envvar="SOURCE_PREFIX", default="", help="Only keys below this prefix."),
+    _option(
+        "--target-endpoint",
+        envvar=["TARGET_ENDPOINT", "ENDPOINT"],
+        help="URL of the other store, such as https://s3.us-east-1.example.lyve.seagate.com.",
+    ),
+    _option("--target-region", envvar=["TARGET_REGION", "AWS_DEFAULT_REGION"], help="Its region."),
+    _option("--target-bucket", envvar="TARGET_BUCKET", help="Its bucket to copy to."),
+    _option(
+        "--target-prefix", envvar="TARGET_PREFIX", default="", help="Put in place of the source prefix in each key."
+    ),
+    _option(
+        "--target-secret-arn",
+        envvar="TARGET_SECRET_ARN",
+        help="Secret in AWS Secrets Manager with the target's keys; without it TARGET_ACCESS_KEY_ID and "
+        "TARGET_SECRET_ACCESS_KEY are read from the environment.",
+    ),
+    _option(
+        "--tags/--no-tags", envvar="SYNC_TAGS", default=True, show_default=True, help="Mirror object tags as well."
+    ),
+    _option(
+        "--concurrency",
+        envvar="CONCURRENCY",
+        type=click.IntRange(1, 512),
+        default=32,
+        show_default=True,
+        help="Keys worked on at a time, and parts besides.",
+    ),
+    _option(
+        "--memory",
+        envvar="MEMORY_MB",
+        type=click.IntRange(64, 1024 * 1024),
+        default=512,
+        show_default=True,
+        help="MiB that the bytes being copied may fill.",
+    ),
+    _option("--bwlimit", envvar="BWLIMIT", type=ByteRate(), help="Most to copy in a second: 500k, 10M, 1.5G."),
+    _option(
+        "--log-format",
+        envvar="LOG_FORMAT",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="json: one JSON line per decision on standard output.",
+    ),
+    _option("-v", "--verbose", is_flag=True, envvar="VERBOSE", help="Name every key when it is worked on."),
+)
+
+_SWEEP = (
+    _option(
+        "--include",
+        multiple=True,
+        type=Pattern(),
+        envvar="INCLUDE",
+        help="Only keys below the prefix that match this pattern, as rclone reads it. Repeatable.",
+    ),
+    _option(
+        "--exclude",
+        multiple=True,
+        type=Pattern(),
+        envvar="EXCLUDE",
+        help="No keys that match this one. Repeatable.",
+    ),
+    _option(
+        "--full",
+        is_flag=True,
+        envvar="FULL",
+        help="Compare headers, metadata and tags of every key, not only listings.",
+    ),
+    _option("--one-way", is_flag=True, envvar="ONE_WAY", help="Keys that only the target has are no difference."),
+    _option(
+        "--report",
+        "reports",
+        multiple=True,
+        envvar="REPORT",
+        type=click.Path(path_type=Path, dir_okay=False),
+        callback=_report_path,
+        help="Write a report to this .json or .html file. Repeatable.",
+    ),
+)
+
+
+def _options(options: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="s3-syncer")
+def cli() -> None:
+    """Makes a bucket on another S3-compatible store equal to one on AWS S3.
+
+    The source is reached by the ordinary AWS credential chain (and AWS_ENDPOINT_URL_S3). Every option can be given by
+    the environment variable of its name as well.
+
+    Exit codes: 0 both sides are equal; 1 something differs, all of it named; 2 wrong usage; 130 or 143 stopped by a
+    signal, run it again to go on.
+    """
+
+
+@cli.command()
+@_options(_BUCKETS)
+@_options(_SWEEP)
+@_option("--dry-run", "-n", is_flag=True, envvar="DRY_RUN", help="Say what would be done and change nothing.")
+@_option("--delete", is_flag=True, envvar="DELETE", help="Delete from the target what the source does not have.")
+@_option(
+    "--max-delete",
+    type=click.IntRange(0),
+    envvar="MAX_DELETE",
+    help="Stop deleting after this many keys; what is left is named.",
+)
+def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any) -> None:
+    """Copies what is there already, and looks again until nothing differs.
+
+    Needs no write freeze and no disk. Can be stopped at any moment and run again: what is equal is not copied again.
+    """
+    if max_delete is not None and not delete:
+        raise click.UsageError("--max-delete does nothing without --delete: add --delete or leave it out")
+    rules = Rules(
+        look_only=dry_run,
+        delete=delete,
+        max_delete=max_delete,
+        one_way=options["one_way"],
+        full=options["full"],
+        wanted=_wanted(options),
+    )
+    _sweep("migrate", rules, options)
+
+
+@cli.command()
+@_options(_BUCKETS)
+@_options(_SWEEP)
+def check(**options: Any) -> None:
+    """Compares both sides and names every difference with its reason; changes nothing."""
+    rules = Rules(look_only=True, one_way=options["one_way"], full=options["full"], wanted=_wanted(options))
+    _sweep("check", rules, options)
+
+
+@cli.command()
+@_options(_BUCKETS)
+@_option(
+    "--delete/--no-delete", default=True, show_default=True, envvar="SYNC_DELETE", help="Delete a key the source lost."
+)
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
+    """Makes these keys of the source equal now, and says what was done for each and why."""
+    settings = _settings(options, delete=delete)
+    outside = [key for key in keys if not key.startswith(settings.source_prefix) or key == settings.source_prefix]
+    if outside:
+        raise click.UsageError(f"{outside[0]!r} is not below the source prefix {settings.source_prefix!r}")
+    try:
+        sys.exit(_sync(settings, [key.removeprefix(settings.source_prefix) for key in keys], options["concurrency"]))
+    except SyncError as error:
+        _fail(error)
+
+
+def _sync(settings: Settings, keys: Sequence[str], threads: int) -> int:
+    """Converges the keys and returns the exit code. Raises a SyncError for what makes going on pointless."""
+    code, deadline = EQUAL, Deadline()
+    with stoppable(deadline) as stop:
+        pair = connect(settings, threads=threads).pair
+        for key in keys:
+            try:
+                deadline.check()
+                outcome = converge(pair, key, deadline)
+            except OutOfTime:
+                return stop.exit_code
+            except StoreUnusable:
+                raise
+            except SyncError as error:
+                outcome = Outcome("failed", str(error))
+            click.echo(f"{outcome.action}\t{printable(settings.source_prefix + key)}\t{printable(outcome.reason)}")
+            if outcome.action in ("failed", "kept"):
+                code = DIFFERENT
+    return code
+
+
+def _wanted(options: dict[str, Any]) -> Callable[[str], bool] | None:
+    try:
+        return key_filter(options["include"], options["exclude"])
+    except BadPattern as error:
+        raise click.UsageError(f"a pattern cannot be read: {error}") from error
+
+
+def _settings(options: dict[str, Any], *, delete: bool) -> Settings:
+    """The options as settings. Raises UsageError with every mistake in them."""
+    environment = {name.upper(): str(value) for name, value in options.items() if value not in (None, "")}
+    reader = Reader(environment, label=lambda name: "--" + name.lower().replace("_", "-"))
+    settings = Settings(
+        source_bucket=reader.required("SOURCE_BUCKET"),
+        source_prefix=reader.prefix("SOURCE_PREFIX"),
+        target_endpoint=reader.endpoint("TARGET_ENDPOINT"),
+        target_region=reader.required("TARGET_REGION"),
+        target_bucket=reader.required("TARGET_BUCKET"),
+        target_prefix=reader.prefix("TARGET_PREFIX"),
+        target_credentials=options["target_secret_arn"] or _target_keys(reader),
+        delete=delete,
+        tags=options["tags"],
+        copy_memory=options["memory"] * MIB,
+        bytes_per_s=options["bwlimit"],
+    )
+    try:
+        reader.done()
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    _log(options["log_format"], verbose=options["verbose"])
+    return settings
+
+
+def _log(form: str, *, verbose: bool) -> None:
+    """Sends the decisions to standard output as JSON, as text when asked to be verbose, or nowhere."""
+    if form == "json":
+        log_json(logging.INFO)
+        return
+    logger = logging.getLogger("s3_syncer")
+    logger.handlers[:] = [logging.StreamHandler(sys.stdout) if verbose else logging.NullHandler()]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _target_keys(reader: Reader) -> Credentials:
+    keys = {name: os.environ.get(name, "").strip() for name in ("TARGET_ACCESS_KEY_ID", "TARGET_SECRET_ACCESS_KEY")}
+    if not all(keys.values()):
+        reader.mistake(
+            "the target's keys are not known: give --target-secret-arn, or set TARGET_ACCESS_KEY_ID and "
+            "TARGET_SECRET_ACCESS_KEY"
+        )
+    return Credentials(*keys.values())
+
+
+def _sweep(command: str, rules: Rules, options: dict[str, Any]) -> None:
+    settings = _settings(options, delete=rules.delete)
+    log = options["log_format"] == "json"
+    job = Job(
+        command=command,
+        settings=settings,
+        rules=rules,
+        threads=options["concurrency"],
+        reports=options["reports"],
+        log=log,
+        named=not log and not options["verbose"],
+    )
+    try:
+        sys.exit(run(job, Console(stderr=True)))
+    except (SyncError, OSError) as error:
+        _fail(error)
+
+
+def _fail(error: Exception) -> None:
+    """One clear line for what makes going on pointless."""
+    click.echo(f"s3-syncer: {printable(str(error))}", err=True)
+    sys.exit(DIFFERENT)

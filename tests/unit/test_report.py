@@ -1,0 +1,200 @@
+"""The report: JSON for programs, one page for people, opened in a real browser where there is one."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from s3_syncer.cli import report as report_module
+from s3_syncer.cli.report import Report
+from s3_syncer.cli.tally import Sample, Tally
+from s3_syncer.converge import Outcome
+from s3_syncer.errors import Permanent
+
+HOSTILE = [
+    "<script>document.title = 'owned'</script>",
+    '"><img src=x onerror="document.title = \'owned\'">',
+    "</table></html><b>",
+    "&lt;b&gt;",
+    "{title}",
+    "%s %(key)s",
+    "line\nbreak\ttab",
+    "ünï/日本/\U0001f600",
+    "spaces  in   a row",
+    "x" * 900,
+]
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def tally(*, findings: int = 0) -> Tally:
+    tally = Tally(started=time.monotonic() - 3600)
+    tally.looked(1_234_567)
+    for key in HOSTILE:
+        tally.changed(key, Outcome("copy", "absent from the target", 10**9))
+        tally.left(key, Outcome("differs", f"metadata {key}", 7))
+        tally.failed(key, Permanent(f"refused: {key}"))
+    for number in range(findings):
+        tally.left(f"key {number}", Outcome("missing", "absent from the target", 1))
+    tally.changed("gone", Outcome("delete", "absent from the source"))
+    tally.notices.append("the target lists <b> after <a>")
+    tally.samples += [Sample(60.0 * n, 20_000 * n, n, 10**8 * n * n) for n in range(1, 61)]
+    return tally
+
+
+def report(tally: Tally, result: str = "different", error: str = "") -> Report:
+    source, target = "s3://source/a<b>/", "https://s3.example.com/target/"
+    return Report(
+        "migrate",
+        "s3://source/a<b>/",
+        "https://s3.example.com/target/",
+        "2026-01-01T00:00:00+00:00",
+        result,
+        tally,
+        error,
+    )
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[Report, str], Path]:
+    def write(report: Report, name: str) -> Path:
+        report.write(tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+# -- for programs ------------------------------------------------------------------------------------------------------
+
+
+def test_the_json_report_has_everything(write: Callable[[Report, str], Path]) -> None:
+    content = json.loads(write(report(tally(findings=5000)), "report.json").read_text("utf-8"))
+    assert content["command"] == "migrate"
+    assert content["source"] == "s3://source/a<b>/"
+    assert content["target"] == "https://s3.example.com/target/"
+    assert (content["result"], content["error"]) == ("different", None)
+    assert content["duration_s"] == pytest.approx(3600, abs=5)
+    assert (content["keys"], content["bytes"]) == (1_234_567, 10**10)
+    assert content["actions"] == {"copy": 10, "delete": 1}
+    assert content["notices"] == ["the target lists <b> after <a>"]
+    assert content["samples"][1] == {"at_s": 60.0, "keys": 20_000, "changed": 1, "bytes": 10**8}
+    assert content["failures"] == [
+        {"what": "failed", "key": key, "reason": f"refused: {key}", "size": 0} for key in HOSTILE
+    ]
+    assert content["differences"][0] == {
+        "what": "differs",
+        "key": HOSTILE[0],
+        "reason": f"metadata {HOSTILE[0]}",
+        "size": 7,
+    }
+    assert len(content["differences"]) == 5000 + len(HOSTILE)
+
+
+def test_an_empty_json_report(write: Callable[[Report, str], Path]) -> None:
+    content = json.loads(write(report(Tally(), "equal"), "report.json").read_text("utf-8"))
+    assert (content["result"], content["differences"], content["failures"]) == ("equal", [], [])
+
+
+def test_a_run_that_failed_says_why(write: Callable[[Report, str], Path]) -> None:
+    failed = report(Tally(), "failed", "list_objects_v2 in source: the bucket does not exist")
+    content = json.loads(write(failed, "report.json").read_text("utf-8"))
+    assert (content["result"], content["error"]) == ("failed", "list_objects_v2 in source: the bucket does not exist")
+    assert "the bucket does not exist" in write(failed, "report.html").read_text("utf-8")
+
+
+# -- for people --------------------------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """The elements of a page, and its text by element."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.cells: list[str] = []
+        self._cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.attributes += attrs
+        self._cell = tag in ("td", "th")
+        if self._cell:
+            self.cells.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self._cell:
+            self.cells[-1] += data
+
+
+def test_no_key_becomes_markup(write: Callable[[Report, str], Path]) -> None:
+    text = write(report(tally()), "report.html").read_text("utf-8")
+    page = Page(text)
+    assert not {"script", "img", "b"} & set(page.elements)
+    assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "href")]
+    for key in HOSTILE:
+        assert page.cells.count(key) == 2, key
+        assert f"refused: {key}" in page.cells
+
+
+def test_the_page_needs_nothing_but_itself(write: Callable[[Report, str], Path]) -> None:
+    text = write(report(tally()), "report.html").read_text("utf-8")
+    assert not re.findall(r"url\(|@import|<link|src=|href=", re.sub(r"<td.*", "", text))
+    assert text.startswith("<!doctype html>")
+    assert "<meta charset=utf-8>" in text
+
+
+def test_the_page_lists_so_many_findings_and_counts_the_rest(write: Callable[[Report, str], Path]) -> None:
+    text = write(report(tally(findings=report_module.LISTED + 500)), "report.html").read_text("utf-8")
+    assert f"and {500 + len(HOSTILE):,} more, which a .json report names." in text
+    assert text.count("<td class=key>") == report_module.LISTED + len(HOSTILE)
+    assert f"Missing from the target<td>{report_module.LISTED + 500:,}" in text
+
+
+@pytest.mark.parametrize(
+    ("samples", "lines"),
+    [
+        ([], 0),
+        ([Sample(1, 1, 1, 1)], 0),
+        ([Sample(1, 10, 0, 0), Sample(2, 20, 0, 0), Sample(2.01, 30, 0, 0)], 2),
+        ([Sample(1, 0, 0, 0), Sample(2, 0, 0, 0)], 2),
+        ([Sample(1, 100, 0, 0), Sample(2, 10, 0, 0), Sample(3, 20, 0, 0)], 2),  # a sweep that started over
+    ],
+)
+def test_plots_lie_within_their_frame(write: Callable[[Report, str], Path], samples: list[Sample], lines: int) -> None:
+    tally = Tally()
+    tally.samples += samples
+    text = write(report(tally), "report.html").read_text("utf-8")
+    plots = re.findall(r"<polyline points='([^']*)'", text)
+    assert len(plots) == lines
+    for plot in plots:
+        for point in plot.split():
+            x, y = map(float, point.split(","))
+            assert 0 <= x <= report_module._WIDTH
+            assert 0 <= y <= report_module._HEIGHT
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium")
+def test_a_browser_shows_the_page_and_runs_nothing_in_it(write: Callable[[Report, str], Path], tmp_path: Path) -> None:
+    page = write(report(tally(findings=30)), "report.html")
+    picture = tmp_path / "report.png"
+    command = [
+        *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
+        *(f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1100,2400"),
+    ]
+    dom = subprocess.run(
+        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    assert "<title>s3-syncer migrate: different</title>" in dom
+    assert "owned" not in re.sub(r"<td.*?</td>", "", dom, flags=re.DOTALL)
+    subprocess.run([*command, f"--screenshot={picture}", page.as_uri()], capture_output=True, timeout=60, check=True)
+    assert picture.read_bytes().startswith(b"\x89PNG")
