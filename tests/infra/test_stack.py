@@ -13,6 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 from pytest_terraform import terraform
 
+from playground import verify
+
 if TYPE_CHECKING:
     from tests.infra.conftest import Applied
 
@@ -31,13 +33,16 @@ def eventually(look: Callable[[], Any]) -> Any:
     return answer
 
 
-def in_target(applied: Applied, key: str) -> dict[str, Any] | None:
+def in_source(applied: Applied, key: str) -> verify.Object:
+    return verify.read_object(applied.stack.s3(), applied.stack.source_bucket, key)
+
+
+def in_target(applied: Applied, key: str) -> verify.Object | None:
     target, client = applied.stack.target, applied.stack.target.s3()
     try:
-        answer: dict[str, Any] = client.get_object(Bucket=target.bucket, Key=key)
+        return verify.read_object(client, target.bucket, key)
     except client.exceptions.NoSuchKey:
         return None
-    return {"body": answer["Body"].read(), "metadata": answer["Metadata"], "type": answer["ContentType"]}
 
 
 def put(applied: Applied, key: str, **properties: Any) -> None:
@@ -79,9 +84,9 @@ def without(applied: Applied, action: str) -> Iterator[None]:
 
 
 def test_an_object_arrives(applied: Applied) -> None:
-    put(applied, "a folder/ä+%.txt", Body=b"hello", ContentType="text/plain", Metadata={"colour": "blue"})
-    arrived = eventually(lambda: in_target(applied, "a folder/ä+%.txt"))
-    assert arrived == {"body": b"hello", "metadata": {"colour": "blue"}, "type": "text/plain"}
+    key = "a folder/ä+%.txt"
+    put(applied, key, Body=b"hello", ContentType="text/plain", Metadata={"colour": "blue"}, Tagging="k=v")
+    assert eventually(lambda: in_target(applied, key)) == in_source(applied, key)
 
 
 def test_its_deletion_follows(applied: Applied) -> None:
@@ -114,7 +119,7 @@ def test_what_may_not_be_read_is_a_dead_letter_with_its_reason(applied: Applied,
     assert any(line.get("action") == "dead" and line["key"] == key for line in log_lines(applied))
 
     put(applied, key, Body=b"no longer hidden")
-    assert eventually(lambda: in_target(applied, key))["body"] == b"no longer hidden"
+    assert eventually(lambda: in_target(applied, key)) == in_source(applied, key)
 
 
 def test_the_role_may_do_nothing_else(applied: Applied) -> None:
@@ -133,7 +138,7 @@ def test_the_role_may_do_nothing_else(applied: Applied) -> None:
         lambda: function("s3").delete_object(Bucket=bucket, Key="x"),
         lambda: function("s3").list_buckets(),
         lambda: function("sqs").purge_queue(QueueUrl=applied.stack.queue_url),
-        lambda: function("sqs").send_message(QueueUrl=applied.stack.queue_url, MessageBody="x"),
+        lambda: function("sqs").receive_message(QueueUrl=applied.stack.dead_letter_queue_url),
         lambda: function("secretsmanager").list_secrets(),
         lambda: function("iam").list_roles(),
     )
