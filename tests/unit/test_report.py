@@ -52,15 +52,7 @@ def tally(*, findings: int = 0) -> Tally:
 
 def report(tally: Tally, result: str = "different", error: str = "") -> Report:
     source, target = "s3://source/a<b>/", "https://s3.example.com/target/"
-    return Report(
-        "migrate",
-        "s3://source/a<b>/",
-        "https://s3.example.com/target/",
-        "2026-01-01T00:00:00+00:00",
-        result,
-        tally,
-        error,
-    )
+    return Report("migrate", source, target, "2026-01-01T00:00:00+00:00", result, tally, error)
 
 
 @pytest.fixture

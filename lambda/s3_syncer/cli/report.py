@@ -118,9 +118,11 @@ def _table(title: str, findings: Findings) -> Iterator[str]:
     if not len(findings):
         yield "<p>None."
         return
-    yield "<table class=list><tr><th>Key<th>What<th>Reason"
+    several = len(findings.counts) > 1
+    yield f"<table class=list><tr><th>Key{'<th>What' if several else ''}<th>Reason"
     for finding in islice(findings, LISTED):
-        yield f"<tr><td class=key>{escape(finding.key)}<td>{escape(finding.what)}<td>{escape(finding.reason)}"
+        what = f"<td class=what>{escape(finding.what)}" if several else ""
+        yield f"<tr><td class=key>{escape(finding.key)}{what}<td>{escape(finding.reason)}"
     yield "</table>"
     if len(findings) > LISTED:
         yield f"<p>and {len(findings) - LISTED:,} more, which a .json report names."
@@ -162,7 +164,7 @@ h1 {{ font-size: 1.5rem; margin: 0 0 .5rem }} h2 {{ font-size: 1.1rem; margin: 2
 .about {{ color: var(--soft); font-size: .9rem; margin: 0; overflow-wrap: anywhere }}
 table {{ border-collapse: collapse }} th, td {{ text-align: left; padding: .2rem 2rem .2rem 0; vertical-align: top }}
 th {{ font-weight: 600 }} .totals {{ margin-top: 1.5rem }} .totals td {{ text-align: right; padding-right: 0 }}
-.totals td, .list td:nth-child(2) {{ white-space: nowrap; font-variant-numeric: tabular-nums }}
+.totals td, .what {{ white-space: nowrap; font-variant-numeric: tabular-nums }}
 .list {{ width: 100% }} .list td {{ border-top: 1px solid var(--line); overflow-wrap: anywhere }}
 .list .key {{ font: .85rem/1.6 ui-monospace, monospace; white-space: pre-wrap; min-width: 12rem }}
 svg {{ width: 100%; font-size: 12px }} text {{ fill: var(--soft) }} .end {{ text-anchor: end }}
