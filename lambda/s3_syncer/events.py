@@ -39,6 +39,7 @@ def decode(body: str, bucket: str) -> Work | None:
 def _object(text: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
+        json.dumps(content, ensure_ascii=False).encode()  # JSON can spell half a character, and no key can hold one
     except (ValueError, RecursionError) as error:  # the latter for what is nested too deeply to be anybody's event
         raise Malformed(f"not JSON: {error}") from error
     if not isinstance(content, dict):

@@ -1,0 +1,208 @@
+"""Batches in, batch item failures out: nothing is acknowledged that was not done, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from datetime import datetime
+from math import inf
+
+import pytest
+from tests.functional.proxy import Fault, delayed, refuse, reset
+from tests.functional.rig import SOURCE, Rig, notification
+
+from s3_syncer.bucket import Bucket
+
+
+def test_only_what_failed_is_handed_back(rig: Rig) -> None:
+    for key in ("good", "bad", "also good"):
+        rig.put(key, b"body")
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", key="bad", times=inf)
+    delivery = rig.sync("good", "bad", "also good", "absent")
+    assert delivery.returned == [notification_of(delivery.returned, "bad")]
+    assert delivery.actions == {"good": "copy", "bad": "retry", "also good": "copy", "absent": "none"}
+    assert rig.target_keys() == ["also good", "good"]
+
+
+def notification_of(bodies: list[str], key: str) -> str:
+    return next(body for body in bodies if json.loads(body)["Records"][0]["s3"]["object"]["key"] == key)
+
+
+def test_a_message_with_several_records_is_done_when_all_of_them_are(rig: Rig) -> None:
+    for key in ("one", "two"):
+        rig.put(key, b"body")
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", key="two", times=inf)
+    delivery = rig.deliver(notification("one", "two"))
+    assert len(delivery.returned) == 1
+    rig.clear()
+    assert rig.deliver(*delivery.returned).actions == {"one": "none", "two": "copy"}
+    assert rig.differences() == []
+
+
+def test_a_key_that_is_named_often_is_converged_once(rig: Rig) -> None:
+    rig.put("key", b"body")
+    delivery = rig.deliver(*(notification("key", "key") for _ in range(5)))
+    assert [line["action"] for line in delivery.log] == ["copy"]
+    assert [write.key for write in rig.target_proxy.writes()] == ["key"]
+    assert rig.queue_is_empty()
+
+
+def test_all_messages_of_a_key_that_failed_come_back(rig: Rig) -> None:
+    rig.put("key", b"body")
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=inf)
+    assert len(rig.sync("key", "key", "key").returned) == 3
+
+
+def test_a_large_batch_is_done_in_one_invocation(rig: Rig) -> None:
+    """More than a batch request of SQS takes, so also the handing back goes in pieces."""
+    bodies = {f"key {number:02}": random.randbytes(number) for number in range(25)}
+    for key, body in bodies.items():
+        rig.put(key, body)
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=inf)
+    delivery = rig.sync(*bodies)
+    assert len(delivery.returned) == len(bodies)
+    assert len(rig.delays()) == len(bodies)
+    rig.clear()
+    assert rig.deliver(*delivery.returned).returned == []
+    assert rig.differences() == []
+
+
+def test_test_events_are_acknowledged(rig: Rig) -> None:
+    body = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": SOURCE})
+    delivery = rig.deliver(body)
+    assert delivery.returned == []
+    assert rig.dead_letters() == []
+    assert rig.queue_is_empty()
+
+
+def test_every_kind_of_message_leads_to_the_same_work(rig: Rig) -> None:
+    keys = ("s3 + %", "event bridge + %", "own + %", "sns + %")
+    for key in keys:
+        rig.put(key, key.encode())
+    bridge = {
+        "version": "0",
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "time": "2026-01-01T00:00:00Z",
+        "detail": {"bucket": {"name": SOURCE}, "object": {"key": keys[1]}},
+    }
+    own = {"s3-syncer": {"work": "keys", "keys": [keys[2]]}}
+    topic = {"Type": "Notification", "Message": notification(keys[3])}
+    bodies = (notification(keys[0]), *(json.dumps(content) for content in (bridge, own, topic)))
+    assert rig.deliver(*bodies).actions == dict.fromkeys(keys, "copy")
+    assert rig.differences() == []
+
+
+def test_at_the_deadline_the_rest_is_handed_back_at_once(rig: Rig) -> None:
+    keys = [f"key {number:02}" for number in range(20)]
+    for key in keys:
+        rig.put(key, key.encode())
+    rig.target_proxy.when(delayed(0.5), "PUT", times=inf)  # eight keys at a time, so not even two rounds fit
+    delivery = rig.sync(*keys, remaining_s=1.6)
+    assert delivery.seconds < 1.6
+    assert 0 < len(delivery.returned) < len(keys)
+    assert set(rig.delays()) == {0}
+    again = rig.receive(len(delivery.returned))
+    assert sorted(message["Body"] for message in again) == sorted(delivery.returned), "to be seen again at once"
+    rig.clear()
+    assert rig.invoke(again).returned == []
+    assert rig.differences() == []
+    assert rig.queue_is_empty()
+
+
+def test_without_any_time_nothing_is_begun(rig: Rig) -> None:
+    rig.put("key", b"body")
+    delivery = rig.sync("key", remaining_s=0)
+    assert delivery.actions == {"key": "retry"}
+    assert len(delivery.returned) == 1
+    assert rig.target_proxy.requests == []
+
+
+UNSENDABLE = {"denied": refuse(400, "AccessDenied"), "failing": refuse(500, "InternalFailure"), "reset": reset}
+
+
+@pytest.mark.parametrize("fault", UNSENDABLE.values(), ids=UNSENDABLE.keys())
+def test_a_dead_letter_that_cannot_be_sent_is_not_lost(rig: Rig, fault: Fault) -> None:
+    rig.source_proxy.when(fault, operation="SendMessage", times=inf)
+    delivery = rig.deliver("not understood")
+    assert delivery.returned == ["not understood"]
+    assert all(1 <= delay <= 2 for delay in rig.delays())
+    assert rig.dead_letters() == []
+    rig.clear()
+    assert rig.deliver("not understood").returned == []
+    assert len(rig.dead_letters()) >= 1
+
+
+@pytest.mark.parametrize("fault", UNSENDABLE.values(), ids=UNSENDABLE.keys())
+def test_a_backoff_that_cannot_be_set_changes_nothing_else(rig: Rig, fault: Fault) -> None:
+    rig.put("good", b"body")
+    rig.put("bad", b"body")
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", key="bad", times=inf)
+    for operation in ("ChangeMessageVisibility", "ChangeMessageVisibilityBatch"):
+        rig.source_proxy.when(fault, operation=operation, times=inf)
+    delivery = rig.sync("good", "bad")
+    assert len(delivery.returned) == 1
+    assert any("backoff" in line["message"] for line in delivery.log)
+    assert not rig.queue_is_empty()
+
+
+def test_a_fault_of_our_own_costs_no_message(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.put("key", b"body")
+    rig.put("other", b"body")
+    look = Bucket.head
+
+    def broken(self: Bucket, key: str, *, sure: bool = False) -> object:
+        if key == "key":
+            raise ZeroDivisionError
+        return look(self, key, sure=sure)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bucket, "head", broken)
+        delivery = rig.sync("key", "other")
+    assert len(delivery.returned) == 1
+    assert delivery.actions == {"key": "retry", "other": "copy"}
+    assert any("ZeroDivisionError" in line.get("exception", "") for line in delivery.log)
+
+
+def test_one_line_of_json_for_each_decision(rig: Rig) -> None:
+    began = time.time()
+    rig.put("bad", b"body", StorageClass="GLACIER")
+    keys = ("bad", "line\nend", "\u2028 \x85 ü")
+    rig.put(keys[2], b"12345")
+    log = rig.sync(*keys).log
+    assert sorted(line["key"] for line in log) == sorted(keys)
+    for line in log:
+        assert {"timestamp", "level", "message", "action", "key", "reason"} <= line.keys()
+        assert {"bytes", "duration_ms", "lag_ms", "attempts"} <= line.keys()
+        assert began - 1 <= datetime.fromisoformat(line["timestamp"]).timestamp() <= time.time() + 1
+        assert 0 <= line["duration_ms"] < 60_000
+        assert 0 <= line["lag_ms"] < 60_000
+        assert line["attempts"] == 1
+    levels = {line["key"]: (line["action"], line["level"]) for line in log}
+    assert levels == {keys[0]: ("dead", "ERROR"), keys[1]: ("none", "INFO"), keys[2]: ("copy", "INFO")}
+
+
+def test_the_log_tells_the_bytes_and_the_lag(rig: Rig) -> None:
+    rig.put("key", b"12345")
+    event = json.loads(notification("key"))
+    event["Records"][0]["eventTime"] = "2026-01-01T00:00:00.000Z"
+    (line,) = rig.deliver(json.dumps(event)).log
+    assert (line["action"], line["bytes"], line["level"]) == ("copy", 5, "INFO")
+    assert line["lag_ms"] == pytest.approx((time.time() - 1767225600) * 1000, abs=60_000)
+
+
+def test_the_log_level_is_obeyed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "ERROR")
+    rig.put("key", b"body")
+    rig.put("archived", b"body", StorageClass="GLACIER")
+    assert [line["level"] for line in rig.sync("key", "archived").log] == ["ERROR"]
+
+
+def test_an_environment_that_cannot_be_worked_with_loses_no_message(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The invocation fails, and Lambda hands the whole batch back."""
+    monkeypatch.delenv("TARGET_BUCKET")
+    monkeypatch.setenv("SYNC_TAGS", "maybe")
+    with pytest.raises(ValueError, match=r"TARGET_BUCKET is not set.*SYNC_TAGS"):
+        rig.sync("key")
+    assert not rig.queue_is_empty()

@@ -1,0 +1,160 @@
+"""What can never succeed goes to the dead-letter queue at once, with its reason, and with nothing else."""
+
+from __future__ import annotations
+
+import json
+from math import inf
+from urllib.parse import unquote
+
+import pytest
+from tests.functional.proxy import refuse
+from tests.functional.rig import SOURCE, Rig, notification
+
+
+@pytest.fixture
+def _without_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unlike AWS, the emulator does not tell the tags of an archived object."""
+    monkeypatch.setenv("SYNC_TAGS", "false")
+
+
+@pytest.mark.usefixtures("_without_tags")
+@pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
+def test_an_archived_object_is_not_asked_for(rig: Rig, storage_class: str) -> None:
+    rig.put("key", b"body", StorageClass=storage_class)
+    assert rig.sync("key").actions == {"key": "dead"}
+    (letter,) = rig.dead_letters()
+    assert storage_class in letter.error
+    assert "restore" in letter.error
+    assert (letter.key, letter.bucket) == ("key", SOURCE)
+    assert not [request for request in rig.source_proxy.requests if request.method == "GET" and not request.query]
+    assert rig.target_proxy.writes() == []
+    assert rig.queue_is_empty()
+
+
+def test_a_restored_object_is_copied(rig: Rig) -> None:
+    rig.put("key", b"body", StorageClass="GLACIER")
+    rig.source.restore_object(Bucket=SOURCE, Key="key", RestoreRequest={"Days": 1})
+    assert rig.sync("key").actions == {"key": "copy"}
+    assert rig.differences() == []
+
+
+@pytest.mark.usefixtures("_without_tags")
+def test_a_copy_made_before_its_source_was_archived_is_fine(rig: Rig) -> None:
+    rig.put("key", b"body")
+    rig.sync("key")
+    rig.put("key", b"body", StorageClass="GLACIER")
+    assert rig.sync("key").actions == {"key": "none"}
+    assert rig.dead_letters() == []
+
+
+def test_a_customer_s_own_encryption_key_is_named(rig: Rig) -> None:
+    """A HEAD of such an object is a 400 without a reason; only a GET says what is the matter."""
+    rig.put("key", b"body")
+    rig.source_proxy.when(refuse(400, "InvalidRequest"), "HEAD", times=inf)
+    reason = "The object was stored using a form of Server Side Encryption."
+    rig.source_proxy.when(refuse(400, "InvalidRequest", reason), "GET", times=inf)
+    assert rig.sync("key").actions == {"key": "dead"}
+    (letter,) = rig.dead_letters()
+    assert reason in letter.error
+
+
+MALFORMED = {
+    "no JSON": "hello",
+    "nothing": " ",
+    "no object": "[]",
+    "no message of ours": "{}",
+    "no records": '{"Records": []}',
+    "records that are none": '{"Records": [{"s3": {}}]}',
+    "another bucket": notification("key", bucket="somebody-elses"),
+    "no work": '{"s3-syncer": {}}',
+    "work of the future": '{"s3-syncer": {"work": "miracles"}}',
+    "no keys": '{"s3-syncer": {"work": "keys", "keys": []}}',
+    "keys that are none": '{"s3-syncer": {"work": "keys", "keys": ["a", 1]}}',
+    "half a character": '{"s3-syncer": {"work": "keys", "keys": ["\\ud800"]}}',
+    "half a character in an event": json.dumps(
+        {
+            "source": "aws.s3",
+            "time": "2026-01-01T00:00:00Z",
+            "detail": {"bucket": {"name": SOURCE}, "object": {"key": "\udfff"}},
+        }
+    ),
+    "no UTF-8": notification("key").replace('"key": "key"', '"key": "%ff"'),
+    "no time": notification("key").replace('"eventTime"', '"when"'),
+}
+
+
+@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
+def test_a_message_that_is_not_understood_is_kept_for_a_person(rig: Rig, body: str) -> None:
+    rig.put("key", b"body")
+    delivery = rig.deliver(body, notification("key"))
+    assert delivery.returned == []
+    assert delivery.actions == {"": "dead", "key": "copy"}
+    (letter,) = rig.dead_letters()
+    assert letter.body == body
+    assert letter.error
+    assert letter.bucket == SOURCE
+    assert rig.queue_is_empty()
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["control \x00\x01\x1f", "noncharacter \ufffe\uffff", "tab\tnew\nline", "🪣", "x" * 1024],
+    ids=["control", "noncharacter", "white space", "astral", "long"],
+)
+def test_any_key_can_be_named_in_a_dead_letter(rig: Rig, key: str) -> None:
+    for method in ("HEAD", "GET"):
+        rig.source_proxy.when(refuse(403, "AccessDenied", "not for you"), method, times=inf)
+    body = notification(key)
+    delivery = rig.deliver(body)
+    assert delivery.actions == {key: "dead"}
+    assert delivery.returned == []
+    (letter,) = rig.dead_letters()
+    assert letter.body == body
+    assert "AccessDenied" in letter.error
+    assert unquote(letter.key) == key
+
+
+def test_one_key_of_several_that_cannot_succeed(rig: Rig) -> None:
+    """The message is buried for its sake, but not before the others are done."""
+    keys = ("archived", "fine", "also fine")
+    for key in keys:
+        rig.put(key, b"body", StorageClass="GLACIER" if key == "archived" else "STANDARD")
+    delivery = rig.deliver(notification(*keys))
+    assert delivery.actions == {"archived": "dead", "fine": "copy", "also fine": "copy"}
+    (letter,) = rig.dead_letters()
+    assert letter.key == "archived"
+    assert rig.target_keys() == ["also fine", "fine"]
+
+
+def test_a_key_that_may_still_succeed_keeps_its_message_alive(rig: Rig) -> None:
+    rig.put("archived", b"body", StorageClass="GLACIER")
+    rig.put("unlucky", b"body")
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=inf)
+    delivery = rig.deliver(notification("archived", "unlucky"))
+    assert len(delivery.returned) == 1
+    assert rig.dead_letters() == []
+    rig.clear()
+    assert rig.deliver(*delivery.returned).actions == {"archived": "dead", "unlucky": "copy"}
+    assert len(rig.dead_letters()) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "KeyTooLongError"),
+        (400, "EntityTooLarge"),
+        (400, "InvalidArgument"),
+        (400, "MetadataTooLarge"),
+        (501, "NotImplemented"),
+        (405, "MethodNotAllowed"),
+        (403, "AccessDenied"),
+    ],
+)
+def test_what_the_target_refuses_for_good(rig: Rig, status: int, code: str) -> None:
+    rig.put("key", b"body")
+    rig.target_proxy.when(refuse(status, code, "so it is"), "PUT", times=inf)
+    assert rig.sync("key").actions == {"key": "dead"}
+    (letter,) = rig.dead_letters()
+    assert code in letter.error
+    assert "so it is" in letter.error
+    assert len(rig.target_proxy.writes()) == 1, "asked once"
