@@ -26,6 +26,7 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from .clients import RAW_EXPIRES, Lease
@@ -73,6 +74,7 @@ class Bucket:
         self.prefix = prefix
         self._clients = clients
         self._tags = tags
+        self._keeps_tags = False  # until it has told the tags of an object
 
     def full(self, key: str) -> str:
         """The whole key in the store."""
@@ -125,7 +127,16 @@ class Bucket:
         return _state(answer, self.tags(key) if self._tags else {})
 
     def tags(self, key: str) -> dict[str, str]:
-        answer = self._call("get_object_tagging", key)
+        """The object's tags. Raises Permanent when the store answers with something else: it does not know of tags."""
+        try:
+            answer = self._call("get_object_tagging", key)
+        except SyncError as error:
+            if error.code != "BadAnswer":
+                raise
+            answer = {}
+        if "TagSet" not in answer:
+            raise Permanent(f"{self.name} is in a store that keeps no tags: turn tag sync off", "NoTagging")
+        self._keeps_tags = True
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def first_part(self, key: str) -> tuple[int, int] | None:
@@ -213,6 +224,8 @@ class Bucket:
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Replaces all tags of the object. Raises Changed when the object has gone."""
+        if not self._keeps_tags:
+            self.tags(key)  # a store that overlooks "?tagging" would make the tags the object, or delete it
         if tags:
             tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
             self._call("put_object_tagging", key, Tagging={"TagSet": tag_set})
@@ -270,11 +283,11 @@ class Bucket:
             fresh = self._clients.renew(lease) if _code(error) in CREDENTIAL_CODES else None
             if fresh is None:
                 raise self._judge(operation, error) from error
-        except (BotoCoreError, HTTPError, OSError) as error:
+        except (BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
             raise self._judge(operation, error) from error
         try:
             return _request(fresh.client, operation, parameters)
-        except (ClientError, BotoCoreError, HTTPError, OSError) as error:
+        except (ClientError, BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
             raise self._judge(operation, error) from error
 
     def _judge(self, operation: str, error: Exception) -> SyncError:
@@ -296,6 +309,8 @@ def _request(client: S3Client, operation: str, parameters: dict[str, Any]) -> di
 
 def _without_answer(error: Exception) -> SyncError:
     """What a failure before any answer means."""
+    if isinstance(error, ResponseParserError):
+        return Retryable("the answer is not what S3 answers", "BadAnswer")  # it may hold an object's bytes: unquoted
     if isinstance(error, ParamValidationError):
         return Permanent(str(error).replace("\n", " "), "InvalidRequest")
     if isinstance(error, _NO_CREDENTIALS):

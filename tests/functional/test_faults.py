@@ -196,6 +196,25 @@ def test_bytes_damaged_on_the_way_never_arrive(rig: Rig) -> None:
     assert rig.target_keys() == []
 
 
+def test_answers_that_make_no_sense_are_waited_out(rig: Rig) -> None:
+    """A proxy's own page where an answer should be; what it says may be anybody's, so it is not repeated."""
+    rig.put("key", BODY)
+    rig.put_parts("parts", BODY)
+
+    def some_page(exchange: Exchange) -> None:
+        exchange.reply(200, "<html>hunter2<br></html>", {"ETag": '"x"'})
+
+    rig.source_proxy.when(some_page, "GET", key="key", query="tagging", times=inf)
+    rig.target_proxy.when(some_page, "POST", key="parts", times=inf)
+    delivery = rig.sync("key", "parts")
+    assert delivery.actions == {"key": "retry", "parts": "retry"}
+    assert "hunter2" not in str(delivery.log)
+    assert not any("exception" in line for line in delivery.log)
+    rig.clear()
+    assert rig.deliver(*delivery.returned).returned == []
+    assert rig.differences() == []
+
+
 def test_a_store_that_is_not_there_is_waited_for(rig: Rig) -> None:
     rig.put("key", BODY)
     rig.target_proxy.close()
