@@ -103,7 +103,7 @@ resource "aws_cloudwatch_log_group" "migration" {
 
 locals {
   # Two roles: what the program may do, and what ECS does for it before and around it.
-  migration_roles = var.migration.enabled ? {
+  migration_roles = { for part, role in {
     migration = {
       description = "What the migration task of ${var.name} may do."
       statements = concat(local.worker_statements, [for key in var.kms_key_arn[*] : {
@@ -136,7 +136,7 @@ locals {
         }],
       )
     }
-  } : {}
+  } : part => role if var.migration.enabled }
 
   # An image that is given may be in ECR too; one that is elsewhere is pulled without permissions, or not at all.
   given_ecr_image = try(regex(
