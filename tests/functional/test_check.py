@@ -1,0 +1,96 @@
+"""`s3-syncer check`: names every difference, and changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.functional.command import run
+from tests.functional.rig import TARGET, Rig
+
+KEYS = [f"folder/key {number}" for number in range(5)]
+
+
+@pytest.fixture
+def migrated(rig: Rig) -> Rig:
+    for key in KEYS:
+        rig.put(key, key.encode(), Metadata={"a": "b"}, ContentType="text/plain")
+    assert run("migrate").code == 0
+    rig.clear()
+    return rig
+
+
+def test_equal_sides_end_with_0(migrated: Rig) -> None:
+    for arguments in (["check"], ["check", "--full"]):
+        ended = run(*arguments)
+        assert (ended.code, ended.out) == (0, "")
+        assert ended.err.startswith("equal: 5 keys looked at, 0 failed")
+    assert migrated.target_proxy.writes() == []
+    assert {request.operation for request in migrated.source_proxy.writes()} == {"GetSecretValue"}
+
+
+def test_an_equal_bucket_is_told_from_two_listings(migrated: Rig) -> None:
+    run("check")
+    requests = migrated.source_proxy.requests + migrated.target_proxy.requests
+    assert ["list-type" in request.query for request in requests if not request.operation] == [True, True]
+
+
+def test_one_byte_that_differs_is_named_and_ends_with_1(migrated: Rig) -> None:
+    body = KEYS[3].encode()[:-1] + b"#"
+    migrated.target.put_object(Bucket=TARGET, Key=KEYS[3], Body=body, Metadata={"a": "b"}, ContentType="text/plain")
+    ended = run("check")
+    assert ended.code == 1
+    assert ended.named == {KEYS[3]: "differs: content"}
+    assert ended.err.startswith("different: 5 keys looked at, 1 differs, 0 failed, 12 B to send")
+    assert migrated.target_proxy.writes() == []
+
+
+def test_every_kind_of_difference_is_named(migrated: Rig) -> None:
+    migrated.put("longer", b"12")
+    migrated.target.put_object(Bucket=TARGET, Key="longer", Body=b"1")
+    migrated.put("missing")
+    migrated.target.put_object(Bucket=TARGET, Key="extra\x1b[2J")
+    ended = run("check")
+    assert ended.code == 1
+    assert ended.named == {
+        "longer": "differs: size",
+        "missing": "missing: absent from the target",
+        r"'extra\x1b[2J'": "extra: absent from the source",
+    }
+    ended = run("check", "--one-way")
+    assert ended.named.keys() == {"longer", "missing"}
+    migrated.target.delete_object(Bucket=TARGET, Key="longer")
+    assert run("check", "--one-way", "--include", "/folder/**").code == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ({"Metadata": {"a": "c"}, "ContentType": "text/plain"}, "metadata"),
+        ({"Metadata": {"a": "b"}, "ContentType": "text/html"}, "header Content-Type"),
+        ({"Metadata": {"a": "b"}, "ContentType": "text/plain", "CacheControl": "no-store"}, "header Cache-Control"),
+        ({"Metadata": {"a": "b"}, "ContentType": "text/plain", "Tagging": "a=b"}, "tags"),
+    ],
+)
+def test_only_full_sees_what_was_changed_in_the_target_alone(
+    migrated: Rig, written: dict[str, Any], reason: str
+) -> None:
+    migrated.target.put_object(Bucket=TARGET, Key=KEYS[2], Body=KEYS[2].encode(), **written)
+    assert run("check").code == 0
+    ended = run("check", "--full")
+    assert (ended.code, ended.named) == (1, {KEYS[2]: f"differs: {reason}"})
+    if reason == "tags":
+        assert run("check", "--full", "--no-tags").code == 0
+    assert run("migrate", "--full").code == 0
+    assert run("check", "--full").code == 0
+
+
+def test_tags_written_in_the_source_show_in_a_full_check(migrated: Rig) -> None:
+    migrated.tag(KEYS[0], {"a": "b"})
+    ended = run("check", "--full")
+    assert (ended.code, ended.named) == (1, {KEYS[0]: "differs: tags"})
+
+
+def test_both_sides_empty_are_equal(rig: Rig) -> None:
+    ended = run("check")
+    assert (ended.code, ended.out) == (0, "")

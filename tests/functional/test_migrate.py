@@ -1,0 +1,568 @@
+"""`s3-syncer migrate` between two clouds: to the end whatever happens, stopped and run again, held back."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.functional.command import run, started
+from tests.functional.proxy import Exchange, Fault, admit, cut, delayed, refuse
+from tests.functional.rig import MIB, SOURCE, TARGET, Rig
+
+from playground import servers
+from s3_syncer import sweep
+from s3_syncer.cli import progress
+
+AWKWARD = [
+    "a key with spaces",
+    "a+b%20c?d=e&f#g",
+    "//two//slashes",
+    "../up/./here",
+    "marker/",
+    "unïcödé/日本/\U0001f600",
+    "control\x01\x1b",
+    "quotes'\"<>&",
+    "trailing ",
+]
+
+
+def fill(rig: Rig, count: int, body: bytes = b"some bytes") -> list[str]:
+    keys = [f"key {number:03}" for number in range(count)]
+    for key in keys:
+        rig.put(key, body)
+    return keys
+
+
+def puts(rig: Rig) -> list[str]:
+    return [request.key for request in rig.target_proxy.requests if request.method == "PUT"]
+
+
+def listing_fault(change: Callable[[str], str]) -> Fault:
+    """A store whose listings are not what they should be."""
+
+    def fault(exchange: Exchange) -> None:
+        with exchange.ask() as answer:
+            exchange.reply(answer.status, change(answer.read().decode()))
+
+    return fault
+
+
+# -- to the end --------------------------------------------------------------------------------------------------------
+
+
+def test_everything_is_migrated_and_once_only(rig: Rig) -> None:
+    for key in AWKWARD:
+        rig.put(key, key.encode(), Metadata={"a": "b"}, ContentType="text/x", Tagging="a=b", RawExpires="never")
+    rig.put("empty")
+    rig.put_parts("parts", b"1" * 5 * MIB, b"2" * 100, ContentLanguage="de")
+    rig.source_proxy.when(admit(rig.aws.access_key_id), times=1e9)
+    rig.target_proxy.when(admit(rig.other.access_key_id), times=1e9)
+
+    ended = run("migrate")
+
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err.startswith("equal: 11 keys looked at, 11 copied, 0 failed, 5.2 MB sent, 0:00:0")
+    assert rig.differences() == []
+    assert not rig.uploads()
+
+    rig.target_proxy.requests.clear()
+    assert run("migrate", "--full").code == run("check", "--full").code == 0
+    assert rig.target_proxy.writes() == []
+
+
+def test_only_what_lies_below_the_prefixes(rig: Rig) -> None:
+    for key in ("in/a", "in/b/c", "in/", "in", "out", "into"):
+        rig.put(key, key.encode())
+    rig.target.put_object(Bucket=TARGET, Key="other")
+    assert run("migrate", "--source-prefix", "in/", "--target-prefix", "new/", "--delete").code == 0
+    assert rig.target_keys() == ["new/a", "new/b/c", "other"]
+    assert rig.target_body("new/b/c") == b"in/b/c"
+
+
+def test_a_sweep_that_races_with_live_writes_and_deletes_ends_equal(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PAGE_KEYS", 10)
+    keys, rand, touched, over = fill(rig, 30), random.Random(7), set[str](), threading.Event()
+    for key in rand.sample(keys, 15):
+        rig.target.put_object(Bucket=TARGET, Key=key, Body=b"old")
+    for number in range(10):
+        rig.target.put_object(Bucket=TARGET, Key=f"key 1{number:02}")
+
+    def owners() -> None:
+        while not over.is_set():
+            key, dice = rand.choice(keys[:20]), rand.random()
+            touched.add(key)
+            if dice < 0.3:
+                rig.source.delete_object(Bucket=SOURCE, Key=key)
+            elif dice < 0.5 and key in rig.source_keys():
+                rig.tag(key, {"n": str(len(touched))})
+            else:
+                rig.put(key, f"written at {time.monotonic()}".encode(), Metadata={"n": str(len(touched))})
+
+    thread = threading.Thread(target=owners, daemon=True)
+    thread.start()
+    first = run("migrate", "--delete")
+    over.set()
+    thread.join()
+    assert first.code in (0, 1)
+    assert touched
+    assert {rig.target_body(key) for key in keys[20:]} == {b"some bytes"}
+
+    rig.sync(*touched)  # live sync is late, and has all of it
+
+    assert rig.differences() == []
+    assert run("migrate", "--delete", "--full").code == 0
+    assert rig.differences() == []
+
+
+def test_a_lesser_store_is_served_as_well(lesser: Rig) -> None:
+    for number in range(5):
+        lesser.put(f"folder/key {number}", b"body", Metadata={"a": "b"})
+    lesser.put_parts("parts", b"1" * 5 * MIB, b"2" * 100)
+    assert run("migrate").code == 0
+    lesser.target_proxy.requests.clear()
+    assert run("migrate").code == run("check", "--full").code == 0
+    assert lesser.target_proxy.writes() == []
+
+
+@pytest.mark.parametrize("break_", ["no etags", "no order"])
+def test_listings_that_tell_little_or_nonsense_are_survived(rig: Rig, break_: str) -> None:
+    def change(xml: str) -> str:
+        if break_ == "no etags":
+            return re.sub("<ETag>.*?</ETag>", "", xml)
+        entries = re.findall("<Contents>.*?</Contents>", xml, re.DOTALL)
+        return re.sub("<Contents>.*</Contents>", "".join(reversed(entries)), xml, flags=re.DOTALL)
+
+    keys = fill(rig, 8)
+    run("migrate")
+    rig.put(keys[3], b"new")
+    rig.target.delete_object(Bucket=TARGET, Key=keys[5])
+    rig.target.put_object(Bucket=TARGET, Key="extra")
+    rig.clear()
+    rig.target_proxy.when(listing_fault(change), "GET", query="list-type", times=1e9)
+
+    ended = run("migrate", "--delete")
+
+    assert set(puts(rig)) == {keys[3], keys[5]}
+    if break_ == "no etags":
+        assert (ended.code, rig.differences()) == (0, [])
+    else:
+        assert (ended.code, ended.named) == (1, {"extra": "extra: absent from the source"})
+        assert "extra" in rig.target_keys()
+        assert "notice: the target lists " in ended.err
+        assert "comparing key by key, deleting nothing" in ended.err
+
+
+# -- what it may not do ------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_changes_nothing_and_says_what_would_be_done(rig: Rig) -> None:
+    rig.put("missing", b"12345")
+    rig.put("newer", b"new")
+    for key in ("newer", "extra"):
+        rig.target.put_object(Bucket=TARGET, Key=key)
+    ended = run("migrate", "--dry-run", "--delete")
+    assert ended.code == 1
+    assert ended.named == {
+        "missing": "would be copied: absent from the target",
+        "newer": "would be updated: size",
+        "extra": "would be deleted: absent from the source",
+    }
+    assert ended.err.startswith(
+        "different: 3 keys looked at, 1 would be updated, 1 would be deleted, 1 would be copied, 0 failed, 8 B to send"
+    )
+    assert run("migrate", "-n").named["extra"] == "extra: absent from the source"
+    assert rig.target_proxy.writes() == []
+
+
+def test_deleting_is_asked_for_and_has_a_brake(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PAGE_KEYS", 3)
+    rig.put("key")
+    for number in range(20):
+        rig.target.put_object(Bucket=TARGET, Key=f"extra {number:02}")
+
+    ended = run("migrate")
+    assert (ended.code, len(ended.named), len(rig.target_keys())) == (1, 20, 21)
+
+    ended = run("migrate", "--delete", "--max-delete", "7")
+    assert (ended.code, len(rig.target_keys())) == (1, 14)
+    assert set(ended.named.values()) == {"extra: absent from the source, and the limit of 7 deletions is reached"}
+    assert len(ended.named) == 13
+    assert "7 deleted" in ended.err
+
+    ended = run("migrate", "--delete")
+    assert (ended.code, rig.target_keys()) == (0, ["key"])
+
+
+def truncated(xml: str) -> str:
+    """Says that there is more, and not how to ask for it."""
+    first = re.findall("<Contents>.*?</Contents>", xml, re.DOTALL)[0]
+    xml = re.sub("<Contents>.*</Contents>", first, xml, flags=re.DOTALL)
+    return xml.replace("<IsTruncated>false</IsTruncated>", "<IsTruncated>true</IsTruncated>")
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize(
+    "fault", [refuse(500, "InternalError"), cut(100), listing_fault(truncated)], ids=["error", "cut", "no token"]
+)
+def test_after_an_incomplete_listing_nothing_is_deleted(rig: Rig, side: str, fault: Fault) -> None:
+    for key in fill(rig, 3):
+        rig.target.put_object(Bucket=TARGET, Key=key)
+    rig.target.put_object(Bucket=TARGET, Key="zebra")
+    proxy = rig.source_proxy if side == "source" else rig.target_proxy
+    proxy.when(fault, "GET", query="list-type", times=1e9)
+    ended = run("migrate", "--delete")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert f"list_objects_v2 in the-{side}" in ended.err
+    assert "zebra" in rig.target_keys()
+
+
+def test_a_source_that_forbids_to_look_deletes_nothing(rig: Rig) -> None:
+    rig.target.put_object(Bucket=TARGET, Key="extra")
+    rig.source_proxy.when(refuse(403, "AccessDenied"), "HEAD", times=1e9)
+    rig.source_proxy.when(refuse(403, "AccessDenied"), "GET", key="extra", times=1e9)
+    ended = run("migrate", "--delete")
+    assert ended.code == 1
+    assert ended.named["extra"].startswith("failed: get_object in the-source: AccessDenied")
+    assert rig.target_keys() == ["extra"]
+
+
+def test_what_is_excluded_is_neither_copied_nor_deleted(rig: Rig) -> None:
+    for key in ("a.jpg", "a.tmp", "folder/a.tmp"):
+        rig.put(key)
+    for key in ("b.jpg", "b.tmp"):
+        rig.target.put_object(Bucket=TARGET, Key=key)
+    assert run("migrate", "--exclude", "*.tmp", "--delete").code == 0
+    assert rig.target_keys() == ["a.jpg", "b.tmp"]
+    assert run("migrate", INCLUDE="/folder/**\n/nothing").code == 0
+    assert rig.target_keys() == ["a.jpg", "b.tmp", "folder/a.tmp"]
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+def test_one_keys_failure_never_stops_the_rest(rig: Rig, tmp_path: Path) -> None:
+    keys = fill(rig, 8)
+    rig.target_proxy.when(refuse(400, "KeyTooLongError"), "PUT", key=keys[2], times=1e9)
+    rig.source_proxy.when(refuse(500, "InternalError"), "GET", key=keys[4], times=1e9)
+    report = tmp_path / "report.json"
+    ended = run("migrate", "--report", str(report))
+    assert ended.code == 1
+    assert ended.named.keys() == {keys[2], keys[4]}
+    assert "KeyTooLongError: the key is longer than the store accepts" in ended.named[keys[2]]
+    assert rig.target_keys() == [key for key in keys if key not in ended.named]
+    failures = json.loads(report.read_text())["failures"]
+    assert {f"failed: {failure['reason']}" for failure in failures} == set(ended.named.values())
+    rig.clear()
+    assert run("migrate").code == 0
+    assert set(puts(rig)) == {keys[2], keys[4]}
+
+
+def nobody() -> str:
+    return f"http://127.0.0.1:{servers.free_port()}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"SOURCE_BUCKET": "no-such"}, "list_objects_v2 in no-such: NoSuchBucket: the bucket does not exist"),
+        ({"TARGET_BUCKET": "no-such"}, "list_objects_v2 in no-such: NoSuchBucket: the bucket does not exist"),
+        ({"TARGET_ENDPOINT": nobody()}, "list_objects_v2 in the-target: the store does not answer"),
+        ({"AWS_ENDPOINT_URL_S3": nobody()}, "list_objects_v2 in the-source: the store does not answer"),
+        ({"AWS_ENDPOINT_URL_S3": "nonsense"}, "cannot talk to the source: Invalid endpoint: nonsense"),
+        ({"AWS_PROFILE": "no-such"}, "cannot talk to the source: The config profile (no-such) could not be found"),
+        ({"AWS_ACCESS_KEY_ID": "somebody"}, "list_objects_v2 in the-source: InvalidAccessKeyId"),
+        (
+            {"TARGET_SECRET_ARN": "", "TARGET_ACCESS_KEY_ID": "somebody", "TARGET_SECRET_ACCESS_KEY": "else"},
+            "list_objects_v2 in the-target: InvalidAccessKeyId",
+        ),
+        ({"TARGET_SECRET_ARN": "no-such"}, "the secret no-such cannot be read"),
+        ({"TARGET_REGION": "not a region"}, "cannot talk to the target"),
+        (
+            {"AWS_DEFAULT_REGION": None, "AWS_REGION": None},
+            "cannot talk to Secrets Manager: You must specify a region.",
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "AWS_EC2_METADATA_DISABLED": "true"},
+            "list_objects_v2 in the-source: no credentials: Unable to locate credentials",
+        ),
+    ],
+    ids=str,
+)
+def test_what_makes_going_on_pointless_is_one_clear_line(
+    rig: Rig, tmp_path: Path, wrong: dict[str, str | None], says: str
+) -> None:
+    fill(rig, 3)
+    rig.source_proxy.when(
+        lambda exchange: exchange.forward() if exchange.request.operation else admit(rig.aws.access_key_id)(exchange),
+        times=1e9,
+    )
+    rig.target_proxy.when(admit(rig.other.access_key_id), times=1e9)
+    report = tmp_path / "report.json"
+    environment = {"AWS_CONFIG_FILE": "/nowhere", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere", **wrong}
+    began = time.monotonic()
+    ended = run("migrate", "--report", str(report), **environment)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("s3-syncer: ")
+    assert says in ended.err
+    assert ended.err.count("\n") == 1, ended.err
+    assert rig.target_keys() == []
+    assert time.monotonic() - began < 10
+    content = json.loads(report.read_text())
+    assert content["result"] == "failed"
+    assert f"s3-syncer: {content['error']}\n" == ended.err
+
+
+def test_a_store_that_is_lost_midway_stops_at_once(rig: Rig) -> None:
+    fill(rig, 60)
+    rig.target_proxy.when(refuse(403, "InvalidAccessKeyId"), "PUT", skip=5, times=1e9)
+    ended = run("migrate", "--concurrency", "2")
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert "InvalidAccessKeyId" in ended.err
+    assert len(puts(rig)) <= 5 + 2 * 2  # each thread's own, and its one try with credentials read again
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_done(rig: Rig) -> None:
+    fill(rig, 1)
+    for path, says in (("/nowhere/a.json", "there is no folder"), ("report.txt", "must end in .json or .html")):
+        ended = run("migrate", "--report", path)
+        assert (ended.code, says in ended.err) == (2, True)
+    assert rig.target_keys() == []
+
+
+def test_a_report_that_cannot_be_written_in_the_end_is_one_line_too(rig: Rig) -> None:
+    fill(rig, 1)
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    Path("/tmp/s3-syncer-full.json").unlink(missing_ok=True)
+    Path("/tmp/s3-syncer-full.json").symlink_to("/dev/full")
+    try:
+        ended = run("migrate", "--report", "/tmp/s3-syncer-full.json")
+    finally:
+        Path("/tmp/s3-syncer-full.json").unlink()
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1] == "s3-syncer: [Errno 28] No space left on device"
+    assert rig.target_keys() == ["key 000"]
+
+
+# -- stopped and run again ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)],
+    ids=lambda value: str(value),
+)
+def test_stopped_midway_and_run_again_nothing_is_copied_twice(
+    rig: Rig, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    fill(rig, 40)
+    report = tmp_path / "report.json"
+    rig.target_proxy.when(delayed(0.05), "PUT", times=1e9)
+    with started("migrate", "--concurrency", "4", "--report", str(report)) as command:
+        command.wait_until(lambda: len(puts(rig)) >= 8)
+        command.send(number)
+        ended = command.ended()
+    assert ended.code == code, ended.err
+    if number == signal.SIGKILL:
+        time.sleep(0.2)  # what the proxy still has in hand
+    done = set(rig.target_keys())
+    assert 4 <= len(done) < 30
+
+    if number != signal.SIGKILL:
+        assert done == set(puts(rig)), "what was begun was ended"
+        assert ended.err.splitlines()[0].startswith("stopped: ")
+        assert f"{len(done)} copied" in ended.err
+        assert ended.err.splitlines()[1].startswith("Run the same command again to go on")
+        assert json.loads(report.read_text())["result"] == "stopped"
+
+    rig.clear()
+    again = run("migrate")
+    assert again.code == 0
+    assert Counter(puts(rig)) == Counter(set(rig.source_keys()) - done)
+    assert rig.differences() == []
+
+
+def test_a_stop_drops_the_multipart_upload_it_cuts_short(rig: Rig) -> None:
+    rig.put("large", b"x" * 40 * MIB)
+    rig.target_proxy.when(delayed(0.5), "PUT", query="partNumber", times=1e9)
+    with started("migrate", "--concurrency", "1", "--memory", "64") as command:
+        command.wait_until(lambda: len(puts(rig)) >= 1)
+        assert rig.uploads() == ["large"]
+        command.send(signal.SIGTERM)
+        ended = command.ended()
+    assert ended.code == 143
+    assert rig.uploads() == rig.target_keys() == []
+    rig.clear()
+    assert run("migrate").code == 0
+    assert rig.differences() == []
+
+
+def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(rig: Rig, tmp_path: Path) -> None:
+    fill(rig, 5)
+    report = tmp_path / "report.json"
+    rig.target_proxy.when(delayed(30), "PUT", times=1e9)
+    before = "import s3_syncer.cli.stop as stop; stop.GRACE_S = 0.5"
+    with started("migrate", "--report", str(report), before=before) as command:
+        command.wait_until(lambda: len(puts(rig)) >= 1)
+        command.send(signal.SIGTERM)
+        ended = command.ended(seconds=10)
+    assert ended.code == 143
+    assert ended.err.startswith("stopped: ")
+    assert json.loads(report.read_text())["result"] == "stopped"
+
+
+def test_a_second_signal_ends_the_process_at_once(rig: Rig) -> None:
+    fill(rig, 5)
+    rig.target_proxy.when(delayed(30), "PUT", times=1e9)
+    with started("migrate") as command:
+        command.wait_until(lambda: len(puts(rig)) >= 1)
+        command.send(signal.SIGINT)
+        time.sleep(0.3)
+        command.send(signal.SIGINT)
+        assert command.ended(seconds=10).code == -signal.SIGINT
+
+
+def test_a_stop_ends_the_waits_of_the_bandwidth_limit(rig: Rig) -> None:
+    fill(rig, 5, b"x" * 10_000)
+    with started("migrate", "--bwlimit", "1k") as command:
+        command.wait_until(lambda: len(puts(rig)) >= 1)
+        command.send(signal.SIGTERM)
+        assert command.ended(seconds=10).code == 143
+
+
+def test_a_connection_that_breaks_under_a_write_does_not_kill_the_process(rig: Rig) -> None:
+    """The store closes its side, and then, more being sent, the connection: the next write is a broken pipe."""
+    rig.put("key", b"x" * 20 * MIB)
+    with (
+        BreakingRelay(rig.target_proxy.endpoint) as relay,
+        started("migrate", TARGET_ENDPOINT=relay.endpoint) as command,
+    ):
+        ended = command.ended()
+    assert relay.broken == 2
+    assert (ended.code, ended.err.split(":")[0]) == (0, "equal")
+
+
+class BreakingRelay:
+    """Passes everything on, but breaks the first uploads in the middle of their bodies."""
+
+    def __init__(self, endpoint: str, breaks: int = 2) -> None:
+        host, port = endpoint.removeprefix("http://").split(":")
+        self._upstream, self._breaks, self.broken = (host, int(port)), breaks, 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> BreakingRelay:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self._upstream) as store:
+            threading.Thread(target=self._pump, args=(store, client), daemon=True).start()
+            while data := client.recv(65536):
+                if data.startswith(b"PUT") and self.broken < self._breaks:
+                    self.broken += 1
+                    client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    client.recv(65536)
+                    client.shutdown(socket.SHUT_WR)
+                    time.sleep(0.2)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    return
+                store.sendall(data)
+
+    @staticmethod
+    def _pump(store: socket.socket, client: socket.socket) -> None:
+        try:
+            while data := store.recv(65536):
+                client.sendall(data)
+        except OSError:
+            return
+
+
+# -- told to -----------------------------------------------------------------------------------------------------------
+
+
+def test_bandwidth_is_roughly_kept_to(rig: Rig) -> None:
+    fill(rig, 10, b"x" * 100_000)
+    began = time.monotonic()
+    assert run("migrate", "--bwlimit", "500k").code == 0
+    assert 1.5 < time.monotonic() - began < 15  # the first is free
+
+
+def test_a_log_is_json_lines_one_a_decision(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_S", 0.05)
+    fill(rig, 3)
+    rig.put("control\x01\x1b", b"1")
+    rig.target.put_object(Bucket=TARGET, Key="extra")
+    rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", key="key 001", times=1e9)
+    ended = run("migrate", "--log-format", "json")
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert (ended.code, ended.err) == (1, "")
+    assert {(line["action"], line["key"]) for line in lines if "action" in line} == {
+        ("copy", "control\x01\x1b"),
+        ("copy", "key 000"),
+        ("copy", "key 002"),
+        ("failed", "key 001"),
+        ("extra", "extra"),
+    }
+    assert {line["message"] for line in lines if "action" not in line} == {"progress", "summary"}
+    assert {"timestamp", "level", "message"} <= set.intersection(*(set(line) for line in lines))
+    assert lines[-1]["message"] == "summary"
+    assert {name: lines[-1][name] for name in ("result", "keys", "changed", "different", "failed", "bytes")} == {
+        "result": "different",
+        "keys": 5,
+        "changed": 3,
+        "different": 1,
+        "failed": 1,
+        "bytes": 21,
+    }
+
+
+def test_verbose_names_every_key_as_it_is_done(rig: Rig) -> None:
+    keys = fill(rig, 2)
+    ended = run("migrate", "-v")
+    assert sorted(ended.out.splitlines()) == [f"copy {key}: absent from the target" for key in keys]
+
+
+def test_elsewhere_than_on_a_terminal_there_is_a_line_now_and_then(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_S", 0.1)
+    fill(rig, 2)
+    rig.target_proxy.when(delayed(0.5), "PUT", times=2)
+    ended = run("migrate")
+    lines = ended.err.splitlines()
+    assert len(lines) >= 3
+    assert re.fullmatch(r"0 keys · 0 copied · 0 B sent · 0 keys/s · 0 B/s · 0 failed", lines[0])
+
+
+def test_both_reports_of_a_run(rig: Rig, tmp_path: Path) -> None:
+    rig.put("<script>alert(1)</script>", b"12345")
+    page, data = tmp_path / "report.html", tmp_path / "report.json"
+    assert run("migrate", "--report", str(page), "--report", str(data)).code == 0
+    content = json.loads(data.read_text())
+    assert (content["result"], content["keys"], content["bytes"], content["actions"]) == ("equal", 1, 5, {"copy": 1})
+    assert content["source"] == "s3://the-source/"
+    assert content["target"] == f"{rig.target_proxy.endpoint}/the-target/"
+    assert content["samples"][-1]["bytes"] == 5
+    assert "equal</span>" in page.read_text()
+    assert rig.other.secret_access_key not in page.read_text() + data.read_text()

@@ -1,0 +1,83 @@
+"""`s3-syncer sync KEY...`: converges these keys now, and says what was done and why."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from tests.functional.command import run, started
+from tests.functional.proxy import delayed, refuse
+from tests.functional.rig import TARGET, Rig
+
+
+def test_every_key_is_made_equal_and_named_with_what_was_done(rig: Rig) -> None:
+    for key in ("copied", "updated", "tagged", "equal"):
+        rig.put(key, b"old")
+    rig.put("deleted")
+    assert run("migrate").code == 0
+    rig.target.delete_object(Bucket=TARGET, Key="copied")
+    rig.put("updated", b"newer")
+    rig.tag("tagged", {"a": "b"})
+    rig.source.delete_object(Bucket="the-source", Key="deleted")
+
+    ended = run("sync", "copied", "updated", "tagged", "equal", "deleted", "never was")
+
+    assert ended.code == 0
+    assert ended.out.splitlines() == [
+        "copy\tcopied\tabsent from the target",
+        "update\tupdated\tsize",
+        "tags\ttagged\ttags",
+        "none\tequal\tequal",
+        "delete\tdeleted\tabsent from the source",
+        "none\tnever was\tabsent on both sides",
+    ]
+    assert rig.differences() == []
+
+
+def test_a_delete_can_be_declined(rig: Rig) -> None:
+    rig.target.put_object(Bucket=TARGET, Key="lost")
+    ended = run("sync", "--no-delete", "lost")
+    assert (ended.code, ended.named) == (1, {"lost": "kept: deleted from the source, and deletes are off"})
+    assert rig.target_keys() == ["lost"]
+
+
+def test_one_keys_failure_does_not_stop_the_rest(rig: Rig) -> None:
+    for key in ("a", "b", "c"):
+        rig.put(key)
+    rig.target_proxy.when(refuse(403, "AccessDenied", "not this one"), "PUT", key="b", times=9)
+    ended = run("sync", "a", "b", "c")
+    assert ended.code == 1
+    assert ended.named["b"].startswith("failed: put_object in the-target: AccessDenied: access denied (not this one)")
+    assert rig.target_keys() == ["a", "c"]
+
+
+def test_keys_are_whole_keys_and_must_lie_below_the_prefix(rig: Rig) -> None:
+    rig.put("in/key")
+    ended = run("sync", "--source-prefix", "in/", "--target-prefix", "out/", "in/key")
+    assert (ended.code, ended.named) == (0, {"in/key": "copy: absent from the target"})
+    assert rig.target_keys() == ["out/key"]
+    for key in ("key", "in/", "out/key"):
+        ended = run("sync", "--source-prefix", "in/", key)
+        assert ended.code == 2
+        assert f"{key!r} is not below the source prefix 'in/'" in ended.err
+
+
+def test_an_unusable_store_is_one_line(rig: Rig) -> None:
+    rig.source.delete_bucket(Bucket="the-source")
+    ended = run("sync", "a", "b")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.count("\n") == 1
+    assert "NoSuchBucket: the bucket does not exist" in ended.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_stops_between_two_keys(rig: Rig, number: signal.Signals, code: int) -> None:
+    for key in ("a", "b"):
+        rig.put(key)
+    rig.target_proxy.when(delayed(0.5), "PUT", key="a")
+    with started("sync", "a", "b") as command:
+        command.wait_until(lambda: bool(rig.target_proxy.writes()))
+        command.send(number)
+        ended = command.ended()
+    assert (ended.code, ended.named, ended.err) == (code, {"a": "copy: absent from the target"}, "")
+    assert rig.target_keys() == ["a"]
