@@ -27,6 +27,8 @@ provider "aws" {
     cloudwatch     = var.aws_endpoint
     cloudwatchlogs = var.aws_endpoint
     ec2            = var.aws_endpoint
+    ecr            = var.aws_endpoint
+    ecs            = var.aws_endpoint
     eventbridge    = var.aws_endpoint
     iam            = var.aws_endpoint
     kms            = var.aws_endpoint
@@ -57,6 +59,13 @@ module "s3_syncer" {
   notification_mode = var.notification_mode
   sync              = var.sync
   function          = var.function
+
+  # Emulated tasks run on this machine, whichever subnet they are told.
+  migration = {
+    enabled      = true
+    architecture = var.architecture
+    subnet_ids   = ["subnet-00000000"]
+  }
 
   enable_bucket_eventbridge = var.notification_mode == "eventbridge"
 }

@@ -32,3 +32,8 @@ output "log_group" {
   description = "Name of the function's log group."
   value       = module.s3_syncer.log_group_name
 }
+
+output "s3_syncer" {
+  description = "Every output of the module, as scripts/push_image and scripts/run_migration look for them."
+  value       = module.s3_syncer
+}

@@ -89,3 +89,9 @@ variable "function" {
   })
   default = {}
 }
+
+variable "architecture" {
+  description = "The module's `migration.architecture`: that of this machine."
+  type        = string
+  default     = "X86_64"
+}

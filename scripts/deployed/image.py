@@ -6,6 +6,7 @@ import base64
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +19,30 @@ class ImageError(Exception):
     """The image cannot be made or pushed; the message says why and what to do."""
 
 
-def find_engine() -> str:
-    """The program that builds: Docker, or else Podman."""
+#: The program that builds, and the options that it takes before its command.
+Engine = Sequence[str]
+
+
+def find_engine() -> Engine:
+    """Docker, or else Podman."""
     for program in ("docker", "podman"):
         if shutil.which(program):
-            return program
+            return [program]
     raise ImageError("Neither docker nor podman is on the PATH: install one of them.")
 
 
-def build(engine: str, image: str, architecture: str, base: str | None = None) -> None:
+def build(engine: Engine, image: str, architecture: str, base: str | None = None) -> None:
     """Builds `image` from this checkout for "ARM64" or "X86_64"; `base` is what it starts from, if not the default."""
     arguments = ["--build-arg", f"BASE={base}"] if base else []
     platform = PLATFORMS[architecture]
     _run(engine, "build", "--platform", platform, *arguments, "--tag", image, str(CONTEXT))
 
 
-def push(engine: str, image: str) -> None:
+def push(engine: Engine, image: str) -> None:
     _run(engine, "push", image)
 
 
-def log_in(engine: str, ecr: Any, image: str) -> None:
+def log_in(engine: Engine, ecr: Any, image: str) -> None:
     """Gives the engine a token for the registry, good for twelve hours; it goes through no command line."""
     registry = image.partition("/")[0]
     (authorization,) = ecr.get_authorization_token()["authorizationData"]
@@ -64,12 +69,12 @@ def _named(image: str) -> dict[str, Any]:
     return {"repositoryName": repository, "imageIds": [{"imageTag": tag}]}
 
 
-def _run(engine: str, *arguments: str, given: str | None = None) -> None:
+def _run(engine: Engine, *arguments: str, given: str | None = None) -> None:
     # A tag then is the image itself, not an index of it and of a record of its making.
     environment = {**os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
     try:
-        subprocess.run([engine, *arguments], env=environment, input=given, text=True, check=True)
+        subprocess.run([*engine, *arguments], env=environment, input=given, text=True, check=True)
     except FileNotFoundError:
-        raise ImageError(f"There is no {engine!r} on the PATH.") from None
+        raise ImageError(f"There is no {engine[0]!r} on the PATH.") from None
     except subprocess.CalledProcessError as error:
-        raise ImageError(f"`{engine} {arguments[0]}` exited {error.returncode}.") from None
+        raise ImageError(f"`{engine[0]} {arguments[0]}` exited {error.returncode}.") from None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployed.outputs import Migration
+from s3_syncer.cli.progress import clock, size
 
 POLL_INTERVAL_S = 2.0
 
@@ -163,15 +164,21 @@ def start(
 
 
 def readable(line: str, *, verbose: bool) -> str | None:
-    """A line of the log for people, or None for what only the verbose want to see.
-
-    Progress and summary come as they are. What was done to each key is JSON: only what went wrong is shown.
-    """
+    """A line of the log for people, or None for what only the verbose want to see: what was done to each key."""
     try:
         record = json.loads(line)
         level, message = record["level"], record["message"]
     except (ValueError, TypeError, KeyError):
         return line
+    if message == "progress":
+        return f"{_totals(record)} · {record['keys_per_s']:,} keys/s · {size(record['bytes_per_s'])}/s"
+    if message == "summary":
+        return f"{record['result']}: {_totals(record)}, in {clock(record['duration_s'])}"
     if level in ("DEBUG", "INFO") and not verbose:
         return None
     return f"{level}: {message if message.isprintable() else repr(message)}"
+
+
+def _totals(record: Mapping[str, Any]) -> str:
+    numbers = " · ".join(f"{record[name]:,} {name}" for name in ("keys", "changed", "different", "failed"))
+    return f"{numbers} · {size(record['bytes'])} sent"

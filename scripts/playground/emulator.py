@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from typing import Any
 from xml.sax.saxutils import escape
 
 from ministack import app as ministack  # type: ignore[import-not-found]
-from ministack.core import iam_actions  # type: ignore[import-not-found]
-from ministack.services import cloudwatch  # type: ignore[import-not-found]
+from ministack.core import iam_actions, iam_evaluator  # type: ignore[import-not-found]
+from ministack.services import cloudwatch, ecs  # type: ignore[import-not-found]
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -66,6 +67,45 @@ def described_wholly(describe: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def for_this_account(permits: Callable[..., bool]) -> Callable[..., bool]:
+    """Root taking a role stands for the service whose role it is, and acts for this account.
+
+    A role's trust policy may want that account, so that the service is not talked into it by another.
+    """
+
+    def wrapped(document: Any, caller: str, context: Any = None) -> bool:
+        if context is not None and context.principal_type == "Root":
+            known = {**context.service_context, "aws:sourceaccount": context.principal_account}
+            context = replace(context, service_context=known)
+        return permits(document, caller, context)
+
+    return wrapped
+
+
+def on_this_machine(start: Callable[..., None]) -> Callable[..., None]:
+    """Containers of tasks share this machine's network: the stores that they want are on its loopback."""
+
+    def wrapped(task: Any, definition: Any, *rest: Any) -> None:
+        start(task, {**definition, "networkMode": "host"}, *rest)
+
+    return wrapped
+
+
+def confined(build: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Containers run as the user, without the capabilities and as read-only as their definition says."""
+
+    def wrapped(container: Any, *rest: Any) -> dict[str, Any]:
+        capabilities = container.get("linuxParameters", {}).get("capabilities", {})
+        return {
+            **build(container, *rest),
+            "user": container.get("user"),
+            "read_only": container.get("readonlyRootFilesystem", False),
+            "cap_drop": capabilities.get("drop"),
+        }
+
+    return wrapped
+
+
 def as_xml(value: Any) -> str:
     """JSON as the query protocol writes it. Times stay out: they are numbers here and would be dates there."""
     if isinstance(value, dict):
@@ -80,4 +120,7 @@ if __name__ == "__main__":
     ministack.app = behind_tls(ministack.app)
     iam_actions.extract_iam_action = authorized_singly(iam_actions.extract_iam_action)
     cloudwatch._describe_alarms = described_wholly(cloudwatch._describe_alarms)
+    iam_evaluator.evaluate_trust_policy = for_this_account(iam_evaluator.evaluate_trust_policy)
+    ecs._start_task_worker = on_this_machine(ecs._start_task_worker)
+    ecs._build_run_kwargs = confined(ecs._build_run_kwargs)
     ministack.main()

@@ -7,7 +7,8 @@ import time
 
 import click
 
-from playground import servers, signals, stack, terraform
+from deployed import image, task
+from playground import migration, servers, signals, stack, terraform
 from playground.bootstrap import ROOT
 
 DIRECTORY = ROOT / ".local"
@@ -37,6 +38,27 @@ def down() -> None:
     """End all of it; nothing is kept but the logs."""
     ended = stack.down(DIRECTORY)
     click.echo(f"Stopped {', '.join(ended)}." if ended else "Nothing was running.")
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def migrate(arguments: tuple[str, ...]) -> None:
+    """Run the migration that is part of it, and exit with its code.
+
+    ARGUMENTS are further options for it, like --dry-run, or another command, like check --full.
+    """
+    made = stack.current(DIRECTORY)
+    if made is None:
+        sys.exit("The local cloud is not up; `scripts/local up` starts it.")
+
+    def show(line: str) -> None:
+        if text := task.readable(line, verbose=False):
+            click.echo(text)
+
+    try:
+        sys.exit(migration.run(made, arguments, show, report=lambda text: click.echo(text, err=True)))
+    except (image.ImageError, task.TaskError) as error:
+        sys.exit(f"scripts/local: {error}")
 
 
 @main.command()

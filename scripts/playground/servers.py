@@ -78,8 +78,11 @@ class Server:
             os.killpg(self.pid, signal.SIGKILL)
 
 
-def ministack(*, region: str) -> Program:
-    """The emulated AWS with IAM enforced: its root keys are `test` and `test`."""
+def ministack(*, region: str, engine: str | None = None) -> Program:
+    """The emulated AWS with IAM enforced: its root keys are `test` and `test`.
+
+    Its ECS starts containers in `engine`, the address of one as DOCKER_HOST has it; without one it starts none.
+    """
     return Program(
         name="ministack",
         command=lambda _port: [str(EMULATOR.python), str(Path(__file__).with_name("emulator.py"))],
@@ -87,6 +90,7 @@ def ministack(*, region: str) -> Program:
         environment=lambda port: {
             "AUTH": "true",
             "BIND_HOST": HOST,
+            "DOCKER_HOST": engine or "unix:///dev/null",  # or it would take any that it finds
             "GATEWAY_PORT": str(port),
             "IOT_MTLS_ENABLED": "0",
             "LAMBDA_EXECUTOR": "local",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import boto3
 from botocore.config import Config
 
-from playground import servers, signals, terraform
+from deployed.outputs import Migration
+from playground import engine, servers, signals, terraform
 from playground.bootstrap import ROOT
 
 if TYPE_CHECKING:
@@ -67,11 +69,14 @@ class Stack:
     function_name: str
     log_group: str
     target: Target
+    migration: Migration
+    engine: str | None  # what the emulated ECS runs containers with, as DOCKER_HOST has it
 
     @classmethod
     def read(cls, file: Path) -> Stack:
         fields = json.loads(file.read_text())
-        return cls(**{**fields, "target": Target(**fields["target"])})
+        parts = {"target": Target(**fields["target"]), "migration": Migration(**fields["migration"])}
+        return cls(**{**fields, **parts})
 
     def write(self, file: Path) -> None:
         file.write_text(json.dumps(asdict(self), indent=2) + "\n")
@@ -104,10 +109,11 @@ def up(directory: Path, report: Report) -> Stack:
     down(directory)
     try:
         report("Starting the emulated AWS and the other cloud ...")
-        ministack = servers.start(servers.ministack(region=REGION), directory)
+        containers = engine.find()
+        ministack = servers.start(servers.ministack(region=REGION, engine=containers), directory)
         target = make_target(servers.start(servers.moto(), directory))
         report("Applying examples/local with Terraform; mostly the provider waits for SQS to settle ...")
-        stack = apply(directory, ministack.endpoint, target)
+        stack = apply(directory, ministack.endpoint, target, containers)
     except BaseException:
         down(directory)
         raise
@@ -165,19 +171,21 @@ def variables(aws_endpoint: str, target: Target) -> dict[str, object]:
         },
         # An emulated function is a process of this machine, and each copy is work for both stores on it too.
         "sync": {"max_concurrency": max(2, os.cpu_count() or 2)},
+        "architecture": "ARM64" if platform.machine() in ("arm64", "aarch64") else "X86_64",
     }
 
 
-def apply(directory: Path, aws_endpoint: str, target: Target) -> Stack:
+def apply(directory: Path, aws_endpoint: str, target: Target, containers: str | None) -> Stack:
     tool = terraform.prepare(directory, variables(aws_endpoint, target))
     state = f"-state={directory / STATE_FILE}"
     tool.run("init", "-no-color", cwd=EXAMPLE)
     tool.run("apply", "-auto-approve", "-no-color", "-parallelism=30", state, cwd=EXAMPLE)
     outputs = json.loads(tool.run("output", "-json", "-no-color", state, cwd=EXAMPLE))
-    return from_outputs({name: output["value"] for name, output in outputs.items()}, aws_endpoint, target)
+    values = {name: output["value"] for name, output in outputs.items()}
+    return from_outputs(values, aws_endpoint, target, containers)
 
 
-def from_outputs(outputs: Mapping[str, str], aws_endpoint: str, target: Target) -> Stack:
+def from_outputs(outputs: Mapping[str, Any], aws_endpoint: str, target: Target, containers: str | None = None) -> Stack:
     return Stack(
         aws_endpoint=aws_endpoint,
         region=REGION,
@@ -189,6 +197,8 @@ def from_outputs(outputs: Mapping[str, str], aws_endpoint: str, target: Target) 
         function_name=outputs["function_name"],
         log_group=outputs["log_group"],
         target=target,
+        migration=Migration.find(outputs),
+        engine=containers,
     )
 
 
