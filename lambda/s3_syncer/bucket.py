@@ -350,9 +350,11 @@ def _content_headers(answer: Mapping[str, Any]) -> dict[str, str]:
     if answer.get("ExpiresString"):  # as the owner wrote it; Expires itself is parsed, and lost where it cannot be
         headers["Expires"] = _text(answer["ExpiresString"])
     # "aws-chunked" tells how the bytes once travelled, not how they are encoded; some stores keep it all the same.
-    codings = [coding.strip() for coding in headers.pop("Content-Encoding", "").split(",")]
-    if kept := ", ".join(coding for coding in codings if coding and coding != "aws-chunked"):
-        headers["Content-Encoding"] = kept
+    codings = [coding.strip() for coding in headers.get("Content-Encoding", "").split(",")]
+    if "aws-chunked" in codings:
+        del headers["Content-Encoding"]
+        if kept := ", ".join(coding for coding in codings if coding and coding != "aws-chunked"):
+            headers["Content-Encoding"] = kept
     return headers
 
 

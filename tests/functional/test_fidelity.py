@@ -16,6 +16,7 @@ PROPERTIES: dict[str, dict[str, Any]] = {
     "disposition": {"ContentDisposition": "attachment; filename=\"a  b.txt\"; filename*=UTF-8''%e2%82%ac.txt"},
     "encoding": {"ContentEncoding": "gzip"},
     "encodings": {"ContentEncoding": "deflate, gzip"},
+    "encodings without a space": {"ContentEncoding": "deflate,gzip"},
     "language": {"ContentLanguage": "de-CH, en"},
     "expires": {"RawExpires": "Wed, 21 Oct 2026 07:28:00 GMT"},
     "expires that is no date": {"RawExpires": "never, I hope"},
@@ -25,6 +26,7 @@ PROPERTIES: dict[str, dict[str, Any]] = {
     "two spaces": {"Metadata": {"text": "a  b"}},
     "much metadata": {"Metadata": {f"name-{n:02}": "v" * 90 for n in range(20)}},
     "storage class": {"StorageClass": "STANDARD_IA"},
+    "instant archive": {"StorageClass": "GLACIER_IR"},
     "kms": {"ServerSideEncryption": "aws:kms"},
 }
 

@@ -56,7 +56,7 @@ def test_all_messages_of_a_key_that_failed_come_back(rig: Rig) -> None:
 
 def test_a_large_batch_is_done_in_one_invocation(rig: Rig) -> None:
     """More than a batch request of SQS takes, so also the handing back goes in pieces."""
-    bodies = {f"key {number:02}": random.randbytes(number) for number in range(25)}
+    bodies = {f"key {number:02}": random.randbytes(number) for number in range(12)}
     for key, body in bodies.items():
         rig.put(key, body)
     rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=inf)
@@ -95,7 +95,7 @@ def test_every_kind_of_message_leads_to_the_same_work(rig: Rig) -> None:
 
 
 def test_at_the_deadline_the_rest_is_handed_back_at_once(rig: Rig) -> None:
-    keys = [f"key {number:02}" for number in range(20)]
+    keys = [f"key {number:02}" for number in range(16)]
     for key in keys:
         rig.put(key, key.encode())
     rig.target_proxy.when(delayed(0.5), "PUT", times=inf)  # eight keys at a time, so not even two rounds fit

@@ -7,7 +7,7 @@ from math import inf
 from urllib.parse import unquote
 
 import pytest
-from tests.functional.proxy import refuse
+from tests.functional.proxy import answering, refuse
 from tests.functional.rig import SOURCE, Rig, notification
 
 
@@ -29,6 +29,14 @@ def test_an_archived_object_is_not_asked_for(rig: Rig, storage_class: str) -> No
     assert not [request for request in rig.source_proxy.requests if request.method == "GET" and not request.query]
     assert rig.target_proxy.writes() == []
     assert rig.queue_is_empty()
+
+
+def test_an_object_that_tiering_has_archived_is_not_asked_for(rig: Rig) -> None:
+    rig.put("key", b"body", StorageClass="INTELLIGENT_TIERING")
+    rig.source_proxy.when(answering(X_Amz_Archive_Status="DEEP_ARCHIVE_ACCESS"), "HEAD", times=inf)
+    delivery = rig.sync("key")
+    assert delivery.actions == {"key": "dead"}
+    assert "DEEP_ARCHIVE_ACCESS" in delivery.reasons["key"]
 
 
 def test_a_restored_object_is_copied(rig: Rig) -> None:
@@ -56,6 +64,18 @@ def test_a_customer_s_own_encryption_key_is_named(rig: Rig) -> None:
     assert rig.sync("key").actions == {"key": "dead"}
     (letter,) = rig.dead_letters()
     assert reason in letter.error
+
+
+def test_a_key_that_the_target_s_prefix_makes_too_long(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A HEAD is refused already, and does not say why."""
+    monkeypatch.setenv("TARGET_PREFIX", "copies/")
+    rig.put("x" * 1024, b"body")
+    rig.target_proxy.when(refuse(400, "KeyTooLongError"), key="copies/" + "x" * 1024, times=inf)
+    delivery = rig.sync("x" * 1024)
+    assert delivery.actions == {"x" * 1024: "dead"}
+    (letter,) = rig.dead_letters()
+    assert "KeyTooLong" in letter.error
+    assert letter.key == "x" * 1024
 
 
 MALFORMED = {
