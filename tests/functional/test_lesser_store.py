@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import boto3
@@ -29,7 +30,7 @@ def same(rig: Rig, key: str) -> bool:
     """Whether bytes, headers and metadata are equal."""
     sides = []
     for client, bucket in ((rig.source, SOURCE), (rig.target, TARGET)):
-        answer = client.get_object(Bucket=bucket, Key=key)
+        answer: Mapping[str, Any] = client.get_object(Bucket=bucket, Key=key)
         metadata = {
             name.lower(): value for name, value in answer["Metadata"].items() if name.lower() != verify.OWN_NOTE
         }
