@@ -1,0 +1,56 @@
+"""Memory does not grow with the bucket. A million keys take what these here take: see docs/migration.md."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from tests.functional.command import started
+from tests.functional.generated import generated, key
+
+#: Megabytes that the whole process may take, with a budget for copies that no copy uses here.
+MOST_MB = 200
+
+#: Keys of the source, and how many of them the target has; the rest differs, is named and reported.
+SOURCE_KEYS, TARGET_KEYS = 100_000, 75_000
+
+TELL_PEAK = """
+import atexit, resource, sys
+atexit.register(lambda: sys.stderr.write(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\\n"))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak in KiB")
+def test_a_large_bucket_is_compared_and_reported_in_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, data = tmp_path / "report.html", tmp_path / "report.json"
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "TARGET_SECRET_ARN", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with generated(source=SOURCE_KEYS, target=TARGET_KEYS) as endpoint:
+        environment = {
+            "SOURCE_BUCKET": "source",
+            "TARGET_BUCKET": "target",
+            "AWS_ENDPOINT_URL_S3": endpoint,
+            "TARGET_ENDPOINT": endpoint,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            **dict.fromkeys(("AWS_ACCESS_KEY_ID", "TARGET_ACCESS_KEY_ID"), "an id"),
+            **dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "TARGET_SECRET_ACCESS_KEY"), "a secret"),
+        }
+        arguments = ("check", "--report", str(page), "--report", str(data))
+        with started(*arguments, before=TELL_PEAK, **environment) as command:
+            ended = command.ended(seconds=300)
+
+    assert ended.code == 1, ended.err
+    missing = SOURCE_KEYS - TARGET_KEYS
+    assert f"{SOURCE_KEYS:,} keys looked at, {missing:,} missing, 0 failed" in ended.err
+    assert len(ended.out.splitlines()) == missing
+    content = json.loads(data.read_text())
+    assert {finding["key"] for finding in content["differences"]} == {
+        key(number) for number in range(TARGET_KEYS, SOURCE_KEYS)
+    }
+    assert page.stat().st_size < 1_000_000
+    peak_mb = int(ended.err.split("peak ")[1]) * 1024 / 1e6
+    assert peak_mb < MOST_MB

@@ -1,0 +1,45 @@
+"""Times in answers are read by ourselves, for speed: they are those that botocore reads."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from botocore.utils import parse_timestamp
+from tests.functional.rig import SOURCE, Rig
+
+from s3_syncer.clients import parse_time, source_client
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-01T12:34:56.000Z",
+        "2026-01-01T12:34:56.789Z",
+        "2026-01-01T12:34:56Z",
+        "2026-01-01T12:34:56.7Z",
+        "2026-01-01T12:34:56.123456789Z",
+        "20260101T123456Z",
+        "2026-01-01T12:34:56+02:00",
+        "Thu, 01 Jan 2026 12:34:56 GMT",
+        "1767270896",
+        1767270896.5,
+    ],
+)
+def test_every_form_is_read_as_botocore_reads_it(text: str | float) -> None:
+    assert abs(parse_time(text) - parse_timestamp(text)).total_seconds() < 1e-3
+    assert parse_time(text).tzinfo is not None
+
+
+def test_nonsense_is_refused() -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        parse_time("nonsenseZ")
+
+
+def test_a_listing_and_a_look_tell_the_same_time(rig: Rig) -> None:
+    rig.put("key")
+    client = source_client(1).lease().client
+    (entry,) = client.list_objects_v2(Bucket=SOURCE)["Contents"]
+    looked = client.head_object(Bucket=SOURCE, Key="key")["LastModified"]
+    assert entry["LastModified"].replace(microsecond=0) == looked
+    assert abs(entry["LastModified"] - datetime.now(UTC)).total_seconds() < 60
