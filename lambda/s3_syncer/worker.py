@@ -26,6 +26,17 @@ BACKOFF_BASE_S = 2.0
 BACKOFF_CAP_S = 900.0
 
 
+#: Deliveries after which a key that used this share of its batch's time and was not done is given up: every attempt
+#: sends the whole object again, and somebody pays for that.
+WHOLE_ATTEMPTS = 3
+ALL_BUT = 0.9
+
+_TOO_LONG = Permanent(
+    f"not done in {WHOLE_ATTEMPTS} attempts with all the time there is: run `s3-syncer sync KEY`, with no deadline",
+    "TooLong",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A message as the queue delivered it. `attempt` counts deliveries from 1."""
@@ -133,7 +144,8 @@ class Worker:
         self, keys: Mapping[str, _Asked], deadline: Deadline, grace_s: float
     ) -> dict[str, SyncError | None]:
         """None for a key that is equal now, else what stood in the way."""
-        futures = {key: self._pool.submit(self._converge, key, asked, deadline) for key, asked in keys.items()}
+        whole_s = deadline.timeout()
+        futures = {key: self._pool.submit(self._converge, key, asked, deadline, whole_s) for key, asked in keys.items()}
         if wait(futures.values(), timeout=deadline.timeout()).not_done:
             wait(futures.values(), timeout=grace_s)
         return {key: self._result(key, keys[key], future) for key, future in futures.items()}
@@ -146,15 +158,18 @@ class Worker:
         _log("retry", key, "no time left before the deadline", attempts=asked.attempt)
         return OutOfTime("no time left before the deadline")
 
-    def _converge(self, key: str, asked: _Asked, deadline: Deadline) -> SyncError | None:
+    def _converge(self, key: str, asked: _Asked, deadline: Deadline, whole_s: float | None) -> SyncError | None:
+        """None when the key is equal now, else what stood in the way; `whole_s` is the time that the batch has."""
         began = time.monotonic()
         failure: SyncError | None = None
         try:
             deadline.check()
             outcome = converge(self._pair, key.removeprefix(self._prefix), deadline)
         except SyncError as error:
-            failure = error
-            outcome = Outcome("dead" if isinstance(error, Permanent) else "retry", str(error))
+            spent_s = time.monotonic() - began
+            hopeless = isinstance(error, OutOfTime) and whole_s is not None and spent_s >= ALL_BUT * whole_s
+            failure = _TOO_LONG if hopeless and asked.attempt >= WHOLE_ATTEMPTS else error
+            outcome = Outcome("dead" if isinstance(failure, Permanent) else "retry", str(failure))
         except Exception as error:  # a fault of ours: the message must come back, not vanish
             logger.exception("unexpected failure", extra={"key": key})
             failure = Retryable(f"unexpected failure: {error!r}")

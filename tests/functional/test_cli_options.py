@@ -122,7 +122,7 @@ OPTIONS: list[tuple[str, str | None, str, Callable[[Job], bool]]] = [
     ("--one-way", None, "ONE_WAY", lambda job: job.rules.one_way),
     ("--report", "report.html", "REPORT", lambda job: job.reports == (Path("report.html"),)),
     ("--dry-run", None, "DRY_RUN", lambda job: job.rules.look_only),
-    ("--delete", None, "DELETE", lambda job: job.rules.delete),
+    ("--delete", None, "MIGRATE_DELETE", lambda job: job.rules.delete),
 ]
 
 
@@ -143,7 +143,7 @@ def test_the_command_line_wins_over_the_environment(jobs: list[Job]) -> None:
 
 def test_max_delete_and_tags(jobs: list[Job]) -> None:
     assert job(jobs, "migrate", "--delete", "--max-delete", "0").rules.max_delete == 0
-    assert job(jobs, DELETE="true", MAX_DELETE="5").rules.max_delete == 5
+    assert job(jobs, MIGRATE_DELETE="true", MAX_DELETE="5").rules.max_delete == 5
     assert job(jobs, "migrate", "--no-tags").settings.tags is False
     assert job(jobs, SYNC_TAGS="false").settings.tags is False
 
@@ -160,7 +160,7 @@ def test_several_patterns_and_reports(jobs: list[Job]) -> None:
 def test_a_check_only_looks(jobs: list[Job]) -> None:
     found = job(jobs, "check", "--full", "--one-way")
     assert (found.command, found.rules.look_only, found.rules.full, found.rules.one_way) == ("check", True, True, True)
-    assert job(jobs, "check", DELETE="true").rules.delete is False
+    assert job(jobs, "check", MIGRATE_DELETE="true").rules.delete is False
 
 
 def test_every_variable_is_in_the_help() -> None:

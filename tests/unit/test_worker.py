@@ -182,6 +182,33 @@ def test_past_the_deadline_everything_is_handed_back_untouched() -> None:
     assert bench.ranges.asked == []
 
 
+@pytest.mark.parametrize(("attempt", "kind"), [(2, Later), (3, Dead)])
+def test_a_key_that_needs_more_than_a_whole_batch_is_given_up_after_three(attempt: int, kind: type[Verdict]) -> None:
+    """Every attempt sends all of an object again: it must not go on for as long as the queue would let it."""
+    deadline = Deadline.after(0.3)
+
+    def outlast(operation: str, key: str) -> None:
+        if operation == "read":
+            deadline.sleep(10)
+
+    bench = Bench({"huge": stored(b"one")}, on_call=outlast)
+    verdict = bench.worker.run([asking("huge", attempt=attempt)], deadline, grace_s=5)["1"]
+    assert isinstance(verdict, kind)
+    assert not isinstance(verdict, Dead) or "s3-syncer sync" in verdict.error
+
+
+def test_a_key_that_began_late_is_handed_back_however_often() -> None:
+    deadline = Deadline.after(0.5)
+
+    def outlast(operation: str, key: str) -> None:
+        if operation == "read":
+            deadline.sleep(0.3 if key == "first" else 10)
+
+    bench = Bench({"first": stored(b"one"), "second": stored(b"two")}, on_call=outlast, threads=1)
+    verdicts = bench.worker.run([asking("first", id="1"), asking("second", id="2", attempt=50)], deadline, grace_s=5)
+    assert verdicts == {"1": Done(), "2": Later(0)}
+
+
 @pytest.fixture
 def release() -> Iterator[threading.Event]:
     """Lets a key go on that hangs, at the end of the test at the latest."""

@@ -71,6 +71,12 @@ def _report_path(ctx: click.Context, param: click.Parameter, value: tuple[Path, 
     return value
 
 
+def _target_region(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """The container of 2021 had one region for both sides; anywhere else AWS_DEFAULT_REGION is the source's."""
+    as_in_2021 = os.environ.get("ENDPOINT") and not os.environ.get("TARGET_ENDPOINT")
+    return value or (os.environ.get("AWS_DEFAULT_REGION") if as_in_2021 else None)
+
+
 _option = partial(click.option, show_envvar=True)
 
 _BUCKETS = (
@@ -81,7 +87,7 @@ _BUCKETS = (
         envvar=["TARGET_ENDPOINT", "ENDPOINT"],
         help="URL of the other store, such as https://s3.us-east-1.example.lyve.seagate.com.",
     ),
-    _option("--target-region", envvar=["TARGET_REGION", "AWS_DEFAULT_REGION"], help="Its region."),
+    _option("--target-region", envvar="TARGET_REGION", callback=_target_region, help="Its region."),
     _option("--target-bucket", envvar="TARGET_BUCKET", help="Its bucket to copy to."),
     _option(
         "--target-prefix", envvar="TARGET_PREFIX", default="", help="Put in place of the source prefix in each key."
@@ -183,7 +189,9 @@ def cli() -> None:
 @_options(_BUCKETS)
 @_options(_SWEEP)
 @_option("--dry-run", "-n", is_flag=True, envvar="DRY_RUN", help="Say what would be done and change nothing.")
-@_option("--delete", is_flag=True, envvar="DELETE", help="Delete from the target what the source does not have.")
+@_option(
+    "--delete", is_flag=True, envvar="MIGRATE_DELETE", help="Delete from the target what the source does not have."
+)
 @_option(
     "--max-delete",
     type=click.IntRange(0),
