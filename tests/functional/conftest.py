@@ -6,6 +6,7 @@ The source's is moto's server with S3, SQS and Secrets Manager; the target's is 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,6 +16,7 @@ from botocore.retries.standard import ExponentialBackoff
 from tests.functional.proxy import in_front_of
 from tests.functional.rig import SOURCE, TARGET, Account, Rig, keys_of, wipe
 
+import s3_syncer
 from playground import servers
 from s3_syncer import function
 
@@ -69,6 +71,16 @@ def lesser(
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK makes as many attempts as ever, one right after the other."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda self, context: 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """What the function makes of the log, and of a standard output that is gone afterwards, ends with the test."""
+    log = logging.getLogger(s3_syncer.__name__)
+    handlers, level, propagate = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.propagate = handlers, propagate
+    log.setLevel(level)
 
 
 @contextmanager
