@@ -94,6 +94,10 @@ def test_the_newer_names_win_over_those_of_2021(jobs: list[Job]) -> None:
     assert (settings.target_endpoint, settings.target_region) == ("https://s3.example.com", "us-east-1")
 
 
+def test_the_sources_region_is_not_taken_for_the_targets() -> None:
+    assert "--target-region is not set" in refused(TARGET_REGION=None, AWS_DEFAULT_REGION="eu-west-1")
+
+
 def test_a_secret_wins_over_keys(jobs: list[Job]) -> None:
     assert job(jobs, TARGET_SECRET_ARN="arn:of:it").settings.target_credentials == "arn:of:it"
 

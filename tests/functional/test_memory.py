@@ -35,7 +35,7 @@ def test_a_large_bucket_is_compared_and_reported_in_little_memory(
             "TARGET_BUCKET": "target",
             "AWS_ENDPOINT_URL_S3": endpoint,
             "TARGET_ENDPOINT": endpoint,
-            "AWS_DEFAULT_REGION": "us-east-1",
+            **dict.fromkeys(("AWS_DEFAULT_REGION", "TARGET_REGION"), "us-east-1"),
             **dict.fromkeys(("AWS_ACCESS_KEY_ID", "TARGET_ACCESS_KEY_ID"), "an id"),
             **dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "TARGET_SECRET_ACCESS_KEY"), "a secret"),
         }

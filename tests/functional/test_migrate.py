@@ -47,6 +47,12 @@ def puts(rig: Rig) -> list[str]:
     return [request.key for request in rig.target_proxy.requests if request.method == "PUT"]
 
 
+def silent(exchange: Exchange) -> None:
+    """A store that never answers; what it was asked for never happens."""
+    time.sleep(20)
+    exchange.reset()
+
+
 def listing_fault(change: Callable[[str], str]) -> Fault:
     """A store whose listings are not what they should be."""
 
@@ -411,7 +417,7 @@ def test_a_stop_drops_the_multipart_upload_it_cuts_short(rig: Rig) -> None:
 def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(rig: Rig, tmp_path: Path) -> None:
     fill(rig, 5)
     report = tmp_path / "report.json"
-    rig.target_proxy.when(delayed(30), "PUT", times=1e9)
+    rig.target_proxy.when(silent, "PUT", times=1e9)
     before = "import s3_syncer.cli.stop as stop; stop.GRACE_S = 0.5"
     with started("migrate", "--report", str(report), before=before) as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
@@ -424,7 +430,7 @@ def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(rig: Rig, tmp_pat
 
 def test_a_second_signal_ends_the_process_at_once(rig: Rig) -> None:
     fill(rig, 5)
-    rig.target_proxy.when(delayed(30), "PUT", times=1e9)
+    rig.target_proxy.when(silent, "PUT", times=1e9)
     with started("migrate") as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
         command.send(signal.SIGINT)
