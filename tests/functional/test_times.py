@@ -23,10 +23,9 @@ from s3_syncer.clients import parse_time, source_client
         "2026-01-01T12:34:56+02:00",
         "Thu, 01 Jan 2026 12:34:56 GMT",
         "1767270896",
-        1767270896.5,
     ],
 )
-def test_every_form_is_read_as_botocore_reads_it(text: str | float) -> None:
+def test_every_form_is_read_as_botocore_reads_it(text: str) -> None:
     assert abs(parse_time(text) - parse_timestamp(text)).total_seconds() < 1e-3
     assert parse_time(text).tzinfo is not None
 

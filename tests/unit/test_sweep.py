@@ -575,7 +575,8 @@ def test_a_stopped_sweep_can_be_run_again_and_copies_nothing_twice(puts: int, th
 
 @pytest.mark.parametrize("threads", [1, 8])
 def test_slices_of_time_lead_to_the_end_and_copy_nothing_twice(threads: int) -> None:
-    world, rest, slices = World(keys(60)), "", 0
+    world, slices = World(keys(60)), 0
+    rest: str | None = ""
     while rest is not None:
         before = rest
         notes, rest = world.sweep(

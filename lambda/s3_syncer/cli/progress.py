@@ -30,8 +30,8 @@ def on_terminal(tally: Tally, console: Console, total: Total, stopping: Callable
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def refresh() -> None:
-            line = status(tally, total()) + (" · stopping, once more to stop at once" if stopping() else "")
-            live.update(Text(line), refresh=True)
+            ending = "stopping, once more to stop at once · " if stopping() else ""
+            live.update(Text(ending + status(tally, total())), refresh=True)
 
         with _calling(refresh, REFRESH_S, tally):
             yield
