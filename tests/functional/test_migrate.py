@@ -346,16 +346,12 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_is_done(rig: Ri
     assert rig.target_keys() == []
 
 
-def test_a_report_that_cannot_be_written_in_the_end_is_one_line_too(rig: Rig) -> None:
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_report_that_cannot_be_written_in_the_end_is_one_line_too(rig: Rig, tmp_path: Path) -> None:
     fill(rig, 1)
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full on this system")
-    Path("/tmp/s3-syncer-full.json").unlink(missing_ok=True)
-    Path("/tmp/s3-syncer-full.json").symlink_to("/dev/full")
-    try:
-        ended = run("migrate", "--report", "/tmp/s3-syncer-full.json")
-    finally:
-        Path("/tmp/s3-syncer-full.json").unlink()
+    report = tmp_path / "report.json"
+    report.symlink_to("/dev/full")
+    ended = run("migrate", "--report", str(report))
     assert ended.code == 1
     assert ended.err.splitlines()[-1] == "s3-syncer: [Errno 28] No space left on device"
     assert rig.target_keys() == ["key 000"]
