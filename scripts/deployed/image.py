@@ -52,11 +52,7 @@ def log_in(engine: Engine, ecr: Any, image: str) -> None:
 
 def is_pushed(ecr: Any, image: str) -> bool:
     """Whether the repository has this tag, which is made from what is in the image."""
-    try:
-        ecr.describe_images(**_named(image))
-    except ecr.exceptions.ImageNotFoundException:
-        return False
-    return True
+    return bool(ecr.batch_get_image(**_named(image))["images"])
 
 
 def remove(ecr: Any, image: str) -> None:

@@ -133,23 +133,10 @@ class Task:
         return options
 
 
-def start(
-    ecs: Any,
-    logs: Any,
-    migration: Migration,
-    arguments: Sequence[str],
-    environment: Mapping[str, str] | None = None,
-) -> Task:
-    """Starts the registered task definition, with these arguments and further environment.
-
-    Raises TaskError when ECS does not take it.
-    """
+def start(ecs: Any, logs: Any, migration: Migration, arguments: Sequence[str]) -> Task:
+    """Starts the registered task definition with these arguments. Raises TaskError when ECS does not take it."""
     definition = Definition.registered(ecs, migration.task_definition_arn)
-    override = {
-        "name": definition.container["name"],
-        "command": definition.command(arguments),
-        "environment": [{"name": name, "value": value} for name, value in (environment or {}).items()],
-    }
+    override = {"name": definition.container["name"], "command": definition.command(arguments)}
     answer = ecs.run_task(
         cluster=migration.cluster_arn,
         taskDefinition=definition.arn,

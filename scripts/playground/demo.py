@@ -1,7 +1,8 @@
 """`scripts/demo`: a day in the life of two buckets, in a minute, and then the proof that they are equal.
 
-Each step changes the source and waits until the other cloud shows every change of the step. How long each took is
-measured from the moment the change was sent to the source until a reader of the target sees it.
+It begins with a bucket that is full already, and migrates it while it changes. Each step after that changes the source
+and waits until the other cloud shows every change of the step. How long each took is measured from the moment the
+change was sent to the source until a reader of the target sees it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from playground import servers, signals, stack, terraform, verify
+from deployed import image, task
+from playground import migration, servers, signals, stack, terraform, verify
 from playground.local import DIRECTORY
 
 if TYPE_CHECKING:
@@ -256,6 +259,98 @@ class Actor:
         return json.dumps({"Records": [record]})
 
 
+def ordinary(actor: Actor, folder: str, objects: int) -> dict[str, int]:
+    """Keys, and sizes as they are found: most objects are small, few are large, some are empty."""
+    sizes = [0 if n % 20 == 0 else int(2 ** actor.chance.uniform(4, 18)) for n in range(objects)]
+    return {f"{folder}/{number % 7}/{number:05}": size for number, size in enumerate(sizes)}
+
+
+def put_before(actor: Actor, objects: int) -> list[str]:
+    """Fills the source as if the product came later: nobody tells it of these objects. Returns their keys."""
+    sizes = ordinary(actor, "before", objects)
+    changes = [actor.put(key, size, **_properties(n)) for n, (key, size) in enumerate(sizes.items())]
+    strange = [f"before/{key}" for key in STRANGE_KEYS if len(key.encode()) < 1000]
+    changes += [actor.put(key, len(key), **_properties(1)) for key in strange]
+    changes += [actor.put(f"before/large/{n}", n * MIB + n) for n in range(1, 5)]
+    changes += [actor.put_in_parts(f"before/parts/{n}", part_size=5 * MIB, last_part=n, parts=3) for n in (1, 2)]
+    with unnoticed(actor.made), ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(lambda change: change.send(0), changes))
+    return [change.key for change in changes]
+
+
+@contextmanager
+def unnoticed(made: stack.Stack) -> Iterator[None]:
+    """The source notifies nobody for as long as the block lasts."""
+    client, bucket = made.s3(), made.source_bucket
+    answer = client.get_bucket_notification_configuration(Bucket=bucket)
+    document: Any = {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+    client.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+    try:
+        yield
+    finally:
+        client.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=document)
+
+
+def meanwhile(actor: Actor, before: Iterable[str]) -> Step:
+    """What happens while the source is migrated: live sync brings it over, and the migration must not undo it."""
+    keys = [key for key in before if not key.startswith(("before/large/", "before/parts/"))]
+    some = actor.chance.sample(keys, k=len(keys) // 2)
+    third = len(some) // 3
+    changes = [
+        *(actor.put(key, 2000, **_properties(3)) for key in some[:third]),
+        *(actor.delete(key) for key in some[third : 2 * third]),
+        *(actor.delete_and_put_again(key) for key in some[2 * third :]),
+        *(actor.put(f"before/new/{n}", 2000, **_properties(n)) for n in range(third)),
+    ]
+    actor.chance.shuffle(changes)
+    return Step("while it is migrated", changes, writers=4, pace_s=0.1)
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """How a migration went, and how many of the changes came while it ran."""
+
+    code: int
+    before: int
+    step: Step
+    overtaken: int
+
+
+def migrate(actor: Actor, objects: int) -> Migrated:
+    """Migrates a source that was full before, while it changes."""
+    before = put_before(actor, objects)
+    step = meanwhile(actor, before)
+    said: list[str] = []
+
+    def work() -> tuple[int, float]:
+        # One way: that live sync has yet to bring over a deletion is no fault of the migration.
+        code = migration.run(actor.made, ["--one-way"], said.append, report=console.print)
+        return code, time.monotonic()
+
+    migration.prepare(actor.made, report=console.print)
+    with ThreadPoolExecutor(1) as pool:
+        migrating = pool.submit(work)
+        run(step, actor)
+        code, ended = migrating.result()
+    show_log(said)
+    overtaken = sum(change.sent is not None and change.sent < ended for change in step.changes)
+    return Migrated(code, len(before), step, overtaken)
+
+
+def check(made: stack.Stack) -> int:
+    """What `s3-syncer check --full` says of both sides: its exit code."""
+    said: list[str] = []
+    code = migration.run(made, ["check", "--full"], said.append, report=lambda _: None)
+    show_log(said)
+    return code
+
+
+def show_log(lines: Iterable[str]) -> None:
+    for line in lines:
+        if text := task.readable(line, verbose=False):
+            console.print(f"  {text}", markup=False)
+
+
 def steps(actor: Actor, objects: int) -> Iterator[Step]:
     """What the demo does, a step at a time: a later step changes what an earlier one made."""
     yield Step(
@@ -264,12 +359,10 @@ def steps(actor: Actor, objects: int) -> Iterator[Step]:
         writers=1,
         pace_s=0.2,
     )
-    # Sizes as they are found: most objects are small, few are large, some are empty.
-    sizes = [0 if n % 20 == 0 else int(2 ** actor.chance.uniform(4, 18)) for n in range(objects)]
-    ordinary = {f"objects/{number % 7}/{number:05}": size for number, size in enumerate(sizes)}
+    sizes = ordinary(actor, "objects", objects)
     yield Step(
         "new objects, all at once",
-        [actor.put(key, size, **_properties(n)) for n, (key, size) in enumerate(ordinary.items())],
+        [actor.put(key, size, **_properties(n)) for n, (key, size) in enumerate(sizes.items())],
     )
     yield Step("new objects, 1 to 8 MiB", [actor.put(f"large/{n}", n * MIB + n) for n in range(1, 9)])
     yield Step("new objects, strange keys", [actor.put(key, len(key), **_properties(1)) for key in STRANGE_KEYS])
@@ -281,7 +374,7 @@ def steps(actor: Actor, objects: int) -> Iterator[Step]:
         ],
         writers=1,
     )
-    some = actor.chance.sample(list(ordinary), k=len(ordinary) * 3 // 4)
+    some = actor.chance.sample(list(sizes), k=len(sizes) * 3 // 4)
     quarter = len(some) // 4
     overwritten, described, tagged, ended = (some[n * quarter : (n + 1) * quarter] for n in range(4))
     yield Step("overwrites", [actor.put(key, 3000, **_properties(2)) for key in overwritten])
@@ -351,7 +444,9 @@ def show(done: Iterable[Step]) -> Table:
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave the local cloud up afterwards; `scripts/local down` ends it.")
-@click.option("--objects", default=400, show_default=True, help="How many ordinary objects to begin with.")
+@click.option(
+    "--objects", default=400, show_default=True, help="How many ordinary objects there are before, and again after."
+)
 def main(keep: bool, objects: int) -> None:
     """Run the product on the local cloud, and show that both sides end equal.
 
@@ -363,7 +458,10 @@ def main(keep: bool, objects: int) -> None:
     try:
         made = made or stack.up(DIRECTORY, report=click.echo)
         equal = demonstrate(made, objects)
-    except (stack.StackError, servers.ServerError, terraform.TerraformError) as error:
+    except (
+        *(stack.StackError, servers.ServerError, terraform.TerraformError),
+        *(image.ImageError, task.TaskError),
+    ) as error:
         sys.exit(f"scripts/demo: {error}")
     finally:
         if ours and not keep:
@@ -374,20 +472,24 @@ def main(keep: bool, objects: int) -> None:
 def demonstrate(made: stack.Stack, objects: int) -> bool:
     """The demo on a stack that is up; whether everything arrived and both sides ended equal."""
     actor = Actor(made, random.Random())  # noqa: S311 - it makes contents, not secrets
-    done = []
+    console.print(f"migrating a bucket of more than {objects} objects that were there before, while it changes ...")
+    migrated = migrate(actor, objects)
+    done = [migrated.step]
     for step in steps(actor, objects):
         click.echo(f"{step.name}: {len(step.changes)} ...")
         run(step, actor)
         done.append(step)
     console.print("Waiting for the queue to run empty ...")
     left = wait_until_idle(made)
+    console.print("Comparing both sides with s3-syncer check --full ...")
+    checked = check(made)
     console.print("Reading both buckets to the last byte to compare them ...")
     source = verify.read_bucket(actor.source, made.source_bucket)
     target = verify.read_bucket(actor.target, made.target.bucket)
     unequal = list(verify.differences(source, target))
     dead = queue_depth(made, made.dead_letter_queue_url)
     missing = sum(change.arrived is None for step in done for change in step.changes)
-    equal = not (left or dead or missing or unequal)
+    equal = not (left or dead or missing or unequal or migrated.code or checked)
 
     console.print(show(done))
     console.print("Tags: the emulator sends no event for them, so the demo sends what S3 would.")
@@ -395,11 +497,14 @@ def demonstrate(made: stack.Stack, objects: int) -> bool:
     for difference in unequal[:DIFFERENCES_SHOWN]:
         console.print(str(difference), markup=False)
     verdict = {
+        "migration": f"{migrated.before} objects that were there before, while {migrated.overtaken} changes were made; "
+        f"exit code {migrated.code}",
         "decisions in the log": ", ".join(f"{count} {action}" for action, count in decisions(made).most_common()),
         "not seen in time": missing,
         "left in the queue": left,
         "dead letters": dead,
         "objects": f"{len(source)} in the source, {len(target)} in the target",
+        "s3-syncer check": f"exit code {checked}",
         "differences": f"{len(unequal)} in keys, bytes, headers, metadata and tags",
         "result": "both sides are equal" if equal else "NOT equal, or something was left behind",
     }

@@ -7,6 +7,7 @@ names what it corrects, and can go when MiniStack does it by itself.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from xml.sax.saxutils import escape
 
 from ministack import app as ministack  # type: ignore[import-not-found]
 from ministack.core import iam_actions, iam_evaluator  # type: ignore[import-not-found]
-from ministack.services import cloudwatch, ecs  # type: ignore[import-not-found]
+from ministack.services import cloudwatch, ecs, sts  # type: ignore[import-not-found]
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -91,6 +92,31 @@ def on_this_machine(start: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def as_its_role(register: Callable[..., str]) -> Callable[..., str]:
+    """Containers of tasks get the keys of their role, in the environment.
+
+    MiniStack has an address for them to ask for keys, as ECS has, but does not know these keys when it enforces IAM.
+    """
+
+    def wrapped(task: str, cluster: str, definition: Any, container: Any, launch: str, env: Any, *rest: Any) -> str:
+        token = register(task, cluster, definition, container, launch, env, *rest)
+        role = definition["taskRoleArn"]
+        name, session = role.rpartition("/")[2], task.rpartition("/")[2]
+        key, secret, session_token = f"ASIA{secrets.token_hex(8).upper()}", secrets.token_hex(20), secrets.token_hex(20)
+        account = role.split(":")[4]
+        identity = {
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{name}/{session}",
+            "UserId": f"{name}:{session}",
+            "AccountId": account,
+            "PrincipalType": "AssumedRole",
+        }
+        sts.register_session(key, {**identity, "SecretAccessKey": secret, "SessionToken": session_token})
+        env |= {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": session_token}
+        return token
+
+    return wrapped
+
+
 def confined(build: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """Containers run as the user, without the capabilities and as read-only as their definition says."""
 
@@ -122,5 +148,6 @@ if __name__ == "__main__":
     cloudwatch._describe_alarms = described_wholly(cloudwatch._describe_alarms)
     iam_evaluator.evaluate_trust_policy = for_this_account(iam_evaluator.evaluate_trust_policy)
     ecs._start_task_worker = on_this_machine(ecs._start_task_worker)
+    ecs._register_metadata = as_its_role(ecs._register_metadata)
     ecs._build_run_kwargs = confined(ecs._build_run_kwargs)
     ministack.main()

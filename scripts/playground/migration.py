@@ -25,21 +25,26 @@ def run(made: Stack, arguments: Sequence[str], show: Show, report: Show) -> int:
     Through ECS where the emulated one has an engine to run containers with. Without one, what would run in the
     container runs as a process: the same command in the same environment, as the same role.
     """
+    prepare(made, report)
     if made.engine is None:
         report("No container engine on this machine: running the task's command as a process.")
         return run_process(made, arguments, show)
-    return run_task(made, made.engine, arguments, show, report)
+    return run_task(made, arguments, show, report)
 
 
-def run_task(made: Stack, address: str, arguments: Sequence[str], show: Show, report: Show) -> int:
-    """As a container that ECS starts; its image is built if this checkout's is not there yet."""
-    ecs, logs = made.client("ecs"), made.client("logs")
-    if not engine.has_image(address, made.migration.image):
-        report(f"Building {made.migration.image} ...")
-        definition = task.Definition.registered(ecs, made.migration.task_definition_arn)
-        base = os.environ.get("S3_SYNCER_BASE_IMAGE")
-        image.build(engine.program(address), made.migration.image, definition.architecture, base)
-    started = task.start(ecs, logs, made.migration, arguments, role_environment(made))
+def prepare(made: Stack, report: Show) -> None:
+    """Builds the image, where one is needed and it is not there yet."""
+    if made.engine is None or engine.has_image(made.engine, made.migration.image):
+        return
+    report(f"Building {made.migration.image} ...")
+    definition = task.Definition.registered(made.client("ecs"), made.migration.task_definition_arn)
+    base = os.environ.get("S3_SYNCER_BASE_IMAGE")
+    image.build(engine.program(made.engine), made.migration.image, definition.architecture, base)
+
+
+def run_task(made: Stack, arguments: Sequence[str], show: Show, report: Show) -> int:
+    """As a container that ECS starts."""
+    started = task.start(made.client("ecs"), made.client("logs"), made.migration, arguments)
     started.poll_interval_s, started.log_delay_s = POLL_INTERVAL_S, LOG_DELAY_S
     report(f"ECS runs task {started.id} in a container.")
     try:
@@ -55,7 +60,12 @@ def run_process(made: Stack, arguments: Sequence[str], show: Show) -> int:
     process = subprocess.Popen(
         # The image's entry point, and what the definition has it do.
         [str(Path(sys.executable).parent / "s3-syncer"), *definition.command(arguments)],
-        env={"PATH": os.environ.get("PATH", os.defpath), **definition.environment, **role_environment(made)},
+        env={
+            "PATH": os.environ.get("PATH", os.defpath),
+            "AWS_ENDPOINT_URL": made.aws_endpoint,
+            **definition.environment,
+            **role_keys(made, definition.task_role_arn),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -77,17 +87,11 @@ def run_process(made: Stack, arguments: Sequence[str], show: Show) -> int:
         process.kill()
 
 
-def role_environment(made: Stack) -> Mapping[str, str]:
-    """What ECS gives a task on AWS: the keys of its role, and here also where AWS is.
-
-    The emulator hands out keys to containers too, but does not know them again when it enforces IAM.
-    """
-    definition = task.Definition.registered(made.client("ecs"), made.migration.task_definition_arn)
-    session = made.client("sts").assume_role(RoleArn=definition.task_role_arn, RoleSessionName="migration")
-    keys = session["Credentials"]
+def role_keys(made: Stack, role: str) -> Mapping[str, str]:
+    """What ECS gives a task: keys that may do what its role may, and no more."""
+    keys = made.client("sts").assume_role(RoleArn=role, RoleSessionName="migration")["Credentials"]
     return {
         "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
         "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
         "AWS_SESSION_TOKEN": keys["SessionToken"],
-        "AWS_ENDPOINT_URL": made.aws_endpoint,
     }
