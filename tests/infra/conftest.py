@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pytest_terraform.tf import TerraformTestApi
 
-from playground import servers, terraform
+from playground import engine, servers, terraform
 from playground.stack import EXAMPLE, REGION, Stack, Target, from_outputs, make_target, variables
 
 
@@ -22,6 +22,7 @@ class Clouds:
 
     aws_endpoint: str
     target: Target
+    engine: str | None
     tool: terraform.Terraform
 
 
@@ -30,7 +31,8 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
     """Running servers. Automatic, because the plugin's fixture, which needs them, cannot name another one."""
     directory = tmp_path_factory.mktemp("clouds")
     with contextlib.ExitStack() as cleanup:
-        aws = cleanup.enter_context(servers.running(servers.ministack(region=REGION), directory))
+        containers = engine.find()
+        aws = cleanup.enter_context(servers.running(servers.ministack(region=REGION, engine=containers), directory))
         target = make_target(cleanup.enter_context(servers.running(servers.moto(), directory)))
         tool = terraform.prepare(directory, variables(aws.endpoint, target))
         changed = cleanup.enter_context(pytest.MonkeyPatch.context())
@@ -40,7 +42,7 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
             changed.setenv(name, value)
         # The plugin records the stack in clear, where only a replay would look for it.
         cleanup.callback((EXAMPLE / "tf_resources.json").unlink, missing_ok=True)
-        yield Clouds(aws.endpoint, target, tool)
+        yield Clouds(aws.endpoint, target, containers, tool)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def applied(clouds: Clouds, local: TerraformTestApi) -> Iterator[Applied]:
     outputs = {name: output["value"] for name, output in local.outputs.items()}
     runner = local.terraform
     made = Applied(
-        stack=from_outputs(outputs, clouds.aws_endpoint, clouds.target),
+        stack=from_outputs(outputs, clouds.aws_endpoint, clouds.target, clouds.engine),
         outputs=outputs,
         tool=replace(clouds.tool, environment={**clouds.tool.environment, "TF_DATA_DIR": runner.work_dir}),
         state=Path(runner.state_path),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -13,7 +17,10 @@ import pytest
 from botocore.exceptions import ClientError
 from pytest_terraform import terraform
 
-from playground import verify
+from playground import engine, migration, verify
+from playground.bootstrap import ROOT
+from playground.demo import unnoticed
+from s3_syncer import __version__
 
 if TYPE_CHECKING:
     from tests.infra.conftest import Applied
@@ -68,9 +75,9 @@ def take_dead_letters(applied: Applied) -> list[dict[str, str]]:
 
 
 @contextmanager
-def without(applied: Applied, action: str) -> Iterator[None]:
-    """The function's role with one action less."""
-    iam, role = applied.stack.client("iam"), applied.outputs["function_role_name"]
+def without(applied: Applied, action: str, whose: str = "function_role_name") -> Iterator[None]:
+    """A role, that of the function if no other is named, with one action less."""
+    iam, role = applied.stack.client("iam"), applied.outputs["s3_syncer"][whose]
     (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
     whole = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
     lesser = json.loads(json.dumps(whole))
@@ -81,6 +88,49 @@ def without(applied: Applied, action: str) -> Iterator[None]:
         yield
     finally:
         iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(whole))
+
+
+def migrate(applied: Applied, *arguments: str) -> tuple[int, dict[str, list[str]]]:
+    """Runs the registered migration as a process: its exit code, and the keys it named for each thing it did."""
+    said: list[str] = []
+    code = migration.run_process(applied.stack, arguments, said.append)
+    named: dict[str, list[str]] = {}
+    for line in map(json.loads, said):
+        if "action" in line:
+            named.setdefault(line["action"], []).append(line["key"])
+    return code, {action: sorted(keys) for action, keys in named.items()}
+
+
+def run_migration(applied: Applied, directory: Path, *arguments: str) -> tuple[int, str]:
+    """Runs scripts/run_migration on what the state in that directory says: its exit code, and what it printed."""
+    process = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "run_migration", "--terraform", applied.tool.binary, directory, *arguments],
+        env={
+            **applied.tool.environment,
+            "AWS_ENDPOINT_URL": applied.stack.aws_endpoint,
+            "AWS_ACCESS_KEY_ID": applied.stack.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": applied.stack.secret_access_key,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return process.returncode, process.stdout + process.stderr
+
+
+@pytest.fixture(scope="session")
+def image(applied: Applied) -> str:
+    """The image that the task definition names, built; without an engine to build it the test is skipped."""
+    address = applied.stack.engine
+    if address is None:
+        pytest.skip("no Docker-compatible engine shares this machine's network")
+    base = os.environ.get("S3_SYNCER_BASE_IMAGE", "python:3.13-slim")
+    if not engine.has_image(address, base):
+        pull = subprocess.run([*engine.program(address), "pull", base], capture_output=True, text=True, check=False)
+        if pull.returncode:
+            pytest.skip(f"the base image {base} cannot be pulled: {pull.stderr.strip()}")
+    migration.prepare(applied.stack, report=print)
+    return applied.stack.migration.image
 
 
 def test_an_object_arrives(applied: Applied) -> None:
@@ -122,29 +172,104 @@ def test_what_may_not_be_read_is_a_dead_letter_with_its_reason(applied: Applied,
     assert eventually(lambda: in_target(applied, key)) == in_source(applied, key)
 
 
-def test_the_role_may_do_nothing_else(applied: Applied) -> None:
+@pytest.mark.parametrize("whose", ["function_role_arn", "migration_task_role_arn"])
+def test_the_role_may_do_nothing_else(applied: Applied, whose: str) -> None:
     """What the policy leaves out is refused: the function could not write to its source if it wanted to."""
-    role = applied.stack.client("iam").get_role(RoleName=applied.outputs["function_role_name"])["Role"]
-    assumed = applied.stack.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="as-the-function")
+    role = applied.outputs["s3_syncer"][whose]
+    assumed = applied.stack.client("sts").assume_role(RoleArn=role, RoleSessionName="in-its-role")
     key, secret, token = (assumed["Credentials"][n] for n in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
     session = boto3.Session(key, secret, token, region_name=applied.stack.region)
 
-    def function(service: str) -> Any:
+    def client(service: str) -> Any:
         return session.client(service, endpoint_url=applied.stack.aws_endpoint)
 
     bucket = applied.stack.source_bucket
     refused: tuple[Callable[[], object], ...] = (
-        lambda: function("s3").put_object(Bucket=bucket, Key="x", Body=b""),
-        lambda: function("s3").delete_object(Bucket=bucket, Key="x"),
-        lambda: function("s3").list_buckets(),
-        lambda: function("sqs").purge_queue(QueueUrl=applied.stack.queue_url),
-        lambda: function("sqs").receive_message(QueueUrl=applied.stack.dead_letter_queue_url),
-        lambda: function("secretsmanager").list_secrets(),
-        lambda: function("iam").list_roles(),
+        lambda: client("s3").put_object(Bucket=bucket, Key="x", Body=b""),
+        lambda: client("s3").delete_object(Bucket=bucket, Key="x"),
+        lambda: client("s3").list_buckets(),
+        lambda: client("sqs").purge_queue(QueueUrl=applied.stack.queue_url),
+        lambda: client("sqs").receive_message(QueueUrl=applied.stack.dead_letter_queue_url),
+        lambda: client("secretsmanager").list_secrets(),
+        lambda: client("iam").list_roles(),
     )
     for call in refused:
         with pytest.raises(ClientError, match=r"AccessDenied|not authorized"):
             call()
+
+
+def test_what_was_there_before_comes_over_and_comes_only_once(applied: Applied) -> None:
+    keys = ["before/plain", "before/with space + %", "before/ä", "before/folder/"]
+    with unnoticed(applied.stack):
+        for key in keys:
+            put(applied, key, Body=key.encode(), ContentType="text/plain", Metadata={"colour": "blue"}, Tagging="a=b")
+    assert in_target(applied, keys[0]) is None
+
+    assert migrate(applied) == (0, {"copy": sorted(keys)})
+    for key in keys:
+        assert in_target(applied, key) == in_source(applied, key)
+    assert migrate(applied) == (0, {})
+
+
+def test_one_byte_of_difference_is_found_named_and_mended(applied: Applied) -> None:
+    target = applied.stack.target
+    put(applied, "byte", Body=b"one")
+    eventually(lambda: in_target(applied, "byte"))
+    assert migrate(applied, "check") == (0, {})
+
+    target.s3().put_object(Bucket=target.bucket, Key="byte", Body=b"two")
+    assert migrate(applied, "check") == (1, {"differs": ["byte"]})
+    assert migrate(applied) == (0, {"update": ["byte"]})
+    assert migrate(applied, "check", "--full") == (0, {})
+
+
+def test_the_migration_names_what_its_role_may_not_read(applied: Applied) -> None:
+    with unnoticed(applied.stack):
+        put(applied, "hidden", Body=b"x")
+    with without(applied, "s3:GetObject", "migration_task_role_name"):
+        assert migrate(applied) == (1, {"failed": ["hidden"]})
+    assert migrate(applied) == (0, {"copy": ["hidden"]})
+
+
+@pytest.mark.parametrize("action", ["secretsmanager:GetSecretValue", "s3:ListBucket"])
+def test_the_migration_stops_at_once_without_what_it_needs_for_every_key(applied: Applied, action: str) -> None:
+    said: list[str] = []
+    with without(applied, action, "migration_task_role_name"):
+        assert migration.run_process(applied.stack, [], said.append) == 1
+    assert len(said) == 1
+    assert "AccessDenied" in said[0]
+
+
+def test_ecs_runs_the_migration_in_a_container(applied: Applied, image: str, tmp_path: Path) -> None:
+    """With the script for users, which knows no more than the outputs; ECS gives the container its role."""
+    with unnoticed(applied.stack):
+        put(applied, "contained", Body=b"x")
+    (tmp_path / "terraform.tfstate").write_text(applied.state.read_text())
+
+    code, said = run_migration(applied, tmp_path, "--show-keys")
+    assert code == 0, said
+    assert "copy contained: absent from the target" in said
+    assert "equal: " in said
+    assert in_target(applied, "contained") == in_source(applied, "contained")
+
+    applied.stack.s3().delete_object(Bucket=applied.stack.source_bucket, Key="contained")
+    eventually(lambda: in_target(applied, "contained") is None)
+    applied.stack.target.s3().put_object(Bucket=applied.stack.target.bucket, Key="contained", Body=b"")
+    code, said = run_migration(applied, tmp_path, "check")
+    assert code == 1, said
+    assert "extra contained: absent from the source" in said
+    applied.stack.target.s3().delete_object(Bucket=applied.stack.target.bucket, Key="contained")
+
+
+def test_the_image_needs_neither_root_nor_anything_to_write(applied: Applied, image: str) -> None:
+    assert applied.stack.engine is not None
+    confined = ["run", "--rm", "--read-only", "--cap-drop", "ALL", "--network", "none"]
+    command = [*engine.program(applied.stack.engine), *confined, image]
+    process = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    assert process.stdout.strip() == f"s3-syncer, version {__version__}", process.stderr
+    shell = [*command[:-1], "--entrypoint", "python3", image, "-c", "import os; print(os.getuid(), os.getgid())"]
+    process = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert process.stdout.split() == ["65532", "65532"], process.stderr
 
 
 def test_destroy_leaves_nothing(applied: Applied) -> None:
@@ -160,5 +285,8 @@ def test_destroy_leaves_nothing(applied: Applied) -> None:
         "log groups": aws("logs").describe_log_groups()["logGroups"],
         "alarms": aws("cloudwatch").describe_alarms()["MetricAlarms"],
         "buckets": aws("s3").list_buckets()["Buckets"],
+        "clusters": aws("ecs").list_clusters()["clusterArns"],
+        "task definitions": aws("ecs").list_task_definitions()["taskDefinitionArns"],
+        "repositories": aws("ecr").describe_repositories()["repositories"],
     }
     assert left == {kind: [] for kind in left}
