@@ -15,7 +15,7 @@ from s3_syncer.cli.progress import clock, size
 POLL_INTERVAL_S = 2.0
 
 #: How long after a task has stopped its last lines may take to be in the log.
-LOG_DELAY_S = 10.0
+LOG_DELAY_S = 5.0
 
 #: The exit code for a task that ended without one of its own, as Docker has it for a container that did not start.
 NOT_RUN = 125

@@ -1,0 +1,330 @@
+"""What users run after they have applied the module: which outputs are taken, how a task is started and followed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployed import image, task
+from deployed.outputs import Migration, OutputsError
+
+ARN = "arn:aws:ecs:eu-west-1:123456789012:task-definition/s3-syncer-migration:7"
+REPOSITORY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer/migration"
+NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": [], "assignPublicIp": "DISABLED"}}
+MIGRATION = Migration(
+    task_definition_arn=ARN,
+    cluster_arn="arn:aws:ecs:eu-west-1:123456789012:cluster/s3-syncer",
+    network_configuration=NETWORK,
+    image=f"{REPOSITORY}:0.1.0-0123456789ab",
+    repository_url=REPOSITORY,
+)
+OUTPUTS: dict[str, Any] = {
+    "migration_task_definition_arn": MIGRATION.task_definition_arn,
+    "migration_cluster_arn": MIGRATION.cluster_arn,
+    "migration_network_configuration": NETWORK,
+    "migration_image": MIGRATION.image,
+    "migration_repository_url": REPOSITORY,
+}
+
+# Outputs
+
+
+def test_outputs_are_found_under_their_names() -> None:
+    assert Migration.find({**OUTPUTS, "other": 1}) == MIGRATION
+
+
+def test_outputs_are_found_in_an_output_that_is_the_whole_module() -> None:
+    assert Migration.find({"vpc": {"id": "vpc-1"}, "mirror": {**OUTPUTS, "queue_url": "..."}}) == MIGRATION
+
+
+def test_a_configuration_without_the_outputs_is_told_how_to_pass_them_on() -> None:
+    with pytest.raises(OutputsError, match=r'output "s3_syncer" \{ value = module.s3_syncer \}'):
+        Migration.find({"queue_url": "..."})
+
+
+def test_a_module_without_migration_is_told_how_to_get_one() -> None:
+    with pytest.raises(OutputsError, match=r"migration = \{ enabled = true"):
+        Migration.find({"s3_syncer": {**OUTPUTS, "migration_task_definition_arn": None}})
+
+
+def test_outputs_that_were_forgotten_are_named() -> None:
+    some = {name: value for name, value in OUTPUTS.items() if not name.endswith(("image", "arn"))}
+    with pytest.raises(OutputsError, match="migration_cluster_arn, migration_image"):
+        Migration.find({**some, "migration_task_definition_arn": ARN})
+
+
+def test_the_region_is_that_of_the_task() -> None:
+    assert MIGRATION.region == "eu-west-1"
+
+
+def test_outputs_are_read_by_terraform(tmp_path: Path) -> None:
+    said = json.dumps({name: {"value": value} for name, value in OUTPUTS.items()})
+    assert Migration.read(tmp_path, program(tmp_path, f"print({said!r})")) == MIGRATION
+    assert calls(tmp_path) == [[f"-chdir={tmp_path}", "output", "-json"]]
+
+
+def test_what_terraform_complains_of_is_passed_on(tmp_path: Path) -> None:
+    with pytest.raises(OutputsError, match="no state here"):
+        Migration.read(tmp_path, program(tmp_path, "sys.exit('no state here')"))
+
+
+def test_a_missing_terraform_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputsError, match="tofoo"):
+        Migration.read(tmp_path, "tofoo")
+
+
+# The task
+
+
+def definition(**container: Any) -> dict[str, Any]:
+    options = {"awslogs-group": "/aws/ecs/s3-syncer-migration", "awslogs-stream-prefix": "migration"}
+    return {
+        "taskDefinitionArn": ARN,
+        "family": "s3-syncer-migration",
+        "taskRoleArn": "arn:aws:iam::123456789012:role/task",
+        "runtimePlatform": {"cpuArchitecture": "ARM64"},
+        "containerDefinitions": [
+            {
+                "name": "s3-syncer",
+                "command": ["migrate", "--delete"],
+                "environment": [{"name": "SOURCE_BUCKET", "value": "source"}],
+                "logConfiguration": {"logDriver": "awslogs", "options": options},
+                **container,
+            }
+        ],
+    }
+
+
+class ECS:
+    """Runs one task, which is in each of these states once, and in the last one for ever."""
+
+    def __init__(self, *states: dict[str, Any]) -> None:
+        self.states = list(states)
+        self.started: list[dict[str, Any]] = []
+        self.stopped: list[str] = []
+
+    def describe_task_definition(self, *, taskDefinition: str) -> dict[str, Any]:
+        assert taskDefinition == ARN
+        return {"taskDefinition": definition()}
+
+    def run_task(self, **request: Any) -> dict[str, Any]:
+        self.started.append(request)
+        if not self.states:
+            return {"tasks": [], "failures": [{"reason": "RESOURCE:CPU"}, {"reason": "AGENT"}]}
+        return {"tasks": [{"taskArn": "arn:aws:ecs:eu-west-1:123456789012:task/s3-syncer/abc"}], "failures": []}
+
+    def describe_tasks(self, **_: Any) -> dict[str, Any]:
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return {"tasks": [state] if state else []}
+
+    def stop_task(self, *, task: str, **_: Any) -> None:
+        self.stopped.append(task)
+
+
+class Logs:
+    """A log stream whose pages become readable one after the other, and which is not there at first."""
+
+    class exceptions:
+        class ResourceNotFoundException(Exception):
+            pass
+
+    def __init__(self, *pages: Sequence[str]) -> None:
+        self.pages = pages
+        self.asked: list[dict[str, Any]] = []
+
+    def get_log_events(self, **request: Any) -> dict[str, Any]:
+        self.asked.append(request)
+        if len(self.asked) == 1:
+            raise self.exceptions.ResourceNotFoundException
+        number = int(request.get("nextToken", 0))
+        if number == len(self.pages):
+            return {"events": [], "nextForwardToken": str(number)}
+        return {"events": [{"message": line} for line in self.pages[number]], "nextForwardToken": str(number + 1)}
+
+
+RUNNING = {"lastStatus": "RUNNING", "containers": [{}]}
+
+
+def stopped(**container: Any) -> dict[str, Any]:
+    return {"lastStatus": "STOPPED", "stoppedReason": "Essential container in task exited", "containers": [container]}
+
+
+def started(ecs: ECS, logs: Logs, arguments: Sequence[str] = ()) -> task.Task:
+    running = task.start(ecs, logs, MIGRATION, arguments)
+    running.poll_interval_s, running.log_delay_s = 0, 0.01
+    return running
+
+
+def test_a_task_is_started_as_it_is_registered_where_the_module_says() -> None:
+    ecs = ECS(RUNNING)
+    started(ecs, Logs())
+    assert ecs.started == [
+        {
+            "cluster": MIGRATION.cluster_arn,
+            "taskDefinition": ARN,
+            "launchType": "FARGATE",
+            "networkConfiguration": NETWORK,
+            "overrides": {"containerOverrides": [{"name": "s3-syncer", "command": ["migrate", "--delete"]}]},
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ([], ["migrate", "--delete"]),
+        (["--dry-run"], ["migrate", "--delete", "--dry-run"]),
+        (["check", "--full"], ["check", "--full"]),
+    ],
+)
+def test_options_are_added_and_commands_replaced(arguments: list[str], command: list[str]) -> None:
+    assert task.Definition.registered(ECS(), ARN).command(arguments) == command
+
+
+def test_a_task_that_ecs_does_not_take_says_why() -> None:
+    with pytest.raises(task.TaskError, match="RESOURCE:CPU, AGENT"):
+        started(ECS(), Logs())
+
+
+@pytest.mark.parametrize("code", [0, 1, 143])
+def test_every_line_is_shown_once_and_the_code_is_the_containers(code: int) -> None:
+    shown: list[str] = []
+    logs = Logs(["a", "b"], [], ["c"])
+    assert started(ECS(RUNNING, RUNNING, stopped(exitCode=code)), logs).follow(shown.append) == code
+    assert shown == ["a", "b", "c"]
+    assert {request["logStreamName"] for request in logs.asked} == {"migration/s3-syncer/abc"}
+
+
+def test_the_image_that_was_never_pushed_is_known_by_its_error() -> None:
+    ended = stopped(reason="CannotPullContainerError: not found")
+    with pytest.raises(task.TaskError, match="not found; scripts/push_image fills the repository"):
+        started(ECS(ended), Logs()).follow(print)
+
+
+def test_a_task_that_never_ran_says_why() -> None:
+    with pytest.raises(task.TaskError, match="Essential container in task exited"):
+        started(ECS(stopped()), Logs()).follow(print)
+
+
+def test_a_task_that_ecs_has_forgotten_is_not_waited_for() -> None:
+    with pytest.raises(task.TaskError, match="forgotten the task abc"):
+        started(ECS({}), Logs()).follow(print)
+
+
+def test_stopping_asks_ecs() -> None:
+    ecs = ECS(RUNNING)
+    started(ecs, Logs()).stop()
+    assert ecs.stopped == ["arn:aws:ecs:eu-west-1:123456789012:task/s3-syncer/abc"]
+
+
+# Its log
+
+
+def record(message: str, level: str = "INFO", **fields: Any) -> str:
+    return json.dumps({"level": level, "message": message, **fields})
+
+
+TOTALS = {"keys": 12345, "changed": 2, "bytes": 1500, "different": 0, "failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("Traceback ...", "Traceback ..."),
+        ('"text"', '"text"'),
+        (record("copy k: absent from the target", action="copy"), None),
+        (record("failed k: AccessDenied", "ERROR"), "ERROR: failed k: AccessDenied"),
+        (record("the listing is not in order", "WARNING"), "WARNING: the listing is not in order"),
+        (record("failed \x1b[2J", "ERROR"), r"ERROR: 'failed \x1b[2J'"),
+        (
+            record("progress", **TOTALS, keys_per_s=1000, bytes_per_s=2000),
+            "12,345 keys · 2 changed · 0 different · 1 failed · 1.5 kB sent · 1,000 keys/s · 2.0 kB/s",
+        ),
+        (
+            record("summary", result="different", **TOTALS, duration_s=61.2),
+            "different: 12,345 keys · 2 changed · 0 different · 1 failed · 1.5 kB sent, in 0:01:01",
+        ),
+    ],
+)
+def test_people_see_progress_and_what_went_wrong(line: str, shown: str | None) -> None:
+    assert task.readable(line, verbose=False) == shown
+
+
+def test_the_verbose_see_what_was_done_to_each_key() -> None:
+    assert task.readable(record("copy k: new", action="copy"), verbose=True) == "INFO: copy k: new"
+
+
+# The image
+
+
+class ECR:
+    """A repository with these tags."""
+
+    def __init__(self, *tags: str) -> None:
+        self.tags = tags
+        self.deleted: list[dict[str, Any]] = []
+
+    def batch_get_image(self, *, repositoryName: str, imageIds: list[dict[str, str]]) -> dict[str, Any]:
+        assert repositoryName == "s3-syncer/migration"
+        return {"images": [each for each in imageIds if each["imageTag"] in self.tags]}
+
+    def batch_delete_image(self, **request: Any) -> None:
+        self.deleted.append(request)
+
+    def get_authorization_token(self) -> dict[str, Any]:
+        return {"authorizationData": [{"authorizationToken": base64.b64encode(b"AWS:secret").decode()}]}
+
+
+def program(directory: Path, code: str) -> str:
+    """An executable that notes its arguments and its input, and then runs this code."""
+    file = directory / "program"
+    note = f"open({str(directory / 'calls')!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')"
+    file.write_text(f"#!{sys.executable}\nimport json, sys\n{note}\n{code}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def calls(directory: Path) -> list[Any]:
+    return [json.loads(line) for line in (directory / "calls").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("architecture", "platform"), [("ARM64", "linux/arm64"), ("X86_64", "linux/amd64")])
+def test_the_image_is_built_for_the_architecture_of_the_task(tmp_path: Path, architecture: str, platform: str) -> None:
+    image.build([program(tmp_path, "")], MIGRATION.image, architecture)
+    assert calls(tmp_path) == [["build", "--platform", platform, "--tag", MIGRATION.image, str(image.CONTEXT)]]
+    assert (image.CONTEXT / "Dockerfile").exists()
+
+
+def test_another_base_is_an_argument_of_the_build(tmp_path: Path) -> None:
+    image.build([program(tmp_path, "")], "x:1", "ARM64", base="python:3.14@sha256:00")
+    assert calls(tmp_path)[0][3:5] == ["--build-arg", "BASE=python:3.14@sha256:00"]
+
+
+def test_the_password_of_the_registry_is_in_no_command_line(tmp_path: Path) -> None:
+    engine = program(tmp_path, f"open({str(tmp_path / 'given')!r}, 'w').write(sys.stdin.read())")
+    image.log_in([engine], ECR(), MIGRATION.image)
+    registry = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+    assert calls(tmp_path) == [["login", "--username", "AWS", "--password-stdin", registry]]
+    assert (tmp_path / "given").read_text() == "secret"
+
+
+def test_a_build_that_fails_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(image.ImageError, match="build` exited 3"):
+        image.build([program(tmp_path, "sys.exit(3)")], "x:1", "ARM64")
+
+
+def test_an_image_is_pushed_or_not() -> None:
+    assert image.is_pushed(ECR("0.1.0-0123456789ab"), MIGRATION.image)
+    assert not image.is_pushed(ECR("0.1.0-other"), MIGRATION.image)
+
+
+def test_an_image_is_removed_by_its_tag() -> None:
+    ecr = ECR()
+    image.remove(ecr, MIGRATION.image)
+    assert ecr.deleted == [{"repositoryName": "s3-syncer/migration", "imageIds": [{"imageTag": "0.1.0-0123456789ab"}]}]
