@@ -68,6 +68,20 @@ module "s3_syncer" {
     vpc                  = var.vpc
   }
 
+  # Made where there is a network for it, and started by scripts/run_migration.
+  migration = {
+    enabled            = var.vpc != null
+    image              = null # the module makes a repository, and scripts/push_image fills it
+    cpu                = 2048
+    memory_mb          = 4096
+    architecture       = "ARM64"
+    cluster_arn        = null # the module makes a cluster
+    subnet_ids         = try(var.vpc.subnet_ids, [])
+    security_group_ids = try(var.vpc.security_group_ids, [])
+    assign_public_ip   = false
+    arguments          = ["--bwlimit=200M"]
+  }
+
   source_kms_key_arns      = var.source_kms_key_arns
   kms_key_arn              = var.kms_key_arn
   permissions_boundary_arn = var.permissions_boundary_arn

@@ -40,7 +40,8 @@ def checks() -> Iterator[tuple[str, Check]]:
     python = [".", *_python_without_suffix()]
     yield "ruff check", _command("ruff", "check", *python)
     yield "ruff format", _command("ruff", "format", "--check", *python)
-    yield "mypy", _command("mypy", "--package", "s3_syncer", "--package", "playground")
+    packages = ("--package", "s3_syncer", "--package", "playground", "--package", "deployed")
+    yield "mypy", _command("mypy", *packages)
     yield "terraform fmt", lambda: _run_terraform(ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"])
     for configuration in (ROOT, *sorted(file.parent for file in ROOT.glob("examples/*/main.tf"))):
         name = configuration.relative_to(ROOT)
