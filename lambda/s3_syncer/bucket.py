@@ -123,8 +123,11 @@ class Bucket:
         except Changed as error:  # its 404 is not about a key
             raise StoreUnusable(f"the bucket {self.name} does not exist", "NoSuchBucket") from error
 
-    def _with_tags(self, key: str, answer: Mapping[str, Any]) -> ObjectState:
-        return _state(answer, self.tags(key) if self._tags else {})
+    def _with_tags(self, key: str, answer: Mapping[str, Any]) -> ObjectState | None:
+        try:
+            return _state(answer, self.tags(key) if self._tags else {})
+        except Changed:  # it went away between the two requests: that is what there is to tell
+            return self.head(key, sure=True)
 
     def tags(self, key: str) -> dict[str, str]:
         """The object's tags. Raises Permanent when the store answers with something else: it does not know of tags."""
