@@ -13,6 +13,7 @@ import boto3
 from .connect import connect
 from .deadline import Deadline
 from .logs import log_json
+from .parts import Parts
 from .ranges import Ranges
 from .settings import function_settings
 from .sqs import Queue
@@ -57,12 +58,13 @@ def handler(event: Mapping[str, Any], context: Context) -> BatchResponse:
     verdicts = runtime.worker.run(messages.values(), deadline, grace_s=reserve_s / 2)
     delays: dict[str, int] = {}
     for id, verdict in verdicts.items():
+        sent = runtime.queue.send(verdict.more)
         match verdict:
             case Later(delay_s):
                 delays[id] = delay_s
-            case Done(more) if not runtime.queue.send(more):
+            case Done() if not sent:
                 delays[id] = backoff(messages[id].attempt)
-            case Dead() if not runtime.queue.bury(messages[id].body, verdict):
+            case Dead() if not (sent and runtime.queue.bury(messages[id].body, verdict)):
                 delays[id] = backoff(messages[id].attempt)
     runtime.queue.give_back({records[id]["receiptHandle"]: delay for id, delay in delays.items()})
     return {"batchItemFailures": [{"itemIdentifier": id} for id in delays]}
@@ -80,10 +82,10 @@ def _runtime() -> _Runtime:
     settings = function_settings(os.environ)
     log_json(settings.log_level)
     connection = connect(settings, threads=THREADS)
-    ranges = Ranges(connection, prefix=settings.source_prefix, threads=THREADS)
-    worker = Worker(
-        connection.pair, ranges, bucket=settings.source_bucket, prefix=settings.source_prefix, threads=THREADS
-    )
+    prefix = settings.source_prefix
+    parts = Parts(connection.source, connection.target, connection.transfer, prefix=prefix, above=settings.parts_above)
+    ranges = Ranges(connection, prefix=prefix, threads=THREADS, largest=parts.above)
+    worker = Worker(connection.pair, ranges, parts, bucket=settings.source_bucket, prefix=prefix, threads=THREADS)
     queue = Queue(
         boto3.client("sqs"),
         url=settings.queue_url,

@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from .work import KeyWork
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef, SendMessageBatchRequestEntryTypeDef
@@ -21,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 #: Entries in one batch request, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/
 _BATCH = 10
+
+#: The longest that SQS keeps a new message to itself, in seconds (the same document, SendMessage).
+LONGEST_DELAY_S = 900
 
 #: Characters of an error kept in a message attribute: enough to read, far from the size limit of a message.
 _ERROR_MAX = 1000
@@ -58,11 +63,9 @@ class Queue:
 
     def send(self, works: Iterable[Work]) -> bool:
         """Puts work on the queue; False when some of it could not be, so whoever asked for it must not be lost."""
-        bodies = [work.to_json() for work in works]
-        for begin in range(0, len(bodies), _BATCH):
-            entries: list[SendMessageBatchRequestEntryTypeDef] = [
-                {"Id": str(index), "MessageBody": body} for index, body in enumerate(bodies[begin : begin + _BATCH])
-            ]
+        waiting = list(works)
+        for begin in range(0, len(waiting), _BATCH):
+            entries = [_entry(index, work) for index, work in enumerate(waiting[begin : begin + _BATCH])]
             try:
                 answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
             except (ClientError, BotoCoreError):
@@ -86,6 +89,13 @@ class Queue:
             logger.exception("dead letter not sent", extra={"key": dead.key, "reason": str(error)})
             return False
         return True
+
+
+def _entry(index: int, work: Work) -> SendMessageBatchRequestEntryTypeDef:
+    entry: SendMessageBatchRequestEntryTypeDef = {"Id": str(index), "MessageBody": work.to_json()}
+    if isinstance(work, KeyWork) and work.delay_s:
+        entry["DelaySeconds"] = min(work.delay_s, LONGEST_DELAY_S)
+    return entry
 
 
 def _attribute(value: str) -> MessageAttributeValueTypeDef:

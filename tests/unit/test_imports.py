@@ -20,6 +20,7 @@ PURE = [
     "layout",
     "logs",
     "model",
+    "parts",
     "settings",
     "sweep",
     "transfer",
