@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from .converge import Copier, Outcome, Pair, converge
@@ -63,6 +63,7 @@ class Later:
     """Give the message back, to be delivered again after this many seconds, once `more` is on the queue."""
 
     delay_s: int
+    reason: str = field(default="", compare=False)
     more: tuple[Work, ...] = ()
 
 
@@ -147,7 +148,7 @@ class Worker:
                 verdicts[message.id] = futures[message].result()
                 continue
             _log("retry", _key(work), f"{_named(work)}: {_NO_TIME}", attempts=message.attempt)
-            verdicts[message.id] = Later(0)
+            verdicts[message.id] = Later(0, _NO_TIME)
         return verdicts
 
     def _do(self, message: Message, work: RangeWork | PartsWork, deadline: Deadline) -> Verdict:
@@ -160,12 +161,12 @@ class Worker:
             _log("dead" if dead else "retry", _key(work), f"{_named(work)}: {error}", attempts=message.attempt)
             if dead:
                 return Dead(str(error), _key(work))
-            return Later(0 if isinstance(error, OutOfTime) else backoff(message.attempt))
+            return Later(0 if isinstance(error, OutOfTime) else backoff(message.attempt), str(error))
         except Exception as error:  # a fault of ours: the message must come back, and the others not with it
             logger.exception("unexpected failure", extra={"key": _key(work)})
             reason = f"{_named(work)}: unexpected failure: {error!r}"
             _log("retry", _key(work), reason, attempts=message.attempt)
-            return Later(backoff(message.attempt))
+            return Later(backoff(message.attempt), reason)
 
     def _ours(self, key: str, message: Message) -> bool:
         if key.startswith(self._prefix) and key != self._prefix:
@@ -268,10 +269,12 @@ def _verdict(message: Message, results: Mapping[str, _Result]) -> Verdict:
     """A message with a key that may still succeed comes back whole: the keys that are done are cheap to look at."""
     failures = {key: result for key, result in results.items() if isinstance(result, SyncError)}
     more = tuple(work for result in results.values() if isinstance(result, Outcome) for work in result.more)
-    if any(isinstance(failure, OutOfTime) for failure in failures.values()):
-        return Later(0, more)
-    if any(isinstance(failure, Retryable) for failure in failures.values()):
-        return Later(backoff(message.attempt), more)
+    for failure in failures.values():
+        if isinstance(failure, OutOfTime):
+            return Later(0, str(failure), more)
+    for failure in failures.values():
+        if isinstance(failure, Retryable):
+            return Later(backoff(message.attempt), str(failure), more)
     for key, failure in failures.items():
         return Dead(str(failure), key, more)
     return Done(more)
