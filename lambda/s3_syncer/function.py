@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, TypedDict
 
-import boto3
-
-from .connect import connect
 from .deadline import Deadline
 from .logs import log_json
-from .ranges import Ranges
+from .runtime import Runtime, assemble
 from .settings import function_settings
-from .sqs import Queue
-from .worker import Dead, Done, Later, Message, Worker, backoff
+from .worker import Message
 
 #: Keys converged at a time by one invocation, and parts in flight besides.
 THREADS = 8
@@ -45,49 +40,27 @@ class BatchResponse(TypedDict):
 
 def handler(event: Mapping[str, Any], context: Context) -> BatchResponse:
     """Converges the keys of an SQS batch; what is not done comes back, what never can be is buried with its reason."""
-    records = {record["messageId"]: record for record in event["Records"]}
-    messages = {
-        id: Message(id, record["body"], int(record["attributes"]["ApproximateReceiveCount"]))
-        for id, record in records.items()
-    }
+    messages = [
+        Message(
+            record["messageId"],
+            record["body"],
+            int(record["attributes"]["ApproximateReceiveCount"]),
+            record["receiptHandle"],
+        )
+        for record in event["Records"]
+    ]
     runtime = _runtime()
     remaining_s = context.get_remaining_time_in_millis() / 1000
     reserve_s = min(RESERVE_S, remaining_s * RESERVE_SHARE)
     deadline = Deadline.after(remaining_s - reserve_s)
-    verdicts = runtime.worker.run(messages.values(), deadline, grace_s=reserve_s / 2)
-    delays: dict[str, int] = {}
-    for id, verdict in verdicts.items():
-        match verdict:
-            case Later(delay_s):
-                delays[id] = delay_s
-            case Done(more) if not runtime.queue.send(more):
-                delays[id] = backoff(messages[id].attempt)
-            case Dead() if not runtime.queue.bury(messages[id].body, verdict):
-                delays[id] = backoff(messages[id].attempt)
-    runtime.queue.give_back({records[id]["receiptHandle"]: delay for id, delay in delays.items()})
-    return {"batchItemFailures": [{"itemIdentifier": id} for id in delays]}
-
-
-@dataclass(frozen=True, slots=True)
-class _Runtime:
-    worker: Worker
-    queue: Queue
+    verdicts = runtime.worker.run(messages, deadline, grace_s=reserve_s / 2)
+    returned = runtime.queue.settle(messages, verdicts)
+    return {"batchItemFailures": [{"itemIdentifier": message.id} for message in returned]}
 
 
 @cache
-def _runtime() -> _Runtime:
+def _runtime() -> Runtime:
     """Built by the first invocation, kept while the environment lives: clients, connections, credentials."""
     settings = function_settings(os.environ)
     log_json(settings.log_level)
-    connection = connect(settings, threads=THREADS)
-    ranges = Ranges(connection, prefix=settings.source_prefix, threads=THREADS)
-    worker = Worker(
-        connection.pair, ranges, bucket=settings.source_bucket, prefix=settings.source_prefix, threads=THREADS
-    )
-    queue = Queue(
-        boto3.client("sqs"),
-        url=settings.queue_url,
-        dead_letter_url=settings.dead_letter_queue_url,
-        bucket=settings.source_bucket,
-    )
-    return _Runtime(worker, queue)
+    return assemble(settings, threads=THREADS, range_threads=THREADS)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from .converge import Outcome, Pair, converge
 from .deadline import Deadline, OutOfTime
-from .errors import Permanent, Retryable, SyncError
+from .errors import Permanent, Retryable, StoreUnusable, SyncError
 from .events import decode
 from .work import KeyWork, RangeWork, Work
 
@@ -39,11 +39,12 @@ _TOO_LONG = Permanent(
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as the queue delivered it. `attempt` counts deliveries from 1."""
+    """A message as the queue delivered it. `attempt` counts deliveries from 1, `receipt` is the queue's name for it."""
 
     id: str
     body: str
     attempt: int = 1
+    receipt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Later:
     """Give the message back, to be delivered again after this many seconds."""
 
     delay_s: int
+    #: Why no other message will fare better for now, a store being unusable as a whole; empty for all else.
+    unusable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ class Worker:
             _log("dead" if dead else "retry", "", f"range after {work.after!r}: {error}", attempts=message.attempt)
             if dead:
                 return Dead(str(error))
-            return Later(0 if isinstance(error, OutOfTime) else backoff(message.attempt))
+            return Later(0) if isinstance(error, OutOfTime) else _later(message, error)
         except Exception as error:  # a fault of ours: the message must come back, and the others not with it
             logger.exception("unexpected failure", extra={"after": work.after})
             _log("retry", "", f"range after {work.after!r}: unexpected failure: {error!r}", attempts=message.attempt)
@@ -204,11 +207,16 @@ def _verdict(message: Message, results: Mapping[str, SyncError | None]) -> Verdi
     failures = {key: failure for key, failure in results.items() if failure is not None}
     if any(isinstance(failure, OutOfTime) for failure in failures.values()):
         return Later(0)
-    if any(isinstance(failure, Retryable) for failure in failures.values()):
-        return Later(backoff(message.attempt))
+    if retryable := [failure for failure in failures.values() if isinstance(failure, Retryable)]:
+        return _later(message, *retryable)
     for key, failure in failures.items():
         return Dead(str(failure), key)
     return Done()
+
+
+def _later(message: Message, *failures: SyncError) -> Later:
+    unusable = [str(failure) for failure in failures if isinstance(failure, StoreUnusable)]
+    return Later(backoff(message.attempt), unusable[0] if unusable else "")
 
 
 def backoff(attempt: int, rand: Callable[[], float] = random.random) -> int:
