@@ -1,4 +1,4 @@
-"""The Lambda driver: an SQS batch in, the ids of what must be delivered again out."""
+"""The Lambda driver: an SQS batch in, the ids of what must be delivered again out; or tasks of S3 Batch Operations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol, TypedDict
 
+from . import batch
 from .deadline import Deadline
 from .logs import log_json
 from .runtime import Runtime, assemble
@@ -38,8 +39,20 @@ class BatchResponse(TypedDict):
     batchItemFailures: list[BatchItemFailure]
 
 
-def handler(event: Mapping[str, Any], context: Context) -> BatchResponse:
-    """Converges the keys of an SQS batch; what is not done comes back, what never can be is buried with its reason."""
+def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | batch.Response:
+    """Converges the keys of an SQS batch, or of the tasks of a job of S3 Batch Operations."""
+    runtime = _runtime()
+    remaining_s = context.get_remaining_time_in_millis() / 1000
+    reserve_s = min(RESERVE_S, remaining_s * RESERVE_SHARE)
+    deadline = Deadline.after(remaining_s - reserve_s)
+    if "tasks" in event:
+        job = batch.Job(runtime.worker, runtime.queue, bucket=runtime.bucket, prefix=runtime.prefix)
+        return job.run(event, deadline, grace_s=reserve_s / 2)
+    return _receive(event, runtime, deadline, grace_s=reserve_s / 2)
+
+
+def _receive(event: Mapping[str, Any], runtime: Runtime, deadline: Deadline, *, grace_s: float) -> BatchResponse:
+    """What is not done comes back, what never can be is buried with its reason."""
     messages = [
         Message(
             record["messageId"],
@@ -49,11 +62,7 @@ def handler(event: Mapping[str, Any], context: Context) -> BatchResponse:
         )
         for record in event["Records"]
     ]
-    runtime = _runtime()
-    remaining_s = context.get_remaining_time_in_millis() / 1000
-    reserve_s = min(RESERVE_S, remaining_s * RESERVE_SHARE)
-    deadline = Deadline.after(remaining_s - reserve_s)
-    verdicts = runtime.worker.run(messages, deadline, grace_s=reserve_s / 2)
+    verdicts = runtime.worker.run(messages, deadline, grace_s=grace_s)
     returned = runtime.queue.settle(messages, verdicts)
     return {"batchItemFailures": [{"itemIdentifier": message.id} for message in returned]}
 

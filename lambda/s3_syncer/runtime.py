@@ -14,6 +14,10 @@ from .worker import Worker
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
+    """`bucket` and `prefix` are the source's."""
+
+    bucket: str
+    prefix: str
     worker: Worker
     queue: Queue
 
@@ -29,4 +33,5 @@ def assemble(settings: Settings, *, threads: int, range_threads: int) -> Runtime
         dead_letter_url=settings.dead_letter_queue_url,
         bucket=bucket,
     )
-    return Runtime(Worker(connection.pair, ranges, bucket=bucket, prefix=prefix, threads=threads), queue)
+    worker = Worker(connection.pair, ranges, bucket=bucket, prefix=prefix, threads=threads)
+    return Runtime(bucket, prefix, worker, queue)

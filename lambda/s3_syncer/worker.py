@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .converge import Outcome, Pair, converge
@@ -59,8 +59,9 @@ class Later:
     """Give the message back, to be delivered again after this many seconds."""
 
     delay_s: int
-    #: Why no other message will fare better for now, a store being unusable as a whole; empty for all else.
-    unusable: str = ""
+    reason: str = field(default="", compare=False)
+    #: Whether other messages will fare no better for now: a store is unusable as a whole.
+    unusable: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +132,11 @@ class Worker:
             _log("dead" if dead else "retry", "", f"range after {work.after!r}: {error}", attempts=message.attempt)
             if dead:
                 return Dead(str(error))
-            return Later(0) if isinstance(error, OutOfTime) else _later(message, error)
+            return _later(message, error)
         except Exception as error:  # a fault of ours: the message must come back, and the others not with it
             logger.exception("unexpected failure", extra={"after": work.after})
             _log("retry", "", f"range after {work.after!r}: unexpected failure: {error!r}", attempts=message.attempt)
-            return Later(backoff(message.attempt))
+            return Later(backoff(message.attempt), f"unexpected failure: {error!r}")
 
     def _ours(self, key: str, message: Message) -> bool:
         if key.startswith(self._prefix) and key != self._prefix:
@@ -205,18 +206,18 @@ class _Asked:
 def _verdict(message: Message, results: Mapping[str, SyncError | None]) -> Verdict:
     """A message with a key that may still succeed comes back whole: the keys that are done are cheap to look at."""
     failures = {key: failure for key, failure in results.items() if failure is not None}
-    if any(isinstance(failure, OutOfTime) for failure in failures.values()):
-        return Later(0)
-    if retryable := [failure for failure in failures.values() if isinstance(failure, Retryable)]:
-        return _later(message, *retryable)
+    for kind in (OutOfTime, StoreUnusable, Retryable):
+        for failure in failures.values():
+            if isinstance(failure, kind):
+                return _later(message, failure)
     for key, failure in failures.items():
         return Dead(str(failure), key)
     return Done()
 
 
-def _later(message: Message, *failures: SyncError) -> Later:
-    unusable = [str(failure) for failure in failures if isinstance(failure, StoreUnusable)]
-    return Later(backoff(message.attempt), unusable[0] if unusable else "")
+def _later(message: Message, failure: SyncError) -> Later:
+    delay_s = 0 if isinstance(failure, OutOfTime) else backoff(message.attempt)
+    return Later(delay_s, str(failure), isinstance(failure, StoreUnusable))
 
 
 def backoff(attempt: int, rand: Callable[[], float] = random.random) -> int:
