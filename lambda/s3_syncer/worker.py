@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from .converge import Copier, Outcome, Pair, converge
 from .deadline import Deadline, OutOfTime
-from .errors import Permanent, Retryable, SyncError
+from .errors import Permanent, Retryable, StoreUnusable, SyncError
 from .events import decode
 from .work import KeyWork, PartsWork, RangeWork, Work
 
@@ -44,11 +44,12 @@ _TOO_LONG = Permanent(
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as the queue delivered it. `attempt` counts deliveries from 1."""
+    """A message as the queue delivered it. `attempt` counts deliveries from 1, `receipt` is the queue's name for it."""
 
     id: str
     body: str
     attempt: int = 1
+    receipt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,12 @@ class Later:
 
     delay_s: int
     reason: str = field(default="", compare=False)
+<<<<<<< HEAD
     more: tuple[Work, ...] = ()
+=======
+    #: Whether other messages will fare no better for now: a store is unusable as a whole.
+    unusable: bool = field(default=False, compare=False)
+>>>>>>> main
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +166,13 @@ class Worker:
             dead = isinstance(error, Permanent)
             _log("dead" if dead else "retry", _key(work), f"{_named(work)}: {error}", attempts=message.attempt)
             if dead:
+<<<<<<< HEAD
                 return Dead(str(error), _key(work))
             return Later(0 if isinstance(error, OutOfTime) else backoff(message.attempt), str(error))
+=======
+                return Dead(str(error))
+            return _later(message, error)
+>>>>>>> main
         except Exception as error:  # a fault of ours: the message must come back, and the others not with it
             logger.exception("unexpected failure", extra={"key": _key(work)})
             reason = f"{_named(work)}: unexpected failure: {error!r}"
@@ -267,6 +278,7 @@ def _key(work: RangeWork | PartsWork) -> str:
 
 def _verdict(message: Message, results: Mapping[str, _Result]) -> Verdict:
     """A message with a key that may still succeed comes back whole: the keys that are done are cheap to look at."""
+<<<<<<< HEAD
     failures = {key: result for key, result in results.items() if isinstance(result, SyncError)}
     more = tuple(work for result in results.values() if isinstance(result, Outcome) for work in result.more)
     for failure in failures.values():
@@ -275,9 +287,21 @@ def _verdict(message: Message, results: Mapping[str, _Result]) -> Verdict:
     for failure in failures.values():
         if isinstance(failure, Retryable):
             return Later(backoff(message.attempt), str(failure), more)
+=======
+    failures = {key: failure for key, failure in results.items() if failure is not None}
+    for kind in (OutOfTime, StoreUnusable, Retryable):
+        for failure in failures.values():
+            if isinstance(failure, kind):
+                return _later(message, failure)
+>>>>>>> main
     for key, failure in failures.items():
         return Dead(str(failure), key, more)
     return Done(more)
+
+
+def _later(message: Message, failure: SyncError) -> Later:
+    delay_s = 0 if isinstance(failure, OutOfTime) else backoff(message.attempt)
+    return Later(delay_s, str(failure), isinstance(failure, StoreUnusable))
 
 
 def backoff(attempt: int, rand: Callable[[], float] = random.random) -> int:
