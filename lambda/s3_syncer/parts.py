@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .converge import Copier, Source
+from .compare import compare
+from .converge import Outcome, Pair, Source, Target, converge
 from .deadline import Deadline, OutOfTime
 from .errors import Changed, Permanent, SyncError
 from .layout import MIB, Layout, Sent, fits, multipart_etag, runs
@@ -45,17 +46,43 @@ MAX_BEGUN = 3
 class PartsSource(Source, Readable, Protocol): ...
 
 
+class PartsTarget(Target, Writable, Protocol): ...
+
+
 class Parts:
     """Divides copies of objects above `above` bytes into work items, and does these. `prefix` is the source's."""
 
-    def __init__(self, source: PartsSource, target: Writable, transfer: Transfer, *, prefix: str, above: int) -> None:
+    def __init__(
+        self, source: PartsSource, target: PartsTarget, transfer: Transfer, *, prefix: str, above: int
+    ) -> None:
         self._source, self._target, self._transfer = source, target, transfer
         self._prefix = prefix
         self.above = above
 
-    def copier(self, begun: int) -> Copier:
-        """What copies small objects at once and begins the parts of large ones, which was done `begun` times before."""
-        return _Copier(self, self._transfer, begun)
+    def converge(self, pair: Pair, key: str, deadline: Deadline, *, begun: int | None, redelivered: bool) -> Outcome:
+        """As `converge.converge`, but the parts of a large object become work for others.
+
+        `begun` says how often they did before, None that nothing is known of parts. A message that is `redelivered`
+        may have begun some and been lost then, with an upload left behind.
+        """
+        outcome = converge(replace(pair, copier=_Copier(self, self._transfer, begun or 0)), key, deadline)
+        if outcome.action == "parts" or not (redelivered or begun is not None):
+            return outcome
+        return replace(outcome, more=tuple(self._tidy(key, begun or 0)))
+
+    def _tidy(self, key: str, begun: int) -> Sequence[Work]:
+        """Drops the deserted uploads of a key that needs none any more; while there are others, watches them."""
+        try:
+            under_way = self._under_way(key)
+        except _Untold:
+            return []
+        for each in under_way:
+            if each.idle_s >= QUIET_S:
+                self._target.abort_upload(key, each.upload.id)
+        return [self._watch(key, begun)] if any(each.idle_s < QUIET_S for each in under_way) else []
+
+    def _watch(self, key: str, begun: int) -> KeyWork:
+        return KeyWork((self._prefix + key,), delay_s=WATCH_S, begun=begun)
 
     # -- beginning -------------------------------------------------------------------------------------------------
 
@@ -64,15 +91,18 @@ class Parts:
         layout = self._transfer.layout(key, state)
         if layout is None:
             return self._transfer.copy(key, state, deadline)
-        watch = KeyWork((self._prefix + key,), delay_s=WATCH_S, begun=begun)
+        watch = self._watch(key, begun)
         try:
             under_way = self._under_way(key)
             if any(each.idle_s < QUIET_S for each in under_way):
                 return [watch]
             found = self._left_over(key, state, layout, under_way)
             if found is None:
+                target = self._target.head(key)
+                if target is not None and compare(state, target) is None:
+                    raise Changed("it has just been copied", "Copied")
                 found = self._create(key, state, begun)
-                watch = replace(watch, begun=begun + 1)
+                watch = self._watch(key, begun + 1)
         except _Untold:
             return self._transfer.copy(key, state, deadline)
         if found is None:
