@@ -376,7 +376,7 @@ def test_however_the_workers_interleave_both_sides_end_equal_no_upload_is_left_a
 
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody cleans up after a message that was lost with an upload begun."""
-    monkeypatch.setattr(Parts, "_tidy", lambda parts, key, begun: [])
+    monkeypatch.setattr(Parts, "_under_way_if_told", lambda parts, key, needed: [])
 
 
 def _abandon(monkeypatch: pytest.MonkeyPatch) -> None:
