@@ -24,6 +24,9 @@ from playground.stack import ROOT_KEY, Target, make_target
 REGION = "eu-west-1"  # that of the examples
 OVERRIDE = "emulated_override.tf"
 
+# An emulator serves every bucket under one host.
+PROVIDER = 'provider "aws" {\n  s3_use_path_style = true\n}\n'
+
 # All but `local`, which tests/infra/test_stack.py applies.
 NAMES = ("simple", "complete", "existing-iac", "eventbridge", "multiple")
 
@@ -66,7 +69,7 @@ class AWS:
 
 @dataclass(frozen=True)
 class Example:
-    """One example, or a test's own configuration, that was applied."""
+    """One example that was applied."""
 
     name: str
     directory: Path
@@ -103,16 +106,10 @@ class Examples:
         return self.pending[name].result()
 
     def begin(self, name: str, override: str = "", variables: Mapping[str, object] | None = None) -> None:
-        source = ROOT / "examples" / name
-        self.begin_with(name, source, provider_override() + override, variables)
-
-    def begin_with(self, name: str, source: Path, override: str, variables: Mapping[str, object] | None = None) -> None:
-        """Starts to apply a copy of the configuration in `source`, beside a copy of the module."""
-        directory = self.directory / "module" / "examples" / name
-        shutil.copytree(
-            source, directory, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "tf_resources.json")
-        )
-        (directory / OVERRIDE).write_text(override)
+        """Starts to apply a copy of the example, beside a copy of the module."""
+        source, directory = ROOT / "examples" / name, self.directory / "module" / "examples" / name
+        shutil.copytree(source, directory, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+        (directory / OVERRIDE).write_text(PROVIDER + override)
         tool = terraform.prepare(self.directory / name, variables)
         tool = replace(tool, environment={**tool.environment, **self.environment})
         example = Example(name, directory, tool, self.directory / f"{name}.tfstate")
@@ -126,11 +123,6 @@ class Examples:
             "AWS_ACCESS_KEY_ID": ROOT_KEY,
             "AWS_SECRET_ACCESS_KEY": ROOT_KEY,
         }
-
-
-def provider_override() -> str:
-    # An emulator serves every bucket under one host.
-    return 'provider "aws" {\n  s3_use_path_style = true\n}\n'
 
 
 def target_override(target: Target) -> str:
@@ -157,7 +149,7 @@ def applying(directory: Path) -> Iterator[Examples]:
         aws.make_buckets()
         for bucket in ("my-invoices-mirror", "my-documents-mirror", "my-archive"):
             target.s3().create_bucket(Bucket=bucket)
-        examples = Examples(aws, target, directory, cleanup.enter_context(ThreadPoolExecutor(len(NAMES) + 1)))
+        examples = Examples(aws, target, directory, cleanup.enter_context(ThreadPoolExecutor(len(NAMES))))
         begin_all(examples)
         yield examples
 
