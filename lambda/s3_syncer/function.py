@@ -10,12 +10,7 @@ from typing import Any, Protocol, TypedDict
 from . import batch
 from .deadline import Deadline
 from .logs import log_json
-<<<<<<< HEAD
-from .parts import Parts
-from .ranges import Ranges
-=======
 from .runtime import Runtime, assemble
->>>>>>> main
 from .settings import function_settings
 from .worker import Message
 
@@ -58,33 +53,6 @@ def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | batch
 
 def _receive(event: Mapping[str, Any], runtime: Runtime, deadline: Deadline, *, grace_s: float) -> BatchResponse:
     """What is not done comes back, what never can be is buried with its reason."""
-<<<<<<< HEAD
-    records = {record["messageId"]: record for record in event["Records"]}
-    messages = {
-        id: Message(id, record["body"], int(record["attributes"]["ApproximateReceiveCount"]))
-        for id, record in records.items()
-    }
-    verdicts = runtime.worker.run(messages.values(), deadline, grace_s=grace_s)
-    delays: dict[str, int] = {}
-    for id, verdict in verdicts.items():
-        sent = runtime.queue.send(verdict.more)
-        match verdict:
-            case Later(delay_s):
-                delays[id] = delay_s
-            case Done() if not sent:
-                delays[id] = backoff(messages[id].attempt)
-            case Dead() if not (sent and runtime.queue.bury(messages[id].body, verdict)):
-                delays[id] = backoff(messages[id].attempt)
-    runtime.queue.give_back({records[id]["receiptHandle"]: delay for id, delay in delays.items()})
-    return {"batchItemFailures": [{"itemIdentifier": id} for id in delays]}
-
-
-@dataclass(frozen=True, slots=True)
-class _Runtime:
-    worker: Worker
-    queue: Queue
-    job: batch.Job
-=======
     messages = [
         Message(
             record["messageId"],
@@ -97,7 +65,6 @@ class _Runtime:
     verdicts = runtime.worker.run(messages, deadline, grace_s=grace_s)
     returned = runtime.queue.settle(messages, verdicts)
     return {"batchItemFailures": [{"itemIdentifier": message.id} for message in returned]}
->>>>>>> main
 
 
 @cache
@@ -105,20 +72,4 @@ def _runtime() -> Runtime:
     """Built by the first invocation, kept while the environment lives: clients, connections, credentials."""
     settings = function_settings(os.environ)
     log_json(settings.log_level)
-<<<<<<< HEAD
-    connection = connect(settings, threads=THREADS)
-    prefix = settings.source_prefix
-    parts = Parts(connection.source, connection.target, connection.transfer, prefix=prefix, above=settings.parts_above)
-    ranges = Ranges(connection, prefix=prefix, threads=THREADS, largest=parts.above)
-    worker = Worker(connection.pair, ranges, parts, bucket=settings.source_bucket, prefix=prefix, threads=THREADS)
-    queue = Queue(
-        boto3.client("sqs"),
-        url=settings.queue_url,
-        dead_letter_url=settings.dead_letter_queue_url,
-        bucket=settings.source_bucket,
-    )
-    job = batch.Job(worker, queue, bucket=settings.source_bucket, prefix=settings.source_prefix)
-    return _Runtime(worker, queue, job)
-=======
     return assemble(settings, threads=THREADS, range_threads=THREADS)
->>>>>>> main

@@ -10,12 +10,9 @@ from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-<<<<<<< HEAD
-from .work import KeyWork
-=======
 from .errors import StoreUnusable
+from .work import KeyWork
 from .worker import Dead, Done, Later, Message, Verdict, backoff
->>>>>>> main
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -92,12 +89,14 @@ class Queue:
         returned: list[Message] = []
         delays: dict[str, int] = {}
         for message in messages:
-            match verdicts[message.id]:
+            verdict = verdicts[message.id]
+            sent = self.send(verdict.more)
+            match verdict:
                 case Later(delay_s):
                     pass
-                case Done(more) if not self.send(more):
+                case Done() if not sent:
                     delay_s = backoff(message.attempt)
-                case Dead() as dead if not self.bury(message.body, dead):
+                case Dead() if not (sent and self.bury(message.body, verdict)):
                     delay_s = backoff(message.attempt)
                 case _:
                     continue
@@ -154,16 +153,8 @@ class Queue:
 
     def send(self, works: Iterable[Work]) -> bool:
         """Puts work on the queue; False when some of it could not be, so whoever asked for it must not be lost."""
-<<<<<<< HEAD
-        waiting = list(works)
-        for begin in range(0, len(waiting), _BATCH):
-            entries = [_entry(index, work) for index, work in enumerate(waiting[begin : begin + _BATCH])]
-=======
-        for bodies in _batches([work.to_json() for work in works]):
-            entries: list[SendMessageBatchRequestEntryTypeDef] = [
-                {"Id": str(index), "MessageBody": body} for index, body in enumerate(bodies)
-            ]
->>>>>>> main
+        for some in _batches(list(works)):
+            entries = [_entry(index, work) for index, work in enumerate(some)]
             try:
                 answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
             except _ERRORS:
@@ -189,20 +180,19 @@ class Queue:
         return True
 
 
-<<<<<<< HEAD
 def _entry(index: int, work: Work) -> SendMessageBatchRequestEntryTypeDef:
     entry: SendMessageBatchRequestEntryTypeDef = {"Id": str(index), "MessageBody": work.to_json()}
     if isinstance(work, KeyWork) and work.delay_s:
         entry["DelaySeconds"] = min(work.delay_s, LONGEST_DELAY_S)
     return entry
-=======
+
+
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[begin : begin + BATCH] for begin in range(0, len(items), BATCH))
 
 
 def _reason(failed: BatchResultErrorEntryTypeDef) -> str:
     return failed.get("Message", failed["Code"])
->>>>>>> main
 
 
 def _attribute(value: str) -> MessageAttributeValueTypeDef:

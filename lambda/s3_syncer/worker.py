@@ -65,12 +65,9 @@ class Later:
 
     delay_s: int
     reason: str = field(default="", compare=False)
-<<<<<<< HEAD
-    more: tuple[Work, ...] = ()
-=======
     #: Whether other messages will fare no better for now: a store is unusable as a whole.
     unusable: bool = field(default=False, compare=False)
->>>>>>> main
+    more: tuple[Work, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +163,8 @@ class Worker:
             dead = isinstance(error, Permanent)
             _log("dead" if dead else "retry", _key(work), f"{_named(work)}: {error}", attempts=message.attempt)
             if dead:
-<<<<<<< HEAD
                 return Dead(str(error), _key(work))
-            return Later(0 if isinstance(error, OutOfTime) else backoff(message.attempt), str(error))
-=======
-                return Dead(str(error))
             return _later(message, error)
->>>>>>> main
         except Exception as error:  # a fault of ours: the message must come back, and the others not with it
             logger.exception("unexpected failure", extra={"key": _key(work)})
             reason = f"{_named(work)}: unexpected failure: {error!r}"
@@ -278,30 +270,20 @@ def _key(work: RangeWork | PartsWork) -> str:
 
 def _verdict(message: Message, results: Mapping[str, _Result]) -> Verdict:
     """A message with a key that may still succeed comes back whole: the keys that are done are cheap to look at."""
-<<<<<<< HEAD
     failures = {key: result for key, result in results.items() if isinstance(result, SyncError)}
     more = tuple(work for result in results.values() if isinstance(result, Outcome) for work in result.more)
-    for failure in failures.values():
-        if isinstance(failure, OutOfTime):
-            return Later(0, str(failure), more)
-    for failure in failures.values():
-        if isinstance(failure, Retryable):
-            return Later(backoff(message.attempt), str(failure), more)
-=======
-    failures = {key: failure for key, failure in results.items() if failure is not None}
     for kind in (OutOfTime, StoreUnusable, Retryable):
         for failure in failures.values():
             if isinstance(failure, kind):
-                return _later(message, failure)
->>>>>>> main
+                return _later(message, failure, more)
     for key, failure in failures.items():
         return Dead(str(failure), key, more)
     return Done(more)
 
 
-def _later(message: Message, failure: SyncError) -> Later:
+def _later(message: Message, failure: SyncError, more: tuple[Work, ...] = ()) -> Later:
     delay_s = 0 if isinstance(failure, OutOfTime) else backoff(message.attempt)
-    return Later(delay_s, str(failure), isinstance(failure, StoreUnusable))
+    return Later(delay_s, str(failure), isinstance(failure, StoreUnusable), more)
 
 
 def backoff(attempt: int, rand: Callable[[], float] = random.random) -> int:
