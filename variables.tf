@@ -180,6 +180,22 @@ variable "enable_bucket_eventbridge" {
   }
 }
 
+variable "existing_notifications" {
+  description = <<-EOT
+    What to do where this module writes the bucket's notifications and finds others there, which would be gone:
+    - `"refuse"`: fail, and name them. Needs `cloudformation:GetResource` on every plan, and what S3 asks for behind it: `s3:GetBucket*` and the like, as in AWS's `ReadOnlyAccess`
+    - `"overwrite"`: do not look
+  EOT
+  type        = string
+  default     = "refuse"
+  nullable    = false
+
+  validation {
+    condition     = contains(["refuse", "overwrite"], var.existing_notifications)
+    error_message = "Write existing_notifications as \"refuse\" or \"overwrite\"."
+  }
+}
+
 variable "sync" {
   description = <<-EOT
     What is mirrored, and how fast:

@@ -832,3 +832,13 @@ run "inputs_left_null" {
     source_prefix = null
   }
 }
+
+run "notifications_to_be_kept" {
+  command = plan
+
+  variables {
+    existing_notifications = "keep"
+  }
+
+  expect_failures = [var.existing_notifications]
+}

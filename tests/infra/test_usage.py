@@ -7,7 +7,9 @@ theirs in the alphabet.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,40 @@ def test_who_listened_before_still_hears(filled: Examples, name: str, bucket: st
     heard = eventually(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
     assert key in heard[0]["Body"]
     sqs.delete_queue(QueueUrl=queue)
+
+
+@pytest.fixture
+def told_otherwise(examples: Examples) -> Iterator[str]:
+    """A topic that the bucket of `simple` notifies too, as somebody has set up by hand."""
+    assert examples["simple"]
+    topic = examples.aws.topic("by-hand")
+    s3 = examples.aws.client("s3")
+    ours = s3.get_bucket_notification_configuration(Bucket="my-bucket")["QueueConfigurations"]
+    by_hand = [{"TopicArn": topic, "Events": ["s3:ObjectRestore:Post"]}]
+    document = {"QueueConfigurations": ours, "TopicConfigurations": by_hand}
+    s3.put_bucket_notification_configuration(Bucket="my-bucket", NotificationConfiguration=document)
+    yield topic
+    s3.put_bucket_notification_configuration(
+        Bucket="my-bucket", NotificationConfiguration={"QueueConfigurations": ours}
+    )
+    examples.aws.client("sns").delete_topic(TopicArn=topic)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "again"])
+def test_who_is_told_otherwise_is_not_silenced(
+    examples: Examples, told_otherwise: str, tmp_path: Path, again: bool
+) -> None:
+    simple = examples["simple"]
+    state = simple.state if again else tmp_path / "terraform.tfstate"
+    with pytest.raises(terraform.TerraformError) as refused:
+        replace(simple, state=state).terraform("plan")
+    said = " ".join(refused.value.output.split())
+    assert f"The bucket my-bucket notifies {told_otherwise}, and would not any more." in said
+    assert 'notification_mode = "none"' in said
+
+
+def test_who_is_told_otherwise_does_not_stand_in_the_way_of_a_destroy(examples: Examples, told_otherwise: str) -> None:
+    assert "aws_s3_bucket_notification.source[0] will be destroyed" in examples["simple"].terraform("plan", "-destroy")
 
 
 @pytest.mark.parametrize("version", [terraform.executable, terraform.library], ids=["installed", "newest"])
