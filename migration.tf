@@ -3,7 +3,7 @@
 
 locals {
   owns_migration_repository = var.migration.enabled && var.migration.image == null
-  owns_migration_cluster    = var.migration.enabled && var.migration.cluster_arn == null
+  owns_migration_cluster    = var.migration.enabled && var.migration.cluster == null
 
   # One for a definition that is there, so that what belongs to it is there with it.
   migrations = var.migration.enabled ? [var.migration] : []
@@ -40,7 +40,7 @@ locals {
     ? "${aws_ecr_repository.migration[0].repository_url}:${local.image_tag}"
     : var.migration.image
   )
-  migration_cluster_arn = local.owns_migration_cluster ? aws_ecs_cluster.migration[0].arn : var.migration.cluster_arn
+  migration_cluster_arn = local.owns_migration_cluster ? aws_ecs_cluster.migration[0].arn : try(var.migration.cluster.arn, null)
   migration_region      = one([for group in aws_cloudwatch_log_group.migration : split(":", group.arn)[3]])
 
   # As RunTask takes it.

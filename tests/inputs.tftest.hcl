@@ -294,27 +294,27 @@ run "a_secret_by_name" {
   command = plan
 
   variables {
-    credentials_secret_arn = "my-secret"
+    credentials_secret = { arn = "my-secret" }
   }
 
-  expect_failures = [var.credentials_secret_arn]
+  expect_failures = [var.credentials_secret]
 }
 
 run "a_secret_that_is_a_parameter" {
   command = plan
 
   variables {
-    credentials_secret_arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/my-secret"
+    credentials_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/my-secret" }
   }
 
-  expect_failures = [var.credentials_secret_arn]
+  expect_failures = [var.credentials_secret]
 }
 
 run "credentials_for_a_secret_that_exists" {
   command = plan
 
   variables {
-    credentials_secret_arn     = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:existing-AbCdEf"
+    credentials_secret         = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:existing-AbCdEf" }
     target_credentials         = { access_key_id = "id", secret_access_key = "secret" }
     target_credentials_version = 1
   }
@@ -845,7 +845,7 @@ run "arns_of_other_partitions" {
   command = plan
 
   variables {
-    credentials_secret_arn   = "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:existing-AbCdEf"
+    credentials_secret       = { arn = "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:existing-AbCdEf" }
     kms_key_arn              = "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1111"
     permissions_boundary_arn = "arn:aws:iam::aws:policy/PowerUserAccess"
   }

@@ -64,10 +64,10 @@ run "nothing_though_all_else_is_given" {
 
   variables {
     migration = {
-      enabled     = false
-      image       = "registry.example.com/s3-syncer:1"
-      cluster_arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch"
-      subnet_ids  = ["subnet-1"]
+      enabled    = false
+      image      = "registry.example.com/s3-syncer:1"
+      cluster    = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch" }
+      subnet_ids = ["subnet-1"]
     }
   }
 
@@ -414,10 +414,10 @@ run "an_image_and_a_cluster_that_are_given_are_used" {
 
   variables {
     migration = {
-      enabled     = true
-      image       = "210987654321.dkr.ecr.eu-central-1.amazonaws.com/tools/s3-syncer:0.1.0"
-      cluster_arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch"
-      subnet_ids  = ["subnet-1"]
+      enabled    = true
+      image      = "210987654321.dkr.ecr.eu-central-1.amazonaws.com/tools/s3-syncer:0.1.0"
+      cluster    = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch" }
+      subnet_ids = ["subnet-1"]
     }
   }
 
@@ -432,7 +432,7 @@ run "an_image_and_a_cluster_that_are_given_are_used" {
   }
 
   assert {
-    condition     = output.migration_cluster_arn == var.migration.cluster_arn && output.migration_repository_url == null
+    condition     = output.migration_cluster_arn == var.migration.cluster.arn && output.migration_repository_url == null
     error_message = "The outputs do not follow."
   }
 
@@ -598,7 +598,7 @@ run "a_cluster_by_name" {
   command = plan
 
   variables {
-    migration = { enabled = true, subnet_ids = ["subnet-1"], cluster_arn = "batch" }
+    migration = { enabled = true, subnet_ids = ["subnet-1"], cluster = { arn = "batch" } }
   }
 
   expect_failures = [var.migration]

@@ -1,4 +1,4 @@
-"""S3 notifications, EventBridge events and this project's own JSON, decoded into work. Pure.
+"""S3 notifications, EventBridge events, tasks of S3 Batch Operations and own JSON, decoded into work. Pure.
 
 An event says only that a key may have changed, so every kind of event becomes the same KeyWork. To add one, add its
 decoder to `decode` and a verbatim payload to tests/events.
@@ -34,6 +34,27 @@ def decode(body: str, bucket: str) -> Work | None:
     if content.get("Event") == "s3:TestEvent":
         return None
     raise Malformed("neither an S3 notification, an EventBridge event of S3, nor a message of this project")
+
+
+def decode_task(task: Any, version: Any, bucket: str) -> KeyWork:
+    """The work that a task of an S3 Batch Operations job asks for. Raises Malformed.
+
+    `version` is the schema of the event that the task came in. A version of the object, which a manifest may name, is
+    of no matter: what is mirrored is the object as it is now.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-invoke-lambda.html
+    """
+    try:
+        match version:
+            case "1.0":
+                name = task["s3BucketArn"].rpartition(":")[2]
+            case "2.0":
+                name = task["s3Bucket"]
+            case _:
+                raise Malformed(f'"invocationSchemaVersion" must be "1.0" or "2.0", not {json.dumps(version)}')
+        key = unquote_plus(task["s3Key"], errors="strict")  # form-encoded, as it stands in the manifest
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise Malformed(f"not a task of S3 Batch Operations: {error!r}") from error
+    return KeyWork((_ours(key, name, bucket),))
 
 
 def _object(text: str) -> dict[str, Any]:

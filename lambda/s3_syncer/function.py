@@ -1,4 +1,4 @@
-"""The Lambda driver: an SQS batch in, the ids of what must be delivered again out."""
+"""The Lambda driver: an SQS batch in, the ids of what must be delivered again out; or tasks of S3 Batch Operations."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypedDict
 
 import boto3
 
+from . import batch
 from .connect import connect
 from .deadline import Deadline
 from .logs import log_json
@@ -43,18 +44,25 @@ class BatchResponse(TypedDict):
     batchItemFailures: list[BatchItemFailure]
 
 
-def handler(event: Mapping[str, Any], context: Context) -> BatchResponse:
-    """Converges the keys of an SQS batch; what is not done comes back, what never can be is buried with its reason."""
+def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | batch.Response:
+    """Converges the keys of an SQS batch, or of the tasks of a job of S3 Batch Operations."""
+    runtime = _runtime()
+    remaining_s = context.get_remaining_time_in_millis() / 1000
+    reserve_s = min(RESERVE_S, remaining_s * RESERVE_SHARE)
+    deadline = Deadline.after(remaining_s - reserve_s)
+    if "tasks" in event:
+        return runtime.job.run(event, deadline, grace_s=reserve_s / 2)
+    return _receive(event, runtime, deadline, grace_s=reserve_s / 2)
+
+
+def _receive(event: Mapping[str, Any], runtime: _Runtime, deadline: Deadline, *, grace_s: float) -> BatchResponse:
+    """What is not done comes back, what never can be is buried with its reason."""
     records = {record["messageId"]: record for record in event["Records"]}
     messages = {
         id: Message(id, record["body"], int(record["attributes"]["ApproximateReceiveCount"]))
         for id, record in records.items()
     }
-    runtime = _runtime()
-    remaining_s = context.get_remaining_time_in_millis() / 1000
-    reserve_s = min(RESERVE_S, remaining_s * RESERVE_SHARE)
-    deadline = Deadline.after(remaining_s - reserve_s)
-    verdicts = runtime.worker.run(messages.values(), deadline, grace_s=reserve_s / 2)
+    verdicts = runtime.worker.run(messages.values(), deadline, grace_s=grace_s)
     delays: dict[str, int] = {}
     for id, verdict in verdicts.items():
         match verdict:
@@ -72,6 +80,7 @@ def handler(event: Mapping[str, Any], context: Context) -> BatchResponse:
 class _Runtime:
     worker: Worker
     queue: Queue
+    job: batch.Job
 
 
 @cache
@@ -90,4 +99,5 @@ def _runtime() -> _Runtime:
         dead_letter_url=settings.dead_letter_queue_url,
         bucket=settings.source_bucket,
     )
-    return _Runtime(worker, queue)
+    job = batch.Job(worker, queue, bucket=settings.source_bucket, prefix=settings.source_prefix)
+    return _Runtime(worker, queue, job)

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .converge import Outcome, Pair, converge
@@ -58,6 +58,7 @@ class Later:
     """Give the message back, to be delivered again after this many seconds."""
 
     delay_s: int
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +129,11 @@ class Worker:
             _log("dead" if dead else "retry", "", f"range after {work.after!r}: {error}", attempts=message.attempt)
             if dead:
                 return Dead(str(error))
-            return Later(0 if isinstance(error, OutOfTime) else backoff(message.attempt))
+            return Later(0 if isinstance(error, OutOfTime) else backoff(message.attempt), str(error))
         except Exception as error:  # a fault of ours: the message must come back, and the others not with it
             logger.exception("unexpected failure", extra={"after": work.after})
             _log("retry", "", f"range after {work.after!r}: unexpected failure: {error!r}", attempts=message.attempt)
-            return Later(backoff(message.attempt))
+            return Later(backoff(message.attempt), f"unexpected failure: {error!r}")
 
     def _ours(self, key: str, message: Message) -> bool:
         if key.startswith(self._prefix) and key != self._prefix:
@@ -202,10 +203,12 @@ class _Asked:
 def _verdict(message: Message, results: Mapping[str, SyncError | None]) -> Verdict:
     """A message with a key that may still succeed comes back whole: the keys that are done are cheap to look at."""
     failures = {key: failure for key, failure in results.items() if failure is not None}
-    if any(isinstance(failure, OutOfTime) for failure in failures.values()):
-        return Later(0)
-    if any(isinstance(failure, Retryable) for failure in failures.values()):
-        return Later(backoff(message.attempt))
+    for failure in failures.values():
+        if isinstance(failure, OutOfTime):
+            return Later(0, str(failure))
+    for failure in failures.values():
+        if isinstance(failure, Retryable):
+            return Later(backoff(message.attempt), str(failure))
     for key, failure in failures.items():
         return Dead(str(failure), key)
     return Done()

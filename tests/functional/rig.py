@@ -192,6 +192,7 @@ class Rig:
         began = time.monotonic()
         response = function.handler(event, Context(began + remaining_s))
         seconds = time.monotonic() - began
+        assert "batchItemFailures" in response
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
         for message in messages:
             if message["MessageId"] not in failed:

@@ -7,11 +7,14 @@ import random
 import time
 from datetime import datetime
 from math import inf
+from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from tests.functional.proxy import Fault, delayed, refuse, reset
-from tests.functional.rig import SOURCE, Rig, notification
+from tests.functional.rig import SOURCE, Context, Rig, notification
 
+from s3_syncer import function
 from s3_syncer.bucket import Bucket
 
 
@@ -206,3 +209,60 @@ def test_an_environment_that_cannot_be_worked_with_loses_no_message(rig: Rig, mo
     with pytest.raises(ValueError, match=r"TARGET_BUCKET is not set.*SYNC_TAGS"):
         rig.sync("key")
     assert not rig.queue_is_empty()
+
+
+# -- S3 Batch Operations -----------------------------------------------------------------------------------------------
+
+
+def batch_event(version: str, *keys: str) -> dict[str, Any]:
+    """As S3 Batch Operations sends it, but for the number of tasks, which is one so far."""
+    where = {"s3BucketArn": f"arn:aws:s3:::{SOURCE}"} if version == "1.0" else {"s3Bucket": SOURCE}
+    return {
+        "invocationSchemaVersion": version,
+        "invocationId": "invocation",
+        "job": {"id": "job"} if version == "1.0" else {"id": "job", "userArguments": {}},
+        "tasks": [{"taskId": f"task {key}", "s3Key": quote_plus(key), "s3VersionId": None, **where} for key in keys],
+    }
+
+
+def results_of(event: dict[str, Any], remaining_s: float = 60) -> dict[str, tuple[str, str]]:
+    response: Any = function.handler(event, Context(time.monotonic() + remaining_s))
+    assert json.loads(json.dumps(response)) == response
+    assert response["invocationSchemaVersion"] == event["invocationSchemaVersion"]
+    return {each["taskId"]: (each["resultCode"], each["resultString"]) for each in response["results"]}
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_the_tasks_of_a_job_are_done_and_have_results(rig: Rig, version: str) -> None:
+    rig.put("a + %", b"body", Metadata={"colour": "blue"})
+    rig.put("refused", b"body")
+    rig.put("busy", b"body")
+    rig.target_proxy.when(refuse(400, "InvalidArgument"), "PUT", key="refused", times=inf)
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", key="busy", times=inf)
+    results = results_of(batch_event(version, "a + %", "gone", "refused", "busy"))
+    assert {task: code for task, (code, _) in results.items()} == {
+        "task a + %": "Succeeded",
+        "task gone": "Succeeded",
+        "task refused": "PermanentFailure",
+        "task busy": "TemporaryFailure",
+    }
+    assert "InvalidArgument" in results["task refused"][1]
+    assert "SlowDown" in results["task busy"][1]
+    assert rig.target_keys() == ["a + %"]
+    assert rig.queue_is_empty()
+    assert rig.dead_letters() == [], "the job's own report names what failed"
+    rig.clear()
+    assert results_of(batch_event(version, "busy", "refused")) == {
+        "task busy": ("Succeeded", "equal"),
+        "task refused": ("Succeeded", "equal"),
+    }
+    assert rig.differences() == []
+
+
+def test_a_task_that_does_not_fit_into_the_time_is_tried_again(rig: Rig) -> None:
+    rig.put("slow", b"body")
+    rig.target_proxy.when(delayed(2), "PUT", times=1)
+    began = time.monotonic()
+    (result,) = results_of(batch_event("2.0", "slow"), remaining_s=1).values()
+    assert time.monotonic() - began < 1
+    assert result == ("TemporaryFailure", "no time left before the deadline")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_syncer.events import decode
+from s3_syncer.events import decode, decode_task
 from s3_syncer.work import KeyWork, Malformed, RangeWork, Work
 
 EVENTS = Path(__file__).parent.parent / "events"
@@ -56,18 +56,68 @@ DECODED: dict[str, Work | None] = {
     "own-range": RangeWork("2026/", "2027/", delete=True, max_delete=100),
 }
 
+#: Events that Lambda gets instead of messages.
+TASKS = {
+    "batch-operations-1.0": keys("2026/red flower+100%25 (1).jpg", at=None),
+    "batch-operations-2.0": keys("übersicht/写真.png", at=None),
+}
+
 
 def payload(name: str) -> str:
     return (EVENTS / f"{name}.json").read_text(encoding="utf-8")
 
 
 def test_every_payload_that_is_kept_is_decoded() -> None:
-    assert {path.stem for path in EVENTS.glob("*.json")} == set(DECODED)
+    assert {path.stem for path in EVENTS.glob("*.json")} == set(DECODED) | set(TASKS)
 
 
 @pytest.mark.parametrize("name", DECODED)
 def test_a_payload_becomes_the_work_it_asks_for(name: str) -> None:
     assert decode(payload(name), BUCKET) == DECODED[name]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_becomes_the_work_it_asks_for(name: str) -> None:
+    event = json.loads(payload(name))
+    (task,) = event["tasks"]
+    assert decode_task(task, event["invocationSchemaVersion"], BUCKET) == TASKS[name]
+
+
+@given(st.text(min_size=1))
+def test_a_task_gives_any_key_back_as_it_was(key: str) -> None:
+    assert decode_task({"s3Key": quote_plus(key), "s3Bucket": BUCKET}, "2.0", BUCKET) == KeyWork((key,))
+
+
+@pytest.mark.parametrize(
+    "arn",
+    ["arn:aws:s3:::photos-source", "arn:aws-cn:s3:::photos-source", "arn:aws:s3:us-east-1:0123456788:photos-source"],
+)
+def test_the_bucket_of_a_task_is_the_last_word_of_its_arn(arn: str) -> None:
+    """The last form is in AWS's documentation, though no bucket has such an ARN."""
+    assert decode_task({"s3Key": "key", "s3BucketArn": arn}, "1.0", BUCKET) == KeyWork(("key",))
+
+
+TASK = {"s3Key": "key", "s3Bucket": BUCKET}
+
+
+@pytest.mark.parametrize(
+    ("task", "version", "reason"),
+    [
+        (TASK, "3.0", '"invocationSchemaVersion" must be "1.0" or "2.0", not "3.0"'),
+        (TASK, None, "not null"),
+        (TASK, "1.0", "not a task of S3 Batch Operations: KeyError('s3BucketArn')"),
+        ({**TASK, "s3BucketArn": 7}, "1.0", "not a task of S3 Batch Operations"),
+        ({"s3Bucket": BUCKET}, "2.0", "not a task of S3 Batch Operations: KeyError('s3Key')"),
+        ("key", "2.0", "not a task of S3 Batch Operations"),
+        ({**TASK, "s3Key": "%ff"}, "2.0", "not a task of S3 Batch Operations: UnicodeDecodeError"),
+        ({**TASK, "s3Key": ""}, "2.0", "the key is empty"),
+        ({**TASK, "s3Bucket": "other"}, "2.0", "about the bucket 'other', and this is the syncer of 'photos-source'"),
+    ],
+)
+def test_a_task_that_is_not_ours_is_refused_with_the_reason(task: Any, version: Any, reason: str) -> None:
+    with pytest.raises(Malformed) as refusal:
+        decode_task(task, version, BUCKET)
+    assert reason in str(refusal.value)
 
 
 def created(key: object, bucket: object = BUCKET, time: object = "2026-11-20T09:15:42.317Z") -> dict[str, Any]:

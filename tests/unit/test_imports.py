@@ -11,6 +11,7 @@ import pytest
 LAMBDA = Path(__file__).parent.parent.parent / "lambda"
 
 PURE = [
+    "batch",
     "compare",
     "converge",
     "deadline",

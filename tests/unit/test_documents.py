@@ -1,0 +1,50 @@
+"""The documents hang together: every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from playground.bootstrap import ROOT
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.+?)\s*$", re.MULTILINE)
+ANCHOR = re.compile(r'<a name="([^"]+)">')
+
+
+def anchors(document: Path) -> set[str]:
+    """What can be linked to: headings as GitHub names them, and anchors that are written out."""
+    text = FENCED.sub("", document.read_text())
+    headings = (re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text))
+    return {*headings, *ANCHOR.findall(text)}
+
+
+def links(document: Path) -> list[str]:
+    # A table that terraform-docs would write escapes underscores, in links too.
+    return [link.replace(r"\_", "_") for link in LINK.findall(FENCED.sub("", document.read_text()))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for link in links(document):
+        if link.startswith("https://"):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (document.parent / file).resolve() if file else document
+        assert target.exists(), f"{document.name} links to {link}, and there is no such file"
+        if anchor:
+            assert anchor in anchors(target), f"{document.name} links to {link}, and there is no such heading"
+
+
+def test_every_document_can_be_found_from_the_readme() -> None:
+    found, new = set(), {ROOT / "README.md"}
+    while new:
+        found |= new
+        linked = {(document.parent / link.partition("#")[0]).resolve() for document in new for link in links(document)}
+        new = (linked & set(DOCUMENTS)) - found
+    assert found == set(DOCUMENTS)
