@@ -154,8 +154,8 @@ run "a_secret_that_is_given_may_be_encrypted_with_a_key_of_the_source" {
   command = plan
 
   variables {
-    credentials_secret_arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:given-AbCdEf"
-    source_kms_key_arns    = ["arn:aws:kms:eu-west-1:123456789012:key/22222222-2222"]
+    credentials_secret  = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:given-AbCdEf" }
+    source_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/22222222-2222"]
   }
 
   assert {
