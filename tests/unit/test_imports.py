@@ -21,6 +21,7 @@ PURE = [
     "layout",
     "logs",
     "model",
+    "parts",
     "settings",
     "sweep",
     "transfer",

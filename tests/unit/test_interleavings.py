@@ -24,8 +24,8 @@ from tests.unit.memory import Etag, MemoryBucket, Stored, md5_etag, md5_hex, opa
 from s3_syncer.converge import Pair, converge
 from s3_syncer.deadline import Deadline
 from s3_syncer.errors import Retryable, SyncError
-from s3_syncer.layout import MIB, Part
-from s3_syncer.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, ObjectState
+from s3_syncer.layout import MIB, Part, Sent
+from s3_syncer.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, ObjectState, Upload
 from s3_syncer.transfer import Transfer
 
 KEY = "key"
@@ -142,6 +142,12 @@ class TargetSide(Side):
         raise NotImplementedError
 
     def abort_upload(self, key: str, upload: str) -> None:
+        raise NotImplementedError
+
+    def uploads(self, key: str) -> list[Upload]:
+        raise NotImplementedError
+
+    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, Sent]:
         raise NotImplementedError
 
 
