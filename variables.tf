@@ -69,6 +69,11 @@ variable "name" {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", var.name))
     error_message = "Write name with 1 to 64 letters, digits, \"-\" and \"_\", a letter or digit first, like \"s3-syncer-reports\": it becomes the name of a function, of queues and of a role."
   }
+
+  validation {
+    condition     = !endswith(var.name, "-dead-letters")
+    error_message = "Write name without \"-dead-letters\" at its end: that is the name of another one's dead letters."
+  }
 }
 
 variable "source_prefix" {

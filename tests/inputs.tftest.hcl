@@ -872,3 +872,13 @@ run "notifications_to_be_kept" {
 
   expect_failures = [var.existing_notifications]
 }
+
+run "a_name_of_dead_letters" {
+  command = plan
+
+  variables {
+    name = "s3-syncer-dead-letters"
+  }
+
+  expect_failures = [var.name]
+}
