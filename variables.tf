@@ -420,7 +420,7 @@ variable "source_kms_key_arns" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of a customer managed KMS key for queues, secret and logs; null encrypts with keys that AWS manages. Its policy must let `s3.amazonaws.com` (or `events.amazonaws.com`) use it for `kms:GenerateDataKey` and `kms:Decrypt`, and CloudWatch Logs for the log group."
+  description = "ARN of a customer managed KMS key for everything that is made and keeps something: queues, secret, logs, the function's environment, schedule, repository and the disks of tasks; null encrypts with keys that AWS manages. Its policy has to have the statements of the output `kms_key_policy_statements`."
   type        = string
   default     = null
 
@@ -430,8 +430,20 @@ variable "kms_key_arn" {
   }
 }
 
+variable "role_path" {
+  description = "Path of every role that is made, like `/workloads/mirrors/`."
+  type        = string
+  default     = "/"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^/([!-.0-~]+/)*$", var.role_path)) && length(var.role_path) <= 512
+    error_message = "Write role_path as a path of IAM, with a slash at both ends and at most 512 characters, like \"/workloads/mirrors/\", or leave it out for \"/\"."
+  }
+}
+
 variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds the permissions of the function's role; null for none."
+  description = "ARN of the policy that bounds the permissions of every role that is made; null for none. [docs/security.md](docs/security.md) lists what it has to allow."
   type        = string
   default     = null
 

@@ -675,6 +675,36 @@ run "a_key_by_id" {
   expect_failures = [var.kms_key_arn]
 }
 
+run "a_role_path_without_its_slashes" {
+  command = plan
+
+  variables {
+    role_path = "workloads"
+  }
+
+  expect_failures = [var.role_path]
+}
+
+run "a_role_path_without_its_last_slash" {
+  command = plan
+
+  variables {
+    role_path = "/workloads"
+  }
+
+  expect_failures = [var.role_path]
+}
+
+run "a_role_path_with_a_space" {
+  command = plan
+
+  variables {
+    role_path = "/my workloads/"
+  }
+
+  expect_failures = [var.role_path]
+}
+
 run "a_boundary_by_name" {
   command = plan
 
