@@ -20,6 +20,7 @@ class Connection:
 
     source: Bucket
     target: Bucket
+    transfer: Transfer
     pair: Pair
 
 
@@ -34,4 +35,4 @@ def connect(settings: Settings, *, threads: int) -> Connection:
         tags=settings.tags,
     )
     transfer = Transfer(source, target, memory=settings.copy_memory, threads=threads, bytes_per_s=settings.bytes_per_s)
-    return Connection(source, target, Pair(source, target, transfer, delete=settings.delete))
+    return Connection(source, target, transfer, Pair(source, target, transfer, delete=settings.delete))

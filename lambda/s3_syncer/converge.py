@@ -53,6 +53,9 @@ class Pair:
     delete: bool = True
 
 
+#: Why an object is copied to where there is none.
+ABSENT = "absent from the target"
+
 #: The actions that write to the target.
 CHANGES = frozenset({"copy", "update", "tags", "delete"})
 
@@ -107,7 +110,7 @@ def _make_equal(pair: Pair, key: str, source: ObjectState | None, deadline: Dead
         return Outcome("delete", "absent from the source")
     if target is None:
         pair.copier.copy(key, source, deadline)
-        return Outcome("copy", "absent from the target", source.size)
+        return Outcome("copy", ABSENT, source.size)
     difference = compare(source, target)
     if difference is None:
         return Outcome("none", "equal")
