@@ -2,8 +2,8 @@
 # arguments. They are never in the state, in a plan or in the function's environment.
 
 locals {
-  owns_secret            = var.credentials_secret_arn == null
-  credentials_secret_arn = local.owns_secret ? aws_secretsmanager_secret.target_credentials[0].arn : var.credentials_secret_arn
+  owns_secret            = var.credentials_secret == null
+  credentials_secret_arn = local.owns_secret ? aws_secretsmanager_secret.target_credentials[0].arn : var.credentials_secret.arn
 }
 
 resource "aws_secretsmanager_secret" "target_credentials" {

@@ -3,7 +3,7 @@
 
 locals {
   owns_migration_repository = var.migration.enabled && var.migration.image == null
-  owns_migration_cluster    = var.migration.enabled && var.migration.cluster_arn == null
+  owns_migration_cluster    = var.migration.enabled && var.migration.cluster == null
 
   # One for a definition that is there, so that what belongs to it is there with it.
   migrations = var.migration.enabled ? [var.migration] : []
@@ -40,7 +40,7 @@ locals {
     ? "${aws_ecr_repository.migration[0].repository_url}:${local.image_tag}"
     : var.migration.image
   )
-  migration_cluster_arn = local.owns_migration_cluster ? aws_ecs_cluster.migration[0].arn : var.migration.cluster_arn
+  migration_cluster_arn = local.owns_migration_cluster ? aws_ecs_cluster.migration[0].arn : try(var.migration.cluster.arn, null)
   migration_region      = one([for group in aws_cloudwatch_log_group.migration : split(":", group.arn)[3]])
 
   # As RunTask takes it.
@@ -66,6 +66,15 @@ resource "aws_ecr_repository" "migration" {
     scan_on_push = true
   }
 
+  dynamic "encryption_configuration" {
+    for_each = var.kms_key_arn[*]
+
+    content {
+      encryption_type = "KMS"
+      kms_key         = encryption_configuration.value
+    }
+  }
+
   tags = var.tags
 }
 
@@ -88,6 +97,19 @@ resource "aws_ecs_cluster" "migration" {
   count = local.owns_migration_cluster ? 1 : 0
 
   name = var.name
+
+  # The image on the task's disk; the program itself writes nothing to it. Fargate takes no multi-Region key for it.
+  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ManagedStorageConfiguration.html
+  dynamic "configuration" {
+    for_each = [for key in var.kms_key_arn[*] : key if !strcontains(key, ":key/mrk-")]
+
+    content {
+      managed_storage_configuration {
+        fargate_ephemeral_storage_kms_key_id = configuration.value
+      }
+    }
+  }
+
   tags = var.tags
 }
 
@@ -107,10 +129,11 @@ locals {
     migration = {
       description = "What the migration task of ${var.name} may do."
       statements = concat(local.worker_statements, [for key in var.kms_key_arn[*] : {
-        Sid      = "UseOwnKey"
-        Effect   = "Allow"
-        Action   = ["kms:Decrypt"] # for the secret
-        Resource = [key]
+        Sid       = "UseOwnKey"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"] # for the secret
+        Resource  = [key]
+        Condition = { StringEquals = { "kms:ViaService" = [local.kms_via["secretsmanager"]] } }
       }])
     }
     migration-execution = {
@@ -156,6 +179,7 @@ resource "aws_iam_role" "migration" {
   for_each = local.migration_roles
 
   name                 = local.role_names[each.key]
+  path                 = var.role_path
   description          = each.value.description
   permissions_boundary = var.permissions_boundary_arn
 
@@ -168,7 +192,10 @@ resource "aws_iam_role" "migration" {
       Action    = "sts:AssumeRole"
       # ECS may not be talked into it on behalf of another account.
       # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
-      Condition = { StringEquals = { "aws:SourceAccount" = local.account_id } }
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = local.account_id }
+        ArnLike      = { "aws:SourceArn" = "arn:${data.aws_partition.current.partition}:ecs:${local.region}:${local.account_id}:*" }
+      }
     }]
   })
 

@@ -94,14 +94,20 @@ variable "source_prefix" {
   }
 }
 
-variable "credentials_secret_arn" {
-  description = "ARN of an existing secret with the keys of the target, `{\"access_key_id\": \"...\", \"secret_access_key\": \"...\"}`; null makes a secret, named by the output `credentials_secret_arn`. If it is encrypted with a customer managed key other than `kms_key_arn`, add that key to `source_kms_key_arns`."
-  type        = string
-  default     = null
+variable "credentials_secret" {
+  description = <<-EOT
+    An existing secret with the keys of the target, `{"access_key_id": "...", "secret_access_key": "..."}`; null makes a secret, named by the output `credentials_secret_arn`:
+    - `arn`: its ARN. If it is encrypted with a customer managed key other than `kms_key_arn`, add that key to `source_kms_key_arns`
+  EOT
+  # An object: whether there is one is then known while planning, also for a secret that is made in the same apply.
+  type = object({
+    arn = string
+  })
+  default = null
 
   validation {
-    condition     = var.credentials_secret_arn == null || can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+$", var.credentials_secret_arn))
-    error_message = "Write credentials_secret_arn as the ARN of a Secrets Manager secret, like \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:my-secret-AbCdEf\"."
+    condition     = var.credentials_secret == null || can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+$", var.credentials_secret.arn))
+    error_message = "Write credentials_secret.arn as the ARN of a Secrets Manager secret, like \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:my-secret-AbCdEf\"."
   }
 }
 
@@ -116,8 +122,8 @@ variable "target_credentials" {
   sensitive = true
 
   validation {
-    condition     = var.target_credentials == null || var.credentials_secret_arn == null
-    error_message = "Give either credentials_secret_arn or target_credentials: an existing secret is not filled here."
+    condition     = var.target_credentials == null || var.credentials_secret == null
+    error_message = "Give either credentials_secret or target_credentials: an existing secret is not filled here."
   }
 
   validation {
@@ -324,7 +330,7 @@ variable "migration" {
     - `cpu`: CPU units, 1024 for each processor: 256, 512, 1024, 2048, 4096, 8192 or 16384
     - `memory_mb`: MiB of memory, a size that Fargate pairs with `cpu`: from 2 to 8 times as much
     - `architecture`: `"ARM64"` or `"X86_64"`, which the image has to be built for
-    - `cluster_arn`: ARN of a cluster to run in; null makes one
+    - `cluster`: `arn` of an existing cluster to run in; null makes one
     - `subnet_ids`: subnets to run in, at least one. They must let it reach the registry, S3, Secrets Manager, CloudWatch Logs and the target
     - `security_group_ids`: security groups to run with; empty for the default one of the VPC
     - `assign_public_ip`: true in public subnets, which reach nothing without one
@@ -336,7 +342,7 @@ variable "migration" {
     cpu                = optional(number, 1024)
     memory_mb          = optional(number, 2048)
     architecture       = optional(string, "ARM64")
-    cluster_arn        = optional(string)
+    cluster            = optional(object({ arn = string }))
     subnet_ids         = optional(list(string), [])
     security_group_ids = optional(list(string), [])
     assign_public_ip   = optional(bool, false)
@@ -366,8 +372,8 @@ variable "migration" {
   }
 
   validation {
-    condition     = var.migration.cluster_arn == null || can(regex("^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/.+$", var.migration.cluster_arn))
-    error_message = "Write migration.cluster_arn as the ARN of an ECS cluster, like \"arn:aws:ecs:eu-west-1:123456789012:cluster/batch\", or leave it out to have one made."
+    condition     = var.migration.cluster == null || can(regex("^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/.+$", var.migration.cluster.arn))
+    error_message = "Write migration.cluster.arn as the ARN of an ECS cluster, like \"arn:aws:ecs:eu-west-1:123456789012:cluster/batch\", or leave it out to have one made."
   }
 
   validation {
@@ -414,7 +420,7 @@ variable "source_kms_key_arns" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of a customer managed KMS key for queues, secret and logs; null encrypts with keys that AWS manages. Its policy must let `s3.amazonaws.com` (or `events.amazonaws.com`) use it for `kms:GenerateDataKey` and `kms:Decrypt`, and CloudWatch Logs for the log group."
+  description = "ARN of a customer managed KMS key for everything that is made and keeps something: queues, secret, logs, the function's environment, schedule, repository and the disks of tasks; null encrypts with keys that AWS manages. Its policy has to have the statements of the output `kms_key_policy_statements`."
   type        = string
   default     = null
 
@@ -424,8 +430,20 @@ variable "kms_key_arn" {
   }
 }
 
+variable "role_path" {
+  description = "Path of every role that is made, like `/workloads/mirrors/`."
+  type        = string
+  default     = "/"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^/([!-.0-~]+/)*$", var.role_path)) && length(var.role_path) <= 512
+    error_message = "Write role_path as a path of IAM, with a slash at both ends and at most 512 characters, like \"/workloads/mirrors/\", or leave it out for \"/\"."
+  }
+}
+
 variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds the permissions of the function's role; null for none."
+  description = "ARN of the policy that bounds the permissions of every role that is made; null for none. [docs/security.md](docs/security.md) lists what it has to allow."
   type        = string
   default     = null
 

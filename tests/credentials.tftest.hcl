@@ -53,7 +53,7 @@ run "an_existing_secret" {
   command = plan
 
   variables {
-    credentials_secret_arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:existing-AbCdEf"
+    credentials_secret = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:existing-AbCdEf" }
   }
 
   assert {
@@ -66,7 +66,7 @@ run "an_existing_secret" {
       output.credentials_secret_arn,
       aws_lambda_function.sync.environment[0].variables.TARGET_SECRET_ARN,
       one([for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : one(statement.Resource) if statement.Sid == "ReadTargetCredentials"]),
-    ] : arn == var.credentials_secret_arn])
+    ] : arn == var.credentials_secret.arn])
     error_message = "The function must read, and be allowed to read, the existing secret."
   }
 }

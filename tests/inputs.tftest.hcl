@@ -294,27 +294,27 @@ run "a_secret_by_name" {
   command = plan
 
   variables {
-    credentials_secret_arn = "my-secret"
+    credentials_secret = { arn = "my-secret" }
   }
 
-  expect_failures = [var.credentials_secret_arn]
+  expect_failures = [var.credentials_secret]
 }
 
 run "a_secret_that_is_a_parameter" {
   command = plan
 
   variables {
-    credentials_secret_arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/my-secret"
+    credentials_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/my-secret" }
   }
 
-  expect_failures = [var.credentials_secret_arn]
+  expect_failures = [var.credentials_secret]
 }
 
 run "credentials_for_a_secret_that_exists" {
   command = plan
 
   variables {
-    credentials_secret_arn     = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:existing-AbCdEf"
+    credentials_secret         = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:existing-AbCdEf" }
     target_credentials         = { access_key_id = "id", secret_access_key = "secret" }
     target_credentials_version = 1
   }
@@ -675,6 +675,36 @@ run "a_key_by_id" {
   expect_failures = [var.kms_key_arn]
 }
 
+run "a_role_path_without_its_slashes" {
+  command = plan
+
+  variables {
+    role_path = "workloads"
+  }
+
+  expect_failures = [var.role_path]
+}
+
+run "a_role_path_without_its_last_slash" {
+  command = plan
+
+  variables {
+    role_path = "/workloads"
+  }
+
+  expect_failures = [var.role_path]
+}
+
+run "a_role_path_with_a_space" {
+  command = plan
+
+  variables {
+    role_path = "/my workloads/"
+  }
+
+  expect_failures = [var.role_path]
+}
+
 run "a_boundary_by_name" {
   command = plan
 
@@ -815,7 +845,7 @@ run "arns_of_other_partitions" {
   command = plan
 
   variables {
-    credentials_secret_arn   = "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:existing-AbCdEf"
+    credentials_secret       = { arn = "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:existing-AbCdEf" }
     kms_key_arn              = "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1111"
     permissions_boundary_arn = "arn:aws:iam::aws:policy/PowerUserAccess"
   }

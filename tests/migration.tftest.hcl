@@ -64,10 +64,10 @@ run "nothing_though_all_else_is_given" {
 
   variables {
     migration = {
-      enabled     = false
-      image       = "registry.example.com/s3-syncer:1"
-      cluster_arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch"
-      subnet_ids  = ["subnet-1"]
+      enabled    = false
+      image      = "registry.example.com/s3-syncer:1"
+      cluster    = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch" }
+      subnet_ids = ["subnet-1"]
     }
   }
 
@@ -280,7 +280,10 @@ run "both_roles_are_for_tasks_of_this_account_only" {
         Effect    = "Allow"
         Principal = { Service = "ecs-tasks.amazonaws.com" }
         Action    = "sts:AssumeRole"
-        Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
+        Condition = {
+          StringEquals = { "aws:SourceAccount" = "123456789012" }
+          ArnLike      = { "aws:SourceArn" = "arn:aws:ecs:eu-west-1:123456789012:*" }
+        }
       }]
     }])
     error_message = "Only tasks of this account may take the roles."
@@ -383,16 +386,18 @@ run "the_roles_follow_the_inputs" {
   assert {
     condition = slice(jsondecode(aws_iam_role_policy.migration["migration"].policy).Statement, 3, 5) == [
       {
-        Sid      = "DecryptSourceObjects"
-        Effect   = "Allow"
-        Action   = ["kms:Decrypt"]
-        Resource = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
+        Sid       = "DecryptSourceObjects"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"]
+        Resource  = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
+        Condition = { StringEquals = { "kms:ViaService" = ["s3.eu-west-1.amazonaws.com"] } }
       },
       {
-        Sid      = "UseOwnKey"
-        Effect   = "Allow"
-        Action   = ["kms:Decrypt"]
-        Resource = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
+        Sid       = "UseOwnKey"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"]
+        Resource  = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
+        Condition = { StringEquals = { "kms:ViaService" = ["secretsmanager.eu-west-1.amazonaws.com"] } }
       },
     ]
     error_message = "Keys are not granted exactly as they were given, or for more than reading."
@@ -409,10 +414,10 @@ run "an_image_and_a_cluster_that_are_given_are_used" {
 
   variables {
     migration = {
-      enabled     = true
-      image       = "210987654321.dkr.ecr.eu-central-1.amazonaws.com/tools/s3-syncer:0.1.0"
-      cluster_arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch"
-      subnet_ids  = ["subnet-1"]
+      enabled    = true
+      image      = "210987654321.dkr.ecr.eu-central-1.amazonaws.com/tools/s3-syncer:0.1.0"
+      cluster    = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch" }
+      subnet_ids = ["subnet-1"]
     }
   }
 
@@ -427,7 +432,7 @@ run "an_image_and_a_cluster_that_are_given_are_used" {
   }
 
   assert {
-    condition     = output.migration_cluster_arn == var.migration.cluster_arn && output.migration_repository_url == null
+    condition     = output.migration_cluster_arn == var.migration.cluster.arn && output.migration_repository_url == null
     error_message = "The outputs do not follow."
   }
 
@@ -593,7 +598,7 @@ run "a_cluster_by_name" {
   command = plan
 
   variables {
-    migration = { enabled = true, subnet_ids = ["subnet-1"], cluster_arn = "batch" }
+    migration = { enabled = true, subnet_ids = ["subnet-1"], cluster = { arn = "batch" } }
   }
 
   expect_failures = [var.migration]

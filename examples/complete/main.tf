@@ -32,8 +32,8 @@ module "s3_syncer" {
 
   name = "reports-syncer"
 
-  # Null: the module makes a secret. Or the ARN of one that exists, and then no target_credentials.
-  credentials_secret_arn     = null
+  # Null: the module makes a secret. Or { arn = "..." } of one that exists, and then no target_credentials.
+  credentials_secret         = null
   target_credentials         = var.target_credentials
   target_credentials_version = 1 # raise it to have changed credentials written
 
@@ -75,7 +75,7 @@ module "s3_syncer" {
     cpu                = 2048
     memory_mb          = 4096
     architecture       = "ARM64"
-    cluster_arn        = null # the module makes a cluster
+    cluster            = null # the module makes a cluster
     subnet_ids         = try(var.vpc.subnet_ids, [])
     security_group_ids = try(var.vpc.security_group_ids, [])
     assign_public_ip   = false
@@ -85,6 +85,7 @@ module "s3_syncer" {
   source_kms_key_arns      = var.source_kms_key_arns
   kms_key_arn              = var.kms_key_arn
   permissions_boundary_arn = var.permissions_boundary_arn
+  role_path                = "/mirrors/"
 
   log_retention_days = 90
   alarm_actions      = var.alarm_actions

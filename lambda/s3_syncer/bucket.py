@@ -9,6 +9,8 @@ import base64
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import (
@@ -32,8 +34,8 @@ from urllib3.exceptions import HTTPError
 from . import headers
 from .clients import RAW_EXPIRES, Lease
 from .errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
-from .layout import MIB, Part
-from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, Listed, ObjectState
+from .layout import MIB, Part, Sent
+from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, Listed, ObjectState, Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -267,6 +269,34 @@ class Bucket:
         except Changed:
             return
 
+    def uploads(self, key: str) -> list[Upload]:
+        """The uploads of exactly this key that are neither completed nor aborted."""
+        found: list[Upload] = []
+        position: dict[str, str] = {}
+        while True:
+            # Some stores want the exact key as prefix; the keys that it begins are left out below.
+            answer = self._call("list_multipart_uploads", None, Prefix=self.full(key), **position)
+            for item in answer.get("Uploads", []):
+                if item["Key"] == self.full(key):
+                    found.append(Upload(item["UploadId"], _age_s(answer, item["Initiated"])))
+            if not answer.get("IsTruncated"):
+                return found
+            position = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+
+    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, Sent]:
+        """What has been sent of an upload, by number, behind `after` up to `until`. Raises Changed when it has gone."""
+        sent: dict[int, Sent] = {}
+        while True:
+            answer = self._call("list_parts", key, UploadId=upload, **({"PartNumberMarker": after} if after else {}))
+            for item in answer.get("Parts", []):
+                if until is not None and item["PartNumber"] > until:
+                    return sent
+                age_s = _age_s(answer, item["LastModified"]) if "LastModified" in item else 0.0
+                sent[item["PartNumber"]] = Sent(item["Size"], _unquoted(item["ETag"]), age_s)
+            if not answer.get("IsTruncated"):
+                return sent
+            after = answer["NextPartNumberMarker"]
+
     # -- the one way to a store ------------------------------------------------------------------------------------
 
     def _call(self, operation: str, key: str | None, **parameters: Any) -> dict[str, Any]:
@@ -345,6 +375,12 @@ def _properties(state: ObjectState, marker: str | None) -> dict[str, Any]:
     if "Expires" in state.headers:
         parameters[RAW_EXPIRES] = state.headers["Expires"]
     return parameters
+
+
+def _age_s(answer: Mapping[str, Any], moment: datetime) -> float:
+    """The seconds since a moment when the store answered, both by its own clock; 0 where it does not tell the time."""
+    now = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return max(0.0, (parsedate_to_datetime(now) - moment).total_seconds()) if now else 0.0
 
 
 def _base64(md5: bytes) -> str:

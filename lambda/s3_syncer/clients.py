@@ -23,6 +23,7 @@ from .settings import Credentials, Settings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
 
 #: Seconds a secret is trusted without another look: rotation takes effect within this time even if nothing fails.
 SECRET_TTL_S = 300.0
@@ -186,6 +187,22 @@ def target_client(settings: Settings, connections: int) -> RotatingClient:
     with _explained("Secrets Manager"):
         secrets: SecretsManagerClient = _client("secretsmanager", config=Config(retries=_COMMON["retries"]))
     return RotatingClient(lambda: read_secret(secrets, given), build)
+
+
+def queue_client(connections: int) -> SQSClient:
+    """A client for the queue, from the ordinary AWS chain. Raises StoreUnusable.
+
+    It gives up sooner than the others: whoever is about to lose a message to its visibility timeout has to ask again.
+    """
+    config = {
+        **_COMMON,
+        "retries": {"mode": "standard", "total_max_attempts": 3},
+        "read_timeout": 30,  # the longest poll takes 20
+        "max_pool_connections": connections,
+    }
+    with _explained("the queue"):
+        client: SQSClient = _client("sqs", config=Config(**config))
+    return client
 
 
 def _client(service: str, **options: Any) -> Any:

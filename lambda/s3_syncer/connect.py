@@ -16,7 +16,7 @@ SPARE_CONNECTIONS = 4
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Both buckets, and the pair of them that convergence works on."""
+    """Both buckets, what copies between them, and the pair that convergence works on."""
 
     source: Bucket
     target: Bucket
@@ -24,8 +24,11 @@ class Connection:
     pair: Pair
 
 
-def connect(settings: Settings, *, threads: int) -> Connection:
-    """A connection whose clients and buffers serve `threads` keys and as many parts at a time."""
+def connect(settings: Settings, *, threads: int, resumes: bool = False) -> Connection:
+    """A connection whose clients and buffers serve `threads` keys and as many parts at a time.
+
+    With `resumes`, a large object is gone on with where the last run left it: see `transfer.Transfer`.
+    """
     connections = 2 * threads + SPARE_CONNECTIONS
     source = Bucket(settings.source_bucket, settings.source_prefix, source_client(connections), tags=settings.tags)
     target = Bucket(
@@ -34,5 +37,12 @@ def connect(settings: Settings, *, threads: int) -> Connection:
         target_client(settings, connections),
         tags=settings.tags,
     )
-    transfer = Transfer(source, target, memory=settings.copy_memory, threads=threads, bytes_per_s=settings.bytes_per_s)
+    transfer = Transfer(
+        source,
+        target,
+        memory=settings.copy_memory,
+        threads=threads,
+        bytes_per_s=settings.bytes_per_s,
+        resumes=resumes,
+    )
     return Connection(source, target, transfer, Pair(source, target, transfer, delete=settings.delete))

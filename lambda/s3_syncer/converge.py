@@ -7,14 +7,15 @@ through every interleaving.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .compare import compare
+from .compare import Difference, compare
 from .deadline import Deadline
 from .errors import Changed, Retryable
 from .model import ObjectState
+from .work import Work
 
 #: Looks before a key that keeps changing goes back to the queue, where its next message is waiting anyway.
 MAX_LOOKS = 5
@@ -39,7 +40,8 @@ class Target(Protocol):
 class Copier(Protocol):
     """What copies an object: see `transfer.Transfer`."""
 
-    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> None: ...
+    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> Sequence[Work]:
+        """Copies, or returns the work that will; whoever ends that work has the key looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ CHANGES = frozenset({"copy", "update", "tags", "delete"})
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done for a key and why: `action` is one of CHANGES, or kept, or none.
+    """What was done for a key and why: `action` is one of CHANGES, or kept, or none, or parts, which others will send.
 
     A sweep has names of its own for what it leaves as it is: see `sweep.py`.
     """
@@ -70,13 +72,15 @@ class Outcome:
     action: str
     reason: str
     size: int = 0  # bytes sent
+    #: What is to be done before the key can be equal.
+    more: tuple[Work, ...] = ()
 
 
 def converge(pair: Pair, key: str, deadline: Deadline) -> Outcome:
     """Makes the key equal on both sides.
 
-    Returns what the last write did, or none when both sides were equal already. Raises a SyncError; whatever was
-    done until then is harmless, because the next look starts afresh.
+    Returns what the last write did, none when both sides were equal already, or parts for a copy that others make.
+    Raises a SyncError; whatever was done until then is harmless, because the next look starts afresh.
     """
     done, reason = Outcome("none", "equal"), ""
     state = pair.source.head(key, sure=True)
@@ -88,6 +92,8 @@ def converge(pair: Pair, key: str, deadline: Deadline) -> Outcome:
             reason = str(error)
             state = pair.source.head(key, sure=True)
             continue
+        if step.action == "parts":
+            return step
         if step.action in ("none", "kept"):
             return step if done.action == "none" else done
         done = step
@@ -108,14 +114,12 @@ def _make_equal(pair: Pair, key: str, source: ObjectState | None, deadline: Dead
             return Outcome("kept", "deleted from the source, and deletes are off")
         pair.target.delete(key)
         return Outcome("delete", "absent from the source")
-    if target is None:
-        pair.copier.copy(key, source, deadline)
-        return Outcome("copy", ABSENT, source.size)
-    difference = compare(source, target)
+    difference = compare(source, target) if target is not None else Difference(ABSENT)
     if difference is None:
         return Outcome("none", "equal")
-    if difference.body:
-        pair.copier.copy(key, source, deadline)
-        return Outcome("update", difference.reason, source.size)
-    pair.target.put_tags(key, source.tags)
-    return Outcome("tags", difference.reason)
+    if not difference.body:
+        pair.target.put_tags(key, source.tags)
+        return Outcome("tags", difference.reason)
+    if more := pair.copier.copy(key, source, deadline):
+        return Outcome("parts", difference.reason, more=tuple(more))
+    return Outcome("copy" if target is None else "update", difference.reason, source.size)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, TypedDict
 
-import boto3
-
 from . import batch
-from .connect import connect
 from .deadline import Deadline
 from .logs import log_json
-from .ranges import Ranges
+from .runtime import Runtime, assemble
 from .settings import function_settings
-from .sqs import Queue
-from .worker import Dead, Done, Later, Message, Worker, backoff
+from .worker import Message
 
 #: Keys converged at a time by one invocation, and parts in flight besides.
 THREADS = 8
@@ -51,53 +46,30 @@ def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | batch
     reserve_s = min(RESERVE_S, remaining_s * RESERVE_SHARE)
     deadline = Deadline.after(remaining_s - reserve_s)
     if "tasks" in event:
-        return runtime.job.run(event, deadline, grace_s=reserve_s / 2)
+        job = batch.Job(runtime.worker, runtime.queue, bucket=runtime.bucket, prefix=runtime.prefix)
+        return job.run(event, deadline, grace_s=reserve_s / 2)
     return _receive(event, runtime, deadline, grace_s=reserve_s / 2)
 
 
-def _receive(event: Mapping[str, Any], runtime: _Runtime, deadline: Deadline, *, grace_s: float) -> BatchResponse:
+def _receive(event: Mapping[str, Any], runtime: Runtime, deadline: Deadline, *, grace_s: float) -> BatchResponse:
     """What is not done comes back, what never can be is buried with its reason."""
-    records = {record["messageId"]: record for record in event["Records"]}
-    messages = {
-        id: Message(id, record["body"], int(record["attributes"]["ApproximateReceiveCount"]))
-        for id, record in records.items()
-    }
-    verdicts = runtime.worker.run(messages.values(), deadline, grace_s=grace_s)
-    delays: dict[str, int] = {}
-    for id, verdict in verdicts.items():
-        match verdict:
-            case Later(delay_s):
-                delays[id] = delay_s
-            case Done(more) if not runtime.queue.send(more):
-                delays[id] = backoff(messages[id].attempt)
-            case Dead() if not runtime.queue.bury(messages[id].body, verdict):
-                delays[id] = backoff(messages[id].attempt)
-    runtime.queue.give_back({records[id]["receiptHandle"]: delay for id, delay in delays.items()})
-    return {"batchItemFailures": [{"itemIdentifier": id} for id in delays]}
-
-
-@dataclass(frozen=True, slots=True)
-class _Runtime:
-    worker: Worker
-    queue: Queue
-    job: batch.Job
+    messages = [
+        Message(
+            record["messageId"],
+            record["body"],
+            int(record["attributes"]["ApproximateReceiveCount"]),
+            record["receiptHandle"],
+        )
+        for record in event["Records"]
+    ]
+    verdicts = runtime.worker.run(messages, deadline, grace_s=grace_s)
+    returned = runtime.queue.settle(messages, verdicts)
+    return {"batchItemFailures": [{"itemIdentifier": message.id} for message in returned]}
 
 
 @cache
-def _runtime() -> _Runtime:
+def _runtime() -> Runtime:
     """Built by the first invocation, kept while the environment lives: clients, connections, credentials."""
     settings = function_settings(os.environ)
     log_json(settings.log_level)
-    connection = connect(settings, threads=THREADS)
-    ranges = Ranges(connection, prefix=settings.source_prefix, threads=THREADS)
-    worker = Worker(
-        connection.pair, ranges, bucket=settings.source_bucket, prefix=settings.source_prefix, threads=THREADS
-    )
-    queue = Queue(
-        boto3.client("sqs"),
-        url=settings.queue_url,
-        dead_letter_url=settings.dead_letter_queue_url,
-        bucket=settings.source_bucket,
-    )
-    job = batch.Job(worker, queue, bucket=settings.source_bucket, prefix=settings.source_prefix)
-    return _Runtime(worker, queue, job)
+    return assemble(settings, threads=THREADS, range_threads=THREADS)

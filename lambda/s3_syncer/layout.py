@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from .errors import Permanent
@@ -53,6 +54,23 @@ class Layout:
             yield Part(number, start, min(self.part_size, self.size - start))
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A part that an upload has got: its size in bytes, the ETag that the store gave it, and its age in seconds."""
+
+    size: int
+    etag: str
+    age_s: float = 0.0
+
+
+def accepted(size: int, limits: Limits) -> None:
+    """Raises Permanent when the target does not take objects of this size in bytes."""
+    if size > limits.max_object:
+        raise Permanent(
+            f"the object has {size} bytes and the target takes at most {limits.max_object}", "EntityTooLarge"
+        )
+
+
 #: Size of a part where nothing else asks for another. Large enough that a request's fixed cost disappears, small
 #: enough that several fit the smallest function.
 DEFAULT_PART = 16 * MIB
@@ -72,22 +90,64 @@ def reproduce(size: int, count: int, first: int, *, largest_part: int, limits: L
     return layout
 
 
-def plan(size: int, *, largest_part: int, limits: Limits) -> Layout:
-    """A layout of our own: DEFAULT_PART, or larger where the part count asks for it.
+#: Bytes by which the parts of a layout of our own exceed whole MiB, the sizes that others cut their objects into. So
+#: the parts of a copy in our layout are not taken for parts of a copy in the source's: see `parts.py`.
+OWN = 4 * KIB
 
-    Raises Permanent when the target does not take objects of this size, or a part would not fit `largest_part`.
+
+def plan(size: int, *, largest_part: int, limits: Limits) -> Layout:
+    """A layout of our own: parts of DEFAULT_PART, or more where the part count asks for it, and OWN bytes.
+
+    Raises Permanent when a part would not fit `largest_part`.
     """
-    if size > limits.max_object:
-        raise Permanent(
-            f"the object has {size} bytes and the target takes at most {limits.max_object}", "EntityTooLarge"
-        )
-    needed = -(-size // limits.max_parts)
-    needed = -(-needed // MIB) * MIB  # whole MiB: readable, and aligned for stores that care
+    needed = _own_part(-(-size // limits.max_parts))
     if needed > largest_part:
         raise Permanent(
             f"an object of {size} bytes needs parts of {needed} bytes, more than the {largest_part} bytes of memory "
             "set aside for copies: give the worker more memory",
             "MemoryTooSmall",
         )
-    part = max(needed, min(DEFAULT_PART, largest_part), limits.min_part)
-    return Layout(size, part)
+    usual = _own_part(min(DEFAULT_PART, largest_part - MIB - OWN))
+    return Layout(size, max(needed, usual, _own_part(limits.min_part)))
+
+
+def _own_part(size: int) -> int:
+    """The smallest part of our own of at least `size` bytes."""
+    return -(-(size - OWN) // MIB) * MIB + OWN
+
+
+def is_own(layout: Layout) -> bool:
+    """Whether the layout may be one that `plan` made."""
+    return layout.part_size % MIB == OWN % MIB or layout.count == 1
+
+
+def fits(layout: Layout, sent: Mapping[int, Sent]) -> bool:
+    """Whether an upload has got parts, and all of them are parts of this layout by their sizes."""
+    sizes = {part.number: part.size for part in layout.parts()}
+    return bool(sent) and all(sizes.get(number) == part.size for number, part in sent.items())
+
+
+def runs(numbers: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
+    """Part numbers in ascending order as runs of at most `most`: the first and the last of each."""
+    first = last = None
+    for number in numbers:
+        if first is None or last is None:
+            first = last = number
+        elif number == last + 1 and number - first < most:
+            last = number
+        else:
+            yield first, last
+            first = last = number
+    if first is not None and last is not None:
+        yield first, last
+
+
+def multipart_etag(etags: Mapping[int, str]) -> str | None:
+    """The ETag that AWS gives an object of parts with these ETags; None where they are not MD5s."""
+    try:
+        md5s = b"".join(bytes.fromhex(etags[number]) for number in sorted(etags))
+    except ValueError:
+        return None
+    if len(md5s) != 16 * len(etags):
+        return None
+    return f"{hashlib.md5(md5s, usedforsecurity=False).hexdigest()}-{len(etags)}"

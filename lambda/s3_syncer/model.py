@@ -82,3 +82,11 @@ class Listed:
     size: int
     etag: str | None
     last_modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A multipart upload that was neither completed nor aborted, begun `age_s` seconds ago by the store's clock."""
+
+    id: str
+    age_s: float

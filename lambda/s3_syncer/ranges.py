@@ -35,13 +35,23 @@ LARGEST_IN_RANGE = 256 * MIB
 class Ranges:
     """Sweeps ranges of one connection with `threads` keys at a time; `prefix` is the source's."""
 
-    def __init__(self, connection: Connection, *, prefix: str, threads: int, slice_s: float = SLICE_S) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        prefix: str,
+        threads: int,
+        slice_s: float = SLICE_S,
+        largest: int = LARGEST_IN_RANGE,
+    ) -> None:
+        """Objects of more than `largest` bytes, or more than LARGEST_IN_RANGE, are handed on."""
         self._connection, self._prefix, self._threads, self._slice_s = connection, prefix, threads, slice_s
+        self._largest = min(largest, LARGEST_IN_RANGE)
 
     def do(self, work: RangeWork, deadline: Deadline) -> Sequence[Work]:
         """Sweeps the range; returns the work that is left of it. Raises a SyncError when nothing was done."""
         found = _Found(self._prefix)
-        rules = Rules(delete=work.delete, max_delete=work.max_delete, one_way=not work.delete, largest=LARGEST_IN_RANGE)
+        rules = Rules(delete=work.delete, max_delete=work.max_delete, one_way=not work.delete, largest=self._largest)
         source, target = self._connection.source, self._connection.target
         sweep = Sweep(self._connection.pair, source, target, found, rules, threads=self._threads)
         slice_end = deadline.sooner(self._slice_s)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
-from .layout import MIB
+from .layout import GIB, MIB
 
 #: What the interpreter, boto3 and its two clients take before the first byte is copied, in MiB, with some room.
 #: `scripts/footprint` prints what they really take.
@@ -47,6 +47,8 @@ class Settings:
     delete: bool = True
     tags: bool = True
     copy_memory: int = 4 * SMALLEST_BUDGET
+    #: Objects of more bytes than this are copied by several workers, where work comes from a queue.
+    parts_above: int = GIB
     bytes_per_s: float | None = None
     log_level: str = "INFO"
 
@@ -67,6 +69,7 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
         delete=reader.flag("SYNC_DELETE", default=True),
         tags=reader.flag("SYNC_TAGS", default=True),
         copy_memory=copy_memory(reader.whole("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", default=1024)),
+        parts_above=reader.whole("PARTS_ABOVE_MB", default=1024) * MIB,
         log_level=reader.choice("LOG_LEVEL", _LOG_LEVELS, default="INFO"),
     )
     reader.done()

@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from .errors import StoreUnusable
+from .work import KeyWork
+from .worker import Dead, Done, Later, Message, Verdict, backoff
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef, SendMessageBatchRequestEntryTypeDef
+    from mypy_boto3_sqs.type_defs import (
+        BatchResultErrorEntryTypeDef,
+        ChangeMessageVisibilityBatchRequestEntryTypeDef,
+        DeleteMessageBatchRequestEntryTypeDef,
+        MessageAttributeValueTypeDef,
+        SendMessageBatchRequestEntryTypeDef,
+    )
 
     from .work import Work
-    from .worker import Dead
 
 logger = logging.getLogger(__name__)
 
-#: Entries in one batch request, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/
-_BATCH = 10
+T = TypeVar("T")
+
+#: Entries in one batch request and messages in one answer,
+#: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/
+BATCH = 10
+
+#: The longest that SQS keeps a new message to itself, in seconds (the same document, SendMessage).
+LONGEST_DELAY_S = 900
 
 #: Characters of an error kept in a message attribute: enough to read, far from the size limit of a message.
 _ERROR_MAX = 1000
 
 #: What SQS refuses in an attribute although S3 allows it in a key (the same document, SendMessage).
 _UNSENDABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+_ERRORS = (ClientError, BotoCoreError)
 
 
 class Queue:
@@ -37,39 +55,113 @@ class Queue:
         self._url, self._dead_letter_url = url, dead_letter_url
         self._bucket = bucket
 
+    def check(self) -> None:
+        """Raises StoreUnusable when the queue does not exist, cannot be reached, or is somebody else's."""
+        try:
+            self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
+        except _ERRORS as error:
+            raise StoreUnusable(f"the queue {self._url} cannot be used: {error}", "QueueUnusable") from error
+
+    def receive(self, most: int, *, visibility_s: int, wait_s: int) -> list[Message]:
+        """Up to `most` messages, waited for, hidden from others for a while. Raises StoreUnusable."""
+        try:
+            answer = self._client.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=min(most, BATCH),
+                VisibilityTimeout=visibility_s,
+                WaitTimeSeconds=wait_s,
+                MessageSystemAttributeNames=["ApproximateReceiveCount"],
+            )
+        except _ERRORS as error:
+            raise StoreUnusable(f"the queue {self._url} gives no messages: {error}", "QueueUnusable") from error
+        return [
+            Message(
+                message["MessageId"],
+                message["Body"],
+                int(message["Attributes"]["ApproximateReceiveCount"]),
+                message["ReceiptHandle"],
+            )
+            for message in answer.get("Messages", [])
+        ]
+
+    def settle(self, messages: Iterable[Message], verdicts: Mapping[str, Verdict]) -> list[Message]:
+        """Does what the verdicts ask for, and returns what was given back; all other messages are to be deleted."""
+        returned: list[Message] = []
+        delays: dict[str, int] = {}
+        for message in messages:
+            verdict = verdicts[message.id]
+            sent = self.send(verdict.more)
+            match verdict:
+                case Later(delay_s):
+                    pass
+                case Done() if not sent:
+                    delay_s = backoff(message.attempt)
+                case Dead() if not (sent and self.bury(message.body, verdict)):
+                    delay_s = backoff(message.attempt)
+                case _:
+                    continue
+            delays[message.receipt] = delay_s
+            returned.append(message)
+        self.give_back(delays)
+        return returned
+
+    def delete(self, messages: Sequence[Message]) -> None:
+        """Takes messages that are done off the queue. One that stays is delivered again, and found to be done."""
+        for some in _batches(messages):
+            entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
+                {"Id": str(index), "ReceiptHandle": message.receipt} for index, message in enumerate(some)
+            ]
+            try:
+                failed = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", [])
+            except _ERRORS as error:
+                logger.warning("message not deleted", extra={"reason": str(error)})
+                continue
+            for one in failed:
+                logger.warning("message not deleted", extra={"reason": _reason(one)})
+
     def give_back(self, delays: Mapping[str, int]) -> None:
         """Lets messages, by receipt handle, be delivered again after so many seconds.
 
         Failing to is not failing the message: it comes back all the same, when its visibility timeout ends.
         """
-        handles = list(delays)
-        for begin in range(0, len(handles), _BATCH):
-            entries = [
+        self._hide(delays, "backoff not set")
+
+    def extend(self, delays: Mapping[str, int]) -> Mapping[str, bool]:
+        """Keeps messages, by receipt handle, hidden for so many seconds more.
+
+        Tells of those that are not whether trying again is of use: SQS may have taken the message back.
+        """
+        return self._hide(delays, "visibility not extended")
+
+    def _hide(self, delays: Mapping[str, int], otherwise: str) -> Mapping[str, bool]:
+        unchanged: dict[str, bool] = {}
+        for handles in _batches(list(delays)):
+            entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
                 {"Id": str(index), "ReceiptHandle": handle, "VisibilityTimeout": delays[handle]}
-                for index, handle in enumerate(handles[begin : begin + _BATCH])
+                for index, handle in enumerate(handles)
             ]
             try:
-                answer = self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]
-            except (ClientError, BotoCoreError) as error:
-                logger.warning("backoff not set", extra={"reason": str(error)})
+                answer = self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+            except _ERRORS as error:
+                logger.warning("%s", otherwise, extra={"reason": str(error)})
+                unchanged.update(dict.fromkeys(handles, True))
                 continue
             for failed in answer.get("Failed", []):
-                logger.warning("backoff not set", extra={"reason": failed.get("Message", failed["Code"])})
+                logger.warning("%s", otherwise, extra={"reason": _reason(failed)})
+                unchanged[handles[int(failed["Id"])]] = not failed["SenderFault"]
+        return unchanged
 
     def send(self, works: Iterable[Work]) -> bool:
         """Puts work on the queue; False when some of it could not be, so whoever asked for it must not be lost."""
-        bodies = [work.to_json() for work in works]
-        for begin in range(0, len(bodies), _BATCH):
-            entries: list[SendMessageBatchRequestEntryTypeDef] = [
-                {"Id": str(index), "MessageBody": body} for index, body in enumerate(bodies[begin : begin + _BATCH])
-            ]
+        for some in _batches(list(works)):
+            entries = [_entry(index, work) for index, work in enumerate(some)]
             try:
                 answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
-            except (ClientError, BotoCoreError):
+            except _ERRORS:
                 logger.exception("work not sent")
                 return False
             if failed := answer.get("Failed"):
-                logger.error("work not sent", extra={"reason": failed[0].get("Message", failed[0]["Code"])})
+                logger.error("work not sent", extra={"reason": _reason(failed[0])})
                 return False
         return True
 
@@ -82,10 +174,25 @@ class Queue:
                 MessageBody=body,
                 MessageAttributes={name: _attribute(value) for name, value in attributes.items() if value},
             )
-        except (ClientError, BotoCoreError) as error:
+        except _ERRORS as error:
             logger.exception("dead letter not sent", extra={"key": dead.key, "reason": str(error)})
             return False
         return True
+
+
+def _entry(index: int, work: Work) -> SendMessageBatchRequestEntryTypeDef:
+    entry: SendMessageBatchRequestEntryTypeDef = {"Id": str(index), "MessageBody": work.to_json()}
+    if isinstance(work, KeyWork) and work.delay_s:
+        entry["DelaySeconds"] = min(work.delay_s, LONGEST_DELAY_S)
+    return entry
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[begin : begin + BATCH] for begin in range(0, len(items), BATCH))
+
+
+def _reason(failed: BatchResultErrorEntryTypeDef) -> str:
+    return failed.get("Message", failed["Code"])
 
 
 def _attribute(value: str) -> MessageAttributeValueTypeDef:

@@ -1,7 +1,7 @@
 """Copies one object from the source to the target, in one piece or in parts, within a memory budget.
 
 Nothing touches a disk. Every read is pinned to the ETag that was looked at, every write carries its MD5, and a
-multipart upload is aborted on every way out but success.
+multipart upload is aborted on every way out but success, or a stop that it can be gone on with after.
 """
 
 from __future__ import annotations
@@ -9,15 +9,19 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from .deadline import Deadline
-from .errors import Permanent, Retryable, SyncError
-from .layout import MIB, Layout, Limits, Part, plan, reproduce
-from .model import ObjectState
+from .deadline import Deadline, OutOfTime
+from .errors import Changed, Permanent, Retryable, SyncError
+from .layout import MIB, Layout, Limits, Part, Sent, accepted, fits, is_own, multipart_etag, plan, reproduce
+from .model import ObjectState, Upload
+from .work import Work
+
+#: Smallest object in bytes whose upload is kept to be gone on with; a smaller one is soon sent again.
+RESUME_MIN = 256 * MIB
 
 #: Largest object in bytes that goes in one piece, memory allowing. One GET and one PUT cost less than the four
 #: requests of the smallest multipart upload, and keep an ETag that is an MD5 an MD5.
@@ -46,6 +50,10 @@ class Writable(Protocol):
     def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str: ...
 
     def abort_upload(self, key: str, upload: str) -> None: ...
+
+    def uploads(self, key: str) -> Sequence[Upload]: ...
+
+    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> Mapping[int, Sent]: ...
 
 
 class Memory:
@@ -123,6 +131,7 @@ class Transfer:
     """Copies between one source and one target. Safe to share between threads.
 
     `memory` bounds the bytes in flight over all copies, `threads` the parts in flight, `bytes_per_s` the bandwidth.
+    With `resumes` the upload of a large object is kept when time runs out, to be gone on with where that is safe.
     """
 
     def __init__(
@@ -133,9 +142,11 @@ class Transfer:
         memory: int,
         threads: int,
         bytes_per_s: float | None = None,
+        resumes: bool = False,
         limits: Limits | None = None,
     ) -> None:
         self._source, self._target = source, target
+        self._resumes = resumes
         self._memory = Memory(memory)
         self._pace = Pace(bytes_per_s)
         self._limits = limits or Limits()
@@ -154,24 +165,27 @@ class Transfer:
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> None:
-        """Makes the target's object what `state` was when it was looked at. Raises a SyncError."""
-        if state.archived:
-            raise Permanent(
-                f"the object is in {state.archived}: restore it and it will be copied then",
-                "InvalidObjectState",
-            )
-        layout = self._layout(key, state)
+    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> Sequence[Work]:
+        """Makes the target's object what `state` was when it was looked at, and leaves no work. Raises a SyncError."""
+        layout = self.layout(key, state)
         if layout is None:
             self._copy_whole(key, state, deadline)
         else:
             self._copy_parts(key, state, layout, deadline)
         if state.tags:
             self._target.put_tags(key, state.tags)
+        return ()
 
-    def _layout(self, key: str, state: ObjectState) -> Layout | None:
-        """How to cut the object, or None for one piece."""
-        if state.part_count is not None and state.size > 0:
+    def layout(self, key: str, state: ObjectState) -> Layout | None:
+        """How to cut the object, or None for one piece. Raises Permanent when it cannot be copied at all."""
+        if state.archived:
+            raise Permanent(
+                f"the object is in {state.archived}: restore it and it will be copied then",
+                "InvalidObjectState",
+            )
+        accepted(state.size, self._limits)
+        # Under KMS an ETag tells nothing of the parts, so the source's layout is of no use.
+        if state.part_count is not None and state.size > 0 and not state.kms:
             told = self._source.first_part(key)
             same = told and reproduce(state.size, *told, largest_part=self._memory.size, limits=self._limits)
             if same:
@@ -179,6 +193,10 @@ class Transfer:
         if state.size <= self._whole_max:
             return None
         return plan(state.size, largest_part=self._memory.size, limits=self._limits)
+
+    def begin(self, key: str, state: ObjectState) -> str:
+        """Begins the upload of a copy in parts; returns its id."""
+        return self._target.create_upload(key, state, _marker(state))
 
     def _copy_whole(self, key: str, state: ObjectState, deadline: Deadline) -> None:
         with self._memory.hold(state.size):
@@ -193,16 +211,59 @@ class Transfer:
                 self._target.put(key, data, md5, state, _marker(state))
 
     def _copy_parts(self, key: str, state: ObjectState, layout: Layout, deadline: Deadline) -> None:
-        upload = self._target.create_upload(key, state, _marker(state))
+        found = self._found(key, state, layout) if self._resumes and state.size >= RESUME_MIN else None
+        upload, etags = found or (self.begin(key, state), {})
         try:
-            etags = self._send(key, state, upload, layout, deadline)
+            missing = [part for part in layout.parts() if part.number not in etags]
+            etags |= self.send(key, state, upload, missing, deadline)
+            if found:
+                _prove(state, etags)
             self._target.complete_upload(key, upload, etags)
+        except OutOfTime:
+            if not (self._resumes and state.size >= RESUME_MIN and resumable(state, layout)):
+                self._abort(key, upload)
+            raise
         except BaseException:
-            with suppress(SyncError):  # the failure that led here is the one to report
-                self._target.abort_upload(key, upload)
+            self._abort(key, upload)
             raise
 
-    def _send(self, key: str, state: ObjectState, upload: str, layout: Layout, deadline: Deadline) -> dict[int, str]:
+    def _abort(self, key: str, upload: str) -> None:
+        with suppress(SyncError):  # the failure that led here is the one to report
+            self._target.abort_upload(key, upload)
+
+    def _found(self, key: str, state: ObjectState, layout: Layout) -> tuple[str, dict[int, str]] | None:
+        """An unfinished upload of this object, and its parts' ETags by number; one of other bytes is dropped."""
+        if not resumable(state, layout):
+            return None
+        try:
+            uploads = self._target.uploads(key)
+        except Permanent:  # a store that does not tell
+            return None
+        for upload in uploads:
+            with suppress(Changed):  # it has just been completed, or dropped
+                sent = self._target.parts(key, upload.id)
+                if not fits(layout, sent):
+                    continue
+                if self.proven(key, state, layout, sent):
+                    return upload.id, {number: part.etag for number, part in sent.items()}
+                self._abort(key, upload.id)
+        return None
+
+    def proven(self, key: str, state: ObjectState, layout: Layout, sent: Mapping[int, Sent]) -> bool:
+        """Whether the last of the parts that an upload has got is this object's, by its MD5.
+
+        Tells an upload of another object, and a store whose parts' ETags are no MD5s, by one read. That *all* parts are
+        this object's only the hash over their hashes can prove, the source's ETag.
+        """
+        last = next(part for part in layout.parts() if part.number == max(sent))
+        with self._memory.hold(last.size):
+            return _md5(self._source.read(key, state.etag, last.start, last.size)).hex() == sent[last.number].etag
+
+    def send(
+        self, key: str, state: ObjectState, upload: str, parts: Iterable[Part], deadline: Deadline
+    ) -> dict[int, str]:
+        """Sends parts of the object, pinned to its ETag, several at a time; returns their ETags by number."""
+
         def send(part: Part) -> str:
             with self._memory.hold(part.size):
                 deadline.check()
@@ -210,7 +271,7 @@ class Transfer:
                 data = self._source.read(key, state.etag, part.start, part.size)
                 return self._target.upload_part(key, upload, part, data, _md5(data))
 
-        futures = {part.number: self._pool.submit(send, part) for part in layout.parts()}
+        futures = {part.number: self._pool.submit(send, part) for part in parts}
         try:
             wait(futures.values(), return_when=FIRST_EXCEPTION)
         finally:  # after a failure, let what has begun end before the upload is aborted under it
@@ -221,6 +282,21 @@ class Transfer:
             if not future.cancelled() and (error := future.exception()):
                 raise error
         return {number: future.result() for number, future in futures.items()}
+
+
+def _prove(state: ObjectState, etags: Mapping[int, str]) -> None:
+    """Raises Changed unless parts with these ETags make the object."""
+    if multipart_etag(etags) != state.etag:
+        raise Changed("the parts that were found are not all of this object", "OtherParts")
+
+
+def resumable(state: ObjectState, layout: Layout) -> bool:
+    """Whether the source's ETag can prove that parts which others sent make this object.
+
+    It has to be the hash over the hashes of the parts of this very layout. A layout of our own never counts: who
+    copies in it completes its upload without such a proof, and so must be the only one to send parts to it.
+    """
+    return state.part_count == layout.count and not state.kms and not is_own(layout)
 
 
 def _marker(state: ObjectState) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .errors import Permanent
@@ -24,9 +24,13 @@ class KeyWork:
     keys: tuple[str, ...]
     #: When the source said so, in seconds since 1970, for the lag in the log; None when nobody knows.
     since: float | None = None
+    #: Seconds for which the queue keeps the message to itself, see `sqs.LONGEST_DELAY_S`; not part of the message.
+    delay_s: int = 0
+    #: How often the parts of its key were begun on behalf of this message and of those that it follows.
+    begun: int = 0
 
     def to_json(self) -> str:
-        return _envelope("keys", keys=list(self.keys))
+        return _envelope("keys", keys=list(self.keys), **({"begun": self.begun} if self.begun else {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,29 @@ class RangeWork:
         return _envelope("range", after=self.after, until=self.until, delete=self.delete, max_delete=self.max_delete)
 
 
-Work = KeyWork | RangeWork
+@dataclass(frozen=True, slots=True)
+class PartsWork:
+    """The parts `first` to `last` of one multipart copy are to be sent, if they are not there yet.
+
+    Nothing but this is known of the copy: what has been sent, the upload itself tells.
+    """
+
+    #: A whole key of the source bucket, and the ETag that every read of it is pinned to.
+    key: str
+    etag: str
+    #: The target's id of the upload.
+    upload: str
+    #: Bytes of the object and of each part but the last.
+    size: int
+    part_size: int
+    first: int
+    last: int
+
+    def to_json(self) -> str:
+        return _envelope("parts", **asdict(self))
+
+
+Work = KeyWork | RangeWork | PartsWork
 
 
 def from_envelope(content: Mapping[str, Any]) -> Work:
@@ -53,15 +79,20 @@ def from_envelope(content: Mapping[str, Any]) -> Work:
             return _keys(content)
         case "range":
             return _range(content)
+        case "parts":
+            return _parts(content)
         case other:
-            raise Malformed(f'"work" must be "keys" or "range", not {json.dumps(other)}')
+            raise Malformed(f'"work" must be "keys", "range" or "parts", not {json.dumps(other)}')
 
 
 def _keys(content: Mapping[str, Any]) -> KeyWork:
     keys = content.get("keys")
     if not isinstance(keys, list) or not keys or not all(isinstance(key, str) and key for key in keys):
         raise Malformed('"keys" must be a list of one or more non-empty strings')
-    return KeyWork(tuple(keys))
+    begun = content.get("begun", 0)
+    if not _is_whole(begun):
+        raise Malformed('"begun" must be a whole number')
+    return KeyWork(tuple(keys), begun=begun)
 
 
 def _range(content: Mapping[str, Any]) -> RangeWork:
@@ -71,9 +102,26 @@ def _range(content: Mapping[str, Any]) -> RangeWork:
         raise Malformed('"after" must be a key or "", and "until" a key or null')
     if not isinstance(delete, bool):
         raise Malformed('"delete" must be true or false')
-    if most is not None and (type(most) is not int or most < 0):
+    if most is not None and not _is_whole(most):
         raise Malformed('"max_delete" must be a whole number or null')
     return RangeWork(after, until, delete, most)
+
+
+def _parts(content: Mapping[str, Any]) -> PartsWork:
+    texts = {name: content.get(name) for name in ("key", "etag", "upload")}
+    if not all(isinstance(text, str) and text for text in texts.values()):
+        raise Malformed('"key", "etag" and "upload" must be non-empty strings')
+    numbers = {name: content.get(name) for name in ("size", "part_size", "first", "last")}
+    if not all(_is_whole(number) and number for number in numbers.values()):
+        raise Malformed('"size", "part_size", "first" and "last" must be whole numbers above 0')
+    work = PartsWork(**texts, **numbers)  # type: ignore[arg-type]
+    if not work.first <= work.last <= -(-work.size // work.part_size):
+        raise Malformed(f"there are no parts {work.first} to {work.last} of an object of {work.size} bytes")
+    return work
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _envelope(work: str, **content: Any) -> str:

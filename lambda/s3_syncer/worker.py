@@ -10,14 +10,14 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
-from .converge import Outcome, Pair, converge
+from .converge import Copier, Outcome, Pair, converge
 from .deadline import Deadline, OutOfTime
-from .errors import Permanent, Retryable, SyncError
+from .errors import Permanent, Retryable, StoreUnusable, SyncError
 from .events import decode
-from .work import KeyWork, RangeWork, Work
+from .work import KeyWork, PartsWork, RangeWork, Work
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,11 @@ BACKOFF_CAP_S = 900.0
 WHOLE_ATTEMPTS = 3
 ALL_BUT = 0.9
 
+#: Seconds within which a wait for work notices that the deadline was brought forward.
+_TICK_S = 0.5
+
+_NO_TIME = "no time left before the deadline"
+
 _TOO_LONG = Permanent(
     f"not done in {WHOLE_ATTEMPTS} attempts with all the time there is: run `s3-syncer sync KEY`, with no deadline",
     "TooLong",
@@ -39,11 +44,12 @@ _TOO_LONG = Permanent(
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as the queue delivered it. `attempt` counts deliveries from 1."""
+    """A message as the queue delivered it. `attempt` counts deliveries from 1, `receipt` is the queue's name for it."""
 
     id: str
     body: str
     attempt: int = 1
+    receipt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +61,39 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Give the message back, to be delivered again after this many seconds."""
+    """Give the message back, to be delivered again after this many seconds, once `more` is on the queue."""
 
     delay_s: int
     reason: str = field(default="", compare=False)
+    #: Whether other messages will fare no better for now: a store is unusable as a whole.
+    unusable: bool = field(default=False, compare=False)
+    more: tuple[Work, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """The message will never succeed: to the dead-letter queue, with the reason."""
+    """The message will never succeed: to the dead-letter queue, with the reason, once `more` is on the queue."""
 
     error: str
     key: str = ""
+    more: tuple[Work, ...] = ()
 
 
 Verdict = Done | Later | Dead
 
 
-class Doer(Protocol):
+class Ranges(Protocol):
     """Does a range of keys and returns what is left to do: see `ranges.Ranges`."""
 
     def do(self, work: RangeWork, deadline: Deadline) -> Sequence[Work]: ...
+
+
+class Parts(Protocol):
+    """Begins the copy of a large object as work of its own, and does such work: see `parts.Parts`."""
+
+    def copier(self, begun: int) -> Copier: ...
+
+    def do(self, work: PartsWork, deadline: Deadline) -> Sequence[Work]: ...
 
 
 class Worker:
@@ -85,8 +103,8 @@ class Worker:
     somebody else's and ignored.
     """
 
-    def __init__(self, pair: Pair, ranges: Doer, *, bucket: str, prefix: str, threads: int) -> None:
-        self._pair, self._ranges = pair, ranges
+    def __init__(self, pair: Pair, ranges: Ranges, parts: Parts, *, bucket: str, prefix: str, threads: int) -> None:
+        self._pair, self._ranges, self._parts = pair, ranges, parts
         self._bucket, self._prefix = bucket, prefix
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="key")
 
@@ -98,7 +116,7 @@ class Worker:
         asked: dict[str, tuple[Message, tuple[str, ...]]] = {}
         verdicts: dict[str, Verdict] = {}
         keys: dict[str, _Asked] = {}
-        ranges: list[tuple[Message, RangeWork]] = []
+        jobs: list[tuple[Message, RangeWork | PartsWork]] = []
         for message in messages:
             try:
                 work = decode(message.body, self._bucket) or KeyWork(())
@@ -106,34 +124,52 @@ class Worker:
                 verdicts[message.id] = Dead(str(error))
                 _log("dead", "", str(error), attempts=message.attempt)
                 continue
-            if isinstance(work, RangeWork):
-                ranges.append((message, work))
+            if not isinstance(work, KeyWork):
+                jobs.append((message, work))
                 continue
             ours = tuple(key for key in work.keys if self._ours(key, message))
             asked[message.id] = (message, ours)
             for key in ours:
-                keys.setdefault(key, _Asked()).add(work.since, message.attempt)
+                keys.setdefault(key, _Asked()).add(work, message.attempt)
         results = self._converge_all(keys, deadline, grace_s)
         for message, its_keys in asked.values():
             verdicts[message.id] = _verdict(message, {key: results[key] for key in its_keys})
-        for message, work in ranges:  # last, because they take long and the events of a batch are waiting
-            verdicts[message.id] = self._sweep(message, work, deadline)
+        # Last, because they take long and the events of a batch are waiting.
+        return verdicts | self._do_all(jobs, deadline, grace_s)
+
+    def _do_all(
+        self, jobs: Sequence[tuple[Message, RangeWork | PartsWork]], deadline: Deadline, grace_s: float
+    ) -> dict[str, Verdict]:
+        """Does the jobs one after the other: each of them keeps all threads busy."""
+        pool = ThreadPoolExecutor(1, thread_name_prefix="job")
+        futures = {message: pool.submit(self._do, message, work, deadline) for message, work in jobs}
+        pool.shutdown(wait=False)
+        _wait_for(futures.values(), deadline, grace_s)
+        verdicts: dict[str, Verdict] = {}
+        for message, work in jobs:
+            if not _give_up(futures[message]):
+                verdicts[message.id] = futures[message].result()
+                continue
+            _log("retry", _key(work), f"{_named(work)}: {_NO_TIME}", attempts=message.attempt)
+            verdicts[message.id] = Later(0, _NO_TIME)
         return verdicts
 
-    def _sweep(self, message: Message, work: RangeWork, deadline: Deadline) -> Verdict:
+    def _do(self, message: Message, work: RangeWork | PartsWork, deadline: Deadline) -> Verdict:
         try:
             deadline.check()
-            return Done(tuple(self._ranges.do(work, deadline)))
+            more = self._parts.do(work, deadline) if isinstance(work, PartsWork) else self._ranges.do(work, deadline)
+            return Done(tuple(more))
         except SyncError as error:
             dead = isinstance(error, Permanent)
-            _log("dead" if dead else "retry", "", f"range after {work.after!r}: {error}", attempts=message.attempt)
+            _log("dead" if dead else "retry", _key(work), f"{_named(work)}: {error}", attempts=message.attempt)
             if dead:
-                return Dead(str(error))
-            return Later(0 if isinstance(error, OutOfTime) else backoff(message.attempt), str(error))
+                return Dead(str(error), _key(work))
+            return _later(message, error)
         except Exception as error:  # a fault of ours: the message must come back, and the others not with it
-            logger.exception("unexpected failure", extra={"after": work.after})
-            _log("retry", "", f"range after {work.after!r}: unexpected failure: {error!r}", attempts=message.attempt)
-            return Later(backoff(message.attempt), f"unexpected failure: {error!r}")
+            logger.exception("unexpected failure", extra={"key": _key(work)})
+            reason = f"{_named(work)}: unexpected failure: {error!r}"
+            _log("retry", _key(work), reason, attempts=message.attempt)
+            return Later(backoff(message.attempt), reason)
 
     def _ours(self, key: str, message: Message) -> bool:
         if key.startswith(self._prefix) and key != self._prefix:
@@ -141,31 +177,26 @@ class Worker:
         _log("ignored", key, f"not below the prefix {self._prefix!r}", attempts=message.attempt)
         return False
 
-    def _converge_all(
-        self, keys: Mapping[str, _Asked], deadline: Deadline, grace_s: float
-    ) -> dict[str, SyncError | None]:
-        """None for a key that is equal now, else what stood in the way."""
+    def _converge_all(self, keys: Mapping[str, _Asked], deadline: Deadline, grace_s: float) -> dict[str, _Result]:
         whole_s = deadline.timeout()
         futures = {key: self._pool.submit(self._converge, key, asked, deadline, whole_s) for key, asked in keys.items()}
-        if wait(futures.values(), timeout=deadline.timeout()).not_done:
-            wait(futures.values(), timeout=grace_s)
+        _wait_for(futures.values(), deadline, grace_s)
         return {key: self._result(key, keys[key], future) for key, future in futures.items()}
 
-    def _result(self, key: str, asked: _Asked, future: Future[SyncError | None]) -> SyncError | None:
-        if future.done():
+    def _result(self, key: str, asked: _Asked, future: Future[_Result]) -> _Result:
+        if not _give_up(future):
             return future.result()
-        # Cancelled before it began, or left to end by itself: its own second look keeps that harmless.
-        future.cancel()
-        _log("retry", key, "no time left before the deadline", attempts=asked.attempt)
-        return OutOfTime("no time left before the deadline")
+        _log("retry", key, _NO_TIME, attempts=asked.attempt)
+        return OutOfTime(_NO_TIME)
 
-    def _converge(self, key: str, asked: _Asked, deadline: Deadline, whole_s: float | None) -> SyncError | None:
-        """None when the key is equal now, else what stood in the way; `whole_s` is the time that the batch has."""
+    def _converge(self, key: str, asked: _Asked, deadline: Deadline, whole_s: float | None) -> _Result:
+        """`whole_s` is the time that the batch has."""
         began = time.monotonic()
         failure: SyncError | None = None
         try:
             deadline.check()
-            outcome = converge(self._pair, key.removeprefix(self._prefix), deadline)
+            pair = replace(self._pair, copier=self._parts.copier(asked.begun or 0))
+            outcome = converge(pair, key.removeprefix(self._prefix), deadline)
         except SyncError as error:
             spent_s = time.monotonic() - began
             hopeless = isinstance(error, OutOfTime) and whole_s is not None and spent_s >= ALL_BUT * whole_s
@@ -184,34 +215,75 @@ class Worker:
             lag_ms=None if asked.since is None else round((time.time() - asked.since) * 1000),
             attempts=asked.attempt,
         )
-        return failure
+        return failure or outcome
+
+
+#: What became of a key, or what stood in the way.
+_Result = Outcome | SyncError
 
 
 @dataclass(slots=True)
 class _Asked:
-    """What is known of the messages that asked for a key: when first, and how often they were delivered."""
+    """What is known of the messages that asked for a key."""
 
+    #: When the source said first that it changed.
     since: float | None = None
+    #: How often they were delivered.
     attempt: int = 1
+    #: How often its parts were begun; a message that knows nothing of that begins to count anew.
+    begun: int | None = None
 
-    def add(self, since: float | None, attempt: int) -> None:
-        times = [time for time in (self.since, since) if time is not None]
+    def add(self, work: KeyWork, attempt: int) -> None:
+        times = [time for time in (self.since, work.since) if time is not None]
         self.since = min(times, default=None)
         self.attempt = max(self.attempt, attempt)
+        self.begun = work.begun if self.begun is None else min(self.begun, work.begun)
 
 
-def _verdict(message: Message, results: Mapping[str, SyncError | None]) -> Verdict:
+def _wait_for(futures: Iterable[Future[Any]], deadline: Deadline, grace_s: float) -> None:
+    """Waits for all of them, but not longer than `grace_s` past the deadline."""
+    waited = list(futures)
+    while not deadline.passed():
+        left_s = deadline.timeout()
+        if not wait(waited, timeout=_TICK_S if left_s is None else min(left_s, _TICK_S)).not_done:
+            return
+    wait(waited, timeout=grace_s)
+
+
+def _give_up(future: Future[Any]) -> bool:
+    """Whether it is not done, so cancelled before it began, or left to end by itself, which its own looks allow."""
+    if future.done():
+        return False
+    future.cancel()
+    return True
+
+
+def _named(work: RangeWork | PartsWork) -> str:
+    if isinstance(work, PartsWork):
+        return f"parts {work.first} to {work.last}"
+    return f"range after {work.after!r}"
+
+
+def _key(work: RangeWork | PartsWork) -> str:
+    return work.key if isinstance(work, PartsWork) else ""
+
+
+def _verdict(message: Message, results: Mapping[str, _Result]) -> Verdict:
     """A message with a key that may still succeed comes back whole: the keys that are done are cheap to look at."""
-    failures = {key: failure for key, failure in results.items() if failure is not None}
-    for failure in failures.values():
-        if isinstance(failure, OutOfTime):
-            return Later(0, str(failure))
-    for failure in failures.values():
-        if isinstance(failure, Retryable):
-            return Later(backoff(message.attempt), str(failure))
+    failures = {key: result for key, result in results.items() if isinstance(result, SyncError)}
+    more = tuple(work for result in results.values() if isinstance(result, Outcome) for work in result.more)
+    for kind in (OutOfTime, StoreUnusable, Retryable):
+        for failure in failures.values():
+            if isinstance(failure, kind):
+                return _later(message, failure, more)
     for key, failure in failures.items():
-        return Dead(str(failure), key)
-    return Done()
+        return Dead(str(failure), key, more)
+    return Done(more)
+
+
+def _later(message: Message, failure: SyncError, more: tuple[Work, ...] = ()) -> Later:
+    delay_s = 0 if isinstance(failure, OutOfTime) else backoff(message.attempt)
+    return Later(delay_s, str(failure), isinstance(failure, StoreUnusable), more)
 
 
 def backoff(attempt: int, rand: Callable[[], float] = random.random) -> int:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,10 +70,21 @@ EMULATOR = Environment(
     install=("--requirement", "requirements/emulator.txt"),
     inputs=(REQUIREMENTS / "emulator.txt",),
 )
+#: The peers that `scripts/bench` measures; made only when they are asked for.
+BENCH = Environment(
+    path=ROOT / ".local" / "bench",
+    install=("--requirement", "requirements/bench.txt"),
+    inputs=(REQUIREMENTS / "bench.txt",),
+)
 
 
-def main() -> int:
-    environments = (DEVELOPMENT, EMULATOR)
+def main(arguments: Sequence[str]) -> int:
+    environments = [DEVELOPMENT, EMULATOR]
+    if arguments == ["--bench"]:
+        environments.append(BENCH)
+    elif arguments:
+        print(f"scripts/setup: {' '.join(arguments)}: the only option is --bench", file=sys.stderr)
+        return 2
     if all(environment.is_current() for environment in environments):
         return 0
     lock = ROOT / ".local" / "setup.lock"
@@ -95,4 +107,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     os.environ.pop("PYTHONPATH", None)
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -17,6 +17,9 @@ DIRECTORY = ROOT / ".local" / "checks"
 # How long the tests get to take down what they have started when they are interrupted.
 PATIENCE_S = 60
 
+#: What has types that are checked.
+PACKAGES = ("s3_syncer", "playground", "deployed", "benchmark")
+
 Check = Callable[[], bool]
 
 
@@ -40,7 +43,7 @@ def checks() -> Iterator[tuple[str, Check]]:
     python = [".", *_python_without_suffix()]
     yield "ruff check", _command("ruff", "check", *python)
     yield "ruff format", _command("ruff", "format", "--check", *python)
-    packages = ("--package", "s3_syncer", "--package", "playground", "--package", "deployed")
+    packages = [option for name in PACKAGES for option in ("--package", name)]
     yield "mypy", _command("mypy", *packages)
     yield "terraform fmt", lambda: _run_terraform(ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"])
     for configuration in (ROOT, *sorted(file.parent for file in ROOT.glob("examples/*/main.tf"))):

@@ -69,14 +69,16 @@ def described_wholly(describe: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def for_this_account(permits: Callable[..., bool]) -> Callable[..., bool]:
-    """Root taking a role stands for the service whose role it is, and acts for this account.
+    """Root taking a role stands for ECS or another service whose role it is, and acts for this account.
 
     A role's trust policy may want that account, so that the service is not talked into it by another.
     """
 
     def wrapped(document: Any, caller: str, context: Any = None) -> bool:
         if context is not None and context.principal_type == "Root":
-            known = {**context.service_context, "aws:sourceaccount": context.principal_account}
+            account = context.principal_account
+            task = f"arn:aws:ecs:{context.region}:{account}:task/played-by-root"
+            known = {**context.service_context, "aws:sourceaccount": account, "aws:sourcearn": task}
             context = replace(context, service_context=known)
         return permits(document, caller, context)
 

@@ -101,7 +101,7 @@ def test_at_the_deadline_the_rest_is_handed_back_at_once(rig: Rig) -> None:
     keys = [f"key {number:02}" for number in range(16)]
     for key in keys:
         rig.put(key, key.encode())
-    rig.target_proxy.when(delayed(0.5), "PUT", times=inf)  # eight keys at a time, so not even two rounds fit
+    rig.target_proxy.when(delayed(0.8), "PUT", times=inf)  # eight keys at a time, so not even two rounds fit
     delivery = rig.sync(*keys, remaining_s=1.6)
     assert delivery.seconds < 1.6
     assert 0 < len(delivery.returned) < len(keys)

@@ -18,8 +18,8 @@ from typing import Any
 
 from s3_syncer.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.headers import state as parsed
-from s3_syncer.layout import Part
-from s3_syncer.model import SOURCE_ETAG_MARKER, Listed, ObjectState
+from s3_syncer.layout import Part, Sent
+from s3_syncer.model import SOURCE_ETAG_MARKER, Listed, ObjectState, Upload
 
 #: Keys that one listing request shows.
 LIST_PAGE = 5
@@ -131,7 +131,8 @@ class MemoryBucket:
         on_call: Callable[[str, str], None] = lambda operation, key: None,
     ) -> None:
         self.objects: dict[str, Stored] = dict(objects or {})
-        self.uploads: dict[str, tuple[Stored, dict[int, bytes]]] = {}
+        self.under_way: dict[str, tuple[Stored, dict[int, bytes]]] = {}
+        self.age_s = 0.0  # of every upload and part
         self.calls: list[str] = []
         self.clock = clock
         self.on_call = on_call
@@ -208,33 +209,49 @@ class MemoryBucket:
     def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
         self._called("create_upload", key)
         upload = f"upload-{len(self.calls)}"
-        self.uploads[upload] = (self._empty(state, marker), {})
+        self.under_way[upload] = (self._empty(state, marker), {})
         return upload
 
     def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
         self._called("upload_part", key)
         assert len(data) == part.size
         self._upload(upload)[1][part.number] = _intact(data, md5)
-        return md5_hex(data)
+        return self._part_etag(data)
 
     def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str:
         self._called("complete_upload", key)
         empty, parts = self._upload(upload)
-        pieces = [parts[number] for number in sorted(etags)]
-        assert [md5_hex(piece) for piece in pieces] == [etags[number] for number in sorted(etags)]
+        pieces = [parts.get(number, b"") for number in sorted(etags)]
+        if [self._part_etag(piece) for piece in pieces] != [etags[number] for number in sorted(etags)]:
+            raise Retryable("a part is missing from the upload", "InvalidPart")
         sizes = tuple(map(len, pieces))
         self.objects[key] = replace(empty, body=b"".join(pieces), etag=self._etag(pieces), part_sizes=sizes)
-        del self.uploads[upload]
+        del self.under_way[upload]
         return self.objects[key].etag
 
     def abort_upload(self, key: str, upload: str) -> None:
         self._called("abort_upload", key)
-        self.uploads.pop(upload, None)
+        self.under_way.pop(upload, None)
+
+    def uploads(self, key: str) -> list[Upload]:
+        self._called("uploads", key)
+        return [Upload(id, self.age_s) for id in self.under_way]
+
+    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, Sent]:
+        self._called("parts", key)
+        return {
+            number: Sent(len(data), self._part_etag(data), self.age_s)
+            for number, data in sorted(self._upload(upload)[1].items())
+            if number > after and (until is None or number <= until)
+        }
+
+    def _part_etag(self, data: bytes | bytearray) -> str:
+        return md5_hex(data) if self._etag is md5_etag else f"opaque-{len(data)}"
 
     def _upload(self, upload: str) -> tuple[Stored, dict[int, bytes]]:
-        if upload not in self.uploads:
+        if upload not in self.under_way:
             raise Changed("the multipart upload is gone", "NoSuchUpload")
-        return self.uploads[upload]
+        return self.under_way[upload]
 
 
 class ListedBucket(MemoryBucket):

@@ -23,6 +23,7 @@ PURE = [
     "layout",
     "logs",
     "model",
+    "parts",
     "settings",
     "sweep",
     "transfer",

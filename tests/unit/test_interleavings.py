@@ -39,8 +39,8 @@ from s3_syncer.deadline import Deadline
 from s3_syncer.errors import Retryable, SyncError
 from s3_syncer.lane import copies
 from s3_syncer.lane.copies import Copies
-from s3_syncer.layout import MIB, Part
-from s3_syncer.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, Listed, ObjectState
+from s3_syncer.layout import MIB, Part, Sent
+from s3_syncer.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, Listed, ObjectState, Upload
 from s3_syncer.sweep import Rules, Sweep
 from s3_syncer.transfer import Transfer
 
@@ -179,6 +179,12 @@ class TargetSide(Side):
         raise NotImplementedError
 
     def abort_upload(self, key: str, upload: str) -> None:
+        raise NotImplementedError
+
+    def uploads(self, key: str) -> list[Upload]:
+        raise NotImplementedError
+
+    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, Sent]:
         raise NotImplementedError
 
 

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3_syncer.errors import Permanent
-from s3_syncer.layout import DEFAULT_PART, GIB, MIB, TIB, Layout, Limits, plan, reproduce
+from s3_syncer.layout import DEFAULT_PART, GIB, MIB, TIB, Layout, Limits, accepted, plan, reproduce
 from s3_syncer.settings import SMALLEST_BUDGET
 
 LIMITS = Limits()
@@ -62,7 +62,7 @@ def test_no_part_is_larger_than_memory_allows(size: int, memory: int) -> None:
 
 def test_an_object_beyond_the_limit_is_refused_for_good() -> None:
     with pytest.raises(Permanent, match="takes at most 5497558138880") as refusal:
-        plan(5 * TIB + 1, largest_part=GIB, limits=LIMITS)
+        accepted(5 * TIB + 1, LIMITS)
     assert refusal.value.code == "EntityTooLarge"
 
 

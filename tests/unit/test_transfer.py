@@ -50,7 +50,7 @@ def copied(original: Stored, target: MemoryBucket | None = None, **options: Any)
     """What becomes of an object in a target."""
     target = target or MemoryBucket()
     copy(MemoryBucket({KEY: original}), target, **options)
-    assert not target.uploads
+    assert not target.under_way
     return target.objects[KEY]
 
 
@@ -111,7 +111,7 @@ def test_an_object_larger_than_half_the_memory_goes_in_parts_of_our_own() -> Non
     result = copied(original, target, memory=2 * MIB)
     assert result.body == original.body
     assert result.marker == original.etag
-    assert target.calls.count("upload_part") == 5
+    assert target.calls.count("upload_part") == 9
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def test_a_source_that_changed_after_the_look_is_not_copied(before: Stored, now:
     with pytest.raises(Changed):
         copy(source, target, state=state)
     assert not target.objects
-    assert not target.uploads
+    assert not target.under_way
 
 
 def test_a_source_that_changes_between_two_parts_is_not_copied() -> None:
@@ -162,7 +162,7 @@ def test_a_source_that_changes_between_two_parts_is_not_copied() -> None:
     with pytest.raises(Changed):
         copy(source, target, threads=1)
     assert not target.objects
-    assert not target.uploads
+    assert not target.under_way
 
 
 class Corrupting(MemoryBucket):
@@ -251,7 +251,7 @@ def test_a_failure_aborts_the_upload_and_is_reported(
         copy(source, target)
     assert failure.value is error
     assert target.calls[-1] == "abort_upload"
-    assert not target.uploads
+    assert not target.under_way
     assert not target.objects
 
 
@@ -291,7 +291,7 @@ def test_parts_under_way_have_ended_before_the_upload_is_aborted() -> None:
     with pytest.raises(Retryable):
         copy(MemoryBucket({KEY: stored(*(b"abcd" for _ in range(8)))}), target)
     assert target.calls[-1] == "abort_upload"
-    assert not target.uploads
+    assert not target.under_way
 
 
 def test_past_the_deadline_no_part_is_begun_and_the_upload_is_aborted() -> None:
@@ -299,7 +299,7 @@ def test_past_the_deadline_no_part_is_begun_and_the_upload_is_aborted() -> None:
     with pytest.raises(OutOfTime):
         copy(source, target, deadline=Deadline.after(-1))
     assert "read" not in source.calls
-    assert not target.uploads
+    assert not target.under_way
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

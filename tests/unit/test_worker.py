@@ -20,6 +20,7 @@ from s3_syncer.converge import Pair
 from s3_syncer.deadline import Deadline, OutOfTime
 from s3_syncer.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.layout import MIB
+from s3_syncer.parts import Parts
 from s3_syncer.transfer import Transfer
 from s3_syncer.work import KeyWork, RangeWork, Work
 from s3_syncer.worker import BACKOFF_BASE_S, BACKOFF_CAP_S, Dead, Done, Later, Message, Verdict, Worker, backoff
@@ -49,12 +50,15 @@ class Bench:
         prefix: str = "",
         on_call: Callable[[str, str], None] = lambda operation, key: None,
         ranges: Ranges | None = None,
+        above: int = MIB,
         threads: int = 4,
     ) -> None:
         self.source, self.target = MemoryBucket(objects, on_call=on_call), MemoryBucket()
         self.ranges = ranges or Ranges()
-        pair = Pair(self.source, self.target, Transfer(self.source, self.target, memory=MIB, threads=1))
-        self.worker = Worker(pair, self.ranges, bucket=BUCKET, prefix=prefix, threads=threads)
+        transfer = Transfer(self.source, self.target, memory=MIB, threads=1)
+        pair = Pair(self.source, self.target, transfer)
+        parts = Parts(self.source, self.target, transfer, prefix=prefix, above=above)
+        self.worker = Worker(pair, self.ranges, parts, bucket=BUCKET, prefix=prefix, threads=threads)
 
     def run(self, *messages: Message, deadline: Deadline | None = None) -> dict[str, Verdict]:
         return self.worker.run(messages, deadline or Deadline())

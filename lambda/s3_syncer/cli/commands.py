@@ -247,7 +247,7 @@ def _sync(settings: Settings, keys: Sequence[str], threads: int) -> int:
     """Converges the keys and returns the exit code. Raises a SyncError for what makes going on pointless."""
     code, deadline = EQUAL, Deadline()
     with stoppable(deadline) as stop:
-        pair = connect(settings, threads=threads).pair
+        pair = connect(settings, threads=threads, resumes=True).pair
         for key in keys:
             try:
                 deadline.check()

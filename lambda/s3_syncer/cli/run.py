@@ -62,7 +62,7 @@ def run(job: Job, console: Console) -> int:
 
     try:
         with stoppable(deadline, give_up=lambda: conclude("stopped")) as stop:
-            connection = connect(job.settings, threads=job.threads)
+            connection = connect(job.settings, threads=job.threads, resumes=True)
             sweep = Sweep(
                 connection.pair,
                 connection.source,

@@ -1,0 +1,243 @@
+"""Copies of large objects as work for many: one begins the upload, any send its parts, who sees them all completes it.
+
+Nothing is remembered but in the buckets and on the queue: which parts were sent, the upload tells. So a part that is
+asked for twice is sent once, a crash costs what was in flight, and two that complete the same upload do no harm.
+
+A message about the key stays on the queue until the key is equal on both sides, as ever. It looks again from time to
+time, and begins anew when nobody has been at the upload for long: whatever goes wrong with the parts, it makes good.
+docs/architecture.md argues why this ends equal, and leaves no upload behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from .converge import Copier, Source
+from .deadline import Deadline, OutOfTime
+from .errors import Changed, Permanent, SyncError
+from .layout import MIB, Layout, Sent, fits, multipart_etag, runs
+from .model import ObjectState, Upload
+from .transfer import Readable, Transfer, Writable, resumable
+from .work import KeyWork, PartsWork, Work
+
+logger = logging.getLogger(__name__)
+
+#: Bytes of one work item, which takes a function a few seconds; and items of one object, each of which lists its parts.
+ITEM_SIZE = 128 * MIB
+MAX_ITEMS = 1000
+
+#: Seconds between two looks at a key whose parts are being sent: the longest that SQS keeps a message to itself.
+WATCH_S = 900
+
+#: Seconds without a new part after which nobody is thought to be at an upload. It only has to be longer than a part
+#: takes and than items wait on the queue: to be wrong costs the parts sent so far.
+QUIET_S = 3600.0
+
+#: Times that the parts of a key are begun on behalf of one message: what fails for good does so again.
+MAX_BEGUN = 3
+
+
+class PartsSource(Source, Readable, Protocol): ...
+
+
+class Parts:
+    """Divides copies of objects above `above` bytes into work items, and does these. `prefix` is the source's."""
+
+    def __init__(self, source: PartsSource, target: Writable, transfer: Transfer, *, prefix: str, above: int) -> None:
+        self._source, self._target, self._transfer = source, target, transfer
+        self._prefix = prefix
+        self.above = above
+
+    def copier(self, begun: int) -> Copier:
+        """What copies small objects at once and begins the parts of large ones, which was done `begun` times before."""
+        return _Copier(self, self._transfer, begun)
+
+    # -- beginning -------------------------------------------------------------------------------------------------
+
+    def begin(self, key: str, state: ObjectState, begun: int, deadline: Deadline) -> Sequence[Work]:
+        """The work that copies the object; none when it had to be copied here. Raises a SyncError."""
+        layout = self._transfer.layout(key, state)
+        if layout is None:
+            return self._transfer.copy(key, state, deadline)
+        watch = KeyWork((self._prefix + key,), delay_s=WATCH_S, begun=begun)
+        try:
+            under_way = self._under_way(key)
+            if any(each.idle_s < QUIET_S for each in under_way):
+                return [watch]
+            found = self._left_over(key, state, layout, under_way)
+            if found is None:
+                found = self._create(key, state, begun)
+                watch = replace(watch, begun=begun + 1)
+        except _Untold:
+            return self._transfer.copy(key, state, deadline)
+        if found is None:
+            return [watch]
+        missing = [number for number in range(1, layout.count + 1) if number not in found.sent]
+        # With nothing missing it only has to be completed, and any item does that.
+        return [*_items(self._prefix + key, state, layout, found.upload.id, missing or [layout.count]), watch]
+
+    def _under_way(self, key: str) -> list[_UnderWay]:
+        found = []
+        with _told():
+            for upload in self._target.uploads(key):
+                with suppress(Changed):  # it has just been completed, or dropped
+                    found.append(_UnderWay(upload, self._target.parts(key, upload.id)))
+        return found
+
+    def _left_over(self, key: str, state: ObjectState, layout: Layout, quiet: Sequence[_UnderWay]) -> _UnderWay | None:
+        """The upload of this very object that somebody began and nobody goes on with; all others are dropped."""
+        found = None
+        for each in quiet:
+            ours = found is None and resumable(state, layout) and fits(layout, each.sent)
+            if ours and self._transfer.proven(key, state, layout, each.sent):
+                found = each
+            else:
+                self._target.abort_upload(key, each.upload.id)
+        return found
+
+    def _create(self, key: str, state: ObjectState, begun: int) -> _UnderWay | None:
+        """A new upload, or None when somebody else was faster."""
+        if begun >= MAX_BEGUN:
+            raise Permanent(
+                f"the parts of this object were begun {begun} times and it is still not equal: the dead letters and "
+                "the log have the reasons",
+                "PartsFailed",
+            )
+        id = self._transfer.begin(key, state)
+        try:
+            with _told():
+                uploads = self._target.uploads(key)
+                sent = self._target.parts(key, id)
+            first = max(uploads, key=lambda upload: (upload.age_s, upload.id), default=Upload(id, 0.0))
+            if first.id == id:
+                return _UnderWay(first, sent)
+        except BaseException:
+            self._abort(key, id)
+            raise
+        self._target.abort_upload(key, id)
+        return None
+
+    # -- doing -----------------------------------------------------------------------------------------------------
+
+    def do(self, work: PartsWork, deadline: Deadline) -> Sequence[Work]:
+        """Sends what is missing of these parts, and completes the upload when nothing is missing of it at all.
+
+        Returns what is left to do: the rest of the parts, or a look at the key. Raises a SyncError when nothing of
+        it was done.
+        """
+        key = work.key.removeprefix(self._prefix)
+        state = self._source.head(key)
+        if state is None or state.etag != work.etag:
+            return self._drop(key, work, "the object is no longer what its parts were begun for")
+        try:
+            left = self._send(key, state, work, deadline)
+            return left or self._complete(key, state, work)
+        except Changed as error:
+            if error.code == "NoSuchUpload":
+                return []  # it was completed, or dropped: whoever did that, or watches, has the key looked at
+            return self._drop(key, work, str(error))
+        except Permanent:
+            self._abort(key, work.upload)
+            raise
+
+    def _drop(self, key: str, work: PartsWork, why: str) -> Sequence[Work]:
+        """Aborts the upload, and has the key looked at."""
+        logger.info("dropped", extra={"action": "dropped", "key": work.key, "reason": why})
+        self._target.abort_upload(key, work.upload)
+        return [KeyWork((work.key,))]
+
+    def _send(self, key: str, state: ObjectState, work: PartsWork, deadline: Deadline) -> list[PartsWork]:
+        """Sends what is missing; returns what time did not suffice for."""
+        began = time.monotonic()
+        missing = self._missing(key, work)
+        parts = [part for part in Layout(work.size, work.part_size).parts() if part.number in missing]
+        try:
+            self._transfer.send(key, state, work.upload, parts, deadline)
+            left = []
+        except OutOfTime:
+            left = self._missing(key, work)
+            if left == missing:
+                raise
+        extra = {
+            "action": "sent",
+            "key": work.key,
+            "reason": f"parts {work.first} to {work.last} of {Layout(work.size, work.part_size).count}",
+            "bytes": sum(part.size for part in parts if part.number not in left),
+            "duration_ms": round((time.monotonic() - began) * 1000),
+        }
+        logger.info("sent", extra=extra)
+        return [replace(work, first=first, last=last) for first, last in runs(left, len(left))]
+
+    def _missing(self, key: str, work: PartsWork) -> list[int]:
+        sent = self._target.parts(key, work.upload, work.first - 1, work.last)
+        return [number for number in range(work.first, work.last + 1) if number not in sent]
+
+    def _complete(self, key: str, state: ObjectState, work: PartsWork) -> Sequence[Work]:
+        """Completes the upload if all of its parts are there, and then has the key looked at."""
+        layout = Layout(work.size, work.part_size)
+        sent = self._target.parts(key, work.upload)
+        if len(sent) < layout.count:
+            return []
+        etags = {number: part.etag for number, part in sent.items()}
+        others = resumable(state, layout) and multipart_etag(etags) != state.etag
+        if others and self._transfer.proven(key, state, layout, sent):  # else the store's ETags prove nothing
+            return self._drop(key, work, "the parts that were sent are not all of this object")
+        self._target.complete_upload(key, work.upload, etags)
+        logger.info("completed", extra={"action": "completed", "key": work.key, "bytes": work.size})
+        return [KeyWork((work.key,))]
+
+    def _abort(self, key: str, upload: str) -> None:
+        with suppress(SyncError):  # the failure that led here is the one to report
+            self._target.abort_upload(key, upload)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copier:
+    """See `Parts.copier`."""
+
+    parts: Parts
+    transfer: Transfer
+    begun: int
+
+    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> Sequence[Work]:
+        if state.size <= self.parts.above:
+            return self.transfer.copy(key, state, deadline)
+        return self.parts.begin(key, state, self.begun, deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """An upload and what it has got."""
+
+    upload: Upload
+    sent: Mapping[int, Sent]
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since anything happened to it."""
+        return min([self.upload.age_s, *(part.age_s for part in self.sent.values())])
+
+
+class _Untold(Exception):
+    """The store does not tell of uploads, or not to us, so nobody could go on with what another has begun."""
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except Permanent as error:
+        raise _Untold from error
+
+
+def _items(key: str, state: ObjectState, layout: Layout, upload: str, numbers: Sequence[int]) -> Iterator[PartsWork]:
+    """These parts as items of about the same number of bytes."""
+    item_size = max(ITEM_SIZE, -(-layout.size // MAX_ITEMS))
+    most = max(1, item_size // layout.part_size)
+    for first, last in runs(numbers, most):
+        yield PartsWork(key, state.etag, upload, layout.size, layout.part_size, first, last)

@@ -1,0 +1,39 @@
+"""Settings in, a worker and the queue it works off out: what the drivers have in common that take messages from SQS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .clients import queue_client
+from .connect import SPARE_CONNECTIONS, connect
+from .parts import Parts
+from .ranges import Ranges
+from .settings import Settings
+from .sqs import Queue
+from .worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """`bucket` and `prefix` are the source's."""
+
+    bucket: str
+    prefix: str
+    worker: Worker
+    queue: Queue
+
+
+def assemble(settings: Settings, *, threads: int, range_threads: int) -> Runtime:
+    """A worker that converges `threads` keys at a time, and in each range `range_threads`. Raises StoreUnusable."""
+    connection = connect(settings, threads=threads)
+    bucket, prefix = settings.source_bucket, settings.source_prefix
+    parts = Parts(connection.source, connection.target, connection.transfer, prefix=prefix, above=settings.parts_above)
+    ranges = Ranges(connection, prefix=prefix, threads=range_threads, largest=parts.above)
+    queue = Queue(
+        queue_client(threads + SPARE_CONNECTIONS),
+        url=settings.queue_url,
+        dead_letter_url=settings.dead_letter_queue_url,
+        bucket=bucket,
+    )
+    worker = Worker(connection.pair, ranges, parts, bucket=bucket, prefix=prefix, threads=threads)
+    return Runtime(bucket, prefix, worker, queue)

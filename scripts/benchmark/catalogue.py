@@ -1,0 +1,133 @@
+"""A store that can only be looked at: lists, tells and sends objects that are made up from their names.
+
+    python -m benchmark.catalogue PORT COUNT LATENCY_S
+
+For the cases about listings, because `rclone serve s3` walks through all keys for each page: with 100,000 of them it
+would be the server that is measured. Pages are joined from pieces made beforehand, so that one of 1,000 keys costs
+well under a millisecond. Signatures are not checked. Each answer is held back for the latency, without a proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sys
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import parse_qsl, quote, unquote
+
+from benchmark.objects import flat
+from playground.servers import HOST
+
+BUCKET = "bucket"
+PAGE = 1000
+MODIFIED, MODIFIED_HTTP = "2026-01-01T00:00:00.000Z", "Thu, 01 Jan 2026 00:00:00 GMT"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: str
+    body: bytes = b""
+    headers: Mapping[str, str] | None = None
+
+
+class Catalogue:
+    """What the store holds: keys in order, and beside each its ETag. No object has a body worth sending."""
+
+    def __init__(self, keys: Sequence[str], size: int) -> None:
+        self.keys, self.size = sorted(keys), size
+        self.etags = [hashlib.md5(key.encode(), usedforsecurity=False).hexdigest() for key in self.keys]
+        self._entries = [
+            f"<Contents><Key>{quote(key)}</Key><LastModified>{MODIFIED}</LastModified><ETag>&quot;{etag}&quot;</ETag>"
+            f"<Size>{size}</Size><StorageClass>STANDARD</StorageClass></Contents>".encode()
+            for key, etag in zip(self.keys, self.etags, strict=True)
+        ]
+
+    def list(self, query: Mapping[str, str]) -> bytes:
+        """A page of ListObjectsV2, or of its predecessor; no key has a folder, so that a delimiter changes nothing."""
+        prefix = query.get("prefix", "")
+        after = query.get("continuation-token") or query.get("start-after") or query.get("marker") or ""
+        first = max(bisect_left(self.keys, prefix), bisect_right(self.keys, after) if after else 0)
+        end = bisect_left(self.keys, prefix[:-1] + chr(ord(prefix[-1]) + 1)) if prefix else len(self.keys)
+        last = min(end, first + min(PAGE, int(query.get("max-keys") or PAGE)))
+        more = last < end
+        following = ""
+        if more:
+            token = self.keys[last - 1]
+            tag = "NextContinuationToken" if "list-type" in query else "NextMarker"
+            following = f"<{tag}>{quote(token)}</{tag}>"
+        head = (
+            '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<Name>{BUCKET}</Name><Prefix>{quote(prefix)}</Prefix><MaxKeys>{PAGE}</MaxKeys>"
+            f"<EncodingType>url</EncodingType><KeyCount>{max(0, last - first)}</KeyCount>"
+            f"<IsTruncated>{str(more).lower()}</IsTruncated>{following}"
+        )
+        return b"".join([head.encode(), *self._entries[first:last], b"</ListBucketResult>"])
+
+    def find(self, key: str) -> Mapping[str, str] | None:
+        """The headers of an object, or None."""
+        index = bisect_left(self.keys, key)
+        if index == len(self.keys) or self.keys[index] != key:
+            return None
+        return {
+            "ETag": f'"{self.etags[index]}"',
+            "Last-Modified": MODIFIED_HTTP,
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(self.size),
+        }
+
+    def answer(self, method: str, path: str) -> Answer:
+        path, _, search = path.partition("?")
+        bucket, _, key = unquote(path).removeprefix("/").partition("/")
+        if method == "HEAD" and key:
+            headers = self.find(key)
+            return Answer("404 Not Found") if headers is None else Answer("200 OK", headers=headers)
+        if method == "HEAD" or (method == "GET" and not bucket):
+            return Answer("200 OK")
+        query = dict(parse_qsl(search, keep_blank_values=True))
+        if method == "GET" and not key and not query.keys() & {"location", "versioning", "uploads", "versions"}:
+            return Answer("200 OK", self.list(query), {"Content-Type": "application/xml"})
+        return Answer("501 Not Implemented", b"<Error><Code>NotImplemented</Code></Error>")
+
+
+class Connection(asyncio.Protocol):
+    """HTTP/1.1 without bodies in requests, which nothing that only looks has."""
+
+    def __init__(self, catalogue: Catalogue, latency_s: float) -> None:
+        self._catalogue, self._latency_s = catalogue, latency_s
+        self._received = b""
+        self._loop = asyncio.get_running_loop()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (end := self._received.find(b"\r\n\r\n")) >= 0:
+            line = self._received[: self._received.index(b"\r\n")].decode("latin-1")
+            self._received = self._received[end + 4 :]
+            method, path, _ = line.split(" ", 2)
+            self._loop.call_later(self._latency_s, partial(self._reply, self._catalogue.answer(method, path)))
+
+    def _reply(self, answer: Answer) -> None:
+        if self._transport.is_closing():
+            return
+        headers = {"Content-Length": str(len(answer.body)), **(answer.headers or {})}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self._transport.write(f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode() + answer.body)
+
+
+async def serve(port: int, count: int, latency_s: float) -> None:
+    made = flat(count)
+    catalogue = Catalogue([o.key for o in made], made[0].size)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(catalogue, latency_s), HOST, port, backlog=1024
+    )
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

@@ -1,0 +1,23 @@
+"""What `crt.py` is told, in a file: it runs in another environment."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    source: str  # host:port
+    target: str
+    bucket: str  # of the same name on both sides
+    access_key_id: str
+    secret_access_key: str
+    region: str
+    concurrency: int
+    objects: str  # file, see `objects.read`
+
+    @staticmethod
+    def read(file: Path) -> Plan:
+        return Plan(**json.loads(file.read_text()))

@@ -1,0 +1,205 @@
+"""`scripts/bench`: every client on the same work, turn by turn, and a table of what each took."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import measure, objects, results, stores
+from benchmark.cases import CASES, Case, Work
+from benchmark.clients import CLIENTS, Client, Route, crt, environment
+from benchmark.measure import Failed, Usage
+from benchmark.objects import Object
+from benchmark.results import Run
+from playground import servers, signals
+from playground.bootstrap import ROOT
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--case", "cases", multiple=True, type=click.Choice(list(CASES)), help="Only this one. Repeatable.")
+@click.option("--client", "clients", multiple=True, type=click.Choice(list(CLIENTS)), help="Only this one. Repeatable.")
+@click.option("--rounds", default=3, type=click.IntRange(1), help="Runs of each client; what counts is the median.")
+@click.option(
+    "--scale",
+    default=1.0,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="This part of the objects, for a quick look.",
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write every run here.")
+@click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
+@click.argument("extra", nargs=-1, metavar="[-- ARGUMENTS]")
+def main(
+    cases: tuple[str, ...],
+    clients: tuple[str, ...],
+    rounds: int,
+    scale: float,
+    json_file: Path | None,
+    markdown: bool,
+    extra: tuple[str, ...],
+) -> None:
+    """Measure s3-syncer beside its peers, on servers of its own on this machine.
+
+    ARGUMENTS are added to the command of s3-syncer. Every run ends with a comparison of all keys; a client that has
+    not made the target equal is WRONG, and the exit code is 1.
+    """
+    signals.interrupt_on_termination()
+    measured = []
+    for name in cases or tuple(CASES):
+        case = CASES[name]
+        chosen = [CLIENTS[client] for client in case.clients if not clients or client in clients]
+        made = case.objects(scale)
+        count, size = len(made), sum(o.size for o in made)
+        runs = measure_case(case, made, chosen, rounds, extra)
+        show(case, count, size, runs, markdown=markdown)
+        measured.append({"case": name, "objects": count, "bytes": size, "runs": [asdict(run) for run in runs]})
+    if json_file:
+        json_file.write_text(json.dumps({**about(rounds, scale, extra), "cases": measured}, indent=2) + "\n")
+    if any(run["wrong"] for case in measured for run in case["runs"]):  # type: ignore[attr-defined]
+        sys.exit(1)
+
+
+def measure_case(
+    case: Case, made: Sequence[Object], clients: Sequence[Client], rounds: int, extra: tuple[str, ...]
+) -> list[Run]:
+    """Each client in each round, the first one last in the next, so that none always follows the same."""
+    bench = Bench(case, made, extra)
+    runs = []
+    with bench:
+        for number in range(rounds):
+            turn = number % len(clients) if clients else 0
+            for client in (*clients[turn:], *clients[:turn]):
+                say(f"{case.name}: round {number + 1} of {rounds}, {client.name}")
+                runs.append(bench.run(client, number))
+    order = [client.name for client in clients]
+    return sorted(runs, key=lambda run: (order.index(run.client), run.round))
+
+
+class Bench:
+    """The servers of one case, and a folder for all that is written on the way."""
+
+    def __init__(self, case: Case, made: Sequence[Object], extra: tuple[str, ...]) -> None:
+        self._case, self._made, self._extra = case, made, extra
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Bench:
+        local = ROOT / ".local"
+        local.mkdir(exist_ok=True)
+        self._folder = Path(self._cleanup.enter_context(TemporaryDirectory(prefix="bench-", dir=local)))
+        self._list = self._folder / "objects.json"
+        objects.write(self._made, self._list)
+        try:
+            self._prepare()
+        except BaseException:
+            self._cleanup.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with signals.held():
+            self._cleanup.close()
+
+    def _prepare(self) -> None:
+        if self._case.work is Work.LOOK:
+            program = stores.catalogue(len(self._made), self._case.latency_s)
+            self._source, self._target = (
+                self._cleanup.enter_context(servers.running(program, self._folder / side))
+                for side in ("source", "target")
+            )
+            return
+        self._source = self._cleanup.enter_context(stores.empty(self._folder / "source"))
+        say(f"{self._case.name}: filling the source")
+        step = crt("fill", self._route(self._source.endpoint))
+        measure.run(step.command, environment(self._folder, step), self._folder / "log")
+        self._wanted = stores.expected(self._made)
+        if wrong := stores.mistakes(self._wanted, stores.content(self._source)):
+            raise click.ClickException(f"the source could not be filled: {wrong}")
+
+    def run(self, client: Client, number: int) -> Run:
+        """One client's turn, on a target that nobody has used before."""
+        if self._case.work is Work.LOOK:
+            return self._measured(client, number, self._target.endpoint)
+        with stores.empty(self._folder / "target") as target:
+            run = self._measured(client, number, target.endpoint)
+            wrong = run.wrong or stores.mistakes(self._wanted, stores.content(target))
+        return Run(run.client, run.round, run.usage, wrong)
+
+    def _measured(self, client: Client, number: int, target: str) -> Run:
+        usage, log = Usage(), self._folder / "log"
+        route = self._route(target)
+        shutil.rmtree(route.folder, ignore_errors=True)
+        route.folder.mkdir()
+        try:
+            for step in client.steps(route):
+                usage += measure.run(step.command, environment(self._folder, step), log, says=step.says)
+        except Failed as error:
+            say(f"{client.name}: {error}")
+            return Run(client.name, number, usage, str(error))
+        return Run(client.name, number, usage)
+
+    def _route(self, target: str) -> Route:
+        return Route(
+            self._case.work,
+            self._source.endpoint,
+            target,
+            len(self._made),
+            self._list,
+            self._folder / "through",
+            self._extra,
+        )
+
+
+def show(case: Case, count: int, size: int, runs: Sequence[Run], *, markdown: bool) -> None:
+    moved = size if case.work is Work.COPY else None
+    table = [results.cells(row, count, moved) for row in results.rows(runs)]
+    title = f"{case.name}: {count:,} {case.about}"
+    if markdown:
+        click.echo(f"**{title}**\n\n{results.markdown(table)}")
+        return
+    drawn = Table(box=box.SIMPLE_HEAD, title=title)
+    for name in results.COLUMNS:
+        drawn.add_column(name, justify="left" if name == "client" else "right")
+    for line in table:
+        drawn.add_row(*line)
+    Console(width=120).print(drawn)
+
+
+def about(rounds: int, scale: float, extra: tuple[str, ...]) -> dict[str, Any]:
+    """What the figures depend on besides the code."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cores": os.cpu_count(), "processor": _processor(), "system": platform.platform()},
+        "python": platform.python_version(),
+        "rounds": rounds,
+        "scale": scale,
+        "arguments": list(extra),
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    main()

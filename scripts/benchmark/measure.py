@@ -1,0 +1,142 @@
+"""What a command takes: time, CPU of it and its descendants, memory. Linux only, because /proc is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from playground import signals
+
+#: Seconds between two looks at the memory: often enough for peaks that last, seldom enough to cost next to nothing.
+SAMPLE_S = 0.1
+
+PATIENCE_S = 5.0
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Failed(Exception):
+    """A command did not do what it should have; the message ends with what it said."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What it took. Several commands in a row add up: their times are summed, their memory is that of the largest."""
+
+    wall_s: float = 0.0
+    #: Of the command and all its descendants, user and system.
+    cpu_s: float = 0.0
+    #: The most that all its processes together had resident at any sample, in bytes; pages shared count for each.
+    peak_bytes: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.wall_s + other.wall_s, self.cpu_s + other.cpu_s, max(self.peak_bytes, other.peak_bytes))
+
+
+def run(command: Sequence[str], environment: Mapping[str, str], log: Path, *, says: str = "") -> Usage:
+    """Runs the command to its end.
+
+    Raises Failed when it exits with anything but 0, leaves processes behind, or does not say what it should.
+    """
+    with log.open("wb") as output:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            cwd=log.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            with _watched(process.pid) as peak:
+                _, status, rusage = os.wait4(process.pid, 0)
+                wall_s = time.perf_counter() - began
+        except BaseException:
+            with signals.held():
+                _end(process)
+            raise
+        process.returncode = os.waitstatus_to_exitcode(status)
+    left = _kill_group(process.pid)
+    if process.returncode != 0:
+        raise Failed(f"{_words(command)} exited {process.returncode}: {_tail(log)}")
+    if left:
+        raise Failed(f"{_words(command)} left processes behind, whose time is not known")
+    if says not in log.read_text(errors="replace"):
+        raise Failed(f"{_words(command)} does not say {says!r}: {_tail(log)}")
+    return Usage(wall_s, rusage.ru_utime + rusage.ru_stime, peak[0])
+
+
+@contextlib.contextmanager
+def _watched(session: int) -> Iterator[list[int]]:
+    """Keeps the largest sum of resident bytes of the session's processes in the one item of the list."""
+    peak, over = [0], threading.Event()
+
+    def watch() -> None:
+        while True:
+            peak[0] = max(peak[0], resident(session))
+            if over.wait(SAMPLE_S):
+                return
+
+    thread = threading.Thread(target=watch, name="memory", daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        thread.join()
+
+
+def resident(session: int) -> int:
+    """The resident bytes of all processes of a session."""
+    total = 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            total += session_pages((entry / "stat").read_text(errors="replace"), session) * _PAGE
+    return total
+
+
+def session_pages(stat: str, session: int) -> int:
+    """The resident pages in a line of /proc/PID/stat, or 0 when the process is of another session.
+
+    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html; the name, field 2, may hold spaces and parentheses.
+    """
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[21]) if int(fields[3]) == session else 0
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE_S)
+            break
+    _kill_group(process.pid)
+
+
+def _kill_group(group: int) -> bool:
+    """Ends what is left of a process group; whether anything was."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _words(command: Sequence[str]) -> str:
+    return " ".join([Path(command[0]).name, *command[1:]])
+
+
+def _tail(log: Path, lines: int = 5) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,76 @@
+"""The two stores of a case, and the full comparison that ends every run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from benchmark.clients import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY
+from benchmark.objects import Object
+from playground import servers
+from playground.bootstrap import ROOT
+from playground.servers import Program, Server
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+#: Size and MD5 by key: what a bucket holds.
+Content = Mapping[str, tuple[int, str]]
+
+
+@contextmanager
+def empty(folder: Path) -> Iterator[Server]:
+    """`rclone serve s3` in memory, with an empty bucket: the same for everybody, since it was never used."""
+    with servers.running(servers.rclone(ACCESS_KEY_ID, SECRET_ACCESS_KEY), folder) as server:
+        client(server).create_bucket(Bucket=BUCKET)
+        yield server
+
+
+def catalogue(count: int, latency_s: float) -> Program:
+    """A store of so many keys that can only be looked at: see `catalogue.py`."""
+    return Program(
+        name="catalogue",
+        command=lambda port: [sys.executable, "-m", "benchmark.catalogue", str(port), str(count), str(latency_s)],
+        ready="/",
+        environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
+    )
+
+
+def client(server: Server) -> S3Client:
+    made: S3Client = boto3.client(
+        "s3",
+        endpoint_url=server.endpoint,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY_ID,
+        aws_secret_access_key=SECRET_ACCESS_KEY,
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    return made
+
+
+def expected(objects: Sequence[Object]) -> Content:
+    return {o.key: (o.size, o.md5()) for o in objects}
+
+
+def content(server: Server) -> Content:
+    """What the bucket holds. The server's ETags are the MD5s of the bytes that it has, however they were uploaded."""
+    pages = client(server).get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    entries = chain.from_iterable(page.get("Contents", []) for page in pages)
+    return {entry["Key"]: (entry["Size"], entry["ETag"].strip('"')) for entry in entries}
+
+
+def mistakes(wanted: Content, found: Content) -> str:
+    """What is wrong with a copy, in words; nothing when it is right."""
+    kinds = {
+        "missing": wanted.keys() - found.keys(),
+        "different": {key for key in wanted.keys() & found.keys() if wanted[key] != found[key]},
+        "too many": found.keys() - wanted.keys(),
+    }
+    return "; ".join(f"{len(keys)} {kind}, such as {min(keys)!r}" for kind, keys in kinds.items() if keys)
