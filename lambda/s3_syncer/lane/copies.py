@@ -127,14 +127,11 @@ class Copies:
         """
         batch, begun = _Batch(copied), 0
         for entry in entries:
-            if batch.failed or batch.unusual > UNUSUAL or time.monotonic() < self._rests_until or deadline.passed():
-                break
-            try:
-                self._transfer.pace.wait(entry.size, deadline)
-            except OutOfTime:
+            self._turns.get()
+            if not self._may_begin(entry, batch, deadline):
+                self._turns.put(None)
                 break
             self._transfer.memory.take(entry.size)
-            self._turns.get()
             begun += 1
             _Flight(self, batch, entry).read()
         for _ in range(begun):
@@ -142,6 +139,16 @@ class Copies:
         if batch.failed:
             self._rests_until = time.monotonic() + REST_S
         return batch.done
+
+    def _may_begin(self, entry: Listed, batch: _Batch, deadline: Deadline) -> bool:
+        """Whether another object may be begun; waits until the bandwidth allows it."""
+        if batch.failed or batch.unusual > UNUSUAL or time.monotonic() < self._rests_until or deadline.passed():
+            return False
+        try:
+            self._transfer.pace.wait(entry.size, deadline)
+        except OutOfTime:
+            return False
+        return True
 
 
 class _Flight:
