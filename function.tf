@@ -15,6 +15,7 @@ resource "aws_cloudwatch_log_group" "function" {
 
 resource "aws_iam_role" "function" {
   name                 = local.role_names.function
+  path                 = var.role_path
   description          = "What the function ${var.name} may do."
   permissions_boundary = var.permissions_boundary_arn
 
@@ -25,6 +26,7 @@ resource "aws_iam_role" "function" {
       Effect    = "Allow"
       Principal = { Service = "lambda.amazonaws.com" }
       Action    = "sts:AssumeRole"
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account_id } }
     }]
   })
 
@@ -68,10 +70,11 @@ locals {
     ],
     # Decrypt for the queue's messages and the secret, GenerateDataKey for what is sent to the queues.
     [for key in [var.kms_key_arn] : {
-      Sid      = "UseOwnKey"
-      Effect   = "Allow"
-      Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
-      Resource = [key]
+      Sid       = "UseOwnKey"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = [key]
+      Condition = { StringEquals = { "kms:ViaService" = [for service in ["secretsmanager", "sqs"] : local.kms_via[service]] } }
     } if key != null],
     # Lambda attaches the function to the network with the function's own role, before there is an interface that
     # a resource could name. The second statement takes this away again from the code that runs in the function.
@@ -125,6 +128,8 @@ resource "aws_lambda_function" "sync" {
   memory_size                    = var.function.memory_mb
   timeout                        = var.function.timeout_s
   reserved_concurrent_executions = coalesce(var.function.reserved_concurrency, -1) # -1 reserves nothing
+
+  kms_key_arn = var.kms_key_arn
 
   environment {
     variables = merge(local.worker_environment, {

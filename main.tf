@@ -6,15 +6,19 @@
 #   credentials.tf  with the keys of the target from this secret
 #   migration.tf    what was there before comes over once, by a task that somebody starts
 #   reconcile.tf    what no event told is found on a schedule
+#   encryption.tf   who besides these may use the key that all of it is encrypted with
 #   monitoring.tf   and somebody hears about it when it does not work
 
 data "aws_partition" "current" {}
 
 data "aws_caller_identity" "current" {}
 
+data "aws_region" "current" {}
+
 locals {
   source_bucket_arn = "arn:${data.aws_partition.current.partition}:s3:::${var.source_bucket}"
   account_id        = data.aws_caller_identity.current.account_id
+  region            = data.aws_region.current.id # not its name, which version 6 of the provider deprecates
 
   # A name may be as long as a function's name may be: 64. A role's name may not be longer either, so with its
   # suffix it has to be cut; the hash keeps two names apart that differ only in what was cut off.
@@ -76,10 +80,11 @@ locals {
       },
     ],
     [for keys in [var.source_kms_key_arns] : {
-      Sid      = "DecryptSourceObjects"
-      Effect   = "Allow"
-      Action   = ["kms:Decrypt"]
-      Resource = keys
+      Sid       = "DecryptSourceObjects"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt"]
+      Resource  = keys
+      Condition = { StringEquals = { "kms:ViaService" = local.services_decrypting_for_workers } }
     } if length(keys) > 0],
   )
 }

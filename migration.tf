@@ -24,8 +24,13 @@ locals {
   # the interpreter and its libraries leave.
   migration_copy_memory_mb = floor((var.migration.memory_mb - 160) * 4 / 5)
 
-  # Names of repositories are in lower case, with single separators between letters and digits.
-  migration_repository_name = "${trim(replace(lower(var.name), "/[_-]+/", "-"), "-")}/migration"
+  # Names of repositories are in lower case, with single separators between letters and digits. The hash keeps two
+  # names apart that differ in nothing else.
+  lower_name = trim(replace(lower(var.name), "/[_-]+/", "-"), "-")
+  migration_repository_name = (local.lower_name == var.name
+    ? "${var.name}/migration"
+    : "${local.lower_name}-${substr(sha256(var.name), 0, 6)}/migration"
+  )
 
   # The tag says what is in the image: other code is another tag, so that a task never runs the code of another version
   # of the module, and a tag need never change its meaning.
@@ -66,6 +71,15 @@ resource "aws_ecr_repository" "migration" {
     scan_on_push = true
   }
 
+  dynamic "encryption_configuration" {
+    for_each = var.kms_key_arn[*]
+
+    content {
+      encryption_type = "KMS"
+      kms_key         = encryption_configuration.value
+    }
+  }
+
   tags = var.tags
 }
 
@@ -88,6 +102,19 @@ resource "aws_ecs_cluster" "migration" {
   count = local.owns_migration_cluster ? 1 : 0
 
   name = var.name
+
+  # The image on the task's disk; the program itself writes nothing to it. Fargate takes no multi-Region key for it.
+  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ManagedStorageConfiguration.html
+  dynamic "configuration" {
+    for_each = [for key in var.kms_key_arn[*] : key if !strcontains(key, ":key/mrk-")]
+
+    content {
+      managed_storage_configuration {
+        fargate_ephemeral_storage_kms_key_id = configuration.value
+      }
+    }
+  }
+
   tags = var.tags
 }
 
@@ -107,10 +134,11 @@ locals {
     migration = {
       description = "What the migration task of ${var.name} may do."
       statements = concat(local.worker_statements, [for key in var.kms_key_arn[*] : {
-        Sid      = "UseOwnKey"
-        Effect   = "Allow"
-        Action   = ["kms:Decrypt"] # for the secret
-        Resource = [key]
+        Sid       = "UseOwnKey"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"] # for the secret
+        Resource  = [key]
+        Condition = { StringEquals = { "kms:ViaService" = [local.kms_via["secretsmanager"]] } }
       }])
     }
     migration-execution = {
@@ -156,6 +184,7 @@ resource "aws_iam_role" "migration" {
   for_each = local.migration_roles
 
   name                 = local.role_names[each.key]
+  path                 = var.role_path
   description          = each.value.description
   permissions_boundary = var.permissions_boundary_arn
 
@@ -168,7 +197,10 @@ resource "aws_iam_role" "migration" {
       Action    = "sts:AssumeRole"
       # ECS may not be talked into it on behalf of another account.
       # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
-      Condition = { StringEquals = { "aws:SourceAccount" = local.account_id } }
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = local.account_id }
+        ArnLike      = { "aws:SourceArn" = "arn:${data.aws_partition.current.partition}:ecs:${local.region}:${local.account_id}:*" }
+      }
     }]
   })
 

@@ -53,6 +53,20 @@ output "function_role_name" {
   value       = aws_iam_role.function.name
 }
 
+output "role_arns" {
+  description = "ARNs of every role that is made, by part: `function`, with `reconcile.schedule` also `reconcile`, with `migration.enabled` also `migration` and `migration-execution`."
+  value = merge(
+    { function = aws_iam_role.function.arn },
+    { for role in aws_iam_role.reconcile : "reconcile" => role.arn },
+    { for part, role in aws_iam_role.migration : part => role.arn },
+  )
+}
+
+output "kms_key_policy_statements" {
+  description = "What the policy of `kms_key_arn` has to allow to AWS itself, beside its own account: statements as IAM writes them, for `jsonencode`. They do not depend on the key, so its policy may be made of them."
+  value       = local.kms_key_policy_statements
+}
+
 output "credentials_secret_arn" {
   description = "ARN of the secret with the keys of the target: the one given, or the one to fill by hand."
   value       = local.credentials_secret_arn

@@ -12,6 +12,7 @@ resource "aws_scheduler_schedule" "reconcile" {
   description = "Compares s3://${var.source_bucket}/${var.source_prefix} with its mirror."
 
   schedule_expression = var.reconcile.schedule
+  kms_key_arn         = var.kms_key_arn
 
   flexible_time_window {
     mode = "OFF"
@@ -39,6 +40,7 @@ resource "aws_iam_role" "reconcile" {
   count = local.reconciles ? 1 : 0
 
   name                 = local.role_names.reconcile
+  path                 = var.role_path
   description          = "What the schedule ${var.name} may do."
   permissions_boundary = var.permissions_boundary_arn
 
@@ -49,7 +51,12 @@ resource "aws_iam_role" "reconcile" {
       Effect    = "Allow"
       Principal = { Service = "scheduler.amazonaws.com" }
       Action    = "sts:AssumeRole"
-      Condition = { StringEquals = { "aws:SourceAccount" = local.account_id } }
+      # A schedule can be told apart by its group alone.
+      # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = local.account_id }
+        ArnEquals    = { "aws:SourceArn" = "arn:${data.aws_partition.current.partition}:scheduler:${local.region}:${local.account_id}:schedule-group/default" }
+      }
     }]
   })
 

@@ -60,7 +60,7 @@ variable "target" {
 }
 
 variable "name" {
-  description = "Start of the name of everything that is made: 1 to 64 letters, digits, `-` and `_`. Two of this module in one account and region need two names."
+  description = "Start of the name of everything that is made: 1 to 64 letters, digits, `-` and `_`. Two of this module in one account need two names, in two regions as well: roles have none."
   type        = string
   default     = "s3-syncer"
   nullable    = false
@@ -68,6 +68,11 @@ variable "name" {
   validation {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", var.name))
     error_message = "Write name with 1 to 64 letters, digits, \"-\" and \"_\", a letter or digit first, like \"s3-syncer-reports\": it becomes the name of a function, of queues and of a role."
+  }
+
+  validation {
+    condition     = !endswith(var.name, "-dead-letters")
+    error_message = "Write name without \"-dead-letters\" at its end: that is the name of another one's dead letters."
   }
 }
 
@@ -177,6 +182,22 @@ variable "enable_bucket_eventbridge" {
   validation {
     condition     = !var.enable_bucket_eventbridge || var.notification_mode == "eventbridge"
     error_message = "Leave enable_bucket_eventbridge out, or write notification_mode = \"eventbridge\": the other modes do not use EventBridge."
+  }
+}
+
+variable "existing_notifications" {
+  description = <<-EOT
+    What to do where this module writes the bucket's notifications and finds others there, which would be gone:
+    - `"refuse"`: fail, and name them. Needs `cloudformation:GetResource` on every plan, and what S3 asks for behind it: `s3:GetBucket*` and the like, as in AWS's `ReadOnlyAccess`
+    - `"overwrite"`: do not look
+  EOT
+  type        = string
+  default     = "refuse"
+  nullable    = false
+
+  validation {
+    condition     = contains(["refuse", "overwrite"], var.existing_notifications)
+    error_message = "Write existing_notifications as \"refuse\" or \"overwrite\"."
   }
 }
 
@@ -420,7 +441,7 @@ variable "source_kms_key_arns" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of a customer managed KMS key for queues, secret and logs; null encrypts with keys that AWS manages. Its policy must let `s3.amazonaws.com` (or `events.amazonaws.com`) use it for `kms:GenerateDataKey` and `kms:Decrypt`, and CloudWatch Logs for the log group."
+  description = "ARN of a customer managed KMS key for everything that is made and keeps something: queues, secret, logs, the function's environment, schedule, repository and the disks of tasks; null encrypts with keys that AWS manages. Its policy has to have the statements of the output `kms_key_policy_statements`."
   type        = string
   default     = null
 
@@ -430,8 +451,20 @@ variable "kms_key_arn" {
   }
 }
 
+variable "role_path" {
+  description = "Path of every role that is made, like `/workloads/mirrors/`."
+  type        = string
+  default     = "/"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^/([!-.0-~]+/)*$", var.role_path)) && length(var.role_path) <= 512
+    error_message = "Write role_path as a path of IAM, with a slash at both ends and at most 512 characters, like \"/workloads/mirrors/\", or leave it out for \"/\"."
+  }
+}
+
 variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds the permissions of the function's role; null for none."
+  description = "ARN of the policy that bounds the permissions of every role that is made; null for none. [docs/security.md](docs/security.md) lists what it has to allow."
   type        = string
   default     = null
 

@@ -259,6 +259,7 @@ run "the_role_is_for_functions_only" {
         Effect    = "Allow"
         Principal = { Service = "lambda.amazonaws.com" }
         Action    = "sts:AssumeRole"
+        Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
       }]
     }
     error_message = "Only Lambda may take the role."
@@ -356,16 +357,18 @@ run "the_role_follows_the_inputs" {
     condition = [for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : statement
       if contains(["DecryptSourceObjects", "UseOwnKey"], statement.Sid)] == [
       {
-        Sid      = "DecryptSourceObjects"
-        Effect   = "Allow"
-        Action   = ["kms:Decrypt"]
-        Resource = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111", "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222"]
+        Sid       = "DecryptSourceObjects"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"]
+        Resource  = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111", "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222"]
+        Condition = { StringEquals = { "kms:ViaService" = ["s3.eu-west-1.amazonaws.com"] } }
       },
       {
-        Sid      = "UseOwnKey"
-        Effect   = "Allow"
-        Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
-        Resource = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
+        Sid       = "UseOwnKey"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource  = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
+        Condition = { StringEquals = { "kms:ViaService" = ["secretsmanager.eu-west-1.amazonaws.com", "sqs.eu-west-1.amazonaws.com"] } }
       },
     ]
     error_message = "Keys are not granted exactly as they were given."

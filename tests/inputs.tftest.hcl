@@ -675,6 +675,36 @@ run "a_key_by_id" {
   expect_failures = [var.kms_key_arn]
 }
 
+run "a_role_path_without_its_slashes" {
+  command = plan
+
+  variables {
+    role_path = "workloads"
+  }
+
+  expect_failures = [var.role_path]
+}
+
+run "a_role_path_without_its_last_slash" {
+  command = plan
+
+  variables {
+    role_path = "/workloads"
+  }
+
+  expect_failures = [var.role_path]
+}
+
+run "a_role_path_with_a_space" {
+  command = plan
+
+  variables {
+    role_path = "/my workloads/"
+  }
+
+  expect_failures = [var.role_path]
+}
+
 run "a_boundary_by_name" {
   command = plan
 
@@ -831,4 +861,24 @@ run "inputs_left_null" {
     name          = null
     source_prefix = null
   }
+}
+
+run "notifications_to_be_kept" {
+  command = plan
+
+  variables {
+    existing_notifications = "keep"
+  }
+
+  expect_failures = [var.existing_notifications]
+}
+
+run "a_name_of_dead_letters" {
+  command = plan
+
+  variables {
+    name = "s3-syncer-dead-letters"
+  }
+
+  expect_failures = [var.name]
 }

@@ -128,7 +128,7 @@ run "long_names_are_cut" {
   }
 
   assert {
-    condition     = aws_ecr_repository.migration[0].name == "reports-of-a-department-that-has-a-name-as-long-as-names-may-b/migration"
+    condition     = aws_ecr_repository.migration[0].name == "reports-of-a-department-that-has-a-name-as-long-as-names-may-b-1252f6/migration"
     error_message = "A repository's name is in lower case, with single separators."
   }
 }
@@ -280,7 +280,10 @@ run "both_roles_are_for_tasks_of_this_account_only" {
         Effect    = "Allow"
         Principal = { Service = "ecs-tasks.amazonaws.com" }
         Action    = "sts:AssumeRole"
-        Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
+        Condition = {
+          StringEquals = { "aws:SourceAccount" = "123456789012" }
+          ArnLike      = { "aws:SourceArn" = "arn:aws:ecs:eu-west-1:123456789012:*" }
+        }
       }]
     }])
     error_message = "Only tasks of this account may take the roles."
@@ -383,16 +386,18 @@ run "the_roles_follow_the_inputs" {
   assert {
     condition = slice(jsondecode(aws_iam_role_policy.migration["migration"].policy).Statement, 3, 5) == [
       {
-        Sid      = "DecryptSourceObjects"
-        Effect   = "Allow"
-        Action   = ["kms:Decrypt"]
-        Resource = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
+        Sid       = "DecryptSourceObjects"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"]
+        Resource  = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
+        Condition = { StringEquals = { "kms:ViaService" = ["s3.eu-west-1.amazonaws.com"] } }
       },
       {
-        Sid      = "UseOwnKey"
-        Effect   = "Allow"
-        Action   = ["kms:Decrypt"]
-        Resource = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
+        Sid       = "UseOwnKey"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"]
+        Resource  = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
+        Condition = { StringEquals = { "kms:ViaService" = ["secretsmanager.eu-west-1.amazonaws.com"] } }
       },
     ]
     error_message = "Keys are not granted exactly as they were given, or for more than reading."

@@ -41,6 +41,7 @@ module "s3_syncer" {
   # where something else writes notifications of this bucket.
   notification_mode         = "eventbridge"
   enable_bucket_eventbridge = true
+  existing_notifications    = "refuse" # where there are others already
 
   sync = {
     delete            = true
@@ -85,6 +86,7 @@ module "s3_syncer" {
   source_kms_key_arns      = var.source_kms_key_arns
   kms_key_arn              = var.kms_key_arn
   permissions_boundary_arn = var.permissions_boundary_arn
+  role_path                = "/mirrors/"
 
   log_retention_days = 90
   alarm_actions      = var.alarm_actions

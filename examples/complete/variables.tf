@@ -50,13 +50,13 @@ variable "source_kms_key_arns" {
 }
 
 variable "kms_key_arn" {
-  description = "Key for queues, secret and logs; null for keys that AWS manages."
+  description = "Key for everything that keeps something; null for keys that AWS manages."
   type        = string
   default     = null
 }
 
 variable "permissions_boundary_arn" {
-  description = "Policy that bounds the permissions of the function's role; null for none."
+  description = "Policy that bounds the permissions of the roles; null for none."
   type        = string
   default     = null
 }

@@ -24,6 +24,7 @@ provider "aws" {
   s3_use_path_style           = true
 
   endpoints {
+    cloudcontrol   = var.aws_endpoint
     cloudwatch     = var.aws_endpoint
     cloudwatchlogs = var.aws_endpoint
     ec2            = var.aws_endpoint
@@ -43,6 +44,55 @@ provider "aws" {
 resource "aws_s3_bucket" "source" {
   bucket        = var.source_bucket
   force_destroy = true
+}
+
+# Keys of the customer's, one for what is in the source and one for what the module keeps. The policy of the second
+# says what AWS itself does with it, and all else is left to the policies of those who act.
+
+data "aws_caller_identity" "current" {}
+
+locals {
+  left_to_iam = {
+    Sid       = "LeaveItToPoliciesOfThisAccount"
+    Effect    = "Allow"
+    Principal = { AWS = "arn:aws:iam::${data.aws_caller_identity.current.account_id}:root" }
+    Action    = "kms:*"
+    Resource  = "*"
+  }
+}
+
+resource "aws_kms_key" "source" {
+  count = var.encrypted ? 1 : 0
+
+  description         = "Objects of ${var.source_bucket}"
+  enable_key_rotation = true
+  policy              = jsonencode({ Version = "2012-10-17", Statement = [local.left_to_iam] })
+}
+
+resource "aws_kms_key" "mirror" {
+  count = var.encrypted ? 1 : 0
+
+  description         = "What ${var.name} keeps"
+  enable_key_rotation = true
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = concat([local.left_to_iam], module.s3_syncer.kms_key_policy_statements)
+  })
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "source" {
+  count = var.encrypted ? 1 : 0
+
+  bucket = aws_s3_bucket.source.id
+
+  rule {
+    bucket_key_enabled = true
+
+    apply_server_side_encryption_by_default {
+      sse_algorithm     = "aws:kms"
+      kms_master_key_id = aws_kms_key.source[0].arn
+    }
+  }
 }
 
 module "s3_syncer" {
@@ -68,4 +118,7 @@ module "s3_syncer" {
   }
 
   enable_bucket_eventbridge = var.notification_mode == "eventbridge"
+
+  source_kms_key_arns = aws_kms_key.source[*].arn
+  kms_key_arn         = one(aws_kms_key.mirror[*].arn)
 }

@@ -95,3 +95,9 @@ variable "architecture" {
   type        = string
   default     = "X86_64"
 }
+
+variable "encrypted" {
+  description = "Whether the source's objects, and what the module keeps, are encrypted with keys of the customer's."
+  type        = bool
+  default     = false
+}

@@ -6,13 +6,15 @@ next call. A model then makes that one call, atomically, on a bucket in memory, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from tests.unit.memory import Fetched
+
 from s3_syncer.errors import SyncError
 from s3_syncer.layout import Part, Sent
-from s3_syncer.model import ObjectState, Upload
+from s3_syncer.model import Listed, ObjectState, Upload
 
 _WRITES = frozenset({"put", "put_tags", "delete", "create_upload", "upload_part", "complete_upload", "abort_upload"})
 
@@ -70,6 +72,17 @@ class Side:
     def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
         state: ObjectState | None = self._call("look")
         return replace(state, tags=self._call("tags")) if state and self._tags else state
+
+    def fetch(self, key: str, etag: str) -> Fetched:
+        fetched: Fetched = self._call("fetch", etag)
+        return fetched
+
+    def tags(self, key: str) -> Mapping[str, str]:
+        tags: Mapping[str, str] = self._call("tags")
+        return tags
+
+    def listing(self, after: str = "", until: str | None = None) -> Iterator[Listed]:
+        return iter(self._call("listing"))
 
 
 class SourceSide(Side):

@@ -1,11 +1,20 @@
 # What the mocked AWS answers: ARNs as AWS writes them, so that policies can be read in the assertions.
 
 mock_data "aws_partition" {
-  defaults = { partition = "aws" }
+  defaults = { partition = "aws", dns_suffix = "amazonaws.com" }
+}
+
+mock_data "aws_region" {
+  defaults = { id = "eu-west-1", region = "eu-west-1" }
 }
 
 mock_data "aws_caller_identity" {
   defaults = { account_id = "123456789012" }
+}
+
+# A bucket that notifies nobody.
+mock_data "aws_cloudcontrolapi_resource" {
+  defaults = { properties = "{}" }
 }
 
 mock_resource "aws_iam_role" {

@@ -1,0 +1,36 @@
+# Everything that can be switched on, at once: what scripts/docs describes and tests/unit/test_policies.py examines.
+
+mock_provider "aws" {
+  source          = "./tests/tf-fixtures/aws"
+  override_during = plan
+}
+
+run "everything" {
+  command = plan
+
+  variables {
+    source_bucket = "source"
+    source_prefix = "in/"
+    target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
+
+    notification_mode         = "eventbridge"
+    enable_bucket_eventbridge = true
+
+    reconcile = { schedule = "rate(1 day)" }
+    function  = { vpc = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] } }
+    migration = { enabled = true, subnet_ids = ["subnet-1"] }
+
+    source_kms_key_arns      = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
+    kms_key_arn              = "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222"
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+    role_path                = "/workloads/mirrors/"
+
+    target_credentials         = { access_key_id = "key", secret_access_key = "secret" }
+    target_credentials_version = 1
+  }
+
+  assert {
+    condition     = length(output.role_arns) == 4
+    error_message = "Something is not switched on."
+  }
+}
