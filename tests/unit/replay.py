@@ -88,6 +88,8 @@ class Side:
 class SourceSide(Side):
     """With `layouts` the store tells how an object was cut, else all is copied in one piece."""
 
+    few = True
+
     def __init__(self, side: Literal["source"], answers: Answers, *, tags: bool, layouts: bool = False) -> None:
         super().__init__(side, answers, tags=tags)
         self._layouts = layouts
@@ -95,6 +97,15 @@ class SourceSide(Side):
     def first_part(self, key: str) -> tuple[int, int] | None:
         told: tuple[int, int] | None = self._call("first_part") if self._layouts else None
         return told
+
+    def take(self, key: str) -> ObjectState | None:
+        if not self.few:
+            return self.head(key, sure=True)
+        whole: tuple[ObjectState, bytes] | None = self._call("whole")
+        if whole is None:
+            return None
+        state = replace(whole[0], body=bytearray(whole[1]))
+        return replace(state, tags=self._call("tags")) if self._tags else state
 
     def read(self, key: str, etag: str, start: int, size: int) -> bytearray:
         return bytearray(self._call("read", etag, start, size))
