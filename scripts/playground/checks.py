@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from playground import signals, terraform
-from playground.bootstrap import ROOT
+from playground.bootstrap import CHECKOV, ROOT
 
 DIRECTORY = ROOT / ".local" / "checks"
 
@@ -50,6 +50,11 @@ def checks() -> Iterator[tuple[str, Check]]:
         name = configuration.relative_to(ROOT)
         yield f"terraform validate {name}", _terraform(configuration, "validate", "-no-color")
     yield "terraform test", _terraform(ROOT, "test", "-no-color")
+    for folder in (ROOT, ROOT / "examples"):
+        yield (
+            f"checkov {folder.relative_to(ROOT)}",
+            _command(str(CHECKOV.path / "bin" / "checkov"), "-d", ".", cwd=folder),
+        )
     yield "pytest", _command("pytest")
 
 
@@ -60,12 +65,12 @@ def _python_without_suffix() -> Iterator[str]:
             yield str(file)
 
 
-def _command(tool: str, *arguments: str) -> Check:
+def _command(tool: str, *arguments: str, cwd: Path = ROOT) -> Check:
     beside_python = Path(sys.executable).parent / tool
     command = [str(beside_python if beside_python.exists() else tool), *arguments]
 
     def check() -> bool:
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, start_new_session=True)
         signals.communicate(process, PATIENCE_S)
         return process.returncode == 0
 

@@ -6,7 +6,7 @@ The plan is that of `tests/everything.tftest.hcl`, which switches on whatever th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -43,52 +43,63 @@ class Use:
     action: str
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is made when everything is switched on."""
+
+    resource_changes: Sequence[Mapping[str, Any]]
+    output_changes: Mapping[str, Mapping[str, Any]]
+
+    def output(self, name: str) -> Any:
+        return self.output_changes[name]["after"]
+
+    def resources(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The attributes of each resource of that kind, by the part it is for."""
+        return {
+            resource["index"] if isinstance(resource.get("index"), str) else resource["name"]: resource["change"][
+                "after"
+            ]
+            for resource in self.resource_changes
+            if resource["type"] == kind
+        }
+
+    def statements(self) -> list[Statement]:
+        """Every statement of every role."""
+        return [
+            Statement(
+                role=role,
+                sid=statement["Sid"],
+                effect=statement["Effect"],
+                actions=tuple(statement["Action"]),
+                resources=tuple(statement["Resource"]),
+                conditions=statement.get("Condition", {}),
+            )
+            for role, values in self.resources("aws_iam_role_policy").items()
+            for statement in json.loads(values["policy"])["Statement"]
+        ]
+
+    def granted(self) -> set[Use]:
+        return {Use(s.role, s.sid, action) for s in self.statements() if s.effect == "Allow" for action in s.actions}
+
+    def trusts(self) -> dict[str, list[dict[str, Any]]]:
+        """The statements on who may take each role."""
+        roles = self.resources("aws_iam_role").items()
+        return {role: json.loads(values["assume_role_policy"])["Statement"] for role, values in roles}
+
+    def queue_policies(self) -> dict[str, list[dict[str, Any]]]:
+        """The statements on who may use each queue, whether they stand at the queue or are a resource of their own."""
+        found = {**self.resources("aws_sqs_queue"), **self.resources("aws_sqs_queue_policy")}
+        return {queue: json.loads(values["policy"])["Statement"] for queue, values in found.items()}
+
+
 @cache
-def plan() -> dict[str, Any]:
-    """The plan of everything, as `terraform show -json` would have it."""
+def plan() -> Plan:
     tool = terraform.prepare(DIRECTORY)
     tool.run("init", "-backend=false", "-no-color", cwd=ROOT)
     said = tool.run("test", "-json", "-verbose", f"-filter={EVERYTHING}", cwd=ROOT)
     messages = map(json.loads, said.splitlines())
     (found,) = (message["test_plan"] for message in messages if message["type"] == "test_plan")
-    return dict(found)
-
-
-def planned() -> list[dict[str, Any]]:
-    """Every resource that is made when everything is switched on."""
-    return list(plan()["resource_changes"])
-
-
-def output(name: str) -> Any:
-    return plan()["output_changes"][name]["after"]
-
-
-def resources(kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Part and attributes of each planned resource of that kind."""
-    for resource in planned():
-        if resource["type"] == kind:
-            index = resource.get("index")
-            yield index if isinstance(index, str) else resource["name"], resource["change"]["after"]
-
-
-def statements() -> list[Statement]:
-    """Every statement of every role."""
-    return [
-        Statement(
-            role=role,
-            sid=statement["Sid"],
-            effect=statement["Effect"],
-            actions=tuple(statement["Action"]),
-            resources=tuple(statement["Resource"]),
-            conditions=statement.get("Condition", {}),
-        )
-        for role, values in resources("aws_iam_role_policy")
-        for statement in json.loads(values["policy"])["Statement"]
-    ]
-
-
-def granted() -> set[Use]:
-    return {Use(s.role, s.sid, action) for s in statements() if s.effect == "Allow" for action in s.actions}
+    return Plan(found["resource_changes"], found["output_changes"])
 
 
 def used(log: Path, name: str) -> set[Use]:

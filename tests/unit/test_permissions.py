@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from playground import permissions
+from playground.bootstrap import ROOT
 
 ACCOUNT = "123456789012"
 ARN = f"arn:aws:{{}}:eu-west-1:{ACCOUNT}:{{}}"
@@ -39,69 +38,57 @@ ON_EVERYTHING = {
 UNCONDITIONED = {"DeliverFromRule": "EventBridge tells KMS neither its rule nor the account"}
 
 
-def named(found: Iterator[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    return dict(found)
+@pytest.fixture(scope="module")
+def plan() -> permissions.Plan:
+    return permissions.plan()
 
 
-def test_everything_is_switched_on() -> None:
+def test_everything_is_switched_on(plan: permissions.Plan) -> None:
     """Else the tests below would say nothing of what is off: every resource of the code is in the plan."""
-    root = Path(__file__).parent.parent.parent
-    lines = (line.split('"') for file in root.glob("*.tf") for line in file.read_text().splitlines())
+    lines = (line.split('"') for file in ROOT.glob("*.tf") for line in file.read_text().splitlines())
     declared = {f"{words[1]}.{words[3]}" for words in lines if words[0] == "resource "}
-    assert {f"{resource['type']}.{resource['name']}" for resource in permissions.planned()} == declared
+    assert {f"{resource['type']}.{resource['name']}" for resource in plan.resource_changes} == declared
 
 
-def test_no_action_is_a_wildcard() -> None:
-    wild = {action for s in permissions.statements() if s.effect == "Allow" for action in s.actions if "*" in action}
-    assert wild == set()
+def test_no_action_is_a_wildcard(plan: permissions.Plan) -> None:
+    assert {use for use in plan.granted() if "*" in use.action} == set()
 
 
-def test_no_role_may_touch_more_than_the_inputs_name() -> None:
-    broad = {s.sid for s in permissions.statements() if "*" in s.resources}
-    assert broad == set(ON_EVERYTHING)
-    touched = {resource for s in permissions.statements() for resource in s.resources} - {"*"}
-    assert touched == RESOURCES
+def test_no_role_may_touch_more_than_the_inputs_name(plan: permissions.Plan) -> None:
+    assert {s.sid for s in plan.statements() if "*" in s.resources} == set(ON_EVERYTHING)
+    assert {resource for s in plan.statements() for resource in s.resources} == RESOURCES | {"*"}
 
 
-def test_no_role_may_write_to_the_source() -> None:
-    s3 = {action for s in permissions.statements() for action in s.actions if action.startswith("s3:")}
-    assert s3 == {"s3:GetObject", "s3:GetObjectTagging", "s3:ListBucket"}
+def test_no_role_may_write_to_the_source(plan: permissions.Plan) -> None:
+    actions = {use.action for use in plan.granted()}
+    assert {a for a in actions if a.startswith("s3:")} == {"s3:GetObject", "s3:GetObjectTagging", "s3:ListBucket"}
 
 
-def test_keys_are_used_through_services_only() -> None:
-    """But for the schedule's, whose whole work it is to send messages to the queue."""
-    direct = {(s.role, s.sid) for s in permissions.statements() if s.sid.endswith("Key") and not s.conditions}
+def test_keys_are_used_through_services_only(plan: permissions.Plan) -> None:
+    """But for the schedule's role, whose whole work it is to send messages to the queue."""
+    direct = {(s.role, s.sid) for s in plan.statements() if s.actions[0].startswith("kms:") and not s.conditions}
     assert direct == {("reconcile", "UseOwnKey")}
 
 
-def test_every_role_is_under_the_path_and_the_boundary() -> None:
-    roles = named(permissions.resources("aws_iam_role"))
-    assert set(roles) == {s.role for s in permissions.statements()}
+def test_every_role_is_under_the_path_and_the_boundary(plan: permissions.Plan) -> None:
+    roles = plan.resources("aws_iam_role")
+    assert set(roles) == {s.role for s in plan.statements()} == set(plan.output("role_arns"))
     for role in roles.values():
         assert role["path"] == "/workloads/mirrors/"
         assert role["permissions_boundary"] == f"arn:aws:iam::{ACCOUNT}:policy/boundary"
 
 
-def test_every_role_is_for_a_service_acting_for_this_account() -> None:
-    for role in named(permissions.resources("aws_iam_role")).values():
-        (statement,) = json.loads(role["assume_role_policy"])["Statement"]
+def test_every_role_is_for_a_service_acting_for_this_account(plan: permissions.Plan) -> None:
+    for trust in plan.trusts().values():
+        (statement,) = trust
         assert statement["Action"] == "sts:AssumeRole"
         assert set(statement["Principal"]) == {"Service"}
         assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == ACCOUNT
 
 
-def resource_statements() -> Iterator[dict[str, Any]]:
-    """Of the policies of queues, and of the key."""
-    for kind in ("aws_sqs_queue", "aws_sqs_queue_policy"):
-        for _, values in permissions.resources(kind):
-            if values.get("policy"):
-                yield from json.loads(values["policy"])["Statement"]
-    yield from permissions.output("kms_key_policy_statements")
-
-
-def test_no_service_is_let_in_on_behalf_of_another_account() -> None:
-    found = list(resource_statements())
-    allowed = [statement for statement in found if statement["Effect"] == "Allow"]
+def test_no_service_is_let_in_on_behalf_of_another_account(plan: permissions.Plan) -> None:
+    policies = [*plan.queue_policies().values(), plan.output("kms_key_policy_statements")]
+    allowed = [statement for policy in policies for statement in policy if statement["Effect"] == "Allow"]
     assert {s["Sid"] for s in allowed} >= {"PublishFromSourceBucket", "PublishFromRule", "KeepLogs", *UNCONDITIONED}
     for statement in allowed:
         assert set(statement["Principal"]) == {"Service"}
@@ -109,24 +96,19 @@ def test_no_service_is_let_in_on_behalf_of_another_account() -> None:
             assert ACCOUNT in json.dumps(statement["Condition"])
 
 
-def test_both_queues_refuse_what_is_not_over_tls() -> None:
-    policies = [
-        json.loads(values["policy"])["Statement"]
-        for kind in ("aws_sqs_queue", "aws_sqs_queue_policy")
-        for _, values in permissions.resources(kind)
-        if values.get("policy")
-    ]
-    assert len(policies) == len(named(permissions.resources("aws_sqs_queue")))
-    for policy in policies:
+def test_both_queues_refuse_what_is_not_over_tls(plan: permissions.Plan) -> None:
+    policies = plan.queue_policies()
+    assert set(policies) == {"work", "dead_letters"}
+    for policy in policies.values():
         (refusal,) = (s for s in policy if s["Effect"] == "Deny")
         assert (refusal["Principal"], refusal["Action"]) == ("*", "sqs:*")
         assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 @pytest.mark.parametrize("secret", ["access-key-of-everything", "secret-key-of-everything"])
-def test_the_keys_of_the_target_are_in_no_plan(secret: str) -> None:
-    assert secret in (permissions.ROOT / permissions.EVERYTHING).read_text()
-    assert secret not in json.dumps(permissions.planned())
+def test_the_keys_of_the_target_are_in_no_plan(plan: permissions.Plan, secret: str) -> None:
+    assert secret in (ROOT / permissions.EVERYTHING).read_text()
+    assert secret not in json.dumps([plan.resource_changes, plan.output_changes])
 
 
 def test_uses_are_read_from_the_log(tmp_path: Path) -> None:
