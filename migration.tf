@@ -24,8 +24,13 @@ locals {
   # the interpreter and its libraries leave.
   migration_copy_memory_mb = floor((var.migration.memory_mb - 160) * 4 / 5)
 
-  # Names of repositories are in lower case, with single separators between letters and digits.
-  migration_repository_name = "${trim(replace(lower(var.name), "/[_-]+/", "-"), "-")}/migration"
+  # Names of repositories are in lower case, with single separators between letters and digits. The hash keeps two
+  # names apart that differ in nothing else.
+  lower_name = trim(replace(lower(var.name), "/[_-]+/", "-"), "-")
+  migration_repository_name = (local.lower_name == var.name
+    ? "${var.name}/migration"
+    : "${local.lower_name}-${substr(sha256(var.name), 0, 6)}/migration"
+  )
 
   # The tag says what is in the image: other code is another tag, so that a task never runs the code of another version
   # of the module, and a tag need never change its meaning.

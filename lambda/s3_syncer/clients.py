@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.utils import parse_timestamp
 
 from .errors import StoreUnusable
@@ -47,6 +47,19 @@ class Lease:
 
     client: S3Client
     read_at: float
+    #: What it signs with; None for whatever the AWS chain has at the moment.
+    credentials: Credentials | None = None
+
+    def keys(self) -> tuple[str, str, str | None]:
+        """What to sign with now: key id, secret key and session token. Raises StoreUnusable when there is nothing."""
+        if self.credentials is not None:
+            return self.credentials.access_key_id, self.credentials.secret_access_key, None
+        with _explained("the source"):
+            found = boto3.DEFAULT_SESSION.get_credentials() if boto3.DEFAULT_SESSION else None
+            if found is None:
+                raise NoCredentialsError
+            frozen = found.get_frozen_credentials()
+            return str(frozen.access_key), str(frozen.secret_key), frozen.token
 
 
 class FixedClient:
@@ -103,9 +116,9 @@ class RotatingClient:
         read_at = self._clock()
         credentials = self._read()
         if self._current is not None and credentials == self._credentials:
-            self._current = Lease(self._current.client, read_at)  # keeps its warm connections
+            self._current = Lease(self._current.client, read_at, credentials)  # keeps its warm connections
         else:
-            self._current = Lease(self._build(credentials), read_at)
+            self._current = Lease(self._build(credentials), read_at, credentials)
             self._credentials = credentials
 
 

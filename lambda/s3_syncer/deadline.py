@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .errors import Retryable
@@ -25,6 +26,7 @@ class Deadline:
     at: float = math.inf
     _outer: Deadline | None = field(default=None, repr=False)
     _stopped: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
+    _note: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
@@ -33,6 +35,10 @@ class Deadline:
     def sooner(self, seconds: float = math.inf) -> Deadline:
         """A deadline after so many seconds, or when this one passes or is stopped; stopping it leaves this one be."""
         return Deadline(min(self.at, time.monotonic() + seconds), self)
+
+    def watched(self, note: Callable[[], None]) -> Deadline:
+        """The same deadline for work that is watched: whenever the work looks at it, `note` is called."""
+        return Deadline(self.at, self, _note=note)
 
     def timeout(self) -> float | None:
         """Seconds left, 0 when there are none, None when there is no end: as the standard library's waits take it."""
@@ -44,6 +50,8 @@ class Deadline:
 
     @property
     def stopped(self) -> bool:
+        if self._note is not None:
+            self._note()
         return self._stopped.is_set() or (self._outer is not None and self._outer.stopped)
 
     def passed(self) -> bool:

@@ -15,7 +15,7 @@ BASELINE_MIB = 160
 #: The smallest memory budget for copies in bytes: two parts of the smallest useful size.
 SMALLEST_BUDGET = 32 * MIB
 
-_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class SettingsError(ValueError):
@@ -70,7 +70,7 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
         tags=reader.flag("SYNC_TAGS", default=True),
         copy_memory=copy_memory(reader.whole("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", default=1024)),
         parts_above=reader.whole("PARTS_ABOVE_MB", default=1024) * MIB,
-        log_level=reader.choice("LOG_LEVEL", _LOG_LEVELS, default="INFO"),
+        log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, default="INFO"),
     )
     reader.done()
     return settings

@@ -310,6 +310,7 @@ def test_the_image_needs_neither_root_nor_anything_to_write(applied: Applied, im
 
 def test_a_comparison_from_the_queue_finds_what_no_event_told(applied: Applied) -> None:
     """What it cannot do becomes a message of its own: here of a key that may not be read, and so a dead letter."""
+    assert migrate(applied)[0] == 0
     with unnoticed(applied.stack):
         put(applied, "unnoticed", Body=b"x")
     with without(applied, "s3:GetObject"):

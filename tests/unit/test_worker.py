@@ -375,3 +375,11 @@ def test_what_a_person_should_see_is_not_logged_as_information(
     Bench(on_call=failing("a", error=error)).run(asking("a"))
     assert [record.levelno for record in caplog.records] == [level]
     assert re.search(str(error), caplog.records[0].reason)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("error", "unusable"), [(RETRYABLE, False), (StoreUnusable("wrong keys"), True)])
+def test_a_verdict_tells_whether_other_messages_would_fare_no_better(error: SyncError, unusable: bool) -> None:
+    bench = Bench({"a": stored(b"one"), "b": stored(b"two")}, on_call=failing("a", error=error))
+    verdict = bench.verdict(asking("b", "a"))
+    assert isinstance(verdict, Later)
+    assert (verdict.unusable, verdict.reason) == (unusable, str(error))

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,20 @@ from typing import Any
 import click
 from rich.console import Console
 
-from .. import __version__
+from .. import __version__, health, service
 from ..connect import connect
 from ..converge import Outcome, converge
 from ..deadline import Deadline, OutOfTime
 from ..errors import StoreUnusable, SyncError
-from ..layout import MIB
+from ..layout import GIB, MIB
 from ..logs import log_json
-from ..settings import Credentials, Reader, Settings, SettingsError
+from ..runtime import assemble
+from ..settings import LOG_LEVELS, Credentials, Reader, Settings, SettingsError
 from ..sweep import Rules
 from .filters import BadPattern, key_filter
 from .report import ENDINGS
 from .run import DIFFERENT, EQUAL, Job, run
-from .stop import stoppable
+from .stop import leave, stoppable
 from .tally import printable
 
 
@@ -79,7 +81,7 @@ def _target_region(_ctx: click.Context, _param: click.Parameter, value: str | No
 
 _option = partial(click.option, show_envvar=True)
 
-_BUCKETS = (
+_STORES = (
     _option("--source-bucket", envvar="SOURCE_BUCKET", help="Bucket on AWS to copy from."),
     _option("--source-prefix", envvar="SOURCE_PREFIX", default="", help="Only keys below this prefix."),
     _option(
@@ -118,6 +120,9 @@ _BUCKETS = (
         help="MiB that the bytes being copied may fill.",
     ),
     _option("--bwlimit", envvar="BWLIMIT", type=ByteRate(), help="Most to copy in a second: 500k, 10M, 1.5G."),
+)
+
+_LOG = (
     _option(
         "--log-format",
         envvar="LOG_FORMAT",
@@ -186,7 +191,8 @@ def cli() -> None:
 
 
 @cli.command()
-@_options(_BUCKETS)
+@_options(_STORES)
+@_options(_LOG)
 @_options(_SWEEP)
 @_option("--dry-run", "-n", is_flag=True, envvar="DRY_RUN", help="Say what would be done and change nothing.")
 @_option(
@@ -217,7 +223,8 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
 
 
 @cli.command()
-@_options(_BUCKETS)
+@_options(_STORES)
+@_options(_LOG)
 @_options(_SWEEP)
 def check(**options: Any) -> None:
     """Compares both sides and names every difference with its reason; changes nothing."""
@@ -226,7 +233,8 @@ def check(**options: Any) -> None:
 
 
 @cli.command()
-@_options(_BUCKETS)
+@_options(_STORES)
+@_options(_LOG)
 @_option(
     "--delete/--no-delete", default=True, show_default=True, envvar="SYNC_DELETE", help="Delete a key the source lost."
 )
@@ -241,6 +249,82 @@ def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
         sys.exit(_sync(settings, [key.removeprefix(settings.source_prefix) for key in keys], options["concurrency"]))
     except SyncError as error:
         _fail(error)
+
+
+@cli.command()
+@_options(_STORES)
+@_option("--queue-url", envvar="QUEUE_URL", help="The SQS queue to take work from.")
+@_option("--dead-letter-queue-url", envvar="DEAD_LETTER_QUEUE_URL", help="The one for what can never be done.")
+@_option(
+    "--delete/--no-delete", default=True, show_default=True, envvar="SYNC_DELETE", help="Delete a key the source lost."
+)
+@_option(
+    "--parts-above",
+    envvar="PARTS_ABOVE_MB",
+    type=click.IntRange(1),
+    default=1024,
+    show_default=True,
+    help="MiB above which an object is copied by several workers.",
+)
+@_option(
+    "--visibility",
+    envvar="VISIBILITY_S",
+    type=click.IntRange(4, 3600),
+    default=60,
+    show_default=True,
+    help="Seconds after which others get the messages of a worker that was killed.",
+)
+@_option(
+    "--grace",
+    envvar="GRACE_S",
+    type=click.IntRange(0, 600),
+    default=10,
+    show_default=True,
+    help="Seconds that work in flight gets to end once asked to stop; the rest is handed back, in up to 20 more.",
+)
+@_option("--health-port", envvar="HEALTH_PORT", type=click.IntRange(1, 65535), help="Port to answer GET /health at.")
+@_option(
+    "--health-address",
+    envvar="HEALTH_ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to answer at; 0.0.0.0 for all of this machine's.",
+)
+@_option(
+    "--log-level",
+    envvar="LOG_LEVEL",
+    type=click.Choice(LOG_LEVELS, case_sensitive=False),
+    default="INFO",
+    show_default=True,
+    help="Least severe lines to log.",
+)
+def serve(**options: Any) -> None:
+    """Does what the function does, for as long as it runs: takes work from the queue and settles it.
+
+    Logs a line of JSON for each decision. SIGTERM or Ctrl-C ends it in good order and with exit code 0, a second one at
+    once. Starts only when the queue can be used; a store that cannot be is tried again until it can.
+    """
+    settings = _settings(options, delete=options["delete"], queue=True)
+    log_json(options["log_level"].upper())
+    try:
+        _serve(settings, options)
+    except (SyncError, OSError) as error:
+        _fail(error)
+
+
+def _serve(settings: Settings, options: dict[str, Any]) -> None:
+    """Returns never. Raises a SyncError or an OSError for what it cannot start without."""
+    lanes, grace_s = options["concurrency"], options["grace"]
+    runtime = assemble(settings, threads=lanes, range_threads=service.RANGE_THREADS)
+    runtime.queue.check()
+    rules = service.Rules(lanes=lanes, visibility_s=options["visibility"], grace_s=grace_s)
+    served, asked = service.Service(runtime.worker, runtime.queue, rules), Deadline()
+    with ExitStack() as stack:
+        if options["health_port"]:
+            stack.enter_context(health.serving(served.health, options["health_address"], options["health_port"]))
+        stack.enter_context(stoppable(asked, served.give_up, grace_s=grace_s + 2 * service.DROP_S, exit_code=EQUAL))
+        served.run(asked)
+    leave(EQUAL)
 
 
 def _sync(settings: Settings, keys: Sequence[str], threads: int) -> int:
@@ -271,8 +355,8 @@ def _wanted(options: dict[str, Any]) -> Callable[[str], bool] | None:
         raise click.UsageError(f"a pattern cannot be read: {error}") from error
 
 
-def _settings(options: dict[str, Any], *, delete: bool) -> Settings:
-    """The options as settings. Raises UsageError with every mistake in them."""
+def _settings(options: dict[str, Any], *, delete: bool, queue: bool = False) -> Settings:
+    """The options as settings, with the queues if they are needed. Raises UsageError with every mistake in them."""
     environment = {name.upper(): str(value) for name, value in options.items() if value not in (None, "")}
     reader = Reader(environment, label=lambda name: "--" + name.lower().replace("_", "-"))
     settings = Settings(
@@ -283,16 +367,20 @@ def _settings(options: dict[str, Any], *, delete: bool) -> Settings:
         target_bucket=reader.required("TARGET_BUCKET"),
         target_prefix=reader.prefix("TARGET_PREFIX"),
         target_credentials=options["target_secret_arn"] or _target_keys(reader),
+        queue_url=reader.required("QUEUE_URL") if queue else "",
+        dead_letter_queue_url=reader.required("DEAD_LETTER_QUEUE_URL") if queue else "",
         delete=delete,
         tags=options["tags"],
         copy_memory=options["memory"] * MIB,
         bytes_per_s=options["bwlimit"],
+        parts_above=options.get("parts_above", GIB // MIB) * MIB,
     )
     try:
         reader.done()
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
-    _log(options["log_format"], verbose=options["verbose"])
+    if "log_format" in options:
+        _log(options["log_format"], verbose=options["verbose"])
     return settings
 
 

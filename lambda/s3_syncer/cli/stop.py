@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 from ..deadline import Deadline
 
@@ -27,11 +29,17 @@ class Stop:
 
 
 @contextmanager
-def stoppable(deadline: Deadline, give_up: Callable[[], None] = lambda: None) -> Iterator[Stop]:
+def stoppable(
+    deadline: Deadline,
+    give_up: Callable[[], None] = lambda: None,
+    *,
+    grace_s: float | None = None,
+    exit_code: int | None = None,
+) -> Iterator[Stop]:
     """Lets the first signal end the deadline, and a second one the process.
 
     When the block does not end within the grace, a store that does not answer holding it up, `give_up` is called from
-    a thread of its own and the process ends.
+    a thread of its own and the process ends, with `exit_code` if it is not to be the signal's.
     """
     stop, over = Stop(), threading.Event()
 
@@ -45,11 +53,11 @@ def stoppable(deadline: Deadline, give_up: Callable[[], None] = lambda: None) ->
         while not deadline.stopped:
             if over.wait(0.5):
                 return
-        if not over.wait(GRACE_S):
+        if not over.wait(GRACE_S if grace_s is None else grace_s):
             try:
                 give_up()
             finally:
-                os._exit(stop.exit_code)
+                leave(stop.exit_code if exit_code is None else exit_code)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
@@ -61,3 +69,11 @@ def stoppable(deadline: Deadline, give_up: Callable[[], None] = lambda: None) ->
         over.set()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def leave(exit_code: int) -> NoReturn:
+    """Ends the process now, without the wait for threads that were left to end by themselves."""
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(exit_code)

@@ -1,0 +1,324 @@
+"""`s3-syncer serve` as a process of its own: stopped, killed, unanswered and misconfigured, it loses nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+from typing import Any
+
+import pytest
+from tests.functional.command import Ended, Started, run, started
+from tests.functional.proxy import Exchange, Proxy, admit, delayed, refuse
+from tests.functional.rig import MIB, QUEUE, Rig, notification
+
+#: Seconds after which the messages of a killed worker are delivered again, the least that the command takes.
+VISIBILITY_S = 4
+
+
+def silent(exchange: Exchange) -> None:
+    """A store that takes a request and never answers."""
+    time.sleep(60)
+
+
+@contextmanager
+def serving(*arguments: str, before: str = "", **environment: str) -> Iterator[Started]:
+    """The command, which polls for a second at a time only: no test has to wait for the end of a poll."""
+    before = f"import s3_syncer.pause as pause, s3_syncer.service as service; service.WAIT_S = 1; {before}"
+    given = ("--visibility", str(VISIBILITY_S), "--grace", "2", *arguments)
+    with started("serve", *given, before=before, **environment) as command:
+        yield command
+
+
+def ask(rig: Rig, *keys: str) -> None:
+    for key in keys:
+        rig.sqs.send_message(QueueUrl=rig.queue_url, MessageBody=notification(key))
+
+
+def stop(command: Started) -> Ended:
+    command.send(signal.SIGTERM)
+    return command.ended()
+
+
+def lines(ended: Ended, action: str | None = None) -> list[dict[str, Any]]:
+    """The log; every line that was printed is JSON."""
+    found = [json.loads(line) for line in ended.out.splitlines()]
+    return [line for line in found if action is None or line.get("action") == action]
+
+
+def puts(rig: Rig) -> list[str]:
+    return [request.key for request in rig.target_proxy.requests if request.method == "PUT"]
+
+
+def asked(proxy: Proxy, operation: str) -> int:
+    return sum(request.operation == operation for request in proxy.requests)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def health(port: int) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+# -- working -----------------------------------------------------------------------------------------------------------
+
+
+def test_it_does_what_comes_until_it_is_stopped(rig: Rig) -> None:
+    keys = [f"key {number:02}" for number in range(30)]
+    for key in keys[:20]:
+        rig.put(key, key.encode(), Tagging="a=b", Metadata={"colour": "blue"})
+    ask(rig, *keys[:20], "absent")
+    with serving() as command:
+        command.wait_until(lambda: rig.target_keys() == keys[:20])
+        for key in keys[20:]:
+            rig.put(key, key.encode())
+        ask(rig, *keys[20:])
+        command.wait_until(lambda: rig.queue_is_empty())
+        ended = stop(command)
+    assert (ended.code, ended.err) == (0, "")
+    assert rig.differences() == []
+    assert {line["key"] for line in lines(ended, "copy")} == set(keys)
+    assert [line["key"] for line in lines(ended, "none")] == ["absent"]
+    assert {"done": 31, "returned": 0, "dead": 0}.items() <= lines(ended)[-1].items()
+    assert rig.aws.secret_access_key not in ended.out
+    assert rig.other.secret_access_key not in ended.out
+
+
+def test_it_settles_what_failed_as_the_function_does(rig: Rig) -> None:
+    rig.put("good", b"body")
+    rig.put("bad", b"body")
+    rig.put("archived", b"body", StorageClass="GLACIER")
+    rig.target_proxy.when(refuse(400, "BadDigest"), "PUT", key="bad")  # which the SDK does not try again by itself
+    ask(rig, "good", "bad", "archived")
+    with serving() as command:
+        command.wait_until(lambda: rig.target_keys() == ["bad", "good"] and rig.queue_is_empty())
+        ended = stop(command)
+    assert ended.code == 0
+    assert [letter.key for letter in rig.dead_letters()] == ["archived"]
+    assert [(line["action"], line["attempts"]) for line in lines(ended) if line.get("key") == "bad"] == [
+        ("retry", 1),
+        ("copy", 2),
+    ]
+
+
+def test_a_range_is_done_and_what_it_leaves_is_put_back(rig: Rig) -> None:
+    keys = [f"key {number:03}" for number in range(50)]
+    for key in keys:
+        rig.put(key, key.encode())
+    rig.target_proxy.when(refuse(400, "BadDigest"), "PUT", key=keys[7])
+    rig.sqs.send_message(QueueUrl=rig.queue_url, MessageBody=json.dumps({"s3-syncer": {"work": "range"}}))
+    with serving() as command:
+        command.wait_until(lambda: rig.target_keys() == keys and rig.queue_is_empty(), seconds=40)
+        ended = stop(command)
+    assert rig.differences() == []
+    assert [line["failed"] for line in lines(ended, "range")] == [1]
+
+
+def test_a_copy_that_takes_longer_than_the_visibility_is_nobody_elses(rig: Rig) -> None:
+    rig.put("slow", b"body")
+    rig.target_proxy.when(delayed(VISIBILITY_S * 2), "PUT")
+    ask(rig, "slow")
+    with serving() as command:
+        command.wait_until(lambda: rig.target_keys() == ["slow"] and rig.queue_is_empty())
+        ended = stop(command)
+    assert puts(rig) == ["slow"], "sent once"
+    assert [line["attempts"] for line in lines(ended, "copy")] == [1]
+    assert asked(rig.source_proxy, "ChangeMessageVisibilityBatch") >= 4
+
+
+def test_a_message_whose_visibility_could_not_be_extended_is_done_all_the_same(rig: Rig) -> None:
+    rig.put("slow", b"body")
+    rig.target_proxy.when(delayed(2.5), "PUT")
+    rig.source_proxy.when(refuse(500, "InternalFailure"), operation="ChangeMessageVisibilityBatch", times=3)
+    ask(rig, "slow")
+    with serving() as command:
+        command.wait_until(lambda: rig.target_keys() == ["slow"] and rig.queue_is_empty())
+        ended = stop(command)
+    assert any(line["message"] == "visibility not extended" for line in lines(ended))
+    assert [line["attempts"] for line in lines(ended, "copy")] == [1], "the next beat did it"
+
+
+def test_a_deletion_that_fails_is_harmless(rig: Rig) -> None:
+    rig.put("key", b"body")
+    rig.source_proxy.when(refuse(500, "InternalFailure"), operation="DeleteMessageBatch", times=3)
+    ask(rig, "key")
+    with serving() as command:
+        command.wait_until(lambda: rig.queue_is_empty())
+        ended = stop(command)
+    assert any(line["message"] == "message not deleted" for line in lines(ended))
+    assert [(line["action"], line["attempts"]) for line in lines(ended) if "key" in line] == [("copy", 1), ("none", 2)]
+    assert puts(rig) == ["key"]
+
+
+# -- stopped and killed ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_on_a_stop_the_copy_under_way_is_dropped_and_handed_back(rig: Rig, number: signal.Signals) -> None:
+    rig.put("large", b"x" * 70 * MIB)
+    rig.target_proxy.when(delayed(1.5), "PUT", query="partNumber", times=inf)
+    ask(rig, "large")
+    with serving("--concurrency", "1", "--memory", "64", "--visibility", "300") as command:
+        command.wait_until(lambda: len(puts(rig)) >= 1)
+        assert rig.uploads() == ["large"]
+        command.send(number)
+        ended = command.ended()
+    assert (ended.code, ended.err) == (0, "")
+    assert rig.uploads() == rig.target_keys() == []
+    assert not rig.queue_is_empty()
+    assert lines(ended)[-1]["returned"] == 1
+
+    rig.clear()
+    with serving() as another:  # at once: nobody has to wait for a visibility to end
+        another.wait_until(lambda: rig.target_keys() == ["large"] and rig.queue_is_empty())
+        assert stop(another).code == 0
+    assert rig.differences() == []
+
+
+def test_on_a_stop_what_ends_within_the_grace_is_done(rig: Rig) -> None:
+    keys = [f"key {number}" for number in range(8)]
+    for key in keys:
+        rig.put(key, b"body")
+    rig.target_proxy.when(delayed(1), "PUT", times=inf)
+    ask(rig, *keys)
+    with serving("--concurrency", "4") as command:
+        command.wait_until(lambda: len(puts(rig)) >= 4)
+        ended = stop(command)
+    assert ended.code == 0
+    assert lines(ended)[-1]["done"] == len(rig.target_keys()) == 4, "what was begun was ended, and no more begun"
+    assert len(rig.receive(8)) == 4, "the others are still to be had"
+
+
+def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(rig: Rig) -> None:
+    rig.put("key", b"body")
+    rig.target_proxy.when(silent, "PUT", times=inf)
+    ask(rig, "key")
+    with serving("--grace", "1", "--visibility", "300", before="service.DROP_S = 1") as command:
+        command.wait_until(lambda: len(puts(rig)) >= 1)
+        ended = stop(command)
+    assert ended.code == 0
+    assert len(rig.receive(1)) == 1, "handed back at once, though the request is still under way"
+
+
+def test_a_second_signal_ends_it_at_once(rig: Rig) -> None:
+    rig.put("key", b"body")
+    rig.target_proxy.when(silent, "PUT", times=inf)
+    ask(rig, "key")
+    with serving("--grace", "60") as command:
+        command.wait_until(lambda: len(puts(rig)) >= 1)
+        command.send(signal.SIGTERM)
+        time.sleep(0.5)
+        command.send(signal.SIGTERM)
+        assert command.ended(seconds=5).code == -signal.SIGTERM
+
+
+def test_another_worker_gets_what_a_killed_one_held(rig: Rig) -> None:
+    rig.put("large", b"x" * 70 * MIB)
+    rig.put("small", b"body")
+    rig.target_proxy.when(delayed(10), "PUT", query="partNumber", times=inf)
+    ask(rig, "large", "small")
+    with serving("--memory", "64") as command:
+        command.wait_until(lambda: rig.uploads() == ["large"] and len(puts(rig)) >= 3)
+        time.sleep(VISIBILITY_S)  # it has extended by now what it received, and by no more than that
+        command.send(signal.SIGKILL)
+        assert command.ended().code == -9
+    rig.clear()
+    with serving() as another:  # the queue's own visibility is five minutes
+        another.wait_until(lambda: rig.target_keys() == ["large", "small"] and rig.queue_is_empty(), seconds=30)
+        ended = stop(another)
+    assert [(line["key"], line["attempts"]) for line in lines(ended, "copy")] == [("large", 2)]
+    assert rig.differences() == []
+
+
+# -- what cannot work --------------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_cannot_be_used_is_asked_now_and_then(rig: Rig) -> None:
+    """Each message that is received and fails comes nearer to being buried, so one at a time tells."""
+    keys = [f"key {number:02}" for number in range(20)]
+    for key in keys:
+        rig.put(key, b"body")
+    rig.target_proxy.when(admit("nobody's"), times=inf)
+    ask(rig, *keys)
+    port = free_port()
+    before = "pause.FIRST_S, pause.LONGEST_S = 0.8, 1.6"
+    with serving("--concurrency", "4", "--health-port", str(port), before=before) as command:
+        command.wait_until(lambda: asked(rig.source_proxy, "ReceiveMessage") >= 4)
+        status, body = health(port)
+        assert (status, body["status"]) == (200, "degraded"), "another process would fare no better"
+        assert "InvalidAccessKeyId" in body["reason"]
+        tried = {request.key for request in rig.target_proxy.requests}
+        rig.clear()
+        command.wait_until(lambda: rig.target_keys() == keys and rig.queue_is_empty(), seconds=30)
+        assert health(port)[1]["status"] == "ok"
+        ended = stop(command)
+    assert len(tried) <= 4 + 3, "a lane each, and then one a pause"
+    assert 2 <= len(lines(ended, "pause")) <= 4
+    assert len(lines(ended, "resume")) == 1
+    assert rig.dead_letters() == []
+    assert ended.code == 0
+
+
+def test_a_queue_that_fails_for_a_while_is_asked_again(rig: Rig) -> None:
+    rig.put("key", b"body")
+    rig.source_proxy.when(refuse(500, "InternalFailure"), operation="ReceiveMessage", times=3)
+    ask(rig, "key")
+    with serving(before="pause.FIRST_S = 0.5") as command:
+        command.wait_until(lambda: rig.target_keys() == ["key"] and rig.queue_is_empty())
+        ended = stop(command)
+    assert [line["reason"].split(":")[0] for line in lines(ended, "pause")] != []
+    assert rig.differences() == []
+
+
+@pytest.mark.parametrize("name", ["no-such-queue", QUEUE])
+def test_it_does_not_start_with_a_queue_that_cannot_be_used(rig: Rig, name: str) -> None:
+    if name == QUEUE:
+        rig.source_proxy.when(refuse(400, "AccessDenied"), operation="GetQueueAttributes", times=inf)
+    ended = run("serve", QUEUE_URL=rig.queue_url.replace(QUEUE, name))
+    assert (ended.code, ended.out) == (1, "")
+    assert len(ended.err.splitlines()) == 1
+    assert ended.err.startswith(f"s3-syncer: the queue {rig.queue_url.replace(QUEUE, name)} cannot be used: ")
+
+
+def test_it_does_not_start_where_its_health_cannot_be_asked_for(rig: Rig) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run("serve", "--health-port", str(port))
+    assert ended.code == 1
+    assert ended.err == f"s3-syncer: nothing can be answered at 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_its_health_can_be_asked_for(rig: Rig) -> None:
+    rig.put("key", b"body")
+    rig.target_proxy.when(delayed(3), "PUT")
+    ask(rig, "key")
+    port = free_port()
+    with serving(HEALTH_PORT=str(port)) as command:
+        command.wait_until(lambda: len(puts(rig)) >= 1)
+        status, body = health(port)
+        assert (status, body["status"], body["in_flight"], body["done"]) == (200, "ok", 1, 0)
+        command.wait_until(lambda: health(port)[1]["done"] == 1)
+        assert health(port)[1]["in_flight"] == 0
+        command.send(signal.SIGTERM)
+        assert command.ended().code == 0
+
+
+def test_every_mistake_in_the_options_is_named(rig: Rig) -> None:
+    ended = run("serve", QUEUE_URL=None, DEAD_LETTER_QUEUE_URL=None, TARGET_BUCKET=None)
+    assert ended.code == 2
+    for name in ("--queue-url", "--dead-letter-queue-url", "--target-bucket"):
+        assert f"{name} is not set" in ended.err
