@@ -391,7 +391,7 @@ def _log(form: str, *, verbose: bool) -> None:
         return
     logger = logging.getLogger("s3_syncer")
     logger.handlers[:] = [logging.StreamHandler(sys.stdout) if verbose else logging.NullHandler()]
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if verbose else logging.CRITICAL + 1)  # what nobody reads costs nothing
     logger.propagate = False
 
 
