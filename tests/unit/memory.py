@@ -264,7 +264,7 @@ class ListedBucket(MemoryBucket):
         self.list_etags = True
         self.list_order: Callable[[Iterable[str]], list[str]] = sorted
 
-    def listing(self, after: str = "", until: str | None = None) -> Iterator[Listed]:
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Listed]:
         listed: set[str] = set()
         while True:
             self._called("list", after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 
@@ -14,7 +14,7 @@ from .copies import Answer
 #: Keys and the token of the page behind them, None when there is none.
 Page = tuple[list[Listed], str | None]
 
-_PARAMETERS = {"StartAfter": "start-after", "ContinuationToken": "continuation-token"}
+_PARAMETERS = {"StartAfter": "start-after", "ContinuationToken": "continuation-token", "MaxKeys": "max-keys"}
 
 
 class Asking(Protocol):
@@ -29,10 +29,10 @@ class Pages:
     def __init__(self, side: Asking, prefix: str) -> None:
         self._side, self._prefix = side, prefix
 
-    def page(self, position: Mapping[str, str]) -> Page | None:
+    def page(self, position: Mapping[str, Any]) -> Page | None:
         """The page at a position, in boto3's words; None when the common path had better ask for it."""
         told = {"encoding-type": "url", "list-type": "2", "prefix": self._prefix}
-        told |= {_PARAMETERS[name]: value for name, value in position.items()}
+        told |= {_PARAMETERS[name]: str(value) for name, value in position.items()}
         query = "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in told.items())
         answer = self._side.ask("GET", None, query=query)
         if answer.status != 200:
