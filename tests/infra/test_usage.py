@@ -7,6 +7,8 @@ theirs in the alphabet.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,13 +20,14 @@ from tests.infra.examples import NAMES, Examples
 from tests.infra.test_stack import eventually
 
 from playground import terraform
+from playground.bootstrap import ROOT
 
-# Where the secret is filled by hand: what the example's outputs call it.
+# Where the secret is filled by hand: the outputs that name it.
 FILLED_BY_HAND = {
-    "simple": lambda outputs: outputs["credentials_secret_arn"],
-    "existing-iac": lambda outputs: outputs["s3_syncer"]["credentials_secret_arn"],
-    "eventbridge": lambda outputs: outputs["s3_syncer"]["credentials_secret_arn"],
-    "multiple": lambda outputs: outputs["credentials_secret_arn"],
+    "simple": lambda outputs: outputs["s3_syncer"],
+    "existing-iac": lambda outputs: outputs["s3_syncer"],
+    "eventbridge": lambda outputs: outputs["s3_syncer"],
+    "multiple": lambda outputs: outputs,
 }
 
 
@@ -35,8 +38,8 @@ def filled(examples: Examples) -> Examples:
         "access_key_id": examples.target.access_key_id,
         "secret_access_key": examples.target.secret_access_key,
     }
-    for name, secret in FILLED_BY_HAND.items():
-        arn = secret(examples[name].outputs)
+    for name, of in FILLED_BY_HAND.items():
+        arn = of(examples[name].outputs)["credentials_secret_arn"]
         examples.aws.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=json.dumps(keys))
     return examples
 
@@ -160,6 +163,36 @@ def test_no_two_pairs_share_anything(examples: Examples) -> None:
     assert len(pairs) == 3
     for output in ("queue_arn", "dead_letter_queue_arn", "function_arn", "function_role_arn", "event_rule_arn"):
         assert len({pair[output] for pair in pairs.values()}) == len(pairs), output
+
+
+def drain(examples: Examples, name: str, directory: Path) -> tuple[int, str]:
+    """Runs scripts/drain where the example was applied: its exit code, and what it printed."""
+    example = examples[name]
+    (directory / "terraform.tfstate").write_text(example.state.read_text())
+    command = [sys.executable, ROOT / "scripts" / "drain", directory, "--settled=1", "--timeout=60"]
+    process = subprocess.run(
+        [*command, "--terraform", example.tool.binary],
+        env=example.tool.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return process.returncode, process.stdout + process.stderr
+
+
+def test_work_that_is_left_is_waited_for_and_dead_letters_are_told_of(filled: Examples, tmp_path: Path) -> None:
+    put(filled, "my-invoices", "last")
+    work = json.dumps({"s3-syncer": {"work": "keys", "keys": ["last"]}})
+    queue = filled["multiple"].outputs["s3_syncers"]["invoices"]["queue_url"]
+    filled.aws.client("sqs").send_message(QueueUrl=queue, MessageBody=work)
+    code, said = drain(filled, "multiple", tmp_path)
+    assert code == 0, said
+    assert target_body(filled, "my-invoices-mirror", "last"), "what was in the queue is done"
+
+    queues = filled["simple"].outputs["s3_syncer"]
+    filled.aws.client("sqs").send_message(QueueUrl=queues["queue_url"], MessageBody="nothing that anybody knows")
+    eventually(lambda: drain(filled, "simple", tmp_path)[0] == 1)
+    assert f"1 in {queues['dead_letter_queue_url']}" in drain(filled, "simple", tmp_path)[1]
 
 
 def test_destroy_leaves_only_what_was_there_before(examples: Examples) -> None:

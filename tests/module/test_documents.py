@@ -54,29 +54,55 @@ def blocks(language: str) -> list[Block]:
 # Configurations
 
 
-def test_every_configuration_is_valid_against_the_provider(tmp_path: Path) -> None:
-    """Each block is a module of one configuration, so that the provider is started once."""
-    modules = blocks("hcl")
-    assert len(modules) >= 5
-    shutil.copytree(ROOT / "lambda", tmp_path / "s3-syncer" / "lambda")
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the module in it, beside which configurations may lie."""
+    directory = tmp_path_factory.mktemp("documents")
+    shutil.copytree(ROOT / "lambda", directory / "s3-syncer" / "lambda")
     for file in ROOT.glob("*.tf"):
-        shutil.copy(file, tmp_path / "s3-syncer")
+        shutil.copy(file, directory / "s3-syncer")
+    return directory
+
+
+def write(block: Block, directory: Path) -> str:
+    """Writes the configuration, with the module beside it; says what it is."""
+    text, replaced = WHERE_IT_IS_KEPT.subn('"../s3-syncer"', block.text)
+    assert replaced == block.text.count("git::"), f"{block} names another place for the module"
+    directory.mkdir()
+    (directory / "main.tf").write_text(text)
+    return text
+
+
+def complaints(directory: Path) -> list[object]:
+    """All that Terraform says of the configuration, warnings too."""
+    tool = terraform.prepare(directory / "work")
+    tool.run("init", "-backend=false", "-no-color", cwd=directory)
+    said: list[object] = json.loads(tool.run("validate", "-json", cwd=directory))["diagnostics"]
+    return said
+
+
+MODULES = blocks("hcl")
+
+
+def test_every_configuration_is_valid_against_the_provider(checkout: Path) -> None:
+    """Each block is a module of one configuration, so that the provider is started once."""
     calls = []
-    for number, block in enumerate(modules):
-        text, replaced = WHERE_IT_IS_KEPT.subn('"../s3-syncer"', block.text)
-        assert replaced == block.text.count("git::"), f"{block} names another place for the module"
-        directory = tmp_path / f"block-{number}"
-        directory.mkdir()
-        (directory / "main.tf").write_text(text)
+    for number, block in enumerate(block for block in MODULES if "import {" not in block.text):
+        text = write(block, checkout / f"block-{number}")
         required = [v.name_labels[0] for v in DocumentView.parse(text).blocks("variable") if not v.attribute("default")]
         arguments = "".join(f"  {name} = null\n" for name in required)
-        calls.append(f'# {block}\nmodule "block-{number}" {{\n  source = "./block-{number}"\n{arguments}}}\n')
-    (tmp_path / "main.tf").write_text("\n".join(calls))
+        calls.append(f'# {block}\nmodule "block-{number}" {{\n  source = "../block-{number}"\n{arguments}}}\n')
+    assert len(calls) >= 5
+    (checkout / "all").mkdir()
+    (checkout / "all" / "main.tf").write_text("\n".join(calls))
+    assert complaints(checkout / "all") == [], calls
 
-    tool = terraform.prepare(tmp_path / "work")
-    tool.run("init", "-backend=false", "-no-color", cwd=tmp_path)
-    said = json.loads(tool.run("validate", "-json", cwd=tmp_path))
-    assert said["diagnostics"] == [], calls
+
+@pytest.mark.parametrize("block", [block for block in MODULES if "import {" in block.text], ids=str)
+def test_every_import_is_valid_where_imports_may_be(checkout: Path, block: Block) -> None:
+    """Only the first module of a configuration may have them."""
+    write(block, checkout / "imports")
+    assert complaints(checkout / "imports") == []
 
 
 # Commands
@@ -209,10 +235,13 @@ def check_terraform(arguments: list[str]) -> None:
         [tool, *names[: 2 if names[0] == "state" else 1], "-help"], capture_output=True, text=True, check=False
     )
     assert said.stdout.startswith("Usage: terraform"), f"terraform has no {names[0]}"
+    help = said.stdout
+    if names[0] in ("apply", "destroy"):  # they take the options of plan, and say so
+        help += subprocess.run([tool, "plan", "-help"], capture_output=True, text=True, check=True).stdout
     for argument in arguments[1:]:
         if argument.startswith("-"):
             option = argument.partition("=")[0]
-            assert option in said.stdout or option == "-chdir", f"terraform {names[0]} has no {option}"
+            assert option in help or option == "-chdir", f"terraform {names[0]} has no {option}"
 
 
 # The tests of the tests: what they are to find, they find.
