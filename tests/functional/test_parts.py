@@ -169,8 +169,6 @@ def test_a_migration_that_is_stopped_in_a_large_object_does_not_send_its_parts_a
 
     def sent() -> list[str]:
         return [asked.query["partNumber"][0] for asked in rig.target_proxy.writes() if "partNumber" in asked.query]
-            request.query["partNumber"][0] for request in rig.target_proxy.writes() if "partNumber" in request.query
-        ]
 
     with started("migrate", "--concurrency", "1", before=smaller) as command:
         command.wait_until(lambda: len(sent()) >= 4)
