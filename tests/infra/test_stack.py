@@ -399,7 +399,8 @@ def test_two_gibibytes_come_in_parts_by_many_though_an_invocation_is_killed(appl
         found.update(stream.read(LARGE_PART))
     assert (found.hexdigest(), stream.read(1)) == (expected.hexdigest(), b"")
     assert client.head_object(Bucket=target.bucket, Key="large")["Metadata"]["large"] == "yes"
-    assert not client.list_multipart_uploads(Bucket=target.bucket).get("Uploads")
+    # The stand-in for the target shows neither upload nor object while it completes one, so it may be sent twice.
+    eventually(lambda: not client.list_multipart_uploads(Bucket=target.bucket).get("Uploads"), patience_s=300)
     items = {line["reason"] for line in log_lines(applied) if line.get("action") == "sent" and line["key"] == "large"}
     assert len(items) >= 10
     applied.stack.s3().delete_object(Bucket=applied.stack.source_bucket, Key="large")
