@@ -23,8 +23,13 @@ locals {
   # the interpreter and its libraries leave.
   task_copy_memory_mb = { for part, task in local.tasks : part => floor((task.memory_mb - 160) * 4 / 5) }
 
-  # Names of repositories are in lower case, with single separators between letters and digits.
-  repository_name = "${trim(replace(lower(var.name), "/[_-]+/", "-"), "-")}/command"
+  # Names of repositories are in lower case, with single separators between letters and digits. The hash keeps two
+  # names apart that differ in nothing else.
+  lower_name = trim(replace(lower(var.name), "/[_-]+/", "-"), "-")
+  repository_name = (local.lower_name == var.name
+    ? "${var.name}/command"
+    : "${local.lower_name}-${substr(sha256(var.name), 0, 6)}/command"
+  )
 
   # The tag says what is in the image: other code is another tag, so that a task never runs the code of another version
   # of the module, and a tag need never change its meaning.

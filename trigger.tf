@@ -5,6 +5,8 @@ locals {
   by_sqs         = var.notification_mode == "sqs"
   by_eventbridge = var.notification_mode == "eventbridge"
 
+  writes_notifications = local.by_sqs || var.enable_bucket_eventbridge
+
   # ObjectRemoved stays without sync.delete: in a versioned bucket, deleting the current version brings an older
   # one back, and deleting a delete marker brings the object back. A lifecycle never does either, so its
   # expirations are asked for only when deletions are mirrored. An archived object can be copied once restored.
@@ -36,10 +38,31 @@ locals {
   )
 }
 
+# The provider has no data source for notifications, but Cloud Control describes a bucket with all that belongs to it.
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-s3-bucket-notificationconfiguration.html
+data "aws_cloudcontrolapi_resource" "source_bucket" {
+  count = local.writes_notifications && var.existing_notifications == "refuse" ? 1 : 0
+
+  type_name  = "AWS::S3::Bucket"
+  identifier = var.source_bucket
+}
+
+locals {
+  notified = try(jsondecode(data.aws_cloudcontrolapi_resource.source_bucket[0].properties).NotificationConfiguration, {})
+
+  # Who would not be told any more: everybody but our own queue, which is known by its name before there is one.
+  told_by_others = concat(
+    [for each in try(local.notified.TopicConfigurations, []) : each.Topic],
+    [for each in try(local.notified.LambdaConfigurations, []) : each.Function],
+    [for each in try(local.notified.QueueConfigurations, []) : each.Queue if !endswith(each.Queue, ":${local.account_id}:${var.name}")],
+    !local.by_eventbridge && try(tobool(local.notified.EventBridgeConfiguration.EventBridgeEnabled), false) ? ["EventBridge"] : [],
+  )
+}
+
 resource "aws_s3_bucket_notification" "source" {
   # One resource for both modes: a change of mode is then an update of the document. As two resources it would be
   # a creation and a deletion in any order, and the deletion empties the document.
-  count = local.by_sqs || var.enable_bucket_eventbridge ? 1 : 0
+  count = local.writes_notifications ? 1 : 0
 
   bucket      = var.source_bucket
   eventbridge = local.by_eventbridge
@@ -52,6 +75,15 @@ resource "aws_s3_bucket_notification" "source" {
       queue_arn     = queue.value
       events        = local.notification_events
       filter_prefix = local.notification_filter_prefix
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = length(local.told_by_others) == 0
+      error_message = <<-EOT
+        The bucket ${var.source_bucket} notifies ${join(", ", local.told_by_others)}, and would not any more. Write notification_mode = "none" (add the module's queue where these notifications are written) or "eventbridge" without enable_bucket_eventbridge, which both leave them alone; or existing_notifications = "overwrite", and they are gone.
+      EOT
     }
   }
 

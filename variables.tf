@@ -69,6 +69,11 @@ variable "name" {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", var.name))
     error_message = "Write name with 1 to 64 letters, digits, \"-\" and \"_\", a letter or digit first, like \"s3-syncer-reports\": it becomes the name of a function, of queues and of a role."
   }
+
+  validation {
+    condition     = !endswith(var.name, "-dead-letters")
+    error_message = "Write name without \"-dead-letters\" at its end: that is the name of another one's dead letters."
+  }
 }
 
 variable "source_prefix" {
@@ -177,6 +182,22 @@ variable "enable_bucket_eventbridge" {
   validation {
     condition     = !var.enable_bucket_eventbridge || var.notification_mode == "eventbridge"
     error_message = "Leave enable_bucket_eventbridge out, or write notification_mode = \"eventbridge\": the other modes do not use EventBridge."
+  }
+}
+
+variable "existing_notifications" {
+  description = <<-EOT
+    What to do where this module writes the bucket's notifications and finds others there, which would be gone:
+    - `"refuse"`: fail, and name them. Needs `cloudformation:GetResource` on every plan, and what S3 asks for behind it: `s3:GetBucket*` and the like, as in AWS's `ReadOnlyAccess`
+    - `"overwrite"`: do not look
+  EOT
+  type        = string
+  default     = "refuse"
+  nullable    = false
+
+  validation {
+    condition     = contains(["refuse", "overwrite"], var.existing_notifications)
+    error_message = "Write existing_notifications as \"refuse\" or \"overwrite\"."
   }
 }
 

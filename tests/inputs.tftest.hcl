@@ -862,3 +862,23 @@ run "inputs_left_null" {
     source_prefix = null
   }
 }
+
+run "notifications_to_be_kept" {
+  command = plan
+
+  variables {
+    existing_notifications = "keep"
+  }
+
+  expect_failures = [var.existing_notifications]
+}
+
+run "a_name_of_dead_letters" {
+  command = plan
+
+  variables {
+    name = "s3-syncer-dead-letters"
+  }
+
+  expect_failures = [var.name]
+}

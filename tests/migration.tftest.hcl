@@ -128,7 +128,7 @@ run "long_names_are_cut" {
   }
 
   assert {
-    condition     = aws_ecr_repository.image[0].name == "reports-of-a-department-that-has-a-name-as-long-as-names-may-b/command"
+    condition     = aws_ecr_repository.image[0].name == "reports-of-a-department-that-has-a-name-as-long-as-names-may-b-1252f6/command"
     error_message = "A repository's name is in lower case, with single separators."
   }
 }

@@ -115,3 +115,30 @@ run "long_buckets_fit_into_descriptions" {
     error_message = "A function is described in 256 characters, a rule in 512."
   }
 }
+
+run "a_repository_is_called_after_the_name_where_it_can_be" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"] }
+  }
+
+  assert {
+    condition     = aws_ecr_repository.migration[0].name == "s3-syncer/migration"
+    error_message = "A name that is one of a repository is to be left as it is."
+  }
+}
+
+run "names_that_differ_only_in_what_a_repository_cannot_have_stay_apart" {
+  command = plan
+
+  variables {
+    name      = "S3_Syncer--"
+    migration = { enabled = true, subnet_ids = ["subnet-1"] }
+  }
+
+  assert {
+    condition     = aws_ecr_repository.migration[0].name == "s3-syncer-${substr(sha256(var.name), 0, 6)}/migration"
+    error_message = "Two names would have one repository."
+  }
+}

@@ -243,3 +243,123 @@ run "the_owner_of_the_bucket_finds_all_it_takes_in_the_outputs" {
     error_message = "The queue must let the bucket publish before its owner writes the notification."
   }
 }
+
+# What is there already is not overwritten silently. What the mocked Cloud Control says of the bucket is as CloudFormation
+# documents it.
+
+run "a_bucket_that_notifies_others_is_refused" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"NotificationConfiguration\": {\"TopicConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Topic\": \"arn:aws:sns:eu-west-1:123456789012:uploads\"}]}}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_function_that_is_notified_is_refused" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"NotificationConfiguration\": {\"LambdaConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Function\": \"arn:aws:lambda:eu-west-1:123456789012:function:thumbnails\"}]}}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "the_queue_of_another_of_this_module_is_refused" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"NotificationConfiguration\": {\"QueueConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Queue\": \"arn:aws:sqs:eu-west-1:123456789012:other-s3-syncer\"}]}}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_switch_that_would_be_turned_off_is_refused" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"NotificationConfiguration\": {\"EventBridgeConfiguration\": {\"EventBridgeEnabled\": true}}}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "the_switch_refuses_what_it_would_overwrite" {
+  command = plan
+
+  variables {
+    notification_mode         = "eventbridge"
+    enable_bucket_eventbridge = true
+  }
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"NotificationConfiguration\": {\"TopicConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Topic\": \"arn:aws:sns:eu-west-1:123456789012:uploads\"}], \"EventBridgeConfiguration\": {\"EventBridgeEnabled\": true}}}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "our_own_queue_and_switch_are_nobody_elses" {
+  command = plan
+
+  variables {
+    notification_mode         = "eventbridge"
+    enable_bucket_eventbridge = true
+  }
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"NotificationConfiguration\": {\"QueueConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Queue\": \"arn:aws:sqs:eu-west-1:123456789012:s3-syncer\"}], \"EventBridgeConfiguration\": {\"EventBridgeEnabled\": true}}}"
+    }
+  }
+
+  assert {
+    condition     = length(local.told_by_others) == 0
+    error_message = "What the module itself has written, in this mode or in another, must not stop it."
+  }
+}
+
+run "who_says_so_overwrites_and_is_not_looked_at" {
+  command = plan
+
+  variables {
+    existing_notifications = "overwrite"
+  }
+
+  assert {
+    condition     = length(data.aws_cloudcontrolapi_resource.source_bucket) == 0 && length(aws_s3_bucket_notification.source) == 1
+    error_message = "With \"overwrite\" nothing is read of the bucket, and its notifications are written."
+  }
+}
+
+run "who_writes_no_notifications_does_not_look_at_them" {
+  command = plan
+
+  variables {
+    notification_mode = "eventbridge"
+  }
+
+  assert {
+    condition     = length(data.aws_cloudcontrolapi_resource.source_bucket) == 0
+    error_message = "Where the bucket is left alone, nobody needs to be allowed to read it."
+  }
+}

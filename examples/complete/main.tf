@@ -41,6 +41,7 @@ module "s3_syncer" {
   # where something else writes notifications of this bucket.
   notification_mode         = "eventbridge"
   enable_bucket_eventbridge = true
+  existing_notifications    = "refuse" # where there are others already
 
   sync = {
     delete            = true

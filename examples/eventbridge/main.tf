@@ -83,5 +83,6 @@ module "s3_syncer" {
     bucket   = "my-mirror"
   }
 
+  name              = "events-mirror"
   notification_mode = "eventbridge"
 }

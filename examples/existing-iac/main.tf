@@ -1,5 +1,6 @@
-# For a bucket whose notifications are written already. A bucket has one notification document, so whoever writes it
-# has to write all of it: the module stays out, and the owner adds one queue block, wired to the module's outputs.
+# For an estate that has most things already. A bucket has one notification document, so whoever writes it has to write
+# all of it: the module stays out, and the owner adds one queue block, wired to the module's outputs. The secret, the
+# cluster and the repository for images that are there are used, and none are made.
 
 terraform {
   required_version = ">= 1.11"
@@ -16,7 +17,7 @@ provider "aws" {
   region = "eu-west-1"
 }
 
-# What was here before: a bucket that tells a topic of every new upload.
+# What was here before: a bucket that tells a topic of every new upload,
 
 resource "aws_s3_bucket" "uploads" {
   bucket = var.bucket
@@ -58,6 +59,22 @@ resource "aws_sns_topic_policy" "uploads" {
   policy = data.aws_iam_policy_document.publish_uploads.json
 }
 
+# and the keys of the other store, a cluster for batch work, and a repository for images.
+
+resource "aws_secretsmanager_secret" "store" {
+  name = "stores/archive"
+}
+
+resource "aws_ecs_cluster" "batch" {
+  name = "batch"
+}
+
+resource "aws_ecr_repository" "tools" {
+  name = "tools/s3-syncer"
+}
+
+# Who writes the notifications of the bucket:
+
 resource "aws_s3_bucket_notification" "uploads" {
   bucket = aws_s3_bucket.uploads.id
 
@@ -93,5 +110,15 @@ module "s3_syncer" {
     bucket   = "my-mirror"
   }
 
+  name              = "uploads-mirror"
   notification_mode = "none"
+
+  credentials_secret = { arn = aws_secretsmanager_secret.store.arn }
+
+  migration = {
+    enabled    = true
+    subnet_ids = var.subnet_ids
+    cluster    = { arn = aws_ecs_cluster.batch.arn }
+    image      = "${aws_ecr_repository.tools.repository_url}:0.1.0" # built from lambda/Dockerfile and pushed by you
+  }
 }

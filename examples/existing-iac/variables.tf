@@ -3,3 +3,8 @@ variable "bucket" {
   type        = string
   default     = "my-uploads"
 }
+
+variable "subnet_ids" {
+  description = "Subnets for the migration, from which it reaches both stores."
+  type        = list(string)
+}

@@ -24,6 +24,7 @@ provider "aws" {
   s3_use_path_style           = true
 
   endpoints {
+    cloudcontrol   = var.aws_endpoint
     cloudwatch     = var.aws_endpoint
     cloudwatchlogs = var.aws_endpoint
     ec2            = var.aws_endpoint

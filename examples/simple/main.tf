@@ -28,7 +28,7 @@ module "s3_syncer" {
   }
 }
 
-output "credentials_secret_arn" {
-  description = "Secret to fill with {\"access_key_id\": \"...\", \"secret_access_key\": \"...\"}."
-  value       = module.s3_syncer.credentials_secret_arn
+output "s3_syncer" {
+  description = "Every output of the module; `credentials_secret_arn` is the secret to fill with {\"access_key_id\": \"...\", \"secret_access_key\": \"...\"}."
+  value       = module.s3_syncer
 }

@@ -31,6 +31,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from . import headers
 from .clients import RAW_EXPIRES, Lease
 from .errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
 from .layout import MIB, Part, Sent
@@ -38,9 +39,6 @@ from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, Listed, ObjectState, Upl
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-#: Storage classes whose bytes cannot be read before a restore; Intelligent-Tiering says so in ArchiveStatus.
-_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 #: Bytes read from the network at a time: the peak over the part's own buffer.
 _CHUNK = MIB
@@ -74,8 +72,8 @@ class Bucket:
     def __init__(self, name: str, prefix: str, clients: ClientSource, *, tags: bool) -> None:
         self.name = name
         self.prefix = prefix
-        self._clients = clients
-        self._tags = tags
+        self.clients = clients
+        self.mirrors_tags = tags
         self._keeps_tags = False  # until it has told the tags of an object
 
     def full(self, key: str) -> str:
@@ -127,7 +125,7 @@ class Bucket:
 
     def _with_tags(self, key: str, answer: Mapping[str, Any]) -> ObjectState | None:
         try:
-            return _state(answer, self.tags(key) if self._tags else {})
+            return _state(answer, self.tags(key) if self.mirrors_tags else {})
         except Changed:  # it went away between the two requests: that is what there is to tell
             return self.head(key, sure=True)
 
@@ -306,14 +304,14 @@ class Bucket:
 
         Raises a SyncError that names the bucket, the operation and the request.
         """
-        lease = self._clients.lease()
+        lease = self.clients.lease()
         parameters["Bucket"] = self.name
         if key is not None:
             parameters["Key"] = self.full(key)
         try:
             return _request(lease.client, operation, parameters)
         except ClientError as error:
-            fresh = self._clients.renew(lease) if _code(error) in CREDENTIAL_CODES else None
+            fresh = self.clients.renew(lease) if _code(error) in CREDENTIAL_CODES else None
             if fresh is None:
                 raise self._judge(operation, error) from error
         except (BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
@@ -362,47 +360,10 @@ def _code(error: ClientError) -> str:
 
 
 def _state(answer: Mapping[str, Any], tags: Mapping[str, str]) -> ObjectState:
-    metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
-    marker = metadata.pop(SOURCE_ETAG_MARKER, None)
-    encryption = answer.get("ServerSideEncryption", "")
-    return ObjectState(
-        size=answer["ContentLength"],
-        etag=_unquoted(answer["ETag"]),
-        last_modified=answer["LastModified"],
-        headers=_content_headers(answer),
-        metadata=metadata,
-        tags=tags,
-        marker=marker,
-        kms=encryption.startswith("aws:kms"),
-        archived=_archived(answer),
-    )
-
-
-def _content_headers(answer: Mapping[str, Any]) -> dict[str, str]:
-    headers = {name: _text(answer[parameter]) for name, parameter in _PARAMETERS.items() if answer.get(parameter)}
-    if answer.get("ExpiresString"):  # as the owner wrote it; Expires itself is parsed, and lost where it cannot be
-        headers["Expires"] = _text(answer["ExpiresString"])
-    # "aws-chunked" tells how the bytes once travelled, not how they are encoded; some stores keep it all the same.
-    codings = [coding.strip() for coding in headers.get("Content-Encoding", "").split(",")]
-    if "aws-chunked" in codings:
-        del headers["Content-Encoding"]
-        if kept := ", ".join(coding for coding in codings if coding and coding != "aws-chunked"):
-            headers["Content-Encoding"] = kept
-    return headers
-
-
-def _text(header: str) -> str:
-    """The text of a header: botocore reads its bytes as Latin-1 and writes them as UTF-8, which is what stores keep."""
-    try:
-        return header.encode("latin-1").decode()
-    except UnicodeError:
-        return header
-
-
-def _archived(answer: Mapping[str, Any]) -> str | None:
-    kind = answer.get("ArchiveStatus") or answer.get("StorageClass", "")
-    restored = 'ongoing-request="false"' in answer.get("Restore", "")
-    return kind if (kind in _ARCHIVES or answer.get("ArchiveStatus")) and not restored else None
+    told = answer["ResponseMetadata"]["HTTPHeaders"]
+    if answer.get("ExpiresString"):  # as the owner wrote it: botocore drops the header where it is no date
+        told = {**told, "expires": answer["ExpiresString"]}
+    return headers.state(told, tags)
 
 
 def _properties(state: ObjectState, marker: str | None) -> dict[str, Any]:

@@ -55,6 +55,9 @@ class Pair:
     delete: bool = True
 
 
+#: Why an object is copied to where there is none.
+ABSENT = "absent from the target"
+
 #: The actions that write to the target.
 CHANGES = frozenset({"copy", "update", "tags", "delete"})
 
@@ -111,7 +114,7 @@ def _make_equal(pair: Pair, key: str, source: ObjectState | None, deadline: Dead
             return Outcome("kept", "deleted from the source, and deletes are off")
         pair.target.delete(key)
         return Outcome("delete", "absent from the source")
-    difference = compare(source, target) if target is not None else Difference("absent from the target")
+    difference = compare(source, target) if target is not None else Difference(ABSENT)
     if difference is None:
         return Outcome("none", "equal")
     if not difference.body:

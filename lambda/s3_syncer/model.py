@@ -28,7 +28,8 @@ CONTENT_HEADERS = (
     "Expires",
 )
 
-_MD5 = re.compile(r"[0-9a-f]{32}")
+#: An MD5 in hex, as ETags have it.
+MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class ObjectState:
     @property
     def md5(self) -> str | None:
         """The hex MD5 of the bytes where the ETag is known to be that, else None."""
-        return self.etag if _MD5.fullmatch(self.etag) and not self.kms else None
+        return self.etag if MD5.fullmatch(self.etag) and not self.kms else None
 
     @property
     def part_count(self) -> int | None:

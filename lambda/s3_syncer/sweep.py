@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .compare import Row, Unordered, Verdict, compare, join
-from .converge import CHANGES, Outcome, Pair, Source, Target, converge
+from .converge import ABSENT, CHANGES, Outcome, Pair, Source, Target, converge
 from .deadline import Deadline, OutOfTime
 from .errors import Retryable, StoreUnusable, SyncError
 from .model import Listed, ObjectState
@@ -44,6 +44,22 @@ class ListedSource(Source, Listing, Protocol): ...
 
 
 class ListedTarget(Target, Listing, Protocol): ...
+
+
+class Lane(Protocol):
+    """A fast way for ordinary objects that the target lacks: see `lane/`. What it leaves is converged key by key."""
+
+    def takes(self, entry: Listed) -> bool:
+        """Whether an object seems ordinary in a listing."""
+
+    def copy(
+        self, entries: Iterable[Listed], deadline: Deadline, copied: Callable[[Listed], None]
+    ) -> Mapping[str, Listed | None]:
+        """Copies what it can, telling `copied` of each, and raises nothing.
+
+        By key, what the source's listing must show from now on for the copy to be known as current; None when no
+        listing can tell that.
+        """
 
 
 class Observer(Protocol):
@@ -129,8 +145,9 @@ class Sweep:
         rules: Rules,
         *,
         threads: int,
+        lane: Lane | None = None,
     ) -> None:
-        self._source, self._target = source, target
+        self._source, self._target, self._lane = source, target, lane
         # Only a key that a complete listing of the source lacks is ever deleted, and it passes the brake first.
         self._keeping, self._deleting = replace(pair, delete=False), replace(pair, delete=True)
         self._observer, self._rules = observer, rules
@@ -221,21 +238,30 @@ class Sweep:
         """Converges what differs, then looks at the page again, until a look shows no drift.
 
         What two looks show unchanged needs no second request of its own, and what listings alone tell needs none,
-        but two looks.
+        but two looks. What the lane copied is looked at itself, unless the source still lists what was copied.
         """
         settled: dict[Row, Outcome] = {}
+        vouched: dict[str, Listed | None] = {}
         failed: set[str] = set()
         restless: set[str] = set()
         for look in range(MAX_LOOKS):
             if look:
                 page = replace(page, rows=list(self._joined(page.after, page.until)))
-            covered = [row for row in page.rows if self._rules.covers(row) and row.key not in failed]
+            covered = [
+                row
+                for row in page.rows
+                if row.key not in failed and (self._rules.covers(row) or vouched.get(row.key, row.source) != row.source)
+            ]
             fresh = [row for row in covered if row not in settled]
             told = {row: outcome for row in fresh if (outcome := self._told(row))}
-            found = self._converge_all([row for row in fresh if row not in told], failed, deadline)
+            rest = [row for row in fresh if row not in told]
+            copied = self._copy_ordinary(rest, deadline)
+            vouched |= copied
+            found = self._converge_all([row for row in rest if row.key not in copied], failed, deadline)
             if look == 0:
                 self._observer.looked(len(page.rows))
-            restless = {row.key for row in told} | {row.key for row, outcome in found.items() if _unsettled(outcome)}
+            restless = {row.key for row in told} | copied.keys()
+            restless |= {row.key for row, outcome in found.items() if _unsettled(outcome)}
             if not restless:
                 for row in covered:
                     self._report_left(row.key, settled.get(row) or found.get(row))
@@ -279,6 +305,17 @@ class Sweep:
         if row.verdict is Verdict.EXTRA and self._brake.left == 0:
             return self._kept_by_brake()
         return None
+
+    def _copy_ordinary(self, rows: Iterable[Row], deadline: Deadline) -> Mapping[str, Listed | None]:
+        """Lets the lane copy what it takes of the rows: see `Lane.copy`."""
+        if self._lane is None or self._rules.look_only:
+            return {}
+        entries = [row.source for row in rows if row.target is None and row.source and self._lane.takes(row.source)]
+
+        def copied(entry: Listed) -> None:
+            self._observer.changed(entry.key, Outcome("copy", ABSENT, entry.size))
+
+        return self._lane.copy(entries, deadline, copied)
 
     def _converge_all(self, rows: Iterable[Row], failed: set[str], deadline: Deadline) -> dict[Row, Outcome]:
         """Converges the keys of the rows; those that cannot be made equal are reported, and added to `failed`."""
@@ -342,7 +379,7 @@ class Sweep:
 
 
 def _missing(source: Listed | ObjectState) -> Outcome:
-    return Outcome("missing", "absent from the target", source.size)
+    return Outcome("missing", ABSENT, source.size)
 
 
 def _unsettled(outcome: Outcome) -> bool:

@@ -68,16 +68,23 @@ class Memory:
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
         """Waits until `size` bytes are free and keeps them for the block."""
+        self.take(size)
+        try:
+            yield
+        finally:
+            self.give(size)
+
+    def take(self, size: int) -> None:
+        """Waits until `size` bytes are free and keeps them until they are given back, by whatever thread."""
         assert size <= self.size, "the layout keeps every buffer within the budget"
         with self._queue, self._changed:
             self._changed.wait_for(lambda: self._free >= size)
             self._free -= size
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += size
-                self._changed.notify()
+
+    def give(self, size: int) -> None:
+        with self._changed:
+            self._free += size
+            self._changed.notify()
 
 
 class Pace:
@@ -95,6 +102,29 @@ class Pace:
             turn = max(now, self._next)
             self._next = turn + size / self._bytes_per_s
         deadline.sleep(turn - now)
+
+
+class Marking:
+    """Whether a copy needs the marker. Safe to share between threads.
+
+    A copy without a marker may be one that only its time can judge, and the time of a copy that came late lies. So the
+    marker is left out only where the target's earlier answers promise that its ETag will do.
+    """
+
+    def __init__(self) -> None:
+        #: Learnt from the target's answers, for good once it was not; None until the first of them.
+        self._target_gives_md5: bool | None = None
+
+    def marker(self, state: ObjectState) -> str | None:
+        """The marker to write with a copy in one piece."""
+        return None if state.md5 is not None and self._target_gives_md5 is True else _marker(state)
+
+    def broken(self, state: ObjectState, written: str | None, etag: str) -> bool:
+        """Learns from the ETag that the target gave a copy; whether it has to be written again, with its own marker."""
+        if state.md5 is None:
+            return False
+        self._target_gives_md5 = etag == state.md5 and self._target_gives_md5 is not False
+        return etag != state.md5 and written is None and _marker(state) is not None
 
 
 class Transfer:
@@ -122,8 +152,15 @@ class Transfer:
         self._limits = limits or Limits()
         self._whole_max = min(WHOLE_MAX, memory // 2)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
-        #: Learnt from the target's answers, for good once it was not; None until the first of them.
-        self._target_gives_md5: bool | None = None
+        self.marking = Marking()
+
+    @property
+    def memory(self) -> Memory:
+        return self._memory
+
+    @property
+    def pace(self) -> Pace:
+        return self._pace
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -168,15 +205,10 @@ class Transfer:
             md5 = _md5(data)
             if state.md5 not in (None, md5.hex()):
                 raise Retryable(f"the bytes read do not hash to the source's ETag {state.etag}", "BadDigest")
-            # A copy without a marker may be one that only its time can judge, and the time of a copy that came late
-            # lies. So the marker is left out only where the target's earlier answers promise that the ETag will do.
-            marker = _marker(state)
-            trusting = state.md5 is not None and self._target_gives_md5 is True
-            etag = self._target.put(key, data, md5, state, None if trusting else marker)
-            if state.md5 is not None:
-                self._target_gives_md5 = etag == state.md5 and self._target_gives_md5 is not False
-            if trusting and etag != state.md5 and marker is not None:
-                self._target.put(key, data, md5, state, marker)  # the promise was broken
+            marker = self.marking.marker(state)
+            etag = self._target.put(key, data, md5, state, marker)
+            if self.marking.broken(state, marker, etag):
+                self._target.put(key, data, md5, state, _marker(state))
 
     def _copy_parts(self, key: str, state: ObjectState, layout: Layout, deadline: Deadline) -> None:
         found = self._found(key, state, layout) if self._resumes and state.size >= RESUME_MIN else None

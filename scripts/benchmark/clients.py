@@ -60,7 +60,7 @@ def ours(route: Route) -> Iterator[Step]:
             *("--target-endpoint", route.target, *route.extra),
         ],
         {
-            **_source_account(),
+            **source_account(),
             "AWS_ENDPOINT_URL_S3": route.source,
             "TARGET_ACCESS_KEY_ID": ACCESS_KEY_ID,
             "TARGET_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
@@ -92,8 +92,13 @@ def rclone(*options: str) -> Callable[[Route], Iterator[Step]]:
 
 def aws(route: Route) -> Iterator[Step]:
     tool = str(BENCH.path / "bin" / "aws")
-    # The checksums that it adds by default are refused by many other stores.
-    environment = {**_source_account(), "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}
+    environment = {
+        **source_account(),
+        # The checksums that it adds by default are refused by many other stores.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        # Or it asks before it sends an empty file, gets the final answer at once, and cannot read that any more.
+        "BOTO_EXPERIMENTAL__NO_EMPTY_CONTINUE": "true",
+    }
     there, folder = f"s3://{BUCKET}", str(route.folder)
     for endpoint, way in ((route.source, (there, folder)), (route.target, (folder, there))):
         yield Step([tool, "--endpoint-url", endpoint, "s3", "sync", *way, "--only-show-errors"], environment)
@@ -103,7 +108,7 @@ def s5cmd(route: Route) -> Iterator[Step]:
     tool = str(BENCH.path / "bin" / "s5cmd")
     there, folder = f"s3://{BUCKET}/", f"{route.folder}/"
     for endpoint, way in ((route.source, (f"{there}*", folder)), (route.target, (folder, there))):
-        yield Step([tool, "--endpoint-url", endpoint, "--log", "error", "cp", *way], _source_account())
+        yield Step([tool, "--endpoint-url", endpoint, "--log", "error", "cp", *way], source_account())
 
 
 def floor(route: Route) -> Iterator[Step]:
@@ -146,7 +151,7 @@ CLIENTS = {
 }
 
 
-def environment(folder: Path, step: Step) -> dict[str, str]:
+def environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
     """Nothing of the caller's but where programs are: no setting of theirs may make a difference."""
     return {
         "HOME": str(folder),
@@ -154,11 +159,11 @@ def environment(folder: Path, step: Step) -> dict[str, str]:
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
         "AWS_EC2_METADATA_DISABLED": "true",
-        **step.environment,
+        **more,
     }
 
 
-def _source_account() -> dict[str, str]:
+def source_account() -> dict[str, str]:
     return {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
         "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,

@@ -20,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import measure, objects, results, stores
+from benchmark import function, measure, objects, results, stores
 from benchmark.cases import CASES, Case, Work
 from benchmark.clients import CLIENTS, Client, Route, crt, environment
 from benchmark.measure import Failed, Usage
@@ -29,9 +29,15 @@ from benchmark.results import Run
 from playground import servers, signals
 from playground.bootstrap import ROOT
 
+#: The cases about the function come last: nobody else has one.
+NAMES = (*CASES, *function.SETTINGS)
+
+#: Events of each kind for a case about the function.
+EVENTS = 300
+
 
 @click.command(context_settings={"show_default": True})
-@click.option("--case", "cases", multiple=True, type=click.Choice(list(CASES)), help="Only this one. Repeatable.")
+@click.option("--case", "cases", multiple=True, type=click.Choice(NAMES), help="Only this one. Repeatable.")
 @click.option("--client", "clients", multiple=True, type=click.Choice(list(CLIENTS)), help="Only this one. Repeatable.")
 @click.option("--rounds", default=3, type=click.IntRange(1), help="Runs of each client; what counts is the median.")
 @click.option(
@@ -58,18 +64,24 @@ def main(
     not made the target equal is WRONG, and the exit code is 1.
     """
     signals.interrupt_on_termination()
-    measured = []
-    for name in cases or tuple(CASES):
+    measured: list[dict[str, Any]] = []
+    for name in cases or NAMES:
+        if name in function.SETTINGS:
+            measured.append(
+                measure_function(name, max(function.BATCH, round(EVENTS * scale)), rounds, markdown=markdown)
+            )
+            continue
         case = CASES[name]
         chosen = [CLIENTS[client] for client in case.clients if not clients or client in clients]
         made = case.objects(scale)
         count, size = len(made), sum(o.size for o in made)
         runs = measure_case(case, made, chosen, rounds, extra)
-        show(case, count, size, runs, markdown=markdown)
+        table = [results.cells(row, count, size if case.work is Work.COPY else None) for row in results.rows(runs)]
+        show(f"{name}: {count:,} {case.about}", results.COLUMNS, table, markdown=markdown)
         measured.append({"case": name, "objects": count, "bytes": size, "runs": [asdict(run) for run in runs]})
     if json_file:
         json_file.write_text(json.dumps({**about(rounds, scale, extra), "cases": measured}, indent=2) + "\n")
-    if any(run["wrong"] for case in measured for run in case["runs"]):  # type: ignore[attr-defined]
+    if any(run.get("wrong") for case in measured for run in case["runs"]):
         sys.exit(1)
 
 
@@ -124,7 +136,7 @@ class Bench:
         self._source = self._cleanup.enter_context(stores.empty(self._folder / "source"))
         say(f"{self._case.name}: filling the source")
         step = crt("fill", self._route(self._source.endpoint))
-        measure.run(step.command, environment(self._folder, step), self._folder / "log")
+        measure.run(step.command, environment(self._folder, step.environment), self._folder / "log")
         self._wanted = stores.expected(self._made)
         if wrong := stores.mistakes(self._wanted, stores.content(self._source)):
             raise click.ClickException(f"the source could not be filled: {wrong}")
@@ -145,7 +157,7 @@ class Bench:
         route.folder.mkdir()
         try:
             for step in client.steps(route):
-                usage += measure.run(step.command, environment(self._folder, step), log, says=step.says)
+                usage += measure.run(step.command, environment(self._folder, step.environment), log, says=step.says)
         except Failed as error:
             say(f"{client.name}: {error}")
             return Run(client.name, number, usage, str(error))
@@ -163,16 +175,25 @@ class Bench:
         )
 
 
-def show(case: Case, count: int, size: int, runs: Sequence[Run], *, markdown: bool) -> None:
-    moved = size if case.work is Work.COPY else None
-    table = [results.cells(row, count, moved) for row in results.rows(runs)]
-    title = f"{case.name}: {count:,} {case.about}"
+def measure_function(name: str, events: int, rounds: int, *, markdown: bool) -> dict[str, Any]:
+    setting = function.SETTINGS[name]
+    say(f"{name}: {rounds} processes")
+    try:
+        runs = function.measure(setting, events, rounds)
+    except Failed as error:
+        raise click.ClickException(f"{name}: {error}") from error
+    title = f"{name}: {events} events of each kind in batches of {function.BATCH}, {setting.about}"
+    show(title, function.COLUMNS, function.table(runs, events), markdown=markdown)
+    return {"case": name, "events": events, "runs": runs}
+
+
+def show(title: str, columns: Sequence[str], table: Sequence[Sequence[str]], *, markdown: bool) -> None:
     if markdown:
-        click.echo(f"**{title}**\n\n{results.markdown(table)}")
+        click.echo(f"**{title}**\n\n{results.markdown(table, columns)}")
         return
     drawn = Table(box=box.SIMPLE_HEAD, title=title)
-    for name in results.COLUMNS:
-        drawn.add_column(name, justify="left" if name == "client" else "right")
+    for column in columns:
+        drawn.add_column(column, justify="left" if column == columns[0] else "right")
     for line in table:
         drawn.add_row(*line)
     Console(width=120).print(drawn)

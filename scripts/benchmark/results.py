@@ -81,7 +81,7 @@ def cells(row: Row, count: int, size: int | None) -> tuple[str, ...]:
     )
 
 
-def markdown(table: Sequence[Sequence[str]], header: Sequence[str] = COLUMNS) -> str:
+def markdown(table: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     """A table of which the first column is words and the others are figures."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *table]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,25 +33,12 @@ class Migration:
     @classmethod
     def read(cls, directory: Path, terraform: str = "terraform") -> Migration:
         """From the outputs of the configuration in `directory`."""
-        command = [terraform, f"-chdir={directory}", "output", "-json"]
-        try:
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        except FileNotFoundError:
-            raise OutputsError(f"There is no {terraform!r} to ask for the outputs: install or name one.") from None
-        except subprocess.CalledProcessError as error:
-            raise OutputsError(f"`{' '.join(command)}` failed:\n{error.stderr.strip()}") from None
-        return cls.find({name: output["value"] for name, output in json.loads(said).items()})
+        return cls.find(read(directory, terraform))
 
     @classmethod
     def find(cls, outputs: Mapping[str, Any]) -> Migration:
         """In these outputs, where the module's own are passed on under their names, or all of them as one object."""
-        objects = [value for value in outputs.values() if isinstance(value, dict)]
-        found = next((each for each in (outputs, *objects) if "migration_task_definition_arn" in each), None)
-        if found is None:
-            raise OutputsError(
-                "There is no output migration_task_definition_arn. Pass the module's outputs on, all in one: "
-                'output "s3_syncer" { value = module.s3_syncer }'
-            )
+        found = next(those_with("migration_task_definition_arn", outputs))
         if found["migration_task_definition_arn"] is None:
             raise OutputsError(f"The migration is not part of what was applied: {ENABLE}.")
         wanted = ("task_definition_arn", "cluster_arn", "network_configuration", "image", "repository_url")
@@ -59,3 +46,53 @@ class Migration:
         if missing:
             raise OutputsError(f"Pass these outputs of the module on too: {', '.join(missing)}.")
         return cls(**{name: found[f"migration_{name}"] for name in wanted})
+
+
+@dataclass(frozen=True)
+class Queues:
+    """What the module tells of its queues."""
+
+    queue_url: str
+    dead_letter_queue_url: str
+    region: str
+
+    @classmethod
+    def find(cls, outputs: Mapping[str, Any]) -> list[Queues]:
+        """Those of every module in these outputs, of which there may be several."""
+        return [
+            cls(each["queue_url"], each["dead_letter_queue_url"], each["queue_arn"].split(":")[3])
+            for each in those_with("queue_url", outputs)
+            if {"dead_letter_queue_url", "queue_arn"} <= each.keys()
+        ]
+
+
+def read(directory: Path, terraform: str = "terraform") -> Mapping[str, Any]:
+    """The outputs of the configuration in `directory`."""
+    command = [terraform, f"-chdir={directory}", "output", "-json"]
+    try:
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        raise OutputsError(f"There is no {terraform!r} to ask for the outputs: install or name one.") from None
+    except subprocess.CalledProcessError as error:
+        raise OutputsError(f"`{' '.join(command)}` failed:\n{error.stderr.strip()}") from None
+    return {name: output["value"] for name, output in json.loads(said).items()}
+
+
+def those_with(name: str, outputs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The outputs of the modules among these outputs: passed on one by one, as an object, or as a map of objects."""
+    found = list(_with(name, outputs))
+    if not found:
+        raise OutputsError(
+            f"There is no output {name}. Pass the module's outputs on, all in one: "
+            'output "s3_syncer" { value = module.s3_syncer }'
+        )
+    yield from found
+
+
+def _with(name: str, outputs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    if name in outputs:
+        yield outputs
+        return
+    for value in outputs.values():
+        if isinstance(value, dict):
+            yield from _with(name, value)

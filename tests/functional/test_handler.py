@@ -14,7 +14,7 @@ import pytest
 from tests.functional.proxy import Fault, delayed, refuse, reset
 from tests.functional.rig import SOURCE, Context, Rig, notification
 
-from s3_syncer import function
+from s3_syncer import __version__, function
 from s3_syncer.bucket import Bucket
 
 
@@ -266,3 +266,11 @@ def test_a_task_that_does_not_fit_into_the_time_is_tried_again(rig: Rig) -> None
     (result,) = results_of(batch_event("2.0", "slow"), remaining_s=1).values()
     assert time.monotonic() - began < 1
     assert result == ("TemporaryFailure", "no time left before the deadline")
+
+
+def test_every_request_to_a_store_says_who_makes_it(rig: Rig) -> None:
+    rig.put("k")
+    rig.sync("k")
+    asked = [*rig.source_proxy.requests, *rig.target_proxy.requests]
+    assert {r.method for r in asked} == {"HEAD", "GET", "PUT", "POST"}
+    assert {r.headers["user-agent"].partition(" Boto3/")[0] for r in asked} == {f"s3-syncer/{__version__}"}

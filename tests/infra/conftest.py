@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from pytest_terraform.tf import TerraformTestApi
+from tests.infra.examples import Examples, applying
 
 from playground import engine, servers, terraform
 from playground.stack import EXAMPLE, REGION, Stack, Target, from_outputs, make_target, variables
@@ -78,3 +79,16 @@ def applied(clouds: Clouds, local: TerraformTestApi) -> Iterator[Applied]:
     )
     yield made
     made.empty_source()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def begun(request: pytest.FixtureRequest) -> None:
+    """The examples are begun before any test, to be applied while the tests of the stack run."""
+    if any("examples" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("examples")
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Examples]:
+    with applying(tmp_path_factory.mktemp("examples")) as begun:
+        yield begun

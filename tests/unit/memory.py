@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
-from s3_syncer.errors import Changed, Retryable
+from s3_syncer.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
+from s3_syncer.headers import state as parsed
 from s3_syncer.layout import Part, Sent
-from s3_syncer.model import Listed, ObjectState, Upload
+from s3_syncer.model import SOURCE_ETAG_MARKER, Listed, ObjectState, Upload
 
 #: Keys that one listing request shows.
 LIST_PAGE = 5
@@ -88,6 +92,30 @@ def stored(*parts: bytes, **properties: Any) -> Stored:
     return replace(uploaded, **properties)
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An object, and the moment at which the store told of it."""
+
+    there: Stored
+    moment: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """As HTTP has them."""
+        found = {name.lower(): value for name, value in self.there.headers.items()}
+        found |= {f"x-amz-meta-{name}": value for name, value in self.there.metadata.items()}
+        found |= {"content-length": str(len(self.there.body)), "etag": f'"{self.there.etag}"'}
+        found |= {"date": format_datetime(at(self.moment), usegmt=True)}
+        found |= {"last-modified": format_datetime(at(self.there.modified), usegmt=True)}
+        if self.there.marker:
+            found[f"x-amz-meta-{SOURCE_ETAG_MARKER}"] = self.there.marker
+        if self.there.kms:
+            found["x-amz-server-side-encryption"] = "aws:kms"
+        if self.there.tags:
+            found["x-amz-tagging-count"] = str(len(self.there.tags))
+        return found
+
+
 class MemoryBucket:
     """Objects by key, the uploads under way, and a record of the calls. Safe to share between threads.
 
@@ -147,6 +175,14 @@ class MemoryBucket:
         if key not in self.objects:
             raise Changed("the object went away while it was read", "NoSuchKey")
         return self.objects[key]
+
+    def fetch(self, key: str, etag: str) -> Fetched:
+        """The whole object in one answer, as it was at one moment."""
+        self._called("fetch", key)
+        found = self._there(key)
+        if found.etag != etag:
+            raise Changed("the object changed while it was read", "PreconditionFailed")
+        return Fetched(found, self.clock)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -252,7 +288,76 @@ class ListedBucket(MemoryBucket):
         return sum(self.calls.count(operation) for operation in operations)
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer over HTTP."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+#: A failure as a store would put it into a status; anything else is a fault within the store.
+_STATUS = {"PreconditionFailed": 412, "NoSuchKey": 404}
+
+
+class HttpSide:
+    """A bucket as the lane sees it: asked in HTTP, it answers at once."""
+
+    def __init__(self, bucket: Any) -> None:
+        self._bucket = bucket
+        self.replies: dict[str, Callable[[Reply], Reply]] = {}  # by method and query: what is made of the answer
+
+    def send(
+        self,
+        method: str,
+        key: str | None,
+        done: Callable[[Reply], None],
+        *,
+        query: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+    ) -> None:
+        assert key is not None
+        try:
+            reply = self._reply(method, key, query, dict(headers), body)
+        except SyncError as error:
+            refused = 400 if isinstance(error, Permanent) else 503
+            reply = Reply(0 if isinstance(error, StoreUnusable) else _STATUS.get(error.code, refused))
+        except ValueError:
+            reply = Reply(500)
+        done(self.replies.get(method + query, lambda reply: reply)(reply))
+
+    def _reply(self, method: str, key: str, query: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        if (method, query) == ("GET", "?tagging"):
+            tags = "".join(f"<Tag><Key>{k}</Key><Value>{v}</Value></Tag>" for k, v in self._bucket.tags(key).items())
+            return Reply(200, {}, f"<Tagging><TagSet>{tags}</TagSet></Tagging>".encode())
+        if (method, query) == ("GET", ""):
+            fetched = self._bucket.fetch(key, headers["if-match"].strip('"'))
+            return Reply(200, fetched.headers, fetched.there.body)
+        assert (method, query) == ("PUT", "")
+        told = {"etag": '""', "last-modified": format_datetime(EPOCH), "content-length": str(len(body)), **headers}
+        state = parsed(told, {})
+        etag = self._bucket.put(key, body, b64decode(headers["content-md5"]), replace(state, marker=None), state.marker)
+        return Reply(200, {"etag": f'"{etag}"'})
+
+
 def _intact(data: bytes | bytearray, md5: bytes) -> bytes:
     if hashlib.md5(data, usedforsecurity=False).digest() != md5:
         raise Retryable("the bytes were damaged on the way", "BadDigest")
     return bytes(data)
+
+
+class OnTheSpot(Executor):
+    """Does the work when it is handed over."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(work(*arguments, **options))
+        except BaseException as error:
+            future.set_exception(error)
+        return future

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import catalogue, measure, objects, results, stores
+from benchmark import catalogue, function, measure, objects, results, stores
 from benchmark.cases import CASES
 from benchmark.clients import CLIENTS
 from benchmark.measure import Failed, Usage
@@ -194,3 +194,17 @@ def test_an_object_is_told_of_and_nothing_can_be_written() -> None:
     assert STORE.answer("HEAD", "/bucket/none").status == "404 Not Found"
     assert STORE.answer("PUT", "/bucket/k0007").status == "501 Not Implemented"
     assert STORE.answer("GET", "/bucket?location=").status == "501 Not Implemented"
+
+
+# -- the function ----------------------------------------------------------------------------------------------------
+
+
+def test_the_functions_figures_are_per_event_and_medians_over_the_rounds() -> None:
+    def said(seconds: float) -> dict[str, dict[str, float]]:
+        return {name: {"cpu_s": seconds, "wall_s": 2 * seconds} for name in ("import", "first", *function.CHANGES)}
+
+    table = function.table([said(1.0), said(9.0), said(2.0)], events=100)
+    assert table[0] == ("new object", "20.00", "40.00", "25")
+    assert [line[0] for line in table[: len(function.CHANGES)]] == list(function.CHANGES.values())
+    assert table[-2:] == [("the cold import", "2000", "4000", ""), ("the first event of a process", "2000", "4000", "")]
+    assert all(len(line) == len(function.COLUMNS) for line in table)

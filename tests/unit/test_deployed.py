@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from deployed import image, task
-from deployed.outputs import Migration, OutputsError
+from deployed.outputs import Migration, OutputsError, Queues
+from deployed.queue import Drain, NotDrainedError
 
 ARN = "arn:aws:ecs:eu-west-1:123456789012:task-definition/s3-syncer-migration:7"
 REPOSITORY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer/migration"
@@ -328,3 +329,61 @@ def test_an_image_is_removed_by_its_tag() -> None:
     ecr = ECR()
     image.remove(ecr, MIGRATION.image)
     assert ecr.deleted == [{"repositoryName": "s3-syncer/migration", "imageIds": [{"imageTag": "0.1.0-0123456789ab"}]}]
+
+
+# The queues
+
+
+MIRROR = {
+    "queue_url": "https://sqs.eu-west-1.amazonaws.com/1/mirror",
+    "dead_letter_queue_url": "https://sqs.eu-west-1.amazonaws.com/1/mirror-dead-letters",
+    "queue_arn": "arn:aws:sqs:eu-west-1:1:mirror",
+}
+
+
+class SQS:
+    """Queues with these counts of messages, one after the other and then the last for ever."""
+
+    def __init__(self, **counts: list[int]) -> None:
+        self.counts = counts
+
+    def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
+        counts = self.counts[QueueUrl.rpartition("/")[2].replace("-", "_")]
+        number = counts.pop(0) if len(counts) > 1 else counts[0]
+        # Whether a message waits, is worked on or is delayed, it is there.
+        return {
+            "Attributes": {name: str(number if index == number % 3 else 0) for index, name in enumerate(AttributeNames)}
+        }
+
+
+def drained(sqs: SQS, timeout_s: float = 5) -> list[str]:
+    shown: list[str] = []
+    queues = [(each, sqs) for each in Queues.find(MIRROR)]
+    Drain(queues, settled_s=0.05, poll_interval_s=0.01).wait(timeout_s, shown.append)
+    return shown
+
+
+def test_queues_are_found_however_the_outputs_are_passed_on() -> None:
+    other = {**MIRROR, "queue_arn": "arn:aws:sqs:us-east-1:1:other"}
+    assert [each.region for each in Queues.find({"all": {"a": MIRROR, "b": other}, "x": 1})] == [
+        "eu-west-1",
+        "us-east-1",
+    ]
+    assert Queues.find({"one": MIRROR}) == Queues.find(MIRROR)
+    with pytest.raises(OutputsError, match="There is no output queue_url"):
+        Queues.find({"function_name": "x"})
+
+
+def test_a_queue_is_waited_for_until_it_stays_empty() -> None:
+    sqs = SQS(mirror=[2, 1, 0, 1, 0], mirror_dead_letters=[0])
+    assert [line.split()[0] for line in drained(sqs)] == ["2", "1", "0", "1", "0"]
+
+
+def test_a_queue_that_does_not_empty_is_not_waited_for_for_ever() -> None:
+    with pytest.raises(NotDrainedError, match="7 messages are still there"):
+        drained(SQS(mirror=[7], mirror_dead_letters=[0]), timeout_s=0.05)
+
+
+def test_dead_letters_are_work_too() -> None:
+    with pytest.raises(NotDrainedError, match=r"3 in https://\S+/mirror-dead-letters"):
+        drained(SQS(mirror=[0], mirror_dead_letters=[3]))

@@ -8,17 +8,17 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from tests.unit.memory import LIST_PAGE, ListedBucket, opaque_etag, stored
+from tests.unit.memory import LIST_PAGE, HttpSide, ListedBucket, OnTheSpot, opaque_etag, stored
 
 from s3_syncer import sweep as sweep_module
 from s3_syncer.converge import CHANGES, Outcome, Pair, converge
 from s3_syncer.deadline import Deadline
 from s3_syncer.errors import Permanent, Retryable, StoreUnusable, SyncError
+from s3_syncer.lane.copies import Copies
 from s3_syncer.layout import MIB
 from s3_syncer.sweep import Rules, Sweep
 from s3_syncer.transfer import Transfer
@@ -56,21 +56,6 @@ class Notes:
         self.keys = 0
         self.differences.clear()
         self.failures.clear()
-
-
-class OnTheSpot(Executor):
-    """Does the work when it is handed over."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(work(*arguments, **options))
-        except BaseException as error:
-            future.set_exception(error)
-        return future
 
 
 @pytest.fixture(autouse=True)
@@ -127,9 +112,17 @@ class World:
         transfer = Transfer(self.source, self.target, memory=MIB, threads=1)
         return Pair(self.source, self.target, transfer, delete=delete)
 
-    def sweep(self, rules: Rules | None = None, *, threads: int = 4, **range_: Any) -> tuple[Notes, str | None]:
+    def lane(self) -> Copies:
+        transfer = Transfer(self.source, self.target, memory=MIB, threads=1)
+        source, target = HttpSide(self.source), HttpSide(self.target)
+        return Copies(source, target, transfer, source_prefix="", target_prefix="", tags=True, threads=4)
+
+    def sweep(
+        self, rules: Rules | None = None, *, threads: int = 4, fast: bool = False, **range_: Any
+    ) -> tuple[Notes, str | None]:
         notes, deadline = Notes(), range_.pop("deadline", Deadline())
-        sweep = Sweep(self.pair(), self.source, self.target, notes, rules or Rules(), threads=threads)
+        lane = self.lane() if fast else None
+        sweep = Sweep(self.pair(), self.source, self.target, notes, rules or Rules(), threads=threads, lane=lane)
         return notes, sweep.run(deadline, **range_)
 
     def fail(self, side: str, operation: str, key: str, error: Exception) -> None:
@@ -198,12 +191,13 @@ def racing_world(seed: int) -> World:
 
 
 @pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("seed", range(100))
-def test_a_sweep_that_races_with_writers_and_live_sync_ends_equal(seed: int) -> None:
+def test_a_sweep_that_races_with_writers_and_live_sync_ends_equal(seed: int, fast: bool) -> None:
     world = racing_world(seed)
     writers = Writers(world, seed, budget=60, live=True)
 
-    notes, rest = world.sweep(Rules(delete=True))
+    notes, rest = world.sweep(Rules(delete=True), fast=fast)
     writers.budget = 0
     while writers.events:
         writers.deliver()
@@ -214,17 +208,18 @@ def test_a_sweep_that_races_with_writers_and_live_sync_ends_equal(seed: int) -> 
 
 
 @pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("seed", range(100))
-def test_a_sweep_answers_for_every_key_that_nobody_touches(seed: int) -> None:
+def test_a_sweep_answers_for_every_key_that_nobody_touches(seed: int, fast: bool) -> None:
     world = racing_world(seed)
     writers = Writers(world, seed, budget=60, live=False)  # every event is lost
 
-    world.sweep(Rules(delete=True))
+    world.sweep(Rules(delete=True), fast=fast)
     writers.budget = 0
 
     source, target = world.source.mirrored, world.target.mirrored
     assert {key for key in keys(30) if source.get(key) != target.get(key)} <= writers.touched
-    second, _ = world.sweep(Rules(delete=True, full=True))  # writing tags alone shows in no listing
+    second, _ = world.sweep(Rules(delete=True, full=True), fast=fast)  # writing tags alone shows in no listing
     assert source == world.target.mirrored
     assert {key for _, key in second.changes} <= writers.touched
     assert not second.failures
@@ -232,12 +227,13 @@ def test_a_sweep_answers_for_every_key_that_nobody_touches(seed: int) -> None:
     assert not third.changes
 
 
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("seed", range(15))
-def test_a_sweep_with_real_threads_ends_equal(seed: int) -> None:
+def test_a_sweep_with_real_threads_ends_equal(seed: int, fast: bool) -> None:
     world = racing_world(seed)
     writers = Writers(world, seed, budget=200, live=True)
 
-    world.sweep(Rules(delete=True), threads=8)
+    world.sweep(Rules(delete=True), threads=8, fast=fast)
     writers.budget = 0
     while writers.events:
         writers.deliver()
@@ -302,11 +298,14 @@ def test_a_key_deleted_from_the_source_meanwhile_is_what_the_rules_say() -> None
 
 @pytest.mark.parametrize("error", [Permanent("refused"), Retryable("not now"), ValueError("a fault of ours")])
 @pytest.mark.parametrize(("side", "operation"), [("source", "head"), ("source", "read"), ("target", "put")])
-def test_one_keys_failure_never_stops_the_rest(error: Exception, side: str, operation: str) -> None:
+@pytest.mark.parametrize("fast", [False, True])
+def test_one_keys_failure_never_stops_the_rest(error: Exception, side: str, operation: str, fast: bool) -> None:
     world = World(keys(12))
     world.fail(side, operation, "key 004", error)
+    if operation == "read":
+        world.fail(side, "fetch", "key 004", error)
 
-    notes, rest = world.sweep()
+    notes, rest = world.sweep(fast=fast and operation != "head")
 
     assert rest is None
     assert list(notes.failures) == ["key 004"]

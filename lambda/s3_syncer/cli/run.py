@@ -17,6 +17,7 @@ from ..bucket import Bucket
 from ..connect import connect
 from ..deadline import Deadline
 from ..errors import SyncError
+from ..lane.opening import open_lane
 from ..settings import Settings
 from ..sweep import Rules, Sweep
 from .progress import clock, in_lines, in_log, on_terminal, size, totals
@@ -62,7 +63,15 @@ def run(job: Job, console: Console) -> int:
     try:
         with stoppable(deadline, give_up=lambda: conclude("stopped")) as stop:
             connection = connect(job.settings, threads=job.threads, resumes=True)
-            sweep = Sweep(connection.pair, connection.source, connection.target, tally, job.rules, threads=job.threads)
+            sweep = Sweep(
+                connection.pair,
+                connection.source,
+                connection.target,
+                tally,
+                job.rules,
+                threads=job.threads,
+                lane=open_lane(connection, threads=job.threads),
+            )
             with _shown(job, tally, console, connection.source, deadline):
                 unfinished = sweep.run(deadline)
     except SyncError as error:

@@ -12,6 +12,11 @@ mock_data "aws_caller_identity" {
   defaults = { account_id = "123456789012" }
 }
 
+# A bucket that notifies nobody.
+mock_data "aws_cloudcontrolapi_resource" {
+  defaults = { properties = "{}" }
+}
+
 mock_resource "aws_iam_role" {
   defaults = { arn = "arn:aws:iam::123456789012:role/mocked" }
 }

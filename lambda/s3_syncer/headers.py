@@ -1,0 +1,65 @@
+"""What the headers of an answer tell of an object. Pure, and the one place that reads them, whatever fetched them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, ObjectState
+
+META = "x-amz-meta-"
+
+#: Storage classes whose bytes cannot be read before a restore; Intelligent-Tiering says so in its archive status.
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+
+_MIRRORED = {name: name.lower() for name in CONTENT_HEADERS}
+
+
+def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
+    """The object that an answer to a HEAD or a GET of all of it describes; the names of `headers` are in lower case."""
+    metadata = {name[len(META) :]: value for name, value in headers.items() if name.startswith(META)}
+    marker = metadata.pop(SOURCE_ETAG_MARKER, None)
+    return ObjectState(
+        size=int(headers["content-length"]),
+        etag=headers["etag"].strip('"'),
+        last_modified=moment(headers["last-modified"]),
+        headers=_content(headers),
+        metadata=metadata,
+        tags=tags,
+        marker=marker,
+        kms=headers.get("x-amz-server-side-encryption", "").startswith("aws:kms"),
+        archived=_archived(headers),
+    )
+
+
+def moment(date: str) -> datetime:
+    """The time in a header of dates. Raises ValueError when there is none in it."""
+    found = parsedate_to_datetime(date)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)  # "-0000": a time in UTC that says nothing of where
+
+
+def _content(headers: Mapping[str, str]) -> dict[str, str]:
+    found = {name: _text(headers[lower]) for name, lower in _MIRRORED.items() if headers.get(lower)}
+    # "aws-chunked" tells how the bytes once travelled, not how they are encoded; some stores keep it all the same.
+    codings = [coding.strip() for coding in found.get("Content-Encoding", "").split(",")]
+    if "aws-chunked" in codings:
+        del found["Content-Encoding"]
+        if kept := ", ".join(coding for coding in codings if coding and coding != "aws-chunked"):
+            found["Content-Encoding"] = kept
+    return found
+
+
+def _text(header: str) -> str:
+    """The text of a header: botocore reads its bytes as Latin-1 and writes them as UTF-8, which is what stores keep."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
+
+
+def _archived(headers: Mapping[str, str]) -> str | None:
+    status = headers.get("x-amz-archive-status")
+    kind = status or headers.get("x-amz-storage-class", "")
+    restored = 'ongoing-request="false"' in headers.get("x-amz-restore", "")
+    return kind if (kind in _ARCHIVES or status) and not restored else None

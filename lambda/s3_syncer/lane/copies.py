@@ -1,0 +1,283 @@
+"""Copies ordinary objects with one GET and one PUT, many at a time; the next listing of the source is the second look.
+
+Each step begins in the callback of the one before, so no thread waits for a single object. docs/architecture.md says
+when a listing can take the place of a HEAD. Pure but for what `Source` and `Target` do.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from queue import SimpleQueue
+from typing import Protocol
+from xml.etree import ElementTree
+
+from .. import headers
+from ..deadline import Deadline, OutOfTime
+from ..layout import MIB
+from ..model import MD5, SOURCE_ETAG_MARKER, Listed, ObjectState
+from ..transfer import Transfer
+
+logger = logging.getLogger(__name__)
+
+#: Largest object in bytes that the lane takes: a larger one is better copied in parts, or waits for a turn of its own.
+LARGEST = 8 * MIB
+
+#: How long before it was read an object must have been written for its time of modification to tell whether it has
+#: been written since: times come in whole seconds, and one second more for clocks that do not agree.
+RESTED = timedelta(seconds=2)
+
+#: Seconds for which the lane is left alone after a store that was busy, refused or did not answer.
+REST_S = 5.0
+
+#: Objects of a batch that may turn out not to be ordinary before the rest of it is left to the common path: each has
+#: been read in vain.
+UNUSUAL = 8
+
+#: Answers that concern one key; any other failure says that the store is not well, or not willing.
+_OF_ONE_KEY = frozenset({400, 404, 405, 409, 411, 412, 413, 414, 416, 501})
+
+
+class Answer(Protocol):
+    """See `wire.Answer`."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+
+class Side(Protocol):
+    """Sends requests about the keys of one bucket; see `wire.Wire`. Keys are whole."""
+
+    def send(
+        self,
+        method: str,
+        key: str | None,
+        done: Callable[[Answer], None],
+        *,
+        query: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+    ) -> None: ...
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What has come of some objects so far."""
+
+    copied: Callable[[Listed], None]
+    #: By key, what the source's listing must still show for the copy to be known as current; None when no listing can
+    #: tell.
+    done: dict[str, Listed | None] = field(default_factory=dict)
+    unusual: int = 0
+    failed: bool = False
+    landed: SimpleQueue[None] = field(default_factory=SimpleQueue)
+
+
+class Copies:
+    """The lane for objects. Safe to share between threads; `threads` objects are under way at a time."""
+
+    def __init__(
+        self,
+        source: Side,
+        target: Side,
+        transfer: Transfer,
+        *,
+        source_prefix: str,
+        target_prefix: str,
+        tags: bool,
+        threads: int,
+    ) -> None:
+        self.source, self.target = source, target
+        self.source_prefix, self.target_prefix = source_prefix, target_prefix
+        self.tags, self.marking = tags, transfer.marking
+        self._transfer = transfer
+        self._turns: SimpleQueue[None] = SimpleQueue()
+        for _ in range(threads):
+            self._turns.put(None)
+        self._largest = min(LARGEST, transfer.memory.size // 2)
+        self._rests_until = 0.0
+
+    def takes(self, entry: Listed) -> bool:
+        """Whether an object seems ordinary in a listing."""
+        return entry.size <= self._largest and entry.etag is not None and MD5.fullmatch(entry.etag) is not None
+
+    def landed(self, size: int) -> None:
+        """An object of so many bytes is no longer under way."""
+        self._transfer.memory.give(size)
+        self._turns.put(None)
+
+    def copy(
+        self, entries: Iterable[Listed], deadline: Deadline, copied: Callable[[Listed], None]
+    ) -> dict[str, Listed | None]:
+        """Copies what it can, and tells `copied` of each; what is not in the answer is for the common path.
+
+        The answer has for each key what the source's listing must show from now on for the copy to be known as
+        current, or None when no listing can tell that.
+        """
+        batch, begun = _Batch(copied), 0
+        for entry in entries:
+            self._turns.get()
+            if not self._may_begin(entry, batch, deadline):
+                self._turns.put(None)
+                break
+            self._transfer.memory.take(entry.size)
+            begun += 1
+            _Flight(self, batch, entry).read()
+        for _ in range(begun):
+            batch.landed.get()
+        if batch.failed:
+            self._rests_until = time.monotonic() + REST_S
+        return batch.done
+
+    def _may_begin(self, entry: Listed, batch: _Batch, deadline: Deadline) -> bool:
+        """Whether another object may be begun; waits until the bandwidth allows it."""
+        if batch.failed or batch.unusual > UNUSUAL or time.monotonic() < self._rests_until or deadline.passed():
+            return False
+        try:
+            self._transfer.pace.wait(entry.size, deadline)
+        except OutOfTime:
+            return False
+        return True
+
+
+class _Flight:
+    """One object on its way."""
+
+    __slots__ = ("_batch", "_data", "_entry", "_landed", "_lane", "_marker", "_state", "_vouched")
+
+    def __init__(self, lane: Copies, batch: _Batch, entry: Listed) -> None:
+        self._lane, self._batch, self._entry = lane, batch, entry
+        self._data, self._landed = b"", False
+        self._marker: str | None = None
+        self._vouched: Listed | None = None
+
+    def read(self) -> None:
+        pinned = [("if-match", f'"{self._entry.etag}"')]
+        self._lane.source.send("GET", self._source_key, self._safely(self._read), headers=pinned)
+
+    @property
+    def _source_key(self) -> str:
+        return self._lane.source_prefix + self._entry.key
+
+    def _safely(self, step: Callable[[Answer], None]) -> Callable[[Answer], None]:
+        """The step; whatever goes wrong in it, the batch is not kept waiting, and the common path will see."""
+
+        def take(answer: Answer) -> None:
+            try:
+                step(answer)
+            except Exception:
+                logger.exception("unexpected failure", extra={"key": self._entry.key})
+                self._land()
+
+        return take
+
+    def _read(self, answer: Answer) -> None:
+        if answer.status != 200:
+            self._failed(answer)
+            return
+        try:
+            state = self._judged(answer)
+        except (KeyError, ValueError):  # an answer that lacks what every store tells, or tells it otherwise
+            state = None
+        if state is None:
+            self._batch.unusual += 1
+            self._land()
+            return
+        self._state, self._data = state, answer.body
+        self._write(self._lane.marking.marker(state))
+
+    def _judged(self, answer: Answer) -> ObjectState | None:
+        """What was read, or None when it is not the ordinary object that was listed."""
+        told, entry = answer.headers, self._entry
+        if self._lane.tags and told.get("x-amz-tagging-count", "0") != "0":
+            return None
+        state = headers.state(told, {})
+        if state.etag != entry.etag or state.size != entry.size or len(answer.body) != entry.size or state.archived:
+            return None
+        if state.md5 != _md5(answer.body).hex():
+            return None
+        if not all(value.isascii() for value in (*state.headers.values(), *state.metadata.values())):
+            return None
+        # A write after this answer has a later time than this object, so the listing will tell of it.
+        rested = headers.moment(told["date"]) - state.last_modified >= RESTED if "date" in told else False
+        if rested and state.last_modified == entry.last_modified.replace(microsecond=0):
+            self._vouched = entry
+        return state
+
+    def _write(self, marker: str | None) -> None:
+        self._marker = marker
+        self._lane.target.send(
+            "PUT",
+            self._lane.target_prefix + self._entry.key,
+            self._safely(self._written),
+            headers=_properties(self._state, marker, _md5(self._data)),
+            body=self._data,
+        )
+
+    def _written(self, answer: Answer) -> None:
+        etag = answer.headers.get("etag", "").strip('"')
+        if answer.status != 200 or not etag:
+            self._failed(answer)
+        elif self._lane.marking.broken(self._state, self._marker, etag):
+            self._write(self._state.etag)
+        elif self._lane.tags:  # their change shows in no listing
+            self._lane.source.send("GET", self._source_key, self._safely(self._tagged), query="?tagging")
+        else:
+            self._copied()
+
+    def _tagged(self, answer: Answer) -> None:
+        if answer.status != 200 or not _untagged(answer.body):
+            self._vouched = None
+        self._copied()
+
+    def _copied(self) -> None:
+        self._batch.done[self._entry.key] = self._vouched
+        self._batch.copied(self._entry)
+        self._land()
+
+    def _failed(self, answer: Answer) -> None:
+        if answer.status not in _OF_ONE_KEY:
+            self._batch.failed = True
+        self._land()
+
+    def _land(self) -> None:
+        if self._landed:
+            return
+        self._landed = True
+        self._lane.landed(self._entry.size)
+        self._batch.landed.put(None)
+
+
+def _properties(state: ObjectState, marker: str | None, md5: bytes) -> list[tuple[str, str]]:
+    """The headers that give an object the properties of `state`, and keep its bytes from being damaged on the way."""
+    found = [("content-md5", base64.b64encode(md5).decode())]
+    found += [(name.lower(), value) for name, value in state.headers.items()]
+    found += [(headers.META + name, value) for name, value in state.metadata.items()]
+    if marker is not None:
+        found.append((headers.META + SOURCE_ETAG_MARKER, marker))
+    return found
+
+
+def _untagged(body: bytes) -> bool:
+    """Whether the answer to a question for tags says that there are none."""
+    try:
+        tree = ElementTree.fromstring(body)  # noqa: S314 - from a store that is trusted with the data itself
+    except ElementTree.ParseError:
+        return False
+    names = [element.tag.rpartition("}")[2] for element in tree.iter()]
+    return "TagSet" in names and "Tag" not in names
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()

@@ -1,0 +1,232 @@
+"""Requests to one bucket over awscrt's HTTP client: signed by it, many at a time, answered by callback.
+
+No request is made twice and no answer is judged. An exchange that moves nothing for a while is ended, like any other
+broken connection: without an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from awscrt import auth, http, io
+
+#: Seconds in which an exchange must end, and bytes a second that a large one is granted beyond that.
+PATIENCE_S = 60.0
+SLOWEST = 64 * 1024
+
+_CONNECT_MS = 5000
+
+Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: a status of 0 is no answer. The names of the headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+Done = Callable[[Answer], None]
+
+
+#: A key id, a secret key and a session token.
+Keys = tuple[str, str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the bucket is: `url` is what comes before the slash and a key."""
+
+    url: str
+    region: str
+
+
+class Wire:
+    """A bucket's connections. Safe to share between threads; callbacks run on a thread of awscrt."""
+
+    def __init__(self, address: Address, keys: Callable[[], Keys], *, ca_file: str | None) -> None:
+        url = urlsplit(address.url)
+        assert url.hostname is not None
+        self._host, self._authority, self._path = url.hostname, url.netloc, url.path
+        self._secure = url.scheme == "https"
+        self._port = url.port or (443 if self._secure else 80)
+        self._region, self._keys = address.region, keys
+        self._bootstrap = io.ClientBootstrap.get_or_create_static_default()
+        self._socket = io.SocketOptions()
+        self._socket.connect_timeout_ms = _CONNECT_MS
+        self._socket.keep_alive = True
+        self._tls = _tls(self._host, ca_file) if self._secure else None
+        self._idle: list[http.HttpClientConnection] = []
+        self._signer: tuple[Keys, auth.AwsCredentialsProvider] | None = None
+        self._under_way: set[_Exchange] = set()
+        threading.Thread(target=_watch, args=(weakref.ref(self),), name="lane", daemon=True).start()
+
+    def send(
+        self, method: str, key: str | None, done: Done, *, query: str = "", headers: Headers = (), body: bytes = b""
+    ) -> None:
+        """Sends a request about a whole key, or the bucket; `done` gets the answer, whatever happens, and once."""
+        exchange = _Exchange(self, done, len(body))
+        self._under_way.add(exchange)
+        try:
+            path = self._path + "/" + quote(key or "", safe="/~") + query
+            every = [("host", self._authority), *headers]
+            if method == "PUT":
+                every.append(("content-length", str(len(body))))
+            request = http.HttpRequest(method, path, http.HttpHeaders(every), BytesIO(body) if body else None)
+            signing = auth.aws_sign_request(request, self._signing(body))
+            signing.add_done_callback(lambda signed: exchange.connect(signed))
+        except Exception:  # what cannot even be sent is for the common path to explain
+            exchange.end(0)
+
+    def ask(self, method: str, key: str | None, *, query: str = "", headers: Headers = ()) -> Answer:
+        """Sends a request and waits for the answer."""
+        answer: Future[Answer] = Future()
+        self.send(method, key, answer.set_result, query=query, headers=headers)
+        return answer.result()
+
+    def _signing(self, body: bytes) -> auth.AwsSigningConfig:
+        keys = self._keys()
+        if self._signer is None or self._signer[0] != keys:
+            provider = auth.AwsCredentialsProvider.new_static(*keys)
+            self._signer = (keys, provider)
+        # As botocore does it: TLS protects the body, and where there is none its hash is signed.
+        unsigned = self._secure and body
+        return auth.AwsSigningConfig(
+            algorithm=auth.AwsSigningAlgorithm.V4,
+            signature_type=auth.AwsSignatureType.HTTP_REQUEST_HEADERS,
+            credentials_provider=self._signer[1],
+            region=self._region,
+            service="s3",
+            use_double_uri_encode=False,
+            should_normalize_uri_path=False,
+            signed_body_value="UNSIGNED-PAYLOAD" if unsigned else hashlib.sha256(body).hexdigest(),
+            signed_body_header_type=auth.AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
+        )
+
+    def connection(self) -> Future[http.HttpClientConnection]:
+        """One that is free, or a new one."""
+        while True:
+            try:
+                free = self._idle.pop()
+            except IndexError:
+                new: Future[http.HttpClientConnection] = http.HttpClientConnection.new(
+                    self._host, self._port, self._bootstrap, self._socket, self._tls
+                )
+                return new
+            if free.is_open():
+                return _done(free)
+
+    def put_back(self, connection: http.HttpClientConnection) -> None:
+        """The connection can be used again."""
+        self._idle.append(connection)
+
+    def hurry(self) -> None:
+        """Ends what has taken too long."""
+        now = time.monotonic()
+        for exchange in list(self._under_way):
+            exchange.hurry(now)
+
+    def over(self, exchange: _Exchange) -> bool:
+        """Takes the exchange off those under way; False when that has been done: an exchange ends once."""
+        try:
+            self._under_way.remove(exchange)
+        except KeyError:
+            return False
+        return True
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    __slots__ = ("_body", "_connection", "_done", "_due", "_headers", "_status", "_wire")
+
+    def __init__(self, wire: Wire, done: Done, size: int) -> None:
+        self._wire, self._done = wire, done
+        self._due = time.monotonic() + PATIENCE_S + size / SLOWEST
+        self._connection: http.HttpClientConnection | None = None
+        self._status, self._headers = 0, dict[str, str]()
+        self._body: list[bytes] = []
+
+    def connect(self, signed: Future[http.HttpRequest]) -> None:
+        try:
+            request = signed.result()
+            connecting = self._wire.connection()
+            if connecting.done():
+                self._send(request, connecting)
+            else:
+                connecting.add_done_callback(lambda connected: self._send(request, connected))
+        except Exception:
+            self.end(0)
+
+    def _send(self, request: http.HttpRequest, connected: Future[http.HttpClientConnection]) -> None:
+        try:
+            self._connection = connected.result()
+            stream = self._connection.request(request, self._on_response, self._on_body)
+            stream.completion_future.add_done_callback(self._on_complete)
+            stream.activate()
+        except Exception:
+            self.end(0)
+
+    def _on_response(self, *, status_code: int, headers: list[tuple[str, str]], **_: Any) -> None:
+        self._status = status_code
+        for name, value in headers:
+            lower = name.lower()
+            self._headers[lower] = f"{self._headers[lower]}, {value}" if lower in self._headers else value
+
+    def _on_body(self, *, chunk: bytes, **_: Any) -> None:
+        self._body.append(chunk)
+        self._due = max(self._due, time.monotonic() + PATIENCE_S)
+
+    def _on_complete(self, completed: Future[int]) -> None:
+        self.end(0 if completed.exception() else self._status)
+
+    def end(self, status: int) -> None:
+        if not self._wire.over(self):
+            return
+        if status and self._connection is not None:
+            self._wire.put_back(self._connection)
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._done(Answer(status, self._headers, body))
+
+    def hurry(self, now: float) -> None:
+        """Ends what has taken too long, wherever it hangs."""
+        if now < self._due:
+            return
+        if self._connection is not None:
+            self._connection.close()
+        self.end(0)
+
+
+def _watch(wire: weakref.ref[Wire]) -> None:
+    """Runs for as long as somebody has the wire."""
+    while (alive := wire()) is not None:
+        alive.hurry()
+        del alive
+        time.sleep(1)
+
+
+def _tls(host: str, ca_file: str | None) -> io.TlsConnectionOptions:
+    """Trusts whom boto3 trusts."""
+    options = io.TlsContextOptions()
+    if ca_file is not None:
+        options.override_default_trust_store_from_path(ca_filepath=ca_file)
+    connection = io.ClientTlsContext(options).new_connection_options()
+    connection.set_server_name(host)
+    return connection
+
+
+def _done(connection: http.HttpClientConnection) -> Future[http.HttpClientConnection]:
+    future: Future[http.HttpClientConnection] = Future()
+    future.set_result(connection)
+    return future

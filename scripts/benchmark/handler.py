@@ -1,0 +1,140 @@
+"""Runs the function's handler in a process of its own, as Lambda does, and tells what each kind of change took.
+
+    python -m benchmark.handler EVENTS BATCH
+
+The environment is the function's own; the package comes first on PYTHONPATH, unpacked. Between the measured parts it
+changes the source itself, and after each it compares both buckets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
+
+began = time.perf_counter(), time.process_time()
+from s3_syncer import function  # noqa: E402 - timed
+
+IMPORT = {"wall_s": time.perf_counter() - began[0], "cpu_s": time.process_time() - began[1]}
+
+import boto3  # noqa: E402 - after what is timed
+from botocore.config import Config  # noqa: E402
+
+from benchmark.objects import KIB  # noqa: E402
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+SIZE = 10 * KIB
+THREADS = 8
+
+
+class Context:
+    """Lambda's, with all the time there is."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000
+
+
+class Sides:
+    """Both buckets, reached by clients that are not the function's."""
+
+    def __init__(self) -> None:
+        self._bucket = os.environ["SOURCE_BUCKET"], os.environ["TARGET_BUCKET"]
+        self.source, self.target = (
+            self._client(endpoint) for endpoint in (os.environ["AWS_ENDPOINT_URL_S3"], os.environ["TARGET_ENDPOINT"])
+        )
+
+    def _client(self, endpoint: str) -> S3Client:
+        config = Config(request_checksum_calculation="when_required", max_pool_connections=THREADS)
+        made: S3Client = boto3.client("s3", endpoint_url=endpoint, config=config)
+        return made
+
+    def put(self, key: str, generation: bytes) -> None:
+        body = (generation + key.encode()).ljust(SIZE, b".")
+        self.source.put_object(
+            Bucket=self._bucket[0], Key=key, Body=body, ContentType="text/plain", Metadata={"a": "b"}
+        )
+
+    def delete(self, key: str) -> None:
+        self.source.delete_object(Bucket=self._bucket[0], Key=key)
+
+    def equal(self) -> int:
+        """How many objects both sides have. Raises AssertionError when they are not the same."""
+        here, there = (
+            self._content(client, bucket)
+            for client, bucket in zip((self.source, self.target), self._bucket, strict=True)
+        )
+        assert here == there, f"{len(here.items() ^ there.items())} objects are not equal"
+        return len(here)
+
+    def _content(self, client: S3Client, bucket: str) -> dict[str, str]:
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        return {entry["Key"]: entry["ETag"].strip('"') for page in pages for entry in page.get("Contents", [])}
+
+
+def record(key: str, bucket: str) -> dict[str, Any]:
+    """A message as SQS hands it to Lambda, about one key, as S3 puts it there."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    event = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "eventTime": now,
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}},
+    }
+    return {
+        "messageId": key,
+        "receiptHandle": key,
+        "body": json.dumps({"Records": [event]}),
+        "attributes": {"ApproximateReceiveCount": "1"},
+    }
+
+
+def deliver(keys: Sequence[str], batch: int) -> dict[str, float]:
+    """Invokes the handler for batch after batch; seconds of time and of CPU, of all its threads."""
+    events = [
+        {"Records": [record(key, os.environ["SOURCE_BUCKET"]) for key in keys[first : first + batch]]}
+        for first in range(0, len(keys), batch)
+    ]
+    wall, cpu = time.perf_counter(), time.process_time()
+    failed = [function.handler(event, Context()).get("batchItemFailures") for event in events]
+    spent = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+    assert not any(failed), failed
+    return spent
+
+
+def main(count: int, batch: int) -> None:
+    sides, keys = Sides(), [f"events/{number:05}" for number in range(count)]
+    warm = f"events/{count:05}"
+    said: dict[str, Any] = {"import": IMPORT, "from": function.__file__}
+
+    def each(change: Callable[[str], None]) -> None:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(change, keys))
+
+    sides.put(warm, b"first ")
+    said["first"] = deliver([warm], batch)
+    for name, change, left in (
+        ("new", lambda key: sides.put(key, b"one "), count + 1),
+        ("again", lambda _: None, count + 1),
+        ("overwritten", lambda key: sides.put(key, b"two "), count + 1),
+        ("deleted", sides.delete, 1),
+    ):
+        each(change)
+        said[name] = deliver(keys, batch)
+        assert sides.equal() == left, name
+    sides.delete(warm)  # so that the next process finds all as this one did
+    deliver([warm], batch)
+    assert sides.equal() == 0
+    sys.stderr.write(json.dumps(said))  # standard output has the function's log
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,149 @@
+"""The lane between two clouds: the same outcome as the common path, whatever the objects and whatever happens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from tests.functional.command import run
+from tests.functional.proxy import Exchange, Fault, answering, cut, lose_answer, meanwhile, refuse, reset, shorten
+from tests.functional.rig import MIB, SOURCE, TARGET, Rig
+from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
+
+from s3_syncer.cli import run as run_module
+from s3_syncer.lane import copies
+
+
+@pytest.fixture(autouse=True)
+def _rested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects that are read as soon as they are written count as old: nobody else writes here."""
+    monkeypatch.setattr(copies, "RESTED", timedelta(0))
+
+
+@pytest.fixture(params=["lane", "common path"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "common path":
+        monkeypatch.setattr(run_module, "open_lane", lambda connection, *, threads: None)
+    way: str = request.param
+    return way
+
+
+def asked(rig: Rig) -> tuple[Counter[str], Counter[str]]:
+    """The requests about objects on each side, by method."""
+    sides = (rig.source_proxy, rig.target_proxy)
+    source, target = (Counter(request.method for request in side.requests if request.key) for side in sides)
+    return source, target
+
+
+def test_every_property_arrives(rig: Rig, way: str) -> None:
+    for name, properties in PROPERTIES.items():
+        rig.put(name, name.encode(), **properties)
+    rig.put("all", b"of them", **{k: v for p in PROPERTIES.values() for k, v in p.items()})
+    rig.put("no ascii", b"", ContentDisposition='attachment; filename="Zürich €.txt"', RawExpires="später")
+    rig.put("tagged", b"body", Tagging="stage=prod")
+    assert run("migrate").code == 0
+    assert rig.differences() == []
+    rig.clear()
+    assert run("migrate", "--full").code == 0
+    assert rig.target_proxy.writes() == []
+
+
+def test_strange_keys_are_ordinary(rig: Rig, way: str) -> None:
+    for key in STRANGE_KEYS:
+        rig.put(key, key.encode())
+    ended = run("migrate")
+    assert (ended.code, ended.out) == (0, "")
+    assert rig.differences() == []
+
+
+def test_an_ordinary_object_costs_a_get_and_a_put(rig: Rig) -> None:
+    for number in range(20):
+        rig.put(f"key {number}", b"body", Metadata={"n": str(number)})
+    rig.clear()
+    assert run("migrate", "--no-tags").code == 0
+    assert asked(rig) == ({"GET": 20}, {"PUT": 20})
+    assert rig.differences() == []
+
+
+def test_with_tags_it_costs_a_look_at_them_as_well(rig: Rig) -> None:
+    for number in range(20):
+        rig.put(f"key {number}", b"body")
+    rig.clear()
+    assert run("migrate").code == 0
+    assert asked(rig) == ({"GET": 40}, {"PUT": 20})
+
+
+def test_what_is_fresh_is_looked_at_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "RESTED", timedelta(days=1))
+    rig.put("key", b"body")
+    assert run("migrate", "--no-tags").code == 0
+    assert asked(rig) == ({"GET": 1, "HEAD": 1}, {"PUT": 1, "HEAD": 1})
+
+
+def short(exchange: Exchange) -> None:
+    """A target that has lost the answer's ETag."""
+    with exchange.ask() as answer:
+        exchange.reply(answer.status, "")
+
+
+@pytest.mark.parametrize(
+    ("side", "fault"),
+    [
+        ("source", reset),
+        ("source", cut(3)),
+        ("source", shorten(3)),
+        ("source", refuse(503, "SlowDown")),
+        ("source", refuse(403, "AccessDenied")),
+        ("source", refuse(412, "PreconditionFailed")),
+        ("source", answering(ETag='"00000000000000000000000000000000"')),
+        ("source", answering(Last_Modified="never")),
+        ("target", reset),
+        ("target", lose_answer),
+        ("target", short),
+        ("target", refuse(500, "InternalError")),
+        ("target", refuse(400, "BadDigest")),
+        ("target", refuse(403, "AccessDenied")),
+    ],
+)
+def test_whatever_goes_wrong_once_the_common_path_makes_good(rig: Rig, side: str, fault: Fault) -> None:
+    for number in range(5):
+        rig.put(f"key {number}", b"some bytes")
+    proxy, method = (rig.source_proxy, "GET") if side == "source" else (rig.target_proxy, "PUT")
+    proxy.when(fault, method, key="key 2")
+    ended = run("migrate")
+    assert (ended.code, ended.out) == (0, "")
+    assert rig.differences() == []
+
+
+def test_an_object_overwritten_under_its_copy_is_copied_again(rig: Rig) -> None:
+    rig.put("key", b"first", Metadata={"n": "1"})
+    rig.put("other", b"body")
+    rig.target_proxy.when(meanwhile(lambda: rig.put("key", b"second", Metadata={"n": "2"})), "PUT", key="key")
+    rig.target_proxy.when(meanwhile(lambda: rig.source.delete_object(Bucket=SOURCE, Key="other")), "PUT", key="other")
+    assert run("migrate", "--delete").code == 0
+    assert rig.differences() == []
+
+
+def test_tags_written_under_a_copy_arrive(rig: Rig) -> None:
+    rig.put("key", b"body")
+    rig.target_proxy.when(meanwhile(lambda: rig.tag("key", {"colour": "red"})), "PUT", key="key")
+    assert run("migrate").code == 0
+    assert rig.differences() == []
+
+
+def test_a_store_that_is_busy_is_not_pressed(rig: Rig) -> None:
+    for number in range(50):
+        rig.put(f"key {number:02}", b"body")
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=6)
+    assert run("migrate", "--no-tags", "--concurrency", "2").code == 0
+    assert rig.differences() == []
+    assert asked(rig)[0]["GET"] <= 50 + 2  # read in vain: what the lane had under way
+
+
+def test_a_larger_object_is_for_the_common_path(rig: Rig) -> None:
+    rig.put("key", b"x" * (copies.LARGEST + 1))
+    rig.put_parts("parts", b"1" * 5 * MIB, b"2")
+    assert run("migrate").code == 0
+    assert rig.differences() == []
+    assert rig.target.head_object(Bucket=TARGET, Key="key")["ContentLength"] == copies.LARGEST + 1

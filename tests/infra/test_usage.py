@@ -1,0 +1,230 @@
+"""Every example, applied where IAM is enforced: changes arrive, others still hear, plans are empty, nothing is left.
+
+They are begun with the session and applied while the tests of the stack run, which is why this file's name comes after
+theirs in the alphabet.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.infra.examples import NAMES, Examples
+from tests.infra.test_stack import eventually
+
+from playground import terraform
+from playground.bootstrap import ROOT
+
+# Where the secret is filled by hand: the outputs that name it.
+FILLED_BY_HAND = {
+    "simple": lambda outputs: outputs["s3_syncer"],
+    "existing-iac": lambda outputs: outputs["s3_syncer"],
+    "eventbridge": lambda outputs: outputs["s3_syncer"],
+    "multiple": lambda outputs: outputs,
+}
+
+
+@pytest.fixture(scope="session")
+def filled(examples: Examples) -> Examples:
+    """The examples, with the keys of the target in every secret, as their outputs ask for."""
+    keys = {
+        "access_key_id": examples.target.access_key_id,
+        "secret_access_key": examples.target.secret_access_key,
+    }
+    for name, of in FILLED_BY_HAND.items():
+        arn = of(examples[name].outputs)["credentials_secret_arn"]
+        examples.aws.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=json.dumps(keys))
+    return examples
+
+
+def target_body(examples: Examples, bucket: str, key: str) -> bytes | None:
+    client = examples.target.s3()
+    try:
+        return client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except client.exceptions.NoSuchKey:
+        return None
+
+
+def put(examples: Examples, bucket: str, key: str, body: bytes = b"x") -> None:
+    examples.aws.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+
+
+MIRROR = "s3-syncer-mirror"
+
+# Secrets of the owner, which wait to be deleted for a while, as is the provider's default.
+OWNED = ("mirrors/store", "stores/archive")
+
+
+@pytest.mark.parametrize(
+    ("name", "bucket", "key", "mirror", "copy"),
+    [
+        ("simple", "my-bucket", "a b+c/ä", MIRROR, "a b+c/ä"),
+        ("complete", "my-reports", "reports/a b+c/ä", MIRROR, "mirror/reports/a b+c/ä"),
+        ("existing-iac", "my-uploads", "published/a b+c/ä", MIRROR, "a b+c/ä"),
+        ("eventbridge", "my-events", "event/a b+c/ä", MIRROR, "event/a b+c/ä"),
+        ("multiple", "my-invoices", "a b+c/ä", "my-invoices-mirror", "a b+c/ä"),
+    ],
+)
+def test_an_object_arrives_and_its_deletion_follows(
+    filled: Examples, name: str, bucket: str, key: str, mirror: str, copy: str
+) -> None:
+    put(filled, bucket, key, name.encode())
+    assert eventually(lambda: target_body(filled, mirror, copy)) == name.encode()
+    filled.aws.client("s3").delete_object(Bucket=bucket, Key=key)
+    eventually(lambda: target_body(filled, mirror, copy) is None)
+
+
+def test_one_bucket_goes_to_several_targets_by_prefix(filled: Examples) -> None:
+    put(filled, "my-documents", "drafts/a")
+    put(filled, "my-documents", "published/a")
+    eventually(lambda: target_body(filled, "my-documents-mirror", "drafts/a"))
+    eventually(lambda: target_body(filled, "my-documents-mirror", "published/a"))
+    eventually(lambda: target_body(filled, "my-archive", "documents/a"))
+
+    for key in ("drafts/a", "published/a"):
+        filled.aws.client("s3").delete_object(Bucket="my-documents", Key=key)
+        eventually(lambda key=key: target_body(filled, "my-documents-mirror", key) is None)
+    listed = filled.target.s3().list_objects_v2(Bucket="my-archive")["Contents"]
+    assert [entry["Key"] for entry in listed] == ["documents/a"], "only the folder, and nothing is deleted there"
+
+
+@pytest.mark.parametrize(
+    ("name", "bucket", "key"), [("existing-iac", "my-uploads", "incoming/a"), ("eventbridge", "my-events", "a")]
+)
+def test_who_listened_before_still_hears(filled: Examples, name: str, bucket: str, key: str) -> None:
+    assert filled[name]
+    sqs, sns = filled.aws.client("sqs"), filled.aws.client("sns")
+    queue = sqs.create_queue(QueueName=f"who-listened-{name}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allowed = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:*", "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    (topic,) = (t["TopicArn"] for t in sns.list_topics()["Topics"] if t["TopicArn"].endswith(f":{bucket}-uploads"))
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+
+    put(filled, bucket, key)
+    heard = eventually(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
+    assert key in heard[0]["Body"]
+    sqs.delete_queue(QueueUrl=queue)
+
+
+@pytest.fixture
+def told_otherwise(examples: Examples) -> Iterator[str]:
+    """A topic that the bucket of `simple` notifies too, as somebody has set up by hand."""
+    assert examples["simple"]
+    topic = examples.aws.topic("by-hand")
+    s3 = examples.aws.client("s3")
+    ours = s3.get_bucket_notification_configuration(Bucket="my-bucket")["QueueConfigurations"]
+    by_hand = [{"TopicArn": topic, "Events": ["s3:ObjectRestore:Post"]}]
+    document = {"QueueConfigurations": ours, "TopicConfigurations": by_hand}
+    s3.put_bucket_notification_configuration(Bucket="my-bucket", NotificationConfiguration=document)
+    yield topic
+    s3.put_bucket_notification_configuration(
+        Bucket="my-bucket", NotificationConfiguration={"QueueConfigurations": ours}
+    )
+    examples.aws.client("sns").delete_topic(TopicArn=topic)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "again"])
+def test_who_is_told_otherwise_is_not_silenced(
+    examples: Examples, told_otherwise: str, tmp_path: Path, again: bool
+) -> None:
+    simple = examples["simple"]
+    state = simple.state if again else tmp_path / "terraform.tfstate"
+    with pytest.raises(terraform.TerraformError) as refused:
+        replace(simple, state=state).terraform("plan")
+    said = " ".join(refused.value.output.split())
+    assert f"The bucket my-bucket notifies {told_otherwise}, and would not any more." in said
+    assert 'notification_mode = "none"' in said
+
+
+def test_who_is_told_otherwise_does_not_stand_in_the_way_of_a_destroy(examples: Examples, told_otherwise: str) -> None:
+    assert "aws_s3_bucket_notification.source[0] will be destroyed" in examples["simple"].terraform("plan", "-destroy")
+
+
+@pytest.mark.parametrize("version", [terraform.executable, terraform.library], ids=["installed", "newest"])
+def test_a_second_plan_is_empty(examples: Examples, version: Any) -> None:
+    binary: Path = version()
+    applied = [examples[name] for name in NAMES]
+    with ThreadPoolExecutor(len(applied)) as pool:
+        # The exit code is 2, and so an error, when anything would change.
+        list(pool.map(lambda one: one.terraform("plan", "-detailed-exitcode", "-lock=false", binary=binary), applied))
+
+
+def test_no_two_pairs_share_anything(examples: Examples) -> None:
+    pairs = examples["multiple"].outputs["s3_syncers"]
+    assert len(pairs) == 3
+    for output in ("queue_arn", "dead_letter_queue_arn", "function_arn", "function_role_arn", "event_rule_arn"):
+        assert len({pair[output] for pair in pairs.values()}) == len(pairs), output
+
+
+def drain(examples: Examples, name: str, directory: Path) -> tuple[int, str]:
+    """Runs scripts/drain where the example was applied: its exit code, and what it printed."""
+    example = examples[name]
+    (directory / "terraform.tfstate").write_text(example.state.read_text())
+    command = [sys.executable, ROOT / "scripts" / "drain", directory, "--settled=1", "--timeout=60"]
+    process = subprocess.run(
+        [*command, "--terraform", example.tool.binary],
+        env=example.tool.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return process.returncode, process.stdout + process.stderr
+
+
+def test_work_that_is_left_is_waited_for_and_dead_letters_are_told_of(filled: Examples, tmp_path: Path) -> None:
+    put(filled, "my-invoices", "last")
+    work = json.dumps({"s3-syncer": {"work": "keys", "keys": ["last"]}})
+    queue = filled["multiple"].outputs["s3_syncers"]["invoices"]["queue_url"]
+    filled.aws.client("sqs").send_message(QueueUrl=queue, MessageBody=work)
+    code, said = drain(filled, "multiple", tmp_path)
+    assert code == 0, said
+    assert target_body(filled, "my-invoices-mirror", "last"), "what was in the queue is done"
+
+    queues = filled["simple"].outputs["s3_syncer"]
+    filled.aws.client("sqs").send_message(QueueUrl=queues["queue_url"], MessageBody="nothing that anybody knows")
+    eventually(lambda: drain(filled, "simple", tmp_path)[0] == 1)
+    assert f"1 in {queues['dead_letter_queue_url']}" in drain(filled, "simple", tmp_path)[1]
+
+
+def test_destroy_leaves_only_what_was_there_before(examples: Examples) -> None:
+    applied = [examples[name] for name in NAMES]
+    for bucket in ("my-uploads", "my-events"):
+        empty(examples, bucket)
+    with ThreadPoolExecutor(len(applied)) as pool:
+        list(pool.map(lambda one: one.terraform("destroy", "-auto-approve", "-parallelism=50"), applied))
+    aws = examples.aws.client
+    left = {
+        "queues": aws("sqs").list_queues().get("QueueUrls", []),
+        "functions": aws("lambda").list_functions()["Functions"],
+        "mappings": aws("lambda").list_event_source_mappings()["EventSourceMappings"],
+        "rules": aws("events").list_rules()["Rules"],
+        "schedules": aws("scheduler").list_schedules()["Schedules"],
+        "secrets": [s["Name"] for s in aws("secretsmanager").list_secrets()["SecretList"] if s["Name"] not in OWNED],
+        "roles": aws("iam").list_roles()["Roles"],
+        "log groups": aws("logs").describe_log_groups()["logGroups"],
+        "alarms": aws("cloudwatch").describe_alarms()["MetricAlarms"],
+        "clusters": aws("ecs").list_clusters()["clusterArns"],
+        "task definitions": aws("ecs").list_task_definitions()["taskDefinitionArns"],
+        "repositories": aws("ecr").describe_repositories()["repositories"],
+        "topics": [topic for topic in aws("sns").list_topics()["Topics"] if not topic["TopicArn"].endswith(":on-call")],
+    }
+    assert left == {kind: [] for kind in left}
+    assert sorted(bucket["Name"] for bucket in aws("s3").list_buckets()["Buckets"]) == sorted(examples.aws.buckets)
+    for bucket in examples.aws.buckets:
+        document = aws("s3").get_bucket_notification_configuration(Bucket=bucket)
+        assert document.keys() <= {"ResponseMetadata"}, "a destroyed notification is an empty document"
+
+
+def empty(examples: Examples, bucket: str) -> None:
+    client = examples.aws.client("s3")
+    for entry in client.list_objects_v2(Bucket=bucket).get("Contents", []):
+        client.delete_object(Bucket=bucket, Key=entry["Key"])

@@ -1,0 +1,221 @@
+"""The lane over buckets in memory: what it takes, what it leaves, and what a listing can vouch for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.memory import HttpSide, ListedBucket, Reply, at, opaque_etag, stored
+
+from s3_syncer.deadline import Deadline
+from s3_syncer.errors import Retryable, StoreUnusable
+from s3_syncer.lane import copies
+from s3_syncer.lane.copies import Copies
+from s3_syncer.layout import MIB
+from s3_syncer.model import Listed
+from s3_syncer.transfer import Transfer
+
+NOW = 100
+
+
+class World:
+    """Two buckets, the source's objects being old."""
+
+    def __init__(self, *keys: str, tags: bool = False, memory: int = MIB, **target: Any) -> None:
+        self.source, self.target = ListedBucket(clock=NOW), ListedBucket(clock=NOW, **target)
+        for key in keys:
+            self.source.objects[key] = stored(key.encode(), modified=10)
+        self.source_side, self.target_side = HttpSide(self.source), HttpSide(self.target)
+        transfer = Transfer(self.source, self.target, memory=memory, threads=1)
+        self.lane = Copies(
+            self.source_side, self.target_side, transfer, source_prefix="", target_prefix="", tags=tags, threads=2
+        )
+        self.told: list[str] = []
+
+    def copy(self, deadline: Deadline | None = None, entries: Sequence[Listed] | None = None) -> dict[str, Any]:
+        listed = list(self.source.listing()) if entries is None else entries
+        self.listed = {entry.key: entry for entry in listed}
+        return self.lane.copy(listed, deadline or Deadline(), lambda entry: self.told.append(entry.key))
+
+
+def test_an_ordinary_object_costs_one_get_and_one_put_and_the_listing_vouches_for_it() -> None:
+    world = World("a", "b", "c")
+    assert world.copy() == world.listed
+    assert world.told == ["a", "b", "c"]
+    assert world.source.mirrored == world.target.mirrored
+    assert [call for call in world.source.calls if call != "list"] == ["fetch"] * 3
+    assert world.target.calls == ["put"] * 3
+
+
+def test_every_property_is_passed_on() -> None:
+    world = World()
+    headers = {"Content-Type": "text/x", "Expires": "never", "Cache-Control": "no-store", "Content-Language": "de"}
+    world.source.objects["a"] = stored(b"", headers=headers, metadata={"one": "1", "two": ""})
+    world.copy()
+    assert world.source.mirrored == world.target.mirrored
+    assert world.target.objects["a"].marker == world.source.objects["a"].etag  # nothing is known of the target yet
+    world.copy()
+    assert world.target.objects["a"].marker is None
+
+
+def test_a_target_that_breaks_its_promise_gets_the_marker_after_all() -> None:
+    world = World("a", "b")
+    world.copy(entries=list(world.source.listing())[:1])
+    world.target._etag = opaque_etag
+    assert world.copy(entries=list(world.source.listing())[1:]).keys() == {"b"}
+    assert world.target.calls == ["put"] * 3
+    assert world.target.objects["b"].marker == world.source.objects["b"].etag
+
+
+@pytest.mark.parametrize(
+    ("size", "etag", "takes"),
+    [
+        (0, "0" * 32, True),
+        (copies.LARGEST, "0" * 32, True),
+        (copies.LARGEST + 1, "0" * 32, False),
+        (1, "0" * 32 + "-2", False),
+        (1, "opaque", False),
+        (1, None, False),
+    ],
+)
+def test_what_seems_ordinary(size: int, etag: str | None, takes: bool) -> None:
+    assert World(memory=2 * copies.LARGEST).lane.takes(Listed("a", size, etag, at(0))) is takes
+
+
+def test_no_object_is_larger_than_half_of_the_memory() -> None:
+    lane = World(memory=1000).lane
+    assert [lane.takes(Listed("a", size, "0" * 32, at(0))) for size in (500, 501)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"kms": True},
+        {"tags": {"colour": "red"}},
+        {"metadata": {"name": "Jürgen"}},
+    ],
+)
+def test_what_turns_out_not_to_be_ordinary_is_left(properties: dict[str, Any]) -> None:
+    world = World("a", "b", "c", tags=True)
+    world.source.objects["b"] = replace(world.source.objects["b"], **properties)
+    assert world.copy().keys() == {"a", "c"}
+    assert world.target.objects.keys() == {"a", "c"}
+
+
+def altered(**headers: str) -> Callable[[Reply], Reply]:
+    return lambda reply: replace(
+        reply, headers={**reply.headers, **{k.replace("_", "-"): v for k, v in headers.items()}}
+    )
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        altered(etag='"' + "0" * 32 + '"'),  # a store that overlooks If-Match
+        altered(content_length="2"),
+        altered(content_length="one"),
+        altered(last_modified="once"),
+        altered(x_amz_storage_class="GLACIER"),
+        lambda reply: replace(reply, body=b"x"),
+        lambda reply: replace(reply, body=b""),
+        lambda reply: replace(reply, headers={}),
+        lambda reply: replace(reply, status=206),
+        lambda reply: replace(reply, status=404),
+    ],
+)
+def test_nothing_is_written_of_an_answer_that_is_not_what_was_asked_for(spoil: Callable[[Reply], Reply]) -> None:
+    world = World("a")
+    world.source_side.replies["GET"] = spoil
+    assert world.copy() == {}
+    assert world.target.calls == world.told == []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        altered(date=""),
+        altered(date="Thu, 01 Jan 2026 00:00:11 GMT"),  # a second after it was written
+        altered(last_modified="Thu, 01 Jan 2026 00:00:12 GMT"),  # written again since it was listed
+    ],
+)
+def test_a_listing_vouches_only_for_what_had_rested(spoil: Callable[[Reply], Reply]) -> None:
+    world = World("a")
+    world.source_side.replies["GET"] = spoil
+    assert world.copy() in ({"a": None}, {})
+    assert world.copy().get("a") is None
+
+
+def test_tags_that_came_meanwhile_are_for_the_common_path() -> None:
+    world = World("a", "b", tags=True)
+
+    def tag_behind(operation: str, key: str) -> None:
+        if operation == "tags" and key == "b":
+            world.source.objects["b"] = replace(world.source.objects["b"], tags={"colour": "red"})
+
+    world.source.on_call = tag_behind
+    assert world.copy() == {"a": world.listed["a"], "b": None}
+
+
+@pytest.mark.parametrize("body", [b"", b"<Tagging>", b"<other/>", b"\0"])
+def test_what_says_nothing_of_tags_vouches_for_nothing(body: bytes) -> None:
+    world = World("a", tags=True)
+    world.source_side.replies["GET?tagging"] = lambda reply: replace(reply, body=body)
+    assert world.copy() == {"a": None}
+
+
+@pytest.mark.parametrize("error", [Retryable("slow down"), StoreUnusable("no answer")])
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_store_that_is_not_well_is_left_alone_for_a_while(
+    error: Exception, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(*(f"key {number}" for number in range(9)))
+    store = getattr(world, side)
+    failing = True
+
+    def fail(operation: str, key: str) -> None:
+        if failing and operation in ("fetch", "put") and key == "key 3":
+            raise error
+
+    store.on_call = fail
+    assert len(world.copy()) == 3
+    failing = False
+    assert world.copy() == {}
+    monkeypatch.setattr(world.lane, "_rests_until", 0.0)
+    assert len(world.copy()) == 9
+
+
+def test_a_bucket_of_unusual_objects_is_soon_left_to_the_common_path() -> None:
+    world = World(*(f"key {number:03}" for number in range(500)))
+    for key, there in world.source.objects.items():
+        world.source.objects[key] = replace(there, kms=True)
+    assert world.copy() == {}
+    assert world.source.count("fetch") == copies.UNUSUAL + 1
+
+
+def test_a_fault_of_ours_keeps_nobody_waiting() -> None:
+    world = World("a", "b")
+
+    def broken(reply: Reply) -> Reply:
+        return Reply(200, {"etag": None})  # type: ignore[dict-item]
+
+    world.target_side.replies["PUT"] = broken
+    assert world.copy() == {}
+
+
+def test_nothing_is_begun_once_the_deadline_has_passed() -> None:
+    world, deadline = World("a", "b", "c"), Deadline()
+    world.source.on_call = lambda operation, key: deadline.stop() if operation == "fetch" else None
+    assert world.copy(deadline).keys() == {"a"}
+
+
+def test_memory_and_turns_come_back_whatever_happens() -> None:
+    world = World("a", "b", "c", "d", memory=4)
+    for spoil in (lambda reply: reply, lambda reply: replace(reply, status=404), altered(etag='"x"')):
+        world.source_side.replies["GET"] = spoil
+        done = threading.Thread(target=world.copy, daemon=True)
+        done.start()
+        done.join(5)
+        assert not done.is_alive()
