@@ -60,7 +60,7 @@ variable "target" {
 }
 
 variable "name" {
-  description = "Start of the name of everything that is made: 1 to 64 letters, digits, `-` and `_`. Two of this module in one account and region need two names."
+  description = "Start of the name of everything that is made: 1 to 64 letters, digits, `-` and `_`. Two of this module in one account need two names, in two regions as well: roles have none."
   type        = string
   default     = "s3-syncer"
   nullable    = false

@@ -59,7 +59,7 @@ module "s3_syncer" {
   }
 
   function = {
-    enabled              = true # beside the service
+    enabled              = true # false leaves all work to the service
     memory_mb            = 2048
     timeout_s            = 900
     architecture         = "arm64"
@@ -84,9 +84,9 @@ module "s3_syncer" {
     arguments          = ["--bwlimit=200M"]
   }
 
-  # Tasks that take work from the same queue, without the function's 15 minutes; half of them on Spot.
+  # Tasks that take work from the same queue, without the function's 15 minutes; half of them on Spot. They need a network.
   service = {
-    enabled            = var.vpc != null
+    enabled            = false
     min_tasks          = 0
     max_tasks          = 10
     backlog_per_task   = 1000

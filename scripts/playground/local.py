@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 
@@ -59,6 +60,32 @@ def migrate(arguments: tuple[str, ...]) -> None:
         sys.exit(migration.run(made, arguments, show, report=lambda text: click.echo(text, err=True)))
     except (image.ImageError, task.TaskError) as error:
         sys.exit(f"scripts/local: {error}")
+
+
+@main.command()
+def env() -> None:
+    """Print what points other tools at it, for a shell: eval "$(scripts/local env)"."""
+    made = stack.current(DIRECTORY)
+    if made is None:
+        sys.exit("The local cloud is not up; `scripts/local up` starts it.")
+    for name, value in environment(made).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+def environment(made: stack.Stack) -> dict[str, str]:
+    """For Terraform, the AWS CLI and any SDK the one cloud, and for s3-syncer both."""
+    return {
+        "AWS_ENDPOINT_URL": made.aws_endpoint,
+        "AWS_DEFAULT_REGION": made.region,
+        "AWS_ACCESS_KEY_ID": made.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": made.secret_access_key,
+        "SOURCE_BUCKET": made.source_bucket,
+        "TARGET_ENDPOINT": made.target.endpoint,
+        "TARGET_REGION": made.target.region,
+        "TARGET_BUCKET": made.target.bucket,
+        "TARGET_ACCESS_KEY_ID": made.target.access_key_id,
+        "TARGET_SECRET_ACCESS_KEY": made.target.secret_access_key,
+    }
 
 
 @main.command()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from playground import bootstrap, demo, servers, signals, stack, terraform, verify
+from playground import bootstrap, demo, local, servers, signals, stack, terraform, verify
 
 OBJECT = verify.Object(size=1, sha256="00", headers={"ContentType": "a/b"}, metadata={}, tags={})
 
@@ -83,6 +83,20 @@ A_STACK = stack.Stack(
 def test_a_stack_is_read_as_it_was_written(tmp_path: Path) -> None:
     A_STACK.write(tmp_path / "stack.json")
     assert stack.Stack.read(tmp_path / "stack.json") == A_STACK
+
+
+def test_what_a_shell_is_told_of_the_local_cloud_is_what_the_command_reads() -> None:
+    told = local.environment(A_STACK)
+    assert told["AWS_ENDPOINT_URL"] == A_STACK.aws_endpoint
+    said = subprocess.run(
+        [sys.executable, "-m", "s3_syncer", "check"],
+        env={**told, "PATH": os.environ["PATH"], "PYTHONPATH": str(bootstrap.ROOT / "lambda")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # Nothing is missing: it gets as far as the source, where nobody answers.
+    assert (said.returncode, said.stderr.count("127.0.0.1:1")) == (1, 1), said.stderr
 
 
 WEB = servers.Program("web", lambda port: [sys.executable, "-m", "http.server", "-b", servers.HOST, str(port)], "/")

@@ -1,0 +1,344 @@
+"""What changes when an input does, and what stays: planned from the state of `complete`, which sets every input.
+
+One plan for all of it: the state has the module once for each case, under its name, and in each case one input is
+another than the one it was applied with.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from hcl2.query.body import DocumentView
+from tests.infra.examples import Example, Examples
+
+from playground import docs
+from playground.bootstrap import ROOT
+
+COMPLETE = ROOT / "examples" / "complete"
+
+# For each input, and for each attribute of one: its new value.
+CASES: dict[str, Any] = {
+    "source_bucket": "my-bucket",
+    "target.endpoint": "https://s3.example.com",
+    "target.region": "elsewhere",
+    "target.bucket": "other-mirror",
+    "target.prefix": "",
+    "name": f"N{'-_' * 31}-",  # the longest, of every kind of character
+    "source_prefix": "other/",
+    "credentials_secret.arn": "arn:aws:secretsmanager:eu-west-1:000000000000:secret:other-AbCdEf",
+    "target_credentials_version": 2,
+    "notification_mode": "none",
+    "enable_bucket_eventbridge": False,
+    "existing_notifications": "overwrite",
+    "sync.delete": False,
+    "sync.tags": False,
+    "sync.max_concurrency": 19,
+    "sync.batch_size": 60,
+    "sync.batch_window_s": 3,
+    "sync.max_receive_count": 99,
+    "reconcile.schedule": None,
+    "reconcile.delete": False,
+    "reconcile.max_delete": 1,
+    "function.enabled": False,
+    "function.memory_mb": 1024,
+    "function.timeout_s": 600,
+    "function.architecture": "x86_64",
+    "function.runtime": "python3.12",
+    "function.reserved_concurrency": 21,
+    "function.log_level": "DEBUG",
+    "function.package_path": str(COMPLETE / "main.tf"),  # any other file
+    "function.vpc": None,
+    "migration.enabled": False,
+    "migration.image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/tools:1",
+    "migration.cpu": 1024,
+    "migration.memory_mb": 5120,
+    "migration.architecture": "X86_64",
+    "migration.cluster": {"arn": "arn:aws:ecs:eu-west-1:000000000000:cluster/other"},
+    "migration.subnet_ids": ["subnet-1"],
+    "migration.security_group_ids": [],
+    "migration.assign_public_ip": True,
+    "migration.arguments": [],
+    "service.enabled": True,
+    "service.min_tasks": 1,
+    "service.max_tasks": 2,
+    "service.backlog_per_task": 1,
+    "service.concurrency": 1,
+    "service.spot_percent": 0,
+    "service.log_level": "DEBUG",
+    "service.image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/tools:1",
+    "service.cpu": 512,
+    "service.memory_mb": 4096,
+    "service.architecture": "X86_64",
+    "service.cluster": {"arn": "arn:aws:ecs:eu-west-1:000000000000:cluster/other"},
+    "service.subnet_ids": ["subnet-1"],
+    "service.security_group_ids": [],
+    "service.assign_public_ip": True,
+    "service.arguments": [],
+    "source_kms_key_arns": [],
+    "kms_key_arn": "arn:aws:kms:eu-west-1:000000000000:key/00000000-0000-0000-0000-000000000000",
+    "role_path": "/other/",
+    "permissions_boundary_arn": None,
+    "log_retention_days": 7,
+    "alarm_actions": [],
+    "max_lag_s": None,
+    "tags": {"team": "other"},
+}
+
+# What has to change with it for the whole to be allowed.
+BESIDES: dict[str, dict[str, object]] = {
+    "notification_mode": {"enable_bucket_eventbridge": False},
+    "credentials_secret.arn": {"target_credentials_version": None},
+    "function.enabled": {"service": {"enabled": True}},
+}
+
+# What is to change: `~` in place, `±` by another one, `+` and `-` as they say. Not here: what only changes outputs.
+FUNCTION, TASK = "~ aws_lambda_function.sync", '± aws_ecs_task_definition.task["migration"]'
+QUEUE, RULE = "~ aws_sqs_queue.work", "~ aws_cloudwatch_event_rule.source[0]"
+MAPPING, SCHEDULE = "~ aws_lambda_event_source_mapping.work", "~ aws_scheduler_schedule.reconcile[0]"
+SECRET = "~ aws_secretsmanager_secret.target_credentials[0]"
+READERS = ["~ aws_iam_role_policy.function", '~ aws_iam_role_policy.task["migration"]']
+ROLES = ["function", 'task["migration"]', 'task["execution"]', "reconcile[0]"]
+LOG_GROUPS = ["~ aws_cloudwatch_log_group.function", '~ aws_cloudwatch_log_group.task["migration"]']
+REPOSITORY = ["aws_ecr_lifecycle_policy.image[0]", "aws_ecr_repository.image[0]"]
+ALARMS = [f'~ aws_cloudwatch_metric_alarm.sync["{key}"]' for key in ("dead-letters", "errors", "lag", "throttles")]
+
+SERVICE = [
+    *("+ aws_appautoscaling_target.service[0]", "+ aws_ecs_service.service[0]"),
+    *(f'+ aws_appautoscaling_policy.service["{name}"]' for name in ("busy", "idle")),
+    *(f'+ aws_cloudwatch_metric_alarm.scaling["{name}"]' for name in ("busy", "idle")),
+    *('+ aws_cloudwatch_log_group.task["service"]', "+ aws_ecs_cluster_capacity_providers.tasks[0]"),
+    *('+ aws_ecs_task_definition.task["service"]', '+ aws_iam_role.task["service"]'),
+    *('+ aws_iam_role_policy.task["service"]', '~ aws_iam_role_policy.task["execution"]'),
+    '~ aws_cloudwatch_metric_alarm.sync["lag"]',  # its description names who takes part
+]
+
+EXPECTED: dict[str, list[str]] = {
+    "source_bucket": [FUNCTION, TASK, QUEUE, RULE, SCHEDULE, *READERS, "± aws_s3_bucket_notification.source[0]"],
+    "source_prefix": [FUNCTION, TASK, RULE, SCHEDULE, *READERS],
+    "target.endpoint": [FUNCTION, TASK, SECRET],
+    "target.region": [FUNCTION, TASK],
+    "target.bucket": [FUNCTION, TASK, SECRET],
+    "target.prefix": [FUNCTION, TASK],
+    "credentials_secret.arn": [
+        *(FUNCTION, TASK, *READERS),
+        "- aws_secretsmanager_secret.target_credentials[0]",
+        "- aws_secretsmanager_secret_version.target_credentials[0]",
+    ],
+    "target_credentials_version": ["± aws_secretsmanager_secret_version.target_credentials[0]"],
+    "notification_mode": [
+        *(QUEUE, "~ aws_sqs_queue_policy.dead_letters", "- aws_cloudwatch_event_rule.source[0]"),
+        *("- aws_cloudwatch_event_target.work[0]", "- aws_s3_bucket_notification.source[0]"),
+    ],
+    "enable_bucket_eventbridge": ["- aws_s3_bucket_notification.source[0]"],
+    "sync.delete": [FUNCTION],
+    "sync.tags": [FUNCTION, TASK, RULE, *READERS],
+    "sync.max_concurrency": [MAPPING],
+    "sync.batch_size": [MAPPING],
+    "sync.batch_window_s": [MAPPING, QUEUE],
+    "sync.max_receive_count": [QUEUE],
+    "reconcile.schedule": [
+        *("- aws_scheduler_schedule.reconcile[0]", "- aws_iam_role.reconcile[0]", "- aws_iam_role_policy.reconcile[0]"),
+    ],
+    "reconcile.delete": [SCHEDULE],
+    "reconcile.max_delete": [SCHEDULE],
+    "function.enabled": [MAPPING, *SERVICE],
+    "function.memory_mb": [FUNCTION],
+    "function.timeout_s": [FUNCTION, QUEUE],
+    "function.architecture": [FUNCTION],
+    "function.runtime": [FUNCTION],
+    "function.reserved_concurrency": [FUNCTION],
+    "function.log_level": [FUNCTION],
+    "function.package_path": [FUNCTION],
+    "function.vpc": [FUNCTION, "~ aws_iam_role_policy.function"],
+    "migration.enabled": [
+        *('- aws_cloudwatch_log_group.task["migration"]', "- aws_ecs_cluster.tasks[0]"),
+        *('- aws_ecs_task_definition.task["migration"]', *(f"- {part}" for part in REPOSITORY)),
+        *(f"- aws_iam_role.{role}" for role in ROLES if role.startswith("task")),
+        *(f"- aws_iam_role_policy.{role}" for role in ROLES if role.startswith("task")),
+    ],
+    "migration.image": [
+        *(TASK, '~ aws_iam_role_policy.task["execution"]', *(f"- {part}" for part in REPOSITORY)),
+    ],
+    "migration.cpu": [TASK],
+    "migration.memory_mb": [TASK],
+    "migration.architecture": [TASK],
+    "migration.cluster": ["- aws_ecs_cluster.tasks[0]"],
+    "migration.arguments": [TASK],
+    "service.enabled": SERVICE,
+    "source_kms_key_arns": READERS,
+    "kms_key_arn": [
+        *(FUNCTION, TASK, QUEUE, "~ aws_sqs_queue.dead_letters", SCHEDULE, SECRET, *LOG_GROUPS),
+        *("~ aws_ecs_cluster.tasks[0]", "± aws_ecr_repository.image[0]"),  # images are encrypted for good
+        *(f"~ aws_iam_role_policy.{role}" for role in ROLES),
+    ],
+    "role_path": [
+        *(FUNCTION, TASK, SCHEDULE),
+        *(f"± aws_iam_role.{role}" for role in ROLES),
+        *(f"± aws_iam_role_policy.{role}" for role in ROLES),
+    ],
+    "permissions_boundary_arn": [f"~ aws_iam_role.{role}" for role in ROLES],
+    "log_retention_days": LOG_GROUPS,
+    "alarm_actions": ALARMS,
+    "max_lag_s": ['- aws_cloudwatch_metric_alarm.sync["lag"]'],
+}
+
+# Under other conditions than the rest: `name` makes all anew, `tags` changes all that has any.
+SWEEPING = {"name", "tags"}
+OF_OUTPUTS_ALONE = {
+    *("existing_notifications", "migration.subnet_ids", "migration.security_group_ids", "migration.assign_public_ip"),
+}
+# The emulated AWS has no Application Auto Scaling, so the service is off: tests/service.tftest.hcl has what these change.
+OF_THE_SERVICE_ALONE = {name for name in CASES if name.startswith("service.") and name != "service.enabled"}
+
+# The attribute that is the name of each kind of resource, and what AWS takes for one.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+NAMES = {
+    "aws_cloudwatch_event_rule": ("name", r"[\w.-]{1,64}"),
+    "aws_cloudwatch_log_group": ("name", r"[\w./#-]{1,512}"),
+    "aws_cloudwatch_metric_alarm": ("alarm_name", r".{1,255}"),
+    "aws_ecr_repository": ("name", r"(?=.{2,256}$)([a-z0-9]+([._-][a-z0-9]+)*/)*[a-z0-9]+([._-][a-z0-9]+)*"),
+    "aws_ecs_cluster": ("name", r"[\w-]{1,255}"),
+    "aws_ecs_task_definition": ("family", r"[\w-]{1,255}"),
+    "aws_iam_role": ("name", r"[\w+=,.@-]{1,64}"),
+    "aws_iam_role_policy": ("name", r"[\w+=,.@-]{1,128}"),
+    "aws_lambda_function": ("function_name", r"[\w-]{1,64}"),
+    "aws_scheduler_schedule": ("name", r"[\w.-]{1,64}"),
+    "aws_secretsmanager_secret": ("name", r"[\w/+=.@-]{1,512}"),
+    "aws_sqs_queue": ("name", r"[\w-]{1,80}"),
+}
+NAMELESS = {
+    *("aws_cloudwatch_event_target", "aws_ecr_lifecycle_policy", "aws_lambda_event_source_mapping"),
+    *("aws_s3_bucket_notification", "aws_secretsmanager_secret_version"),
+    *("aws_sqs_queue_policy", "aws_sqs_queue_redrive_allow_policy"),
+}
+
+ACTIONS = {("create",): "+", ("update",): "~", ("delete",): "-"}
+REPLACED = (["delete", "create"], ["create", "delete"])
+
+
+def inputs() -> Iterator[str]:
+    """Every input, those that are objects by their attributes."""
+    for block in docs.blocks(ROOT / "variables.tf", "variable"):
+        of_object = re.findall(r"^  (\w+) += ", docs.source(block, "type"), re.MULTILINE)
+        yield from (f"{docs.name(block)}.{attribute}" for attribute in of_object)
+        if not of_object:
+            yield docs.name(block)
+
+
+def changed(planned: Mapping[str, Any]) -> dict[str, list[str]]:
+    """For each case what would be done, by its address within the module."""
+    found: dict[str, list[str]] = {}
+    for change in planned["resource_changes"]:
+        case, address = re.fullmatch(r'module\.s3_syncer\["(.+?)"\]\.(.+)', change["address"]).groups()
+        actions = change["change"]["actions"]
+        if actions not in (["no-op"], ["read"]):
+            sign = "±" if actions in REPLACED else ACTIONS[tuple(actions)]
+            found.setdefault(case, []).append(f"{sign} {address}")
+    return {case: sorted(changes) for case, changes in found.items()}
+
+
+@pytest.fixture(scope="session")
+def planned(examples: Examples) -> Any:
+    """The plan of all cases, as JSON."""
+    complete = examples["complete"]
+    directory = complete.directory.with_name("changes")
+    shutil.copytree(complete.directory, directory)
+    (directory / "changes_override.tf").write_text(override())
+    (directory / "cases.tf").write_text('variable "cases" {\n  type = any\n}\n')
+    cases = {"nothing": {}, **{name: nested(name, value) | BESIDES.get(name, {}) for name, value in CASES.items()}}
+    state = directory / "terraform.tfstate"
+    state.write_text(json.dumps(multiplied(json.loads(complete.state.read_text()), list(cases))))
+    (directory / "cases.auto.tfvars.json").write_text(json.dumps({"cases": cases}))
+    many = Example("changes", directory, complete.tool, state)
+    many.tool.run("init", "-no-color", cwd=directory)
+    many.terraform("plan", "-refresh=false", "-lock=false", "-out=changes.plan")
+    return json.loads(many.tool.run("show", "-json", "changes.plan", cwd=directory))
+
+
+def override() -> str:
+    """The module block of `complete` once for each case, with what a case says in place of what is written there."""
+    (block,) = DocumentView.parse((COMPLETE / "main.tf").read_text()).blocks("module")
+    arguments = []
+    for name in {name.partition(".")[0] for name in inputs()} - {"target_credentials"}:
+        written = docs.source(block, name)
+        mixed = f"merge({written}, try(each.value.{name}, {{}}))" if written.startswith("{") else None
+        arguments.append(f"  {name} = {mixed or f'try(each.value.{name}, {written})'}\n")
+    # An ephemeral value cannot be part of a case.
+    keys = 'contains(keys(each.value), "credentials_secret") ? null : var.target_credentials'
+    arguments.append(f"  target_credentials = {keys}\n")
+    return f'module "s3_syncer" {{\n  for_each = var.cases\n{"".join(arguments)}}}\n'
+
+
+def nested(name: str, value: object) -> dict[str, object]:
+    key, _, attribute = name.partition(".")
+    return {key: {attribute: value}} if attribute else {key: value}
+
+
+def multiplied(state: dict[str, Any], cases: list[str]) -> dict[str, Any]:
+    """The state with the module once for each case, and without outputs, which name a single one."""
+    resources = [
+        {**resource, "module": f'module.s3_syncer["{case}"]'} for case in cases for resource in state["resources"]
+    ]
+    return {**state, "resources": resources, "outputs": {}}
+
+
+def test_every_input_is_a_case_and_set_in_the_complete_example() -> None:
+    (block,) = DocumentView.parse((COMPLETE / "main.tf").read_text()).blocks("module")
+    names = set(inputs()) - {"target_credentials.access_key_id", "target_credentials.secret_access_key"}
+    assert names == set(CASES)
+    for name in names:
+        key, _, attribute = name.partition(".")
+        written = docs.source(block, key)
+        assert not attribute or written == "null" or re.search(rf"\b{attribute} += ", written), name
+
+
+@pytest.fixture(scope="session")
+def plans(planned: Any) -> dict[str, list[str]]:
+    return changed(planned)
+
+
+def test_nothing_changes_where_nothing_is_changed(plans: dict[str, list[str]]) -> None:
+    assert "nothing" not in plans
+
+
+@pytest.mark.parametrize("case", sorted(set(CASES) - SWEEPING))
+def test_an_input_changes_what_it_should_and_nothing_else(plans: dict[str, list[str]], case: str) -> None:
+    assert plans.get(case, []) == sorted(EXPECTED.get(case, []))
+    assert (case in EXPECTED) != (case in OF_OUTPUTS_ALONE | OF_THE_SERVICE_ALONE)
+
+
+def test_another_name_makes_all_anew(plans: dict[str, list[str]]) -> None:
+    kept = {"aws_s3_bucket_notification.source[0]"}  # it names no queue with EventBridge
+    assert all(change.startswith("±") for change in plans["name"])
+    assert {change[2:] for change in plans["name"]} == everything(plans) - kept
+
+
+def everything(plans: dict[str, list[str]]) -> set[str]:
+    """All that any change changes of what is there."""
+    return {change[2:] for changes in plans.values() for change in changes if not change.startswith("+")}
+
+
+def test_tags_are_changed_in_place(plans: dict[str, list[str]]) -> None:
+    assert plans["tags"]
+    assert all(change.startswith("~") for change in plans["tags"])
+
+
+def test_the_longest_name_is_one_for_everything_that_has_one(planned: Any) -> None:
+    assert len(CASES["name"]) == 64
+    names: dict[str, list[str]] = {}
+    for change in planned["resource_changes"]:
+        kind, after = change["type"], change["change"]["after"]
+        if not change["address"].startswith('module.s3_syncer["name"].') or change["mode"] == "data":
+            continue
+        assert (kind in NAMES) != (kind in NAMELESS), f"say in NAMES what a name of {kind} may be"
+        if kind in NAMES:
+            attribute, pattern = NAMES[kind]
+            assert re.fullmatch(pattern, after[attribute], re.ASCII), change["address"]
+            names.setdefault(kind, []).append(after[attribute])
+    for kind in set(NAMES) - {"aws_iam_role_policy"}:  # of a role, so the same name would do
+        assert len(set(names[kind])) == len(names[kind]) > 0, f"two of {kind} have the same name"
