@@ -192,7 +192,7 @@ SWEEPING = {"name", "tags"}
 OF_OUTPUTS_ALONE = {
     *("existing_notifications", "migration.subnet_ids", "migration.security_group_ids", "migration.assign_public_ip"),
 }
-# The emulated AWS has no Application Auto Scaling, so the service is off: tests/service.tftest.hcl has what these change.
+# The emulated AWS has no Application Auto Scaling, so the service is off: tests/service.tftest.hcl tells of these.
 OF_THE_SERVICE_ALONE = {name for name in CASES if name.startswith("service.") and name != "service.enabled"}
 
 # The attribute that is the name of each kind of resource, and what AWS takes for one.
