@@ -9,6 +9,7 @@ import base64
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,10 +39,14 @@ from .layout import MIB, Part, Sent
 from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, Listed, ObjectState, Upload
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
 #: Bytes read from the network at a time: the peak over the part's own buffer.
 _CHUNK = MIB
+
+#: Bytes that a look brings along at most: what is larger is worth a request of its own, and memory held for it.
+FEW = 256 * 1024
 
 #: Nobody there, as opposed to a connection that broke in the middle.
 _NO_ANSWER = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError)
@@ -100,6 +105,27 @@ class Bucket:
                 return self._probe(key)
             raise
         return self._with_tags(key, answer)
+
+    def take(self, key: str) -> ObjectState | None:
+        """What is there now, and all its bytes where they are few: one GET that answers what a HEAD would.
+
+        A None is sure, as that of `head` can be: the refusal of a GET says what is missing.
+        """
+        try:
+            answer = self._call("get_object", key, Range=f"bytes=0-{FEW - 1}")
+        except SyncError as error:
+            if error.code == "NoSuchKey":
+                return None
+            if isinstance(error, (Changed, Permanent)):  # empty, archived, denied: a HEAD can tell more
+                return self.head(key, sure=True)
+            raise
+        with closing(answer["Body"]) as stream:
+            # A store that overlooks the range may send any number: closing ends the connection then.
+            sent = _bytes(stream, answer["ContentLength"]) if answer["ContentLength"] <= FEW else None
+        state = self._with_tags(key, _of_all(answer))
+        # Not the one that was read, where it went away between the two requests, and came back.
+        same = state is not None and state.etag == _unquoted(answer["ETag"])
+        return replace(state, body=sent) if state and same and sent is not None and len(sent) == state.size else state
 
     def _probe(self, key: str) -> ObjectState | None:
         """Asks with a one-byte GET, whose refusal comes with a reason; None when the key is what is missing."""
@@ -203,20 +229,8 @@ class Bucket:
         if _unquoted(answer["ETag"]) != etag:  # a store that ignores If-Match
             answer["Body"].close()
             raise Changed("the object changed while it was read", "PreconditionFailed")
-        data = bytearray(size)
-        view, filled = memoryview(data), 0
-        try:
-            with closing(answer["Body"]) as body:
-                while chunk := body.read(min(_CHUNK, size - filled + 1)):
-                    if filled + len(chunk) > size:
-                        raise Retryable(f"the store sent more than the {size} bytes asked for", "LongBody")
-                    view[filled : filled + len(chunk)] = chunk
-                    filled += len(chunk)
-        except (BotoCoreError, HTTPError, OSError) as error:
-            raise Retryable(f"the connection broke while reading: {error}", "ConnectionBroke") from error
-        if filled != size:
-            raise Retryable(f"the store sent {filled} of {size} bytes", "ShortBody")
-        return data
+        with closing(answer["Body"]) as stream:
+            return _bytes(stream, size)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -357,6 +371,31 @@ def _code(error: ClientError) -> str:
     """The store's code, or the HTTP status where the answer has none that can be read: as botocore does for a HEAD."""
     code = error.response.get("Error", {}).get("Code")
     return str(code or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+
+
+def _bytes(stream: StreamingBody, size: int) -> bytearray:
+    """The bytes of an answer, which have to be so many. Raises Retryable."""
+    data = bytearray(size)
+    view, filled = memoryview(data), 0
+    try:
+        while chunk := stream.read(min(_CHUNK, size - filled + 1)):
+            if filled + len(chunk) > size:
+                raise Retryable(f"the store sent more than the {size} bytes asked for", "LongBody")
+            view[filled : filled + len(chunk)] = chunk
+            filled += len(chunk)
+    except (BotoCoreError, HTTPError, OSError) as error:
+        raise Retryable(f"the connection broke while reading: {error}", "ConnectionBroke") from error
+    if filled != size:
+        raise Retryable(f"the store sent {filled} of {size} bytes", "ShortBody")
+    return data
+
+
+def _of_all(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer to a GET of a range, with the length that one to a HEAD would tell."""
+    if "ContentRange" not in answer:
+        return answer
+    told = {**answer["ResponseMetadata"]["HTTPHeaders"], "content-length": answer["ContentRange"].rpartition("/")[2]}
+    return {**answer, "ResponseMetadata": {"HTTPHeaders": told}}
 
 
 def _state(answer: Mapping[str, Any], tags: Mapping[str, str]) -> ObjectState:

@@ -26,6 +26,8 @@ class Source(Protocol):
 
     def head(self, key: str, *, sure: bool = False) -> ObjectState | None: ...
 
+    def take(self, key: str) -> ObjectState | None: ...
+
 
 class Target(Protocol):
     """What convergence needs of the target: see `bucket.Bucket`."""
@@ -83,30 +85,35 @@ def converge(pair: Pair, key: str, deadline: Deadline) -> Outcome:
     Raises a SyncError; whatever was done until then is harmless, because the next look starts afresh.
     """
     done, reason = Outcome("none", "equal"), ""
-    state = pair.source.head(key, sure=True)
     for _ in range(MAX_LOOKS):
         deadline.check()
         try:
-            step = _make_equal(pair, key, state, deadline)
+            step, state = _make_equal(pair, key, deadline)
         except Changed as error:
             reason = str(error)
-            state = pair.source.head(key, sure=True)
             continue
         if step.action == "parts":
             return step
         if step.action in ("none", "kept"):
             return step if done.action == "none" else done
         done = step
-        again = pair.source.head(key, sure=True)
-        if again == state:
+        if pair.source.head(key, sure=True) == state:
             return done
         reason = "the source is no longer what was copied"
-        state = again
     raise Retryable(f"not equal after {MAX_LOOKS} looks, the last because {reason}", "KeepsChanging")
 
 
-def _make_equal(pair: Pair, key: str, source: ObjectState | None, deadline: Deadline) -> Outcome:
+def _make_equal(pair: Pair, key: str, deadline: Deadline) -> tuple[Outcome, ObjectState | None]:
+    """Looks at both sides and makes them equal; returns what was done and the source as it was looked at.
+
+    What the target lacks will be copied, so that the look at the source may as well bring the bytes.
+    """
     target = pair.target.head(key)
+    source = pair.source.take(key) if target is None else pair.source.head(key, sure=True)
+    return _done(pair, key, source, target, deadline), source
+
+
+def _done(pair: Pair, key: str, source: ObjectState | None, target: ObjectState | None, deadline: Deadline) -> Outcome:
     if source is None:
         if target is None:
             return Outcome("none", "absent on both sides")

@@ -51,6 +51,8 @@ class ObjectState:
     kms: bool = False
     #: The storage class that keeps the bytes from being read now, or None when they can be read.
     archived: str | None = field(default=None, compare=False)
+    #: All of its bytes, where the look brought them along: see `bucket.Bucket.take`.
+    body: bytearray | None = field(default=None, compare=False, repr=False)
 
     @property
     def md5(self) -> str | None:

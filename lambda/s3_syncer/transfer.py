@@ -201,7 +201,7 @@ class Transfer:
     def _copy_whole(self, key: str, state: ObjectState, deadline: Deadline) -> None:
         with self._memory.hold(state.size):
             self._pace.wait(state.size, deadline)
-            data = self._source.read(key, state.etag, 0, state.size)
+            data = self._source.read(key, state.etag, 0, state.size) if state.body is None else state.body
             md5 = _md5(data)
             if state.md5 not in (None, md5.hex()):
                 raise Retryable(f"the bytes read do not hash to the source's ETag {state.etag}", "BadDigest")

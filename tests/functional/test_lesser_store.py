@@ -18,6 +18,7 @@ from tests.functional.rig import MIB, SOURCE, TARGET, Rig, notification, put_par
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
 from playground import verify
+from s3_syncer.bucket import FEW
 
 #: What rclone answers InvalidArgument to.
 REFUSED = ("a//b", "/slash in front", "..", "../up", "down/../and/./up", "last/.")
@@ -204,3 +205,11 @@ def test_a_source_whose_layout_cannot_be_known(both_lesser: Rig) -> None:
     assert both_lesser.sync("key").actions == {"key": "copy"}
     assert both_lesser.target_body("key") == b"".join(body)
     assert both_lesser.sync("key").actions == {"key": "none"}
+
+
+def test_few_bytes_and_many_are_read_from_it(both_lesser: Rig) -> None:
+    sizes = {"empty": 0, "few": FEW, "many": FEW + 1}
+    for key, size in sizes.items():
+        both_lesser.put(key, b"." * size)
+    assert both_lesser.sync(*sizes).actions == dict.fromkeys(sizes, "copy")
+    assert {key: len(both_lesser.target_body(key)) for key in both_lesser.target_keys()} == sizes

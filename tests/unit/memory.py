@@ -159,6 +159,16 @@ class MemoryBucket:
         state = self.look(key)
         return replace(state, tags=self.tags(key)) if state else None
 
+    def whole(self, key: str) -> tuple[ObjectState, bytes] | None:
+        """A look and the bytes, of one moment."""
+        self._called("take", key)
+        found = self.objects.get(key)
+        return (found.look(), found.body) if found else None
+
+    def take(self, key: str) -> ObjectState | None:
+        whole = self.whole(key)
+        return replace(whole[0], body=bytearray(whole[1]), tags=self.tags(key)) if whole else None
+
     def first_part(self, key: str) -> tuple[int, int] | None:
         self._called("first_part", key)
         sizes = self._there(key).part_sizes

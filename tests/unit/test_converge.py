@@ -57,6 +57,13 @@ def test_equal_objects_cost_one_look_at_each_side() -> None:
     assert source.calls == target.calls == ["head", "tags"]
 
 
+def test_a_new_object_is_looked_at_and_read_at_once() -> None:
+    source, target = buckets(ONE, None)
+    run(source, target)
+    assert source.calls == ["take", "tags", "head", "tags"]
+    assert target.calls == ["head", "put", "put_tags"]
+
+
 def test_tags_alone_are_not_worth_a_copy() -> None:
     source, target = buckets(RETAGGED, ONE)
     run(source, target)
@@ -90,6 +97,11 @@ class Restless(MemoryBucket):
         data = super().read(key, etag, start, size)
         self.objects[key] = next(self.versions, self.objects[key])
         return data
+
+    def whole(self, key: str) -> tuple[ObjectState, bytes] | None:
+        whole = super().whole(key)
+        self.objects[key] = next(self.versions, self.objects[key])
+        return whole
 
 
 def test_a_source_that_changes_meanwhile_is_copied_again_as_it_is_then() -> None:
@@ -130,7 +142,7 @@ def test_a_failure_is_passed_on_as_it_is() -> None:
     with pytest.raises(Permanent) as failure:
         run(source, target)
     assert failure.value is error
-    assert target.calls == []
+    assert target.calls == ["head"]
 
 
 def test_past_the_deadline_nothing_is_written() -> None:

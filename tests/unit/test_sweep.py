@@ -297,15 +297,15 @@ def test_a_key_deleted_from_the_source_meanwhile_is_what_the_rules_say() -> None
 
 
 @pytest.mark.parametrize("error", [Permanent("refused"), Retryable("not now"), ValueError("a fault of ours")])
-@pytest.mark.parametrize(("side", "operation"), [("source", "head"), ("source", "read"), ("target", "put")])
+@pytest.mark.parametrize(("side", "operation"), [("source", "take"), ("target", "put")])
 @pytest.mark.parametrize("fast", [False, True])
 def test_one_keys_failure_never_stops_the_rest(error: Exception, side: str, operation: str, fast: bool) -> None:
     world = World(keys(12))
     world.fail(side, operation, "key 004", error)
-    if operation == "read":
+    if operation == "take":
         world.fail(side, "fetch", "key 004", error)
 
-    notes, rest = world.sweep(fast=fast and operation != "head")
+    notes, rest = world.sweep(fast=fast)
 
     assert rest is None
     assert list(notes.failures) == ["key 004"]
