@@ -97,6 +97,7 @@ locals {
     QUEUE_URL             = aws_sqs_queue.work.url
     DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
     SYNC_DELETE           = tostring(var.sync.delete)
+    PARTS_ABOVE_MB        = tostring(var.sync.parts_above_mb)
   }
 
   queue_worker_statements = concat(
