@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 
 EQUAL, DIFFERENT = 0, 1
 
-#: Seconds of a core and keys that a sweep has taken before other processes are started to help: to start one takes about
-#: a second of a core, and what waits for stores more than for a core has no use for another.
+#: Seconds of a core and keys that a sweep has taken before other processes are started to help: to start one takes
+#: about a second of a core, and what waits for stores more than for a core has no use for another.
 HELP_S, HELP_KEYS = 10.0, 10_000
 
 
