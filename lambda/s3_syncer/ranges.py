@@ -16,7 +16,7 @@ from .deadline import Deadline
 from .errors import SyncError
 from .keyspace import Probe, split
 from .layout import MIB
-from .sweep import PAGE_KEYS, Rules, Sweep
+from .sweep import PAGE_KEYS, Lane, Rules, Sweep
 from .work import KeyWork, RangeWork, Work
 
 if TYPE_CHECKING:
@@ -43,9 +43,11 @@ class Ranges:
         threads: int,
         slice_s: float = SLICE_S,
         largest: int = LARGEST_IN_RANGE,
+        lane: Lane | None = None,
     ) -> None:
-        """Objects of more than `largest` bytes, or more than LARGEST_IN_RANGE, are handed on."""
+        """Objects of more than `largest` bytes, or more than LARGEST_IN_RANGE, are handed on; see `sweep.Lane`."""
         self._connection, self._prefix, self._threads, self._slice_s = connection, prefix, threads, slice_s
+        self._lane = lane
         self._largest = min(largest, LARGEST_IN_RANGE)
 
     def do(self, work: RangeWork, deadline: Deadline) -> Sequence[Work]:
@@ -53,7 +55,7 @@ class Ranges:
         found = _Found(self._prefix)
         rules = Rules(delete=work.delete, max_delete=work.max_delete, one_way=not work.delete, largest=self._largest)
         source, target = self._connection.source, self._connection.target
-        sweep = Sweep(self._connection.pair, source, target, found, rules, threads=self._threads)
+        sweep = Sweep(self._connection.pair, source, target, found, rules, threads=self._threads, lane=self._lane)
         slice_end = deadline.sooner(self._slice_s)
         rest = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
         left: list[Work] = [KeyWork((key,)) for key in found.handed_on]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .clients import queue_client
-from .connect import SPARE_CONNECTIONS, connect
+from .connect import SPARE_CONNECTIONS, Connection, connect
 from .parts import Parts
 from .ranges import Ranges
 from .settings import Settings
 from .sqs import Queue
+from .sweep import Lane
 from .worker import Worker
 
 
@@ -23,12 +25,23 @@ class Runtime:
     queue: Queue
 
 
-def assemble(settings: Settings, *, threads: int, range_threads: int) -> Runtime:
+def no_lane(connection: Connection) -> Lane | None:  # noqa: ARG001 - the interface of a lane's opening
+    """For who has no awscrt, or no time to import it."""
+    return None
+
+
+def assemble(
+    settings: Settings,
+    *,
+    threads: int,
+    range_threads: int,
+    open_lane: Callable[[Connection], Lane | None] = no_lane,
+) -> Runtime:
     """A worker that converges `threads` keys at a time, and in each range `range_threads`. Raises StoreUnusable."""
     connection = connect(settings, threads=threads)
     bucket, prefix = settings.source_bucket, settings.source_prefix
     parts = Parts(connection.source, connection.target, connection.transfer, prefix=prefix, above=settings.parts_above)
-    ranges = Ranges(connection, prefix=prefix, threads=range_threads, largest=parts.above)
+    ranges = Ranges(connection, prefix=prefix, threads=range_threads, largest=parts.above, lane=open_lane(connection))
     queue = Queue(
         queue_client(threads + SPARE_CONNECTIONS),
         url=settings.queue_url,

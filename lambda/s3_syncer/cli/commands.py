@@ -20,6 +20,7 @@ from ..connect import connect
 from ..converge import Outcome, converge
 from ..deadline import Deadline, OutOfTime
 from ..errors import StoreUnusable, SyncError
+from ..lane.opening import open_lane
 from ..layout import GIB, MIB
 from ..logs import log_json
 from ..runtime import assemble
@@ -323,7 +324,8 @@ def serve(**options: Any) -> None:
 def _serve(settings: Settings, options: dict[str, Any]) -> None:
     """Returns never. Raises a SyncError or an OSError for what it cannot start without."""
     lanes, grace_s = options["concurrency"], options["grace"]
-    runtime = assemble(settings, threads=lanes, range_threads=service.RANGE_THREADS)
+    threads = service.RANGE_THREADS
+    runtime = assemble(settings, threads=lanes, range_threads=threads, open_lane=partial(open_lane, threads=threads))
     runtime.queue.check()
     rules = service.Rules(lanes=lanes, visibility_s=options["visibility"], grace_s=grace_s)
     served, asked = service.Service(runtime.worker, runtime.queue, rules), Deadline()
