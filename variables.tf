@@ -31,8 +31,8 @@ variable "target" {
   }
 
   validation {
-    condition = (!startswith(var.target.endpoint, "http://")
-    || can(regex("^http://(localhost|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]+)?$", var.target.endpoint)))
+    condition = (!startswith(var.target.endpoint, "http://") ||
+    can(regex("^http://(localhost|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]+)?$", var.target.endpoint)))
     error_message = "Write target.endpoint with https://: over plain http everybody on the way can read the objects. Only localhost, 127.0.0.1 and [::1] may use http://."
   }
 
@@ -53,8 +53,8 @@ variable "target" {
 
   # The same name at another store is another bucket.
   validation {
-    condition = !(var.target.bucket == var.source_bucket
-    && can(regex("\\.amazonaws\\.com(\\.cn)?(:[0-9]+)?$", lower(var.target.endpoint))))
+    condition = !(var.target.bucket == var.source_bucket &&
+    can(regex("\\.amazonaws\\.com(\\.cn)?(:[0-9]+)?$", lower(var.target.endpoint))))
     error_message = "Write another bucket into target.bucket: at an endpoint of AWS this is source_bucket itself, and every copy would cause the next."
   }
 }

@@ -25,7 +25,7 @@ run "everything" {
     permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
     role_path                = "/workloads/mirrors/"
 
-    target_credentials         = { access_key_id = "key", secret_access_key = "secret" }
+    target_credentials         = { access_key_id = "access-key-of-everything", secret_access_key = "secret-key-of-everything" }
     target_credentials_version = 1
   }
 

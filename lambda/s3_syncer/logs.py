@@ -11,6 +11,9 @@ from typing import Any
 #: What every LogRecord carries anyway; all else in it came from `extra=` and belongs in the line.
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
+#: What botocore logs at DEBUG holds the answers of Secrets Manager, word for word.
+_INDISCREET = ("boto3", "botocore", "urllib3")
+
 
 class JsonFormatter(logging.Formatter):
     """`extra=` fields become fields of the line. Timestamps are RFC 3339, which Lambda's own log filter needs."""
@@ -28,7 +31,13 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_json(level: str | int) -> None:
-    """Sends this project's log records, `level` and above, to standard output as JSON."""
+    """Sends this project's log records, `level` and above, to standard output as JSON.
+
+    Lambda's runtime sends there what all others log, from the level on that the function is configured with: the
+    libraries below this project are kept from logging secrets, whatever that is.
+    """
+    for library in _INDISCREET:
+        logging.getLogger(library).setLevel(logging.INFO)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logger = logging.getLogger(__package__)

@@ -17,9 +17,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .converge import Copier, Source
+from .compare import compare
+from .converge import Outcome, Pair, Source, Target, converge
 from .deadline import Deadline, OutOfTime
-from .errors import Changed, Permanent, SyncError
+from .errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
 from .layout import MIB, Layout, Sent, fits, multipart_etag, runs
 from .model import ObjectState, Upload
 from .transfer import Readable, Transfer, Writable, resumable
@@ -31,8 +32,10 @@ logger = logging.getLogger(__name__)
 ITEM_SIZE = 128 * MIB
 MAX_ITEMS = 1000
 
-#: Seconds between two looks at a key whose parts are being sent: the longest that SQS keeps a message to itself.
-WATCH_S = 900
+#: Seconds between two looks at a key whose parts are being sent: as long as a few functions take, at an assumed rate in
+#: bytes a second, and at most as long as SQS keeps a message to itself.
+WATCH_RATE = 64 * MIB
+WATCH_MIN_S, WATCH_MAX_S = 30, 900
 
 #: Seconds without a new part after which nobody is thought to be at an upload. It only has to be longer than a part
 #: takes and than items wait on the queue: to be wrong costs the parts sent so far.
@@ -45,17 +48,42 @@ MAX_BEGUN = 3
 class PartsSource(Source, Readable, Protocol): ...
 
 
+class PartsTarget(Target, Writable, Protocol): ...
+
+
 class Parts:
     """Divides copies of objects above `above` bytes into work items, and does these. `prefix` is the source's."""
 
-    def __init__(self, source: PartsSource, target: Writable, transfer: Transfer, *, prefix: str, above: int) -> None:
+    def __init__(
+        self, source: PartsSource, target: PartsTarget, transfer: Transfer, *, prefix: str, above: int
+    ) -> None:
         self._source, self._target, self._transfer = source, target, transfer
         self._prefix = prefix
         self.above = above
 
-    def copier(self, begun: int) -> Copier:
-        """What copies small objects at once and begins the parts of large ones, which was done `begun` times before."""
-        return _Copier(self, self._transfer, begun)
+    def converge(self, pair: Pair, key: str, deadline: Deadline, *, begun: int | None, redelivered: bool) -> Outcome:
+        """As `converge.converge`, but the parts of a large object become work for others.
+
+        `begun` says how often they did before, None that nothing is known of parts. A message that is `redelivered`
+        may have begun some and been lost then, with an upload left behind.
+        """
+        pair = replace(pair, copier=_Copier(self, self._transfer, begun or 0))
+        if begun is None and not redelivered:
+            return converge(pair, key, deadline)
+        # In this order: an upload that is completed from now on is among these, or the look below sees what it made.
+        before = self._under_way_if_told(key, needed=begun is not None)
+        outcome = converge(pair, key, deadline)
+        if outcome.action == "parts" or not before:
+            return outcome
+        for each in before:
+            if each.idle_s >= QUIET_S:
+                self._target.abort_upload(key, each.upload.id)
+        return replace(outcome, more=(self._watch(key, outcome.size, begun or 0),))
+
+    def _watch(self, key: str, size: int, begun: int) -> KeyWork:
+        """The message that looks at the key again when `size` bytes should have been sent."""
+        delay_s = min(max(size // WATCH_RATE, WATCH_MIN_S), WATCH_MAX_S)
+        return KeyWork((self._prefix + key,), delay_s=delay_s, begun=begun)
 
     # -- beginning -------------------------------------------------------------------------------------------------
 
@@ -64,15 +92,18 @@ class Parts:
         layout = self._transfer.layout(key, state)
         if layout is None:
             return self._transfer.copy(key, state, deadline)
-        watch = KeyWork((self._prefix + key,), delay_s=WATCH_S, begun=begun)
+        watch = self._watch(key, state.size, begun)
         try:
             under_way = self._under_way(key)
             if any(each.idle_s < QUIET_S for each in under_way):
                 return [watch]
             found = self._left_over(key, state, layout, under_way)
             if found is None:
+                target = self._target.head(key)
+                if target is not None and compare(state, target) is None:
+                    raise Changed("it has just been copied", "Copied")
                 found = self._create(key, state, begun)
-                watch = replace(watch, begun=begun + 1)
+                watch = self._watch(key, state.size, begun + (found is not None))
         except _Untold:
             return self._transfer.copy(key, state, deadline)
         if found is None:
@@ -88,6 +119,19 @@ class Parts:
                 with suppress(Changed):  # it has just been completed, or dropped
                     found.append(_UnderWay(upload, self._target.parts(key, upload.id)))
         return found
+
+    def _under_way_if_told(self, key: str, *, needed: bool) -> list[_UnderWay]:
+        """Unless it is needed, a store that fails to tell must not keep a key from being converged."""
+        try:
+            return self._under_way(key)
+        except _Untold:
+            return []
+        except StoreUnusable:
+            raise
+        except Retryable:
+            if needed:
+                raise
+            return []
 
     def _left_over(self, key: str, state: ObjectState, layout: Layout, quiet: Sequence[_UnderWay]) -> _UnderWay | None:
         """The upload of this very object that somebody began and nobody goes on with; all others are dropped."""
@@ -131,11 +175,12 @@ class Parts:
         it was done.
         """
         key = work.key.removeprefix(self._prefix)
-        state = self._source.head(key)
-        if state is None or state.etag != work.etag:
-            return self._drop(key, work, "the object is no longer what its parts were begun for")
         try:
-            left = self._send(key, state, work, deadline)
+            missing = self._missing(key, work)
+            state = self._source.head(key)
+            if state is None or state.etag != work.etag:
+                return self._drop(key, work, "the object is no longer what its parts were begun for")
+            left = self._send(key, state, work, missing, deadline)
             return left or self._complete(key, state, work)
         except Changed as error:
             if error.code == "NoSuchUpload":
@@ -151,10 +196,11 @@ class Parts:
         self._target.abort_upload(key, work.upload)
         return [KeyWork((work.key,))]
 
-    def _send(self, key: str, state: ObjectState, work: PartsWork, deadline: Deadline) -> list[PartsWork]:
+    def _send(
+        self, key: str, state: ObjectState, work: PartsWork, missing: list[int], deadline: Deadline
+    ) -> list[PartsWork]:
         """Sends what is missing; returns what time did not suffice for."""
         began = time.monotonic()
-        missing = self._missing(key, work)
         parts = [part for part in Layout(work.size, work.part_size).parts() if part.number in missing]
         try:
             self._transfer.send(key, state, work.upload, parts, deadline)

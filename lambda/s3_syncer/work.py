@@ -26,11 +26,12 @@ class KeyWork:
     since: float | None = None
     #: Seconds for which the queue keeps the message to itself, see `sqs.LONGEST_DELAY_S`; not part of the message.
     delay_s: int = 0
-    #: How often the parts of its key were begun on behalf of this message and of those that it follows.
-    begun: int = 0
+    #: How often the parts of its key were begun on behalf of this message and of those that it follows; None for a
+    #: message that does not watch over parts.
+    begun: int | None = None
 
     def to_json(self) -> str:
-        return _envelope("keys", keys=list(self.keys), **({"begun": self.begun} if self.begun else {}))
+        return _envelope("keys", keys=list(self.keys), **({} if self.begun is None else {"begun": self.begun}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,8 @@ def _keys(content: Mapping[str, Any]) -> KeyWork:
     keys = content.get("keys")
     if not isinstance(keys, list) or not keys or not all(isinstance(key, str) and key for key in keys):
         raise Malformed('"keys" must be a list of one or more non-empty strings')
-    begun = content.get("begun", 0)
-    if not _is_whole(begun):
+    begun = content.get("begun")
+    if begun is not None and not _is_whole(begun):
         raise Malformed('"begun" must be a whole number')
     return KeyWork(tuple(keys), begun=begun)
 

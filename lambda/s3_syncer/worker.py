@@ -10,10 +10,10 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .converge import Copier, Outcome, Pair, converge
+from .converge import Outcome, Pair
 from .deadline import Deadline, OutOfTime
 from .errors import Permanent, Retryable, StoreUnusable, SyncError
 from .events import decode
@@ -89,9 +89,11 @@ class Ranges(Protocol):
 
 
 class Parts(Protocol):
-    """Begins the copy of a large object as work of its own, and does such work: see `parts.Parts`."""
+    """Converges keys, large objects as work for many, and does such work: see `parts.Parts`."""
 
-    def copier(self, begun: int) -> Copier: ...
+    def converge(
+        self, pair: Pair, key: str, deadline: Deadline, *, begun: int | None, redelivered: bool
+    ) -> Outcome: ...
 
     def do(self, work: PartsWork, deadline: Deadline) -> Sequence[Work]: ...
 
@@ -195,8 +197,13 @@ class Worker:
         failure: SyncError | None = None
         try:
             deadline.check()
-            pair = replace(self._pair, copier=self._parts.copier(asked.begun or 0))
-            outcome = converge(pair, key.removeprefix(self._prefix), deadline)
+            outcome = self._parts.converge(
+                self._pair,
+                key.removeprefix(self._prefix),
+                deadline,
+                begun=asked.begun,
+                redelivered=asked.attempt > 1,
+            )
         except SyncError as error:
             spent_s = time.monotonic() - began
             hopeless = isinstance(error, OutOfTime) and whole_s is not None and spent_s >= ALL_BUT * whole_s
@@ -230,14 +237,14 @@ class _Asked:
     since: float | None = None
     #: How often they were delivered.
     attempt: int = 1
-    #: How often its parts were begun; a message that knows nothing of that begins to count anew.
+    #: How often its parts were begun, by the message that knows of the fewest times; None when no message watches them.
     begun: int | None = None
 
     def add(self, work: KeyWork, attempt: int) -> None:
         times = [time for time in (self.since, work.since) if time is not None]
         self.since = min(times, default=None)
         self.attempt = max(self.attempt, attempt)
-        self.begun = work.begun if self.begun is None else min(self.begun, work.begun)
+        self.begun = min((begun for begun in (self.begun, work.begun) if begun is not None), default=None)
 
 
 def _wait_for(futures: Iterable[Future[Any]], deadline: Deadline, grace_s: float) -> None:

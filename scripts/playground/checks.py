@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from playground import signals, terraform
-from playground.bootstrap import ROOT
+from playground.bootstrap import CHECKOV, ROOT
 
 DIRECTORY = ROOT / ".local" / "checks"
 
@@ -54,6 +54,9 @@ def checks() -> Iterator[tuple[str, Check]]:
         yield f"terraform validate {name}", _terraform(configuration, "validate", "-no-color")
     for binary in dict.fromkeys((terraform.executable(), terraform.library())):
         yield f"terraform test ({terraform.version(binary)})", partial(_terraform_tests, binary)
+    scan = str(CHECKOV.path / "bin" / "checkov")
+    for folder in (ROOT, ROOT / "examples"):
+        yield f"checkov {folder.relative_to(ROOT)}", _command(scan, "-d", ".", cwd=folder)
     yield "pytest", _command("pytest")
 
 
@@ -64,12 +67,12 @@ def _python_without_suffix() -> Iterator[str]:
             yield str(file)
 
 
-def _command(tool: str, *arguments: str) -> Check:
+def _command(tool: str, *arguments: str, cwd: Path = ROOT) -> Check:
     beside_python = Path(sys.executable).parent / tool
     command = [str(beside_python if beside_python.exists() else tool), *arguments]
 
     def check() -> bool:
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, start_new_session=True)
         signals.communicate(process, PATIENCE_S)
         return process.returncode == 0
 

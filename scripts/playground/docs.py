@@ -1,7 +1,8 @@
-"""`scripts/docs`: the tables of inputs and outputs in README.md, from variables.tf and outputs.tf.
+"""`scripts/docs`: what the documents repeat of the code, so that it is what the code says.
 
-In the shape, and between the markers, of terraform-docs, so that either can write them; terraform-docs itself is a
-program in Go that no Python package brings along.
+The tables of inputs and outputs in README.md, from variables.tf and outputs.tf, in the shape, and between the markers,
+of terraform-docs, so that either can write them; terraform-docs itself is a program in Go that no Python package brings
+along. And who may do what in docs/security.md, from a plan.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from hcl2 import SerializationOptions
@@ -18,10 +21,8 @@ from hcl2.query import NodeView
 from hcl2.query.blocks import BlockView
 from hcl2.query.body import DocumentView
 
+from playground import permissions
 from playground.bootstrap import ROOT
-
-BEGIN = "<!-- BEGIN_TF_DOCS -->"
-END = "<!-- END_TF_DOCS -->"
 
 # Heredocs as quoted strings, and quotes kept: what is a string then reads as JSON, escapes and all.
 AS_QUOTED = SerializationOptions(with_comments=False, preserve_heredocs=False, explicit_blocks=False)
@@ -31,30 +32,54 @@ class DocsError(Exception):
     """The tables cannot be written; the message says what to change."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a document that is written here, between two lines."""
+
+    document: Path
+    begin: str
+    end: str
+    content: Callable[[], str]
+
+    def into(self, text: str) -> str:
+        """The text with the content in place of whatever is between the lines."""
+        before, begin, rest = text.partition(self.begin)
+        _, end, after = rest.partition(self.end)
+        if not begin or not end:
+            name = self.document.relative_to(ROOT)
+            raise DocsError(f"{name} needs a line {self.begin} and, below it, a line {self.end}")
+        return f"{before}{self.begin}\n{self.content()}\n{self.end}{after}"
+
+
+PARTS = (
+    Part(ROOT / "README.md", "<!-- BEGIN_TF_DOCS -->", "<!-- END_TF_DOCS -->", lambda: tables(ROOT)),
+    Part(
+        ROOT / "docs" / "security.md",
+        "<!-- BEGIN_PERMISSIONS -->",
+        "<!-- END_PERMISSIONS -->",
+        lambda: permission_tables(permissions.plan()),
+    ),
+)
+
+
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; show what would change, and exit 1 if anything would.")
 def main(check: bool) -> None:
-    """Write the tables of inputs and outputs into README.md."""
-    readme = ROOT / "README.md"
-    old = readme.read_text()
-    try:
-        new = between_markers(old, tables(ROOT))
-    except DocsError as error:
-        sys.exit(f"scripts/docs: {error}")
-    if not check:
-        readme.write_text(new)
-    elif old != new:
-        sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), "README.md", "the code"))
-        sys.exit("scripts/docs: README.md is not what the code says: run scripts/docs and commit it")
-
-
-def between_markers(text: str, tables: str) -> str:
-    """The text with the tables in place of whatever is between its markers."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise DocsError(f"README.md needs a line {BEGIN} and, below it, a line {END}")
-    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+    """Write into the documents what they repeat of the code."""
+    stale = False
+    for part in PARTS:
+        name, old = str(part.document.relative_to(ROOT)), part.document.read_text()
+        try:
+            new = part.into(old)
+        except DocsError as error:
+            sys.exit(f"scripts/docs: {error}")
+        if not check:
+            part.document.write_text(new)
+        elif old != new:
+            sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, "the code"))
+            stale = True
+    if stale:
+        sys.exit("scripts/docs: the documents are not what the code says: run scripts/docs and commit them")
 
 
 def tables(module: Path) -> str:
@@ -79,6 +104,58 @@ def tables(module: Path) -> str:
             "\n### Outputs\n",
             *table(("Name", "Description"), outputs),
         ]
+    )
+
+
+def permission_tables(plan: permissions.Plan) -> str:
+    """Who may do what, and on whose behalf, as the plan has it."""
+    roles = [
+        (code(role), code(statement["Principal"]["Service"]), conditions(statement.get("Condition", {})))
+        for role, trust in plan.trusts().items()
+        for statement in trust
+    ]
+    allowed = [
+        (
+            code(s.role),
+            code(s.sid) + (" denies" if s.effect == "Deny" else ""),
+            "<br/>".join(map(code, s.actions)),
+            "<br/>".join(map(code, s.resources)),
+            conditions(s.conditions),
+        )
+        for s in plan.statements()
+    ]
+    queues = [
+        (
+            code(queue),
+            code(statement["Sid"]) + (" denies" if statement["Effect"] == "Deny" else ""),
+            code(statement["Principal"] if statement["Principal"] == "*" else statement["Principal"]["Service"]),
+            code(statement["Action"]),
+            conditions(statement.get("Condition", {})),
+        )
+        for queue, policy in plan.queue_policies().items()
+        for statement in policy
+    ]
+    key = json.dumps(plan.output("kms_key_policy_statements"), indent=2)
+    return "\n".join(
+        [
+            "### Roles, and who may take them\n",
+            *table(("Role", "Taken by", "Only if"), roles),
+            "\n### What the roles may do\n",
+            *table(("Role", "Statement", "Actions", "On", "Only if"), allowed),
+            "\n### What the queues let others do\n",
+            *table(("Queue", "Statement", "Who", "Action", "Only if"), queues),
+            "\n### What the key has to let AWS do\n",
+            f"```json\n{key}\n```",
+        ]
+    )
+
+
+def conditions(tests: Mapping[str, Mapping[str, Any]]) -> str:
+    """IAM's conditions in a cell: all of them have to hold, each with any of its values."""
+    return "<br/>".join(
+        f"{code(key)} {operator} " + " or ".join(map(code, [values] if isinstance(values, str) else values))
+        for operator, keys in tests.items()
+        for key, values in keys.items()
     )
 
 

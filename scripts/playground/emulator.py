@@ -8,17 +8,46 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from ministack import app as ministack  # type: ignore[import-not-found]
 from ministack.core import iam_actions, iam_evaluator  # type: ignore[import-not-found]
-from ministack.services import cloudcontrol, cloudwatch, ecs, s3, sts  # type: ignore[import-not-found]
+from ministack.services import (  # type: ignore[import-not-found]
+    cloudcontrol,
+    cloudwatch,
+    ecs,
+    eventbridge,
+    iam,
+    kms,
+    lambda_svc,
+    s3,
+    secretsmanager,
+    sqs,
+    sts,
+)
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
+
+# What a service asks of KMS on behalf of whoever asks it for this, when what is asked for is encrypted.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+# https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
+ASKED_OF_KMS = {
+    "s3:GetObject": ["kms:Decrypt"],
+    "secretsmanager:GetSecretValue": ["kms:Decrypt"],
+    "sqs:ReceiveMessage": ["kms:Decrypt"],
+    "sqs:SendMessage": ["kms:GenerateDataKey", "kms:Decrypt"],
+}
+
+# What a mapping needs of a function's role before Lambda takes it.
+# https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+ASKED_BY_MAPPINGS = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 
 
 def behind_tls(application: Application) -> Application:
@@ -167,6 +196,154 @@ def confined(build: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, An
     return wrapped
 
 
+def key_of(action: str, resource: str) -> str | None:
+    """The customer's key that this resource is encrypted with, if it is and the action needs it."""
+    if action not in ASKED_OF_KMS:
+        return None
+    named: str | None = None
+    if action.startswith("sqs:"):
+        named = ((sqs._queue_by_arn(resource) or {}).get("attributes") or {}).get("KmsMasterKeyId")
+    elif action.startswith("secretsmanager:"):
+        named = (secretsmanager._resolve(resource)[1] or {}).get("KmsKeyId")
+    else:
+        request = iam_evaluator._signed_request.get()
+        if request is not None and request.method == "HEAD":  # which tells nothing of what is encrypted
+            return None
+        bucket, _, key = resource.rpartition(":")[2].partition("/")
+        stored = (s3._buckets.get(bucket) or {}).get("objects", {}).get(unquote(key)) or {}
+        named = (stored.get("preserved_headers") or {}).get("x-amz-server-side-encryption-aws-kms-key-id")
+    found = kms._resolve_key(named) if named else None
+    return found["Arn"] if found else None
+
+
+def with_their_keys(enforce: Callable[..., Any]) -> Callable[..., Any]:
+    """Who asks for what is encrypted with a customer's key needs that key too; MiniStack keeps but the key's name."""
+
+    def wrapped(
+        caller: str, action: str, service: str, region: str, resource: str = "*", *rest: Any, **named: Any
+    ) -> Any:
+        resource = named.pop("resource_arn", resource)
+        denied = enforce(caller, action, service, region, resource, *rest, **named)
+        if denied or not (key := key_of(action, resource)):
+            return denied
+        via = {"kms:ViaService": f"{service}.{region}.amazonaws.com"}
+        asked = (enforce(caller, needed, "kms", region, key, via) for needed in ASKED_OF_KMS[action])
+        return next((denied for denied in asked if denied), None)
+
+    return wrapped
+
+
+def role_may(role: str, action: str, resource: str) -> bool:
+    """Whether this role may, where AWS acts as the role and MiniStack does not ask; its keys included."""
+    account, name = role.split(":")[4], role.rpartition("/")[2]
+    region = resource.split(":")[3]
+    policies = iam_evaluator._gather_role_policies(name, account)
+    boundary = iam_evaluator._permissions_boundary(iam._roles, name, account)
+
+    def asked(action: str, resource: str, **context: str) -> bool:
+        service = action.partition(":")[0]
+        request = iam_evaluator.EvalContext(
+            principal_arn=f"arn:aws:sts::{account}:assumed-role/{name}/by-a-service",
+            principal_type="AssumedRole",
+            principal_account=account,
+            action=action,
+            resource_arn=resource,
+            region=region,
+            secure_transport=True,
+            service_context=context,
+        )
+        result = iam_evaluator.evaluate(request, policies, *boundary)
+        if policy := iam_evaluator._resource_policy(service, resource):
+            required = service in iam_evaluator._POLICY_REQUIRED
+            result = iam_evaluator.combine_resource_policy(result, request, *policy, required=required, limits=boundary)
+        return bool(result.decision == "Allow")
+
+    via = {"kms:viaservice": f"{action.partition(':')[0]}.{region}.amazonaws.com"}
+    key = key_of(action, resource)
+    return asked(action, resource) and (not key or all(asked(needed, key, **via) for needed in ASKED_OF_KMS[action]))
+
+
+def received_as_its_role(receive: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """A mapping takes messages from its queue with the role of its function."""
+
+    def wrapped(url: str, *rest: Any) -> list[Any]:
+        queue = sqs._queues[url]["attributes"]["QueueArn"]
+        mappings = [mapping for _, _, mapping in lambda_svc._iter_all_esms() if mapping["EventSourceArn"] == queue]
+        functions = [lambda_svc._get_func_record_for_qualifier(m["FunctionName"], m.get("Qualifier")) for m in mappings]
+        roles = {config["Role"] for _, config in functions if config}
+        permitted = all(role_may(role, action, queue) for role in roles for action in ASKED_BY_MAPPINGS)
+        return receive(url, *rest) if permitted else []
+
+    return wrapped
+
+
+def logged_as_its_role(emit: Callable[..., None]) -> Callable[..., None]:
+    """What a function prints is logged with its role, or not at all."""
+
+    def wrapped(function: Any, *rest: Any, **named: Any) -> None:
+        config = function.get("config") or function
+        group = (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{config['FunctionName']}"
+        account, region = (config["FunctionArn"].split(":")[n] for n in (4, 3))
+        stream = f"arn:aws:logs:{region}:{account}:log-group:{group}:log-stream:one"
+        if all(role_may(config["Role"], action, stream) for action in ("logs:CreateLogStream", "logs:PutLogEvents")):
+            emit(function, *rest, **named)
+
+    return wrapped
+
+
+def service_may_use_key(service: str, queue: str, context: dict[str, str]) -> bool:
+    """Whether the policy of the queue's key, if it has one, lets a service put a message into the queue."""
+    key = key_of("sqs:SendMessage", queue)
+    if key is None:
+        return True
+    policy, _ = kms.key_policy_for_arn(key)
+    request = iam_evaluator.EvalContext("*", "Service", "", "", key, key.split(":")[3], service_context=context)
+    return all(
+        iam_evaluator.evaluate_resource_policy(policy, replace(request, action=needed), service=service).decision
+        == "Allow"
+        for needed in ASKED_OF_KMS["sqs:SendMessage"]
+    )
+
+
+def delivered_encrypted(allows: Callable[..., bool]) -> Callable[..., bool]:
+    """S3 delivers to a queue if the policy of the queue's key lets it, too."""
+
+    def wrapped(queue: str, service: str, source: str, account: str) -> bool:
+        context = {"aws:sourcearn": source, "aws:sourceaccount": account}
+        return allows(queue, service, source, account) and service_may_use_key(service, queue, context)
+
+    return wrapped
+
+
+def dispatched_encrypted(dispatch: Callable[..., None]) -> Callable[..., None]:
+    """So does EventBridge, which does not tell KMS on whose behalf."""
+
+    def wrapped(queue: Any, *rest: Any, **named: Any) -> None:
+        if service_may_use_key("events.amazonaws.com", str(queue), {}):
+            dispatch(queue, *rest, **named)
+
+    return wrapped
+
+
+def reported(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+    """The first use of each permission of a role is a line of the log, to be compared with what is granted."""
+    seen = set()
+
+    def wrapped(request: Any, *policies: Any) -> Any:
+        result = evaluate(request, *policies)
+        if request.principal_type == "AssumedRole" and result.decision == "Allow":
+            role = iam_evaluator._role_name_from_assumed_arn(request.principal_arn)
+            used = (role, result.matched_sid, request.action)
+            if used not in seen:
+                seen.add(used)
+                line = json.dumps({"role": role, "statement": result.matched_sid, "action": request.action})
+                sys.stdout.write(f"used-permission {line}\n")
+                sys.stdout.flush()
+        return result
+
+    return wrapped
+
+
 def as_xml(value: Any) -> str:
     """JSON as the query protocol writes it. Times stay out: they are numbers here and would be dates there."""
     if isinstance(value, dict):
@@ -186,4 +363,10 @@ if __name__ == "__main__":
     ecs._start_task_worker = on_this_machine(ecs._start_task_worker)
     ecs._register_metadata = as_its_role(ecs._register_metadata)
     ecs._build_run_kwargs = confined(ecs._build_run_kwargs)
+    iam_evaluator.evaluate = reported(iam_evaluator.evaluate)
+    iam_evaluator.enforce = with_their_keys(iam_evaluator.enforce)
+    sqs._receive_messages_for_esm = received_as_its_role(sqs._receive_messages_for_esm)
+    sqs.queue_policy_allows = delivered_encrypted(sqs.queue_policy_allows)
+    eventbridge._dispatch_to_sqs = dispatched_encrypted(eventbridge._dispatch_to_sqs)
+    lambda_svc._emit_lambda_logs = logged_as_its_role(lambda_svc._emit_lambda_logs)
     ministack.main()

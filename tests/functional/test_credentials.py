@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from math import inf
 from unittest.mock import patch
 
@@ -12,6 +13,7 @@ from tests.functional.proxy import admit, refuse
 from tests.functional.rig import SECRET, SOURCE, Account, Rig, notification, secret
 
 from s3_syncer import clients
+from s3_syncer.logs import log_json
 
 
 @pytest.fixture
@@ -177,3 +179,13 @@ def test_nothing_of_the_target_comes_from_the_environment(rig: Rig, monkeypatch:
     for request in rig.target_proxy.requests:
         assert request.access_key_id == rig.other.access_key_id
         assert "x-amz-security-token" not in request.headers
+
+
+def test_no_library_logs_the_secret(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """With `log_level = "DEBUG"` Lambda's runtime logs whatever any library has to say, and botocore says it all."""
+    caplog.set_level(logging.DEBUG)
+    log_json("DEBUG")
+    rig.put("key", b"body")
+    assert rig.sync("key").actions == {"key": "copy"}
+    assert reads(rig) == 1
+    assert rig.other.secret_access_key not in caplog.text

@@ -22,6 +22,7 @@ class Clouds:
     """Both stores, and the Terraform that was told of them."""
 
     aws_endpoint: str
+    aws_log: Path
     target: Target
     engine: str | None
     tool: terraform.Terraform
@@ -35,7 +36,7 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
         containers = engine.find()
         aws = cleanup.enter_context(servers.running(servers.ministack(region=REGION, engine=containers), directory))
         target = make_target(cleanup.enter_context(servers.running(servers.moto(), directory)))
-        tool = terraform.prepare(directory, variables(aws.endpoint, target))
+        tool = terraform.prepare(directory, {**variables(aws.endpoint, target), "encrypted": True})
         changed = cleanup.enter_context(pytest.MonkeyPatch.context())
         for name in set(os.environ) - set(tool.environment):
             changed.delenv(name)
@@ -43,7 +44,7 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
             changed.setenv(name, value)
         # The plugin records the stack in clear, where only a replay would look for it.
         cleanup.callback((EXAMPLE / "tf_resources.json").unlink, missing_ok=True)
-        yield Clouds(aws.endpoint, target, containers, tool)
+        yield Clouds(aws.endpoint, Path(aws.log), target, containers, tool)
 
 
 @dataclass(frozen=True)

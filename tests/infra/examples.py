@@ -56,6 +56,13 @@ class AWS:
     def key(self) -> str:
         return str(self.client("kms").create_key()["KeyMetadata"]["Arn"])
 
+    def allow(self, key: str, statements: list[dict[str, Any]]) -> None:
+        """Adds to the policy of a key, which leaves all else to IAM."""
+        keys = self.client("kms")
+        policy = json.loads(keys.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+        policy["Statement"] += statements
+        keys.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+
     def topic(self, name: str) -> str:
         return str(self.client("sns").create_topic(Name=name)["TopicArn"])
 
@@ -99,6 +106,7 @@ class Examples:
     target: Target
     directory: Path
     pool: ThreadPoolExecutor
+    key: str  # what `complete` keeps is encrypted with it
     pending: dict[str, Future[Example]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Example:
@@ -149,7 +157,8 @@ def applying(directory: Path) -> Iterator[Examples]:
         aws.make_buckets()
         for bucket in ("my-invoices-mirror", "my-documents-mirror", "my-archive"):
             target.s3().create_bucket(Bucket=bucket)
-        examples = Examples(aws, target, directory, cleanup.enter_context(ThreadPoolExecutor(len(NAMES))))
+        pool = cleanup.enter_context(ThreadPoolExecutor(len(NAMES)))
+        examples = Examples(aws, target, directory, pool, aws.key())
         begin_all(examples)
         yield examples
 
@@ -174,7 +183,7 @@ def begin_all(examples: Examples) -> None:
             },
             "vpc": network,
             "source_kms_key_arns": [aws.key()],
-            "kms_key_arn": aws.key(),
+            "kms_key_arn": examples.key,
             "permissions_boundary_arn": aws.boundary(),
             "alarm_actions": [aws.topic("on-call")],
         },

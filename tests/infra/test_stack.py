@@ -18,14 +18,14 @@ import pytest
 from botocore.exceptions import ClientError
 from pytest_terraform import terraform
 
-from playground import engine, migration, verify
+from playground import engine, migration, permissions, stack, verify
 from playground.bootstrap import ROOT
 from playground.demo import unnoticed
 from playground.terraform import executable, library
 from s3_syncer import __version__
 
 if TYPE_CHECKING:
-    from tests.infra.conftest import Applied
+    from tests.infra.conftest import Applied, Clouds
 
 # Everything waited for takes a second or two when the machine is idle.
 PATIENCE_S = 60
@@ -76,14 +76,20 @@ def take_dead_letters(applied: Applied) -> list[dict[str, str]]:
     return [{name: value["StringValue"] for name, value in m["MessageAttributes"].items()} for m in messages]
 
 
+def compare(applied: Applied) -> None:
+    """Asks for what the schedule of `reconcile` asks for."""
+    work = json.dumps({"s3-syncer": {"work": "range"}})
+    applied.stack.sqs().send_message(QueueUrl=applied.stack.queue_url, MessageBody=work)
+
+
 @contextmanager
-def without(applied: Applied, action: str, whose: str = "function_role_name") -> Iterator[None]:
-    """A role, that of the function if no other is named, with one action less."""
+def without(applied: Applied, action: str, whose: str = "function_role_name", sid: str | None = None) -> Iterator[None]:
+    """A role, that of the function if no other is named, with one action less; `sid` where two statements have it."""
     iam, role = applied.stack.client("iam"), applied.outputs["s3_syncer"][whose]
     (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
     whole = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
     lesser = json.loads(json.dumps(whole))
-    (statement,) = (s for s in lesser["Statement"] if action in s["Action"])
+    (statement,) = (s for s in lesser["Statement"] if action in s["Action"] and sid in (None, s["Sid"]))
     statement["Action"] = [other for other in statement["Action"] if other != action] or ["s3:ListAllMyBuckets"]
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(lesser))
     try:
@@ -151,14 +157,6 @@ def test_a_second_plan_is_empty(applied: Applied, version: Callable[[], Path]) -
     replace(applied, tool=replace(applied.tool, binary=version())).terraform("plan", "-detailed-exitcode")
 
 
-def test_the_keys_of_the_target_are_nowhere_to_be_read(applied: Applied) -> None:
-    target = applied.stack.target
-    logged = json.dumps(log_lines(applied))
-    for secret in (target.access_key_id, target.secret_access_key):
-        assert secret not in applied.state.read_text()
-        assert secret not in logged
-
-
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:GetObjectTagging"])
 def test_what_may_not_be_read_is_a_dead_letter_with_its_reason(applied: Applied, action: str) -> None:
     key = f"forbidden/{action}"
@@ -173,6 +171,39 @@ def test_what_may_not_be_read_is_a_dead_letter_with_its_reason(applied: Applied,
 
     put(applied, key, Body=b"no longer hidden")
     assert eventually(lambda: in_target(applied, key)) == in_source(applied, key)
+
+
+def test_an_object_whose_key_may_not_be_used_is_a_dead_letter(applied: Applied) -> None:
+    with without(applied, "kms:Decrypt", sid="DecryptSourceObjects"):
+        put(applied, "encrypted", Body=b"x")
+        (letter,) = eventually(lambda: take_dead_letters(applied))
+    assert letter["key"] == "encrypted"
+    assert "AccessDenied" in letter["error"]
+    put(applied, "encrypted", Body=b"readable")
+    head = applied.stack.s3().head_object(Bucket=applied.stack.source_bucket, Key="encrypted")
+    assert head["ServerSideEncryption"] == "aws:kms"
+    assert eventually(lambda: in_target(applied, "encrypted")) == in_source(applied, "encrypted")
+
+
+def test_s3_needs_the_key_of_the_queue(applied: Applied) -> None:
+    """Without its statement in the policy of the key S3 does not take the notification."""
+    key = applied.stack.sqs().get_queue_attributes(QueueUrl=applied.stack.queue_url, AttributeNames=["KmsMasterKeyId"])
+    keys, key_id = applied.stack.client("kms"), key["Attributes"]["KmsMasterKeyId"]
+    whole = keys.get_key_policy(KeyId=key_id, PolicyName="default")["Policy"]
+    lesser = json.loads(whole)
+    lesser["Statement"] = [s for s in lesser["Statement"] if s["Sid"] != "DeliverFromSourceBucket"]
+    assert len(lesser["Statement"]) == len(json.loads(whole)["Statement"]) - 1
+
+    s3, bucket = applied.stack.s3(), applied.stack.source_bucket
+    notification = s3.get_bucket_notification_configuration(Bucket=bucket)
+    document = {"QueueConfigurations": notification["QueueConfigurations"]}
+    keys.put_key_policy(KeyId=key_id, PolicyName="default", Policy=json.dumps(lesser))
+    try:
+        with pytest.raises(ClientError, match="Unable to validate"):
+            s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=document)
+    finally:
+        keys.put_key_policy(KeyId=key_id, PolicyName="default", Policy=whole)
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=document)
 
 
 @pytest.mark.parametrize("whose", ["function_role_arn", "migration_task_role_arn"])
@@ -277,6 +308,79 @@ def test_the_image_needs_neither_root_nor_anything_to_write(applied: Applied, im
     shell = [*command[:-1], "--entrypoint", "python3", image, "-c", "import os; print(os.getuid(), os.getgid())"]
     process = subprocess.run(shell, capture_output=True, text=True, check=False)
     assert process.stdout.split() == ["65532", "65532"], process.stderr
+
+
+def test_a_comparison_from_the_queue_finds_what_no_event_told(applied: Applied) -> None:
+    """What it cannot do becomes a message of its own: here of a key that may not be read, and so a dead letter."""
+    assert migrate(applied)[0] == 0
+    buried: set[str] = set()
+
+    def is_buried() -> bool:
+        buried.update(letter["key"] for letter in take_dead_letters(applied))
+        return "unnoticed" in buried
+
+    with unnoticed(applied.stack):
+        put(applied, "unnoticed", Body=b"x")
+    with without(applied, "s3:GetObject"):
+        compare(applied)
+        eventually(is_buried)
+    compare(applied)
+    assert eventually(lambda: in_target(applied, "unnoticed")) == in_source(applied, "unnoticed")
+
+
+def test_a_target_that_is_away_is_waited_for(applied: Applied) -> None:
+    target, client = applied.stack.target, applied.stack.target.s3()
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=target.bucket):
+        for entry in page.get("Contents", []):
+            client.delete_object(Bucket=target.bucket, Key=entry["Key"])
+    client.delete_bucket(Bucket=target.bucket)
+    put(applied, "early", Body=b"x")
+    eventually(lambda: any(line.get("action") == "retry" and line["key"] == "early" for line in log_lines(applied)))
+    client.create_bucket(Bucket=target.bucket)
+    assert eventually(lambda: in_target(applied, "early")) == in_source(applied, "early")
+
+
+# Permissions that the emulated AWS has no use for, and why. All others have been used by the tests above.
+UNUSED = {
+    "reconcile": "no schedule is made here: the emulated scheduler would not go off",
+    "migration-execution": "the emulated ECS starts the image that it finds and keeps the log by itself",
+    "AttachToNetwork": "there is no network to attach to",
+}
+
+
+def test_every_permission_is_needed(applied: Applied, clouds: Clouds) -> None:
+    """Of everything that the module can grant to its roles, all has been used: what is not used is not needed."""
+    used = permissions.used(clouds.aws_log, applied.stack.function_name)
+    unused = {use for use in permissions.plan().granted() - used if use.role not in UNUSED and use.sid not in UNUSED}
+    assert unused == set()
+    assert not {use for use in used if use.role in UNUSED or use.sid in UNUSED}, "there is a use for it after all"
+
+
+def test_the_keys_of_the_target_are_nowhere_to_be_read(applied: Applied, clouds: Clouds, tmp_path: Path) -> None:
+    """Neither where Terraform keeps and shows things, nor where AWS does, but for the secret itself."""
+    aws, target = applied.stack.client, applied.stack.target
+    secret_id = applied.outputs["s3_syncer"]["credentials_secret_arn"]
+    assert target.secret_access_key in aws("secretsmanager").get_secret_value(SecretId=secret_id)["SecretString"]
+
+    plan = tmp_path / "plan"
+    definition = aws("ecs").describe_task_definition(taskDefinition=applied.stack.migration.task_definition_arn)
+    groups = [group["logGroupName"] for group in aws("logs").describe_log_groups()["logGroups"]]
+    logged = [aws("logs").get_paginator("filter_log_events").paginate(logGroupName=group) for group in groups]
+    shown = {
+        "plan": applied.terraform("plan", f"-out={plan}"),
+        "plan as JSON": applied.tool.run("show", "-json", str(plan), cwd=stack.EXAMPLE),
+        "state": applied.state.read_text(),
+        "state as JSON": applied.tool.run("show", "-json", str(applied.state), cwd=stack.EXAMPLE),
+        "function": json.dumps(aws("lambda").get_function(FunctionName=applied.stack.function_name)),
+        "task definition": json.dumps(definition, default=str),
+        "logs": json.dumps([page for pages in logged for page in pages]),
+        "dead letters": json.dumps(take_dead_letters(applied)),
+        **{str(log): log.read_text(errors="replace") for log in clouds.aws_log.parent.iterdir()},
+        **{str(file): file.read_text(errors="replace") for file in stack.EXAMPLE.iterdir() if file.is_file()},
+    }
+    assert all(shown.values())
+    assert [what for what, text in shown.items() if target.secret_access_key in text] == []
+    assert [what for what, text in shown.items() if target.access_key_id in text] == []
 
 
 def test_destroy_leaves_nothing(applied: Applied) -> None:

@@ -33,7 +33,7 @@ FILLED_BY_HAND = {
 
 @pytest.fixture(scope="session")
 def filled(examples: Examples) -> Examples:
-    """The examples, with the keys of the target in every secret, as their outputs ask for."""
+    """The examples, with the keys of the target in every secret and the policy of the key, as their outputs ask for."""
     keys = {
         "access_key_id": examples.target.access_key_id,
         "secret_access_key": examples.target.secret_access_key,
@@ -41,6 +41,7 @@ def filled(examples: Examples) -> Examples:
     for name, of in FILLED_BY_HAND.items():
         arn = of(examples[name].outputs)["credentials_secret_arn"]
         examples.aws.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=json.dumps(keys))
+    examples.aws.allow(examples.key, examples["complete"].outputs["s3_syncer"]["kms_key_policy_statements"])
     return examples
 
 

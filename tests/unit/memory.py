@@ -132,7 +132,8 @@ class MemoryBucket:
     ) -> None:
         self.objects: dict[str, Stored] = dict(objects or {})
         self.under_way: dict[str, tuple[Stored, dict[int, bytes]]] = {}
-        self.age_s = 0.0  # of every upload and part
+        self.created = 0  # uploads, of which none has the id of another
+        self.age_s = 0.0  # of every part, and about that of every upload
         self.calls: list[str] = []
         self.clock = clock
         self.on_call = on_call
@@ -218,7 +219,8 @@ class MemoryBucket:
 
     def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
         self._called("create_upload", key)
-        upload = f"upload-{len(self.calls)}"
+        self.created += 1
+        upload = f"upload-{self.created}"
         self.under_way[upload] = (self._empty(state, marker), {})
         return upload
 
@@ -245,7 +247,7 @@ class MemoryBucket:
 
     def uploads(self, key: str) -> list[Upload]:
         self._called("uploads", key)
-        return [Upload(id, self.age_s) for id in self.under_way]
+        return [Upload(id, self.age_s + older) for older, id in enumerate(reversed(self.under_way))]
 
     def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, Sent]:
         self._called("parts", key)

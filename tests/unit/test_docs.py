@@ -88,9 +88,10 @@ def module(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_readme_says_what_the_code_says() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert docs.between_markers(readme, docs.tables(ROOT)) == readme, "run scripts/docs"
+@pytest.mark.parametrize("part", docs.PARTS, ids=lambda part: str(part.document.relative_to(ROOT)))
+def test_the_documents_say_what_the_code_says(part: docs.Part) -> None:
+    text = part.document.read_text()
+    assert part.into(text) == text, "run scripts/docs"
 
 
 def test_tables_are_in_the_shape_of_terraform_docs(module: Path) -> None:
@@ -106,12 +107,19 @@ def test_every_input_is_described_and_typed(module: Path, left_out: str) -> None
         docs.tables(module)
 
 
+PART = docs.Part(ROOT / "README.md", "<begin>", "<end>", lambda: "new")
+
+
 def test_only_what_is_between_the_markers_is_replaced() -> None:
-    text = f"above\n{docs.BEGIN}\nold\n{docs.END}\nbelow\n"
-    assert docs.between_markers(text, "new") == f"above\n{docs.BEGIN}\nnew\n{docs.END}\nbelow\n"
+    assert PART.into("above\n<begin>\nold\n<end>\nbelow\n") == "above\n<begin>\nnew\n<end>\nbelow\n"
 
 
-@pytest.mark.parametrize("text", ["neither", docs.BEGIN, docs.END, f"{docs.END}\n{docs.BEGIN}"])
+@pytest.mark.parametrize("text", ["neither", "<begin>", "<end>", "<end>\n<begin>"])
 def test_markers_that_are_missing_are_asked_for(text: str) -> None:
     with pytest.raises(docs.DocsError, match="needs a line"):
-        docs.between_markers(text, "new")
+        PART.into(text)
+
+
+def test_conditions_are_told_in_one_cell() -> None:
+    tests = {"StringEquals": {"aws:SourceAccount": "1"}, "ArnLike": {"aws:SourceArn": ["a", "b"]}}
+    assert docs.conditions(tests) == "`aws:SourceAccount` StringEquals `1`<br/>`aws:SourceArn` ArnLike `a` or `b`"

@@ -4,16 +4,14 @@ Some workers share a queue and a changing source. Every change sends its message
 and a worker may die between any two store calls, whereupon its message comes back. Whatever the order of all this,
 when nothing is left to do the target must be what the source is.
 
-No threads: a worker is a pure function of the answers it has had so far. So the code under test is run against stubs
-that replay those answers and, when there are no more, suspend it at its next call; the model then makes that one call,
-atomically, on a bucket in memory and appends the answer. States are explored breadth first, each once.
+No threads: see `replay.py`. States are explored breadth first, each once.
 """
 
 from __future__ import annotations
 
 import reprlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
@@ -22,7 +20,6 @@ from typing import Any, Literal, NamedTuple
 import pytest
 from tests.unit.memory import (
     Etag,
-    Fetched,
     HttpSide,
     ListedBucket,
     OnTheSpot,
@@ -32,6 +29,7 @@ from tests.unit.memory import (
     opaque_etag,
     stored,
 )
+from tests.unit.replay import Answers, Call, SourceSide, Suspended, TargetSide
 
 from s3_syncer import sweep as sweep_module
 from s3_syncer.converge import Outcome, Pair, converge
@@ -39,8 +37,8 @@ from s3_syncer.deadline import Deadline
 from s3_syncer.errors import Retryable, SyncError
 from s3_syncer.lane import copies
 from s3_syncer.lane.copies import Copies
-from s3_syncer.layout import MIB, Part, Sent
-from s3_syncer.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, Listed, ObjectState, Upload
+from s3_syncer.layout import MIB
+from s3_syncer.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, ObjectState
 from s3_syncer.sweep import Rules, Sweep
 from s3_syncer.transfer import Transfer
 
@@ -88,117 +86,6 @@ class Scenario:
 
 
 # -- one worker --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Call:
-    """The store call that a worker is about to make."""
-
-    side: Literal["source", "target"]
-    operation: str
-    arguments: tuple[Any, ...] = ()
-
-    @property
-    def writes(self) -> bool:
-        return self.operation in ("put", "put_tags", "delete")
-
-
-class Suspended(BaseException):
-    """The recorded answers are used up. Not an Exception: the code under test must not catch it."""
-
-    def __init__(self, call: Call) -> None:
-        super().__init__(call)
-        self.call = call
-
-
-class Answers:
-    """Replays recorded answers, then suspends the worker."""
-
-    def __init__(self, recorded: Iterable[Any]) -> None:
-        self._recorded = iter(recorded)
-        self.written = False
-
-    def to(self, call: Call) -> Any:
-        for answer in self._recorded:
-            self.written = self.written or call.writes
-            if isinstance(answer, SyncError):
-                raise type(answer)(str(answer), answer.code)
-            return answer
-        raise Suspended(call)
-
-
-class Side:
-    """A look is two store calls when tags are mirrored, as in `bucket.Bucket`: a change may come between them."""
-
-    def __init__(self, side: Literal["source", "target"], answers: Answers, *, tags: bool) -> None:
-        self._side, self._answers, self._tags = side, answers, tags
-
-    def _call(self, operation: str, *arguments: Any) -> Any:
-        return self._answers.to(Call(self._side, operation, arguments))
-
-    def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
-        state: ObjectState | None = self._call("look")
-        return replace(state, tags=self._call("tags")) if state and self._tags else state
-
-    def fetch(self, key: str, etag: str) -> Fetched:
-        fetched: Fetched = self._call("fetch", etag)
-        return fetched
-
-    def tags(self, key: str) -> Mapping[str, str]:
-        tags: Mapping[str, str] = self._call("tags")
-        return tags
-
-    def listing(self, after: str = "", until: str | None = None) -> Iterator[Listed]:
-        return iter(self._call("listing"))
-
-
-class SourceSide(Side):
-    few = True
-
-    def first_part(self, key: str) -> tuple[int, int] | None:
-        return None  # a store that does not tell, so the copy is made in one piece
-
-    def take(self, key: str) -> ObjectState | None:
-        if not self.few:
-            return self.head(key, sure=True)
-        whole: tuple[ObjectState, bytes] | None = self._call("whole")
-        if whole is None:
-            return None
-        state = replace(whole[0], body=bytearray(whole[1]))
-        return replace(state, tags=self._call("tags")) if self._tags else state
-
-    def read(self, key: str, etag: str, start: int, size: int) -> bytearray:
-        return bytearray(self._call("read", etag, start, size))
-
-
-class TargetSide(Side):
-    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
-        etag: str = self._call("put", bytes(data), md5, state, marker)
-        return etag
-
-    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        self._call("put_tags", dict(tags))
-
-    def delete(self, key: str) -> None:
-        self._call("delete")
-
-    def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
-        raise NotImplementedError("the objects of the model are copied in one piece")
-
-    def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
-        raise NotImplementedError
-
-    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str:
-        raise NotImplementedError
-
-    def abort_upload(self, key: str, upload: str) -> None:
-        raise NotImplementedError
-
-    def uploads(self, key: str) -> list[Upload]:
-        raise NotImplementedError
-
-    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, Sent]:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,9 @@ def as_it_was() -> Iterator[None]:
     """Leaves the logger to the next test as this one found it."""
     ours = logging.getLogger("s3_syncer")
     handlers, level, propagate = ours.handlers[:], ours.level, ours.propagate
+    root = logging.getLogger().level
     yield
+    logging.getLogger().setLevel(root)
     ours.handlers[:], ours.propagate = handlers, propagate
     ours.setLevel(level)
 
@@ -84,3 +86,11 @@ def test_whatever_is_logged_is_one_line_of_json(message: str, value: object) -> 
     line = JsonFormatter().format(record)
     assert "\n" not in line
     assert json.loads(line)["message"] == message
+
+
+@pytest.mark.parametrize("library", ["boto3.resources", "botocore.parsers", "botocore.auth", "urllib3.connectionpool"])
+def test_libraries_below_stay_silent_about_what_they_send(library: str) -> None:
+    logging.getLogger().setLevel(logging.DEBUG)
+    log_json("DEBUG")
+    assert not logging.getLogger(library).isEnabledFor(logging.DEBUG)
+    assert logging.getLogger(library).isEnabledFor(logging.WARNING)

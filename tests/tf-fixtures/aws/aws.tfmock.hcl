@@ -65,5 +65,7 @@ override_resource {
   values = {
     arn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters"
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters"
+
+    policy = "" # it has a resource of its own
   }
 }

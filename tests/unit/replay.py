@@ -1,0 +1,146 @@
+"""Runs a worker one store call at a time, with no threads: a worker is a pure function of the answers it has had.
+
+So the code under test is run against stubs that replay those answers and, when there are no more, suspend it at its
+next call. A model then makes that one call, atomically, on a bucket in memory, and appends the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from tests.unit.memory import Fetched
+
+from s3_syncer.errors import SyncError
+from s3_syncer.layout import Part, Sent
+from s3_syncer.model import Listed, ObjectState, Upload
+
+_WRITES = frozenset({"put", "put_tags", "delete", "create_upload", "upload_part", "complete_upload", "abort_upload"})
+
+
+@dataclass(frozen=True)
+class Call:
+    """The store call that a worker is about to make."""
+
+    side: Literal["source", "target"]
+    operation: str
+    arguments: tuple[Any, ...] = ()
+
+    @property
+    def writes(self) -> bool:
+        return self.operation in _WRITES
+
+
+class Suspended(BaseException):
+    """The recorded answers are used up. Not an Exception: the code under test must not catch it."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self.call = call
+
+
+class Answers:
+    """Replays recorded answers, then suspends the worker."""
+
+    def __init__(self, recorded: Iterable[Any]) -> None:
+        self._recorded = iter(recorded)
+        self._suspended: Suspended | None = None
+        self.written = False
+
+    def to(self, call: Call) -> Any:
+        if self._suspended:  # what it does on its way out, the model does not see
+            raise self._suspended
+        for answer in self._recorded:
+            self.written = self.written or call.writes
+            if isinstance(answer, SyncError):
+                raise type(answer)(str(answer), answer.code)
+            return answer
+        self._suspended = Suspended(call)
+        raise self._suspended
+
+
+class Side:
+    """A look is two store calls when tags are mirrored, as in `bucket.Bucket`: a change may come between them."""
+
+    def __init__(self, side: Literal["source", "target"], answers: Answers, *, tags: bool) -> None:
+        self._side, self._answers, self._tags = side, answers, tags
+
+    def _call(self, operation: str, *arguments: Any) -> Any:
+        return self._answers.to(Call(self._side, operation, arguments))
+
+    def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
+        state: ObjectState | None = self._call("look")
+        return replace(state, tags=self._call("tags")) if state and self._tags else state
+
+    def fetch(self, key: str, etag: str) -> Fetched:
+        fetched: Fetched = self._call("fetch", etag)
+        return fetched
+
+    def tags(self, key: str) -> Mapping[str, str]:
+        tags: Mapping[str, str] = self._call("tags")
+        return tags
+
+    def listing(self, after: str = "", until: str | None = None) -> Iterator[Listed]:
+        return iter(self._call("listing"))
+
+
+class SourceSide(Side):
+    """With `layouts` the store tells how an object was cut, else all is copied in one piece."""
+
+    few = True
+
+    def __init__(self, side: Literal["source"], answers: Answers, *, tags: bool, layouts: bool = False) -> None:
+        super().__init__(side, answers, tags=tags)
+        self._layouts = layouts
+
+    def first_part(self, key: str) -> tuple[int, int] | None:
+        told: tuple[int, int] | None = self._call("first_part") if self._layouts else None
+        return told
+
+    def take(self, key: str) -> ObjectState | None:
+        if not self.few:
+            return self.head(key, sure=True)
+        whole: tuple[ObjectState, bytes] | None = self._call("whole")
+        if whole is None:
+            return None
+        state = replace(whole[0], body=bytearray(whole[1]))
+        return replace(state, tags=self._call("tags")) if self._tags else state
+
+    def read(self, key: str, etag: str, start: int, size: int) -> bytearray:
+        return bytearray(self._call("read", etag, start, size))
+
+
+class TargetSide(Side):
+    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
+        etag: str = self._call("put", bytes(data), md5, state, marker)
+        return etag
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        self._call("put_tags", dict(tags))
+
+    def delete(self, key: str) -> None:
+        self._call("delete")
+
+    def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
+        upload: str = self._call("create_upload", state, marker)
+        return upload
+
+    def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
+        etag: str = self._call("upload_part", upload, part, bytes(data), md5)
+        return etag
+
+    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str:
+        etag: str = self._call("complete_upload", upload, dict(etags))
+        return etag
+
+    def abort_upload(self, key: str, upload: str) -> None:
+        self._call("abort_upload", upload)
+
+    def uploads(self, key: str) -> list[Upload]:
+        found: list[Upload] = self._call("uploads")
+        return found
+
+    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, Sent]:
+        sent: dict[int, Sent] = self._call("parts", upload, after, until)
+        return sent

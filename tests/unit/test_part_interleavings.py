@@ -1,0 +1,409 @@
+"""The real `Parts`, with the real `converge` and `Transfer`, through every interleaving there is.
+
+As `test_interleavings.py`, for objects that are copied part by part by whoever gets the work: messages about a key and
+about its parts share a queue, the source changes meanwhile, and a worker may die between any two calls, or after it has
+put some of the work that it leaves on the queue. When nothing is left to do, the target must be what the source is,
+no upload may be left behind, and at no time may the target be what the source never was.
+
+Time is in the model only as far as it matters: an upload seems deserted when no work for it is left. A scenario may
+have it seem so at other times as well, as it does to somebody who was away for too long.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import pytest
+from tests.unit.memory import Etag, MemoryBucket, Stored, md5_etag, opaque_etag, stored
+from tests.unit.replay import Answers, Call, SourceSide, Suspended, TargetSide
+
+from s3_syncer import layout as layout_module
+from s3_syncer import parts as parts_module
+from s3_syncer.converge import Pair
+from s3_syncer.deadline import Deadline
+from s3_syncer.errors import Permanent, Retryable, SyncError
+from s3_syncer.events import decode
+from s3_syncer.layout import Limits
+from s3_syncer.parts import QUIET_S, Parts
+from s3_syncer.transfer import Transfer
+from s3_syncer.work import KeyWork, PartsWork
+
+KEY = "key"
+
+#: Two parts of our own layout fit, and nothing larger: with OWN bytes a part.
+MEMORY = 8
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout_module, "OWN", 4)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What the source goes through, and among whom."""
+
+    name: str
+    script: Sequence[Stored | None]
+    workers: int = 2
+    deaths: int = 1
+    messages: int = 1
+    etag: Etag = md5_etag
+    #: Bytes of a work item: by default each part has its own.
+    item_size: int = 1
+    #: How often an upload may seem deserted that is not.
+    false_alarms: int = 0
+    #: An upload that was begun and deserted before: its object, and the numbers of the parts that it has got.
+    left_over: tuple[Stored, tuple[int, ...]] | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Store(NamedTuple):
+    """The target: its object, its uploads by id, and how many there have been."""
+
+    there: Stored | None = None
+    under_way: tuple[tuple[str, tuple[Stored, tuple[tuple[int, bytes], ...]]], ...] = ()
+    created: int = 0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A worker between two calls, or, when it has none to make, with what it leaves; `more` is None if it failed.
+
+    One that has not written anything does not die: its message is as good as not received yet.
+    """
+
+    message: int
+    answers: tuple[Any, ...]
+    call: Call | None
+    more: tuple[int, ...] | None = None
+    dead: bool = False
+    written: bool = False
+
+
+class State(NamedTuple):
+    """Everything there is. Numbers stand for values."""
+
+    changes: int = 0
+    store: int = 0
+    queue: tuple[int, ...] = ()
+    workers: tuple[int, ...] = ()
+    deaths: int = 0
+    alarms: int = 0
+
+
+class Model:
+    """The transition system of a scenario. A worker that has called nothing yet is as good as one not begun."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.moments: list[Moment] = []
+        self.stores: list[Store] = []
+        self.messages: list[tuple[str, bool]] = []  # the body, and whether it was delivered before
+        self._indices: dict[str, int] = {}
+        self._begins: dict[int, int] = {}
+        self._after: dict[tuple[int, str], int] = {}
+        self._calls: dict[tuple[int, int, int, bool], tuple[int, int]] = {}
+        self.first = State(store=self._store(self._before()))
+
+    def _before(self) -> Store:
+        if self.scenario.left_over is None:
+            return Store()
+        original, numbers = self.scenario.left_over
+        bucket = MemoryBucket(etag=self.scenario.etag)
+        upload = bucket.create_upload(KEY, original.look(), original.etag)
+        step, body = original.part_sizes[0], original.body
+        sent = {number: body[(number - 1) * step : number * step] for number in numbers}
+        bucket.under_way[upload] = (bucket.under_way[upload][0], sent)
+        return self._frozen(bucket)
+
+    def steps(self, state: State) -> Iterator[State]:
+        if state.changes < len(self.scenario.script):
+            message = self._message(KeyWork((KEY,)).to_json())
+            sent = [message] * self.scenario.messages
+            yield state._replace(changes=state.changes + 1, queue=_bag(*state.queue, *sent))
+        else:  # once the source no longer changes, nothing can tell when it is asked
+            for index, worker in enumerate(state.workers):
+                call = self.moments[worker].call
+                if call and call.side == "source":
+                    yield from self._called(state, index)
+                    return
+        if len(state.workers) < self.scenario.workers:
+            for index, message in _distinct(state.queue):
+                received = (*state.workers, self._begin(message))
+                after = state._replace(queue=state.queue[:index] + state.queue[index + 1 :], workers=received)
+                for called in self._called(after, len(received) - 1):
+                    yield called._replace(workers=_bag(*called.workers))
+        for index, worker in _distinct(state.workers):
+            moment, others = self.moments[worker], state.workers[:index] + state.workers[index + 1 :]
+            if self._mortal(state, worker):
+                for some in _beginnings(moment.more or ()):  # it may have sent any beginning of what it leaves
+                    back = _bag(*state.queue, *some, self._back(worker))
+                    yield state._replace(queue=back, workers=others, deaths=state.deaths + 1)
+            if moment.call is not None:
+                yield from self._called(state, index)
+            else:
+                yield self._ended(state, index)
+
+    def _called(self, state: State, index: int) -> Iterator[State]:
+        """The states after a worker has made the call it is at, for each answer there may be."""
+        worker = state.workers[index]
+        others = state.workers[:index] + state.workers[index + 1 :]
+        call = self.moments[worker].call
+        assert call is not None
+        asks_age = call.operation in ("uploads", "parts")
+        deserted = asks_age and not self._worked_at(state, others)
+        for quiet in {deserted, True} if asks_age and state.alarms < self.scenario.false_alarms else {deserted}:
+            after, store = self._answered(worker, state.changes, state.store, quiet)
+            alarms = state.alarms + (quiet and not deserted)
+            called = state._replace(store=store, workers=(*others, after), alarms=alarms)
+            # What it leaves is left at once where nothing can happen to it before.
+            ends = self.moments[after].call is None and not self._mortal(state, after)
+            yield self._ended(called, len(others)) if ends else called._replace(workers=_bag(*called.workers))
+
+    def _mortal(self, state: State, worker: int) -> bool:
+        return state.deaths < self.scenario.deaths and self.moments[worker].written
+
+    def _ended(self, state: State, index: int) -> State:
+        """The state after a worker has put what it leaves on the queue."""
+        worker, moment = state.workers[index], self.moments[state.workers[index]]
+        left = moment.more if moment.more is not None else () if moment.dead else (self._back(worker),)
+        others = state.workers[:index] + state.workers[index + 1 :]
+        return state._replace(queue=_bag(*state.queue, *left), workers=_bag(*others))
+
+    def _worked_at(self, state: State, others: Sequence[int]) -> bool:
+        """Whether work for an upload is left, or somebody else is about to leave some."""
+        return bool(others) or any('"parts"' in self.messages[message][0] for message in state.queue)
+
+    def settled(self, state: State) -> bool:
+        return state.changes == len(self.scenario.script) and not state.queue and not state.workers
+
+    def right(self, state: State) -> bool:
+        source, store = self._source(state.changes), self.stores[state.store]
+        if store.under_way:
+            return False
+        if source is None or store.there is None:
+            return source is store.there
+        return store.there.mirrored == source.mirrored
+
+    def mixed(self, state: State) -> bool:
+        """Whether the target shows what the source never was."""
+        there = self.stores[state.store].there
+        return there is not None and there.mirrored not in [was.mirrored for was in self.scenario.script if was]
+
+    def _source(self, changes: int) -> Stored | None:
+        return self.scenario.script[changes - 1] if changes else None
+
+    def _begin(self, message: int) -> int:
+        if message not in self._begins:
+            self._begins[message] = self._suspend(message, ())
+        return self._begins[message]
+
+    def _answered(self, worker: int, changes: int, store: int, quiet: bool) -> tuple[int, int]:
+        known = self._calls.get((worker, changes, store, quiet))
+        if known is None:
+            moment = self.moments[worker]
+            assert moment.call is not None
+            answer, new_store = self._make(moment.call, changes, store, quiet)
+            follows = (worker, repr(answer))
+            if follows not in self._after:
+                self._after[follows] = self._suspend(moment.message, (*moment.answers, answer))
+            known = self._calls[worker, changes, store, quiet] = (self._after[follows], new_store)
+        return known
+
+    def _make(self, call: Call, changes: int, store: int, quiet: bool) -> tuple[Any, int]:
+        if call.side == "source":
+            there = self._source(changes)
+            bucket = MemoryBucket({KEY: there} if there else {})
+        else:
+            bucket = self._thawed(self.stores[store])
+            bucket.age_s = QUIET_S if quiet else 0.0
+        try:
+            answer = getattr(bucket, call.operation)(KEY, *call.arguments)
+        except SyncError as error:
+            answer = error
+        return answer, self._store(self._frozen(bucket)) if call.side == "target" else store
+
+    def _suspend(self, message: int, answers: tuple[Any, ...]) -> int:
+        """Runs the code under test from its beginning to the first call that the answers do not cover."""
+        heard = Answers(answers)
+        source, target = SourceSide("source", heard, tags=False, layouts=True), TargetSide("target", heard, tags=False)
+        transfer = Transfer(source, target, memory=MEMORY, threads=1, limits=Limits(min_part=2))
+        parts = Parts(source, target, transfer, prefix="", above=4)
+        moment = Moment(message, answers, None)
+        body, redelivered = self.messages[message]
+        work = decode(body, "")
+        try:
+            if isinstance(work, PartsWork):
+                more = parts.do(work, Deadline())
+            else:
+                assert isinstance(work, KeyWork)
+                pair = Pair(source, target, transfer)
+                more = parts.converge(pair, KEY, Deadline(), begun=work.begun, redelivered=redelivered).more
+        except Suspended as suspended:
+            moment = replace(moment, call=suspended.call)
+        except Retryable:
+            pass
+        except Permanent:
+            moment = replace(moment, dead=True)
+        else:
+            moment = replace(moment, more=tuple(self._message(each.to_json()) for each in more))
+        finally:
+            transfer.close()
+        self.moments.append(replace(moment, written=heard.written))
+        return len(self.moments) - 1
+
+    # -- numbers for values ----------------------------------------------------------------------------------------
+
+    def _message(self, body: str, redelivered: bool = False) -> int:
+        return self._index((body, redelivered), self.messages)
+
+    def _back(self, worker: int) -> int:
+        """The message of a worker, to be delivered again."""
+        return self._message(self.messages[self.moments[worker].message][0], redelivered=True)
+
+    def _store(self, store: Store) -> int:
+        return self._index(store, self.stores)
+
+    def _index(self, value: Any, values: list[Any]) -> int:
+        index = self._indices.setdefault(repr(value), len(values))
+        if index == len(values):
+            values.append(value)
+        return index
+
+    def _thawed(self, store: Store) -> MemoryBucket:
+        bucket = MemoryBucket({KEY: store.there} if store.there else {}, etag=self.scenario.etag)
+        bucket.under_way = {id: (empty, dict(sent)) for id, (empty, sent) in store.under_way}
+        bucket.created = store.created
+        return bucket
+
+    @staticmethod
+    def _frozen(bucket: MemoryBucket) -> Store:
+        under_way = ((id, (empty, tuple(sorted(sent.items())))) for id, (empty, sent) in bucket.under_way.items())
+        return Store(bucket.objects.get(KEY), tuple(under_way), bucket.created)
+
+
+def _bag(*items: int) -> tuple[int, ...]:
+    return tuple(sorted(items))
+
+
+def _distinct(bag: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    for index, item in enumerate(bag):
+        if index == 0 or bag[index - 1] != item:
+            yield index, item
+
+
+def _beginnings(more: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    return (more[:length] for length in range(len(more) + 1))
+
+
+def explore(scenario: Scenario) -> tuple[int, set[bool], str | None]:
+    """How many states there are, whether endings are right, and a shortest way to something that is not."""
+    model = Model(scenario)
+    came_from: dict[State, State | None] = {model.first: None}
+    waiting, endings = deque(came_from), set[bool]()
+    fault = None
+    while waiting:
+        state = waiting.popleft()
+        if model.settled(state):
+            endings.add(model.right(state))
+        if fault is None and (model.mixed(state) or (model.settled(state) and not model.right(state))):
+            fault = _story(model, came_from, state)
+        for after in model.steps(state):
+            if after not in came_from:
+                came_from[after] = state
+                waiting.append(after)
+    return len(came_from), endings, fault
+
+
+def _story(model: Model, came_from: dict[State, State | None], state: State | None) -> str:
+    lines: list[str] = []
+    while state is not None:
+        told = [str(model.moments[worker].call or model.moments[worker])[:200] for worker in state.workers]
+        queue = [str(model.messages[message]) for message in state.queue]
+        lines.append(f"changes {state.changes}, {model.stores[state.store]}, queue {queue}, at {told}")
+        state = came_from[state]
+    return "\n".join(reversed(lines))
+
+
+ONE, TWO = stored(b"aaa", b"bb"), stored(b"aaa", b"cc")
+LONGER = stored(b"aaa", b"ccc", b"d")
+SMALL = stored(b"abc")
+ONE_KMS = stored(b"aaaabb", etag="k1-2", kms=True)
+TWO_KMS = stored(b"aaaacc", etag="k2-2", kms=True)
+
+#: Bytes of an item that has all parts of an object.
+WHOLE = 8
+
+SCENARIOS = [
+    # an item for each part
+    Scenario("one large object", [ONE], deaths=2),
+    Scenario("one large object, told twice", [ONE], messages=2),
+    Scenario("one large object, three workers", [ONE], workers=3),
+    Scenario("deleted", [ONE, None]),
+    Scenario("becomes small", [ONE, SMALL], deaths=0),
+    Scenario("somebody was away", [ONE], false_alarms=1),
+    Scenario("left over", [ONE], left_over=(ONE, (1,)), deaths=2),
+    Scenario("left over whole", [ONE], left_over=(ONE, (1, 2)), deaths=2),
+    Scenario("left over from another object", [TWO], left_over=(ONE, (1, 2))),
+    Scenario("left over from another object, that begins alike", [TWO], left_over=(ONE, (1,))),
+    Scenario("kms", [ONE_KMS]),
+    Scenario("opaque etags", [ONE], etag=opaque_etag),
+    # an item for all parts
+    Scenario("overwritten", [ONE, TWO], item_size=WHOLE, deaths=0),
+    Scenario("overwritten by a longer one", [ONE, LONGER], item_size=WHOLE, deaths=0),
+    Scenario("overwritten, kms", [ONE_KMS, TWO_KMS], item_size=WHOLE, deaths=0),
+    Scenario("overwritten, opaque etags", [ONE, TWO], etag=opaque_etag, item_size=WHOLE, deaths=0),
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_however_the_workers_interleave_both_sides_end_equal_no_upload_is_left_and_nothing_is_mixed(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts_module, "ITEM_SIZE", scenario.item_size)
+    states, endings, fault = explore(scenario)
+    print(f"{scenario}: {states} states")
+    assert endings, "nothing ever ended"
+    if fault is not None:
+        pytest.fail(f"{scenario} goes wrong:\n{fault}", pytrace=False)
+
+
+def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody cleans up after a message that was lost with an upload begun."""
+    monkeypatch.setattr(Parts, "_under_way_if_told", lambda parts, key, needed: [])
+
+
+def _abandon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message about the key goes once its parts are on the queue, as if they could not get lost."""
+    begin = Parts.begin
+    monkeypatch.setattr(Parts, "begin", lambda *arguments: begin(*arguments)[:-1])
+
+
+def _trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that were found are taken for the object's by their sizes."""
+    monkeypatch.setattr(Transfer, "proven", lambda *arguments: True)
+    monkeypatch.setattr(parts_module, "multipart_etag", lambda etags: ONE.etag)
+    monkeypatch.setattr(parts_module, "resumable", lambda state, layout: True)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "scenario"),
+    [
+        (_forget, Scenario("one large object, told twice", [ONE], messages=2)),
+        (_abandon, Scenario("deleted", [ONE, TWO], item_size=WHOLE, deaths=0)),
+        (_trust, Scenario("left over", [ONE], left_over=(TWO, (2,)))),
+    ],
+)
+def test_what_could_be_left_out_cannot(
+    flaw: Callable[[pytest.MonkeyPatch], None], scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts_module, "ITEM_SIZE", scenario.item_size)
+    flaw(monkeypatch)
+    _, _, fault = explore(scenario)
+    assert fault is not None

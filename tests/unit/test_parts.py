@@ -1,0 +1,321 @@
+"""Large objects as work for many: how they are divided, what is sent, and what becomes of uploads that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from tests.unit.memory import MemoryBucket, Stored, md5_etag, md5_hex, opaque_etag, stored
+
+from s3_syncer import layout as layout_module
+from s3_syncer import parts as parts_module
+from s3_syncer.converge import Pair
+from s3_syncer.deadline import Deadline, OutOfTime
+from s3_syncer.errors import Permanent, Retryable, StoreUnusable
+from s3_syncer.layout import GIB, MIB, TIB, Layout, Limits, runs
+from s3_syncer.model import ObjectState
+from s3_syncer.parts import ITEM_SIZE, MAX_BEGUN, MAX_ITEMS, QUIET_S, WATCH_MIN_S, Parts
+from s3_syncer.transfer import Transfer
+from s3_syncer.work import KeyWork, PartsWork, Work
+
+KEY = "large"
+PREFIX = "photos/"
+OBJECT = stored(b"aaa", b"bbb", b"ccc", b"d", metadata={"by": "a"})
+
+
+class Bench:
+    """Two buckets in memory and the parts between them; work is done one item after the other, as from a queue."""
+
+    def __init__(self, original: Stored | None = OBJECT, **options: Any) -> None:
+        self.source = MemoryBucket({KEY: original} if original else {})
+        self.target = MemoryBucket(**options)
+        transfer = Transfer(self.source, self.target, memory=MIB, threads=1, limits=Limits(min_part=2))
+        self.pair = Pair(self.source, self.target, transfer)
+        self.parts = Parts(self.source, self.target, transfer, prefix=PREFIX, above=4)
+
+    def begin(self, begun: int | None = None, *, redelivered: bool = False) -> Sequence[Work]:
+        outcome = self.parts.converge(self.pair, KEY, Deadline(), begun=begun, redelivered=redelivered)
+        assert outcome.action in ("parts", "none", "copy", "update", "tags", "delete")
+        return outcome.more
+
+    def items(self) -> list[PartsWork]:
+        *items, watch = self.begin()
+        assert watch == KeyWork((PREFIX + KEY,), delay_s=WATCH_MIN_S, begun=1)
+        assert all(isinstance(item, PartsWork) for item in items)
+        return [item for item in items if isinstance(item, PartsWork)]
+
+    def do(self, item: PartsWork, deadline: Deadline | None = None) -> Sequence[Work]:
+        return self.parts.do(item, deadline or Deadline())
+
+
+LOOK = [KeyWork((PREFIX + KEY,))]
+WATCH = KeyWork((PREFIX + KEY,), delay_s=WATCH_MIN_S, begun=0)
+
+
+@pytest.fixture(autouse=True)
+def an_item_for_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts_module, "ITEM_SIZE", 3)
+    monkeypatch.setattr(layout_module, "OWN", 4)
+
+
+# -- the way it goes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["in order", "backwards"])
+def test_whoever_sends_the_last_part_completes_the_upload_and_has_the_key_looked_at(order: int) -> None:
+    bench = Bench()
+    items = bench.items()[::order]
+    assert [bench.do(item) for item in items] == [[], [], [], LOOK]
+    assert bench.target.objects[KEY].mirrored == OBJECT.mirrored
+    assert bench.target.objects[KEY].etag == OBJECT.etag
+    assert not bench.target.under_way
+    assert bench.begin() == ()
+
+
+def test_an_object_up_to_the_threshold_is_copied_at_once() -> None:
+    bench = Bench(stored(b"abcd"))
+    assert bench.begin() == ()
+    assert bench.target.objects[KEY].body == b"abcd"
+
+
+def test_a_part_that_is_asked_for_twice_is_sent_once() -> None:
+    bench = Bench()
+    first, *_ = bench.items()
+    for _ in range(2):
+        assert bench.do(first) == []
+    assert bench.target.calls.count("upload_part") == 1
+
+
+def test_an_item_whose_upload_is_gone_is_done() -> None:
+    bench = Bench()
+    items = bench.items()
+    bench.target.abort_upload(KEY, items[0].upload)
+    assert [bench.do(item) for item in items] == [[], [], [], []]
+
+
+def test_tags_follow_with_the_look_at_the_key() -> None:
+    bench = Bench(stored(b"aaa", b"bb", tags={"colour": "red"}))
+    for item in bench.items():
+        bench.do(item)
+    assert bench.begin() == ()
+    assert bench.target.objects[KEY].tags == {"colour": "red"}
+
+
+# -- dividing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "part_size"), [(2 * GIB, 16 * MIB), (5 * TIB, 525 * MIB), (100 * GIB, 8 * MIB), (GIB + 1, 64 * MIB)]
+)
+def test_items_cover_all_parts_and_are_of_a_good_size(
+    size: int, part_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts_module, "ITEM_SIZE", ITEM_SIZE)
+    layout = Layout(size, part_size)
+    state = ObjectState(size, "e", Bench().source.objects[KEY].look().last_modified)
+    items = list(parts_module._items(KEY, state, layout, "u", range(1, layout.count + 1)))
+    assert [number for item in items for number in range(item.first, item.last + 1)] == [*range(1, layout.count + 1)]
+    assert len(items) <= 2 * MAX_ITEMS
+    whole = items[:-1]
+    assert all((item.last - item.first + 1) * part_size > min(ITEM_SIZE, size / MAX_ITEMS) / 2 for item in whole)
+    assert size < 2 * GIB or len(items) >= 10
+
+
+def test_runs_do_not_bridge_gaps() -> None:
+    assert list(runs([1, 2, 3, 5, 7, 8, 9, 10], 3)) == [(1, 3), (5, 5), (7, 9), (10, 10)]
+    assert list(runs([], 3)) == []
+
+
+# -- others at work ----------------------------------------------------------------------------------------------------
+
+
+def test_a_second_message_leaves_an_upload_alone_that_somebody_is_at() -> None:
+    bench = Bench()
+    bench.items()
+    assert bench.begin() == (WATCH,)
+    assert len(bench.target.under_way) == 1
+
+
+def test_a_deserted_upload_of_the_same_object_is_gone_on_with() -> None:
+    bench = Bench()
+    items = bench.items()
+    bench.do(items[1])
+    bench.target.age_s = QUIET_S
+    *again, watch = bench.begin(begun=1)
+    assert again == [items[0], *items[2:]]
+    assert watch == KeyWork((PREFIX + KEY,), delay_s=WATCH_MIN_S, begun=1)
+
+
+def test_a_deserted_upload_of_another_object_is_dropped() -> None:
+    bench = Bench()
+    first, *_ = bench.items()
+    bench.do(first)
+    bench.target.age_s = QUIET_S
+    bench.source.objects[KEY] = stored(b"zzz", b"yyy", b"xxx", b"w")
+    *again, _ = bench.begin(begun=1)
+    assert {item.upload for item in again if isinstance(item, PartsWork)} == {"upload-2"}
+    assert [*bench.target.under_way] == ["upload-2"]
+
+
+def test_parts_of_two_objects_are_never_made_into_one() -> None:
+    bench = Bench()
+    items = bench.items()
+    for item in items[:-1]:
+        bench.do(item)
+    bench.target.under_way[items[0].upload][1][1] = b"zzz"
+    assert bench.do(items[-1]) == LOOK
+    assert (bench.target.objects, bench.target.under_way) == ({}, {})
+
+
+def test_where_part_etags_are_no_md5s_nobody_goes_on_with_what_another_left() -> None:
+    bench = Bench(etag=opaque_etag)
+    items = bench.items()
+    bench.do(items[0])
+    bench.target.age_s = QUIET_S
+    *again, _ = bench.begin(begun=1)
+    assert len(again) == 4
+    assert [bench.do(item) for item in again if isinstance(item, PartsWork)][-1] == LOOK
+    assert bench.target.objects[KEY].mirrored == OBJECT.mirrored
+
+
+def test_of_two_that_begin_at_once_the_first_goes_on() -> None:
+    bench = Bench()
+    create = bench.target.create_upload
+
+    def create_second(key: str, state: ObjectState, marker: str | None) -> str:
+        create(key, state, marker)
+        return create(key, state, marker)
+
+    bench.target.create_upload = create_second  # type: ignore[method-assign]
+    assert bench.begin() == (WATCH,)
+    assert [*bench.target.under_way] == ["upload-1"]
+
+
+def test_a_lost_messages_upload_is_dropped_when_its_key_turns_out_to_be_equal() -> None:
+    bench = Bench()
+    bench.items()
+    bench.target.objects[KEY] = OBJECT
+    assert bench.begin(redelivered=True) == (WATCH,), "somebody may be at it"
+    bench.target.age_s = QUIET_S
+    assert bench.begin(begun=0) == (WATCH,)
+    assert not bench.target.under_way
+    assert bench.begin(begun=0) == ()
+
+
+# -- what goes wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("now", [None, stored(b"aaa", b"bbb", b"zzz", b"d"), stored(b"small")])
+def test_a_source_that_changed_ends_the_upload_and_the_key_is_looked_at(now: Stored | None) -> None:
+    bench = Bench()
+    items = bench.items()
+    bench.do(items[0])
+    bench.source.objects.pop(KEY)
+    if now:
+        bench.source.objects[KEY] = now
+    assert bench.do(items[1]) == LOOK
+    assert not bench.target.under_way
+    assert bench.do(items[2]) == [], "one look is enough"
+
+
+def test_what_time_did_not_suffice_for_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts_module, "ITEM_SIZE", 100)
+    bench = Bench()
+    (item,) = bench.items()
+    deadline = Deadline()
+
+    def stop_after_the_second(operation: str, key: str) -> None:
+        if operation == "upload_part" and bench.target.calls.count("upload_part") == 2:
+            deadline.stop()
+
+    bench.target.on_call = stop_after_the_second
+    (rest,) = bench.do(item, deadline)
+    assert isinstance(rest, PartsWork)
+    assert (rest.first, rest.last) == (3, 4)
+    assert bench.do(rest) == LOOK
+    assert bench.target.objects[KEY].mirrored == OBJECT.mirrored
+
+
+def test_an_item_that_got_nowhere_is_given_back() -> None:
+    bench = Bench()
+    first, *_ = bench.items()
+    late = Deadline()
+    late.stop()
+    with pytest.raises(OutOfTime):
+        bench.do(first, late)
+    assert bench.target.under_way
+
+
+@pytest.mark.parametrize("error", [Retryable("slow down"), StoreUnusable("no answer")])
+def test_what_may_pass_keeps_the_upload(error: Exception) -> None:
+    bench = Bench()
+    first, *_ = bench.items()
+    bench.target.on_call = lambda operation, key: _raise_at(operation, "upload_part", error)
+    with pytest.raises(type(error)):
+        bench.do(first)
+    assert bench.target.under_way
+
+
+def test_what_never_passes_drops_the_upload() -> None:
+    bench = Bench()
+    first, *_ = bench.items()
+    bench.target.on_call = lambda operation, key: _raise_at(operation, "upload_part", Permanent("access denied"))
+    with pytest.raises(Permanent):
+        bench.do(first)
+    assert not bench.target.under_way
+
+
+def test_parts_that_fail_again_and_again_are_given_up() -> None:
+    bench = Bench()
+    with pytest.raises(Permanent, match=f"begun {MAX_BEGUN} times and it is still not equal"):
+        bench.begin(begun=MAX_BEGUN)
+    assert not bench.target.under_way
+
+
+def test_a_failure_right_after_the_beginning_leaves_no_upload() -> None:
+    bench = Bench()
+    bench.target.on_call = lambda operation, key: (
+        _raise_at(operation, "uploads", Retryable("slow down")) if bench.target.created else None
+    )
+    with pytest.raises(Retryable, match="slow down"):
+        bench.begin()
+    assert not bench.target.under_way
+
+
+@pytest.mark.parametrize("operation", ["uploads", "parts"])
+def test_a_store_that_does_not_tell_of_uploads_gets_the_object_from_one_worker(operation: str) -> None:
+    bench = Bench()
+    bench.target.on_call = lambda called, key: _raise_at(called, operation, Permanent("NotImplemented"))
+    assert bench.begin() == ()
+    assert bench.target.objects[KEY].mirrored == OBJECT.mirrored
+    assert not bench.target.under_way
+
+
+def test_an_object_beyond_the_targets_limit_is_refused_with_the_reason() -> None:
+    bench = Bench()
+    bench.parts._transfer._limits = Limits(max_object=9, min_part=2)
+    with pytest.raises(Permanent, match="the object has 10 bytes and the target takes at most 9"):
+        bench.begin()
+
+
+def _raise_at(called: str, operation: str, error: Exception) -> None:
+    if called == operation:
+        raise error
+
+
+# -- layouts -----------------------------------------------------------------------------------------------------------
+
+
+def test_our_own_layout_is_told_from_the_layouts_of_others() -> None:
+    own = layout_module.plan(300 * MIB, largest_part=GIB, limits=Limits())
+    assert layout_module.is_own(own)
+    assert not any(layout_module.is_own(Layout(GIB, size * MIB)) for size in (5, 8, 16, 100))
+
+
+def test_the_etag_of_a_multipart_object_is_computed_as_aws_does() -> None:
+    pieces = [b"aaa", b"bb"]
+    etags = {number: md5_hex(piece) for number, piece in enumerate(pieces, 1)}
+    assert layout_module.multipart_etag(etags) == md5_etag(pieces)
+    assert layout_module.multipart_etag({1: "no md5"}) is None
+    assert layout_module.multipart_etag({1: "ab"}) is None

@@ -1,0 +1,119 @@
+"""What the module lets anybody do, with everything switched on: no more than is needed, for this account alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from playground import permissions
+from playground.bootstrap import ROOT
+
+ACCOUNT = "123456789012"
+ARN = f"arn:aws:{{}}:eu-west-1:{ACCOUNT}:{{}}"
+
+# Every resource that any role may touch, as the inputs of tests/everything.tftest.hcl have them: the source's keys
+# below source_prefix and the bucket itself, the two keys given, and what the module makes.
+RESOURCES = {
+    "arn:aws:s3:::source",
+    "arn:aws:s3:::source/in/*",
+    "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111",
+    "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222",
+    ARN.format("ecr", "repository/mocked"),
+    ARN.format("logs", "log-group:mocked:*"),  # the streams of the group
+    ARN.format("secretsmanager", "secret:mocked"),
+    ARN.format("sqs", "s3-syncer"),
+    ARN.format("sqs", "s3-syncer-dead-letters"),
+}
+
+# Statements on everything, and why they cannot be narrower.
+ON_EVERYTHING = {
+    "LogInToRegistry": "a token is for the whole registry: IAM knows no resource for it",
+    "AttachToNetwork": "Lambda asks before there is an interface to name; KeepNetworkFromCode takes it from the code",
+    "KeepNetworkFromCode": "denies",
+}
+
+# Services that nothing can be asked about on whose behalf they act, and why.
+UNCONDITIONED = {"DeliverFromRule": "EventBridge tells KMS neither its rule nor the account"}
+
+
+@pytest.fixture(scope="module")
+def plan() -> permissions.Plan:
+    return permissions.plan()
+
+
+def test_everything_is_switched_on(plan: permissions.Plan) -> None:
+    """Else the tests below would say nothing of what is off: every resource of the code is in the plan."""
+    lines = (line.split('"') for file in ROOT.glob("*.tf") for line in file.read_text().splitlines())
+    declared = {f"{words[1]}.{words[3]}" for words in lines if words[0] == "resource "}
+    assert {f"{resource['type']}.{resource['name']}" for resource in plan.resource_changes} == declared
+
+
+def test_no_action_is_a_wildcard(plan: permissions.Plan) -> None:
+    assert {use for use in plan.granted() if "*" in use.action} == set()
+
+
+def test_no_role_may_touch_more_than_the_inputs_name(plan: permissions.Plan) -> None:
+    assert {s.sid for s in plan.statements() if "*" in s.resources} == set(ON_EVERYTHING)
+    assert {resource for s in plan.statements() for resource in s.resources} == RESOURCES | {"*"}
+
+
+def test_no_role_may_write_to_the_source(plan: permissions.Plan) -> None:
+    actions = {use.action for use in plan.granted()}
+    assert {a for a in actions if a.startswith("s3:")} == {"s3:GetObject", "s3:GetObjectTagging", "s3:ListBucket"}
+
+
+def test_keys_are_used_through_services_only(plan: permissions.Plan) -> None:
+    """But for the schedule's role, whose whole work it is to send messages to the queue."""
+    direct = {(s.role, s.sid) for s in plan.statements() if s.actions[0].startswith("kms:") and not s.conditions}
+    assert direct == {("reconcile", "UseOwnKey")}
+
+
+def test_every_role_is_under_the_path_and_the_boundary(plan: permissions.Plan) -> None:
+    roles = plan.resources("aws_iam_role")
+    assert set(roles) == {s.role for s in plan.statements()} == set(plan.output("role_arns"))
+    for role in roles.values():
+        assert role["path"] == "/workloads/mirrors/"
+        assert role["permissions_boundary"] == f"arn:aws:iam::{ACCOUNT}:policy/boundary"
+
+
+def test_every_role_is_for_a_service_acting_for_this_account(plan: permissions.Plan) -> None:
+    for trust in plan.trusts().values():
+        (statement,) = trust
+        assert statement["Action"] == "sts:AssumeRole"
+        assert set(statement["Principal"]) == {"Service"}
+        assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == ACCOUNT
+
+
+def test_no_service_is_let_in_on_behalf_of_another_account(plan: permissions.Plan) -> None:
+    policies = [*plan.queue_policies().values(), plan.output("kms_key_policy_statements")]
+    allowed = [statement for policy in policies for statement in policy if statement["Effect"] == "Allow"]
+    assert {s["Sid"] for s in allowed} >= {"PublishFromSourceBucket", "PublishFromRule", "KeepLogs", *UNCONDITIONED}
+    for statement in allowed:
+        assert set(statement["Principal"]) == {"Service"}
+        if statement["Sid"] not in UNCONDITIONED:
+            assert ACCOUNT in json.dumps(statement["Condition"])
+
+
+def test_both_queues_refuse_what_is_not_over_tls(plan: permissions.Plan) -> None:
+    policies = plan.queue_policies()
+    assert set(policies) == {"work", "dead_letters"}
+    for policy in policies.values():
+        (refusal,) = (s for s in policy if s["Effect"] == "Deny")
+        assert (refusal["Principal"], refusal["Action"]) == ("*", "sqs:*")
+        assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+@pytest.mark.parametrize("secret", ["access-key-of-everything", "secret-key-of-everything"])
+def test_the_keys_of_the_target_are_in_no_plan(plan: permissions.Plan, secret: str) -> None:
+    assert secret in (ROOT / permissions.EVERYTHING).read_text()
+    assert secret not in json.dumps([plan.resource_changes, plan.output_changes])
+
+
+def test_uses_are_read_from_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    use = {"role": "n-function", "statement": "S", "action": "a:B"}
+    other = {**use, "role": "m-function"}
+    log.write_text(f"starting\nused-permission {json.dumps(use)}\nused-permission {json.dumps(other)}\n")
+    assert permissions.used(log, "n") == {permissions.Use("function", "S", "a:B")}
