@@ -28,7 +28,13 @@ FILLED_BY_HAND = {
     "existing-iac": lambda outputs: outputs["s3_syncer"],
     "eventbridge": lambda outputs: outputs["s3_syncer"],
     "multiple": lambda outputs: outputs,
+    "vpc": lambda outputs: outputs["s3_syncer"],
 }
+
+
+def test_every_example_is_applied() -> None:
+    """One of them by the tests of the stack."""
+    assert {file.parent.name for file in ROOT.glob("examples/*/main.tf")} == {*NAMES, "local"}
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +76,7 @@ OWNED = ("mirrors/store", "stores/archive")
         ("complete", "my-reports", "reports/a b+c/ä", MIRROR, "mirror/reports/a b+c/ä"),
         ("existing-iac", "my-uploads", "published/a b+c/ä", MIRROR, "a b+c/ä"),
         ("eventbridge", "my-events", "event/a b+c/ä", MIRROR, "event/a b+c/ä"),
+        ("vpc", "my-private", "private/a b+c/\u00e4", MIRROR, "private/a b+c/\u00e4"),
         ("multiple", "my-invoices", "a b+c/ä", "my-invoices-mirror", "a b+c/ä"),
     ],
 )
