@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from operator import attrgetter, gt
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import (
@@ -34,6 +35,7 @@ from urllib3.exceptions import HTTPError
 
 from . import headers
 from .clients import RAW_EXPIRES, Lease
+from .compare import Unordered
 from .errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
 from .layout import MIB, Part, Sent
 from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, Listed, ObjectState, Upload
@@ -63,6 +65,9 @@ _NO_CREDENTIALS = (
 _PARAMETERS = {name: name.replace("-", "") for name in CONTENT_HEADERS if name != "Expires"}
 
 
+_key = attrgetter("key")
+
+
 class ClientSource(Protocol):
     """Hands out a client, and a fresher one when its credentials were refused: see `clients.py`."""
 
@@ -79,6 +84,8 @@ class Bucket:
         self.prefix = prefix
         self.clients = clients
         self.mirrors_tags = tags
+        #: A cheaper way to a page of the listing, which may find that it has none: see `lane/pages.py`.
+        self.pages: Callable[[Mapping[str, Any]], tuple[list[Listed], str | None] | None] | None = None
         self._keeps_tags = False  # until it has told the tags of an object
 
     def full(self, key: str) -> str:
@@ -177,11 +184,12 @@ class Bucket:
         count = answer.get("PartsCount")
         return (count, answer["ContentLength"]) if count else None
 
-    def listing(self, after: str = "", until: str | None = None) -> Iterator[Listed]:
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Listed]:
         """What is there behind the key `after`, up to and including `until`, in the store's order.
 
         The next page is fetched while one is read. Raises a SyncError midway when a page cannot be had: whoever
-        reads a listing to its end has seen all of it.
+        reads a listing to its end has seen all of it. With `in_order`, raises Unordered when a page is not in the order
+        of its keys, even in what lies behind `until`: a key of the range might then still come.
         """
         start = {"StartAfter": self.full(after)} if after else {}
         ahead = ThreadPoolExecutor(1, thread_name_prefix="list")
@@ -189,6 +197,14 @@ class Bucket:
             page = ahead.submit(self._page, start)
             while True:
                 entries, token = page.result()
+                if (
+                    in_order
+                    and entries
+                    and (entries[0].key < after or any(map(gt, map(_key, entries), map(_key, entries[1:]))))
+                ):
+                    raise Unordered(f"{self.name} lists its keys in an order of its own")
+                if token and until is not None and entries and entries[-1].key >= until:
+                    token = None  # what else there is lies behind the range
                 if token:
                     page = ahead.submit(self._page, {"ContinuationToken": token})
                 for entry in entries:
@@ -201,7 +217,14 @@ class Bucket:
         finally:
             ahead.shutdown(wait=False)  # never waits: whoever drops the listing may be the page's own thread
 
-    def _page(self, position: dict[str, str]) -> tuple[list[Listed], str | None]:
+    def first(self, after: str) -> str | None:
+        """The first key behind `after`, whether or not that is one itself."""
+        entries, _ = self._page({"StartAfter": self.full(after), "MaxKeys": 2})  # `after` may come first, see `listing`
+        return next((entry.key for entry in entries if entry.key > after), None)
+
+    def _page(self, position: Mapping[str, Any]) -> tuple[list[Listed], str | None]:
+        if self.pages is not None and (page := self.pages(position)) is not None:
+            return page
         answer = self._call("list_objects_v2", None, Prefix=self.prefix, **position)
         entries = [
             Listed(

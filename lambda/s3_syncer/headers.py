@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, ObjectState
 
@@ -33,6 +34,7 @@ def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
     )
 
 
+@lru_cache(maxsize=1024)  # many objects are written, and more are told of, within one second
 def moment(date: str) -> datetime:
     """The time in a header of dates. Raises ValueError when there is none in it."""
     found = parsedate_to_datetime(date)

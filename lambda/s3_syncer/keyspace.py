@@ -9,7 +9,7 @@ between two ASCII keys is not mostly the unused rest of Unicode.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 #: Halvings that one cut may cost, each two listing requests. With forty, neither side of a cut has less than a tenth
@@ -33,6 +33,16 @@ class Probe:
 
 #: Lists from behind a key up to and including another, at most one request's worth.
 Look = Callable[[str, str | None], Probe]
+
+
+#: Tells of each of several keys the first one behind it, asking for all of them at once.
+FirstBehind = Callable[[Sequence[str]], Sequence[str | None]]
+
+#: Parts into which one round of probes cuts the lengths that are still possible.
+_STEPS = 4
+
+#: Characters with which parts are tried to begin besides those that keys have shown.
+_COMMON = "48CGMSYdhlpty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,38 @@ def split(look: Look, after: str, until: str | None, *, halvings: int = HALVINGS
         stretches.remove(heaviest)
         stretches += _halve(look, heaviest, space)
     return _middle(sorted(stretches, key=lambda stretch: stretch.after))
+
+
+def borders(first: FirstBehind, after: str, until: str | None) -> list[str]:
+    """Keys that cut the range behind `after` up to `until` into parts with a key in each; none when that cannot be.
+
+    Takes a few rounds of probes, those of a round at once, and nothing is known of how much each part holds. What all
+    keys begin with in common is found first; the cuts are made at the character in which they differ.
+    """
+
+    def found(*points: str) -> list[str | None]:
+        return [key if key is not None and (until is None or key <= until) else None for key in first(points)]
+
+    (low,) = found(after)
+    if low is None:
+        return []
+    least, most = 0, len(low)  # nothing lies behind what begins as `low` does for `least` characters
+    while least < most:
+        lengths = sorted({least + (most - least) * step // _STEPS for step in range(1, _STEPS)} | {most})
+        answers = found(*(low[:length] + chr(_LAST_POINT) for length in lengths))
+        empty = [length for length, key in zip(lengths, answers, strict=True) if key is None]
+        least, most = max(empty, default=least), min((n for n in lengths if n not in empty), default=most + 1) - 1
+    if least == len(low):
+        return []  # one key, or others that go on from it
+    (high,) = found(low[: least + 1] + chr(_LAST_POINT))
+    seen = set(low[least:] + (high or "")[least:] + _COMMON)
+    points = [low[: least + 1] + chr(_LAST_POINT)]
+    points += [low[:least] + character for character in sorted(seen) if character > low[least]]
+    points = sorted({point for point in points if after < point and (until is None or point < until)})
+    keys = found(*points)
+    # Each part needs a key: a point counts where the first key behind it is not behind the next point as well.
+    cuts = [point for point, key, following in zip(points, keys, [*keys[1:], None], strict=True) if key != following]
+    return [point for point in cuts if point >= low]
 
 
 def _weight(stretch: _Stretch) -> float:

@@ -37,7 +37,7 @@ MAX_LOOKS = 10
 class Listing(Protocol):
     """What a sweep needs of a bucket besides what convergence does: see `bucket.Bucket`."""
 
-    def listing(self, after: str = "", until: str | None = None) -> Iterator[Listed]: ...
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Listed]: ...
 
 
 class ListedSource(Source, Listing, Protocol): ...
@@ -117,6 +117,16 @@ class Page:
     rows: list[Row]
 
 
+class Brake(Protocol):
+    """Says for each deletion whether it may be."""
+
+    @property
+    def left(self) -> int | None:
+        """How many more may be; None is no limit."""
+
+    def take(self) -> bool: ...
+
+
 class DeleteBrake:
     """Allows so many deletions in all and then no more. Safe to share between threads."""
 
@@ -134,7 +144,7 @@ class DeleteBrake:
 
 
 class Sweep:
-    """Sweeps ranges of a pair of buckets with `threads` keys at a time."""
+    """Sweeps ranges of a pair of buckets with `threads` keys at a time, and so many ranges."""
 
     def __init__(
         self,
@@ -146,14 +156,17 @@ class Sweep:
         *,
         threads: int,
         lane: Lane | None = None,
+        ranges: int = 1,
+        brake: Brake | None = None,
     ) -> None:
         self._source, self._target, self._lane = source, target, lane
         # Only a key that a complete listing of the source lacks is ever deleted, and it passes the brake first.
         self._keeping, self._deleting = replace(pair, delete=False), replace(pair, delete=True)
         self._observer, self._rules = observer, rules
-        self._brake = DeleteBrake(rules.max_delete)
+        self._brake = brake or DeleteBrake(rules.max_delete)
         self._keys = ThreadPoolExecutor(threads, thread_name_prefix="key")
-        self._pages = ThreadPoolExecutor(PAGES, thread_name_prefix="page")
+        self._pages = ThreadPoolExecutor(PAGES * ranges, thread_name_prefix="page")
+        self._in_flight, self._counting = 0, threading.Lock()
 
     @property
     def deletions_left(self) -> int | None:
@@ -171,29 +184,50 @@ class Sweep:
         """
         try:
             try:
-                rows = self._joined(after, until)
-                pages = cut(rows, after, until)
-                unfinished = self._run(pages, self._settle, deadline.sooner(), pages_until or deadline, until)
-                return min(unfinished, default=None)
+                return self.ordered(deadline, after=after, until=until, pages_until=pages_until)
             except Unordered as error:
-                # A key that a listing has not shown may still be there, so look at each key itself, delete nothing.
-                self._rules = replace(self._rules, delete=False)
-                self._observer.starts_over(f"{error}: comparing key by key, deleting nothing")
-                pages = cut(self._one_by_one(after, until), after, until)
-                unfinished = self._run(pages, self._settle_each, deadline.sooner(), deadline, until)
-                return after if unfinished else None
+                return self.key_by_key(error, deadline, after=after, until=until)
         finally:
-            self._pages.shutdown(cancel_futures=True)
-            self._keys.shutdown(cancel_futures=True)
+            self.close()
+
+    def ordered(
+        self, deadline: Deadline, *, after: str = "", until: str | None = None, pages_until: Deadline | None = None
+    ) -> str | None:
+        """As `run`, but may be called again and again, by several threads at once; raises Unordered as well."""
+        pages = cut(self._joined(after, until), after, until)
+        unfinished = self._run(pages, self._settle, deadline.sooner(), pages_until or deadline, until)
+        return min(unfinished, default=None)
+
+    def key_by_key(
+        self, why: Unordered, deadline: Deadline, *, after: str = "", until: str | None = None
+    ) -> str | None:
+        """As `run`, where listings have shown that they cannot be trusted.
+
+        A key that a listing has not shown may still be there, so each key is looked at itself and nothing is deleted.
+        """
+        self._rules = replace(self._rules, delete=False)
+        self._observer.starts_over(f"{why}: comparing key by key, deleting nothing")
+        pages = cut(self._one_by_one(after, until), after, until)
+        unfinished = self._run(pages, self._settle_each, deadline.sooner(), deadline, until)
+        return after if unfinished else None
+
+    def close(self) -> None:
+        self._pages.shutdown(cancel_futures=True)
+        self._keys.shutdown(cancel_futures=True)
+
+    @property
+    def waits_for_listings(self) -> bool:
+        """Whether there is less to do at the moment than could be done: more listings at a time would help."""
+        return self._in_flight < PAGES
 
     def _joined(self, after: str, until: str | None) -> Iterator[Row]:
         return join(self._source.listing(after, until), self._target.listing(after, until))
 
     def _one_by_one(self, after: str, until: str | None) -> Iterator[Row]:
         """Every key of each side, in whatever order; those on both sides come twice."""
-        yield from (Row(entry, None) for entry in self._source.listing(after, until))
+        yield from (Row(entry, None) for entry in self._source.listing(after, until, in_order=False))
         if not self._rules.one_way:
-            yield from (Row(None, entry) for entry in self._target.listing(after, until))
+            yield from (Row(None, entry) for entry in self._target.listing(after, until, in_order=False))
 
     def _run(
         self,
@@ -222,7 +256,9 @@ class Sweep:
 
         try:
             for page in pages:
-                flying[self._pages.submit(settle, page, deadline)] = page
+                with self._counting:
+                    self._in_flight += 1
+                flying[self._pages.submit(self._counted, settle, page, deadline)] = page
                 land(PAGES - 1)
                 if page.until is not None and page.until != until and (pages_until.passed() or deadline.passed()):
                     unfinished.append(page.until)
@@ -233,6 +269,13 @@ class Sweep:
             wait(flying)
             raise
         return unfinished
+
+    def _counted(self, settle: Callable[[Page, Deadline], None], page: Page, deadline: Deadline) -> None:
+        try:
+            settle(page, deadline)
+        finally:
+            with self._counting:
+                self._in_flight -= 1
 
     def _settle(self, page: Page, deadline: Deadline) -> None:
         """Converges what differs, then looks at the page again, until a look shows no drift.

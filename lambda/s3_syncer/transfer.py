@@ -81,6 +81,19 @@ class Memory:
             self._changed.wait_for(lambda: self._free >= size)
             self._free -= size
 
+    def take_now(self, size: int) -> bool:
+        """As `take`, but does not wait: False when so much is not free, or somebody waits for it already."""
+        if not self._queue.acquire(blocking=False):
+            return False
+        try:
+            with self._changed:
+                if self._free < size:
+                    return False
+                self._free -= size
+                return True
+        finally:
+            self._queue.release()
+
     def give(self, size: int) -> None:
         with self._changed:
             self._free += size
@@ -92,6 +105,10 @@ class Pace:
 
     def __init__(self, bytes_per_s: float | None) -> None:
         self._bytes_per_s, self._next, self._lock = bytes_per_s, 0.0, threading.Lock()
+
+    @property
+    def limits(self) -> bool:
+        return self._bytes_per_s is not None
 
     def wait(self, size: int, deadline: Deadline) -> None:
         """Waits for the turn of `size` bytes. Raises OutOfTime when the deadline passes before that."""

@@ -45,6 +45,10 @@ class Started:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
+    @property
+    def id(self) -> int:
+        return self._process.pid
+
     def wait_until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
         end = time.monotonic() + seconds
         while not condition():

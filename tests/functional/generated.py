@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,8 +28,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         count = self.buckets[url.path.strip("/")]
-        start = int(query.get("continuation-token", 0)) or self._behind(query.get("start-after", ""))
-        end = min(start + PAGE, count)
+        start = int(query.get("continuation-token", 0)) or self._behind(query.get("start-after", ""), count)
+        end = min(start + int(query.get("max-keys", PAGE)), count)
         more = f"<NextContinuationToken>{end}</NextContinuationToken>" if end < count else ""
         entries = "".join(map(self._entry, range(start, end)))
         truncated = str(bool(more)).lower()
@@ -38,9 +39,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer(404, b"")
 
-    def _behind(self, after: str) -> int:
-        """The number of the first key behind this one, which is a key itself."""
-        return int(after[-14:-5]) + 1 if after else 0
+    def _behind(self, after: str, count: int) -> int:
+        """The number of the first key behind this one, whether or not it is a key itself."""
+        return bisect_right(range(count), after, key=key)
 
     @staticmethod
     def _entry(number: int) -> str:

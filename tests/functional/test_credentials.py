@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from math import inf
+from pathlib import Path
 from unittest.mock import patch
 
 import boto3
 import pytest
+from tests.functional.command import run
 from tests.functional.proxy import admit, refuse
 from tests.functional.rig import SECRET, SOURCE, Account, Rig, notification, secret
 
@@ -189,3 +191,18 @@ def test_no_library_logs_the_secret(rig: Rig, caplog: pytest.LogCaptureFixture) 
     assert rig.sync("key").actions == {"key": "copy"}
     assert reads(rig) == 1
     assert rig.other.secret_access_key not in caplog.text
+
+
+@pytest.mark.parametrize("form", ["json", "html"])
+def test_the_command_tells_no_secret_that_is_refused(lesser: Rig, tmp_path: Path, form: str) -> None:
+    """Neither one from the secret nor one from the environment, in what is printed or in a report."""
+    lesser.put("key", b"body")
+    wrong = Account(lesser.other.endpoint, lesser.other.access_key_id)
+    lesser.secrets.put_secret_value(SecretId=SECRET, SecretString=secret(wrong))
+    given = {"TARGET_ACCESS_KEY_ID": wrong.access_key_id, "TARGET_SECRET_ACCESS_KEY": wrong.secret_access_key}
+    for environment in ({}, {**given, "TARGET_SECRET_ARN": None}):
+        report = tmp_path / f"report.{form}"
+        ended = run("migrate", "--report", str(report), LOG_FORMAT="json", **environment)
+        assert ended.code == 1
+        assert "SignatureDoesNotMatch" in ended.out + ended.err
+        assert wrong.secret_access_key not in ended.out + ended.err + report.read_text()

@@ -11,7 +11,7 @@ from tests.functional.proxy import Exchange, Fault, answering, cut, lose_answer,
 from tests.functional.rig import MIB, SOURCE, TARGET, Rig
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
-from s3_syncer.cli import run as run_module
+from s3_syncer.cli import here
 from s3_syncer.lane import copies
 
 
@@ -24,7 +24,7 @@ def _rested(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=["lane", "common path"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "common path":
-        monkeypatch.setattr(run_module, "open_lane", lambda connection, *, threads: None)
+        monkeypatch.setattr(here, "open_lane", lambda connection, *, threads: None)
     way: str = request.param
     return way
 

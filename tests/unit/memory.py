@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from base64 import b64decode
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 
 from s3_syncer.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
@@ -274,7 +276,7 @@ class ListedBucket(MemoryBucket):
         self.list_etags = True
         self.list_order: Callable[[Iterable[str]], list[str]] = sorted
 
-    def listing(self, after: str = "", until: str | None = None) -> Iterator[Listed]:
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Listed]:
         listed: set[str] = set()
         while True:
             self._called("list", after)
@@ -314,7 +316,9 @@ _STATUS = {"PreconditionFailed": 412, "NoSuchKey": 404}
 
 
 class HttpSide:
-    """A bucket as the lane sees it: asked in HTTP, it answers at once."""
+    """A bucket as the lane sees it: asked in HTTP, it answers at once, but not before the one who asks has ended."""
+
+    _waiting = threading.local()
 
     def __init__(self, bucket: Any) -> None:
         self._bucket = bucket
@@ -329,6 +333,26 @@ class HttpSide:
         query: str = "",
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
+    ) -> None:
+        answers: deque[Callable[[], None]] | None = getattr(self._waiting, "answers", None)
+        if answers is not None:
+            answers.append(partial(self._answer, method, key, done, query, headers, body))
+            return
+        answers = self._waiting.answers = deque([partial(self._answer, method, key, done, query, headers, body)])
+        try:
+            while answers:
+                answers.popleft()()
+        finally:
+            del self._waiting.answers
+
+    def _answer(
+        self,
+        method: str,
+        key: str | None,
+        done: Callable[[Reply], None],
+        query: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
     ) -> None:
         assert key is not None
         try:

@@ -81,7 +81,7 @@ class Side:
         tags: Mapping[str, str] = self._call("tags")
         return tags
 
-    def listing(self, after: str = "", until: str | None = None) -> Iterator[Listed]:
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Listed]:
         return iter(self._call("listing"))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_syncer.keyspace import Probe, split
+from s3_syncer.keyspace import Probe, borders, split
 
 PAGE = 50
 
@@ -28,6 +29,10 @@ class Store:
         end = len(self.keys) if until is None else bisect_right(self.keys, until)
         page = self.keys[begin : min(end, begin + PAGE)]
         return Probe(tuple(page), full=len(page) == PAGE)
+
+    def first(self, points: Sequence[str]) -> list[str | None]:
+        places = [bisect_right(self.keys, point) for point in points]
+        return [self.keys[place] if place < len(self.keys) else None for place in places]
 
     def before(self, key: str) -> int:
         return bisect_right(self.keys, key)
@@ -122,3 +127,28 @@ def test_cutting_again_and_again_ends_with_pages_that_hold_every_key_once(names:
             ranges += [(after, cut), (cut, until)]
     assert ranges == []
     assert sorted(found) == store.keys
+
+
+@given(st.sets(st.text(alphabet="/ab0\u1234", max_size=6) | st.text(max_size=3), max_size=40), st.data())
+@settings(max_examples=300, deadline=None)
+def test_borders_leave_a_key_in_each_part(keys: set[str], data: st.DataObject) -> None:
+    keys = {key for key in keys if key and key.isprintable()}
+    ends = st.sampled_from(["", *sorted(keys)])
+    after, until = data.draw(ends), data.draw(st.none() | ends)
+    store = Store(keys)
+    cuts = borders(store.first, after, until)
+    edges = [after, *cuts, *([until] if until is not None else [])]
+    if cuts:
+        assert edges == sorted(set(edges))
+        parts = [store.before(right) - store.before(left) for left, right in pairwise([*edges, "\U0010ffff" * 9])]
+        assert all(parts[: len(cuts) + 1])
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+def test_borders_cut_whatever_is_worth_it(spread: Callable[[random.Random], str]) -> None:
+    source = random.Random(1)
+    store = Store(spread(source) for _ in range(5000))
+    assert borders(store.first, "", None)
+    middle = store.keys[len(store.keys) // 2]
+    assert borders(store.first, middle, None)
+    assert borders(store.first, "", middle)

@@ -109,7 +109,7 @@ _STORES = (
         type=click.IntRange(1, 512),
         default=32,
         show_default=True,
-        help="Keys worked on at a time, and parts besides.",
+        help="Keys that a process works on at a time, and parts besides.",
     ),
     _option(
         "--memory",
@@ -135,6 +135,14 @@ _LOG = (
 )
 
 _SWEEP = (
+    _option(
+        "--processes",
+        envvar="PROCESSES",
+        type=click.IntRange(1, 64),
+        default=lambda: min(os.cpu_count() or 1, 8),
+        show_default="one for each core, 8 at most",
+        help="Processes that a large sweep is shared out to; they share --memory as well.",
+    ),
     _option(
         "--include",
         multiple=True,
@@ -391,7 +399,7 @@ def _log(form: str, *, verbose: bool) -> None:
         return
     logger = logging.getLogger("s3_syncer")
     logger.handlers[:] = [logging.StreamHandler(sys.stdout) if verbose else logging.NullHandler()]
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if verbose else logging.CRITICAL + 1)  # what nobody reads costs nothing
     logger.propagate = False
 
 
@@ -413,6 +421,7 @@ def _sweep(command: str, rules: Rules, options: dict[str, Any]) -> None:
         settings=settings,
         rules=rules,
         threads=options["concurrency"],
+        processes=options["processes"],
         reports=options["reports"],
         log=log,
         named=not log and not options["verbose"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 
 class BadPattern(ValueError):
@@ -22,11 +23,18 @@ def key_filter(include: Sequence[str], exclude: Sequence[str]) -> Callable[[str]
             raise BadPattern(f"{glob!r} includes no key: write {glob + '**'!r}")
     rules = [(compile_glob(glob), True) for glob in include]
     rules += [(compile_glob(glob + "**" if glob.endswith("/") else glob), False) for glob in exclude]
+    return KeyFilter(tuple(rules), otherwise=not include)
 
-    def wanted(key: str) -> bool:
-        return next((verdict for pattern, verdict in rules if pattern.search(key)), not include)
 
-    return wanted
+@dataclass(frozen=True, slots=True)
+class KeyFilter:
+    """Says of a key whether it is wanted. A value, so that other processes can be told."""
+
+    rules: tuple[tuple[re.Pattern[str], bool], ...]
+    otherwise: bool
+
+    def __call__(self, key: str) -> bool:
+        return next((verdict for pattern, verdict in self.rules if pattern.search(key)), self.otherwise)
 
 
 def compile_glob(glob: str) -> re.Pattern[str]:

@@ -5,29 +5,34 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from ..bucket import Bucket
-from ..connect import connect
+from ..compare import Unordered
 from ..deadline import Deadline
 from ..errors import SyncError
-from ..lane.opening import open_lane
-from ..settings import Settings
-from ..sweep import Rules, Sweep
+from ..settings import SMALLEST_BUDGET, Settings
+from ..sweep import Rules
+from .elsewhere import Elsewhere, SharedBrake
+from .here import RANGES, Here, Share
 from .progress import clock, in_lines, in_log, on_terminal, size, totals
 from .report import Report
+from .spread import Range, Spread, Sweeper, at_once
 from .stop import stoppable
 from .tally import Tally, printable
 
 logger = logging.getLogger(__name__)
 
 EQUAL, DIFFERENT = 0, 1
+
+#: Seconds and keys of a sweep before other processes are started to help: a second of a core each is spent on that.
+HELP_S, HELP_KEYS = 10.0, 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class Job:
     settings: Settings
     rules: Rules
     threads: int
+    processes: int = 1
     reports: tuple[Path, ...] = ()
     #: Says everything in log records: see `logs.py`.
     log: bool = False
@@ -62,18 +68,9 @@ def run(job: Job, console: Console) -> int:
 
     try:
         with stoppable(deadline, give_up=lambda: conclude("stopped")) as stop:
-            connection = connect(job.settings, threads=job.threads, resumes=True)
-            sweep = Sweep(
-                connection.pair,
-                connection.source,
-                connection.target,
-                tally,
-                job.rules,
-                threads=job.threads,
-                lane=open_lane(connection, threads=job.threads),
-            )
-            with _shown(job, tally, console, connection.source, deadline):
-                unfinished = sweep.run(deadline)
+            here, others = _sweepers(job, tally)
+            with _shown(job, tally, console, here.connection.source, deadline):
+                unfinished = _sweep(here, others, deadline)
     except SyncError as error:
         conclude("failed", str(error))
         raise
@@ -83,6 +80,36 @@ def run(job: Job, console: Console) -> int:
     same = not tally.differences and not tally.failures
     conclude("equal" if same else "different")
     return EQUAL if same else DIFFERENT
+
+
+def _sweep(here: Here, others: Sequence[Elsewhere], deadline: Deadline) -> str | None:
+    """Sweeps all keys, several ranges of them at a time; returns what `Sweep.run` returns, and raises the same."""
+    every: list[Sweeper] = [here, *others]
+    sweepers = [sweeper for sweeper in every for _ in range(RANGES)]
+    try:
+        return Spread(sweepers, at_once(here.connection.source.first, RANGES)).run(Range(), deadline)
+    except Unordered as error:
+        return here.whole.key_by_key(error, deadline)
+    finally:
+        for other in others:
+            other.close()
+        here.whole.close()
+
+
+def _sweepers(job: Job, tally: Tally) -> tuple[Here, Sequence[Elsewhere]]:
+    """This process and those that are to help it. Raises StoreUnusable."""
+    # A limit of bandwidth is kept by one, which can do as much as it allows.
+    most = job.settings.copy_memory // (2 * SMALLEST_BUDGET)
+    processes = 1 if job.settings.bytes_per_s is not None else max(1, min(job.processes, most))
+    settings = replace(job.settings, copy_memory=job.settings.copy_memory // processes)
+    share, brake = Share(settings, job.rules, job.threads), None
+    if job.rules.max_delete is not None and processes > 1:
+        brake = SharedBrake(job.rules.max_delete)
+
+    def enough() -> bool:
+        return tally.elapsed_s >= HELP_S and tally.keys >= HELP_KEYS
+
+    return Here(share, tally, brake), [Elsewhere(share, tally, brake, enough) for _ in range(processes - 1)]
 
 
 def _route(settings: Settings) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -73,15 +74,18 @@ class Side(Protocol):
 
 @dataclass(slots=True)
 class _Batch:
-    """What has come of some objects so far."""
+    """Some objects, and what has come of them so far."""
 
+    waiting: deque[Listed]
+    deadline: Deadline
     copied: Callable[[Listed], None]
     #: By key, what the source's listing must still show for the copy to be known as current; None when no listing can
     #: tell.
     done: dict[str, Listed | None] = field(default_factory=dict)
     unusual: int = 0
     failed: bool = False
-    landed: SimpleQueue[None] = field(default_factory=SimpleQueue)
+    #: Gets an item for every turn that no object of the batch has taken over.
+    ended: SimpleQueue[None] = field(default_factory=SimpleQueue)
 
 
 class Copies:
@@ -112,11 +116,6 @@ class Copies:
         """Whether an object seems ordinary in a listing."""
         return entry.size <= self._largest and entry.etag is not None and MD5.fullmatch(entry.etag) is not None
 
-    def landed(self, size: int) -> None:
-        """An object of so many bytes is no longer under way."""
-        self._transfer.memory.give(size)
-        self._turns.put(None)
-
     def copy(
         self, entries: Iterable[Listed], deadline: Deadline, copied: Callable[[Listed], None]
     ) -> dict[str, Listed | None]:
@@ -125,30 +124,51 @@ class Copies:
         The answer has for each key what the source's listing must show from now on for the copy to be known as
         current, or None when no listing can tell that.
         """
-        batch, begun = _Batch(copied), 0
-        for entry in entries:
+        batch, chains = _Batch(deque(entries), deadline, copied), 0
+        while batch.waiting:
             self._turns.get()
-            if not self._may_begin(entry, batch, deadline):
+            if not self.begin(batch, patient=True):
                 self._turns.put(None)
                 break
-            self._transfer.memory.take(entry.size)
-            begun += 1
-            _Flight(self, batch, entry).read()
-        for _ in range(begun):
-            batch.landed.get()
+            chains += 1
+        for _ in range(chains):
+            batch.ended.get()
         if batch.failed:
             self._rests_until = time.monotonic() + REST_S
         return batch.done
 
-    def _may_begin(self, entry: Listed, batch: _Batch, deadline: Deadline) -> bool:
-        """Whether another object may be begun; waits until the bandwidth allows it."""
-        if batch.failed or batch.unusual > UNUSUAL or time.monotonic() < self._rests_until or deadline.passed():
+    def begin(self, batch: _Batch, *, patient: bool) -> bool:
+        """Begins another object of the batch, if there is one and nothing stands against it.
+
+        Without patience it never waits, neither for memory nor for bandwidth.
+        """
+        if batch.failed or batch.unusual > UNUSUAL or time.monotonic() < self._rests_until or batch.deadline.passed():
+            batch.waiting.clear()
+            return False
+        if not patient and self._transfer.pace.limits:
             return False
         try:
-            self._transfer.pace.wait(entry.size, deadline)
-        except OutOfTime:
+            entry = batch.waiting.popleft()
+        except IndexError:
             return False
+        if not patient and not self._transfer.memory.take_now(entry.size):
+            batch.waiting.appendleft(entry)
+            return False
+        if patient:
+            try:
+                self._transfer.pace.wait(entry.size, batch.deadline)
+            except OutOfTime:
+                return False
+            self._transfer.memory.take(entry.size)
+        _Flight(self, batch, entry).read()
         return True
+
+    def landed(self, batch: _Batch, size: int) -> None:
+        """An object of so many bytes is no longer under way: another takes its turn, at once if it can."""
+        self._transfer.memory.give(size)
+        if not self.begin(batch, patient=False):
+            self._turns.put(None)
+            batch.ended.put(None)
 
 
 class _Flight:
@@ -255,8 +275,7 @@ class _Flight:
         if self._landed:
             return
         self._landed = True
-        self._lane.landed(self._entry.size)
-        self._batch.landed.put(None)
+        self._lane.landed(self._batch, self._entry.size)
 
 
 def _properties(state: ObjectState, marker: str | None, md5: bytes) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 from botocore.exceptions import BotoCoreError
 
 from .copies import Copies
+from .pages import Pages
 
 if TYPE_CHECKING:
     from ..bucket import Bucket
@@ -22,13 +23,18 @@ _KEY = "key"
 
 
 def open_lane(connection: Connection, *, threads: int) -> Copies | None:
-    """A lane between the buckets for `threads` objects at a time, or None where there can be none."""
+    """A lane between the buckets for `threads` objects at a time, or None where there can be none.
+
+    Their listings take it as well.
+    """
     if find_spec("awscrt") is None:
         return None
     source = _wire(connection.source)
     target = source and _wire(connection.target)
     if source is None or target is None:
         return None
+    connection.source.pages = Pages(source, connection.source.prefix).page
+    connection.target.pages = Pages(target, connection.target.prefix).page
     return Copies(
         source,
         target,

@@ -23,7 +23,12 @@ from awscrt import auth, http, io
 PATIENCE_S = 60.0
 SLOWEST = 64 * 1024
 
+#: Seconds for which requests share a signature's time; stores accept one that is 15 minutes off.
+SIGNING_S = 2.0
+
 _CONNECT_MS = 5000
+
+_NO_BODY = hashlib.sha256(b"").hexdigest()
 
 Headers = Sequence[tuple[str, str]]
 
@@ -69,6 +74,7 @@ class Wire:
         self._tls = _tls(self._host, ca_file) if self._secure else None
         self._idle: list[http.HttpClientConnection] = []
         self._signer: tuple[Keys, auth.AwsCredentialsProvider] | None = None
+        self._shared: dict[str, tuple[float, auth.AwsSigningConfig]] = {}
         self._under_way: set[_Exchange] = set()
         threading.Thread(target=_watch, args=(weakref.ref(self),), name="lane", daemon=True).start()
 
@@ -96,12 +102,24 @@ class Wire:
         return answer.result()
 
     def _signing(self, body: bytes) -> auth.AwsSigningConfig:
+        # As botocore does it: TLS protects the body, and where there is none its hash is signed.
+        if not body:
+            return self._shared_signing(_NO_BODY)
+        if self._secure:
+            return self._shared_signing("UNSIGNED-PAYLOAD")
+        return self._signing_of(hashlib.sha256(body).hexdigest())
+
+    def _shared_signing(self, payload: str) -> auth.AwsSigningConfig:
+        """What signs this payload, which many requests have in common; it holds the time, so it is soon made anew."""
+        made = self._shared.get(payload)
+        if made is None or time.monotonic() - made[0] > SIGNING_S:
+            made = self._shared[payload] = (time.monotonic(), self._signing_of(payload))
+        return made[1]
+
+    def _signing_of(self, payload: str) -> auth.AwsSigningConfig:
         keys = self._keys()
         if self._signer is None or self._signer[0] != keys:
-            provider = auth.AwsCredentialsProvider.new_static(*keys)
-            self._signer = (keys, provider)
-        # As botocore does it: TLS protects the body, and where there is none its hash is signed.
-        unsigned = self._secure and body
+            self._signer = (keys, auth.AwsCredentialsProvider.new_static(*keys))
         return auth.AwsSigningConfig(
             algorithm=auth.AwsSigningAlgorithm.V4,
             signature_type=auth.AwsSignatureType.HTTP_REQUEST_HEADERS,
@@ -110,7 +128,7 @@ class Wire:
             service="s3",
             use_double_uri_encode=False,
             should_normalize_uri_path=False,
-            signed_body_value="UNSIGNED-PAYLOAD" if unsigned else hashlib.sha256(body).hexdigest(),
+            signed_body_value=payload,
             signed_body_header_type=auth.AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
         )
 

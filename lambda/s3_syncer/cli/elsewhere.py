@@ -1,0 +1,251 @@
+"""Sweeps ranges in a process of its own, for the cores that one interpreter cannot use.
+
+The two speak over a pipe: ranges go one way, what happens to keys and how ranges end come the other. The process knows
+nothing of signals, the progress display or the report: those are its parent's, and without its parent it ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ..converge import Outcome
+from ..deadline import Deadline
+from ..errors import Retryable, SyncError
+from ..sweep import Brake, Observer
+from .here import Here, Share
+from .spread import Range
+
+_SPAWN = multiprocessing.get_context("spawn")  # a fork would take the locks of threads along that it leaves behind
+
+#: Seconds between two messages about what has happened, and between two looks at whether something is to be said.
+TELL_S = 0.1
+LOOK_S = 0.05
+
+#: Seconds in which a process that has nothing left to do must end.
+END_S = 5.0
+
+
+class SharedBrake:
+    """A brake over several processes: see `sweep.DeleteBrake`."""
+
+    def __init__(self, most: int) -> None:
+        self._left = _SPAWN.Value("q", most)
+
+    @property
+    def left(self) -> int:
+        return int(self._left.value)
+
+    def take(self) -> bool:
+        with self._left.get_lock():
+            if self._left.value == 0:
+                return False
+            self._left.value -= 1
+            return True
+
+
+class Elsewhere:
+    """A process that sweeps, seen from its parent; a sweeper in the sense of `spread.Sweeper`.
+
+    It is started once `wanted` says that there is enough to do.
+    """
+
+    def __init__(self, share: Share, observer: Observer, brake: Brake | None, wanted: Callable[[], bool]) -> None:
+        self._share, self._observer, self._brake, self._wanted = share, observer, brake, wanted
+        self._process: Any = None
+        self._pipe: Connection | None = None
+        self._ranges: dict[int, Future[str | None]] = {}
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._could_do_more = False
+        self._over = False
+
+    @property
+    def wants_work(self) -> bool:
+        return self._process is not None or self._wanted()
+
+    @property
+    def could_do_more(self) -> bool:
+        return self._could_do_more
+
+    def sweep(self, range_: Range, deadline: Deadline, share: Deadline) -> str | None:
+        number, ending = next(self._numbers), Future[str | None]()
+        with self._lock:
+            if self._process is None:
+                self._start()
+            self._ranges[number] = ending
+        self._say("sweep", number, range_)
+        unsaid = {"share": share, "stop": deadline}
+        while True:
+            with suppress(NotYet):
+                return ending.result(LOOK_S)
+            for word in [word for word, moment in unsaid.items() if moment.passed()]:
+                del unsaid[word]
+                self._say(word, number)
+
+    def close(self) -> None:
+        """Ends the process. No range is under way any more."""
+        if self._process is None:
+            return
+        self._over = True
+        self._say("end")
+        self._process.join(END_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _start(self) -> None:
+        self._pipe, other = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(
+            target=work, args=(other, self._share, self._brake), name="s3-syncer", daemon=True
+        )
+        self._process.start()
+        other.close()
+        threading.Thread(target=self._listen, args=(self._pipe,), name="elsewhere", daemon=True).start()
+
+    def _say(self, *message: object) -> None:
+        assert self._pipe is not None
+        with self._lock, suppress(OSError):  # that it has ended is noticed by who listens
+            self._pipe.send(message)
+
+    def _listen(self, pipe: Connection) -> None:
+        failure: SyncError | None = None
+        try:
+            while True:
+                kind, *content = pipe.recv()
+                if kind == "events":
+                    for name, arguments in content[0]:
+                        getattr(self._observer, name)(*arguments)
+                    self._could_do_more = content[1]
+                else:
+                    number, result = content
+                    with self._lock:
+                        ending = self._ranges.pop(number)
+                    ending.set_exception(result) if kind == "failed" else ending.set_result(result)
+        except (EOFError, OSError):
+            self._process.join(END_S)
+            failure = Retryable(f"a process of the sweep ended with {self._process.exitcode}", "ProcessEnded")
+        except Exception as error:
+            failure = Retryable(f"a process of the sweep cannot be understood: {error!r}", "ProcessEnded")
+        if not self._over:
+            with self._lock:
+                ranges, self._ranges = self._ranges, _Closed(failure)
+            for ending in ranges.values():
+                ending.set_exception(failure)
+
+
+class _Closed(dict[int, "Future[str | None]"]):
+    """The ranges of a process that has ended: whatever is added fails at once."""
+
+    def __init__(self, failure: SyncError) -> None:
+        self._failure = failure
+
+    def __setitem__(self, number: int, ending: Future[str | None]) -> None:
+        ending.set_exception(self._failure)
+
+
+def work(pipe: Connection, share: Share, brake: Brake | None) -> None:
+    """What the process does, until it is told to end or its parent has gone."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all; the parent says what is to be done
+    deadline, shares = Deadline(), dict[int, Deadline]()
+    telling = _Telling(pipe)
+    here: Here | None = None
+    with suppress(EOFError, OSError):
+        while True:
+            word, *content = pipe.recv()
+            if word == "end":
+                telling.flush()
+                break
+            if word == "stop":
+                deadline.stop()
+            elif word == "share":
+                if content[0] in shares:
+                    shares[content[0]].stop()
+            else:
+                number, range_ = content
+                try:
+                    here = here or Here(share, telling, brake)
+                except Exception as error:
+                    telling.end("failed", number, error)
+                    continue
+                telling.here = here
+                shares[number] = deadline.sooner()
+                arguments = (here, range_, number, deadline, shares, telling)
+                threading.Thread(target=_sweep, args=arguments, daemon=True).start()
+    os._exit(0)  # whatever is still under way has nobody to tell
+
+
+def _sweep(
+    here: Here, range_: Range, number: int, deadline: Deadline, shares: dict[int, Deadline], telling: _Telling
+) -> None:
+    try:
+        rest = here.sweep(range_, deadline, shares[number])
+    except BaseException as error:
+        telling.end("failed", number, error)
+    else:
+        telling.end("done", number, rest)
+    finally:
+        del shares[number]
+
+
+class _Telling:
+    """Tells the parent what happens, now and then; an observer in the sense of `sweep.Observer`."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._lock = pipe, threading.Lock()
+        self._events: deque[tuple[str, tuple[object, ...]]] = deque()
+        self.here: Here | None = None
+        threading.Thread(target=self._tell, name="tell", daemon=True).start()
+
+    def looked(self, keys: int) -> None:
+        self._events.append(("looked", (keys,)))
+
+    def changed(self, key: str, outcome: Outcome) -> None:
+        self._events.append(("changed", (key, outcome)))
+
+    def left(self, key: str, outcome: Outcome) -> None:
+        self._events.append(("left", (key, outcome)))
+
+    def failed(self, key: str, error: SyncError) -> None:
+        self._events.append(("failed", (key, _plain(error))))
+
+    def starts_over(self, why: str) -> None:
+        self._events.append(("starts_over", (why,)))
+
+    def end(self, kind: str, number: int, result: object) -> None:
+        """Tells how a range ended, after all that has happened in it."""
+        self.flush()
+        with self._lock:
+            self._pipe.send((kind, number, _plain(result) if isinstance(result, BaseException) else result))
+
+    def flush(self) -> None:
+        with self._lock:
+            events = [self._events.popleft() for _ in range(len(self._events))]
+            self._pipe.send(("events", events, self.here is not None and self.here.could_do_more))
+
+    def _tell(self) -> None:
+        with suppress(OSError):  # the parent has gone, and who listens to it ends the process
+            while True:
+                time.sleep(TELL_S)
+                self.flush()
+
+
+def _plain(error: BaseException) -> BaseException:
+    """The error as it can be sent: without what led to it, and of a kind that the parent knows."""
+    if isinstance(error, SyncError):
+        plain = type(error)(str(error), error.code)
+        plain.args = (str(error),)
+        return plain
+    return Retryable(f"unexpected failure: {error!r}")

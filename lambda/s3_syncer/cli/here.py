@@ -1,0 +1,70 @@
+"""What one process does of a sweep: the buckets it is connected to, and ranges of their keys."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ..connect import connect
+from ..deadline import Deadline
+from ..lane.opening import open_lane
+from ..settings import Settings
+from ..sweep import Brake, Observer, Rules, Sweep
+from .spread import Range
+
+#: Ranges of keys that a process sweeps at a time where listings are what it waits for: a page of each side is under way
+#: in each of them.
+RANGES = 8
+
+#: Seconds over which it is measured whether the process has all the work it can do, and the share of a core that it
+#: then takes.
+MEASURE_S = 0.2
+SATURATED = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a process may use."""
+
+    settings: Settings
+    rules: Rules
+    threads: int
+
+
+class Here:
+    """Sweeps in this process; a sweeper in the sense of `spread.Sweeper`. Raises StoreUnusable."""
+
+    wants_work = True
+
+    def __init__(self, share: Share, observer: Observer, brake: Brake | None) -> None:
+        self.connection = connect(share.settings, threads=share.threads, resumes=True)
+        self._swept = Sweep(
+            self.connection.pair,
+            self.connection.source,
+            self.connection.target,
+            observer,
+            share.rules,
+            threads=share.threads,
+            lane=open_lane(self.connection, threads=share.threads),
+            ranges=RANGES,
+            brake=brake,
+        )
+        self._measured, self._saturated = (time.monotonic(), time.process_time()), True
+
+    def sweep(self, range_: Range, deadline: Deadline, share: Deadline) -> str | None:
+        return self._swept.ordered(deadline, after=range_.after, until=range_.until, pages_until=share)
+
+    @property
+    def whole(self) -> Sweep:
+        """For what is not done range by range."""
+        return self._swept
+
+    @property
+    def could_do_more(self) -> bool:
+        """Whether stores are what is waited for: one interpreter computes no faster for having more to do."""
+        at, spent = time.monotonic(), time.process_time()
+        since, before = self._measured
+        if at - since >= MEASURE_S:
+            self._saturated = spent - before > SATURATED * (at - since)
+            self._measured = (at, spent)
+        return self._swept.waits_for_listings and not self._saturated

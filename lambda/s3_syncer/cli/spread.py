@@ -1,0 +1,155 @@
+"""Sweeps several ranges of keys at once: whoever has nothing to do takes a share of what somebody else has left.
+
+Nobody knows how the keys are spread, so no plan is made: a range begins as a whole, and is cut when there is somebody
+to take a part. In a small bucket that never comes to pass.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..compare import Unordered
+from ..deadline import Deadline
+from ..errors import SyncError
+from ..keyspace import FirstBehind, borders
+
+#: Seconds between two looks at whether an idle one could help a busy one.
+LOOK_S = 0.02
+
+#: The same for one that takes nothing at the moment.
+DOZE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The keys behind `after` up to `until`; None is the end."""
+
+    after: str = ""
+    until: str | None = None
+
+
+class Sweeper(Protocol):
+    """Sweeps a range until it is told to leave the rest to others."""
+
+    def sweep(self, range_: Range, deadline: Deadline, share: Deadline) -> str | None:
+        """Returns the key behind which the rest lies, None when all is done. Raises a SyncError, or Unordered."""
+
+    @property
+    def wants_work(self) -> bool:
+        """Whether there is enough to do for it to take part."""
+
+    @property
+    def could_do_more(self) -> bool:
+        """Whether another range at the same time would not only slow down those it is at."""
+
+
+@dataclass(slots=True)
+class _State:
+    """What is left to do and who does it; guarded by `changed`."""
+
+    #: What nobody has begun. A part that is asked for its rest at once has at least one page done when it answers.
+    waiting: deque[Range] = field(default_factory=deque)
+    busy: dict[int, _Task] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)
+    error: BaseException | None = None
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    range: Range
+    began: float
+    share: Deadline
+    sweeper: Sweeper
+
+
+class Spread:
+    """Shares ranges out to sweepers, each of which may be given several times to do several ranges at once."""
+
+    def __init__(self, sweepers: Sequence[Sweeper], first: FirstBehind) -> None:
+        self._sweepers, self._first = sweepers, first
+        self._state = _State()
+
+    def run(self, whole: Range, deadline: Deadline) -> str | None:
+        """Sweeps the whole range: None when all keys were looked at, else the first key behind which some were not.
+
+        Raises what a sweeper raises, once no other is at work.
+        """
+        state, own = self._state, deadline.sooner()
+        state.waiting.append(whole)
+        threads = [
+            threading.Thread(target=self._work, args=(number, sweeper, own), name=f"range {number}", daemon=True)
+            for number, sweeper in enumerate(self._sweepers)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if state.error is not None:
+            raise state.error
+        return min([*state.unfinished, *(range_.after for range_ in state.waiting)], default=None)
+
+    def _work(self, number: int, sweeper: Sweeper, deadline: Deadline) -> None:
+        """What one does until nothing is left. Whatever goes wrong, it is not taken for an end."""
+        state = self._state
+        try:
+            while (task := self._next(number, sweeper, deadline)) is not None:
+                rest = sweeper.sweep(task.range, deadline, task.share)
+                parts = [] if rest is None or deadline.passed() else self._cut(Range(rest, task.range.until))
+                with state.changed:
+                    del state.busy[number]
+                    state.waiting.extend(parts)
+                    if rest is not None and not parts:
+                        state.unfinished.append(rest)
+                    state.changed.notify_all()
+        except BaseException as error:
+            deadline.stop()  # the others need not go on
+            with state.changed:
+                state.busy.pop(number, None)
+                if state.error is None or isinstance(state.error, Unordered):
+                    state.error = error
+                state.changed.notify_all()
+
+    def _next(self, number: int, sweeper: Sweeper, deadline: Deadline) -> _Task | None:
+        """The next range, or None when there will be no more. Who waits for one asks the busy to share."""
+        state = self._state
+        with state.changed:
+            while state.error is None and (state.waiting or state.busy):
+                takes = self._takes(sweeper)
+                if takes and state.waiting:
+                    task = _Task(state.waiting.popleft(), time.monotonic(), deadline.sooner(), sweeper)
+                    state.busy[number] = task
+                    return task
+                if takes:
+                    self._ask()
+                state.changed.wait(LOOK_S if takes else DOZE_S)
+            return None
+
+    def _takes(self, sweeper: Sweeper) -> bool:
+        own = sum(task.sweeper is sweeper for task in self._state.busy.values())
+        return sweeper.wants_work and (not own or sweeper.could_do_more)
+
+    def _ask(self) -> None:
+        """Asks the one that has been at its range for longest to share it, unless somebody has been asked already."""
+        tasks = self._state.busy.values()
+        if tasks and not any(task.share.stopped for task in tasks):
+            min(tasks, key=lambda task: task.began).share.stop()
+
+    def _cut(self, rest: Range) -> list[Range]:
+        try:
+            cuts = borders(self._first, rest.after, rest.until)
+        except SyncError:  # a store that is not well: whoever goes on with the range finds out what it comes to
+            cuts = []
+        return [Range(a, b) for a, b in zip([rest.after, *cuts], [*cuts, rest.until], strict=True)]
+
+
+def at_once(first: Callable[[str], str | None], most: int) -> FirstBehind:
+    """The first key behind each of several, by one request each, `most` of them at a time."""
+    pool = ThreadPoolExecutor(most, thread_name_prefix="probe")
+    return lambda points: list(pool.map(first, points))

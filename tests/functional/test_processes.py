@@ -1,0 +1,137 @@
+"""A sweep shared out to several processes: done once and all of it, told by one, and never silently cut short."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from tests.functional.command import run, started
+from tests.functional.proxy import delayed, refuse
+from tests.functional.rig import TARGET, Rig
+
+from s3_syncer import sweep
+from s3_syncer.cli import run as run_module
+from s3_syncer.cli.tally import Tally
+from s3_syncer.converge import Outcome
+
+#: What makes a process of its own help from the beginning, and ranges small enough to be shared.
+EAGER = """
+from s3_syncer import sweep
+from s3_syncer.cli import run
+run.HELP_S, run.HELP_KEYS, sweep.PAGE_KEYS = 0.0, 0, 10
+"""
+
+
+@pytest.fixture(autouse=True)
+def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "HELP_S", 0.0)
+    monkeypatch.setattr(run_module, "HELP_KEYS", 0)
+    monkeypatch.setattr(sweep, "PAGE_KEYS", 10)
+
+
+@pytest.fixture
+def keys(rig: Rig) -> list[str]:
+    keys = [f"{number % 10}/{number:03}" for number in range(300)]
+    for key in keys:
+        rig.put(key, key.encode())
+    rig.source_proxy.when(delayed(0.05), times=1e9)
+    return keys
+
+
+def test_everything_is_copied_and_told_once(
+    rig: Rig, keys: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, told_by_others = tmp_path / "report.json", list[str]()
+    changed = Tally.changed
+
+    def noting(tally: Tally, key: str, outcome: Outcome) -> None:
+        if threading.current_thread().name == "elsewhere":
+            told_by_others.append(key)
+        changed(tally, key, outcome)
+
+    monkeypatch.setattr(Tally, "changed", noting)
+    ended = run("migrate", "--processes", "2", "--concurrency", "2", "--report", str(report))
+    assert (ended.code, ended.out) == (0, "")
+    assert "equal: 300 keys looked at, 300 copied, 0 failed" in ended.err
+    assert rig.differences() == []
+    told = json.loads(report.read_text())
+    assert (told["keys"], told["actions"]) == (300, {"copy": 300})
+    assert 10 <= len(told_by_others) < 300
+
+
+def test_what_differs_is_named_whoever_finds_it(rig: Rig, keys: list[str]) -> None:
+    ended = run("check", "--processes", "2", "--exclude", "9/**")
+    assert ended.code == 1
+    assert ended.named == {key: "missing: absent from the target" for key in keys if not key.startswith("9/")}
+
+
+@pytest.mark.parametrize("most", [0, 7, 200])
+def test_the_brake_holds_over_all_processes(rig: Rig, keys: list[str], most: int) -> None:
+    extra = [f"{key}-extra" for key in keys[:100]]
+    for key in extra:
+        rig.target.put_object(Bucket=TARGET, Key=key)
+    ended = run("migrate", "--delete", "--max-delete", str(most), "--processes", "2", "--concurrency", "2")
+    left = max(0, 100 - most)
+    assert ended.code == (1 if left else 0)
+    assert len(ended.named) == left
+    assert len(set(rig.target_keys()) & set(extra)) == left
+
+
+def children() -> list[int]:
+    """The processes that the command has started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_text()
+                if "multiprocessing" in command and "spawn_main" in command:
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
+def test_a_process_that_is_killed_is_an_error_with_a_name(rig: Rig, keys: list[str]) -> None:
+    rig.target_proxy.when(delayed(0.2), "PUT", times=1e9)
+    with started("migrate", "--processes", "2", "--concurrency", "1", before=EAGER) as command:
+        mine: list[int] = []
+
+        def there() -> bool:
+            mine[:] = [child for child in children() if parent_of(child) == command.id]
+            return bool(mine) and len(rig.target_proxy.writes()) > 20
+
+        command.wait_until(there, 60)
+        os.kill(mine[0], signal.SIGKILL)
+        ended = command.ended(60)
+    assert ended.code == 1
+    assert "a process of the sweep ended with -9" in ended.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_all_of_them_in_good_order(rig: Rig, keys: list[str], number: signal.Signals, code: int) -> None:
+    rig.target_proxy.when(delayed(0.1), "PUT", times=1e9)
+    with started("migrate", "--processes", "2", "--concurrency", "1", before=EAGER) as command:
+        command.wait_until(lambda: len(rig.target_proxy.writes()) > 20, 60)
+        command.send(number)
+        ended = command.ended(60)
+    assert ended.code == code
+    assert "stopped: " in ended.err
+    assert run("migrate").code == 0
+    assert rig.differences() == []
+
+
+def test_a_store_that_is_lost_midway_is_one_clear_line(rig: Rig, keys: list[str]) -> None:
+    rig.target_proxy.when(refuse(403, "InvalidAccessKeyId"), "PUT", skip=100, times=1e9)
+    ended = run("migrate", "--processes", "2", "--concurrency", "2")
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert "InvalidAccessKeyId" in ended.err

@@ -1,0 +1,140 @@
+"""Ranges shared out among several: every key is swept once, whoever sweeps it, and failures end it all."""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from s3_syncer.cli.spread import Range, Spread
+from s3_syncer.compare import Unordered
+from s3_syncer.deadline import Deadline
+from s3_syncer.errors import StoreUnusable
+
+PAGE = 10
+
+
+class Keys:
+    """Keys in order, and how often they are asked about."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = sorted(keys)
+
+    def behind(self, after: str, until: str | None = None) -> list[str]:
+        return [key for key in self.keys if key > after and (until is None or key <= until)]
+
+    def first(self, points: Sequence[str]) -> list[str | None]:
+        places = [bisect_right(self.keys, point) for point in points]
+        return [self.keys[place] if place < len(self.keys) else None for place in places]
+
+
+class Slow:
+    """Sweeps page by page, taking a moment for each."""
+
+    wants_work = True
+    could_do_more = True
+
+    def __init__(self, keys: Keys, *, fails_at: str = "", error: Exception | None = None) -> None:
+        self._keys, self._fails_at, self._error = keys, fails_at, error
+        self.swept: Counter[str] = Counter()
+        self.threads: set[str] = set()
+        self._lock = threading.Lock()
+
+    def sweep(self, range_: Range, deadline: Deadline, share: Deadline) -> str | None:
+        after = range_.after
+        while True:
+            page = self._keys.behind(after, range_.until)[:PAGE]
+            time.sleep(0.002)
+            with self._lock:
+                self.swept.update(page)
+                self.threads.add(threading.current_thread().name)
+            if self._error and self._fails_at in page:
+                raise self._error
+            if len(page) < PAGE:
+                return None
+            after = page[-1]
+            if share.passed() or deadline.passed():
+                return after
+
+
+SPACES = {
+    "nothing": [],
+    "one": ["key"],
+    "a page": [f"{n}" for n in range(9)],
+    "in a row": [f"key {n:06}" for n in range(3000)],
+    "folders": [f"{a}/{b}/{n:03}" for a in ("logs", "photos") for b in range(12) for n in range(80)],
+    "one folder holds most": ["a", *(f"m/{n:05}" for n in range(2000)), "z"],
+    "going on from each other": ["a" * n for n in range(1, 300)],
+    "beyond ascii": [f"{chr(0x4E00 + n % 700)}{n}" for n in range(2000)] + ["\U0010ffff" * n for n in range(1, 5)],
+}
+
+
+@pytest.mark.parametrize("several", [1, 2, 8])
+@pytest.mark.parametrize("space", SPACES)
+def test_every_key_is_swept_once(space: str, several: int) -> None:
+    keys = Keys(SPACES[space])
+    slow = Slow(keys)
+    assert Spread([slow] * several, keys.first).run(Range(), Deadline()) is None
+    assert slow.swept == Counter(keys.keys)
+
+
+def test_the_idle_take_a_share() -> None:
+    keys = Keys(SPACES["in a row"])
+    slow = Slow(keys)
+    Spread([slow] * 4, keys.first).run(Range(), Deadline())
+    assert len(slow.threads) == 4
+
+
+def test_nobody_takes_more_than_it_can_do() -> None:
+    keys = Keys(SPACES["in a row"])
+    slow = Slow(keys)
+    slow.could_do_more = False
+    Spread([slow] * 4, keys.first).run(Range(), Deadline())
+    assert len(slow.threads) == 1
+
+
+def test_others_take_part_once_there_is_enough_to_do() -> None:
+    keys = Keys(SPACES["in a row"])
+    one, other = Slow(keys), Slow(keys)
+    one.could_do_more = other.could_do_more = other.wants_work = False
+    threading.Timer(0.1, lambda: setattr(other, "wants_work", True)).start()
+    Spread([one, one, other, other], keys.first).run(Range(), Deadline())
+    assert one.swept + other.swept == Counter(keys.keys)
+    assert one.swept.total() > PAGE
+    assert other.swept.total() > len(keys.keys) // 10
+
+
+def test_no_fault_is_taken_for_an_end() -> None:
+    keys = Keys(SPACES["in a row"])
+
+    class Faulty(Slow):
+        @property
+        def wants_work(self) -> bool:
+            raise AttributeError("a fault of ours")
+
+    with pytest.raises(AttributeError, match="a fault of ours"):
+        Spread([Faulty(keys)] * 2, keys.first).run(Range(), Deadline())
+
+
+def test_a_stop_says_where_to_go_on() -> None:
+    keys, deadline = Keys(SPACES["in a row"]), Deadline()
+    slow = Slow(keys)
+    threading.Timer(0.1, deadline.stop).start()
+    rest = Spread([slow] * 4, keys.first).run(Range(), deadline)
+    assert rest is not None
+    assert slow.swept.keys() >= {key for key in keys.keys if key <= rest}
+    assert slow.swept.total() < len(keys.keys)
+
+
+@pytest.mark.parametrize("error", [StoreUnusable("gone"), Unordered("in disorder"), ValueError("a fault of ours")])
+def test_what_one_fails_with_ends_it_all(error: Exception) -> None:
+    keys = Keys(SPACES["in a row"])
+    slow = Slow(keys, fails_at="key 001500", error=error)
+    with pytest.raises(type(error)) as raised:
+        Spread([slow] * 4, keys.first).run(Range(), Deadline())
+    assert raised.value is error
+    assert slow.swept.total() < len(keys.keys)
