@@ -139,6 +139,7 @@ resource "aws_lambda_function" "sync" {
       QUEUE_URL             = aws_sqs_queue.work.url
       DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
       SYNC_DELETE           = tostring(var.sync.delete)
+      PARTS_ABOVE_MB        = tostring(var.sync.parts_above_mb)
       LOG_LEVEL             = var.function.log_level
     })
   }

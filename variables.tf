@@ -210,6 +210,7 @@ variable "sync" {
     - `batch_size`: messages for one call of the function, 1 to 10000; above 10 needs a `batch_window_s`
     - `batch_window_s`: seconds to wait for a batch to fill, 0 to 300
     - `max_receive_count`: attempts at a message before it goes to the dead letters, 1 to 1000; the waits between them grow to 15 minutes, so that 100 outlast half a day without the target
+    - `parts_above_mb`: size in MiB above which several functions copy an object together, part by part, 64 to 5242880
   EOT
   type = object({
     delete            = optional(bool, true)
@@ -218,6 +219,7 @@ variable "sync" {
     batch_size        = optional(number, 10)
     batch_window_s    = optional(number, 0)
     max_receive_count = optional(number, 100)
+    parts_above_mb    = optional(number, 1024)
   })
   default  = {}
   nullable = false
@@ -245,6 +247,11 @@ variable "sync" {
   validation {
     condition     = var.sync.max_receive_count >= 1 && var.sync.max_receive_count <= 1000 && floor(var.sync.max_receive_count) == var.sync.max_receive_count
     error_message = "Write sync.max_receive_count as a whole number from 1 to 1000."
+  }
+
+  validation {
+    condition     = var.sync.parts_above_mb >= 64 && var.sync.parts_above_mb <= 5242880 && floor(var.sync.parts_above_mb) == var.sync.parts_above_mb
+    error_message = "Write sync.parts_above_mb as a whole number of MiB from 64 to 5242880, the largest object there is."
   }
 }
 

@@ -50,7 +50,7 @@ run "the_queue_follows_the_function" {
 
   variables {
     function = { timeout_s = 60 }
-    sync     = { batch_size = 100, batch_window_s = 5, max_receive_count = 7, max_concurrency = 9 }
+    sync     = { batch_size = 100, batch_window_s = 5, max_receive_count = 7, max_concurrency = 9, parts_above_mb = 200 }
   }
 
   assert {
@@ -61,6 +61,11 @@ run "the_queue_follows_the_function" {
   assert {
     condition     = jsondecode(aws_sqs_queue.work.redrive_policy).maxReceiveCount == 7
     error_message = "sync.max_receive_count is not the queue's."
+  }
+
+  assert {
+    condition     = aws_lambda_function.sync.environment[0].variables.PARTS_ABOVE_MB == "200"
+    error_message = "sync.parts_above_mb did not arrive at the function."
   }
 
   assert {
@@ -145,6 +150,7 @@ run "the_function_as_it_comes" {
       QUEUE_URL             = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer"
       DEAD_LETTER_QUEUE_URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters"
       SYNC_DELETE           = "true"
+      PARTS_ABOVE_MB        = "1024"
       SYNC_TAGS             = "true"
       LOG_LEVEL             = "INFO"
     })

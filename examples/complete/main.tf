@@ -50,6 +50,7 @@ module "s3_syncer" {
     batch_size        = 50
     batch_window_s    = 2
     max_receive_count = 100
+    parts_above_mb    = 1024
   }
 
   reconcile = {

@@ -75,6 +75,7 @@ variable "sync" {
     batch_size        = optional(number)
     batch_window_s    = optional(number)
     max_receive_count = optional(number)
+    parts_above_mb    = optional(number)
   })
   default = {}
 }

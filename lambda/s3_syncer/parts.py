@@ -102,7 +102,7 @@ class Parts:
                 target = self._target.head(key)
                 if target is not None and compare(state, target) is None:
                     raise Changed("it has just been copied", "Copied")
-                found = self._create(key, state, begun)
+                found = self._create(key, state, layout, begun, deadline)
                 watch = self._watch(key, state.size, begun + (found is not None))
         except _Untold:
             return self._transfer.copy(key, state, deadline)
@@ -144,8 +144,11 @@ class Parts:
                 self._target.abort_upload(key, each.upload.id)
         return found
 
-    def _create(self, key: str, state: ObjectState, begun: int) -> _UnderWay | None:
-        """A new upload, or None when somebody else was faster."""
+    def _create(self, key: str, state: ObjectState, layout: Layout, begun: int, deadline: Deadline) -> _UnderWay | None:
+        """A new upload with its last part, or None when somebody else was faster.
+
+        The part is sent at once, because not every store is to be believed about when an upload was begun.
+        """
         if begun >= MAX_BEGUN:
             raise Permanent(
                 f"the parts of this object were begun {begun} times and it is still not equal: the dead letters and "
@@ -156,10 +159,12 @@ class Parts:
         try:
             with _told():
                 uploads = self._target.uploads(key)
-                sent = self._target.parts(key, id)
+                self._target.parts(key, id)
             first = max(uploads, key=lambda upload: (upload.age_s, upload.id), default=Upload(id, 0.0))
             if first.id == id:
-                return _UnderWay(first, sent)
+                *_, last = layout.parts()
+                etags = self._transfer.send(key, state, id, [last], deadline)
+                return _UnderWay(first, {last.number: Sent(last.size, etags[last.number])})
         except BaseException:
             self._abort(key, id)
             raise
@@ -265,8 +270,8 @@ class _UnderWay:
 
     @property
     def idle_s(self) -> float:
-        """Seconds since anything happened to it."""
-        return min([self.upload.age_s, *(part.age_s for part in self.sent.values())])
+        """Seconds since anything happened to it, by its parts where it has some."""
+        return min((part.age_s for part in self.sent.values()), default=self.upload.age_s)
 
 
 class _Untold(Exception):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +28,7 @@ from playground.terraform import executable, library
 from s3_syncer import __version__
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
     from tests.infra.conftest import Applied, Clouds
 
 # Everything waited for takes a second or two when the machine is idle.
@@ -33,9 +37,9 @@ PATIENCE_S = 60
 terraform("local", scope="session")
 
 
-def eventually(look: Callable[[], Any]) -> Any:
+def eventually(look: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
     """The first answer that is not false, waited for."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not (answer := look()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.2)
@@ -326,6 +330,94 @@ def test_a_comparison_from_the_queue_finds_what_no_event_told(applied: Applied) 
         eventually(is_buried)
     compare(applied)
     assert eventually(lambda: in_target(applied, "unnoticed")) == in_source(applied, "unnoticed")
+
+
+#: A large object: 2 GiB, in 128 parts.
+LARGE_PARTS, LARGE_PART = 128, 16 * 1024 * 1024
+
+
+def large_part(number: int) -> bytes:
+    return number.to_bytes(2, "big") * (LARGE_PART // 2)
+
+
+def put_large(applied: Applied, key: str) -> None:
+    client, bucket = applied.stack.s3(), applied.stack.source_bucket
+    upload = client.create_multipart_upload(Bucket=bucket, Key=key, Metadata={"large": "yes"})["UploadId"]
+
+    def send(number: int) -> Any:
+        body = large_part(number)
+        answer = client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(send, range(1, LARGE_PARTS + 1)))
+    client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+
+
+def kill_an_invocation(clouds: Clouds) -> bool:
+    """Kills one of the processes that the emulated Lambda runs the function in, if there is one at work."""
+    folder = str(Path(clouds.aws_log).parent.parent)
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = process.read_bytes().decode(errors="replace").split("\0")
+            if any(word.startswith(folder) and "ministack-lambda" in word for word in words):
+                os.kill(int(process.parent.name), signal.SIGKILL)
+                return True
+    return False
+
+
+@contextmanager
+def visibility_timeout(applied: Applied, seconds: int) -> Iterator[None]:
+    """What an invocation that is killed holds comes back so soon; otherwise after an hour and a half."""
+    client, queue, name = applied.stack.sqs(), applied.stack.queue_url, "VisibilityTimeout"
+    before = client.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"][name]
+    client.set_queue_attributes(QueueUrl=queue, Attributes={name: str(seconds)})
+    try:
+        yield
+    finally:
+        client.set_queue_attributes(QueueUrl=queue, Attributes={name: before})
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the invocation in /proc")
+def test_two_gibibytes_come_in_parts_by_many_though_an_invocation_is_killed(applied: Applied, clouds: Clouds) -> None:
+    target, client = applied.stack.target, applied.stack.target.s3()
+
+    def sent() -> int:
+        uploads = client.list_multipart_uploads(Bucket=target.bucket).get("Uploads", [])
+        pages = client.get_paginator("list_parts")
+        return sum(
+            len(page.get("Parts", []))
+            for upload in uploads
+            for page in pages.paginate(Bucket=target.bucket, Key="large", UploadId=upload["UploadId"])
+        )
+
+    with visibility_timeout(applied, 40):
+        put_large(applied, "large")
+        eventually(lambda: sent() > LARGE_PARTS // 5)
+        assert eventually(lambda: kill_an_invocation(clouds))
+        stream = eventually(lambda: opened(client, target.bucket, "large"), patience_s=300)["Body"]
+    expected, found = hashlib.sha256(), hashlib.sha256()
+    for number in range(1, LARGE_PARTS + 1):
+        expected.update(large_part(number))
+        found.update(stream.read(LARGE_PART))
+    assert (found.hexdigest(), stream.read(1)) == (expected.hexdigest(), b"")
+    assert client.head_object(Bucket=target.bucket, Key="large")["Metadata"]["large"] == "yes"
+    assert not client.list_multipart_uploads(Bucket=target.bucket).get("Uploads")
+    items = {line["reason"] for line in log_lines(applied) if line.get("action") == "sent" and line["key"] == "large"}
+    assert len(items) >= 10
+    applied.stack.s3().delete_object(Bucket=applied.stack.source_bucket, Key="large")
+    eventually(lambda: not in_listing(client, target.bucket, "large"))
+
+
+def opened(client: S3Client, bucket: str, key: str) -> Any:
+    """The object, to be read, or None when it is not there."""
+    with suppress(client.exceptions.NoSuchKey):
+        return client.get_object(Bucket=bucket, Key=key)
+    return None
+
+
+def in_listing(client: S3Client, bucket: str, key: str) -> bool:
+    return any(entry["Key"] == key for entry in client.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", []))
 
 
 def test_a_target_that_is_away_is_waited_for(applied: Applied) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.infra.examples import NAMES, Examples
@@ -162,12 +161,16 @@ PLANNED = {"vpc": ("-target=module.s3_syncer",)}
 
 
 @pytest.mark.parametrize("version", [terraform.executable, terraform.library], ids=["installed", "newest"])
-def test_a_second_plan_is_empty(examples: Examples, version: Any) -> None:
-    binary: Path = version()
-    applied = [examples[name] for name in NAMES]
-    with ThreadPoolExecutor(len(applied)) as pool:
+def test_a_second_plan_is_empty(examples: Examples, version: Callable[[], Path]) -> None:
+    binary = version()
+
+    def plan(name: str) -> None:
         # The exit code is 2, and so an error, when anything would change.
-        list(pool.map(lambda one: one.terraform("plan", "-detailed-exitcode", "-lock=false", binary=binary), applied))
+        arguments = ("-detailed-exitcode", "-lock=false", *PLANNED.get(name, ()))
+        examples[name].terraform("plan", *arguments, binary=binary)
+
+    with ThreadPoolExecutor(len(NAMES)) as pool:
+        list(pool.map(plan, NAMES))
 
 
 def test_no_two_pairs_share_anything(examples: Examples) -> None:

@@ -1,0 +1,156 @@
+"""Large objects copied by many: items on a real queue, each done by an invocation of its own, between two stores."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from math import inf
+from typing import Any
+
+import pytest
+from tests.functional.proxy import delayed, meanwhile, refuse
+from tests.functional.rig import SOURCE, TARGET, Delivery, Rig, notification
+
+from s3_syncer import parts as parts_module
+
+MIB = 1024 * 1024
+PART = 5 * MIB
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects above 8 MiB, a part an item, and watched without delay."""
+    monkeypatch.setenv("PARTS_ABOVE_MB", "8")
+    monkeypatch.setattr(parts_module, "ITEM_SIZE", PART)
+    monkeypatch.setattr(parts_module, "WATCH_MIN_S", 0)
+
+
+def put_large(rig: Rig, seed: int = 0, **properties: Any) -> str:
+    return rig.put_parts("large", *(bytes([seed + number]) * PART for number in range(4)), b"end", **properties)
+
+
+def work_off(rig: Rig, *, invocations: int = 60) -> list[Delivery]:
+    """An invocation for each message until none is left."""
+    done = []
+    while messages := rig.receive(1):
+        done.append(rig.invoke(messages))
+        assert len(done) < invocations, "the work does not come to an end"
+    return done
+
+
+def actions(done: list[Delivery]) -> Counter[str]:
+    return Counter(line["action"] for delivery in done for line in delivery.log if "action" in line)
+
+
+def send(rig: Rig) -> None:
+    rig.sqs.send_message(QueueUrl=rig.queue_url, MessageBody=notification("large"))
+
+
+def test_a_large_object_comes_in_parts_by_many_and_is_the_same(rig: Rig) -> None:
+    etag = put_large(rig, Metadata={"a": "b"}, ContentType="text/plain", Tagging="colour=red")
+    send(rig)
+    done = work_off(rig)
+    assert rig.differences() == []
+    assert rig.target_head("large")["ETag"].strip('"') == etag
+    assert actions(done)["sent"] == 4, "and the last part by the one that began"
+    assert actions(done)["completed"] == 1
+    assert rig.uploads() == []
+    assert rig.dead_letters() == []
+
+
+def test_every_part_is_sent_once_though_every_message_is_delivered_twice(rig: Rig) -> None:
+    put_large(rig)
+    send(rig)
+    while messages := rig.receive(1):
+        for _ in range(2):
+            rig.invoke(messages)
+    assert rig.differences() == []
+    sent = [request.query["partNumber"][0] for request in rig.target_proxy.writes() if "partNumber" in request.query]
+    assert Counter(sent) == Counter("12345")
+    assert rig.uploads() == []
+
+
+def test_a_source_that_changes_midway_is_copied_as_it_is_then(rig: Rig) -> None:
+    put_large(rig)
+    rig.target_proxy.when(meanwhile(lambda: put_large(rig, seed=100)), "PUT", key="large", query="partNumber", skip=2)
+    send(rig)
+    work_off(rig)
+    assert rig.target_body("large")[:3] == bytes([100]) * 3
+    assert rig.differences() == []
+    assert rig.uploads() == []
+
+
+def test_a_source_that_goes_midway_goes_from_the_target_too(rig: Rig) -> None:
+    put_large(rig)
+    gone = meanwhile(lambda: rig.source.delete_object(Bucket=SOURCE, Key="large"))
+    rig.target_proxy.when(gone, "PUT", key="large", query="partNumber", skip=2)
+    send(rig)
+    work_off(rig)
+    assert rig.target_keys() == []
+    assert rig.uploads() == []
+
+
+def test_an_upload_that_somebody_aborts_is_begun_anew(rig: Rig) -> None:
+    put_large(rig)
+
+    def abort() -> None:
+        (upload,) = rig.target.list_multipart_uploads(Bucket=TARGET)["Uploads"]
+        rig.target.abort_multipart_upload(Bucket=TARGET, Key="large", UploadId=upload["UploadId"])
+
+    rig.target_proxy.when(meanwhile(abort), "PUT", key="large", query="partNumber", skip=2)
+    send(rig)
+    work_off(rig)
+    assert rig.differences() == []
+    assert rig.uploads() == []
+
+
+def test_parts_that_the_target_refuses_are_a_dead_letter_at_once(rig: Rig) -> None:
+    put_large(rig)
+    rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", key="large", query="partNumber", times=inf)
+    send(rig)
+    assert len(work_off(rig)) == 1
+    (letter,) = rig.dead_letters()
+    assert letter.key == "large"
+    assert "AccessDenied" in letter.error
+    assert rig.uploads() == []
+
+
+def test_parts_that_fail_for_good_later_on_are_not_begun_for_ever(rig: Rig) -> None:
+    put_large(rig)
+    rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", key="large", query="partNumber", skip=1, times=inf)
+    send(rig)
+    done = work_off(rig)
+    assert rig.target_keys() == []
+    assert rig.uploads() == []
+    letters = rig.dead_letters()
+    assert all("AccessDenied" in letter.error and letter.key == "large" for letter in letters)
+    assert actions(done)["dead"] == len(letters) == 2, "an item, and the message that watches, when it begins anew"
+
+
+@pytest.mark.parametrize("query", ["uploads", "uploadId"])
+def test_a_target_that_does_not_tell_of_uploads_gets_the_object_from_one_function(rig: Rig, query: str) -> None:
+    put_large(rig)
+    rig.target_proxy.when(refuse(403, "AccessDenied"), "GET", query=query, times=inf)
+    send(rig)
+    done = work_off(rig)
+    assert actions(done)["copy"] == 1
+    assert rig.differences() == []
+    assert rig.uploads() == []
+
+
+def test_an_item_does_what_time_allows_and_puts_the_rest_back(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts_module, "ITEM_SIZE", 100 * PART)
+    put_large(rig)
+    send(rig)
+    (first,) = rig.receive(1)
+    rig.invoke([first])
+    messages = {json.loads(message["Body"])["s3-syncer"]["work"]: message for message in rig.receive(2)}
+    rig.target_proxy.when(delayed(1.5), "PUT", query="partNumber", times=inf)
+    rig.invoke([messages["parts"]], remaining_s=3)
+    rig.clear()
+    rig.sqs.change_message_visibility(
+        QueueUrl=rig.queue_url, ReceiptHandle=messages["keys"]["ReceiptHandle"], VisibilityTimeout=0
+    )
+    work_off(rig)
+    assert rig.differences() == []
+    assert rig.uploads() == []
