@@ -23,7 +23,7 @@ COMPLETE = ROOT / "examples" / "complete"
 
 # For each input, and for each attribute of one: its new value.
 CASES: dict[str, Any] = {
-    "source_bucket": "my-bucket",
+    "source_bucket": "my-invoices",  # one that notifies no queue: another's would be refused
     "target.endpoint": "https://s3.example.com",
     "target.region": "elsewhere",
     "target.bucket": "other-mirror",
