@@ -73,7 +73,7 @@ locals {
     ]]),
   )
 
-  own_clusters = local.owns_migration_cluster ? [{
+  own_clusters = local.owns_cluster ? [{
     "kms:EncryptionContext:aws:ecs:clusterAccount" = local.account_id
     "kms:EncryptionContext:aws:ecs:clusterName"    = var.name
   }] : []

@@ -35,32 +35,8 @@ resource "aws_iam_role" "function" {
 
 locals {
   function_statements = concat(
-    local.worker_statements,
+    local.queue_worker_statements,
     [
-      {
-        Sid    = "ReceiveWork"
-        Effect = "Allow"
-        Action = [
-          "sqs:ReceiveMessage",
-          "sqs:DeleteMessage",
-          "sqs:GetQueueAttributes",
-          "sqs:ChangeMessageVisibility",
-        ]
-        Resource = [aws_sqs_queue.work.arn]
-      },
-      {
-        # What it cannot finish in time it puts back as smaller pieces.
-        Sid      = "SendWork"
-        Effect   = "Allow"
-        Action   = ["sqs:SendMessage"]
-        Resource = [aws_sqs_queue.work.arn]
-      },
-      {
-        Sid      = "SendDeadLetters"
-        Effect   = "Allow"
-        Action   = ["sqs:SendMessage"]
-        Resource = [aws_sqs_queue.dead_letters.arn]
-      },
       {
         Sid      = "WriteLogs"
         Effect   = "Allow"
@@ -68,14 +44,6 @@ locals {
         Resource = ["${aws_cloudwatch_log_group.function.arn}:*"]
       },
     ],
-    # Decrypt for the queue's messages and the secret, GenerateDataKey for what is sent to the queues.
-    [for key in [var.kms_key_arn] : {
-      Sid       = "UseOwnKey"
-      Effect    = "Allow"
-      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-      Resource  = [key]
-      Condition = { StringEquals = { "kms:ViaService" = [for service in ["secretsmanager", "sqs"] : local.kms_via[service]] } }
-    } if key != null],
     # Lambda attaches the function to the network with the function's own role, before there is an interface that
     # a resource could name. The second statement takes this away again from the code that runs in the function.
     # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
@@ -135,13 +103,7 @@ resource "aws_lambda_function" "sync" {
   kms_key_arn = var.kms_key_arn
 
   environment {
-    variables = merge(local.worker_environment, {
-      QUEUE_URL             = aws_sqs_queue.work.url
-      DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
-      SYNC_DELETE           = tostring(var.sync.delete)
-      PARTS_ABOVE_MB        = tostring(var.sync.parts_above_mb)
-      LOG_LEVEL             = var.function.log_level
-    })
+    variables = merge(local.worker_environment, local.queue_environment, { LOG_LEVEL = var.function.log_level })
   }
 
   logging_config {
@@ -171,6 +133,7 @@ resource "aws_lambda_function" "sync" {
 resource "aws_lambda_event_source_mapping" "work" {
   event_source_arn = aws_sqs_queue.work.arn
   function_name    = aws_lambda_function.sync.arn
+  enabled          = var.function.enabled
 
   batch_size                         = var.sync.batch_size
   maximum_batching_window_in_seconds = var.sync.batch_window_s

@@ -4,7 +4,9 @@
 #   main.tf         the queue keeps that until it is done; what cannot be done ends among the dead letters
 #   function.tf     the function takes it from the queue and makes the key equal on both sides
 #   credentials.tf  with the keys of the target from this secret
+#   service.tf      or a service does, for as long as it runs, without the function's 15 minutes
 #   migration.tf    what was there before comes over once, by a task that somebody starts
+#   tasks.tf        image, cluster and roles of these two, which are tasks of ECS
 #   reconcile.tf    what no event told is found on a schedule
 #   encryption.tf   who besides these may use the key that all of it is encrypted with
 #   monitoring.tf   and somebody hears about it when it does not work
@@ -22,7 +24,7 @@ locals {
 
   # A name may be as long as a function's name may be: 64. A role's name may not be longer either, so with its
   # suffix it has to be cut; the hash keeps two names apart that differ only in what was cut off.
-  role_names = { for part in ["function", "reconcile", "migration", "migration-execution"] : part =>
+  role_names = { for part in ["function", "service", "reconcile", "migration", "execution"] : part =>
     (length("${var.name}-${part}") <= 64
       ? "${var.name}-${part}"
       : "${substr(var.name, 0, 64 - 6 - 2 - length(part))}-${substr(sha256(var.name), 0, 6)}-${part}"
@@ -86,6 +88,54 @@ locals {
       Resource  = keys
       Condition = { StringEquals = { "kms:ViaService" = local.services_decrypting_for_workers } }
     } if length(keys) > 0],
+  )
+}
+
+# And whoever takes its work from the queue.
+locals {
+  queue_environment = {
+    QUEUE_URL             = aws_sqs_queue.work.url
+    DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
+    SYNC_DELETE           = tostring(var.sync.delete)
+    PARTS_ABOVE_MB        = tostring(var.sync.parts_above_mb)
+  }
+
+  queue_worker_statements = concat(
+    local.worker_statements,
+    [
+      {
+        Sid    = "ReceiveWork"
+        Effect = "Allow"
+        Action = [
+          "sqs:ReceiveMessage",
+          "sqs:DeleteMessage",
+          "sqs:GetQueueAttributes",
+          "sqs:ChangeMessageVisibility",
+        ]
+        Resource = [aws_sqs_queue.work.arn]
+      },
+      {
+        # What it cannot finish in time it puts back as smaller pieces.
+        Sid      = "SendWork"
+        Effect   = "Allow"
+        Action   = ["sqs:SendMessage"]
+        Resource = [aws_sqs_queue.work.arn]
+      },
+      {
+        Sid      = "SendDeadLetters"
+        Effect   = "Allow"
+        Action   = ["sqs:SendMessage"]
+        Resource = [aws_sqs_queue.dead_letters.arn]
+      },
+    ],
+    # Decrypt for the queue's messages and the secret, GenerateDataKey for what is sent to the queues.
+    [for key in [var.kms_key_arn] : {
+      Sid       = "UseOwnKey"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = [key]
+      Condition = { StringEquals = { "kms:ViaService" = [for service in ["secretsmanager", "sqs"] : local.kms_via[service]] } }
+    } if key != null],
   )
 }
 

@@ -1,6 +1,16 @@
 # What somebody has to look at. Each alarm says in its description what to do.
 
 locals {
+  # Of those that take part.
+  worker_log_groups = concat(
+    var.function.enabled ? [aws_cloudwatch_log_group.function.name] : [],
+    [for part, group in aws_cloudwatch_log_group.task : group.name if part == "service"],
+  )
+  worker_limits = concat(
+    var.function.enabled ? ["sync.max_concurrency"] : [],
+    var.service.enabled ? ["service.max_tasks"] : [],
+  )
+
   alarms = merge(
     {
       # Not NumberOfMessagesSent: that leaves out what SQS itself moves here after too many receives.
@@ -37,7 +47,7 @@ locals {
       }
     },
     { for max_lag_s in var.max_lag_s[*] : "lag" => {
-      description = "A change waits for more than ${max_lag_s} s. Either the target refuses work (see ${aws_cloudwatch_log_group.function.name}) or sync.max_concurrency is too low for the rate of changes."
+      description = "A change waits for more than ${max_lag_s} s. Either the target refuses work (see ${join(" and ", local.worker_log_groups)}) or too little works for the rate of changes: raise ${join(" or ", local.worker_limits)}."
       namespace   = "AWS/SQS"
       metric      = "ApproximateAgeOfOldestMessage"
       dimensions  = { QueueName = aws_sqs_queue.work.name }

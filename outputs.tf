@@ -54,11 +54,11 @@ output "function_role_name" {
 }
 
 output "role_arns" {
-  description = "ARNs of every role that is made, by part: `function`, with `reconcile.schedule` also `reconcile`, with `migration.enabled` also `migration` and `migration-execution`."
+  description = "ARNs of every role that is made, by part: `function`, with `reconcile.schedule` also `reconcile`, with `migration.enabled` also `migration`, with `service.enabled` also `service`, and with either `execution`."
   value = merge(
     { function = aws_iam_role.function.arn },
     { for role in aws_iam_role.reconcile : "reconcile" => role.arn },
-    { for part, role in aws_iam_role.migration : part => role.arn },
+    { for part, role in aws_iam_role.task : part => role.arn },
   )
 }
 
@@ -84,52 +84,92 @@ output "alarm_arns" {
 
 output "migration_task_definition_arn" {
   description = "ARN of the task definition of the migration, with its revision; null unless `migration.enabled`."
-  value       = one(aws_ecs_task_definition.migration[*].arn)
+  value       = one([for part, definition in aws_ecs_task_definition.task : definition.arn if part == "migration"])
 }
 
 output "migration_cluster_arn" {
   description = "ARN of the cluster to run the migration in: the one given, or the one made; null unless `migration.enabled`."
-  value       = one([for migration in local.migrations : local.migration_cluster_arn])
+  value       = one([for part, arn in local.task_cluster_arns : arn if part == "migration"])
 }
 
 output "migration_repository_url" {
   description = "Address of the repository for the image of the migration; null unless the module makes one."
-  value       = one(aws_ecr_repository.migration[*].repository_url)
+  value       = one([for url in aws_ecr_repository.image[*].repository_url : url if var.migration.enabled && var.migration.image == null])
 }
 
 output "migration_image" {
   description = "Address of the image that the migration runs, with the tag that `scripts/push_image` pushes; null unless `migration.enabled`."
-  value       = one([for migration in local.migrations : local.migration_image])
+  value       = one([for part, image in local.task_images : image if part == "migration"])
 }
 
 output "migration_network_configuration" {
   description = "Subnets, security groups and public address of the migration as `RunTask` takes them; null unless `migration.enabled`."
-  value       = one([for migration in local.migrations : local.migration_network])
+  value       = one([for migration in var.migration.enabled ? [var.migration] : [] : local.migration_network])
 }
 
 output "migration_log_group_name" {
   description = "Name of the log group that the migration writes to; null unless `migration.enabled`."
-  value       = one(aws_cloudwatch_log_group.migration[*].name)
+  value       = one([for part, group in aws_cloudwatch_log_group.task : group.name if part == "migration"])
 }
 
 output "migration_task_role_name" {
   description = "Name of the role that the migration runs as, for attaching further policies; null unless `migration.enabled`."
-  value       = one([for key, role in aws_iam_role.migration : role.name if key == "migration"])
+  value       = one([for key, role in aws_iam_role.task : role.name if key == "migration"])
 }
 
 output "migration_task_role_arn" {
   description = "ARN of the role that the migration runs as, for the policies of keys and buckets that must let it in; null unless `migration.enabled`."
-  value       = one([for key, role in aws_iam_role.migration : role.arn if key == "migration"])
+  value       = one([for key, role in aws_iam_role.task : role.arn if key == "migration"])
 }
 
 output "migration_command" {
   description = "The command that starts the migration with the AWS CLI; null unless `migration.enabled`. `scripts/run_migration` does the same and follows it."
-  value = one([for definition in aws_ecs_task_definition.migration : join(" ", [
+  value = one([for part, definition in aws_ecs_task_definition.task : join(" ", [
     "aws ecs run-task",
-    "--region ${local.migration_region}",
-    "--cluster ${local.migration_cluster_arn}",
+    "--region ${local.region}",
+    "--cluster ${local.task_cluster_arns[part]}",
     "--task-definition ${definition.arn}",
     "--launch-type FARGATE",
     "--network-configuration '${jsonencode(local.migration_network)}'",
-  ])])
+  ]) if part == "migration"])
+}
+
+output "service_name" {
+  description = "Name of the service; null unless `service.enabled`."
+  value       = one(aws_ecs_service.service[*].name)
+}
+
+output "service_cluster_arn" {
+  description = "ARN of the cluster that the service runs in: the one given, or the one made; null unless `service.enabled`."
+  value       = one([for part, arn in local.task_cluster_arns : arn if part == "service"])
+}
+
+output "service_task_definition_arn" {
+  description = "ARN of the task definition of the service, with its revision; null unless `service.enabled`."
+  value       = one([for part, definition in aws_ecs_task_definition.task : definition.arn if part == "service"])
+}
+
+output "service_repository_url" {
+  description = "Address of the repository for the image of the service, the same as the migration's; null unless the module makes one."
+  value       = one([for url in aws_ecr_repository.image[*].repository_url : url if var.service.enabled && var.service.image == null])
+}
+
+output "service_image" {
+  description = "Address of the image that the service runs, with the tag that `scripts/push_image` pushes; null unless `service.enabled`."
+  value       = one([for part, image in local.task_images : image if part == "service"])
+}
+
+output "service_log_group_name" {
+  description = "Name of the log group that the service writes to, a line of JSON for each decision; null unless `service.enabled`."
+  value       = one([for part, group in aws_cloudwatch_log_group.task : group.name if part == "service"])
+}
+
+output "service_task_role_name" {
+  description = "Name of the role that the service runs as, for attaching further policies; null unless `service.enabled`."
+  value       = one([for key, role in aws_iam_role.task : role.name if key == "service"])
+}
+
+output "service_task_role_arn" {
+  description = "ARN of the role that the service runs as, for the policies of keys and buckets that must let it in; null unless `service.enabled`."
+  value       = one([for key, role in aws_iam_role.task : role.arn if key == "service"])
 }

@@ -284,6 +284,7 @@ variable "reconcile" {
 variable "function" {
   description = <<-EOT
     The function:
+    - `enabled`: whether it takes part. False leaves all work to the `service`, and the function there, idle and free of charge
     - `memory_mb`: MB of memory, 256 to 10240; processor and network grow with it, one whole processor at 1769
     - `timeout_s`: seconds that one call may take, 30 to 900; bounds the largest object. A message of a call that crashed is tried again after six times this
     - `architecture`: `"arm64"` or `"x86_64"`
@@ -294,6 +295,7 @@ variable "function" {
     - `vpc`: subnets and security groups to run in; null for none. They must let it reach S3, SQS, Secrets Manager and the target
   EOT
   type = object({
+    enabled              = optional(bool, true)
     memory_mb            = optional(number, 1024)
     timeout_s            = optional(number, 900)
     architecture         = optional(string, "arm64")
@@ -308,6 +310,11 @@ variable "function" {
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition     = var.function.enabled || var.service.enabled
+    error_message = "Write function.enabled = true or service.enabled = true, or leave function.enabled out: otherwise nobody takes changes from the queue, and after 14 days they are lost."
+  }
 
   validation {
     condition     = var.function.memory_mb >= 256 && var.function.memory_mb <= 10240 && floor(var.function.memory_mb) == var.function.memory_mb
@@ -432,6 +439,139 @@ variable "migration" {
   validation {
     condition     = !anytrue([for argument in var.migration.arguments : startswith(argument, "--report")])
     error_message = "Leave --report out of migration.arguments: the task has no file to keep a report in. Its log names every failure."
+  }
+}
+
+variable "service" {
+  description = <<-EOT
+    The service: tasks on ECS with Fargate that do what the function does for as long as they run, beside it or, with `function = { enabled = false }`, instead of it
+    - `enabled`: true to make it
+    - `min_tasks`: tasks that always run; 0 to have none while there is nothing to do, and to wait some minutes for the first
+    - `max_tasks`: tasks that run at the most; the same as `min_tasks` for a fixed number
+    - `backlog_per_task`: messages, waiting or in work, that one task is started for
+    - `concurrency`: messages that a task works on at a time, 1 to 512
+    - `spot_percent`: share of the tasks that run on Fargate Spot, 0 to 100; AWS may stop such a task with two minutes' notice, after which its work goes on elsewhere
+    - `log_level`: `"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`; decisions are logged at `"INFO"`
+    - `image`: address of an image of `lambda/Dockerfile`, with its tag or digest; null makes a repository for `scripts/push_image` to fill, the same as the migration's
+    - `cpu`: CPU units, 1024 for each processor: 256, 512, 1024, 2048, 4096, 8192 or 16384
+    - `memory_mb`: MiB of memory, a size that Fargate pairs with `cpu`: from 2 to 8 times as much
+    - `architecture`: `"ARM64"` or `"X86_64"`, which the image has to be built for
+    - `cluster`: `arn` of an existing cluster to run in, with the capacity providers `FARGATE` and, for Spot, `FARGATE_SPOT`; null makes one
+    - `subnet_ids`: subnets to run in, at least one. They must let it reach the registry, S3, SQS, Secrets Manager, CloudWatch Logs and the target
+    - `security_group_ids`: security groups to run with; empty for the default one of the VPC
+    - `assign_public_ip`: true in public subnets, which reach nothing without one
+    - `arguments`: further options of `s3-syncer serve`, like `["--bwlimit=50M"]`
+  EOT
+  type = object({
+    enabled            = optional(bool, false)
+    min_tasks          = optional(number, 1)
+    max_tasks          = optional(number, 4)
+    backlog_per_task   = optional(number, 1000)
+    concurrency        = optional(number, 32)
+    spot_percent       = optional(number, 0)
+    log_level          = optional(string, "INFO")
+    image              = optional(string)
+    cpu                = optional(number, 1024)
+    memory_mb          = optional(number, 2048)
+    architecture       = optional(string, "ARM64")
+    cluster            = optional(object({ arn = string }))
+    subnet_ids         = optional(list(string), [])
+    security_group_ids = optional(list(string), [])
+    assign_public_ip   = optional(bool, false)
+    arguments          = optional(list(string), [])
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.service.min_tasks >= 0 && floor(var.service.min_tasks) == var.service.min_tasks
+    error_message = "Write service.min_tasks as a whole number, 0 or more."
+  }
+
+  validation {
+    condition     = var.service.max_tasks >= 1 && var.service.max_tasks >= var.service.min_tasks && floor(var.service.max_tasks) == var.service.max_tasks
+    error_message = "Write service.max_tasks as a whole number from 1, and not below service.min_tasks."
+  }
+
+  validation {
+    condition     = var.service.max_tasks <= 5000
+    error_message = "Write service.max_tasks as 5000 or less: ECS runs no more tasks for a service."
+  }
+
+  validation {
+    condition     = var.service.backlog_per_task >= 1 && floor(var.service.backlog_per_task) == var.service.backlog_per_task
+    error_message = "Write service.backlog_per_task as a whole number of messages from 1, like 1000."
+  }
+
+  validation {
+    condition     = var.service.concurrency >= 1 && var.service.concurrency <= 512 && floor(var.service.concurrency) == var.service.concurrency
+    error_message = "Write service.concurrency as a whole number from 1 to 512."
+  }
+
+  validation {
+    condition     = var.service.spot_percent >= 0 && var.service.spot_percent <= 100 && floor(var.service.spot_percent) == var.service.spot_percent
+    error_message = "Write service.spot_percent as a whole number from 0, for no task on Spot, to 100, for all of them."
+  }
+
+  validation {
+    condition     = contains(["DEBUG", "INFO", "WARNING", "ERROR"], var.service.log_level)
+    error_message = "Write service.log_level as \"DEBUG\", \"INFO\", \"WARNING\" or \"ERROR\"."
+  }
+
+  validation {
+    condition = !(var.service.enabled && var.migration.enabled && var.service.image == null && var.migration.image == null &&
+    var.service.architecture != var.migration.architecture)
+    error_message = "Write the same architecture for service and migration, or give one of them an image: both run the image of one repository."
+  }
+
+  validation {
+    condition     = var.service.image == null || can(regex("^[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?@sha256:[0-9a-f]{64})$", var.service.image))
+    error_message = "Write service.image with its tag or digest and without https://, like \"123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer:0.1.0\", or leave it out to have a repository made."
+  }
+
+  validation {
+    condition     = contains(keys(local.fargate_memory_mb), tostring(var.service.cpu))
+    error_message = "Write service.cpu as 256, 512, 1024, 2048, 4096, 8192 or 16384 CPU units: Fargate has no other sizes."
+  }
+
+  validation {
+    condition     = contains(try(local.fargate_memory_mb[tostring(var.service.cpu)], [var.service.memory_mb]), var.service.memory_mb)
+    error_message = "Write service.memory_mb as ${join(", ", try(local.fargate_memory_mb[tostring(var.service.cpu)], []))}: with ${var.service.cpu} CPU units Fargate has no other sizes."
+  }
+
+  validation {
+    condition     = contains(["ARM64", "X86_64"], var.service.architecture)
+    error_message = "Write service.architecture as \"ARM64\" or \"X86_64\", as ECS spells them."
+  }
+
+  validation {
+    condition     = var.service.cluster == null || can(regex("^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/.+$", var.service.cluster.arn))
+    error_message = "Write service.cluster.arn as the ARN of an ECS cluster, like \"arn:aws:ecs:eu-west-1:123456789012:cluster/batch\", or leave it out to have one made."
+  }
+
+  validation {
+    condition     = !var.service.enabled || length(var.service.subnet_ids) > 0
+    error_message = "Write at least one subnet into service.subnet_ids: a task on Fargate runs in a network of yours, from which it has to reach both stores."
+  }
+
+  validation {
+    condition     = alltrue([for id in var.service.subnet_ids : can(regex("^subnet-[0-9a-z]+$", id))])
+    error_message = "Write service.subnet_ids as ids of subnets, like \"subnet-0123456789abcdef0\": no ARNs, no names."
+  }
+
+  validation {
+    condition     = alltrue([for id in var.service.security_group_ids : can(regex("^sg-[0-9a-z]+$", id))])
+    error_message = "Write service.security_group_ids as ids of security groups, like \"sg-0123456789abcdef0\": no ARNs, no names."
+  }
+
+  validation {
+    condition     = length(var.service.security_group_ids) <= 5
+    error_message = "Write at most 5 service.security_group_ids: a network interface takes no more."
+  }
+
+  validation {
+    condition     = alltrue([for argument in slice(var.service.arguments, 0, min(1, length(var.service.arguments))) : startswith(argument, "-")])
+    error_message = "Write service.arguments as options alone, like [\"--bwlimit=50M\"]: the command itself is \"serve\" and takes nothing else."
   }
 }
 

@@ -26,7 +26,7 @@ run "without_a_key_aws_manages_the_keys" {
   }
 
   assert {
-    condition     = length(aws_ecr_repository.migration[0].encryption_configuration) == 0 && length(aws_ecs_cluster.migration[0].configuration) == 0
+    condition     = length(aws_ecr_repository.image[0].encryption_configuration) == 0 && length(aws_ecs_cluster.tasks[0].configuration) == 0
     error_message = "Nobody asked for a key."
   }
 
@@ -52,9 +52,9 @@ run "one_key_for_everything_that_is_kept" {
   assert {
     condition = alltrue([for key in [
       aws_cloudwatch_log_group.function.kms_key_id,
-      aws_cloudwatch_log_group.migration[0].kms_key_id,
-      aws_ecr_repository.migration[0].encryption_configuration[0].kms_key,
-      aws_ecs_cluster.migration[0].configuration[0].managed_storage_configuration[0].fargate_ephemeral_storage_kms_key_id,
+      aws_cloudwatch_log_group.task["migration"].kms_key_id,
+      aws_ecr_repository.image[0].encryption_configuration[0].kms_key,
+      aws_ecs_cluster.tasks[0].configuration[0].managed_storage_configuration[0].fargate_ephemeral_storage_kms_key_id,
       aws_lambda_function.sync.kms_key_arn,
       aws_scheduler_schedule.reconcile[0].kms_key_arn,
       aws_secretsmanager_secret.target_credentials[0].kms_key_id,
@@ -65,7 +65,7 @@ run "one_key_for_everything_that_is_kept" {
   }
 
   assert {
-    condition     = aws_ecr_repository.migration[0].encryption_configuration[0].encryption_type == "KMS"
+    condition     = aws_ecr_repository.image[0].encryption_configuration[0].encryption_type == "KMS"
     error_message = "The repository does not use the key."
   }
 }
@@ -79,7 +79,7 @@ run "fargate_takes_no_multi_region_key" {
   }
 
   assert {
-    condition     = length(aws_ecs_cluster.migration[0].configuration) == 0 && aws_sqs_queue.work.kms_master_key_id == var.kms_key_arn
+    condition     = length(aws_ecs_cluster.tasks[0].configuration) == 0 && aws_sqs_queue.work.kms_master_key_id == var.kms_key_arn
     error_message = "All but the tasks' disks can be encrypted with a multi-Region key."
   }
 }

@@ -19,6 +19,7 @@ run "everything" {
     reconcile = { schedule = "rate(1 day)" }
     function  = { vpc = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] } }
     migration = { enabled = true, subnet_ids = ["subnet-1"] }
+    service   = { enabled = true, subnet_ids = ["subnet-1"] }
 
     source_kms_key_arns      = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
     kms_key_arn              = "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222"
@@ -30,7 +31,7 @@ run "everything" {
   }
 
   assert {
-    condition     = length(output.role_arns) == 4
+    condition     = length(output.role_arns) == 5
     error_message = "Something is not switched on."
   }
 }

@@ -7,13 +7,13 @@ mock_provider "aws" {
 
 override_resource {
   override_during = plan
-  target          = aws_iam_role.migration["migration"]
+  target          = aws_iam_role.task["migration"]
   values          = { arn = "arn:aws:iam::123456789012:role/task" }
 }
 
 override_resource {
   override_during = plan
-  target          = aws_iam_role.migration["migration-execution"]
+  target          = aws_iam_role.task["execution"]
   values          = { arn = "arn:aws:iam::123456789012:role/execution" }
 }
 
@@ -32,13 +32,13 @@ run "nothing_without_being_asked" {
 
   assert {
     condition = 0 == sum([
-      length(aws_ecs_task_definition.migration),
-      length(aws_ecs_cluster.migration),
-      length(aws_ecr_repository.migration),
-      length(aws_ecr_lifecycle_policy.migration),
-      length(aws_cloudwatch_log_group.migration),
-      length(aws_iam_role.migration),
-      length(aws_iam_role_policy.migration),
+      length(aws_ecs_task_definition.task),
+      length(aws_ecs_cluster.tasks),
+      length(aws_ecr_repository.image),
+      length(aws_ecr_lifecycle_policy.image),
+      length(aws_cloudwatch_log_group.task),
+      length(aws_iam_role.task),
+      length(aws_iam_role_policy.task),
     ])
     error_message = "Without migration.enabled something of the migration is made."
   }
@@ -72,7 +72,7 @@ run "nothing_though_all_else_is_given" {
   }
 
   assert {
-    condition     = length(aws_ecs_task_definition.migration) == 0 && length(aws_iam_role.migration) == 0 && output.migration_command == null
+    condition     = length(aws_ecs_task_definition.task) == 0 && length(aws_iam_role.task) == 0 && output.migration_command == null
     error_message = "enabled = false is not heeded."
   }
 
@@ -87,19 +87,19 @@ run "names_start_with_the_name" {
 
   assert {
     condition = {
-      family     = aws_ecs_task_definition.migration[0].family
-      cluster    = aws_ecs_cluster.migration[0].name
-      repository = aws_ecr_repository.migration[0].name
-      logs       = aws_cloudwatch_log_group.migration[0].name
-      task       = aws_iam_role.migration["migration"].name
-      execution  = aws_iam_role.migration["migration-execution"].name
+      family     = aws_ecs_task_definition.task["migration"].family
+      cluster    = aws_ecs_cluster.tasks[0].name
+      repository = aws_ecr_repository.image[0].name
+      logs       = aws_cloudwatch_log_group.task["migration"].name
+      task       = aws_iam_role.task["migration"].name
+      execution  = aws_iam_role.task["execution"].name
       } == {
       family     = "s3-syncer-migration"
       cluster    = "s3-syncer"
-      repository = "s3-syncer/migration"
+      repository = "s3-syncer/command"
       logs       = "/aws/ecs/s3-syncer-migration"
       task       = "s3-syncer-migration"
-      execution  = "s3-syncer-migration-execution"
+      execution  = "s3-syncer-execution"
     }
     error_message = "Something is not called after the name."
   }
@@ -118,17 +118,17 @@ run "long_names_are_cut" {
   }
 
   assert {
-    condition     = alltrue([for role in aws_iam_role.migration : length(role.name) == 64])
+    condition     = alltrue([for role in aws_iam_role.task : length(role.name) == 64])
     error_message = "A role's name has at most 64 characters."
   }
 
   assert {
-    condition     = alltrue([for part, role in aws_iam_role.migration : endswith(role.name, "-${substr(sha256(var.name), 0, 6)}-${part}")])
+    condition     = alltrue([for part, role in aws_iam_role.task : endswith(role.name, "-${substr(sha256(var.name), 0, 6)}-${part}")])
     error_message = "What was cut off a role's name must be told by a hash, and the part it is for must be kept."
   }
 
   assert {
-    condition     = aws_ecr_repository.migration[0].name == "reports-of-a-department-that-has-a-name-as-long-as-names-may-b-1252f6/migration"
+    condition     = aws_ecr_repository.image[0].name == "reports-of-a-department-that-has-a-name-as-long-as-names-may-b-1252f6/command"
     error_message = "A repository's name is in lower case, with single separators."
   }
 }
@@ -138,14 +138,14 @@ run "the_task_as_it_comes" {
 
   assert {
     condition = {
-      compatibilities = aws_ecs_task_definition.migration[0].requires_compatibilities
-      network         = aws_ecs_task_definition.migration[0].network_mode
-      cpu             = aws_ecs_task_definition.migration[0].cpu
-      memory          = aws_ecs_task_definition.migration[0].memory
-      system          = aws_ecs_task_definition.migration[0].runtime_platform[0].operating_system_family
-      architecture    = aws_ecs_task_definition.migration[0].runtime_platform[0].cpu_architecture
-      task_role       = aws_ecs_task_definition.migration[0].task_role_arn
-      execution_role  = aws_ecs_task_definition.migration[0].execution_role_arn
+      compatibilities = aws_ecs_task_definition.task["migration"].requires_compatibilities
+      network         = aws_ecs_task_definition.task["migration"].network_mode
+      cpu             = aws_ecs_task_definition.task["migration"].cpu
+      memory          = aws_ecs_task_definition.task["migration"].memory
+      system          = aws_ecs_task_definition.task["migration"].runtime_platform[0].operating_system_family
+      architecture    = aws_ecs_task_definition.task["migration"].runtime_platform[0].cpu_architecture
+      task_role       = aws_ecs_task_definition.task["migration"].task_role_arn
+      execution_role  = aws_ecs_task_definition.task["migration"].execution_role_arn
       } == {
       compatibilities = toset(["FARGATE"])
       network         = "awsvpc"
@@ -160,7 +160,7 @@ run "the_task_as_it_comes" {
   }
 
   assert {
-    condition = jsondecode(aws_ecs_task_definition.migration[0].container_definitions) == [{
+    condition = jsondecode(aws_ecs_task_definition.task["migration"].container_definitions) == [{
       name      = "s3-syncer"
       image     = output.migration_image
       essential = true
@@ -224,7 +224,7 @@ run "the_task_follows_the_inputs" {
   }
 
   assert {
-    condition     = jsondecode(aws_ecs_task_definition.migration[0].container_definitions)[0].command == ["migrate", "--delete", "--max-delete=1000"]
+    condition     = jsondecode(aws_ecs_task_definition.task["migration"].container_definitions)[0].command == ["migrate", "--delete", "--max-delete=1000"]
     error_message = "The arguments are not the command's."
   }
 
@@ -235,16 +235,16 @@ run "the_task_follows_the_inputs" {
         TARGET_PREFIX = "out/"
         SYNC_TAGS     = "false"
         MEMORY_MB     = "3148"
-      } : contains(jsondecode(aws_ecs_task_definition.migration[0].container_definitions)[0].environment, { name = name, value = value })
+      } : contains(jsondecode(aws_ecs_task_definition.task["migration"].container_definitions)[0].environment, { name = name, value = value })
     ])
     error_message = "The environment does not follow the inputs."
   }
 
   assert {
     condition = {
-      cpu          = aws_ecs_task_definition.migration[0].cpu
-      memory       = aws_ecs_task_definition.migration[0].memory
-      architecture = aws_ecs_task_definition.migration[0].runtime_platform[0].cpu_architecture
+      cpu          = aws_ecs_task_definition.task["migration"].cpu
+      memory       = aws_ecs_task_definition.task["migration"].memory
+      architecture = aws_ecs_task_definition.task["migration"].runtime_platform[0].cpu_architecture
     } == { cpu = "512", memory = "4096", architecture = "X86_64" }
     error_message = "The task's size does not follow the inputs."
   }
@@ -254,12 +254,12 @@ run "the_repository_keeps_what_a_tag_says" {
   command = plan
 
   assert {
-    condition     = aws_ecr_repository.migration[0].image_tag_mutability == "IMMUTABLE" && aws_ecr_repository.migration[0].image_scanning_configuration[0].scan_on_push
+    condition     = aws_ecr_repository.image[0].image_tag_mutability == "IMMUTABLE" && aws_ecr_repository.image[0].image_scanning_configuration[0].scan_on_push
     error_message = "Tags are not to change their meaning, and images are to be scanned."
   }
 
   assert {
-    condition     = jsondecode(aws_ecr_lifecycle_policy.migration[0].policy).rules[0].selection == { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
+    condition     = jsondecode(aws_ecr_lifecycle_policy.image[0].policy).rules[0].selection == { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
     error_message = "Old images are to go."
   }
 
@@ -273,7 +273,7 @@ run "both_roles_are_for_tasks_of_this_account_only" {
   command = plan
 
   assert {
-    condition = alltrue([for role in aws_iam_role.migration : jsondecode(role.assume_role_policy) == {
+    condition = alltrue([for role in aws_iam_role.task : jsondecode(role.assume_role_policy) == {
       Version = "2012-10-17"
       Statement = [{
         Sid       = "RunAsTask"
@@ -290,7 +290,7 @@ run "both_roles_are_for_tasks_of_this_account_only" {
   }
 
   assert {
-    condition     = alltrue([for role in aws_iam_role.migration : role.permissions_boundary == null])
+    condition     = alltrue([for role in aws_iam_role.task : role.permissions_boundary == null])
     error_message = "Nobody asked for a boundary."
   }
 }
@@ -299,7 +299,7 @@ run "the_task_may_do_this_and_no_more" {
   command = plan
 
   assert {
-    condition = jsondecode(aws_iam_role_policy.migration["migration"].policy) == {
+    condition = jsondecode(aws_iam_role_policy.task["migration"].policy) == {
       Version = "2012-10-17"
       Statement = [
         {
@@ -330,7 +330,7 @@ run "ecs_may_do_this_and_no_more" {
   command = plan
 
   assert {
-    condition = jsondecode(aws_iam_role_policy.migration["migration-execution"].policy) == {
+    condition = jsondecode(aws_iam_role_policy.task["execution"].policy) == {
       Version = "2012-10-17"
       Statement = [
         {
@@ -369,12 +369,12 @@ run "the_roles_follow_the_inputs" {
   }
 
   assert {
-    condition     = alltrue([for role in aws_iam_role.migration : role.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"])
+    condition     = alltrue([for role in aws_iam_role.task : role.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"])
     error_message = "A role is not bounded."
   }
 
   assert {
-    condition = jsondecode(aws_iam_role_policy.migration["migration"].policy).Statement[0] == {
+    condition = jsondecode(aws_iam_role_policy.task["migration"].policy).Statement[0] == {
       Sid      = "ReadSourceObjects"
       Effect   = "Allow"
       Action   = ["s3:GetObject"]
@@ -384,7 +384,7 @@ run "the_roles_follow_the_inputs" {
   }
 
   assert {
-    condition = slice(jsondecode(aws_iam_role_policy.migration["migration"].policy).Statement, 3, 5) == [
+    condition = slice(jsondecode(aws_iam_role_policy.task["migration"].policy).Statement, 3, 5) == [
       {
         Sid       = "DecryptSourceObjects"
         Effect    = "Allow"
@@ -404,7 +404,7 @@ run "the_roles_follow_the_inputs" {
   }
 
   assert {
-    condition     = aws_cloudwatch_log_group.migration[0].kms_key_id == var.kms_key_arn && aws_cloudwatch_log_group.migration[0].retention_in_days == 30
+    condition     = aws_cloudwatch_log_group.task["migration"].kms_key_id == var.kms_key_arn && aws_cloudwatch_log_group.task["migration"].retention_in_days == 30
     error_message = "The log is to be kept as the function's is."
   }
 }
@@ -422,12 +422,12 @@ run "an_image_and_a_cluster_that_are_given_are_used" {
   }
 
   assert {
-    condition     = length(aws_ecr_repository.migration) == 0 && length(aws_ecr_lifecycle_policy.migration) == 0 && length(aws_ecs_cluster.migration) == 0
+    condition     = length(aws_ecr_repository.image) == 0 && length(aws_ecr_lifecycle_policy.image) == 0 && length(aws_ecs_cluster.tasks) == 0
     error_message = "A repository or a cluster is made though one was given."
   }
 
   assert {
-    condition     = jsondecode(aws_ecs_task_definition.migration[0].container_definitions)[0].image == var.migration.image && output.migration_image == var.migration.image
+    condition     = jsondecode(aws_ecs_task_definition.task["migration"].container_definitions)[0].image == var.migration.image && output.migration_image == var.migration.image
     error_message = "The task does not run the image."
   }
 
@@ -437,7 +437,7 @@ run "an_image_and_a_cluster_that_are_given_are_used" {
   }
 
   assert {
-    condition     = jsondecode(aws_iam_role_policy.migration["migration-execution"].policy).Statement[0].Resource == ["arn:aws:ecr:eu-central-1:210987654321:repository/tools/s3-syncer"]
+    condition     = jsondecode(aws_iam_role_policy.task["execution"].policy).Statement[0].Resource == ["arn:aws:ecr:eu-central-1:210987654321:repository/tools/s3-syncer"]
     error_message = "The image's own repository is what may be pulled from."
   }
 }
@@ -454,7 +454,7 @@ run "an_image_of_another_registry_takes_no_permission" {
   }
 
   assert {
-    condition     = [for statement in jsondecode(aws_iam_role_policy.migration["migration-execution"].policy).Statement : statement.Sid] == ["WriteLogs"]
+    condition     = [for statement in jsondecode(aws_iam_role_policy.task["execution"].policy).Statement : statement.Sid] == ["WriteLogs"]
     error_message = "Nothing of ECR is needed."
   }
 }

@@ -124,7 +124,7 @@ run "a_repository_is_called_after_the_name_where_it_can_be" {
   }
 
   assert {
-    condition     = aws_ecr_repository.migration[0].name == "s3-syncer/migration"
+    condition     = aws_ecr_repository.image[0].name == "s3-syncer/command"
     error_message = "A name that is one of a repository is to be left as it is."
   }
 }
@@ -138,7 +138,7 @@ run "names_that_differ_only_in_what_a_repository_cannot_have_stay_apart" {
   }
 
   assert {
-    condition     = aws_ecr_repository.migration[0].name == "s3-syncer-${substr(sha256(var.name), 0, 6)}/migration"
+    condition     = aws_ecr_repository.image[0].name == "s3-syncer-${substr(sha256(var.name), 0, 6)}/command"
     error_message = "Two names would have one repository."
   }
 }

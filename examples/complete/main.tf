@@ -60,6 +60,7 @@ module "s3_syncer" {
   }
 
   function = {
+    enabled              = true # false leaves all work to the service
     memory_mb            = 2048
     timeout_s            = 900
     architecture         = "arm64"
@@ -78,6 +79,26 @@ module "s3_syncer" {
     memory_mb          = 4096
     architecture       = "ARM64"
     cluster            = null # the module makes a cluster
+    subnet_ids         = try(var.vpc.subnet_ids, [])
+    security_group_ids = try(var.vpc.security_group_ids, [])
+    assign_public_ip   = false
+    arguments          = ["--bwlimit=200M"]
+  }
+
+  # Tasks that take work from the same queue, without the function's 15 minutes; half of them on Spot. They need a network.
+  service = {
+    enabled            = false
+    min_tasks          = 0
+    max_tasks          = 10
+    backlog_per_task   = 1000
+    concurrency        = 32
+    spot_percent       = 50
+    log_level          = "INFO"
+    image              = null # the same repository as the migration's
+    cpu                = 1024
+    memory_mb          = 2048
+    architecture       = "ARM64"
+    cluster            = null # the same cluster
     subnet_ids         = try(var.vpc.subnet_ids, [])
     security_group_ids = try(var.vpc.security_group_ids, [])
     assign_public_ip   = false

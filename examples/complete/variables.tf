@@ -35,7 +35,7 @@ variable "target_credentials" {
 }
 
 variable "vpc" {
-  description = "Subnets and security groups for the function and the migration; null for none, and then no migration."
+  description = "Subnets and security groups for function, migration and service; null for none, and then no migration."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)

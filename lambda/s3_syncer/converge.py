@@ -97,7 +97,9 @@ def converge(pair: Pair, key: str, deadline: Deadline) -> Outcome:
         if step.action in ("none", "kept"):
             return step if done.action == "none" else done
         done = step
-        if pair.source.head(key, sure=True) == state:
+        # Of a key that is gone, a GET says so for sure, where a HEAD would have to be followed by one.
+        again = pair.source.take(key) if state is None else pair.source.head(key, sure=True)
+        if again == state:
             return done
         reason = "the source is no longer what was copied"
     raise Retryable(f"not equal after {MAX_LOOKS} looks, the last because {reason}", "KeepsChanging")

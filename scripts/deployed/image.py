@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from deployed.outputs import Service
+
 CONTEXT = Path(__file__).resolve().parents[2] / "lambda"
 
 PLATFORMS = {"ARM64": "linux/arm64", "X86_64": "linux/amd64"}
@@ -58,6 +60,16 @@ def is_pushed(ecr: Any, image: str) -> bool:
 def remove(ecr: Any, image: str) -> None:
     """Takes the image out of the repository, which lets nobody overwrite a tag."""
     ecr.batch_delete_image(**_named(image))
+
+
+def deploy(ecs: Any, service: Service) -> None:
+    """Has the service take the image: ECS may have given up on it, and gone back, while it was not there."""
+    ecs.update_service(
+        cluster=service.cluster_arn,
+        service=service.name,
+        taskDefinition=service.task_definition_arn,
+        forceNewDeployment=True,
+    )
 
 
 def _named(image: str) -> dict[str, Any]:

@@ -49,6 +49,56 @@ class Migration:
 
 
 @dataclass(frozen=True)
+class Image:
+    """What the module tells of the image in its repository, and of who runs it."""
+
+    address: str
+    repository_url: str
+    task_definition_arn: str  # for the architecture
+    service: Service | None
+
+    @property
+    def region(self) -> str:
+        return self.task_definition_arn.split(":")[3]
+
+    @classmethod
+    def read(cls, directory: Path, terraform: str = "terraform") -> Image:
+        """From the outputs of the configuration in `directory`."""
+        return cls.find(read(directory, terraform))
+
+    @classmethod
+    def find(cls, outputs: Mapping[str, Any]) -> Image:
+        """In these outputs, of the migration or of the service, which run the same one."""
+        found = next(those_with("migration_task_definition_arn", outputs))
+        services = [Service.find(found)] if found.get("service_name") else []
+        for part in ("migration", "service"):
+            if found.get(f"{part}_repository_url") is None:
+                continue
+            address, repository = found[f"{part}_image"], found[f"{part}_repository_url"]
+            runs_it = [service for service in services if found["service_image"] == address]
+            return cls(address, repository, found[f"{part}_task_definition_arn"], next(iter(runs_it), None))
+        given = [found[name] for name in ("migration_image", "service_image") if found.get(name)]
+        if given:
+            raise OutputsError(f"The module has no repository: it was given the image {' and '.join(given)}.")
+        raise OutputsError(
+            f"Neither migration nor service is part of what was applied: {ENABLE}, or the same of service."
+        )
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the module tells of its service."""
+
+    name: str
+    cluster_arn: str
+    task_definition_arn: str
+
+    @classmethod
+    def find(cls, module: Mapping[str, Any]) -> Service:
+        return cls(module["service_name"], module["service_cluster_arn"], module["service_task_definition_arn"])
+
+
+@dataclass(frozen=True)
 class Queues:
     """What the module tells of its queues."""
 

@@ -374,6 +374,10 @@ def steps(actor: Actor, objects: int) -> Iterator[Step]:
         ],
         writers=1,
     )
+    yield Step(
+        "one of 373 MiB, by several functions",
+        [actor.put_in_parts("parts/huge", part_size=16 * MIB, last_part=5 * MIB, parts=24)],
+    )
     some = actor.chance.sample(list(sizes), k=len(sizes) * 3 // 4)
     quarter = len(some) // 4
     overwritten, described, tagged, ended = (some[n * quarter : (n + 1) * quarter] for n in range(4))

@@ -9,7 +9,7 @@ import time
 import click
 
 from deployed import image, task
-from playground import migration, servers, signals, stack, terraform
+from playground import migration, servers, service, signals, stack, terraform
 from playground.bootstrap import ROOT
 
 DIRECTORY = ROOT / ".local"
@@ -61,6 +61,16 @@ def migrate(arguments: tuple[str, ...]) -> None:
         sys.exit(migration.run(made, arguments, show, report=lambda text: click.echo(text, err=True)))
     except (image.ImageError, task.TaskError) as error:
         sys.exit(f"scripts/local: {error}")
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def serve(arguments: tuple[str, ...]) -> None:
+    """Run the service beside the function, until Ctrl-C; ARGUMENTS are options of it, like --health-port 8080."""
+    made = stack.current(DIRECTORY)
+    if made is None:
+        sys.exit("The local cloud is not up; `scripts/local up` starts it.")
+    sys.exit(service.run(made, arguments))
 
 
 @main.command()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from collections import Counter
 from math import inf
 from typing import Any
 
 import pytest
+from tests.functional.command import started
 from tests.functional.proxy import delayed, meanwhile, refuse
 from tests.functional.rig import SOURCE, TARGET, Delivery, Rig, notification
 
@@ -152,5 +155,34 @@ def test_an_item_does_what_time_allows_and_puts_the_rest_back(rig: Rig, monkeypa
         QueueUrl=rig.queue_url, ReceiptHandle=messages["keys"]["ReceiptHandle"], VisibilityTimeout=0
     )
     work_off(rig)
+    assert rig.differences() == []
+    assert rig.uploads() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_a_migration_that_is_stopped_in_a_large_object_does_not_send_its_parts_again(
+    rig: Rig, number: signal.Signals
+) -> None:
+    etag = rig.put_parts("large", *(bytes([part]) * PART for part in range(8)))
+    rig.target_proxy.when(delayed(0.3), "PUT", query="partNumber", times=inf)
+    smaller = "import s3_syncer.transfer\ns3_syncer.transfer.RESUME_MIN = 1"
+
+    def sent() -> list[str]:
+        return [asked.query["partNumber"][0] for asked in rig.target_proxy.writes() if "partNumber" in asked.query]
+
+    with started("migrate", "--concurrency", "1", before=smaller) as command:
+        command.wait_until(lambda: len(sent()) >= 4)
+        command.send(number)
+        command.ended()
+    time.sleep(1)  # what the proxy still has in hand
+    assert rig.uploads() == ["large"]
+    answer = rig.target.list_multipart_uploads(Bucket=TARGET)["Uploads"][0]
+    kept = rig.target.list_parts(Bucket=TARGET, Key="large", UploadId=answer["UploadId"])["Parts"]
+    assert len(kept) >= 3
+    rig.clear()
+    with started("migrate", before=smaller) as command:
+        assert command.ended().code == 0
+    assert sorted(sent(), key=int) == [str(part) for part in range(len(kept) + 1, 9)]
+    assert rig.target_head("large")["ETag"].strip('"') == etag
     assert rig.differences() == []
     assert rig.uploads() == []

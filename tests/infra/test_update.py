@@ -45,6 +45,7 @@ CASES: dict[str, Any] = {
     "reconcile.schedule": None,
     "reconcile.delete": False,
     "reconcile.max_delete": 1,
+    "function.enabled": False,
     "function.memory_mb": 1024,
     "function.timeout_s": 600,
     "function.architecture": "x86_64",
@@ -63,6 +64,22 @@ CASES: dict[str, Any] = {
     "migration.security_group_ids": [],
     "migration.assign_public_ip": True,
     "migration.arguments": [],
+    "service.enabled": True,
+    "service.min_tasks": 1,
+    "service.max_tasks": 2,
+    "service.backlog_per_task": 1,
+    "service.concurrency": 1,
+    "service.spot_percent": 0,
+    "service.log_level": "DEBUG",
+    "service.image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/tools:1",
+    "service.cpu": 512,
+    "service.memory_mb": 4096,
+    "service.architecture": "X86_64",
+    "service.cluster": {"arn": "arn:aws:ecs:eu-west-1:000000000000:cluster/other"},
+    "service.subnet_ids": ["subnet-1"],
+    "service.security_group_ids": [],
+    "service.assign_public_ip": True,
+    "service.arguments": [],
     "source_kms_key_arns": [],
     "kms_key_arn": "arn:aws:kms:eu-west-1:000000000000:key/00000000-0000-0000-0000-000000000000",
     "role_path": "/other/",
@@ -77,18 +94,29 @@ CASES: dict[str, Any] = {
 BESIDES: dict[str, dict[str, object]] = {
     "notification_mode": {"enable_bucket_eventbridge": False},
     "credentials_secret.arn": {"target_credentials_version": None},
+    "function.enabled": {"service": {"enabled": True}},
 }
 
 # What is to change: `~` in place, `±` by another one, `+` and `-` as they say. Not here: what only changes outputs.
-FUNCTION, TASK = "~ aws_lambda_function.sync", "± aws_ecs_task_definition.migration[0]"
+FUNCTION, TASK = "~ aws_lambda_function.sync", '± aws_ecs_task_definition.task["migration"]'
 QUEUE, RULE = "~ aws_sqs_queue.work", "~ aws_cloudwatch_event_rule.source[0]"
 MAPPING, SCHEDULE = "~ aws_lambda_event_source_mapping.work", "~ aws_scheduler_schedule.reconcile[0]"
 SECRET = "~ aws_secretsmanager_secret.target_credentials[0]"
-READERS = ["~ aws_iam_role_policy.function", '~ aws_iam_role_policy.migration["migration"]']
-ROLES = ["function", 'migration["migration"]', 'migration["migration-execution"]', "reconcile[0]"]
-LOG_GROUPS = ["~ aws_cloudwatch_log_group.function", "~ aws_cloudwatch_log_group.migration[0]"]
-REPOSITORY = ["aws_ecr_lifecycle_policy.migration[0]", "aws_ecr_repository.migration[0]"]
+READERS = ["~ aws_iam_role_policy.function", '~ aws_iam_role_policy.task["migration"]']
+ROLES = ["function", 'task["migration"]', 'task["execution"]', "reconcile[0]"]
+LOG_GROUPS = ["~ aws_cloudwatch_log_group.function", '~ aws_cloudwatch_log_group.task["migration"]']
+REPOSITORY = ["aws_ecr_lifecycle_policy.image[0]", "aws_ecr_repository.image[0]"]
 ALARMS = [f'~ aws_cloudwatch_metric_alarm.sync["{key}"]' for key in ("dead-letters", "errors", "lag", "throttles")]
+
+SERVICE = [
+    *("+ aws_appautoscaling_target.service[0]", "+ aws_ecs_service.service[0]"),
+    *(f'+ aws_appautoscaling_policy.service["{name}"]' for name in ("busy", "idle")),
+    *(f'+ aws_cloudwatch_metric_alarm.scaling["{name}"]' for name in ("busy", "idle")),
+    *('+ aws_cloudwatch_log_group.task["service"]', "+ aws_ecs_cluster_capacity_providers.tasks[0]"),
+    *('+ aws_ecs_task_definition.task["service"]', '+ aws_iam_role.task["service"]'),
+    *('+ aws_iam_role_policy.task["service"]', '~ aws_iam_role_policy.task["execution"]'),
+    '~ aws_cloudwatch_metric_alarm.sync["lag"]',  # its description names who takes part
+]
 
 EXPECTED: dict[str, list[str]] = {
     "source_bucket": [FUNCTION, TASK, QUEUE, RULE, SCHEDULE, *READERS, "± aws_s3_bucket_notification.source[0]"],
@@ -120,6 +148,7 @@ EXPECTED: dict[str, list[str]] = {
     ],
     "reconcile.delete": [SCHEDULE],
     "reconcile.max_delete": [SCHEDULE],
+    "function.enabled": [MAPPING, *SERVICE],
     "function.memory_mb": [FUNCTION],
     "function.timeout_s": [FUNCTION, QUEUE],
     "function.architecture": [FUNCTION],
@@ -129,23 +158,24 @@ EXPECTED: dict[str, list[str]] = {
     "function.package_path": [FUNCTION],
     "function.vpc": [FUNCTION, "~ aws_iam_role_policy.function"],
     "migration.enabled": [
-        *("- aws_cloudwatch_log_group.migration[0]", "- aws_ecs_cluster.migration[0]"),
-        *("- aws_ecs_task_definition.migration[0]", *(f"- {part}" for part in REPOSITORY)),
-        *(f"- aws_iam_role.{role}" for role in ROLES if role.startswith("migration")),
-        *(f"- aws_iam_role_policy.{role}" for role in ROLES if role.startswith("migration")),
+        *('- aws_cloudwatch_log_group.task["migration"]', "- aws_ecs_cluster.tasks[0]"),
+        *('- aws_ecs_task_definition.task["migration"]', *(f"- {part}" for part in REPOSITORY)),
+        *(f"- aws_iam_role.{role}" for role in ROLES if role.startswith("task")),
+        *(f"- aws_iam_role_policy.{role}" for role in ROLES if role.startswith("task")),
     ],
     "migration.image": [
-        *(TASK, '~ aws_iam_role_policy.migration["migration-execution"]', *(f"- {part}" for part in REPOSITORY)),
+        *(TASK, '~ aws_iam_role_policy.task["execution"]', *(f"- {part}" for part in REPOSITORY)),
     ],
     "migration.cpu": [TASK],
     "migration.memory_mb": [TASK],
     "migration.architecture": [TASK],
-    "migration.cluster": ["- aws_ecs_cluster.migration[0]"],
+    "migration.cluster": ["- aws_ecs_cluster.tasks[0]"],
     "migration.arguments": [TASK],
+    "service.enabled": SERVICE,
     "source_kms_key_arns": READERS,
     "kms_key_arn": [
         *(FUNCTION, TASK, QUEUE, "~ aws_sqs_queue.dead_letters", SCHEDULE, SECRET, *LOG_GROUPS),
-        *("~ aws_ecs_cluster.migration[0]", "± aws_ecr_repository.migration[0]"),  # images are encrypted for good
+        *("~ aws_ecs_cluster.tasks[0]", "± aws_ecr_repository.image[0]"),  # images are encrypted for good
         *(f"~ aws_iam_role_policy.{role}" for role in ROLES),
     ],
     "role_path": [
@@ -164,6 +194,8 @@ SWEEPING = {"name", "tags"}
 OF_OUTPUTS_ALONE = {
     *("existing_notifications", "migration.subnet_ids", "migration.security_group_ids", "migration.assign_public_ip"),
 }
+# The emulated AWS has no Application Auto Scaling, so the service is off: tests/service.tftest.hcl tells of these.
+OF_THE_SERVICE_ALONE = {name for name in CASES if name.startswith("service.") and name != "service.enabled"}
 
 # The attribute that is the name of each kind of resource, and what AWS takes for one.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
@@ -279,7 +311,7 @@ def test_nothing_changes_where_nothing_is_changed(plans: dict[str, list[str]]) -
 @pytest.mark.parametrize("case", sorted(set(CASES) - SWEEPING))
 def test_an_input_changes_what_it_should_and_nothing_else(plans: dict[str, list[str]], case: str) -> None:
     assert plans.get(case, []) == sorted(EXPECTED.get(case, []))
-    assert (case in EXPECTED) != (case in OF_OUTPUTS_ALONE)
+    assert (case in EXPECTED) != (case in OF_OUTPUTS_ALONE | OF_THE_SERVICE_ALONE)
 
 
 def test_another_name_makes_all_anew(plans: dict[str, list[str]]) -> None:
@@ -289,8 +321,8 @@ def test_another_name_makes_all_anew(plans: dict[str, list[str]]) -> None:
 
 
 def everything(plans: dict[str, list[str]]) -> set[str]:
-    """All that any change changes."""
-    return {change[2:] for changes in plans.values() for change in changes}
+    """All that any change changes of what is there."""
+    return {change[2:] for changes in plans.values() for change in changes if not change.startswith("+")}
 
 
 def test_tags_are_changed_in_place(plans: dict[str, list[str]]) -> None:

@@ -64,6 +64,12 @@ def test_a_new_object_is_looked_at_and_read_at_once() -> None:
     assert target.calls == ["head", "put", "put_tags"]
 
 
+def test_a_deletion_is_looked_at_again_at_once() -> None:
+    source, target = buckets(None, ONE)
+    run(source, target)
+    assert source.calls == ["head", "take"]
+
+
 def test_tags_alone_are_not_worth_a_copy() -> None:
     source, target = buckets(RETAGGED, ONE)
     run(source, target)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deployed import image, task
-from deployed.outputs import Migration, OutputsError, Queues
+from deployed.outputs import Image, Migration, OutputsError, Queues, Service
 from deployed.queue import Drain, NotDrainedError
 
 ARN = "arn:aws:ecs:eu-west-1:123456789012:task-definition/s3-syncer-migration:7"
@@ -78,6 +78,66 @@ def test_what_terraform_complains_of_is_passed_on(tmp_path: Path) -> None:
 def test_a_missing_terraform_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputsError, match="tofoo"):
         Migration.read(tmp_path, "tofoo")
+
+
+# The image, of whoever runs it
+
+SERVICE = Service("s3-syncer-service", MIGRATION.cluster_arn, "arn:aws:ecs:eu-west-1:123456789012:task-definition/s:3")
+OF_SERVICE: dict[str, Any] = {
+    "service_name": SERVICE.name,
+    "service_cluster_arn": SERVICE.cluster_arn,
+    "service_task_definition_arn": SERVICE.task_definition_arn,
+    "service_image": MIGRATION.image,
+    "service_repository_url": REPOSITORY,
+}
+NO_MIGRATION = dict.fromkeys(OUTPUTS)
+
+
+def test_the_image_is_that_of_the_migration() -> None:
+    assert Image.find(OUTPUTS) == Image(MIGRATION.image, REPOSITORY, ARN, None)
+    assert Image.find(OUTPUTS).region == "eu-west-1"
+
+
+def test_the_image_is_that_of_the_service_where_there_is_no_migration() -> None:
+    found = Image.find({"s3_syncer": {**NO_MIGRATION, **OF_SERVICE}})
+    assert found == Image(MIGRATION.image, REPOSITORY, SERVICE.task_definition_arn, SERVICE)
+
+
+def test_a_service_beside_the_migration_takes_the_same_image() -> None:
+    assert Image.find({**OUTPUTS, **OF_SERVICE}) == Image(MIGRATION.image, REPOSITORY, ARN, SERVICE)
+
+
+def test_a_service_with_an_image_of_its_own_does_not() -> None:
+    own = {**OF_SERVICE, "service_image": "registry.example.com/x:1", "service_repository_url": None}
+    assert Image.find({**OUTPUTS, **own}) == Image(MIGRATION.image, REPOSITORY, ARN, None)
+
+
+def test_an_image_that_was_given_is_not_pushed() -> None:
+    with pytest.raises(OutputsError, match=r"no repository: it was given the image .*0123456789ab"):
+        Image.find({**OUTPUTS, "migration_repository_url": None})
+
+
+def test_without_anybody_to_run_it_there_is_no_image() -> None:
+    with pytest.raises(OutputsError, match="Neither migration nor service"):
+        Image.find(NO_MIGRATION)
+
+
+def test_the_service_is_told_to_take_it() -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Services:
+        def update_service(self, **request: Any) -> None:
+            asked.append(request)
+
+    image.deploy(Services(), SERVICE)
+    assert asked == [
+        {
+            "cluster": SERVICE.cluster_arn,
+            "service": SERVICE.name,
+            "taskDefinition": SERVICE.task_definition_arn,
+            "forceNewDeployment": True,
+        }
+    ]
 
 
 # The task

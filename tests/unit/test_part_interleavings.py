@@ -332,31 +332,34 @@ def _story(model: Model, came_from: dict[State, State | None], state: State | No
 
 
 ONE, TWO = stored(b"aaa", b"bb"), stored(b"aaa", b"cc")
-LONGER = stored(b"aaa", b"ccc", b"d")
+#: Of three parts: the last is sent by whoever begins, so that two are left, and two who may complete the upload.
+THREE, OTHER = stored(b"aaa", b"bbb", b"c"), stored(b"aaa", b"ddd", b"c")
 SMALL = stored(b"abc")
 ONE_KMS = stored(b"aaaabb", etag="k1-2", kms=True)
 TWO_KMS = stored(b"aaaacc", etag="k2-2", kms=True)
+THREE_KMS = stored(b"aaaabbbbc", etag="k3-2", kms=True)
 
 #: Bytes of an item that has all parts of an object.
 WHOLE = 8
 
 SCENARIOS = [
     # an item for each part
-    Scenario("one large object", [ONE], deaths=2),
-    Scenario("one large object, told twice", [ONE], messages=2),
-    Scenario("one large object, three workers", [ONE], workers=3),
-    Scenario("deleted", [ONE, None]),
-    Scenario("becomes small", [ONE, SMALL], deaths=0),
-    Scenario("somebody was away", [ONE], false_alarms=1),
-    Scenario("left over", [ONE], left_over=(ONE, (1,)), deaths=2),
-    Scenario("left over whole", [ONE], left_over=(ONE, (1, 2)), deaths=2),
-    Scenario("left over from another object", [TWO], left_over=(ONE, (1, 2))),
-    Scenario("left over from another object, that begins alike", [TWO], left_over=(ONE, (1,))),
-    Scenario("kms", [ONE_KMS]),
-    Scenario("opaque etags", [ONE], etag=opaque_etag),
+    Scenario("one large object", [THREE], deaths=2),
+    Scenario("one large object, told twice", [THREE], messages=2),
+    Scenario("one large object, three workers", [THREE], workers=3),
+    Scenario("deleted", [THREE, None]),
+    Scenario("becomes small", [THREE, SMALL], deaths=0),
+    Scenario("somebody was away", [THREE], false_alarms=1),
+    Scenario("left over", [THREE], left_over=(THREE, (1,)), deaths=2),
+    Scenario("left over whole", [THREE], left_over=(THREE, (1, 2, 3)), deaths=2),
+    Scenario("left over from another object", [OTHER], left_over=(THREE, (1, 2, 3))),
+    Scenario("left over from another object, that begins alike", [OTHER], left_over=(THREE, (1,))),
+    Scenario("left over from another object, that ends alike", [OTHER], left_over=(THREE, (2, 3))),
+    Scenario("kms", [THREE_KMS]),
+    Scenario("opaque etags", [THREE], etag=opaque_etag),
     # an item for all parts
     Scenario("overwritten", [ONE, TWO], item_size=WHOLE, deaths=0),
-    Scenario("overwritten by a longer one", [ONE, LONGER], item_size=WHOLE, deaths=0),
+    Scenario("overwritten by a longer one", [ONE, THREE], item_size=WHOLE, deaths=0),
     Scenario("overwritten, kms", [ONE_KMS, TWO_KMS], item_size=WHOLE, deaths=0),
     Scenario("overwritten, opaque etags", [ONE, TWO], etag=opaque_etag, item_size=WHOLE, deaths=0),
 ]
@@ -388,7 +391,7 @@ def _abandon(monkeypatch: pytest.MonkeyPatch) -> None:
 def _trust(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that were found are taken for the object's by their sizes."""
     monkeypatch.setattr(Transfer, "proven", lambda *arguments: True)
-    monkeypatch.setattr(parts_module, "multipart_etag", lambda etags: ONE.etag)
+    monkeypatch.setattr(parts_module, "multipart_etag", lambda etags: THREE.etag)
     monkeypatch.setattr(parts_module, "resumable", lambda state, layout: True)
 
 
@@ -397,7 +400,7 @@ def _trust(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (_forget, Scenario("one large object, told twice", [ONE], messages=2)),
         (_abandon, Scenario("deleted", [ONE, TWO], item_size=WHOLE, deaths=0)),
-        (_trust, Scenario("left over", [ONE], left_over=(TWO, (2,)))),
+        (_trust, Scenario("left over from another object", [THREE], left_over=(OTHER, (2, 3)))),
     ],
 )
 def test_what_could_be_left_out_cannot(

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from tests.unit.memory import Etag, MemoryBucket, Stored, at, md5_etag, md5_hex, opaque_etag, stored
 
+from s3_syncer import transfer as transfer_module
+from s3_syncer.converge import Pair, converge
 from s3_syncer.deadline import Deadline, OutOfTime
 from s3_syncer.errors import Changed, Permanent, Retryable
 from s3_syncer.layout import KIB, MIB, TIB, Limits, Part
@@ -449,3 +451,104 @@ def test_a_marker_without_room_is_left_out_and_nothing_is_written_twice(etag: Et
     for original in (replace(ONE, metadata=FULL), stored(b"x", metadata=FULL, kms=True, etag="k1")):
         assert copies.of(original) is None
         assert copies.target.calls == ["put"]
+
+
+# -- going on with what was begun --------------------------------------------------------------------------------------
+
+LARGE = stored(b"aaa", b"bbb", b"ccc", b"d")
+
+
+@pytest.fixture
+def resuming(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Transfer]:
+    """Makes transfers that keep the uploads of objects of any size."""
+    monkeypatch.setattr(transfer_module, "RESUME_MIN", 1)
+
+    def make(source: MemoryBucket, target: MemoryBucket) -> Transfer:
+        return Transfer(source, target, memory=MIB, threads=1, limits=LIMITS, resumes=True)
+
+    return make
+
+
+def stopped_after(parts: int, source: MemoryBucket, target: MemoryBucket, transfer: Transfer) -> None:
+    """A copy that is told to stop after so many parts."""
+    deadline, state = Deadline(), source.head(KEY)
+    assert state is not None
+
+    def stop(operation: str, key: str) -> None:
+        if operation == "upload_part" and target.calls.count("upload_part") == parts:
+            deadline.stop()
+
+    target.on_call = stop
+    with pytest.raises(OutOfTime):
+        transfer.copy(KEY, state, deadline)
+    target.on_call = lambda operation, key: None
+    target.calls.clear()
+
+
+def copy_again(source: MemoryBucket, target: MemoryBucket, transfer: Transfer) -> None:
+    state = source.head(KEY)
+    assert state is not None
+    transfer.copy(KEY, state, Deadline())
+
+
+def test_a_stopped_copy_goes_on_where_it_was(resuming: Callable[..., Transfer]) -> None:
+    source, target = MemoryBucket({KEY: LARGE}), MemoryBucket()
+    stopped_after(2, source, target, resuming(source, target))
+    assert target.under_way
+    copy_again(source, target, resuming(source, target))
+    assert target.calls.count("upload_part") == 2
+    assert "create_upload" not in target.calls
+    assert target.objects[KEY].mirrored == LARGE.mirrored
+    assert not target.under_way
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param(stored(b"xxx", b"yyy", b"zzz", b"w"), id="other bytes"),
+        pytest.param(stored(b"xxx", b"bbb", b"ccc", b"d"), id="other bytes in what the last part does not show"),
+    ],
+)
+def test_parts_of_what_the_source_was_are_never_made_part_of_what_it_is(
+    now: Stored, resuming: Callable[..., Transfer]
+) -> None:
+    source, target = MemoryBucket({KEY: LARGE}), MemoryBucket()
+    stopped_after(2, source, target, resuming(source, target))
+    source.objects[KEY] = now
+    outcome = converge(Pair(source, target, resuming(source, target)), KEY, Deadline())
+    assert outcome.action == "copy"
+    assert target.objects[KEY].mirrored == now.mirrored
+    assert not target.under_way
+
+
+def test_where_the_parts_etags_prove_nothing_everything_is_sent_again(resuming: Callable[..., Transfer]) -> None:
+    source, target = MemoryBucket({KEY: LARGE}), MemoryBucket(etag=opaque_etag)
+    stopped_after(2, source, target, resuming(source, target))
+    copy_again(source, target, resuming(source, target))
+    assert target.calls.count("upload_part") == 4
+    assert target.objects[KEY].body == LARGE.body
+    assert not target.under_way
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        pytest.param(stored(b"a" * (MIB + 1)), id="put in one piece"),
+        pytest.param(stored(b"a" * MIB, b"b" * MIB, kms=True), id="encrypted"),
+    ],
+)
+def test_what_can_never_be_proven_is_not_kept(original: Stored, resuming: Callable[..., Transfer]) -> None:
+    source, target = MemoryBucket({KEY: original}), MemoryBucket()
+    transfer = resuming(source, target)
+    deadline, state = Deadline(), source.head(KEY)
+    assert state is not None
+    target.on_call = lambda operation, key: deadline.stop() if operation == "create_upload" else None
+    with pytest.raises(OutOfTime):
+        transfer.copy(KEY, state, deadline)
+    assert not target.under_way
+
+
+def test_a_worker_of_a_queue_keeps_no_upload() -> None:
+    source, target = MemoryBucket({KEY: LARGE}), MemoryBucket()
+    stopped_after(2, source, target, Transfer(source, target, memory=MIB, threads=1, limits=LIMITS))
+    assert not target.under_way

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 def main() -> None:
     """The entry point of the command."""
+    from .heap import share_heap
+
+    share_heap()
     from .commands import cli
 
     cli(prog_name="s3-syncer")

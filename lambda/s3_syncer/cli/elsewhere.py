@@ -24,6 +24,7 @@ from ..converge import Outcome
 from ..deadline import Deadline
 from ..errors import Retryable, SyncError
 from ..sweep import Brake, Observer
+from .heap import share_heap
 from .here import Here, Share
 from .spread import Range
 
@@ -159,6 +160,7 @@ def work(pipe: Connection, share: Share, brake: Brake | None) -> None:
     """What the process does, until it is told to end or its parent has gone."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all; the parent says what is to be done
+    share_heap()
     deadline, shares = Deadline(), dict[int, Deadline]()
     telling = _Telling(pipe)
     here: Here | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
@@ -31,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 EQUAL, DIFFERENT = 0, 1
 
-#: Seconds and keys of a sweep before other processes are started to help: a second of a core each is spent on that.
+#: Seconds of a core and keys that a sweep has taken before other processes are started to help: to start one takes
+#: about a second of a core, and what waits for stores more than for a core has no use for another.
 HELP_S, HELP_KEYS = 10.0, 10_000
 
 
@@ -107,7 +109,7 @@ def _sweepers(job: Job, tally: Tally) -> tuple[Here, Sequence[Elsewhere]]:
         brake = SharedBrake(job.rules.max_delete)
 
     def enough() -> bool:
-        return tally.elapsed_s >= HELP_S and tally.keys >= HELP_KEYS
+        return time.process_time() >= HELP_S and tally.keys >= HELP_KEYS
 
     return Here(share, tally, brake), [Elsewhere(share, tally, brake, enough) for _ in range(processes - 1)]
 

@@ -1,0 +1,771 @@
+# The service: nothing unless asked for; then tasks that may do no more than the function, as many as the queue asks for.
+
+mock_provider "aws" {
+  source          = "./tests/tf-fixtures/aws"
+  override_during = plan
+}
+
+override_resource {
+  override_during = plan
+  target          = aws_iam_role.task["service"]
+  values          = { arn = "arn:aws:iam::123456789012:role/task" }
+}
+
+override_resource {
+  override_during = plan
+  target          = aws_iam_role.task["execution"]
+  values          = { arn = "arn:aws:iam::123456789012:role/execution" }
+}
+
+override_resource {
+  override_during = plan
+  target          = aws_ecs_cluster.tasks
+  values          = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/s3-syncer" }
+}
+
+variables {
+  source_bucket = "source"
+  target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
+  service       = { enabled = true, subnet_ids = ["subnet-1"] }
+}
+
+run "nothing_without_being_asked" {
+  command = plan
+
+  variables {
+    service = {
+      enabled    = false
+      image      = "registry.example.com/s3-syncer:1"
+      cluster    = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch" }
+      subnet_ids = ["subnet-1"]
+    }
+  }
+
+  assert {
+    condition = 0 == sum([
+      length(aws_ecs_service.service),
+      length(aws_ecs_task_definition.task),
+      length(aws_ecs_cluster.tasks),
+      length(aws_ecs_cluster_capacity_providers.tasks),
+      length(aws_ecr_repository.image),
+      length(aws_cloudwatch_log_group.task),
+      length(aws_iam_role.task),
+      length(aws_iam_role_policy.task),
+      length(aws_appautoscaling_target.service),
+      length(aws_appautoscaling_policy.service),
+      length(aws_cloudwatch_metric_alarm.scaling),
+    ])
+    error_message = "Without service.enabled something of the service is made."
+  }
+
+  assert {
+    condition = alltrue([for value in [
+      output.service_name,
+      output.service_cluster_arn,
+      output.service_task_definition_arn,
+      output.service_repository_url,
+      output.service_image,
+      output.service_log_group_name,
+      output.service_task_role_name,
+      output.service_task_role_arn,
+    ] : value == null])
+    error_message = "Without service.enabled an output is not null."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.work.enabled
+    error_message = "The function is to take work unless it is told not to."
+  }
+}
+
+run "names_start_with_the_name" {
+  command = plan
+
+  assert {
+    condition = {
+      family    = aws_ecs_task_definition.task["service"].family
+      cluster   = aws_ecs_cluster.tasks[0].name
+      service   = output.service_name
+      logs      = output.service_log_group_name
+      task      = output.service_task_role_name
+      execution = aws_iam_role.task["execution"].name
+      } == {
+      family    = "s3-syncer-service"
+      cluster   = "s3-syncer"
+      service   = "s3-syncer-service"
+      logs      = "/aws/ecs/s3-syncer-service"
+      task      = "s3-syncer-service"
+      execution = "s3-syncer-execution"
+    }
+    error_message = "Something is not called after the name."
+  }
+
+  assert {
+    condition     = keys(output.role_arns) == ["execution", "function", "service"]
+    error_message = "A role that is made is not among the outputs, or one that is not is."
+  }
+}
+
+run "the_task_as_it_comes" {
+  command = plan
+
+  assert {
+    condition = {
+      compatibilities = aws_ecs_task_definition.task["service"].requires_compatibilities
+      network         = aws_ecs_task_definition.task["service"].network_mode
+      cpu             = aws_ecs_task_definition.task["service"].cpu
+      memory          = aws_ecs_task_definition.task["service"].memory
+      architecture    = aws_ecs_task_definition.task["service"].runtime_platform[0].cpu_architecture
+      task_role       = aws_ecs_task_definition.task["service"].task_role_arn
+      execution_role  = aws_ecs_task_definition.task["service"].execution_role_arn
+      } == {
+      compatibilities = toset(["FARGATE"])
+      network         = "awsvpc"
+      cpu             = "1024"
+      memory          = "2048"
+      architecture    = "ARM64"
+      task_role       = "arn:aws:iam::123456789012:role/task"
+      execution_role  = "arn:aws:iam::123456789012:role/execution"
+    }
+    error_message = "The task's defaults are others."
+  }
+
+  assert {
+    condition = { for name, value in jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0] : name => value if name != "environment" } == {
+      name      = "s3-syncer"
+      image     = output.service_image
+      essential = true
+      command   = ["serve"]
+      healthCheck = {
+        command     = ["CMD", "python3", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/health', timeout=5)"]
+        interval    = 30
+        timeout     = 10
+        retries     = 3
+        startPeriod = 60
+      }
+      user                   = "65532:65532"
+      readonlyRootFilesystem = true
+      linuxParameters        = { capabilities = { drop = ["ALL"] } }
+      stopTimeout            = 120
+      logConfiguration = {
+        logDriver = "awslogs"
+        options = {
+          awslogs-group         = "/aws/ecs/s3-syncer-service"
+          awslogs-region        = "eu-west-1"
+          awslogs-stream-prefix = "service"
+          mode                  = "blocking"
+        }
+      }
+    }
+    error_message = "The container is not exactly: the command, its health, no root, nothing writable, time to stop."
+  }
+
+  assert {
+    condition = { for variable in jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0].environment : variable.name => variable.value } == merge(
+      { for name, value in aws_lambda_function.sync.environment[0].variables : name => value },
+      {
+        AWS_DEFAULT_REGION = "eu-west-1"
+        MEMORY_MB          = "1510"
+        CONCURRENCY        = "32"
+        HEALTH_PORT        = "8080"
+        GRACE_S            = "90"
+      },
+    )
+    error_message = "The environment is not the function's, and what a task has to know besides."
+  }
+}
+
+run "the_task_follows_the_inputs" {
+  command = plan
+
+  variables {
+    sync = { delete = false }
+    service = {
+      enabled            = true
+      subnet_ids         = ["subnet-1", "subnet-2"]
+      security_group_ids = ["sg-1"]
+      assign_public_ip   = true
+      cpu                = 512
+      memory_mb          = 4096
+      architecture       = "X86_64"
+      concurrency        = 64
+      log_level          = "WARNING"
+      arguments          = ["--bwlimit=50M"]
+    }
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0].command == ["serve", "--bwlimit=50M"]
+    error_message = "The arguments are not the command's."
+  }
+
+  assert {
+    condition = alltrue([
+      for name, value in { SYNC_DELETE = "false", MEMORY_MB = "3148", CONCURRENCY = "64", LOG_LEVEL = "WARNING" } :
+      contains(jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0].environment, { name = name, value = value })
+    ])
+    error_message = "The environment does not follow the inputs."
+  }
+
+  assert {
+    condition = {
+      cpu          = aws_ecs_task_definition.task["service"].cpu
+      memory       = aws_ecs_task_definition.task["service"].memory
+      architecture = aws_ecs_task_definition.task["service"].runtime_platform[0].cpu_architecture
+      subnets      = aws_ecs_service.service[0].network_configuration[0].subnets
+      groups       = aws_ecs_service.service[0].network_configuration[0].security_groups
+      public       = aws_ecs_service.service[0].network_configuration[0].assign_public_ip
+      } == {
+      cpu          = "512"
+      memory       = "4096"
+      architecture = "X86_64"
+      subnets      = toset(["subnet-1", "subnet-2"])
+      groups       = toset(["sg-1"])
+      public       = true
+    }
+    error_message = "The task's size or network does not follow the inputs."
+  }
+}
+
+run "the_task_may_do_what_the_function_may" {
+  command = plan
+
+  variables {
+    kms_key_arn         = "arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"
+    source_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
+  }
+
+  # But for its log, which ECS writes.
+  assert {
+    condition = jsondecode(aws_iam_role_policy.task["service"].policy).Statement == [
+      for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : statement if statement.Sid != "WriteLogs"
+    ]
+    error_message = "The service may do more than the function, or less."
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.task["service"].policy).Statement : statement.Sid] == [
+      "ReadSourceObjects", "TellMissingFromForbidden", "ReadTargetCredentials", "DecryptSourceObjects",
+      "ReceiveWork", "SendWork", "SendDeadLetters", "UseOwnKey",
+    ]
+    error_message = "The service's policy is not exactly what it needs."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.task["service"].kms_key_id == var.kms_key_arn && aws_cloudwatch_log_group.task["service"].retention_in_days == 30
+    error_message = "The log is to be kept as the function's is."
+  }
+}
+
+run "the_service_as_it_comes" {
+  command = plan
+
+  assert {
+    condition = {
+      tasks    = aws_ecs_service.service[0].desired_count
+      shell    = aws_ecs_service.service[0].enable_execute_command
+      tags     = aws_ecs_service.service[0].propagate_tags
+      breaker  = aws_ecs_service.service[0].deployment_circuit_breaker[0].enable
+      rollback = aws_ecs_service.service[0].deployment_circuit_breaker[0].rollback
+      public   = aws_ecs_service.service[0].network_configuration[0].assign_public_ip
+      } == {
+      tasks    = 1
+      shell    = false
+      tags     = "SERVICE"
+      breaker  = true
+      rollback = true
+      public   = false
+    }
+    error_message = "The service's defaults are others."
+  }
+
+  assert {
+    condition     = { for one in aws_ecs_service.service[0].capacity_provider_strategy : one.capacity_provider => one.weight } == { FARGATE = 100 }
+    error_message = "Nobody asked for Spot."
+  }
+
+  assert {
+    condition     = aws_ecs_cluster_capacity_providers.tasks[0].capacity_providers == toset(["FARGATE", "FARGATE_SPOT"])
+    error_message = "The cluster that is made does not have both capacity providers."
+  }
+}
+
+run "spot_for_some" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], spot_percent = 70 }
+  }
+
+  assert {
+    condition     = { for one in aws_ecs_service.service[0].capacity_provider_strategy : one.capacity_provider => one.weight } == { FARGATE = 30, FARGATE_SPOT = 70 }
+    error_message = "The share of Spot is another."
+  }
+}
+
+run "spot_for_all" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], spot_percent = 100 }
+  }
+
+  assert {
+    condition     = { for one in aws_ecs_service.service[0].capacity_provider_strategy : one.capacity_provider => one.weight } == { FARGATE_SPOT = 100 }
+    error_message = "A provider without any weight is not to be named."
+  }
+}
+
+run "as_many_tasks_as_the_queue_asks_for" {
+  command = plan
+
+  assert {
+    condition = {
+      resource = aws_appautoscaling_target.service[0].resource_id
+      least    = aws_appautoscaling_target.service[0].min_capacity
+      most     = aws_appautoscaling_target.service[0].max_capacity
+    } == { resource = "service/s3-syncer/s3-syncer-service", least = 1, most = 4 }
+    error_message = "Something else is scaled, or within other limits."
+  }
+
+  # A task for up to 1000 messages, two for up to 2000, and so on; counted from the threshold.
+  assert {
+    condition = { for step in aws_appautoscaling_policy.service["busy"].step_scaling_policy_configuration[0].step_adjustment :
+      step.scaling_adjustment => format("%v to %v", step.metric_interval_lower_bound, step.metric_interval_upper_bound)
+    } == { 2 = "0 to 1000", 3 = "1000 to 2000", 4 = "2000 to null" }
+    error_message = "The steps are others."
+  }
+
+  assert {
+    condition = { for step in aws_appautoscaling_policy.service["idle"].step_scaling_policy_configuration[0].step_adjustment :
+      step.scaling_adjustment => format("%v to %v", step.metric_interval_lower_bound, step.metric_interval_upper_bound)
+    } == { 1 = "null to 0" }
+    error_message = "With little to do it is not at its smallest."
+  }
+
+  assert {
+    condition = { for name, alarm in aws_cloudwatch_metric_alarm.scaling : name => [alarm.comparison_operator, alarm.threshold, alarm.evaluation_periods] } == {
+      busy = ["GreaterThanThreshold", 1000, 1]
+      idle = ["LessThanThreshold", 1001, 1]
+    }
+    error_message = "The alarms do not divide all there may be at one number."
+  }
+
+  assert {
+    condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.scaling : {
+      for query in alarm.metric_query : query.id => try([query.metric[0].metric_name, query.metric[0].stat, query.metric[0].period, query.metric[0].dimensions.QueueName], query.expression)
+      } == {
+      backlog = "waiting + working"
+      waiting = ["ApproximateNumberOfMessagesVisible", "Maximum", 900, "s3-syncer"]
+      working = ["ApproximateNumberOfMessagesNotVisible", "Maximum", 900, "s3-syncer"]
+    }])
+    error_message = "What is counted is not the messages that wait or are in work."
+  }
+
+  assert {
+    condition     = alltrue([for policy in aws_appautoscaling_policy.service : policy.step_scaling_policy_configuration[0].adjustment_type == "ExactCapacity"])
+    error_message = "The steps say how many tasks there are to be, not how many more."
+  }
+}
+
+run "from_nothing_and_back" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = 0, max_tasks = 2, backlog_per_task = 10 }
+  }
+
+  assert {
+    condition = { for step in aws_appautoscaling_policy.service["busy"].step_scaling_policy_configuration[0].step_adjustment :
+      step.scaling_adjustment => format("%v to %v", step.metric_interval_lower_bound, step.metric_interval_upper_bound)
+    } == { 1 = "0 to 10", 2 = "10 to null" }
+    error_message = "The first message is to start the first task."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.scaling["busy"].threshold == 0 && aws_ecs_service.service[0].desired_count == 0
+    error_message = "With nothing to do there is to be no task."
+  }
+}
+
+run "a_wide_range_in_twenty_steps" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = 0, max_tasks = 1000, backlog_per_task = 10 }
+  }
+
+  assert {
+    condition = { for step in aws_appautoscaling_policy.service["busy"].step_scaling_policy_configuration[0].step_adjustment :
+      step.scaling_adjustment => format("%v to %v", step.metric_interval_lower_bound, step.metric_interval_upper_bound)
+      } == { for step in range(20) :
+      50 * (step + 1) => format("%v to %v", 500 * step, step == 19 ? null : 500 * (step + 1))
+    }
+    error_message = "A policy takes 20 steps, which are to reach max_tasks evenly, each from where the one before ends."
+  }
+}
+
+run "a_fixed_number_is_kept_and_nothing_decides" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = 3, max_tasks = 3 }
+  }
+
+  assert {
+    condition = {
+      least = aws_appautoscaling_target.service[0].min_capacity
+      most  = aws_appautoscaling_target.service[0].max_capacity
+    } == { least = 3, most = 3 }
+    error_message = "The number of tasks is not kept."
+  }
+
+  assert {
+    condition     = length(aws_appautoscaling_policy.service) == 0 && length(aws_cloudwatch_metric_alarm.scaling) == 0
+    error_message = "There is nothing to decide."
+  }
+}
+
+run "instead_of_the_function" {
+  command = plan
+
+  variables {
+    function = { enabled = false }
+  }
+
+  assert {
+    condition     = !aws_lambda_event_source_mapping.work.enabled
+    error_message = "The function takes work all the same."
+  }
+
+  assert {
+    condition     = strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "see /aws/ecs/s3-syncer-service)") && strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "raise service.max_tasks.")
+    error_message = "Who is told of a lag is sent to the function, which takes no part."
+  }
+}
+
+run "beside_the_function" {
+  command = plan
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.work.enabled
+    error_message = "Beside the service the function takes no work."
+  }
+
+  assert {
+    condition     = strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "see /aws/lambda/s3-syncer and /aws/ecs/s3-syncer-service)") && strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "raise sync.max_concurrency or service.max_tasks.")
+    error_message = "Who is told of a lag is not sent to both."
+  }
+}
+
+run "nobody_at_all" {
+  command = plan
+
+  variables {
+    function = { enabled = false }
+    service  = {}
+  }
+
+  expect_failures = [var.function]
+}
+
+run "an_image_and_a_cluster_that_are_given_are_used" {
+  command = plan
+
+  variables {
+    service = {
+      enabled    = true
+      image      = "210987654321.dkr.ecr.eu-central-1.amazonaws.com/tools/s3-syncer:0.1.0"
+      cluster    = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch" }
+      subnet_ids = ["subnet-1"]
+    }
+  }
+
+  assert {
+    condition = 0 == sum([
+      length(aws_ecr_repository.image),
+      length(aws_ecr_lifecycle_policy.image),
+      length(aws_ecs_cluster.tasks),
+      length(aws_ecs_cluster_capacity_providers.tasks),
+    ])
+    error_message = "A repository or a cluster is made, or changed, though one was given."
+  }
+
+  assert {
+    condition     = aws_appautoscaling_target.service[0].resource_id == "service/batch/s3-syncer-service" && aws_ecs_service.service[0].cluster == var.service.cluster.arn
+    error_message = "The service does not run, or is not scaled, in the cluster."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role_policy.task["execution"].policy).Statement[0].Resource == ["arn:aws:ecr:eu-central-1:210987654321:repository/tools/s3-syncer"]
+    error_message = "The image's own repository is what may be pulled from."
+  }
+
+  assert {
+    condition     = output.service_image == var.service.image && output.service_cluster_arn == var.service.cluster.arn && output.service_repository_url == null
+    error_message = "The outputs do not follow."
+  }
+}
+
+run "service_and_migration_share_what_they_can" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"] }
+  }
+
+  assert {
+    condition     = length(aws_ecr_repository.image) == 1 && length(aws_ecs_cluster.tasks) == 1 && keys(aws_iam_role.task) == ["execution", "migration", "service"]
+    error_message = "Something is there twice, or missing."
+  }
+
+  assert {
+    condition     = output.service_image == output.migration_image && output.service_cluster_arn == output.migration_cluster_arn && output.service_repository_url == output.migration_repository_url
+    error_message = "They do not run the same image in the same cluster."
+  }
+
+  assert {
+    condition     = length(distinct([for definition in aws_ecs_task_definition.task : definition.task_role_arn])) == 2
+    error_message = "The migration may do what only the service needs."
+  }
+
+  assert {
+    condition     = length(jsondecode(aws_iam_role_policy.task["execution"].policy).Statement[2].Resource) == 2 && length(jsondecode(aws_iam_role_policy.task["execution"].policy).Statement[0].Resource) == 1
+    error_message = "ECS may not write both logs, or pull more than the one image."
+  }
+}
+
+run "one_image_cannot_be_for_two_architectures" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], architecture = "X86_64" }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "two_images_can" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, subnet_ids = ["subnet-1"], architecture = "X86_64", image = "registry.example.com/s3-syncer:1" }
+  }
+
+  assert {
+    condition     = output.service_image != output.migration_image && length(aws_ecr_repository.image) == 1
+    error_message = "Each is to run its own image."
+  }
+}
+
+# Every mistake that is caught before anything is made: one mistake in each run, so that only its own rule can catch it.
+
+run "fewer_than_no_tasks" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = -1 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "half_a_task" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = 0.5 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "no_task_ever" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = 0, max_tasks = 0 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_most_below_the_least" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = 3, max_tasks = 2 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "more_tasks_than_ecs_runs" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], max_tasks = 5001 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "no_messages_for_a_task" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], backlog_per_task = 0 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "no_message_at_a_time" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], concurrency = 0 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "more_messages_at_a_time_than_the_command_takes" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], concurrency = 513 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "spot_as_a_fraction" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], spot_percent = 0.7 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "more_than_all_on_spot" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], spot_percent = 101 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_log_level_in_lower_case" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], log_level = "info" }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "an_image_by_address" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], image = "https://registry.example.com/s3-syncer:1" }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_processor_of_another_size" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], cpu = 1000 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "memory_between_two_sizes" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], memory_mb = 3000 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "an_architecture_as_lambda_spells_it" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], architecture = "arm64" }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_cluster_by_name" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], cluster = { arn = "batch" } }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "no_subnet" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = [] }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_subnet_by_arn" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["arn:aws:ec2:eu-west-1:123456789012:subnet/subnet-1"] }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_security_group_by_name" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], security_group_ids = ["default"] }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "six_security_groups" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], security_group_ids = ["sg-1", "sg-2", "sg-3", "sg-4", "sg-5", "sg-6"] }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "arguments_that_name_the_command" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"], arguments = ["serve"] }
+  }
+
+  expect_failures = [var.service]
+}
