@@ -48,10 +48,7 @@ def checks() -> Iterator[tuple[str, Check]]:
     yield "ruff format", _command("ruff", "format", "--check", *python)
     packages = [option for name in PACKAGES for option in ("--package", name)]
     yield "mypy", _command("mypy", *packages)
-    yield "terraform fmt", lambda: _run_terraform(ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"])
-    for configuration in (ROOT, *sorted(file.parent for file in ROOT.glob("examples/*/main.tf"))):
-        name = configuration.relative_to(ROOT)
-        yield f"terraform validate {name}", _terraform(configuration, "validate", "-no-color")
+    yield "terraform fmt", _terraform_format
     for binary in dict.fromkeys((terraform.executable(), terraform.library())):
         yield f"terraform test ({terraform.version(binary)})", partial(_terraform_tests, binary)
     # It warns of every function that it cannot evaluate.
@@ -80,11 +77,6 @@ def _command(tool: str, *arguments: str, cwd: Path = ROOT) -> Check:
     return check
 
 
-def _terraform(configuration: Path, *arguments: str) -> Check:
-    init = ["init", "-backend=false", "-no-color"]
-    return lambda: _run_terraform(configuration, init, list(arguments))
-
-
 def _terraform_tests(binary: Path) -> bool:
     """Each file in a process of its own, as many at a time as there are processors: most of it is the provider's start.
 
@@ -109,14 +101,12 @@ def _terraform_tests(binary: Path) -> bool:
     return all(passed for passed, _ in results)
 
 
-def _run_terraform(configuration: Path, *commands: Sequence[str]) -> bool:
-    tool = terraform.prepare(DIRECTORY / configuration.relative_to(ROOT))
+def _terraform_format() -> bool:
     try:
-        said = [tool.run(*command, cwd=configuration) for command in commands]
+        terraform.prepare(DIRECTORY).run("fmt", "-no-color", "-check", "-diff", "-recursive", cwd=ROOT)
     except terraform.TerraformError as error:
         print(error.output)
         return False
-    print(said[-1], end="")
     return True
 
 

@@ -20,6 +20,7 @@ from ministack.core import iam_actions, iam_evaluator  # type: ignore[import-not
 from ministack.services import (  # type: ignore[import-not-found]
     cloudcontrol,
     cloudwatch,
+    ec2,
     ecs,
     eventbridge,
     iam,
@@ -128,6 +129,37 @@ def notifications(document: str) -> dict[str, Any]:
     if "EventBridgeConfiguration" in document:
         told["EventBridgeConfiguration"] = {"EventBridgeEnabled": True}
     return {"NotificationConfiguration": told} if told else {}
+
+
+def for_prefix_lists(parse: Callable[..., list[dict[str, Any]]]) -> Callable[..., list[dict[str, Any]]]:
+    """Rules of security groups may be for prefix lists.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpPermission.html
+    """
+
+    def wrapped(params: Any, prefix: str) -> list[dict[str, Any]]:
+        rules = parse(params, prefix)
+        for number, rule in enumerate(rules, start=1):
+            asked = (ec2._p(params, f"{prefix}.{number}.PrefixListIds.{i}.PrefixListId") for i in range(1, 101))
+            rule["PrefixListIds"] = [{"PrefixListId": each} for each in asked if each]
+        return rules
+
+    return wrapped
+
+
+def with_prefix_list(rule_as_xml: Callable[..., str]) -> Callable[..., str]:
+    """A security group's rule for a prefix list says for which one.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SecurityGroupRule.html
+    """
+
+    def wrapped(group: str, rule: dict[str, Any], is_egress: bool = False) -> str:
+        item = rule_as_xml(group, rule, is_egress)
+        for each in rule.get("PrefixListIds", []):
+            item = item.replace("</item>", f"<prefixListId>{each['PrefixListId']}</prefixListId></item>")
+        return item
+
+    return wrapped
 
 
 def for_this_account(permits: Callable[..., bool]) -> Callable[..., bool]:
@@ -357,6 +389,8 @@ def as_xml(value: Any) -> str:
 if __name__ == "__main__":
     ministack.app = behind_tls(ministack.app)
     iam_actions.extract_iam_action = authorized_singly(iam_actions.extract_iam_action)
+    ec2._parse_ip_permissions = for_prefix_lists(ec2._parse_ip_permissions)
+    ec2._sg_rule_xml = with_prefix_list(ec2._sg_rule_xml)
     cloudcontrol._get_resource = with_buckets(cloudcontrol._get_resource)
     cloudwatch._describe_alarms = described_wholly(cloudwatch._describe_alarms)
     iam_evaluator.evaluate_trust_policy = for_this_account(iam_evaluator.evaluate_trust_policy)

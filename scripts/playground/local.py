@@ -31,7 +31,8 @@ def up() -> None:
         sys.exit(f"scripts/local: {error}")
     click.echo(f"Up after {time.monotonic() - began:.0f} s:")
     _describe(made)
-    click.echo("What is put into the source is mirrored to the target; the keys of both are in .local/stack.json.")
+    click.echo("What is put into the source is mirrored to the target; the keys of both are in .local/stack.json,")
+    click.echo('and eval "$(scripts/local env)" points Terraform, the AWS CLI and s3-syncer at them.')
 
 
 @main.command()

@@ -28,7 +28,17 @@ OVERRIDE = "emulated_override.tf"
 PROVIDER = 'provider "aws" {\n  s3_use_path_style = true\n}\n'
 
 # All but `local`, which tests/infra/test_stack.py applies.
-NAMES = ("simple", "complete", "existing-iac", "eventbridge", "multiple")
+NAMES = ("simple", "complete", "existing-iac", "eventbridge", "multiple", "vpc")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A VPC of the owner."""
+
+    vpc_id: str
+    subnet_id: str
+    security_group_id: str
+    route_table_id: str
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class AWS:
     """The emulated AWS of the examples, and what is there before any of them."""
 
     endpoint: str
-    buckets: tuple[str, ...] = ("my-bucket", "my-reports", "my-invoices", "my-documents")
+    buckets: tuple[str, ...] = ("my-bucket", "my-reports", "my-invoices", "my-documents", "my-private")
 
     def client(self, service: str) -> Any:
         session = boto3.Session(ROOT_KEY, ROOT_KEY, region_name=REGION)
@@ -46,12 +56,15 @@ class AWS:
         for bucket in self.buckets:
             self.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
 
-    def network(self) -> dict[str, list[str]]:
+    def network(self) -> Network:
         ec2 = self.client("ec2")
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-        subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
-        group = ec2.create_security_group(GroupName="mirror", Description="Mirror", VpcId=vpc)["GroupId"]
-        return {"subnet_ids": [subnet], "security_group_ids": [group]}
+        return Network(
+            vpc_id=vpc,
+            subnet_id=ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"],
+            security_group_id=ec2.create_security_group(GroupName="g", Description="Mirror", VpcId=vpc)["GroupId"],
+            route_table_id=ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"],
+        )
 
     def key(self) -> str:
         return str(self.client("kms").create_key()["KeyMetadata"]["Arn"])
@@ -169,8 +182,19 @@ def begin_all(examples: Examples) -> None:
     network = aws.network()
     for name in ("simple", "eventbridge"):
         examples.begin(name, target_override(target))
-    examples.begin("existing-iac", target_override(target), {"subnet_ids": network["subnet_ids"]})
+    examples.begin("existing-iac", target_override(target), {"subnet_ids": [network.subnet_id]})
     examples.begin("multiple", variables=there)
+    examples.begin(
+        "vpc",
+        variables={
+            "source_bucket": "my-private",
+            "target": {"endpoint": target.endpoint, "region": target.region, "bucket": target.bucket},
+            "target_cidrs": ["192.0.2.0/24"],
+            "vpc_id": network.vpc_id,
+            "subnet_ids": [network.subnet_id],
+            "route_table_ids": [network.route_table_id],
+        },
+    )
     examples.begin(
         "complete",
         variables={
@@ -181,7 +205,7 @@ def begin_all(examples: Examples) -> None:
                 "access_key_id": target.access_key_id,
                 "secret_access_key": target.secret_access_key,
             },
-            "vpc": network,
+            "vpc": {"subnet_ids": [network.subnet_id], "security_group_ids": [network.security_group_id]},
             "source_kms_key_arns": [aws.key()],
             "kms_key_arn": examples.key,
             "permissions_boundary_arn": aws.boundary(),

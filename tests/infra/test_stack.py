@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from pytest_terraform import terraform
 from playground import engine, migration, permissions, service, stack, verify
 from playground.bootstrap import ROOT
 from playground.demo import unnoticed
+from playground.terraform import executable, library
 from s3_syncer import __version__
 
 if TYPE_CHECKING:
@@ -154,8 +156,9 @@ def test_its_deletion_follows(applied: Applied) -> None:
     eventually(lambda: in_target(applied, "a folder/ä+%.txt") is None)
 
 
-def test_a_second_plan_is_empty(applied: Applied) -> None:
-    applied.terraform("plan", "-detailed-exitcode")
+@pytest.mark.parametrize("version", [executable, library], ids=["installed", "newest"])
+def test_a_second_plan_is_empty(applied: Applied, version: Callable[[], Path]) -> None:
+    replace(applied, tool=replace(applied.tool, binary=version())).terraform("plan", "-detailed-exitcode")
 
 
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:GetObjectTagging"])

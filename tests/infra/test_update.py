@@ -1,7 +1,7 @@
 """What changes when an input does, and what stays: planned from the state of `complete`, which sets every input.
 
 One plan for all of it: the state has the module once for each case, under its name, and in each case one input is
-another than the one it was applied with.
+another than the one it was applied with. By its name this file comes before the one that destroys the examples.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COMPLETE = ROOT / "examples" / "complete"
 
 # For each input, and for each attribute of one: its new value.
 CASES: dict[str, Any] = {
-    "source_bucket": "my-bucket",
+    "source_bucket": "my-invoices",  # one that notifies no queue: another's would be refused
     "target.endpoint": "https://s3.example.com",
     "target.region": "elsewhere",
     "target.bucket": "other-mirror",
