@@ -2,10 +2,11 @@
 
 locals {
   # Of those that take part.
-  worker_log_groups = concat(
-    var.function.enabled ? [aws_cloudwatch_log_group.function.name] : [],
-    [for part, group in aws_cloudwatch_log_group.task : group.name if part == "service"],
+  worker_logs = merge(
+    { for part in ["function"] : part => aws_cloudwatch_log_group.function if var.function.enabled },
+    { for part, group in aws_cloudwatch_log_group.task : part => group if part == "service" },
   )
+  worker_log_groups = [for group in local.worker_logs : group.name]
   worker_limits = concat(
     var.function.enabled ? ["sync.max_concurrency"] : [],
     var.service.enabled ? ["service.max_tasks"] : [],
@@ -57,6 +58,32 @@ locals {
       periods     = 1
     } },
   )
+}
+
+# What sweeps found, counted from the line that each stretch of keys has in the log. There are no figures, and nothing to
+# pay, for an hour without a sweep.
+locals {
+  metric_namespace = "S3Syncer/${var.name}"
+
+  sweep_metrics = merge([for worker, group in local.worker_logs : {
+    for name, value in { KeysCompared = "$.keys", DriftRepaired = "$.changed", DriftFailed = "$.failed" } :
+    "${worker}-${name}" => { name = name, value = value, log_group = group.name }
+  }]...)
+}
+
+resource "aws_cloudwatch_log_metric_filter" "sweep" {
+  for_each = local.sweep_metrics
+
+  name           = "${var.name}-${each.key}"
+  log_group_name = each.value.log_group
+  pattern        = "{ $.action = \"range\" }"
+
+  metric_transformation {
+    namespace = local.metric_namespace
+    name      = each.value.name
+    value     = each.value.value
+    unit      = "Count"
+  }
 }
 
 resource "aws_cloudwatch_metric_alarm" "sync" {

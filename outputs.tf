@@ -77,6 +77,11 @@ output "log_group_name" {
   value       = aws_cloudwatch_log_group.function.name
 }
 
+output "metric_namespace" {
+  description = "Namespace in CloudWatch of what sweeps counted: `KeysCompared`, `DriftRepaired` and `DriftFailed`, each to be summed up over the time of a sweep."
+  value       = local.metric_namespace
+}
+
 output "alarm_arns" {
   description = "ARNs of the alarms, by what they watch: `dead-letters`, `errors`, `throttles` and, with `max_lag_s`, `lag`."
   value       = { for key, alarm in aws_cloudwatch_metric_alarm.sync : key => alarm.arn }

@@ -107,3 +107,23 @@ run "everything_that_can_be_is_tagged" {
     error_message = "Something is not tagged."
   }
 }
+
+run "what_sweeps_found_is_counted" {
+  command = plan
+
+  assert {
+    condition = { for key, filter in aws_cloudwatch_log_metric_filter.sweep : key => [
+      filter.log_group_name, filter.pattern, filter.metric_transformation[0].name, filter.metric_transformation[0].value
+      ] } == {
+      function-KeysCompared  = ["/aws/lambda/s3-syncer", "{ $.action = \"range\" }", "KeysCompared", "$.keys"]
+      function-DriftRepaired = ["/aws/lambda/s3-syncer", "{ $.action = \"range\" }", "DriftRepaired", "$.changed"]
+      function-DriftFailed   = ["/aws/lambda/s3-syncer", "{ $.action = \"range\" }", "DriftFailed", "$.failed"]
+    }
+    error_message = "What a sweep finds is not counted from its lines in the function's log."
+  }
+
+  assert {
+    condition     = alltrue([for filter in aws_cloudwatch_log_metric_filter.sweep : filter.metric_transformation[0].namespace == "S3Syncer/s3-syncer"]) && output.metric_namespace == "S3Syncer/s3-syncer"
+    error_message = "Two modules in one account would be counted as one, or the output names another namespace."
+  }
+}

@@ -7,7 +7,9 @@ a part that it finishes. A key that fails becomes a message of its own and never
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -50,13 +52,18 @@ class Ranges:
         self._lane = lane
         self._largest = min(largest, LARGEST_IN_RANGE)
 
-    def do(self, work: RangeWork, deadline: Deadline) -> Sequence[Work]:
-        """Sweeps the range; returns the work that is left of it. Raises a SyncError when nothing was done."""
+    def do(self, work: RangeWork, deadline: Deadline, *, again: bool = False, share: int = 1) -> Sequence[Work]:
+        """Sweeps the range; returns the work that is left of it. Raises a SyncError when it has to come `again`.
+
+        Its time is one part in `share`: somebody who was handed several ranges keeps none of them from others for long.
+        """
+        if again and work.delete and work.max_delete is not None:
+            work = _spent(work)
         found = _Found(self._prefix)
         rules = Rules(delete=work.delete, max_delete=work.max_delete, one_way=not work.delete, largest=self._largest)
         source, target = self._connection.source, self._connection.target
         sweep = Sweep(self._connection.pair, source, target, found, rules, threads=self._threads, lane=self._lane)
-        slice_end = deadline.sooner(self._slice_s)
+        slice_end = deadline.sooner(self._slice_s / share)
         rest = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
         left: list[Work] = [KeyWork((key,)) for key in found.handed_on]
         if rest is not None:
@@ -69,6 +76,8 @@ class Ranges:
                 "until": work.until if rest is None else rest,
                 "keys": found.keys,
                 "changed": found.changes,
+                "deleted": found.deletions,
+                "bytes": found.bytes,
                 "failed": found.failed_keys,
             },
         )
@@ -78,7 +87,8 @@ class Ranges:
         middle = None if deadline.passed() else split(self._look, work.after, work.until)
         if middle is None:
             return [work]
-        # The brake holds over the whole run without anybody counting: each half may delete half of what is left.
+        # The brake holds over the whole run without anybody counting: each half may delete half of what is left, and
+        # a range that is delivered again nothing at all.
         most = work.max_delete
         halves = (None, None) if most is None else (most // 2, most - most // 2)
         return [
@@ -91,19 +101,30 @@ class Ranges:
         return Probe(keys, full=len(keys) == PAGE_KEYS)
 
 
+def _spent(work: RangeWork) -> RangeWork:
+    """The range without its deletions: whoever had it before may have made them all, and nobody counted."""
+    reason = "delivered again, so its share of deletions may be spent: it deletes nothing, the next run does"
+    extra = {"action": "brake", "after": work.after, "until": work.until, "reason": reason}
+    logger.warning("brake", extra=extra)
+    return replace(work, delete=False, max_delete=None)
+
+
 class _Found:
     """What a sweep did and could not do; an observer in the sense of `sweep.Observer`."""
 
     def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self.keys = self.changes = self.failed_keys = 0
+        self._prefix, self._lock = prefix, threading.Lock()
+        self.keys = self.changes = self.deletions = self.bytes = self.failed_keys = 0
         self.handed_on: list[str] = []  # whole keys, each to become a message of its own
 
     def looked(self, keys: int) -> None:
         self.keys += keys
 
     def changed(self, key: str, outcome: Outcome) -> None:
-        self.changes += 1
+        with self._lock:
+            self.changes += 1
+            self.deletions += outcome.action == "delete"
+            self.bytes += outcome.size
         extra = {"action": outcome.action, "key": self._prefix + key, "reason": outcome.reason, "bytes": outcome.size}
         logger.info("%s", outcome.action, extra=extra)
 

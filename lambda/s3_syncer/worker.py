@@ -83,9 +83,9 @@ Verdict = Done | Later | Dead
 
 
 class Ranges(Protocol):
-    """Does a range of keys and returns what is left to do: see `ranges.Ranges`."""
+    """Does a range of keys, perhaps not for the first time, and returns what is left to do: see `ranges.Ranges`."""
 
-    def do(self, work: RangeWork, deadline: Deadline) -> Sequence[Work]: ...
+    def do(self, work: RangeWork, deadline: Deadline, *, again: bool, share: int) -> Sequence[Work]: ...
 
 
 class Parts(Protocol):
@@ -144,7 +144,8 @@ class Worker:
     ) -> dict[str, Verdict]:
         """Does the jobs one after the other: each of them keeps all threads busy."""
         pool = ThreadPoolExecutor(1, thread_name_prefix="job")
-        futures = {message: pool.submit(self._do, message, work, deadline) for message, work in jobs}
+        ranges = sum(isinstance(work, RangeWork) for _, work in jobs)
+        futures = {message: pool.submit(self._do, message, work, deadline, ranges) for message, work in jobs}
         pool.shutdown(wait=False)
         _wait_for(futures.values(), deadline, grace_s)
         verdicts: dict[str, Verdict] = {}
@@ -156,11 +157,12 @@ class Worker:
             verdicts[message.id] = Later(0, _NO_TIME)
         return verdicts
 
-    def _do(self, message: Message, work: RangeWork | PartsWork, deadline: Deadline) -> Verdict:
+    def _do(self, message: Message, work: RangeWork | PartsWork, deadline: Deadline, ranges: int) -> Verdict:
         try:
             deadline.check()
-            more = self._parts.do(work, deadline) if isinstance(work, PartsWork) else self._ranges.do(work, deadline)
-            return Done(tuple(more))
+            if isinstance(work, PartsWork):
+                return Done(tuple(self._parts.do(work, deadline)))
+            return Done(tuple(self._ranges.do(work, deadline, again=message.attempt > 1, share=ranges)))
         except SyncError as error:
             dead = isinstance(error, Permanent)
             _log("dead" if dead else "retry", _key(work), f"{_named(work)}: {error}", attempts=message.attempt)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import deque
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.unit.memory import LIST_PAGE, ListedBucket, stored
@@ -14,12 +16,13 @@ from s3_syncer import ranges as ranges_module
 from s3_syncer import sweep as sweep_module
 from s3_syncer.converge import Pair
 from s3_syncer.deadline import Deadline, OutOfTime
-from s3_syncer.errors import Permanent
+from s3_syncer.errors import Permanent, StoreUnusable
 from s3_syncer.events import decode
 from s3_syncer.layout import MIB
 from s3_syncer.ranges import Ranges
 from s3_syncer.transfer import Transfer
 from s3_syncer.work import KeyWork, RangeWork, Work
+from s3_syncer.worker import Done, Later, Message, Worker
 
 KEYS = [f"{number % 7}/{number:04}" for number in range(300)]
 
@@ -33,6 +36,12 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 def connection(source: ListedBucket, target: ListedBucket) -> Any:
     pair = Pair(source, target, Transfer(source, target, memory=64 * MIB, threads=2))
     return SimpleNamespace(source=source, target=target, pair=pair)
+
+
+def worker(source: ListedBucket, target: ListedBucket) -> Worker:
+    both = connection(source, target)
+    ranges = Ranges(both, prefix="", threads=1)
+    return Worker(both.pair, ranges, cast(Any, None), bucket="bucket", prefix="", threads=1)
 
 
 def work_off(both: Any, first: RangeWork, *, slice_s: float, prefix: str = "") -> tuple[list[RangeWork], list[KeyWork]]:
@@ -65,11 +74,59 @@ def test_a_range_that_outlasts_its_slice_is_cut_until_all_of_it_is_done() -> Non
     assert len(done) > 10
 
 
+def test_a_share_of_a_slice_is_cut_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
+    ranges = Ranges(connection(source, target), prefix="", threads=2, slice_s=60)
+    assert len(ranges.do(RangeWork(), Deadline.after(60), share=1_000_000)) == 2
+    assert 0 < len(target.objects) < len(KEYS)
+
+
 def test_the_brake_holds_over_all_the_pieces_of_a_range() -> None:
     source = ListedBucket({KEYS[0]: stored(b"kept")})
     target = ListedBucket({key: stored(key.encode()) for key in KEYS})
     work_off(connection(source, target), RangeWork(delete=True, max_delete=40), slice_s=0)
     assert len(KEYS) - len(target.objects) <= 40
+
+
+def test_the_brake_holds_when_a_range_is_delivered_again() -> None:
+    """The worker dies midway and its deletions with nobody to count them; others go on with what SQS delivers."""
+    target = ListedBucket({key: stored(key.encode()) for key in KEYS})
+    source = ListedBucket({KEYS[0]: stored(b"kept")})
+    message = Message("1", RangeWork(delete=True, max_delete=40).to_json())
+    alive = True
+
+    def die(operation: str, key: str) -> None:
+        nonlocal alive
+        alive = alive and len(target.objects) > len(KEYS) - 30
+        if not alive:
+            raise StoreUnusable("no answer")
+
+    target.on_call = die
+    assert isinstance(worker(source, target).run([message], Deadline.after(60))["1"], Later)
+    assert len(KEYS) - len(target.objects) == 30
+
+    target.on_call = lambda operation, key: None
+    again = worker(source, target).run([replace(message, attempt=2)], Deadline.after(60))["1"]
+    assert again == Done()
+    assert len(KEYS) - len(target.objects) <= 40
+    assert KEYS[0] in target.objects
+    assert target.objects[KEYS[0]].body == b"kept", "it still copies"
+
+
+def test_a_range_that_is_delivered_again_says_that_it_deletes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    target = ListedBucket({key: stored(key.encode()) for key in KEYS})
+    message = Message("1", RangeWork(delete=True, max_delete=40).to_json(), attempt=2)
+    worker(ListedBucket(), target).run([message], Deadline.after(60))
+    assert len(target.objects) == len(KEYS)
+    (line,) = (record for record in caplog.records if getattr(record, "action", "") == "brake")
+    assert "delivered again" in line.reason  # type: ignore[attr-defined]
+
+
+def test_without_a_brake_a_range_that_is_delivered_again_deletes_all_the_same() -> None:
+    target = ListedBucket({key: stored(key.encode()) for key in KEYS})
+    message = Message("1", RangeWork(delete=True).to_json(), attempt=2)
+    worker(ListedBucket(), target).run([message], Deadline.after(60))
+    assert target.objects == {}
 
 
 def test_without_a_brake_every_key_that_the_source_lacks_is_deleted() -> None:
@@ -97,6 +154,22 @@ def test_a_key_that_fails_becomes_a_message_of_its_own_and_stalls_nothing() -> N
     _, keys = work_off(connection(source, target), RangeWork(), slice_s=60, prefix="photos/")
     assert sorted(key for work in keys for key in work.keys) == sorted("photos/" + key for key in poisoned)
     assert target.objects.keys() == set(KEYS) - set(poisoned)
+
+
+def test_each_stretch_has_a_line_that_says_what_was_found(caplog: pytest.LogCaptureFixture) -> None:
+    """Metric filters in monitoring.tf count by it, and `migrate --workers queue` tells by it what is done."""
+    caplog.set_level(logging.INFO)
+
+    def refuse(operation: str, key: str) -> None:
+        if operation == "put" and key == "c":
+            raise Permanent("the key is refused", "InvalidArgument")
+
+    source = ListedBucket({key: stored(key.encode() * 5) for key in "abcy"})
+    target = ListedBucket({"a": stored(b"aaaaa"), "x": stored(b"x"), "z": stored(b"z")}, on_call=refuse)
+    work_off(connection(source, target), RangeWork("", "y", delete=True), slice_s=60)
+    (line,) = (vars(record) for record in caplog.records if getattr(record, "action", "") == "range")
+    told = {name: line[name] for name in ("after", "until", "keys", "changed", "deleted", "bytes", "failed")}
+    assert told == {"after": "", "until": "y", "keys": 5, "changed": 3, "deleted": 1, "bytes": 10, "failed": 1}
 
 
 def test_an_object_that_may_take_long_becomes_a_message_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,10 +33,12 @@ class Ranges:
 
     def __init__(self, do: Callable[[RangeWork], Sequence[Work]] = lambda work: ()) -> None:
         self.asked: list[RangeWork] = []
+        self.told: list[tuple[bool, int]] = []
         self._do = do
 
-    def do(self, work: RangeWork, deadline: Deadline) -> Sequence[Work]:
+    def do(self, work: RangeWork, deadline: Deadline, *, again: bool, share: int) -> Sequence[Work]:
         self.asked.append(work)
+        self.told.append((again, share))
         return self._do(work)
 
 
@@ -267,6 +269,13 @@ def test_a_range_is_done_when_what_is_left_of_it_is_on_the_queue() -> None:
     bench = Bench(ranges=Ranges(lambda work: left))
     assert bench.verdict(Message("1", RANGE.to_json())) == Done(left)
     assert bench.ranges.asked == [RANGE]
+
+
+def test_the_ranges_of_a_batch_share_the_time_of_one() -> None:
+    """SQS may hand ten to one worker, and others could take the halves of each of them."""
+    bench = Bench()
+    bench.run(Message("1", RANGE.to_json()), asking("a", id="2"), Message("3", RANGE.to_json(), attempt=2))
+    assert bench.ranges.told == [(False, 2), (True, 2)]
 
 
 def test_the_events_of_a_batch_do_not_wait_for_its_ranges() -> None:
