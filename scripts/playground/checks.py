@@ -21,7 +21,7 @@ DIRECTORY = ROOT / ".local" / "checks"
 PATIENCE_S = 60
 
 #: What has types that are checked.
-PACKAGES = ("s3_syncer", "playground", "deployed", "benchmark")
+PACKAGES = ("s3_syncer", "playground", "deployed", "benchmark", "scaling")
 
 Check = Callable[[], bool]
 
