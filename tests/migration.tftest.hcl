@@ -167,8 +167,11 @@ run "the_task_as_it_comes" {
       command   = ["migrate"]
       environment = [
         { name = "AWS_DEFAULT_REGION", value = "eu-west-1" },
+        { name = "DEAD_LETTER_QUEUE_URL", value = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters" },
         { name = "LOG_FORMAT", value = "json" },
+        { name = "LOG_GROUP", value = "/aws/lambda/s3-syncer" },
         { name = "MEMORY_MB", value = "1510" },
+        { name = "QUEUE_URL", value = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer" },
         { name = "SOURCE_BUCKET", value = "source" },
         { name = "SOURCE_PREFIX", value = "" },
         { name = "SYNC_TAGS", value = "true" },
@@ -320,9 +323,54 @@ run "the_task_may_do_this_and_no_more" {
           Action   = ["secretsmanager:GetSecretValue"]
           Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"]
         },
+        {
+          Sid      = "SendWork"
+          Effect   = "Allow"
+          Action   = ["sqs:SendMessage"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
+        },
+        {
+          Sid    = "CountMessages"
+          Effect = "Allow"
+          Action = ["sqs:GetQueueAttributes"]
+          Resource = [
+            "arn:aws:sqs:eu-west-1:123456789012:s3-syncer",
+            "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters",
+          ]
+        },
+        {
+          Sid    = "ReadWorkersLog"
+          Effect = "Allow"
+          Action = ["logs:FilterLogEvents"]
+          Resource = [
+            "arn:aws:logs:eu-west-1:123456789012:log-group:mocked",
+            "arn:aws:logs:eu-west-1:123456789012:log-group:mocked:*",
+          ]
+        },
       ]
     }
     error_message = "The task's policy is not exactly what the migration needs."
+  }
+}
+
+run "a_service_is_watched_as_the_function_is" {
+  command = plan
+
+  variables {
+    service = { enabled = true, subnet_ids = ["subnet-1"] }
+  }
+
+  assert {
+    condition = [
+      for variable in jsondecode(aws_ecs_task_definition.task["migration"].container_definitions)[0].environment : variable.value
+      if variable.name == "LOG_GROUP"
+    ] == ["/aws/lambda/s3-syncer /aws/ecs/s3-syncer-service"]
+    error_message = "The migration does not look into the logs of all who may do its work."
+  }
+
+  assert {
+    condition     = toset([for filter in aws_cloudwatch_log_metric_filter.sweep : filter.log_group_name]) == toset(["/aws/lambda/s3-syncer", "/aws/ecs/s3-syncer-service"])
+    error_message = "What the sweeps of a service find is not counted."
   }
 }
 
@@ -384,7 +432,7 @@ run "the_roles_follow_the_inputs" {
   }
 
   assert {
-    condition = slice(jsondecode(aws_iam_role_policy.task["migration"].policy).Statement, 3, 5) == [
+    condition = [for s in jsondecode(aws_iam_role_policy.task["migration"].policy).Statement : s if strcontains(s.Action[0], "kms:")] == [
       {
         Sid       = "DecryptSourceObjects"
         Effect    = "Allow"
@@ -395,12 +443,12 @@ run "the_roles_follow_the_inputs" {
       {
         Sid       = "UseOwnKey"
         Effect    = "Allow"
-        Action    = ["kms:Decrypt"]
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
         Resource  = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
-        Condition = { StringEquals = { "kms:ViaService" = ["secretsmanager.eu-west-1.amazonaws.com"] } }
+        Condition = { StringEquals = { "kms:ViaService" = ["secretsmanager.eu-west-1.amazonaws.com", "sqs.eu-west-1.amazonaws.com"] } }
       },
     ]
-    error_message = "Keys are not granted exactly as they were given, or for more than reading."
+    error_message = "Keys are not granted exactly as they were given, or for more than reading and, with the module's own, sending."
   }
 
   assert {

@@ -82,9 +82,9 @@ class Job:
         return {"taskId": id, "resultCode": code, "resultString": text[:RESULT_MAX]}
 
     def _outcome(self, verdict: Verdict) -> tuple[Code, str]:
+        if not self._queue.send(verdict.more):
+            return "TemporaryFailure", "what is left to do could not be put on the queue"
         match verdict:
-            case Done(more) if not self._queue.send(more):
-                return "TemporaryFailure", "what is left to do could not be put on the queue"
             case Done(more):
                 return "Succeeded", f"handed on to the queue in {len(more)} messages" if more else "equal"
             case Later(reason=reason):

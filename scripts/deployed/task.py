@@ -158,12 +158,14 @@ def readable(line: str, *, verbose: bool) -> str | None:
     except (ValueError, TypeError, KeyError):
         return line
     if message == "progress":
-        return f"{_totals(record)} · {record['keys_per_s']:,} keys/s · {size(record['bytes_per_s'])}/s"
+        left = f" · {record['backlog']:,} messages left" if "backlog" in record else ""
+        return f"{_totals(record)} · {record['keys_per_s']:,} keys/s · {size(record['bytes_per_s'])}/s{left}"
     if message == "summary":
         return f"{record['result']}: {_totals(record)}, in {clock(record['duration_s'])}"
-    if level in ("DEBUG", "INFO") and not verbose:
-        return None
-    return f"{level}: {message if message.isprintable() else repr(message)}"
+    text = message if message.isprintable() else repr(message)
+    if level == "INFO" and "action" not in record:  # not about a key, but about all of it
+        return text
+    return f"{level}: {text}" if verbose or level not in ("DEBUG", "INFO") else None
 
 
 def _totals(record: Mapping[str, Any]) -> str:

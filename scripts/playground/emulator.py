@@ -20,6 +20,7 @@ from ministack.core import iam_actions, iam_evaluator  # type: ignore[import-not
 from ministack.services import (  # type: ignore[import-not-found]
     cloudcontrol,
     cloudwatch,
+    cloudwatch_logs,
     ec2,
     ecs,
     eventbridge,
@@ -228,6 +229,22 @@ def confined(build: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, An
     return wrapped
 
 
+def known_by_id(find: Callable[..., Any]) -> Callable[..., Any]:
+    """Every event of a log has an id when it is found, those that functions have written too, as all do on AWS.
+
+    Who reads a log again and again tells by it what is new.
+    """
+
+    def wrapped(data: Any) -> Any:
+        group = cloudwatch_logs._log_groups.get(data.get("logGroupName"), {})
+        for stream in list(group.get("streams", {}).values()):
+            for event in list(stream["events"]):
+                event.setdefault("eventId", secrets.token_hex(16))
+        return find(data)
+
+    return wrapped
+
+
 def key_of(action: str, resource: str) -> str | None:
     """The customer's key that this resource is encrypted with, if it is and the action needs it."""
     if action not in ASKED_OF_KMS:
@@ -394,6 +411,7 @@ if __name__ == "__main__":
     cloudcontrol._get_resource = with_buckets(cloudcontrol._get_resource)
     cloudwatch._describe_alarms = described_wholly(cloudwatch._describe_alarms)
     iam_evaluator.evaluate_trust_policy = for_this_account(iam_evaluator.evaluate_trust_policy)
+    cloudwatch_logs._filter_log_events = known_by_id(cloudwatch_logs._filter_log_events)
     ecs._start_task_worker = on_this_machine(ecs._start_task_worker)
     ecs._register_metadata = as_its_role(ecs._register_metadata)
     ecs._build_run_kwargs = confined(ecs._build_run_kwargs)

@@ -46,6 +46,10 @@ class Started:
         self._process = process
 
     @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
     def id(self) -> int:
         return self._process.pid
 

@@ -13,6 +13,7 @@ from tests.functional.command import Ended, run
 from s3_syncer import __version__
 from s3_syncer.cli import commands
 from s3_syncer.cli.commands import ByteRate, cli
+from s3_syncer.cli.fleet import Place
 from s3_syncer.cli.run import Job
 from s3_syncer.layout import MIB
 from s3_syncer.settings import Credentials
@@ -25,6 +26,9 @@ NEEDED = {
     "TARGET_ACCESS_KEY_ID": "an id",
     "TARGET_SECRET_ACCESS_KEY": "a secret",
 }
+
+
+FLEET = ("migrate", "--workers=queue", "--queue-url=q")
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +62,17 @@ def refused(*arguments: str, **environment: str | None) -> str:
     assert (ended.code, ended.out) == (2, "")
     assert "Traceback" not in ended.err
     return " ".join(ended.err.split())
+
+
+def test_a_queue_is_for_those_who_ask_for_it(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registered task always knows the queue."""
+    places: list[Place] = []
+    monkeypatch.setattr(commands, "hand_over", lambda job, place, console: places.append(place) or 0)
+    known = {"QUEUE_URL": "queue", "DEAD_LETTER_QUEUE_URL": "dead", "LOG_GROUP": "one two"}
+    assert job(jobs, **known).rules.delete is False
+    assert places == []
+    assert run("migrate", "--workers=queue", **NEEDED, **known).code == 0
+    assert places == [Place("queue", "dead", ("one", "two"), 60)]
 
 
 def test_the_settings_come_from_the_environment(jobs: list[Job]) -> None:
@@ -201,6 +216,21 @@ def test_all_that_is_missing_is_said_at_once() -> None:
         (("migrate", "--target-endpoint", "s3.example.com"), "--target-endpoint must be a URL"),
         (("migrate", "--target-endpoint", "https://h/bucket"), "--target-endpoint must end after the host"),
         (("migrate", "--source-prefix", "/in"), "--source-prefix must not start with '/': write 'in'"),
+        (("migrate", "--workers", "queue"), "--workers queue wants --queue-url"),
+        (
+            ("migrate", "--workers=queue", "--queue-url=q", "--dry-run"),
+            "--dry-run cannot be handed over with --workers",
+        ),
+        ((*FLEET, "--include=a"), "--include cannot be handed over"),
+        ((*FLEET, "--exclude=a"), "leave --workers queue out to choose keys"),
+        (
+            ("migrate", "--workers=queue", "--queue-url=q", "--full"),
+            "run `s3-syncer check --full` when the fleet is done",
+        ),
+        (
+            ("migrate", "--workers=queue", "--queue-url=q", "--bwlimit=1M"),
+            "what bounds the fleet is sync.max_concurrency",
+        ),
         (("migrate", "--max-delete", "5"), "--max-delete does nothing without --delete"),
         (("migrate", "--max-delete", "-1", "--delete"), "-1 is not in the range"),
         (("migrate", "--include", "a["), "a pattern cannot be read: 'a['"),

@@ -148,7 +148,7 @@ def image(applied: Applied) -> str:
 def test_an_object_arrives(applied: Applied) -> None:
     key = "a folder/ä+%.txt"
     put(applied, key, Body=b"hello", ContentType="text/plain", Metadata={"colour": "blue"}, Tagging="k=v")
-    assert eventually(lambda: in_target(applied, key)) == in_source(applied, key)
+    eventually(lambda: in_target(applied, key) == in_source(applied, key))  # the tags follow the object
 
 
 def test_its_deletion_follows(applied: Applied) -> None:
@@ -174,7 +174,7 @@ def test_what_may_not_be_read_is_a_dead_letter_with_its_reason(applied: Applied,
     assert any(line.get("action") == "dead" and line["key"] == key for line in log_lines(applied))
 
     put(applied, key, Body=b"no longer hidden")
-    assert eventually(lambda: in_target(applied, key)) == in_source(applied, key)
+    eventually(lambda: in_target(applied, key) == in_source(applied, key))  # the tags follow the object
 
 
 def test_an_object_whose_key_may_not_be_used_is_a_dead_letter(applied: Applied) -> None:
@@ -300,6 +300,44 @@ def test_the_service_does_the_functions_work_with_its_role(applied: Applied) -> 
     finally:
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
     assert not any(line.get("key") == "served" for line in log_lines(applied)), "the function did it"
+
+
+def test_a_fleet_migrates_and_a_poisoned_key_stalls_nothing(applied: Applied) -> None:
+    """One message brings over 5,000 objects that no event told of, but for one that nobody can read."""
+    assert migrate(applied) == (0, {})
+    take_dead_letters(applied)
+    keys = [f"fleet/{number % 13}/{number:04}" for number in range(5000)]
+    poisoned = "fleet/6/poisoned"
+    client, bucket = applied.stack.s3(), applied.stack.source_bucket
+    with unnoticed(applied.stack):
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda key: client.put_object(Bucket=bucket, Key=key, Body=key.encode()), keys))
+        put(applied, poisoned, Body=b"x", StorageClass="GLACIER")
+
+    code, named = migrate(applied, "--workers", "queue", "--idle", "5")
+    assert (code, named) == (1, {"failed": [poisoned], "missing": [poisoned]})
+    (letter,) = take_dead_letters(applied)
+    assert letter["key"] == poisoned
+    assert "restore it" in letter["error"]
+    pages = (
+        applied.stack.target.s3()
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=applied.stack.target.bucket, Prefix="fleet/")
+    )
+    assert sorted(entry["Key"] for page in pages for entry in page["Contents"]) == sorted(keys)
+
+    put(applied, poisoned, Body=b"x")
+    eventually(lambda: in_target(applied, poisoned))
+    assert migrate(applied, "--workers", "queue", "--idle", "5") == (0, {})
+
+
+@pytest.mark.parametrize("action", ["sqs:SendMessage", "sqs:GetQueueAttributes", "logs:FilterLogEvents"])
+def test_a_fleet_that_may_not_be_asked_is_asked_for_nothing(applied: Applied, action: str) -> None:
+    said: list[str] = []
+    with without(applied, action, "migration_task_role_name"):
+        assert migration.run_process(applied.stack, ["--workers=queue", "--idle=5"], said.append) == 1
+    assert len(said) == 1
+    assert "AccessDenied" in said[0] or "not authorized" in said[0]
 
 
 def test_ecs_runs_the_migration_in_a_container(applied: Applied, image: str, tmp_path: Path) -> None:

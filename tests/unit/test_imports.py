@@ -12,6 +12,7 @@ LAMBDA = Path(__file__).parent.parent.parent / "lambda"
 
 PURE = [
     "batch",
+    "cli.waiting",
     "compare",
     "converge",
     "deadline",

@@ -27,6 +27,7 @@ from ..runtime import assemble
 from ..settings import LOG_LEVELS, Credentials, Reader, Settings, SettingsError
 from ..sweep import Rules
 from .filters import BadPattern, key_filter
+from .fleet import Place, hand_over
 from .report import ENDINGS
 from .run import DIFFERENT, EQUAL, Job, run
 from .stop import leave, stoppable
@@ -176,6 +177,43 @@ _SWEEP = (
     ),
 )
 
+_FLEET = (
+    _option(
+        "--workers",
+        envvar="WORKERS",
+        type=click.Choice(["here", "queue"]),
+        default="here",
+        show_default=True,
+        help="queue: let those copy who work off --queue-url, wait until they are done, and compare both sides.",
+    ),
+    _option("--queue-url", envvar="QUEUE_URL", help="The queue, with --workers queue."),
+    _option("--dead-letter-queue-url", envvar="DEAD_LETTER_QUEUE_URL", help="To count what comes to its dead letters."),
+    _option(
+        "--log-group",
+        "log_groups",
+        multiple=True,
+        envvar="LOG_GROUP",
+        help="Where they log: for progress, and to see the end where live sync keeps the queue busy. Repeatable.",
+    ),
+    _option(
+        "--idle",
+        envvar="IDLE",
+        type=click.FloatRange(1),
+        default=60,
+        show_default=True,
+        help="Seconds for which the queue must be empty to be believed: its counts are approximate.",
+    ),
+)
+
+#: Options of a sweep that nobody can ask of the fleet, and what to do instead.
+_NOT_FOR_FLEET = {
+    "dry_run": ("--dry-run", "`s3-syncer check` names what differs and changes nothing"),
+    "include": ("--include", "leave --workers queue out to choose keys"),
+    "exclude": ("--exclude", "leave --workers queue out to choose keys"),
+    "full": ("--full", "run `s3-syncer check --full` when the fleet is done"),
+    "bwlimit": ("--bwlimit", "what bounds the fleet is sync.max_concurrency"),
+}
+
 
 def _options(options: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
     def add(command: Any) -> Any:
@@ -203,6 +241,7 @@ def cli() -> None:
 @_options(_STORES)
 @_options(_LOG)
 @_options(_SWEEP)
+@_options(_FLEET)
 @_option("--dry-run", "-n", is_flag=True, envvar="DRY_RUN", help="Say what would be done and change nothing.")
 @_option(
     "--delete", is_flag=True, envvar="MIGRATE_DELETE", help="Delete from the target what the source does not have."
@@ -220,6 +259,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
     """
     if max_delete is not None and not delete:
         raise click.UsageError("--max-delete does nothing without --delete: add --delete or leave it out")
+    place = _place({**options, "dry_run": dry_run}) if options["workers"] == "queue" else None
     rules = Rules(
         look_only=dry_run,
         delete=delete,
@@ -228,7 +268,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
         full=options["full"],
         wanted=_wanted(options),
     )
-    _sweep("migrate", rules, options)
+    _sweep("migrate", rules, options, place)
 
 
 @cli.command()
@@ -415,7 +455,22 @@ def _target_keys(reader: Reader) -> Credentials:
     return Credentials(*keys.values())
 
 
-def _sweep(command: str, rules: Rules, options: dict[str, Any]) -> None:
+def _place(options: dict[str, Any]) -> Place:
+    """Where the fleet is. Raises UsageError for what cannot be handed to it."""
+    for name, (option, instead) in _NOT_FOR_FLEET.items():
+        if options[name]:
+            raise click.UsageError(f"{option} cannot be handed over with --workers queue: {instead}")
+    if not options["queue_url"]:
+        raise click.UsageError("--workers queue wants --queue-url: it is the output queue_url of the Terraform module")
+    return Place(
+        queue_url=options["queue_url"],
+        dead_letter_queue_url=options["dead_letter_queue_url"] or "",
+        log_groups=options["log_groups"],
+        idle_s=options["idle"],
+    )
+
+
+def _sweep(command: str, rules: Rules, options: dict[str, Any], place: Place | None = None) -> None:
     settings = _settings(options, delete=rules.delete)
     log = options["log_format"] == "json"
     job = Job(
@@ -429,7 +484,8 @@ def _sweep(command: str, rules: Rules, options: dict[str, Any]) -> None:
         named=not log and not options["verbose"],
     )
     try:
-        sys.exit(run(job, Console(stderr=True)))
+        console = Console(stderr=True)
+        sys.exit(run(job, console) if place is None else hand_over(job, place, console))
     except (SyncError, OSError) as error:
         _fail(error)
 

@@ -94,6 +94,7 @@ def status(tally: Tally, total: int | None) -> str:
         f"{size(bytes_per_s)}/s",
         *([f"{len(tally.differences):,} differ"] if tally.differences else []),
         f"{len(tally.failures):,} failed",
+        *([f"{tally.backlog:,} messages left"] if tally.backlog is not None else []),
     ]
     if of and total and keys_per_s > 0:
         parts.append(f"{clock((total - tally.keys) / keys_per_s)} left")
@@ -108,6 +109,7 @@ def totals(tally: Tally) -> dict[str, int]:
         "bytes": tally.bytes,
         "different": len(tally.differences),
         "failed": len(tally.failures),
+        **({"backlog": tally.backlog} if tally.backlog is not None else {}),
     }
 
 

@@ -71,7 +71,7 @@ def run(job: Job, console: Console) -> int:
     try:
         with stoppable(deadline, give_up=lambda: conclude("stopped")) as stop:
             here, others = _sweepers(job, tally)
-            with _shown(job, tally, console, here.connection.source, deadline):
+            with shown(job, tally, console, here.connection.source, deadline):
                 unfinished = _sweep(here, others, deadline)
     except SyncError as error:
         conclude("failed", str(error))
@@ -121,9 +121,8 @@ def _route(settings: Settings) -> tuple[str, str]:
     )
 
 
-def _shown(
-    job: Job, tally: Tally, console: Console, source: Bucket, deadline: Deadline
-) -> AbstractContextManager[None]:
+def shown(job: Job, tally: Tally, console: Console, source: Bucket, deadline: Deadline) -> AbstractContextManager[None]:
+    """Shows the tally for the block, in the way the job wants it."""
     if job.log:
         return in_log(tally)
     if console.is_terminal:

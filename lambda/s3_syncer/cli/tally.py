@@ -44,6 +44,8 @@ class Tally:
     #: What could not be made equal.
     failures: Findings = field(default_factory=Findings)
     notices: list[str] = field(default_factory=list)
+    #: Messages on the queue, where others do the work; None where nobody does.
+    backlog: int | None = None
     samples: list[Sample] = field(default_factory=lambda: [Sample()])
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _spacing: float = 1.0
@@ -57,6 +59,14 @@ class Tally:
             self.actions[outcome.action] += 1
             self.bytes += outcome.size
         _log(logging.INFO, outcome.action, key, outcome.reason, outcome.size)
+
+    def swept(self, keys: int, changed: int, deleted: int, bytes_: int) -> None:
+        """What others have done, without saying to which keys."""
+        with self._lock:
+            self.keys += keys
+            self.actions["copy"] += changed - deleted
+            self.actions["delete"] += deleted
+            self.bytes += bytes_
 
     def left(self, key: str, outcome: Outcome) -> None:
         with self._lock:

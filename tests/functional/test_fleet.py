@@ -1,0 +1,190 @@
+"""`s3-syncer migrate --workers queue`: what it asks for, how it waits for the others, and what it makes of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from math import inf
+from typing import Any, cast
+
+import pytest
+from tests.functional.command import Ended, run, started
+from tests.functional.proxy import refuse
+from tests.functional.rig import TARGET, Rig
+
+from s3_syncer.cli import fleet
+from s3_syncer.cli.fleet import LOG_DELAY_MS, MAX_PAGES, Place, RemoteFleet
+from s3_syncer.errors import StoreUnusable
+
+LOG_GROUP = "/aws/lambda/s3-syncer"
+
+HAND_OVER = ("migrate", "--workers", "queue", "--idle", "2")
+
+
+@pytest.fixture
+def log(rig: Rig) -> Any:
+    """The client of the fleet's log, which is there."""
+    client = rig.aws.client("logs")
+    client.create_log_group(logGroupName=LOG_GROUP)
+    client.create_log_stream(logGroupName=LOG_GROUP, logStreamName="one")
+    return client
+
+
+def handed_over(rig: Rig, *arguments: str, log: Any = None) -> Ended:
+    """The command in a process of its own, and here a fleet of one that works until it ends."""
+    with started(*HAND_OVER, *arguments) as command:
+        while command.running:
+            messages = rig.receive(10, wait_s=0)
+            if not messages:
+                time.sleep(0.1)
+                continue
+            lines = [{"message": "START RequestId"}, *rig.invoke(messages).log]
+            now = round(time.time() * 1000)
+            if log is not None:
+                events = [{"timestamp": now, "message": json.dumps(line)} for line in lines]
+                log.put_log_events(logGroupName=LOG_GROUP, logStreamName="one", logEvents=events)
+        return command.ended()
+
+
+# -- to the end --------------------------------------------------------------------------------------------------------
+
+
+def test_others_do_the_work_and_both_sides_are_compared(rig: Rig) -> None:
+    for number in range(20):
+        rig.put(f"key {number:02}", b"some bytes")
+    ended = handed_over(rig)
+    assert (ended.code, ended.out) == (0, "")
+    assert "The fleet is done" in ended.err
+    assert "0 more dead letters" in ended.err
+    assert "equal: 20 keys looked at, 0 failed" in ended.err
+    assert rig.differences() == []
+
+
+def test_what_only_the_target_has_is_deleted_up_to_the_limit(rig: Rig) -> None:
+    for number in range(5):
+        rig.target.put_object(Bucket=TARGET, Key=f"key {number}", Body=b"")
+    ended = handed_over(rig, "--delete", "--max-delete", "3")
+    assert ended.code == 1
+    assert len(rig.target_keys()) == len(ended.named) == 2
+    assert set(ended.named.values()) == {"extra: absent from the source"}
+    assert handed_over(rig, "--delete").code == 0
+    assert rig.target_keys() == []
+
+
+def test_a_poisoned_key_is_counted_named_and_stalls_nothing(rig: Rig, log: Any) -> None:
+    for key in ("good", "poisoned"):
+        rig.put(key, b"some bytes")
+    rig.target_proxy.when(refuse(400, "InvalidArgument"), "PUT", key="poisoned", times=inf)
+    ended = handed_over(rig, "--log-group", LOG_GROUP, log=log)
+    assert ended.code == 1
+    dead, missing = ended.out.splitlines()
+    assert dead.startswith("dead\tpoisoned\tput_object in the-target: InvalidArgument: injected")
+    assert missing == "missing\tpoisoned\tabsent from the target"
+    assert "2 keys looked at, 1 copied, 0 deleted, 1 more dead letters, 10 B sent" in ended.err
+    assert "notice" not in ended.err
+    assert rig.target_keys() == ["good"]
+
+
+def test_in_a_log_everything_is_a_line(rig: Rig, log: Any) -> None:
+    rig.put("key", b"some bytes")
+    ended = handed_over(rig, "--log-group", LOG_GROUP, "--log-format", "json", log=log)
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert (ended.code, ended.err) == (0, "")
+    assert any(line["message"].startswith("The fleet is done: 1 keys looked at, 1 copied") for line in lines)
+    assert (lines[-1]["message"], lines[-1]["result"]) == ("summary", "equal")
+
+
+# -- not to the end ----------------------------------------------------------------------------------------------------
+
+
+def test_a_signal_leaves_the_fleet_at_work_and_says_so(rig: Rig) -> None:
+    rig.put("key", b"some bytes")
+    with started(*HAND_OVER, "--delete") as command:
+        command.wait_until(lambda: not rig.queue_is_empty())
+        time.sleep(0.5)
+        command.send(signal.SIGINT)
+        ended = command.ended(seconds=10)
+    assert (ended.code, ended.out) == (130, "")
+    assert "stopped: The fleet goes on with what is on the queue; `s3-syncer check` tells" in ended.err
+    (message,) = rig.receive(1)
+    asked = {"work": "range", "after": "", "until": None, "delete": True, "max_delete": None}
+    assert json.loads(message["Body"]) == {"s3-syncer": asked}
+    rig.invoke([message])
+    assert rig.differences() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--queue-url", "http://127.0.0.1:1/nowhere/queue"), "the fleet cannot be asked"),
+        (("--log-group", "missing"), "the fleet cannot be asked"),
+        (("--target-bucket", "missing"), "NoSuchBucket"),
+    ],
+)
+def test_what_would_fail_in_the_end_fails_before_anything_is_asked_for(
+    rig: Rig, arguments: tuple[str, ...], says: str
+) -> None:
+    ended = run(*HAND_OVER, *arguments)
+    assert (ended.code, ended.out) == (1, "")
+    assert says in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert rig.queue_is_empty()
+
+
+# -- the log -----------------------------------------------------------------------------------------------------------
+
+
+class Log:
+    """CloudWatch Logs with these events, a few a page, and what it was asked."""
+
+    def __init__(self, *events: tuple[str, int, str], per_page: int = 2) -> None:
+        self.events = list(events)
+        self.asked: list[dict[str, Any]] = []
+        self._per_page = per_page
+
+    def filter_log_events(self, **request: Any) -> dict[str, Any]:
+        self.asked.append(request)
+        found = [event for event in self.events if event[1] >= request["startTime"]]
+        first = int(request.get("nextToken", 0))
+        last = first + self._per_page
+        page = [{"eventId": id, "timestamp": at, "message": text} for id, at, text in found[first:last]]
+        return {"events": page, **({"nextToken": str(last)} if last < len(found) else {})}
+
+
+def reader(log: Log) -> RemoteFleet:
+    place = Place("https://sqs.example.com/1/queue", log_groups=("group",))
+    return RemoteFleet(place, sqs=cast(Any, None), logs=log, began_ms=1000)
+
+
+def test_every_line_is_read_once_however_late_it_is_found() -> None:
+    log = Log(*((str(n), 1000 + n, json.dumps({"n": n})) for n in range(5)))
+    fleet = reader(log)
+    assert [line["n"] for line in fleet.lines()] == [0, 1, 2, 3, 4]
+    assert list(fleet.lines()) == []
+    log.events += [("late", 1001, '{"n": "late"}'), ("new", 1002 + LOG_DELAY_MS, '{"n": "new"}')]
+    log.events.sort(key=lambda event: event[1])
+    assert [line["n"] for line in fleet.lines()] == ["late", "new"]
+    log.asked.clear()
+    assert list(fleet.lines()) == []
+    assert log.asked[0]["startTime"] == 1002, "what is older than the delay is not asked for again"
+
+
+def test_a_look_reads_so_much_and_the_next_goes_on_there() -> None:
+    count = 2 * MAX_PAGES + 3
+    log = Log(*((str(n), 1000, json.dumps({"n": n})) for n in range(count)))
+    fleet = reader(log)
+    first = [line["n"] for line in fleet.lines()]
+    assert len(log.asked) == MAX_PAGES
+    assert first + [line["n"] for line in fleet.lines()] == list(range(count))
+
+
+def test_what_is_no_line_of_ours_is_passed_over() -> None:
+    log = Log(("1", 1000, "START RequestId"), ("2", 1000, '"text"'), ("3", 1000, '{"action": "range"}'))
+    assert list(reader(log).lines()) == [{"action": "range"}]
+
+
+def test_without_a_region_there_is_one_clear_line(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    with pytest.raises(StoreUnusable, match="You must specify a region"):
+        fleet._reach(Place(rig.queue_url))
