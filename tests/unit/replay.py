@@ -144,3 +144,15 @@ class TargetSide(Side):
     def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, Sent]:
         sent: dict[int, Sent] = self._call("parts", upload, after, until)
         return sent
+
+
+def bag(*items: int) -> tuple[int, ...]:
+    """A multiset of numbers, as every order of them is the same state."""
+    return tuple(sorted(items))
+
+
+def distinct(bag: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """The index of one of each number of a bag, and the number."""
+    for index, item in enumerate(bag):
+        if index == 0 or bag[index - 1] != item:
+            yield index, item

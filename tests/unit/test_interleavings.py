@@ -29,7 +29,7 @@ from tests.unit.memory import (
     opaque_etag,
     stored,
 )
-from tests.unit.replay import Answers, Call, SourceSide, Suspended, TargetSide
+from tests.unit.replay import Answers, Call, SourceSide, Suspended, TargetSide, bag, distinct
 
 from s3_syncer import sweep as sweep_module
 from s3_syncer.converge import Outcome, Pair, converge
@@ -224,7 +224,7 @@ class Model:
             sent = [changes + 1 if self._protocol is apply_event else ORDINARY] * self.scenario.messages
             if self._protocol is sweep_beside:
                 sent = [ORDINARY, SWEEP]
-            yield Step("change", None, State(changes + 1, target, _bag(*queue, *sent), workers, deaths))
+            yield Step("change", None, State(changes + 1, target, bag(*queue, *sent), workers, deaths))
         elif not self._plain:
             for index, worker in enumerate(workers):
                 call = self.moments[worker].call
@@ -232,18 +232,18 @@ class Model:
                     yield self._call(state, index)
                     return
         if len(workers) < self.scenario.workers:
-            for index, message in _distinct(queue):
+            for index, message in distinct(queue):
                 received = (*workers, self.begin(message))
                 after = State(changes, target, queue[:index] + queue[index + 1 :], received, deaths)
                 if not self._plain:
                     after = self._call(after, len(workers)).after
-                yield Step("receive", None, after._replace(workers=_bag(*after.workers)))
-        for index, worker in _distinct(workers):
+                yield Step("receive", None, after._replace(workers=bag(*after.workers)))
+        for index, worker in distinct(workers):
             moment = self.moments[worker]
             mortal = moment.change != SWEEP or self.scenario.sweeps_die
             if mortal and deaths < self.scenario.deaths and (moment.written or self._plain):
                 others = workers[:index] + workers[index + 1 :]
-                yield Step("death", index, State(changes, target, _bag(*queue, moment.change), others, deaths + 1))
+                yield Step("death", index, State(changes, target, bag(*queue, moment.change), others, deaths + 1))
             yield self._call(state, index)
 
     def _call(self, state: State, index: int) -> Step:
@@ -252,8 +252,8 @@ class Model:
         after, target = self._answered(workers[index], changes, target)
         moment, others = self.moments[after], workers[:index] + workers[index + 1 :]
         if moment.call is not None:
-            return Step("call", index, State(changes, target, queue, _bag(*others, after), deaths))
-        left = queue if moment.acknowledged else _bag(*queue, moment.change)
+            return Step("call", index, State(changes, target, queue, bag(*others, after), deaths))
+        left = queue if moment.acknowledged else bag(*queue, moment.change)
         return Step("call", index, State(changes, target, left, others, deaths))
 
     def settled(self, state: State) -> bool:
@@ -337,16 +337,6 @@ class Model:
             moment = replace(moment, acknowledged=True)
         self.moments.append(moment)
         return len(self.moments) - 1
-
-
-def _bag(*items: int) -> tuple[int, ...]:
-    return tuple(sorted(items))
-
-
-def _distinct(bag: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    for index, item in enumerate(bag):
-        if index == 0 or bag[index - 1] != item:
-            yield index, item
 
 
 # -- looking at all of it ----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.unit.memory import Etag, MemoryBucket, Stored, md5_etag, opaque_etag, stored
-from tests.unit.replay import Answers, Call, SourceSide, Suspended, TargetSide
+from tests.unit.replay import Answers, Call, SourceSide, Suspended, TargetSide, bag, distinct
 
 from s3_syncer import layout as layout_module
 from s3_syncer import parts as parts_module
@@ -126,7 +126,7 @@ class Model:
         if state.changes < len(self.scenario.script):
             message = self._message(KeyWork((KEY,)).to_json())
             sent = [message] * self.scenario.messages
-            yield state._replace(changes=state.changes + 1, queue=_bag(*state.queue, *sent))
+            yield state._replace(changes=state.changes + 1, queue=bag(*state.queue, *sent))
         else:  # once the source no longer changes, nothing can tell when it is asked
             for index, worker in enumerate(state.workers):
                 call = self.moments[worker].call
@@ -134,16 +134,16 @@ class Model:
                     yield from self._called(state, index)
                     return
         if len(state.workers) < self.scenario.workers:
-            for index, message in _distinct(state.queue):
+            for index, message in distinct(state.queue):
                 received = (*state.workers, self._begin(message))
                 after = state._replace(queue=state.queue[:index] + state.queue[index + 1 :], workers=received)
                 for called in self._called(after, len(received) - 1):
-                    yield called._replace(workers=_bag(*called.workers))
-        for index, worker in _distinct(state.workers):
+                    yield called._replace(workers=bag(*called.workers))
+        for index, worker in distinct(state.workers):
             moment, others = self.moments[worker], state.workers[:index] + state.workers[index + 1 :]
             if self._mortal(state, worker):
                 for some in _beginnings(moment.more or ()):  # it may have sent any beginning of what it leaves
-                    back = _bag(*state.queue, *some, self._back(worker))
+                    back = bag(*state.queue, *some, self._back(worker))
                     yield state._replace(queue=back, workers=others, deaths=state.deaths + 1)
             if moment.call is not None:
                 yield from self._called(state, index)
@@ -164,7 +164,7 @@ class Model:
             called = state._replace(store=store, workers=(*others, after), alarms=alarms)
             # What it leaves is left at once where nothing can happen to it before.
             ends = self.moments[after].call is None and not self._mortal(state, after)
-            yield self._ended(called, len(others)) if ends else called._replace(workers=_bag(*called.workers))
+            yield self._ended(called, len(others)) if ends else called._replace(workers=bag(*called.workers))
 
     def _mortal(self, state: State, worker: int) -> bool:
         return state.deaths < self.scenario.deaths and self.moments[worker].written
@@ -174,7 +174,7 @@ class Model:
         worker, moment = state.workers[index], self.moments[state.workers[index]]
         left = moment.more if moment.more is not None else () if moment.dead else (self._back(worker),)
         others = state.workers[:index] + state.workers[index + 1 :]
-        return state._replace(queue=_bag(*state.queue, *left), workers=_bag(*others))
+        return state._replace(queue=bag(*state.queue, *left), workers=bag(*others))
 
     def _worked_at(self, state: State, others: Sequence[int]) -> bool:
         """Whether work for an upload is left, or somebody else is about to leave some."""
@@ -286,16 +286,6 @@ class Model:
     def _frozen(bucket: MemoryBucket) -> Store:
         under_way = ((id, (empty, tuple(sorted(sent.items())))) for id, (empty, sent) in bucket.under_way.items())
         return Store(bucket.objects.get(KEY), tuple(under_way), bucket.created)
-
-
-def _bag(*items: int) -> tuple[int, ...]:
-    return tuple(sorted(items))
-
-
-def _distinct(bag: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    for index, item in enumerate(bag):
-        if index == 0 or bag[index - 1] != item:
-            yield index, item
 
 
 def _beginnings(more: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
