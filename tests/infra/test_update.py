@@ -108,14 +108,17 @@ LOG_GROUPS = ["~ aws_cloudwatch_log_group.function", '~ aws_cloudwatch_log_group
 REPOSITORY = ["aws_ecr_lifecycle_policy.image[0]", "aws_ecr_repository.image[0]"]
 ALARMS = [f'~ aws_cloudwatch_metric_alarm.sync["{key}"]' for key in ("dead-letters", "errors", "lag", "throttles")]
 
+FIGURES = ("DriftFailed", "DriftRepaired", "KeysCompared")
 SERVICE = [
     *("+ aws_appautoscaling_target.service[0]", "+ aws_ecs_service.service[0]"),
     *(f'+ aws_appautoscaling_policy.service["{name}"]' for name in ("busy", "idle")),
     *(f'+ aws_cloudwatch_metric_alarm.scaling["{name}"]' for name in ("busy", "idle")),
+    *(f'+ aws_cloudwatch_log_metric_filter.sweep["service-{name}"]' for name in FIGURES),
     *('+ aws_cloudwatch_log_group.task["service"]', "+ aws_ecs_cluster_capacity_providers.tasks[0]"),
     *('+ aws_ecs_task_definition.task["service"]', '+ aws_iam_role.task["service"]'),
     *('+ aws_iam_role_policy.task["service"]', '~ aws_iam_role_policy.task["execution"]'),
-    '~ aws_cloudwatch_metric_alarm.sync["lag"]',  # its description names who takes part
+    # A description, an environment and a policy that name who takes part.
+    *('~ aws_cloudwatch_metric_alarm.sync["lag"]', TASK, '~ aws_iam_role_policy.task["migration"]'),
 ]
 
 EXPECTED: dict[str, list[str]] = {
@@ -148,7 +151,10 @@ EXPECTED: dict[str, list[str]] = {
     ],
     "reconcile.delete": [SCHEDULE],
     "reconcile.max_delete": [SCHEDULE],
-    "function.enabled": [MAPPING, *SERVICE],
+    "function.enabled": [
+        *(MAPPING, *SERVICE),
+        *(f'- aws_cloudwatch_log_metric_filter.sweep["function-{name}"]' for name in FIGURES),
+    ],
     "function.memory_mb": [FUNCTION],
     "function.timeout_s": [FUNCTION, QUEUE],
     "function.architecture": [FUNCTION],
@@ -202,6 +208,7 @@ OF_THE_SERVICE_ALONE = {name for name in CASES if name.startswith("service.") an
 NAMES = {
     "aws_cloudwatch_event_rule": ("name", r"[\w.-]{1,64}"),
     "aws_cloudwatch_log_group": ("name", r"[\w./#-]{1,512}"),
+    "aws_cloudwatch_log_metric_filter": ("name", r"[^:*]{1,512}"),
     "aws_cloudwatch_metric_alarm": ("alarm_name", r".{1,255}"),
     "aws_ecr_repository": ("name", r"(?=.{2,256}$)([a-z0-9]+([._-][a-z0-9]+)*/)*[a-z0-9]+([._-][a-z0-9]+)*"),
     "aws_ecs_cluster": ("name", r"[\w-]{1,255}"),

@@ -21,6 +21,7 @@ RESOURCES = {
     "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111",
     "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222",
     ARN.format("ecr", "repository/mocked"),
+    ARN.format("logs", "log-group:mocked"),
     ARN.format("logs", "log-group:mocked:*"),  # the streams of the group
     ARN.format("secretsmanager", "secret:mocked"),
     ARN.format("sqs", "s3-syncer"),
