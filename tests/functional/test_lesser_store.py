@@ -210,6 +210,6 @@ def test_a_source_whose_layout_cannot_be_known(both_lesser: Rig) -> None:
 def test_few_bytes_and_many_are_read_from_it(both_lesser: Rig) -> None:
     sizes = {"empty": 0, "few": FEW, "many": FEW + 1}
     for key, size in sizes.items():
-        both_lesser.put(key, b"." * size)
+        both_lesser.target.put_object(Bucket=SOURCE, Key=key, Body=b"." * size)
     assert both_lesser.sync(*sizes).actions == dict.fromkeys(sizes, "copy")
     assert {key: len(both_lesser.target_body(key)) for key in both_lesser.target_keys()} == sizes
