@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -34,6 +35,10 @@ NAMES = (*CASES, *function.SETTINGS)
 
 #: Events of each kind for a case about the function.
 EVENTS = 300
+
+#: Seconds that the source is left alone before its first copy. What is migrated is rarely as fresh as that, and what was
+#: written within the last two seconds the command looks at twice, see `lane/copies.py`.
+REST_S = 3.0
 
 
 @click.command(context_settings={"show_default": True})
@@ -140,6 +145,7 @@ class Bench:
         self._wanted = stores.expected(self._made)
         if wrong := stores.mistakes(self._wanted, stores.content(self._source)):
             raise click.ClickException(f"the source could not be filled: {wrong}")
+        time.sleep(REST_S)
 
     def run(self, client: Client, number: int) -> Run:
         """One client's turn, on a target that nobody has used before."""
