@@ -36,7 +36,7 @@ NAMES = (*CASES, *function.SETTINGS)
 #: Events of each kind for a case about the function.
 EVENTS = 300
 
-#: Seconds that the source is left alone before its first copy. What is migrated is rarely as fresh as that, and what was
+#: Seconds that the source is left alone before its first copy. What is migrated is rarely that fresh, and what was
 #: written within the last two seconds the command looks at twice, see `lane/copies.py`.
 REST_S = 3.0
 
