@@ -20,7 +20,7 @@ from typing import Protocol
 from .compare import compare
 from .converge import Outcome, Pair, Source, Target, converge
 from .deadline import Deadline, OutOfTime
-from .errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
+from .errors import Changed, Permanent, Retryable, StoreUnusable
 from .layout import MIB, Layout, Sent, fits, multipart_etag, runs
 from .model import ObjectState, Upload
 from .transfer import Readable, Transfer, Writable, resumable
@@ -166,7 +166,7 @@ class Parts:
                 etags = self._transfer.send(key, state, id, [last], deadline)
                 return _UnderWay(first, {last.number: Sent(last.size, etags[last.number])})
         except BaseException:
-            self._abort(key, id)
+            self._transfer.abandon(key, id)
             raise
         self._target.abort_upload(key, id)
         return None
@@ -192,7 +192,7 @@ class Parts:
                 return []  # it was completed, or dropped: whoever did that, or watches, has the key looked at
             return self._drop(key, work, str(error))
         except Permanent:
-            self._abort(key, work.upload)
+            self._transfer.abandon(key, work.upload)
             raise
 
     def _drop(self, key: str, work: PartsWork, why: str) -> Sequence[Work]:
@@ -205,8 +205,8 @@ class Parts:
         self, key: str, state: ObjectState, work: PartsWork, missing: list[int], deadline: Deadline
     ) -> list[PartsWork]:
         """Sends what is missing; returns what time did not suffice for."""
-        began = time.monotonic()
-        parts = [part for part in Layout(work.size, work.part_size).parts() if part.number in missing]
+        began, layout = time.monotonic(), Layout(work.size, work.part_size)
+        parts = [part for part in layout.parts() if part.number in missing]
         try:
             self._transfer.send(key, state, work.upload, parts, deadline)
             left = []
@@ -217,7 +217,7 @@ class Parts:
         extra = {
             "action": "sent",
             "key": work.key,
-            "reason": f"parts {work.first} to {work.last} of {Layout(work.size, work.part_size).count}",
+            "reason": f"parts {work.first} to {work.last} of {layout.count}",
             "bytes": sum(part.size for part in parts if part.number not in left),
             "duration_ms": round((time.monotonic() - began) * 1000),
         }
@@ -242,14 +242,10 @@ class Parts:
         logger.info("completed", extra={"action": "completed", "key": work.key, "bytes": work.size})
         return [KeyWork((work.key,))]
 
-    def _abort(self, key: str, upload: str) -> None:
-        with suppress(SyncError):  # the failure that led here is the one to report
-            self._target.abort_upload(key, upload)
-
 
 @dataclass(frozen=True, slots=True)
 class _Copier:
-    """See `Parts.copier`."""
+    """What copies small objects at once, and begins the parts of large ones, which was done `begun` times before."""
 
     parts: Parts
     transfer: Transfer

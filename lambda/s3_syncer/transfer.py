@@ -228,7 +228,8 @@ class Transfer:
                 self._target.put(key, data, md5, state, _marker(state))
 
     def _copy_parts(self, key: str, state: ObjectState, layout: Layout, deadline: Deadline) -> None:
-        found = self._found(key, state, layout) if self._resumes and state.size >= RESUME_MIN else None
+        keeps = self._resumes and state.size >= RESUME_MIN and resumable(state, layout)
+        found = self._found(key, state, layout) if keeps else None
         upload, etags = found or (self.begin(key, state), {})
         try:
             missing = [part for part in layout.parts() if part.number not in etags]
@@ -237,21 +238,20 @@ class Transfer:
                 _prove(state, etags)
             self._target.complete_upload(key, upload, etags)
         except OutOfTime:
-            if not (self._resumes and state.size >= RESUME_MIN and resumable(state, layout)):
-                self._abort(key, upload)
+            if not keeps:
+                self.abandon(key, upload)
             raise
         except BaseException:
-            self._abort(key, upload)
+            self.abandon(key, upload)
             raise
 
-    def _abort(self, key: str, upload: str) -> None:
+    def abandon(self, key: str, upload: str) -> None:
+        """Aborts the upload after a failure. Raises no SyncError of its own."""
         with suppress(SyncError):  # the failure that led here is the one to report
             self._target.abort_upload(key, upload)
 
     def _found(self, key: str, state: ObjectState, layout: Layout) -> tuple[str, dict[int, str]] | None:
         """An unfinished upload of this object, and its parts' ETags by number; one of other bytes is dropped."""
-        if not resumable(state, layout):
-            return None
         try:
             uploads = self._target.uploads(key)
         except Permanent:  # a store that does not tell
@@ -263,7 +263,7 @@ class Transfer:
                     continue
                 if self.proven(key, state, layout, sent):
                     return upload.id, {number: part.etag for number, part in sent.items()}
-                self._abort(key, upload.id)
+                self.abandon(key, upload.id)
         return None
 
     def proven(self, key: str, state: ObjectState, layout: Layout, sent: Mapping[int, Sent]) -> bool:
