@@ -10,7 +10,6 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,9 +46,10 @@ class Request:
 class Exchange:
     """A request under way, in the hands of a fault."""
 
-    def __init__(self, handler: BaseHTTPRequestHandler, request: Request, body: bytes, upstream: str) -> None:
+    def __init__(self, handler: BaseHTTPRequestHandler, request: Request, body: bytes, proxy: Proxy) -> None:
         self.request = request
-        self._handler, self._body, self._upstream = handler, body, upstream
+        self._handler, self._body, self._proxy = handler, body, proxy
+        self._upstream = urlsplit(proxy.upstream).netloc
 
     @contextmanager
     def ask(self, *, without: str = "") -> Iterator[http.client.HTTPResponse]:
@@ -78,6 +78,10 @@ class Exchange:
                 return
             while chunk := answer.read(CHUNK):
                 self._handler.wfile.write(chunk)
+
+    def delay(self, seconds: float) -> bool:
+        """Waits; False when the proxy is closed before the time is over."""
+        return not self._proxy.closing.wait(seconds)
 
     def cut(self, keep: int, *, honest: bool) -> None:
         """Passes on `keep` bytes of the body; honest about its true length, the connection then breaks."""
@@ -160,8 +164,10 @@ def answering(**headers: str) -> Fault:
 
 def delayed(seconds: float) -> Fault:
     def fault(exchange: Exchange) -> None:
-        time.sleep(seconds)
-        exchange.forward()
+        if exchange.delay(seconds):
+            exchange.forward()
+        else:  # the test is over: what it left behind must not reach the next one's store
+            exchange.reset()
 
     return fault
 
@@ -212,8 +218,11 @@ class Proxy:
 
     upstream: str
     requests: list[Request] = field(default_factory=list)
+    #: No request reaches the store any more.
+    closing: threading.Event = field(default_factory=threading.Event)
+    _in_hand: int = 0
     _rules: list[_Rule] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Condition = field(default_factory=threading.Condition)
     _server: ThreadingHTTPServer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -237,7 +246,9 @@ class Proxy:
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 request = _parsed(self, body)
-                proxy._fault(request)(Exchange(self, request, body, urlsplit(proxy.upstream).netloc))
+                exchange = Exchange(self, request, body, proxy)
+                with proxy._taken(request) as fault:
+                    fault(exchange)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -296,13 +307,29 @@ class Proxy:
         return [request for request in self.requests if request.method not in ("GET", "HEAD")]
 
     def close(self) -> None:
+        """Refuses what is still to come, and waits for what is in hand: the store is nobody's but the test's then."""
+        with self._lock:
+            self.closing.set()
         self._server.shutdown()
         self._server.server_close()
+        with self._lock:
+            assert self._lock.wait_for(lambda: not self._in_hand, timeout=60), "the proxy still has requests in hand"
 
-    def _fault(self, request: Request) -> Fault:
+    @contextmanager
+    def _taken(self, request: Request) -> Iterator[Fault]:
+        """What to do with the request, which is in hand for the block."""
         with self._lock:
             self.requests.append(request)
-            return next((rule.fault for rule in self._rules if rule.take(request)), Exchange.forward)
+            self._in_hand += 1
+            fault = next((rule.fault for rule in self._rules if rule.take(request)), Exchange.forward)
+            if self.closing.is_set():
+                fault = reset
+        try:
+            yield fault
+        finally:
+            with self._lock:
+                self._in_hand -= 1
+                self._lock.notify_all()
 
 
 @contextmanager
