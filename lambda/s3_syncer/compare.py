@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from .errors import Retryable
-from .model import CONTENT_HEADERS, Listed, ObjectState
+from .model import CONTENT_HEADERS, MD5, Listed, ObjectState
+
+#: Why an object is copied to where there is none.
+ABSENT = "absent from the target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,25 @@ class Row:
             and self.target.last_modified >= self.source.last_modified
         )
         return Verdict.SAME if same else Verdict.SUSPECT
+
+
+def proven(source: Listed, target: Listed | None, *, md5s: bool) -> str | None:
+    """Why the object has to be copied, in the words of `compare`, where the listings alone prove it; else None.
+
+    `md5s` says that the target's ETags are known to be MD5s. Where they are not, an equal copy may have any ETag, and
+    a marker that only a look at it shows.
+    """
+    if target is None:
+        return ABSENT
+    if source.size != target.size:
+        return "size"
+    if md5s and source.etag != target.etag and _is_md5(source.etag) and _is_md5(target.etag):
+        return "content"
+    return None
+
+
+def _is_md5(etag: str | None) -> bool:
+    return etag is not None and MD5.fullmatch(etag) is not None
 
 
 def join(source: Iterable[Listed], target: Iterable[Listed]) -> Iterator[Row]:
