@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import boto3
 from click.testing import CliRunner
@@ -39,11 +41,24 @@ def run(*arguments: str, **environment: str | None) -> Ended:
     return Ended(result.exit_code, result.stdout, result.stderr)
 
 
-class Started:
-    """A run of the command in a process of its own."""
+#: What makes the process note, in a file, each time that its work is told to stop.
+_NOTING = """
+from s3_syncer.deadline import Deadline as _Deadline
+_stop = _Deadline.stop
+def _noting(self):
+    _stop(self)
+    if self._outer is None:  # no share of it, which others may ask for
+        with open({file!r}, "a") as file:
+            file.write(".")
+_Deadline.stop = _noting
+"""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+
+class Started:
+    """A run of the command in a process of its own. `stops` is a file with a character for each time it was stopped."""
+
+    def __init__(self, process: subprocess.Popen[str], stops: Path) -> None:
+        self._process, self._stops = process, stops
 
     @property
     def running(self) -> bool:
@@ -53,17 +68,29 @@ class Started:
     def id(self) -> int:
         return self._process.pid
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+    def stop(self, number: signal.Signals, times: int = 1) -> None:
+        """Sends the signal, and waits until the work is told to stop, for so many times: a grace may come before."""
+        self.send(number)
+        self.wait_until(lambda: self._stops.stat().st_size >= times)
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert self._process.poll() is None, self._process.communicate()
             assert time.monotonic() < end, "it took too long"
             time.sleep(0.01)
 
+    def insist(self, number: signal.Signals) -> Ended:
+        """Sends the signal anew until the process has ended: it may not have done yet with the first."""
+        while self.running:
+            self.send(number)
+            time.sleep(0.05)
+        return self.ended()
+
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def ended(self, seconds: float = 30) -> Ended:
+    def ended(self, seconds: float = 60) -> Ended:
         out, err = self._process.communicate(timeout=seconds)
         return Ended(self._process.returncode, out, err)
 
@@ -74,17 +101,18 @@ def started(*arguments: str, before: str = "", **environment: str) -> Iterator[S
 
     `before` is Python that the process runs first.
     """
-    code = f"{before}\nfrom s3_syncer.cli import main\nmain()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield Started(process)
-    finally:
-        process.kill()
-        process.communicate()
+    with tempfile.NamedTemporaryFile() as stops:
+        code = f"{_NOTING.format(file=stops.name)}\n{before}\nfrom s3_syncer.cli import main\nmain()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield Started(process, Path(stops.name))
+        finally:
+            process.kill()
+            process.communicate()

@@ -14,11 +14,11 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 from tests.functional.proxy import in_front_of
-from tests.functional.rig import SOURCE, TARGET, Account, Rig, keys_of, wipe
+from tests.functional.rig import SOURCE, TARGET, Account, Clock, Rig, keys_of, wipe
 
 import s3_syncer
 from playground import servers
-from s3_syncer import function
+from s3_syncer import deadline, function
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +65,14 @@ def lesser(
         cleanup.callback(_empty, rclone)
         monkeypatch.setenv("SYNC_TAGS", "false")
         yield cleanup.enter_context(_rig(aws, rclone, monkeypatch, capsys))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """For what happens at a deadline: it passes when the test says so, however busy the machine is."""
+    clock = Clock()
+    monkeypatch.setattr(deadline, "time", clock)
+    return clock
 
 
 @pytest.fixture(autouse=True)

@@ -176,6 +176,19 @@ def delayed(seconds: float) -> Fault:
     return fault
 
 
+def held(until: threading.Event) -> Fault:
+    """A store that is slow until something has happened."""
+
+    def fault(exchange: Exchange) -> None:
+        while not until.is_set():
+            if not exchange.delay(0.01):
+                exchange.reset()
+                return
+        exchange.forward()
+
+    return fault
+
+
 def silent(exchange: Exchange) -> None:
     """A store that takes a request and never answers; what it was asked for never happens."""
     exchange.delay(None)

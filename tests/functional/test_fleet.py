@@ -104,7 +104,7 @@ def test_a_signal_leaves_the_fleet_at_work_and_says_so(rig: Rig) -> None:
         command.wait_until(lambda: not rig.queue_is_empty())
         time.sleep(0.5)
         command.send(signal.SIGINT)
-        ended = command.ended(seconds=10)
+        ended = command.ended()
     assert (ended.code, ended.out) == (130, "")
     assert "stopped: The fleet goes on with what is on the queue; `s3-syncer check` tells" in ended.err
     (message,) = rig.receive(1)

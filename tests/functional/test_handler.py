@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from math import inf
 from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from tests.functional.proxy import Fault, delayed, refuse, reset
-from tests.functional.rig import SOURCE, Context, Rig, notification
+from tests.functional.proxy import Exchange, Fault, held, refuse, reset
+from tests.functional.rig import SOURCE, Clock, Context, Rig, notification
 
 from s3_syncer import __version__, function
 from s3_syncer.bucket import Bucket
+from s3_syncer.deadline import Deadline
+from s3_syncer.worker import Message, Verdict, Worker
 
 
 def test_only_what_failed_is_handed_back(rig: Rig) -> None:
@@ -97,14 +101,29 @@ def test_every_kind_of_message_leads_to_the_same_work(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_at_the_deadline_the_rest_is_handed_back_at_once(rig: Rig) -> None:
-    keys = [f"key {number:02}" for number in range(16)]
+def slow_when_time_is_over(clock: Clock, go_on: threading.Event) -> Fault:
+    """The deadline passes while the store has the request, and takes its time for it."""
+
+    def fault(exchange: Exchange) -> None:
+        clock.advance()
+        held(go_on)(exchange)
+
+    return fault
+
+
+def test_at_the_deadline_the_rest_is_handed_back_at_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    keys = [f"key {number:02}" for number in range(24)]  # eight at a time
     for key in keys:
         rig.put(key, key.encode())
-    rig.target_proxy.when(delayed(0.8), "PUT", times=inf)  # eight keys at a time, so not even two rounds fit
-    delivery = rig.sync(*keys, remaining_s=1.6)
-    assert delivery.seconds < 1.6
+    monkeypatch.setattr(function, "RESERVE_S", 4.0)
+    go_on = threading.Event()
+    rig.target_proxy.when(slow_when_time_is_over(clock, go_on), "PUT", skip=4, times=inf)
+    delivery = rig.sync(*keys)
     assert 0 < len(delivery.returned) < len(keys)
+    go_on.set()
+    clock.ahead_s = 0
     assert set(rig.delays()) == {0}
     again = rig.receive(len(delivery.returned))
     assert sorted(message["Body"] for message in again) == sorted(delivery.returned), "to be seen again at once"
@@ -112,6 +131,27 @@ def test_at_the_deadline_the_rest_is_handed_back_at_once(rig: Rig) -> None:
     assert rig.invoke(again).returned == []
     assert rig.differences() == []
     assert rig.queue_is_empty()
+
+
+def test_half_of_the_reserve_is_left_to_hand_the_rest_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    ends: list[float] = []
+
+    def noting(self: Worker, messages: Iterable[Message], deadline: Deadline, *, grace_s: float) -> dict[str, Verdict]:
+        ends.append(deadline.at + grace_s - began)
+        return {}
+
+    class Remaining(int):
+        def get_remaining_time_in_millis(self) -> int:
+            return self * 1000
+
+    monkeypatch.setattr(Worker, "run", noting)
+    began = time.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: began)
+    for remaining_s in (900, 60, 20):
+        function.handler({"Records": []}, Remaining(remaining_s))
+    assert ends == pytest.approx([900 - 7.5, 60 - 7.5, 20 - 2.5])
 
 
 def test_without_any_time_nothing_is_begun(rig: Rig) -> None:
@@ -259,12 +299,13 @@ def test_the_tasks_of_a_job_are_done_and_have_results(rig: Rig, version: str) ->
     assert rig.differences() == []
 
 
-def test_a_task_that_does_not_fit_into_the_time_is_tried_again(rig: Rig) -> None:
+def test_a_task_that_does_not_fit_into_the_time_is_tried_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
     rig.put("slow", b"body")
-    rig.target_proxy.when(delayed(2), "PUT", times=1)
-    began = time.monotonic()
-    (result,) = results_of(batch_event("2.0", "slow"), remaining_s=1).values()
-    assert time.monotonic() - began < 1
+    monkeypatch.setattr(function, "RESERVE_S", 1.0)
+    rig.target_proxy.when(slow_when_time_is_over(clock, threading.Event()), "PUT")
+    (result,) = results_of(batch_event("2.0", "slow")).values()
     assert result == ("TemporaryFailure", "no time left before the deadline")
 
 

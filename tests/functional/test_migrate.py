@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.functional.command import run, started
-from tests.functional.proxy import Exchange, Fault, admit, cut, delayed, refuse, silent
+from tests.functional.proxy import Exchange, Fault, admit, cut, delayed, held, refuse, silent
 from tests.functional.rig import MIB, SOURCE, TARGET, Rig
 
 from playground import servers
@@ -316,7 +316,7 @@ def test_what_makes_going_on_pointless_is_one_clear_line(
     assert says in ended.err
     assert ended.err.count("\n") == 1, ended.err
     assert rig.target_keys() == []
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     content = json.loads(report.read_text())
     assert content["result"] == "failed"
     assert f"s3-syncer: {content['error']}\n" == ended.err
@@ -365,17 +365,21 @@ def test_stopped_midway_and_run_again_nothing_is_copied_twice(
     rig: Rig, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     fill(rig, 40)
-    report = tmp_path / "report.json"
-    rig.target_proxy.when(delayed(0.05), "PUT", times=1e9)
+    report, go_on = tmp_path / "report.json", threading.Event()
+    rig.target_proxy.when(held(go_on), "PUT", skip=8, times=1e9)
     with started("migrate", "--concurrency", "4", "--report", str(report)) as command:
-        command.wait_until(lambda: len(puts(rig)) >= 8)
-        command.send(number)
+        command.wait_until(lambda: len(puts(rig)) >= 9)
+        if number == signal.SIGKILL:
+            command.send(number)
+        else:
+            command.stop(number)
+            go_on.set()
         ended = command.ended()
     assert ended.code == code, ended.err
-    if number == signal.SIGKILL:
-        rig.target_proxy.settle()
+    go_on.set()
+    rig.target_proxy.settle()
     done = set(rig.target_keys())
-    assert 4 <= len(done) < 30
+    assert 8 <= len(done) < 30
 
     if number != signal.SIGKILL:
         assert done == set(puts(rig)), "what was begun was ended"
@@ -393,11 +397,13 @@ def test_stopped_midway_and_run_again_nothing_is_copied_twice(
 
 def test_a_stop_drops_the_multipart_upload_it_cuts_short(rig: Rig) -> None:
     rig.put("large", b"x" * 40 * MIB)
-    rig.target_proxy.when(delayed(0.5), "PUT", query="partNumber", times=1e9)
+    go_on = threading.Event()
+    rig.target_proxy.when(held(go_on), "PUT", query="partNumber", times=1e9)
     with started("migrate", "--concurrency", "1", "--memory", "64") as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
         assert rig.uploads() == ["large"]
-        command.send(signal.SIGTERM)
+        command.stop(signal.SIGTERM)
+        go_on.set()
         ended = command.ended()
     assert ended.code == 143
     assert rig.uploads() == rig.target_keys() == []
@@ -414,7 +420,7 @@ def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(rig: Rig, tmp_pat
     with started("migrate", "--report", str(report), before=before) as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
         command.send(signal.SIGTERM)
-        ended = command.ended(seconds=10)
+        ended = command.ended()
     assert ended.code == 143
     assert ended.err.startswith("stopped: ")
     assert json.loads(report.read_text())["result"] == "stopped"
@@ -425,10 +431,8 @@ def test_a_second_signal_ends_the_process_at_once(rig: Rig) -> None:
     rig.target_proxy.when(silent, "PUT", times=1e9)
     with started("migrate") as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
-        command.send(signal.SIGINT)
-        time.sleep(0.3)
-        command.send(signal.SIGINT)
-        assert command.ended(seconds=10).code == -signal.SIGINT
+        command.stop(signal.SIGINT)
+        assert command.insist(signal.SIGINT).code == -signal.SIGINT
 
 
 def test_a_stop_ends_the_waits_of_the_bandwidth_limit(rig: Rig) -> None:
@@ -436,7 +440,7 @@ def test_a_stop_ends_the_waits_of_the_bandwidth_limit(rig: Rig) -> None:
     with started("migrate", "--bwlimit", "1k") as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
         command.send(signal.SIGTERM)
-        assert command.ended(seconds=10).code == 143
+        assert command.ended().code == 143
 
 
 def test_a_connection_that_breaks_under_a_write_does_not_kill_the_process(rig: Rig) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from collections import Counter
 from math import inf
 from typing import Any
 
 import pytest
 from tests.functional.command import started
-from tests.functional.proxy import delayed, meanwhile, refuse
-from tests.functional.rig import SOURCE, TARGET, Delivery, Rig, notification
+from tests.functional.proxy import held, meanwhile, refuse
+from tests.functional.rig import SOURCE, TARGET, Clock, Delivery, Rig, notification
 
+from s3_syncer import function
 from s3_syncer import parts as parts_module
 
 MIB = 1024 * 1024
@@ -140,16 +142,24 @@ def test_a_target_that_does_not_tell_of_uploads_gets_the_object_from_one_functio
     assert rig.uploads() == []
 
 
-def test_an_item_does_what_time_allows_and_puts_the_rest_back(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_does_what_time_allows_and_puts_the_rest_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
     monkeypatch.setattr(parts_module, "ITEM_SIZE", 100 * PART)
+    monkeypatch.setattr(function, "THREADS", 1)
     put_large(rig)
     send(rig)
     (first,) = rig.receive(1)
     rig.invoke([first])
     messages = {json.loads(message["Body"])["s3-syncer"]["work"]: message for message in rig.receive(2)}
-    rig.target_proxy.when(delayed(1.5), "PUT", query="partNumber", times=inf)
-    rig.invoke([messages["parts"]], remaining_s=3)
     rig.clear()
+    rig.target_proxy.when(meanwhile(clock.advance), "PUT", query="partNumber", skip=1)
+    rig.invoke([messages["parts"]])
+    assert len(rig.target_proxy.writes()) == 2
+    (rest,) = rig.receive(1)
+    assert json.loads(rest["Body"])["s3-syncer"]["work"] == "parts"
+    rig.sqs.change_message_visibility(QueueUrl=rig.queue_url, ReceiptHandle=rest["ReceiptHandle"], VisibilityTimeout=0)
+    clock.ahead_s = 0
     rig.sqs.change_message_visibility(
         QueueUrl=rig.queue_url, ReceiptHandle=messages["keys"]["ReceiptHandle"], VisibilityTimeout=0
     )
@@ -163,7 +173,8 @@ def test_a_migration_that_is_stopped_in_a_large_object_does_not_send_its_parts_a
     rig: Rig, number: signal.Signals
 ) -> None:
     etag = rig.put_parts("large", *(bytes([part]) * PART for part in range(8)))
-    rig.target_proxy.when(delayed(0.3), "PUT", query="partNumber", times=inf)
+    go_on = threading.Event()
+    rig.target_proxy.when(held(go_on), "PUT", query="partNumber", skip=3, times=inf)
     smaller = "import s3_syncer.transfer\ns3_syncer.transfer.RESUME_MIN = 1"
 
     def sent() -> list[str]:
@@ -171,13 +182,19 @@ def test_a_migration_that_is_stopped_in_a_large_object_does_not_send_its_parts_a
 
     with started("migrate", "--concurrency", "1", before=smaller) as command:
         command.wait_until(lambda: len(sent()) >= 4)
-        command.send(number)
-        command.ended()
+        if number == signal.SIGKILL:
+            command.send(number)
+            command.ended()
+            go_on.set()
+        else:
+            command.stop(number)
+            go_on.set()
+            command.ended()
     rig.target_proxy.settle()
     assert rig.uploads() == ["large"]
     answer = rig.target.list_multipart_uploads(Bucket=TARGET)["Uploads"][0]
     kept = rig.target.list_parts(Bucket=TARGET, Key="large", UploadId=answer["UploadId"])["Parts"]
-    assert len(kept) >= 3
+    assert len(kept) == 4
     rig.clear()
     with started("migrate", before=smaller) as command:
         assert command.ended().code == 0

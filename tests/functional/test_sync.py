@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+import threading
 
 import pytest
 from tests.functional.command import run, started
-from tests.functional.proxy import delayed, refuse
+from tests.functional.proxy import held, refuse
 from tests.functional.rig import TARGET, Rig
 
 
@@ -74,10 +75,12 @@ def test_an_unusable_store_is_one_line(rig: Rig) -> None:
 def test_it_stops_between_two_keys(rig: Rig, number: signal.Signals, code: int) -> None:
     for key in ("a", "b"):
         rig.put(key)
-    rig.target_proxy.when(delayed(0.5), "PUT", key="a")
+    go_on = threading.Event()
+    rig.target_proxy.when(held(go_on), "PUT", key="a")
     with started("sync", "a", "b") as command:
         command.wait_until(lambda: bool(rig.target_proxy.writes()))
-        command.send(number)
+        command.stop(number)
+        go_on.set()
         ended = command.ended()
     assert (ended.code, ended.named, ended.err) == (code, {"a": "copy: absent from the target"}, "")
     assert rig.target_keys() == ["a"]

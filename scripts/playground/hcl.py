@@ -1,0 +1,63 @@
+"""`terraform fmt -check` and `terraform test`, with Terraform as it can be had on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from playground import signals, terraform
+from playground.bootstrap import ROOT
+
+DIRECTORY = ROOT / ".local" / "checks"
+
+
+def main(arguments: Sequence[str]) -> int:
+    signals.interrupt_on_termination()
+    match arguments:
+        case ["fmt"]:
+            return 0 if formatted() else 1
+        case ["test", binary]:
+            return 0 if tests_pass(Path(binary)) else 1
+        case _:
+            raise SystemExit("either `fmt`, or `test` and the executable")
+
+
+def formatted() -> bool:
+    try:
+        terraform.prepare(DIRECTORY).run("fmt", "-no-color", "-check", "-diff", "-recursive", cwd=ROOT)
+    except terraform.TerraformError as error:
+        print(error.output)
+        return False
+    return True
+
+
+def tests_pass(binary: Path) -> bool:
+    """Each file in a process of its own, as many at a time as there are processors: most of it is the provider's start.
+
+    The provider does not live long enough for its garbage to be worth collecting often.
+    """
+    tool = terraform.prepare(DIRECTORY / f"tests-{terraform.version(binary)}")
+    tool = replace(tool, binary=binary, environment={**tool.environment, "GOGC": "400"})
+
+    def run(file: Path) -> tuple[bool, str]:
+        try:
+            return True, tool.run("test", "-no-color", f"-filter={file.relative_to(ROOT)}", cwd=ROOT)
+        except terraform.TerraformError as error:
+            return False, error.output
+
+    tool.run("init", "-backend=false", "-no-color", cwd=ROOT)
+    # The longest first, or the last process would run alone.
+    files = sorted(ROOT.glob("tests/*.tftest.hcl"), key=lambda file: file.stat().st_size, reverse=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(run, files))
+    for _, said in results:
+        print(said, end="")
+    return all(passed for passed, _ in results)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
