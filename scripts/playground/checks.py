@@ -35,22 +35,23 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def checks() -> Iterator[Command]:
-    """The quick ones first, which tell most of what goes wrong, and then the longest first."""
+    """The quick ones first, which tell most of what goes wrong, and then the longest."""
     python = [".", *_python_without_suffix()]
     yield _module("ruff check", "ruff", "check", *python)
     yield _module("ruff format", "ruff", "format", "--check", *python)
     yield _module("terraform fmt", "playground.hcl", "fmt")
     yield _module("mypy", "mypy", *(option for name in PACKAGES for option in ("--package", name)))
-    yield _pytest("infra")
-    yield _pytest("functional")
+    yield _pytest("tests/infra/test_stack.py")
+    yield _pytest("tests/infra", "--ignore=tests/infra/test_stack.py")
+    yield _pytest("tests/functional")
     # They share the working directory of the module, so one after the other; and both want all processors.
     previous: list[str] = []
     for binary in dict.fromkeys((terraform.executable(), terraform.library())):
         name = f"terraform test ({terraform.version(binary)})"
         yield _module(name, "playground.hcl", "test", str(binary), after=previous)
         previous = [name]
-    yield _pytest("unit")
-    yield _pytest("module")
+    yield _pytest("tests/unit")
+    yield _pytest("tests/module")
     # It warns of every function that it cannot evaluate.
     scan = ("env", "LOG_LEVEL=ERROR", str(CHECKOV.path / "bin" / "checkov"), "-d")
     for folder in (ROOT, ROOT / "examples"):
@@ -68,9 +69,9 @@ def _module(name: str, module: str, *arguments: str, after: Sequence[str] = ()) 
     return Command(name, [sys.executable, "-m", module, *arguments], ROOT, after)
 
 
-def _pytest(tier: str) -> Command:
-    """A tier of the tests in a process of its own: nothing that one of them sets or leaves reaches another."""
-    return _module(f"pytest tests/{tier}", "pytest", f"tests/{tier}")
+def _pytest(tests: str, *options: str) -> Command:
+    """Some of the tests in a process of their own: nothing that they set or leave behind reaches the others."""
+    return _module(" ".join(["pytest", tests, *options]), "pytest", tests, *options)
 
 
 if __name__ == "__main__":
