@@ -14,8 +14,8 @@ _M_MMAP_THRESHOLD = -3
 def give_back_buffers() -> None:
     """Makes buffers of a MiB and more go back to the system as soon as they are free, where the C library is glibc.
 
-    Left to itself, it learns from the first of them that such buffers are common, and keeps them, up to 32 MiB each, for
-    every thread that had one: more than the budget that they were held against.
+    Left to itself, it learns from the first of them that such buffers are common, and keeps them, up to 32 MiB each,
+    for every thread that had one: more than the budget that they were held against.
     """
     with suppress(AttributeError, OSError, TypeError):  # another library, which has no such habit
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MIB)
