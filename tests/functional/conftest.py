@@ -6,8 +6,11 @@ The source's is moto's server with S3, SQS and Secrets Manager; the target's is 
 
 from __future__ import annotations
 
+import gc
 import logging
+import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -79,6 +82,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK makes as many attempts as ever, one right after the other."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda self, context: 0.0)
+
+
+#: Seconds within which what a test has begun ends after it: requests to a store that is not there any more.
+PATIENCE_S = 60
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No thread and no process of a test is still at work when the next one begins, in the same stores.
+
+    What is patched is so until then: with the SDK's own pauses, giving up would take minutes.
+    """
+    before = set(threading.enumerate())
+    yield
+    function._runtime.cache_clear()
+    if left := set(threading.enumerate()) - before:
+        gc.collect()  # idle threads end with the pool that they belong to
+    for thread in left:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive(), f"{thread} is still at work"
+    assert multiprocessing.active_children() == []
 
 
 @pytest.fixture(autouse=True)

@@ -304,8 +304,10 @@ def test_a_task_that_does_not_fit_into_the_time_is_tried_again(
 ) -> None:
     rig.put("slow", b"body")
     monkeypatch.setattr(function, "RESERVE_S", 1.0)
-    rig.target_proxy.when(slow_when_time_is_over(clock, threading.Event()), "PUT")
+    go_on = threading.Event()
+    rig.target_proxy.when(slow_when_time_is_over(clock, go_on), "PUT")
     (result,) = results_of(batch_event("2.0", "slow")).values()
+    go_on.set()
     assert result == ("TemporaryFailure", "no time left before the deadline")
 
 
