@@ -20,6 +20,7 @@ from botocore.utils import parse_timestamp
 
 from . import __version__
 from .errors import StoreUnusable
+from .model import RAW_EXPIRES
 from .settings import Credentials, Settings
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ SECRET_TTL_S = 300.0
 #: Seconds within which a secret counts as freshly read: a refusal then is not for want of reading it again.
 SECRET_FRESH_S = 2.0
 
+#: One string for all requests: botocore makes up its own for each of them, twice, a tenth of what a request costs.
+USER_AGENT = f"s3-syncer/{__version__} Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
+
 _COMMON: dict[str, Any] = {
     # Stated because botocore's own defaults for retries changed between releases.
     "retries": {"mode": "standard", "total_max_attempts": 6},
@@ -40,8 +44,7 @@ _COMMON: dict[str, Any] = {
     "read_timeout": 60,
     "tcp_keepalive": True,
     "signature_version": "s3v4",
-    # One string for all requests: botocore makes up its own for each of them, twice, a tenth of what a request costs.
-    "user_agent": f"s3-syncer/{__version__} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
+    "user_agent": USER_AGENT,
 }
 
 
@@ -244,10 +247,6 @@ def _explained(whom: str) -> Iterator[None]:
         yield
     except (BotoCoreError, ValueError) as error:
         raise StoreUnusable(f"cannot talk to {whom}: {error}", "BadConfiguration") from error
-
-
-#: A parameter of our own: boto3's Expires takes a date only, and the header may be any text. See `pass_raw_expires`.
-RAW_EXPIRES = "RawExpires"
 
 
 def pass_raw_expires(client: S3Client) -> None:
