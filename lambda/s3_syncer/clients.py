@@ -34,9 +34,6 @@ SECRET_TTL_S = 300.0
 #: Seconds within which a secret counts as freshly read: a refusal then is not for want of reading it again.
 SECRET_FRESH_S = 2.0
 
-#: One string for all requests: botocore makes up its own for each of them, twice, a tenth of what a request costs.
-USER_AGENT = f"s3-syncer/{__version__} Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
-
 _COMMON: dict[str, Any] = {
     # Stated because botocore's own defaults for retries changed between releases.
     "retries": {"mode": "standard", "total_max_attempts": 6},
@@ -44,7 +41,8 @@ _COMMON: dict[str, Any] = {
     "read_timeout": 60,
     "tcp_keepalive": True,
     "signature_version": "s3v4",
-    "user_agent": USER_AGENT,
+    # One string for all requests: botocore makes up its own for each of them, twice, a tenth of what a request costs.
+    "user_agent": f"s3-syncer/{__version__} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
 }
 
 

@@ -13,7 +13,6 @@ from urllib.request import getproxies, proxy_bypass
 
 from botocore.exceptions import BotoCoreError
 
-from ..clients import USER_AGENT
 from ..errors import StoreUnusable
 from .copies import Answer, Copies
 from .pages import Pages
@@ -110,7 +109,6 @@ def _wire(bucket: Bucket) -> Wire:
         Address(url, client.meta.region_name),
         lambda: bucket.clients.lease().keys(),
         ca_file=os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE"),
-        user_agent=USER_AGENT,
     )
 
 

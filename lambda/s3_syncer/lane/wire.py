@@ -18,7 +18,10 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import awscrt
 from awscrt import auth, http, io
+
+from .. import __version__
 
 #: Seconds in which an exchange must end, and bytes a second that a large one is granted beyond that.
 PATIENCE_S = 60.0
@@ -28,6 +31,8 @@ SLOWEST = 64 * 1024
 SIGNING_S = 2.0
 
 _CONNECT_MS = 5000
+
+_USER_AGENT = f"s3-syncer/{__version__} awscrt/{awscrt.__version__}"
 
 _NO_BODY = hashlib.sha256(b"").hexdigest()
 
@@ -61,14 +66,14 @@ class Address:
 class Wire:
     """A bucket's connections. Safe to share between threads; callbacks run on a thread of awscrt."""
 
-    def __init__(self, address: Address, keys: Callable[[], Keys], *, ca_file: str | None, user_agent: str) -> None:
+    def __init__(self, address: Address, keys: Callable[[], Keys], *, ca_file: str | None) -> None:
         url = urlsplit(address.url)
         assert url.hostname is not None
         self._host, self._authority, self._path = url.hostname, url.netloc, url.path
         self._secure = url.scheme == "https"
         self._port = url.port or (443 if self._secure else 80)
         self._region, self._keys = address.region, keys
-        self._headers = (("host", self._authority), ("user-agent", user_agent))
+        self._headers = (("host", self._authority), ("user-agent", _USER_AGENT))
         self._bootstrap = io.ClientBootstrap.get_or_create_static_default()
         self._socket = io.SocketOptions()
         self._socket.connect_timeout_ms = _CONNECT_MS
