@@ -58,10 +58,15 @@ def measure(setting: Setting, events: int, rounds: int) -> list[Mapping[str, Any
     """What each round's process said: see `handler.py`. Raises Failed."""
     said = []
     with _environment(setting) as (variables, folder):
-        zipfile.ZipFile(PACKAGE).extractall(folder / "package")
-        variables["PYTHONPATH"] = f"{folder / 'package'}:{ROOT / 'scripts'}"
+        code = ROOT / "lambda"
+        if setting.driver == "function":
+            code = folder / "package"
+            zipfile.ZipFile(PACKAGE).extractall(code)
+        variables["PYTHONPATH"] = f"{code}:{ROOT / 'scripts'}"
         for _ in range(rounds):
             said.append(_run(variables, folder, events, setting.driver))
+            if not said[-1]["from"].startswith(str(code)):
+                raise Failed(f"{said[-1]['from']} was measured, not what is in {code}")
     return said
 
 
@@ -81,8 +86,6 @@ def _run(variables: Mapping[str, str], folder: Path, events: int, driver: str) -
     if process.returncode != 0:
         raise Failed(text[-2000:])
     said: Mapping[str, Any] = json.loads(text)
-    if not said["from"].startswith(str(folder)):
-        raise Failed(f"{said['from']} was measured, not the package")
     return said
 
 

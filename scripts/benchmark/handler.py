@@ -2,7 +2,7 @@
 
     python -m benchmark.handler EVENTS function|service AT_ONCE
 
-The environment is the function's own; the package comes first on PYTHONPATH, unpacked. Between the measured parts it
+The environment is the function's own; what is measured comes first on PYTHONPATH. Between the measured parts it
 changes the source itself, and after each it compares both buckets.
 """
 
@@ -29,7 +29,6 @@ from botocore.config import Config  # noqa: E402
 
 from benchmark.objects import KIB  # noqa: E402
 from s3_syncer.deadline import Deadline  # noqa: E402
-from s3_syncer.lane.opening import open_lane  # noqa: E402
 from s3_syncer.logs import log_json  # noqa: E402
 from s3_syncer.runtime import assemble  # noqa: E402
 from s3_syncer.settings import function_settings  # noqa: E402
@@ -120,6 +119,8 @@ class Service:
     """Does a message in each of its lanes, as `serve` does; what the queue itself takes is left out."""
 
     def __init__(self, lanes: int) -> None:
+        from s3_syncer.lane.opening import open_lane  # which the function's package has not
+
         settings = function_settings(os.environ)
         log_json(settings.log_level)
         runtime = assemble(settings, threads=lanes, range_threads=2, open_lane=partial(open_lane, threads=2))
