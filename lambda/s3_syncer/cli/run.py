@@ -137,8 +137,8 @@ def count(source: Bucket, deadline: Deadline) -> Callable[[], int | None]:
     def work() -> None:
         keys = 0
         with suppress(SyncError):  # the sweep lists the same keys and reports what stops it
-            for _ in source.listing():
-                keys += 1
+            for stretch in source.listing():
+                keys += len(stretch)
                 if deadline.passed():
                     return
             total.append(keys)
