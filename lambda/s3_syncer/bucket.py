@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -35,8 +35,8 @@ from urllib3.exceptions import HTTPError
 
 from . import headers
 from .clients import RAW_EXPIRES, Lease
-from .compare import Unordered
 from .errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
+from .join import Unordered
 from .layout import MIB, Part, Sent
 from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
 
@@ -65,6 +65,10 @@ _NO_CREDENTIALS = (
 _PARAMETERS = {name: name.replace("-", "") for name in CONTENT_HEADERS if name != "Expires"}
 
 
+#: A page of a listing and the token of the one behind it.
+_Page = tuple[Stretch, str | None]
+
+
 class ClientSource(Protocol):
     """Hands out a client, and a fresher one when its credentials were refused: see `clients.py`."""
 
@@ -82,7 +86,7 @@ class Bucket:
         self.clients = clients
         self.mirrors_tags = tags
         #: A cheaper way to a page of the listing, which may find that it has none: see `lane/pages.py`.
-        self.pages: Callable[[Mapping[str, Any]], tuple[Stretch, str | None] | None] | None = None
+        self.pages: Callable[[Mapping[str, Any]], _Page | None] | None = None
         self._keeps_tags = False  # until it has told the tags of an object
 
     def full(self, key: str) -> str:
@@ -184,14 +188,18 @@ class Bucket:
     def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Stretch]:
         """What is there behind the key `after`, up to and including `until`, in the store's order.
 
-        The next page is fetched while one is read. Raises a SyncError midway when a page cannot be had: whoever
-        reads a listing to its end has seen all of it. With `in_order`, raises Unordered when a page is not in the order
-        of its keys, even in what lies behind `until`: a key of the range might then still come.
+        The first page is fetched at once, and the next while one is read. Raises a SyncError midway when a page cannot
+        be had: whoever reads a listing to its end has seen all of it. With `in_order`, raises Unordered when a page is
+        not in the order of its keys, even in what lies behind `until`: a key of the range might then still come.
         """
-        start = {"StartAfter": self.full(after)} if after else {}
         ahead = ThreadPoolExecutor(1, thread_name_prefix="list")
+        first = ahead.submit(self._page, {"StartAfter": self.full(after)} if after else {})
+        return self._listing(ahead, first, after, until, in_order=in_order)
+
+    def _listing(
+        self, ahead: ThreadPoolExecutor, page: Future[_Page], after: str, until: str | None, *, in_order: bool
+    ) -> Iterator[Stretch]:
         try:
-            page = ahead.submit(self._page, start)
             while True:
                 stretch, token = page.result()
                 keys = stretch.keys
@@ -213,7 +221,7 @@ class Bucket:
         stretch, _ = self._page({"StartAfter": self.full(after), "MaxKeys": 2})  # `after` may come first, see `_within`
         return next((key for key in stretch.keys if key > after), None)
 
-    def _page(self, position: Mapping[str, Any]) -> tuple[Stretch, str | None]:
+    def _page(self, position: Mapping[str, Any]) -> _Page:
         if self.pages is not None and (page := self.pages(position)) is not None:
             return page
         answer = self._call("list_objects_v2", None, Prefix=self.prefix, **position)

@@ -13,10 +13,10 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from .compare import PAGE_KEYS
 from .converge import Outcome
 from .deadline import Deadline
 from .errors import SyncError
+from .join import PAGE_KEYS
 from .keyspace import Probe, split
 from .layout import MIB
 from .sweep import Lane, Rules, Sweep

@@ -16,10 +16,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .compare import Page, Row, Unordered, Verdict, compare, join
-from .converge import ABSENT, CHANGES, Outcome, Pair, Source, Target, converge
+from .compare import ABSENT, Row, Verdict, compare
+from .converge import CHANGES, Outcome, Pair, Source, Target, converge
 from .deadline import Deadline, OutOfTime
 from .errors import Retryable, StoreUnusable, SyncError
+from .join import Page, Unordered, join
 from .model import Listed, ObjectState, Stretch
 
 logger = logging.getLogger(__name__)
@@ -44,10 +45,10 @@ class ListedTarget(Target, Listing, Protocol): ...
 
 
 class Lane(Protocol):
-    """A fast way for ordinary objects that the target lacks: see `lane/`. What it leaves is converged key by key."""
+    """A fast way for ordinary objects that have to be copied: see `lane/`. What it leaves is converged key by key."""
 
-    def takes(self, entry: Listed) -> bool:
-        """Whether an object seems ordinary in a listing."""
+    def takes(self, row: Row) -> str | None:
+        """Why the object has to be copied, where the listings prove that and it seems ordinary; else None."""
 
     def copy(
         self, entries: Iterable[Listed], deadline: Deadline, copied: Callable[[Listed], None]
@@ -296,7 +297,8 @@ class Sweep:
             fresh = [row for row in covered if row not in settled]
             told = {row: outcome for row in fresh if (outcome := self._told(row))}
             rest = [row for row in fresh if row not in told]
-            copied = self._copy_ordinary(rest, deadline)
+            # Once: where its copy does not show in the listing as it should, only a look at the key tells why.
+            copied = self._copy_ordinary((row for row in rest if row.key not in vouched), deadline)
             vouched |= copied
             found = self._converge_all([row for row in rest if row.key not in copied], failed, deadline)
             if look == 0:
@@ -351,12 +353,13 @@ class Sweep:
         """Lets the lane copy what it takes of the rows: see `Lane.copy`."""
         if self._lane is None or self._rules.look_only:
             return {}
-        entries = [row.source for row in rows if row.target is None and row.source and self._lane.takes(row.source)]
+        taken = {row.source: reason for row in rows if row.source and (reason := self._lane.takes(row))}
 
         def copied(entry: Listed) -> None:
-            self._observer.changed(entry.key, Outcome("copy", ABSENT, entry.size))
+            action = "copy" if taken[entry] == ABSENT else "update"
+            self._observer.changed(entry.key, Outcome(action, taken[entry], entry.size))
 
-        return self._lane.copy(entries, deadline, copied)
+        return self._lane.copy(taken, deadline, copied)
 
     def _converge_all(self, rows: Iterable[Row], failed: set[str], deadline: Deadline) -> dict[Row, Outcome]:
         """Converges the keys of the rows; those that cannot be made equal are reported, and added to `failed`."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from s3_syncer import compare
-from s3_syncer.compare import PAGE_KEYS, Page, Row, Unordered, Verdict, join
+from s3_syncer import join as join_module
+from s3_syncer.compare import Row, Verdict
+from s3_syncer.join import PAGE_KEYS, Page, Unordered, join
 from s3_syncer.model import Listed, Stretch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -49,7 +50,7 @@ def some_keys(rand: random.Random) -> list[str]:
 @pytest.mark.parametrize("seed", range(50))
 def test_every_key_comes_once_and_in_order(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rand = random.Random(seed)
-    monkeypatch.setattr(compare, "PAGE_KEYS", rand.choice([1, 4, 1000]))
+    monkeypatch.setattr(join_module, "PAGE_KEYS", rand.choice([1, 4, 1000]))
     keys = some_keys(rand)
     left = [key for key in keys if rand.random() < 0.7]
     right = [key for key in keys if rand.random() < 0.7]
@@ -66,7 +67,7 @@ def test_what_is_left_out_is_what_a_look_at_each_row_shows_to_be_the_same(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rand = random.Random(seed)
-    monkeypatch.setattr(compare, "PAGE_KEYS", rand.choice([1, 3, 5, 1000]))
+    monkeypatch.setattr(join_module, "PAGE_KEYS", rand.choice([1, 3, 5, 1000]))
     drift = rand.choice([0, 0.01, 0.1])  # with less of it there are pages without any
 
     def drifted(entry: Listed) -> Iterator[Listed]:
@@ -92,7 +93,7 @@ def test_what_is_left_out_is_what_a_look_at_each_row_shows_to_be_the_same(
     assert [page.keys for page in full] == [len(page.rows) for page in full]
     for page in full:
         for side in ([row for row in page.rows if row.source], [row for row in page.rows if row.target]):
-            assert len(side) <= compare.PAGE_KEYS, "to look again takes one request"
+            assert len(side) <= join_module.PAGE_KEYS, "to look again takes one request"
 
 
 def test_the_order_is_that_of_the_keys_bytes() -> None:

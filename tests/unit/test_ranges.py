@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from tests.unit.memory import LIST_PAGE, ListedBucket, stored
 
-from s3_syncer import compare as compare_module
+from s3_syncer import join as join_module
 from s3_syncer import ranges as ranges_module
 from s3_syncer.converge import Pair
 from s3_syncer.deadline import Deadline, OutOfTime
@@ -29,7 +29,7 @@ KEYS = [f"{number % 7}/{number:04}" for number in range(300)]
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare_module, "PAGE_KEYS", LIST_PAGE)
+    monkeypatch.setattr(join_module, "PAGE_KEYS", LIST_PAGE)
     monkeypatch.setattr(ranges_module, "PAGE_KEYS", LIST_PAGE)
 
 
