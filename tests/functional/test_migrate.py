@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.functional.command import run, started
-from tests.functional.proxy import Exchange, Fault, admit, cut, delayed, refuse
+from tests.functional.proxy import Exchange, Fault, admit, cut, delayed, refuse, silent
 from tests.functional.rig import MIB, SOURCE, TARGET, Rig
 
 from playground import servers
@@ -45,12 +45,6 @@ def fill(rig: Rig, count: int, body: bytes = b"some bytes") -> list[str]:
 
 def puts(rig: Rig) -> list[str]:
     return [request.key for request in rig.target_proxy.requests if request.method == "PUT"]
-
-
-def silent(exchange: Exchange) -> None:
-    """A store that never answers; what it was asked for never happens."""
-    time.sleep(20)
-    exchange.reset()
 
 
 def listing_fault(change: Callable[[str], str]) -> Fault:
@@ -379,7 +373,7 @@ def test_stopped_midway_and_run_again_nothing_is_copied_twice(
         ended = command.ended()
     assert ended.code == code, ended.err
     if number == signal.SIGKILL:
-        time.sleep(0.2)  # what the proxy still has in hand
+        rig.target_proxy.settle()
     done = set(rig.target_keys())
     assert 4 <= len(done) < 30
 
