@@ -21,6 +21,7 @@ PURE = [
     "headers",
     "health",
     "held",
+    "join",
     "keyspace",
     "lane.answers",
     "lane.copies",
