@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from .errors import Retryable
 from .model import CONTENT_HEADERS, MD5, Listed, ObjectState
 
 #: Why an object is copied to where there is none.
@@ -58,10 +56,6 @@ def _headers(source: ObjectState, target: ObjectState) -> str | None:
         if source.headers.get(name) != target.headers.get(name):
             return f"header {name}"
     return None
-
-
-class Unordered(Retryable):
-    """A listing is not in the order of its keys' bytes, so nothing can be concluded from a key it has not shown."""
 
 
 class Verdict(Enum):
@@ -119,32 +113,3 @@ def proven(source: Listed, target: Listed | None, *, md5s: bool) -> str | None:
 
 def _is_md5(etag: str | None) -> bool:
     return etag is not None and MD5.fullmatch(etag) is not None
-
-
-def join(source: Iterable[Listed], target: Iterable[Listed]) -> Iterator[Row]:
-    """Merges two listings by key. Raises Unordered when one of them is not in order.
-
-    Stores list in the order of the keys' UTF-8 bytes, which is the order of Python's strings.
-    """
-    left, right = ordered(source, "source"), ordered(target, "target")
-    one, other = next(left, None), next(right, None)
-    while one is not None or other is not None:
-        if other is None or (one is not None and one.key < other.key):
-            yield Row(one, None)
-            one = next(left, None)
-        elif one is None or other.key < one.key:
-            yield Row(None, other)
-            other = next(right, None)
-        else:
-            yield Row(one, other)
-            one, other = next(left, None), next(right, None)
-
-
-def ordered(listing: Iterable[Listed], side: str) -> Iterator[Listed]:
-    """The listing as it is. Raises Unordered at the first key that is not behind the one before it."""
-    last = ""
-    for entry in listing:
-        if entry.key <= last:
-            raise Unordered(f"the {side} lists {entry.key!r} after {last!r}")
-        last = entry.key
-        yield entry

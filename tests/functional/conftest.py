@@ -11,8 +11,10 @@ import logging
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
@@ -22,6 +24,8 @@ from tests.functional.rig import SOURCE, TARGET, Account, Clock, Rig, keys_of, w
 import s3_syncer
 from playground import servers
 from s3_syncer import deadline, function
+from s3_syncer.lane.opening import open_lane
+from s3_syncer.runtime import assemble
 
 
 @pytest.fixture(scope="session")
@@ -78,10 +82,26 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+@pytest.fixture(params=["boto3", "lane"])
+def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Single keys as the function converges them, and as `serve` does."""
+    if request.param == "lane":
+        monkeypatch.setattr(function, "assemble", partial(assemble, open_lane=partial(open_lane, threads=2)))
+    way: str = request.param
+    return way
+
+
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK makes as many attempts as ever, one right after the other."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda self, context: 0.0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_collections() -> None:
+    """What is there before the first test stays, so nobody has to look through it behind every one."""
+    gc.collect()
+    gc.freeze()
 
 
 #: Seconds within which what a test has begun ends after it: requests to a store that is not there any more.
@@ -97,11 +117,11 @@ def _nobody_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     function._runtime.cache_clear()
-    if left := set(threading.enumerate()) - before:
+    end = time.monotonic() + PATIENCE_S
+    while left := [thread for thread in threading.enumerate() if thread not in before]:
+        assert time.monotonic() < end, f"still at work: {left}"
         gc.collect()  # idle threads end with the pool that they belong to
-    for thread in left:
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive(), f"{thread} is still at work"
+        left[0].join(0.1)
     assert multiprocessing.active_children() == []
 
 

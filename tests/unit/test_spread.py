@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from s3_syncer.cli.spread import Range, Spread
-from s3_syncer.compare import Unordered
 from s3_syncer.deadline import Deadline
 from s3_syncer.errors import StoreUnusable
+from s3_syncer.join import Unordered
 
 PAGE = 10
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.unit.memory import LIST_PAGE, HttpSide, ListedBucket, OnTheSpot, md5_hex, opaque_etag, stored
 
+from s3_syncer import join as join_module
 from s3_syncer import sweep as sweep_module
 from s3_syncer.converge import CHANGES, Outcome, Pair, converge
 from s3_syncer.deadline import Deadline
@@ -62,7 +63,7 @@ class Notes:
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_module, "PAGE_KEYS", LIST_PAGE)
+    monkeypatch.setattr(join_module, "PAGE_KEYS", LIST_PAGE)
 
 
 @pytest.fixture
