@@ -135,12 +135,12 @@ class Service:
         return self._worker.run([message], Deadline(), grace_s=0.0)[message.id]
 
 
-DRIVERS = {"function": Function, "service": Service}
+DRIVERS: dict[str, Callable[[int], Function | Service]] = {"function": Function, "service": Service}
 
 
 def main(count: int, driver: str, at_once: int) -> None:
     sides, keys = Sides(), [f"events/{number:05}" for number in range(count)]
-    does: Function | Service = DRIVERS[driver](at_once)
+    does = DRIVERS[driver](at_once)
 
     def deliver(keys: Sequence[str]) -> dict[str, float]:
         """Seconds of time and of CPU, of all threads."""
