@@ -114,15 +114,20 @@ def _nobody_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     What is patched is so until then: with the SDK's own pauses, giving up would take minutes.
     """
-    before = set(threading.enumerate())
+    before = _threads()
     yield
     function._runtime.cache_clear()
     end = time.monotonic() + PATIENCE_S
-    while left := [thread for thread in threading.enumerate() if thread not in before]:
+    while left := _threads() - before:
         assert time.monotonic() < end, f"still at work: {left}"
         gc.collect()  # idle threads end with the pool that they belong to
-        left[0].join(0.1)
+        left.pop().join(0.1)
     assert multiprocessing.active_children() == []
+
+
+def _threads() -> set[threading.Thread]:
+    """Those of Python: awscrt has one for all, of which Python hears when it calls back."""
+    return {thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}
 
 
 @pytest.fixture(autouse=True)

@@ -469,6 +469,7 @@ class BreakingRelay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # which wakes who waits there, as a close does not
         self._listener.close()
 
     def _accept(self) -> None:
@@ -482,7 +483,7 @@ class BreakingRelay:
     def _serve(self, client: socket.socket) -> None:
         with client, socket.create_connection(self._upstream) as store:
             threading.Thread(target=self._pump, args=(store, client), daemon=True).start()
-            while data := client.recv(65536):
+            while data := self._received(client):
                 if data.startswith(b"PUT") and self.broken < self._breaks:
                     self.broken += 1
                     client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -490,8 +491,16 @@ class BreakingRelay:
                     client.shutdown(socket.SHUT_WR)
                     time.sleep(0.2)
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    return
+                    break
                 store.sendall(data)
+            store.shutdown(socket.SHUT_RDWR)
+
+    @staticmethod
+    def _received(client: socket.socket) -> bytes:
+        try:
+            return client.recv(65536)
+        except OSError:
+            return b""
 
     @staticmethod
     def _pump(store: socket.socket, client: socket.socket) -> None:
