@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from operator import gt
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -35,11 +35,11 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from . import headers
-from .clients import RAW_EXPIRES, Lease
+from .clients import Lease
 from .errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
 from .join import Unordered
 from .layout import MIB, Part, Sent
-from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
+from .model import CONTENT_HEADERS, RAW_EXPIRES, SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -88,6 +88,8 @@ class Bucket:
         self.mirrors_tags = tags
         #: A cheaper way to a page of the listing, which may find that it has none: see `lane/pages.py`.
         self.pages: Callable[[Mapping[str, Any]], _Page | None] | None = None
+        #: A cheaper way to the answers of ordinary requests about a key, in boto3's words: see `lane/requests.py`.
+        self.requests: Callable[[str, Mapping[str, Any]], dict[str, Any] | None] | None = None
         self._keeps_tags = False  # until it has told the tags of an object
 
     def full(self, key: str) -> str:
@@ -341,10 +343,14 @@ class Bucket:
 
         Raises a SyncError that names the bucket, the operation and the request.
         """
-        lease = self.clients.lease()
         parameters["Bucket"] = self.name
         if key is not None:
             parameters["Key"] = self.full(key)
+        if self.requests is not None and (answer := self.requests(operation, parameters)) is not None:
+            if "Error" in answer:
+                raise self._judge(operation, ClientError(cast("Any", answer), operation))
+            return answer
+        lease = self.clients.lease()
         try:
             return _request(lease.client, operation, parameters)
         except ClientError as error:

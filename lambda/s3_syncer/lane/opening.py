@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from botocore.exceptions import BotoCoreError
 
-from .copies import Copies
+from ..errors import StoreUnusable
+from .copies import Answer, Copies
 from .pages import Pages
+from .requests import Requests
 
 if TYPE_CHECKING:
     from ..bucket import Bucket
@@ -25,16 +30,18 @@ _KEY = "key"
 def open_lane(connection: Connection, *, threads: int) -> Copies | None:
     """A lane between the buckets for `threads` objects at a time, or None where there can be none.
 
-    Their listings take it as well.
+    Their listings take it as well, and so do ordinary requests about single keys.
     """
     if find_spec("awscrt") is None:
         return None
-    source = _wire(connection.source)
-    target = source and _wire(connection.target)
-    if source is None or target is None:
+    try:
+        source, target = _side(connection.source), _side(connection.target)
+    except _NoLane:
         return None
     connection.source.pages = Pages(source, connection.source.prefix).page
     connection.target.pages = Pages(target, connection.target.prefix).page
+    connection.source.requests = Requests(source).make
+    connection.target.requests = Requests(target).make
     return Copies(
         source,
         target,
@@ -46,23 +53,63 @@ def open_lane(connection: Connection, *, threads: int) -> Copies | None:
     )
 
 
-def _wire(bucket: Bucket) -> Wire | None:
-    """Requests to the bucket as its client would make them; None where only boto3 knows how."""
-    from .wire import Address, Wire  # awscrt takes a while to import
+class _NoLane(Exception):
+    """Only boto3 knows how to talk to the bucket."""
 
-    client = bucket.clients.lease().client
-    if bucket.name.startswith("arn:") or bucket.name.endswith("--x-s3"):  # signed in ways of their own
-        return None
+
+class _Later:
+    """A wire to a bucket for which there are no credentials yet: nothing is answered until there are.
+
+    So all goes the common path, which says what is wrong.
+    """
+
+    def __init__(self, bucket: Bucket, no_answer: Answer) -> None:
+        self._bucket, self._no_answer, self._lock = bucket, no_answer, threading.Lock()
+        self._opened: Wire | None = None
+
+    def send(self, method: str, key: str | None, done: Callable[[Answer], None], **options: Any) -> None:
+        wire = self._wire()
+        if wire is None:
+            done(self._no_answer)
+        else:
+            wire.send(method, key, done, **options)
+
+    def ask(self, method: str, key: str | None, **options: Any) -> Answer:
+        wire = self._wire()
+        return self._no_answer if wire is None else wire.ask(method, key, **options)
+
+    def _wire(self) -> Wire | None:
+        with self._lock, suppress(BotoCoreError, StoreUnusable, _NoLane):
+            self._opened = self._opened or _wire(self._bucket)
+        return self._opened
+
+
+def _side(bucket: Bucket) -> Wire | _Later:
+    from . import wire  # awscrt takes a while to import
+
     try:
-        # Where a key of the bucket is: in its host or in its path, in whatever partition, on whatever endpoint.
-        signed = client.generate_presigned_url("get_object", Params={"Bucket": bucket.name, "Key": _KEY})
-    except BotoCoreError:  # no credentials: the common path says so
-        return None
+        return _wire(bucket)
+    except (BotoCoreError, StoreUnusable):
+        return _Later(bucket, wire.Answer(0))
+
+
+def _wire(bucket: Bucket) -> Wire:
+    """Requests to the bucket as its client would make them. Raises _NoLane, or what there is without credentials."""
+    from .wire import Address, Wire
+
+    if bucket.name.startswith("arn:") or bucket.name.endswith("--x-s3"):  # signed in ways of their own
+        raise _NoLane
+    client = bucket.clients.lease().client
+    # Where a key of the bucket is: in its host or in its path, in whatever partition, on whatever endpoint.
+    signed = client.generate_presigned_url("get_object", Params={"Bucket": bucket.name, "Key": _KEY})
     url = signed.partition("?")[0].removesuffix(f"/{_KEY}")
     if _proxied(url):
-        return None
-    verify = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return Wire(Address(url, client.meta.region_name), lambda: bucket.clients.lease().keys(), ca_file=verify)
+        raise _NoLane
+    return Wire(
+        Address(url, client.meta.region_name),
+        lambda: bucket.clients.lease().keys(),
+        ca_file=os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE"),
+    )
 
 
 def _proxied(url: str) -> bool:
