@@ -6,7 +6,8 @@ Keys are relative to the prefix throughout. What boto3 raises never leaves this 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -216,7 +217,7 @@ class Bucket:
                         token = None  # what else there is lies behind the range
                 if token:
                     page = ahead.submit(self._page, {"ContinuationToken": token})
-                yield stretch if in_order and _lies_within(keys, after, until) else _within(stretch, after, until)
+                yield _between(stretch, after, until) if in_order else _within(stretch, after, until)
                 if not token:
                     return
         finally:
@@ -454,13 +455,15 @@ def _age_s(answer: Mapping[str, Any], moment: datetime) -> float:
     return max(0.0, (parsedate_to_datetime(now) - moment).total_seconds()) if now else 0.0
 
 
-def _lies_within(keys: Sequence[str], after: str, until: str | None) -> bool:
-    """Whether keys in order are all of the range."""
-    return not keys or (keys[0] > after and (until is None or keys[-1] <= until))
+def _between(stretch: Stretch, after: str, until: str | None) -> Stretch:
+    """What is of the range: some stores take StartAfter for inclusive, and the key "" is the prefix itself."""
+    keys = stretch.keys
+    start, stop = bisect_right(keys, after), len(keys) if until is None else bisect_right(keys, until)
+    return stretch if (start, stop) == (0, len(keys)) else stretch.part(start, stop)
 
 
 def _within(stretch: Stretch, after: str, until: str | None) -> Stretch:
-    """What is of the range: some stores take StartAfter for inclusive, and the key "" is the prefix itself."""
+    """As `_between`, of keys in whatever order."""
     return Stretch.of(entry for entry in stretch if entry.key > after and (until is None or entry.key <= until))
 
 
