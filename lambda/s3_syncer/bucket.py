@@ -6,7 +6,8 @@ Keys are relative to the prefix throughout. What boto3 raises never leaves this 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -97,8 +98,8 @@ class Bucket:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
-        """What is there now, or None when nothing is.
+    def head(self, key: str, *, sure: bool = False, tags: bool = True) -> ObjectState | None:
+        """What is there now, or None when nothing is; without `tags`, those may be left out.
 
         With `sure` a None rests on more than a bodiless 404: the store was asked again and named the key as what is
         missing, so the bucket itself answered. A deletion needs that.
@@ -114,7 +115,11 @@ class Bucket:
             if error.code in ("400", "403"):
                 return self._probe(key)
             raise
-        return self._with_tags(key, answer)
+        return self._with_tags(key, answer) if tags else _state(answer, {})
+
+    def tagged(self, key: str, state: ObjectState) -> ObjectState:
+        """What was looked at, and the tags that it has now. Raises Changed when it has gone."""
+        return replace(state, tags=self.tags(key)) if self.mirrors_tags else state
 
     def take(self, key: str) -> ObjectState | None:
         """What is there now, and all its bytes where they are few: one GET that answers what a HEAD would.
@@ -212,7 +217,7 @@ class Bucket:
                         token = None  # what else there is lies behind the range
                 if token:
                     page = ahead.submit(self._page, {"ContinuationToken": token})
-                yield stretch if in_order and _lies_within(keys, after, until) else _within(stretch, after, until)
+                yield _between(stretch, after, until) if in_order else _within(stretch, after, until)
                 if not token:
                     return
         finally:
@@ -450,13 +455,15 @@ def _age_s(answer: Mapping[str, Any], moment: datetime) -> float:
     return max(0.0, (parsedate_to_datetime(now) - moment).total_seconds()) if now else 0.0
 
 
-def _lies_within(keys: Sequence[str], after: str, until: str | None) -> bool:
-    """Whether keys in order are all of the range."""
-    return not keys or (keys[0] > after and (until is None or keys[-1] <= until))
+def _between(stretch: Stretch, after: str, until: str | None) -> Stretch:
+    """What is of the range: some stores take StartAfter for inclusive, and the key "" is the prefix itself."""
+    keys = stretch.keys
+    start, stop = bisect_right(keys, after), len(keys) if until is None else bisect_right(keys, until)
+    return stretch if (start, stop) == (0, len(keys)) else stretch.part(start, stop)
 
 
 def _within(stretch: Stretch, after: str, until: str | None) -> Stretch:
-    """What is of the range: some stores take StartAfter for inclusive, and the key "" is the prefix itself."""
+    """As `_between`, of keys in whatever order."""
     return Stretch.of(entry for entry in stretch if entry.key > after and (until is None or entry.key <= until))
 
 
