@@ -244,7 +244,11 @@ class Proxy:
                 raise AttributeError(name)
 
             def _serve(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                told = int(self.headers.get("Content-Length", 0))
+                body = self.rfile.read(told)
+                if len(body) < told:  # the client broke it off: no store hears of it
+                    self.close_connection = True
+                    return
                 request = _parsed(self, body)
                 exchange = Exchange(self, request, body, proxy)
                 with proxy._taken(request) as fault:

@@ -23,6 +23,7 @@ PURE = [
     "held",
     "keyspace",
     "lane.copies",
+    "lane.streams",
     "layout",
     "logs",
     "model",
