@@ -6,13 +6,13 @@ Keys are relative to the prefix throughout. What boto3 raises never leaves this 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from operator import attrgetter, gt
+from operator import gt
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import (
@@ -35,10 +35,10 @@ from urllib3.exceptions import HTTPError
 
 from . import headers
 from .clients import RAW_EXPIRES, Lease
-from .compare import Unordered
 from .errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
+from .join import Unordered
 from .layout import MIB, Part, Sent
-from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, Listed, ObjectState, Upload
+from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -65,7 +65,8 @@ _NO_CREDENTIALS = (
 _PARAMETERS = {name: name.replace("-", "") for name in CONTENT_HEADERS if name != "Expires"}
 
 
-_key = attrgetter("key")
+#: A page of a listing and the token of the one behind it.
+_Page = tuple[Stretch, str | None]
 
 
 class ClientSource(Protocol):
@@ -85,7 +86,7 @@ class Bucket:
         self.clients = clients
         self.mirrors_tags = tags
         #: A cheaper way to a page of the listing, which may find that it has none: see `lane/pages.py`.
-        self.pages: Callable[[Mapping[str, Any]], tuple[list[Listed], str | None] | None] | None = None
+        self.pages: Callable[[Mapping[str, Any]], _Page | None] | None = None
         self._keeps_tags = False  # until it has told the tags of an object
 
     def full(self, key: str) -> str:
@@ -184,34 +185,32 @@ class Bucket:
         count = answer.get("PartsCount")
         return (count, answer["ContentLength"]) if count else None
 
-    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Listed]:
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Stretch]:
         """What is there behind the key `after`, up to and including `until`, in the store's order.
 
-        The next page is fetched while one is read. Raises a SyncError midway when a page cannot be had: whoever
-        reads a listing to its end has seen all of it. With `in_order`, raises Unordered when a page is not in the order
-        of its keys, even in what lies behind `until`: a key of the range might then still come.
+        The first page is fetched at once, and the next while one is read. Raises a SyncError midway when a page cannot
+        be had: whoever reads a listing to its end has seen all of it. With `in_order`, raises Unordered when a page is
+        not in the order of its keys, even in what lies behind `until`: a key of the range might then still come.
         """
-        start = {"StartAfter": self.full(after)} if after else {}
         ahead = ThreadPoolExecutor(1, thread_name_prefix="list")
+        first = ahead.submit(self._page, {"StartAfter": self.full(after)} if after else {})
+        return self._listing(ahead, first, after, until, in_order=in_order)
+
+    def _listing(
+        self, ahead: ThreadPoolExecutor, page: Future[_Page], after: str, until: str | None, *, in_order: bool
+    ) -> Iterator[Stretch]:
         try:
-            page = ahead.submit(self._page, start)
             while True:
-                entries, token = page.result()
-                if (
-                    in_order
-                    and entries
-                    and (entries[0].key < after or any(map(gt, map(_key, entries), map(_key, entries[1:]))))
-                ):
-                    raise Unordered(f"{self.name} lists its keys in an order of its own")
-                if token and until is not None and entries and entries[-1].key >= until:
-                    token = None  # what else there is lies behind the range
+                stretch, token = page.result()
+                keys = stretch.keys
+                if in_order and keys:
+                    if keys[0] < after or any(map(gt, keys, keys[1:])):
+                        raise Unordered(f"{self.name} lists its keys in an order of its own")
+                    if until is not None and keys[-1] >= until:
+                        token = None  # what else there is lies behind the range
                 if token:
                     page = ahead.submit(self._page, {"ContinuationToken": token})
-                for entry in entries:
-                    if until is not None and entry.key > until:
-                        return
-                    if entry.key > after:  # some stores take StartAfter for inclusive; and "" is the prefix itself
-                        yield entry
+                yield stretch if in_order and _lies_within(keys, after, until) else _within(stretch, after, until)
                 if not token:
                     return
         finally:
@@ -219,14 +218,14 @@ class Bucket:
 
     def first(self, after: str) -> str | None:
         """The first key behind `after`, whether or not that is one itself."""
-        entries, _ = self._page({"StartAfter": self.full(after), "MaxKeys": 2})  # `after` may come first, see `listing`
-        return next((entry.key for entry in entries if entry.key > after), None)
+        stretch, _ = self._page({"StartAfter": self.full(after), "MaxKeys": 2})  # `after` may come first, see `_within`
+        return next((key for key in stretch.keys if key > after), None)
 
-    def _page(self, position: Mapping[str, Any]) -> tuple[list[Listed], str | None]:
+    def _page(self, position: Mapping[str, Any]) -> _Page:
         if self.pages is not None and (page := self.pages(position)) is not None:
             return page
         answer = self._call("list_objects_v2", None, Prefix=self.prefix, **position)
-        entries = [
+        stretch = Stretch.of(
             Listed(
                 item["Key"].removeprefix(self.prefix),
                 item["Size"],
@@ -234,12 +233,12 @@ class Bucket:
                 item["LastModified"],
             )
             for item in answer.get("Contents", [])
-        ]
+        )
         if not answer.get("IsTruncated"):
-            return entries, None
+            return stretch, None
         if not answer.get("NextContinuationToken"):  # taken for the end, everything behind it would count as absent
             raise Retryable(f"list_objects_v2 in {self.name}: there is more, and no token to ask for it", "CutListing")
-        return entries, answer["NextContinuationToken"]
+        return stretch, answer["NextContinuationToken"]
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -443,6 +442,16 @@ def _age_s(answer: Mapping[str, Any], moment: datetime) -> float:
     """The seconds since a moment when the store answered, both by its own clock; 0 where it does not tell the time."""
     now = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
     return max(0.0, (parsedate_to_datetime(now) - moment).total_seconds()) if now else 0.0
+
+
+def _lies_within(keys: Sequence[str], after: str, until: str | None) -> bool:
+    """Whether keys in order are all of the range."""
+    return not keys or (keys[0] > after and (until is None or keys[-1] <= until))
+
+
+def _within(stretch: Stretch, after: str, until: str | None) -> Stretch:
+    """What is of the range: some stores take StartAfter for inclusive, and the key "" is the prefix itself."""
+    return Stretch.of(entry for entry in stretch if entry.key > after and (until is None or entry.key <= until))
 
 
 def _base64(md5: bytes) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from .errors import Retryable
-from .model import CONTENT_HEADERS, Listed, ObjectState
+from .model import CONTENT_HEADERS, MD5, Listed, ObjectState
+
+#: Why an object is copied to where there is none.
+ABSENT = "absent from the target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,6 @@ def _headers(source: ObjectState, target: ObjectState) -> str | None:
     return None
 
 
-class Unordered(Retryable):
-    """A listing is not in the order of its keys' bytes, so nothing can be concluded from a key it has not shown."""
-
-
 class Verdict(Enum):
     """What two listings tell of a key."""
 
@@ -99,30 +96,20 @@ class Row:
         return Verdict.SAME if same else Verdict.SUSPECT
 
 
-def join(source: Iterable[Listed], target: Iterable[Listed]) -> Iterator[Row]:
-    """Merges two listings by key. Raises Unordered when one of them is not in order.
+def proven(source: Listed, target: Listed | None, *, md5s: bool) -> str | None:
+    """Why the object has to be copied, in the words of `compare`, where the listings alone prove it; else None.
 
-    Stores list in the order of the keys' UTF-8 bytes, which is the order of Python's strings.
+    `md5s` says that the target's ETags are known to be MD5s. Where they are not, an equal copy may have any ETag, and
+    a marker that only a look at it shows.
     """
-    left, right = ordered(source, "source"), ordered(target, "target")
-    one, other = next(left, None), next(right, None)
-    while one is not None or other is not None:
-        if other is None or (one is not None and one.key < other.key):
-            yield Row(one, None)
-            one = next(left, None)
-        elif one is None or other.key < one.key:
-            yield Row(None, other)
-            other = next(right, None)
-        else:
-            yield Row(one, other)
-            one, other = next(left, None), next(right, None)
+    if target is None:
+        return ABSENT
+    if source.size != target.size:
+        return "size"
+    if md5s and source.etag != target.etag and _is_md5(source.etag) and _is_md5(target.etag):
+        return "content"
+    return None
 
 
-def ordered(listing: Iterable[Listed], side: str) -> Iterator[Listed]:
-    """The listing as it is. Raises Unordered at the first key that is not behind the one before it."""
-    last = ""
-    for entry in listing:
-        if entry.key <= last:
-            raise Unordered(f"the {side} lists {entry.key!r} after {last!r}")
-        last = entry.key
-        yield entry
+def _is_md5(etag: str | None) -> bool:
+    return etag is not None and MD5.fullmatch(etag) is not None

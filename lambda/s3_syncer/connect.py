@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .allocator import give_back_buffers
 from .bucket import Bucket
 from .clients import source_client, target_client
 from .converge import Pair
@@ -29,6 +30,7 @@ def connect(settings: Settings, *, threads: int, resumes: bool = False) -> Conne
 
     With `resumes`, a large object is gone on with where the last run left it: see `transfer.Transfer`.
     """
+    give_back_buffers()
     connections = 2 * threads + SPARE_CONNECTIONS
     source = Bucket(settings.source_bucket, settings.source_prefix, source_client(connections), tags=settings.tags)
     target = Bucket(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .compare import Difference, compare
+from .compare import ABSENT, Difference, compare
 from .deadline import Deadline
 from .errors import Changed, Retryable
 from .model import ObjectState
@@ -56,9 +56,6 @@ class Pair:
     #: False keeps in the target what was deleted from the source.
     delete: bool = True
 
-
-#: Why an object is copied to where there is none.
-ABSENT = "absent from the target"
 
 #: The actions that write to the target.
 CHANGES = frozenset({"copy", "update", "tags", "delete"})

@@ -39,7 +39,7 @@ Look = Callable[[str, str | None], Probe]
 FirstBehind = Callable[[Sequence[str]], Sequence[str | None]]
 
 #: Parts into which one round of probes cuts the lengths that are still possible.
-_STEPS = 4
+_STEPS = 8
 
 #: Characters with which parts are tried to begin besides those that keys have shown.
 _COMMON = "48CGMSYdhlpty"
@@ -83,29 +83,38 @@ def borders(first: FirstBehind, after: str, until: str | None) -> list[str]:
     keys begin with in common is found first; the cuts are made at the character in which they differ.
     """
 
-    def found(*points: str) -> list[str | None]:
+    def found(points: Sequence[str]) -> list[str | None]:
         return [key if key is not None and (until is None or key <= until) else None for key in first(points)]
 
-    (low,) = found(after)
-    if low is None:
-        return []
-    least, most = 0, len(low)  # nothing lies behind what begins as `low` does for `least` characters
+    low, least, high = after, *_parting(found, after)
+    if high is None:  # all keys go on from `after`: from what they have in common, the first of them may part
+        low = found([after])[0] or ""
+        least, high = _parting(found, low)
+    if high is None:
+        return []  # no key, or one, or others that go on from it
+    seen = set(low[least:] + high[least:] + _COMMON)
+    tried = {low[: least + 1] + chr(_LAST_POINT), *(low[:least] + character for character in seen)}
+    points = [after, *sorted(point for point in tried if after < point and (until is None or point < until))]
+    keys = found(points)
+    # Each part needs a key: a point counts where the first key behind it is neither that behind the next point, nor the
+    # very first, before which there is none.
+    following = [*keys[1:], None]
+    return [point for point, key, other in zip(points, keys, following, strict=True) if key not in (keys[0], other)]
+
+
+def _parting(found: FirstBehind, low: str) -> tuple[int, str | None]:
+    """How many characters of `low` all keys behind it begin with, and the first key that goes on otherwise.
+
+    The key is None when there is no such key.
+    """
+    behind: dict[int, str | None] = {}  # by length, the first key behind all that begins like this
+    least, most = 0, len(low)
     while least < most:
         lengths = sorted({least + (most - least) * step // _STEPS for step in range(1, _STEPS)} | {most})
-        answers = found(*(low[:length] + chr(_LAST_POINT) for length in lengths))
-        empty = [length for length, key in zip(lengths, answers, strict=True) if key is None]
-        least, most = max(empty, default=least), min((n for n in lengths if n not in empty), default=most + 1) - 1
-    if least == len(low):
-        return []  # one key, or others that go on from it
-    (high,) = found(low[: least + 1] + chr(_LAST_POINT))
-    seen = set(low[least:] + (high or "")[least:] + _COMMON)
-    points = [low[: least + 1] + chr(_LAST_POINT)]
-    points += [low[:least] + character for character in sorted(seen) if character > low[least]]
-    points = sorted({point for point in points if after < point and (until is None or point < until)})
-    keys = found(*points)
-    # Each part needs a key: a point counts where the first key behind it is not behind the next point as well.
-    cuts = [point for point, key, following in zip(points, keys, [*keys[1:], None], strict=True) if key != following]
-    return [point for point in cuts if point >= low]
+        behind |= zip(lengths, found([low[:length] + chr(_LAST_POINT) for length in lengths]), strict=True)
+        least = max((length for length in lengths if behind[length] is None), default=least)
+        most = min((length for length in lengths if behind[length] is not None), default=most + 1) - 1
+    return least, behind.get(least + 1)
 
 
 def _weight(stretch: _Stretch) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -84,6 +84,41 @@ class Listed:
     size: int
     etag: str | None
     last_modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What a listing tells of keys that follow each other in it, in columns.
+
+    Most listings are compared with one that is the same, and columns are compared without a look at each entry.
+    """
+
+    keys: list[str]
+    sizes: list[int]
+    etags: list[str | None]
+    times: list[datetime]
+
+    @classmethod
+    def of(cls, entries: Iterable[Listed]) -> Stretch:
+        rows = [(entry.key, entry.size, entry.etag, entry.last_modified) for entry in entries]
+        keys, sizes, etags, times = zip(*rows, strict=True) if rows else ((), (), (), ())
+        return cls(list(keys), list(sizes), list(etags), list(times))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Listed]:
+        return map(Listed, self.keys, self.sizes, self.etags, self.times)
+
+    def __add__(self, other: Stretch) -> Stretch:
+        return Stretch(
+            self.keys + other.keys, self.sizes + other.sizes, self.etags + other.etags, self.times + other.times
+        )
+
+    def part(self, start: int, stop: int | None = None) -> Stretch:
+        """The entries from number `start` to before `stop`."""
+        within = slice(start, stop)
+        return Stretch(self.keys[within], self.sizes[within], self.etags[within], self.times[within])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,16 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from .converge import Outcome
 from .deadline import Deadline
 from .errors import SyncError
+from .join import PAGE_KEYS
 from .keyspace import Probe, split
 from .layout import MIB
-from .sweep import PAGE_KEYS, Lane, Rules, Sweep
+from .sweep import Lane, Rules, Sweep
 from .work import KeyWork, RangeWork, Work
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class Ranges:
         ]
 
     def _look(self, after: str, until: str | None) -> Probe:
-        keys = tuple(entry.key for entry in islice(self._connection.source.listing(after, until), PAGE_KEYS))
+        listing = self._connection.source.listing(after, until)
+        keys = tuple(islice(chain.from_iterable(stretch.keys for stretch in listing), PAGE_KEYS))
         return Probe(keys, full=len(keys) == PAGE_KEYS)
 
 

@@ -16,16 +16,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .compare import Row, Unordered, Verdict, compare, join
-from .converge import ABSENT, CHANGES, Outcome, Pair, Source, Target, converge
+from .compare import ABSENT, Row, Verdict, compare
+from .converge import CHANGES, Outcome, Pair, Source, Target, converge
 from .deadline import Deadline, OutOfTime
 from .errors import Retryable, StoreUnusable, SyncError
-from .model import Listed, ObjectState
+from .join import Page, Unordered, join
+from .model import Listed, ObjectState, Stretch
 
 logger = logging.getLogger(__name__)
-
-#: Keys of a page: what one request lists, so that looking again costs one request a side.
-PAGE_KEYS = 1000
 
 #: Pages in flight: while the last slow keys of one are waited for, the next keep the threads busy.
 PAGES = 4
@@ -37,7 +35,7 @@ MAX_LOOKS = 10
 class Listing(Protocol):
     """What a sweep needs of a bucket besides what convergence does: see `bucket.Bucket`."""
 
-    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Listed]: ...
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Stretch]: ...
 
 
 class ListedSource(Source, Listing, Protocol): ...
@@ -47,10 +45,10 @@ class ListedTarget(Target, Listing, Protocol): ...
 
 
 class Lane(Protocol):
-    """A fast way for ordinary objects that the target lacks: see `lane/`. What it leaves is converged key by key."""
+    """A fast way for ordinary objects that have to be copied: see `lane/`. What it leaves is converged key by key."""
 
-    def takes(self, entry: Listed) -> bool:
-        """Whether an object seems ordinary in a listing."""
+    def takes(self, row: Row) -> str | None:
+        """Why the object has to be copied, where the listings prove that and it seems ordinary; else None."""
 
     def copy(
         self, entries: Iterable[Listed], deadline: Deadline, copied: Callable[[Listed], None]
@@ -106,15 +104,6 @@ class Rules:
         if row.verdict is Verdict.EXTRA and self.one_way and not self.delete:
             return False
         return self.wanted is None or self.wanted(row.key)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Rows for every key behind `after` up to `until`; an `until` of None is the end of the range."""
-
-    after: str
-    until: str | None
-    rows: list[Row]
 
 
 class Brake(Protocol):
@@ -194,7 +183,7 @@ class Sweep:
         self, deadline: Deadline, *, after: str = "", until: str | None = None, pages_until: Deadline | None = None
     ) -> str | None:
         """As `run`, but may be called again and again, by several threads at once; raises Unordered as well."""
-        pages = cut(self._joined(after, until), after, until)
+        pages = self._joined(after, until, every=self._rules.full)
         unfinished = self._run(pages, self._settle, deadline.sooner(), pages_until or deadline, until)
         return min(unfinished, default=None)
 
@@ -207,7 +196,7 @@ class Sweep:
         """
         self._rules = replace(self._rules, delete=False)
         self._observer.starts_over(f"{why}: comparing key by key, deleting nothing")
-        pages = cut(self._one_by_one(after, until), after, until)
+        pages = self._one_by_one(after, until)
         unfinished = self._run(pages, self._settle_each, deadline.sooner(), deadline, until)
         return after if unfinished else None
 
@@ -220,14 +209,24 @@ class Sweep:
         """Whether there is less to do at the moment than could be done: more listings at a time would help."""
         return self._in_flight < PAGES
 
-    def _joined(self, after: str, until: str | None) -> Iterator[Row]:
-        return join(self._source.listing(after, until), self._target.listing(after, until))
+    def _joined(self, after: str, until: str | None, *, every: bool) -> Iterator[Page]:
+        source, target = (side.listing(after, until) for side in (self._source, self._target))
+        return join(source, target, after=after, until=until, every=every)
 
-    def _one_by_one(self, after: str, until: str | None) -> Iterator[Row]:
-        """Every key of each side, in whatever order; those on both sides come twice."""
-        yield from (Row(entry, None) for entry in self._source.listing(after, until, in_order=False))
+    def _one_by_one(self, after: str, until: str | None) -> Iterator[Page]:
+        """Every key of each side, in whatever order: no page stands for a range. Keys on both sides come twice."""
+        for stretch in self._source.listing(after, until, in_order=False):
+            last = stretch.keys[-1] if stretch.keys else until
+            yield Page(after, last, len(stretch), [Row(entry, None) for entry in stretch])
         if not self._rules.one_way:
-            yield from (Row(None, entry) for entry in self._target.listing(after, until, in_order=False))
+            for stretch in self._target.listing(after, until, in_order=False):
+                last = stretch.keys[-1] if stretch.keys else until
+                yield Page(after, last, 0, [Row(None, entry) for entry in stretch])
+
+    def _again(self, page: Page) -> Page:
+        """The page as it is now."""
+        rows = [row for part in self._joined(page.after, page.until, every=True) for row in part.rows]
+        return replace(page, keys=len(rows), rows=rows)
 
     def _run(
         self,
@@ -289,7 +288,7 @@ class Sweep:
         restless: set[str] = set()
         for look in range(MAX_LOOKS):
             if look:
-                page = replace(page, rows=list(self._joined(page.after, page.until)))
+                page = self._again(page)
             covered = [
                 row
                 for row in page.rows
@@ -298,11 +297,12 @@ class Sweep:
             fresh = [row for row in covered if row not in settled]
             told = {row: outcome for row in fresh if (outcome := self._told(row))}
             rest = [row for row in fresh if row not in told]
-            copied = self._copy_ordinary(rest, deadline)
+            # Once: where its copy does not show in the listing as it should, only a look at the key tells why.
+            copied = self._copy_ordinary((row for row in rest if row.key not in vouched), deadline)
             vouched |= copied
             found = self._converge_all([row for row in rest if row.key not in copied], failed, deadline)
             if look == 0:
-                self._observer.looked(len(page.rows))
+                self._observer.looked(page.keys)
             restless = {row.key for row in told} | copied.keys()
             restless |= {row.key for row, outcome in found.items() if _unsettled(outcome)}
             if not restless:
@@ -318,7 +318,7 @@ class Sweep:
         for look in range(MAX_LOOKS):
             found = self._converge_all(rows, failed, deadline)
             if look == 0:
-                self._observer.looked(sum(row.source is not None for row in page.rows))
+                self._observer.looked(page.keys)
             rows = []
             for row, outcome in found.items():
                 if outcome.action in CHANGES:
@@ -353,12 +353,13 @@ class Sweep:
         """Lets the lane copy what it takes of the rows: see `Lane.copy`."""
         if self._lane is None or self._rules.look_only:
             return {}
-        entries = [row.source for row in rows if row.target is None and row.source and self._lane.takes(row.source)]
+        taken = {row.source: reason for row in rows if row.source and (reason := self._lane.takes(row))}
 
         def copied(entry: Listed) -> None:
-            self._observer.changed(entry.key, Outcome("copy", ABSENT, entry.size))
+            action = "copy" if taken[entry] == ABSENT else "update"
+            self._observer.changed(entry.key, Outcome(action, taken[entry], entry.size))
 
-        return self._lane.copy(entries, deadline, copied)
+        return self._lane.copy(taken, deadline, copied)
 
     def _converge_all(self, rows: Iterable[Row], failed: set[str], deadline: Deadline) -> dict[Row, Outcome]:
         """Converges the keys of the rows; those that cannot be made equal are reported, and added to `failed`."""
@@ -428,14 +429,3 @@ def _missing(source: Listed | ObjectState) -> Outcome:
 def _unsettled(outcome: Outcome) -> bool:
     """Whether the key needs another look: it was changed, or, listed in the source, has gone from there since."""
     return outcome.action in CHANGES or outcome.action == "kept"
-
-
-def cut(rows: Iterable[Row], after: str, until: str | None) -> Iterator[Page]:
-    """Cuts the rows of a range into pages that leave no key of the range out."""
-    page: list[Row] = []
-    for row in rows:
-        page.append(row)
-        if len(page) == PAGE_KEYS:
-            yield Page(after, row.key, page)
-            after, page = row.key, []
-    yield Page(after, until, page)

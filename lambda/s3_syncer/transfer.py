@@ -148,9 +148,14 @@ class Marking:
         #: Learnt from the target's answers, for good once it was not; None until the first of them.
         self._target_gives_md5: bool | None = None
 
+    @property
+    def target_gives_md5(self) -> bool:
+        """Whether the target has shown that the ETag of a copy in one piece is the MD5 of its bytes."""
+        return self._target_gives_md5 is True
+
     def marker(self, state: ObjectState) -> str | None:
         """The marker to write with a copy in one piece."""
-        return None if state.md5 is not None and self._target_gives_md5 is True else _marker(state)
+        return None if state.md5 is not None and self.target_gives_md5 else _marker(state)
 
     def broken(self, state: ObjectState, written: str | None, etag: str) -> bool:
         """Learns from the ETag that the target gave a copy; whether it has to be written again, with its own marker."""

@@ -11,14 +11,18 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import wait
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 CHUNK = 1024 * 1024
+
+#: Far longer than a store takes for any request.
+PATIENCE_S = 60
 
 #: Between two neighbours only; http.client has dealt with them already.
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding"})
@@ -79,8 +83,8 @@ class Exchange:
             while chunk := answer.read(CHUNK):
                 self._handler.wfile.write(chunk)
 
-    def delay(self, seconds: float) -> bool:
-        """Waits; False when the proxy is closed before the time is over."""
+    def delay(self, seconds: float | None) -> bool:
+        """Waits, None for ever; False when the proxy is closed before the time is over."""
         return not self._proxy.closing.wait(seconds)
 
     def cut(self, keep: int, *, honest: bool) -> None:
@@ -172,6 +176,12 @@ def delayed(seconds: float) -> Fault:
     return fault
 
 
+def silent(exchange: Exchange) -> None:
+    """A store that takes a request and never answers; what it was asked for never happens."""
+    exchange.delay(None)
+    exchange.reset()
+
+
 def meanwhile(action: Callable[[], object]) -> Fault:
     """Something else happens before the store hears of the request."""
 
@@ -220,7 +230,9 @@ class Proxy:
     requests: list[Request] = field(default_factory=list)
     #: No request reaches the store any more.
     closing: threading.Event = field(default_factory=threading.Event)
-    _in_hand: int = 0
+    _connections: set[socket.socket] = field(default_factory=set)
+    #: Those with a request under way, from its first byte to the last of its answer.
+    _in_hand: set[socket.socket] = field(default_factory=set)
     _rules: list[_Rule] = field(default_factory=list)
     _lock: threading.Condition = field(default_factory=threading.Condition)
     _server: ThreadingHTTPServer = field(init=False)
@@ -233,10 +245,18 @@ class Proxy:
             wbufsize = CHUNK  # an answer in as few segments as possible
 
             def handle_one_request(self) -> None:
-                try:
-                    super().handle_one_request()
-                except OSError:  # the client went away; its test knows
-                    self.close_connection = True
+                wait([self.connection])  # for bytes that may well stay where they are until they count as in hand
+                with proxy._holding(self.connection):
+                    try:
+                        super().handle_one_request()
+                    except OSError:  # the client went away; its test knows
+                        self.close_connection = True
+
+            def handle_expect_100(self) -> bool:
+                """At once: botocore sends its body without being told to go on, but only after a second."""
+                go_on = super().handle_expect_100()
+                self.wfile.flush()
+                return go_on
 
             def __getattr__(self, name: str) -> Any:
                 if name.startswith("do_"):
@@ -244,15 +264,13 @@ class Proxy:
                 raise AttributeError(name)
 
             def _serve(self) -> None:
-                told = int(self.headers.get("Content-Length", 0))
-                body = self.rfile.read(told)
-                if len(body) < told:  # the client broke it off: no store hears of it
+                length = int(self.headers.get("Content-Length", 0))
+                body = self.rfile.read(length)
+                if len(body) < length:  # the client went away in the middle
                     self.close_connection = True
                     return
                 request = _parsed(self, body)
-                exchange = Exchange(self, request, body, proxy)
-                with proxy._taken(request) as fault:
-                    fault(exchange)
+                proxy._fault_for(request)(Exchange(self, request, body, proxy))
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -261,11 +279,21 @@ class Proxy:
             daemon_threads = True
             request_queue_size = 64
 
+            def get_request(self) -> tuple[socket.socket, Any]:
+                with proxy._lock:
+                    request, address = super().get_request()
+                    proxy._connections.add(request)
+                    proxy._lock.notify_all()
+                return request, address
+
             def shutdown_request(self, request: Any) -> None:
-                self.close_request(request)  # without a polite end first, or there would be no reset
+                with proxy._lock:
+                    proxy._connections.discard(request)
+                    self.close_request(request)  # without a polite end first, or there would be no reset
+                    proxy._lock.notify_all()
 
         self._server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
     def endpoint(self) -> str:
@@ -310,30 +338,45 @@ class Proxy:
         """The requests that may have changed an object."""
         return [request for request in self.requests if request.method not in ("GET", "HEAD")]
 
+    def settle(self) -> None:
+        """Waits until the store has had, and answered, all that was sent by those who have ended by now."""
+
+        def settled() -> bool:
+            return not self._in_hand and not wait([self._server.socket, *self._connections], timeout=0)
+
+        with self._lock:
+            assert self._lock.wait_for(settled, timeout=PATIENCE_S), "the proxy still has requests in hand"
+
     def close(self) -> None:
         """Refuses what is still to come, and waits for what is in hand: the store is nobody's but the test's then."""
-        with self._lock:
-            self.closing.set()
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
         with self._lock:
-            assert self._lock.wait_for(lambda: not self._in_hand, timeout=60), "the proxy still has requests in hand"
+            for connection in self._connections:
+                with suppress(OSError):  # the client has ended it already
+                    connection.shutdown(socket.SHUT_RD)
+            over = self._lock.wait_for(lambda: not self._connections, timeout=PATIENCE_S)
+        assert over, "the proxy still has requests in hand"
 
     @contextmanager
-    def _taken(self, request: Request) -> Iterator[Fault]:
-        """What to do with the request, which is in hand for the block."""
+    def _holding(self, connection: socket.socket) -> Iterator[None]:
+        """A request is in hand for the block."""
         with self._lock:
-            self.requests.append(request)
-            self._in_hand += 1
-            fault = next((rule.fault for rule in self._rules if rule.take(request)), Exchange.forward)
-            if self.closing.is_set():
-                fault = reset
+            self._in_hand.add(connection)
         try:
-            yield fault
+            yield
         finally:
             with self._lock:
-                self._in_hand -= 1
+                self._in_hand.discard(connection)
                 self._lock.notify_all()
+
+    def _fault_for(self, request: Request) -> Fault:
+        """Notes the request, and says what is to be done with it."""
+        with self._lock:
+            self.requests.append(request)
+            fault = next((rule.fault for rule in self._rules if rule.take(request)), Exchange.forward)
+            return reset if self.closing.is_set() else fault
 
 
 @contextmanager

@@ -66,6 +66,16 @@ def test_an_ordinary_object_costs_a_get_and_a_put(rig: Rig) -> None:
     assert rig.differences() == []
 
 
+def test_one_that_differs_costs_no_more(rig: Rig) -> None:
+    for number in range(20):
+        rig.target.put_object(Bucket=TARGET, Key=f"key {number}", Body=b"before", Metadata={"n": "0"})
+        rig.put(f"key {number}", b"afterwards", Metadata={"n": str(number)})
+    rig.clear()
+    assert run("migrate", "--no-tags").code == 0
+    assert asked(rig) == ({"GET": 20}, {"PUT": 20})
+    assert rig.differences() == []
+
+
 def test_with_tags_it_costs_a_look_at_them_as_well(rig: Rig) -> None:
     for number in range(20):
         rig.put(f"key {number}", b"body")

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 from tests.functional.command import run, started
-from tests.functional.proxy import Exchange, Fault, admit, cut, delayed, refuse
+from tests.functional.proxy import Exchange, Fault, admit, cut, delayed, refuse, silent
 from tests.functional.rig import MIB, SOURCE, TARGET, Rig
 
 from playground import servers
-from s3_syncer import sweep
+from s3_syncer import join
 from s3_syncer.cli import progress
 
 AWKWARD = [
@@ -45,12 +45,6 @@ def fill(rig: Rig, count: int, body: bytes = b"some bytes") -> list[str]:
 
 def puts(rig: Rig) -> list[str]:
     return [request.key for request in rig.target_proxy.requests if request.method == "PUT"]
-
-
-def silent(exchange: Exchange) -> None:
-    """A store that never answers; what it was asked for never happens."""
-    time.sleep(20)
-    exchange.reset()
 
 
 def listing_fault(change: Callable[[str], str]) -> Fault:
@@ -96,7 +90,7 @@ def test_only_what_lies_below_the_prefixes(rig: Rig) -> None:
 
 
 def test_a_sweep_that_races_with_live_writes_and_deletes_ends_equal(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "PAGE_KEYS", 10)
+    monkeypatch.setattr(join, "PAGE_KEYS", 10)
     keys, rand, touched, over = fill(rig, 30), random.Random(7), set[str](), threading.Event()
     for key in rand.sample(keys, 15):
         rig.target.put_object(Bucket=TARGET, Key=key, Body=b"old")
@@ -191,7 +185,7 @@ def test_a_dry_run_changes_nothing_and_says_what_would_be_done(rig: Rig) -> None
 
 
 def test_deleting_is_asked_for_and_has_a_brake(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "PAGE_KEYS", 3)
+    monkeypatch.setattr(join, "PAGE_KEYS", 3)
     rig.put("key")
     for number in range(20):
         rig.target.put_object(Bucket=TARGET, Key=f"extra {number:02}")
@@ -379,7 +373,7 @@ def test_stopped_midway_and_run_again_nothing_is_copied_twice(
         ended = command.ended()
     assert ended.code == code, ended.err
     if number == signal.SIGKILL:
-        time.sleep(0.2)  # what the proxy still has in hand
+        rig.target_proxy.settle()
     done = set(rig.target_keys())
     assert 4 <= len(done) < 30
 

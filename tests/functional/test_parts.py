@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections import Counter
 from math import inf
 from typing import Any
@@ -174,7 +173,7 @@ def test_a_migration_that_is_stopped_in_a_large_object_does_not_send_its_parts_a
         command.wait_until(lambda: len(sent()) >= 4)
         command.send(number)
         command.ended()
-    time.sleep(1)  # what the proxy still has in hand
+    rig.target_proxy.settle()
     assert rig.uploads() == ["large"]
     answer = rig.target.list_multipart_uploads(Bucket=TARGET)["Uploads"][0]
     kept = rig.target.list_parts(Bucket=TARGET, Key="large", UploadId=answer["UploadId"])["Parts"]

@@ -13,16 +13,16 @@ from tests.functional.command import run, started
 from tests.functional.proxy import delayed, refuse
 from tests.functional.rig import TARGET, Rig
 
-from s3_syncer import sweep
+from s3_syncer import join
 from s3_syncer.cli import run as run_module
 from s3_syncer.cli.tally import Tally
 from s3_syncer.converge import Outcome
 
 #: What makes a process of its own help from the beginning, and ranges small enough to be shared.
 EAGER = """
-from s3_syncer import sweep
+from s3_syncer import join
 from s3_syncer.cli import run
-run.HELP_S, run.HELP_KEYS, sweep.PAGE_KEYS = 0.0, 0, 10
+run.HELP_S, run.HELP_KEYS, join.PAGE_KEYS = 0.0, 0, 10
 """
 
 
@@ -30,7 +30,7 @@ run.HELP_S, run.HELP_KEYS, sweep.PAGE_KEYS = 0.0, 0, 10
 def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "HELP_S", 0.0)
     monkeypatch.setattr(run_module, "HELP_KEYS", 0)
-    monkeypatch.setattr(sweep, "PAGE_KEYS", 10)
+    monkeypatch.setattr(join, "PAGE_KEYS", 10)
 
 
 @pytest.fixture

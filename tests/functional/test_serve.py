@@ -15,16 +15,11 @@ from typing import Any
 
 import pytest
 from tests.functional.command import Ended, Started, run, started
-from tests.functional.proxy import Exchange, Proxy, admit, delayed, refuse
+from tests.functional.proxy import Proxy, admit, delayed, refuse, silent
 from tests.functional.rig import MIB, QUEUE, Rig, notification
 
 #: Seconds after which the messages of a killed worker are delivered again, the least that the command takes.
 VISIBILITY_S = 4
-
-
-def silent(exchange: Exchange) -> None:
-    """A store that takes a request and never answers."""
-    time.sleep(60)
 
 
 @contextmanager

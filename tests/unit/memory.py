@@ -21,7 +21,7 @@ from typing import Any
 from s3_syncer.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.headers import state as parsed
 from s3_syncer.layout import Part, Sent
-from s3_syncer.model import SOURCE_ETAG_MARKER, Listed, ObjectState, Upload
+from s3_syncer.model import SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
 
 #: Keys that one listing request shows.
 LIST_PAGE = 5
@@ -276,18 +276,21 @@ class ListedBucket(MemoryBucket):
         self.list_etags = True
         self.list_order: Callable[[Iterable[str]], list[str]] = sorted
 
-    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Listed]:
+    def listed(self) -> list[Listed]:
+        return [entry for stretch in self.listing() for entry in stretch]
+
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Stretch]:
         listed: set[str] = set()
         while True:
             self._called("list", after)
             order = [key for key in self.list_order(list(self.objects)) if key > after and key not in listed]
             page = [(key, self.objects[key]) for key in order[:LIST_PAGE]]
-            for key, there in page:
-                if until is not None and key > until:
-                    return
-                etag = there.etag if self.list_etags else None
-                yield Listed(key, len(there.body), etag, at(there.modified))
-            if len(order) <= LIST_PAGE:
+            yield Stretch.of(
+                Listed(key, len(there.body), there.etag if self.list_etags else None, at(there.modified))
+                for key, there in page
+                if until is None or key <= until
+            )
+            if len(order) <= LIST_PAGE or (in_order and until is not None and page[-1][0] >= until):
                 return
             if self.list_order is sorted:
                 after = order[LIST_PAGE - 1]

@@ -14,7 +14,7 @@ from tests.unit.memory import Fetched
 
 from s3_syncer.errors import SyncError
 from s3_syncer.layout import Part, Sent
-from s3_syncer.model import Listed, ObjectState, Upload
+from s3_syncer.model import ObjectState, Stretch, Upload
 
 _WRITES = frozenset({"put", "put_tags", "delete", "create_upload", "upload_part", "complete_upload", "abort_upload"})
 
@@ -81,7 +81,7 @@ class Side:
         tags: Mapping[str, str] = self._call("tags")
         return tags
 
-    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Listed]:
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Stretch]:
         return iter(self._call("listing"))
 
 

@@ -10,8 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.memory import at, md5_hex
 
-from s3_syncer.compare import Difference, compare
-from s3_syncer.model import CONTENT_HEADERS, LONGEST_ETAG, MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, ObjectState
+from s3_syncer.compare import ABSENT, Difference, compare, proven
+from s3_syncer.model import (
+    CONTENT_HEADERS,
+    LONGEST_ETAG,
+    MAX_METADATA_BYTES,
+    SOURCE_ETAG_MARKER,
+    Listed,
+    ObjectState,
+)
 
 MD5, OTHER_MD5 = md5_hex(b"one"), md5_hex(b"two")
 
@@ -123,6 +130,43 @@ def test_what_is_called_the_same_has_equal_properties(source: ObjectState, targe
     if compare(source, target) is None:
         assert (source.size, source.headers) == (target.size, target.headers)
         assert (source.metadata, source.tags) == (target.metadata, target.tags)
+
+
+def listed(state: ObjectState) -> Listed:
+    return Listed("key", state.size, state.etag, state.last_modified)
+
+
+@given(STATES, STATES, st.booleans())
+def test_what_listings_prove_a_look_would_have_found_as_well(
+    source: ObjectState, target: ObjectState, md5s: bool
+) -> None:
+    reason = proven(listed(source), listed(target), md5s=md5s)
+    told = source.md5 is not None and target.md5 == target.etag and target.marker is None
+    if reason == "content" and not told:
+        return  # which only the bytes of the source, or a target that breaks its promise, can show
+    difference = compare(source, target)
+    assert reason is None or (difference is not None and difference.reason == reason)
+
+
+@pytest.mark.parametrize(
+    ("target", "md5s", "reason"),
+    [
+        (None, False, ABSENT),
+        (Listed("key", 2, None, OLDER), False, "size"),
+        (Listed("key", 1, OTHER_MD5, OLDER), True, "content"),
+        (Listed("key", 1, OTHER_MD5, OLDER), False, None),
+        (Listed("key", 1, MD5, NEWER), True, None),
+        (Listed("key", 1, None, NEWER), True, None),
+        (Listed("key", 1, f"{MD5}-1", NEWER), True, None),
+    ],
+)
+def test_what_two_listings_prove(target: Listed | None, md5s: bool, reason: str | None) -> None:
+    assert proven(Listed("key", 1, MD5, NEWER), target, md5s=md5s) == reason
+
+
+@pytest.mark.parametrize("etag", [None, f"{MD5}-1", "opaque"])
+def test_a_source_whose_etag_is_no_md5_proves_nothing_by_it(etag: str | None) -> None:
+    assert proven(Listed("key", 1, etag, NEWER), Listed("key", 1, MD5, NEWER), md5s=True) is None
 
 
 # -- what the model says of an object ----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ PURE = [
     "headers",
     "health",
     "held",
+    "join",
     "keyspace",
     "lane.copies",
     "lane.streams",

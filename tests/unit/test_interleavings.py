@@ -436,8 +436,9 @@ def kms(body: bytes, etag: str, **properties: Any) -> Stored:
     return stored(body, etag=etag, kms=True, **properties)
 
 
-ONE, TWO = stored(b"one"), stored(b"two")
+ONE, TWO, THREE = stored(b"one"), stored(b"two"), stored(b"three")
 ONE_TAGGED, TWO_TAGGED = stored(b"one", tags={"colour": "red"}), stored(b"two", tags={"colour": "blue"})
+THREE_TAGGED = replace(THREE, tags={"colour": "red"})
 ONE_RETAGGED = replace(ONE, tags={"colour": "green"})
 ONE_DESCRIBED, ONE_OTHERWISE = stored(b"one", metadata={"by": "a"}), stored(b"one", metadata={"by": "b"})
 
@@ -522,6 +523,22 @@ FAST = [
     Scenario("lane: tags and bytes change", [ONE, TWO_TAGGED], deaths=1, sweeps_die=False, experienced=True),
     Scenario("lane: opaque target", [ONE, TWO], etag=opaque_etag, tags=False, deaths=1),
     Scenario("lane: deletes are off", [ONE, None, TWO], tags=False, delete=False, deaths=1),
+    # what is there already, and differs by what listings tell
+    Scenario("lane: overwritten by more", [ONE, THREE], tags=False),
+    Scenario("lane: overwritten by more, and back", [ONE, THREE, ONE], tags=False, deaths=0),
+    Scenario("lane: overwritten by more, deleted", [ONE, THREE, None], tags=False, deaths=1),
+    Scenario("lane: overwritten, tags go", [ONE_TAGGED, THREE], deaths=1, sweeps_die=False, experienced=True),
+    Scenario("lane: overwritten, tags come", [ONE, THREE, THREE_TAGGED], deaths=0, experienced=True),
+    Scenario("lane: opaque target, overwritten by more", [ONE, THREE], etag=opaque_etag, tags=False, deaths=1),
+    Scenario("lane: kms, overwritten", [kms(b"one", "1" * 32), kms(b"two", "2" * 32)], tags=False, experienced=True),
+    Scenario(
+        "lane: overwritten, all within a second",
+        [ONE, replace(TWO, metadata={"by": "a"}), replace(TWO, metadata={"by": "b"})],
+        tags=False,
+        deaths=0,
+        times_tell=False,
+        experienced=True,
+    ),
 ]
 
 
@@ -539,7 +556,9 @@ def test_a_sweep_with_its_lane_beside_live_sync_ends_equal(scenario: Scenario) -
     ("name", "careless", "scenario"),
     [
         ("RESTED", timedelta(0), "lane: all within a second"),
+        ("RESTED", timedelta(0), "lane: overwritten, all within a second"),
         ("_untagged", lambda body: True, "lane: tags come"),
+        ("_untagged", lambda body: True, "lane: overwritten, tags come"),
     ],
 )
 def test_without_its_precautions_it_does_not(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from s3_syncer.compare import Row, Unordered, Verdict, join
-from s3_syncer.model import Listed
-from s3_syncer.sweep import PAGE_KEYS, cut
+from s3_syncer import join as join_module
+from s3_syncer.compare import Row, Verdict
+from s3_syncer.join import PAGE_KEYS, Page, Unordered, join
+from s3_syncer.model import Listed, Stretch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(seconds=1)
@@ -21,35 +23,91 @@ def listed(key: str, *, size: int = 1, etag: str | None = "e", modified: datetim
     return Listed(key, size, etag, modified)
 
 
-def listing(keys: Iterable[str]) -> list[Listed]:
-    return [listed(key) for key in keys]
+def listing(keys: Iterable[str]) -> list[Stretch]:
+    return [Stretch.of(listed(key) for key in keys)]
+
+
+def in_pieces(entries: Sequence[Listed], rand: random.Random) -> Iterator[Stretch]:
+    """A listing whose pages are as long as the store likes, empty ones among them."""
+    start = 0
+    while start < len(entries):
+        end = start + rand.randint(0, 7)
+        yield Stretch.of(entries[start:end])
+        start = end
+
+
+def rows_of(pages: Iterable[Page]) -> list[Row]:
+    return [row for page in pages for row in page.rows]
+
+
+ALPHABET = "a/b é\U0001f600ﬁ~"
+
+
+def some_keys(rand: random.Random) -> list[str]:
+    return sorted({"".join(rand.choices(ALPHABET, k=rand.randint(1, 3))) for _ in range(rand.randint(0, 60))})
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_every_key_comes_once_and_in_order(seed: int) -> None:
+def test_every_key_comes_once_and_in_order(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rand = random.Random(seed)
-    alphabet = "a/b é\U0001f600ﬁ~"
-    keys = sorted({"".join(rand.choices(alphabet, k=rand.randint(1, 3))) for _ in range(rand.randint(0, 60))})
+    monkeypatch.setattr(join_module, "PAGE_KEYS", rand.choice([1, 4, 1000]))
+    keys = some_keys(rand)
     left = [key for key in keys if rand.random() < 0.7]
     right = [key for key in keys if rand.random() < 0.7]
 
-    rows = list(join(listing(left), listing(right)))
+    rows = rows_of(join(listing(left), listing(right)))
 
     assert [row.key for row in rows] == sorted({*left, *right})
     assert [row.key for row in rows if row.source] == left
     assert [row.key for row in rows if row.target] == right
 
 
+@pytest.mark.parametrize("seed", range(200))
+def test_what_is_left_out_is_what_a_look_at_each_row_shows_to_be_the_same(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rand = random.Random(seed)
+    monkeypatch.setattr(join_module, "PAGE_KEYS", rand.choice([1, 3, 5, 1000]))
+    drift = rand.choice([0, 0.01, 0.1])  # with less of it there are pages without any
+
+    def drifted(entry: Listed) -> Iterator[Listed]:
+        changes: dict[str, Any] = {"size": 2, "etag": rand.choice(["f", None]), "modified": NOON - timedelta(seconds=1)}
+        if rand.random() >= drift:
+            yield entry
+        elif rand.random() < 0.8:
+            name = rand.choice(list(changes))
+            yield listed(entry.key, **{name: changes[name]})
+
+    source = [listed(key, etag=None if rand.random() < drift / 4 else "e") for key in some_keys(rand)]
+    target = [other for entry in source for other in drifted(entry)]
+    target += [listed(f"\U0001ffff{number}") for number in range(3) if rand.random() < drift]
+
+    def pages(*, every: bool) -> list[Page]:
+        return list(join(in_pieces(source, rand), in_pieces(target, rand), every=every))
+
+    full, short = pages(every=True), pages(every=False)
+    assert rows_of(short) == [row for row in rows_of(full) if row.verdict is not Verdict.SAME]
+    assert [(page.after, page.until, page.keys) for page in short] == [
+        (page.after, page.until, page.keys) for page in full
+    ]
+    assert [page.keys for page in full] == [len(page.rows) for page in full]
+    for page in full:
+        for side in ([row for row in page.rows if row.source], [row for row in page.rows if row.target]):
+            assert len(side) <= join_module.PAGE_KEYS, "to look again takes one request"
+
+
 def test_the_order_is_that_of_the_keys_bytes() -> None:
     keys = ["~", "é", "ﬁ", "\U0001f600"]  # in UTF-16, as some stores sort, the last two change places
     assert sorted(keys) == sorted(keys, key=str.encode) == keys
-    assert len(list(join(listing(keys), []))) == len(keys)
+    assert len(rows_of(join(listing(keys), []))) == len(keys)
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("in_one", [True, False])
 @pytest.mark.parametrize("keys", [["b", "a"], ["a", "c", "b"], ["a", "a"], ["a", "B"], ["\U0001f600", "ﬁ"]])
-def test_a_listing_out_of_order_is_noticed(side: str, keys: list[str]) -> None:
-    sides = (listing(keys), listing("abc")) if side == "source" else (listing("abc"), listing(keys))
+def test_a_listing_out_of_order_is_noticed(side: str, in_one: bool, keys: list[str]) -> None:
+    wrong = listing(keys) if in_one else [stretch for key in keys for stretch in listing([key])]
+    sides = (wrong, listing("abc")) if side == "source" else (listing("abc"), wrong)
     with pytest.raises(Unordered, match=re.escape(f"the {side} lists {keys[-1]!r} after {keys[-2]!r}")):
         list(join(*sides))
 
@@ -78,9 +136,9 @@ def test_verdicts(source: Listed | None, target: Listed | None, verdict: Verdict
 @pytest.mark.parametrize("until", [None, "z"])
 def test_pages_cover_the_whole_range_and_never_overlap(count: int, until: str | None) -> None:
     keys = [f"k{number:05}" for number in range(count)]
-    pages = list(cut(join(listing(keys), []), "a", until))
+    pages = list(join(listing(keys), [], after="a", until=until))
 
-    assert [row.key for page in pages for row in page.rows] == keys
+    assert [row.key for row in rows_of(pages)] == keys
     assert [pages[0].after, *(page.until for page in pages)] == [*(page.after for page in pages), until]
     assert pages[0].after == "a"
     assert all(len(page.rows) <= PAGE_KEYS for page in pages)

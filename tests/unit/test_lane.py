@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.unit.memory import HttpSide, ListedBucket, Reply, at, opaque_etag, stored
 
+from s3_syncer.compare import ABSENT, Row
 from s3_syncer.deadline import Deadline
 from s3_syncer.errors import Retryable, StoreUnusable
 from s3_syncer.lane import copies
@@ -36,7 +37,7 @@ class World:
         self.told: list[str] = []
 
     def copy(self, deadline: Deadline | None = None, entries: Sequence[Listed] | None = None) -> dict[str, Any]:
-        listed = list(self.source.listing()) if entries is None else entries
+        listed = self.source.listed() if entries is None else entries
         self.listed = {entry.key: entry for entry in listed}
         return self.lane.copy(listed, deadline or Deadline(), lambda entry: self.told.append(entry.key))
 
@@ -63,9 +64,9 @@ def test_every_property_is_passed_on() -> None:
 
 def test_a_target_that_breaks_its_promise_gets_the_marker_after_all() -> None:
     world = World("a", "b")
-    world.copy(entries=list(world.source.listing())[:1])
+    world.copy(entries=world.source.listed()[:1])
     world.target._etag = opaque_etag
-    assert world.copy(entries=list(world.source.listing())[1:]).keys() == {"b"}
+    assert world.copy(entries=world.source.listed()[1:]).keys() == {"b"}
     assert world.target.calls == ["put"] * 3
     assert world.target.objects["b"].marker == world.source.objects["b"].etag
 
@@ -82,12 +83,29 @@ def test_a_target_that_breaks_its_promise_gets_the_marker_after_all() -> None:
     ],
 )
 def test_what_seems_ordinary(size: int, etag: str | None, takes: bool) -> None:
-    assert World(memory=2 * copies.LARGEST).lane.takes(Listed("a", size, etag, at(0))) is takes
+    lane = World(memory=2 * copies.LARGEST).lane
+    assert lane.takes(Row(Listed("a", size, etag, at(0)), None)) == (ABSENT if takes else None)
 
 
 def test_no_object_is_larger_than_half_of_the_memory() -> None:
     lane = World(memory=1000).lane
-    assert [lane.takes(Listed("a", size, "0" * 32, at(0))) for size in (500, 501)] == [True, False]
+    rows = [Row(Listed("a", size, "0" * 32, at(0)), None) for size in (500, 501)]
+    assert [lane.takes(row) for row in rows] == [ABSENT, None]
+
+
+def test_what_is_of_the_same_size_it_takes_once_the_target_has_shown_that_its_etags_are_md5s() -> None:
+    world = World("a")
+    row = Row(Listed("a", 1, "0" * 32, at(0)), Listed("a", 1, "1" * 32, at(0)))
+    assert world.lane.takes(row) is None
+    world.copy()
+    assert world.lane.takes(row) == "content"
+    world.target._etag = opaque_etag
+    world.copy()
+    assert world.lane.takes(row) is None
+
+
+def test_what_only_the_target_has_it_does_not_take() -> None:
+    assert World().lane.takes(Row(None, Listed("a", 1, "0" * 32, at(0)))) is None
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 from tests.unit.memory import LIST_PAGE, ListedBucket, stored
 
+from s3_syncer import join as join_module
 from s3_syncer import ranges as ranges_module
-from s3_syncer import sweep as sweep_module
 from s3_syncer.converge import Pair
 from s3_syncer.deadline import Deadline, OutOfTime
 from s3_syncer.errors import Permanent, StoreUnusable
@@ -29,7 +29,7 @@ KEYS = [f"{number % 7}/{number:04}" for number in range(300)]
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_module, "PAGE_KEYS", LIST_PAGE)
+    monkeypatch.setattr(join_module, "PAGE_KEYS", LIST_PAGE)
     monkeypatch.setattr(ranges_module, "PAGE_KEYS", LIST_PAGE)
 
 

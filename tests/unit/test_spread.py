@@ -6,16 +6,19 @@ import threading
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from s3_syncer.cli.spread import Range, Spread
-from s3_syncer.compare import Unordered
 from s3_syncer.deadline import Deadline
 from s3_syncer.errors import StoreUnusable
+from s3_syncer.join import Unordered
 
 PAGE = 10
+
+#: Seconds that nothing here takes, however busy the machine is.
+PATIENCE_S = 60
 
 
 class Keys:
@@ -33,13 +36,20 @@ class Keys:
 
 
 class Slow:
-    """Sweeps page by page, taking a moment for each."""
+    """Sweeps page by page, taking a moment for each, and waiting until it may go on or give a share away."""
 
     wants_work = True
     could_do_more = True
 
-    def __init__(self, keys: Keys, *, fails_at: str = "", error: Exception | None = None) -> None:
-        self._keys, self._fails_at, self._error = keys, fails_at, error
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        fails_at: str = "",
+        error: Exception | None = None,
+        waits_until: Callable[[], object] = lambda: True,
+    ) -> None:
+        self._keys, self._fails_at, self._error, self._may_go_on = keys, fails_at, error, waits_until
         self.swept: Counter[str] = Counter()
         self.threads: set[str] = set()
         self._lock = threading.Lock()
@@ -48,7 +58,7 @@ class Slow:
         after = range_.after
         while True:
             page = self._keys.behind(after, range_.until)[:PAGE]
-            time.sleep(0.002)
+            time.sleep(0.001)
             with self._lock:
                 self.swept.update(page)
                 self.threads.add(threading.current_thread().name)
@@ -57,6 +67,10 @@ class Slow:
             if len(page) < PAGE:
                 return None
             after = page[-1]
+            end = time.monotonic() + PATIENCE_S
+            while not (self._may_go_on() or share.passed() or deadline.passed()):
+                assert time.monotonic() < end, "waited in vain"
+                time.sleep(0.001)
             if share.passed() or deadline.passed():
                 return after
 
@@ -84,9 +98,10 @@ def test_every_key_is_swept_once(space: str, several: int) -> None:
 
 def test_the_idle_take_a_share() -> None:
     keys = Keys(SPACES["in a row"])
-    slow = Slow(keys)
+    slow = Slow(keys, waits_until=lambda: len(slow.threads) == 4)
     Spread([slow] * 4, keys.first).run(Range(), Deadline())
     assert len(slow.threads) == 4
+    assert slow.swept == Counter(keys.keys)
 
 
 def test_nobody_takes_more_than_it_can_do() -> None:
@@ -99,12 +114,16 @@ def test_nobody_takes_more_than_it_can_do() -> None:
 
 def test_others_take_part_once_there_is_enough_to_do() -> None:
     keys = Keys(SPACES["in a row"])
-    one, other = Slow(keys), Slow(keys)
+
+    def the_other_has_done_some() -> bool:
+        other.wants_work = one.swept.total() > len(keys.keys) // 3
+        return not other.wants_work or other.swept.total() > len(keys.keys) // 10
+
+    one, other = Slow(keys, waits_until=the_other_has_done_some), Slow(keys)
     one.could_do_more = other.could_do_more = other.wants_work = False
-    threading.Timer(0.1, lambda: setattr(other, "wants_work", True)).start()
     Spread([one, one, other, other], keys.first).run(Range(), Deadline())
     assert one.swept + other.swept == Counter(keys.keys)
-    assert one.swept.total() > PAGE
+    assert one.swept.total() > len(keys.keys) // 3
     assert other.swept.total() > len(keys.keys) // 10
 
 
@@ -122,8 +141,13 @@ def test_no_fault_is_taken_for_an_end() -> None:
 
 def test_a_stop_says_where_to_go_on() -> None:
     keys, deadline = Keys(SPACES["in a row"]), Deadline()
-    slow = Slow(keys)
-    threading.Timer(0.1, deadline.stop).start()
+
+    def stop() -> bool:
+        if slow.swept.total() > len(keys.keys) // 3:
+            deadline.stop()
+        return True
+
+    slow = Slow(keys, waits_until=stop)
     rest = Spread([slow] * 4, keys.first).run(Range(), deadline)
     assert rest is not None
     assert slow.swept.keys() >= {key for key in keys.keys if key <= rest}

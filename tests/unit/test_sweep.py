@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from tests.unit.memory import LIST_PAGE, HttpSide, ListedBucket, OnTheSpot, opaque_etag, stored
+from tests.unit.memory import LIST_PAGE, HttpSide, ListedBucket, OnTheSpot, md5_hex, opaque_etag, stored
 
+from s3_syncer import join as join_module
 from s3_syncer import sweep as sweep_module
 from s3_syncer.converge import CHANGES, Outcome, Pair, converge
 from s3_syncer.deadline import Deadline
@@ -32,6 +33,7 @@ class Notes:
 
     keys: int = 0
     changes: list[tuple[str, str]] = field(default_factory=list)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
     differences: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     restarts: list[str] = field(default_factory=list)
@@ -42,6 +44,7 @@ class Notes:
     def changed(self, key: str, outcome: Outcome) -> None:
         assert outcome.action in CHANGES
         self.changes.append((outcome.action, key))
+        self.outcomes[key] = outcome
 
     def left(self, key: str, outcome: Outcome) -> None:
         assert key not in self.differences, "reported twice"
@@ -60,7 +63,7 @@ class Notes:
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_module, "PAGE_KEYS", LIST_PAGE)
+    monkeypatch.setattr(join_module, "PAGE_KEYS", LIST_PAGE)
 
 
 @pytest.fixture
@@ -400,6 +403,83 @@ def test_a_key_that_came_back_after_it_was_listed_is_not_deleted() -> None:
     assert world.target.count("delete") == 0
     assert world.source.mirrored == world.target.mirrored
     assert notes.changes == [("update", "key 003")]
+
+
+# -- the lane ----------------------------------------------------------------------------------------------------------
+
+
+def differing() -> World:
+    """A key for each way in which an object can differ, and some more."""
+    world = World(keys(12), keys(12))
+    for key in ("absent", "key 000"):
+        world.write(key, b"of another size")
+    world.write("key 001", b"ONE")
+    world.copy("key 001", body=b"TWO", etag=md5_hex(b"TWO"))
+    world.copy("key 002", metadata={"not": "there"})
+    world.write("key 002", world.source.objects["key 002"].body)
+    world.write("key 003", b"carrying tags", tags={"colour": "red"})
+    world.copy("key 004", etag="opaque", marker="of another")
+    world.write("parts")
+    world.source.objects["parts"] = stored(b"p", b"arts", modified=world.tick())
+    world.clock += 10  # all of it has rested
+    return world
+
+
+def test_what_differs_the_lane_copies_as_the_common_path_would() -> None:
+    ordinary, fast = differing(), differing()
+    (expected, _), (notes, _) = ordinary.sweep(), fast.sweep(fast=True)
+    assert notes.outcomes == expected.outcomes
+    assert {key: outcome.reason for key, outcome in notes.outcomes.items()} == {
+        "absent": "absent from the target",
+        "key 000": "size",
+        "key 001": "content",
+        "key 002": "metadata",
+        "key 003": "size",
+        "key 004": "content",
+        "parts": "absent from the target",
+    }
+    assert fast.source.mirrored == fast.target.mirrored
+    assert not notes.failures
+
+
+def test_what_differs_costs_a_get_and_a_put_where_listings_prove_it() -> None:
+    world = World(keys(12), keys(12))
+    for key in keys(12):
+        world.write(key, b"of another size")
+    world.clock += 10
+    notes, _ = world.sweep(fast=True)
+    assert {action for action, _ in notes.changes} == {"update"}
+    assert world.source.count("head", "take", "read") == world.target.count("head") == 0
+    assert (world.source.count("fetch"), world.target.count("put")) == (12, 12)
+
+
+def test_equal_copies_whose_etags_are_no_md5s_are_not_copied_again() -> None:
+    world = World(keys(12), ["key 011"])
+    for key in keys(11):
+        world.copy(key, etag=md5_hex(key.encode()), marker=world.source.objects[key].etag)
+    notes, _ = world.sweep(fast=True)
+    assert notes.changes == []
+
+
+def test_an_object_is_copied_once_when_the_target_still_lists_what_was_there() -> None:
+    world = World(keys(3), keys(3))
+    for key in keys(3):
+        world.write(key, b"of another size")
+    world.clock += 10
+    before, listing = dict(world.target.objects), world.target.listing
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        return ListedBucket(before).listing(*arguments, **options) if world.target.count("list") < 4 else listing()
+
+    def count(side: str, operation: str, key: str) -> None:
+        if (side, operation) == ("source", "list"):
+            world.target.calls.append("list")
+
+    world.hooks.append(count)
+    world.target.listing = late  # type: ignore[method-assign]
+    notes, _ = world.sweep(fast=True)
+    assert notes.failures == {}
+    assert world.target.count("put") == 3
 
 
 # -- listings that tell little, or nonsense ----------------------------------------------------------------------------

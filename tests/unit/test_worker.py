@@ -7,7 +7,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.memory import MemoryBucket, Stored, stored
 
+from s3_syncer import deadline as deadline_module
+from s3_syncer import worker as worker_module
 from s3_syncer.converge import Pair
 from s3_syncer.deadline import Deadline, OutOfTime
 from s3_syncer.errors import Permanent, Retryable, StoreUnusable, SyncError
@@ -179,6 +182,31 @@ def test_each_message_of_a_batch_has_the_verdict_of_its_own_keys() -> None:
 
 # -- time --------------------------------------------------------------------------------------------------------------
 
+#: Seconds that nothing here takes, however busy the machine is.
+PATIENCE_S = 60
+
+
+class Clock:
+    """Time that passes only for those who sleep, in the place of the module `time`."""
+
+    def __init__(self) -> None:
+        self._now, self._lock, self.time = 1000.0, threading.Lock(), time.time
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self._now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (deadline_module, worker_module):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
 
 def test_past_the_deadline_everything_is_handed_back_untouched() -> None:
     bench = Bench({"a": stored(b"one")})
@@ -189,29 +217,32 @@ def test_past_the_deadline_everything_is_handed_back_untouched() -> None:
 
 
 @pytest.mark.parametrize(("attempt", "kind"), [(2, Later), (3, Dead)])
-def test_a_key_that_needs_more_than_a_whole_batch_is_given_up_after_three(attempt: int, kind: type[Verdict]) -> None:
+def test_a_key_that_needs_more_than_a_whole_batch_is_given_up_after_three(
+    attempt: int, kind: type[Verdict], clock: Clock
+) -> None:
     """Every attempt sends all of an object again: it must not go on for as long as the queue would let it."""
-    deadline = Deadline.after(0.3)
+    deadline = Deadline.after(300)
 
     def outlast(operation: str, key: str) -> None:
         if operation == "take":
-            deadline.sleep(10)
+            deadline.sleep(1000)
 
     bench = Bench({"huge": stored(b"one")}, on_call=outlast)
-    verdict = bench.worker.run([asking("huge", attempt=attempt)], deadline, grace_s=5)["1"]
+    verdict = bench.worker.run([asking("huge", attempt=attempt)], deadline, grace_s=PATIENCE_S)["1"]
     assert isinstance(verdict, kind)
     assert not isinstance(verdict, Dead) or "s3-syncer sync" in verdict.error
 
 
-def test_a_key_that_began_late_is_handed_back_however_often() -> None:
-    deadline = Deadline.after(0.5)
+def test_a_key_that_began_late_is_handed_back_however_often(clock: Clock) -> None:
+    deadline = Deadline.after(500)
 
     def outlast(operation: str, key: str) -> None:
         if operation == "take":
-            deadline.sleep(0.3 if key == "first" else 10)
+            deadline.sleep(100 if key == "first" else 1000)
 
     bench = Bench({"first": stored(b"one"), "second": stored(b"two")}, on_call=outlast, threads=1)
-    verdicts = bench.worker.run([asking("first", id="1"), asking("second", id="2", attempt=50)], deadline, grace_s=5)
+    messages = [asking("first", id="1"), asking("second", id="2", attempt=50)]
+    verdicts = bench.worker.run(messages, deadline, grace_s=PATIENCE_S)
     assert verdicts == {"1": Done(), "2": Later(0)}
 
 
@@ -223,33 +254,41 @@ def release() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_at_the_deadline_what_is_not_done_is_handed_back(release: threading.Event) -> None:
+def test_at_the_deadline_what_is_not_done_is_handed_back(release: threading.Event, clock: Clock) -> None:
     def hang(operation: str, key: str) -> None:
         if key == "slow":
-            release.wait(10)
+            clock.sleep(1000)
+            assert release.wait(PATIENCE_S)
 
     bench = Bench({"quick": stored(b"one"), "slow": stored(b"two"), "last": stored(b"three")}, on_call=hang, threads=1)
-    began = time.monotonic()
     verdicts = bench.run(
         asking("quick", id="1"),
         asking("slow", "quick", id="2"),
         asking("last", id="3"),
-        deadline=Deadline.after(0.5),
+        deadline=Deadline.after(500),
     )
-    assert time.monotonic() - began < 5
     assert verdicts == {"1": Done(), "2": Later(0), "3": Later(0)}
     release.set()
-    time.sleep(0.05)
+    assert bench.verdict(asking("quick")) == Done(), "behind all that the one thread had to do"
     assert "last" not in bench.target.objects, "what had not begun never begins"
 
 
-def test_what_ends_within_the_grace_is_done_after_all() -> None:
+def test_what_ends_within_the_grace_is_done_after_all(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    grace = threading.Event()
+
+    def noting(futures: Iterable[Future[Any]], timeout: float | None = None) -> Any:
+        if timeout == PATIENCE_S:
+            grace.set()
+        return wait(futures, timeout=timeout)
+
     def take_a_while(operation: str, key: str) -> None:
         if operation == "take":
-            time.sleep(1.5)
+            clock.sleep(1000)
+            assert grace.wait(PATIENCE_S)
 
+    monkeypatch.setattr(worker_module, "wait", noting)
     bench = Bench({"a": stored(b"one")}, on_call=take_a_while)
-    assert bench.worker.run([asking("a")], Deadline.after(1.0), grace_s=20) == {"1": Done()}
+    assert bench.worker.run([asking("a")], Deadline.after(500), grace_s=PATIENCE_S) == {"1": Done()}
 
 
 def test_out_of_time_comes_back_at_once_whatever_else_failed() -> None:

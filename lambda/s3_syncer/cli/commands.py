@@ -119,7 +119,7 @@ _STORES = (
         type=click.IntRange(64, 1024 * 1024),
         default=512,
         show_default=True,
-        help="MiB that the bytes being copied may fill.",
+        help="MiB that the bytes being copied may fill; streamed parts take few of them.",
     ),
     _option("--bwlimit", envvar="BWLIMIT", type=ByteRate(), help="Most to copy in a second: 500k, 10M, 1.5G."),
 )

@@ -14,7 +14,7 @@ from .spread import Range
 
 #: Ranges of keys that a process sweeps at a time where listings are what it waits for: a page of each side is under way
 #: in each of them.
-RANGES = 8
+RANGES = 32
 
 #: Seconds over which it is measured whether the process has all the work it can do, and the share of a core that it
 #: then takes.
@@ -49,7 +49,7 @@ class Here:
             ranges=RANGES,
             brake=brake,
         )
-        self._measured, self._saturated = (time.monotonic(), time.process_time()), True
+        self._measured, self._saturated = (time.monotonic(), time.process_time()), False
 
     def sweep(self, range_: Range, deadline: Deadline, share: Deadline) -> str | None:
         return self._swept.ordered(deadline, after=range_.after, until=range_.until, pages_until=share)

@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 
 from ..bucket import Bucket
-from ..compare import Unordered
 from ..deadline import Deadline
 from ..errors import SyncError
+from ..join import Unordered
 from ..settings import SMALLEST_BUDGET, Settings
 from ..sweep import Rules
 from .elsewhere import Elsewhere, SharedBrake
@@ -35,6 +35,9 @@ EQUAL, DIFFERENT = 0, 1
 #: Seconds of a core and keys that a sweep has taken before other processes are started to help: to start one takes
 #: about a second of a core, and what waits for stores more than for a core has no use for another.
 HELP_S, HELP_KEYS = 10.0, 10_000
+
+#: Requests at a time that find out where to cut a range: all of a round, so that a round takes as long as one of them.
+PROBES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def _sweep(here: Here, others: Sequence[Elsewhere], deadline: Deadline) -> str |
     every: list[Sweeper] = [here, *others]
     sweepers = [sweeper for sweeper in every for _ in range(RANGES)]
     try:
-        return Spread(sweepers, at_once(here.connection.source.first, RANGES)).run(Range(), deadline)
+        return Spread(sweepers, at_once(here.connection.source.first, PROBES)).run(Range(), deadline)
     except Unordered as error:
         return here.whole.key_by_key(error, deadline)
     finally:
@@ -137,8 +140,8 @@ def count(source: Bucket, deadline: Deadline) -> Callable[[], int | None]:
     def work() -> None:
         keys = 0
         with suppress(SyncError):  # the sweep lists the same keys and reports what stops it
-            for _ in source.listing():
-                keys += 1
+            for stretch in source.listing():
+                keys += len(stretch)
                 if deadline.passed():
                     return
             total.append(keys)

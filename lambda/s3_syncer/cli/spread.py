@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..compare import Unordered
 from ..deadline import Deadline
 from ..errors import SyncError
+from ..join import Unordered
 from ..keyspace import FirstBehind, borders
 
 #: Seconds between two looks at whether an idle one could help a busy one.

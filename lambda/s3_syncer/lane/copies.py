@@ -19,6 +19,7 @@ from typing import Protocol
 from xml.etree import ElementTree
 
 from .. import headers
+from ..compare import Row, proven
 from ..deadline import Deadline, OutOfTime
 from ..layout import MIB
 from ..model import MD5, SOURCE_ETAG_MARKER, Listed, ObjectState
@@ -112,9 +113,12 @@ class Copies:
         self._largest = min(LARGEST, transfer.memory.size // 2)
         self._rests_until = 0.0
 
-    def takes(self, entry: Listed) -> bool:
-        """Whether an object seems ordinary in a listing."""
-        return entry.size <= self._largest and entry.etag is not None and MD5.fullmatch(entry.etag) is not None
+    def takes(self, row: Row) -> str | None:
+        """Why the object has to be copied, where the listings prove that and it seems ordinary; else None."""
+        entry = row.source
+        if entry is None or entry.size > self._largest or entry.etag is None or not MD5.fullmatch(entry.etag):
+            return None
+        return proven(entry, row.target, md5s=self.marking.target_gives_md5)
 
     def copy(
         self, entries: Iterable[Listed], deadline: Deadline, copied: Callable[[Listed], None]
