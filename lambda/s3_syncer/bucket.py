@@ -6,14 +6,15 @@ Keys are relative to the prefix throughout. What boto3 raises never leaves this 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from operator import gt
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -34,11 +35,11 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from . import headers
-from .clients import RAW_EXPIRES, Lease
+from .clients import Lease
 from .errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
 from .join import Unordered
 from .layout import MIB, Part, Sent
-from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
+from .model import CONTENT_HEADERS, RAW_EXPIRES, SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -87,6 +88,8 @@ class Bucket:
         self.mirrors_tags = tags
         #: A cheaper way to a page of the listing, which may find that it has none: see `lane/pages.py`.
         self.pages: Callable[[Mapping[str, Any]], _Page | None] | None = None
+        #: A cheaper way to the answers of ordinary requests about a key, in boto3's words: see `lane/requests.py`.
+        self.requests: Callable[[str, Mapping[str, Any]], dict[str, Any] | None] | None = None
         self._keeps_tags = False  # until it has told the tags of an object
 
     def full(self, key: str) -> str:
@@ -210,7 +213,7 @@ class Bucket:
                         token = None  # what else there is lies behind the range
                 if token:
                     page = ahead.submit(self._page, {"ContinuationToken": token})
-                yield stretch if in_order and _lies_within(keys, after, until) else _within(stretch, after, until)
+                yield _between(stretch, after, until) if in_order else _within(stretch, after, until)
                 if not token:
                     return
         finally:
@@ -340,10 +343,14 @@ class Bucket:
 
         Raises a SyncError that names the bucket, the operation and the request.
         """
-        lease = self.clients.lease()
         parameters["Bucket"] = self.name
         if key is not None:
             parameters["Key"] = self.full(key)
+        if self.requests is not None and (answer := self.requests(operation, parameters)) is not None:
+            if "Error" in answer:
+                raise self._judge(operation, ClientError(cast("Any", answer), operation))
+            return answer
+        lease = self.clients.lease()
         try:
             return _request(lease.client, operation, parameters)
         except ClientError as error:
@@ -444,13 +451,15 @@ def _age_s(answer: Mapping[str, Any], moment: datetime) -> float:
     return max(0.0, (parsedate_to_datetime(now) - moment).total_seconds()) if now else 0.0
 
 
-def _lies_within(keys: Sequence[str], after: str, until: str | None) -> bool:
-    """Whether keys in order are all of the range."""
-    return not keys or (keys[0] > after and (until is None or keys[-1] <= until))
+def _between(stretch: Stretch, after: str, until: str | None) -> Stretch:
+    """What is of the range: some stores take StartAfter for inclusive, and the key "" is the prefix itself."""
+    keys = stretch.keys
+    start, stop = bisect_right(keys, after), len(keys) if until is None else bisect_right(keys, until)
+    return stretch if (start, stop) == (0, len(keys)) else stretch.part(start, stop)
 
 
 def _within(stretch: Stretch, after: str, until: str | None) -> Stretch:
-    """What is of the range: some stores take StartAfter for inclusive, and the key "" is the prefix itself."""
+    """As `_between`, of keys in whatever order."""
     return Stretch.of(entry for entry in stretch if entry.key > after and (until is None or entry.key <= until))
 
 

@@ -20,6 +20,7 @@ from botocore.utils import parse_timestamp
 
 from . import __version__
 from .errors import StoreUnusable
+from .model import RAW_EXPIRES
 from .settings import Credentials, Settings
 
 if TYPE_CHECKING:
@@ -244,10 +245,6 @@ def _explained(whom: str) -> Iterator[None]:
         yield
     except (BotoCoreError, ValueError) as error:
         raise StoreUnusable(f"cannot talk to {whom}: {error}", "BadConfiguration") from error
-
-
-#: A parameter of our own: boto3's Expires takes a date only, and the header may be any text. See `pass_raw_expires`.
-RAW_EXPIRES = "RawExpires"
 
 
 def pass_raw_expires(client: S3Client) -> None:

@@ -28,6 +28,9 @@ CONTENT_HEADERS = (
     "Expires",
 )
 
+#: A parameter of our own: boto3's Expires takes a date only, and the header may be any text. See `clients.py`.
+RAW_EXPIRES = "RawExpires"
+
 #: An MD5 in hex, as ETags have it.
 MD5 = re.compile(r"[0-9a-f]{32}")
 

@@ -41,9 +41,9 @@ DROP_S = 10.0
 #: its retries, can take.
 TURN_MAX_S = 180.0
 
-#: The same for the lanes together: work looks at its deadline at every key and every part. One request with all of its
-#: retries takes up to 400 s, and a part of 4 GiB on a slow line a few more. Not for each lane, because a lane may well
-#: wait for its turn as long as another one has parts to send.
+#: The same for the lanes together: work looks at its deadline at every key and every part. One request, tried over
+#: awscrt and then by boto3 with all of its retries, takes up to 460 s, and a part of 4 GiB on a slow line a few more.
+#: Not for each lane, because a lane may well wait for its turn as long as another one has parts to send.
 PROGRESS_MAX_S = 900.0
 
 #: Keys converged at a time in one range. There may be a range in every lane, and connections suffice for two a lane.

@@ -1,4 +1,4 @@
-"""The function's own cost: what it takes to start, and what each kind of event takes, in one process."""
+"""What events cost the function and the service: each kind of them, and the start, in one process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from playground.bootstrap import ROOT
 from playground.servers import Server
 from playground.stack import PACKAGE
 
-BATCH = 10  # the module's default
+#: Messages at once: in a batch of the function, the module's default, and in the lanes of the service, the command's.
+AT_ONCE = {"function": 10, "service": 32}
+
 SECRET = "target"  # noqa: S105 - its name
 PATIENCE_S = 5.0
 
@@ -40,11 +42,15 @@ class Setting:
 
     about: str
     tags: bool
+    #: What does them: see `handler.py`.
+    driver: str = "function"
 
 
 SETTINGS = {
     "function": Setting("between two rclone servers, tags off", tags=False),
     "function-tags": Setting("between two moto servers, tags on", tags=True),
+    "service": Setting("between two rclone servers, tags off", tags=False, driver="service"),
+    "service-tags": Setting("between two moto servers, tags on", tags=True, driver="service"),
 }
 
 
@@ -52,15 +58,20 @@ def measure(setting: Setting, events: int, rounds: int) -> list[Mapping[str, Any
     """What each round's process said: see `handler.py`. Raises Failed."""
     said = []
     with _environment(setting) as (variables, folder):
-        zipfile.ZipFile(PACKAGE).extractall(folder / "package")
-        variables["PYTHONPATH"] = f"{folder / 'package'}:{ROOT / 'scripts'}"
+        code = ROOT / "lambda"
+        if setting.driver == "function":
+            code = folder / "package"
+            zipfile.ZipFile(PACKAGE).extractall(code)
+        variables["PYTHONPATH"] = f"{code}:{ROOT / 'scripts'}"
         for _ in range(rounds):
-            said.append(_run(variables, folder, events))
+            said.append(_run(variables, folder, events, setting.driver))
+            if not said[-1]["from"].startswith(str(code)):
+                raise Failed(f"{said[-1]['from']} was measured, not what is in {code}")
     return said
 
 
-def _run(variables: Mapping[str, str], folder: Path, events: int) -> Mapping[str, Any]:
-    command = [sys.executable, "-m", "benchmark.handler", str(events), str(BATCH)]
+def _run(variables: Mapping[str, str], folder: Path, events: int, driver: str) -> Mapping[str, Any]:
+    command = [sys.executable, "-m", "benchmark.handler", str(events), driver, str(AT_ONCE[driver])]
     process = subprocess.Popen(
         command,
         env=dict(variables),
@@ -75,8 +86,6 @@ def _run(variables: Mapping[str, str], folder: Path, events: int) -> Mapping[str
     if process.returncode != 0:
         raise Failed(text[-2000:])
     said: Mapping[str, Any] = json.loads(text)
-    if not said["from"].startswith(str(folder)):
-        raise Failed(f"{said['from']} was measured, not the package")
     return said
 
 

@@ -1,8 +1,8 @@
-"""Runs the function's handler in a process of its own, as Lambda does, and tells what each kind of change took.
+"""Does events in a process of its own, as the function or as the service does, and tells what each kind of them took.
 
-    python -m benchmark.handler EVENTS BATCH
+    python -m benchmark.handler EVENTS function|service AT_ONCE
 
-The environment is the function's own; the package comes first on PYTHONPATH, unpacked. Between the measured parts it
+The environment is the function's own; what is measured comes first on PYTHONPATH. Between the measured parts it
 changes the source itself, and after each it compares both buckets.
 """
 
@@ -12,9 +12,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
@@ -27,6 +28,11 @@ import boto3  # noqa: E402 - after what is timed
 from botocore.config import Config  # noqa: E402
 
 from benchmark.objects import KIB  # noqa: E402
+from s3_syncer.deadline import Deadline  # noqa: E402
+from s3_syncer.logs import log_json  # noqa: E402
+from s3_syncer.runtime import assemble  # noqa: E402
+from s3_syncer.settings import function_settings  # noqa: E402
+from s3_syncer.worker import Done, Message, Verdict  # noqa: E402
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -97,21 +103,52 @@ def record(key: str, bucket: str) -> dict[str, Any]:
     }
 
 
-def deliver(keys: Sequence[str], batch: int) -> dict[str, float]:
-    """Invokes the handler for batch after batch; seconds of time and of CPU, of all its threads."""
-    events = [
-        {"Records": [record(key, os.environ["SOURCE_BUCKET"]) for key in keys[first : first + batch]]}
-        for first in range(0, len(keys), batch)
-    ]
-    wall, cpu = time.perf_counter(), time.process_time()
-    failed = [function.handler(event, Context()).get("batchItemFailures") for event in events]
-    spent = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
-    assert not any(failed), failed
-    return spent
+class Function:
+    """Invokes the handler for batch after batch."""
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+
+    def do(self, records: Sequence[dict[str, Any]]) -> None:
+        for first in range(0, len(records), self._batch):
+            answer = function.handler({"Records": records[first : first + self._batch]}, Context())
+            assert not answer.get("batchItemFailures"), answer
 
 
-def main(count: int, batch: int) -> None:
+class Service:
+    """Does a message in each of its lanes, as `serve` does; what the queue itself takes is left out."""
+
+    def __init__(self, lanes: int) -> None:
+        from s3_syncer.lane.opening import open_lane  # which the function's package has not
+
+        settings = function_settings(os.environ)
+        log_json(settings.log_level)
+        runtime = assemble(settings, threads=lanes, range_threads=2, open_lane=partial(open_lane, threads=2))
+        self._worker, self._lanes = runtime.worker, ThreadPoolExecutor(lanes)
+
+    def do(self, records: Sequence[dict[str, Any]]) -> None:
+        verdicts = list(self._lanes.map(self._one, records))
+        assert all(isinstance(verdict, Done) for verdict in verdicts), verdicts
+
+    def _one(self, record: Mapping[str, Any]) -> Verdict:
+        message = Message(record["messageId"], record["body"])
+        return self._worker.run([message], Deadline(), grace_s=0.0)[message.id]
+
+
+DRIVERS = {"function": Function, "service": Service}
+
+
+def main(count: int, driver: str, at_once: int) -> None:
     sides, keys = Sides(), [f"events/{number:05}" for number in range(count)]
+    does: Function | Service = DRIVERS[driver](at_once)
+
+    def deliver(keys: Sequence[str]) -> dict[str, float]:
+        """Seconds of time and of CPU, of all threads."""
+        records = [record(key, os.environ["SOURCE_BUCKET"]) for key in keys]
+        wall, cpu = time.perf_counter(), time.process_time()
+        does.do(records)
+        return {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+
     warm = f"events/{count:05}"
     said: dict[str, Any] = {"import": IMPORT, "from": function.__file__}
 
@@ -120,7 +157,7 @@ def main(count: int, batch: int) -> None:
             list(pool.map(change, keys))
 
     sides.put(warm, b"first ")
-    said["first"] = deliver([warm], batch)
+    said["first"] = deliver([warm])
     for name, change, left in (
         ("new", lambda key: sides.put(key, b"one "), count + 1),
         ("again", lambda _: None, count + 1),
@@ -128,13 +165,13 @@ def main(count: int, batch: int) -> None:
         ("deleted", sides.delete, 1),
     ):
         each(change)
-        said[name] = deliver(keys, batch)
+        said[name] = deliver(keys)
         assert sides.equal() == left, name
     sides.delete(warm)  # so that the next process finds all as this one did
-    deliver([warm], batch)
+    deliver([warm])
     assert sides.equal() == 0
     sys.stderr.write(json.dumps(said))  # standard output has the function's log
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

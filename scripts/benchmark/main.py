@@ -30,11 +30,11 @@ from benchmark.results import Run
 from playground import servers, signals
 from playground.bootstrap import ROOT
 
-#: The cases about the function come last: nobody else has one.
+#: The cases about the function and the service come last: nobody else has one.
 NAMES = (*CASES, *function.SETTINGS)
 
-#: Events of each kind for a case about the function.
-EVENTS = 300
+#: Events of each kind for a case about these, and the fewest.
+EVENTS, MIN_EVENTS = 300, 10
 
 #: Seconds that the source is left alone before its first copy. What is migrated is rarely that fresh, and what was
 #: written within the last two seconds the command looks at twice, see `lane/copies.py`.
@@ -72,9 +72,7 @@ def main(
     measured: list[dict[str, Any]] = []
     for name in cases or NAMES:
         if name in function.SETTINGS:
-            measured.append(
-                measure_function(name, max(function.BATCH, round(EVENTS * scale)), rounds, markdown=markdown)
-            )
+            measured.append(measure_function(name, max(MIN_EVENTS, round(EVENTS * scale)), rounds, markdown=markdown))
             continue
         case = CASES[name]
         chosen = [CLIENTS[client] for client in case.clients if not clients or client in clients]
@@ -188,7 +186,7 @@ def measure_function(name: str, events: int, rounds: int, *, markdown: bool) -> 
         runs = function.measure(setting, events, rounds)
     except Failed as error:
         raise click.ClickException(f"{name}: {error}") from error
-    title = f"{name}: {events} events of each kind in batches of {function.BATCH}, {setting.about}"
+    title = f"{name}: {events} events of each kind, {function.AT_ONCE[setting.driver]} at once, {setting.about}"
     show(title, function.COLUMNS, function.table(runs, events), markdown=markdown)
     return {"case": name, "events": events, "runs": runs}
 

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
@@ -19,6 +20,8 @@ from tests.functional.rig import SOURCE, TARGET, Account, Rig, keys_of, wipe
 import s3_syncer
 from playground import servers
 from s3_syncer import function
+from s3_syncer.lane.opening import open_lane
+from s3_syncer.runtime import assemble
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +68,15 @@ def lesser(
         cleanup.callback(_empty, rclone)
         monkeypatch.setenv("SYNC_TAGS", "false")
         yield cleanup.enter_context(_rig(aws, rclone, monkeypatch, capsys))
+
+
+@pytest.fixture(params=["boto3", "lane"])
+def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Single keys as the function converges them, and as `serve` does."""
+    if request.param == "lane":
+        monkeypatch.setattr(function, "assemble", partial(assemble, open_lane=partial(open_lane, threads=2)))
+    way: str = request.param
+    return way
 
 
 @pytest.fixture(autouse=True)

@@ -52,7 +52,7 @@ def test_a_rotated_secret_is_read_when_the_old_key_is_refused(rig: Rig, code: st
     assert rig.differences() == []
 
 
-@pytest.mark.usefixtures("_at_once")
+@pytest.mark.usefixtures("_at_once", "each_way")
 def test_many_refusals_at_once_read_the_secret_once(rig: Rig) -> None:
     keys = [f"key {number}" for number in range(16)]
     for key in keys:
@@ -65,7 +65,7 @@ def test_many_refusals_at_once_read_the_secret_once(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-@pytest.mark.usefixtures("_at_once")
+@pytest.mark.usefixtures("_at_once", "each_way")
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch"])
 def test_messages_wait_until_the_secret_is_right(rig: Rig, code: str) -> None:
     rig.put("key", b"body")
@@ -118,6 +118,7 @@ def test_a_secret_is_read_again_when_its_time_has_passed(rig: Rig) -> None:
     assert {request.access_key_id for request in rig.target_proxy.requests} == {fresh.access_key_id}
 
 
+@pytest.mark.usefixtures("each_way")
 @pytest.mark.parametrize(
     "content",
     [
@@ -138,6 +139,7 @@ def test_a_secret_that_holds_no_credentials_says_what_it_should_hold(rig: Rig, c
     assert "hunter2" not in json.dumps(delivery.log)
 
 
+@pytest.mark.usefixtures("each_way")
 def test_the_older_form_of_the_secret_is_understood(rig: Rig) -> None:
     rig.put("key", b"body")
     older = {"lc_access_key": "older-key", "lc_secret_key": "older-secret", "lc_endpoint_url": "https://example.com"}
@@ -146,6 +148,7 @@ def test_the_older_form_of_the_secret_is_understood(rig: Rig) -> None:
     assert {request.access_key_id for request in rig.target_proxy.requests} == {"older-key"}
 
 
+@pytest.mark.usefixtures("each_way")
 def test_a_secret_that_cannot_be_read_is_waited_for(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.source_proxy.when(refuse(400, "AccessDeniedException"), operation="GetSecretValue", times=inf)
@@ -156,6 +159,7 @@ def test_a_secret_that_cannot_be_read_is_waited_for(rig: Rig) -> None:
     assert rig.deliver(*delivery.returned).actions == {"key": "copy"}
 
 
+@pytest.mark.usefixtures("each_way")
 def test_a_store_that_checks_signatures_takes_only_the_right_secret(lesser: Rig) -> None:
     """Nothing is injected here: the lesser store verifies every signature."""
     lesser.put("key ü+%", b"body", ContentDisposition='inline; filename="ü  x"', Metadata={"a": "b  c"})
@@ -170,6 +174,7 @@ def test_a_store_that_checks_signatures_takes_only_the_right_secret(lesser: Rig)
     assert wrong.secret_access_key not in json.dumps(delivery.log)
 
 
+@pytest.mark.usefixtures("each_way")
 def test_nothing_of_the_target_comes_from_the_environment(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda's own keys and session token must never be shown to another cloud."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it has read the environment already
@@ -183,6 +188,7 @@ def test_nothing_of_the_target_comes_from_the_environment(rig: Rig, monkeypatch:
         assert "x-amz-security-token" not in request.headers
 
 
+@pytest.mark.usefixtures("each_way")
 def test_no_library_logs_the_secret(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     """With `log_level = "DEBUG"` Lambda's runtime logs whatever any library has to say, and botocore says it all."""
     caplog.set_level(logging.DEBUG)

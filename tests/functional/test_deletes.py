@@ -8,6 +8,8 @@ import pytest
 from tests.functional.proxy import Exchange, Fault, lose_answer, refuse
 from tests.functional.rig import SOURCE, TARGET, Rig, notification
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 KEY = "key"
 
 

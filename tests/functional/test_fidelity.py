@@ -9,6 +9,8 @@ import pytest
 from tests.functional.proxy import answering
 from tests.functional.rig import SOURCE, TARGET, Rig, notification
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 PROPERTIES: dict[str, dict[str, Any]] = {
     "type": {"ContentType": "text/plain; charset=utf-8"},
     "no type": {},

@@ -20,6 +20,8 @@ from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 from playground import verify
 from s3_syncer.bucket import FEW
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 #: What rclone answers InvalidArgument to.
 REFUSED = ("a//b", "/slash in front", "..", "../up", "down/../and/./up", "last/.")
 

@@ -10,6 +10,8 @@ from tests.functional.rig import SOURCE, Rig
 
 from s3_syncer.bucket import FEW
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 BODIES = {"empty": 0, "small": 100, "just few": FEW, "just many": FEW + 1, "many": 5 * FEW}
 
 

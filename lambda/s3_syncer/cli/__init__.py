@@ -5,9 +5,10 @@ from __future__ import annotations
 
 def main() -> None:
     """The entry point of the command."""
-    from .heap import share_heap
+    from .heap import share_heap, spare_collector
 
     share_heap()
     from .commands import cli
 
+    spare_collector()
     cli(prog_name="s3-syncer")

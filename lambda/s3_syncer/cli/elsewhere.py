@@ -24,7 +24,7 @@ from ..converge import Outcome
 from ..deadline import Deadline
 from ..errors import Retryable, SyncError
 from ..sweep import Brake, Observer
-from .heap import share_heap
+from .heap import share_heap, spare_collector
 from .here import Here, Share
 from .spread import Range
 
@@ -161,6 +161,7 @@ def work(pipe: Connection, share: Share, brake: Brake | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all; the parent says what is to be done
     share_heap()
+    spare_collector()
     deadline, shares = Deadline(), dict[int, Deadline]()
     telling = _Telling(pipe)
     here: Here | None = None

@@ -56,6 +56,8 @@ class _State:
     #: What nobody has begun. A part that is asked for its rest at once has at least one page done when it answers.
     waiting: deque[Range] = field(default_factory=deque)
     busy: dict[int, _Task] = field(default_factory=dict)
+    #: Those of whom one thread looks after a while whether it could help; the others wait until something changes.
+    looking: list[Sweeper] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
     error: BaseException | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -125,10 +127,16 @@ class Spread:
                 if takes and state.waiting:
                     task = _Task(state.waiting.popleft(), time.monotonic(), deadline.sooner(), sweeper)
                     state.busy[number] = task
+                    state.changed.notify_all()  # somebody else may look now
                     return task
                 if takes:
                     self._ask()
+                if sweeper in state.looking:
+                    state.changed.wait()
+                    continue
+                state.looking.append(sweeper)
                 state.changed.wait(LOOK_S if takes else DOZE_S)
+                state.looking.remove(sweeper)
             return None
 
     def _takes(self, sweeper: Sweeper) -> bool:

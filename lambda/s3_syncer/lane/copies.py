@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from queue import SimpleQueue
 from typing import Protocol
-from xml.etree import ElementTree
 
 from .. import headers
 from ..compare import Row, proven
@@ -24,6 +23,7 @@ from ..deadline import Deadline, OutOfTime
 from ..layout import MIB
 from ..model import MD5, SOURCE_ETAG_MARKER, Listed, ObjectState
 from ..transfer import Transfer
+from .answers import tag_set
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ REST_S = 5.0
 UNUSUAL = 8
 
 #: Answers that concern one key; any other failure says that the store is not well, or not willing.
-_OF_ONE_KEY = frozenset({400, 404, 405, 409, 411, 412, 413, 414, 416, 501})
+OF_ONE_KEY = frozenset({400, 404, 405, 409, 411, 412, 413, 414, 416, 501})
 
 
 class Answer(Protocol):
@@ -271,7 +271,7 @@ class _Flight:
         self._land()
 
     def _failed(self, answer: Answer) -> None:
-        if answer.status not in _OF_ONE_KEY:
+        if answer.status not in OF_ONE_KEY:
             self._batch.failed = True
         self._land()
 
@@ -294,12 +294,7 @@ def properties(state: ObjectState, marker: str | None, md5: bytes) -> list[tuple
 
 def _untagged(body: bytes) -> bool:
     """Whether the answer to a question for tags says that there are none."""
-    try:
-        tree = ElementTree.fromstring(body)  # noqa: S314 - from a store that is trusted with the data itself
-    except ElementTree.ParseError:
-        return False
-    names = [element.tag.rpartition("}")[2] for element in tree.iter()]
-    return "TagSet" in names and "Tag" not in names
+    return tag_set(body) == []
 
 
 def _md5(data: bytes) -> bytes:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from botocore.exceptions import BotoCoreError
 
-from .copies import Copies
-from .exchange import Exchanges, Place
+from ..errors import StoreUnusable
+from .copies import Answer, Copies
+from .exchange import Exchange, Exchanges, Place
 from .pages import Pages
+from .requests import Requests
 from .streams import Streams
 
 if TYPE_CHECKING:
@@ -27,17 +32,19 @@ _KEY = "key"
 def open_lane(connection: Connection, *, threads: int) -> Copies | None:
     """A lane between the buckets for `threads` objects at a time, or None where there can be none.
 
-    Their listings take it as well, and large objects are streamed.
+    Their listings take it as well, and so do ordinary requests about single keys; large objects are streamed.
     """
     open_streams(connection)
     if find_spec("awscrt") is None:
         return None
-    source = _wire(connection.source)
-    target = source and _wire(connection.target)
-    if source is None or target is None:
+    try:
+        source, target = _side(connection.source), _side(connection.target)
+    except _NoLane:
         return None
     connection.source.pages = Pages(source, connection.source.prefix).page
     connection.target.pages = Pages(target, connection.target.prefix).page
+    connection.source.requests = Requests(source).make
+    connection.target.requests = Requests(target).make
     return Copies(
         source,
         target,
@@ -51,41 +58,95 @@ def open_lane(connection: Connection, *, threads: int) -> Copies | None:
 
 def open_streams(connection: Connection) -> None:
     """Has large objects streamed between the buckets, where they can be."""
-    source, target = _exchanges(connection.source), _exchanges(connection.target)
-    if source is not None and target is not None:
-        connection.transfer.streams = Streams(source, target)
+    with suppress(_NoLane):
+        connection.transfer.streams = Streams(_stream_side(connection.source), _stream_side(connection.target))
 
 
-def _wire(bucket: Bucket) -> Wire | None:
-    """Requests to the bucket as its client would make them; None where only boto3 knows how."""
-    from .wire import Address, Wire  # awscrt takes a while to import
+class _NoLane(Exception):
+    """Only boto3 knows how to talk to the bucket."""
+
+
+class _Later:
+    """A wire to a bucket for which there are no credentials yet: nothing is answered until there are.
+
+    So all goes the common path, which says what is wrong.
+    """
+
+    def __init__(self, bucket: Bucket, no_answer: Answer) -> None:
+        self._bucket, self._no_answer, self._lock = bucket, no_answer, threading.Lock()
+        self._opened: Wire | None = None
+
+    def send(self, method: str, key: str | None, done: Callable[[Answer], None], **options: Any) -> None:
+        wire = self._wire()
+        if wire is None:
+            done(self._no_answer)
+        else:
+            wire.send(method, key, done, **options)
+
+    def ask(self, method: str, key: str | None, **options: Any) -> Answer:
+        wire = self._wire()
+        return self._no_answer if wire is None else wire.ask(method, key, **options)
+
+    def _wire(self) -> Wire | None:
+        with self._lock, suppress(BotoCoreError, StoreUnusable, _NoLane):
+            self._opened = self._opened or _wire(self._bucket)
+        return self._opened
+
+
+def _side(bucket: Bucket) -> Wire | _Later:
+    from . import wire  # awscrt takes a while to import
+
+    try:
+        return _wire(bucket)
+    except (BotoCoreError, StoreUnusable):
+        return _Later(bucket, wire.Answer(0))
+
+
+def _wire(bucket: Bucket) -> Wire:
+    """Requests to the bucket as its client would make them. Raises as `_place` does."""
+    from .wire import Address, Wire
 
     place = _place(bucket)
-    if place is None:
-        return None
     return Wire(Address(place.url, place.region), lambda: bucket.clients.lease().keys(), ca_file=place.ca_file)
 
 
-def _exchanges(bucket: Bucket) -> Exchanges | None:
-    place = _place(bucket)
-    if place is None:
-        return None
-    return Exchanges(place, bucket.prefix, lambda: bucket.clients.lease().keys())
+class _LaterExchanges:
+    """Exchanges with a bucket for which there are no credentials yet: none of them begins until there are."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._opened: Exchanges | None = None
+
+    def begin(self, method: str, key: str, **options: Any) -> AbstractContextManager[Exchange]:
+        try:
+            self._opened = self._opened or _exchanges(self._bucket)
+        except (BotoCoreError, _NoLane) as error:
+            raise StoreUnusable(f"{self._bucket.name} cannot be opened yet", "NoCredentials") from error
+        return self._opened.begin(method, key, **options)
 
 
-def _place(bucket: Bucket) -> Place | None:
-    """Where the bucket is for its client; None where only boto3 knows how to get there."""
-    if bucket.name.startswith("arn:") or bucket.name.endswith("--x-s3"):  # signed in ways of their own
-        return None
+def _stream_side(bucket: Bucket) -> Exchanges | _LaterExchanges:
     try:
-        client = bucket.clients.lease().client
-        # Where a key of the bucket is: in its host or in its path, in whatever partition, on whatever endpoint.
-        signed = client.generate_presigned_url("get_object", Params={"Bucket": bucket.name, "Key": _KEY})
-    except BotoCoreError:  # no credentials: the common path says so
-        return None
+        return _exchanges(bucket)
+    except (BotoCoreError, StoreUnusable):
+        return _LaterExchanges(bucket)
+
+
+def _exchanges(bucket: Bucket) -> Exchanges:
+    """Exchanges with the bucket as its client would have them. Raises as `_place` does."""
+    return Exchanges(_place(bucket), bucket.prefix, lambda: bucket.clients.lease().keys())
+
+
+def _place(bucket: Bucket) -> Place:
+    """Where the bucket is for its client. Raises _NoLane, or what there is without credentials."""
+    if bucket.name.startswith("arn:") or bucket.name.endswith("--x-s3"):  # signed in ways of their own
+        raise _NoLane
+    client = bucket.clients.lease().client
+    # Where a key of the bucket is: in its host or in its path, in whatever partition, on whatever endpoint.
+    signed = client.generate_presigned_url("get_object", Params={"Bucket": bucket.name, "Key": _KEY})
     url = signed.partition("?")[0].removesuffix(f"/{_KEY}")
     if _proxied(url):
-        return None
+        raise _NoLane
     return Place(url, client.meta.region_name, os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE"))
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Protocol
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
@@ -64,7 +65,7 @@ def parsed(body: bytes, prefix: str) -> Page:
 
 def _usual(text: str, prefix: str) -> Page | None:
     found = _ENTRY.findall(text)
-    if not found or len(found) != text.count("<Contents") or "<!" in text:
+    if not found or len(found) != text.count("<Contents") or ("!" in text and "<!" in text):
         return None
     # What tells of the whole page stands around the entries; where it does not, it may be anywhere.
     start, end = text.index("<Contents"), text.rindex("</Contents>") + len("</Contents>")
@@ -97,6 +98,9 @@ def _any(body: bytes, prefix: str) -> Page:
     return about.page(keys, sizes, etags, times, prefix)
 
 
+_ZONE = attrgetter("tzinfo")
+
+
 @dataclass(frozen=True, slots=True)
 class _About:
     """What an answer tells of the page as a whole."""
@@ -124,13 +128,13 @@ class _About:
         self, keys: list[str], sizes: list[int], etags: list[str | None], times: list[datetime], prefix: str
     ) -> Page:
         """The page with these columns, whose keys are as the answer has them."""
-        if self.encoded:
+        if self.encoded and any(character in "".join(keys) for character in "%+"):
             keys = [unquote_plus(key) if "%" in key or "+" in key else key for key in keys]
         if prefix:
             if not all(key.startswith(prefix) for key in keys):
                 raise ValueError("a key outside of the prefix")
             keys = [key[len(prefix) :] for key in keys]
-        if any(moment.tzinfo is None for moment in times):
+        if None in set(map(_ZONE, times)):
             raise ValueError("a time that is nowhere")
         stretch = Stretch(keys, sizes, etags, times)
         if self.truncated != "true":

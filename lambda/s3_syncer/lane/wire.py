@@ -7,6 +7,7 @@ broken connection: without an answer.
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 import weakref
@@ -17,7 +18,10 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import awscrt
 from awscrt import auth, http, io
+
+from .. import __version__
 
 #: Seconds in which an exchange must end, and bytes a second that a large one is granted beyond that.
 PATIENCE_S = 60.0
@@ -27,6 +31,8 @@ SLOWEST = 64 * 1024
 SIGNING_S = 2.0
 
 _CONNECT_MS = 5000
+
+_USER_AGENT = f"s3-syncer/{__version__} awscrt/{awscrt.__version__}"
 
 _NO_BODY = hashlib.sha256(b"").hexdigest()
 
@@ -67,6 +73,7 @@ class Wire:
         self._secure = url.scheme == "https"
         self._port = url.port or (443 if self._secure else 80)
         self._region, self._keys = address.region, keys
+        self._headers = (("host", self._authority), ("user-agent", _USER_AGENT))
         self._bootstrap = io.ClientBootstrap.get_or_create_static_default()
         self._socket = io.SocketOptions()
         self._socket.connect_timeout_ms = _CONNECT_MS
@@ -79,14 +86,25 @@ class Wire:
         threading.Thread(target=_watch, args=(weakref.ref(self),), name="lane", daemon=True).start()
 
     def send(
-        self, method: str, key: str | None, done: Done, *, query: str = "", headers: Headers = (), body: bytes = b""
+        self,
+        method: str,
+        key: str | None,
+        done: Done,
+        *,
+        query: str = "",
+        headers: Headers = (),
+        body: bytes = b"",
+        most: float = math.inf,
     ) -> None:
-        """Sends a request about a whole key, or the bucket; `done` gets the answer, whatever happens, and once."""
-        exchange = _Exchange(self, done, len(body))
+        """Sends a request about a whole key, or the bucket; `done` gets the answer, whatever happens, and once.
+
+        An answer of more than `most` bytes is broken off.
+        """
+        exchange = _Exchange(self, done, len(body), most)
         self._under_way.add(exchange)
         try:
             path = self._path + "/" + quote(key or "", safe="/~") + query
-            every = [("host", self._authority), *headers]
+            every = [*self._headers, *headers]
             if method == "PUT":
                 every.append(("content-length", str(len(body))))
             request = http.HttpRequest(method, path, http.HttpHeaders(every), BytesIO(body) if body else None)
@@ -95,10 +113,19 @@ class Wire:
         except Exception:  # what cannot even be sent is for the common path to explain
             exchange.end(0)
 
-    def ask(self, method: str, key: str | None, *, query: str = "", headers: Headers = ()) -> Answer:
+    def ask(
+        self,
+        method: str,
+        key: str | None,
+        *,
+        query: str = "",
+        headers: Headers = (),
+        body: bytes = b"",
+        most: float = math.inf,
+    ) -> Answer:
         """Sends a request and waits for the answer."""
         answer: Future[Answer] = Future()
-        self.send(method, key, answer.set_result, query=query, headers=headers)
+        self.send(method, key, answer.set_result, query=query, headers=headers, body=body, most=most)
         return answer.result()
 
     def _signing(self, body: bytes) -> auth.AwsSigningConfig:
@@ -167,10 +194,10 @@ class Wire:
 class _Exchange:
     """One request and its answer."""
 
-    __slots__ = ("_body", "_connection", "_done", "_due", "_headers", "_status", "_wire")
+    __slots__ = ("_body", "_connection", "_done", "_due", "_headers", "_left", "_status", "_wire")
 
-    def __init__(self, wire: Wire, done: Done, size: int) -> None:
-        self._wire, self._done = wire, done
+    def __init__(self, wire: Wire, done: Done, size: int, most: float) -> None:
+        self._wire, self._done, self._left = wire, done, most
         self._due = time.monotonic() + PATIENCE_S + size / SLOWEST
         self._connection: http.HttpClientConnection | None = None
         self._status, self._headers = 0, dict[str, str]()
@@ -203,6 +230,10 @@ class _Exchange:
             self._headers[lower] = f"{self._headers[lower]}, {value}" if lower in self._headers else value
 
     def _on_body(self, *, chunk: bytes, **_: Any) -> None:
+        self._left -= len(chunk)
+        if self._left < 0:
+            self.break_off()
+            return
         self._body.append(chunk)
         self._due = max(self._due, time.monotonic() + PATIENCE_S)
 
@@ -219,8 +250,10 @@ class _Exchange:
 
     def hurry(self, now: float) -> None:
         """Ends what has taken too long, wherever it hangs."""
-        if now < self._due:
-            return
+        if now >= self._due:
+            self.break_off()
+
+    def break_off(self) -> None:
         if self._connection is not None:
             self._connection.close()
         self.end(0)

@@ -1,0 +1,45 @@
+"""What the XML of an answer says. Pure."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+
+def tag_set(body: bytes) -> list[dict[str, str]] | None:
+    """The tags in an answer to a question for them, in boto3's words; None when it is none."""
+    tree = _tree(body)
+    found = None if tree is None or _name(tree) != "Tagging" else _child(tree, "TagSet")
+    if found is None:
+        return None
+    tags = []
+    for tag in found:
+        key, value = _child(tag, "Key"), _child(tag, "Value")
+        if key is None or value is None:
+            return None
+        tags.append({"Key": key.text or "", "Value": value.text or ""})
+    return tags
+
+
+def refusal(body: bytes) -> tuple[str, str]:
+    """The code and the message of an error; empty when there are none to be read."""
+    tree = _tree(body)
+    if tree is None or _name(tree) != "Error":
+        return "", ""
+    code, message = _child(tree, "Code"), _child(tree, "Message")
+    return (code is not None and code.text) or "", (message is not None and message.text) or ""
+
+
+def _tree(body: bytes) -> ElementTree.Element | None:
+    try:
+        return ElementTree.fromstring(body)  # noqa: S314 - from a store that is trusted with the data itself
+    except ElementTree.ParseError:
+        return None
+
+
+def _child(parent: ElementTree.Element, name: str) -> ElementTree.Element | None:
+    return next((child for child in parent if _name(child) == name), None)
+
+
+def _name(element: ElementTree.Element) -> str:
+    """Without the namespace, which some stores leave out."""
+    return element.tag.rpartition("}")[2]

@@ -1,0 +1,115 @@
+"""The requests that an event costs, each way: as many of the same kind, by boto3 or by the lane, and never by both."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+from tests.functional.proxy import answering, refuse, reset
+from tests.functional.rig import SOURCE, Rig
+
+from s3_syncer import bucket
+
+#: What is asked of the source and of the target, by what has happened, with tags off and on.
+COSTS = {
+    "new": (["GET", "HEAD"], ["HEAD", "PUT"]),
+    "again": (["HEAD"], ["HEAD"]),
+    "overwritten": (["HEAD", "GET", "HEAD"], ["HEAD", "PUT"]),
+    "deleted": (["HEAD", "GET", "GET"], ["HEAD", "DELETE"]),
+}
+WITH_TAGS = {
+    "new": (["GET", "GET tags", "HEAD", "GET tags"], ["HEAD", "PUT"]),
+    "again": (["HEAD", "GET tags"], ["HEAD", "GET tags"]),
+    "overwritten": (["HEAD", "GET tags", "GET", "HEAD", "GET tags"], ["HEAD", "GET tags", "PUT"]),
+    "deleted": (["HEAD", "GET", "GET"], ["HEAD", "GET tags", "DELETE"]),
+}
+
+
+@pytest.fixture
+def by_boto3(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The requests about keys that boto3 has made."""
+    made: list[str] = []
+    request = bucket._request
+
+    def noted(client: object, operation: str, parameters: dict[str, object]) -> dict[str, object]:
+        made.append(operation)
+        return request(client, operation, parameters)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bucket, "_request", noted)
+    return made
+
+
+@pytest.mark.parametrize(("tags", "costs"), [("false", COSTS), ("true", WITH_TAGS)], ids=["tags off", "tags on"])
+def test_an_event_costs_the_same_requests_each_way(
+    rig: Rig,
+    each_way: str,
+    by_boto3: list[str],
+    tags: str,
+    costs: dict[str, tuple[list[str], list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SYNC_TAGS", tags)
+    changes = {
+        "new": lambda: rig.put("key", b"one", Metadata={"a": "b"}),
+        "again": lambda: None,
+        "overwritten": lambda: rig.put("key", b"second"),
+        "deleted": lambda: rig.source.delete_object(Bucket=SOURCE, Key="key"),
+    }
+    for name, change in changes.items():
+        change()
+        rig.clear()
+        by_boto3.clear()
+        assert rig.sync("key").returned == []
+        asked = [
+            [r.method + (" tags" if "tagging" in r.query else "") for r in side.requests if r.key == "key"]
+            for side in (rig.source_proxy, rig.target_proxy)
+        ]
+        assert (asked[0], asked[1]) == costs[name], name
+        assert len(by_boto3) == (0 if each_way == "lane" else sum(map(len, asked))), name
+    assert rig.source_keys() == rig.target_keys() == []
+
+
+@pytest.mark.parametrize("text", ["Zürich", 'attachment; filename="Ã¼"'])
+def test_a_header_in_another_encoding_arrives_the_same(rig: Rig, each_way: str, text: str) -> None:
+    """What is no UTF-8 awscrt cannot even read."""
+    rig.put("key", b"body")
+    for method in ("GET", "HEAD"):
+        rig.source_proxy.when(answering(Content_Disposition=text), method, key="key", times=inf)
+    assert rig.sync("key").actions == {"key": "copy"}
+    raw = text.encode("latin-1")
+    expected = text if raw.decode(errors="replace").encode() != raw else raw.decode()
+    kept = rig.target_head("key")["ContentDisposition"]
+    assert kept.encode("latin-1").decode() == expected
+    assert rig.sync("key").actions == {"key": "none"}
+
+
+def test_once_the_lane_has_failed_boto3_is_alone_for_a_while(
+    rig: Rig, each_way: str, by_boto3: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNC_TAGS", "false")
+    for key in ("a", "b"):
+        rig.put(key, b"body")
+    rig.target_proxy.when(reset, "PUT", key="a")
+    assert rig.sync("a").actions == {"a": "copy"}
+    rig.clear()
+    assert rig.sync("b").actions == {"b": "copy"}
+    assert [request.method for request in rig.target_proxy.requests] == ["HEAD", "PUT"]
+    assert "put_object" in by_boto3
+    assert rig.differences() == []
+
+
+def test_a_lane_that_could_not_be_opened_is_opened_once_it_can_be(
+    rig: Rig, each_way: str, by_boto3: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The secret may be filled after the service was started."""
+    from s3_syncer.lane import requests
+
+    monkeypatch.setattr(requests, "REST_S", 0.0)
+    rig.put("key", b"body")
+    rig.source_proxy.when(refuse(400, "AccessDeniedException"), operation="GetSecretValue", times=inf)
+    delivery = rig.sync("key")
+    assert delivery.actions == {"key": "retry"}
+    rig.clear()
+    by_boto3.clear()
+    assert rig.deliver(*delivery.returned).actions == {"key": "copy"}
+    assert (by_boto3 == []) is (each_way == "lane")

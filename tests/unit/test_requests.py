@@ -1,0 +1,216 @@
+"""What single requests answer over the lane, in boto3's words, and what is left to boto3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from tests.unit.memory import Reply
+
+from s3_syncer.lane import requests
+from s3_syncer.lane.answers import refusal, tag_set
+from s3_syncer.lane.requests import SMALL, Requests
+
+WHERE = {"Bucket": "bucket", "Key": "in/key"}
+RANGE = {**WHERE, "Range": "bytes=0-9"}
+TOLD = {"content-length": "3", "etag": '"e"', "last-modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+BODY = Reply(200, TOLD, b"abc")
+PART = Reply(206, {**TOLD, "content-range": "bytes 0-2/7"}, b"abc")
+
+
+def error(status: int, code: str) -> Reply:
+    return Reply(status, {"x-amz-request-id": "id"}, f"<Error><Code>{code}</Code><Message>m</Message></Error>".encode())
+
+
+class Store:
+    """Answers whatever it was told to, and remembers what it was asked."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.asked: list[tuple[str, str | None, str, dict[str, str], bytes]] = []
+
+    def ask(
+        self,
+        method: str,
+        key: str | None,
+        *,
+        query: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        most: float = 0,
+    ) -> Reply:
+        assert most == SMALL
+        self.asked.append((method, key, query, dict(headers), body))
+        return self.reply
+
+
+def make(operation: str, reply: Reply, **parameters: Any) -> dict[str, Any] | None:
+    return Requests(Store(reply)).make(operation, {**WHERE, **parameters})
+
+
+def test_a_look_tells_the_headers() -> None:
+    store = Store(Reply(200, TOLD))
+    answer = Requests(store).make("head_object", WHERE)
+    assert store.asked == [("HEAD", "in/key", "", {}, b"")]
+    assert answer == {"ETag": '"e"', "ResponseMetadata": {"HTTPHeaders": TOLD}}
+
+
+def test_headers_are_read_as_botocore_reads_them() -> None:
+    answer = make("head_object", Reply(200, {**TOLD, "x-amz-meta-a": "Zürich €"}))
+    assert answer is not None
+    told = answer["ResponseMetadata"]["HTTPHeaders"]["x-amz-meta-a"]
+    assert told.encode("latin-1") == "Zürich €".encode()
+
+
+@pytest.mark.parametrize("reply", [PART, Reply(200, PART.headers, b"abc")])
+def test_a_read_tells_of_how_many_bytes_these_are_a_part(reply: Reply) -> None:
+    store = Store(reply)
+    answer = Requests(store).make("get_object", {**RANGE, "IfMatch": '"e"'})
+    assert store.asked == [("GET", "in/key", "", {"range": "bytes=0-9", "if-match": '"e"'}, b"")]
+    assert answer is not None
+    assert answer["Body"].read(99) == b"abc"
+    assert (answer["ContentLength"], answer["ContentRange"], answer["ETag"]) == (3, "bytes 0-2/7", '"e"')
+
+
+def test_a_write_sends_every_property() -> None:
+    store = Store(Reply(200, {"etag": '"e"'}))
+    parameters = {"Body": bytearray(b"abc"), "ContentMD5": "md5", "ContentType": "text/x", "CacheControl": "no-store"}
+    parameters |= {"RawExpires": "never", "Metadata": {"one": "1", "two": ""}}
+    assert Requests(store).make("put_object", {**WHERE, **parameters}) == {"ETag": '"e"'}
+    sent = {"content-md5": "md5", "content-type": "text/x", "cache-control": "no-store", "expires": "never"}
+    sent |= {"x-amz-meta-one": "1", "x-amz-meta-two": ""}
+    assert store.asked == [("PUT", "in/key", "", sent, b"abc")]
+
+
+def test_tags_and_deletions() -> None:
+    body = b"<Tagging xmlns='n'><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+    assert make("get_object_tagging", Reply(200, {}, body)) == {"TagSet": [{"Key": "a", "Value": "b"}]}
+    assert make("delete_object", Reply(204)) == {}
+
+
+@pytest.mark.parametrize(
+    ("operation", "reply", "code"),
+    [
+        ("head_object", Reply(404), "404"),
+        ("get_object", error(404, "NoSuchKey"), "NoSuchKey"),
+        ("get_object", error(412, "PreconditionFailed"), "PreconditionFailed"),
+        ("get_object", error(416, "InvalidRange"), "InvalidRange"),
+        ("get_object_tagging", error(404, "NoSuchKey"), "NoSuchKey"),
+    ],
+)
+def test_what_is_not_there_is_an_answer_as_well(operation: str, reply: Reply, code: str) -> None:
+    answer = make(operation, reply)
+    assert answer is not None
+    assert answer["Error"]["Code"] == code
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == reply.status
+
+
+def without(name: str, reply: Reply = BODY) -> Reply:
+    return Reply(reply.status, {key: value for key, value in reply.headers.items() if key != name}, reply.body)
+
+
+@pytest.mark.parametrize(
+    ("operation", "reply"),
+    [
+        *(("head_object", without(name)) for name in TOLD),
+        *(("get_object", without(name)) for name in TOLD),
+        ("head_object", Reply(200, {**TOLD, "last-modified": "once"})),
+        ("head_object", Reply(200, {**TOLD, "content-length": "some"})),
+        ("head_object", Reply(206, TOLD)),
+        ("head_object", Reply(301, TOLD)),
+        ("head_object", Reply(403)),
+        ("head_object", Reply(0)),
+        ("get_object", without("content-range", PART)),
+        ("get_object", Reply(206, {**TOLD, "content-range": "bytes 0-2/*"}, b"abc")),
+        ("get_object", Reply(200, TOLD, b"ab")),
+        ("get_object", error(404, "NoSuchBucket")),
+        ("get_object", error(404, "")),
+        ("get_object", Reply(404, {}, b"<html>")),
+        ("get_object", Reply(404)),
+        ("get_object", error(403, "NoSuchKey")),
+        ("get_object", error(503, "SlowDown")),
+        ("put_object", Reply(200)),
+        ("put_object", Reply(200, {"etag": '""'})),
+        ("put_object", error(400, "BadDigest")),
+        ("put_object", error(412, "PreconditionFailed")),
+        ("get_object_tagging", Reply(200)),
+        ("get_object_tagging", Reply(200, {}, b"<Tagging/>")),
+        ("get_object_tagging", Reply(501)),
+        ("delete_object", Reply(200)),
+        ("delete_object", Reply(404)),
+    ],
+)
+def test_what_is_no_ordinary_answer_boto3_is_asked_for(operation: str, reply: Reply) -> None:
+    assert make(operation, reply, **({"Body": b""} if operation == "put_object" else {})) is None
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [
+        ("head_object", {"PartNumber": 1}),
+        ("head_bucket", {}),
+        ("list_objects_v2", {"Prefix": ""}),
+        ("upload_part", {"Body": b""}),
+        ("put_object_tagging", {"Tagging": {}}),
+        ("get_object", {"Range": f"bytes=5-{SMALL + 5}"}),
+        ("put_object", {"Body": bytes(SMALL + 1)}),
+        ("put_object", {"Body": b"", "Metadata": {"name": "Jürgen"}}),
+        ("put_object", {"Body": b"", "Metadata": {"nämé": ""}}),
+        ("put_object", {"Body": b"", "ContentDisposition": "Zürich"}),
+        ("put_object", {"Body": b"", "ACL": "public-read"}),
+    ],
+)
+def test_what_is_no_ordinary_request_is_not_even_made(operation: str, parameters: dict[str, Any]) -> None:
+    store = Store(Reply(200, {**TOLD, "etag": '"e"'}))
+    assert Requests(store).make(operation, {**WHERE, **parameters}) is None
+    assert store.asked == []
+
+
+@pytest.mark.parametrize(("status", "rests"), [(0, True), (503, True), (403, True), (301, True), (404, False)])
+def test_a_store_that_is_not_well_is_left_to_boto3_for_a_while(
+    status: int, rests: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(Reply(status))
+    made = Requests(store)
+    made.make("get_object", RANGE)
+    store.reply = PART
+    assert (made.make("get_object", RANGE) is None) is rests
+    monkeypatch.setattr(made, "_rests_until", 0.0)
+    assert made.make("get_object", RANGE) is not None
+    assert requests.REST_S > 0
+
+
+@pytest.mark.parametrize(
+    ("body", "tags"),
+    [
+        (b"<Tagging><TagSet/></Tagging>", []),
+        (b"<Tagging xmlns='n'><TagSet></TagSet></Tagging>", []),
+        (
+            "<Tagging><TagSet><Tag><Key>&lt;ü</Key><Value/></Tag></TagSet></Tagging>".encode(),
+            [{"Key": "<ü", "Value": ""}],
+        ),
+        (b"<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>", None),
+        (b"<Tagging><Tag/></Tagging>", None),
+        (b"<TagSet/>", None),
+        (b"<Error><TagSet/></Error>", None),
+        (b"<Tagging>", None),
+        (b"", None),
+    ],
+)
+def test_tags_are_read_from_what_tells_tags(body: bytes, tags: list[dict[str, str]] | None) -> None:
+    assert tag_set(body) == tags
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"<Error><Code>A</Code><Message>b</Message></Error>", ("A", "b")),
+        (b"<Error xmlns='n'><Code>A</Code></Error>", ("A", "")),
+        (b"<Error/>", ("", "")),
+        (b"<html><Code>A</Code></html>", ("", "")),
+        (b"", ("", "")),
+    ],
+)
+def test_the_code_is_read_from_what_tells_an_error(body: bytes, told: tuple[str, str]) -> None:
+    assert refusal(body) == told
