@@ -98,8 +98,8 @@ class Bucket:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
-        """What is there now, or None when nothing is.
+    def head(self, key: str, *, sure: bool = False, tags: bool = True) -> ObjectState | None:
+        """What is there now, or None when nothing is; without `tags`, those may be left out.
 
         With `sure` a None rests on more than a bodiless 404: the store was asked again and named the key as what is
         missing, so the bucket itself answered. A deletion needs that.
@@ -115,7 +115,11 @@ class Bucket:
             if error.code in ("400", "403"):
                 return self._probe(key)
             raise
-        return self._with_tags(key, answer)
+        return self._with_tags(key, answer) if tags else _state(answer, {})
+
+    def tagged(self, key: str, state: ObjectState) -> ObjectState:
+        """What was looked at, and the tags that it has now. Raises Changed when it has gone."""
+        return replace(state, tags=self.tags(key)) if self.mirrors_tags else state
 
     def take(self, key: str) -> ObjectState | None:
         """What is there now, and all its bytes where they are few: one GET that answers what a HEAD would.

@@ -8,7 +8,7 @@ through every interleaving.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .compare import ABSENT, Difference, compare
@@ -32,7 +32,11 @@ class Source(Protocol):
 class Target(Protocol):
     """What convergence needs of the target: see `bucket.Bucket`."""
 
-    def head(self, key: str) -> ObjectState | None: ...
+    def head(self, key: str, *, tags: bool = True) -> ObjectState | None:
+        """A look; without `tags` they are left out."""
+
+    def tagged(self, key: str, state: ObjectState) -> ObjectState:
+        """What was looked at, and its tags. Raises Changed when it has gone."""
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None: ...
 
@@ -107,7 +111,7 @@ def _make_equal(pair: Pair, key: str, deadline: Deadline) -> tuple[Outcome, Obje
 
     What the target lacks will be copied, so that the look at the source may as well bring the bytes.
     """
-    target = pair.target.head(key)
+    target = pair.target.head(key, tags=False)
     source = pair.source.take(key) if target is None else pair.source.head(key, sure=True)
     return _done(pair, key, source, target, deadline), source
 
@@ -120,7 +124,7 @@ def _done(pair: Pair, key: str, source: ObjectState | None, target: ObjectState 
             return Outcome("kept", "deleted from the source, and deletes are off")
         pair.target.delete(key)
         return Outcome("delete", "absent from the source")
-    difference = compare(source, target) if target is not None else Difference(ABSENT)
+    difference = _difference(pair, key, source, target)
     if difference is None:
         return Outcome("none", "equal")
     if not difference.body:
@@ -129,3 +133,10 @@ def _done(pair: Pair, key: str, source: ObjectState | None, target: ObjectState 
     if more := pair.copier.copy(key, source, deadline):
         return Outcome("parts", difference.reason, more=tuple(more))
     return Outcome("copy" if target is None else "update", difference.reason, source.size)
+
+
+def _difference(pair: Pair, key: str, source: ObjectState, target: ObjectState | None) -> Difference | None:
+    """The target's tags are asked for only where all else is equal: a copy or a deletion takes no notice of them."""
+    if target is None:
+        return Difference(ABSENT)
+    return compare(source, replace(target, tags=source.tags)) or compare(source, pair.target.tagged(key, target))

@@ -20,8 +20,8 @@ COSTS = {
 WITH_TAGS = {
     "new": (["GET", "GET tags", "HEAD", "GET tags"], ["HEAD", "PUT"]),
     "again": (["HEAD", "GET tags"], ["HEAD", "GET tags"]),
-    "overwritten": (["HEAD", "GET tags", "GET", "HEAD", "GET tags"], ["HEAD", "GET tags", "PUT"]),
-    "deleted": (["HEAD", "GET", "GET"], ["HEAD", "GET tags", "DELETE"]),
+    "overwritten": (["HEAD", "GET tags", "GET", "HEAD", "GET tags"], ["HEAD", "PUT"]),
+    "deleted": (["HEAD", "GET", "GET"], ["HEAD", "DELETE"]),
 }
 
 

@@ -158,9 +158,12 @@ class MemoryBucket:
         self._called("tags", key)
         return self._there(key).tags
 
-    def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
+    def head(self, key: str, *, sure: bool = False, tags: bool = True) -> ObjectState | None:
         state = self.look(key)
-        return replace(state, tags=self.tags(key)) if state else None
+        return self.tagged(key, state) if state and tags else state
+
+    def tagged(self, key: str, state: ObjectState) -> ObjectState:
+        return replace(state, tags=self.tags(key))
 
     def whole(self, key: str) -> tuple[ObjectState, bytes] | None:
         """A look and the bytes, of one moment."""

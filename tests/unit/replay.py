@@ -69,9 +69,12 @@ class Side:
     def _call(self, operation: str, *arguments: Any) -> Any:
         return self._answers.to(Call(self._side, operation, arguments))
 
-    def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
+    def head(self, key: str, *, sure: bool = False, tags: bool = True) -> ObjectState | None:
         state: ObjectState | None = self._call("look")
-        return replace(state, tags=self._call("tags")) if state and self._tags else state
+        return self.tagged(key, state) if state and tags else state
+
+    def tagged(self, key: str, state: ObjectState) -> ObjectState:
+        return replace(state, tags=self._call("tags")) if self._tags else state
 
     def fetch(self, key: str, etag: str) -> Fetched:
         fetched: Fetched = self._call("fetch", etag)
