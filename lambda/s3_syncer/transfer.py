@@ -56,6 +56,22 @@ class Writable(Protocol):
     def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> Mapping[int, Sent]: ...
 
 
+class Streaming(Protocol):
+    """A way from store to store that holds few of the bytes at a time: see `lane/streams.py`.
+
+    It returns the ETag that the target gave to exactly the source's bytes, or None where the common path has to be
+    gone, whatever the reason.
+    """
+
+    @property
+    def holds(self) -> int:
+        """Bytes that a stream holds."""
+
+    def part(self, key: str, etag: str, upload: str, part: Part) -> str | None: ...
+
+    def whole(self, key: str, state: ObjectState, marker: str | None) -> str | None: ...
+
+
 class Memory:
     """A budget of bytes that buffers are held against. Waiters are served in order, so none starves."""
 
@@ -175,6 +191,9 @@ class Transfer:
         self._whole_max = min(WHOLE_MAX, memory // 2)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
         self.marking = Marking()
+        #: A cheaper way for the bytes, where there is one.
+        self.streams: Streaming | None = None
+        self._proves_parts = True  # the ETags of the target's parts are their MD5s, as far as is known
 
     @property
     def memory(self) -> Memory:
@@ -221,8 +240,10 @@ class Transfer:
         return self._target.create_upload(key, state, _marker(state))
 
     def _copy_whole(self, key: str, state: ObjectState, deadline: Deadline) -> None:
+        self._pace.wait(state.size, deadline)
+        if state.body is None and self._streamed_whole(key, state):
+            return
         with self._memory.hold(state.size):
-            self._pace.wait(state.size, deadline)
             data = self._source.read(key, state.etag, 0, state.size) if state.body is None else state.body
             md5 = _md5(data)
             if state.md5 not in (None, md5.hex()):
@@ -231,6 +252,14 @@ class Transfer:
             etag = self._target.put(key, data, md5, state, marker)
             if self.marking.broken(state, marker, etag):
                 self._target.put(key, data, md5, state, _marker(state))
+
+    def _streamed_whole(self, key: str, state: ObjectState) -> bool:
+        if self.streams is None:
+            return False
+        marker = self.marking.marker(state)
+        with self._memory.hold(self.streams.holds):
+            etag = self.streams.whole(key, state, marker)
+        return etag is not None and not self.marking.broken(state, marker, etag)
 
     def _copy_parts(self, key: str, state: ObjectState, layout: Layout, deadline: Deadline) -> None:
         keeps = self._resumes and state.size >= RESUME_MIN and resumable(state, layout)
@@ -287,11 +316,17 @@ class Transfer:
         """Sends parts of the object, pinned to its ETag, several at a time; returns their ETags by number."""
 
         def send(part: Part) -> str:
+            self._pace.wait(part.size, deadline)
+            etag = self._streamed_part(key, state, upload, part, deadline)
+            if etag is not None:
+                return etag
             with self._memory.hold(part.size):
                 deadline.check()
-                self._pace.wait(part.size, deadline)
                 data = self._source.read(key, state.etag, part.start, part.size)
-                return self._target.upload_part(key, upload, part, data, _md5(data))
+                md5 = _md5(data)
+                etag = self._target.upload_part(key, upload, part, data, md5)
+                self._proves_parts = etag == md5.hex()
+                return etag
 
         futures = {part.number: self._pool.submit(send, part) for part in parts}
         try:
@@ -304,6 +339,14 @@ class Transfer:
             if not future.cancelled() and (error := future.exception()):
                 raise error
         return {number: future.result() for number, future in futures.items()}
+
+    def _streamed_part(self, key: str, state: ObjectState, upload: str, part: Part, deadline: Deadline) -> str | None:
+        """The ETag of a part that was streamed, and so is proven; None where none can be."""
+        if self.streams is None or not self._proves_parts:
+            return None
+        with self._memory.hold(self.streams.holds):
+            deadline.check()
+            return self.streams.part(key, state.etag, upload, part)
 
 
 def _prove(state: ObjectState, etags: Mapping[int, str]) -> None:

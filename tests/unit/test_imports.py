@@ -27,6 +27,7 @@ PURE = [
     "lane.copies",
     "lane.pages",
     "lane.requests",
+    "lane.streams",
     "layout",
     "logs",
     "model",

@@ -20,7 +20,7 @@ from ..connect import connect
 from ..converge import Outcome, converge
 from ..deadline import Deadline, OutOfTime
 from ..errors import StoreUnusable, SyncError
-from ..lane.opening import open_lane
+from ..lane.opening import open_lane, open_streams
 from ..layout import GIB, MIB
 from ..logs import log_json
 from ..runtime import assemble
@@ -119,7 +119,7 @@ _STORES = (
         type=click.IntRange(64, 1024 * 1024),
         default=512,
         show_default=True,
-        help="MiB that the bytes being copied may fill.",
+        help="MiB that the bytes being copied may fill; streamed parts take few of them.",
     ),
     _option("--bwlimit", envvar="BWLIMIT", type=ByteRate(), help="Most to copy in a second: 500k, 10M, 1.5G."),
 )
@@ -381,7 +381,9 @@ def _sync(settings: Settings, keys: Sequence[str], threads: int) -> int:
     """Converges the keys and returns the exit code. Raises a SyncError for what makes going on pointless."""
     code, deadline = EQUAL, Deadline()
     with stoppable(deadline) as stop:
-        pair = connect(settings, threads=threads, resumes=True).pair
+        connection = connect(settings, threads=threads, resumes=True)
+        open_streams(connection)
+        pair = connection.pair
         for key in keys:
             try:
                 deadline.check()

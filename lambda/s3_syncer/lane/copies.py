@@ -245,7 +245,7 @@ class _Flight:
             "PUT",
             self._lane.target_prefix + self._entry.key,
             self._safely(self._written),
-            headers=_properties(self._state, marker, _md5(self._data)),
+            headers=properties(self._state, marker, _md5(self._data)),
             body=self._data,
         )
 
@@ -282,7 +282,7 @@ class _Flight:
         self._lane.landed(self._batch, self._entry.size)
 
 
-def _properties(state: ObjectState, marker: str | None, md5: bytes) -> list[tuple[str, str]]:
+def properties(state: ObjectState, marker: str | None, md5: bytes) -> list[tuple[str, str]]:
     """The headers that give an object the properties of `state`, and keep its bytes from being damaged on the way."""
     found = [("content-md5", base64.b64encode(md5).decode())]
     found += [(name.lower(), value) for name, value in state.headers.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,8 +15,10 @@ from botocore.exceptions import BotoCoreError
 
 from ..errors import StoreUnusable
 from .copies import Answer, Copies
+from .exchange import Exchange, Exchanges, Place
 from .pages import Pages
 from .requests import Requests
+from .streams import Streams
 
 if TYPE_CHECKING:
     from ..bucket import Bucket
@@ -30,8 +32,9 @@ _KEY = "key"
 def open_lane(connection: Connection, *, threads: int) -> Copies | None:
     """A lane between the buckets for `threads` objects at a time, or None where there can be none.
 
-    Their listings take it as well, and so do ordinary requests about single keys.
+    Their listings take it as well, and so do ordinary requests about single keys; large objects are streamed.
     """
+    open_streams(connection)
     if find_spec("awscrt") is None:
         return None
     try:
@@ -51,6 +54,12 @@ def open_lane(connection: Connection, *, threads: int) -> Copies | None:
         tags=connection.source.mirrors_tags,
         threads=threads,
     )
+
+
+def open_streams(connection: Connection) -> None:
+    """Has large objects streamed between the buckets, where they can be."""
+    with suppress(_NoLane):
+        connection.transfer.streams = Streams(_stream_side(connection.source), _stream_side(connection.target))
 
 
 class _NoLane(Exception):
@@ -94,9 +103,42 @@ def _side(bucket: Bucket) -> Wire | _Later:
 
 
 def _wire(bucket: Bucket) -> Wire:
-    """Requests to the bucket as its client would make them. Raises _NoLane, or what there is without credentials."""
+    """Requests to the bucket as its client would make them. Raises as `_place` does."""
     from .wire import Address, Wire
 
+    place = _place(bucket)
+    return Wire(Address(place.url, place.region), lambda: bucket.clients.lease().keys(), ca_file=place.ca_file)
+
+
+class _LaterExchanges:
+    """Exchanges with a bucket for which there are no credentials yet: none of them begins until there are."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._opened: Exchanges | None = None
+
+    def begin(self, method: str, key: str, **options: Any) -> AbstractContextManager[Exchange]:
+        try:
+            self._opened = self._opened or _exchanges(self._bucket)
+        except (BotoCoreError, _NoLane) as error:
+            raise StoreUnusable(f"{self._bucket.name} cannot be opened yet", "NoCredentials") from error
+        return self._opened.begin(method, key, **options)
+
+
+def _stream_side(bucket: Bucket) -> Exchanges | _LaterExchanges:
+    try:
+        return _exchanges(bucket)
+    except (BotoCoreError, StoreUnusable):
+        return _LaterExchanges(bucket)
+
+
+def _exchanges(bucket: Bucket) -> Exchanges:
+    """Exchanges with the bucket as its client would have them. Raises as `_place` does."""
+    return Exchanges(_place(bucket), bucket.prefix, lambda: bucket.clients.lease().keys())
+
+
+def _place(bucket: Bucket) -> Place:
+    """Where the bucket is for its client. Raises _NoLane, or what there is without credentials."""
     if bucket.name.startswith("arn:") or bucket.name.endswith("--x-s3"):  # signed in ways of their own
         raise _NoLane
     client = bucket.clients.lease().client
@@ -105,11 +147,7 @@ def _wire(bucket: Bucket) -> Wire:
     url = signed.partition("?")[0].removesuffix(f"/{_KEY}")
     if _proxied(url):
         raise _NoLane
-    return Wire(
-        Address(url, client.meta.region_name),
-        lambda: bucket.clients.lease().keys(),
-        ca_file=os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE"),
-    )
+    return Place(url, client.meta.region_name, os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE"))
 
 
 def _proxied(url: str) -> bool:

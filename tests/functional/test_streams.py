@@ -1,0 +1,271 @@
+"""Large objects streamed between two clouds: the same outcome as on the common path, whatever happens."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from functools import cache
+from math import inf
+
+import pytest
+from tests.functional.command import run, started
+from tests.functional.proxy import (
+    Exchange,
+    Fault,
+    admit,
+    answering,
+    cut,
+    delayed,
+    lose_answer,
+    meanwhile,
+    refuse,
+    reset,
+    shorten,
+    without,
+)
+from tests.functional.rig import MIB, SECRET, Account, Rig, secret
+
+from s3_syncer import clients, transfer
+from s3_syncer.cli import commands, here
+from s3_syncer.lane import exchange, streams
+
+PART = 5 * MIB
+WHOLE = streams.SMALLEST + 1
+
+
+@cache
+def body_of(size: int, seed: int = 0) -> bytes:
+    return random.Random(size + seed).randbytes(size)
+
+
+def parts_of(count: int, seed: int = 0) -> list[bytes]:
+    return [body_of(PART, seed + number) for number in range(1, count)] + [body_of(1000, seed)]
+
+
+@pytest.fixture(params=["streams", "common path"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same must come of both ways."""
+    if request.param == "common path":
+        monkeypatch.setattr(here, "open_lane", lambda connection, *, threads: None)
+        monkeypatch.setattr(commands, "open_streams", lambda connection: None)
+    way: str = request.param
+    return way
+
+
+def streamed(rig: Rig) -> list[bool]:
+    """Of each write of bytes that reached the target, whether it was one of a stream."""
+    writes = [request for request in rig.target_proxy.writes() if request.method == "PUT"]
+    return [request.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD" for request in writes]
+
+
+def test_objects_large_and_larger_arrive_with_all_they_have(rig: Rig, way: str) -> None:
+    properties = {"ContentType": "video/mp4", "Metadata": {"a": "b"}, "RawExpires": "never", "Tagging": "x=y"}
+    for key in ("parts", "a/../b//c +%41?&=ü"):
+        rig.put_parts(key, *parts_of(3), **properties)
+    rig.put("whole", body_of(WHOLE), **properties)
+    rig.put("whole, no ascii", body_of(WHOLE), ContentDisposition='attachment; filename="Zürich €.txt"')
+    rig.put("own parts", body_of(transfer.WHOLE_MAX + 1), **properties)
+    rig.put_parts("uneven", body_of(6 * MIB), body_of(PART), body_of(10))
+    ended = run("migrate")
+    assert (ended.code, ended.out) == (0, "")
+    assert rig.differences() == []
+    assert rig.uploads() == []
+    rig.clear()
+    assert run("migrate", "--full").code == 0
+    assert rig.target_proxy.writes() == []
+
+
+def test_no_part_and_no_large_object_is_held_as_a_whole(rig: Rig) -> None:
+    rig.put_parts("parts", *parts_of(3))
+    rig.put("whole", body_of(WHOLE))
+    rig.clear()
+    assert run("migrate").code == 0
+    assert streamed(rig) == [True] * 4
+    assert rig.differences() == []
+
+
+def test_the_keys_of_a_sync_are_streamed_as_well(rig: Rig) -> None:
+    rig.put_parts("parts", *parts_of(2))
+    rig.clear()
+    assert run("sync", "parts").code == 0
+    assert streamed(rig) == [True] * 2
+    assert rig.differences() == []
+
+
+def test_a_lesser_store_takes_streams_over_plain_http(lesser: Rig) -> None:
+    lesser.put_parts("parts", *parts_of(3))
+    lesser.put("whole", body_of(WHOLE))
+    lesser.clear()
+    assert run("migrate", "--no-tags").code == 0
+    assert streamed(lesser) == [True] * 4
+    assert lesser.target_body("parts") == b"".join(parts_of(3))
+    assert lesser.target_body("whole") == body_of(WHOLE)
+
+
+FAULTS = [
+    ("source", reset),
+    ("source", cut(3 * MIB)),
+    ("source", shorten(3 * MIB)),
+    ("source", refuse(503, "SlowDown")),
+    ("source", refuse(403, "AccessDenied")),
+    ("source", refuse(412, "PreconditionFailed")),
+    ("source", answering(ETag='"00000000000000000000000000000000"')),
+    ("target", reset),
+    ("target", lose_answer),
+    ("target", refuse(500, "InternalError")),
+    ("target", refuse(503, "SlowDown")),
+    ("target", refuse(400, "BadDigest")),
+    ("target", refuse(403, "AccessDenied")),
+]
+
+
+@pytest.mark.parametrize(("side", "fault"), FAULTS)
+def test_whatever_goes_wrong_once_is_made_good(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, way: str, side: str, fault: Fault
+) -> None:
+    monkeypatch.setattr(streams, "REST_S", -1.0)  # over before it begins, whichever thread looks
+    rig.put_parts("parts", *parts_of(4))
+    rig.put("whole", body_of(WHOLE))
+    proxy, method = (rig.source_proxy, "GET") if side == "source" else (rig.target_proxy, "PUT")
+    proxy.when(fault, method, key="parts", query="" if side == "source" else "partNumber", skip=1)
+    proxy.when(fault, method, key="whole", query="")
+    ended = run("migrate")
+    if way == "common path" and ended.code != 0:  # it does not ask twice for what broke off while it was read
+        ended = run("migrate")
+    assert (ended.code, ended.out) == (0, "")
+    assert rig.differences() == []
+    assert rig.uploads() == []
+
+
+def test_what_the_target_keeps_is_proven_by_what_it_answers(rig: Rig) -> None:
+    """A part that was damaged on its way, by a network or a store that does not notice."""
+
+    def damaged(exchange: Exchange) -> None:
+        exchange._body = b"?" + exchange._body[1:]
+        exchange.forward()
+
+    rig.put_parts("parts", *parts_of(3))
+    rig.target_proxy.when(damaged, "PUT", key="parts", query="partNumber", skip=1)
+    assert run("migrate").code == 0
+    assert rig.differences() == []
+    assert streamed(rig).count(False) == 1, "once more, on the common path"
+
+
+def test_bytes_that_are_not_those_of_the_etag_are_never_written_whole(rig: Rig) -> None:
+    def damaged(exchange: Exchange) -> None:
+        with exchange.ask() as answer:
+            body = answer.read()
+            exchange._begin(answer.status, dict(answer.getheaders()))
+            exchange._handler.wfile.write(b"?" + body[1:])
+
+    rig.put("whole", body_of(WHOLE))
+    rig.source_proxy.when(damaged, "GET", key="whole", query="", times=inf)
+    assert "do not hash" in run("migrate").named["whole"]
+    assert rig.target_keys() == []
+
+
+def test_a_part_whose_etag_is_not_its_md5_is_sent_again(rig: Rig) -> None:
+    rig.put_parts("parts", *parts_of(3))
+    wrong = answering(ETag='"00000000000000000000000000000000"')
+    rig.target_proxy.when(wrong, "PUT", key="parts", query="partNumber", skip=1)
+    assert run("migrate").code == 0
+    assert sorted(streamed(rig)) == [False, True, True, True]
+    assert rig.differences() == []
+
+
+def test_a_secret_that_is_renewed_in_the_middle(rig: Rig, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    monkeypatch.setattr(clients, "SECRET_FRESH_S", 0.0)
+    rig.put_parts("parts", *parts_of(5))
+    fresh = Account(rig.other.endpoint)
+
+    def rotate() -> None:
+        rig.secrets.put_secret_value(SecretId=SECRET, SecretString=secret(fresh))
+        rig.target_proxy.when(admit(fresh.access_key_id), times=inf)
+
+    rig.source_proxy.when(meanwhile(rotate), "GET", key="parts", query="", skip=1)
+    ended = run("migrate", "--concurrency", "1")
+    assert (ended.code, ended.out) == (0, "")
+    assert rig.differences() == []
+    assert rig.uploads() == []
+
+
+@pytest.mark.parametrize("store", ["with If-Match", "that ignores If-Match"])
+def test_a_source_overwritten_in_the_middle_ends_equal(rig: Rig, way: str, store: str) -> None:
+    rig.put_parts("parts", *parts_of(3))
+    rig.put("whole", body_of(WHOLE))
+    for key, change in (
+        ("parts", lambda: rig.put_parts("parts", *parts_of(3, 9), Metadata={"new": "yes"})),
+        ("whole", lambda: rig.put("whole", body_of(WHOLE, 9), Metadata={"new": "yes"})),
+    ):
+        once: Callable[[], object] = change
+        rig.source_proxy.when(meanwhile(once), "GET", key=key, query="", skip=1 if key == "parts" else 0)
+    if store == "that ignores If-Match":
+        rig.source_proxy.when(without("If-Match"), "GET", query="", times=inf)
+    assert run("migrate").code == 0
+    assert rig.differences() == []
+    assert rig.target_body("parts") == b"".join(parts_of(3, 9))
+    assert rig.target_body("whole") == body_of(WHOLE, 9)
+    assert rig.uploads() == []
+
+
+def test_a_socket_that_stalls_is_ended(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "PATIENCE_S", 0.5)
+    rig.put_parts("parts", *parts_of(3))
+    rig.put("whole", body_of(WHOLE))
+    rig.source_proxy.when(delayed(5), "GET", key="parts", query="", skip=1)
+    rig.target_proxy.when(delayed(5), "PUT", key="whole", query="")
+    began = time.monotonic()
+    assert run("migrate", "--no-tags").code == 0
+    assert time.monotonic() - began < 5
+    assert rig.differences() == []
+
+
+def test_a_limit_of_bandwidth_holds(rig: Rig, way: str) -> None:
+    rig.put_parts("parts", *parts_of(4))
+    began = time.monotonic()
+    assert run("migrate", "--bwlimit", "8M").code == 0
+    assert time.monotonic() - began > 1.2
+    assert rig.differences() == []
+
+
+def test_the_smallest_memory_suffices(rig: Rig, way: str) -> None:
+    for number in range(3):
+        rig.put_parts(f"parts {number}", *parts_of(4, number))
+        rig.put(f"whole {number}", body_of(WHOLE, number))
+    rig.source_proxy.when(refuse(503, "SlowDown"), "GET", query="", skip=3, times=3)
+    assert run("migrate", "--memory", "64").code == 0
+    assert rig.differences() == []
+
+
+def test_behind_a_proxy_nothing_is_streamed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.put_parts("parts", *parts_of(2))
+    rig.clear()
+    monkeypatch.setattr("s3_syncer.lane.opening.getproxies", lambda: {"http": "http://127.0.0.1:1"})
+    monkeypatch.setattr("s3_syncer.lane.opening.proxy_bypass", lambda _host: False)
+    assert run("migrate").code == 0
+    assert streamed(rig) == [False] * 2
+    assert rig.differences() == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)], ids=["SIGKILL", "SIGTERM"])
+def test_what_was_streamed_is_gone_on_with(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    monkeypatch.setattr(transfer, "RESUME_MIN", 1)
+    rig.put_parts("parts", *parts_of(8))
+    rig.target_proxy.when(delayed(1), "PUT", key="parts", query="partNumber", skip=2, times=inf)
+    before = "import s3_syncer.transfer as transfer; transfer.RESUME_MIN = 1"
+    with started("migrate", "--no-tags", "--concurrency", "1", before=before) as command:
+        command.wait_until(lambda: len(streamed(rig)) == 3)
+        command.send(number)
+        assert command.ended().code == code
+    if number == signal.SIGKILL:
+        time.sleep(1.2)  # what the proxy still has in hand
+    assert streamed(rig) == [True] * 3
+    rig.clear()
+    assert run("migrate", "--no-tags").code == 0
+    assert streamed(rig) == [True] * 5
+    assert rig.differences() == []
+    assert rig.uploads() == []
