@@ -43,7 +43,8 @@ def checks() -> Iterator[Command]:
     yield _module("mypy", "mypy", *(option for name in PACKAGES for option in ("--package", name)))
     yield _pytest("tests/infra/test_stack.py")
     yield _pytest("tests/infra", "--ignore=tests/infra/test_stack.py")
-    yield _pytest("tests/functional")
+    # In two halves, with stores of their own: much of it is waiting too.
+    yield _pytest("tests/functional", "-n=2", "--dist=loadfile")
     # They share the working directory of the module, so one after the other; and both want all processors.
     previous: list[str] = []
     for binary in dict.fromkeys((terraform.executable(), terraform.library())):
