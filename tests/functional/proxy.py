@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -91,7 +92,7 @@ class Exchange:
         """Passes on `keep` bytes of the body; honest about its true length, the connection then breaks."""
         with self.ask() as answer:
             body = answer.read()
-            length = len(body) if honest else keep
+            length = len(body) if honest else min(keep, len(body))
             self._begin(answer.status, {**dict(answer.getheaders()), "Content-Length": str(length)})
             self._handler.wfile.write(body[:keep])
             self._handler.wfile.flush()
@@ -240,6 +241,8 @@ class Proxy:
     """A store's second address. `requests` is every request since the last `clear`, in the order of their arrival."""
 
     upstream: str
+    #: What it identifies itself with; None is plain HTTP.
+    tls: ssl.SSLContext | None = None
     requests: list[Request] = field(default_factory=list)
     #: No request reaches the store any more.
     closing: threading.Event = field(default_factory=threading.Event)
@@ -306,11 +309,13 @@ class Proxy:
                     proxy._lock.notify_all()
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._server.server_port}"
 
     def when(
         self,
@@ -393,8 +398,8 @@ class Proxy:
 
 
 @contextmanager
-def in_front_of(upstream: str) -> Iterator[Proxy]:
-    proxy = Proxy(upstream)
+def in_front_of(upstream: str, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
+    proxy = Proxy(upstream, tls)
     try:
         yield proxy
     finally:

@@ -10,7 +10,6 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from urllib.parse import quote, urlsplit
@@ -19,9 +18,9 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.httpsession import get_cert_path
 from urllib3.util import wait_for_read
 
+from .place import Keys, Place
 from .streams import Headers
 
 #: Seconds to wait for a connection, and then for each block to be taken or given.
@@ -33,18 +32,6 @@ _SHORT = 64 * 1024
 
 #: What is signed has to be known before the first byte is, so the payload is not. It is proven afterwards.
 _UNSIGNED = Config(s3={"payload_signing_enabled": False})
-
-#: A key id, a secret key and a session token.
-Keys = tuple[str, str, str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a bucket is: `url` is what comes before the slash and a key. Whom to trust, where not whom boto3 does."""
-
-    url: str
-    region: str
-    ca_file: str | None
 
 
 class Exchanges:
@@ -110,7 +97,7 @@ class Exchanges:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self._place.ca_file or get_cert_path(True))
+        return ssl.create_default_context(cafile=self._place.ca_file)
 
 
 class Exchange:

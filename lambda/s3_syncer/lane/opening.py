@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from botocore.exceptions import BotoCoreError
+from botocore.httpsession import get_cert_path
 
 from ..errors import StoreUnusable
 from .copies import Answer, Copies
-from .exchange import Exchange, Exchanges, Place
+from .exchange import Exchange, Exchanges
 from .pages import Pages
+from .place import Place
 from .requests import Requests
 from .streams import Streams
 
@@ -104,10 +106,9 @@ def _side(bucket: Bucket) -> Wire | _Later:
 
 def _wire(bucket: Bucket) -> Wire:
     """Requests to the bucket as its client would make them. Raises as `_place` does."""
-    from .wire import Address, Wire
+    from .wire import Wire
 
-    place = _place(bucket)
-    return Wire(Address(place.url, place.region), lambda: bucket.clients.lease().keys(), ca_file=place.ca_file)
+    return Wire(_place(bucket), lambda: bucket.clients.lease().keys())
 
 
 class _LaterExchanges:
@@ -147,7 +148,8 @@ def _place(bucket: Bucket) -> Place:
     url = signed.partition("?")[0].removesuffix(f"/{_KEY}")
     if _proxied(url):
         raise _NoLane
-    return Place(url, client.meta.region_name, os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE"))
+    own = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
+    return Place(url, client.meta.region_name, own or str(get_cert_path(True)))
 
 
 def _proxied(url: str) -> bool:

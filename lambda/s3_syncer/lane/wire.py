@@ -22,6 +22,7 @@ import awscrt
 from awscrt import auth, http, io
 
 from .. import __version__
+from .place import Keys, Place
 
 #: Seconds in which an exchange must end, and bytes a second that a large one is granted beyond that.
 PATIENCE_S = 60.0
@@ -51,34 +52,22 @@ class Answer:
 Done = Callable[[Answer], None]
 
 
-#: A key id, a secret key and a session token.
-Keys = tuple[str, str, str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the bucket is: `url` is what comes before the slash and a key."""
-
-    url: str
-    region: str
-
-
 class Wire:
     """A bucket's connections. Safe to share between threads; callbacks run on a thread of awscrt."""
 
-    def __init__(self, address: Address, keys: Callable[[], Keys], *, ca_file: str | None) -> None:
-        url = urlsplit(address.url)
+    def __init__(self, place: Place, keys: Callable[[], Keys]) -> None:
+        url = urlsplit(place.url)
         assert url.hostname is not None
         self._host, self._authority, self._path = url.hostname, url.netloc, url.path
         self._secure = url.scheme == "https"
         self._port = url.port or (443 if self._secure else 80)
-        self._region, self._keys = address.region, keys
+        self._region, self._keys = place.region, keys
         self._headers = (("host", self._authority), ("user-agent", _USER_AGENT))
         self._bootstrap = io.ClientBootstrap.get_or_create_static_default()
         self._socket = io.SocketOptions()
         self._socket.connect_timeout_ms = _CONNECT_MS
         self._socket.keep_alive = True
-        self._tls = _tls(self._host, ca_file) if self._secure else None
+        self._tls = _tls(self._host, place.ca_file) if self._secure else None
         self._idle: list[http.HttpClientConnection] = []
         self._signer: tuple[Keys, auth.AwsCredentialsProvider] | None = None
         self._shared: dict[str, tuple[float, auth.AwsSigningConfig]] = {}
@@ -267,11 +256,9 @@ def _watch(wire: weakref.ref[Wire]) -> None:
         time.sleep(1)
 
 
-def _tls(host: str, ca_file: str | None) -> io.TlsConnectionOptions:
-    """Trusts whom boto3 trusts."""
+def _tls(host: str, ca_file: str) -> io.TlsConnectionOptions:
     options = io.TlsContextOptions()
-    if ca_file is not None:
-        options.override_default_trust_store_from_path(ca_filepath=ca_file)
+    options.override_default_trust_store_from_path(ca_filepath=ca_file)
     connection = io.ClientTlsContext(options).new_connection_options()
     connection.set_server_name(host)
     return connection

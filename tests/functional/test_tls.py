@@ -1,0 +1,98 @@
+"""Two clouds that speak HTTPS, as all do in earnest: whom to trust, and that nothing goes to anybody else."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from tests.functional.command import run
+from tests.functional.proxy import Proxy, in_front_of
+from tests.functional.rig import MIB, REGION, TARGET, Rig
+
+from s3_syncer import clients
+from s3_syncer.cli import here
+from s3_syncer.lane.exchange import Exchanges
+from s3_syncer.lane.place import Keys, Place
+from s3_syncer.lane.wire import Wire
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def bundle(authority: trustme.CA, tmp_path: Path) -> str:
+    """A file with the one authority that vouches for the stores."""
+    path = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(path)
+    return str(path)
+
+
+@pytest.fixture
+def fronts(rig: Rig, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Proxy, Proxy]]:
+    """Both clouds behind HTTPS, source first; nothing is said of whom to trust."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with in_front_of(rig.aws.endpoint, tls) as source, in_front_of(rig.other.endpoint, tls) as target:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", source.endpoint)
+        monkeypatch.setenv("TARGET_ENDPOINT", target.endpoint)
+        yield source, target
+
+
+def test_the_lane_trusts_whom_boto3_trusts(rig: Rig, fronts: tuple[Proxy, Proxy], bundle: str) -> None:
+    rig.put("small", b"body")
+    rig.put("streamed whole", bytes(9 * MIB))
+    rig.put_parts("streamed in parts", bytes(5 * MIB), bytes(5 * MIB), b"end")
+    ended = run("migrate", "--no-tags", AWS_CA_BUNDLE=bundle)
+    assert (ended.code, ended.out) == (0, "")
+    assert rig.differences() == []
+    source, target = fronts
+    reads = [asked for asked in source.requests if asked.method == "GET" and asked.key]
+    puts = [asked for asked in target.writes() if asked.method == "PUT"]
+    assert len(puts) == 1 + 1 + 3
+    assert [asked.key for asked in (*reads, *puts) if "Boto3" in asked.headers.get("user-agent", "")] == []
+
+
+@pytest.fixture
+def strangers(rig: Rig, authority: trustme.CA, bundle: str) -> Iterator[list[tuple[Proxy, Place]]]:
+    """The target under addresses that no request must go to, and whom to trust there."""
+    unknown, elsewhere = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(2))
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(unknown)
+    authority.issue_cert("store.example.com").configure_cert(elsewhere)
+    with in_front_of(rig.other.endpoint, unknown) as one, in_front_of(rig.other.endpoint, elsewhere) as other:
+        yield [(proxy, Place(f"{proxy.endpoint}/{TARGET}", REGION, bundle)) for proxy in (one, other)]
+
+
+def keys() -> Keys:
+    return "key", "secret", None
+
+
+def test_nothing_is_asked_of_a_stranger(strangers: list[tuple[Proxy, Place]]) -> None:
+    proxy, place = strangers[1]
+    # awscrt takes its time: it holds an error of TLS back for ten seconds and more, against those who measure it.
+    assert Wire(place, keys).ask("GET", "key").status == 0
+    assert proxy.requests == []
+
+
+def test_nothing_is_streamed_to_a_stranger(strangers: list[tuple[Proxy, Place]]) -> None:
+    for _, place in strangers:
+        with pytest.raises(ssl.SSLCertVerificationError), Exchanges(place, "", keys).begin("PUT", "key"):
+            pass
+    assert [proxy.requests for proxy, _ in strangers] == [[], []]
+
+
+def test_the_command_says_whom_it_does_not_trust(
+    rig: Rig, strangers: list[tuple[Proxy, Place]], bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(here, "open_lane", lambda connection, *, threads: None)
+    monkeypatch.setitem(clients._COMMON, "retries", {"mode": "standard", "total_max_attempts": 1})
+    rig.put("key", b"body")
+    for proxy, _ in strangers:
+        ended = run("migrate", TARGET_ENDPOINT=proxy.endpoint, AWS_CA_BUNDLE=bundle)
+        assert ended.code == 1
+        assert "the store does not answer: SSL validation failed" in ended.err
+        assert proxy.requests == []
