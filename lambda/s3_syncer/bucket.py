@@ -39,7 +39,7 @@ from .clients import Lease
 from .errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
 from .join import Unordered
 from .layout import MIB, Part, Sent
-from .model import CONTENT_HEADERS, RAW_EXPIRES, SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
+from .model import CONTENT_HEADERS, FEW, RAW_EXPIRES, SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
 
 #: Bytes read from the network at a time: the peak over the part's own buffer.
 _CHUNK = MIB
-
-#: Bytes that a look brings along at most: what is larger is worth a request of its own, and memory held for it.
-FEW = 256 * 1024
 
 #: Nobody there, as opposed to a connection that broke in the middle.
 _NO_ANSWER = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError)

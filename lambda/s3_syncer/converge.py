@@ -14,7 +14,7 @@ from typing import Protocol
 from .compare import ABSENT, Difference, compare
 from .deadline import Deadline
 from .errors import Changed, Retryable
-from .model import ObjectState
+from .model import FEW, ObjectState
 from .work import Work
 
 #: Looks before a key that keeps changing goes back to the queue, where its next message is waiting anyway.
@@ -79,8 +79,8 @@ class Outcome:
     more: tuple[Work, ...] = ()
 
 
-def converge(pair: Pair, key: str, deadline: Deadline) -> Outcome:
-    """Makes the key equal on both sides.
+def converge(pair: Pair, key: str, deadline: Deadline, *, size: int = 0) -> Outcome:
+    """Makes the key equal on both sides. Who knows its `size` in bytes spares a look that would bring some of many.
 
     Returns what the last write did, none when both sides were equal already, or parts for a copy that others make.
     Raises a SyncError; whatever was done until then is harmless, because the next look starts afresh.
@@ -89,7 +89,7 @@ def converge(pair: Pair, key: str, deadline: Deadline) -> Outcome:
     for _ in range(MAX_LOOKS):
         deadline.check()
         try:
-            step, state = _make_equal(pair, key, deadline)
+            step, state = _make_equal(pair, key, deadline, few=size <= FEW)
         except Changed as error:
             reason = str(error)
             continue
@@ -106,13 +106,13 @@ def converge(pair: Pair, key: str, deadline: Deadline) -> Outcome:
     raise Retryable(f"not equal after {MAX_LOOKS} looks, the last because {reason}", "KeepsChanging")
 
 
-def _make_equal(pair: Pair, key: str, deadline: Deadline) -> tuple[Outcome, ObjectState | None]:
+def _make_equal(pair: Pair, key: str, deadline: Deadline, *, few: bool) -> tuple[Outcome, ObjectState | None]:
     """Looks at both sides and makes them equal; returns what was done and the source as it was looked at.
 
-    What the target lacks will be copied, so that the look at the source may as well bring the bytes.
+    What the target lacks will be copied, so that the look at the source may as well bring the bytes, if they are few.
     """
     target = pair.target.head(key, tags=False)
-    source = pair.source.take(key) if target is None else pair.source.head(key, sure=True)
+    source = pair.source.take(key) if target is None and few else pair.source.head(key, sure=True)
     return _done(pair, key, source, target, deadline), source
 
 

@@ -18,6 +18,9 @@ MAX_METADATA_BYTES = 2048
 #: Characters of the longest ETag S3 gives: an MD5 in hex and the number of parts.
 LONGEST_ETAG = len("d41d8cd98f00b204e9800998ecf8427e-10000")
 
+#: Bytes that a look brings along at most: what is larger is worth a request of its own, and memory held for it.
+FEW = 256 * 1024
+
 #: The content headers that are mirrored, as HTTP names them.
 CONTENT_HEADERS = (
     "Cache-Control",

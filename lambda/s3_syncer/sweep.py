@@ -399,7 +399,7 @@ class Sweep:
         if self._rules.look_only or (row.verdict is Verdict.EXTRA and not self._rules.delete):
             return self._examine(row.key)
         if row.verdict is not Verdict.EXTRA:
-            return converge(self._keeping, row.key, deadline)
+            return converge(self._keeping, row.key, deadline, size=row.source.size if row.source else 0)
         return converge(self._deleting, row.key, deadline) if self._brake.take() else self._kept_by_brake()
 
     def _examine(self, key: str) -> Outcome:

@@ -69,7 +69,7 @@ class Streaming(Protocol):
 
     def part(self, key: str, etag: str, upload: str, part: Part) -> str | None: ...
 
-    def whole(self, key: str, state: ObjectState, marker: str | None) -> str | None: ...
+    def whole(self, key: str, state: ObjectState, marker: str | None, *, by_etag: bool = False) -> str | None: ...
 
 
 class Memory:
@@ -258,7 +258,7 @@ class Transfer:
             return False
         marker = self.marking.marker(state)
         with self._memory.hold(self.streams.holds):
-            etag = self.streams.whole(key, state, marker)
+            etag = self.streams.whole(key, state, marker, by_etag=self.marking.target_gives_md5)
         return etag is not None and not self.marking.broken(state, marker, etag)
 
     def _copy_parts(self, key: str, state: ObjectState, layout: Layout, deadline: Deadline) -> None:

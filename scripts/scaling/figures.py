@@ -27,7 +27,8 @@ def _of(kind: Kind) -> Callable[[float, str, str], Figure]:
 
 _measured, _assumed, _limit, _price = _of("measured"), _of("assumed"), _of("limit"), _of("price")
 
-_BENCH = "`scripts/bench --client s3-syncer`, 2 cores shared with much else, Python 3.11, 2026-11-25"
+_BENCH = "`scripts/bench`, 2 cores, Python 3.11, 2026-11-25"
+_BEFORE = "2 cores shared with much else, 2026-11-25, when all of it went over boto3"
 
 FIGURES: Mapping[str, Figure] = {
     # what one object takes
@@ -36,9 +37,18 @@ FIGURES: Mapping[str, Figure] = {
         *(4, "requests"),
         "`scripts/footprint`: 1 HEAD, 1 PUT, 1 GetObjectTagging, 1 PutObjectTagging for a new one with a tag",
     ),
-    "cpu_ms_per_object": _measured(6.5, "ms", f"case small (10 KiB each), {_BENCH}"),
-    "cpu_s_per_gb": _measured(3.6, "s", f"case mixed, less what its objects take by their number, {_BENCH}"),
-    "cpu_us_per_look": _measured(81, "us", f"case no-change, a key listed on both sides, {_BENCH}"),
+    "cpu_ms_per_object": _measured(6.5, "ms", f"case function-tags, a new object, {_BENCH}"),
+    "cpu_s_per_gb": _measured(3.6, "s", f"case mixed, less what its objects take by their number, {_BEFORE}"),
+    "cpu_us_per_look": _measured(81, "us", f"case no-change, a key listed on both sides, {_BEFORE}"),
+    # the same in tasks, which have the lane
+    "lane_mib": _limit(1, "MiB", "`lane/copies.py`: larger objects are looked at as ever, and streamed"),
+    "lane_source_reads": _measured(
+        2, "requests", "`tests/functional/test_lane.py`: 1 GET, 1 GetObjectTagging for a new one"
+    ),
+    "lane_target_requests": _measured(1, "requests", "the same: 1 PUT for a new one without tags"),
+    "lane_cpu_ms_per_object": _measured(0.36, "ms", f"case small (10 KiB each), tags off, {_BENCH}"),
+    "lane_cpu_s_per_gb": _measured(1.9, "s", f"case large, less half a second for the start, {_BENCH}"),
+    "lane_cpu_us_per_look": _measured(5.9, "us", f"case latency, a key listed on both sides, {_BENCH}"),
     "log_bytes_per_object": _measured(250, "B", "a `copy` line of the log"),
     # what nobody has measured on AWS
     "latency_ms": _assumed(25, "ms", "a request to either store, with few bytes"),

@@ -44,7 +44,8 @@ class Data:
 class Driver:
     """Who does it: so many machines at most, each with `lanes` workers that share its processor and its network.
 
-    A worker copies `threads` objects at a time. `spreads` is whether workers share the range out among themselves.
+    A worker copies `threads` objects at a time and lists so many ranges at once. `spreads` is whether workers share the
+    range out among themselves.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Driver:
     memory_gb: float
     function: bool
     spreads: bool = True
+    ranges: int = 1
 
     @property
     def workers(self) -> int:
@@ -71,7 +73,7 @@ def service(tasks: int, vcpu: float = 1, memory_gb: float = 2, lanes: int = 32, 
 
 
 def migrate(vcpu: float = 1, memory_gb: float = 2, threads: int = 32) -> Driver:
-    return Driver("migrate, one task", 1, 1, threads, vcpu, memory_gb, function=False, spreads=False)
+    return Driver("migrate, one task", 1, 1, threads, vcpu, memory_gb, function=False, spreads=False, ranges=32)
 
 
 @dataclass(frozen=True)
@@ -86,17 +88,20 @@ class Copying:
     wait_s: float
 
 
-def copying(size: float, values: Values) -> Copying:
+def copying(size: float, values: Values, *, lane: bool = False) -> Copying:
+    """By the common path, or by the lane as far as it takes such an object."""
     pieces = 1 if size <= values["whole_mib"] * MIB else math.ceil(size / (values["part_mib"] * MIB))
-    reads = values["source_reads"] + pieces - 1
-    writes = values["target_requests"] + (pieces + 1 if pieces > 1 else 0)  # its parts, begun and completed
-    cpu_s = values["cpu_ms_per_object"] / 1e3 + size / GB * values["cpu_s_per_gb"]
+    way = "lane_" if lane and size <= values["lane_mib"] * MIB else ""
+    reads = values[f"{way}source_reads"] + pieces - 1
+    writes = values[f"{way}target_requests"] + (pieces + 1 if pieces > 1 else 0)  # its parts, begun and completed
+    per_gb = values["lane_cpu_s_per_gb" if lane else "cpu_s_per_gb"]
+    cpu_s = values[f"{way}cpu_ms_per_object"] / 1e3 + size / GB * per_gb
     return Copying(reads, writes, cpu_s, (reads + writes) * values["latency_ms"] / 1e3)
 
 
-def looking(values: Values) -> Copying:
+def looking(values: Values, *, lane: bool = False) -> Copying:
     """What it takes to see in the listings of both sides that an object is equal."""
-    return Copying(0, 0, values["cpu_us_per_look"] / 1e6, 0)
+    return Copying(0, 0, values["lane_cpu_us_per_look" if lane else "cpu_us_per_look"] / 1e6, 0)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def worker_speed(driver: Driver, each: Copying, size: float, values: Values) -> 
         "waiting": driver.threads / each.wait_s if each.wait_s else math.inf,
         "processor": driver.vcpu / driver.lanes / each.cpu_s if each.cpu_s else math.inf,
         "network": bandwidth / size if size else math.inf,
-        "listing": PAGE_KEYS / (values["list_ms"] / 1e3),
+        "listing": driver.ranges * PAGE_KEYS / (values["list_ms"] / 1e3),
     }
     slowest = min(bounds, key=lambda name: bounds[name])
     return Speed(bounds[slowest], slowest)
@@ -179,7 +184,8 @@ def estimate(
     data: Data, driver: Driver, values: Values, *, prefixes: float = math.inf, copies: bool = True
 ) -> Estimate:
     """`prefixes` is how many partitions S3 has made of the source; without `copies` everything is equal already."""
-    each, size = (copying(data.size, values), data.size) if copies else (looking(values), 0.0)
+    lane = not driver.function  # there is no awscrt in Lambda
+    each, size = (copying(data.size, values, lane=lane), data.size) if copies else (looking(values, lane=lane), 0.0)
     speed = worker_speed(driver, each, size, values)
     s3_most = prefixes * values["s3_reads_per_prefix"] / (each.reads + LOOKS / PAGE_KEYS)
     together = driver.workers * speed.objects_per_s

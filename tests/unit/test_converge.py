@@ -13,7 +13,7 @@ from s3_syncer.converge import CHANGES, MAX_LOOKS, Outcome, Pair, converge
 from s3_syncer.deadline import Deadline, OutOfTime
 from s3_syncer.errors import Permanent, Retryable
 from s3_syncer.layout import MIB
-from s3_syncer.model import ObjectState
+from s3_syncer.model import FEW, ObjectState
 from s3_syncer.transfer import Transfer
 
 KEY = "key"
@@ -62,6 +62,14 @@ def test_a_new_object_is_looked_at_and_read_at_once() -> None:
     run(source, target)
     assert source.calls == ["take", "tags", "head", "tags"]
     assert target.calls == ["head", "put", "put_tags"]
+
+
+def test_what_is_known_to_be_large_is_not_read_with_a_look() -> None:
+    source, target = buckets(ONE, None)
+    pair = Pair(source, target, Transfer(source, target, memory=MIB, threads=1))
+    assert converge(pair, KEY, Deadline(), size=FEW + 1).action == "copy"
+    assert source.calls == ["head", "tags", "read", "head", "tags"]
+    assert target.objects[KEY].mirrored == ONE.mirrored
 
 
 def test_a_deletion_is_looked_at_again_at_once() -> None:

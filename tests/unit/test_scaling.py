@@ -18,6 +18,7 @@ from scaling.model import (
     duration_s,
     estimate,
     function,
+    looking,
     migrate,
     service,
     tiered,
@@ -32,6 +33,12 @@ VALUES = dict.fromkeys(FIGURES, 1.0) | {
     "cpu_ms_per_object": 2.0,
     "cpu_s_per_gb": 8.0,
     "cpu_us_per_look": 50.0,
+    "lane_source_reads": 2.0,
+    "lane_target_requests": 1.0,
+    "lane_cpu_ms_per_object": 0.5,
+    "lane_cpu_s_per_gb": 4.0,
+    "lane_cpu_us_per_look": 5.0,
+    "lane_mib": 8.0,
     "latency_ms": 20.0,
     "list_ms": 100.0,
     "function_mb_per_s": 50.0,
@@ -66,6 +73,17 @@ def test_a_large_object_takes_a_read_and_a_write_for_each_part() -> None:
     assert copying(64 * 1024 * 1024, VALUES).reads == 5, "up to there it goes in one piece"
 
 
+def test_the_lane_takes_less_of_what_it_takes() -> None:
+    each = copying(100 * KB, VALUES, lane=True)
+    assert (each.reads, each.writes) == (2, 1)
+    assert each.cpu_s == pytest.approx(0.0005 + 0.0001 * 4)
+    assert each.wait_s == pytest.approx(3 * 0.020)
+    large = copying(100 * MB, VALUES, lane=True)
+    assert (large.reads, large.writes) == (5 + 5, 4 + 7), "a large object is looked at as ever"
+    assert large.cpu_s == pytest.approx(0.002 + 0.1 * 4), "and its bytes take the lane"
+    assert looking(VALUES, lane=True).cpu_s == pytest.approx(looking(VALUES).cpu_s / 10)
+
+
 # -- one worker --------------------------------------------------------------------------------------------------------
 
 
@@ -93,10 +111,16 @@ def test_the_lanes_of_a_task_share_its_processor_and_its_network() -> None:
 
 
 def test_a_look_is_bound_by_the_listing() -> None:
-    found = estimate(Data("", 1e6, 1), migrate(), VALUES, copies=False)
+    found = estimate(Data("", 1e6, 1), replace(migrate(), ranges=1), VALUES, copies=False)
     assert (found.objects_per_s, found.bound_by, found.seconds) == (10_000, "listing", 100)
     assert found.costs["S3 requests"] == pytest.approx(2000 * 0.005 / 1000)
     assert (found.egress, found.costs["logs"]) == (0, 0)
+
+
+def test_several_ranges_at_once_are_listed_until_the_processor_is_busy() -> None:
+    for ranges, found in ((4, (40_000, "listing")), (32, (200_000, "processor"))):
+        look = estimate(Data("", 1e6, 1), replace(migrate(), ranges=ranges), VALUES, copies=False)
+        assert (pytest.approx(look.objects_per_s), look.bound_by) == found
 
 
 # -- all of them -------------------------------------------------------------------------------------------------------
@@ -161,7 +185,7 @@ def test_the_bill_of_a_function() -> None:
 
 def test_the_bill_of_tasks() -> None:
     prices = {"fargate_vcpu_h": 0.04, "fargate_gb_h": 0.01}
-    found = estimate(Data("", 180_000, 1), migrate(vcpu=1, memory_gb=2, threads=9), {**VALUES, **prices})
+    found = estimate(Data("", 540_000, 1), migrate(vcpu=1, memory_gb=2, threads=9), {**VALUES, **prices})
     assert found.seconds == pytest.approx(3600, rel=1e-3)
     assert found.costs["compute"] == pytest.approx(0.06, rel=1e-3)
     assert found.costs["queue"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -191,6 +192,17 @@ def test_the_end_of_a_whole_object_is_sent_only_when_its_bytes_are_right() -> No
 
 
 @pytest.mark.usefixtures("_smaller")
+@pytest.mark.parametrize(("kept", "etag"), [(BODY, md5_hex(BODY)), (b"?" + BODY[1:], None)], ids=["right", "damaged"])
+def test_where_etags_are_md5s_the_answer_is_the_proof(
+    kept: bytes, etag: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = looked()
+    source, target = Store(BODY, etag=state.etag), Store(etag=md5_hex(kept))
+    monkeypatch.setattr(hashlib, "md5", lambda *_, **__: pytest.fail("hashed in vain"))
+    assert Streams(source, target).whole(KEY, state, None, by_etag=True) == etag
+
+
+@pytest.mark.usefixtures("_smaller")
 @pytest.mark.parametrize(
     "state",
     [
@@ -268,6 +280,7 @@ class Streaming:
     ) -> None:
         self._source, self._target, self._takes = source, target, takes
         self.streamed: list[int] = []
+        self.by_etag: list[bool] = []
 
     def part(self, key: str, etag: str, upload: str, part: Part) -> str | None:
         self.streamed.append(part.number)
@@ -277,8 +290,9 @@ class Streaming:
         data = self._source.objects[key].body[start:end]
         return self._target.upload_part(key, upload, part, data, bytes.fromhex(md5_hex(data)))
 
-    def whole(self, key: str, state: ObjectState, marker: str | None) -> str | None:
+    def whole(self, key: str, state: ObjectState, marker: str | None, *, by_etag: bool = False) -> str | None:
         self.streamed.append(0)
+        self.by_etag.append(by_etag)
         if not self._takes(0):
             return None
         data = self._source.objects[key].body
@@ -308,6 +322,21 @@ def test_parts_that_do_not_stream_go_the_common_path_one_by_one() -> None:
     assert source.calls.count("read") == 1
     assert target.objects[KEY].mirrored == IN_PARTS.mirrored
     assert target.objects[KEY].etag == IN_PARTS.etag
+
+
+def test_a_target_is_taken_at_its_word_once_it_has_kept_it() -> None:
+    source, target = MemoryBucket({KEY: stored(b"ab")}), MemoryBucket()
+    copies = transfer(source, target)
+    copies.streams = streams = Streaming(source, target)
+    for _ in range(3):
+        copy(copies, source)
+    target._etag = lambda content: f"opaque-{len(content)}"
+    copies.streams = Streaming(source, target, lambda _: False)
+    copy(copies, source)
+    copies.streams = again = Streaming(source, target)
+    copy(copies, source)
+    assert streams.by_etag == [False, True, True]
+    assert again.by_etag == [False]
 
 
 def test_nothing_is_streamed_any_more_to_a_target_whose_part_etags_prove_nothing() -> None:

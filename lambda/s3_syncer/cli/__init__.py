@@ -5,7 +5,8 @@ from __future__ import annotations
 
 def main() -> None:
     """The entry point of the command."""
-    from .heap import share_heap, spare_collector
+    from ..allocator import share_heap
+    from .collector import spare_collector
 
     share_heap()
     from .commands import cli

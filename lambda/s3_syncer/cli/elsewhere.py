@@ -20,11 +20,12 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
+from ..allocator import share_heap
 from ..converge import Outcome
 from ..deadline import Deadline
 from ..errors import Retryable, SyncError
 from ..sweep import Brake, Observer
-from .heap import share_heap, spare_collector
+from .collector import spare_collector
 from .here import Here, Share
 from .spread import Range
 

@@ -28,7 +28,7 @@ from .answers import tag_set
 logger = logging.getLogger(__name__)
 
 #: Largest object in bytes that the lane takes: a larger one is better copied in parts, or waits for a turn of its own.
-LARGEST = 8 * MIB
+LARGEST = MIB
 
 #: How long before it was read an object must have been written for its time of modification to tell whether it has
 #: been written since: times come in whole seconds, and one second more for clocks that do not agree.

@@ -2,7 +2,9 @@
 
 Bytes that have been sent cannot be taken back, so nothing that is streamed counts before it is proven. A part does once
 the ETag that the target gives it is the MD5 of what was read. A whole object is only streamed where its MD5 is known
-beforehand: its last block is not sent unless the bytes hash to that, and a PUT that breaks off writes nothing.
+beforehand: it goes along for the target to check, and the last block is not sent unless the bytes hash to it; a PUT
+that breaks off writes nothing. Where the target's ETags are known to be MD5s, its answer is the proof, and nothing is
+hashed.
 
 As everywhere in the lane, each request is made once and no failure is judged: what does not go well goes the common
 path. Pure but for what `Side` does.
@@ -31,7 +33,7 @@ logger = logging.getLogger(__name__)
 BLOCK = 256 * KIB
 
 #: Smallest object in bytes that is streamed whole; what is smaller gains nothing by it.
-SMALLEST = 8 * MIB
+SMALLEST = MIB
 
 #: Seconds for which nothing is streamed after it did not go well, doubled each time until it does.
 REST_S, REST_MAX_S = 5.0, 300.0
@@ -81,8 +83,11 @@ class Streams:
 
         return self._safely(stream, key)
 
-    def whole(self, key: str, state: ObjectState, marker: str | None) -> str | None:
-        """Copies the object with its properties; returns the ETag that the target gave it."""
+    def whole(self, key: str, state: ObjectState, marker: str | None, *, by_etag: bool = False) -> str | None:
+        """Copies the object with its properties; returns the ETag that the target gave it.
+
+        With `by_etag` that ETag has to be the MD5 of the object, and proves what was sent.
+        """
         if state.md5 is None or state.size < SMALLEST:
             return None
         told = properties(state, marker, bytes.fromhex(state.md5))
@@ -90,6 +95,9 @@ class Streams:
             return None
 
         def stream() -> str | None:
+            if by_etag:
+                sent = self._stream(key, state.etag, state.size, writing=told, hashed=False)
+                return sent[1] if sent is not None and sent[1] == state.md5 else None
             sent = self._stream(key, state.etag, state.size, writing=told, md5=state.md5)
             return sent[1] if sent is not None else None
 
@@ -119,8 +127,12 @@ class Streams:
         writing: Headers = (),
         query: str = "",
         md5: str | None = None,
+        hashed: bool = True,
     ) -> tuple[str, str] | None:
-        """The MD5 of what was read and the ETag of what was written; None when either did not go as it should."""
+        """The MD5 of what was read, "" if not hashed, and the ETag of what was written.
+
+        None when either did not go as it should.
+        """
         with self._source.begin("GET", key, headers=[("if-match", f'"{etag}"'), *reading]) as source:
             status, told = source.answer()
             if status in _OF_ONE_OBJECT:
@@ -131,7 +143,7 @@ class Streams:
                 return None
             length = ("content-length", str(size))
             with self._target.begin("PUT", key, query=query, headers=[length, *writing]) as target:
-                found = _pass_on(source, target, size, md5)
+                found = _pass_on(source, target, size, md5, hashed=hashed)
                 status, told = target.answer()
                 if status in _OF_ONE_OBJECT:
                     return None
@@ -152,20 +164,21 @@ class _Failed(Exception):
     """A store is not well, or not willing, or has not sent what it should."""
 
 
-def _pass_on(source: Exchange, target: Exchange, size: int, md5: str | None) -> str:
-    """Sends on what is read; returns its MD5.
+def _pass_on(source: Exchange, target: Exchange, size: int, md5: str | None, *, hashed: bool) -> str:
+    """Sends on what is read; returns its MD5, or "" if it is not hashed.
 
     Raises _Failed when there is less of it, or another MD5 is due: then the end of it has not been sent.
     """
-    digest, left = hashlib.md5(usedforsecurity=False), size
-    room = memoryview(bytearray(min(BLOCK, size)))
+    digest = hashlib.md5(usedforsecurity=False) if hashed else None
+    room, left = memoryview(bytearray(min(BLOCK, size))), size
     while left:
         block = room[: min(len(room), left)]
         if source.read_into(block) < len(block):
             raise _Failed
-        digest.update(block)
         left -= len(block)
-        if not left and md5 not in (None, digest.hexdigest()):
-            raise _Failed
+        if digest is not None:
+            digest.update(block)
+            if not left and md5 not in (None, digest.hexdigest()):
+                raise _Failed
         target.send(block)
-    return digest.hexdigest()
+    return digest.hexdigest() if digest is not None else ""
