@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 #: Pages in flight: while the last slow keys of one are waited for, the next keep the threads busy.
 PAGES = 4
 
-#: Looks at a page before its keys that still drift are reported: somebody changes them faster than they are copied.
+#: Looks at a page before it is taken for one that never rests: somebody changes its keys faster than they are copied.
 MAX_LOOKS = 10
 
 
@@ -281,11 +281,13 @@ class Sweep:
 
         What two looks show unchanged needs no second request of its own, and what listings alone tell needs none,
         but two looks. What the lane copied is looked at itself, unless the source still lists what was copied.
+
+        Where somebody writes all the time there is always a key of the page that drifts. It ends key by key then, each
+        with the two looks of its own that `converge` takes: every key has been seen equal, if not all at a time.
         """
         settled: dict[Row, Outcome] = {}
         vouched: dict[str, Listed | None] = {}
         failed: set[str] = set()
-        restless: set[str] = set()
         for look in range(MAX_LOOKS):
             if look:
                 page = self._again(page)
@@ -310,7 +312,12 @@ class Sweep:
                     self._report_left(row.key, settled.get(row) or found.get(row))
                 return
             settled |= told | {row: outcome for row, outcome in found.items() if row.key not in restless}
-        self._report_restless(restless)
+        seen_once = copied.keys() | {row.key for row, outcome in told.items() if outcome.action != "large"}
+        found |= self._converge_all([row for row in covered if row.key in seen_once], failed, deadline)
+        for row in covered:
+            outcome = found.get(row) or settled.get(row)
+            if outcome is not None and outcome.action not in CHANGES and row.key not in failed:
+                self._report_left(row.key, self._extra() if outcome.action == "kept" else outcome)
 
     def _settle_each(self, page: Page, deadline: Deadline) -> None:
         """As `_settle`, where listings cannot be trusted: the keys are looked at one by one, again and again."""

@@ -9,6 +9,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.unit.memory import LIST_PAGE, HttpSide, ListedBucket, OnTheSpot, md5_
 
 from s3_syncer import join as join_module
 from s3_syncer import sweep as sweep_module
+from s3_syncer.compare import ABSENT
 from s3_syncer.converge import CHANGES, Outcome, Pair, converge
 from s3_syncer.deadline import Deadline
 from s3_syncer.errors import Permanent, Retryable, StoreUnusable, SyncError
@@ -23,6 +25,8 @@ from s3_syncer.lane.copies import Copies
 from s3_syncer.layout import MIB
 from s3_syncer.sweep import Rules, Sweep
 from s3_syncer.transfer import Transfer
+
+EXTRA = "extra: absent from the source"
 
 WRITES = {"put", "put_tags", "delete", "create_upload"}
 
@@ -265,7 +269,7 @@ def test_a_key_that_never_rests_is_named_and_the_rest_is_done() -> None:
     world = World(keys(7))
 
     def rewrite(side: str, operation: str, key: str) -> None:
-        if (side, operation) == ("source", "list"):  # between two looks at the page, never within one
+        if (side, operation, key) == ("target", "put", "key 003"):
             world.write("key 003")
 
     world.hooks.append(rewrite)
@@ -273,8 +277,39 @@ def test_a_key_that_never_rests_is_named_and_the_rest_is_done() -> None:
 
     assert rest is None
     assert list(notes.failures) == ["key 003"]
-    assert "still different after" in notes.failures["key 003"]
+    assert "not equal after" in notes.failures["key 003"]
     assert world.target.objects.keys() == set(keys(7))
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True], ids=["common path", "lane"])
+@pytest.mark.parametrize(
+    "rules",
+    [Rules(), Rules(delete=True), Rules(look_only=True), Rules(largest=0)],
+    ids=["copies", "deletes", "looks", "leaves large"],
+)
+def test_a_page_that_never_rests_is_ended_key_by_key(rules: Rules, fast: bool) -> None:
+    """Between two looks at the page somebody writes to one key or another of it, and live sync is a little late."""
+    world, number = World(keys(3), ["extra"]), count(1)
+
+    def busy(side: str, operation: str, key: str) -> None:
+        if (side, operation) == ("source", "list"):
+            written = next(number)
+            world.write(keys(3)[written % 3], b"." * written)
+
+    world.hooks.append(busy)
+    notes, rest = world.sweep(rules, fast=fast)
+    world.hooks.clear()
+
+    assert (rest, notes.failures) == (None, {})
+    if rules.look_only:
+        assert notes.differences == dict.fromkeys(keys(3), f"missing: {ABSENT}") | {"extra": EXTRA}
+    elif rules.largest == 0:
+        assert {*notes.differences} <= {*keys(3), "extra"}
+    else:
+        assert world.target.objects.keys() == {*keys(3)} | (set() if rules.delete else {"extra"})
+        assert world.sweep(Rules(delete=True))[0].failures == {}
+        assert world.target.mirrored == world.source.mirrored
 
 
 @pytest.mark.usefixtures("on_the_spot")
