@@ -39,7 +39,17 @@ from .clients import Lease
 from .errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
 from .join import Unordered
 from .layout import MIB, Part, Sent
-from .model import CONTENT_HEADERS, FEW, RAW_EXPIRES, SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
+from .model import (
+    CONTENT_HEADERS,
+    FEW,
+    RAW_EXPIRES,
+    SOURCE_ETAG_MARKER,
+    Listed,
+    ListedPage,
+    ObjectState,
+    Stretch,
+    Upload,
+)
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -63,10 +73,6 @@ _NO_CREDENTIALS = (
 _PARAMETERS = {name: name.replace("-", "") for name in CONTENT_HEADERS if name != "Expires"}
 
 
-#: A page of a listing and the token of the one behind it.
-_Page = tuple[Stretch, str | None]
-
-
 class ClientSource(Protocol):
     """Hands out a client, and a fresher one when its credentials were refused: see `clients.py`."""
 
@@ -84,7 +90,7 @@ class Bucket:
         self.clients = clients
         self.mirrors_tags = tags
         #: A cheaper way to a page of the listing, which may find that it has none: see `lane/pages.py`.
-        self.pages: Callable[[Mapping[str, Any]], _Page | None] | None = None
+        self.pages: Callable[[Mapping[str, Any]], ListedPage | None] | None = None
         #: A cheaper way to the answers of ordinary requests about a key, in boto3's words: see `lane/requests.py`.
         self.requests: Callable[[str, Mapping[str, Any]], dict[str, Any] | None] | None = None
         self._keeps_tags = False  # until it has told the tags of an object
@@ -201,7 +207,7 @@ class Bucket:
         return self._listing(ahead, first, after, until, in_order=in_order)
 
     def _listing(
-        self, ahead: ThreadPoolExecutor, page: Future[_Page], after: str, until: str | None, *, in_order: bool
+        self, ahead: ThreadPoolExecutor, page: Future[ListedPage], after: str, until: str | None, *, in_order: bool
     ) -> Iterator[Stretch]:
         try:
             while True:
@@ -225,7 +231,7 @@ class Bucket:
         stretch, _ = self._page({"StartAfter": self.full(after), "MaxKeys": 2})  # `after` may come first, see `_within`
         return next((key for key in stretch.keys if key > after), None)
 
-    def _page(self, position: Mapping[str, Any]) -> _Page:
+    def _page(self, position: Mapping[str, Any]) -> ListedPage:
         if self.pages is not None and (page := self.pages(position)) is not None:
             return page
         answer = self._call("list_objects_v2", None, Prefix=self.prefix, **position)
@@ -455,8 +461,7 @@ def _age_s(answer: Mapping[str, Any], moment: datetime) -> float:
 def _between(stretch: Stretch, after: str, until: str | None) -> Stretch:
     """What is of the range: some stores take StartAfter for inclusive, and the key "" is the prefix itself."""
     keys = stretch.keys
-    start, stop = bisect_right(keys, after), len(keys) if until is None else bisect_right(keys, until)
-    return stretch if (start, stop) == (0, len(keys)) else stretch.part(start, stop)
+    return stretch.part(bisect_right(keys, after), len(keys) if until is None else bisect_right(keys, until))
 
 
 def _within(stretch: Stretch, after: str, until: str | None) -> Stretch:

@@ -123,8 +123,14 @@ class Stretch:
 
     def part(self, start: int, stop: int | None = None) -> Stretch:
         """The entries from number `start` to before `stop`."""
+        if start == 0 and stop in (None, len(self)):
+            return self
         within = slice(start, stop)
         return Stretch(self.keys[within], self.sizes[within], self.etags[within], self.times[within])
+
+
+#: A page of a listing and the token of the one behind it, None when there is none.
+ListedPage = tuple[Stretch, str | None]
 
 
 @dataclass(frozen=True, slots=True)

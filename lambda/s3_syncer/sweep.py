@@ -315,9 +315,8 @@ class Sweep:
         seen_once = copied.keys() | {row.key for row, outcome in told.items() if outcome.action != "large"}
         found |= self._converge_all([row for row in covered if row.key in seen_once], failed, deadline)
         for row in covered:
-            outcome = found.get(row) or settled.get(row)
-            if outcome is not None and outcome.action not in CHANGES and row.key not in failed:
-                self._report_left(row.key, self._extra() if outcome.action == "kept" else outcome)
+            if row.key not in failed:
+                self._report_left(row.key, found.get(row) or settled.get(row))
 
     def _settle_each(self, page: Page, deadline: Deadline) -> None:
         """As `_settle`, where listings cannot be trusted: the keys are looked at one by one, again and again."""
@@ -331,18 +330,18 @@ class Sweep:
                 if outcome.action in CHANGES:
                     rows.append(row)
                 elif row.source is not None or outcome.action == "extra":  # else the source's own row tells
-                    self._report_left(row.key, self._extra() if outcome.action == "kept" else outcome)
+                    self._report_left(row.key, outcome)
             if not rows:
                 return
-        self._report_restless(row.key for row in rows)
+        for row in rows:
+            self._observer.failed(row.key, Retryable(f"still different after {MAX_LOOKS} looks", "KeepsChanging"))
 
     def _report_left(self, key: str, outcome: Outcome | None) -> None:
-        if outcome is not None and outcome.action != "none":
+        """Tells of a key that stays as it is although it differs."""
+        if outcome is not None and outcome.action == "kept":
+            outcome = self._extra()
+        if outcome is not None and outcome.action != "none" and outcome.action not in CHANGES:
             self._observer.left(key, outcome)
-
-    def _report_restless(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            self._observer.failed(key, Retryable(f"still different after {MAX_LOOKS} looks", "KeepsChanging"))
 
     def _told(self, row: Row) -> Outcome | None:
         """What listings alone tell of a row that will not be changed, or None when its key must be looked at."""

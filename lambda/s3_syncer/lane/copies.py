@@ -27,7 +27,7 @@ from .answers import tag_set
 
 logger = logging.getLogger(__name__)
 
-#: Largest object in bytes that the lane takes: a larger one is better copied in parts, or waits for a turn of its own.
+#: Largest object in bytes that the lane takes: it holds the bytes, and from there on streaming them costs less CPU.
 LARGEST = MIB
 
 #: How long before it was read an object must have been written for its time of modification to tell whether it has

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..bucket import Bucket
     from ..connect import Connection
     from .wire import Wire
+
+Opened = TypeVar("Opened")
 
 #: Stands for a key in an address, and needs no encoding.
 _KEY = "key"
@@ -68,6 +70,20 @@ class _NoLane(Exception):
     """Only boto3 knows how to talk to the bucket."""
 
 
+class _Once(Generic[Opened]):
+    """What cannot be opened without credentials, tried again until there are some."""
+
+    def __init__(self, opening: Callable[[Bucket], Opened], bucket: Bucket) -> None:
+        self._opening, self._bucket, self._lock = opening, bucket, threading.Lock()
+        self._opened: Opened | None = None
+
+    def get(self) -> Opened | None:
+        """It, or None as long as it cannot be opened."""
+        with self._lock, suppress(BotoCoreError, StoreUnusable, _NoLane):
+            self._opened = self._opened or self._opening(self._bucket)
+        return self._opened
+
+
 class _Later:
     """A wire to a bucket for which there are no credentials yet: nothing is answered until there are.
 
@@ -75,24 +91,18 @@ class _Later:
     """
 
     def __init__(self, bucket: Bucket, no_answer: Answer) -> None:
-        self._bucket, self._no_answer, self._lock = bucket, no_answer, threading.Lock()
-        self._opened: Wire | None = None
+        self._wire, self._no_answer = _Once(_wire, bucket), no_answer
 
     def send(self, method: str, key: str | None, done: Callable[[Answer], None], **options: Any) -> None:
-        wire = self._wire()
+        wire = self._wire.get()
         if wire is None:
             done(self._no_answer)
         else:
             wire.send(method, key, done, **options)
 
     def ask(self, method: str, key: str | None, **options: Any) -> Answer:
-        wire = self._wire()
+        wire = self._wire.get()
         return self._no_answer if wire is None else wire.ask(method, key, **options)
-
-    def _wire(self) -> Wire | None:
-        with self._lock, suppress(BotoCoreError, StoreUnusable, _NoLane):
-            self._opened = self._opened or _wire(self._bucket)
-        return self._opened
 
 
 def _side(bucket: Bucket) -> Wire | _Later:
@@ -115,15 +125,13 @@ class _LaterExchanges:
     """Exchanges with a bucket for which there are no credentials yet: none of them begins until there are."""
 
     def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
-        self._opened: Exchanges | None = None
+        self._name, self._exchanges = bucket.name, _Once(_exchanges, bucket)
 
     def begin(self, method: str, key: str, **options: Any) -> AbstractContextManager[Exchange]:
-        try:
-            self._opened = self._opened or _exchanges(self._bucket)
-        except (BotoCoreError, _NoLane) as error:
-            raise StoreUnusable(f"{self._bucket.name} cannot be opened yet", "NoCredentials") from error
-        return self._opened.begin(method, key, **options)
+        exchanges = self._exchanges.get()
+        if exchanges is None:
+            raise StoreUnusable(f"{self._name} cannot be opened yet", "NoCredentials")
+        return exchanges.begin(method, key, **options)
 
 
 def _stream_side(bucket: Bucket) -> Exchanges | _LaterExchanges:

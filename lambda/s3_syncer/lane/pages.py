@@ -12,11 +12,8 @@ from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from ..model import Stretch
+from ..model import ListedPage, Stretch
 from .copies import Answer
-
-#: Entries and the token of the page behind them, None when there is none.
-Page = tuple[Stretch, str | None]
 
 _PARAMETERS = {"StartAfter": "start-after", "ContinuationToken": "continuation-token", "MaxKeys": "max-keys"}
 
@@ -33,7 +30,7 @@ class Pages:
     def __init__(self, side: Asking, prefix: str) -> None:
         self._side, self._prefix = side, prefix
 
-    def page(self, position: Mapping[str, Any]) -> Page | None:
+    def page(self, position: Mapping[str, Any]) -> ListedPage | None:
         """The page at a position, in boto3's words; None when the common path had better ask for it."""
         told = {"encoding-type": "url", "list-type": "2", "prefix": self._prefix}
         told |= {_PARAMETERS[name]: str(value) for name, value in position.items()}
@@ -55,7 +52,7 @@ _ENTRY = re.compile(
 )
 
 
-def parsed(body: bytes, prefix: str) -> Page:
+def parsed(body: bytes, prefix: str) -> ListedPage:
     """The page in an answer. Raises ParseError or ValueError when it is not one as S3 answers it.
 
     A page whose entries are surely all of the usual form is read without an XML parser, in a fifth of the time.
@@ -63,7 +60,7 @@ def parsed(body: bytes, prefix: str) -> Page:
     return _usual(body.decode(), prefix) or _any(body, prefix)
 
 
-def _usual(text: str, prefix: str) -> Page | None:
+def _usual(text: str, prefix: str) -> ListedPage | None:
     found = _ENTRY.findall(text)
     if not found or len(found) != text.count("<Contents") or ("!" in text and "<!" in text):
         return None
@@ -79,7 +76,7 @@ def _usual(text: str, prefix: str) -> Page | None:
     return about.page(keys, list(map(int, sizes)), etags, list(map(datetime.fromisoformat, times)), prefix)
 
 
-def _any(body: bytes, prefix: str) -> Page:
+def _any(body: bytes, prefix: str) -> ListedPage:
     about = _About.read(body)
     key_tag, size_tag, etag_tag, time_tag = (about.space + tag for tag in ("Key", "Size", "ETag", "LastModified"))
     keys: list[str] = []
@@ -126,9 +123,10 @@ class _About:
 
     def page(
         self, keys: list[str], sizes: list[int], etags: list[str | None], times: list[datetime], prefix: str
-    ) -> Page:
+    ) -> ListedPage:
         """The page with these columns, whose keys are as the answer has them."""
-        if self.encoded and any(character in "".join(keys) for character in "%+"):
+        together = "".join(keys)
+        if self.encoded and ("%" in together or "+" in together):
             keys = [unquote_plus(key) if "%" in key or "+" in key else key for key in keys]
         if prefix:
             if not all(key.startswith(prefix) for key in keys):
