@@ -227,4 +227,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/bench")

@@ -173,4 +173,4 @@ def dollars(amount: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/scale")
