@@ -77,8 +77,13 @@ class Started:
         end = time.monotonic() + seconds
         while not condition():
             assert self._process.poll() is None, self._process.communicate()
-            assert time.monotonic() < end, "it took too long"
+            assert time.monotonic() < end, f"it took too long; what its threads were at: {self._threads()}"
             time.sleep(0.01)
+
+    def _threads(self) -> str:
+        """Where each thread of the process is; it ends by that."""
+        self.send(signal.SIGABRT)
+        return self.ended().err
 
     def insist(self, number: signal.Signals) -> Ended:
         """Sends the signal anew until the process has ended: it may not have done yet with the first."""
@@ -105,7 +110,7 @@ def started(*arguments: str, before: str = "", **environment: str) -> Iterator[S
         code = f"{_NOTING.format(file=stops.name)}\n{before}\nfrom s3_syncer.cli import main\nmain()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
-            env={**os.environ, **environment},
+            env={**os.environ, "PYTHONFAULTHANDLER": "1", **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -127,6 +127,22 @@ def test_others_take_part_once_there_is_enough_to_do() -> None:
     assert other.swept.total() > len(keys.keys) // 10
 
 
+@pytest.mark.parametrize("round_", range(10))
+def test_who_has_nothing_to_do_comes_before_who_could_do_more(round_: int) -> None:
+    keys = Keys([f"{folder}/{number:03}" for folder in "ab" for number in range(100)])
+
+    class Slower(Slow):
+        """Gives its first range away, and keeps what it has taken since until the other has some."""
+
+        def sweep(self, range_: Range, deadline: Deadline, share: Deadline) -> str | None:
+            first = not self.swept
+            return super().sweep(range_, deadline, share if first else deadline)
+
+    one, other = Slower(keys, waits_until=lambda: other.swept.total() > 0), Slow(keys)
+    Spread([*[one] * 8, other], keys.first).run(Range(), Deadline())
+    assert one.swept + other.swept == Counter(keys.keys)
+
+
 def test_no_fault_is_taken_for_an_end() -> None:
     keys = Keys(SPACES["in a row"])
 

@@ -140,8 +140,13 @@ class Spread:
             return None
 
     def _takes(self, sweeper: Sweeper) -> bool:
-        own = sum(task.sweeper is sweeper for task in self._state.busy.values())
-        return sweeper.wants_work and (not own or sweeper.could_do_more)
+        """Whether it is its turn: who has nothing to do comes before who could do more."""
+        busy = [task.sweeper for task in self._state.busy.values()]
+        if sweeper not in busy:
+            return sweeper.wants_work
+        return sweeper.could_do_more and not any(
+            other.wants_work for other in dict.fromkeys(self._sweepers) if other not in busy
+        )
 
     def _ask(self) -> None:
         """Asks the one that has been at its range for longest to share it, unless somebody has been asked already."""
