@@ -133,7 +133,7 @@ def _offline_config(file: Path) -> Path | None:
     """
     if _registry_answers():
         return None
-    if file.is_file() and Path(file.read_text().splitlines()[0].removeprefix("# ")).is_dir():
+    if file.is_file() and mirror_of(Path(file.read_text().splitlines()[0].removeprefix("# "))):
         return file
     provider = _find_mirror()
     if provider is None:
@@ -175,9 +175,20 @@ def _find_mirror() -> Path | None:
         found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SEARCH_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return None
-    # What `init` left in a working directory is no mirror: it goes away with it.
-    lasting = (Path(line) for line in found.stdout.splitlines() if "/.terraform/" not in line)
-    return next((path for path in lasting if ROOT not in path.parents), None)
+    mirrors = filter(None, map(mirror_of, map(Path, found.stdout.splitlines())))
+    return next((mirror for mirror in mirrors if ROOT not in mirror.parents), None)
+
+
+def mirror_of(provider: Path) -> Path | None:
+    """The directory of the provider in the mirror where its packages, unpacked or not, really are; else None.
+
+    What `init` leaves in a working directory looks like a mirror, and goes away with it: its packages are links.
+    """
+    for package in (*provider.glob("*/*/terraform-provider-aws_*"), *provider.glob("terraform-provider-aws_*.zip")):
+        real = package.resolve()
+        if real.is_file():
+            return next((directory for directory in real.parents if directory.match(f"*/{PROVIDER}")), None)
+    return None
 
 
 def _as_variable(value: object) -> str:

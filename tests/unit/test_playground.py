@@ -191,6 +191,41 @@ def test_the_offline_configuration_names_the_mirror_and_nothing_else() -> None:
     assert text.count('["registry.terraform.io/hashicorp/aws"]') == 2
 
 
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A name that nobody searches the disk for."""
+    name = "registry.example.com/hashicorp/aws"
+    monkeypatch.setattr(terraform, "PROVIDER", name)
+    return name
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["5.100.0/linux_amd64/terraform-provider-aws_v5.100.0_x5", "terraform-provider-aws_5.100.0_linux_amd64.zip"],
+)
+def test_a_mirror_is_where_a_package_of_the_provider_is(tmp_path: Path, provider: str, package: str) -> None:
+    mirror = tmp_path / provider
+    assert terraform.mirror_of(mirror) is None
+    (mirror / package).parent.mkdir(parents=True)
+    assert terraform.mirror_of(mirror) is None
+    (mirror / package).touch()
+    assert terraform.mirror_of(mirror) == mirror
+
+
+def test_what_init_leaves_in_a_working_directory_leads_to_the_mirror_while_that_is_there(
+    tmp_path: Path, provider: str
+) -> None:
+    mirror, left = tmp_path / "mirror" / provider, tmp_path / "work" / "providers" / provider
+    package = mirror / "5.100.0" / "linux_amd64" / "terraform-provider-aws_v5.100.0_x5"
+    package.parent.mkdir(parents=True)
+    package.touch()
+    (left / "5.100.0").mkdir(parents=True)
+    (left / "5.100.0" / "linux_amd64").symlink_to(package.parent)
+    assert terraform.mirror_of(left) == mirror
+    package.unlink()
+    assert terraform.mirror_of(left) is None
+
+
 def test_an_environment_is_made_again_when_its_inputs_change_or_its_making_failed(tmp_path: Path) -> None:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("")
