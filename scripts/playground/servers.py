@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -22,8 +23,11 @@ from pathlib import Path
 from playground.bootstrap import EMULATOR
 
 HOST = "127.0.0.1"
-READY_TIMEOUT_S = 60
+READY_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 10
+
+#: Ports that no system gives to whoever asks for any: on a busy machine each of those is soon somebody's.
+PORTS = range(10_000, 32_000)
 
 # A free port can be taken by somebody else before the server binds it; then the next one is tried.
 ATTEMPTS = 3
@@ -152,10 +156,13 @@ def running(program: Program, directory: Path) -> Iterator[Server]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody has now, nor gets by chance before it is bound."""
+    for _ in PORTS:
+        port = secrets.choice(PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((HOST, port))
+            return port
+    raise ServerError(f"no port of {HOST} can be bound")
 
 
 def _start_once(program: Program, port: int, directory: Path) -> Server:

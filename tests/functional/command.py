@@ -18,6 +18,9 @@ from click.testing import CliRunner
 
 from s3_syncer.cli.commands import cli
 
+#: Seconds that nothing here takes, however busy the machine is.
+PATIENCE_S = 240
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -73,7 +76,7 @@ class Started:
         self.send(number)
         self.wait_until(lambda: self._stops.stat().st_size >= times)
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert self._process.poll() is None, self._process.communicate()
@@ -95,8 +98,12 @@ class Started:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def ended(self, seconds: float = 60) -> Ended:
-        out, err = self._process.communicate(timeout=seconds)
+    def ended(self, seconds: float = PATIENCE_S) -> Ended:
+        try:
+            out, err = self._process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.send(signal.SIGABRT)
+            raise AssertionError(f"it does not end; what its threads are at: {self._process.communicate()}") from None
         return Ended(self._process.returncode, out, err)
 
 

@@ -242,10 +242,18 @@ class Rig:
         return [entry["VisibilityTimeout"] for content in asked for entry in content.get("Entries", [content])]
 
     def queue_is_empty(self) -> bool:
-        """Whether no message is left, neither to be seen nor hidden."""
+        """Whether no message is left, neither to be seen nor hidden.
+
+        Asked for twice: moto counts those to be seen and then those hidden, and finds in neither a message that comes
+        to be seen in between.
+        """
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        counts = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"]
-        return not any(int(counts[name]) for name in names)
+
+        def looks_empty() -> bool:
+            counts = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"]
+            return not any(int(counts[name]) for name in names)
+
+        return looks_empty() and looks_empty()
 
     def differences(self) -> list[str]:
         """Everything in which the two buckets differ, by code that is not the product's."""
@@ -321,7 +329,7 @@ def notification(*keys: str, bucket: str = SOURCE, event: str = "ObjectCreated:P
 
 def wipe(endpoint: str) -> None:
     """Empties a moto server of everything."""
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"), timeout=10).close()
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"), timeout=60).close()
 
 
 def _record(message: Mapping[str, Any]) -> dict[str, Any]:

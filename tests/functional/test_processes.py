@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ def test_everything_is_copied_and_told_once(
     def noting(tally: Tally, key: str, outcome: Outcome) -> None:
         if threading.current_thread().name == "elsewhere":
             told_by_others.append(key)
+        elif tally.changes > 30 and len(told_by_others) < 10:  # the other process may be slow to start
+            time.sleep(1)
         changed(tally, key, outcome)
 
     monkeypatch.setattr(Tally, "changed", noting)
@@ -111,22 +114,16 @@ def test_the_brake_holds_over_all_processes(rig: Rig, keys: list[str], most: int
     assert len(set(rig.target_keys()) & set(extra)) == left
 
 
-def children() -> list[int]:
-    """The processes that the command has started."""
+def children_of(parent: int) -> list[int]:
+    """The processes that the command has started. Any that are looked at may have ended by then."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_text()
-                if "multiprocessing" in command and "spawn_main" in command:
-                    found.append(int(entry.name))
-            except OSError:
-                continue
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (entry / "cmdline").read_text(errors="replace")
+            above = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+            if above == parent and "multiprocessing" in words and "spawn_main" in words:
+                found.append(int(entry.name))
     return found
-
-
-def parent_of(process: int) -> int:
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
@@ -136,12 +133,12 @@ def test_a_process_that_is_killed_is_an_error_with_a_name(rig: Rig, keys: list[s
         mine: list[int] = []
 
         def there() -> bool:
-            mine[:] = [child for child in children() if parent_of(child) == command.id]
+            mine[:] = children_of(command.id)
             return bool(mine) and len(rig.target_proxy.writes()) > 20
 
-        command.wait_until(there, 60)
+        command.wait_until(there)
         os.kill(mine[0], signal.SIGKILL)
-        ended = command.ended(60)
+        ended = command.ended()
     assert ended.code == 1
     assert "a process of the sweep ended with -9" in ended.err
 
@@ -150,9 +147,9 @@ def test_a_process_that_is_killed_is_an_error_with_a_name(rig: Rig, keys: list[s
 def test_a_signal_stops_all_of_them_in_good_order(rig: Rig, keys: list[str], number: signal.Signals, code: int) -> None:
     rig.target_proxy.when(delayed(0.1), "PUT", times=1e9)
     with started("migrate", "--processes", "2", "--concurrency", "1", before=EAGER) as command:
-        command.wait_until(lambda: len(rig.target_proxy.writes()) > 20, 60)
+        command.wait_until(lambda: len(rig.target_proxy.writes()) > 20)
         command.send(number)
-        ended = command.ended(60)
+        ended = command.ended()
     assert ended.code == code
     assert "stopped: " in ended.err
     assert run("migrate").code == 0

@@ -224,7 +224,8 @@ def test_nothing_is_begun_after_a_stop() -> None:
 @pytest.mark.parametrize("error", [StoreUnusable("gone"), Unordered("in disorder"), ValueError("a fault of ours")])
 def test_what_one_fails_with_ends_it_all(error: Exception) -> None:
     keys = Keys(SPACES["in a row"])
-    slow = Slow(keys, fails_at="key 001500", error=error)
+    # Behind the failure nobody gives a share away or goes on, unless it is told to end.
+    slow = Slow(keys, fails_at="key 001500", error=error, waits_until=lambda: "key 001500" not in slow.swept)
     with pytest.raises(type(error)) as raised:
         Spread([slow] * 4, keys.first).run(Range(), Deadline())
     assert raised.value is error
