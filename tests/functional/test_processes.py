@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from tests.functional.command import run, started
-from tests.functional.proxy import delayed, refuse
-from tests.functional.rig import TARGET, Rig
+from tests.functional.proxy import delayed, held, refuse
+from tests.functional.rig import MIB, TARGET, Rig
 
 from s3_syncer import join
 from s3_syncer.cli import run as run_module
@@ -65,6 +65,35 @@ def test_everything_is_copied_and_told_once(
     told = json.loads(report.read_text())
     assert (told["keys"], told["actions"]) == (300, {"copy": 300})
     assert 10 <= len(told_by_others) < 300
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_large_objects_hold_up_nothing_behind_them(rig: Rig, processes: str) -> None:
+    """One in each of more pages than a range has in flight, and none of them arrives before all else has."""
+    large, over, in_time = [f"{folder}/0 large" for folder in range(6)], threading.Event(), False
+    others = {f"{folder}/{number:03}" for folder in range(6) for number in range(30)}
+    for key in others:
+        rig.put(key, key.encode())
+    for key in large:
+        rig.put(key, bytes(MIB + 1))
+        rig.source_proxy.when(held(over), "GET", key=key, query="", times=1e9)
+    rig.source_proxy.when(delayed(0.05), times=1e9)
+
+    def watch() -> None:
+        nonlocal in_time
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not in_time:
+            in_time = {write.key for write in rig.target_proxy.writes()} >= others
+            time.sleep(0.05)
+        over.set()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    ended = run("migrate", "--no-tags", "--processes", processes, "--concurrency", "8")
+    watching.join()
+    assert in_time, "what is small was not copied before what is large"
+    assert (ended.code, ended.out) == (0, "")
+    assert rig.differences() == []
 
 
 def test_what_differs_is_named_whoever_finds_it(rig: Rig, keys: list[str]) -> None:

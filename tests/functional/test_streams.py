@@ -27,11 +27,13 @@ from tests.functional.proxy import (
     silent,
     without,
 )
-from tests.functional.rig import MIB, SECRET, Account, Rig, secret
+from tests.functional.rig import MIB, SECRET, SOURCE, TARGET, Account, Rig, secret
 
 from s3_syncer import clients, transfer
+from s3_syncer.bucket import Bucket
 from s3_syncer.cli import commands, here
-from s3_syncer.lane import exchange, streams
+from s3_syncer.lane import exchange, opening, streams
+from s3_syncer.lane.place import Place
 
 PART = 5 * MIB
 WHOLE = streams.SMALLEST + 1
@@ -97,6 +99,20 @@ def test_the_keys_of_a_sync_are_streamed_as_well(rig: Rig) -> None:
     assert run("sync", "parts").code == 0
     assert streamed(rig) == [True] * 2
     assert rig.differences() == []
+
+
+def test_where_a_bucket_is_is_found_out_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the lane and for the streams together."""
+    places: list[str] = []
+    place = opening._place
+
+    def noted(bucket: Bucket) -> Place:
+        places.append(bucket.name)
+        return place(bucket)
+
+    monkeypatch.setattr(opening, "_place", noted)
+    assert run("migrate").code == 0
+    assert sorted(places) == sorted([SOURCE, TARGET])
 
 
 def test_a_lesser_store_takes_streams_over_plain_http(lesser: Rig) -> None:
