@@ -85,7 +85,10 @@ class Ranges:
         return left
 
     def _cut(self, work: RangeWork, deadline: Deadline) -> Sequence[RangeWork]:
-        middle = None if deadline.passed() else split(self._look, work.after, work.until)
+        try:
+            middle = None if deadline.passed() else split(self._look, work.after, work.until)
+        except SyncError:  # a store that is not well: what was swept is done, and who goes on finds out
+            middle = None
         if middle is None:
             return [work]
         # The brake holds over the whole run without anybody counting: each half may delete half of what is left, and

@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 #: Pages in flight: while the last slow keys of one are waited for, the next keep the threads busy.
 PAGES = 4
 
+#: Seconds within which a range that waits for its pages notices that it is to leave the rest to others.
+_TICK_S = 0.25
+
 #: Looks at a page before it is taken for one that never rests: somebody changes its keys faster than they are copied.
 MAX_LOOKS = 10
 
@@ -180,11 +183,21 @@ class Sweep:
             self.close()
 
     def ordered(
-        self, deadline: Deadline, *, after: str = "", until: str | None = None, pages_until: Deadline | None = None
+        self,
+        deadline: Deadline,
+        *,
+        after: str = "",
+        until: str | None = None,
+        pages_until: Deadline | None = None,
+        hand_on: Callable[[str], None] | None = None,
     ) -> str | None:
-        """As `run`, but may be called again and again, by several threads at once; raises Unordered as well."""
+        """As `run`, but may be called again and again, by several threads at once; raises Unordered as well.
+
+        `hand_on` is told the key behind which no page is begun, as soon as that is known: others need not wait for the
+        pages in flight, each of which may hold a large object. It is somebody else's to go on there then.
+        """
         pages = self._joined(after, until, every=self._rules.full)
-        unfinished = self._run(pages, self._settle, deadline.sooner(), pages_until or deadline, until)
+        unfinished = self._run(pages, self._settle, deadline.sooner(), pages_until or deadline, until, hand_on)
         return min(unfinished, default=None)
 
     def key_by_key(
@@ -206,7 +219,10 @@ class Sweep:
 
     @property
     def waits_for_listings(self) -> bool:
-        """Whether there is less to do at the moment than could be done: more listings at a time would help."""
+        """Whether there is less to do at the moment than could be done: more listings at a time would help.
+
+        A page of which every key is under way is not counted: it waits for stores, and keeps nobody waiting.
+        """
         return self._in_flight < PAGES
 
     def _joined(self, after: str, until: str | None, *, every: bool) -> Iterator[Page]:
@@ -235,6 +251,7 @@ class Sweep:
         deadline: Deadline,
         pages_until: Deadline,
         until: str | None,
+        hand_on: Callable[[str], None] | None = None,
     ) -> list[str]:
         """Settles the pages, several at a time; returns where those begin that were not finished in time.
 
@@ -243,24 +260,29 @@ class Sweep:
         flying: dict[Future[None], Page] = {}
         unfinished: list[str] = []
 
-        def land(most: int) -> None:
-            """Waits until at most so many are in flight."""
-            while len(flying) > most:
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+        def land(most: int, over: Callable[[], bool] | None = None) -> None:
+            """Waits until at most so many are in flight, or it is over."""
+            while len(flying) > most and not (over and over()):
+                for future in wait(flying, _TICK_S if over else None, FIRST_COMPLETED).done:
                     page = flying.pop(future)
                     try:
                         future.result()
                     except OutOfTime:
                         unfinished.append(page.after)
 
+        def ends() -> bool:
+            return pages_until.passed() or deadline.passed()
+
         try:
             for page in pages:
-                with self._counting:
-                    self._in_flight += 1
+                self._count(1)
                 flying[self._pages.submit(self._counted, settle, page, deadline)] = page
-                land(PAGES - 1)
-                if page.until is not None and page.until != until and (pages_until.passed() or deadline.passed()):
-                    unfinished.append(page.until)
+                if page.until is None or page.until == until:
+                    land(PAGES - 1)
+                    continue
+                land(PAGES - 1, ends)
+                if ends():
+                    (hand_on or unfinished.append)(page.until)
                     break
             land(0)
         except BaseException:
@@ -273,8 +295,11 @@ class Sweep:
         try:
             settle(page, deadline)
         finally:
-            with self._counting:
-                self._in_flight -= 1
+            self._count(-1)
+
+    def _count(self, pages: int) -> None:
+        with self._counting:
+            self._in_flight += pages
 
     def _settle(self, page: Page, deadline: Deadline) -> None:
         """Converges what differs, then looks at the page again, until a look shows no drift.
@@ -370,7 +395,11 @@ class Sweep:
     def _converge_all(self, rows: Iterable[Row], failed: set[str], deadline: Deadline) -> dict[Row, Outcome]:
         """Converges the keys of the rows; those that cannot be made equal are reported, and added to `failed`."""
         futures = {row: self._keys.submit(self._converge, row, deadline) for row in rows}
+        if not futures:
+            return {}
+        self._keys.submit(self._count, -1)  # begun behind the last of them
         wait(futures.values())
+        self._count(1)
         for future in futures.values():
             if isinstance(error := future.exception(), StoreUnusable):
                 raise error

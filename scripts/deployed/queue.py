@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,22 +33,23 @@ class Drain:
     poll_interval_s: float = POLL_INTERVAL_S
 
     def wait(self, timeout_s: float, show: Show) -> None:
-        """Until all queues have been empty for a while; then there may be no dead letters either."""
-        began = empty_since = time.monotonic()
+        """Until all queues have been seen empty at both ends of a while; there may be no dead letters either then."""
+        began, empty_since = time.monotonic(), math.inf
         shown: list[int] = []
-        while time.monotonic() - empty_since < self.settled_s:
+        while True:
             left = [count(sqs, each.queue_url) for each, sqs in self.queues]
             if left != shown:
                 self._show(left, show)
                 shown = left
             now = time.monotonic()
-            if any(left):
-                empty_since = now
-                if now - began > timeout_s:
-                    raise NotDrainedError(
-                        f"{sum(left)} messages are still there after {timeout_s:.0f} s. If they do not get fewer, "
-                        "something still sends (does the bucket notify?) or the target refuses them (the log says)."
-                    )
+            empty_since = math.inf if any(left) else min(empty_since, now)
+            if now - empty_since >= self.settled_s:
+                break
+            if any(left) and now - began > timeout_s:
+                raise NotDrainedError(
+                    f"{sum(left)} messages are still there after {timeout_s:.0f} s. If they do not get fewer, "
+                    "something still sends (does the bucket notify?) or the target refuses them (the log says)."
+                )
             time.sleep(min(self.poll_interval_s, self.settled_s))
         dead = {each.dead_letter_queue_url: count(sqs, each.dead_letter_queue_url) for each, sqs in self.queues}
         if any(dead.values()):

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import ssl
@@ -23,8 +24,12 @@ from pathlib import Path
 from playground.bootstrap import EMULATOR
 
 HOST = "127.0.0.1"
-READY_TIMEOUT_S = 60
+OTHER_CLOUD = Path(__file__).with_name("other_cloud.py")
+READY_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 10
+
+#: Ports that no system gives to whoever asks for any: on a busy machine each of those is soon somebody's.
+PORTS = range(10_000, 32_000)
 
 # A free port can be taken by somebody else before the server binds it; then the next one is tried.
 ATTEMPTS = 3
@@ -116,7 +121,7 @@ def moto() -> Program:
     """The stand-in for the other cloud: multipart ETags and PartsCount as AWS computes them, any key."""
     return Program(
         name="moto",
-        command=lambda port: [str(_beside_python("moto_server")), "-H", HOST, "-p", str(port)],
+        command=lambda port: [sys.executable, "-P", str(OTHER_CLOUD), "-H", HOST, "-p", str(port)],
         ready="/moto-api/",
     )
 
@@ -166,10 +171,13 @@ def running(program: Program, directory: Path) -> Iterator[Server]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody has now, nor gets by chance before it is bound."""
+    for _ in PORTS:
+        port = secrets.choice(PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((HOST, port))
+            return port
+    raise ServerError(f"no port of {HOST} can be bound")
 
 
 def _start_once(program: Program, port: int, directory: Path) -> Server:

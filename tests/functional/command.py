@@ -18,6 +18,9 @@ from click.testing import CliRunner
 
 from s3_syncer.cli.commands import cli
 
+#: Seconds that nothing here takes, however busy the machine is.
+PATIENCE_S = 240
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -41,9 +44,11 @@ def run(*arguments: str, **environment: str | None) -> Ended:
     return Ended(result.exit_code, result.stdout, result.stderr)
 
 
-#: What makes the process note, in a file, each time that its work is told to stop.
+#: What makes the process note, in a file, each time that its work is told to stop, and lets it take its time for that.
 _NOTING = """
+from s3_syncer.cli import stop as _stopping
 from s3_syncer.deadline import Deadline as _Deadline
+_stopping.GRACE_S = {patience}
 _stop = _Deadline.stop
 def _noting(self):
     _stop(self)
@@ -73,7 +78,7 @@ class Started:
         self.send(number)
         self.wait_until(lambda: self._stops.stat().st_size >= times)
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert self._process.poll() is None, self._process.communicate()
@@ -95,8 +100,12 @@ class Started:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def ended(self, seconds: float = 60) -> Ended:
-        out, err = self._process.communicate(timeout=seconds)
+    def ended(self, seconds: float = PATIENCE_S) -> Ended:
+        try:
+            out, err = self._process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.send(signal.SIGABRT)
+            raise AssertionError(f"it does not end; what its threads are at: {self._process.communicate()}") from None
         return Ended(self._process.returncode, out, err)
 
 
@@ -107,7 +116,8 @@ def started(*arguments: str, before: str = "", **environment: str) -> Iterator[S
     `before` is Python that the process runs first.
     """
     with tempfile.NamedTemporaryFile() as stops:
-        code = f"{_NOTING.format(file=stops.name)}\n{before}\nfrom s3_syncer.cli import main\nmain()"
+        noting = _NOTING.format(file=stops.name, patience=PATIENCE_S / 2)
+        code = f"{noting}\n{before}\nfrom s3_syncer.cli import main\nmain()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             env={**os.environ, "PYTHONFAULTHANDLER": "1", **environment},

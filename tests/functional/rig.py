@@ -33,6 +33,9 @@ MIB = 1024 * 1024
 #: Seconds a received message stays hidden, as the queue has it: far longer than any test waits.
 VISIBILITY_S = 300
 
+#: Seconds that an invocation has, if a test does not say otherwise: all that Lambda gives.
+REMAINING_S = 900
+
 
 @dataclass(frozen=True)
 class Account:
@@ -179,11 +182,11 @@ class Rig:
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def sync(self, *keys: str, remaining_s: float = 60) -> Delivery:
+    def sync(self, *keys: str, remaining_s: float = REMAINING_S) -> Delivery:
         """One message per key, as S3 sends them, and one invocation for them all."""
         return self.deliver(*(notification(key) for key in keys), remaining_s=remaining_s)
 
-    def deliver(self, *bodies: str, remaining_s: float = 60) -> Delivery:
+    def deliver(self, *bodies: str, remaining_s: float = REMAINING_S) -> Delivery:
         """Does what Lambda does: takes the messages from the queue, invokes, deletes what did not fail."""
         for body in bodies:
             self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=body)
@@ -204,17 +207,26 @@ class Rig:
             messages += answer["Messages"]
         return messages
 
-    def invoke(self, messages: Sequence[Mapping[str, Any]], *, remaining_s: float = 60) -> Delivery:
+    def invoke(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        remaining_s: float = REMAINING_S,
+        logged: Callable[[Sequence[Mapping[str, Any]]], object] = lambda lines: None,
+    ) -> Delivery:
+        """One invocation; `logged` gets what it has logged, while the messages are still to be deleted."""
         event = {"Records": [_record(message) for message in messages]}
         began = time.monotonic()
         response = function.handler(event, Context(began + remaining_s))
         seconds = time.monotonic() - began
         assert "batchItemFailures" in response
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
+        log = self.read_log()
+        logged(log)
         for message in messages:
             if message["MessageId"] not in failed:
                 self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
-        return Delivery([m["Body"] for m in messages if m["MessageId"] in failed], self.read_log(), seconds)
+        return Delivery([m["Body"] for m in messages if m["MessageId"] in failed], log, seconds)
 
     def read_log(self) -> list[dict[str, Any]]:
         """What the function has logged since it was asked last; every line of it is JSON."""
@@ -242,10 +254,18 @@ class Rig:
         return [entry["VisibilityTimeout"] for content in asked for entry in content.get("Entries", [content])]
 
     def queue_is_empty(self) -> bool:
-        """Whether no message is left, neither to be seen nor hidden."""
+        """Whether no message is left, neither to be seen nor hidden.
+
+        Asked for twice: moto counts those to be seen and then those hidden, and finds in neither a message that comes
+        to be seen in between.
+        """
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        counts = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"]
-        return not any(int(counts[name]) for name in names)
+
+        def looks_empty() -> bool:
+            counts = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"]
+            return not any(int(counts[name]) for name in names)
+
+        return looks_empty() and looks_empty()
 
     def differences(self) -> list[str]:
         """Everything in which the two buckets differ, by code that is not the product's."""
@@ -321,7 +341,7 @@ def notification(*keys: str, bucket: str = SOURCE, event: str = "ObjectCreated:P
 
 def wipe(endpoint: str) -> None:
     """Empties a moto server of everything."""
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"), timeout=10).close()
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"), timeout=60).close()
 
 
 def _record(message: Mapping[str, Any]) -> dict[str, Any]:

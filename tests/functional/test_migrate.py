@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 from tests.functional.command import run, started
-from tests.functional.proxy import Exchange, Fault, admit, cut, delayed, held, refuse, silent
+from tests.functional.proxy import Exchange, Fault, admit, cut, held, refuse, silent
 from tests.functional.rig import MIB, SOURCE, TARGET, Rig
 
 from s3_syncer import join
 from s3_syncer.cli import progress
+from s3_syncer.cli.tally import Tally
 
 AWKWARD = [
     "a key with spaces",
@@ -70,7 +71,7 @@ def test_everything_is_migrated_and_once_only(rig: Rig) -> None:
     ended = run("migrate")
 
     assert (ended.code, ended.out) == (0, "")
-    assert ended.err.startswith("equal: 11 keys looked at, 11 copied, 0 failed, 5.2 MB sent, 0:00:0")
+    assert re.match(r"equal: 11 keys looked at, 11 copied, 0 failed, 5\.2 MB sent, 0:\d\d:\d\d$", ended.err)
     assert rig.differences() == []
     assert not rig.uploads()
 
@@ -315,7 +316,7 @@ def test_what_makes_going_on_pointless_is_one_clear_line(
     assert says in ended.err
     assert ended.err.count("\n") == 1, ended.err
     assert rig.target_keys() == []
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120  # 1 s on a machine with nothing else to do
     content = json.loads(report.read_text())
     assert content["result"] == "failed"
     assert f"s3-syncer: {content['error']}\n" == ended.err
@@ -517,12 +518,28 @@ def test_bandwidth_is_roughly_kept_to(rig: Rig) -> None:
     fill(rig, 10, b"x" * 100_000)
     began = time.monotonic()
     assert run("migrate", "--bwlimit", "500k").code == 0
-    assert 1.5 < time.monotonic() - began < 15  # the first is free
+    assert 1.5 < time.monotonic() - began < 60  # the first is free
+
+
+def line_shown(monkeypatch: pytest.MonkeyPatch, times: int = 1) -> threading.Event:
+    """Is set once the progress has been shown so often."""
+    shown, asked = threading.Event(), list[int]()
+    recent = Tally.recent
+
+    def noting(tally: Tally) -> tuple[float, float]:
+        asked.append(1)
+        if len(asked) > times:  # what was asked for before this one has been shown
+            shown.set()
+        return recent(tally)
+
+    monkeypatch.setattr(Tally, "recent", noting)
+    return shown
 
 
 def test_a_log_is_json_lines_one_a_decision(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINE_S", 0.05)
     fill(rig, 3)
+    rig.target_proxy.when(held(line_shown(monkeypatch)), "PUT", key="key 000")
     rig.put("control\x01\x1b", b"1")
     rig.target.put_object(Bucket=TARGET, Key="extra")
     rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", key="key 001", times=1e9)
@@ -558,7 +575,7 @@ def test_verbose_names_every_key_as_it_is_done(rig: Rig) -> None:
 def test_elsewhere_than_on_a_terminal_there_is_a_line_now_and_then(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINE_S", 0.1)
     fill(rig, 2)
-    rig.target_proxy.when(delayed(0.5), "PUT", times=2)
+    rig.target_proxy.when(held(line_shown(monkeypatch, times=2)), "PUT", times=2)
     ended = run("migrate")
     lines = ended.err.splitlines()
     assert len(lines) >= 3

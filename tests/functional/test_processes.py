@@ -6,12 +6,14 @@ import json
 import os
 import signal
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.functional.command import run, started
-from tests.functional.proxy import delayed, refuse
-from tests.functional.rig import TARGET, Rig
+from tests.functional.proxy import delayed, held, refuse
+from tests.functional.rig import MIB, TARGET, Rig
 
 from s3_syncer import join
 from s3_syncer.cli import run as run_module
@@ -51,6 +53,8 @@ def test_everything_is_copied_and_told_once(
     def noting(tally: Tally, key: str, outcome: Outcome) -> None:
         if threading.current_thread().name == "elsewhere":
             told_by_others.append(key)
+        elif tally.changes > 30 and len(told_by_others) < 10:  # the other process may be slow to start
+            time.sleep(1)
         changed(tally, key, outcome)
 
     monkeypatch.setattr(Tally, "changed", noting)
@@ -61,6 +65,35 @@ def test_everything_is_copied_and_told_once(
     told = json.loads(report.read_text())
     assert (told["keys"], told["actions"]) == (300, {"copy": 300})
     assert 10 <= len(told_by_others) < 300
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_large_objects_hold_up_nothing_behind_them(rig: Rig, processes: str) -> None:
+    """One in each of more pages than a range has in flight, and none of them arrives before all else has."""
+    large, over, in_time = [f"{folder}/0 large" for folder in range(6)], threading.Event(), False
+    others = {f"{folder}/{number:03}" for folder in range(6) for number in range(30)}
+    for key in others:
+        rig.put(key, key.encode())
+    for key in large:
+        rig.put(key, bytes(MIB + 1))
+        rig.source_proxy.when(held(over), "GET", key=key, query="", times=1e9)
+    rig.source_proxy.when(delayed(0.05), times=1e9)
+
+    def watch() -> None:
+        nonlocal in_time
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not in_time:
+            in_time = {write.key for write in rig.target_proxy.writes()} >= others
+            time.sleep(0.05)
+        over.set()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    ended = run("migrate", "--no-tags", "--processes", processes, "--concurrency", "8")
+    watching.join()
+    assert in_time, "what is small was not copied before what is large"
+    assert (ended.code, ended.out) == (0, "")
+    assert rig.differences() == []
 
 
 def test_what_differs_is_named_whoever_finds_it(rig: Rig, keys: list[str]) -> None:
@@ -81,22 +114,16 @@ def test_the_brake_holds_over_all_processes(rig: Rig, keys: list[str], most: int
     assert len(set(rig.target_keys()) & set(extra)) == left
 
 
-def children() -> list[int]:
-    """The processes that the command has started."""
+def children_of(parent: int) -> list[int]:
+    """The processes that the command has started. Any that are looked at may have ended by then."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_text()
-                if "multiprocessing" in command and "spawn_main" in command:
-                    found.append(int(entry.name))
-            except OSError:
-                continue
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (entry / "cmdline").read_text(errors="replace")
+            above = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+            if above == parent and "multiprocessing" in words and "spawn_main" in words:
+                found.append(int(entry.name))
     return found
-
-
-def parent_of(process: int) -> int:
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
@@ -106,12 +133,12 @@ def test_a_process_that_is_killed_is_an_error_with_a_name(rig: Rig, keys: list[s
         mine: list[int] = []
 
         def there() -> bool:
-            mine[:] = [child for child in children() if parent_of(child) == command.id]
+            mine[:] = children_of(command.id)
             return bool(mine) and len(rig.target_proxy.writes()) > 20
 
-        command.wait_until(there, 60)
+        command.wait_until(there)
         os.kill(mine[0], signal.SIGKILL)
-        ended = command.ended(60)
+        ended = command.ended()
     assert ended.code == 1
     assert "a process of the sweep ended with -9" in ended.err
 
@@ -120,9 +147,9 @@ def test_a_process_that_is_killed_is_an_error_with_a_name(rig: Rig, keys: list[s
 def test_a_signal_stops_all_of_them_in_good_order(rig: Rig, keys: list[str], number: signal.Signals, code: int) -> None:
     rig.target_proxy.when(delayed(0.1), "PUT", times=1e9)
     with started("migrate", "--processes", "2", "--concurrency", "1", before=EAGER) as command:
-        command.wait_until(lambda: len(rig.target_proxy.writes()) > 20, 60)
+        command.wait_until(lambda: len(rig.target_proxy.writes()) > 20)
         command.send(number)
-        ended = command.ended(60)
+        ended = command.ended()
     assert ended.code == code
     assert "stopped: " in ended.err
     assert run("migrate").code == 0

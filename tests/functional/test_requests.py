@@ -9,6 +9,7 @@ from tests.functional.proxy import answering, refuse, reset
 from tests.functional.rig import SOURCE, Rig
 
 from s3_syncer import bucket
+from s3_syncer.lane import requests
 
 #: What is asked of the source and of the target, by what has happened, with tags off and on.
 COSTS = {
@@ -87,11 +88,13 @@ def test_once_the_lane_has_failed_boto3_is_alone_for_a_while(
     rig: Rig, each_way: str, by_boto3: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYNC_TAGS", "false")
+    monkeypatch.setattr(requests, "REST_S", 3600.0)
     for key in ("a", "b"):
         rig.put(key, b"body")
     rig.target_proxy.when(reset, "PUT", key="a")
     assert rig.sync("a").actions == {"a": "copy"}
     rig.clear()
+    by_boto3.clear()
     assert rig.sync("b").actions == {"b": "copy"}
     assert [request.method for request in rig.target_proxy.requests] == ["HEAD", "PUT"]
     assert "put_object" in by_boto3
@@ -102,8 +105,6 @@ def test_a_lane_that_could_not_be_opened_is_opened_once_it_can_be(
     rig: Rig, each_way: str, by_boto3: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The secret may be filled after the service was started."""
-    from s3_syncer.lane import requests
-
     monkeypatch.setattr(requests, "REST_S", 0.0)
     rig.put("key", b"body")
     rig.source_proxy.when(refuse(400, "AccessDeniedException"), operation="GetSecretValue", times=inf)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -17,22 +18,28 @@ from tests.functional.proxy import (
     admit,
     answering,
     cut,
-    delayed,
+    held,
     lose_answer,
     meanwhile,
     refuse,
     reset,
     shorten,
+    silent,
     without,
 )
-from tests.functional.rig import MIB, SECRET, Account, Rig, secret
+from tests.functional.rig import MIB, SECRET, SOURCE, TARGET, Account, Rig, secret
 
 from s3_syncer import clients, transfer
+from s3_syncer.bucket import Bucket
 from s3_syncer.cli import commands, here
-from s3_syncer.lane import exchange, streams
+from s3_syncer.lane import exchange, opening, streams
+from s3_syncer.lane.place import Place
 
 PART = 5 * MIB
 WHOLE = streams.SMALLEST + 1
+
+#: Seconds after which an ordinary socket that stalls is ended.
+PATIENCE_S = exchange.PATIENCE_S
 
 
 @cache
@@ -92,6 +99,20 @@ def test_the_keys_of_a_sync_are_streamed_as_well(rig: Rig) -> None:
     assert run("sync", "parts").code == 0
     assert streamed(rig) == [True] * 2
     assert rig.differences() == []
+
+
+def test_where_a_bucket_is_is_found_out_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the lane and for the streams together."""
+    places: list[str] = []
+    place = opening._place
+
+    def noted(bucket: Bucket) -> Place:
+        places.append(bucket.name)
+        return place(bucket)
+
+    monkeypatch.setattr(opening, "_place", noted)
+    assert run("migrate").code == 0
+    assert sorted(places) == sorted([SOURCE, TARGET])
 
 
 def test_a_lesser_store_takes_streams_over_plain_http(lesser: Rig) -> None:
@@ -214,11 +235,11 @@ def test_a_socket_that_stalls_is_ended(rig: Rig, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(exchange, "PATIENCE_S", 0.5)
     rig.put_parts("parts", *parts_of(3))
     rig.put("whole", body_of(WHOLE))
-    rig.source_proxy.when(delayed(5), "GET", key="parts", query="", skip=1)
-    rig.target_proxy.when(delayed(5), "PUT", key="whole", query="")
+    rig.source_proxy.when(silent, "GET", key="parts", query="", skip=1)
+    rig.target_proxy.when(silent, "PUT", key="whole", query="")
     began = time.monotonic()
     assert run("migrate", "--no-tags").code == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE_S
     assert rig.differences() == []
 
 
@@ -255,14 +276,19 @@ def test_what_was_streamed_is_gone_on_with(
 ) -> None:
     monkeypatch.setattr(transfer, "RESUME_MIN", 1)
     rig.put_parts("parts", *parts_of(8))
-    rig.target_proxy.when(delayed(1), "PUT", key="parts", query="partNumber", skip=2, times=inf)
+    go_on = threading.Event()
+    rig.target_proxy.when(held(go_on), "PUT", key="parts", query="partNumber", skip=2, times=inf)
     before = "import s3_syncer.transfer as transfer; transfer.RESUME_MIN = 1"
     with started("migrate", "--no-tags", "--concurrency", "1", before=before) as command:
         command.wait_until(lambda: len(streamed(rig)) == 3)
-        command.send(number)
+        if number == signal.SIGKILL:
+            command.send(number)
+        else:
+            command.stop(number)
+            go_on.set()
         assert command.ended().code == code
-    if number == signal.SIGKILL:
-        time.sleep(1.2)  # what the proxy still has in hand
+    go_on.set()
+    rig.target_proxy.settle()
     assert streamed(rig) == [True] * 3
     rig.clear()
     assert run("migrate", "--no-tags").code == 0

@@ -12,7 +12,7 @@ from tests.functional.command import run
 from tests.functional.proxy import Proxy, in_front_of
 from tests.functional.rig import MIB, REGION, TARGET, Rig
 
-from s3_syncer import clients
+from s3_syncer import __version__, clients
 from s3_syncer.cli import here
 from s3_syncer.lane.exchange import Exchanges
 from s3_syncer.lane.place import Keys, Place
@@ -54,7 +54,9 @@ def test_the_lane_trusts_whom_boto3_trusts(rig: Rig, fronts: tuple[Proxy, Proxy]
     reads = [asked for asked in source.requests if asked.method == "GET" and asked.key]
     puts = [asked for asked in target.writes() if asked.method == "PUT"]
     assert len(puts) == 1 + 1 + 3
-    assert [asked.key for asked in (*reads, *puts) if "Boto3" in asked.headers.get("user-agent", "")] == []
+    agents = {asked.headers.get("user-agent", "") for asked in (*reads, *puts)}
+    assert {agent.partition(" ")[0] for agent in agents} == {f"s3-syncer/{__version__}"}
+    assert [agent for agent in agents if "Boto3" in agent] == []
 
 
 @pytest.fixture

@@ -423,10 +423,10 @@ class SQS:
         }
 
 
-def drained(sqs: SQS, timeout_s: float = 5) -> list[str]:
+def drained(sqs: SQS, timeout_s: float = 60, pause_s: float = 0.01) -> list[str]:
     shown: list[str] = []
     queues = [(each, sqs) for each in Queues.find(MIRROR)]
-    Drain(queues, settled_s=0.05, poll_interval_s=0.01).wait(timeout_s, shown.append)
+    Drain(queues, settled_s=0.05, poll_interval_s=pause_s).wait(timeout_s, shown.append)
     return shown
 
 
@@ -441,9 +441,10 @@ def test_queues_are_found_however_the_outputs_are_passed_on() -> None:
         Queues.find({"function_name": "x"})
 
 
-def test_a_queue_is_waited_for_until_it_stays_empty() -> None:
+@pytest.mark.parametrize("pause_s", [0.01, 0.1], ids=["looked at often", "looked at seldom"])
+def test_a_queue_is_waited_for_until_it_stays_empty(pause_s: float) -> None:
     sqs = SQS(mirror=[2, 1, 0, 1, 0], mirror_dead_letters=[0])
-    assert [line.split()[0] for line in drained(sqs)] == ["2", "1", "0", "1", "0"]
+    assert [line.split()[0] for line in drained(sqs, pause_s=pause_s)] == ["2", "1", "0", "1", "0"]
 
 
 def test_a_queue_that_does_not_empty_is_not_waited_for_for_ever() -> None:

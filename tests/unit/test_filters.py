@@ -133,7 +133,7 @@ class Rclone:
     def lists(self, arguments: Sequence[str]) -> set[str] | None:
         """The files it lists, or None when it refuses."""
         command = (str(RCLONE), "lsf", "-R", "--files-only", "--config", "", *arguments, str(self._folder))
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         return set(answer.stdout.splitlines()) if answer.returncode == 0 else None
 
     def lists_all(self, questions: Sequence[Sequence[str]]) -> list[set[str] | None]:

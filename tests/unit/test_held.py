@@ -10,6 +10,9 @@ import pytest
 from s3_syncer.held import BEATS, LONGEST_S, Held
 from s3_syncer.worker import Message
 
+#: Seconds that nothing here takes, however busy the machine is.
+PATIENCE_S = 60
+
 VISIBILITY_S = 60
 BEAT_S = VISIBILITY_S / BEATS
 
@@ -134,7 +137,7 @@ def test_a_request_under_way_cannot_hide_what_is_handed_back_meanwhile() -> None
     class SlowQueue(FakeQueue):
         def extend(self, delays: Mapping[str, int]) -> Mapping[str, bool]:
             began.set()
-            assert go_on.wait(10)
+            assert go_on.wait(PATIENCE_S)
             return super().extend(delays)
 
     queue = SlowQueue()
@@ -144,11 +147,11 @@ def test_a_request_under_way_cannot_hide_what_is_handed_back_meanwhile() -> None
     beating = threading.Thread(target=held.beat)
     removing = threading.Thread(target=held.remove, args=[message("a")])
     beating.start()
-    assert began.wait(10)
+    assert began.wait(PATIENCE_S)
     removing.start()
     removing.join(0.1)
     assert removing.is_alive(), "it waits for the request"
     go_on.set()
-    removing.join(10)
-    beating.join(10)
+    removing.join(PATIENCE_S)
+    beating.join(PATIENCE_S)
     assert len(queue.asked) == 1

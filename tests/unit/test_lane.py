@@ -235,5 +235,5 @@ def test_memory_and_turns_come_back_whatever_happens() -> None:
         world.source_side.replies["GET"] = spoil
         done = threading.Thread(target=world.copy, daemon=True)
         done.start()
-        done.join(5)
+        done.join(60)
         assert not done.is_alive()

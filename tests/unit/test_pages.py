@@ -49,6 +49,7 @@ USUAL: Mapping[str, tuple[bytes, list[Listed]]] = {
         [listed()],
     ),
     "quotes as they are": (answer(entry(etag='"e"')), [listed()]),
+    "quotes as Go writes them": (answer(entry(etag="&#34;e&#34;")), [listed()]),
     "no quotes": (answer(entry(etag="e")), [listed()]),
     "an owner": (answer(entry().replace("<StorageClass>", f"{OWNER}<StorageClass>")), [listed()]),
     "an owner before the size": (answer(entry(behind=OWNER)), [listed()]),
@@ -71,6 +72,8 @@ UNUSUAL: Mapping[str, tuple[bytes, list[Listed]]] = {
         [listed("a"), listed("b", etag=None)],
     ),
     "an empty ETag": (answer(entry("a", etag="")), [listed("a", etag=None)]),
+    "quotes in yet another way": (answer(entry(etag="&#x22;e&#x22;")), [listed()]),
+    "other entities in an ETag": (answer(entry(etag="&quot;e&amp;f&quot;")), [listed(etag="e&f")]),
     "entities in keys": (answer(entry("a&amp;b")), [listed("a&b")]),
     "attributes": (
         answer(entry("a"), entry("b").replace("<Contents>", '<Contents x="1">')),
@@ -119,7 +122,7 @@ def test_the_quick_reading_is_that_of_the_parser(seed: int) -> None:
     entries = [
         entry(
             quote("".join(rand.choices(alphabet, k=rand.randint(1, 8))), safe=rand.choice(["", "/", "+"])),
-            etag=escape(f'"{rand.randbytes(4).hex()}"', {'"': rand.choice(["&quot;", '"'])}),
+            etag=escape(f'"{rand.randbytes(4).hex()}"', {'"': rand.choice(["&quot;", "&#34;", '"'])}),
             size=str(rand.randrange(10**12)),
             time=f"2026-01-0{rand.randint(1, 9)}T00:00:00{rand.choice(['', '.123'])}{rand.choice(['Z', '+00:00'])}",
             behind=rand.choice(["", OWNER, "<ChecksumType>FULL_OBJECT</ChecksumType>"]),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,15 +137,22 @@ def test_servers_inherit_no_credentials_and_no_proxy(tmp_path: Path, monkeypatch
 
 
 def test_an_interrupted_wait_interrupts_the_child() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.5)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            signals.communicate(child, patience_s=10)
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert child.returncode == -signal.SIGINT
+    class Child(subprocess.Popen[str]):
+        waits = 0
+
+        def communicate(self, *arguments: Any, **options: Any) -> tuple[str, str]:
+            self.waits += 1
+            if self.waits == 1:
+                assert self.stdout is not None
+                assert self.stdout.readline() == "begun\n"
+                signal.raise_signal(signal.SIGINT)
+            return super().communicate(*arguments, **options)
+
+    program = "import time; print('begun', flush=True); time.sleep(60)"
+    child = Child([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with pytest.raises(KeyboardInterrupt):
+        signals.communicate(child, patience_s=50)
+    assert (child.waits, child.returncode) == (2, -signal.SIGINT)
 
 
 def fake_terraform(directory: Path, version: str) -> Path:
@@ -171,6 +179,17 @@ def test_without_a_fitting_one_the_library_is(
         pytest.skip("terraform is in /bin")
     said = subprocess.run([terraform.executable(), "version"], capture_output=True, text=True, check=True).stdout
     assert said.startswith("Terraform v1.")
+
+
+def test_a_terraform_that_is_being_run_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terraform, "ROOT", tmp_path)
+    wrapper = terraform.library()
+    wrapper.write_text("the one before")
+    with wrapper.open() as being_run:
+        assert terraform.library() == wrapper
+        assert being_run.read() == "the one before"
+    assert os.access(wrapper, os.X_OK)
+    assert list(wrapper.parent.iterdir()) == [wrapper]
 
 
 def test_terraform_gets_the_variables_but_no_settings_of_the_caller(

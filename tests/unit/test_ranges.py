@@ -16,8 +16,10 @@ from s3_syncer import join as join_module
 from s3_syncer import ranges as ranges_module
 from s3_syncer.converge import Pair
 from s3_syncer.deadline import Deadline, OutOfTime
-from s3_syncer.errors import Permanent, StoreUnusable
+from s3_syncer.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.events import decode
+from s3_syncer.join import Unordered
+from s3_syncer.keyspace import Look
 from s3_syncer.layout import MIB
 from s3_syncer.ranges import Ranges
 from s3_syncer.transfer import Transfer
@@ -72,6 +74,27 @@ def test_a_range_that_outlasts_its_slice_is_cut_until_all_of_it_is_done() -> Non
     done, _ = work_off(connection(source, target), RangeWork(), slice_s=0)
     assert target.mirrored == source.mirrored
     assert len(done) > 10
+
+
+@pytest.mark.parametrize("error", [Retryable("busy", "SlowDown"), StoreUnusable("gone"), Unordered("in disorder")])
+def test_what_was_swept_stays_swept_when_the_rest_cannot_be_cut(
+    error: SyncError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
+    split = ranges_module.split
+
+    def fail(operation: str, key: str) -> None:
+        raise error
+
+    def split_in_vain(look: Look, after: str, until: str | None) -> str | None:
+        source.on_call = fail
+        return split(look, after, until)
+
+    monkeypatch.setattr(ranges_module, "split", split_in_vain)
+    ranges = Ranges(connection(source, target), prefix="", threads=2, slice_s=0)
+    (left,) = ranges.do(RangeWork(until="9", delete=True, max_delete=5), Deadline.after(60))
+    assert isinstance(left, RangeWork)
+    assert left == RangeWork(max(target.objects), "9", delete=True, max_delete=5)
 
 
 def test_a_share_of_a_slice_is_cut_sooner(monkeypatch: pytest.MonkeyPatch) -> None:

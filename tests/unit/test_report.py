@@ -184,9 +184,9 @@ def test_a_browser_shows_the_page_and_runs_nothing_in_it(write: Callable[[Report
         *(f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1100,2400"),
     ]
     dom = subprocess.run(
-        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=60, check=True
+        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=240, check=True
     ).stdout
     assert "<title>s3-syncer migrate: different</title>" in dom
     assert "owned" not in re.sub(r"<td.*?</td>", "", dom, flags=re.DOTALL)
-    subprocess.run([*command, f"--screenshot={picture}", page.as_uri()], capture_output=True, timeout=60, check=True)
+    subprocess.run([*command, f"--screenshot={picture}", page.as_uri()], capture_output=True, timeout=240, check=True)
     assert picture.read_bytes().startswith(b"\x89PNG")

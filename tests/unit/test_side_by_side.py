@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from playground import side_by_side
 from playground.side_by_side import Command, run
 
 
@@ -53,11 +56,10 @@ def test_one_that_comes_after_another_waits_for_it_and_holds_up_nobody(tmp_path:
     assert results(commands, tmp_path) == {"first": True, "second": True, "third": True}
 
 
-def test_an_interrupt_reaches_those_under_way(tmp_path: Path) -> None:
+def test_an_interrupt_reaches_those_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = """
 import pathlib, time
 try:
-    time.sleep(0.3)
     pathlib.Path("begun").touch()
     time.sleep(60)
 except KeyboardInterrupt:
@@ -65,16 +67,12 @@ except KeyboardInterrupt:
 """
     running = run([Command("slow", [sys.executable, "-c", program], tmp_path)], tmp_path / "logs", at_a_time=1)
 
-    def interrupt_once_begun(*_: object) -> None:
+    def interrupted_once_begun(seconds: float) -> None:
         if (tmp_path / "begun").exists():
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(seconds)
 
-    before = signal.signal(signal.SIGALRM, interrupt_once_begun)
-    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            list(running)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    monkeypatch.setattr(side_by_side, "time", SimpleNamespace(monotonic=time.monotonic, sleep=interrupted_once_begun))
+    with pytest.raises(KeyboardInterrupt):
+        list(running)
     assert (tmp_path / "cleaned up").exists()

@@ -7,6 +7,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from string import ascii_lowercase
 
 import pytest
 
@@ -54,7 +55,7 @@ class Slow:
         self.threads: set[str] = set()
         self._lock = threading.Lock()
 
-    def sweep(self, range_: Range, deadline: Deadline, share: Deadline) -> str | None:
+    def sweep(self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]) -> str | None:
         after = range_.after
         while True:
             page = self._keys.behind(after, range_.until)[:PAGE]
@@ -71,8 +72,11 @@ class Slow:
             while not (self._may_go_on() or share.passed() or deadline.passed()):
                 assert time.monotonic() < end, "waited in vain"
                 time.sleep(0.001)
-            if share.passed() or deadline.passed():
+            if deadline.passed():
                 return after
+            if share.passed():
+                hand_on(after)
+                return None
 
 
 SPACES = {
@@ -134,13 +138,36 @@ def test_who_has_nothing_to_do_comes_before_who_could_do_more(round_: int) -> No
     class Slower(Slow):
         """Gives its first range away, and keeps what it has taken since until the other has some."""
 
-        def sweep(self, range_: Range, deadline: Deadline, share: Deadline) -> str | None:
+        def sweep(
+            self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]
+        ) -> str | None:
             first = not self.swept
-            return super().sweep(range_, deadline, share if first else deadline)
+            return super().sweep(range_, deadline, share if first else deadline, hand_on)
 
     one, other = Slower(keys, waits_until=lambda: other.swept.total() > 0), Slow(keys)
     Spread([*[one] * 8, other], keys.first).run(Range(), Deadline())
     assert one.swept + other.swept == Counter(keys.keys)
+
+
+def test_who_has_handed_on_its_rest_keeps_nobody_waiting() -> None:
+    """It may have a large object under way, and is not to be asked for more."""
+    keys = Keys(SPACES["in a row"])
+
+    class Lingering(Slow):
+        def sweep(
+            self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]
+        ) -> str | None:
+            first = not self.swept
+            unfinished = super().sweep(range_, deadline, share, hand_on)
+            end = time.monotonic() + PATIENCE_S
+            while first and self.swept.total() < len(keys.keys):
+                assert time.monotonic() < end, "waited in vain"
+                time.sleep(0.001)
+            return unfinished
+
+    slow = Lingering(keys, waits_until=lambda: len(slow.threads) == 4)
+    assert Spread([slow] * 4, keys.first).run(Range(), Deadline()) is None
+    assert slow.swept == Counter(keys.keys)
 
 
 def test_no_fault_is_taken_for_an_end() -> None:
@@ -170,10 +197,35 @@ def test_a_stop_says_where_to_go_on() -> None:
     assert slow.swept.total() < len(keys.keys)
 
 
+def test_nothing_is_begun_after_a_stop() -> None:
+    keys, deadline = Keys([f"{letter}/{n:03}" for letter in ascii_lowercase for n in range(30)]), Deadline()
+    late: list[Range] = []
+
+    class Late(Slow):
+        def sweep(
+            self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]
+        ) -> str | None:
+            if deadline.passed():
+                late.append(range_)
+            return super().sweep(range_, deadline, share, hand_on)
+
+    def stop() -> bool:
+        if len(spread._state.waiting) > 2:
+            deadline.stop()
+        return True
+
+    slow = Late(keys, waits_until=stop)
+    spread = Spread([slow] * 2, keys.first)
+    assert spread.run(Range(), deadline) is not None
+    assert spread._state.waiting
+    assert len(late) < 2, "at most what the other was about to begin"
+
+
 @pytest.mark.parametrize("error", [StoreUnusable("gone"), Unordered("in disorder"), ValueError("a fault of ours")])
 def test_what_one_fails_with_ends_it_all(error: Exception) -> None:
     keys = Keys(SPACES["in a row"])
-    slow = Slow(keys, fails_at="key 001500", error=error)
+    # Behind the failure nobody gives a share away or goes on, unless it is told to end.
+    slow = Slow(keys, fails_at="key 001500", error=error, waits_until=lambda: "key 001500" not in slow.swept)
     with pytest.raises(type(error)) as raised:
         Spread([slow] * 4, keys.first).run(Range(), Deadline())
     assert raised.value is error

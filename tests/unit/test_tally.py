@@ -174,7 +174,7 @@ def test_clocks(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
-def wait_for(condition: object, seconds: float = 10) -> None:
+def wait_for(condition: object, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end

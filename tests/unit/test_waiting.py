@@ -177,7 +177,7 @@ class Script:
 
 
 def waited(fleet: Script, deadline: Deadline | None = None, idle_s: float = 0.005) -> None:
-    wait(fleet, Watch(Tally(), idle_s=idle_s), deadline or Deadline.after(20), interval_s=0.01)
+    wait(fleet, Watch(Tally(), idle_s=idle_s), deadline or Deadline.after(60), interval_s=0.01)
 
 
 def test_the_wait_ends_with_the_work() -> None:

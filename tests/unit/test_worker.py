@@ -30,6 +30,9 @@ from s3_syncer.worker import BACKOFF_BASE_S, BACKOFF_CAP_S, Dead, Done, Later, M
 
 BUCKET = "photos"
 
+#: Seconds that nothing here takes, however busy the machine is.
+PATIENCE_S = 60
+
 
 class Ranges:
     """Notes the ranges it is given and does as it is told."""
@@ -107,7 +110,7 @@ def test_a_key_is_converged_once_however_many_messages_ask_for_it() -> None:
 
 
 def test_several_keys_are_converged_at_a_time() -> None:
-    together = threading.Barrier(4, timeout=10)
+    together = threading.Barrier(4, timeout=PATIENCE_S)
 
     def wait_for_the_others(operation: str, key: str) -> None:
         if operation == "take":
@@ -181,9 +184,6 @@ def test_each_message_of_a_batch_has_the_verdict_of_its_own_keys() -> None:
 
 
 # -- time --------------------------------------------------------------------------------------------------------------
-
-#: Seconds that nothing here takes, however busy the machine is.
-PATIENCE_S = 60
 
 
 class Clock:

@@ -14,9 +14,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import Future, wait
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -67,7 +68,7 @@ class Elsewhere:
         self._share, self._observer, self._brake, self._wanted = share, observer, brake, wanted
         self._process: Any = None
         self._pipe: Connection | None = None
-        self._ranges: dict[int, Future[str | None]] = {}
+        self._ranges: dict[int, _There] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._could_do_more = False
@@ -81,17 +82,20 @@ class Elsewhere:
     def could_do_more(self) -> bool:
         return self._could_do_more
 
-    def sweep(self, range_: Range, deadline: Deadline, share: Deadline) -> str | None:
-        number, ending = next(self._numbers), Future[str | None]()
+    def sweep(self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]) -> str | None:
+        number, there = next(self._numbers), _There()
         with self._lock:
             if self._process is None:
                 self._start()
-            self._ranges[number] = ending
+            self._ranges[number] = there
         self._say("sweep", number, range_)
         unsaid = {"share": share, "stop": deadline}
         while True:
-            with suppress(NotYet):
-                return ending.result(LOOK_S)
+            ended = bool(wait([there.ending], LOOK_S).done)
+            while there.handed_on:  # before it ends
+                hand_on(there.handed_on.popleft())
+            if ended:
+                return there.ending.result()
             for word in [word for word, moment in unsaid.items() if moment.passed()]:
                 del unsaid[word]
                 self._say(word, number)
@@ -130,10 +134,13 @@ class Elsewhere:
                     for name, arguments in content[0]:
                         getattr(self._observer, name)(*arguments)
                     self._could_do_more = content[1]
+                elif kind == "handed on":
+                    number, after = content
+                    self._ranges[number].handed_on.append(after)
                 else:
                     number, result = content
                     with self._lock:
-                        ending = self._ranges.pop(number)
+                        ending = self._ranges.pop(number).ending
                     ending.set_exception(result) if kind == "failed" else ending.set_result(result)
         except (EOFError, OSError):
             self._process.join(END_S)
@@ -143,18 +150,26 @@ class Elsewhere:
         if not self._over:
             with self._lock:
                 ranges, self._ranges = self._ranges, _Closed(failure)
-            for ending in ranges.values():
-                ending.set_exception(failure)
+            for there in ranges.values():
+                there.ending.set_exception(failure)
 
 
-class _Closed(dict[int, "Future[str | None]"]):
+@dataclass(slots=True)
+class _There:
+    """A range that is swept in the process: what comes of it, and behind which key others go on."""
+
+    ending: Future[str | None] = field(default_factory=Future)
+    handed_on: deque[str] = field(default_factory=deque)
+
+
+class _Closed(dict[int, _There]):
     """The ranges of a process that has ended: whatever is added fails at once."""
 
     def __init__(self, failure: SyncError) -> None:
         self._failure = failure
 
-    def __setitem__(self, number: int, ending: Future[str | None]) -> None:
-        ending.set_exception(self._failure)
+    def __setitem__(self, number: int, there: _There) -> None:
+        there.ending.set_exception(self._failure)
 
 
 def work(pipe: Connection, share: Share, brake: Brake | None) -> None:
@@ -175,14 +190,14 @@ def work(pipe: Connection, share: Share, brake: Brake | None) -> None:
             if word == "stop":
                 deadline.stop()
             elif word == "share":
-                if content[0] in shares:
-                    shares[content[0]].stop()
+                if (asked := shares.get(content[0])) is not None:  # it may just have ended
+                    asked.stop()
             else:
                 number, range_ = content
                 try:
                     here = here or Here(share, telling, brake)
                 except Exception as error:
-                    telling.end("failed", number, error)
+                    telling.say("failed", number, error)
                     continue
                 telling.here = here
                 shares[number] = deadline.sooner()
@@ -195,11 +210,11 @@ def _sweep(
     here: Here, range_: Range, number: int, deadline: Deadline, shares: dict[int, Deadline], telling: _Telling
 ) -> None:
     try:
-        rest = here.sweep(range_, deadline, shares[number])
+        unfinished = here.sweep(range_, deadline, shares[number], partial(telling.say, "handed on", number))
     except BaseException as error:
-        telling.end("failed", number, error)
+        telling.say("failed", number, error)
     else:
-        telling.end("done", number, rest)
+        telling.say("done", number, unfinished)
     finally:
         del shares[number]
 
@@ -228,8 +243,8 @@ class _Telling:
     def starts_over(self, why: str) -> None:
         self._events.append(("starts_over", (why,)))
 
-    def end(self, kind: str, number: int, result: object) -> None:
-        """Tells how a range ended, after all that has happened in it."""
+    def say(self, kind: str, number: int, result: object) -> None:
+        """Tells how a range ended, or where others go on with it, after all that has happened in it."""
         self.flush()
         with self._lock:
             self._pipe.send((kind, number, _plain(result) if isinstance(result, BaseException) else result))

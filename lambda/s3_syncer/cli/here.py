@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..connect import connect
@@ -51,8 +52,8 @@ class Here:
         )
         self._measured, self._saturated = (time.monotonic(), time.process_time()), False
 
-    def sweep(self, range_: Range, deadline: Deadline, share: Deadline) -> str | None:
-        return self._swept.ordered(deadline, after=range_.after, until=range_.until, pages_until=share)
+    def sweep(self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]) -> str | None:
+        return self._swept.ordered(deadline, after=range_.after, until=range_.until, pages_until=share, hand_on=hand_on)
 
     @property
     def whole(self) -> Sweep:

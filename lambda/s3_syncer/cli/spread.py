@@ -11,7 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from ..deadline import Deadline
@@ -35,10 +36,14 @@ class Range:
 
 
 class Sweeper(Protocol):
-    """Sweeps a range until it is told to leave the rest to others."""
+    """Sweeps a range, or leaves the rest of it to others when it is told to."""
 
-    def sweep(self, range_: Range, deadline: Deadline, share: Deadline) -> str | None:
-        """Returns the key behind which the rest lies, None when all is done. Raises a SyncError, or Unordered."""
+    def sweep(self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]) -> str | None:
+        """Sweeps until `share` has passed, then calls `hand_on` with the key behind which the rest lies, and finishes.
+
+        Returns the key behind which it could not finish before the deadline, None when all is done but for what it
+        has handed on. Raises a SyncError, or Unordered.
+        """
 
     @property
     def wants_work(self) -> bool:
@@ -53,7 +58,7 @@ class Sweeper(Protocol):
 class _State:
     """What is left to do and who does it; guarded by `changed`."""
 
-    #: What nobody has begun. A part that is asked for its rest at once has at least one page done when it answers.
+    #: What nobody has begun. A part that is asked for its rest at once has begun at least one page when it answers.
     waiting: deque[Range] = field(default_factory=deque)
     busy: dict[int, _Task] = field(default_factory=dict)
     #: Those of whom one thread looks after a while whether it could help; the others wait until something changes.
@@ -69,6 +74,8 @@ class _Task:
     began: float
     share: Deadline
     sweeper: Sweeper
+    #: Whether there is something left of it that others could do.
+    shares: bool = True
 
 
 class Spread:
@@ -102,13 +109,12 @@ class Spread:
         state = self._state
         try:
             while (task := self._next(number, sweeper, deadline)) is not None:
-                rest = sweeper.sweep(task.range, deadline, task.share)
-                parts = [] if rest is None or deadline.passed() else self._cut(Range(rest, task.range.until))
+                hand_on = partial(self._handed_on, number, task, deadline)
+                unfinished = sweeper.sweep(task.range, deadline, task.share, hand_on)
                 with state.changed:
                     del state.busy[number]
-                    state.waiting.extend(parts)
-                    if rest is not None and not parts:
-                        state.unfinished.append(rest)
+                    if unfinished is not None:
+                        state.unfinished.append(unfinished)
                     state.changed.notify_all()
         except BaseException as error:
             deadline.stop()  # the others need not go on
@@ -118,11 +124,20 @@ class Spread:
                     state.error = error
                 state.changed.notify_all()
 
+    def _handed_on(self, number: int, task: _Task, deadline: Deadline, after: str) -> None:
+        """What is left of the task is for others, and who does it has only to finish what it has begun."""
+        rest = Range(after, task.range.until)
+        parts = [rest] if deadline.passed() else self._cut(rest)
+        with self._state.changed:
+            self._state.busy[number] = replace(task, shares=False)
+            self._state.waiting.extend(parts)
+            self._state.changed.notify_all()
+
     def _next(self, number: int, sweeper: Sweeper, deadline: Deadline) -> _Task | None:
         """The next range, or None when there will be no more. Who waits for one asks the busy to share."""
         state = self._state
         with state.changed:
-            while state.error is None and (state.waiting or state.busy):
+            while state.error is None and not deadline.passed() and (state.waiting or state.busy):
                 takes = self._takes(sweeper)
                 if takes and state.waiting:
                     task = _Task(state.waiting.popleft(), time.monotonic(), deadline.sooner(), sweeper)
@@ -150,7 +165,7 @@ class Spread:
 
     def _ask(self) -> None:
         """Asks the one that has been at its range for longest to share it, unless somebody has been asked already."""
-        tasks = self._state.busy.values()
+        tasks = [task for task in self._state.busy.values() if task.shares]
         if tasks and not any(task.share.stopped for task in tasks):
             min(tasks, key=lambda task: task.began).share.stop()
 

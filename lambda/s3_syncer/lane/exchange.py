@@ -6,6 +6,7 @@ stalls is ended: no step waits longer than PATIENCE_S.
 
 from __future__ import annotations
 
+import platform
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from urllib3.util import wait_for_read
 
+from .. import __version__
 from .place import Keys, Place
 from .streams import Headers
 
@@ -29,6 +31,8 @@ PATIENCE_S = 60.0
 
 #: Bytes of an answer's body that are read for the sake of its connection.
 _SHORT = 64 * 1024
+
+_USER_AGENT = f"s3-syncer/{__version__} Python/{platform.python_version()}"
 
 #: What is signed has to be known before the first byte is, so the payload is not. It is proven afterwards.
 _UNSIGNED = Config(s3={"payload_signing_enabled": False})
@@ -40,8 +44,9 @@ class Exchanges:
     def __init__(self, place: Place, prefix: str, keys: Callable[[], Keys]) -> None:
         url = urlsplit(place.url)
         assert url.hostname is not None
-        self._host, self._port, self._authority, self._path = url.hostname, url.port, url.netloc, url.path
+        self._host, self._port, self._path = url.hostname, url.port, url.path
         self._origin, self._secure = f"{url.scheme}://{url.netloc}", url.scheme == "https"
+        self._headers = (("host", url.netloc), ("user-agent", _USER_AGENT))
         self._place, self._prefix, self._keys = place, prefix, keys
         self._idle: list[HTTPConnection] = []
 
@@ -69,9 +74,7 @@ class Exchanges:
                 connection.close()
 
     def _signed(self, method: str, target: str, headers: Headers) -> Mapping[str, str]:
-        request = AWSRequest(
-            method=method, url=self._origin + target, headers=dict([("host", self._authority), *headers])
-        )
+        request = AWSRequest(method=method, url=self._origin + target, headers=dict([*self._headers, *headers]))
         request.context["client_config"] = _UNSIGNED
         S3SigV4Auth(Credentials(*self._keys()), "s3", self._place.region).add_auth(request)
         return dict(request.headers.items())

@@ -18,7 +18,7 @@ from ..errors import StoreUnusable
 from .copies import Answer, Copies
 from .exchange import Exchange, Exchanges
 from .pages import Pages
-from .place import Place
+from .place import Keys, Place
 from .requests import Requests
 from .streams import Streams
 
@@ -38,11 +38,12 @@ def open_lane(connection: Connection, *, threads: int) -> Copies | None:
 
     Their listings take it as well, and so do ordinary requests about single keys; large objects are streamed.
     """
-    open_streams(connection)
+    ends = _End(connection.source), _End(connection.target)
+    _open_streams(connection, *ends)
     if find_spec("awscrt") is None:
         return None
     try:
-        source, target = _side(connection.source), _side(connection.target)
+        source, target = map(_side, ends)
     except _NoLane:
         return None
     connection.source.pages = Pages(source, connection.source.prefix).page
@@ -62,25 +63,46 @@ def open_lane(connection: Connection, *, threads: int) -> Copies | None:
 
 def open_streams(connection: Connection) -> None:
     """Has large objects streamed between the buckets, where they can be."""
+    _open_streams(connection, _End(connection.source), _End(connection.target))
+
+
+def _open_streams(connection: Connection, source: _End, target: _End) -> None:
     with suppress(_NoLane):
-        connection.transfer.streams = Streams(_stream_side(connection.source), _stream_side(connection.target))
+        connection.transfer.streams = Streams(_stream_side(source), _stream_side(target))
 
 
 class _NoLane(Exception):
     """Only boto3 knows how to talk to the bucket."""
 
 
+class _End:
+    """A bucket, and where it is, which is found out once, as soon as its client has credentials."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket, self._lock = bucket, threading.Lock()
+        self._place: Place | None = None
+
+    def place(self) -> Place:
+        """Raises as `_place` does."""
+        with self._lock:
+            self._place = self._place or _place(self.bucket)
+            return self._place
+
+    def keys(self) -> Keys:
+        return self.bucket.clients.lease().keys()
+
+
 class _Once(Generic[Opened]):
     """What cannot be opened without credentials, tried again until there are some."""
 
-    def __init__(self, opening: Callable[[Bucket], Opened], bucket: Bucket) -> None:
-        self._opening, self._bucket, self._lock = opening, bucket, threading.Lock()
+    def __init__(self, opening: Callable[[_End], Opened], end: _End) -> None:
+        self._opening, self._end, self._lock = opening, end, threading.Lock()
         self._opened: Opened | None = None
 
     def get(self) -> Opened | None:
         """It, or None as long as it cannot be opened."""
         with self._lock, suppress(BotoCoreError, StoreUnusable, _NoLane):
-            self._opened = self._opened or self._opening(self._bucket)
+            self._opened = self._opened or self._opening(self._end)
         return self._opened
 
 
@@ -90,8 +112,8 @@ class _Later:
     So all goes the common path, which says what is wrong.
     """
 
-    def __init__(self, bucket: Bucket, no_answer: Answer) -> None:
-        self._wire, self._no_answer = _Once(_wire, bucket), no_answer
+    def __init__(self, end: _End, no_answer: Answer) -> None:
+        self._wire, self._no_answer = _Once(_wire, end), no_answer
 
     def send(self, method: str, key: str | None, done: Callable[[Answer], None], **options: Any) -> None:
         wire = self._wire.get()
@@ -105,27 +127,27 @@ class _Later:
         return self._no_answer if wire is None else wire.ask(method, key, **options)
 
 
-def _side(bucket: Bucket) -> Wire | _Later:
+def _side(end: _End) -> Wire | _Later:
     from . import wire  # awscrt takes a while to import
 
     try:
-        return _wire(bucket)
+        return _wire(end)
     except (BotoCoreError, StoreUnusable):
-        return _Later(bucket, wire.Answer(0))
+        return _Later(end, wire.Answer(0))
 
 
-def _wire(bucket: Bucket) -> Wire:
+def _wire(end: _End) -> Wire:
     """Requests to the bucket as its client would make them. Raises as `_place` does."""
     from .wire import Wire
 
-    return Wire(_place(bucket), lambda: bucket.clients.lease().keys())
+    return Wire(end.place(), end.keys)
 
 
 class _LaterExchanges:
     """Exchanges with a bucket for which there are no credentials yet: none of them begins until there are."""
 
-    def __init__(self, bucket: Bucket) -> None:
-        self._name, self._exchanges = bucket.name, _Once(_exchanges, bucket)
+    def __init__(self, end: _End) -> None:
+        self._name, self._exchanges = end.bucket.name, _Once(_exchanges, end)
 
     def begin(self, method: str, key: str, **options: Any) -> AbstractContextManager[Exchange]:
         exchanges = self._exchanges.get()
@@ -134,16 +156,16 @@ class _LaterExchanges:
         return exchanges.begin(method, key, **options)
 
 
-def _stream_side(bucket: Bucket) -> Exchanges | _LaterExchanges:
+def _stream_side(end: _End) -> Exchanges | _LaterExchanges:
     try:
-        return _exchanges(bucket)
+        return _exchanges(end)
     except (BotoCoreError, StoreUnusable):
-        return _LaterExchanges(bucket)
+        return _LaterExchanges(end)
 
 
-def _exchanges(bucket: Bucket) -> Exchanges:
+def _exchanges(end: _End) -> Exchanges:
     """Exchanges with the bucket as its client would have them. Raises as `_place` does."""
-    return Exchanges(_place(bucket), bucket.prefix, lambda: bucket.clients.lease().keys())
+    return Exchanges(end.place(), end.bucket.prefix, end.keys)
 
 
 def _place(bucket: Bucket) -> Place:

@@ -70,9 +70,11 @@ def _usual(text: str, prefix: str) -> ListedPage | None:
     if not about.encoded or about.truncated is None:
         return None
     keys, times, quoted, sizes = (list(column) for column in zip(*found, strict=True))
-    etags: list[str | None] = [etag.replace("&quot;", "").strip('"') for etag in quoted]
-    if "" in etags or "&" in "".join(keys):
+    # Stores in Go write the quotes in the second way.
+    told = [etag.replace("&quot;", '"').replace("&#34;", '"').strip('"') for etag in quoted]
+    if "" in told or "&" in "".join(keys) or "&" in "".join(told):
         return None
+    etags: list[str | None] = [*told]
     return about.page(keys, list(map(int, sizes)), etags, list(map(datetime.fromisoformat, times)), prefix)
 
 
