@@ -23,6 +23,7 @@ from pathlib import Path
 from playground.bootstrap import EMULATOR
 
 HOST = "127.0.0.1"
+OTHER_CLOUD = Path(__file__).with_name("other_cloud.py")
 READY_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 10
 
@@ -108,7 +109,7 @@ def moto() -> Program:
     """The stand-in for the other cloud: multipart ETags and PartsCount as AWS computes them, any key."""
     return Program(
         name="moto",
-        command=lambda port: [str(_beside_python("moto_server")), "-H", HOST, "-p", str(port)],
+        command=lambda port: [sys.executable, "-P", str(OTHER_CLOUD), "-H", HOST, "-p", str(port)],
         ready="/moto-api/",
     )
 
