@@ -44,9 +44,11 @@ def run(*arguments: str, **environment: str | None) -> Ended:
     return Ended(result.exit_code, result.stdout, result.stderr)
 
 
-#: What makes the process note, in a file, each time that its work is told to stop.
+#: What makes the process note, in a file, each time that its work is told to stop, and lets it take its time for that.
 _NOTING = """
+from s3_syncer.cli import stop as _stopping
 from s3_syncer.deadline import Deadline as _Deadline
+_stopping.GRACE_S = {patience}
 _stop = _Deadline.stop
 def _noting(self):
     _stop(self)
@@ -114,7 +116,8 @@ def started(*arguments: str, before: str = "", **environment: str) -> Iterator[S
     `before` is Python that the process runs first.
     """
     with tempfile.NamedTemporaryFile() as stops:
-        code = f"{_NOTING.format(file=stops.name)}\n{before}\nfrom s3_syncer.cli import main\nmain()"
+        noting = _NOTING.format(file=stops.name, patience=PATIENCE_S / 2)
+        code = f"{noting}\n{before}\nfrom s3_syncer.cli import main\nmain()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             env={**os.environ, "PYTHONFAULTHANDLER": "1", **environment},

@@ -105,7 +105,7 @@ def _quick_collections() -> None:
 
 
 #: Seconds within which what a test has begun ends after it: requests to a store that is not there any more.
-PATIENCE_S = 60
+PATIENCE_S = 240
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,8 @@ from xml.sax.saxutils import escape
 
 CHUNK = 1024 * 1024
 
-#: Far longer than a store takes for any request.
-PATIENCE_S = 60
+#: Far longer than a store takes for any request, however busy the machine is.
+PATIENCE_S = 240
 
 #: Between two neighbours only; http.client has dealt with them already.
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding"})
@@ -59,7 +59,7 @@ class Exchange:
     @contextmanager
     def ask(self, *, without: str = "") -> Iterator[http.client.HTTPResponse]:
         """The store's answer, whose body is still to be read; `without` names a header that the store never sees."""
-        connection = http.client.HTTPConnection(self._upstream, timeout=60)
+        connection = http.client.HTTPConnection(self._upstream, timeout=PATIENCE_S)
         try:
             # The Host header is part of the signature, so it stays the one of this proxy.
             connection.putrequest(self.request.method, self._handler.path, skip_host=True, skip_accept_encoding=True)

@@ -33,6 +33,9 @@ MIB = 1024 * 1024
 #: Seconds a received message stays hidden, as the queue has it: far longer than any test waits.
 VISIBILITY_S = 300
 
+#: Seconds that an invocation has, if a test does not say otherwise: all that Lambda gives.
+REMAINING_S = 900
+
 
 @dataclass(frozen=True)
 class Account:
@@ -179,11 +182,11 @@ class Rig:
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def sync(self, *keys: str, remaining_s: float = 60) -> Delivery:
+    def sync(self, *keys: str, remaining_s: float = REMAINING_S) -> Delivery:
         """One message per key, as S3 sends them, and one invocation for them all."""
         return self.deliver(*(notification(key) for key in keys), remaining_s=remaining_s)
 
-    def deliver(self, *bodies: str, remaining_s: float = 60) -> Delivery:
+    def deliver(self, *bodies: str, remaining_s: float = REMAINING_S) -> Delivery:
         """Does what Lambda does: takes the messages from the queue, invokes, deletes what did not fail."""
         for body in bodies:
             self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=body)
@@ -204,17 +207,26 @@ class Rig:
             messages += answer["Messages"]
         return messages
 
-    def invoke(self, messages: Sequence[Mapping[str, Any]], *, remaining_s: float = 60) -> Delivery:
+    def invoke(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        remaining_s: float = REMAINING_S,
+        logged: Callable[[Sequence[Mapping[str, Any]]], object] = lambda lines: None,
+    ) -> Delivery:
+        """One invocation; `logged` gets what it has logged, while the messages are still to be deleted."""
         event = {"Records": [_record(message) for message in messages]}
         began = time.monotonic()
         response = function.handler(event, Context(began + remaining_s))
         seconds = time.monotonic() - began
         assert "batchItemFailures" in response
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
+        log = self.read_log()
+        logged(log)
         for message in messages:
             if message["MessageId"] not in failed:
                 self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
-        return Delivery([m["Body"] for m in messages if m["MessageId"] in failed], self.read_log(), seconds)
+        return Delivery([m["Body"] for m in messages if m["MessageId"] in failed], log, seconds)
 
     def read_log(self) -> list[dict[str, Any]]:
         """What the function has logged since it was asked last; every line of it is JSON."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, cast
 
@@ -33,17 +34,20 @@ def log(rig: Rig) -> Any:
 
 def handed_over(rig: Rig, *arguments: str, log: Any = None) -> Ended:
     """The command in a process of its own, and here a fleet of one that works until it ends."""
+
+    def tell(lines: Sequence[Mapping[str, Any]]) -> None:
+        now = round(time.time() * 1000)
+        messages = ["START RequestId", *map(json.dumps, lines)]
+        events = [{"timestamp": now, "message": message} for message in messages]
+        log.put_log_events(logGroupName=LOG_GROUP, logStreamName="one", logEvents=events)
+
     with started(*HAND_OVER, *arguments) as command:
         while command.running:
             messages = rig.receive(10, wait_s=0)
             if not messages:
                 time.sleep(0.1)
                 continue
-            lines = [{"message": "START RequestId"}, *rig.invoke(messages).log]
-            now = round(time.time() * 1000)
-            if log is not None:
-                events = [{"timestamp": now, "message": json.dumps(line)} for line in lines]
-                log.put_log_events(logGroupName=LOG_GROUP, logStreamName="one", logEvents=events)
+            rig.invoke(messages, logged=tell if log is not None else lambda lines: None)
         return command.ended()
 
 

@@ -6,7 +6,8 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from math import inf
 from typing import Any
@@ -101,10 +102,16 @@ def test_every_kind_of_message_leads_to_the_same_work(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def slow_when_time_is_over(clock: Clock, go_on: threading.Event) -> Fault:
+def slow_when_time_is_over(
+    clock: Clock, go_on: threading.Event, others_are_done: Callable[[], bool] = lambda: True
+) -> Fault:
     """The deadline passes while the store has the request, and takes its time for it."""
 
     def fault(exchange: Exchange) -> None:
+        while not others_are_done():
+            if not exchange.delay(0.01):
+                exchange.reset()
+                return
         clock.advance()
         held(go_on)(exchange)
 
@@ -119,7 +126,12 @@ def test_at_the_deadline_the_rest_is_handed_back_at_once(
         rig.put(key, key.encode())
     monkeypatch.setattr(function, "RESERVE_S", 4.0)
     go_on = threading.Event()
-    rig.target_proxy.when(slow_when_time_is_over(clock, go_on), "PUT", skip=4, times=inf)
+
+    def four_are_done() -> bool:
+        looks = Counter(request.key for request in rig.source_proxy.requests if "tagging" in request.query)
+        return sum(times == 2 for times in looks.values()) == 4
+
+    rig.target_proxy.when(slow_when_time_is_over(clock, go_on, four_are_done), "PUT", skip=4, times=inf)
     delivery = rig.sync(*keys)
     assert 0 < len(delivery.returned) < len(keys)
     go_on.set()

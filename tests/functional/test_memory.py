@@ -43,7 +43,7 @@ def test_a_large_bucket_is_compared_and_reported_in_little_memory(
         }
         arguments = ("check", "--report", str(page), "--report", str(data))
         with started(*arguments, before=TELL_PEAK, **environment) as command:
-            ended = command.ended(seconds=300)
+            ended = command.ended(seconds=480)
 
     assert ended.code == 1, ended.err
     missing = SOURCE_KEYS - TARGET_KEYS

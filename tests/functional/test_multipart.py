@@ -269,7 +269,7 @@ def test_the_function_stays_within_its_memory(rig: Rig, monkeypatch: pytest.Monk
         ]
     }
     measured = subprocess.run(
-        [sys.executable, "-c", _MEASURED, json.dumps(event)], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", _MEASURED, json.dumps(event)], capture_output=True, text=True, check=True, timeout=480
     )
     assert int(measured.stderr.split()[-1]) < memory_mb
     assert rig.target_head("one")["ContentLength"] == len(body)

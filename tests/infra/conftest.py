@@ -16,6 +16,15 @@ from tests.infra.examples import Examples, applying
 from playground import engine, servers, terraform
 from playground.stack import EXAMPLE, REGION, Stack, Target, from_outputs, make_target, variables
 
+#: Seconds for a test, with what is applied for it: more than it takes on any machine, whatever else runs there.
+TIMEOUT_S = 3600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+
 
 @dataclass(frozen=True)
 class Clouds:

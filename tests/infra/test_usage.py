@@ -184,7 +184,7 @@ def drain(examples: Examples, name: str, directory: Path) -> tuple[int, str]:
     """Runs scripts/drain where the example was applied: its exit code, and what it printed."""
     example = examples[name]
     (directory / "terraform.tfstate").write_text(example.state.read_text())
-    command = [sys.executable, ROOT / "scripts" / "drain", directory, "--settled=1", "--timeout=60"]
+    command = [sys.executable, ROOT / "scripts" / "drain", directory, "--settled=1", "--timeout=300"]
     process = subprocess.run(
         [*command, "--terraform", example.tool.binary],
         env=example.tool.environment,

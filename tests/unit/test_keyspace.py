@@ -93,7 +93,7 @@ keys = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(keys, st.data())
 def test_any_cut_lies_inside_its_range_with_a_key_on_either_side(names: list[str], data: st.DataObject) -> None:
     store = Store(names)
@@ -109,7 +109,7 @@ def test_any_cut_lies_inside_its_range_with_a_key_on_either_side(names: list[str
         assert begin < store.before(cut)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(keys)
 def test_cutting_again_and_again_ends_with_pages_that_hold_every_key_once(names: list[str]) -> None:
     store = Store(names)
@@ -130,7 +130,7 @@ def test_cutting_again_and_again_ends_with_pages_that_hold_every_key_once(names:
 
 
 @given(st.sets(st.text(alphabet="/ab0\u1234", max_size=6) | st.text(max_size=3), max_size=40), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_borders_leave_a_key_in_each_part(keys: set[str], data: st.DataObject) -> None:
     keys = {key for key in keys if key and key.isprintable()}
     ends = st.sampled_from(["", *sorted(keys)])
