@@ -156,6 +156,19 @@ def test_a_signal_stops_all_of_them_in_good_order(rig: Rig, keys: list[str], num
     assert rig.differences() == []
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_process_starts_is_no_end_of_it(rig: Rig, keys: list[str], number: signal.Signals) -> None:
+    """A terminal sends SIGINT to all of them, the one included that has not come to say that it is not for it."""
+    with started("migrate", "--processes", "2", "--concurrency", "1", before=EAGER) as command:
+        command.wait_until(lambda: bool(children_of(command.id)))
+        os.kill(children_of(command.id)[0], number)
+        ended = command.ended()
+    assert (ended.code, ended.out) == (0, "")
+    assert "Traceback" not in ended.err
+    assert rig.differences() == []
+
+
 def test_a_store_that_is_lost_midway_is_one_clear_line(rig: Rig, keys: list[str]) -> None:
     rig.target_proxy.when(refuse(403, "InvalidAccessKeyId"), "PUT", skip=100, times=1e9)
     ended = run("migrate", "--processes", "2", "--concurrency", "2")

@@ -13,12 +13,13 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
 from ..allocator import share_heap
@@ -31,6 +32,9 @@ from .here import Here, Share
 from .spread import Range
 
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would take the locks of threads along that it leaves behind
+
+#: Signals that a terminal, or who stops a container, may send to all: the parent says what is to be done.
+_NOT_FOR_IT = (signal.SIGINT, signal.SIGTERM)
 
 #: Seconds between two messages about what has happened, and between two looks at whether something is to be said.
 TELL_S = 0.1
@@ -116,7 +120,8 @@ class Elsewhere:
         self._process = _SPAWN.Process(
             target=work, args=(other, self._share, self._brake), name="s3-syncer", daemon=True
         )
-        self._process.start()
+        with _deaf():
+            self._process.start()
         other.close()
         threading.Thread(target=self._listen, args=(self._pipe,), name="elsewhere", daemon=True).start()
 
@@ -154,6 +159,17 @@ class Elsewhere:
                 there.ending.set_exception(failure)
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started in the block does not get the signals of a terminal, from its very beginning."""
+    ensure_running()  # it would be started in the block otherwise, and end it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_IT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @dataclass(slots=True)
 class _There:
     """A range that is swept in the process: what comes of it, and behind which key others go on."""
@@ -174,8 +190,8 @@ class _Closed(dict[int, _There]):
 
 def work(pipe: Connection, share: Share, brake: Brake | None) -> None:
     """What the process does, until it is told to end or its parent has gone."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all; the parent says what is to be done
+    for number in _NOT_FOR_IT:
+        signal.signal(number, signal.SIG_IGN)
     share_heap()
     spare_collector()
     deadline, shares = Deadline(), dict[int, Deadline]()
