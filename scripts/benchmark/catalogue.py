@@ -1,16 +1,18 @@
 """A store that can only be looked at: lists, tells and sends objects that are made up from their names.
 
-    python -m benchmark.catalogue PORT COUNT LATENCY_S
+    python -m benchmark.catalogue PORT COUNT LATENCY_S [CERTIFICATE]
 
 For the cases about listings, because `rclone serve s3` walks through all keys for each page: with 100,000 of them it
 would be the server that is measured. Pages are joined from pieces made beforehand, so that one of 1,000 keys costs
-well under a millisecond. Signatures are not checked. Each answer is held back for the latency, without a proxy.
+well under a millisecond. Signatures are not checked. Each answer is held back for the latency, without a
+proxy. With a certificate, and its key in the same file, it speaks HTTPS.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
@@ -120,14 +122,18 @@ class Connection(asyncio.Protocol):
         self._transport.write(f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode() + answer.body)
 
 
-async def serve(port: int, count: int, latency_s: float) -> None:
+async def serve(port: int, count: int, latency_s: float, certificate: str = "") -> None:
+    secured = None
+    if certificate:
+        secured = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        secured.load_cert_chain(certificate)
     made = flat(count)
     catalogue = Catalogue([o.key for o in made], made[0].size)
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(catalogue, latency_s), HOST, port, backlog=1024
+        lambda: Connection(catalogue, latency_s), HOST, port, backlog=1024, ssl=secured
     )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:]))

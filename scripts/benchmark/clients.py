@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from benchmark.cases import Work
 from benchmark.crt_plan import Plan
@@ -33,6 +34,7 @@ class Route:
     count: int
     objects: Path  # file, see `objects.read`
     folder: Path  # empty when a run begins
+    authority: str = ""  # file with whoever vouches for both; empty where they speak HTTP
     extra: tuple[str, ...] = ()  # more arguments for ours
 
 
@@ -64,6 +66,7 @@ def ours(route: Route) -> Iterator[Step]:
             "AWS_ENDPOINT_URL_S3": route.source,
             "TARGET_ACCESS_KEY_ID": ACCESS_KEY_ID,
             "TARGET_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+            **trust(route),
         },
         says=f"equal: {route.count:,} keys looked at",
     )
@@ -73,6 +76,7 @@ def rclone(*options: str) -> Callable[[Route], Iterator[Step]]:
     def steps(route: Route) -> Iterator[Step]:
         tool = str(Path(sys.executable).with_name("rclone"))
         told = ["--config", "", "--stats", "1h", "--stats-log-level", "NOTICE"]
+        told += ["--ca-cert", route.authority] if route.authority else []
         environment = {}
         for side, endpoint in (("SOURCE", route.source), ("TARGET", route.target)):
             for name, value in {
@@ -98,6 +102,7 @@ def aws(route: Route) -> Iterator[Step]:
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         # Or it asks before it sends an empty file, gets the final answer at once, and cannot read that any more.
         "BOTO_EXPERIMENTAL__NO_EMPTY_CONTINUE": "true",
+        **trust(route),
     }
     there, folder = f"s3://{BUCKET}", str(route.folder)
     for endpoint, way in ((route.source, (there, folder)), (route.target, (folder, there))):
@@ -108,7 +113,9 @@ def s5cmd(route: Route) -> Iterator[Step]:
     tool = str(BENCH.path / "bin" / "s5cmd")
     there, folder = f"s3://{BUCKET}/", f"{route.folder}/"
     for endpoint, way in ((route.source, (f"{there}*", folder)), (route.target, (folder, there))):
-        yield Step([tool, "--endpoint-url", endpoint, "--log", "error", "cp", *way], source_account())
+        yield Step(
+            [tool, "--endpoint-url", endpoint, "--log", "error", "cp", *way], {**source_account(), **trust(route)}
+        )
 
 
 def floor(route: Route) -> Iterator[Step]:
@@ -121,8 +128,9 @@ def floor(route: Route) -> Iterator[Step]:
 def crt(mode: str, route: Route, *, says: str = "") -> Step:
     """A run of `crt.py`, in the environment that has awscrt."""
     plan = Plan(
-        source=route.source.removeprefix("http://"),
-        target=route.target.removeprefix("http://"),
+        source=urlsplit(route.source).netloc,
+        target=urlsplit(route.target).netloc,
+        authority=route.authority,
         bucket=BUCKET,
         access_key_id=ACCESS_KEY_ID,
         secret_access_key=SECRET_ACCESS_KEY,
@@ -161,6 +169,10 @@ def environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         **more,
     }
+
+
+def trust(route: Route) -> dict[str, str]:
+    return {"AWS_CA_BUNDLE": route.authority} if route.authority else {}
 
 
 def source_account() -> dict[str, str]:

@@ -38,11 +38,17 @@ class Store:
         self.host, self.bucket = host, plan.bucket
         loops = io.EventLoopGroup(1)
         bootstrap = io.ClientBootstrap(loops, io.DefaultHostResolver(loops))
+        secured = None
+        if plan.authority:
+            options = io.TlsContextOptions()
+            options.override_default_trust_store_from_path(ca_filepath=plan.authority)
+            secured = io.ClientTlsContext(options).new_connection_options()
         keys = auth.AwsCredentialsProvider.new_static(plan.access_key_id, plan.secret_access_key)
         self._client = s3.S3Client(
             bootstrap=bootstrap,
             region=plan.region,
-            tls_mode=s3.S3RequestTlsMode.DISABLED,
+            tls_mode=s3.S3RequestTlsMode.ENABLED if secured else s3.S3RequestTlsMode.DISABLED,
+            tls_connection_options=secured,
             signing_config=s3.create_default_s3_signing_config(region=plan.region, credential_provider=keys),
             max_active_connections_override=plan.concurrency,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 class Plan:
     source: str  # host:port
     target: str
+    authority: str  # file with whoever vouches for both; empty where they speak HTTP
     bucket: str  # of the same name on both sides
     access_key_id: str
     secret_access_key: str

@@ -29,6 +29,7 @@ from benchmark.objects import Object
 from benchmark.results import Run
 from playground import servers, signals
 from playground.bootstrap import ROOT
+from playground.servers import Identity
 
 #: The cases about the function and the service come last: nobody else has one.
 NAMES = (*CASES, *function.SETTINGS)
@@ -51,6 +52,9 @@ REST_S = 3.0
     type=click.FloatRange(0, 1, min_open=True),
     help="This part of the objects, for a quick look.",
 )
+@click.option(
+    "--tls", is_flag=True, help="The stores speak HTTPS, but for the cases about the function and the service."
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write every run here.")
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
 @click.argument("extra", nargs=-1, metavar="[-- ARGUMENTS]")
@@ -59,6 +63,7 @@ def main(
     clients: tuple[str, ...],
     rounds: int,
     scale: float,
+    tls: bool,
     json_file: Path | None,
     markdown: bool,
     extra: tuple[str, ...],
@@ -78,21 +83,25 @@ def main(
         chosen = [CLIENTS[client] for client in case.clients if not clients or client in clients]
         made = case.objects(scale)
         count, size = len(made), sum(o.size for o in made)
-        runs = measure_case(case, made, chosen, rounds, extra)
+        runs = measure_case(case, made, chosen, rounds, extra, tls=tls)
         table = [results.cells(row, count, size if case.work is Work.COPY else None) for row in results.rows(runs)]
-        show(f"{name}: {count:,} {case.about}", results.COLUMNS, table, markdown=markdown)
+        show(
+            f"{name}: {count:,} {case.about}{', over HTTPS' if tls else ''}", results.COLUMNS, table, markdown=markdown
+        )
         measured.append({"case": name, "objects": count, "bytes": size, "runs": [asdict(run) for run in runs]})
     if json_file:
-        json_file.write_text(json.dumps({**about(rounds, scale, extra), "cases": measured}, indent=2) + "\n")
+        json_file.write_text(
+            json.dumps({**about(rounds, scale, extra), "tls": tls, "cases": measured}, indent=2) + "\n"
+        )
     if any(run.get("wrong") for case in measured for run in case["runs"]):
         sys.exit(1)
 
 
 def measure_case(
-    case: Case, made: Sequence[Object], clients: Sequence[Client], rounds: int, extra: tuple[str, ...]
+    case: Case, made: Sequence[Object], clients: Sequence[Client], rounds: int, extra: tuple[str, ...], *, tls: bool
 ) -> list[Run]:
     """Each client in each round, the first one last in the next, so that none always follows the same."""
-    bench = Bench(case, made, extra)
+    bench = Bench(case, made, extra, tls=tls)
     runs = []
     with bench:
         for number in range(rounds):
@@ -107,8 +116,9 @@ def measure_case(
 class Bench:
     """The servers of one case, and a folder for all that is written on the way."""
 
-    def __init__(self, case: Case, made: Sequence[Object], extra: tuple[str, ...]) -> None:
-        self._case, self._made, self._extra = case, made, extra
+    def __init__(self, case: Case, made: Sequence[Object], extra: tuple[str, ...], *, tls: bool) -> None:
+        self._case, self._made, self._extra, self._tls = case, made, extra, tls
+        self._identity: Identity | None = None
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Bench:
@@ -129,14 +139,16 @@ class Bench:
             self._cleanup.close()
 
     def _prepare(self) -> None:
+        if self._tls:
+            self._identity = stores.identity(self._folder)
         if self._case.work is Work.LOOK:
-            program = stores.catalogue(len(self._made), self._case.latency_s)
+            program = stores.catalogue(len(self._made), self._case.latency_s, self._identity)
             self._source, self._target = (
                 self._cleanup.enter_context(servers.running(program, self._folder / side))
                 for side in ("source", "target")
             )
             return
-        self._source = self._cleanup.enter_context(stores.empty(self._folder / "source"))
+        self._source = self._cleanup.enter_context(stores.empty(self._folder / "source", self._identity))
         say(f"{self._case.name}: filling the source")
         step = crt("fill", self._route(self._source.endpoint))
         measure.run(step.command, environment(self._folder, step.environment), self._folder / "log")
@@ -149,7 +161,7 @@ class Bench:
         """One client's turn, on a target that nobody has used before."""
         if self._case.work is Work.LOOK:
             return self._measured(client, number, self._target.endpoint)
-        with stores.empty(self._folder / "target") as target:
+        with stores.empty(self._folder / "target", self._identity) as target:
             run = self._measured(client, number, target.endpoint)
             wrong = run.wrong or stores.mistakes(self._wanted, stores.content(target))
         return Run(run.client, run.round, run.usage, wrong)
@@ -175,6 +187,7 @@ class Bench:
             len(self._made),
             self._list,
             self._folder / "through",
+            str(self._identity.authority) if self._identity else "",
             self._extra,
         )
 

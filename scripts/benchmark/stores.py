@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+import trustme
 from botocore.config import Config
 
 from benchmark.clients import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY
 from benchmark.objects import Object
 from playground import servers
 from playground.bootstrap import ROOT
-from playground.servers import Program, Server
+from playground.servers import HOST, Identity, Program, Server
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -25,21 +26,32 @@ if TYPE_CHECKING:
 Content = Mapping[str, tuple[int, str]]
 
 
+def identity(folder: Path) -> Identity:
+    """One for both stores, written to the folder, with an authority that nobody else trusts."""
+    made = Identity(folder / "certificate.pem", folder / "authority.pem")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(made.authority))
+    authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(str(made.certificate))
+    return made
+
+
 @contextmanager
-def empty(folder: Path) -> Iterator[Server]:
+def empty(folder: Path, identity: Identity | None = None) -> Iterator[Server]:
     """`rclone serve s3` in memory, with an empty bucket: the same for everybody, since it was never used."""
-    with servers.running(servers.rclone(ACCESS_KEY_ID, SECRET_ACCESS_KEY), folder) as server:
+    with servers.running(servers.rclone(ACCESS_KEY_ID, SECRET_ACCESS_KEY, identity), folder) as server:
         client(server).create_bucket(Bucket=BUCKET)
         yield server
 
 
-def catalogue(count: int, latency_s: float) -> Program:
+def catalogue(count: int, latency_s: float, identity: Identity | None = None) -> Program:
     """A store of so many keys that can only be looked at: see `catalogue.py`."""
+    arguments = [str(count), str(latency_s), *([str(identity.certificate)] if identity else [])]
     return Program(
         name="catalogue",
-        command=lambda port: [sys.executable, "-m", "benchmark.catalogue", str(port), str(count), str(latency_s)],
+        command=lambda port: [sys.executable, "-m", "benchmark.catalogue", str(port), *arguments],
         ready="/",
         environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
+        authority=identity.authority if identity else None,
     )
 
 
@@ -50,6 +62,7 @@ def client(server: Server) -> S3Client:
         region_name=REGION,
         aws_access_key_id=ACCESS_KEY_ID,
         aws_secret_access_key=SECRET_ACCESS_KEY,
+        verify=server.authority or None,
         config=Config(s3={"addressing_style": "path"}),
     )
     return made

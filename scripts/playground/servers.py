@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -50,6 +51,16 @@ class Program:
     command: Callable[[int], list[str]]
     ready: str
     environment: Callable[[int], Mapping[str, str]] = field(default=lambda _port: {})
+    authority: Path | None = None
+    """Whoever vouches for it, a file, where it speaks HTTPS."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a server that speaks HTTPS shows: its certificate and key, in one file, and whoever vouches for them."""
+
+    certificate: Path
+    authority: Path
 
 
 @dataclass(frozen=True)
@@ -61,10 +72,11 @@ class Server:
     pid: int
     started: str
     log: str
+    authority: str = ""
 
     @property
     def endpoint(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        return f"{'https' if self.authority else 'http'}://{HOST}:{self.port}"
 
     def is_running(self) -> bool:
         return _start_time(self.pid) == self.started
@@ -114,15 +126,17 @@ def moto() -> Program:
     )
 
 
-def rclone(access_key_id: str, secret_access_key: str) -> Program:
+def rclone(access_key_id: str, secret_access_key: str, identity: Identity | None = None) -> Program:
     """A deliberately poorer store; its keys have ten characters and more."""
+    secured = ("--cert", str(identity.certificate), "--key", str(identity.certificate)) if identity else ()
     return Program(
         name="rclone",
         command=lambda port: [
             *(str(_beside_python("rclone")), "serve", "s3", ":memory:", "--config", ""),
-            *("--addr", f"{HOST}:{port}", "--auth-key", f"{access_key_id},{secret_access_key}"),
+            *("--addr", f"{HOST}:{port}", "--auth-key", f"{access_key_id},{secret_access_key}", *secured),
         ],
         ready="/",
+        authority=identity.authority if identity else None,
     )
 
 
@@ -178,9 +192,10 @@ def _start_once(program: Program, port: int, directory: Path) -> Server:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = Server(program.name, port, process.pid, _start_time(process.pid), str(log))
+    authority = str(program.authority or "")
+    server = Server(program.name, port, process.pid, _start_time(process.pid), str(log), authority)
     _record(server.name, directory).write_text(json.dumps(asdict(server), indent=2))
-    if _wait_until(lambda: process.poll() is not None or _answers(port, program.ready), READY_TIMEOUT_S):
+    if _wait_until(lambda: process.poll() is not None or _answers(server, program.ready), READY_TIMEOUT_S):
         if process.returncode is None:
             return server
         stop(server, directory)
@@ -203,8 +218,14 @@ def _beside_python(name: str) -> Path:
     return Path(sys.executable).parent / name
 
 
-def _answers(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+def _answers(server: Server, path: str) -> bool:
+    if server.authority:
+        trust = ssl.create_default_context(cafile=server.authority)
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            HOST, server.port, timeout=5, context=trust
+        )
+    else:
+        connection = http.client.HTTPConnection(HOST, server.port, timeout=5)
     try:
         connection.request("GET", path)
         return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
@@ -15,6 +18,7 @@ from benchmark.clients import CLIENTS
 from benchmark.measure import Failed, Usage
 from benchmark.objects import MIB, Object
 from benchmark.results import Run
+from playground import servers
 
 
 def test_every_case_has_clients_that_exist() -> None:
@@ -194,6 +198,28 @@ def test_an_object_is_told_of_and_nothing_can_be_written() -> None:
     assert STORE.answer("HEAD", "/bucket/none").status == "404 Not Found"
     assert STORE.answer("PUT", "/bucket/k0007").status == "501 Not Implemented"
     assert STORE.answer("GET", "/bucket?location=").status == "501 Not Implemented"
+
+
+# -- stores that speak HTTPS -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda identity: stores.catalogue(10, 0.0, identity),
+        lambda identity: servers.rclone("access-key-id", "secret-access-key", identity),
+    ],
+    ids=["catalogue", "rclone"],
+)
+def test_a_store_with_an_identity_speaks_https_to_who_trusts_its_authority(
+    tmp_path: Path, program: Callable[[servers.Identity], servers.Program]
+) -> None:
+    identity = stores.identity(tmp_path)
+    # It counts as running once it has answered somebody who trusts the authority.
+    with servers.running(program(identity), tmp_path) as server:
+        assert server.endpoint == f"https://{servers.HOST}:{server.port}"
+        with pytest.raises(URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            urlopen(server.endpoint)
 
 
 # -- the function ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,60 @@
+"""The stand-in for the other cloud where it had to be put right: see `scripts/playground/other_cloud.py`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.functional.rig import MIB, TARGET, Account, put_parts
+
+from playground import servers
+from playground.servers import Server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with servers.running(servers.moto(), tmp_path) as server:
+        Account(server.endpoint).client("s3").create_bucket(Bucket=TARGET)
+        yield server
+
+
+def test_several_completions_at_once_are_answered_as_one(server: Server) -> None:
+    store = Account(server.endpoint).client("s3")
+    at = {"Bucket": TARGET, "Key": "key"}
+    at["UploadId"] = store.create_multipart_upload(**at)["UploadId"]
+    etag = store.upload_part(**at, PartNumber=1, Body=bytes(8 * MIB))["ETag"]
+
+    def complete(_: int) -> str:
+        done: Any = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+        return str(store.complete_multipart_upload(**at, MultipartUpload=done)["ETag"])
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = set(pool.map(complete, range(4)))
+    assert answers == {store.head_object(Bucket=TARGET, Key="key")["ETag"]}
+
+
+def test_an_upload_that_was_aborted_cannot_be_completed(server: Server) -> None:
+    store = Account(server.endpoint).client("s3")
+    at = {"Bucket": TARGET, "Key": "key"}
+    at["UploadId"] = store.create_multipart_upload(**at)["UploadId"]
+    etag = store.upload_part(**at, PartNumber=1, Body=b"part")["ETag"]
+    store.abort_multipart_upload(**at)
+    with pytest.raises(ClientError, match="NoSuchUpload"):
+        store.complete_multipart_upload(**at, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the memory of a process in /proc")
+def test_a_huge_object_is_completed_in_twice_its_memory(server: Server) -> None:
+    def peak() -> int:
+        status = Path(f"/proc/{server.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
+
+    before = peak()
+    put_parts(Account(server.endpoint).client("s3"), TARGET, "key", [bytes(32 * MIB)] * 6)
+    # A part as it arrives is in memory too, and whatever the process keeps for later.
+    assert peak() - before < 3 * 6 * 32 * MIB
