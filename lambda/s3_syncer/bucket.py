@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from operator import gt
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -71,6 +71,9 @@ _NO_CREDENTIALS = (
 )
 
 _PARAMETERS = {name: name.replace("-", "") for name in CONTENT_HEADERS if name != "Expires"}
+
+
+Token = TypeVar("Token")
 
 
 class ClientSource(Protocol):
@@ -209,9 +212,11 @@ class Bucket:
     def _listing(
         self, ahead: ThreadPoolExecutor, page: Future[ListedPage], after: str, until: str | None, *, in_order: bool
     ) -> Iterator[Stretch]:
+        before: str | None = None
         try:
             while True:
                 stretch, token = page.result()
+                before = _getting_on(self.name, before, token)
                 keys = stretch.keys
                 if in_order and keys:
                     if keys[0] < after or any(map(gt, keys, keys[1:])):
@@ -327,7 +332,8 @@ class Bucket:
                     found.append(Upload(item["UploadId"], _age_s(answer, item["Initiated"])))
             if not answer.get("IsTruncated"):
                 return found
-            position = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+            following = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+            position = _getting_on(self.name, position, following)
 
     def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, Sent]:
         """What has been sent of an upload, by number, behind `after` up to `until`. Raises Changed when it has gone."""
@@ -341,7 +347,7 @@ class Bucket:
                 sent[item["PartNumber"]] = Sent(item["Size"], _unquoted(item["ETag"]), age_s)
             if not answer.get("IsTruncated"):
                 return sent
-            after = answer["NextPartNumberMarker"]
+            after = _getting_on(self.name, after, answer["NextPartNumberMarker"])
 
     # -- the one way to a store ------------------------------------------------------------------------------------
 
@@ -456,6 +462,13 @@ def _age_s(answer: Mapping[str, Any], moment: datetime) -> float:
     """The seconds since a moment when the store answered, both by its own clock; 0 where it does not tell the time."""
     now = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
     return max(0.0, (parsedate_to_datetime(now) - moment).total_seconds()) if now else 0.0
+
+
+def _getting_on(name: str, before: Token, token: Token) -> Token:
+    """The token of the next page. Raises Retryable when it is that of the page before: there would be no end."""
+    if token is not None and token == before:
+        raise Retryable(f"{name} lists what follows under the same token again, so there is no end to it", "CutListing")
+    return token
 
 
 def _between(stretch: Stretch, after: str, until: str | None) -> Stretch:

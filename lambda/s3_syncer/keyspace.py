@@ -19,6 +19,10 @@ HALVINGS = 40
 #: Characters behind the common beginning of two keys that still count for the distance between them.
 _DIGITS = 8
 
+#: Characters that come behind all others in UTF-16, and before many in UTF-8. In a store that lists in the order of
+#: UTF-16, a cut at one of them could hide keys from both of its sides, and with them the disorder.
+_LAST_IN_UTF16 = range(0xE000, 0x10000)
+
 _SURROGATES = range(0xD800, 0xE000)  # not characters, so never in a key
 _LAST_POINT = 0x10FFFF
 
@@ -92,7 +96,7 @@ def borders(first: FirstBehind, after: str, until: str | None) -> list[str]:
         least, high = _parting(found, low)
     if high is None:
         return []  # no key, or one, or others that go on from it
-    seen = set(low[least:] + high[least:] + _COMMON)
+    seen = {character for character in low[least:] + high[least:] + _COMMON if ord(character) not in _LAST_IN_UTF16}
     tried = {low[: least + 1] + chr(_LAST_POINT), *(low[:least] + character for character in seen)}
     points = [after, *sorted(point for point in tried if after < point and (until is None or point < until))]
     keys = found(points)

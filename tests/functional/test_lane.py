@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import Future
 from datetime import timedelta
+from math import inf
+from typing import Any
 
 import pytest
 from tests.functional.command import run
 from tests.functional.proxy import Exchange, Fault, answering, cut, lose_answer, meanwhile, refuse, reset, shorten
-from tests.functional.rig import MIB, SOURCE, TARGET, Rig
+from tests.functional.rig import MIB, REGION, SOURCE, TARGET, Rig
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
 from s3_syncer.cli import here
 from s3_syncer.lane import copies
+from s3_syncer.lane.place import Place
+from s3_syncer.lane.wire import Wire
 
 
 @pytest.fixture(autouse=True)
@@ -149,6 +154,47 @@ def test_a_store_that_is_busy_is_not_pressed(rig: Rig) -> None:
     assert run("migrate", "--no-tags", "--concurrency", "2").code == 0
     assert rig.differences() == []
     assert asked(rig)[0]["GET"] <= 50 + 2  # read in vain: what the lane had under way
+
+
+class Connected:
+    """A connection that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.requests: list[object] = []
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    def request(self, request: object, *_: object) -> object:
+        self.requests.append(request)
+        raise OSError("nobody there")
+
+
+@pytest.mark.parametrize("late", ["signed", "connected"])
+def test_what_was_given_up_before_it_was_sent_is_never_sent(late: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have written since, and it would be written over with what was read before."""
+    signed, connected, connection = Future[object](), Future[Connected](), Connected()
+
+    class Slow(Wire):
+        def connection(self) -> Any:
+            return connected
+
+    sending = Slow(Place("http://127.0.0.1:1/bucket", REGION, ""), lambda: ("key", "secret", None))
+    statuses: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr("s3_syncer.lane.wire.auth.aws_sign_request", lambda *_: signed)
+        sending.send("PUT", "key", lambda answer: statuses.append(answer.status), body=b"old")
+    if late == "connected":
+        signed.set_result("request")
+    for exchange in list(sending._under_way):
+        exchange.hurry(inf)
+    assert statuses == [0]
+    if late == "signed":
+        signed.set_result("request")
+    connected.set_result(connection)
+    assert (connection.requests, statuses) == ([], [0])
+    assert connection.closed is (late == "connected"), "one that was waited for is not left open"
 
 
 def test_a_larger_object_is_for_the_common_path(rig: Rig) -> None:

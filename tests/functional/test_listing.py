@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
+from s3_syncer import join as join_module
 from s3_syncer.bucket import Bucket
-from s3_syncer.errors import StoreUnusable
-from s3_syncer.join import Unordered
+from s3_syncer.errors import Retryable, StoreUnusable
+from s3_syncer.join import Unordered, join
+from s3_syncer.keyspace import borders
 from s3_syncer.model import Listed, Stretch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -96,6 +101,86 @@ def test_the_first_page_is_asked_for_at_once_and_the_next_while_one_is_read() ->
     two = Pages("a", "b")
     assert next(bucket(two).listing()).keys == ["a"]
     assert two.all_asked.wait(PATIENCE_S)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("keys", ["", "a"], ids=["empty pages", "the same page"])
+def test_a_listing_that_does_not_get_on_is_no_listing(keys: str, in_order: bool) -> None:
+    """Some stores give the same token again and again."""
+    made, asked = bucket(Pages()), itertools.count(1)
+
+    def page(position: Mapping[str, Any]) -> tuple[Stretch, str | None]:
+        assert next(asked) < 10, "asked for ever"
+        return Stretch.of(Listed(key, 1, "e", NOON) for key in keys), "the token"
+
+    made.pages = page
+    with pytest.raises(Retryable, match="the same token again"):
+        list(made.listing(in_order=in_order))
+
+
+ENDLESS: Mapping[str, Mapping[str, Any]] = {
+    "list_parts": {"NextPartNumberMarker": 1, "Parts": [{"PartNumber": 1, "Size": 5, "ETag": '"e"'}]},
+    "list_multipart_uploads": {"NextKeyMarker": "key", "NextUploadIdMarker": "id", "Uploads": []},
+}
+
+
+@pytest.mark.parametrize("operation", ENDLESS)
+def test_neither_are_parts_or_uploads(operation: str) -> None:
+    made, asked = bucket(Pages()), itertools.count(1)
+
+    def answer(asked_for: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        assert asked_for == operation
+        assert next(asked) < 10, "asked for ever"
+        return {"IsTruncated": True, **ENDLESS[operation]}
+
+    made.requests = answer
+    with pytest.raises(Retryable, match="the same token again"):
+        made.parts("key", "id") if operation == "list_parts" else made.uploads("key")
+
+
+class InUtf16:
+    """A store whose order is that of the keys in UTF-16."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self.keys = sorted(keys, key=self.place)
+
+    @staticmethod
+    def place(key: str) -> bytes:
+        return key.encode("utf-16-be")
+
+    def __call__(self, position: Mapping[str, Any]) -> tuple[Stretch, str | None]:
+        after = position.get("ContinuationToken") or position.get("StartAfter", "")
+        behind = [key for key in self.keys if self.place(key) > self.place(after)]
+        page = behind[: position.get("MaxKeys", 5)]
+        return Stretch.of(Listed(key, 1, "e", NOON) for key in page), page[-1] if len(page) < len(behind) else None
+
+
+def test_a_range_that_is_cut_hides_no_disorder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part ends at the first page that goes beyond it, in whatever order that is."""
+    monkeypatch.setattr(join_module, "PAGE_KEYS", 5)
+    for seed in range(1700, 1800):
+        rand = random.Random(seed)
+        letters = rand.sample("aBbzZMﬀﬁ😀😎一~", rand.randint(2, 6))
+        keys = {"".join(rand.choices(letters, k=rand.randint(1, 4))) for _ in range(rand.randint(5, 200))}
+        made = bucket(Pages())
+        made.pages = InUtf16(keys)
+        with suppress(Unordered):
+            assert swept_in_parts(made, rand) == keys, seed
+
+
+def swept_in_parts(made: Bucket, rand: random.Random) -> set[str]:
+    """The keys that ranges show, which are cut now and then, and gone on with in any order."""
+    todo: list[tuple[str, str | None]] = [("", None)]
+    shown: set[str] = set()
+    while todo:
+        begin, end = todo.pop(rand.randrange(len(todo)))
+        for page in join(made.listing(begin, end), [], after=begin, until=end):
+            shown |= {row.key for row in page.rows}
+            if page.until is not None and page.until != end and rand.random() < 0.4:
+                cuts = borders(lambda points: [made.first(point) for point in points], page.until, end)
+                todo += zip([page.until, *cuts], [*cuts, end], strict=True)
+                break
+    return shown
 
 
 def test_a_page_that_cannot_be_had_ends_it() -> None:

@@ -171,6 +171,10 @@ class Wire:
         for exchange in list(self._under_way):
             exchange.hurry(now)
 
+    def waits_for(self, exchange: _Exchange) -> bool:
+        """Whether the exchange has not ended."""
+        return exchange in self._under_way
+
     def over(self, exchange: _Exchange) -> bool:
         """Takes the exchange off those under way; False when that has been done: an exchange ends once."""
         try:
@@ -193,6 +197,8 @@ class _Exchange:
         self._body: list[bytes] = []
 
     def connect(self, signed: Future[http.HttpRequest]) -> None:
+        if not self._wire.waits_for(self):
+            return
         try:
             request = signed.result()
             connecting = self._wire.connection()
@@ -206,6 +212,9 @@ class _Exchange:
     def _send(self, request: http.HttpRequest, connected: Future[http.HttpClientConnection]) -> None:
         try:
             self._connection = connected.result()
+            if not self._wire.waits_for(self):  # others go on since, and must not be overtaken by what is old
+                self._connection.close()
+                return
             stream = self._connection.request(request, self._on_response, self._on_body)
             stream.completion_future.add_done_callback(self._on_complete)
             stream.activate()
