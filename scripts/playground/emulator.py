@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from ministack import app as ministack  # type: ignore[import-not-found]
-from ministack.core import iam_actions, iam_evaluator  # type: ignore[import-not-found]
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime  # type: ignore[import-not-found]
 from ministack.services import (  # type: ignore[import-not-found]
     cloudcontrol,
     cloudwatch,
@@ -340,6 +340,19 @@ def logged_as_its_role(emit: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def heard_out(drain: Callable[..., str]) -> Callable[..., str]:
+    """What an invocation prints is logged with it, also by a machine so busy that the lines are late.
+
+    MiniStack waits 50 ms for the first line and 5 ms for another. What comes later is logged with the next invocation
+    of the same process, if there is one.
+    """
+
+    def wrapped(worker: Any) -> str:
+        return drain(worker, first_line_wait=2.0, idle_confirm=0.1, hard_cap=10.0)
+
+    return wrapped
+
+
 def service_may_use_key(service: str, queue: str, context: dict[str, str]) -> bool:
     """Whether the policy of the queue's key, if it has one, lets a service put a message into the queue."""
     key = key_of("sqs:SendMessage", queue)
@@ -421,4 +434,5 @@ if __name__ == "__main__":
     sqs.queue_policy_allows = delivered_encrypted(sqs.queue_policy_allows)
     eventbridge._dispatch_to_sqs = dispatched_encrypted(eventbridge._dispatch_to_sqs)
     lambda_svc._emit_lambda_logs = logged_as_its_role(lambda_svc._emit_lambda_logs)
+    lambda_runtime.Worker._drain_stderr_bounded = heard_out(lambda_runtime.Worker._drain_stderr_bounded)
     ministack.main()

@@ -171,7 +171,7 @@ def test_what_may_not_be_read_is_a_dead_letter_with_its_reason(applied: Applied,
     assert letter["key"] == key
     assert letter["bucket"] == applied.stack.source_bucket
     assert "AccessDenied" in letter["error"]
-    assert any(line.get("action") == "dead" and line["key"] == key for line in log_lines(applied))
+    eventually(lambda: any(line.get("action") == "dead" and line["key"] == key for line in log_lines(applied)))
 
     put(applied, key, Body=b"no longer hidden")
     eventually(lambda: in_target(applied, key) == in_source(applied, key))  # the tags follow the object
