@@ -73,7 +73,7 @@ _NO_CREDENTIALS = (
 _PARAMETERS = {name: name.replace("-", "") for name in CONTENT_HEADERS if name != "Expires"}
 
 
-Token = TypeVar("Token")
+_Token = TypeVar("_Token")
 
 
 class ClientSource(Protocol):
@@ -464,7 +464,7 @@ def _age_s(answer: Mapping[str, Any], moment: datetime) -> float:
     return max(0.0, (parsedate_to_datetime(now) - moment).total_seconds()) if now else 0.0
 
 
-def _getting_on(name: str, before: Token, token: Token) -> Token:
+def _getting_on(name: str, before: _Token, token: _Token) -> _Token:
     """The token of the next page. Raises Retryable when it is that of the page before: there would be no end."""
     if token is not None and token == before:
         raise Retryable(f"{name} lists what follows under the same token again, so there is no end to it", "CutListing")

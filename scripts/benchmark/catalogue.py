@@ -4,8 +4,8 @@
 
 For the cases about listings, because `rclone serve s3` walks through all keys for each page: with 100,000 of them it
 would be the server that is measured. Pages are joined from pieces made beforehand, so that one of 1,000 keys costs
-well under a millisecond. Signatures are not checked. Each answer is held back for the latency, without a
-proxy. With a certificate, and its key in the same file, it speaks HTTPS.
+well under a millisecond. Signatures are not checked. Each answer is held back for the latency, without a proxy.
+With a certificate, and its key in the same file, it speaks HTTPS.
 """
 
 from __future__ import annotations
