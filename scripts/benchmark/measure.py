@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -18,6 +19,11 @@ from playground import signals
 SAMPLE_S = 0.1
 
 PATIENCE_S = 5.0
+
+#: Seconds in which what a command leaves behind has to end by itself: a helper that only waits for its parent's end.
+LEAVE_S = 1.0
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -45,7 +51,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, *, sa
 
     Raises Failed when it exits with anything but 0, leaves processes behind, or does not say what it should.
     """
-    with log.open("wb") as output:
+    with _adopting(), log.open("wb") as output:
         began = time.perf_counter()
         process = subprocess.Popen(
             command,
@@ -65,14 +71,39 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, *, sa
                 _end(process)
             raise
         process.returncode = os.waitstatus_to_exitcode(status)
-    left = _kill_group(process.pid)
+        late_s = _orphans(process.pid)
+        left = _kill_group(process.pid)
     if process.returncode != 0:
         raise Failed(f"{_words(command)} exited {process.returncode}: {_tail(log)}")
     if left:
         raise Failed(f"{_words(command)} left processes behind, whose time is not known")
     if says not in log.read_text(errors="replace"):
         raise Failed(f"{_words(command)} does not say {says!r}: {_tail(log)}")
-    return Usage(wall_s, rusage.ru_utime + rusage.ru_stime, peak[0])
+    return Usage(wall_s, rusage.ru_utime + rusage.ru_stime + late_s, peak[0])
+
+
+@contextlib.contextmanager
+def _adopting() -> Iterator[None]:
+    """Whoever loses its parent in the block becomes a child of this process, which is told what it took."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def _orphans(group: int) -> float:
+    """Waits for what a command has left behind; the CPU seconds, user and system, of what has ended by itself."""
+    cpu_s, end = 0.0, time.monotonic() + LEAVE_S
+    with contextlib.suppress(ChildProcessError):  # there are none any more
+        while time.monotonic() < end:
+            process, _, rusage = os.wait4(-group, os.WNOHANG)
+            if process:
+                cpu_s += rusage.ru_utime + rusage.ru_stime
+            else:
+                time.sleep(0.005)
+    return cpu_s
 
 
 @contextlib.contextmanager

@@ -155,6 +155,12 @@ def test_a_command_has_to_say_that_it_looked_at_everything(tmp_path: Path) -> No
         measure.run(look, os.environ, tmp_path / "log", says="8 keys")
 
 
+def test_a_helper_that_ends_with_its_command_counts_as_well(tmp_path: Path) -> None:
+    helper = "import sys, time\nsys.stdin.read()\nwhile time.process_time() < 0.3: pass"
+    usage = python(f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {helper!r}], stdin=-1)", tmp_path)
+    assert usage.cpu_s >= 0.3
+
+
 def test_a_command_must_not_leave_processes_behind(tmp_path: Path) -> None:
     left = "import subprocess; subprocess.Popen(['sleep', '60'])"
     with pytest.raises(Failed, match="left processes behind"):
