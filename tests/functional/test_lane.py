@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections import Counter
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import timedelta
 from math import inf
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.functional.command import run
-from tests.functional.proxy import Exchange, Fault, answering, cut, lose_answer, meanwhile, refuse, reset, shorten
+from tests.functional.proxy import (
+    Exchange,
+    Fault,
+    answering,
+    cut,
+    in_front_of,
+    lose_answer,
+    meanwhile,
+    refuse,
+    reset,
+    shorten,
+)
 from tests.functional.rig import MIB, REGION, SOURCE, TARGET, Rig
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
@@ -195,6 +211,26 @@ def test_what_was_given_up_before_it_was_sent_is_never_sent(late: str, monkeypat
     connected.set_result(connection)
     assert (connection.requests, statuses) == ([], [0])
     assert connection.closed is (late == "connected"), "one that was waited for is not left open"
+
+
+def options(port: int) -> list[int]:
+    """TCP_NODELAY of each connection of this process to the port."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as connection:  # if it is a connection
+            if connection.getpeername()[1] == port:
+                found.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds its connections in /proc")
+def test_no_piece_of_a_request_waits_for_an_acknowledgement(rig: Rig) -> None:
+    """It would come 40 ms later, so that small objects took many times as long."""
+    with in_front_of(rig.other.endpoint) as proxy:
+        place = Place(f"{proxy.endpoint}/{TARGET}", REGION, "")
+        wire = Wire(place, lambda: (rig.other.access_key_id, rig.other.secret_access_key, None))
+        assert wire.ask("PUT", "key", body=bytes(50_000)).status == 200
+        assert options(urlsplit(proxy.endpoint).port or 0) == [1]
 
 
 def test_a_larger_object_is_for_the_common_path(rig: Rig) -> None:

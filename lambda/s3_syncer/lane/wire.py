@@ -22,6 +22,7 @@ import awscrt
 from awscrt import auth, http, io
 
 from .. import __version__
+from .nodelay import NoDelay
 from .place import Keys, Place
 
 #: Seconds in which an exchange must end, and bytes a second that a large one is granted beyond that.
@@ -69,6 +70,7 @@ class Wire:
         self._socket.keep_alive = True
         self._tls = _tls(self._host, place.ca_file) if self._secure else None
         self._idle: list[http.HttpClientConnection] = []
+        self._no_delay = NoDelay(self._port)
         self._signer: tuple[Keys, auth.AwsCredentialsProvider] | None = None
         self._shared: dict[str, tuple[float, auth.AwsSigningConfig]] = {}
         self._under_way: set[_Exchange] = set()
@@ -157,6 +159,7 @@ class Wire:
                 new: Future[http.HttpClientConnection] = http.HttpClientConnection.new(
                     self._host, self._port, self._bootstrap, self._socket, self._tls
                 )
+                new.add_done_callback(lambda _: self._no_delay.apply())
                 return new
             if free.is_open():
                 return _done(free)
