@@ -431,7 +431,7 @@ def decisions(made: stack.Stack) -> Counter[str]:
 
 def show(done: Iterable[Step]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title="Seconds from the change of the source until the target shows it")
-    table.add_column("what happened", no_wrap=True)
+    table.add_column("what happened")
     for name in ("changes", "arrived", "MiB", "median", "p95"):
         table.add_column(name, justify="right", no_wrap=True)
     for step in done:
