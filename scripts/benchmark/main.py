@@ -90,9 +90,7 @@ def main(
         )
         measured.append({"case": name, "objects": count, "bytes": size, "runs": [asdict(run) for run in runs]})
     if json_file:
-        json_file.write_text(
-            json.dumps({**about(rounds, scale, extra), "tls": tls, "cases": measured}, indent=2) + "\n"
-        )
+        json_file.write_text(json.dumps({**about(rounds, scale, extra, tls=tls), "cases": measured}, indent=2) + "\n")
     if any(run.get("wrong") for case in measured for run in case["runs"]):
         sys.exit(1)
 
@@ -216,7 +214,7 @@ def show(title: str, columns: Sequence[str], table: Sequence[Sequence[str]], *, 
     Console(width=120).print(drawn)
 
 
-def about(rounds: int, scale: float, extra: tuple[str, ...]) -> dict[str, Any]:
+def about(rounds: int, scale: float, extra: tuple[str, ...], *, tls: bool) -> dict[str, Any]:
     """What the figures depend on besides the code."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -224,6 +222,7 @@ def about(rounds: int, scale: float, extra: tuple[str, ...]) -> dict[str, Any]:
         "python": platform.python_version(),
         "rounds": rounds,
         "scale": scale,
+        "tls": tls,
         "arguments": list(extra),
     }
 

@@ -173,14 +173,16 @@ def _find_mirror() -> Path | None:
         found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SEARCH_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return None
-    mirrors = filter(None, map(mirror_of, map(Path, found.stdout.splitlines())))
+    # What `init` has downloaded into a working directory is no mirror either: it goes away with it.
+    lasting = (Path(line) for line in found.stdout.splitlines() if "/.terraform/" not in line)
+    mirrors = filter(None, map(mirror_of, lasting))
     return next((mirror for mirror in mirrors if ROOT not in mirror.parents), None)
 
 
 def mirror_of(provider: Path) -> Path | None:
     """The directory of the provider in the mirror where its packages, unpacked or not, really are; else None.
 
-    What `init` leaves in a working directory looks like a mirror, and goes away with it: its packages are links.
+    What `init` leaves in a working directory looks like a mirror: where it took its packages from one, they are links.
     """
     for package in (*provider.glob("*/*/terraform-provider-aws_*"), *provider.glob("terraform-provider-aws_*.zip")):
         real = package.resolve()

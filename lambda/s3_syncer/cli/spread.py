@@ -83,6 +83,7 @@ class Spread:
 
     def __init__(self, sweepers: Sequence[Sweeper], first: FirstBehind) -> None:
         self._sweepers, self._first = sweepers, first
+        self._everybody = tuple(dict.fromkeys(sweepers))  # each once
         self._state = _State()
 
     def run(self, whole: Range, deadline: Deadline) -> str | None:
@@ -159,9 +160,7 @@ class Spread:
         busy = [task.sweeper for task in self._state.busy.values()]
         if sweeper not in busy:
             return sweeper.wants_work
-        return sweeper.could_do_more and not any(
-            other.wants_work for other in dict.fromkeys(self._sweepers) if other not in busy
-        )
+        return sweeper.could_do_more and not any(other.wants_work for other in self._everybody if other not in busy)
 
     def _ask(self) -> None:
         """Asks the one that has been at its range for longest to share it, unless somebody has been asked already."""
