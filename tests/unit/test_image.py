@@ -46,6 +46,6 @@ def test_the_context_of_the_build_is_what_the_tag_is_made_from() -> None:
     assert "*" in ignored
     copied = re.findall(r"^COPY (?!--from)(\S+)", (ROOT / "lambda" / "Dockerfile").read_text(), re.MULTILINE)
     assert copied == ["requirements.txt", "s3_syncer"]
-    hashed = re.search(r"for pattern in \[(.*?)\]", (ROOT / "tasks.tf").read_text())
+    hashed = re.search(r"for pattern in \[(.*?)\]", (ROOT / "ecs.tf").read_text())
     assert hashed
     assert hashed[1] == '"Dockerfile", "requirements.txt", "s3_syncer/**/*.py"'

@@ -115,38 +115,3 @@ resource "aws_cloudwatch_event_target" "work" {
 
   depends_on = [aws_sqs_queue_policy.dead_letters]
 }
-
-locals {
-  # The bucket may publish in every mode: in "none" its owner has only the notification left to write, and while the
-  # mode is changed no event is refused.
-  bucket_statements = [{
-    Sid       = "PublishFromSourceBucket"
-    Effect    = "Allow"
-    Principal = { Service = "s3.amazonaws.com" }
-    Action    = "sqs:SendMessage"
-    Condition = {
-      ArnEquals = { "aws:SourceArn" = local.source_bucket_arn }
-      # A bucket's ARN names no account, and the name of a deleted bucket may be taken by somebody else.
-      StringEquals = { "aws:SourceAccount" = local.account_id }
-    }
-  }]
-
-  rule_statements = [for rule in aws_cloudwatch_event_rule.source : {
-    Sid       = "PublishFromRule"
-    Effect    = "Allow"
-    Principal = { Service = "events.amazonaws.com" }
-    Action    = "sqs:SendMessage"
-    Condition = { ArnEquals = { "aws:SourceArn" = rule.arn } }
-  }]
-
-  tls_only_statements = [{
-    Sid       = "RefuseWithoutTLS"
-    Effect    = "Deny"
-    Principal = "*"
-    Action    = "sqs:*"
-    Condition = { Bool = { "aws:SecureTransport" = "false" } }
-  }]
-
-  queue_statements        = concat(local.bucket_statements, local.rule_statements, local.tls_only_statements)
-  dead_letters_statements = concat(local.rule_statements, local.tls_only_statements)
-}
