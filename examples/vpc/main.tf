@@ -1,6 +1,6 @@
 # A function and a migration that run in a network of yours and leave it for the target alone: S3 through a gateway
 # endpoint, the rest of AWS through interface endpoints. What leads to the target, a NAT gateway or another way, is the
-# network's own. docs/networks.md says what each of these costs and when it is needed.
+# network's own. docs/networking.md says what each of these costs and when it is needed.
 
 terraform {
   required_version = ">= 1.11"

@@ -1,4 +1,4 @@
-"""`scripts/scale`: prints what a migration takes, and keeps the tables of docs/scale.md in step."""
+"""`scripts/scale`: prints what a migration takes, and keeps the tables of docs/capacity-planning.md in step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from playground.bootstrap import ROOT
 from scaling.figures import FIGURES, Figure, Kind
 from scaling.model import Data, Driver, Values, estimate, function, migrate, service
 
-DOCUMENT = ROOT / "docs" / "scale.md"
+DOCUMENT = ROOT / "docs" / "capacity-planning.md"
 BEGIN, END = "<!-- BEGIN scripts/scale -->", "<!-- END scripts/scale -->"
 
 DATA = (
@@ -52,11 +52,15 @@ class Setting(click.ParamType[tuple[str, float]]):
 @click.command(context_settings={"show_default": True})
 @click.option("--set", "settings", multiple=True, type=Setting(), help="Another value for a figure. Repeatable.")
 @click.option("--figures", is_flag=True, help="Show all figures and where they come from instead.")
-@click.option("--objects", type=click.FloatRange(1), help="So many objects, instead of those of docs/scale.md.")
+@click.option(
+    "--objects", type=click.FloatRange(1), help="So many objects, instead of those of docs/capacity-planning.md."
+)
 @click.option("--size", default=100e3, type=click.FloatRange(0), help="Bytes of each of them.")
 @click.option("--prefixes", type=click.IntRange(1), help="Partitions that S3 has made of the source, if not enough.")
-@click.option("--write", is_flag=True, help="Write the tables into docs/scale.md.")
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if docs/scale.md is not what the model says.")
+@click.option("--write", is_flag=True, help="Write the tables into docs/capacity-planning.md.")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; exit 1 if docs/capacity-planning.md is not what the model says."
+)
 def main(
     settings: Sequence[tuple[str, float]],
     figures: bool,
@@ -70,7 +74,9 @@ def main(
     values = {name: figure.value for name, figure in FIGURES.items()} | dict(settings)
     if write or check:
         if settings or objects or prefixes:
-            raise click.UsageError("docs/scale.md has the figures as they are: leave out --set, --objects, --prefixes")
+            raise click.UsageError(
+                "docs/capacity-planning.md has the figures as they are: leave out --set, --objects, --prefixes"
+            )
         keep(DOCUMENT, check=check)
         return
     if figures:
@@ -94,7 +100,7 @@ def keep(document: Path, *, check: bool) -> None:
         document.write_text(new)
     elif old != new:
         sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), str(document), "model"))
-        sys.exit("scripts/scale: docs/scale.md is not what the model says: run scripts/scale --write and commit it")
+        sys.exit("scripts/scale: docs/capacity-planning.md is out of date: run scripts/scale --write and commit it")
 
 
 def result_tables(

@@ -1,4 +1,4 @@
-"""The model of scripts/scale: its arithmetic, done again by hand, and the tables that docs/scale.md has of it."""
+"""The arithmetic of scripts/scale, computed by hand, and its tables in docs/capacity-planning.md."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_the_document_is_what_the_model_says() -> None:
 
 
 def test_a_document_that_is_not_is_found_and_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = tmp_path / "scale.md"
+    document = tmp_path / "capacity-planning.md"
     document.write_text(f"# Before\n{main.BEGIN}\nold\n{main.END}\nafter\n")
     monkeypatch.setattr(main, "DOCUMENT", document)
     code, said = scale("--check")
