@@ -23,9 +23,9 @@ from playground import local, terraform
 from playground.bootstrap import ROOT
 from s3_syncer.cli.commands import cli
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-WHERE_IT_IS_KEPT = re.compile(r'"git::https://git\.example\.com/s3-syncer\.git\?ref=v[0-9.]+"')
+WHERE_IT_IS_KEPT = re.compile(r'"git::https://git\.example\.com/s3-syncer\.git"')
 
 
 @dataclass(frozen=True)
