@@ -1,5 +1,5 @@
-# What the tasks of ECS have in common, the migration and the service: the image and its repository, the cluster, logs and
-# roles, and how little of a machine a task gets to touch. Either of them has it made.
+# What the ECS tasks of the migration and of the service share: image repository, cluster, log groups, roles and task
+# definitions. The module creates these resources if the migration or the service is enabled.
 
 locals {
   tasks = { for part, task in { migration = var.migration, service = var.service } : part => task if task.enabled }
@@ -7,7 +7,7 @@ locals {
   owns_repository = anytrue([for task in local.tasks : task.image == null])
   owns_cluster    = anytrue([for task in local.tasks : task.cluster == null])
 
-  # The MiB of memory that Fargate pairs with each number of CPU units.
+  # Memory sizes in MiB that Fargate supports for each number of CPU units.
   # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
   fargate_memory_mb = {
     "256"   = [512, 1024, 2048]
@@ -19,20 +19,20 @@ locals {
     "16384" = range(32768, 122880 + 1, 8192)
   }
 
-  # The bytes that copies may fill, in MiB, as copy_memory in lambda/s3_syncer/settings.py has it: four fifths of what
-  # the interpreter and its libraries leave.
+  # Memory for copy buffers in MiB: four fifths of what the Python interpreter and its libraries leave. The function
+  # computes the same in copy_memory of settings.py.
   task_copy_memory_mb = { for part, task in local.tasks : part => floor((task.memory_mb - 160) * 4 / 5) }
 
-  # Names of repositories are in lower case, with single separators between letters and digits. The hash keeps two
-  # names apart that differ in nothing else.
+  # Repository names are in lower case and have no repeated separators. The hash keeps two names distinct that differ
+  # only in case or separators.
   lower_name = trim(replace(lower(var.name), "/[_-]+/", "-"), "-")
   repository_name = (local.lower_name == var.name
     ? "${var.name}/command"
     : "${local.lower_name}-${substr(sha256(var.name), 0, 6)}/command"
   )
 
-  # The tag says what is in the image: other code is another tag, so that a task never runs the code of another version
-  # of the module, and a tag need never change its meaning.
+  # The tag contains a hash of the image's source files. A task therefore never runs the code of another version of the
+  # module, and tags can be immutable.
   image_sources = toset(flatten([
     for pattern in ["Dockerfile", "requirements.txt", "s3_syncer/**/*.py"] : tolist(fileset("${path.module}/lambda", pattern))
   ]))
@@ -57,7 +57,7 @@ resource "aws_ecr_repository" "image" {
   name                 = local.repository_name
   image_tag_mutability = "IMMUTABLE"
 
-  # There is nothing to recover: images are built from what comes with the module.
+  # Images can be rebuilt from the source files of the module, so deleting them loses nothing.
   force_delete = true
 
   image_scanning_configuration {
@@ -84,7 +84,7 @@ resource "aws_ecr_lifecycle_policy" "image" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "Keep the images of the last ten versions"
+      description  = "Keep the last ten images"
       selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
       action       = { type = "expire" }
     }]
@@ -92,12 +92,13 @@ resource "aws_ecr_lifecycle_policy" "image" {
 }
 
 resource "aws_ecs_cluster" "tasks" {
-  #checkov:skip=CKV_AWS_65:Container Insights bills metrics for each task, and the log of a task says what it does.
+  #checkov:skip=CKV_AWS_65:Container Insights is billed per task metric. The log of a task has a line for every decision.
   count = local.owns_cluster ? 1 : 0
 
   name = var.name
 
-  # The image on the task's disk; the program itself writes nothing to it. Fargate takes no multi-Region key for it.
+  # For the image on the ephemeral storage of the task: s3-syncer itself writes nothing there. Fargate does not support
+  # multi-Region keys for ephemeral storage.
   # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ManagedStorageConfiguration.html
   dynamic "configuration" {
     for_each = [for key in var.kms_key_arn[*] : key if !strcontains(key, ":key/mrk-")]
@@ -123,26 +124,26 @@ resource "aws_cloudwatch_log_group" "task" {
 }
 
 locals {
-  # What the program may do, for each task, and what ECS does for it before and around it.
+  # One role for each task, and one execution role with which ECS pulls the image and writes the logs.
   task_roles = merge(
     { for part in keys(local.tasks) : part => {
-      description = "What the ${part} task of ${var.name} may do."
+      description = "Permissions of the ${part} tasks of ${var.name}."
       statements  = { migration = local.migration_statements, service = local.queue_worker_statements }[part]
     } },
     { for part in length(local.tasks) > 0 ? ["execution"] : [] : part => {
-      description = "What ECS may do to start the tasks of ${var.name} and to keep their logs."
+      description = "Permissions of ECS to start the tasks of ${var.name} and to write their logs."
       statements = concat(
         [for repositories in [local.pulled_repository_arns] : {
-          Sid      = "PullImage"
+          Sid      = "PullEcrImage"
           Effect   = "Allow"
           Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
           Resource = repositories
         } if length(repositories) > 0],
         [for repositories in [local.pulled_repository_arns] : {
-          Sid      = "LogInToRegistry"
+          Sid      = "AuthorizeEcrPull"
           Effect   = "Allow"
           Action   = ["ecr:GetAuthorizationToken"]
-          Resource = ["*"] # there is no resource to name
+          Resource = ["*"] # this action supports no resource
         } if length(repositories) > 0],
         [{
           Sid      = "WriteLogs"
@@ -154,7 +155,7 @@ locals {
     } },
   )
 
-  # An image that is given may be in ECR too; one that is elsewhere is pulled without permissions, or not at all.
+  # ecs.image may be in ECR too. An image in another registry must be public: pulling it needs no IAM permission.
   given_ecr_images = [for task in local.tasks : regex(
     "^(?P<account>[0-9]{12})\\.dkr\\.ecr\\.(?P<region>[a-z0-9-]+)\\.amazonaws\\.com(?:\\.cn)?/(?P<repository>[^:@]+)",
     task.image
@@ -178,11 +179,11 @@ resource "aws_iam_role" "task" {
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
-      Sid       = "RunAsTask"
+      Sid       = "AllowEcsTasksToAssumeRole"
       Effect    = "Allow"
       Principal = { Service = "ecs-tasks.amazonaws.com" }
       Action    = "sts:AssumeRole"
-      # ECS may not be talked into it on behalf of another account.
+      # Prevents a confused deputy: ECS must act on behalf of this account.
       # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
       Condition = {
         StringEquals = { "aws:SourceAccount" = local.account_id }
@@ -229,7 +230,7 @@ resource "aws_ecs_task_definition" "task" {
       image     = local.task_images[each.key]
       essential = true
 
-      # The task reads the secret itself, with its role, and again when its keys are refused.
+      # The task reads the secret with its role, and reads it again when the target rejects the keys.
       environment = [for name, value in merge(
         local.worker_environment,
         { AWS_DEFAULT_REGION = local.region, MEMORY_MB = tostring(local.task_copy_memory_mb[each.key]) },
@@ -240,7 +241,7 @@ resource "aws_ecs_task_definition" "task" {
       readonlyRootFilesystem = true
       linuxParameters        = { capabilities = { drop = ["ALL"] } }
 
-      # From SIGTERM to SIGKILL, the longest that Fargate allows: for the copies that are under way to end.
+      # Seconds between SIGTERM and SIGKILL, the maximum of Fargate: time for running copies to end.
       stopTimeout = 120
 
       logConfiguration = {
@@ -249,7 +250,7 @@ resource "aws_ecs_task_definition" "task" {
           awslogs-group         = aws_cloudwatch_log_group.task[each.key].name
           awslogs-region        = local.region
           awslogs-stream-prefix = each.key
-          # ECS would rather drop lines than wait, but the log is where every failure is named.
+          # Non-blocking mode may drop lines, and the log names every failure.
           mode = "blocking"
         }
       }
@@ -258,6 +259,6 @@ resource "aws_ecs_task_definition" "task" {
 
   tags = var.tags
 
-  # A task that is started as soon as the definition is there finds its permissions.
+  # A task that starts right after the definition is created already has its permissions.
   depends_on = [aws_iam_role_policy.task]
 }

@@ -1,10 +1,10 @@
-# The function: its log group, its role, itself, and the mapping that feeds it from the queue.
+# The Lambda function: log group, role, function, and the event source mapping from the queue.
 
 locals {
   package_path = coalesce(var.function.package_path, "${path.module}/lambda/dist/s3_syncer.zip")
 }
 
-# Made before the function, which would otherwise make one without retention at its first log line.
+# Created before the function: Lambda would otherwise create a log group without retention.
 resource "aws_cloudwatch_log_group" "function" {
   name              = "/aws/lambda/${var.name}"
   retention_in_days = var.log_retention_days
@@ -16,13 +16,13 @@ resource "aws_cloudwatch_log_group" "function" {
 resource "aws_iam_role" "function" {
   name                 = local.role_names.function
   path                 = var.role_path
-  description          = "What the function ${var.name} may do."
+  description          = "Permissions of the Lambda function ${var.name}."
   permissions_boundary = var.permissions_boundary_arn
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
-      Sid       = "RunAsFunction"
+      Sid       = "AllowLambdaToAssumeRole"
       Effect    = "Allow"
       Principal = { Service = "lambda.amazonaws.com" }
       Action    = "sts:AssumeRole"
@@ -44,17 +44,17 @@ locals {
         Resource = ["${aws_cloudwatch_log_group.function.arn}:*"]
       },
     ],
-    # Lambda attaches the function to the network with the function's own role, before there is an interface that
-    # a resource could name. The second statement takes this away again from the code that runs in the function.
+    # Lambda creates the network interfaces with the role of the function, before an interface exists that a resource
+    # could name. The second statement denies the same actions to the code in the function.
     # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
     [for vpc in [var.function.vpc] : {
-      Sid      = "AttachToNetwork"
+      Sid      = "ManageVpcNetworkInterfaces"
       Effect   = "Allow"
       Action   = local.network_actions
       Resource = ["*"]
     } if vpc != null],
     [for vpc in [var.function.vpc] : {
-      Sid       = "KeepNetworkFromCode"
+      Sid       = "DenyNetworkApiToFunctionCode"
       Effect    = "Deny"
       Action    = local.network_actions
       Resource  = ["*"]
@@ -83,11 +83,11 @@ resource "aws_iam_role_policy" "function" {
 }
 
 resource "aws_lambda_function" "sync" {
-  #checkov:skip=CKV_AWS_50:X-Ray would be one more place that keys of objects go to; every decision is a line of the log.
-  #checkov:skip=CKV_AWS_116:Nobody calls it asynchronously, which is what this is for; the queue it reads has its dead letters.
-  #checkov:skip=CKV_AWS_272:A signing profile belongs to an account. The zip can be rebuilt byte for byte and its hash is in the plan.
+  #checkov:skip=CKV_AWS_50:Traces would store object keys in another place. The log has a line for every decision.
+  #checkov:skip=CKV_AWS_116:The function is never invoked asynchronously. The queue has a dead-letter queue.
+  #checkov:skip=CKV_AWS_272:A signing profile belongs to an account. The zip is reproducible, and its hash is in the plan.
   function_name = var.name
-  description   = substr("Keeps ${var.target.bucket} at ${var.target.endpoint} equal to ${var.source_bucket}.", 0, 256)
+  description   = substr("Mirrors ${var.source_bucket} to ${var.target.bucket} at ${var.target.endpoint}.", 0, 256)
   role          = aws_iam_role.function.arn
 
   filename         = local.package_path
@@ -98,7 +98,7 @@ resource "aws_lambda_function" "sync" {
 
   memory_size                    = var.function.memory_mb
   timeout                        = var.function.timeout_s
-  reserved_concurrent_executions = coalesce(var.function.reserved_concurrency, -1) # -1 reserves nothing
+  reserved_concurrent_executions = coalesce(var.function.reserved_concurrency, -1) # -1 reserves no concurrency
 
   kms_key_arn = var.kms_key_arn
 
@@ -109,8 +109,8 @@ resource "aws_lambda_function" "sync" {
   logging_config {
     log_group  = aws_cloudwatch_log_group.function.name
     log_format = "JSON"
-    # The function itself leaves out what is below LOG_LEVEL. Lambda's own filter only has to let DEBUG through;
-    # set higher, it would drop warnings, which it calls WARN and Python calls WARNING.
+    # The code of the function applies LOG_LEVEL. The filter of Lambda only has to pass DEBUG lines. A higher level would
+    # drop warnings, because Lambda calls the level WARN and Python calls it WARNING.
     application_log_level = var.function.log_level == "DEBUG" ? "DEBUG" : "INFO"
     system_log_level      = "INFO"
   }
@@ -126,7 +126,7 @@ resource "aws_lambda_function" "sync" {
 
   tags = var.tags
 
-  # Lambda tries the role's permissions for the network when the function is made.
+  # Lambda checks the network permissions of the role when it creates the function.
   depends_on = [aws_iam_role_policy.function]
 }
 

@@ -1,8 +1,8 @@
-# Permissions that several workers share, and the names of the roles.
+# IAM: the names of all roles, and the policy statements that several workers share. Each role is in the file of its feature.
 
 locals {
-  # A name may be as long as a function's name may be: 64. A role's name may not be longer either, so with its
-  # suffix it has to be cut; the hash keeps two names apart that differ only in what was cut off.
+  # var.name has up to 64 characters, the longest name of a Lambda function. A role name has the same limit, so a long
+  # name is cut to make room for the suffix. The hash keeps two names distinct that differ only in the part cut off.
   role_names = { for part in ["function", "service", "reconcile", "migration", "execution"] : part =>
     (length("${var.name}-${part}") <= 64
       ? "${var.name}-${part}"
@@ -20,9 +20,9 @@ locals {
         Resource = ["${local.source_bucket_arn}/${var.source_prefix}*"]
       },
       {
-        # For listings, and because without it S3 answers 403 instead of 404 for a missing key. A condition on
-        # s3:prefix would not match the HEAD of an object, which carries no prefix.
-        Sid      = "TellMissingFromForbidden"
+        # For listings. Without this permission S3 also answers 403 instead of 404 for a missing key. A condition on
+        # s3:prefix would not match HeadObject requests, because they carry no prefix.
+        Sid      = "ListSourceBucket"
         Effect   = "Allow"
         Action   = ["s3:ListBucket"]
         Resource = [local.source_bucket_arn]
@@ -48,7 +48,7 @@ locals {
     local.worker_statements,
     [
       {
-        Sid    = "ReceiveWork"
+        Sid    = "ConsumeQueue"
         Effect = "Allow"
         Action = [
           "sqs:ReceiveMessage",
@@ -59,22 +59,22 @@ locals {
         Resource = [aws_sqs_queue.work.arn]
       },
       {
-        # What it cannot finish in time it puts back as smaller pieces.
-        Sid      = "SendWork"
+        # A worker splits a range or an object that it cannot finish in time, and sends the pieces to the queue.
+        Sid      = "SendToQueue"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
         Resource = [aws_sqs_queue.work.arn]
       },
       {
-        Sid      = "SendDeadLetters"
+        Sid      = "SendToDeadLetterQueue"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
         Resource = [aws_sqs_queue.dead_letters.arn]
       },
     ],
-    # Decrypt for the queue's messages and the secret, GenerateDataKey for what is sent to the queues.
+    # Decrypt is for the messages of the queue and for the secret, GenerateDataKey for sending messages.
     [for key in [var.kms_key_arn] : {
-      Sid       = "UseOwnKey"
+      Sid       = "UseKmsKey"
       Effect    = "Allow"
       Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
       Resource  = [key]

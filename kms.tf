@@ -1,24 +1,24 @@
-# Keys. Whoever works for this module uses them with its own role; here is what AWS itself does with them: with
-# kms_key_arn, before and after somebody's role is there to act with. A key's policy has to allow it.
+# KMS. Workers use keys through their IAM roles. AWS services such as S3 and CloudWatch Logs use kms_key_arn without such a
+# role: the statements here are for the policy of that key, see the output kms_key_policy_statements.
 
 locals {
-  # As KMS knows a service that asks for something on behalf of a role.
+  # Values of kms:ViaService: the service that calls KMS on behalf of a role.
   # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
   kms_via = { for service in ["s3", "secretsmanager", "sqs"] : service => "${service}.${local.region}.${data.aws_partition.current.dns_suffix}" }
 
-  # Only through S3 are objects of the source decrypted, never by the program itself. A secret that was given may be
-  # encrypted with one of these keys too.
+  # Workers decrypt source objects only through S3, never with KMS directly. An existing secret may be encrypted with
+  # one of source_kms_key_arns too.
   services_decrypting_for_workers = concat(
     [local.kms_via["s3"]],
     local.owns_secret ? [] : [local.kms_via["secretsmanager"]],
   )
 
-  # None of these may depend on kms_key_arn: the key's policy is made of them, and the key comes after its policy.
+  # These statements must not depend on kms_key_arn: they are part of the key policy, and the key depends on its policy.
   kms_key_policy_statements = concat(
     [{
-      # An event goes into the queue encrypted. With SourceArn and SourceAccount S3 is not talked into it by others.
+      # S3 encrypts the messages that it sends to the queue. The conditions prevent a confused deputy.
       # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
-      Sid       = "DeliverFromSourceBucket"
+      Sid       = "AllowS3EventsToEncryptedQueue"
       Effect    = "Allow"
       Principal = { Service = "s3.amazonaws.com" }
       Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
@@ -29,10 +29,10 @@ locals {
       }
     }],
     [for mode in [var.notification_mode] : {
-      # Here EventBridge names neither its rule nor the account, so a condition on them would stop it. The queue's own
-      # policy names the rule, and without the queue the key is of no use to anybody.
+      # EventBridge passes neither aws:SourceArn nor aws:SourceAccount to KMS, so a condition on them would deny the
+      # request. The queue policy restricts the rule, and the key alone gives no access to the queue.
       # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
-      Sid       = "DeliverFromRule"
+      Sid       = "AllowEventBridgeToEncryptedQueue"
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
       Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
@@ -40,7 +40,7 @@ locals {
     } if mode == "eventbridge"],
     [{
       # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
-      Sid       = "KeepLogs"
+      Sid       = "EncryptLogs"
       Effect    = "Allow"
       Principal = { Service = "logs.${local.region}.${data.aws_partition.current.dns_suffix}" }
       Action    = ["kms:Decrypt", "kms:Describe*", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
@@ -52,7 +52,7 @@ locals {
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-create-storage-key.html
     flatten([for cluster in local.own_clusters : [
       {
-        Sid       = "EncryptDisksOfTasks"
+        Sid       = "GenerateDataKeyForFargateTasks"
         Effect    = "Allow"
         Principal = { Service = "fargate.amazonaws.com" }
         Action    = ["kms:GenerateDataKeyWithoutPlaintext"]
@@ -60,7 +60,7 @@ locals {
         Condition = { StringEquals = cluster }
       },
       {
-        Sid       = "AttachDisksOfTasks"
+        Sid       = "CreateGrantForFargateTasks"
         Effect    = "Allow"
         Principal = { Service = "fargate.amazonaws.com" }
         Action    = ["kms:CreateGrant"]

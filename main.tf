@@ -23,7 +23,7 @@ data "aws_region" "current" {}
 locals {
   source_bucket_arn = "arn:${data.aws_partition.current.partition}:s3:::${var.source_bucket}"
   account_id        = data.aws_caller_identity.current.account_id
-  region            = data.aws_region.current.id # not its name, which version 6 of the provider deprecates
+  region            = data.aws_region.current.id # version 6 of the provider deprecates name
 
   # Environment shared by all workers: the function, the service and the migration.
   worker_environment = {

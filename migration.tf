@@ -1,10 +1,10 @@
-# The migration: `s3-syncer migrate` as a task of ECS on Fargate, which brings over what was in the source before. Nothing
-# runs until somebody starts it; scripts/run_migration does, and so does the output migration_command.
+# The migration: `s3-syncer migrate` as an ECS task on Fargate. It copies the objects that existed before live sync. The
+# module creates the task definition but does not run the task: see scripts/run_migration and the output migration_command.
 
 locals {
   migration_container = { command = concat(["migrate"], var.migration.arguments) }
 
-  # With --workers queue it hands its work to those who work off the queue, and watches.
+  # With --workers queue the task sends its work to the queue, and reads counts and logs to follow the workers.
   migration_environment = {
     LOG_FORMAT            = "json"
     QUEUE_URL             = aws_sqs_queue.work.url
@@ -16,34 +16,34 @@ locals {
     local.worker_statements,
     [
       {
-        Sid      = "SendWork"
+        Sid      = "SendToQueue"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
         Resource = [aws_sqs_queue.work.arn]
       },
       {
-        Sid      = "CountMessages"
+        Sid      = "ReadQueueAttributes"
         Effect   = "Allow"
         Action   = ["sqs:GetQueueAttributes"]
         Resource = [aws_sqs_queue.work.arn, aws_sqs_queue.dead_letters.arn]
       },
       {
-        Sid      = "ReadWorkersLog"
+        Sid      = "ReadWorkerLogs"
         Effect   = "Allow"
         Action   = ["logs:FilterLogEvents"]
         Resource = flatten([for group in local.worker_logs : [group.arn, "${group.arn}:*"]])
       },
     ],
     [for key in var.kms_key_arn[*] : {
-      Sid       = "UseOwnKey"
+      Sid       = "UseKmsKey"
       Effect    = "Allow"
-      Action    = ["kms:Decrypt", "kms:GenerateDataKey"] # for the secret, and for what is sent to the queue
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"] # Decrypt for the secret, both for sending messages
       Resource  = [key]
       Condition = { StringEquals = { "kms:ViaService" = [local.kms_via["secretsmanager"], local.kms_via["sqs"]] } }
     }],
   )
 
-  # As RunTask takes it.
+  # In the format of the RunTask API.
   migration_network = {
     awsvpcConfiguration = {
       subnets        = var.migration.subnet_ids

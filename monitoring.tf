@@ -1,7 +1,7 @@
-# What somebody has to look at. Each alarm says in its description what to do.
+# Alarms and metrics. The description of each alarm says what to do.
 
 locals {
-  # Of those that take part.
+  # Log groups of the workers that consume the queue.
   worker_logs = merge(
     { for part in ["function"] : part => aws_cloudwatch_log_group.function if var.function.enabled },
     { for part, group in aws_cloudwatch_log_group.task : part => group if part == "service" },
@@ -14,9 +14,9 @@ locals {
 
   alarms = merge(
     {
-      # Not NumberOfMessagesSent: that leaves out what SQS itself moves here after too many receives.
+      # NumberOfMessagesSent does not count messages that SQS itself moves here after too many receives.
       dead-letters = {
-        description = "Changes that could not be mirrored are in ${aws_sqs_queue.dead_letters.name}. The attributes error and key of each message say why; redrive them once that is mended."
+        description = "Changes that could not be mirrored are in ${aws_sqs_queue.dead_letters.name}. Read the attributes error and key of each message, fix the cause, then redrive the messages."
         namespace   = "AWS/SQS"
         metric      = "ApproximateNumberOfMessagesVisible"
         dimensions  = { QueueName = aws_sqs_queue.dead_letters.name }
@@ -26,7 +26,7 @@ locals {
         periods     = 1
       }
       errors = {
-        description = "The function ${aws_lambda_function.sync.function_name} crashes or runs out of time. See ${aws_cloudwatch_log_group.function.name}."
+        description = "Function ${aws_lambda_function.sync.function_name} crashes or times out. See log group ${aws_cloudwatch_log_group.function.name}."
         namespace   = "AWS/Lambda"
         metric      = "Errors"
         dimensions  = { FunctionName = aws_lambda_function.sync.function_name }
@@ -35,9 +35,9 @@ locals {
         period_s    = 300
         periods     = 1
       }
-      # Lambda throttles a burst now and then and tries again; a quarter of an hour is a lack of concurrency.
+      # Lambda may throttle a short burst and retries. Throttling for 15 minutes means that concurrency is missing.
       throttles = {
-        description = "The function ${aws_lambda_function.sync.function_name} is throttled. Lower sync.max_concurrency, or have the account's Lambda concurrency raised."
+        description = "Function ${aws_lambda_function.sync.function_name} is throttled. Lower sync.max_concurrency, or request a higher Lambda concurrency limit for the account."
         namespace   = "AWS/Lambda"
         metric      = "Throttles"
         dimensions  = { FunctionName = aws_lambda_function.sync.function_name }
@@ -48,7 +48,7 @@ locals {
       }
     },
     { for max_lag_s in var.max_lag_s[*] : "lag" => {
-      description = "A change waits for more than ${max_lag_s} s. Either the target refuses work (see ${join(" and ", local.worker_log_groups)}) or too little works for the rate of changes: raise ${join(" or ", local.worker_limits)}."
+      description = "A change has been waiting for more than ${max_lag_s} s. Check ${join(" and ", local.worker_log_groups)} for errors of the target. If there are none, the workers are too slow for the rate of changes: raise ${join(" or ", local.worker_limits)}."
       namespace   = "AWS/SQS"
       metric      = "ApproximateAgeOfOldestMessage"
       dimensions  = { QueueName = aws_sqs_queue.work.name }
@@ -60,8 +60,8 @@ locals {
   )
 }
 
-# What sweeps found, counted from the line that each stretch of keys has in the log. There are no figures, and nothing to
-# pay, for an hour without a sweep.
+# Results of sweeps, counted from the log line of each key range. An hour without a sweep has no data points and costs
+# nothing.
 locals {
   metric_namespace = "S3Syncer/${var.name}"
 
@@ -101,7 +101,7 @@ resource "aws_cloudwatch_metric_alarm" "sync" {
   period              = each.value.period_s
   evaluation_periods  = each.value.periods
 
-  # An idle queue and a function that is not called report nothing at all: that is well, not unknown.
+  # An idle queue and an idle function send no data points, and that is healthy.
   treat_missing_data = "notBreaching"
 
   alarm_actions = var.alarm_actions

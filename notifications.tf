@@ -1,5 +1,5 @@
-# What puts work into the queue. A bucket has one notification document, and aws_s3_bucket_notification writes the
-# whole of it: hence three modes, two of which leave the document alone.
+# Event sources of the queue. A bucket has a single notification configuration, and aws_s3_bucket_notification replaces
+# all of it. The modes "eventbridge" and "none" therefore leave the configuration alone.
 
 locals {
   by_sqs         = var.notification_mode == "sqs"
@@ -7,16 +7,16 @@ locals {
 
   writes_notifications = local.by_sqs || var.enable_bucket_eventbridge
 
-  # ObjectRemoved stays without sync.delete: in a versioned bucket, deleting the current version brings an older
-  # one back, and deleting a delete marker brings the object back. A lifecycle never does either, so its
-  # expirations are asked for only when deletions are mirrored. An archived object can be copied once restored.
+  # ObjectRemoved stays subscribed without sync.delete: in a versioned bucket, deleting the current version makes an
+  # older version current, and deleting a delete marker restores the object. Lifecycle expirations do neither, so the
+  # module subscribes to them only with sync.delete. An archived object can be copied after it is restored.
   notification_events = concat(
     ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:Completed"],
     var.sync.delete ? ["s3:LifecycleExpiration:*"] : [],
     var.sync.tags ? ["s3:ObjectTagging:*"] : [],
   )
 
-  # The same in EventBridge's words; its "Object Deleted" covers lifecycles too.
+  # The same events for EventBridge, where "Object Deleted" includes lifecycle expirations.
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventBridge.html
   event_pattern = {
     source = ["aws.s3"]
@@ -30,7 +30,7 @@ locals {
     )
   }
 
-  # S3 wants the filter as it writes keys in its messages: form-encoded, with slashes as they are.
+  # S3 expects the filter encoded like the keys in its messages: form-encoded, with plain slashes.
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
   notification_filter_prefix = (var.source_prefix == ""
     ? null
@@ -38,7 +38,7 @@ locals {
   )
 }
 
-# The provider has no data source for notifications, but Cloud Control describes a bucket with all that belongs to it.
+# The provider has no data source for notifications, but Cloud Control returns the notifications of a bucket.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-s3-bucket-notificationconfiguration.html
 data "aws_cloudcontrolapi_resource" "source_bucket" {
   count = local.writes_notifications && var.existing_notifications == "refuse" ? 1 : 0
@@ -48,20 +48,20 @@ data "aws_cloudcontrolapi_resource" "source_bucket" {
 }
 
 locals {
-  notified = try(jsondecode(data.aws_cloudcontrolapi_resource.source_bucket[0].properties).NotificationConfiguration, {})
+  existing_notifications = try(jsondecode(data.aws_cloudcontrolapi_resource.source_bucket[0].properties).NotificationConfiguration, {})
 
-  # Who would not be told any more: everybody but our own queue, which is known by its name before there is one.
-  told_by_others = concat(
-    [for each in try(local.notified.TopicConfigurations, []) : each.Topic],
-    [for each in try(local.notified.LambdaConfigurations, []) : each.Function],
-    [for each in try(local.notified.QueueConfigurations, []) : each.Queue if !endswith(each.Queue, ":${local.account_id}:${var.name}")],
-    !local.by_eventbridge && try(tobool(local.notified.EventBridgeConfiguration.EventBridgeEnabled), false) ? ["EventBridge"] : [],
+  # Destinations that would no longer receive events. The queue of the module is left out: its ARN follows from its name.
+  foreign_destinations = concat(
+    [for each in try(local.existing_notifications.TopicConfigurations, []) : each.Topic],
+    [for each in try(local.existing_notifications.LambdaConfigurations, []) : each.Function],
+    [for each in try(local.existing_notifications.QueueConfigurations, []) : each.Queue if !endswith(each.Queue, ":${local.account_id}:${var.name}")],
+    !local.by_eventbridge && try(tobool(local.existing_notifications.EventBridgeConfiguration.EventBridgeEnabled), false) ? ["EventBridge"] : [],
   )
 }
 
 resource "aws_s3_bucket_notification" "source" {
-  # One resource for both modes: a change of mode is then an update of the document. As two resources it would be
-  # a creation and a deletion in any order, and the deletion empties the document.
+  # One resource serves both modes, so that a change of mode updates the configuration. Two resources would be created
+  # and deleted in any order, and the deletion empties the configuration.
   count = local.writes_notifications ? 1 : 0
 
   bucket      = var.source_bucket
@@ -80,14 +80,14 @@ resource "aws_s3_bucket_notification" "source" {
 
   lifecycle {
     precondition {
-      condition     = length(local.told_by_others) == 0
+      condition     = length(local.foreign_destinations) == 0
       error_message = <<-EOT
-        The bucket ${var.source_bucket} notifies ${join(", ", local.told_by_others)}, and would not any more. Write notification_mode = "none" (add the module's queue where these notifications are written) or "eventbridge" without enable_bucket_eventbridge, which both leave them alone; or existing_notifications = "overwrite", and they are gone.
+        Bucket ${var.source_bucket} already notifies ${join(", ", local.foreign_destinations)}. Applying this module would remove these notifications. To keep them, write notification_mode = "none" and add the queue of the module where the notifications are written, or write notification_mode = "eventbridge" without enable_bucket_eventbridge. To remove them, write existing_notifications = "overwrite".
       EOT
     }
   }
 
-  # For a change of mode: the rule delivers before the bucket stops to notify, and until after it starts to.
+  # On a change of mode the rule is created before the bucket stops its notifications, and deleted after they start.
   depends_on = [aws_cloudwatch_event_target.work]
 }
 
@@ -95,7 +95,7 @@ resource "aws_cloudwatch_event_rule" "source" {
   count = local.by_eventbridge ? 1 : 0
 
   name          = var.name
-  description   = "Changes of ${var.source_bucket}, for ${var.name} to mirror."
+  description   = "Sends changes of ${var.source_bucket} to the queue of ${var.name}."
   event_pattern = jsonencode(local.event_pattern)
 
   tags = var.tags
@@ -108,7 +108,7 @@ resource "aws_cloudwatch_event_target" "work" {
   target_id = "queue"
   arn       = aws_sqs_queue.work.arn
 
-  # Where EventBridge puts what it could not deliver in its 24 hours of retries.
+  # EventBridge sends events here that it could not deliver within 24 hours of retries.
   dead_letter_config {
     arn = aws_sqs_queue.dead_letters.arn
   }

@@ -1,16 +1,16 @@
-# The queue of the work, its dead-letter queue, and the policies of both.
+# The work queue, its dead-letter queue, and their queue policies.
 
 locals {
-  # How long SQS hides a message from others once it was handed out. AWS asks for six times the function's timeout
-  # plus the batching window, so that throttled attempts do not use up receives. Only a crash waits that long: a
-  # failure that the function notices shortens the time itself.
+  # Visibility timeout in seconds. AWS recommends six times the timeout of the function plus the batching window, so
+  # that throttled invocations do not use up receives. Only the messages of a crashed worker wait that long: after a
+  # failure that the worker handles, the worker itself shortens the timeout.
   # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
   visibility_timeout_s = 6 * var.function.timeout_s + var.sync.batch_window_s
 
-  fourteen_days_s = 14 * 24 * 60 * 60 # the longest that SQS keeps a message
+  fourteen_days_s = 14 * 24 * 60 * 60 # the maximum message retention of SQS
 
-  # The queue's ARN before there is the queue, for its policy to be made with it: whoever knows the queue may then
-  # wire it, with nothing else to wait for.
+  # The ARN is built from the name, so that the policy can be an argument of the queue without a dependency cycle. A
+  # notification that is written elsewhere then depends on the queue alone, not also on a queue policy resource.
   queue_arn           = trimsuffix(aws_sqs_queue.dead_letters.arn, local.dead_letters_suffix)
   dead_letters_suffix = "-dead-letters"
 
@@ -55,7 +55,7 @@ resource "aws_sqs_queue" "dead_letters" {
   tags = var.tags
 }
 
-# No other queue may name this one as its dead-letter queue.
+# Only the work queue may use this queue as its dead-letter queue.
 resource "aws_sqs_queue_redrive_allow_policy" "dead_letters" {
   queue_url = aws_sqs_queue.dead_letters.id
 
@@ -75,22 +75,22 @@ resource "aws_sqs_queue_policy" "dead_letters" {
 }
 
 locals {
-  # The bucket may publish in every mode: in "none" its owner has only the notification left to write, and while the
-  # mode is changed no event is refused.
+  # The bucket may send messages in every notification_mode. In mode "none" the owner of the bucket then only has to
+  # write the notification, and a change of mode rejects no event.
   bucket_statements = [{
-    Sid       = "PublishFromSourceBucket"
+    Sid       = "AllowSourceBucketNotifications"
     Effect    = "Allow"
     Principal = { Service = "s3.amazonaws.com" }
     Action    = "sqs:SendMessage"
     Condition = {
       ArnEquals = { "aws:SourceArn" = local.source_bucket_arn }
-      # A bucket's ARN names no account, and the name of a deleted bucket may be taken by somebody else.
+      # The ARN of a bucket contains no account, and another account may create a bucket under the name of a deleted one.
       StringEquals = { "aws:SourceAccount" = local.account_id }
     }
   }]
 
   rule_statements = [for rule in aws_cloudwatch_event_rule.source : {
-    Sid       = "PublishFromRule"
+    Sid       = "AllowEventBridgeRule"
     Effect    = "Allow"
     Principal = { Service = "events.amazonaws.com" }
     Action    = "sqs:SendMessage"
@@ -98,7 +98,7 @@ locals {
   }]
 
   tls_only_statements = [{
-    Sid       = "RefuseWithoutTLS"
+    Sid       = "DenyInsecureTransport"
     Effect    = "Deny"
     Principal = "*"
     Action    = "sqs:*"

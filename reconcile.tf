@@ -1,5 +1,5 @@
-# The comparison of both sides on a schedule: the scheduler puts one message on the queue that asks for the whole range
-# of keys, and the functions that take it share it out among themselves. It needs no compute of its own.
+# Scheduled comparison of both buckets. EventBridge Scheduler sends one message for the whole range of keys to the queue,
+# and the workers of the queue split the range among them. The feature needs no further compute.
 
 locals {
   reconciles = var.reconcile.schedule != null
@@ -9,7 +9,7 @@ resource "aws_scheduler_schedule" "reconcile" {
   count = local.reconciles ? 1 : 0
 
   name        = var.name
-  description = "Compares s3://${var.source_bucket}/${var.source_prefix} with its mirror."
+  description = "Compares s3://${var.source_bucket}/${var.source_prefix} with the target."
 
   schedule_expression = var.reconcile.schedule
   kms_key_arn         = var.kms_key_arn
@@ -22,7 +22,7 @@ resource "aws_scheduler_schedule" "reconcile" {
     arn      = aws_sqs_queue.work.arn
     role_arn = aws_iam_role.reconcile[0].arn
 
-    # A RangeWork: see lambda/s3_syncer/work.py.
+    # RangeWork in the Python code.
     input = jsonencode({
       "s3-syncer" = {
         work       = "range"
@@ -32,7 +32,7 @@ resource "aws_scheduler_schedule" "reconcile" {
     })
   }
 
-  # The scheduler tries the role when the schedule is made.
+  # EventBridge Scheduler checks the role when it creates the schedule.
   depends_on = [aws_iam_role_policy.reconcile]
 }
 
@@ -41,17 +41,17 @@ resource "aws_iam_role" "reconcile" {
 
   name                 = local.role_names.reconcile
   path                 = var.role_path
-  description          = "What the schedule ${var.name} may do."
+  description          = "Permissions of the schedule ${var.name}."
   permissions_boundary = var.permissions_boundary_arn
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
-      Sid       = "RunAsSchedule"
+      Sid       = "AllowSchedulerToAssumeRole"
       Effect    = "Allow"
       Principal = { Service = "scheduler.amazonaws.com" }
       Action    = "sts:AssumeRole"
-      # A schedule can be told apart by its group alone.
+      # aws:SourceArn can name a schedule group, not a single schedule.
       # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
       Condition = {
         StringEquals = { "aws:SourceAccount" = local.account_id }
@@ -73,13 +73,13 @@ resource "aws_iam_role_policy" "reconcile" {
     Version = "2012-10-17"
     Statement = concat(
       [{
-        Sid      = "SendWork"
+        Sid      = "SendToQueue"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
         Resource = [aws_sqs_queue.work.arn]
       }],
       [for key in [var.kms_key_arn] : {
-        Sid      = "UseOwnKey"
+        Sid      = "UseKmsKey"
         Effect   = "Allow"
         Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
         Resource = [key]

@@ -1,5 +1,5 @@
-# The service: `s3-syncer serve` as tasks of ECS on Fargate, which do what the function does for as long as they run, beside
-# it or instead of it; and what starts more of them when messages pile up.
+# The service: `s3-syncer serve` as an ECS service on Fargate, and the scaling of its tasks with the queue. The service does
+# the work of the function, beside it or instead of it, without the 15-minute limit.
 
 locals {
   services = var.service.enabled ? [var.service] : []
@@ -9,7 +9,7 @@ locals {
   service_container = {
     command = concat(["serve"], var.service.arguments)
 
-    # With the Python that is in the image; an answer other than 200 raises.
+    # Uses the Python of the image. urlopen raises for an error status, and the command then exits with 1.
     healthCheck = {
       command = ["CMD", "python3", "-c", join("; ", [
         "from urllib.request import urlopen",
@@ -26,7 +26,7 @@ locals {
     CONCURRENCY = tostring(var.service.concurrency)
     HEALTH_PORT = tostring(local.service_health_port)
     LOG_LEVEL   = var.service.log_level
-    # Of the 120 s until SIGKILL, and of the 120 s that Spot gives: up to 20 more go to handing back what did not end.
+    # Seconds, out of the 120 s between SIGTERM and SIGKILL, also on Spot. Releasing unfinished messages takes up to 20 s more.
     GRACE_S = "90"
   })
 
@@ -69,45 +69,45 @@ resource "aws_ecs_service" "service" {
     assign_public_ip = var.service.assign_public_ip
   }
 
-  # A version whose tasks do not become healthy gives way to the one before.
+  # Roll back to the previous task definition if the new tasks do not become healthy.
   deployment_circuit_breaker {
     enable   = true
     rollback = true
   }
 
-  # Without it another share of Spot would have the service destroyed and made again.
+  # Without this, a change of spot_percent replaces the service.
   force_new_deployment = true
 
   tags = var.tags
 
   lifecycle {
-    ignore_changes = [desired_count] # the scaling's
+    ignore_changes = [desired_count] # Application Auto Scaling sets it
   }
 
   depends_on = [aws_ecs_cluster_capacity_providers.tasks, aws_iam_role_policy.task]
 }
 
-# So many tasks as the most messages of the last quarter of an hour ask for, one for each backlog_per_task of them, waiting
-# or in work. This is arithmetic on what SQS itself tells. It needs no number of running tasks, which only Container
-# Insights would tell and which is missing where there is none, so it goes up from zero and down to it like anywhere
-# else; and a task is not taken away as long as what it works on is worth one. Growing takes effect within minutes,
-# since the highest value of a window counts that moves on every minute, and shrinking once the window has passed.
+# Scaling: one task for each backlog_per_task messages, visible or in flight, at the peak of the last 15 minutes. The
+# number follows from SQS metrics alone. It does not need the number of running tasks: only Container Insights reports
+# that, and reports nothing at zero tasks. Scaling from zero and to zero therefore works like any other step. A task stays
+# while the messages that it works on justify one. Scaling out takes effect within minutes, because the maximum of a
+# sliding 15-minute window counts. Scaling in takes effect when the window has passed.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
 locals {
-  # Without a range there is nothing to decide, but the number of tasks is still kept.
+  # With min_tasks = max_tasks no policy is needed, but the scalable target still sets the number of tasks.
   scalings = var.service.enabled && var.service.max_tasks > var.service.min_tasks ? [var.service] : []
 
-  # Tasks at the end of each step; a policy takes 20 of them at the most.
+  # Number of tasks at the end of each step. A policy has at most 20 steps.
   service_range = var.service.max_tasks - var.service.min_tasks
   service_steps = max(1, min(20, local.service_range))
   service_sizes = [for step in range(local.service_steps + 1) : var.service.min_tasks + ceil(step * local.service_range / local.service_steps)]
 
   service_idle_up_to = var.service.min_tasks * var.service.backlog_per_task
 
-  # Bounds are counted from the alarm's threshold.
+  # The bounds of a step are relative to the threshold of the alarm.
   service_policies = {
     busy = {
-      description = "More than ${local.service_idle_up_to} messages are waiting or in work: the service ${var.name}-service grows with them. No reason to do anything."
+      description = "Scales out ${var.name}-service: more than ${local.service_idle_up_to} messages are visible or in flight. No action is needed."
       operator    = "GreaterThanThreshold"
       threshold   = local.service_idle_up_to
       steps = [for step in range(local.service_steps) : {
@@ -117,9 +117,9 @@ locals {
       }]
     }
     idle = {
-      description = "No more than ${local.service_idle_up_to} messages were waiting or in work for a quarter of an hour: the service ${var.name}-service is at its smallest. No reason to do anything."
+      description = "Scales in ${var.name}-service: at most ${local.service_idle_up_to} messages were visible or in flight for 15 minutes. No action is needed."
       operator    = "LessThanThreshold"
-      threshold   = local.service_idle_up_to + 1 # a value at the threshold itself would be in no step
+      threshold   = local.service_idle_up_to + 1 # a value equal to the threshold would match no step
       steps       = [{ lower = null, upper = 0, tasks = var.service.min_tasks }]
     }
   }
@@ -163,7 +163,7 @@ resource "aws_appautoscaling_policy" "service" {
   }
 }
 
-# Either of them is always on: it is not for people.
+# One of these two alarms is always in state ALARM. They only drive the scaling: do not page on them.
 resource "aws_cloudwatch_metric_alarm" "scaling" {
   for_each = aws_appautoscaling_policy.service
 
@@ -172,18 +172,18 @@ resource "aws_cloudwatch_metric_alarm" "scaling" {
   comparison_operator = local.service_policies[each.key].operator
   threshold           = local.service_policies[each.key].threshold
   evaluation_periods  = 1
-  treat_missing_data  = "missing" # a queue that nobody has used for hours tells nothing; then the service is small already
+  treat_missing_data  = "missing" # SQS sends no data points for a queue that was idle for hours: the service is at min_tasks then
   alarm_actions       = [each.value.arn]
 
   metric_query {
     id          = "backlog"
-    label       = "messages waiting or in work"
-    expression  = "waiting + working"
+    label       = "messages visible or in flight"
+    expression  = "visible + in_flight"
     return_data = true
   }
 
   dynamic "metric_query" {
-    for_each = { waiting = "ApproximateNumberOfMessagesVisible", working = "ApproximateNumberOfMessagesNotVisible" }
+    for_each = { visible = "ApproximateNumberOfMessagesVisible", in_flight = "ApproximateNumberOfMessagesNotVisible" }
 
     content {
       id = metric_query.key

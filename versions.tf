@@ -1,5 +1,5 @@
 terraform {
-  # 1.11 brought write-only arguments: the only way to fill a secret without leaving its value in the state.
+  # Terraform 1.11 introduced write-only arguments, which keep the value of the secret out of the state.
   required_version = ">= 1.11"
 
   required_providers {

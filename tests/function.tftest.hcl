@@ -261,7 +261,7 @@ run "the_role_is_for_functions_only" {
     condition = jsondecode(aws_iam_role.function.assume_role_policy) == {
       Version = "2012-10-17"
       Statement = [{
-        Sid       = "RunAsFunction"
+        Sid       = "AllowLambdaToAssumeRole"
         Effect    = "Allow"
         Principal = { Service = "lambda.amazonaws.com" }
         Action    = "sts:AssumeRole"
@@ -291,7 +291,7 @@ run "the_role_may_do_this_and_no_more" {
           Resource = ["arn:aws:s3:::source/*"]
         },
         {
-          Sid      = "TellMissingFromForbidden"
+          Sid      = "ListSourceBucket"
           Effect   = "Allow"
           Action   = ["s3:ListBucket"]
           Resource = ["arn:aws:s3:::source"]
@@ -303,19 +303,19 @@ run "the_role_may_do_this_and_no_more" {
           Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"]
         },
         {
-          Sid      = "ReceiveWork"
+          Sid      = "ConsumeQueue"
           Effect   = "Allow"
           Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
           Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
         },
         {
-          Sid      = "SendWork"
+          Sid      = "SendToQueue"
           Effect   = "Allow"
           Action   = ["sqs:SendMessage"]
           Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
         },
         {
-          Sid      = "SendDeadLetters"
+          Sid      = "SendToDeadLetterQueue"
           Effect   = "Allow"
           Action   = ["sqs:SendMessage"]
           Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters"]
@@ -361,7 +361,7 @@ run "the_role_follows_the_inputs" {
 
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : statement
-      if contains(["DecryptSourceObjects", "UseOwnKey"], statement.Sid)] == [
+      if contains(["DecryptSourceObjects", "UseKmsKey"], statement.Sid)] == [
       {
         Sid       = "DecryptSourceObjects"
         Effect    = "Allow"
@@ -370,7 +370,7 @@ run "the_role_follows_the_inputs" {
         Condition = { StringEquals = { "kms:ViaService" = ["s3.eu-west-1.amazonaws.com"] } }
       },
       {
-        Sid       = "UseOwnKey"
+        Sid       = "UseKmsKey"
         Effect    = "Allow"
         Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
         Resource  = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
@@ -383,8 +383,8 @@ run "the_role_follows_the_inputs" {
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : [statement.Sid, statement.Effect]
       if alltrue([for action in statement.Action : startswith(action, "ec2:")])] == [
-      ["AttachToNetwork", "Allow"],
-      ["KeepNetworkFromCode", "Deny"],
+      ["ManageVpcNetworkInterfaces", "Allow"],
+      ["DenyNetworkApiToFunctionCode", "Deny"],
     ]
     error_message = "Lambda needs the network actions, the code in it must not have them."
   }

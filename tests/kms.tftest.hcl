@@ -90,7 +90,7 @@ run "the_statements_for_the_key" {
   assert {
     condition = jsonencode(output.kms_key_policy_statements) == jsonencode([
       {
-        Sid       = "DeliverFromSourceBucket"
+        Sid       = "AllowS3EventsToEncryptedQueue"
         Effect    = "Allow"
         Principal = { Service = "s3.amazonaws.com" }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
@@ -101,7 +101,7 @@ run "the_statements_for_the_key" {
         }
       },
       {
-        Sid       = "KeepLogs"
+        Sid       = "EncryptLogs"
         Effect    = "Allow"
         Principal = { Service = "logs.eu-west-1.amazonaws.com" }
         Action    = ["kms:Decrypt", "kms:Describe*", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
@@ -126,14 +126,14 @@ run "the_statements_follow_the_inputs" {
 
   assert {
     condition = [for statement in output.kms_key_policy_statements : statement.Sid] == [
-      "DeliverFromSourceBucket", "DeliverFromRule", "KeepLogs", "EncryptDisksOfTasks", "AttachDisksOfTasks",
+      "AllowS3EventsToEncryptedQueue", "AllowEventBridgeToEncryptedQueue", "EncryptLogs", "GenerateDataKeyForFargateTasks", "CreateGrantForFargateTasks",
     ]
     error_message = "EventBridge and Fargate need the key too."
   }
 
   assert {
-    condition = jsonencode([for statement in output.kms_key_policy_statements : statement if statement.Sid == "AttachDisksOfTasks"]) == jsonencode([{
-      Sid       = "AttachDisksOfTasks"
+    condition = jsonencode([for statement in output.kms_key_policy_statements : statement if statement.Sid == "CreateGrantForFargateTasks"]) == jsonencode([{
+      Sid       = "CreateGrantForFargateTasks"
       Effect    = "Allow"
       Principal = { Service = "fargate.amazonaws.com" }
       Action    = ["kms:CreateGrant"]

@@ -279,7 +279,7 @@ run "both_roles_are_for_tasks_of_this_account_only" {
     condition = alltrue([for role in aws_iam_role.task : jsondecode(role.assume_role_policy) == {
       Version = "2012-10-17"
       Statement = [{
-        Sid       = "RunAsTask"
+        Sid       = "AllowEcsTasksToAssumeRole"
         Effect    = "Allow"
         Principal = { Service = "ecs-tasks.amazonaws.com" }
         Action    = "sts:AssumeRole"
@@ -312,7 +312,7 @@ run "the_task_may_do_this_and_no_more" {
           Resource = ["arn:aws:s3:::source/*"]
         },
         {
-          Sid      = "TellMissingFromForbidden"
+          Sid      = "ListSourceBucket"
           Effect   = "Allow"
           Action   = ["s3:ListBucket"]
           Resource = ["arn:aws:s3:::source"]
@@ -324,13 +324,13 @@ run "the_task_may_do_this_and_no_more" {
           Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"]
         },
         {
-          Sid      = "SendWork"
+          Sid      = "SendToQueue"
           Effect   = "Allow"
           Action   = ["sqs:SendMessage"]
           Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
         },
         {
-          Sid    = "CountMessages"
+          Sid    = "ReadQueueAttributes"
           Effect = "Allow"
           Action = ["sqs:GetQueueAttributes"]
           Resource = [
@@ -339,7 +339,7 @@ run "the_task_may_do_this_and_no_more" {
           ]
         },
         {
-          Sid    = "ReadWorkersLog"
+          Sid    = "ReadWorkerLogs"
           Effect = "Allow"
           Action = ["logs:FilterLogEvents"]
           Resource = [
@@ -382,13 +382,13 @@ run "ecs_may_do_this_and_no_more" {
       Version = "2012-10-17"
       Statement = [
         {
-          Sid      = "PullImage"
+          Sid      = "PullEcrImage"
           Effect   = "Allow"
           Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
           Resource = ["arn:aws:ecr:eu-west-1:123456789012:repository/mocked"]
         },
         {
-          Sid      = "LogInToRegistry"
+          Sid      = "AuthorizeEcrPull"
           Effect   = "Allow"
           Action   = ["ecr:GetAuthorizationToken"]
           Resource = ["*"]
@@ -441,7 +441,7 @@ run "the_roles_follow_the_inputs" {
         Condition = { StringEquals = { "kms:ViaService" = ["s3.eu-west-1.amazonaws.com"] } }
       },
       {
-        Sid       = "UseOwnKey"
+        Sid       = "UseKmsKey"
         Effect    = "Allow"
         Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
         Resource  = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]

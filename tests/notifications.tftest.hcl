@@ -60,7 +60,7 @@ run "only_the_bucket_may_publish_and_only_over_tls" {
       Version = "2012-10-17"
       Statement = [
         {
-          Sid       = "PublishFromSourceBucket"
+          Sid       = "AllowSourceBucketNotifications"
           Effect    = "Allow"
           Principal = { Service = "s3.amazonaws.com" }
           Action    = "sqs:SendMessage"
@@ -71,7 +71,7 @@ run "only_the_bucket_may_publish_and_only_over_tls" {
           }
         },
         {
-          Sid       = "RefuseWithoutTLS"
+          Sid       = "DenyInsecureTransport"
           Effect    = "Deny"
           Principal = "*"
           Action    = "sqs:*"
@@ -84,7 +84,7 @@ run "only_the_bucket_may_publish_and_only_over_tls" {
   }
 
   assert {
-    condition     = [for statement in jsondecode(aws_sqs_queue_policy.dead_letters.policy).Statement : statement.Sid] == ["RefuseWithoutTLS"]
+    condition     = [for statement in jsondecode(aws_sqs_queue_policy.dead_letters.policy).Statement : statement.Sid] == ["DenyInsecureTransport"]
     error_message = "Nobody outside the account's own policies may put anything among the dead letters."
   }
 
@@ -239,7 +239,7 @@ run "the_owner_of_the_bucket_finds_all_it_takes_in_the_outputs" {
   }
 
   assert {
-    condition     = contains([for statement in jsondecode(aws_sqs_queue.work.policy).Statement : statement.Sid], "PublishFromSourceBucket")
+    condition     = contains([for statement in jsondecode(aws_sqs_queue.work.policy).Statement : statement.Sid], "AllowSourceBucketNotifications")
     error_message = "The queue must let the bucket publish before its owner writes the notification."
   }
 }
@@ -333,7 +333,7 @@ run "our_own_queue_and_switch_are_nobody_elses" {
   }
 
   assert {
-    condition     = length(local.told_by_others) == 0
+    condition     = length(local.foreign_destinations) == 0
     error_message = "What the module itself has written, in this mode or in another, must not stop it."
   }
 }

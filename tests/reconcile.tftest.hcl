@@ -40,7 +40,7 @@ run "the_schedule_asks_for_the_whole_range" {
 
   assert {
     condition = jsondecode(aws_iam_role_policy.reconcile[0].policy).Statement == [{
-      Sid      = "SendWork"
+      Sid      = "SendToQueue"
       Effect   = "Allow"
       Action   = ["sqs:SendMessage"]
       Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]

@@ -245,8 +245,8 @@ run "the_task_may_do_what_the_function_may" {
 
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.task["service"].policy).Statement : statement.Sid] == [
-      "ReadSourceObjects", "TellMissingFromForbidden", "ReadTargetCredentials", "DecryptSourceObjects",
-      "ReceiveWork", "SendWork", "SendDeadLetters", "UseOwnKey",
+      "ReadSourceObjects", "ListSourceBucket", "ReadTargetCredentials", "DecryptSourceObjects",
+      "ConsumeQueue", "SendToQueue", "SendToDeadLetterQueue", "UseKmsKey",
     ]
     error_message = "The service's policy is not exactly what it needs."
   }
@@ -355,9 +355,9 @@ run "as_many_tasks_as_the_queue_asks_for" {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.scaling : {
       for query in alarm.metric_query : query.id => try([query.metric[0].metric_name, query.metric[0].stat, query.metric[0].period, query.metric[0].dimensions.QueueName], query.expression)
       } == {
-      backlog = "waiting + working"
-      waiting = ["ApproximateNumberOfMessagesVisible", "Maximum", 900, "s3-syncer"]
-      working = ["ApproximateNumberOfMessagesNotVisible", "Maximum", 900, "s3-syncer"]
+      backlog   = "visible + in_flight"
+      visible   = ["ApproximateNumberOfMessagesVisible", "Maximum", 900, "s3-syncer"]
+      in_flight = ["ApproximateNumberOfMessagesNotVisible", "Maximum", 900, "s3-syncer"]
     }])
     error_message = "What is counted is not the messages that wait or are in work."
   }
@@ -439,7 +439,7 @@ run "instead_of_the_function" {
   }
 
   assert {
-    condition     = strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "see /aws/ecs/s3-syncer-service)") && strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "raise service.max_tasks.")
+    condition     = strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "Check /aws/ecs/s3-syncer-service for errors") && strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "raise service.max_tasks.")
     error_message = "Who is told of a lag is sent to the function, which takes no part."
   }
 }
@@ -453,7 +453,7 @@ run "beside_the_function" {
   }
 
   assert {
-    condition     = strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "see /aws/lambda/s3-syncer and /aws/ecs/s3-syncer-service)") && strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "raise sync.max_concurrency or service.max_tasks.")
+    condition     = strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "Check /aws/lambda/s3-syncer and /aws/ecs/s3-syncer-service for errors") && strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "raise sync.max_concurrency or service.max_tasks.")
     error_message = "Who is told of a lag is not sent to both."
   }
 }

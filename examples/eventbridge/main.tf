@@ -48,7 +48,7 @@ resource "aws_cloudwatch_event_target" "uploads" {
 
 data "aws_iam_policy_document" "publish_uploads" {
   statement {
-    sid       = "PublishFromRule"
+    sid       = "AllowEventBridgeRule"
     actions   = ["sns:Publish"]
     resources = [aws_sns_topic.uploads.arn]
 

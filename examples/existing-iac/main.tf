@@ -31,7 +31,7 @@ data "aws_caller_identity" "current" {}
 
 data "aws_iam_policy_document" "publish_uploads" {
   statement {
-    sid       = "PublishFromBucket"
+    sid       = "AllowBucketNotifications"
     actions   = ["sns:Publish"]
     resources = [aws_sns_topic.uploads.arn]
 

@@ -53,7 +53,7 @@ data "aws_caller_identity" "current" {}
 
 locals {
   left_to_iam = {
-    Sid       = "LeaveItToPoliciesOfThisAccount"
+    Sid       = "EnableIamPolicies"
     Effect    = "Allow"
     Principal = { AWS = "arn:aws:iam::${data.aws_caller_identity.current.account_id}:root" }
     Action    = "kms:*"

@@ -85,7 +85,7 @@ resource "aws_vpc_endpoint" "s3" {
     Version = "2012-10-17"
     Statement = [
       {
-        Sid       = "ReadSource"
+        Sid       = "ReadSourceBucket"
         Effect    = "Allow"
         Principal = "*"
         Action    = ["s3:GetObject", "s3:GetObjectTagging", "s3:ListBucket"]
@@ -93,7 +93,7 @@ resource "aws_vpc_endpoint" "s3" {
       },
       {
         # https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html
-        Sid       = "ReadLayersOfImages"
+        Sid       = "ReadEcrImageLayers"
         Effect    = "Allow"
         Principal = "*"
         Action    = ["s3:GetObject"]

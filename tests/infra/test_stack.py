@@ -195,7 +195,7 @@ def test_s3_needs_the_key_of_the_queue(applied: Applied) -> None:
     keys, key_id = applied.stack.client("kms"), key["Attributes"]["KmsMasterKeyId"]
     whole = keys.get_key_policy(KeyId=key_id, PolicyName="default")["Policy"]
     lesser = json.loads(whole)
-    lesser["Statement"] = [s for s in lesser["Statement"] if s["Sid"] != "DeliverFromSourceBucket"]
+    lesser["Statement"] = [s for s in lesser["Statement"] if s["Sid"] != "AllowS3EventsToEncryptedQueue"]
     assert len(lesser["Statement"]) == len(json.loads(whole)["Statement"]) - 1
 
     s3, bucket = applied.stack.s3(), applied.stack.source_bucket
@@ -496,7 +496,7 @@ UNUSED = {
     "reconcile": "no schedule is made here: the emulated scheduler would not go off",
     "service": "the emulated AWS scales none; tests/service.tftest.hcl has it that it may do what the function may",
     "execution": "the emulated ECS starts the image that it finds and keeps the log by itself",
-    "AttachToNetwork": "there is no network to attach to",
+    "ManageVpcNetworkInterfaces": "there is no network to attach to",
 }
 
 

@@ -148,7 +148,7 @@ def test_who_is_told_otherwise_is_not_silenced(
     with pytest.raises(terraform.TerraformError) as refused:
         replace(simple, state=state).terraform("plan")
     said = " ".join(refused.value.output.split())
-    assert f"The bucket my-bucket notifies {told_otherwise}, and would not any more." in said
+    assert f"Bucket my-bucket already notifies {told_otherwise}." in said
     assert 'notification_mode = "none"' in said
 
 

@@ -30,13 +30,13 @@ RESOURCES = {
 
 # Statements on everything, and why they cannot be narrower.
 ON_EVERYTHING = {
-    "LogInToRegistry": "a token is for the whole registry: IAM knows no resource for it",
-    "AttachToNetwork": "Lambda asks before there is an interface to name; KeepNetworkFromCode takes it from the code",
-    "KeepNetworkFromCode": "denies",
+    "AuthorizeEcrPull": "a token is valid for the whole registry: the action supports no resource",
+    "ManageVpcNetworkInterfaces": "the interface does not exist yet; DenyNetworkApiToFunctionCode denies the code",
+    "DenyNetworkApiToFunctionCode": "denies",
 }
 
 # Services that nothing can be asked about on whose behalf they act, and why.
-UNCONDITIONED = {"DeliverFromRule": "EventBridge tells KMS neither its rule nor the account"}
+UNCONDITIONED = {"AllowEventBridgeToEncryptedQueue": "EventBridge tells KMS neither its rule nor the account"}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_no_role_may_write_to_the_source(plan: permissions.Plan) -> None:
 def test_keys_are_used_through_services_only(plan: permissions.Plan) -> None:
     """But for the schedule's role, whose whole work it is to send messages to the queue."""
     direct = {(s.role, s.sid) for s in plan.statements() if s.actions[0].startswith("kms:") and not s.conditions}
-    assert direct == {("reconcile", "UseOwnKey")}
+    assert direct == {("reconcile", "UseKmsKey")}
 
 
 def test_every_role_is_under_the_path_and_the_boundary(plan: permissions.Plan) -> None:
@@ -90,7 +90,12 @@ def test_every_role_is_for_a_service_acting_for_this_account(plan: permissions.P
 def test_no_service_is_let_in_on_behalf_of_another_account(plan: permissions.Plan) -> None:
     policies = [*plan.queue_policies().values(), plan.output("kms_key_policy_statements")]
     allowed = [statement for policy in policies for statement in policy if statement["Effect"] == "Allow"]
-    assert {s["Sid"] for s in allowed} >= {"PublishFromSourceBucket", "PublishFromRule", "KeepLogs", *UNCONDITIONED}
+    assert {s["Sid"] for s in allowed} >= {
+        "AllowSourceBucketNotifications",
+        "AllowEventBridgeRule",
+        "EncryptLogs",
+        *UNCONDITIONED,
+    }
     for statement in allowed:
         assert set(statement["Principal"]) == {"Service"}
         if statement["Sid"] not in UNCONDITIONED:
