@@ -4,8 +4,8 @@
 locals {
   tasks = { for part, task in { migration = var.migration, service = var.service } : part => task if task.enabled }
 
-  owns_repository = anytrue([for task in local.tasks : task.image == null])
-  owns_cluster    = anytrue([for task in local.tasks : task.cluster == null])
+  owns_repository = length(local.tasks) > 0 && var.ecs.image == null
+  owns_cluster    = length(local.tasks) > 0 && var.ecs.cluster == null
 
   # Memory sizes in MiB that Fargate supports for each number of CPU units.
   # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
@@ -40,15 +40,10 @@ locals {
   image_content = sha256(jsonencode({ for source in local.image_sources : source => filesha256("${path.module}/lambda/${source}") }))
   image_tag     = "${local.image_version}-${substr(local.image_content, 0, 12)}"
 
-  task_images = { for part, task in local.tasks : part => (task.image == null
-    ? "${aws_ecr_repository.image[0].repository_url}:${local.image_tag}"
-    : task.image
-  ) }
+  repository_url = one(aws_ecr_repository.image[*].repository_url)
+  task_image     = local.owns_repository ? "${local.repository_url}:${local.image_tag}" : var.ecs.image
 
-  task_cluster_arns = { for part, task in local.tasks : part => (task.cluster == null
-    ? aws_ecs_cluster.tasks[0].arn
-    : task.cluster.arn
-  ) }
+  cluster_arn = local.owns_cluster ? aws_ecs_cluster.tasks[0].arn : try(var.ecs.cluster.arn, null)
 }
 
 resource "aws_ecr_repository" "image" {
@@ -156,16 +151,16 @@ locals {
   )
 
   # ecs.image may be in ECR too. An image in another registry must be public: pulling it needs no IAM permission.
-  given_ecr_images = [for task in local.tasks : regex(
+  given_ecr_images = [for image in var.ecs.image[*] : regex(
     "^(?P<account>[0-9]{12})\\.dkr\\.ecr\\.(?P<region>[a-z0-9-]+)\\.amazonaws\\.com(?:\\.cn)?/(?P<repository>[^:@]+)",
-    task.image
-  ) if can(regex("^[0-9]{12}\\.dkr\\.ecr\\.", task.image))]
-  pulled_repository_arns = distinct(concat(
+    image
+  ) if can(regex("^[0-9]{12}\\.dkr\\.ecr\\.", image))]
+  pulled_repository_arns = concat(
     aws_ecr_repository.image[*].arn,
     [for image in local.given_ecr_images : join(":", [
       "arn", data.aws_partition.current.partition, "ecr", image.region, image.account, "repository/${image.repository}"
     ])],
-  ))
+  )
 }
 
 resource "aws_iam_role" "task" {
@@ -220,14 +215,14 @@ resource "aws_ecs_task_definition" "task" {
 
   runtime_platform {
     operating_system_family = "LINUX"
-    cpu_architecture        = each.value.architecture
+    cpu_architecture        = var.ecs.architecture
   }
 
   container_definitions = jsonencode([merge(
     { migration = local.migration_container, service = local.service_container }[each.key],
     {
       name      = "s3-syncer"
-      image     = local.task_images[each.key]
+      image     = local.task_image
       essential = true
 
       # The task reads the secret with its role, and reads it again when the target rejects the keys.

@@ -1,5 +1,5 @@
 # The migration: `s3-syncer migrate` as an ECS task on Fargate. It copies the objects that existed before live sync. The
-# module creates the task definition but does not run the task: see scripts/run_migration and the output migration_command.
+# module creates the task definition but does not run the task: see scripts/run_migration and the output migration.command.
 
 locals {
   migration_container = { command = concat(["migrate"], var.migration.arguments) }
@@ -46,9 +46,9 @@ locals {
   # In the format of the RunTask API.
   migration_network = {
     awsvpcConfiguration = {
-      subnets        = var.migration.subnet_ids
-      securityGroups = var.migration.security_group_ids
-      assignPublicIp = var.migration.assign_public_ip ? "ENABLED" : "DISABLED"
+      subnets        = var.ecs.subnet_ids
+      securityGroups = var.ecs.security_group_ids
+      assignPublicIp = var.ecs.assign_public_ip ? "ENABLED" : "DISABLED"
     }
   }
 }

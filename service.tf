@@ -29,8 +29,6 @@ locals {
     # Seconds, out of the 120 s between SIGTERM and SIGKILL, also on Spot. Releasing unfinished messages takes up to 20 s more.
     GRACE_S = "90"
   })
-
-  service_cluster_name = one([for arn in [for part, arn in local.task_cluster_arns : arn if part == "service"] : regex("[^/]+$", arn)])
 }
 
 resource "aws_ecs_cluster_capacity_providers" "tasks" {
@@ -44,7 +42,7 @@ resource "aws_ecs_service" "service" {
   count = length(local.services)
 
   name            = "${var.name}-service"
-  cluster         = local.task_cluster_arns["service"]
+  cluster         = local.cluster_arn
   task_definition = aws_ecs_task_definition.task["service"].arn
   desired_count   = var.service.min_tasks
 
@@ -64,9 +62,9 @@ resource "aws_ecs_service" "service" {
   }
 
   network_configuration {
-    subnets          = var.service.subnet_ids
-    security_groups  = var.service.security_group_ids
-    assign_public_ip = var.service.assign_public_ip
+    subnets          = var.ecs.subnet_ids
+    security_groups  = var.ecs.security_group_ids
+    assign_public_ip = var.ecs.assign_public_ip
   }
 
   # Roll back to the previous task definition if the new tasks do not become healthy.
@@ -130,7 +128,7 @@ resource "aws_appautoscaling_target" "service" {
 
   service_namespace  = "ecs"
   scalable_dimension = "ecs:service:DesiredCount"
-  resource_id        = "service/${local.service_cluster_name}/${aws_ecs_service.service[0].name}"
+  resource_id        = "service/${regex("[^/]+$", local.cluster_arn)}/${aws_ecs_service.service[0].name}"
   min_capacity       = var.service.min_tasks
   max_capacity       = var.service.max_tasks
 

@@ -1,21 +1,21 @@
 variable "source_bucket" {
-  description = "Name of the bucket to mirror, an existing bucket of this account and region. Nothing in it is ever written."
+  description = "Name of the bucket to mirror: an existing bucket in this account and region. The module never writes to it."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$", var.source_bucket))
-    error_message = "Write source_bucket as the bucket's plain name, like \"my-bucket\": no ARN, no s3:// address, no path."
+    error_message = "Write source_bucket as a bucket name, like \"my-bucket\": no ARN, no s3:// address, no path."
   }
 }
 
 variable "target" {
   description = <<-EOT
-    Where to mirror to, a bucket of any S3-compatible store:
-    - `endpoint`: address of the store's S3 API, `https://` and host, like `https://s3.us-east-1.example.com`; plain `http://` only for this machine (`localhost`, `127.0.0.1`, `[::1]`)
-    - `region`: region to sign requests for, as the store names it
-    - `bucket`: name of an existing bucket there
-    - `prefix`: put before every key (with `source_prefix` taken off first); does not start with `/`
+    Bucket to mirror to, on any S3-compatible store:
+    - `endpoint` (`https://` and a host): address of the S3 API of the store, like `https://s3.us-east-1.example.com`. `http://` is allowed only for `localhost`, `127.0.0.1` and `[::1]`
+    - `region`: region for signing requests, as the store names it
+    - `bucket` (an existing bucket): name of the target bucket
+    - `prefix` (no `/` at the start): prefix of every key in the target. It replaces `source_prefix`
   EOT
   type = object({
     endpoint = string
@@ -27,13 +27,13 @@ variable "target" {
 
   validation {
     condition     = can(regex("^https?://[^/?#@\\s]+$", var.target.endpoint))
-    error_message = "Write target.endpoint as https:// and a host, like \"https://s3.us-east-1.example.com\": no path, no slash at the end, no user."
+    error_message = "Write target.endpoint as https:// and a host, like \"https://s3.us-east-1.example.com\": no path, no slash at the end, no user name."
   }
 
   validation {
     condition = (!startswith(var.target.endpoint, "http://") ||
     can(regex("^http://(localhost|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]+)?$", var.target.endpoint)))
-    error_message = "Write target.endpoint with https://: over plain http everybody on the way can read the objects. Only localhost, 127.0.0.1 and [::1] may use http://."
+    error_message = "Write target.endpoint with https://: with http, objects are sent unencrypted. Only localhost, 127.0.0.1 and [::1] may use http://."
   }
 
   validation {
@@ -43,68 +43,68 @@ variable "target" {
 
   validation {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$", var.target.bucket))
-    error_message = "Write target.bucket as the bucket's plain name, like \"my-mirror\": no ARN, no s3:// address, no path (that is target.prefix)."
+    error_message = "Write target.bucket as a bucket name, like \"my-mirror\": no ARN, no s3:// address, no path. A path goes into target.prefix."
   }
 
   validation {
     condition     = !startswith(var.target.prefix, "/")
-    error_message = "Write target.prefix without the slash at its start, like \"mirror/\": keys do not start with one."
+    error_message = "Write target.prefix without the slash at the start, like \"mirror/\"."
   }
 
-  # The same name at another store is another bucket.
+  # A bucket of the same name on another store is another bucket.
   validation {
     condition = !(var.target.bucket == var.source_bucket &&
     can(regex("\\.amazonaws\\.com(\\.cn)?(:[0-9]+)?$", lower(var.target.endpoint))))
-    error_message = "Write another bucket into target.bucket: at an endpoint of AWS this is source_bucket itself, and every copy would cause the next."
+    error_message = "Write another bucket into target.bucket: at an AWS endpoint this is source_bucket itself, and every copy would cause another copy."
   }
 }
 
 variable "name" {
-  description = "Start of the name of everything that is made: 1 to 64 letters, digits, `-` and `_`. Two of this module in one account need two names, in two regions as well: roles have none."
+  description = "Name prefix for all resources: 1 to 64 letters, digits, `-` and `_`. Must be unique in the account, not only in the region, because IAM roles are global."
   type        = string
   default     = "s3-syncer"
   nullable    = false
 
   validation {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", var.name))
-    error_message = "Write name with 1 to 64 letters, digits, \"-\" and \"_\", a letter or digit first, like \"s3-syncer-reports\": it becomes the name of a function, of queues and of a role."
+    error_message = "Write name with 1 to 64 letters, digits, \"-\" and \"_\", like \"s3-syncer-reports\". The first character must be a letter or a digit."
   }
 
   validation {
     condition     = !endswith(var.name, "-dead-letters")
-    error_message = "Write name without \"-dead-letters\" at its end: that is the name of another one's dead letters."
+    error_message = "Write name without \"-dead-letters\" at the end: that suffix is reserved for dead-letter queues."
   }
 }
 
 variable "source_prefix" {
-  description = "Mirror only keys that start with this, like `reports/`; empty for the whole bucket. Does not start with `/` and has no `*`, `?` or `$`."
+  description = "Prefix of the keys to mirror, like `reports/`, without `/` at the start and without `*`, `?` and `$`. Empty mirrors the whole bucket."
   type        = string
   default     = ""
   nullable    = false
 
   validation {
     condition     = !startswith(var.source_prefix, "/")
-    error_message = "Write source_prefix without the slash at its start, like \"reports/\": keys do not start with one."
+    error_message = "Write source_prefix without the slash at the start, like \"reports/\"."
   }
 
-  # In a policy's resource these three would widen what the function may read.
+  # In the resource of a policy these three characters would widen what the workers may read.
   validation {
     condition     = !can(regex("[*?$]", var.source_prefix))
-    error_message = "Write source_prefix as the plain start of the keys, like \"reports/\": it has no wildcards, and \"*\", \"?\" and \"$\" cannot be part of it."
+    error_message = "Write source_prefix as a plain key prefix, like \"reports/\": wildcards are not supported, and \"*\", \"?\" and \"$\" are not allowed."
   }
 
   validation {
     condition     = length(var.source_prefix) <= 1024
-    error_message = "Write source_prefix with at most 1024 characters: no key is longer."
+    error_message = "Write source_prefix with at most 1024 characters, the maximum length of a key."
   }
 }
 
 variable "credentials_secret" {
   description = <<-EOT
-    An existing secret with the keys of the target, `{"access_key_id": "...", "secret_access_key": "..."}`; null makes a secret, named by the output `credentials_secret_arn`:
-    - `arn`: its ARN. If it is encrypted with a customer managed key other than `kms_key_arn`, add that key to `source_kms_key_arns`
+    Existing Secrets Manager secret with the access key of the target, `{"access_key_id": "...", "secret_access_key": "..."}`. Null creates a secret, see the output `credentials_secret_arn`:
+    - `arn`: ARN of the secret. If a customer managed key other than `kms_key_arn` encrypts the secret, add that key to `source_kms_key_arns`
   EOT
-  # An object: whether there is one is then known while planning, also for a secret that is made in the same apply.
+  # An object, so that Terraform knows at plan time if there is a secret, even when the same apply creates it.
   type = object({
     arn = string
   })
@@ -117,7 +117,11 @@ variable "credentials_secret" {
 }
 
 variable "target_credentials" {
-  description = "Keys of the target for the secret that the module makes; null to fill it by hand. Goes through a write-only argument: it is never in the state or in a plan, and so has to be given again with every plan. Needs `target_credentials_version`."
+  description = <<-EOT
+    Access key of the target, for the secret that the module creates. Null if you write the secret by hand. Terraform passes the value through a write-only argument: it is never in the state or in a plan, so every plan needs it again. Requires `target_credentials_version`:
+    - `access_key_id`: access key ID
+    - `secret_access_key`: secret access key
+  EOT
   type = object({
     access_key_id     = string
     secret_access_key = string
@@ -128,12 +132,12 @@ variable "target_credentials" {
 
   validation {
     condition     = var.target_credentials == null || var.credentials_secret == null
-    error_message = "Give either credentials_secret or target_credentials: an existing secret is not filled here."
+    error_message = "Write either credentials_secret or target_credentials: the module does not write to an existing secret."
   }
 
   validation {
     condition     = (var.target_credentials == null) == (var.target_credentials_version == null)
-    error_message = "Give target_credentials and target_credentials_version together, or neither to fill the secret by hand: the version tells when to write the credentials again, for nothing else about them can be compared."
+    error_message = "Write both target_credentials and target_credentials_version, or neither to write the secret by hand. Terraform cannot compare the credentials, so the version says when to write them."
   }
 
   validation {
@@ -146,7 +150,7 @@ variable "target_credentials" {
 }
 
 variable "target_credentials_version" {
-  description = "Whole number from 1, to be raised whenever `target_credentials` change: only then are they written again. Null when the secret is filled by hand."
+  description = "Version of `target_credentials`, a whole number from 1. Raise it whenever the credentials change: Terraform writes them only then. Null if you write the secret by hand."
   type        = number
   default     = null
 
@@ -158,10 +162,10 @@ variable "target_credentials_version" {
 
 variable "notification_mode" {
   description = <<-EOT
-    How changes reach the queue:
-    - `"sqs"`: the bucket notifies the queue. **Overwrites every other notification of the bucket**, and destroying removes it
-    - `"eventbridge"`: by a rule; the bucket's own notifications are left alone. The bucket must send its events to EventBridge (see `enable_bucket_eventbridge`)
-    - `"none"`: the notification is written elsewhere, from the outputs `queue_arn`, `notification_events` and `notification_filter_prefix`; the queue lets the bucket publish already
+    Path of the events from the bucket to the queue:
+    - `"sqs"`: the bucket notifies the queue. **Replaces all other notifications of the bucket**, and destroying the module removes the notification
+    - `"eventbridge"`: an EventBridge rule sends the events. The notifications of the bucket stay as they are. The bucket must send its events to EventBridge, see `enable_bucket_eventbridge`
+    - `"none"`: you write the notification elsewhere, from the outputs `queue_arn`, `notification_events` and `notification_filter_prefix`. The queue policy already allows the bucket
   EOT
   type        = string
   default     = "sqs"
@@ -174,7 +178,7 @@ variable "notification_mode" {
 }
 
 variable "enable_bucket_eventbridge" {
-  description = "Whether to make the bucket send its events to EventBridge, for `notification_mode = \"eventbridge\"`. The switch is part of the bucket's notifications: **overwrites every other notification of the bucket**. Leave it off where something else sets it."
+  description = "True makes the bucket send its events to EventBridge, for `notification_mode = \"eventbridge\"`. This setting is part of the notifications of the bucket: **it replaces all other notifications of the bucket**. Leave it false if another configuration sets it."
   type        = bool
   default     = false
   nullable    = false
@@ -187,9 +191,9 @@ variable "enable_bucket_eventbridge" {
 
 variable "existing_notifications" {
   description = <<-EOT
-    What to do where this module writes the bucket's notifications and finds others there, which would be gone:
-    - `"refuse"`: fail, and name them. Needs `cloudformation:GetResource` on every plan, and what S3 asks for behind it: `s3:GetBucket*` and the like, as in AWS's `ReadOnlyAccess`
-    - `"overwrite"`: do not look
+    Reaction to notifications of the bucket that applying this module would remove:
+    - `"refuse"`: the plan fails and names them. Every plan needs `cloudformation:GetResource` and the `s3:GetBucket*` permissions behind it, as in the AWS policy `ReadOnlyAccess`
+    - `"overwrite"`: the module does not check and removes them
   EOT
   type        = string
   default     = "refuse"
@@ -203,14 +207,14 @@ variable "existing_notifications" {
 
 variable "sync" {
   description = <<-EOT
-    What is mirrored, and how fast:
-    - `delete`: whether an object that is gone from the source is deleted from the target
-    - `tags`: whether object tags are mirrored; off saves a request on either side for each object
-    - `max_concurrency`: how many functions run at the same time, 2 to 1000
-    - `batch_size`: messages for one call of the function, 1 to 10000; above 10 needs a `batch_window_s`
-    - `batch_window_s`: seconds to wait for a batch to fill, 0 to 300
-    - `max_receive_count`: attempts at a message before it goes to the dead letters, 1 to 1000; the waits between them grow to 15 minutes, so that 100 outlast half a day without the target
-    - `parts_above_mb`: size in MiB above which several functions copy an object together, part by part, 64 to 5242880
+    Scope and speed of live sync:
+    - `delete`: true deletes an object from the target when it is deleted from the source
+    - `tags`: true mirrors object tags. False saves one request to each store per object
+    - `max_concurrency` (2 to 1000): maximum number of concurrent invocations of the function
+    - `batch_size` (1 to 10000): maximum number of messages per invocation. A value above 10 needs a `batch_window_s` of at least 1
+    - `batch_window_s` (0 to 300): seconds that Lambda waits for a batch to fill
+    - `max_receive_count` (1 to 1000): number of receives after which SQS moves a message to the dead-letter queue. The delay between receives grows to 15 minutes, so 100 receives survive a target outage of more than 12 hours
+    - `parts_above_mb` (64 to 5242880): size in MiB above which several workers copy an object together, in parts
   EOT
   type = object({
     delete            = optional(bool, true)
@@ -226,7 +230,7 @@ variable "sync" {
 
   validation {
     condition     = var.sync.max_concurrency >= 2 && var.sync.max_concurrency <= 1000 && floor(var.sync.max_concurrency) == var.sync.max_concurrency
-    error_message = "Write sync.max_concurrency as a whole number from 2 to 1000: AWS takes no other."
+    error_message = "Write sync.max_concurrency as a whole number from 2 to 1000, the range that AWS allows."
   }
 
   validation {
@@ -241,7 +245,7 @@ variable "sync" {
 
   validation {
     condition     = var.sync.batch_size <= 10 || var.sync.batch_window_s >= 1
-    error_message = "Write sync.batch_window_s = 1 or more, or sync.batch_size = 10 or less: AWS fills a batch of more than 10 only over time."
+    error_message = "Write sync.batch_window_s = 1 or more, or sync.batch_size = 10 or less: AWS requires a batching window for batches of more than 10 messages."
   }
 
   validation {
@@ -251,16 +255,16 @@ variable "sync" {
 
   validation {
     condition     = var.sync.parts_above_mb >= 64 && var.sync.parts_above_mb <= 5242880 && floor(var.sync.parts_above_mb) == var.sync.parts_above_mb
-    error_message = "Write sync.parts_above_mb as a whole number of MiB from 64 to 5242880, the largest object there is."
+    error_message = "Write sync.parts_above_mb as a whole number of MiB from 64 to 5242880. Objects of up to 64 MiB are always written with a single PutObject request."
   }
 }
 
 variable "reconcile" {
   description = <<-EOT
-    Comparison of both sides on a schedule, which finds and mends what no event told of; it costs two listing requests for every thousand keys:
-    - `schedule`: when, as EventBridge Scheduler writes it, such as `rate(1 day)` or `cron(0 3 * * ? *)` in UTC; null for never
-    - `delete`: whether objects that only the target has are deleted; off leaves them
-    - `max_delete`: objects deleted by one run at the most, 0 or more
+    Scheduled comparison of both buckets, which repairs differences that no event reported. It costs two list requests per 1,000 keys:
+    - `schedule` (`rate(...)`, `cron(...)` or `at(...)`): schedule expression of EventBridge Scheduler in UTC, like `rate(1 day)` or `cron(0 3 * * ? *)`. Null turns the comparison off
+    - `delete`: true deletes objects that exist only in the target
+    - `max_delete` (0 or more): maximum number of objects that one run deletes
   EOT
   type = object({
     schedule   = optional(string)
@@ -272,7 +276,7 @@ variable "reconcile" {
 
   validation {
     condition     = var.reconcile.schedule == null || can(regex("^(rate|cron|at)\\(.+\\)$", var.reconcile.schedule))
-    error_message = "Write reconcile.schedule like \"rate(1 day)\" or \"cron(0 3 * * ? *)\", or null for never."
+    error_message = "Write reconcile.schedule like \"rate(1 day)\" or \"cron(0 3 * * ? *)\", or null to turn the comparison off."
   }
 
   validation {
@@ -283,16 +287,18 @@ variable "reconcile" {
 
 variable "function" {
   description = <<-EOT
-    The function:
-    - `enabled`: whether it takes part. False leaves all work to the `service`, and the function there, idle and free of charge
-    - `memory_mb`: MB of memory, 256 to 10240; processor and network grow with it, one whole processor at 1769
-    - `timeout_s`: seconds that one call may take, 30 to 900; bounds the largest object. A message of a call that crashed is tried again after six times this
-    - `architecture`: `"arm64"` or `"x86_64"`
-    - `runtime`: `"python3.11"` or a later Python of Lambda
-    - `reserved_concurrency`: concurrency to set aside for the function in the account, at least `sync.max_concurrency`; null sets none aside
-    - `log_level`: `"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`; decisions are logged at `"INFO"`
-    - `package_path`: path of another zip with the function's code; null for the one that comes with the module
-    - `vpc`: subnets and security groups to run in; null for none. They must let it reach S3, SQS, Secrets Manager and the target
+    Settings of the Lambda function:
+    - `enabled`: true makes the function consume the queue. False leaves all work to the `service`: the function still exists, but is not invoked and costs nothing
+    - `memory_mb` (256 to 10240): memory in MB. CPU and network grow with it: 1769 MB is one full vCPU
+    - `timeout_s` (30 to 900): timeout of an invocation in seconds. The visibility timeout of the queue is six times this value, and a crashed invocation is retried after that time
+    - `architecture` (`"arm64"` or `"x86_64"`): instruction set
+    - `runtime` (`"python3.11"` or later): Lambda runtime
+    - `reserved_concurrency` (at least `sync.max_concurrency`): concurrency of the account to reserve for the function. Null reserves none
+    - `log_level` (`"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`): minimum level of the log lines. Decisions are logged at `"INFO"`
+    - `package_path`: path of another zip with the code of the function. Null uses the zip of the module
+    - `vpc`: network to run in, which must reach S3, SQS, Secrets Manager and the target. Null runs the function outside a VPC
+    - `vpc.subnet_ids` (at least one): IDs of the subnets
+    - `vpc.security_group_ids` (at least one): IDs of the security groups
   EOT
   type = object({
     enabled              = optional(bool, true)
@@ -313,7 +319,7 @@ variable "function" {
 
   validation {
     condition     = var.function.enabled || var.service.enabled
-    error_message = "Write function.enabled = true or service.enabled = true, or leave function.enabled out: otherwise nobody takes changes from the queue, and after 14 days they are lost."
+    error_message = "Write function.enabled = true or service.enabled = true: otherwise no worker consumes the queue, and SQS deletes the messages after 14 days."
   }
 
   validation {
@@ -333,12 +339,12 @@ variable "function" {
 
   validation {
     condition     = can(regex("^python3\\.(1[1-9]|[2-9][0-9])$", var.function.runtime))
-    error_message = "Write function.runtime as \"python3.11\" or a later one, like \"python3.13\"."
+    error_message = "Write function.runtime as \"python3.11\" or later, like \"python3.13\"."
   }
 
   validation {
     condition     = var.function.reserved_concurrency == null || try(var.function.reserved_concurrency >= var.sync.max_concurrency && floor(var.function.reserved_concurrency) == var.function.reserved_concurrency, false)
-    error_message = "Write function.reserved_concurrency as a whole number not below sync.max_concurrency, or leave it out: SQS would call more functions than may run, and every refused call counts as an attempt at its messages."
+    error_message = "Write function.reserved_concurrency as a whole number not below sync.max_concurrency, or leave it out. With less, Lambda throttles invocations, and every throttled invocation counts as a receive of its messages."
   }
 
   validation {
@@ -348,137 +354,136 @@ variable "function" {
 
   validation {
     condition     = var.function.package_path == null || try(fileexists(var.function.package_path), false)
-    error_message = "Write function.package_path as the path of an existing zip, best started with $${path.module} or $${path.root}, or leave it out for the code that comes with the module."
+    error_message = "Write function.package_path as the path of an existing zip, starting with $${path.module} or $${path.root}, or leave it out to use the zip of the module."
   }
 
   validation {
     condition     = var.function.vpc == null || try(length(var.function.vpc.subnet_ids) > 0 && length(var.function.vpc.security_group_ids) > 0, false)
-    error_message = "Write at least one id into each of function.vpc.subnet_ids and function.vpc.security_group_ids, or leave function.vpc out."
+    error_message = "Write at least one ID into each of function.vpc.subnet_ids and function.vpc.security_group_ids, or leave function.vpc out."
   }
 }
 
-variable "migration" {
+variable "ecs" {
   description = <<-EOT
-    The task that brings over what was in the source before, on ECS with Fargate. It is made, not started: the output `migration_command` starts it
-    - `enabled`: true to make it
-    - `image`: address of an image of `lambda/Dockerfile`, with its tag or digest; null makes a repository for `scripts/push_image` to fill
-    - `cpu`: CPU units, 1024 for each processor: 256, 512, 1024, 2048, 4096, 8192 or 16384
-    - `memory_mb`: MiB of memory, a size that Fargate pairs with `cpu`: from 2 to 8 times as much
-    - `architecture`: `"ARM64"` or `"X86_64"`, which the image has to be built for
-    - `cluster`: `arn` of an existing cluster to run in; null makes one
-    - `subnet_ids`: subnets to run in, at least one. They must let it reach the registry, S3, Secrets Manager, CloudWatch Logs and the target
-    - `security_group_ids`: security groups to run with; empty for the default one of the VPC
-    - `assign_public_ip`: true in public subnets, which reach nothing without one
-    - `arguments`: options of `s3-syncer migrate`, like `["--delete", "--max-delete=1000"]`
+    Image, cluster and network of the ECS tasks on Fargate, shared by `migration` and `service`:
+    - `image` (an address with tag or digest): address of an image built from `lambda/Dockerfile`. Null creates an ECR repository, and `scripts/push_image` builds and pushes the image
+    - `architecture` (`"ARM64"` or `"X86_64"`): CPU architecture of the tasks. The image must be built for it
+    - `cluster`: existing cluster to run in. The service needs the capacity provider `FARGATE` in it, and `FARGATE_SPOT` for Spot. Null creates a cluster
+    - `cluster.arn`: ARN of the cluster
+    - `subnet_ids` (at least one for `migration` and `service`): IDs of the subnets. They must reach the image registry, S3, SQS, Secrets Manager, CloudWatch Logs and the target
+    - `security_group_ids` (at most 5): IDs of the security groups. Empty uses the default security group of the VPC
+    - `assign_public_ip`: true assigns a public IP address to each task. Tasks in public subnets need it to reach anything
   EOT
   type = object({
-    enabled            = optional(bool, false)
     image              = optional(string)
-    cpu                = optional(number, 1024)
-    memory_mb          = optional(number, 2048)
     architecture       = optional(string, "ARM64")
     cluster            = optional(object({ arn = string }))
     subnet_ids         = optional(list(string), [])
     security_group_ids = optional(list(string), [])
     assign_public_ip   = optional(bool, false)
-    arguments          = optional(list(string), [])
   })
   default  = {}
   nullable = false
 
   validation {
-    condition     = var.migration.image == null || can(regex("^[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?@sha256:[0-9a-f]{64})$", var.migration.image))
-    error_message = "Write migration.image with its tag or digest and without https://, like \"123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer:0.1.0\", or leave it out to have a repository made."
+    condition     = var.ecs.image == null || can(regex("^[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?@sha256:[0-9a-f]{64})$", var.ecs.image))
+    error_message = "Write ecs.image with its tag or digest and without https://, like \"123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer:0.1.0\", or leave it out to create a repository."
   }
 
   validation {
+    condition     = contains(["ARM64", "X86_64"], var.ecs.architecture)
+    error_message = "Write ecs.architecture as \"ARM64\" or \"X86_64\"."
+  }
+
+  validation {
+    condition     = var.ecs.cluster == null || can(regex("^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/.+$", var.ecs.cluster.arn))
+    error_message = "Write ecs.cluster.arn as the ARN of an ECS cluster, like \"arn:aws:ecs:eu-west-1:123456789012:cluster/batch\", or leave ecs.cluster out to create a cluster."
+  }
+
+  validation {
+    condition     = !(var.migration.enabled || var.service.enabled) || length(var.ecs.subnet_ids) > 0
+    error_message = "Write at least one subnet into ecs.subnet_ids: the tasks of migration and service run in your network, and must reach both stores from there."
+  }
+
+  validation {
+    condition     = alltrue([for id in var.ecs.subnet_ids : can(regex("^subnet-[0-9a-z]+$", id))])
+    error_message = "Write ecs.subnet_ids as subnet IDs, like \"subnet-0123456789abcdef0\": no ARNs, no names."
+  }
+
+  validation {
+    condition     = alltrue([for id in var.ecs.security_group_ids : can(regex("^sg-[0-9a-z]+$", id))])
+    error_message = "Write ecs.security_group_ids as security group IDs, like \"sg-0123456789abcdef0\": no ARNs, no names."
+  }
+
+  validation {
+    condition     = length(var.ecs.security_group_ids) <= 5
+    error_message = "Write at most 5 security groups into ecs.security_group_ids, the maximum of a network interface."
+  }
+}
+
+variable "migration" {
+  description = <<-EOT
+    ECS task that copies the objects that existed before live sync. The module creates the task definition but does not run the task, see the output `migration`. Needs `ecs.subnet_ids`:
+    - `enabled`: true creates the task definition
+    - `cpu` (256, 512, 1024, 2048, 4096, 8192 or 16384): CPU units, 1024 per vCPU
+    - `memory_mb` (a size that Fargate supports for `cpu`): memory in MiB, from 2 to 8 times `cpu`
+    - `arguments`: options of `s3-syncer migrate`, like `["--delete", "--max-delete=1000"]`
+  EOT
+  type = object({
+    enabled   = optional(bool, false)
+    cpu       = optional(number, 1024)
+    memory_mb = optional(number, 2048)
+    arguments = optional(list(string), [])
+  })
+  default  = {}
+  nullable = false
+
+  validation {
     condition     = contains(keys(local.fargate_memory_mb), tostring(var.migration.cpu))
-    error_message = "Write migration.cpu as 256, 512, 1024, 2048, 4096, 8192 or 16384 CPU units: Fargate has no other sizes."
+    error_message = "Write migration.cpu as 256, 512, 1024, 2048, 4096, 8192 or 16384 CPU units, the sizes of Fargate."
   }
 
   validation {
     condition     = contains(try(local.fargate_memory_mb[tostring(var.migration.cpu)], [var.migration.memory_mb]), var.migration.memory_mb)
-    error_message = "Write migration.memory_mb as ${join(", ", try(local.fargate_memory_mb[tostring(var.migration.cpu)], []))}: with ${var.migration.cpu} CPU units Fargate has no other sizes."
-  }
-
-  validation {
-    condition     = contains(["ARM64", "X86_64"], var.migration.architecture)
-    error_message = "Write migration.architecture as \"ARM64\" or \"X86_64\", as ECS spells them."
-  }
-
-  validation {
-    condition     = var.migration.cluster == null || can(regex("^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/.+$", var.migration.cluster.arn))
-    error_message = "Write migration.cluster.arn as the ARN of an ECS cluster, like \"arn:aws:ecs:eu-west-1:123456789012:cluster/batch\", or leave it out to have one made."
-  }
-
-  validation {
-    condition     = !var.migration.enabled || length(var.migration.subnet_ids) > 0
-    error_message = "Write at least one subnet into migration.subnet_ids: a task on Fargate runs in a network of yours, from which it has to reach both stores."
-  }
-
-  validation {
-    condition     = alltrue([for id in var.migration.subnet_ids : can(regex("^subnet-[0-9a-z]+$", id))])
-    error_message = "Write migration.subnet_ids as ids of subnets, like \"subnet-0123456789abcdef0\": no ARNs, no names."
-  }
-
-  validation {
-    condition     = alltrue([for id in var.migration.security_group_ids : can(regex("^sg-[0-9a-z]+$", id))])
-    error_message = "Write migration.security_group_ids as ids of security groups, like \"sg-0123456789abcdef0\": no ARNs, no names."
-  }
-
-  validation {
-    condition     = length(var.migration.security_group_ids) <= 5
-    error_message = "Write at most 5 migration.security_group_ids: a network interface takes no more."
+    error_message = "Write migration.memory_mb as ${join(", ", try(local.fargate_memory_mb[tostring(var.migration.cpu)], []))}, the sizes of Fargate for ${var.migration.cpu} CPU units."
   }
 
   validation {
     condition     = alltrue([for argument in slice(var.migration.arguments, 0, min(1, length(var.migration.arguments))) : startswith(argument, "-")])
-    error_message = "Write migration.arguments as options alone, like [\"--delete\", \"--max-delete=1000\"]: the command itself is \"migrate\" and takes nothing else."
+    error_message = "Write only options into migration.arguments, like [\"--delete\", \"--max-delete=1000\"]: the command is always \"migrate\", without positional arguments."
   }
 
   validation {
     condition     = !anytrue([for argument in var.migration.arguments : startswith(argument, "--report")])
-    error_message = "Leave --report out of migration.arguments: the task has no file to keep a report in. Its log names every failure."
+    error_message = "Leave --report out of migration.arguments: the file system of the task is read-only. The log of the task names every failure."
   }
 }
 
 variable "service" {
   description = <<-EOT
-    The service: tasks on ECS with Fargate that do what the function does for as long as they run, beside it or, with `function = { enabled = false }`, instead of it
-    - `enabled`: true to make it
-    - `min_tasks`: tasks that always run; 0 to have none while there is nothing to do, and to wait some minutes for the first
-    - `max_tasks`: tasks that run at the most; the same as `min_tasks` for a fixed number
-    - `backlog_per_task`: messages, waiting or in work, that one task is started for
-    - `concurrency`: messages that a task works on at a time, 1 to 512
-    - `spot_percent`: share of the tasks that run on Fargate Spot, 0 to 100; AWS may stop such a task with two minutes' notice, after which its work goes on elsewhere
-    - `log_level`: `"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`; decisions are logged at `"INFO"`
-    - `image`: address of an image of `lambda/Dockerfile`, with its tag or digest; null makes a repository for `scripts/push_image` to fill, the same as the migration's
-    - `cpu`: CPU units, 1024 for each processor: 256, 512, 1024, 2048, 4096, 8192 or 16384
-    - `memory_mb`: MiB of memory, a size that Fargate pairs with `cpu`: from 2 to 8 times as much
-    - `architecture`: `"ARM64"` or `"X86_64"`, which the image has to be built for
-    - `cluster`: `arn` of an existing cluster to run in, with the capacity providers `FARGATE` and, for Spot, `FARGATE_SPOT`; null makes one
-    - `subnet_ids`: subnets to run in, at least one. They must let it reach the registry, S3, SQS, Secrets Manager, CloudWatch Logs and the target
-    - `security_group_ids`: security groups to run with; empty for the default one of the VPC
-    - `assign_public_ip`: true in public subnets, which reach nothing without one
-    - `arguments`: further options of `s3-syncer serve`, like `["--bwlimit=50M"]`
+    ECS service that consumes the queue like the function, without the 15-minute limit. It runs beside the function, or instead of it with `function = { enabled = false }`. Needs `ecs.subnet_ids`:
+    - `enabled`: true creates the service
+    - `min_tasks` (0 or more): minimum number of tasks. With 0, no task runs while the queue is empty, and the first task needs some minutes to start
+    - `max_tasks` (1 to 5000, not below `min_tasks`): maximum number of tasks. The value of `min_tasks` keeps the number fixed
+    - `backlog_per_task` (1 or more): number of messages, visible or in flight, for which one task runs
+    - `concurrency` (1 to 512): number of messages that a task handles at the same time
+    - `spot_percent` (0 to 100): share of the tasks that run on Fargate Spot. AWS may stop a Spot task with two minutes' notice, and other tasks then continue its work
+    - `log_level` (`"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`): minimum level of the log lines. Decisions are logged at `"INFO"`
+    - `cpu` (256, 512, 1024, 2048, 4096, 8192 or 16384): CPU units, 1024 per vCPU
+    - `memory_mb` (a size that Fargate supports for `cpu`): memory in MiB, from 2 to 8 times `cpu`
+    - `arguments`: options of `s3-syncer serve`, like `["--bwlimit=50M"]`
   EOT
   type = object({
-    enabled            = optional(bool, false)
-    min_tasks          = optional(number, 1)
-    max_tasks          = optional(number, 4)
-    backlog_per_task   = optional(number, 1000)
-    concurrency        = optional(number, 32)
-    spot_percent       = optional(number, 0)
-    log_level          = optional(string, "INFO")
-    image              = optional(string)
-    cpu                = optional(number, 1024)
-    memory_mb          = optional(number, 2048)
-    architecture       = optional(string, "ARM64")
-    cluster            = optional(object({ arn = string }))
-    subnet_ids         = optional(list(string), [])
-    security_group_ids = optional(list(string), [])
-    assign_public_ip   = optional(bool, false)
-    arguments          = optional(list(string), [])
+    enabled          = optional(bool, false)
+    min_tasks        = optional(number, 1)
+    max_tasks        = optional(number, 4)
+    backlog_per_task = optional(number, 1000)
+    concurrency      = optional(number, 32)
+    spot_percent     = optional(number, 0)
+    log_level        = optional(string, "INFO")
+    cpu              = optional(number, 1024)
+    memory_mb        = optional(number, 2048)
+    arguments        = optional(list(string), [])
   })
   default  = {}
   nullable = false
@@ -495,7 +500,7 @@ variable "service" {
 
   validation {
     condition     = var.service.max_tasks <= 5000
-    error_message = "Write service.max_tasks as 5000 or less: ECS runs no more tasks for a service."
+    error_message = "Write service.max_tasks as 5000 or less, the maximum number of tasks of an ECS service."
   }
 
   validation {
@@ -510,7 +515,7 @@ variable "service" {
 
   validation {
     condition     = var.service.spot_percent >= 0 && var.service.spot_percent <= 100 && floor(var.service.spot_percent) == var.service.spot_percent
-    error_message = "Write service.spot_percent as a whole number from 0, for no task on Spot, to 100, for all of them."
+    error_message = "Write service.spot_percent as a whole number from 0 (no task on Spot) to 100 (all tasks on Spot)."
   }
 
   validation {
@@ -519,99 +524,58 @@ variable "service" {
   }
 
   validation {
-    condition = !(var.service.enabled && var.migration.enabled && var.service.image == null && var.migration.image == null &&
-    var.service.architecture != var.migration.architecture)
-    error_message = "Write the same architecture for service and migration, or give one of them an image: both run the image of one repository."
-  }
-
-  validation {
-    condition     = var.service.image == null || can(regex("^[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?@sha256:[0-9a-f]{64})$", var.service.image))
-    error_message = "Write service.image with its tag or digest and without https://, like \"123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer:0.1.0\", or leave it out to have a repository made."
-  }
-
-  validation {
     condition     = contains(keys(local.fargate_memory_mb), tostring(var.service.cpu))
-    error_message = "Write service.cpu as 256, 512, 1024, 2048, 4096, 8192 or 16384 CPU units: Fargate has no other sizes."
+    error_message = "Write service.cpu as 256, 512, 1024, 2048, 4096, 8192 or 16384 CPU units, the sizes of Fargate."
   }
 
   validation {
     condition     = contains(try(local.fargate_memory_mb[tostring(var.service.cpu)], [var.service.memory_mb]), var.service.memory_mb)
-    error_message = "Write service.memory_mb as ${join(", ", try(local.fargate_memory_mb[tostring(var.service.cpu)], []))}: with ${var.service.cpu} CPU units Fargate has no other sizes."
-  }
-
-  validation {
-    condition     = contains(["ARM64", "X86_64"], var.service.architecture)
-    error_message = "Write service.architecture as \"ARM64\" or \"X86_64\", as ECS spells them."
-  }
-
-  validation {
-    condition     = var.service.cluster == null || can(regex("^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/.+$", var.service.cluster.arn))
-    error_message = "Write service.cluster.arn as the ARN of an ECS cluster, like \"arn:aws:ecs:eu-west-1:123456789012:cluster/batch\", or leave it out to have one made."
-  }
-
-  validation {
-    condition     = !var.service.enabled || length(var.service.subnet_ids) > 0
-    error_message = "Write at least one subnet into service.subnet_ids: a task on Fargate runs in a network of yours, from which it has to reach both stores."
-  }
-
-  validation {
-    condition     = alltrue([for id in var.service.subnet_ids : can(regex("^subnet-[0-9a-z]+$", id))])
-    error_message = "Write service.subnet_ids as ids of subnets, like \"subnet-0123456789abcdef0\": no ARNs, no names."
-  }
-
-  validation {
-    condition     = alltrue([for id in var.service.security_group_ids : can(regex("^sg-[0-9a-z]+$", id))])
-    error_message = "Write service.security_group_ids as ids of security groups, like \"sg-0123456789abcdef0\": no ARNs, no names."
-  }
-
-  validation {
-    condition     = length(var.service.security_group_ids) <= 5
-    error_message = "Write at most 5 service.security_group_ids: a network interface takes no more."
+    error_message = "Write service.memory_mb as ${join(", ", try(local.fargate_memory_mb[tostring(var.service.cpu)], []))}, the sizes of Fargate for ${var.service.cpu} CPU units."
   }
 
   validation {
     condition     = alltrue([for argument in slice(var.service.arguments, 0, min(1, length(var.service.arguments))) : startswith(argument, "-")])
-    error_message = "Write service.arguments as options alone, like [\"--bwlimit=50M\"]: the command itself is \"serve\" and takes nothing else."
+    error_message = "Write only options into service.arguments, like [\"--bwlimit=50M\"]: the command is always \"serve\", without positional arguments."
   }
 }
 
 variable "source_kms_key_arns" {
-  description = "ARNs of the customer managed KMS keys that objects of the source are encrypted with. The policies of the keys must let this account's roles use them."
+  description = "ARNs of the customer managed KMS keys that encrypt the source objects. The policies of these keys must allow the roles of this account."
   type        = list(string)
   default     = []
   nullable    = false
 
   validation {
     condition     = alltrue([for arn in var.source_kms_key_arns : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
-    error_message = "Write source_kms_key_arns as ARNs of keys, like \"arn:aws:kms:eu-west-1:123456789012:key/...\": a policy cannot name a key by its alias."
+    error_message = "Write source_kms_key_arns as key ARNs, like \"arn:aws:kms:eu-west-1:123456789012:key/...\": a policy cannot name a key by its alias."
   }
 }
 
 variable "kms_key_arn" {
-  description = "ARN of a customer managed KMS key for everything that is made and keeps something: queues, secret, logs, the function's environment, schedule, repository and the disks of tasks; null encrypts with keys that AWS manages. Its policy has to have the statements of the output `kms_key_policy_statements`."
+  description = "ARN of a customer managed KMS key that encrypts everything the module stores: queues, secret, logs, function environment, schedule, image repository and task storage. Null uses keys that AWS manages. The key policy must contain the output `kms_key_policy_statements`."
   type        = string
   default     = null
 
   validation {
     condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key_arn))
-    error_message = "Write kms_key_arn as the ARN of a key, like \"arn:aws:kms:eu-west-1:123456789012:key/...\": a policy cannot name a key by its alias."
+    error_message = "Write kms_key_arn as a key ARN, like \"arn:aws:kms:eu-west-1:123456789012:key/...\": a policy cannot name a key by its alias."
   }
 }
 
 variable "role_path" {
-  description = "Path of every role that is made, like `/workloads/mirrors/`."
+  description = "IAM path of all roles, like `/workloads/mirrors/`."
   type        = string
   default     = "/"
   nullable    = false
 
   validation {
     condition     = can(regex("^/([!-.0-~]+/)*$", var.role_path)) && length(var.role_path) <= 512
-    error_message = "Write role_path as a path of IAM, with a slash at both ends and at most 512 characters, like \"/workloads/mirrors/\", or leave it out for \"/\"."
+    error_message = "Write role_path as an IAM path with a slash at both ends and at most 512 characters, like \"/workloads/mirrors/\", or leave it out for \"/\"."
   }
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds the permissions of every role that is made; null for none. [docs/security.md](docs/security.md) lists what it has to allow."
+  description = "ARN of the permissions boundary of all roles. Null sets none. [docs/security.md](docs/security.md) lists the actions that it must allow."
   type        = string
   default     = null
 
@@ -622,7 +586,7 @@ variable "permissions_boundary_arn" {
 }
 
 variable "log_retention_days" {
-  description = "Days that logs are kept, one of the values of CloudWatch Logs: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653, or 0 for ever."
+  description = "Retention of the logs in days: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653, or 0 to never expire."
   type        = number
   default     = 30
   nullable    = false
@@ -632,12 +596,12 @@ variable "log_retention_days" {
       [0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
       var.log_retention_days,
     )
-    error_message = "Write log_retention_days as a value that CloudWatch Logs takes, like 7, 14, 30, 90 or 365, or 0 to keep logs for ever."
+    error_message = "Write log_retention_days as a value that CloudWatch Logs supports, like 7, 14, 30, 90 or 365, or 0 to never expire."
   }
 }
 
 variable "alarm_actions" {
-  description = "ARNs of what to tell when an alarm goes off and when it ends, such as SNS topics. The alarms exist without any."
+  description = "ARNs to notify when an alarm changes between OK and ALARM, for example SNS topics. At most 5. If empty, the alarms have no actions."
   type        = list(string)
   default     = []
   nullable    = false
@@ -649,23 +613,23 @@ variable "alarm_actions" {
 
   validation {
     condition     = length(var.alarm_actions) <= 5
-    error_message = "Write at most 5 alarm_actions: CloudWatch takes no more for an alarm. An SNS topic can tell any number."
+    error_message = "Write at most 5 alarm_actions, the maximum of a CloudWatch alarm. To notify more recipients, subscribe them to an SNS topic."
   }
 }
 
 variable "max_lag_s" {
-  description = "Seconds that a change may wait before an alarm goes off, from 60; null for no such alarm. Keep it above `function.timeout_s`: a large object may rightly take that long."
+  description = "Threshold of the lag alarm: seconds that a change may wait, 60 or more. Null creates no lag alarm. Keep the value above `function.timeout_s`, because a large object may take that long."
   type        = number
   default     = 1800
 
   validation {
     condition     = var.max_lag_s == null || try(var.max_lag_s >= 60 && floor(var.max_lag_s) == var.max_lag_s, false)
-    error_message = "Write max_lag_s as a whole number of seconds from 60, or null for no such alarm."
+    error_message = "Write max_lag_s as a whole number of seconds from 60, or null to create no lag alarm."
   }
 }
 
 variable "tags" {
-  description = "Tags for everything that is made."
+  description = "Tags of all resources."
   type        = map(string)
   default     = {}
   nullable    = false

@@ -6,8 +6,9 @@ notification_mode         = "eventbridge"
 enable_bucket_eventbridge = true
 reconcile                 = { schedule = "rate(1 day)" }
 function                  = { vpc = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }, reserved_concurrency = 100 }
-migration                 = { enabled = true, subnet_ids = ["subnet-1"] }
-service                   = { enabled = true, subnet_ids = ["subnet-1"] }
+ecs                       = { subnet_ids = ["subnet-1"] }
+migration                 = { enabled = true }
+service                   = { enabled = true }
 source_kms_key_arns       = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
 kms_key_arn               = "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222"
 log_retention_days        = 365

@@ -17,7 +17,8 @@ run "without_a_key_aws_manages_the_keys" {
   variables {
     kms_key_arn = null
     reconcile   = { schedule = "rate(1 day)" }
-    migration   = { enabled = true, subnet_ids = ["subnet-1"] }
+    ecs         = { subnet_ids = ["subnet-1"] }
+    migration   = { enabled = true }
   }
 
   assert {
@@ -46,7 +47,8 @@ run "one_key_for_everything_that_is_kept" {
 
   variables {
     reconcile = { schedule = "rate(1 day)" }
-    migration = { enabled = true, subnet_ids = ["subnet-1"] }
+    ecs       = { subnet_ids = ["subnet-1"] }
+    migration = { enabled = true }
   }
 
   assert {
@@ -75,7 +77,8 @@ run "fargate_takes_no_multi_region_key" {
 
   variables {
     kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/mrk-1111"
-    migration   = { enabled = true, subnet_ids = ["subnet-1"] }
+    ecs         = { subnet_ids = ["subnet-1"] }
+    migration   = { enabled = true }
   }
 
   assert {
@@ -121,7 +124,8 @@ run "the_statements_follow_the_inputs" {
 
   variables {
     notification_mode = "eventbridge"
-    migration         = { enabled = true, subnet_ids = ["subnet-1"] }
+    ecs               = { subnet_ids = ["subnet-1"] }
+    migration         = { enabled = true }
   }
 
   assert {

@@ -120,7 +120,8 @@ run "a_repository_is_called_after_the_name_where_it_can_be" {
   command = plan
 
   variables {
-    migration = { enabled = true, subnet_ids = ["subnet-1"] }
+    ecs       = { subnet_ids = ["subnet-1"] }
+    migration = { enabled = true }
   }
 
   assert {
@@ -134,7 +135,8 @@ run "names_that_differ_only_in_what_a_repository_cannot_have_stay_apart" {
 
   variables {
     name      = "S3_Syncer--"
-    migration = { enabled = true, subnet_ids = ["subnet-1"] }
+    ecs       = { subnet_ids = ["subnet-1"] }
+    migration = { enabled = true }
   }
 
   assert {

@@ -26,15 +26,16 @@ override_resource {
 variables {
   source_bucket = "source"
   target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
-  service       = { enabled = true, subnet_ids = ["subnet-1"] }
+  ecs           = { subnet_ids = ["subnet-1"] }
+  service       = { enabled = true }
 }
 
 run "nothing_without_being_asked" {
   command = plan
 
   variables {
-    service = {
-      enabled    = false
+    service = { enabled = false }
+    ecs = {
       image      = "registry.example.com/s3-syncer:1"
       cluster    = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch" }
       subnet_ids = ["subnet-1"]
@@ -59,17 +60,8 @@ run "nothing_without_being_asked" {
   }
 
   assert {
-    condition = alltrue([for value in [
-      output.service_name,
-      output.service_cluster_arn,
-      output.service_task_definition_arn,
-      output.service_repository_url,
-      output.service_image,
-      output.service_log_group_name,
-      output.service_task_role_name,
-      output.service_task_role_arn,
-    ] : value == null])
-    error_message = "Without service.enabled an output is not null."
+    condition     = output.service == null
+    error_message = "Without service.enabled the output is not null."
   }
 
   assert {
@@ -85,9 +77,9 @@ run "names_start_with_the_name" {
     condition = {
       family    = aws_ecs_task_definition.task["service"].family
       cluster   = aws_ecs_cluster.tasks[0].name
-      service   = output.service_name
-      logs      = output.service_log_group_name
-      task      = output.service_task_role_name
+      service   = output.service.name
+      logs      = output.service.log_group_name
+      task      = output.service.task_role_name
       execution = aws_iam_role.task["execution"].name
       } == {
       family    = "s3-syncer-service"
@@ -133,7 +125,7 @@ run "the_task_as_it_comes" {
   assert {
     condition = { for name, value in jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0] : name => value if name != "environment" } == {
       name      = "s3-syncer"
-      image     = output.service_image
+      image     = output.service.image
       essential = true
       command   = ["serve"]
       healthCheck = {
@@ -181,16 +173,18 @@ run "the_task_follows_the_inputs" {
   variables {
     sync = { delete = false }
     service = {
-      enabled            = true
+      enabled     = true
+      cpu         = 512
+      memory_mb   = 4096
+      concurrency = 64
+      log_level   = "WARNING"
+      arguments   = ["--bwlimit=50M"]
+    }
+    ecs = {
+      architecture       = "X86_64"
       subnet_ids         = ["subnet-1", "subnet-2"]
       security_group_ids = ["sg-1"]
       assign_public_ip   = true
-      cpu                = 512
-      memory_mb          = 4096
-      architecture       = "X86_64"
-      concurrency        = 64
-      log_level          = "WARNING"
-      arguments          = ["--bwlimit=50M"]
     }
   }
 
@@ -294,7 +288,7 @@ run "spot_for_some" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], spot_percent = 70 }
+    service = { enabled = true, spot_percent = 70 }
   }
 
   assert {
@@ -307,7 +301,7 @@ run "spot_for_all" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], spot_percent = 100 }
+    service = { enabled = true, spot_percent = 100 }
   }
 
   assert {
@@ -372,7 +366,7 @@ run "from_nothing_and_back" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = 0, max_tasks = 2, backlog_per_task = 10 }
+    service = { enabled = true, min_tasks = 0, max_tasks = 2, backlog_per_task = 10 }
   }
 
   assert {
@@ -392,7 +386,7 @@ run "a_wide_range_in_twenty_steps" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = 0, max_tasks = 1000, backlog_per_task = 10 }
+    service = { enabled = true, min_tasks = 0, max_tasks = 1000, backlog_per_task = 10 }
   }
 
   assert {
@@ -409,7 +403,7 @@ run "a_fixed_number_is_kept_and_nothing_decides" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = 3, max_tasks = 3 }
+    service = { enabled = true, min_tasks = 3, max_tasks = 3 }
   }
 
   assert {
@@ -473,8 +467,7 @@ run "an_image_and_a_cluster_that_are_given_are_used" {
   command = plan
 
   variables {
-    service = {
-      enabled    = true
+    ecs = {
       image      = "210987654321.dkr.ecr.eu-central-1.amazonaws.com/tools/s3-syncer:0.1.0"
       cluster    = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/batch" }
       subnet_ids = ["subnet-1"]
@@ -492,7 +485,7 @@ run "an_image_and_a_cluster_that_are_given_are_used" {
   }
 
   assert {
-    condition     = aws_appautoscaling_target.service[0].resource_id == "service/batch/s3-syncer-service" && aws_ecs_service.service[0].cluster == var.service.cluster.arn
+    condition     = aws_appautoscaling_target.service[0].resource_id == "service/batch/s3-syncer-service" && aws_ecs_service.service[0].cluster == var.ecs.cluster.arn
     error_message = "The service does not run, or is not scaled, in the cluster."
   }
 
@@ -502,7 +495,7 @@ run "an_image_and_a_cluster_that_are_given_are_used" {
   }
 
   assert {
-    condition     = output.service_image == var.service.image && output.service_cluster_arn == var.service.cluster.arn && output.service_repository_url == null
+    condition     = output.service.image == var.ecs.image && output.service.cluster_arn == var.ecs.cluster.arn && output.service.repository_url == null
     error_message = "The outputs do not follow."
   }
 }
@@ -511,7 +504,7 @@ run "service_and_migration_share_what_they_can" {
   command = plan
 
   variables {
-    migration = { enabled = true, subnet_ids = ["subnet-1"] }
+    migration = { enabled = true }
   }
 
   assert {
@@ -520,7 +513,7 @@ run "service_and_migration_share_what_they_can" {
   }
 
   assert {
-    condition     = output.service_image == output.migration_image && output.service_cluster_arn == output.migration_cluster_arn && output.service_repository_url == output.migration_repository_url
+    condition     = output.service.image == output.migration.image && output.service.cluster_arn == output.migration.cluster_arn && output.service.repository_url == output.migration.repository_url
     error_message = "They do not run the same image in the same cluster."
   }
 
@@ -535,36 +528,13 @@ run "service_and_migration_share_what_they_can" {
   }
 }
 
-run "one_image_cannot_be_for_two_architectures" {
-  command = plan
-
-  variables {
-    migration = { enabled = true, subnet_ids = ["subnet-1"], architecture = "X86_64" }
-  }
-
-  expect_failures = [var.service]
-}
-
-run "two_images_can" {
-  command = plan
-
-  variables {
-    migration = { enabled = true, subnet_ids = ["subnet-1"], architecture = "X86_64", image = "registry.example.com/s3-syncer:1" }
-  }
-
-  assert {
-    condition     = output.service_image != output.migration_image && length(aws_ecr_repository.image) == 1
-    error_message = "Each is to run its own image."
-  }
-}
-
 # Every mistake that is caught before anything is made: one mistake in each run, so that only its own rule can catch it.
 
 run "fewer_than_no_tasks" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = -1 }
+    service = { enabled = true, min_tasks = -1 }
   }
 
   expect_failures = [var.service]
@@ -574,7 +544,7 @@ run "half_a_task" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = 0.5 }
+    service = { enabled = true, min_tasks = 0.5 }
   }
 
   expect_failures = [var.service]
@@ -584,7 +554,7 @@ run "no_task_ever" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = 0, max_tasks = 0 }
+    service = { enabled = true, min_tasks = 0, max_tasks = 0 }
   }
 
   expect_failures = [var.service]
@@ -594,7 +564,7 @@ run "a_most_below_the_least" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], min_tasks = 3, max_tasks = 2 }
+    service = { enabled = true, min_tasks = 3, max_tasks = 2 }
   }
 
   expect_failures = [var.service]
@@ -604,7 +574,7 @@ run "more_tasks_than_ecs_runs" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], max_tasks = 5001 }
+    service = { enabled = true, max_tasks = 5001 }
   }
 
   expect_failures = [var.service]
@@ -614,7 +584,7 @@ run "no_messages_for_a_task" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], backlog_per_task = 0 }
+    service = { enabled = true, backlog_per_task = 0 }
   }
 
   expect_failures = [var.service]
@@ -624,7 +594,7 @@ run "no_message_at_a_time" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], concurrency = 0 }
+    service = { enabled = true, concurrency = 0 }
   }
 
   expect_failures = [var.service]
@@ -634,7 +604,7 @@ run "more_messages_at_a_time_than_the_command_takes" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], concurrency = 513 }
+    service = { enabled = true, concurrency = 513 }
   }
 
   expect_failures = [var.service]
@@ -644,7 +614,7 @@ run "spot_as_a_fraction" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], spot_percent = 0.7 }
+    service = { enabled = true, spot_percent = 0.7 }
   }
 
   expect_failures = [var.service]
@@ -654,7 +624,7 @@ run "more_than_all_on_spot" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], spot_percent = 101 }
+    service = { enabled = true, spot_percent = 101 }
   }
 
   expect_failures = [var.service]
@@ -664,17 +634,7 @@ run "a_log_level_in_lower_case" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], log_level = "info" }
-  }
-
-  expect_failures = [var.service]
-}
-
-run "an_image_by_address" {
-  command = plan
-
-  variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], image = "https://registry.example.com/s3-syncer:1" }
+    service = { enabled = true, log_level = "info" }
   }
 
   expect_failures = [var.service]
@@ -684,7 +644,7 @@ run "a_processor_of_another_size" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], cpu = 1000 }
+    service = { enabled = true, cpu = 1000 }
   }
 
   expect_failures = [var.service]
@@ -694,67 +654,7 @@ run "memory_between_two_sizes" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], memory_mb = 3000 }
-  }
-
-  expect_failures = [var.service]
-}
-
-run "an_architecture_as_lambda_spells_it" {
-  command = plan
-
-  variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], architecture = "arm64" }
-  }
-
-  expect_failures = [var.service]
-}
-
-run "a_cluster_by_name" {
-  command = plan
-
-  variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], cluster = { arn = "batch" } }
-  }
-
-  expect_failures = [var.service]
-}
-
-run "no_subnet" {
-  command = plan
-
-  variables {
-    service = { enabled = true, subnet_ids = [] }
-  }
-
-  expect_failures = [var.service]
-}
-
-run "a_subnet_by_arn" {
-  command = plan
-
-  variables {
-    service = { enabled = true, subnet_ids = ["arn:aws:ec2:eu-west-1:123456789012:subnet/subnet-1"] }
-  }
-
-  expect_failures = [var.service]
-}
-
-run "a_security_group_by_name" {
-  command = plan
-
-  variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], security_group_ids = ["default"] }
-  }
-
-  expect_failures = [var.service]
-}
-
-run "six_security_groups" {
-  command = plan
-
-  variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], security_group_ids = ["sg-1", "sg-2", "sg-3", "sg-4", "sg-5", "sg-6"] }
+    service = { enabled = true, memory_mb = 3000 }
   }
 
   expect_failures = [var.service]
@@ -764,7 +664,7 @@ run "arguments_that_name_the_command" {
   command = plan
 
   variables {
-    service = { enabled = true, subnet_ids = ["subnet-1"], arguments = ["serve"] }
+    service = { enabled = true, arguments = ["serve"] }
   }
 
   expect_failures = [var.service]

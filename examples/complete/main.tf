@@ -71,38 +71,36 @@ module "s3_syncer" {
     vpc                  = var.vpc
   }
 
-  # Made where there is a network for it, and started by scripts/run_migration.
-  migration = {
-    enabled            = var.vpc != null
-    image              = null # the module makes a repository, and scripts/push_image fills it
-    cpu                = 2048
-    memory_mb          = 4096
+  # Shared by migration and service.
+  ecs = {
+    image              = null # the module creates a repository, and scripts/push_image pushes the image
     architecture       = "ARM64"
-    cluster            = null # the module makes a cluster
+    cluster            = null # the module creates a cluster
     subnet_ids         = try(var.vpc.subnet_ids, [])
     security_group_ids = try(var.vpc.security_group_ids, [])
     assign_public_ip   = false
-    arguments          = ["--bwlimit=200M"]
   }
 
-  # Tasks that take work from the same queue, without the function's 15 minutes; half of them on Spot. They need a network.
+  # scripts/run_migration runs the task. It needs a network.
+  migration = {
+    enabled   = var.vpc != null
+    cpu       = 2048
+    memory_mb = 4096
+    arguments = ["--bwlimit=200M"]
+  }
+
+  # Tasks that consume the queue without the 15-minute limit of the function, half of them on Spot. They need a network.
   service = {
-    enabled            = false
-    min_tasks          = 0
-    max_tasks          = 10
-    backlog_per_task   = 1000
-    concurrency        = 32
-    spot_percent       = 50
-    log_level          = "INFO"
-    image              = null # the same repository as the migration's
-    cpu                = 1024
-    memory_mb          = 2048
-    architecture       = "ARM64"
-    cluster            = null # the same cluster
-    subnet_ids         = try(var.vpc.subnet_ids, [])
-    security_group_ids = try(var.vpc.security_group_ids, [])
-    assign_public_ip   = false
-    arguments          = ["--bwlimit=200M"]
+    enabled          = false
+    min_tasks        = 0
+    max_tasks        = 10
+    backlog_per_task = 1000
+    concurrency      = 32
+    spot_percent     = 50
+    log_level        = "INFO"
+    cpu              = 1024
+    memory_mb        = 2048
+    arguments        = ["--bwlimit=200M"]
   }
 
   source_kms_key_arns      = var.source_kms_key_arns

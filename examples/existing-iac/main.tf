@@ -115,10 +115,11 @@ module "s3_syncer" {
 
   credentials_secret = { arn = aws_secretsmanager_secret.store.arn }
 
-  migration = {
-    enabled    = true
-    subnet_ids = var.subnet_ids
-    cluster    = { arn = aws_ecs_cluster.batch.arn }
+  migration = { enabled = true }
+
+  ecs = {
     image      = "${aws_ecr_repository.tools.repository_url}:0.1.0" # built from lambda/Dockerfile and pushed by you
+    cluster    = { arn = aws_ecs_cluster.batch.arn }
+    subnet_ids = var.subnet_ids
   }
 }

@@ -110,9 +110,10 @@ module "s3_syncer" {
   sync              = var.sync
   function          = var.function
 
-  # Emulated tasks run on this machine, whichever subnet they are told.
-  migration = {
-    enabled      = true
+  migration = { enabled = true }
+
+  # Emulated tasks run on this machine. The subnet has no effect.
+  ecs = {
     architecture = var.architecture
     subnet_ids   = ["subnet-00000000"]
   }

@@ -92,7 +92,7 @@ variable "function" {
 }
 
 variable "architecture" {
-  description = "The module's `migration.architecture`: that of this machine."
+  description = "The module's `ecs.architecture`: that of this machine."
   type        = string
   default     = "X86_64"
 }

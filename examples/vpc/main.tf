@@ -130,8 +130,9 @@ module "s3_syncer" {
     }
   }
 
-  migration = {
-    enabled            = true
+  migration = { enabled = true }
+
+  ecs = {
     subnet_ids         = var.subnet_ids
     security_group_ids = [aws_security_group.mirror.id]
   }

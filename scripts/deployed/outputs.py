@@ -1,24 +1,24 @@
-"""The module's outputs, from whatever configuration it is part of."""
+"""Read the outputs of the module from the configuration that contains it."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-ENABLE = "set migration = { enabled = true, ... } and apply it"
+ENABLE = "write migration = { enabled = true } and apply"
 
 
 class OutputsError(Exception):
-    """The outputs that are needed are not there; the message says what to do."""
+    """A needed output is missing; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Migration:
-    """What the module tells of its migration."""
+    """The attributes of the output `migration` that running the task needs."""
 
     task_definition_arn: str
     cluster_arn: str
@@ -32,30 +32,30 @@ class Migration:
 
     @classmethod
     def read(cls, directory: Path, terraform: str = "terraform") -> Migration:
-        """From the outputs of the configuration in `directory`."""
+        """Return the migration of the configuration in `directory`."""
         return cls.find(read(directory, terraform))
 
     @classmethod
     def find(cls, outputs: Mapping[str, Any]) -> Migration:
-        """In these outputs, where the module's own are passed on under their names, or all of them as one object."""
-        found = next(those_with("migration_task_definition_arn", outputs))
-        if found["migration_task_definition_arn"] is None:
-            raise OutputsError(f"The migration is not part of what was applied: {ENABLE}.")
-        wanted = ("task_definition_arn", "cluster_arn", "network_configuration", "image", "repository_url")
-        missing = [f"migration_{name}" for name in wanted if f"migration_{name}" not in found]
+        """Return the migration, from module outputs passed on under their names or all in one object."""
+        found = next(those_with("migration", outputs))["migration"]
+        if found is None:
+            raise OutputsError(f"The migration is not enabled: {ENABLE}.")
+        wanted = [each.name for each in fields(cls)]
+        missing = [f"migration.{name}" for name in wanted if name not in found]
         if missing:
-            raise OutputsError(f"Pass these outputs of the module on too: {', '.join(missing)}.")
-        return cls(**{name: found[f"migration_{name}"] for name in wanted})
+            raise OutputsError(f"The output of the module lacks {', '.join(missing)}: pass it on unchanged.")
+        return cls(**{name: found[name] for name in wanted})
 
 
 @dataclass(frozen=True)
 class Image:
-    """What the module tells of the image in its repository, and of who runs it."""
+    """The image in the repository of the module, and the service that runs it."""
 
     address: str
     repository_url: str
     task_definition_arn: str  # for the architecture
-    service: Service | None
+    service: Service | None  # None if the service is not enabled
 
     @property
     def region(self) -> str:
@@ -63,44 +63,40 @@ class Image:
 
     @classmethod
     def read(cls, directory: Path, terraform: str = "terraform") -> Image:
-        """From the outputs of the configuration in `directory`."""
+        """Return the image of the configuration in `directory`."""
         return cls.find(read(directory, terraform))
 
     @classmethod
     def find(cls, outputs: Mapping[str, Any]) -> Image:
-        """In these outputs, of the migration or of the service, which run the same one."""
-        found = next(those_with("migration_task_definition_arn", outputs))
-        services = [Service.find(found)] if found.get("service_name") else []
-        for part in ("migration", "service"):
-            if found.get(f"{part}_repository_url") is None:
-                continue
-            address, repository = found[f"{part}_image"], found[f"{part}_repository_url"]
-            runs_it = [service for service in services if found["service_image"] == address]
-            return cls(address, repository, found[f"{part}_task_definition_arn"], next(iter(runs_it), None))
-        given = [found[name] for name in ("migration_image", "service_image") if found.get(name)]
-        if given:
-            raise OutputsError(f"The module has no repository: it was given the image {' and '.join(given)}.")
-        raise OutputsError(
-            f"Neither migration nor service is part of what was applied: {ENABLE}, or the same of service."
-        )
+        """Return the image that the migration and the service share."""
+        found = next(those_with("migration", outputs))
+        enabled = [task for task in (found["migration"], found.get("service")) if task]
+        if not enabled:
+            raise OutputsError(f"Neither migration nor service is enabled: {ENABLE}, or the same for service.")
+        task = enabled[0]
+        if task["repository_url"] is None:
+            raise OutputsError(f"The module has no image repository, because ecs.image is set to {task['image']}.")
+        service = Service.find(found["service"]) if found.get("service") else None
+        return cls(task["image"], task["repository_url"], task["task_definition_arn"], service)
 
 
 @dataclass(frozen=True)
 class Service:
-    """What the module tells of its service."""
+    """The attributes of the output `service` that a deployment needs."""
 
     name: str
     cluster_arn: str
     task_definition_arn: str
 
     @classmethod
-    def find(cls, module: Mapping[str, Any]) -> Service:
-        return cls(module["service_name"], module["service_cluster_arn"], module["service_task_definition_arn"])
+    def find(cls, output: Mapping[str, Any]) -> Service:
+        """Return the service of the module's output `service`."""
+        return cls(output["name"], output["cluster_arn"], output["task_definition_arn"])
 
 
 @dataclass(frozen=True)
 class Queues:
-    """What the module tells of its queues."""
+    """The queues of one module."""
 
     queue_url: str
     dead_letter_queue_url: str
@@ -108,7 +104,7 @@ class Queues:
 
     @classmethod
     def find(cls, outputs: Mapping[str, Any]) -> list[Queues]:
-        """Those of every module in these outputs, of which there may be several."""
+        """Return the queues of every module in these outputs."""
         return [
             cls(each["queue_url"], each["dead_letter_queue_url"], each["queue_arn"].split(":")[3])
             for each in those_with("queue_url", outputs)
@@ -117,23 +113,25 @@ class Queues:
 
 
 def read(directory: Path, terraform: str = "terraform") -> Mapping[str, Any]:
-    """The outputs of the configuration in `directory`."""
+    """Return the outputs of the configuration in `directory`."""
     command = [terraform, f"-chdir={directory}", "output", "-json"]
     try:
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     except FileNotFoundError:
-        raise OutputsError(f"There is no {terraform!r} to ask for the outputs: install or name one.") from None
+        raise OutputsError(
+            f"The program {terraform!r} does not exist: install Terraform, or name another program with --terraform."
+        ) from None
     except subprocess.CalledProcessError as error:
         raise OutputsError(f"`{' '.join(command)}` failed:\n{error.stderr.strip()}") from None
     return {name: output["value"] for name, output in json.loads(said).items()}
 
 
 def those_with(name: str, outputs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The outputs of the modules among these outputs: passed on one by one, as an object, or as a map of objects."""
+    """Yield the outputs of each module: passed on one by one, as one object, or as a map of objects."""
     found = list(_with(name, outputs))
     if not found:
         raise OutputsError(
-            f"There is no output {name}. Pass the module's outputs on, all in one: "
+            f"There is no output {name}. Pass on all outputs of the module: "
             'output "s3_syncer" { value = module.s3_syncer }'
         )
     yield from found

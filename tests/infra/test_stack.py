@@ -87,9 +87,9 @@ def compare(applied: Applied) -> None:
 
 
 @contextmanager
-def without(applied: Applied, action: str, whose: str = "function_role_name", sid: str | None = None) -> Iterator[None]:
+def without(applied: Applied, action: str, whose: str = "function", sid: str | None = None) -> Iterator[None]:
     """A role, that of the function if no other is named, with one action less; `sid` where two statements have it."""
-    iam, role = applied.stack.client("iam"), applied.outputs["s3_syncer"][whose]
+    iam, role = applied.stack.client("iam"), applied.outputs["s3_syncer"]["role_arns"][whose].rpartition("/")[2]
     (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
     whole = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
     lesser = json.loads(json.dumps(whole))
@@ -210,10 +210,10 @@ def test_s3_needs_the_key_of_the_queue(applied: Applied) -> None:
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=document)
 
 
-@pytest.mark.parametrize("whose", ["function_role_arn", "migration_task_role_arn"])
+@pytest.mark.parametrize("whose", ["function", "migration"])
 def test_the_role_may_do_nothing_else(applied: Applied, whose: str) -> None:
     """What the policy leaves out is refused: the function could not write to its source if it wanted to."""
-    role = applied.outputs["s3_syncer"][whose]
+    role = applied.outputs["s3_syncer"]["role_arns"][whose]
     assumed = applied.stack.client("sts").assume_role(RoleArn=role, RoleSessionName="in-its-role")
     key, secret, token = (assumed["Credentials"][n] for n in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
     session = boto3.Session(key, secret, token, region_name=applied.stack.region)
@@ -265,7 +265,7 @@ def test_the_migration_names_what_its_role_may_not_read(applied: Applied) -> Non
     assert migrate(applied)[0] == 0  # brings over what other tests have forbidden the function
     with unnoticed(applied.stack):
         put(applied, "hidden", Body=b"x")
-    with without(applied, "s3:GetObject", "migration_task_role_name"):
+    with without(applied, "s3:GetObject", "migration"):
         code, named = migrate(applied)
     assert code == 1
     assert list(named) == ["failed"]
@@ -276,7 +276,7 @@ def test_the_migration_names_what_its_role_may_not_read(applied: Applied) -> Non
 @pytest.mark.parametrize("action", ["secretsmanager:GetSecretValue", "s3:ListBucket"])
 def test_the_migration_stops_at_once_without_what_it_needs_for_every_key(applied: Applied, action: str) -> None:
     said: list[str] = []
-    with without(applied, action, "migration_task_role_name"):
+    with without(applied, action, "migration"):
         assert migration.run_process(applied.stack, [], said.append) == 1
     assert len(said) == 1
     assert "AccessDenied" in said[0]
@@ -334,7 +334,7 @@ def test_a_fleet_migrates_and_a_poisoned_key_stalls_nothing(applied: Applied) ->
 @pytest.mark.parametrize("action", ["sqs:SendMessage", "sqs:GetQueueAttributes", "logs:FilterLogEvents"])
 def test_a_fleet_that_may_not_be_asked_is_asked_for_nothing(applied: Applied, action: str) -> None:
     said: list[str] = []
-    with without(applied, action, "migration_task_role_name"):
+    with without(applied, action, "migration"):
         assert migration.run_process(applied.stack, ["--workers=queue", "--idle=5"], said.append) == 1
     assert len(said) == 1
     assert "AccessDenied" in said[0] or "not authorized" in said[0]

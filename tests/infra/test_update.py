@@ -54,15 +54,15 @@ CASES: dict[str, Any] = {
     "function.log_level": "DEBUG",
     "function.package_path": str(COMPLETE / "main.tf"),  # any other file
     "function.vpc": None,
+    "ecs.image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/tools:1",
+    "ecs.architecture": "X86_64",
+    "ecs.cluster": {"arn": "arn:aws:ecs:eu-west-1:000000000000:cluster/other"},
+    "ecs.subnet_ids": ["subnet-1"],
+    "ecs.security_group_ids": [],
+    "ecs.assign_public_ip": True,
     "migration.enabled": False,
-    "migration.image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/tools:1",
     "migration.cpu": 1024,
     "migration.memory_mb": 5120,
-    "migration.architecture": "X86_64",
-    "migration.cluster": {"arn": "arn:aws:ecs:eu-west-1:000000000000:cluster/other"},
-    "migration.subnet_ids": ["subnet-1"],
-    "migration.security_group_ids": [],
-    "migration.assign_public_ip": True,
     "migration.arguments": [],
     "service.enabled": True,
     "service.min_tasks": 1,
@@ -71,14 +71,8 @@ CASES: dict[str, Any] = {
     "service.concurrency": 1,
     "service.spot_percent": 0,
     "service.log_level": "DEBUG",
-    "service.image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/tools:1",
     "service.cpu": 512,
     "service.memory_mb": 4096,
-    "service.architecture": "X86_64",
-    "service.cluster": {"arn": "arn:aws:ecs:eu-west-1:000000000000:cluster/other"},
-    "service.subnet_ids": ["subnet-1"],
-    "service.security_group_ids": [],
-    "service.assign_public_ip": True,
     "service.arguments": [],
     "source_kms_key_arns": [],
     "kms_key_arn": "arn:aws:kms:eu-west-1:000000000000:key/00000000-0000-0000-0000-000000000000",
@@ -163,19 +157,19 @@ EXPECTED: dict[str, list[str]] = {
     "function.log_level": [FUNCTION],
     "function.package_path": [FUNCTION],
     "function.vpc": [FUNCTION, "~ aws_iam_role_policy.function"],
+    "ecs.architecture": [TASK],
+    "ecs.cluster": ["- aws_ecs_cluster.tasks[0]"],
     "migration.enabled": [
         *('- aws_cloudwatch_log_group.task["migration"]', "- aws_ecs_cluster.tasks[0]"),
         *('- aws_ecs_task_definition.task["migration"]', *(f"- {part}" for part in REPOSITORY)),
         *(f"- aws_iam_role.{role}" for role in ROLES if role.startswith("task")),
         *(f"- aws_iam_role_policy.{role}" for role in ROLES if role.startswith("task")),
     ],
-    "migration.image": [
+    "ecs.image": [
         *(TASK, '~ aws_iam_role_policy.task["execution"]', *(f"- {part}" for part in REPOSITORY)),
     ],
     "migration.cpu": [TASK],
     "migration.memory_mb": [TASK],
-    "migration.architecture": [TASK],
-    "migration.cluster": ["- aws_ecs_cluster.tasks[0]"],
     "migration.arguments": [TASK],
     "service.enabled": SERVICE,
     "source_kms_key_arns": READERS,
@@ -198,7 +192,7 @@ EXPECTED: dict[str, list[str]] = {
 # Under other conditions than the rest: `name` makes all anew, `tags` changes all that has any.
 SWEEPING = {"name", "tags"}
 OF_OUTPUTS_ALONE = {
-    *("existing_notifications", "migration.subnet_ids", "migration.security_group_ids", "migration.assign_public_ip"),
+    *("existing_notifications", "ecs.subnet_ids", "ecs.security_group_ids", "ecs.assign_public_ip"),
 }
 # The emulated AWS has no Application Auto Scaling, so the service is off: tests/service.tftest.hcl tells of these.
 OF_THE_SERVICE_ALONE = {name for name in CASES if name.startswith("service.") and name != "service.enabled"}

@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,7 @@ MIGRATION = Migration(
     image=f"{REPOSITORY}:0.1.0-0123456789ab",
     repository_url=REPOSITORY,
 )
-OUTPUTS: dict[str, Any] = {
-    "migration_task_definition_arn": MIGRATION.task_definition_arn,
-    "migration_cluster_arn": MIGRATION.cluster_arn,
-    "migration_network_configuration": NETWORK,
-    "migration_image": MIGRATION.image,
-    "migration_repository_url": REPOSITORY,
-}
+OUTPUTS: dict[str, Any] = {"migration": {**asdict(MIGRATION), "command": "aws ecs run-task"}, "service": None}
 
 # Outputs
 
@@ -51,13 +46,13 @@ def test_a_configuration_without_the_outputs_is_told_how_to_pass_them_on() -> No
 
 def test_a_module_without_migration_is_told_how_to_get_one() -> None:
     with pytest.raises(OutputsError, match=r"migration = \{ enabled = true"):
-        Migration.find({"s3_syncer": {**OUTPUTS, "migration_task_definition_arn": None}})
+        Migration.find({"s3_syncer": {**OUTPUTS, "migration": None}})
 
 
 def test_outputs_that_were_forgotten_are_named() -> None:
-    some = {name: value for name, value in OUTPUTS.items() if not name.endswith(("image", "arn"))}
-    with pytest.raises(OutputsError, match="migration_cluster_arn, migration_image"):
-        Migration.find({**some, "migration_task_definition_arn": ARN})
+    some = {name: value for name, value in OUTPUTS["migration"].items() if name not in ("cluster_arn", "image")}
+    with pytest.raises(OutputsError, match=r"migration\.cluster_arn, migration\.image"):
+        Migration.find({"migration": some})
 
 
 def test_the_region_is_that_of_the_task() -> None:
@@ -84,13 +79,9 @@ def test_a_missing_terraform_is_named(tmp_path: Path) -> None:
 
 SERVICE = Service("s3-syncer-service", MIGRATION.cluster_arn, "arn:aws:ecs:eu-west-1:123456789012:task-definition/s:3")
 OF_SERVICE: dict[str, Any] = {
-    "service_name": SERVICE.name,
-    "service_cluster_arn": SERVICE.cluster_arn,
-    "service_task_definition_arn": SERVICE.task_definition_arn,
-    "service_image": MIGRATION.image,
-    "service_repository_url": REPOSITORY,
+    "service": {**asdict(SERVICE), "image": MIGRATION.image, "repository_url": REPOSITORY},
 }
-NO_MIGRATION = dict.fromkeys(OUTPUTS)
+DISABLED: dict[str, Any] = {"migration": None, "service": None}
 
 
 def test_the_image_is_that_of_the_migration() -> None:
@@ -99,7 +90,7 @@ def test_the_image_is_that_of_the_migration() -> None:
 
 
 def test_the_image_is_that_of_the_service_where_there_is_no_migration() -> None:
-    found = Image.find({"s3_syncer": {**NO_MIGRATION, **OF_SERVICE}})
+    found = Image.find({"s3_syncer": {**DISABLED, **OF_SERVICE}})
     assert found == Image(MIGRATION.image, REPOSITORY, SERVICE.task_definition_arn, SERVICE)
 
 
@@ -107,19 +98,15 @@ def test_a_service_beside_the_migration_takes_the_same_image() -> None:
     assert Image.find({**OUTPUTS, **OF_SERVICE}) == Image(MIGRATION.image, REPOSITORY, ARN, SERVICE)
 
 
-def test_a_service_with_an_image_of_its_own_does_not() -> None:
-    own = {**OF_SERVICE, "service_image": "registry.example.com/x:1", "service_repository_url": None}
-    assert Image.find({**OUTPUTS, **own}) == Image(MIGRATION.image, REPOSITORY, ARN, None)
-
-
 def test_an_image_that_was_given_is_not_pushed() -> None:
-    with pytest.raises(OutputsError, match=r"no repository: it was given the image .*0123456789ab"):
-        Image.find({**OUTPUTS, "migration_repository_url": None})
+    given = {**OUTPUTS["migration"], "repository_url": None}
+    with pytest.raises(OutputsError, match=r"no image repository, because ecs\.image is set to .*0123456789ab"):
+        Image.find({**OUTPUTS, "migration": given})
 
 
-def test_without_anybody_to_run_it_there_is_no_image() -> None:
+def test_a_module_without_tasks_has_no_image() -> None:
     with pytest.raises(OutputsError, match="Neither migration nor service"):
-        Image.find(NO_MIGRATION)
+        Image.find(DISABLED)
 
 
 def test_the_service_is_told_to_take_it() -> None:
