@@ -163,7 +163,7 @@ def test_every_command_exists_with_its_options(block: Block) -> None:
             assert command in EVERYWHERE, f"{block}: {command} is nothing that is known"
 
 
-EVERYWHERE = ("cd", "docker", "export", "git", "pip")
+EVERYWHERE = ("cd", "docker", "eval", "export", "git", "pip")
 
 
 def options(arguments: list[str]) -> set[str]:
@@ -210,6 +210,7 @@ def check_script(script: Path, arguments: list[str]) -> None:
 # Commands of the AWS CLI that are its own, not an API's: their options cannot be looked up in the service models.
 AWS_OWN = {
     ("s3", "cp"): {"--recursive"},
+    ("s3", "ls"): {"--recursive"},
     ("logs", "tail"): {"--since", "--follow"},
 }
 AWS_GLOBAL = {"--region", "--query", "--output", "--endpoint-url", "--profile", "--no-cli-pager"}

@@ -29,16 +29,18 @@ def links(document: Path) -> list[str]:
     return [link.replace(r"\_", "_") for link in LINK.findall(FENCED.sub("", document.read_text()))]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_link_leads_somewhere(document: Path) -> None:
     for link in links(document):
         if link.startswith("https://"):
             continue
         file, _, anchor = link.partition("#")
         target = (document.parent / file).resolve() if file else document
-        assert target.exists(), f"{document.name} links to {link}, and there is no such file"
+        assert target.exists(), f"{document.relative_to(ROOT)} links to {link}, and there is no such file"
         if anchor:
-            assert anchor in anchors(target), f"{document.name} links to {link}, and there is no such heading"
+            assert anchor in anchors(target), (
+                f"{document.relative_to(ROOT)} links to {link}, and there is no such heading"
+            )
 
 
 def test_every_document_can_be_found_from_the_readme() -> None:
