@@ -101,7 +101,7 @@ variable "source_prefix" {
 
 variable "credentials_secret" {
   description = <<-EOT
-    Existing Secrets Manager secret with the access key of the target, `{"access_key_id": "...", "secret_access_key": "..."}`. Null creates a secret, see the output `credentials_secret_arn`:
+    Existing Secrets Manager secret with the access key of the target. Null creates a secret, see the output `credentials_secret_arn`. The value of the secret is `{"access_key_id": "...", "secret_access_key": "..."}`:
     - `arn`: ARN of the secret. If a customer managed key other than `kms_key_arn` encrypts the secret, add that key to `source_kms_key_arns`
   EOT
   # An object, so that Terraform knows at plan time if there is a secret, even when the same apply creates it.
@@ -586,7 +586,7 @@ variable "permissions_boundary_arn" {
 }
 
 variable "log_retention_days" {
-  description = "Retention of the logs in days: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653, or 0 to never expire."
+  description = "Retention of the logs in days. Allowed values: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653, or 0 to never expire."
   type        = number
   default     = 30
   nullable    = false

@@ -1,8 +1,9 @@
-"""`scripts/docs`: what the documents repeat of the code, so that it is what the code says.
+"""`scripts/docs`: write the parts of the documents that repeat the code.
 
-The tables of inputs and outputs in README.md, from variables.tf and outputs.tf, in the shape, and between the markers,
-of terraform-docs, so that either can write them; terraform-docs itself is a program in Go that no Python package brings
-along. And who may do what in docs/security.md, from a plan.
+README.md gets the tables of inputs, outputs, requirements, providers and resources; docs/inputs.md gets the reference
+of inputs and outputs; docs/security.md gets the permissions, from a plan. The part of README.md between the markers of
+terraform-docs is what terraform-docs writes with .terraform-docs.yml. terraform-docs is a Go program without a Python
+package, so it is not used here.
 """
 
 from __future__ import annotations
@@ -10,31 +11,21 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-from hcl2 import SerializationOptions
-from hcl2.query import NodeView
-from hcl2.query.blocks import BlockView
-from hcl2.query.body import DocumentView
 
-from playground import permissions
+from playground import module_docs, permissions
 from playground.bootstrap import ROOT
-
-# Heredocs as quoted strings, and quotes kept: what is a string then reads as JSON, escapes and all.
-AS_QUOTED = SerializationOptions(with_comments=False, preserve_heredocs=False, explicit_blocks=False)
-
-
-class DocsError(Exception):
-    """The tables cannot be written; the message says what to change."""
+from playground.module_docs import DocsError, code, table
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a document that is written here, between two lines."""
+    """A part of a document, between two marker lines."""
 
     document: Path
     begin: str
@@ -42,7 +33,7 @@ class Part:
     content: Callable[[], str]
 
     def into(self, text: str) -> str:
-        """The text with the content in place of whatever is between the lines."""
+        """Return the text with the content between the marker lines replaced."""
         before, begin, rest = text.partition(self.begin)
         _, end, after = rest.partition(self.end)
         if not begin or not end:
@@ -52,7 +43,11 @@ class Part:
 
 
 PARTS = (
-    Part(ROOT / "README.md", "<!-- BEGIN_TF_DOCS -->", "<!-- END_TF_DOCS -->", lambda: tables(ROOT)),
+    Part(ROOT / "README.md", "<!-- BEGIN_INPUTS -->", "<!-- END_INPUTS -->", lambda: module_docs.summary(ROOT)),
+    Part(ROOT / "README.md", "<!-- BEGIN_TF_DOCS -->", "<!-- END_TF_DOCS -->", lambda: module_docs.requirements(ROOT)),
+    Part(
+        ROOT / "docs" / "inputs.md", "<!-- BEGIN_INPUTS -->", "<!-- END_INPUTS -->", lambda: module_docs.sections(ROOT)
+    ),
     Part(
         ROOT / "docs" / "security.md",
         "<!-- BEGIN_PERMISSIONS -->",
@@ -63,9 +58,9 @@ PARTS = (
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Write nothing; show what would change, and exit 1 if anything would.")
+@click.option("--check", is_flag=True, help="Write nothing. Print the differences, and exit 1 if there are any.")
 def main(check: bool) -> None:
-    """Write into the documents what they repeat of the code."""
+    """Write the parts of the documents that repeat the code."""
     stale = False
     for part in PARTS:
         name, old = str(part.document.relative_to(ROOT)), part.document.read_text()
@@ -79,36 +74,11 @@ def main(check: bool) -> None:
             sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, "the code"))
             stale = True
     if stale:
-        sys.exit("scripts/docs: the documents are not what the code says: run scripts/docs and commit them")
-
-
-def tables(module: Path) -> str:
-    """Inputs and outputs of the module in that directory, in the order of its code: what is required comes first."""
-    inputs = [
-        (
-            anchored("input", name(block)),
-            cell(described(block)),
-            code(source(block, "type")),
-            code(source(block, "default")) if has(block, "default") else "n/a",
-            "no" if has(block, "default") else "yes",
-        )
-        for block in blocks(module / "variables.tf", "variable")
-    ]
-    outputs = [
-        (anchored("output", name(block)), cell(described(block))) for block in blocks(module / "outputs.tf", "output")
-    ]
-    return "\n".join(
-        [
-            "### Inputs\n",
-            *table(("Name", "Description", "Type", "Default", "Required"), inputs, centred="Required"),
-            "\n### Outputs\n",
-            *table(("Name", "Description"), outputs),
-        ]
-    )
+        sys.exit("scripts/docs: the documents are out of date: run scripts/docs and commit the result")
 
 
 def permission_tables(plan: permissions.Plan) -> str:
-    """Who may do what, and on whose behalf, as the plan has it."""
+    """Return the tables of roles, permissions and policies of a plan."""
     roles = [
         (code(role), code(statement["Principal"]["Service"]), conditions(statement.get("Condition", {})))
         for role, trust in plan.trusts().items()
@@ -117,7 +87,7 @@ def permission_tables(plan: permissions.Plan) -> str:
     allowed = [
         (
             code(s.role),
-            code(s.sid) + (" denies" if s.effect == "Deny" else ""),
+            code(s.sid) + (" (Deny)" if s.effect == "Deny" else ""),
             "<br/>".join(map(code, s.actions)),
             "<br/>".join(map(code, s.resources)),
             conditions(s.conditions),
@@ -127,7 +97,7 @@ def permission_tables(plan: permissions.Plan) -> str:
     queues = [
         (
             code(queue),
-            code(statement["Sid"]) + (" denies" if statement["Effect"] == "Deny" else ""),
+            code(statement["Sid"]) + (" (Deny)" if statement["Effect"] == "Deny" else ""),
             code(statement["Principal"] if statement["Principal"] == "*" else statement["Principal"]["Service"]),
             code(statement["Action"]),
             conditions(statement.get("Condition", {})),
@@ -138,87 +108,25 @@ def permission_tables(plan: permissions.Plan) -> str:
     key = json.dumps(plan.output("kms_key_policy_statements"), indent=2)
     return "\n".join(
         [
-            "### Roles, and who may take them\n",
-            *table(("Role", "Taken by", "Only if"), roles),
-            "\n### What the roles may do\n",
-            *table(("Role", "Statement", "Actions", "On", "Only if"), allowed),
-            "\n### What the queues let others do\n",
-            *table(("Queue", "Statement", "Who", "Action", "Only if"), queues),
-            "\n### What the key has to let AWS do\n",
+            "### Roles\n",
+            *table(("Role", "Trusted service", "Conditions"), roles),
+            "\n### Permissions of the roles\n",
+            *table(("Role", "Statement", "Actions", "Resources", "Conditions"), allowed),
+            "\n### Queue policies\n",
+            *table(("Queue", "Statement", "Principal", "Action", "Conditions"), queues),
+            "\n### Statements for the key policy\n",
             f"```json\n{key}\n```",
         ]
     )
 
 
 def conditions(tests: Mapping[str, Mapping[str, Any]]) -> str:
-    """IAM's conditions in a cell: all of them have to hold, each with any of its values."""
+    """Return IAM conditions for a table cell. All conditions must hold, each with one of its values."""
     return "<br/>".join(
         f"{code(key)} {operator} " + " or ".join(map(code, [values] if isinstance(values, str) else values))
         for operator, keys in tests.items()
         for key, values in keys.items()
     )
-
-
-def blocks(file: Path, kind: str) -> list[BlockView]:
-    return [
-        block
-        for block in DocumentView.parse(file.read_text()).blocks(kind)
-        if isinstance(block, BlockView)  # which it always is; the library's signature says less
-    ]
-
-
-def name(block: BlockView) -> str:
-    (label,) = block.name_labels
-    return label
-
-
-def has(block: BlockView, attribute: str) -> bool:
-    return block.attribute(attribute) is not None
-
-
-def described(block: BlockView) -> str:
-    attribute = given(block, "description")
-    return str(json.loads(attribute.to_dict(options=AS_QUOTED)["description"])).strip()
-
-
-def source(block: BlockView, attribute: str) -> str:
-    """An attribute's value as it is written, with its further lines at the margin that its first line has."""
-    _, _, value = given(block, attribute).to_hcl().partition("=")
-    first, *further = value.strip().split("\n")
-    margin = min((len(line) - len(line.lstrip()) for line in further if line.strip()), default=0)
-    return "\n".join([first, *(line[margin:] for line in further)])
-
-
-def given(block: BlockView, attribute: str) -> NodeView:
-    found = block.attribute(attribute)
-    if found is None:
-        raise DocsError(f"{name(block)} needs a {attribute}")
-    return found
-
-
-def anchored(kind: str, name: str) -> str:
-    escaped = name.replace("_", "\\_")
-    return f'<a name="{kind}_{name}"></a> [{escaped}](#{kind}\\_{escaped})'
-
-
-def code(text: str) -> str:
-    """Code in a cell, which cannot hold a block of several lines."""
-    return f"<pre>{cell(text)}</pre>" if "\n" in text else f"`{cell(text)}`"
-
-
-def cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", "<br/>")
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], centred: str = "") -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'|'.join(rule(title, title == centred) for title in head)}|"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
-
-
-def rule(title: str, centred: bool) -> str:
-    return f":{'-' * len(title)}:" if centred else "-" * (len(title) + 2)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 from hcl2.query.body import DocumentView
 from tests.infra.examples import Example, Examples
 
-from playground import docs
+from playground import module_docs
 from playground.bootstrap import ROOT
 
 COMPLETE = ROOT / "examples" / "complete"
@@ -226,11 +226,11 @@ REPLACED = (["delete", "create"], ["create", "delete"])
 
 def inputs() -> Iterator[str]:
     """Every input, those that are objects by their attributes."""
-    for block in docs.blocks(ROOT / "variables.tf", "variable"):
-        of_object = re.findall(r"^  (\w+) += ", docs.source(block, "type"), re.MULTILINE)
-        yield from (f"{docs.name(block)}.{attribute}" for attribute in of_object)
+    for block in module_docs.blocks(ROOT / "variables.tf", "variable"):
+        of_object = re.findall(r"^  (\w+) += ", module_docs.source(block, "type"), re.MULTILINE)
+        yield from (f"{module_docs.name(block)}.{attribute}" for attribute in of_object)
         if not of_object:
-            yield docs.name(block)
+            yield module_docs.name(block)
 
 
 def changed(planned: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -268,7 +268,7 @@ def override() -> str:
     (block,) = DocumentView.parse((COMPLETE / "main.tf").read_text()).blocks("module")
     arguments = []
     for name in {name.partition(".")[0] for name in inputs()} - {"target_credentials"}:
-        written = docs.source(block, name)
+        written = module_docs.source(block, name)
         mixed = f"merge({written}, try(each.value.{name}, {{}}))" if written.startswith("{") else None
         arguments.append(f"  {name} = {mixed or f'try(each.value.{name}, {written})'}\n")
     # An ephemeral value cannot be part of a case.
@@ -296,7 +296,7 @@ def test_every_input_is_a_case_and_set_in_the_complete_example() -> None:
     assert names == set(CASES)
     for name in names:
         key, _, attribute = name.partition(".")
-        written = docs.source(block, key)
+        written = module_docs.source(block, key)
         assert not attribute or written == "null" or re.search(rf"\b{attribute} += ", written), name
 
 
