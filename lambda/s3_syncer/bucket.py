@@ -34,12 +34,11 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from . import headers
 from .clients import Lease
-from .errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
-from .join import Unordered
-from .layout import MIB, Part, Sent
-from .model import (
+from .core import headers
+from .core.errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
+from .core.listing_diff import Unordered
+from .core.model import (
     CONTENT_HEADERS,
     FEW,
     RAW_EXPIRES,
@@ -50,6 +49,7 @@ from .model import (
     Stretch,
     Upload,
 )
+from .core.multipart import MIB, Part, Sent
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody

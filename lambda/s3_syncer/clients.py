@@ -19,8 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.utils import parse_timestamp
 
 from . import __version__
-from .errors import StoreUnusable
-from .model import RAW_EXPIRES
+from .core.errors import StoreUnusable
+from .core.model import RAW_EXPIRES
 from .settings import Credentials, Settings
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Protocol, TypedDict
 
 from . import batch
-from .deadline import Deadline
+from .core.deadline import Deadline
 from .logs import log_json
 from .runtime import Runtime, assemble
 from .settings import function_settings

@@ -17,14 +17,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .compare import compare
 from .converge import Outcome, Pair, Source, Target, converge
-from .deadline import Deadline, OutOfTime
-from .errors import Changed, Permanent, Retryable, StoreUnusable
-from .layout import MIB, Layout, Sent, fits, multipart_etag, runs
-from .model import ObjectState, Upload
+from .core.compare import compare
+from .core.deadline import Deadline, OutOfTime
+from .core.errors import Changed, Permanent, Retryable, StoreUnusable
+from .core.model import ObjectState, Upload
+from .core.multipart import MIB, Layout, Sent, fits, multipart_etag, runs
+from .core.work_items import KeyWork, PartsWork, Work
 from .transfer import Readable, Transfer, Writable, resumable
-from .work import KeyWork, PartsWork, Work
 
 logger = logging.getLogger(__name__)
 

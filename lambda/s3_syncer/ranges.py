@@ -14,13 +14,13 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from .converge import Outcome
-from .deadline import Deadline
-from .errors import SyncError
-from .join import PAGE_KEYS
-from .keyspace import Probe, split
-from .layout import MIB
+from .core.deadline import Deadline
+from .core.errors import SyncError
+from .core.key_ranges import Probe, split
+from .core.listing_diff import PAGE_KEYS
+from .core.multipart import MIB
+from .core.work_items import KeyWork, RangeWork, Work
 from .sweep import Lane, Rules, Sweep
-from .work import KeyWork, RangeWork, Work
 
 if TYPE_CHECKING:
     from .connect import Connection

@@ -15,11 +15,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Protocol
 
-from .deadline import Deadline
-from .errors import SyncError
+from .core.circuit_breaker import Pause
+from .core.deadline import Deadline
+from .core.errors import SyncError
 from .health import Health, Status
 from .held import Held
-from .pause import Pause
 from .worker import Dead, Later, Message, Verdict, backoff
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
-from .layout import GIB, MIB
+from .core.multipart import GIB, MIB
 
 #: What the interpreter, boto3 and its two clients take before the first byte is copied, in MiB, with some room.
 #: `scripts/footprint` prints what they really take.

@@ -16,12 +16,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .compare import ABSENT, Row, Verdict, compare
 from .converge import CHANGES, Outcome, Pair, Source, Target, converge
-from .deadline import Deadline, OutOfTime
-from .errors import Retryable, StoreUnusable, SyncError
-from .join import Page, Unordered, join
-from .model import Listed, ObjectState, Stretch
+from .core.compare import ABSENT, Row, Verdict, compare
+from .core.deadline import Deadline, OutOfTime
+from .core.errors import Retryable, StoreUnusable, SyncError
+from .core.listing_diff import Page, Unordered, join
+from .core.model import Listed, ObjectState, Stretch
 
 logger = logging.getLogger(__name__)
 

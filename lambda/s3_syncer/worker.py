@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .converge import Outcome, Pair
-from .deadline import Deadline, OutOfTime
-from .errors import Permanent, Retryable, StoreUnusable, SyncError
-from .events import decode
-from .work import KeyWork, PartsWork, RangeWork, Work
+from .core.deadline import Deadline, OutOfTime
+from .core.errors import Permanent, Retryable, StoreUnusable, SyncError
+from .core.events import decode
+from .core.work_items import KeyWork, PartsWork, RangeWork, Work
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ import boto3  # noqa: E402 - after what is timed
 from botocore.config import Config  # noqa: E402
 
 from benchmark.objects import KIB  # noqa: E402
-from s3_syncer.deadline import Deadline  # noqa: E402
+from s3_syncer.core.deadline import Deadline  # noqa: E402
 from s3_syncer.logs import log_json  # noqa: E402
 from s3_syncer.runtime import assemble  # noqa: E402
 from s3_syncer.settings import function_settings  # noqa: E402

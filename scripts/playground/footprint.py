@@ -30,7 +30,7 @@ from playground.stack import PACKAGE
 from s3_syncer.bucket import Bucket
 from s3_syncer.clients import FixedClient, pass_raw_expires
 from s3_syncer.converge import Pair, converge
-from s3_syncer.deadline import Deadline
+from s3_syncer.core.deadline import Deadline
 from s3_syncer.transfer import Transfer
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from tests.functional.rig import SOURCE, TARGET, Account, Clock, Rig, keys_of, w
 
 import s3_syncer
 from playground import servers
-from s3_syncer import deadline, function
+from s3_syncer import function
+from s3_syncer.core import deadline
 from s3_syncer.lane.opening import open_lane
 from s3_syncer.runtime import assemble
 

@@ -15,7 +15,7 @@ from s3_syncer.cli import commands
 from s3_syncer.cli.commands import ByteRate, cli
 from s3_syncer.cli.fleet import Place
 from s3_syncer.cli.run import Job
-from s3_syncer.layout import MIB
+from s3_syncer.core.multipart import MIB
 from s3_syncer.settings import Credentials
 
 NEEDED = {

@@ -16,7 +16,7 @@ from tests.functional.rig import TARGET, Rig
 
 from s3_syncer.cli import fleet
 from s3_syncer.cli.fleet import LOG_DELAY_MS, MAX_PAGES, Place, RemoteFleet
-from s3_syncer.errors import StoreUnusable
+from s3_syncer.core.errors import StoreUnusable
 
 LOG_GROUP = "/aws/lambda/s3-syncer"
 

@@ -19,7 +19,7 @@ from tests.functional.rig import SOURCE, Clock, Context, Rig, notification
 
 from s3_syncer import __version__, function
 from s3_syncer.bucket import Bucket
-from s3_syncer.deadline import Deadline
+from s3_syncer.core.deadline import Deadline
 from s3_syncer.worker import Message, Verdict, Worker
 
 

@@ -18,7 +18,7 @@ from tests.functional.rig import MIB, SOURCE, TARGET, Rig, notification, put_par
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
 from playground import verify
-from s3_syncer.model import FEW
+from s3_syncer.core.model import FEW
 
 pytestmark = pytest.mark.usefixtures("each_way")
 

@@ -12,12 +12,12 @@ from typing import Any, cast
 
 import pytest
 
-from s3_syncer import join as join_module
 from s3_syncer.bucket import Bucket
-from s3_syncer.errors import Retryable, StoreUnusable
-from s3_syncer.join import Unordered, join
-from s3_syncer.keyspace import borders
-from s3_syncer.model import Listed, Stretch
+from s3_syncer.core import listing_diff as join_module
+from s3_syncer.core.errors import Retryable, StoreUnusable
+from s3_syncer.core.key_ranges import borders
+from s3_syncer.core.listing_diff import Unordered, join
+from s3_syncer.core.model import Listed, Stretch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -19,9 +19,9 @@ from tests.functional.command import run, started
 from tests.functional.proxy import Exchange, Fault, admit, cut, held, refuse, silent
 from tests.functional.rig import MIB, SOURCE, TARGET, Rig
 
-from s3_syncer import join
 from s3_syncer.cli import progress
 from s3_syncer.cli.tally import Tally
+from s3_syncer.core import listing_diff
 
 AWKWARD = [
     "a key with spaces",
@@ -90,7 +90,7 @@ def test_only_what_lies_below_the_prefixes(rig: Rig) -> None:
 
 
 def test_a_sweep_that_races_with_live_writes_and_deletes_ends_equal(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(join, "PAGE_KEYS", 10)
+    monkeypatch.setattr(listing_diff, "PAGE_KEYS", 10)
     keys, rand, touched, over = fill(rig, 30), random.Random(7), set[str](), threading.Event()
     for key in rand.sample(keys, 15):
         rig.target.put_object(Bucket=TARGET, Key=key, Body=b"old")
@@ -185,7 +185,7 @@ def test_a_dry_run_changes_nothing_and_says_what_would_be_done(rig: Rig) -> None
 
 
 def test_deleting_is_asked_for_and_has_a_brake(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(join, "PAGE_KEYS", 3)
+    monkeypatch.setattr(listing_diff, "PAGE_KEYS", 3)
     rig.put("key")
     for number in range(20):
         rig.target.put_object(Bucket=TARGET, Key=f"extra {number:02}")

@@ -15,10 +15,10 @@ from tests.functional.command import run, started
 from tests.functional.proxy import delayed, held, refuse
 from tests.functional.rig import MIB, TARGET, Rig
 
-from s3_syncer import join
 from s3_syncer.cli import run as run_module
 from s3_syncer.cli.tally import Tally
 from s3_syncer.converge import Outcome
+from s3_syncer.core import listing_diff
 
 #: What makes a process of its own help from the beginning, and ranges small enough to be shared.
 EAGER = """
@@ -32,7 +32,7 @@ run.HELP_S, run.HELP_KEYS, join.PAGE_KEYS = 0.0, 0, 10
 def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "HELP_S", 0.0)
     monkeypatch.setattr(run_module, "HELP_KEYS", 0)
-    monkeypatch.setattr(join, "PAGE_KEYS", 10)
+    monkeypatch.setattr(listing_diff, "PAGE_KEYS", 10)
 
 
 @pytest.fixture

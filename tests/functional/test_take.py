@@ -8,7 +8,7 @@ import pytest
 from tests.functional.proxy import meanwhile, without
 from tests.functional.rig import SOURCE, Rig
 
-from s3_syncer.model import FEW
+from s3_syncer.core.model import FEW
 
 pytestmark = pytest.mark.usefixtures("each_way")
 

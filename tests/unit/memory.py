@@ -18,10 +18,10 @@ from email.utils import format_datetime
 from functools import partial
 from typing import Any
 
-from s3_syncer.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
-from s3_syncer.headers import state as parsed
-from s3_syncer.layout import Part, Sent
-from s3_syncer.model import SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
+from s3_syncer.core.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
+from s3_syncer.core.headers import state as parsed
+from s3_syncer.core.model import SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
+from s3_syncer.core.multipart import Part, Sent
 
 #: Keys that one listing request shows.
 LIST_PAGE = 5

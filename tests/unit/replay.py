@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from tests.unit.memory import Fetched
 
-from s3_syncer.errors import SyncError
-from s3_syncer.layout import Part, Sent
-from s3_syncer.model import ObjectState, Stretch, Upload
+from s3_syncer.core.errors import SyncError
+from s3_syncer.core.model import ObjectState, Stretch, Upload
+from s3_syncer.core.multipart import Part, Sent
 
 _WRITES = frozenset({"put", "put_tags", "delete", "create_upload", "upload_part", "complete_upload", "abort_upload"})
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.memory import at, md5_hex
 
-from s3_syncer.compare import ABSENT, Difference, compare, proven
-from s3_syncer.model import (
+from s3_syncer.core.compare import ABSENT, Difference, compare, proven
+from s3_syncer.core.model import (
     CONTENT_HEADERS,
     LONGEST_ETAG,
     MAX_METADATA_BYTES,

@@ -10,10 +10,10 @@ import pytest
 from tests.unit.memory import MemoryBucket, Stored, stored
 
 from s3_syncer.converge import CHANGES, MAX_LOOKS, Outcome, Pair, converge
-from s3_syncer.deadline import Deadline, OutOfTime
-from s3_syncer.errors import Permanent, Retryable
-from s3_syncer.layout import MIB
-from s3_syncer.model import FEW, ObjectState
+from s3_syncer.core.deadline import Deadline, OutOfTime
+from s3_syncer.core.errors import Permanent, Retryable
+from s3_syncer.core.model import FEW, ObjectState
+from s3_syncer.core.multipart import MIB
 from s3_syncer.transfer import Transfer
 
 KEY = "key"

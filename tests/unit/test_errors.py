@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3_syncer.errors import (
-    CREDENTIAL_CODES,
-    Changed,
-    Permanent,
-    Retryable,
-    StoreUnusable,
-    SyncError,
-    classify,
-)
+from s3_syncer.core.errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
 
 MEANINGS: dict[type[SyncError], list[tuple[str, int]]] = {
     Changed: [

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_syncer.events import decode, decode_task
-from s3_syncer.work import KeyWork, Malformed, RangeWork, Work
+from s3_syncer.core.events import decode, decode_task
+from s3_syncer.core.work_items import KeyWork, Malformed, RangeWork, Work
 
 EVENTS = Path(__file__).parent.parent / "events"
 BUCKET = "photos-source"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from s3_syncer.cli.filters import BadPattern, key_filter
+from s3_syncer.core.filters import BadPattern, key_filter
 
 RCLONE = Path(sys.executable).with_name("rclone")
 

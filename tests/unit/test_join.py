@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from s3_syncer import join as join_module
-from s3_syncer.compare import Row, Verdict
-from s3_syncer.join import PAGE_KEYS, Page, Unordered, join
-from s3_syncer.model import Listed, Stretch
+from s3_syncer.core import listing_diff as join_module
+from s3_syncer.core.compare import Row, Verdict
+from s3_syncer.core.listing_diff import PAGE_KEYS, Page, Unordered, join
+from s3_syncer.core.model import Listed, Stretch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(seconds=1)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_syncer.keyspace import Probe, borders, split
+from s3_syncer.core.key_ranges import Probe, borders, split
 
 PAGE = 50
 

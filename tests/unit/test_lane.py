@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from tests.unit.memory import HttpSide, ListedBucket, Reply, at, opaque_etag, stored
 
-from s3_syncer.compare import ABSENT, Row
-from s3_syncer.deadline import Deadline
-from s3_syncer.errors import Retryable, StoreUnusable
+from s3_syncer.core.compare import ABSENT, Row
+from s3_syncer.core.deadline import Deadline
+from s3_syncer.core.errors import Retryable, StoreUnusable
+from s3_syncer.core.model import Listed
+from s3_syncer.core.multipart import MIB
 from s3_syncer.lane import copies
 from s3_syncer.lane.copies import Copies
-from s3_syncer.layout import MIB
-from s3_syncer.model import Listed
 from s3_syncer.transfer import Transfer
 
 NOW = 100

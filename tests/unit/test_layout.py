@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from s3_syncer.errors import Permanent
-from s3_syncer.layout import DEFAULT_PART, GIB, MIB, TIB, Layout, Limits, accepted, plan, reproduce
+from s3_syncer.core.errors import Permanent
+from s3_syncer.core.multipart import DEFAULT_PART, GIB, MIB, TIB, Layout, Limits, accepted, plan, reproduce
 from s3_syncer.settings import SMALLEST_BUDGET
 
 LIMITS = Limits()

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from s3_syncer import deadline as deadline_module
 from s3_syncer import transfer as transfer_module
-from s3_syncer.deadline import Deadline, OutOfTime
+from s3_syncer.core import deadline as deadline_module
+from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.transfer import Pace
 
 

@@ -11,10 +11,10 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from s3_syncer.core.model import Listed, Stretch
 from s3_syncer.lane import pages
 from s3_syncer.lane.copies import Answer
 from s3_syncer.lane.pages import Pages, parsed
-from s3_syncer.model import Listed, Stretch
 
 NOON = "2026-01-01T12:00:00.000Z"
 S3 = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

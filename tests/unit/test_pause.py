@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from s3_syncer.pause import FIRST_S, LONGEST_S, Pause
+from s3_syncer.core.circuit_breaker import FIRST_S, LONGEST_S, Pause
 
 
 class Clock:

@@ -12,18 +12,18 @@ from typing import Any, cast
 import pytest
 from tests.unit.memory import LIST_PAGE, ListedBucket, stored
 
-from s3_syncer import join as join_module
 from s3_syncer import ranges as ranges_module
 from s3_syncer.converge import Pair
-from s3_syncer.deadline import Deadline, OutOfTime
-from s3_syncer.errors import Permanent, Retryable, StoreUnusable, SyncError
-from s3_syncer.events import decode
-from s3_syncer.join import Unordered
-from s3_syncer.keyspace import Look
-from s3_syncer.layout import MIB
+from s3_syncer.core import listing_diff as join_module
+from s3_syncer.core.deadline import Deadline, OutOfTime
+from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
+from s3_syncer.core.events import decode
+from s3_syncer.core.key_ranges import Look
+from s3_syncer.core.listing_diff import Unordered
+from s3_syncer.core.multipart import MIB
+from s3_syncer.core.work_items import KeyWork, RangeWork, Work
 from s3_syncer.ranges import Ranges
 from s3_syncer.transfer import Transfer
-from s3_syncer.work import KeyWork, RangeWork, Work
 from s3_syncer.worker import Done, Later, Message, Worker
 
 KEYS = [f"{number % 7}/{number:04}" for number in range(300)]

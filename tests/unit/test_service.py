@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from s3_syncer import pause, service
-from s3_syncer.deadline import Deadline
-from s3_syncer.errors import StoreUnusable
+from s3_syncer import service
+from s3_syncer.core import circuit_breaker
+from s3_syncer.core.deadline import Deadline
+from s3_syncer.core.errors import StoreUnusable
+from s3_syncer.core.work_items import KeyWork
 from s3_syncer.service import PROGRESS_MAX_S, TURN_MAX_S, Rules, Service
-from s3_syncer.work import KeyWork
 from s3_syncer.worker import Dead, Done, Later, Message, Verdict
 
 #: Seconds that nothing here takes, however busy the machine is.
@@ -24,8 +25,8 @@ PATIENCE_S = 60
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "TICK_S", 0.01)
     monkeypatch.setattr(service, "DROP_S", 0.3)
-    monkeypatch.setattr(pause, "FIRST_S", 0.05)
-    monkeypatch.setattr(pause, "LONGEST_S", 0.1)
+    monkeypatch.setattr(circuit_breaker, "FIRST_S", 0.05)
+    monkeypatch.setattr(circuit_breaker, "LONGEST_S", 0.1)
 
 
 def eventually(condition: Callable[[], object]) -> None:

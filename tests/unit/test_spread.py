@@ -12,9 +12,9 @@ from string import ascii_lowercase
 import pytest
 
 from s3_syncer.cli.spread import Range, Spread
-from s3_syncer.deadline import Deadline
-from s3_syncer.errors import StoreUnusable
-from s3_syncer.join import Unordered
+from s3_syncer.core.deadline import Deadline
+from s3_syncer.core.errors import StoreUnusable
+from s3_syncer.core.listing_diff import Unordered
 
 PAGE = 10
 

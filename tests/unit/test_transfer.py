@@ -14,10 +14,10 @@ from tests.unit.memory import Etag, MemoryBucket, Stored, at, md5_etag, md5_hex,
 
 from s3_syncer import transfer as transfer_module
 from s3_syncer.converge import Pair, converge
-from s3_syncer.deadline import Deadline, OutOfTime
-from s3_syncer.errors import Changed, Permanent, Retryable
-from s3_syncer.layout import KIB, MIB, TIB, Limits, Part
-from s3_syncer.model import MAX_METADATA_BYTES, ObjectState
+from s3_syncer.core.deadline import Deadline, OutOfTime
+from s3_syncer.core.errors import Changed, Permanent, Retryable
+from s3_syncer.core.model import MAX_METADATA_BYTES, ObjectState
+from s3_syncer.core.multipart import KIB, MIB, TIB, Limits, Part
 from s3_syncer.transfer import Transfer
 
 KEY = "folder/a file"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from s3_syncer.cli.tally import Tally
 from s3_syncer.cli.waiting import Coverage, Line, Watch, wait
-from s3_syncer.deadline import Deadline, OutOfTime
-from s3_syncer.errors import Retryable, StoreUnusable, SyncError
+from s3_syncer.core.deadline import Deadline, OutOfTime
+from s3_syncer.core.errors import Retryable, StoreUnusable, SyncError
 
 IDLE_S, SILENCE_S = 60.0, 900.0
 

@@ -18,15 +18,15 @@ from rich.console import Console
 from .. import __version__, health, service
 from ..connect import connect
 from ..converge import Outcome, converge
-from ..deadline import Deadline, OutOfTime
-from ..errors import StoreUnusable, SyncError
+from ..core.deadline import Deadline, OutOfTime
+from ..core.errors import StoreUnusable, SyncError
+from ..core.filters import BadPattern, key_filter
+from ..core.multipart import GIB, MIB
 from ..lane.opening import open_lane, open_streams
-from ..layout import GIB, MIB
 from ..logs import log_json
 from ..runtime import assemble
 from ..settings import LOG_LEVELS, Credentials, Reader, Settings, SettingsError
 from ..sweep import Rules
-from .filters import BadPattern, key_filter
 from .fleet import Place, hand_over
 from .report import ENDINGS
 from .run import DIFFERENT, EQUAL, Job, run

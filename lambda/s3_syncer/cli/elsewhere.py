@@ -24,8 +24,8 @@ from typing import Any
 
 from ..allocator import share_heap
 from ..converge import Outcome
-from ..deadline import Deadline
-from ..errors import Retryable, SyncError
+from ..core.deadline import Deadline
+from ..core.errors import Retryable, SyncError
 from ..sweep import Brake, Observer
 from .collector import spare_collector
 from .here import Here, Share

@@ -16,10 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from rich.console import Console
 
 from ..connect import connect
-from ..deadline import Deadline, OutOfTime
-from ..errors import Retryable, StoreUnusable, SyncError, classify
+from ..core.deadline import Deadline, OutOfTime
+from ..core.errors import Retryable, StoreUnusable, SyncError, classify
+from ..core.work_items import RangeWork
 from ..sweep import Rules
-from ..work import RangeWork
 from .progress import clock, size
 from .run import Job, run, shown
 from .stop import stoppable

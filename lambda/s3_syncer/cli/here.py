@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..connect import connect
-from ..deadline import Deadline
+from ..core.deadline import Deadline
 from ..lane.opening import open_lane
 from ..settings import Settings
 from ..sweep import Brake, Observer, Rules, Sweep

@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 
 from ..bucket import Bucket
-from ..deadline import Deadline
-from ..errors import SyncError
-from ..join import Unordered
+from ..core.deadline import Deadline
+from ..core.errors import SyncError
+from ..core.listing_diff import Unordered
 from ..settings import SMALLEST_BUDGET, Settings
 from ..sweep import Rules
 from .elsewhere import Elsewhere, SharedBrake

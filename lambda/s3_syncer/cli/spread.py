@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from ..deadline import Deadline
-from ..errors import SyncError
-from ..join import Unordered
-from ..keyspace import FirstBehind, borders
+from ..core.deadline import Deadline
+from ..core.errors import SyncError
+from ..core.key_ranges import FirstBehind, borders
+from ..core.listing_diff import Unordered
 
 #: Seconds between two looks at whether an idle one could help a busy one.
 LOOK_S = 0.02

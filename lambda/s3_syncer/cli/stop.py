@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-from ..deadline import Deadline
+from ..core.deadline import Deadline
 
 #: Seconds that work in flight may take to end after a signal: ECS kills a task 30 s after it asked it to stop.
 GRACE_S = 20.0

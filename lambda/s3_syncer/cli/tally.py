@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ..converge import Outcome
-from ..errors import SyncError
+from ..core.errors import SyncError
 from .findings import Finding, Findings
 
 logger = logging.getLogger(__name__)

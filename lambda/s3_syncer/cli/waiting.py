@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from ..converge import CHANGES, Outcome
-from ..deadline import Deadline
-from ..errors import Permanent, Retryable, StoreUnusable
+from ..core.deadline import Deadline
+from ..core.errors import Permanent, Retryable, StoreUnusable
 from .tally import Tally
 
 #: Seconds after which what the fleet still has, once every range is swept, counts as waiting for another attempt: no

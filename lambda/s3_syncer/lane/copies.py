@@ -17,11 +17,11 @@ from datetime import timedelta
 from queue import SimpleQueue
 from typing import Protocol
 
-from .. import headers
-from ..compare import Row, proven
-from ..deadline import Deadline, OutOfTime
-from ..layout import MIB
-from ..model import MD5, SOURCE_ETAG_MARKER, Listed, ObjectState
+from ..core import headers
+from ..core.compare import Row, proven
+from ..core.deadline import Deadline, OutOfTime
+from ..core.model import MD5, SOURCE_ETAG_MARKER, Listed, ObjectState
+from ..core.multipart import MIB
 from ..transfer import Transfer
 from .answers import tag_set
 

@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 
-from ..errors import StoreUnusable
+from ..core.errors import StoreUnusable
 from .copies import Answer, Copies
 from .exchange import Exchange, Exchanges
 from .pages import Pages

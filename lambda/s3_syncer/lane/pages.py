@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from ..model import ListedPage, Stretch
+from ..core.model import ListedPage, Stretch
 from .copies import Answer
 
 _PARAMETERS = {"StartAfter": "start-after", "ContinuationToken": "continuation-token", "MaxKeys": "max-keys"}

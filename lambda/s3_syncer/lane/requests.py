@@ -13,9 +13,9 @@ from io import BytesIO
 from math import inf
 from typing import Any, Protocol
 
-from .. import headers
-from ..layout import MIB
-from ..model import CONTENT_HEADERS, RAW_EXPIRES
+from ..core import headers
+from ..core.model import CONTENT_HEADERS, RAW_EXPIRES
+from ..core.multipart import MIB
 from .answers import refusal, tag_set
 from .copies import OF_ONE_KEY, REST_S, Answer
 

@@ -22,9 +22,9 @@ from http.client import HTTPException
 from typing import Protocol
 from urllib.parse import quote
 
-from ..errors import SyncError
-from ..layout import KIB, MIB, Part
-from ..model import ObjectState
+from ..core.errors import SyncError
+from ..core.model import ObjectState
+from ..core.multipart import KIB, MIB, Part
 from .copies import properties
 
 logger = logging.getLogger(__name__)

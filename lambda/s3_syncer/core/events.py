@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-from .work import ENVELOPE, KeyWork, Malformed, Work, from_envelope
+from .work_items import ENVELOPE, KeyWork, Malformed, Work, from_envelope
 
 
 def decode(body: str, bucket: str) -> Work | None:
