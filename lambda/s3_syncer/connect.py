@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .allocator import give_back_buffers
-from .bucket import Bucket
-from .clients import source_client, target_client
 from .converge import Pair
 from .settings import Settings
+from .stores.bucket import Bucket
+from .stores.clients import source_client, target_client
 from .transfer import Transfer
 
 #: Connections beyond one per thread: probes and tag requests that overlap with a body still being read.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .clients import queue_client
 from .connect import SPARE_CONNECTIONS, Connection, connect
 from .parts import Parts
 from .ranges import Ranges
 from .settings import Settings
 from .sqs import Queue
+from .stores.clients import queue_client
 from .sweep import Lane
 from .worker import Worker
 

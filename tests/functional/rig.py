@@ -19,7 +19,7 @@ from tests.functional.proxy import Proxy
 
 from playground import verify
 from s3_syncer import function
-from s3_syncer.clients import pass_raw_expires
+from s3_syncer.stores.clients import pass_raw_expires
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

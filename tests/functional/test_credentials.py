@@ -14,8 +14,8 @@ from tests.functional.command import run
 from tests.functional.proxy import admit, refuse
 from tests.functional.rig import SECRET, SOURCE, Account, Rig, notification, secret
 
-from s3_syncer import clients
 from s3_syncer.logs import log_json
+from s3_syncer.stores import clients
 
 
 @pytest.fixture

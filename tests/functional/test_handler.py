@@ -18,8 +18,8 @@ from tests.functional.proxy import Exchange, Fault, held, refuse, reset
 from tests.functional.rig import SOURCE, Clock, Context, Rig, notification
 
 from s3_syncer import __version__, function
-from s3_syncer.bucket import Bucket
 from s3_syncer.core.deadline import Deadline
+from s3_syncer.stores.bucket import Bucket
 from s3_syncer.worker import Message, Verdict, Worker
 
 

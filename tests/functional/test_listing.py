@@ -12,12 +12,12 @@ from typing import Any, cast
 
 import pytest
 
-from s3_syncer.bucket import Bucket
 from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.errors import Retryable, StoreUnusable
 from s3_syncer.core.key_ranges import borders
 from s3_syncer.core.listing_diff import Unordered, join
 from s3_syncer.core.model import Listed, Stretch
+from s3_syncer.stores.bucket import Bucket
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ import pytest
 from tests.functional.proxy import answering, refuse, reset
 from tests.functional.rig import SOURCE, Rig
 
-from s3_syncer import bucket
 from s3_syncer.lane import requests
+from s3_syncer.stores import bucket
 
 #: What is asked of the source and of the target, by what has happened, with tags off and on.
 COSTS = {

@@ -8,7 +8,7 @@ import pytest
 from botocore.utils import parse_timestamp
 from tests.functional.rig import SOURCE, Rig
 
-from s3_syncer.clients import parse_time, source_client
+from s3_syncer.stores.clients import parse_time, source_client
 
 
 @pytest.mark.parametrize(

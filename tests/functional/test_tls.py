@@ -12,11 +12,12 @@ from tests.functional.command import run
 from tests.functional.proxy import Proxy, in_front_of
 from tests.functional.rig import MIB, REGION, TARGET, Rig
 
-from s3_syncer import __version__, clients
+from s3_syncer import __version__
 from s3_syncer.cli import here
 from s3_syncer.lane.exchange import Exchanges
 from s3_syncer.lane.place import Keys, Place
 from s3_syncer.lane.wire import Wire
+from s3_syncer.stores import clients
 
 
 @pytest.fixture(scope="session")

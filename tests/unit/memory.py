@@ -1,4 +1,4 @@
-"""A bucket in memory that answers as `s3_syncer.bucket.Bucket` does, for tests that must not know boto3.
+"""A bucket in memory that answers as `s3_syncer.stores.bucket.Bucket` does, for tests that must not know boto3.
 
 It keeps what it is given and refuses what S3 refuses; how it makes ETags is the store's own affair, so that is a
 parameter.

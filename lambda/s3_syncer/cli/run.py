@@ -14,11 +14,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..bucket import Bucket
 from ..core.deadline import Deadline
 from ..core.errors import SyncError
 from ..core.listing_diff import Unordered
 from ..settings import SMALLEST_BUDGET, Settings
+from ..stores.bucket import Bucket
 from ..sweep import Rules
 from .elsewhere import Elsewhere, SharedBrake
 from .here import RANGES, Here, Share

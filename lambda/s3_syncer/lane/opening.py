@@ -23,8 +23,8 @@ from .requests import Requests
 from .streams import Streams
 
 if TYPE_CHECKING:
-    from ..bucket import Bucket
     from ..connect import Connection
+    from ..stores.bucket import Bucket
     from .wire import Wire
 
 Opened = TypeVar("Opened")

@@ -34,11 +34,10 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from .clients import Lease
-from .core import headers
-from .core.errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
-from .core.listing_diff import Unordered
-from .core.model import (
+from ..core import headers
+from ..core.errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
+from ..core.listing_diff import Unordered
+from ..core.model import (
     CONTENT_HEADERS,
     FEW,
     RAW_EXPIRES,
@@ -49,7 +48,8 @@ from .core.model import (
     Stretch,
     Upload,
 )
-from .core.multipart import MIB, Part, Sent
+from ..core.multipart import MIB, Part, Sent
+from .clients import Lease
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody

@@ -18,10 +18,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.utils import parse_timestamp
 
-from . import __version__
-from .core.errors import StoreUnusable
-from .core.model import RAW_EXPIRES
-from .settings import Credentials, Settings
+from .. import __version__
+from ..core.errors import StoreUnusable
+from ..core.model import RAW_EXPIRES
+from ..settings import Credentials, Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
