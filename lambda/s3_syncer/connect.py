@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .allocator import give_back_buffers
-from .converge import Pair
 from .settings import Settings
 from .stores.bucket import Bucket
 from .stores.clients import source_client, target_client
-from .transfer import Transfer
+from .sync.converge import Pair
+from .sync.transfer import Transfer
 
 #: Connections beyond one per thread: probes and tag requests that overlap with a body still being read.
 SPARE_CONNECTIONS = 4

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .connect import SPARE_CONNECTIONS, Connection, connect
-from .parts import Parts
-from .ranges import Ranges
 from .settings import Settings
 from .sqs import Queue
 from .stores.clients import queue_client
-from .sweep import Lane
+from .sync.distributed_copy import Parts
+from .sync.range_sweep import Ranges
+from .sync.sweep import Lane
 from .worker import Worker
 
 

@@ -27,11 +27,11 @@ from rich.console import Console
 from rich.table import Table
 
 from playground.stack import PACKAGE
-from s3_syncer.converge import Pair, converge
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.stores.clients import FixedClient, pass_raw_expires
-from s3_syncer.transfer import Transfer
+from s3_syncer.sync.converge import Pair, converge
+from s3_syncer.sync.transfer import Transfer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -15,7 +15,7 @@ from tests.functional.proxy import held, meanwhile, refuse
 from tests.functional.rig import SOURCE, TARGET, Clock, Delivery, Rig, notification
 
 from s3_syncer import function
-from s3_syncer import parts as parts_module
+from s3_syncer.sync import distributed_copy as parts_module
 
 MIB = 1024 * 1024
 PART = 5 * MIB

@@ -17,8 +17,8 @@ from tests.functional.rig import MIB, TARGET, Rig
 
 from s3_syncer.cli import run as run_module
 from s3_syncer.cli.tally import Tally
-from s3_syncer.converge import Outcome
 from s3_syncer.core import listing_diff
+from s3_syncer.sync.converge import Outcome
 
 #: What makes a process of its own help from the beginning, and ranges small enough to be shared.
 EAGER = """

@@ -29,12 +29,12 @@ from tests.functional.proxy import (
 )
 from tests.functional.rig import MIB, SECRET, SOURCE, TARGET, Account, Rig, secret
 
-from s3_syncer import transfer
 from s3_syncer.cli import commands, here
 from s3_syncer.lane import exchange, opening, streams
 from s3_syncer.lane.place import Place
 from s3_syncer.stores import clients
 from s3_syncer.stores.bucket import Bucket
+from s3_syncer.sync import transfer
 
 PART = 5 * MIB
 WHOLE = streams.SMALLEST + 1

@@ -9,12 +9,12 @@ from itertools import cycle
 import pytest
 from tests.unit.memory import MemoryBucket, Stored, stored
 
-from s3_syncer.converge import CHANGES, MAX_LOOKS, Outcome, Pair, converge
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable
 from s3_syncer.core.model import FEW, ObjectState
 from s3_syncer.core.multipart import MIB
-from s3_syncer.transfer import Transfer
+from s3_syncer.sync.converge import CHANGES, MAX_LOOKS, Outcome, Pair, converge
+from s3_syncer.sync.transfer import Transfer
 
 KEY = "key"
 ONE, TWO = stored(b"one", tags={"colour": "red"}), stored(b"twoo")

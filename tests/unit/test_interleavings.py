@@ -21,16 +21,16 @@ import pytest
 from tests.unit.memory import Etag, HttpSide, ListedBucket, OnTheSpot, Stored, md5_etag, md5_hex, opaque_etag, stored
 from tests.unit.replay import Answers, Call, SourceSide, Suspended, TargetSide, bag, distinct
 
-from s3_syncer import sweep as sweep_module
-from s3_syncer.converge import Outcome, Pair, converge
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Retryable, SyncError
 from s3_syncer.core.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, ObjectState
 from s3_syncer.core.multipart import MIB
 from s3_syncer.lane import copies
 from s3_syncer.lane.copies import Copies
-from s3_syncer.sweep import Rules, Sweep
-from s3_syncer.transfer import Transfer
+from s3_syncer.sync import sweep as sweep_module
+from s3_syncer.sync.converge import Outcome, Pair, converge
+from s3_syncer.sync.sweep import Rules, Sweep
+from s3_syncer.sync.transfer import Transfer
 
 KEY = "key"
 

@@ -17,7 +17,7 @@ from s3_syncer.core.model import Listed
 from s3_syncer.core.multipart import MIB
 from s3_syncer.lane import copies
 from s3_syncer.lane.copies import Copies
-from s3_syncer.transfer import Transfer
+from s3_syncer.sync.transfer import Transfer
 
 NOW = 100
 

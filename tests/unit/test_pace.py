@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from s3_syncer import transfer as transfer_module
 from s3_syncer.core import deadline as deadline_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
-from s3_syncer.transfer import Pace
+from s3_syncer.sync import transfer as transfer_module
+from s3_syncer.sync.transfer import Pace
 
 
 class Clock:

@@ -20,16 +20,16 @@ import pytest
 from tests.unit.memory import Etag, MemoryBucket, Stored, md5_etag, opaque_etag, stored
 from tests.unit.replay import Answers, Call, SourceSide, Suspended, TargetSide, bag, distinct
 
-from s3_syncer import parts as parts_module
-from s3_syncer.converge import Pair
 from s3_syncer.core import multipart as layout_module
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Permanent, Retryable, SyncError
 from s3_syncer.core.events import decode
 from s3_syncer.core.multipart import Limits
 from s3_syncer.core.work_items import KeyWork, PartsWork
-from s3_syncer.parts import QUIET_S, Parts
-from s3_syncer.transfer import Transfer
+from s3_syncer.sync import distributed_copy as parts_module
+from s3_syncer.sync.converge import Pair
+from s3_syncer.sync.distributed_copy import QUIET_S, Parts
+from s3_syncer.sync.transfer import Transfer
 
 KEY = "key"
 

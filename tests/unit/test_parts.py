@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from tests.unit.memory import MemoryBucket, Stored, md5_etag, md5_hex, opaque_etag, stored
 
-from s3_syncer import parts as parts_module
-from s3_syncer.converge import Pair
 from s3_syncer.core import multipart as layout_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.multipart import GIB, MIB, TIB, Layout, Limits, runs
 from s3_syncer.core.work_items import KeyWork, PartsWork, Work
-from s3_syncer.parts import ITEM_SIZE, MAX_BEGUN, MAX_ITEMS, QUIET_S, WATCH_MIN_S, Parts
-from s3_syncer.transfer import Transfer
+from s3_syncer.sync import distributed_copy as parts_module
+from s3_syncer.sync.converge import Pair
+from s3_syncer.sync.distributed_copy import ITEM_SIZE, MAX_BEGUN, MAX_ITEMS, QUIET_S, WATCH_MIN_S, Parts
+from s3_syncer.sync.transfer import Transfer
 
 KEY = "large"
 PREFIX = "photos/"

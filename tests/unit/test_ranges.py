@@ -12,8 +12,6 @@ from typing import Any, cast
 import pytest
 from tests.unit.memory import LIST_PAGE, ListedBucket, stored
 
-from s3_syncer import ranges as ranges_module
-from s3_syncer.converge import Pair
 from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
@@ -22,8 +20,10 @@ from s3_syncer.core.key_ranges import Look
 from s3_syncer.core.listing_diff import Unordered
 from s3_syncer.core.multipart import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
-from s3_syncer.ranges import Ranges
-from s3_syncer.transfer import Transfer
+from s3_syncer.sync import range_sweep as ranges_module
+from s3_syncer.sync.converge import Pair
+from s3_syncer.sync.range_sweep import Ranges
+from s3_syncer.sync.transfer import Transfer
 from s3_syncer.worker import Done, Later, Message, Worker
 
 KEYS = [f"{number % 7}/{number:04}" for number in range(300)]

@@ -16,8 +16,8 @@ import pytest
 from s3_syncer.cli import report as report_module
 from s3_syncer.cli.report import Report
 from s3_syncer.cli.tally import Sample, Tally
-from s3_syncer.converge import Outcome
 from s3_syncer.core.errors import Permanent
+from s3_syncer.sync.converge import Outcome
 
 HOSTILE = [
     "<script>document.title = 'owned'</script>",

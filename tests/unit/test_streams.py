@@ -12,14 +12,14 @@ from http.client import IncompleteRead
 import pytest
 from tests.unit.memory import MemoryBucket, at, md5_hex, stored
 
-from s3_syncer import transfer as transfer_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Changed, StoreUnusable
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.multipart import MIB, Limits, Part
 from s3_syncer.lane import streams as streams_module
 from s3_syncer.lane.streams import BLOCK, REST_MAX_S, REST_S, Streams
-from s3_syncer.transfer import Transfer
+from s3_syncer.sync import transfer as transfer_module
+from s3_syncer.sync.transfer import Transfer
 
 KEY = "folder/a file"
 BODY = bytes(range(256)) * (3 * BLOCK // 256) + b"the rest"

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 from tests.unit.memory import LIST_PAGE, HttpSide, ListedBucket, OnTheSpot, md5_hex, opaque_etag, stored
 
-from s3_syncer import sweep as sweep_module
-from s3_syncer.converge import CHANGES, Outcome, Pair, converge
 from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.compare import ABSENT
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.multipart import MIB
 from s3_syncer.lane.copies import Copies
-from s3_syncer.sweep import Rules, Sweep
-from s3_syncer.transfer import Transfer
+from s3_syncer.sync import sweep as sweep_module
+from s3_syncer.sync.converge import CHANGES, Outcome, Pair, converge
+from s3_syncer.sync.sweep import Rules, Sweep
+from s3_syncer.sync.transfer import Transfer
 
 EXTRA = "extra: absent from the source"
 

@@ -17,8 +17,8 @@ from s3_syncer.cli import tally as tally_module
 from s3_syncer.cli.findings import Finding, Findings
 from s3_syncer.cli.progress import clock, in_lines, in_log, on_terminal, size, status
 from s3_syncer.cli.tally import MAX_SAMPLES, Sample, Tally
-from s3_syncer.converge import Outcome
 from s3_syncer.core.errors import Permanent
+from s3_syncer.sync.converge import Outcome
 
 HOSTILE = ["a\nb", "tab\there", "\x1b[2Jgone", "ünï/\U0001f600", "'quoted'", '"', "\\", "a\u2028b", "x" * 1024]
 

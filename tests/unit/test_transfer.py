@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from tests.unit.memory import Etag, MemoryBucket, Stored, at, md5_etag, md5_hex, opaque_etag, stored
 
-from s3_syncer import transfer as transfer_module
-from s3_syncer.converge import Pair, converge
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Changed, Permanent, Retryable
 from s3_syncer.core.model import MAX_METADATA_BYTES, ObjectState
 from s3_syncer.core.multipart import KIB, MIB, TIB, Limits, Part
-from s3_syncer.transfer import Transfer
+from s3_syncer.sync import transfer as transfer_module
+from s3_syncer.sync.converge import Pair, converge
+from s3_syncer.sync.transfer import Transfer
 
 KEY = "folder/a file"
 LIMITS = Limits(min_part=2)

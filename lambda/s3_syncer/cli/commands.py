@@ -17,7 +17,6 @@ from rich.console import Console
 
 from .. import __version__, health, service
 from ..connect import connect
-from ..converge import Outcome, converge
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import StoreUnusable, SyncError
 from ..core.filters import BadPattern, key_filter
@@ -26,7 +25,8 @@ from ..lane.opening import open_lane, open_streams
 from ..logs import log_json
 from ..runtime import assemble
 from ..settings import LOG_LEVELS, Credentials, Reader, Settings, SettingsError
-from ..sweep import Rules
+from ..sync.converge import Outcome, converge
+from ..sync.sweep import Rules
 from .fleet import Place, hand_over
 from .report import ENDINGS
 from .run import DIFFERENT, EQUAL, Job, run

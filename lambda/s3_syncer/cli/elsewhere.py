@@ -23,10 +23,10 @@ from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
 from ..allocator import share_heap
-from ..converge import Outcome
 from ..core.deadline import Deadline
 from ..core.errors import Retryable, SyncError
-from ..sweep import Brake, Observer
+from ..sync.converge import Outcome
+from ..sync.sweep import Brake, Observer
 from .collector import spare_collector
 from .here import Here, Share
 from .spread import Range

@@ -19,7 +19,7 @@ from ..connect import connect
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
-from ..sweep import Rules
+from ..sync.sweep import Rules
 from .progress import clock, size
 from .run import Job, run, shown
 from .stop import stoppable

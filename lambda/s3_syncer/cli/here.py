@@ -10,7 +10,7 @@ from ..connect import connect
 from ..core.deadline import Deadline
 from ..lane.opening import open_lane
 from ..settings import Settings
-from ..sweep import Brake, Observer, Rules, Sweep
+from ..sync.sweep import Brake, Observer, Rules, Sweep
 from .spread import Range
 
 #: Ranges of keys that a process sweeps at a time where listings are what it waits for: a page of each side is under way

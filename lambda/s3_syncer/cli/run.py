@@ -19,7 +19,7 @@ from ..core.errors import SyncError
 from ..core.listing_diff import Unordered
 from ..settings import SMALLEST_BUDGET, Settings
 from ..stores.bucket import Bucket
-from ..sweep import Rules
+from ..sync.sweep import Rules
 from .elsewhere import Elsewhere, SharedBrake
 from .here import RANGES, Here, Share
 from .progress import clock, in_lines, in_log, on_terminal, size, totals

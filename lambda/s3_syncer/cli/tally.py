@@ -8,8 +8,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ..converge import Outcome
 from ..core.errors import SyncError
+from ..sync.converge import Outcome
 from .findings import Finding, Findings
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from ..converge import CHANGES, Outcome
 from ..core.deadline import Deadline
 from ..core.errors import Permanent, Retryable, StoreUnusable
+from ..sync.converge import CHANGES, Outcome
 from .tally import Tally
 
 #: Seconds after which what the fleet still has, once every range is swept, counts as waiting for another attempt: no

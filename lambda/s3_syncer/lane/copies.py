@@ -22,7 +22,7 @@ from ..core.compare import Row, proven
 from ..core.deadline import Deadline, OutOfTime
 from ..core.model import MD5, SOURCE_ETAG_MARKER, Listed, ObjectState
 from ..core.multipart import MIB
-from ..transfer import Transfer
+from ..sync.transfer import Transfer
 from .answers import tag_set
 
 logger = logging.getLogger(__name__)

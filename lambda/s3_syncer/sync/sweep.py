@@ -16,12 +16,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from ..core.compare import ABSENT, Row, Verdict, compare
+from ..core.deadline import Deadline, OutOfTime
+from ..core.errors import Retryable, StoreUnusable, SyncError
+from ..core.listing_diff import Page, Unordered, join
+from ..core.model import Listed, ObjectState, Stretch
 from .converge import CHANGES, Outcome, Pair, Source, Target, converge
-from .core.compare import ABSENT, Row, Verdict, compare
-from .core.deadline import Deadline, OutOfTime
-from .core.errors import Retryable, StoreUnusable, SyncError
-from .core.listing_diff import Page, Unordered, join
-from .core.model import Listed, ObjectState, Stretch
 
 logger = logging.getLogger(__name__)
 

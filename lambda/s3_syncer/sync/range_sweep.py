@@ -13,17 +13,17 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+from ..core.deadline import Deadline
+from ..core.errors import SyncError
+from ..core.key_ranges import Probe, split
+from ..core.listing_diff import PAGE_KEYS
+from ..core.multipart import MIB
+from ..core.work_items import KeyWork, RangeWork, Work
 from .converge import Outcome
-from .core.deadline import Deadline
-from .core.errors import SyncError
-from .core.key_ranges import Probe, split
-from .core.listing_diff import PAGE_KEYS
-from .core.multipart import MIB
-from .core.work_items import KeyWork, RangeWork, Work
 from .sweep import Lane, Rules, Sweep
 
 if TYPE_CHECKING:
-    from .connect import Connection
+    from ..connect import Connection
 
 logger = logging.getLogger(__name__)
 

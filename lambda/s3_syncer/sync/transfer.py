@@ -14,11 +14,11 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from .core.deadline import Deadline, OutOfTime
-from .core.errors import Changed, Permanent, Retryable, SyncError
-from .core.model import ObjectState, Upload
-from .core.multipart import MIB, Layout, Limits, Part, Sent, accepted, fits, is_own, multipart_etag, plan, reproduce
-from .core.work_items import Work
+from ..core.deadline import Deadline, OutOfTime
+from ..core.errors import Changed, Permanent, Retryable, SyncError
+from ..core.model import ObjectState, Upload
+from ..core.multipart import MIB, Layout, Limits, Part, Sent, accepted, fits, is_own, multipart_etag, plan, reproduce
+from ..core.work_items import Work
 
 #: Smallest object in bytes whose upload is kept to be gone on with; a smaller one is soon sent again.
 RESUME_MIN = 256 * MIB

@@ -17,13 +17,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from ..core.compare import compare
+from ..core.deadline import Deadline, OutOfTime
+from ..core.errors import Changed, Permanent, Retryable, StoreUnusable
+from ..core.model import ObjectState, Upload
+from ..core.multipart import MIB, Layout, Sent, fits, multipart_etag, runs
+from ..core.work_items import KeyWork, PartsWork, Work
 from .converge import Outcome, Pair, Source, Target, converge
-from .core.compare import compare
-from .core.deadline import Deadline, OutOfTime
-from .core.errors import Changed, Permanent, Retryable, StoreUnusable
-from .core.model import ObjectState, Upload
-from .core.multipart import MIB, Layout, Sent, fits, multipart_etag, runs
-from .core.work_items import KeyWork, PartsWork, Work
 from .transfer import Readable, Transfer, Writable, resumable
 
 logger = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .core.compare import ABSENT, Difference, compare
-from .core.deadline import Deadline
-from .core.errors import Changed, Retryable
-from .core.model import FEW, ObjectState
-from .core.work_items import Work
+from ..core.compare import ABSENT, Difference, compare
+from ..core.deadline import Deadline
+from ..core.errors import Changed, Retryable
+from ..core.model import FEW, ObjectState
+from ..core.work_items import Work
 
 #: Looks before a key that keeps changing goes back to the queue, where its next message is waiting anyway.
 MAX_LOOKS = 5
