@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol, TypedDict
 
-from . import batch
 from .core.deadline import Deadline
 from .logs import log_json
+from .queue import s3_batch
+from .queue.worker import Message
 from .runtime import Runtime, assemble
 from .settings import function_settings
-from .worker import Message
 
 #: Keys converged at a time by one invocation, and parts in flight besides.
 THREADS = 8
@@ -39,14 +39,14 @@ class BatchResponse(TypedDict):
     batchItemFailures: list[BatchItemFailure]
 
 
-def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | batch.Response:
+def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | s3_batch.Response:
     """Converges the keys of an SQS batch, or of the tasks of a job of S3 Batch Operations."""
     runtime = _runtime()
     remaining_s = context.get_remaining_time_in_millis() / 1000
     reserve_s = min(RESERVE_S, remaining_s * RESERVE_SHARE)
     deadline = Deadline.after(remaining_s - reserve_s)
     if "tasks" in event:
-        job = batch.Job(runtime.worker, runtime.queue, bucket=runtime.bucket, prefix=runtime.prefix)
+        job = s3_batch.Job(runtime.worker, runtime.queue, bucket=runtime.bucket, prefix=runtime.prefix)
         return job.run(event, deadline, grace_s=reserve_s / 2)
     return _receive(event, runtime, deadline, grace_s=reserve_s / 2)
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .connect import SPARE_CONNECTIONS, Connection, connect
+from .queue.sqs import Queue
+from .queue.worker import Worker
 from .settings import Settings
-from .sqs import Queue
 from .stores.clients import queue_client
 from .sync.distributed_copy import Parts
 from .sync.range_sweep import Ranges
 from .sync.sweep import Lane
-from .worker import Worker
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from .core.deadline import Deadline
 from .core.errors import SyncError
 from .health import Health, Status
 from .held import Held
-from .worker import Dead, Later, Message, Verdict, backoff
+from .queue.worker import Dead, Later, Message, Verdict, backoff
 
 logger = logging.getLogger(__name__)
 

@@ -30,9 +30,9 @@ from botocore.config import Config  # noqa: E402
 from benchmark.objects import KIB  # noqa: E402
 from s3_syncer.core.deadline import Deadline  # noqa: E402
 from s3_syncer.logs import log_json  # noqa: E402
+from s3_syncer.queue.worker import Done, Message, Verdict  # noqa: E402
 from s3_syncer.runtime import assemble  # noqa: E402
 from s3_syncer.settings import function_settings  # noqa: E402
-from s3_syncer.worker import Done, Message, Verdict  # noqa: E402
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -19,8 +19,8 @@ from tests.functional.rig import SOURCE, Clock, Context, Rig, notification
 
 from s3_syncer import __version__, function
 from s3_syncer.core.deadline import Deadline
+from s3_syncer.queue.worker import Message, Verdict, Worker
 from s3_syncer.stores.bucket import Bucket
-from s3_syncer.worker import Message, Verdict, Worker
 
 
 def test_only_what_failed_is_handed_back(rig: Rig) -> None:

@@ -10,11 +10,11 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from s3_syncer.batch import RESULT_MAX, Job, Response
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.events import decode
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
-from s3_syncer.worker import Dead, Done, Later, Message, Verdict, Worker
+from s3_syncer.queue.s3_batch import RESULT_MAX, Job, Response
+from s3_syncer.queue.worker import Dead, Done, Later, Message, Verdict, Worker
 
 EVENTS = Path(__file__).parent.parent / "events"
 BUCKET = "photos-source"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from s3_syncer.held import BEATS, LONGEST_S, Held
-from s3_syncer.worker import Message
+from s3_syncer.queue.worker import Message
 
 #: Seconds that nothing here takes, however busy the machine is.
 PATIENCE_S = 60

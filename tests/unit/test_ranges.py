@@ -20,11 +20,11 @@ from s3_syncer.core.key_ranges import Look
 from s3_syncer.core.listing_diff import Unordered
 from s3_syncer.core.multipart import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
+from s3_syncer.queue.worker import Done, Later, Message, Worker
 from s3_syncer.sync import range_sweep as ranges_module
 from s3_syncer.sync.converge import Pair
 from s3_syncer.sync.range_sweep import Ranges
 from s3_syncer.sync.transfer import Transfer
-from s3_syncer.worker import Done, Later, Message, Worker
 
 KEYS = [f"{number % 7}/{number:04}" for number in range(300)]
 

@@ -17,16 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.memory import MemoryBucket, Stored, stored
 
-from s3_syncer import worker as worker_module
 from s3_syncer.core import deadline as deadline_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.multipart import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
+from s3_syncer.queue import worker as worker_module
+from s3_syncer.queue.worker import BACKOFF_BASE_S, BACKOFF_CAP_S, Dead, Done, Later, Message, Verdict, Worker, backoff
 from s3_syncer.sync.converge import Pair
 from s3_syncer.sync.distributed_copy import Parts
 from s3_syncer.sync.transfer import Transfer
-from s3_syncer.worker import BACKOFF_BASE_S, BACKOFF_CAP_S, Dead, Done, Later, Message, Verdict, Worker, backoff
 
 BUCKET = "photos"
 

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from .core.deadline import Deadline
-from .core.errors import Permanent
-from .core.events import decode_task
-from .core.work_items import KeyWork
+from ..core.deadline import Deadline
+from ..core.errors import Permanent
+from ..core.events import decode_task
+from ..core.work_items import KeyWork
 from .worker import Dead, Done, Later, Message, Verdict, Worker
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .core.errors import StoreUnusable
-from .core.work_items import KeyWork
+from ..core.errors import StoreUnusable
+from ..core.work_items import KeyWork
 from .worker import Dead, Done, Later, Message, Verdict, backoff
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         SendMessageBatchRequestEntryTypeDef,
     )
 
-    from .core.work_items import Work
+    from ..core.work_items import Work
 
 logger = logging.getLogger(__name__)
 

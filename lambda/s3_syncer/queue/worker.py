@@ -13,11 +13,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .core.deadline import Deadline, OutOfTime
-from .core.errors import Permanent, Retryable, StoreUnusable, SyncError
-from .core.events import decode
-from .core.work_items import KeyWork, PartsWork, RangeWork, Work
-from .sync.converge import Outcome, Pair
+from ..core.deadline import Deadline, OutOfTime
+from ..core.errors import Permanent, Retryable, StoreUnusable, SyncError
+from ..core.events import decode
+from ..core.work_items import KeyWork, PartsWork, RangeWork, Work
+from ..sync.converge import Outcome, Pair
 
 logger = logging.getLogger(__name__)
 
