@@ -119,7 +119,7 @@ class Service:
     """Does a message in each of its lanes, as `serve` does; what the queue itself takes is left out."""
 
     def __init__(self, lanes: int) -> None:
-        from s3_syncer.lane.opening import open_lane  # which the function's package has not
+        from s3_syncer.crt.factory import open_lane  # which the function's package has not
 
         settings = function_settings(os.environ)
         log_json(settings.log_level)

@@ -25,7 +25,7 @@ import s3_syncer
 from playground import servers
 from s3_syncer import function
 from s3_syncer.core import deadline
-from s3_syncer.lane.opening import open_lane
+from s3_syncer.crt.factory import open_lane
 from s3_syncer.runtime import assemble
 
 

@@ -31,15 +31,15 @@ from tests.functional.rig import MIB, REGION, SOURCE, TARGET, Rig
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
 from s3_syncer.cli import here
-from s3_syncer.lane import copies
-from s3_syncer.lane.place import Place
-from s3_syncer.lane.wire import Wire
+from s3_syncer.crt import small_object_copy
+from s3_syncer.crt.endpoint import Place
+from s3_syncer.crt.http_client import Wire
 
 
 @pytest.fixture(autouse=True)
 def _rested(monkeypatch: pytest.MonkeyPatch) -> None:
     """Objects that are read as soon as they are written count as old: nobody else writes here."""
-    monkeypatch.setattr(copies, "RESTED", timedelta(0))
+    monkeypatch.setattr(small_object_copy, "RESTED", timedelta(0))
 
 
 @pytest.fixture(params=["lane", "common path"])
@@ -106,7 +106,7 @@ def test_with_tags_it_costs_a_look_at_them_as_well(rig: Rig) -> None:
 
 
 def test_what_is_fresh_is_looked_at_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copies, "RESTED", timedelta(days=1))
+    monkeypatch.setattr(small_object_copy, "RESTED", timedelta(days=1))
     rig.put("key", b"body")
     assert run("migrate", "--no-tags").code == 0
     assert asked(rig) == ({"GET": 1, "HEAD": 1}, {"PUT": 1, "HEAD": 1})
@@ -199,7 +199,7 @@ def test_what_was_given_up_before_it_was_sent_is_never_sent(late: str, monkeypat
     sending = Slow(Place("http://127.0.0.1:1/bucket", REGION, ""), lambda: ("key", "secret", None))
     statuses: list[int] = []
     with monkeypatch.context() as patched:
-        patched.setattr("s3_syncer.lane.wire.auth.aws_sign_request", lambda *_: signed)
+        patched.setattr("s3_syncer.crt.http_client.auth.aws_sign_request", lambda *_: signed)
         sending.send("PUT", "key", lambda answer: statuses.append(answer.status), body=b"old")
     if late == "connected":
         signed.set_result("request")
@@ -234,8 +234,8 @@ def test_no_piece_of_a_request_waits_for_an_acknowledgement(rig: Rig) -> None:
 
 
 def test_a_larger_object_is_for_the_common_path(rig: Rig) -> None:
-    rig.put("key", b"x" * (copies.LARGEST + 1))
+    rig.put("key", b"x" * (small_object_copy.LARGEST + 1))
     rig.put_parts("parts", b"1" * 5 * MIB, b"2")
     assert run("migrate").code == 0
     assert rig.differences() == []
-    assert rig.target.head_object(Bucket=TARGET, Key="key")["ContentLength"] == copies.LARGEST + 1
+    assert rig.target.head_object(Bucket=TARGET, Key="key")["ContentLength"] == small_object_copy.LARGEST + 1

@@ -8,7 +8,7 @@ import pytest
 from tests.functional.proxy import answering, refuse, reset
 from tests.functional.rig import SOURCE, Rig
 
-from s3_syncer.lane import requests
+from s3_syncer.crt import object_requests
 from s3_syncer.stores import bucket
 
 #: What is asked of the source and of the target, by what has happened, with tags off and on.
@@ -88,7 +88,7 @@ def test_once_the_lane_has_failed_boto3_is_alone_for_a_while(
     rig: Rig, each_way: str, by_boto3: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYNC_TAGS", "false")
-    monkeypatch.setattr(requests, "REST_S", 3600.0)
+    monkeypatch.setattr(object_requests, "REST_S", 3600.0)
     for key in ("a", "b"):
         rig.put(key, b"body")
     rig.target_proxy.when(reset, "PUT", key="a")
@@ -105,7 +105,7 @@ def test_a_lane_that_could_not_be_opened_is_opened_once_it_can_be(
     rig: Rig, each_way: str, by_boto3: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The secret may be filled after the service was started."""
-    monkeypatch.setattr(requests, "REST_S", 0.0)
+    monkeypatch.setattr(object_requests, "REST_S", 0.0)
     rig.put("key", b"body")
     rig.source_proxy.when(refuse(400, "AccessDeniedException"), operation="GetSecretValue", times=inf)
     delivery = rig.sync("key")

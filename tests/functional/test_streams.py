@@ -30,17 +30,17 @@ from tests.functional.proxy import (
 from tests.functional.rig import MIB, SECRET, SOURCE, TARGET, Account, Rig, secret
 
 from s3_syncer.cli import commands, here
-from s3_syncer.lane import exchange, opening, streams
-from s3_syncer.lane.place import Place
+from s3_syncer.crt import factory, stream_copy, stream_http
+from s3_syncer.crt.endpoint import Place
 from s3_syncer.stores import clients
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.sync import transfer
 
 PART = 5 * MIB
-WHOLE = streams.SMALLEST + 1
+WHOLE = stream_copy.SMALLEST + 1
 
 #: Seconds after which an ordinary socket that stalls is ended.
-PATIENCE_S = exchange.PATIENCE_S
+PATIENCE_S = stream_http.PATIENCE_S
 
 
 @cache
@@ -105,13 +105,13 @@ def test_the_keys_of_a_sync_are_streamed_as_well(rig: Rig) -> None:
 def test_where_a_bucket_is_is_found_out_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """For the lane and for the streams together."""
     places: list[str] = []
-    place = opening._place
+    place = factory._place
 
     def noted(bucket: Bucket) -> Place:
         places.append(bucket.name)
         return place(bucket)
 
-    monkeypatch.setattr(opening, "_place", noted)
+    monkeypatch.setattr(factory, "_place", noted)
     assert run("migrate").code == 0
     assert sorted(places) == sorted([SOURCE, TARGET])
 
@@ -147,7 +147,7 @@ FAULTS = [
 def test_whatever_goes_wrong_once_is_made_good(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, way: str, side: str, fault: Fault
 ) -> None:
-    monkeypatch.setattr(streams, "REST_S", -1.0)  # over before it begins, whichever thread looks
+    monkeypatch.setattr(stream_copy, "REST_S", -1.0)  # over before it begins, whichever thread looks
     rig.put_parts("parts", *parts_of(4))
     rig.put("whole", body_of(WHOLE))
     proxy, method = (rig.source_proxy, "GET") if side == "source" else (rig.target_proxy, "PUT")
@@ -165,8 +165,8 @@ def test_what_the_target_keeps_is_proven_by_what_it_answers(rig: Rig) -> None:
     """A part that was damaged on its way, by a network or a store that does not notice."""
 
     def damaged(exchange: Exchange) -> None:
-        exchange._body = b"?" + exchange._body[1:]
-        exchange.forward()
+        stream_http._body = b"?" + stream_http._body[1:]
+        stream_http.forward()
 
     rig.put_parts("parts", *parts_of(3))
     rig.target_proxy.when(damaged, "PUT", key="parts", query="partNumber", skip=1)
@@ -177,10 +177,10 @@ def test_what_the_target_keeps_is_proven_by_what_it_answers(rig: Rig) -> None:
 
 def test_bytes_that_are_not_those_of_the_etag_are_never_written_whole(rig: Rig) -> None:
     def damaged(exchange: Exchange) -> None:
-        with exchange.ask() as answer:
+        with stream_http.ask() as answer:
             body = answer.read()
-            exchange._begin(answer.status, dict(answer.getheaders()))
-            exchange._handler.wfile.write(b"?" + body[1:])
+            stream_http._begin(answer.status, dict(answer.getheaders()))
+            stream_http._handler.wfile.write(b"?" + body[1:])
 
     rig.put("whole", body_of(WHOLE))
     rig.source_proxy.when(damaged, "GET", key="whole", query="", times=inf)
@@ -233,7 +233,7 @@ def test_a_source_overwritten_in_the_middle_ends_equal(rig: Rig, way: str, store
 
 
 def test_a_socket_that_stalls_is_ended(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(stream_http, "PATIENCE_S", 0.5)
     rig.put_parts("parts", *parts_of(3))
     rig.put("whole", body_of(WHOLE))
     rig.source_proxy.when(silent, "GET", key="parts", query="", skip=1)
@@ -264,8 +264,8 @@ def test_the_smallest_memory_suffices(rig: Rig, way: str) -> None:
 def test_behind_a_proxy_nothing_is_streamed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.put_parts("parts", *parts_of(2))
     rig.clear()
-    monkeypatch.setattr("s3_syncer.lane.opening.getproxies", lambda: {"http": "http://127.0.0.1:1"})
-    monkeypatch.setattr("s3_syncer.lane.opening.proxy_bypass", lambda _host: False)
+    monkeypatch.setattr("s3_syncer.crt.factory.getproxies", lambda: {"http": "http://127.0.0.1:1"})
+    monkeypatch.setattr("s3_syncer.crt.factory.proxy_bypass", lambda _host: False)
     assert run("migrate").code == 0
     assert streamed(rig) == [False] * 2
     assert rig.differences() == []

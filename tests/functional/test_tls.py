@@ -14,9 +14,9 @@ from tests.functional.rig import MIB, REGION, TARGET, Rig
 
 from s3_syncer import __version__
 from s3_syncer.cli import here
-from s3_syncer.lane.exchange import Exchanges
-from s3_syncer.lane.place import Keys, Place
-from s3_syncer.lane.wire import Wire
+from s3_syncer.crt.endpoint import Keys, Place
+from s3_syncer.crt.http_client import Wire
+from s3_syncer.crt.stream_http import Exchanges
 from s3_syncer.stores import clients
 
 

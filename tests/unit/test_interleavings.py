@@ -25,8 +25,8 @@ from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Retryable, SyncError
 from s3_syncer.core.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, ObjectState
 from s3_syncer.core.multipart import MIB
-from s3_syncer.lane import copies
-from s3_syncer.lane.copies import Copies
+from s3_syncer.crt import small_object_copy
+from s3_syncer.crt.small_object_copy import Copies
 from s3_syncer.sync import sweep as sweep_module
 from s3_syncer.sync.converge import Outcome, Pair, converge
 from s3_syncer.sync.sweep import Rules, Sweep
@@ -554,7 +554,7 @@ def test_a_sweep_with_its_lane_beside_live_sync_ends_equal(scenario: Scenario) -
 def test_without_its_precautions_it_does_not(
     monkeypatch: pytest.MonkeyPatch, name: str, careless: object, scenario: str
 ) -> None:
-    monkeypatch.setattr(copies, name, careless)
+    monkeypatch.setattr(small_object_copy, name, careless)
     with pytest.raises(pytest.fail.Exception, match=r"in the end the source is .*, the target") as failure:
         ends_equal(next(each for each in FAST if each.name == scenario), sweep_beside)
     print(failure.value)

@@ -15,8 +15,8 @@ from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Retryable, StoreUnusable
 from s3_syncer.core.model import Listed
 from s3_syncer.core.multipart import MIB
-from s3_syncer.lane import copies
-from s3_syncer.lane.copies import Copies
+from s3_syncer.crt import small_object_copy
+from s3_syncer.crt.small_object_copy import Copies
 from s3_syncer.sync.transfer import Transfer
 
 NOW = 100
@@ -75,15 +75,15 @@ def test_a_target_that_breaks_its_promise_gets_the_marker_after_all() -> None:
     ("size", "etag", "takes"),
     [
         (0, "0" * 32, True),
-        (copies.LARGEST, "0" * 32, True),
-        (copies.LARGEST + 1, "0" * 32, False),
+        (small_object_copy.LARGEST, "0" * 32, True),
+        (small_object_copy.LARGEST + 1, "0" * 32, False),
         (1, "0" * 32 + "-2", False),
         (1, "opaque", False),
         (1, None, False),
     ],
 )
 def test_what_seems_ordinary(size: int, etag: str | None, takes: bool) -> None:
-    lane = World(memory=2 * copies.LARGEST).lane
+    lane = World(memory=2 * small_object_copy.LARGEST).lane
     assert lane.takes(Row(Listed("a", size, etag, at(0)), None)) == (ABSENT if takes else None)
 
 
@@ -210,7 +210,7 @@ def test_a_bucket_of_unusual_objects_is_soon_left_to_the_common_path() -> None:
     for key, there in world.source.objects.items():
         world.source.objects[key] = replace(there, kms=True)
     assert world.copy() == {}
-    assert world.source.count("fetch") == copies.UNUSUAL + 1
+    assert world.source.count("fetch") == small_object_copy.UNUSUAL + 1
 
 
 def test_a_fault_of_ours_keeps_nobody_waiting() -> None:

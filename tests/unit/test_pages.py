@@ -12,9 +12,9 @@ from xml.sax.saxutils import escape
 import pytest
 
 from s3_syncer.core.model import Listed, Stretch
-from s3_syncer.lane import pages
-from s3_syncer.lane.copies import Answer
-from s3_syncer.lane.pages import Pages, parsed
+from s3_syncer.crt import list_objects
+from s3_syncer.crt.list_objects import Pages, parsed
+from s3_syncer.crt.small_object_copy import Answer
 
 NOON = "2026-01-01T12:00:00.000Z"
 S3 = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -105,14 +105,14 @@ def test_a_page_is_read_as_it_is_meant(name: str) -> None:
 
 @pytest.mark.parametrize("name", USUAL)
 def test_the_usual_page_needs_no_parser(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(pages, "_any")
+    monkeypatch.delattr(list_objects, "_any")
     body, entries = USUAL[name]
     assert parsed(body, "") == (Stretch.of(entries), None)
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_what_is_not_surely_usual_goes_to_the_parser(name: str) -> None:
-    assert pages._usual(UNUSUAL[name][0].decode(), "") is None
+    assert list_objects._usual(UNUSUAL[name][0].decode(), "") is None
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -131,8 +131,8 @@ def test_the_quick_reading_is_that_of_the_parser(seed: int) -> None:
     ]
     more = "<IsTruncated>true</IsTruncated><NextContinuationToken>a&amp;b</NextContinuationToken>"
     body = answer(*entries, before=more)
-    quick = pages._usual(body.decode(), "")
-    assert quick == pages._any(body, "")
+    quick = list_objects._usual(body.decode(), "")
+    assert quick == list_objects._any(body, "")
     assert quick is not None
     assert quick[1] == "a&b"
     assert len(quick[0]) == 20

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.unit.memory import Reply
 
-from s3_syncer.lane import requests
-from s3_syncer.lane.answers import refusal, tag_set
-from s3_syncer.lane.requests import SMALL, Requests
+from s3_syncer.crt import object_requests
+from s3_syncer.crt.object_requests import SMALL, Requests
+from s3_syncer.crt.s3_xml import refusal, tag_set
 
 WHERE = {"Bucket": "bucket", "Key": "in/key"}
 RANGE = {**WHERE, "Range": "bytes=0-9"}
@@ -178,7 +178,7 @@ def test_a_store_that_is_not_well_is_left_to_boto3_for_a_while(
     assert (made.make("get_object", RANGE) is None) is rests
     monkeypatch.setattr(made, "_rests_until", 0.0)
     assert made.make("get_object", RANGE) is not None
-    assert requests.REST_S > 0
+    assert object_requests.REST_S > 0
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Changed, StoreUnusable
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.multipart import MIB, Limits, Part
-from s3_syncer.lane import streams as streams_module
-from s3_syncer.lane.streams import BLOCK, REST_MAX_S, REST_S, Streams
+from s3_syncer.crt import stream_copy as streams_module
+from s3_syncer.crt.stream_copy import BLOCK, REST_MAX_S, REST_S, Streams
 from s3_syncer.sync import transfer as transfer_module
 from s3_syncer.sync.transfer import Transfer
 

@@ -20,7 +20,7 @@ from s3_syncer.core.compare import ABSENT
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.multipart import MIB
-from s3_syncer.lane.copies import Copies
+from s3_syncer.crt.small_object_copy import Copies
 from s3_syncer.sync import sweep as sweep_module
 from s3_syncer.sync.converge import CHANGES, Outcome, Pair, converge
 from s3_syncer.sync.sweep import Rules, Sweep

@@ -21,7 +21,7 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import StoreUnusable, SyncError
 from ..core.filters import BadPattern, key_filter
 from ..core.multipart import GIB, MIB
-from ..lane.opening import open_lane, open_streams
+from ..crt.factory import open_lane, open_streams
 from ..logs import log_json
 from ..runtime import assemble
 from ..settings import LOG_LEVELS, Credentials, Reader, Settings, SettingsError

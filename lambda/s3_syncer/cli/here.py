@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..connect import connect
 from ..core.deadline import Deadline
-from ..lane.opening import open_lane
+from ..crt.factory import open_lane
 from ..settings import Settings
 from ..sync.sweep import Brake, Observer, Rules, Sweep
 from .spread import Range

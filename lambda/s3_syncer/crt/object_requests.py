@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from ..core import headers
 from ..core.model import CONTENT_HEADERS, RAW_EXPIRES
 from ..core.multipart import MIB
-from .answers import refusal, tag_set
-from .copies import OF_ONE_KEY, REST_S, Answer
+from .s3_xml import refusal, tag_set
+from .small_object_copy import OF_ONE_KEY, REST_S, Answer
 
 #: Most bytes of a body: what is larger takes its time for itself, and is better not held twice.
 SMALL = MIB

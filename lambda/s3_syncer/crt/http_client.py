@@ -22,8 +22,8 @@ import awscrt
 from awscrt import auth, http, io
 
 from .. import __version__
-from .nodelay import NoDelay
-from .place import Keys, Place
+from .endpoint import Keys, Place
+from .tcp_nodelay import NoDelay
 
 #: Seconds in which an exchange must end, and bytes a second that a large one is granted beyond that.
 PATIENCE_S = 60.0

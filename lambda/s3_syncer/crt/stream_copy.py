@@ -25,7 +25,7 @@ from urllib.parse import quote
 from ..core.errors import SyncError
 from ..core.model import ObjectState
 from ..core.multipart import KIB, MIB, Part
-from .copies import properties
+from .small_object_copy import properties
 
 logger = logging.getLogger(__name__)
 

@@ -15,17 +15,17 @@ from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 
 from ..core.errors import StoreUnusable
-from .copies import Answer, Copies
-from .exchange import Exchange, Exchanges
-from .pages import Pages
-from .place import Keys, Place
-from .requests import Requests
-from .streams import Streams
+from .endpoint import Keys, Place
+from .list_objects import Pages
+from .object_requests import Requests
+from .small_object_copy import Answer, Copies
+from .stream_copy import Streams
+from .stream_http import Exchange, Exchanges
 
 if TYPE_CHECKING:
     from ..connect import Connection
     from ..stores.bucket import Bucket
-    from .wire import Wire
+    from .http_client import Wire
 
 Opened = TypeVar("Opened")
 
@@ -117,28 +117,28 @@ class _Later:
 
     def send(self, method: str, key: str | None, done: Callable[[Answer], None], **options: Any) -> None:
         wire = self._wire.get()
-        if wire is None:
+        if http_client is None:
             done(self._no_answer)
         else:
-            wire.send(method, key, done, **options)
+            http_client.send(method, key, done, **options)
 
     def ask(self, method: str, key: str | None, **options: Any) -> Answer:
         wire = self._wire.get()
-        return self._no_answer if wire is None else wire.ask(method, key, **options)
+        return self._no_answer if http_client is None else http_client.ask(method, key, **options)
 
 
 def _side(end: _End) -> Wire | _Later:
-    from . import wire  # awscrt takes a while to import
+    from . import http_client  # awscrt takes a while to import
 
     try:
         return _wire(end)
     except (BotoCoreError, StoreUnusable):
-        return _Later(end, wire.Answer(0))
+        return _Later(end, http_client.Answer(0))
 
 
 def _wire(end: _End) -> Wire:
     """Requests to the bucket as its client would make them. Raises as `_place` does."""
-    from .wire import Wire
+    from .http_client import Wire
 
     return Wire(end.place(), end.keys)
 

@@ -22,8 +22,8 @@ from botocore.credentials import Credentials
 from urllib3.util import wait_for_read
 
 from .. import __version__
-from .place import Keys, Place
-from .streams import Headers
+from .endpoint import Keys, Place
+from .stream_copy import Headers
 
 #: Seconds to wait for a connection, and then for each block to be taken or given.
 CONNECT_S = 5.0

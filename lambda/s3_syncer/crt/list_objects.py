@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from ..core.model import ListedPage, Stretch
-from .copies import Answer
+from .small_object_copy import Answer
 
 _PARAMETERS = {"StartAfter": "start-after", "ContinuationToken": "continuation-token", "MaxKeys": "max-keys"}
 

@@ -23,7 +23,7 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.model import MD5, SOURCE_ETAG_MARKER, Listed, ObjectState
 from ..core.multipart import MIB
 from ..sync.transfer import Transfer
-from .answers import tag_set
+from .s3_xml import tag_set
 
 logger = logging.getLogger(__name__)
 
