@@ -14,12 +14,12 @@ from math import inf
 from typing import Any
 
 import pytest
+from s3_syncer.service.service.heartbeat import BEATS
 from tests.functional.command import Ended, Started, run, started
 from tests.functional.proxy import Proxy, admit, held, refuse, silent
 from tests.functional.rig import MIB, QUEUE, Rig, notification
 
 from playground.servers import free_port
-from s3_syncer.held import BEATS
 
 #: Seconds within which no message is delivered again, however busy the machine is.
 VISIBILITY_S = 120

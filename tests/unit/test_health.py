@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from s3_syncer.service.service.health import Health, Status, serving
 
 from playground.servers import free_port
-from s3_syncer.health import Health, Status, serving
 
 
 def health(status: Status) -> Health:

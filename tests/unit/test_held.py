@@ -6,8 +6,8 @@ import threading
 from collections.abc import Mapping
 
 import pytest
+from s3_syncer.service.service.heartbeat import BEATS, LONGEST_S, Held
 
-from s3_syncer.held import BEATS, LONGEST_S, Held
 from s3_syncer.queue.worker import Message
 
 #: Seconds that nothing here takes, however busy the machine is.

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
+from s3_syncer.service.service.service import PROGRESS_MAX_S, TURN_MAX_S, Rules, Service
 
-from s3_syncer import service
 from s3_syncer.core import circuit_breaker
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.core.work_items import KeyWork
 from s3_syncer.queue.worker import Dead, Done, Later, Message, Verdict
-from s3_syncer.service import PROGRESS_MAX_S, TURN_MAX_S, Rules, Service
+from s3_syncer.service import service
 
 #: Seconds that nothing here takes, however busy the machine is.
 PATIENCE_S = 60

@@ -15,7 +15,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from .. import __version__, health, service
+from .. import __version__
 from ..connect import connect
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import StoreUnusable, SyncError
@@ -24,6 +24,7 @@ from ..core.multipart import GIB, MIB
 from ..crt.factory import open_lane, open_streams
 from ..logs import log_json
 from ..runtime import assemble
+from ..service import health, service
 from ..settings import LOG_LEVELS, Credentials, Reader, Settings, SettingsError
 from ..sync.converge import Outcome, converge
 from ..sync.sweep import Rules

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from .queue.worker import Message
+from ..queue.worker import Message
 
 logger = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Protocol
 
-from .core.circuit_breaker import Pause
-from .core.deadline import Deadline
-from .core.errors import SyncError
+from ..core.circuit_breaker import Pause
+from ..core.deadline import Deadline
+from ..core.errors import SyncError
+from ..queue.worker import Dead, Later, Message, Verdict, backoff
 from .health import Health, Status
-from .held import Held
-from .queue.worker import Dead, Later, Message, Verdict, backoff
+from .heartbeat import Held
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The long-running ECS service that receives messages from SQS itself."""
