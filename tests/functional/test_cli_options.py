@@ -13,7 +13,7 @@ from tests.functional.command import Ended, run
 from s3_syncer import __version__
 from s3_syncer.cli import commands
 from s3_syncer.cli.commands import ByteRate, cli
-from s3_syncer.cli.fleet import Place
+from s3_syncer.cli.queue_migration import Place
 from s3_syncer.cli.run import Job
 from s3_syncer.core.multipart import MIB
 from s3_syncer.settings import Credentials

@@ -14,8 +14,8 @@ from tests.functional.command import Ended, run, started
 from tests.functional.proxy import refuse
 from tests.functional.rig import TARGET, Rig
 
-from s3_syncer.cli import fleet
-from s3_syncer.cli.fleet import LOG_DELAY_MS, MAX_PAGES, Place, RemoteFleet
+from s3_syncer.cli import queue_migration
+from s3_syncer.cli.queue_migration import LOG_DELAY_MS, MAX_PAGES, Place, RemoteFleet
 from s3_syncer.core.errors import StoreUnusable
 
 LOG_GROUP = "/aws/lambda/s3-syncer"
@@ -164,13 +164,13 @@ def reader(log: Log) -> RemoteFleet:
 def test_every_line_is_read_once_however_late_it_is_found() -> None:
     log = Log(*((str(n), 1000 + n, json.dumps({"n": n})) for n in range(5)))
     fleet = reader(log)
-    assert [line["n"] for line in fleet.lines()] == [0, 1, 2, 3, 4]
-    assert list(fleet.lines()) == []
+    assert [line["n"] for line in queue_migration.lines()] == [0, 1, 2, 3, 4]
+    assert list(queue_migration.lines()) == []
     log.events += [("late", 1001, '{"n": "late"}'), ("new", 1002 + LOG_DELAY_MS, '{"n": "new"}')]
     log.events.sort(key=lambda event: event[1])
-    assert [line["n"] for line in fleet.lines()] == ["late", "new"]
+    assert [line["n"] for line in queue_migration.lines()] == ["late", "new"]
     log.asked.clear()
-    assert list(fleet.lines()) == []
+    assert list(queue_migration.lines()) == []
     assert log.asked[0]["startTime"] == 1002, "what is older than the delay is not asked for again"
 
 
@@ -178,9 +178,9 @@ def test_a_look_reads_so_much_and_the_next_goes_on_there() -> None:
     count = 2 * MAX_PAGES + 3
     log = Log(*((str(n), 1000, json.dumps({"n": n})) for n in range(count)))
     fleet = reader(log)
-    first = [line["n"] for line in fleet.lines()]
+    first = [line["n"] for line in queue_migration.lines()]
     assert len(log.asked) == MAX_PAGES
-    assert first + [line["n"] for line in fleet.lines()] == list(range(count))
+    assert first + [line["n"] for line in queue_migration.lines()] == list(range(count))
 
 
 def test_what_is_no_line_of_ours_is_passed_over() -> None:
@@ -191,4 +191,4 @@ def test_what_is_no_line_of_ours_is_passed_over() -> None:
 def test_without_a_region_there_is_one_clear_line(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(StoreUnusable, match="You must specify a region"):
-        fleet._reach(Place(rig.queue_url))
+        queue_migration._reach(Place(rig.queue_url))

@@ -30,7 +30,7 @@ from tests.functional.proxy import (
 from tests.functional.rig import MIB, REGION, SOURCE, TARGET, Rig
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
-from s3_syncer.cli import here
+from s3_syncer.cli import local_sweep
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.endpoint import Place
 from s3_syncer.crt.http_client import Wire
@@ -45,7 +45,7 @@ def _rested(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=["lane", "common path"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "common path":
-        monkeypatch.setattr(here, "open_lane", lambda connection, *, threads: None)
+        monkeypatch.setattr(local_sweep, "open_lane", lambda connection, *, threads: None)
     way: str = request.param
     return way
 

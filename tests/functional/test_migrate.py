@@ -20,7 +20,7 @@ from tests.functional.proxy import Exchange, Fault, admit, cut, held, refuse, si
 from tests.functional.rig import MIB, SOURCE, TARGET, Rig
 
 from s3_syncer.cli import progress
-from s3_syncer.cli.tally import Tally
+from s3_syncer.cli.stats import Tally
 from s3_syncer.core import listing_diff
 
 AWKWARD = [

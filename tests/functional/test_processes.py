@@ -16,7 +16,7 @@ from tests.functional.proxy import delayed, held, refuse
 from tests.functional.rig import MIB, TARGET, Rig
 
 from s3_syncer.cli import run as run_module
-from s3_syncer.cli.tally import Tally
+from s3_syncer.cli.stats import Tally
 from s3_syncer.core import listing_diff
 from s3_syncer.sync.converge import Outcome
 

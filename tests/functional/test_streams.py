@@ -29,7 +29,7 @@ from tests.functional.proxy import (
 )
 from tests.functional.rig import MIB, SECRET, SOURCE, TARGET, Account, Rig, secret
 
-from s3_syncer.cli import commands, here
+from s3_syncer.cli import commands, local_sweep
 from s3_syncer.crt import factory, stream_copy, stream_http
 from s3_syncer.crt.endpoint import Place
 from s3_syncer.stores import clients
@@ -56,7 +56,7 @@ def parts_of(count: int, seed: int = 0) -> list[bytes]:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same must come of both ways."""
     if request.param == "common path":
-        monkeypatch.setattr(here, "open_lane", lambda connection, *, threads: None)
+        monkeypatch.setattr(local_sweep, "open_lane", lambda connection, *, threads: None)
         monkeypatch.setattr(commands, "open_streams", lambda connection: None)
     way: str = request.param
     return way

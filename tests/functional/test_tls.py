@@ -13,7 +13,7 @@ from tests.functional.proxy import Proxy, in_front_of
 from tests.functional.rig import MIB, REGION, TARGET, Rig
 
 from s3_syncer import __version__
-from s3_syncer.cli import here
+from s3_syncer.cli import local_sweep
 from s3_syncer.crt.endpoint import Keys, Place
 from s3_syncer.crt.http_client import Wire
 from s3_syncer.crt.stream_http import Exchanges
@@ -91,7 +91,7 @@ def test_nothing_is_streamed_to_a_stranger(strangers: list[tuple[Proxy, Place]])
 def test_the_command_says_whom_it_does_not_trust(
     rig: Rig, strangers: list[tuple[Proxy, Place]], bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(here, "open_lane", lambda connection, *, threads: None)
+    monkeypatch.setattr(local_sweep, "open_lane", lambda connection, *, threads: None)
     monkeypatch.setitem(clients._COMMON, "retries", {"mode": "standard", "total_max_attempts": 1})
     rig.put("key", b"body")
     for proxy, _ in strangers:

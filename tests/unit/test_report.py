@@ -15,7 +15,7 @@ import pytest
 
 from s3_syncer.cli import report as report_module
 from s3_syncer.cli.report import Report
-from s3_syncer.cli.tally import Sample, Tally
+from s3_syncer.cli.stats import Sample, Tally
 from s3_syncer.core.errors import Permanent
 from s3_syncer.sync.converge import Outcome
 

@@ -11,7 +11,7 @@ from string import ascii_lowercase
 
 import pytest
 
-from s3_syncer.cli.spread import Range, Spread
+from s3_syncer.cli.work_stealing import Range, Spread
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.core.listing_diff import Unordered

@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from s3_syncer.cli import progress
-from s3_syncer.cli import tally as tally_module
+from s3_syncer.cli import stats as tally_module
 from s3_syncer.cli.findings import Finding, Findings
 from s3_syncer.cli.progress import clock, in_lines, in_log, on_terminal, size, status
-from s3_syncer.cli.tally import MAX_SAMPLES, Sample, Tally
+from s3_syncer.cli.stats import MAX_SAMPLES, Sample, Tally
 from s3_syncer.core.errors import Permanent
 from s3_syncer.sync.converge import Outcome
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_syncer.cli.tally import Tally
-from s3_syncer.cli.waiting import Coverage, Line, Watch, wait
+from s3_syncer.cli.queue_progress import Coverage, Line, Watch, wait
+from s3_syncer.cli.stats import Tally
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Retryable, StoreUnusable, SyncError
 

@@ -28,11 +28,11 @@ from ..service import health, service
 from ..settings import LOG_LEVELS, Credentials, Reader, Settings, SettingsError
 from ..sync.converge import Outcome, converge
 from ..sync.sweep import Rules
-from .fleet import Place, hand_over
+from .queue_migration import Place, hand_over
 from .report import ENDINGS
 from .run import DIFFERENT, EQUAL, Job, run
-from .stop import leave, stoppable
-from .tally import printable
+from .signals import leave, stoppable
+from .stats import printable
 
 
 class ByteRate(click.ParamType[float | None]):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from .tally import Tally
+from .stats import Tally
 
 logger = logging.getLogger(__name__)
 

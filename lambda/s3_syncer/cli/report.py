@@ -13,7 +13,7 @@ from typing import Any
 from .. import __version__
 from .findings import Findings
 from .progress import clock, size
-from .tally import Sample, Tally
+from .stats import Sample, Tally
 
 #: The endings a report's file name may have.
 ENDINGS = (".json", ".html")

@@ -20,13 +20,13 @@ from ..core.listing_diff import Unordered
 from ..settings import SMALLEST_BUDGET, Settings
 from ..stores.bucket import Bucket
 from ..sync.sweep import Rules
-from .elsewhere import Elsewhere, SharedBrake
-from .here import RANGES, Here, Share
+from .local_sweep import RANGES, Here, Share
+from .process_sweep import Elsewhere, SharedBrake
 from .progress import clock, in_lines, in_log, on_terminal, size, totals
 from .report import Report
-from .spread import Range, Spread, Sweeper, at_once
-from .stop import stoppable
-from .tally import Tally, printable
+from .signals import stoppable
+from .stats import Tally, printable
+from .work_stealing import Range, Spread, Sweeper, at_once
 
 logger = logging.getLogger(__name__)
 

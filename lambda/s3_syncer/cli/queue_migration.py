@@ -21,10 +21,10 @@ from ..core.errors import Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
 from ..sync.sweep import Rules
 from .progress import clock, size
+from .queue_progress import Line, Watch, wait
 from .run import Job, run, shown
-from .stop import stoppable
-from .tally import Tally, printable
-from .waiting import Line, Watch, wait
+from .signals import stoppable
+from .stats import Tally, printable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

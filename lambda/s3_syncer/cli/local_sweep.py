@@ -11,7 +11,7 @@ from ..core.deadline import Deadline
 from ..crt.factory import open_lane
 from ..settings import Settings
 from ..sync.sweep import Brake, Observer, Rules, Sweep
-from .spread import Range
+from .work_stealing import Range
 
 #: Ranges of keys that a process sweeps at a time where listings are what it waits for: a page of each side is under way
 #: in each of them.

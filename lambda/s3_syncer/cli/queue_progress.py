@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from ..core.deadline import Deadline
 from ..core.errors import Permanent, Retryable, StoreUnusable
 from ..sync.converge import CHANGES, Outcome
-from .tally import Tally
+from .stats import Tally
 
 #: Seconds after which what the fleet still has, once every range is swept, counts as waiting for another attempt: no
 #: call of a function takes longer, https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html

@@ -28,8 +28,8 @@ from ..core.errors import Retryable, SyncError
 from ..sync.converge import Outcome
 from ..sync.sweep import Brake, Observer
 from .collector import spare_collector
-from .here import Here, Share
-from .spread import Range
+from .local_sweep import Here, Share
+from .work_stealing import Range
 
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would take the locks of threads along that it leaves behind
 
