@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 began = time.perf_counter(), time.process_time()
-from s3_syncer import function  # noqa: E402 - timed
+from s3_syncer import lambda_handler  # noqa: E402 - timed
 
 IMPORT = {"wall_s": time.perf_counter() - began[0], "cpu_s": time.process_time() - began[1]}
 
@@ -31,7 +31,7 @@ from benchmark.objects import KIB  # noqa: E402
 from s3_syncer.core.deadline import Deadline  # noqa: E402
 from s3_syncer.logs import log_json  # noqa: E402
 from s3_syncer.queue.worker import Done, Message, Verdict  # noqa: E402
-from s3_syncer.runtime import assemble  # noqa: E402
+from s3_syncer.queue_wiring import assemble  # noqa: E402
 from s3_syncer.settings import function_settings  # noqa: E402
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Function:
 
     def do(self, records: Sequence[dict[str, Any]]) -> None:
         for first in range(0, len(records), self._batch):
-            answer = function.handler({"Records": records[first : first + self._batch]}, Context())
+            answer = lambda_handler.handler({"Records": records[first : first + self._batch]}, Context())
             assert not answer.get("batchItemFailures"), answer
 
 
@@ -150,7 +150,7 @@ def main(count: int, driver: str, at_once: int) -> None:
         return {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
 
     warm = f"events/{count:05}"
-    said: dict[str, Any] = {"import": IMPORT, "from": function.__file__}
+    said: dict[str, Any] = {"import": IMPORT, "from": lambda_handler.__file__}
 
     def each(change: Callable[[str], None]) -> None:
         with ThreadPoolExecutor(THREADS) as pool:

@@ -60,7 +60,7 @@ leases = source_client(20).lease(), target_client(settings, 20).lease()
 built = time.perf_counter()
 
 print(json.dumps({
-    "from": s3_syncer.function.__file__,
+    "from": s3_syncer.lambda_handler.__file__,
     "import_s": imported - began,
     "clients_s": built - imported,
     "resident": resident_bytes(),

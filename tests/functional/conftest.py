@@ -23,10 +23,10 @@ from tests.functional.rig import SOURCE, TARGET, Account, Clock, Rig, keys_of, w
 
 import s3_syncer
 from playground import servers
-from s3_syncer import function
+from s3_syncer import lambda_handler
 from s3_syncer.core import deadline
 from s3_syncer.crt.factory import open_lane
-from s3_syncer.runtime import assemble
+from s3_syncer.queue_wiring import assemble
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +87,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Single keys as the function converges them, and as `serve` does."""
     if request.param == "lane":
-        monkeypatch.setattr(function, "assemble", partial(assemble, open_lane=partial(open_lane, threads=2)))
+        monkeypatch.setattr(lambda_handler, "assemble", partial(assemble, open_lane=partial(open_lane, threads=2)))
     way: str = request.param
     return way
 
@@ -117,7 +117,7 @@ def _nobody_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """
     before = _threads()
     yield
-    function._runtime.cache_clear()
+    lambda_handler._runtime.cache_clear()
     end = time.monotonic() + PATIENCE_S
     while left := _threads() - before:
         assert time.monotonic() < end, f"still at work: {left}"
@@ -153,9 +153,9 @@ def _rig(
                 monkeypatch.delenv(name)
         for name, value in rig.environment().items():
             monkeypatch.setenv(name, value)
-        function._runtime.cache_clear()
+        lambda_handler._runtime.cache_clear()
         yield rig
-        function._runtime.cache_clear()
+        lambda_handler._runtime.cache_clear()
         rig.read_log()
         for account in (aws, other):
             assert account.secret_access_key not in "".join(rig.transcript), "a secret got into the log"

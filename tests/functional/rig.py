@@ -18,7 +18,7 @@ from botocore.config import Config
 from tests.functional.proxy import Proxy
 
 from playground import verify
-from s3_syncer import function
+from s3_syncer import lambda_handler
 from s3_syncer.stores.clients import pass_raw_expires
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class Rig:
         """One invocation; `logged` gets what it has logged, while the messages are still to be deleted."""
         event = {"Records": [_record(message) for message in messages]}
         began = time.monotonic()
-        response = function.handler(event, Context(began + remaining_s))
+        response = lambda_handler.handler(event, Context(began + remaining_s))
         seconds = time.monotonic() - began
         assert "batchItemFailures" in response
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}

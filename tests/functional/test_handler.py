@@ -17,7 +17,7 @@ import pytest
 from tests.functional.proxy import Exchange, Fault, held, refuse, reset
 from tests.functional.rig import SOURCE, Clock, Context, Rig, notification
 
-from s3_syncer import __version__, function
+from s3_syncer import __version__, lambda_handler
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.queue.worker import Message, Verdict, Worker
 from s3_syncer.stores.bucket import Bucket
@@ -124,7 +124,7 @@ def test_at_the_deadline_the_rest_is_handed_back_at_once(
     keys = [f"key {number:02}" for number in range(24)]  # eight at a time
     for key in keys:
         rig.put(key, key.encode())
-    monkeypatch.setattr(function, "RESERVE_S", 4.0)
+    monkeypatch.setattr(lambda_handler, "RESERVE_S", 4.0)
     go_on = threading.Event()
 
     def four_are_done() -> bool:
@@ -162,7 +162,7 @@ def test_half_of_the_reserve_is_left_to_hand_the_rest_back(
     began = time.monotonic()
     monkeypatch.setattr(clock, "monotonic", lambda: began)
     for remaining_s in (900, 60, 20):
-        function.handler({"Records": []}, Remaining(remaining_s))
+        lambda_handler.handler({"Records": []}, Remaining(remaining_s))
     assert ends == pytest.approx([900 - 7.5, 60 - 7.5, 20 - 2.5])
 
 
@@ -278,7 +278,7 @@ def batch_event(version: str, *keys: str) -> dict[str, Any]:
 
 
 def results_of(event: dict[str, Any], remaining_s: float = 60) -> dict[str, tuple[str, str]]:
-    response: Any = function.handler(event, Context(time.monotonic() + remaining_s))
+    response: Any = lambda_handler.handler(event, Context(time.monotonic() + remaining_s))
     assert json.loads(json.dumps(response)) == response
     assert response["invocationSchemaVersion"] == event["invocationSchemaVersion"]
     return {each["taskId"]: (each["resultCode"], each["resultString"]) for each in response["results"]}
@@ -315,7 +315,7 @@ def test_a_task_that_does_not_fit_into_the_time_is_tried_again(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     rig.put("slow", b"body")
-    monkeypatch.setattr(function, "RESERVE_S", 1.0)
+    monkeypatch.setattr(lambda_handler, "RESERVE_S", 1.0)
     go_on = threading.Event()
     rig.target_proxy.when(slow_when_time_is_over(clock, go_on), "PUT")
     (result,) = results_of(batch_event("2.0", "slow")).values()

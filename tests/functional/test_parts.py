@@ -14,7 +14,7 @@ from tests.functional.command import started
 from tests.functional.proxy import held, meanwhile, refuse
 from tests.functional.rig import SOURCE, TARGET, Clock, Delivery, Rig, notification
 
-from s3_syncer import function
+from s3_syncer import lambda_handler
 from s3_syncer.sync import distributed_copy as parts_module
 
 MIB = 1024 * 1024
@@ -146,7 +146,7 @@ def test_an_item_does_what_time_allows_and_puts_the_rest_back(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     monkeypatch.setattr(parts_module, "ITEM_SIZE", 100 * PART)
-    monkeypatch.setattr(function, "THREADS", 1)
+    monkeypatch.setattr(lambda_handler, "THREADS", 1)
     put_large(rig)
     send(rig)
     (first,) = rig.receive(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def main() -> None:
     """The entry point of the command."""
-    from ..allocator import share_heap
+    from ..process_tuning import share_heap
     from .collector import spare_collector
 
     share_heap()

@@ -16,18 +16,18 @@ import click
 from rich.console import Console
 
 from .. import __version__
-from ..connect import connect
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import StoreUnusable, SyncError
 from ..core.filters import BadPattern, key_filter
 from ..core.multipart import GIB, MIB
 from ..crt.factory import open_lane, open_streams
 from ..logs import log_json
-from ..runtime import assemble
+from ..queue_wiring import assemble
 from ..service import health, service
 from ..settings import LOG_LEVELS, Credentials, Reader, Settings, SettingsError
 from ..sync.converge import Outcome, converge
 from ..sync.sweep import Rules
+from ..wiring import connect
 from .queue_migration import Place, hand_over
 from .report import ENDINGS
 from .run import DIFFERENT, EQUAL, Job, run

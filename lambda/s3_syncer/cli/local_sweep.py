@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..connect import connect
 from ..core.deadline import Deadline
 from ..crt.factory import open_lane
 from ..settings import Settings
 from ..sync.sweep import Brake, Observer, Rules, Sweep
+from ..wiring import connect
 from .work_stealing import Range
 
 #: Ranges of keys that a process sweeps at a time where listings are what it waits for: a page of each side is under way

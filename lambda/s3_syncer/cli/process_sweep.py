@@ -22,9 +22,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
-from ..allocator import share_heap
 from ..core.deadline import Deadline
 from ..core.errors import Retryable, SyncError
+from ..process_tuning import share_heap
 from ..sync.converge import Outcome
 from ..sync.sweep import Brake, Observer
 from .collector import spare_collector

@@ -15,11 +15,11 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from rich.console import Console
 
-from ..connect import connect
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
 from ..sync.sweep import Rules
+from ..wiring import connect
 from .progress import clock, size
 from .queue_progress import Line, Watch, wait
 from .run import Job, run, shown

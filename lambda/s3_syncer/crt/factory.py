@@ -23,8 +23,8 @@ from .stream_copy import Streams
 from .stream_http import Exchange, Exchanges
 
 if TYPE_CHECKING:
-    from ..connect import Connection
     from ..stores.bucket import Bucket
+    from ..wiring import Connection
     from .http_client import Wire
 
 Opened = TypeVar("Opened")

@@ -23,7 +23,7 @@ from .converge import Outcome
 from .sweep import Lane, Rules, Sweep
 
 if TYPE_CHECKING:
-    from ..connect import Connection
+    from ..wiring import Connection
 
 logger = logging.getLogger(__name__)
 

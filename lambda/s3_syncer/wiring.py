@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .allocator import give_back_buffers
+from .process_tuning import give_back_buffers
 from .settings import Settings
 from .stores.bucket import Bucket
 from .stores.clients import source_client, target_client

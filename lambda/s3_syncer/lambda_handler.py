@@ -11,7 +11,7 @@ from .core.deadline import Deadline
 from .logs import log_json
 from .queue import s3_batch
 from .queue.worker import Message
-from .runtime import Runtime, assemble
+from .queue_wiring import Runtime, assemble
 from .settings import function_settings
 
 #: Keys converged at a time by one invocation, and parts in flight besides.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .connect import SPARE_CONNECTIONS, Connection, connect
 from .queue.sqs import Queue
 from .queue.worker import Worker
 from .settings import Settings
@@ -13,6 +12,7 @@ from .stores.clients import queue_client
 from .sync.distributed_copy import Parts
 from .sync.range_sweep import Ranges
 from .sync.sweep import Lane
+from .wiring import SPARE_CONNECTIONS, Connection, connect
 
 
 @dataclass(frozen=True, slots=True)
