@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from playground import signals, terraform
-from playground.bootstrap import ROOT
+from devtools import signals, terraform
+from devtools.bootstrap import ROOT
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -21,7 +21,7 @@ from functools import partial
 from urllib.parse import parse_qsl, quote, unquote
 
 from benchmark.objects import flat
-from playground.servers import HOST
+from localcloud.servers import HOST
 
 BUCKET = "bucket"
 PAGE = 1000

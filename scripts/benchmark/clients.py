@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from benchmark.cases import Work
 from benchmark.crt_plan import Plan
-from playground.bootstrap import BENCH, ROOT
+from devtools.bootstrap import BENCH, ROOT
 
 REGION = "us-east-1"
 BUCKET = "bucket"

@@ -19,10 +19,11 @@ import boto3
 from benchmark import stores
 from benchmark.clients import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY, environment, source_account
 from benchmark.measure import Failed
-from playground import servers, signals
-from playground.bootstrap import ROOT
-from playground.servers import Server
-from playground.stack import PACKAGE
+from devtools import signals
+from devtools.bootstrap import ROOT
+from localcloud import servers
+from localcloud.servers import Server
+from localcloud.stack import PACKAGE
 
 #: Messages at once: in a batch of the function, the module's default, and in the lanes of the service, the command's.
 AT_ONCE = {"function": 10, "service": 32}

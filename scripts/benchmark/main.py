@@ -27,9 +27,10 @@ from benchmark.clients import CLIENTS, Client, Route, crt, environment
 from benchmark.measure import Failed, Usage
 from benchmark.objects import Object
 from benchmark.results import Run
-from playground import servers, signals
-from playground.bootstrap import ROOT
-from playground.servers import Identity
+from devtools import signals
+from devtools.bootstrap import ROOT
+from localcloud import servers
+from localcloud.servers import Identity
 
 #: The cases about the function and the service come last: nobody else has one.
 NAMES = (*CASES, *function.SETTINGS)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from playground import signals
+from devtools import signals
 
 #: Seconds between two looks at the memory: often enough for peaks that last, seldom enough to cost next to nothing.
 SAMPLE_S = 0.1

@@ -15,9 +15,9 @@ from botocore.config import Config
 
 from benchmark.clients import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY
 from benchmark.objects import Object
-from playground import servers
-from playground.bootstrap import ROOT
-from playground.servers import HOST, Identity, Program, Server
+from devtools.bootstrap import ROOT
+from localcloud import servers
+from localcloud.servers import HOST, Identity, Program, Server
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from playground.bootstrap import ROOT
+from devtools.bootstrap import ROOT
 from scaling.figures import FIGURES, Figure, Kind
 from scaling.model import Data, Driver, Values, estimate, function, migrate, service
 

@@ -22,7 +22,7 @@ from tests.functional.proxy import in_front_of
 from tests.functional.rig import SOURCE, TARGET, Account, Clock, Rig, keys_of, wipe
 
 import s3_syncer
-from playground import servers
+from localcloud import servers
 from s3_syncer import lambda_handler
 from s3_syncer.core import deadline
 from s3_syncer.crt.factory import open_lane

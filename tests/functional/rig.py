@@ -17,7 +17,7 @@ import boto3
 from botocore.config import Config
 from tests.functional.proxy import Proxy
 
-from playground import verify
+from localcloud import verify
 from s3_syncer import lambda_handler
 from s3_syncer.stores.clients import pass_raw_expires
 

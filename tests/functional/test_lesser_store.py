@@ -17,7 +17,7 @@ from tests.functional.proxy import cut, refuse, reset
 from tests.functional.rig import MIB, SOURCE, TARGET, Rig, notification, put_parts
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
-from playground import verify
+from localcloud import verify
 from s3_syncer.core.model import FEW
 
 pytestmark = pytest.mark.usefixtures("each_way")

@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.functional.rig import MIB, TARGET, Account, put_parts
 
-from playground import servers
-from playground.servers import Server
+from localcloud import servers
+from localcloud.servers import Server
 
 
 @pytest.fixture

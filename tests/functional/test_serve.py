@@ -19,7 +19,7 @@ from tests.functional.command import Ended, Started, run, started
 from tests.functional.proxy import Proxy, admit, held, refuse, silent
 from tests.functional.rig import MIB, QUEUE, Rig, notification
 
-from playground.servers import free_port
+from localcloud.servers import free_port
 
 #: Seconds within which no message is delivered again, however busy the machine is.
 VISIBILITY_S = 120

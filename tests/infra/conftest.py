@@ -13,8 +13,9 @@ import pytest
 from pytest_terraform.tf import TerraformTestApi
 from tests.infra.examples import Examples, applying
 
-from playground import engine, servers, terraform
-from playground.stack import EXAMPLE, REGION, Stack, Target, from_outputs, make_target, variables
+from devtools import terraform
+from localcloud import container_engine, servers
+from localcloud.stack import EXAMPLE, REGION, Stack, Target, from_outputs, make_target, variables
 
 #: Seconds for a test, with what is applied for it: more than it takes on any machine, whatever else runs there.
 TIMEOUT_S = 3600
@@ -42,7 +43,7 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
     """Running servers. Automatic, because the plugin's fixture, which needs them, cannot name another one."""
     directory = tmp_path_factory.mktemp("clouds")
     with contextlib.ExitStack() as cleanup:
-        containers = engine.find()
+        containers = container_engine.find()
         aws = cleanup.enter_context(servers.running(servers.ministack(region=REGION, engine=containers), directory))
         target = make_target(cleanup.enter_context(servers.running(servers.moto(), directory)))
         tool = terraform.prepare(directory, {**variables(aws.endpoint, target), "encrypted": True})

@@ -17,9 +17,10 @@ from typing import Any
 
 import boto3
 
-from playground import servers, terraform
-from playground.bootstrap import ROOT
-from playground.stack import ROOT_KEY, Target, make_target
+from devtools import terraform
+from devtools.bootstrap import ROOT
+from localcloud import servers
+from localcloud.stack import ROOT_KEY, Target, make_target
 
 REGION = "eu-west-1"  # that of the examples
 OVERRIDE = "emulated_override.tf"

@@ -21,10 +21,11 @@ import pytest
 from botocore.exceptions import ClientError
 from pytest_terraform import terraform
 
-from playground import engine, migration, permissions, service, stack, verify
-from playground.bootstrap import ROOT
-from playground.demo import unnoticed
-from playground.terraform import executable, library
+from devtools import permissions
+from devtools.bootstrap import ROOT
+from devtools.terraform import executable, library
+from localcloud import container_engine, run_service, run_task, stack, verify
+from localcloud.demo import unnoticed
 from s3_syncer import __version__
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def without(applied: Applied, action: str, whose: str = "function", sid: str | N
 def migrate(applied: Applied, *arguments: str) -> tuple[int, dict[str, list[str]]]:
     """Runs the registered migration as a process: its exit code, and the keys it named for each thing it did."""
     said: list[str] = []
-    code = migration.run_process(applied.stack, arguments, said.append)
+    code = run_task.run_process(applied.stack, arguments, said.append)
     named: dict[str, list[str]] = {}
     for line in map(json.loads, said):
         if "action" in line:
@@ -137,11 +138,13 @@ def image(applied: Applied) -> str:
     if address is None:
         pytest.skip("no Docker-compatible engine shares this machine's network")
     base = os.environ.get("S3_SYNCER_BASE_IMAGE", "python:3.13-slim")
-    if not engine.has_image(address, base):
-        pull = subprocess.run([*engine.program(address), "pull", base], capture_output=True, text=True, check=False)
+    if not container_engine.has_image(address, base):
+        pull = subprocess.run(
+            [*container_engine.program(address), "pull", base], capture_output=True, text=True, check=False
+        )
         if pull.returncode:
             pytest.skip(f"the base image {base} cannot be pulled: {pull.stderr.strip()}")
-    migration.prepare(applied.stack, report=print)
+    run_task.prepare(applied.stack, report=print)
     return applied.stack.migration.image
 
 
@@ -219,7 +222,7 @@ def test_the_role_may_do_nothing_else(applied: Applied, whose: str) -> None:
     session = boto3.Session(key, secret, token, region_name=applied.stack.region)
 
     def client(service: str) -> Any:
-        return session.client(service, endpoint_url=applied.stack.aws_endpoint)
+        return session.client(run_service, endpoint_url=applied.stack.aws_endpoint)
 
     bucket = applied.stack.source_bucket
     refused: tuple[Callable[[], object], ...] = (
@@ -277,7 +280,7 @@ def test_the_migration_names_what_its_role_may_not_read(applied: Applied) -> Non
 def test_the_migration_stops_at_once_without_what_it_needs_for_every_key(applied: Applied, action: str) -> None:
     said: list[str] = []
     with without(applied, action, "migration"):
-        assert migration.run_process(applied.stack, [], said.append) == 1
+        assert run_task.run_process(applied.stack, [], said.append) == 1
     assert len(said) == 1
     assert "AccessDenied" in said[0]
 
@@ -288,7 +291,7 @@ def test_the_service_does_the_functions_work_with_its_role(applied: Applied) -> 
     functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
     try:
         put(applied, "served", Body=b"x", ContentType="text/plain", Tagging="a=b")
-        with service.started(applied.stack, ["--visibility", "60", "--grace", "60"]) as process:
+        with run_service.started(applied.stack, ["--visibility", "60", "--grace", "60"]) as process:
             assert eventually(lambda: in_target(applied, "served")) == in_source(applied, "served")
             applied.stack.s3().delete_object(Bucket=applied.stack.source_bucket, Key="served")
             eventually(lambda: in_target(applied, "served") is None)
@@ -335,7 +338,7 @@ def test_a_fleet_migrates_and_a_poisoned_key_stalls_nothing(applied: Applied) ->
 def test_a_fleet_that_may_not_be_asked_is_asked_for_nothing(applied: Applied, action: str) -> None:
     said: list[str] = []
     with without(applied, action, "migration"):
-        assert migration.run_process(applied.stack, ["--workers=queue", "--idle=5"], said.append) == 1
+        assert run_task.run_process(applied.stack, ["--workers=queue", "--idle=5"], said.append) == 1
     assert len(said) == 1
     assert "AccessDenied" in said[0] or "not authorized" in said[0]
 
@@ -364,7 +367,7 @@ def test_ecs_runs_the_migration_in_a_container(applied: Applied, image: str, tmp
 def test_the_image_needs_neither_root_nor_anything_to_write(applied: Applied, image: str) -> None:
     assert applied.stack.engine is not None
     confined = ["run", "--rm", "--read-only", "--cap-drop", "ALL", "--network", "none"]
-    command = [*engine.program(applied.stack.engine), *confined, image]
+    command = [*container_engine.program(applied.stack.engine), *confined, image]
     process = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
     assert process.stdout.strip() == f"s3-syncer, version {__version__}", process.stderr
     shell = [*command[:-1], "--entrypoint", "python3", image, "-c", "import os; print(os.getuid(), os.getgid())"]

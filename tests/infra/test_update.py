@@ -16,8 +16,8 @@ import pytest
 from hcl2.query.body import DocumentView
 from tests.infra.examples import Example, Examples
 
-from playground import module_docs
-from playground.bootstrap import ROOT
+from devtools import module_docs
+from devtools.bootstrap import ROOT
 
 COMPLETE = ROOT / "examples" / "complete"
 

@@ -18,8 +18,8 @@ import pytest
 from tests.infra.examples import NAMES, Examples
 from tests.infra.test_stack import eventually
 
-from playground import terraform
-from playground.bootstrap import ROOT
+from devtools import terraform
+from devtools.bootstrap import ROOT
 
 # Where the secret is filled by hand: the outputs that name it.
 FILLED_BY_HAND = {

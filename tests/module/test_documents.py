@@ -19,8 +19,9 @@ import pytest
 from botocore import xform_name
 from hcl2.query.body import DocumentView
 
-from playground import local, terraform
-from playground.bootstrap import ROOT
+from devtools import terraform
+from devtools.bootstrap import ROOT
+from localcloud import main
 from s3_syncer.cli.commands import cli
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -154,7 +155,7 @@ def test_every_command_exists_with_its_options(block: Block) -> None:
         elif command == "s3-syncer":
             check_click(cli, arguments)
         elif command == "scripts/local":
-            check_click(local.main, arguments)
+            check_click(main.main, arguments)
         elif command.startswith("scripts/"):
             check_script(ROOT / command, arguments)
         elif command == "terraform":

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hcl2.query.body import DocumentView
 
-from playground import terraform
-from playground.bootstrap import ROOT
+from devtools import terraform
+from devtools.bootstrap import ROOT
 
 CONFIGURATIONS = [ROOT, *sorted(file.parent for file in ROOT.glob("examples/*/main.tf"))]
 CODE = [file for configuration in CONFIGURATIONS for file in sorted(configuration.glob("*.tf"))]

@@ -18,7 +18,7 @@ from benchmark.clients import CLIENTS
 from benchmark.measure import Failed, Usage
 from benchmark.objects import MIB, Object
 from benchmark.results import Run
-from playground import servers
+from localcloud import servers
 
 
 def test_every_case_has_clients_that_exist() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from playground import docs, module_docs
-from playground.bootstrap import ROOT
+from devtools import docs, module_docs
+from devtools.bootstrap import ROOT
 
 VARIABLES = r"""
 variable "source_bucket" {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from playground.bootstrap import ROOT
+from devtools.bootstrap import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 

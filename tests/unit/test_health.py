@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from s3_syncer.service.service.health import Health, Status, serving
 
-from playground.servers import free_port
+from localcloud.servers import free_port
 
 
 def health(status: Status) -> Health:

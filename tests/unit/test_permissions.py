@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from playground import permissions
-from playground.bootstrap import ROOT
+from devtools import permissions
+from devtools.bootstrap import ROOT
 
 ACCOUNT = "123456789012"
 ARN = f"arn:aws:{{}}:eu-west-1:{ACCOUNT}:{{}}"

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from playground import bootstrap, demo, local, servers, signals, stack, terraform, verify
+from devtools import bootstrap, signals, terraform
+from localcloud import demo, main, servers, stack, verify
 
 OBJECT = verify.Object(size=1, sha256="00", headers={"ContentType": "a/b"}, metadata={}, tags={})
 
@@ -87,7 +88,7 @@ def test_a_stack_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_what_a_shell_is_told_of_the_local_cloud_is_what_the_command_reads() -> None:
-    told = local.environment(A_STACK)
+    told = main.environment(A_STACK)
     assert told["AWS_ENDPOINT_URL"] == A_STACK.aws_endpoint
     said = subprocess.run(
         [sys.executable, "-m", "s3_syncer", "check"],

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from playground import side_by_side
-from playground.side_by_side import Command, run
+from devtools import side_by_side
+from devtools.side_by_side import Command, run
 
 
 def shell(name: str, script: str, directory: Path, after: tuple[str, ...] = ()) -> Command:

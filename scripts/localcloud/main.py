@@ -9,8 +9,9 @@ import time
 import click
 
 from deployed import image, task
-from playground import migration, servers, service, signals, stack, terraform
-from playground.bootstrap import ROOT
+from devtools import signals, terraform
+from devtools.bootstrap import ROOT
+from localcloud import run_service, run_task, servers, stack
 
 DIRECTORY = ROOT / ".local"
 
@@ -58,7 +59,7 @@ def migrate(arguments: tuple[str, ...]) -> None:
             click.echo(text)
 
     try:
-        sys.exit(migration.run(made, arguments, show, report=lambda text: click.echo(text, err=True)))
+        sys.exit(run_task.run(made, arguments, show, report=lambda text: click.echo(text, err=True)))
     except (image.ImageError, task.TaskError) as error:
         sys.exit(f"scripts/local: {error}")
 
@@ -70,7 +71,7 @@ def serve(arguments: tuple[str, ...]) -> None:
     made = stack.current(DIRECTORY)
     if made is None:
         sys.exit("The local cloud is not up; `scripts/local up` starts it.")
-    sys.exit(service.run(made, arguments))
+    sys.exit(run_service.run(made, arguments))
 
 
 @main.command()

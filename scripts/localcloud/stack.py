@@ -16,8 +16,9 @@ import boto3
 from botocore.config import Config
 
 from deployed.outputs import Migration
-from playground import engine, servers, signals, terraform
-from playground.bootstrap import ROOT
+from devtools import signals, terraform
+from devtools.bootstrap import ROOT
+from localcloud import container_engine, servers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -109,7 +110,7 @@ def up(directory: Path, report: Report) -> Stack:
     down(directory)
     try:
         report("Starting the emulated AWS and the other cloud ...")
-        containers = engine.find()
+        containers = container_engine.find()
         ministack = servers.start(servers.ministack(region=REGION, engine=containers), directory)
         target = make_target(servers.start(servers.moto(), directory))
         report("Applying examples/local with Terraform; mostly the provider waits for SQS to settle ...")

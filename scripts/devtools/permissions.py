@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from playground import terraform
-from playground.bootstrap import ROOT
+from devtools import terraform
+from devtools.bootstrap import ROOT
 
 EVERYTHING = "tests/everything.tftest.hcl"
 DIRECTORY = ROOT / ".local" / "plan"

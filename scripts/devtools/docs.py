@@ -18,9 +18,9 @@ from typing import Any
 
 import click
 
-from playground import module_docs, permissions
-from playground.bootstrap import ROOT
-from playground.module_docs import DocsError, code, table
+from devtools import module_docs, permissions
+from devtools.bootstrap import ROOT
+from devtools.module_docs import DocsError, code, table
 
 
 @dataclass(frozen=True)

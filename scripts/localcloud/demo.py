@@ -28,8 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 from deployed import image, task
-from playground import migration, servers, signals, stack, terraform, verify
-from playground.local import DIRECTORY
+from devtools import signals, terraform
+from localcloud import run_task, servers, stack, verify
+from localcloud.main import DIRECTORY
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -324,10 +325,10 @@ def migrate(actor: Actor, objects: int) -> Migrated:
 
     def work() -> tuple[int, float]:
         # One way: that live sync has yet to bring over a deletion is no fault of the migration.
-        code = migration.run(actor.made, ["--one-way"], said.append, report=console.print)
+        code = run_task.run(actor.made, ["--one-way"], said.append, report=console.print)
         return code, time.monotonic()
 
-    migration.prepare(actor.made, report=console.print)
+    run_task.prepare(actor.made, report=console.print)
     with ThreadPoolExecutor(1) as pool:
         migrating = pool.submit(work)
         run(step, actor)
@@ -340,7 +341,7 @@ def migrate(actor: Actor, objects: int) -> Migrated:
 def check(made: stack.Stack) -> int:
     """What `s3-syncer check --full` says of both sides: its exit code."""
     said: list[str] = []
-    code = migration.run(made, ["check", "--full"], said.append, report=lambda _: None)
+    code = run_task.run(made, ["check", "--full"], said.append, report=lambda _: None)
     show_log(said)
     return code
 

@@ -7,10 +7,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from playground import side_by_side, signals, terraform
-from playground.bootstrap import CHECKOV, ROOT
-from playground.hcl import DIRECTORY
-from playground.side_by_side import Command
+from devtools import side_by_side, signals, terraform
+from devtools.bootstrap import CHECKOV, ROOT
+from devtools.hcl import DIRECTORY
+from devtools.side_by_side import Command
 
 #: What has types that are checked.
 PACKAGES = ("s3_syncer", "playground", "deployed", "benchmark", "scaling")
@@ -39,7 +39,7 @@ def checks() -> Iterator[Command]:
     python = [".", *_python_without_suffix()]
     yield _module("ruff check", "ruff", "check", *python)
     yield _module("ruff format", "ruff", "format", "--check", *python)
-    yield _module("terraform fmt", "playground.hcl", "fmt")
+    yield _module("terraform fmt", "devtools.hcl", "fmt")
     yield _module("mypy", "mypy", *(option for name in PACKAGES for option in ("--package", name)))
     yield _pytest("tests/infra/test_stack.py")
     yield _pytest("tests/infra", "--ignore=tests/infra/test_stack.py")
@@ -49,7 +49,7 @@ def checks() -> Iterator[Command]:
     previous: list[str] = []
     for binary in dict.fromkeys((terraform.executable(), terraform.library())):
         name = f"terraform test ({terraform.version(binary)})"
-        yield _module(name, "playground.hcl", "test", str(binary), after=previous)
+        yield _module(name, "devtools.hcl", "test", str(binary), after=previous)
         previous = [name]
     yield _pytest("tests/unit")
     yield _pytest("tests/module")

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from playground.migration import role_keys
-from playground.stack import Stack
+from localcloud.run_task import role_keys
+from localcloud.stack import Stack
 
 
 def run(made: Stack, arguments: Sequence[str]) -> int:

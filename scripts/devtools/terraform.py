@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from playground import signals
-from playground.bootstrap import ROOT
+from devtools import signals
+from devtools.bootstrap import ROOT
 
 # How long an interrupted Terraform may finish what is under way.
 PATIENCE_S = 5

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deployed import image, task
-from playground import engine
-from playground.stack import Stack
+from localcloud import container_engine
+from localcloud.stack import Stack
 
 Show = Callable[[str], None]
 
@@ -34,12 +34,12 @@ def run(made: Stack, arguments: Sequence[str], show: Show, report: Show) -> int:
 
 def prepare(made: Stack, report: Show) -> None:
     """Builds the image, where one is needed and it is not there yet."""
-    if made.engine is None or engine.has_image(made.engine, made.migration.image):
+    if made.engine is None or container_engine.has_image(made.engine, made.migration.image):
         return
     report(f"Building {made.migration.image} ...")
     definition = task.Definition.registered(made.client("ecs"), made.migration.task_definition_arn)
     base = os.environ.get("S3_SYNCER_BASE_IMAGE")
-    image.build(engine.program(made.engine), made.migration.image, definition.architecture, base)
+    image.build(container_engine.program(made.engine), made.migration.image, definition.architecture, base)
 
 
 def run_task(made: Stack, arguments: Sequence[str], show: Show, report: Show) -> int:

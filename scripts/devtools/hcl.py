@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from playground import signals, terraform
-from playground.bootstrap import ROOT
+from devtools import signals, terraform
+from devtools.bootstrap import ROOT
 
 DIRECTORY = ROOT / ".local" / "checks"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from playground import signals
+from devtools import signals
 
 #: Seconds that a command gets to take down what it has started when it is interrupted.
 PATIENCE_S = 60

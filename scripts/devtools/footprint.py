@@ -26,7 +26,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from playground.stack import PACKAGE
+from localcloud.stack import PACKAGE
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.stores.clients import FixedClient, pass_raw_expires

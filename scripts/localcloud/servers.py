@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from playground.bootstrap import EMULATOR
+from devtools.bootstrap import EMULATOR
 
 HOST = "127.0.0.1"
 OTHER_CLOUD = Path(__file__).with_name("other_cloud.py")

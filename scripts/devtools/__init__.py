@@ -1,0 +1,1 @@
+"""Tools for developing the project: environments, checks, generated documentation, Terraform."""
