@@ -18,8 +18,8 @@ from functools import partial
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
+from tests.functional.harness import SOURCE, TARGET, Account, Clock, Rig, keys_of, wipe
 from tests.functional.proxy import in_front_of
-from tests.functional.rig import SOURCE, TARGET, Account, Clock, Rig, keys_of, wipe
 
 import s3_syncer
 from localcloud import servers

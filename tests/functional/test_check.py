@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.functional.command import run
-from tests.functional.rig import TARGET, Rig
+from tests.functional.harness import TARGET, Rig
 
 KEYS = [f"folder/key {number}" for number in range(5)]
 

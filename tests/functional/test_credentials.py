@@ -11,8 +11,8 @@ from unittest.mock import patch
 import boto3
 import pytest
 from tests.functional.command import run
+from tests.functional.harness import SECRET, SOURCE, Account, Rig, notification, secret
 from tests.functional.proxy import admit, refuse
-from tests.functional.rig import SECRET, SOURCE, Account, Rig, notification, secret
 
 from s3_syncer.logs import log_json
 from s3_syncer.stores import clients

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf
 
 import pytest
+from tests.functional.harness import SOURCE, TARGET, Rig, notification
 from tests.functional.proxy import Exchange, Fault, lose_answer, refuse
-from tests.functional.rig import SOURCE, TARGET, Rig, notification
 
 pytestmark = pytest.mark.usefixtures("each_way")
 

@@ -7,8 +7,8 @@ from math import inf
 from typing import NamedTuple
 
 import pytest
+from tests.functional.harness import SOURCE, TARGET, Rig, notification
 from tests.functional.proxy import Exchange, Fault, answering, cut, lose_answer, meanwhile, refuse, reset, shorten
-from tests.functional.rig import SOURCE, TARGET, Rig, notification
 
 pytestmark = pytest.mark.usefixtures("each_way")
 

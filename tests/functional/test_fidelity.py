@@ -6,8 +6,8 @@ import random
 from typing import Any
 
 import pytest
+from tests.functional.harness import SOURCE, TARGET, Rig, notification
 from tests.functional.proxy import answering
-from tests.functional.rig import SOURCE, TARGET, Rig, notification
 
 pytestmark = pytest.mark.usefixtures("each_way")
 

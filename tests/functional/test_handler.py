@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
+from tests.functional.harness import SOURCE, Clock, Context, Rig, notification
 from tests.functional.proxy import Exchange, Fault, held, refuse, reset
-from tests.functional.rig import SOURCE, Clock, Context, Rig, notification
 
 from s3_syncer import __version__, lambda_handler
 from s3_syncer.core.deadline import Deadline

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from tests.functional.command import run, started
+from tests.functional.harness import MIB, SOURCE, TARGET, Rig
 from tests.functional.proxy import Exchange, Fault, admit, cut, held, refuse, silent
-from tests.functional.rig import MIB, SOURCE, TARGET, Rig
 
 from s3_syncer.cli import progress
 from s3_syncer.cli.stats import Tally

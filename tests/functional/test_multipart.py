@@ -10,6 +10,7 @@ from collections.abc import Callable
 from math import inf
 
 import pytest
+from tests.functional.harness import MIB, SOURCE, TARGET, Clock, Rig, notification
 from tests.functional.proxy import (
     Exchange,
     Fault,
@@ -22,7 +23,6 @@ from tests.functional.proxy import (
     shorten,
     without,
 )
-from tests.functional.rig import MIB, SOURCE, TARGET, Clock, Rig, notification
 
 PART = 5 * MIB
 MARKER = "s3-syncer-source-etag"

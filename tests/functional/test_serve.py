@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from s3_syncer.service.service.heartbeat import BEATS
 from tests.functional.command import Ended, Started, run, started
+from tests.functional.harness import MIB, QUEUE, Rig, notification
 from tests.functional.proxy import Proxy, admit, held, refuse, silent
-from tests.functional.rig import MIB, QUEUE, Rig, notification
 
 from localcloud.servers import free_port
 

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 from tests.functional.command import run, started
+from tests.functional.harness import TARGET, Rig
 from tests.functional.proxy import held, refuse
-from tests.functional.rig import TARGET, Rig
 
 
 def test_every_key_is_made_equal_and_named_with_what_was_done(rig: Rig) -> None:

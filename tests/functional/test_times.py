@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from botocore.utils import parse_timestamp
-from tests.functional.rig import SOURCE, Rig
+from tests.functional.harness import SOURCE, Rig
 
 from s3_syncer.stores.clients import parse_time, source_client
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trustme
 from tests.functional.command import run
+from tests.functional.harness import MIB, REGION, TARGET, Rig
 from tests.functional.proxy import Proxy, in_front_of
-from tests.functional.rig import MIB, REGION, TARGET, Rig
 
 from s3_syncer import __version__
 from s3_syncer.cli import local_sweep

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.memory import at, md5_hex
+from tests.unit.in_memory_store import at, md5_hex
 
 from s3_syncer.core.compare import ABSENT, Difference, compare, proven
 from s3_syncer.core.model import (

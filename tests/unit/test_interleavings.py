@@ -18,7 +18,17 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import pytest
-from tests.unit.memory import Etag, HttpSide, ListedBucket, OnTheSpot, Stored, md5_etag, md5_hex, opaque_etag, stored
+from tests.unit.in_memory_store import (
+    Etag,
+    HttpSide,
+    ListedBucket,
+    OnTheSpot,
+    Stored,
+    md5_etag,
+    md5_hex,
+    opaque_etag,
+    stored,
+)
 from tests.unit.replay import Answers, Call, SourceSide, Suspended, TargetSide, bag, distinct
 
 from s3_syncer.core.deadline import Deadline

@@ -13,8 +13,8 @@ from typing import Any
 
 import boto3
 import pytest
+from tests.functional.harness import MIB, SOURCE, TARGET, Rig, notification, put_parts
 from tests.functional.proxy import cut, refuse, reset
-from tests.functional.rig import MIB, SOURCE, TARGET, Rig, notification, put_parts
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
 from localcloud import verify

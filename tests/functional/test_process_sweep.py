@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from tests.functional.command import run, started
+from tests.functional.harness import MIB, TARGET, Rig
 from tests.functional.proxy import delayed, held, refuse
-from tests.functional.rig import MIB, TARGET, Rig
 
 from s3_syncer.cli import run as run_module
 from s3_syncer.cli.stats import Tally

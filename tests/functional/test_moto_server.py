@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.functional.rig import MIB, TARGET, Account, put_parts
+from tests.functional.harness import MIB, TARGET, Account, put_parts
 
 from localcloud import servers
 from localcloud.servers import Server

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf
 
 import pytest
+from tests.functional.harness import SOURCE, Rig
 from tests.functional.proxy import answering, refuse, reset
-from tests.functional.rig import SOURCE, Rig
 
 from s3_syncer.crt import object_requests
 from s3_syncer.stores import bucket

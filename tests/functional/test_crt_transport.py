@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.functional.command import run
+from tests.functional.harness import MIB, REGION, SOURCE, TARGET, Rig
 from tests.functional.proxy import (
     Exchange,
     Fault,
@@ -27,7 +28,6 @@ from tests.functional.proxy import (
     reset,
     shorten,
 )
-from tests.functional.rig import MIB, REGION, SOURCE, TARGET, Rig
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
 from s3_syncer.cli import local_sweep

@@ -12,6 +12,7 @@ from math import inf
 
 import pytest
 from tests.functional.command import run, started
+from tests.functional.harness import MIB, SECRET, SOURCE, TARGET, Account, Rig, secret
 from tests.functional.proxy import (
     Exchange,
     Fault,
@@ -27,7 +28,6 @@ from tests.functional.proxy import (
     silent,
     without,
 )
-from tests.functional.rig import MIB, SECRET, SOURCE, TARGET, Account, Rig, secret
 
 from s3_syncer.cli import commands, local_sweep
 from s3_syncer.crt import factory, stream_copy, stream_http

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 from tests.functional.command import Ended, run, started
+from tests.functional.harness import TARGET, Rig
 from tests.functional.proxy import refuse
-from tests.functional.rig import TARGET, Rig
 
 from s3_syncer.cli import queue_migration
 from s3_syncer.cli.queue_migration import LOG_DELAY_MS, MAX_PAGES, Place, RemoteFleet

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from tests.functional.command import started
+from tests.functional.harness import SOURCE, TARGET, Clock, Delivery, Rig, notification
 from tests.functional.proxy import held, meanwhile, refuse
-from tests.functional.rig import SOURCE, TARGET, Clock, Delivery, Rig, notification
 
 from s3_syncer import lambda_handler
 from s3_syncer.sync import distributed_copy as parts_module

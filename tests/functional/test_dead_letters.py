@@ -7,8 +7,8 @@ from math import inf
 from urllib.parse import unquote
 
 import pytest
+from tests.functional.harness import SOURCE, Rig, notification
 from tests.functional.proxy import answering, refuse
-from tests.functional.rig import SOURCE, Rig, notification
 
 
 @pytest.fixture
