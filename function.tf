@@ -92,7 +92,7 @@ resource "aws_lambda_function" "sync" {
 
   filename         = local.package_path
   source_code_hash = filebase64sha256(local.package_path)
-  handler          = "s3_syncer.function.handler"
+  handler          = "s3_syncer.lambda_handler.handler"
   runtime          = var.function.runtime
   architectures    = [var.function.architecture]
 

@@ -122,7 +122,7 @@ run "the_function_as_it_comes" {
       reserved      = aws_lambda_function.sync.reserved_concurrent_executions
       role          = aws_lambda_function.sync.role
       } == {
-      handler       = "s3_syncer.function.handler"
+      handler       = "s3_syncer.lambda_handler.handler"
       runtime       = "python3.13"
       architectures = tolist(["arm64"])
       memory_mb     = 1024

@@ -11,8 +11,8 @@ from .core.deadline import Deadline
 from .logs import log_json
 from .queue import s3_batch
 from .queue.worker import Message
-from .queue_wiring import Runtime, assemble
 from .settings import function_settings
+from .wiring import QueueContext, build_queue_worker
 
 #: Keys converged at a time by one invocation, and parts in flight besides.
 THREADS = 8
@@ -51,7 +51,7 @@ def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | s3_ba
     return _receive(event, runtime, deadline, grace_s=reserve_s / 2)
 
 
-def _receive(event: Mapping[str, Any], runtime: Runtime, deadline: Deadline, *, grace_s: float) -> BatchResponse:
+def _receive(event: Mapping[str, Any], runtime: QueueContext, deadline: Deadline, *, grace_s: float) -> BatchResponse:
     """What is not done comes back, what never can be is buried with its reason."""
     messages = [
         Message(
@@ -62,14 +62,14 @@ def _receive(event: Mapping[str, Any], runtime: Runtime, deadline: Deadline, *, 
         )
         for record in event["Records"]
     ]
-    verdicts = runtime.worker.run(messages, deadline, grace_s=grace_s)
-    returned = runtime.queue.settle(messages, verdicts)
+    dispositions = runtime.worker.run(messages, deadline, grace_s=grace_s)
+    returned = runtime.queue.apply(messages, dispositions)
     return {"batchItemFailures": [{"itemIdentifier": message.id} for message in returned]}
 
 
 @cache
-def _runtime() -> Runtime:
+def _runtime() -> QueueContext:
     """Built by the first invocation, kept while the environment lives: clients, connections, credentials."""
     settings = function_settings(os.environ)
     log_json(settings.log_level)
-    return assemble(settings, threads=THREADS, range_threads=THREADS)
+    return build_queue_worker(settings, threads=THREADS, range_threads=THREADS)

@@ -48,7 +48,7 @@ class Settings:
     tags: bool = True
     copy_memory: int = 4 * SMALLEST_BUDGET
     #: Objects of more bytes than this are copied by several workers, where work comes from a queue.
-    parts_above: int = GIB
+    distributed_copy_threshold: int = GIB
     bytes_per_s: float | None = None
     log_level: str = "INFO"
 
@@ -69,7 +69,7 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
         delete=reader.flag("SYNC_DELETE", default=True),
         tags=reader.flag("SYNC_TAGS", default=True),
         copy_memory=copy_memory(reader.whole("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", default=1024)),
-        parts_above=reader.whole("PARTS_ABOVE_MB", default=1024) * MIB,
+        distributed_copy_threshold=reader.whole("PARTS_ABOVE_MB", default=1024) * MIB,
         log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, default="INFO"),
     )
     reader.done()

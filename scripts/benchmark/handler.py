@@ -30,9 +30,9 @@ from botocore.config import Config  # noqa: E402
 from benchmark.objects import KIB  # noqa: E402
 from s3_syncer.core.deadline import Deadline  # noqa: E402
 from s3_syncer.logs import log_json  # noqa: E402
-from s3_syncer.queue.worker import Done, Message, Verdict  # noqa: E402
-from s3_syncer.queue_wiring import assemble  # noqa: E402
+from s3_syncer.queue.worker import Ack, Disposition, Message  # noqa: E402
 from s3_syncer.settings import function_settings  # noqa: E402
+from s3_syncer.wiring import build_queue_worker  # noqa: E402
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -123,14 +123,14 @@ class Service:
 
         settings = function_settings(os.environ)
         log_json(settings.log_level)
-        runtime = assemble(settings, threads=lanes, range_threads=2, open_lane=partial(open_lane, threads=2))
+        runtime = build_queue_worker(settings, threads=lanes, range_threads=2, open_lane=partial(open_lane, threads=2))
         self._worker, self._lanes = runtime.worker, ThreadPoolExecutor(lanes)
 
     def do(self, records: Sequence[dict[str, Any]]) -> None:
-        verdicts = list(self._lanes.map(self._one, records))
-        assert all(isinstance(verdict, Done) for verdict in verdicts), verdicts
+        dispositions = list(self._lanes.map(self._one, records))
+        assert all(isinstance(disposition, Ack) for disposition in dispositions), dispositions
 
-    def _one(self, record: Mapping[str, Any]) -> Verdict:
+    def _one(self, record: Mapping[str, Any]) -> Disposition:
         message = Message(record["messageId"], record["body"])
         return self._worker.run([message], Deadline(), grace_s=0.0)[message.id]
 

@@ -13,7 +13,7 @@ from devtools.hcl import DIRECTORY
 from devtools.side_by_side import Command
 
 #: What has types that are checked.
-PACKAGES = ("s3_syncer", "playground", "deployed", "benchmark", "scaling")
+PACKAGES = ("s3_syncer", "localcloud", "devtools", "deployed", "benchmark", "scaling")
 
 #: One more than there are processors: the stacks of tests/infra mostly wait for the emulated AWS.
 AT_A_TIME = (os.cpu_count() or 1) + 1

@@ -30,7 +30,7 @@ from localcloud.stack import PACKAGE
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.stores.clients import FixedClient, pass_raw_expires
-from s3_syncer.sync.converge import Pair, converge
+from s3_syncer.sync.converge import BucketPair, converge
 from s3_syncer.sync.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def resident_bytes():
     return int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(os.getpid())])) * 1024
 
 began = time.perf_counter()
-import s3_syncer.function
+import s3_syncer.lambda_handler
 imported = time.perf_counter()
 
 from s3_syncer.clients import source_client, target_client
@@ -120,7 +120,7 @@ class Bench:
             sides[name] = Bucket(name, "", FixedClient(client), tags=tags)
         pass_raw_expires(target)
         transfer = Transfer(sides["source"], sides["target"], memory=64 * MIB, threads=2)
-        self._pair = Pair(sides["source"], sides["target"], transfer)
+        self._pair = BucketPair(sides["source"], sides["target"], transfer)
 
     def _count(self, side: str, client: S3Client) -> None:
         def count(model: Any, **_: Any) -> None:

@@ -46,8 +46,8 @@ def run(*arguments: str, **environment: str | None) -> Ended:
 
 #: What makes the process note, in a file, each time that its work is told to stop, and lets it take its time for that.
 _NOTING = """
-from s3_syncer.cli import stop as _stopping
-from s3_syncer.deadline import Deadline as _Deadline
+from s3_syncer.cli import signals as _stopping
+from s3_syncer.core.deadline import Deadline as _Deadline
 _stopping.GRACE_S = {patience}
 _stop = _Deadline.stop
 def _noting(self):

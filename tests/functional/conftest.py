@@ -26,7 +26,7 @@ from localcloud import servers
 from s3_syncer import lambda_handler
 from s3_syncer.core import deadline
 from s3_syncer.crt.factory import open_lane
-from s3_syncer.queue_wiring import assemble
+from s3_syncer.wiring import build_queue_worker
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +87,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Single keys as the function converges them, and as `serve` does."""
     if request.param == "lane":
-        monkeypatch.setattr(lambda_handler, "assemble", partial(assemble, open_lane=partial(open_lane, threads=2)))
+        monkeypatch.setattr(
+            lambda_handler, "build_queue_worker", partial(build_queue_worker, open_lane=partial(open_lane, threads=2))
+        )
     way: str = request.param
     return way
 

@@ -69,7 +69,7 @@ def test_a_queue_is_for_those_who_ask_for_it(jobs: list[Job], monkeypatch: pytes
     places: list[Place] = []
     monkeypatch.setattr(commands, "hand_over", lambda job, place, console: places.append(place) or 0)
     known = {"QUEUE_URL": "queue", "DEAD_LETTER_QUEUE_URL": "dead", "LOG_GROUP": "one two"}
-    assert job(jobs, **known).rules.delete is False
+    assert job(jobs, **known).sweep_options.delete is False
     assert places == []
     assert run("migrate", "--workers=queue", **NEEDED, **known).code == 0
     assert places == [Place("queue", "dead", ("one", "two"), 60)]
@@ -118,7 +118,7 @@ def test_a_secret_wins_over_keys(jobs: list[Job]) -> None:
 
 
 def wanted(job: Job, *keys: str) -> list[str]:
-    return [key for key in keys if job.rules.wanted is None or job.rules.wanted(key)]
+    return [key for key in keys if job.sweep_options.key_filter is None or job.sweep_options.key_filter(key)]
 
 
 #: An option, its value, its variable, and what it sets. A flag has no value; its variable is true.
@@ -137,11 +137,11 @@ OPTIONS: list[tuple[str, str | None, str, Callable[[Job], bool]]] = [
     ("--verbose", None, "VERBOSE", lambda job: not job.log and not job.named),
     ("--include", "a b,*", "INCLUDE", lambda job: wanted(job, "a b,c", "c") == ["a b,c"]),
     ("--exclude", "a b,*", "EXCLUDE", lambda job: wanted(job, "a b,c", "c") == ["c"]),
-    ("--full", None, "FULL", lambda job: job.rules.full),
-    ("--one-way", None, "ONE_WAY", lambda job: job.rules.one_way),
+    ("--full", None, "FULL", lambda job: job.sweep_options.full),
+    ("--one-way", None, "ONE_WAY", lambda job: job.sweep_options.one_way),
     ("--report", "report.html", "REPORT", lambda job: job.reports == (Path("report.html"),)),
-    ("--dry-run", None, "DRY_RUN", lambda job: job.rules.look_only),
-    ("--delete", None, "MIGRATE_DELETE", lambda job: job.rules.delete),
+    ("--dry-run", None, "DRY_RUN", lambda job: job.sweep_options.dry_run),
+    ("--delete", None, "MIGRATE_DELETE", lambda job: job.sweep_options.delete),
 ]
 
 
@@ -161,8 +161,8 @@ def test_the_command_line_wins_over_the_environment(jobs: list[Job]) -> None:
 
 
 def test_max_delete_and_tags(jobs: list[Job]) -> None:
-    assert job(jobs, "migrate", "--delete", "--max-delete", "0").rules.max_delete == 0
-    assert job(jobs, MIGRATE_DELETE="true", MAX_DELETE="5").rules.max_delete == 5
+    assert job(jobs, "migrate", "--delete", "--max-delete", "0").sweep_options.max_delete == 0
+    assert job(jobs, MIGRATE_DELETE="true", MAX_DELETE="5").sweep_options.max_delete == 5
     assert job(jobs, "migrate", "--no-tags").settings.tags is False
     assert job(jobs, SYNC_TAGS="false").settings.tags is False
 
@@ -178,8 +178,13 @@ def test_several_patterns_and_reports(jobs: list[Job]) -> None:
 
 def test_a_check_only_looks(jobs: list[Job]) -> None:
     found = job(jobs, "check", "--full", "--one-way")
-    assert (found.command, found.rules.look_only, found.rules.full, found.rules.one_way) == ("check", True, True, True)
-    assert job(jobs, "check", MIGRATE_DELETE="true").rules.delete is False
+    assert (found.command, found.sweep_options.dry_run, found.sweep_options.full, found.sweep_options.one_way) == (
+        "check",
+        True,
+        True,
+        True,
+    )
+    assert job(jobs, "check", MIGRATE_DELETE="true").sweep_options.delete is False
 
 
 def test_every_variable_is_in_the_help() -> None:

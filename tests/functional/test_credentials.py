@@ -85,7 +85,7 @@ def test_a_policy_that_denies_is_no_matter_of_waiting(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.target_proxy.when(refuse(403, "AccessDenied", "no writing here"), "PUT", times=inf)
     delivery = rig.sync("key")
-    assert delivery.actions == {"key": "dead"}
+    assert delivery.actions == {"key": "dead-letter"}
     assert delivery.returned == []
     assert reads(rig) == 2, "the secret was read afresh before the judgement"
     (letter,) = rig.dead_letters()

@@ -289,7 +289,7 @@ def test_what_was_streamed_is_gone_on_with(
             go_on.set()
         assert command.ended().code == code
     go_on.set()
-    rig.target_proxy.settle()
+    rig.target_proxy.apply()
     assert streamed(rig) == [True] * 3
     rig.clear()
     assert run("migrate", "--no-tags").code == 0

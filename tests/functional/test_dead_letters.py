@@ -21,7 +21,7 @@ def _without_tags(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
 def test_an_archived_object_is_named_with_what_to_do(rig: Rig, storage_class: str) -> None:
     rig.put("key", b"body", StorageClass=storage_class)
-    assert rig.sync("key").actions == {"key": "dead"}
+    assert rig.sync("key").actions == {"key": "dead-letter"}
     (letter,) = rig.dead_letters()
     assert storage_class in letter.error
     assert "restore" in letter.error
@@ -35,7 +35,7 @@ def test_an_object_that_tiering_has_archived_is_named_as_well(rig: Rig) -> None:
     rig.source_proxy.when(refuse(403, "InvalidObjectState"), "GET", key="key", query="", times=inf)
     rig.source_proxy.when(answering(X_Amz_Archive_Status="DEEP_ARCHIVE_ACCESS"), "HEAD", times=inf)
     delivery = rig.sync("key")
-    assert delivery.actions == {"key": "dead"}
+    assert delivery.actions == {"key": "dead-letter"}
     assert "DEEP_ARCHIVE_ACCESS" in delivery.reasons["key"]
 
 
@@ -51,7 +51,7 @@ def test_a_copy_made_before_its_source_was_archived_is_fine(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.sync("key")
     rig.put("key", b"body", StorageClass="GLACIER")
-    assert rig.sync("key").actions == {"key": "none"}
+    assert rig.sync("key").actions == {"key": "unchanged"}
     assert rig.dead_letters() == []
 
 
@@ -61,7 +61,7 @@ def test_a_customer_s_own_encryption_key_is_named(rig: Rig) -> None:
     rig.source_proxy.when(refuse(400, "InvalidRequest"), "HEAD", times=inf)
     reason = "The object was stored using a form of Server Side Encryption."
     rig.source_proxy.when(refuse(400, "InvalidRequest", reason), "GET", times=inf)
-    assert rig.sync("key").actions == {"key": "dead"}
+    assert rig.sync("key").actions == {"key": "dead-letter"}
     (letter,) = rig.dead_letters()
     assert reason in letter.error
 
@@ -72,7 +72,7 @@ def test_a_key_that_the_target_s_prefix_makes_too_long(rig: Rig, monkeypatch: py
     rig.put("x" * 1024, b"body")
     rig.target_proxy.when(refuse(400, "KeyTooLongError"), key="copies/" + "x" * 1024, times=inf)
     delivery = rig.sync("x" * 1024)
-    assert delivery.actions == {"x" * 1024: "dead"}
+    assert delivery.actions == {"x" * 1024: "dead-letter"}
     (letter,) = rig.dead_letters()
     assert "KeyTooLong" in letter.error
     assert letter.key == "x" * 1024
@@ -108,7 +108,7 @@ def test_a_message_that_is_not_understood_is_kept_for_a_person(rig: Rig, body: s
     rig.put("key", b"body")
     delivery = rig.deliver(body, notification("key"))
     assert delivery.returned == []
-    assert delivery.actions == {"": "dead", "key": "copy"}
+    assert delivery.actions == {"": "dead-letter", "key": "copy"}
     (letter,) = rig.dead_letters()
     assert letter.body == body
     assert letter.error
@@ -126,7 +126,7 @@ def test_any_key_can_be_named_in_a_dead_letter(rig: Rig, key: str) -> None:
         rig.source_proxy.when(refuse(403, "AccessDenied", "not for you"), method, times=inf)
     body = notification(key)
     delivery = rig.deliver(body)
-    assert delivery.actions == {key: "dead"}
+    assert delivery.actions == {key: "dead-letter"}
     assert delivery.returned == []
     (letter,) = rig.dead_letters()
     assert letter.body == body
@@ -140,7 +140,7 @@ def test_one_key_of_several_that_cannot_succeed(rig: Rig) -> None:
     for key in keys:
         rig.put(key, b"body", StorageClass="GLACIER" if key == "archived" else "STANDARD")
     delivery = rig.deliver(notification(*keys))
-    assert delivery.actions == {"archived": "dead", "fine": "copy", "also fine": "copy"}
+    assert delivery.actions == {"archived": "dead-letter", "fine": "copy", "also fine": "copy"}
     (letter,) = rig.dead_letters()
     assert letter.key == "archived"
     assert rig.target_keys() == ["also fine", "fine"]
@@ -154,7 +154,7 @@ def test_a_key_that_may_still_succeed_keeps_its_message_alive(rig: Rig) -> None:
     assert len(delivery.returned) == 1
     assert rig.dead_letters() == []
     rig.clear()
-    assert rig.deliver(*delivery.returned).actions == {"archived": "dead", "unlucky": "copy"}
+    assert rig.deliver(*delivery.returned).actions == {"archived": "dead-letter", "unlucky": "copy"}
     assert len(rig.dead_letters()) == 1
 
 
@@ -173,7 +173,7 @@ def test_a_key_that_may_still_succeed_keeps_its_message_alive(rig: Rig) -> None:
 def test_what_the_target_refuses_for_good(rig: Rig, status: int, code: str) -> None:
     rig.put("key", b"body")
     rig.target_proxy.when(refuse(status, code, "so it is"), "PUT", times=inf)
-    assert rig.sync("key").actions == {"key": "dead"}
+    assert rig.sync("key").actions == {"key": "dead-letter"}
     (letter,) = rig.dead_letters()
     assert code in letter.error
     assert "so it is" in letter.error

@@ -27,7 +27,7 @@ def test_what_was_deleted_from_the_source_goes(orphaned: Rig) -> None:
     assert delivery.actions == {KEY: "delete"}
     assert orphaned.target_keys() == []
     orphaned.clear()
-    assert orphaned.sync(KEY).actions == {KEY: "none"}
+    assert orphaned.sync(KEY).actions == {KEY: "unchanged"}
     assert orphaned.target_proxy.writes() == []
 
 
@@ -53,9 +53,9 @@ def _page(exchange: Exchange) -> None:
 @pytest.mark.parametrize(
     ("fault", "action"),
     [
-        (refuse(403, "AccessDenied"), "dead"),
+        (refuse(403, "AccessDenied"), "dead-letter"),
         (refuse(404, "NoSuchBucket"), "retry"),
-        (refuse(400, "InvalidRequest"), "dead"),
+        (refuse(400, "InvalidRequest"), "dead-letter"),
         (refuse(301, "PermanentRedirect"), "retry"),
         (refuse(500, "InternalError"), "retry"),
         (refuse(503, "SlowDown"), "retry"),
@@ -73,7 +73,7 @@ def test_nothing_is_deleted_unless_the_source_names_the_key(orphaned: Rig, fault
 
 @pytest.mark.parametrize(
     ("status", "code", "action"),
-    [(403, "AccessDenied", "dead"), (503, "SlowDown", "retry"), (404, "NoSuchBucket", "retry")],
+    [(403, "AccessDenied", "dead-letter"), (503, "SlowDown", "retry"), (404, "NoSuchBucket", "retry")],
 )
 def test_a_head_alone_is_not_believed(orphaned: Rig, status: int, code: str, action: str) -> None:
     """A HEAD has no body, so its 404 may be the bucket's or a proxy's."""
@@ -82,7 +82,7 @@ def test_a_head_alone_is_not_believed(orphaned: Rig, status: int, code: str, act
     assert orphaned.target_keys() == [KEY]
 
 
-@pytest.mark.parametrize(("status", "action"), [(404, "retry"), (403, "dead"), (500, "retry")])
+@pytest.mark.parametrize(("status", "action"), [(404, "retry"), (403, "dead-letter"), (500, "retry")])
 def test_where_no_reason_can_be_read_the_bucket_is_asked(orphaned: Rig, status: int, action: str) -> None:
     """As it is with keys that XML cannot carry."""
     orphaned.source_proxy.when(_page, "GET", key=KEY, times=inf)
@@ -146,7 +146,7 @@ def test_a_versioned_source_is_mirrored_by_its_current_version(rig: Rig) -> None
 
     rig.source.delete_object(Bucket=SOURCE, Key="key", VersionId=versions[0])
     rig.clear()
-    assert rig.deliver(notification("key", event="ObjectRemoved:Delete")).actions == {"key": "none"}
+    assert rig.deliver(notification("key", event="ObjectRemoved:Delete")).actions == {"key": "unchanged"}
     assert rig.target_proxy.writes() == []
 
     marker = rig.source.delete_object(Bucket=SOURCE, Key="key")["VersionId"]
@@ -172,7 +172,7 @@ def test_a_versioned_target_shows_what_the_source_shows(rig: Rig) -> None:
     rig.sync("key")
     rig.source.delete_object(Bucket=SOURCE, Key="key")
     assert rig.sync("key").actions == {"key": "delete"}
-    assert rig.sync("key").actions == {"key": "none"}
+    assert rig.sync("key").actions == {"key": "unchanged"}
     rig.put("key", b"two")
     assert rig.sync("key").actions == {"key": "copy"}
     assert rig.differences() == []

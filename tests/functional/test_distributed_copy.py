@@ -26,7 +26,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Objects above 8 MiB, a part an item, and watched without delay."""
     monkeypatch.setenv("PARTS_ABOVE_MB", "8")
     monkeypatch.setattr(parts_module, "ITEM_SIZE", PART)
-    monkeypatch.setattr(parts_module, "WATCH_MIN_S", 0)
+    monkeypatch.setattr(parts_module, "RECHECK_MIN_S", 0)
 
 
 def put_large(rig: Rig, seed: int = 0, **properties: Any) -> str:
@@ -56,8 +56,8 @@ def test_a_large_object_comes_in_parts_by_many_and_is_the_same(rig: Rig) -> None
     done = work_off(rig)
     assert rig.differences() == []
     assert rig.target_head("large")["ETag"].strip('"') == etag
-    assert actions(done)["sent"] == 4, "and the last part by the one that began"
-    assert actions(done)["completed"] == 1
+    assert actions(done)["part"] == 4, "and the last part by the one that began"
+    assert actions(done)["complete"] == 1
     assert rig.uploads() == []
     assert rig.dead_letters() == []
 
@@ -128,7 +128,9 @@ def test_parts_that_fail_for_good_later_on_are_not_begun_for_ever(rig: Rig) -> N
     assert rig.uploads() == []
     letters = rig.dead_letters()
     assert all("AccessDenied" in letter.error and letter.key == "large" for letter in letters)
-    assert actions(done)["dead"] == len(letters) == 2, "an item, and the message that watches, when it begins anew"
+    assert actions(done)["dead-letter"] == len(letters) == 2, (
+        "an item, and the message that watches, when it begins anew"
+    )
 
 
 @pytest.mark.parametrize("query", ["uploads", "uploadId"])
@@ -190,7 +192,7 @@ def test_a_migration_that_is_stopped_in_a_large_object_does_not_send_its_parts_a
             command.stop(number)
             go_on.set()
             command.ended()
-    rig.target_proxy.settle()
+    rig.target_proxy.apply()
     assert rig.uploads() == ["large"]
     answer = rig.target.list_multipart_uploads(Bucket=TARGET)["Uploads"][0]
     kept = rig.target.list_parts(Bucket=TARGET, Key="large", UploadId=answer["UploadId"])["Parts"]

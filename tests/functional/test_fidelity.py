@@ -85,7 +85,7 @@ def test_every_property_arrives_and_is_seen_as_equal_afterwards(rig: Rig) -> Non
     assert rig.deliver(notification(*PROPERTIES)).actions == dict.fromkeys(PROPERTIES, "copy")
     assert rig.differences() == []
     rig.clear()
-    assert rig.deliver(notification(*PROPERTIES)).actions == dict.fromkeys(PROPERTIES, "none")
+    assert rig.deliver(notification(*PROPERTIES)).actions == dict.fromkeys(PROPERTIES, "unchanged")
     assert rig.target_proxy.writes() == []
 
 
@@ -95,7 +95,7 @@ def test_all_properties_at_once(rig: Rig) -> None:
     rig.sync("key")
     assert rig.differences() == []
     rig.clear()
-    assert rig.sync("key").actions == {"key": "none"}
+    assert rig.sync("key").actions == {"key": "unchanged"}
     assert rig.target_proxy.writes() == []
 
 
@@ -103,7 +103,7 @@ def test_headers_that_are_not_ascii_arrive_byte_for_byte(rig: Rig) -> None:
     rig.put("key", b"body", ContentDisposition='attachment; filename="Zürich €.txt"', RawExpires="später")
     rig.sync("key")
     assert rig.differences() == []
-    assert rig.sync("key").actions == {"key": "none"}
+    assert rig.sync("key").actions == {"key": "unchanged"}
 
 
 def test_aws_chunked_is_no_content_encoding(rig: Rig) -> None:
@@ -118,7 +118,7 @@ def test_aws_chunked_is_no_content_encoding(rig: Rig) -> None:
         rig.source_proxy.when(answering(Content_Encoding=coding), "HEAD", key=coding, times=99)
     assert rig.sync(*codings).actions == dict.fromkeys(codings, "copy")
     assert {coding: rig.target_head(coding).get("ContentEncoding") for coding in codings} == codings
-    assert rig.sync(*codings).actions == dict.fromkeys(codings, "none")
+    assert rig.sync(*codings).actions == dict.fromkeys(codings, "unchanged")
 
 
 def test_every_strange_key_is_an_ordinary_key(rig: Rig) -> None:
@@ -143,7 +143,7 @@ def test_empty_objects_and_folder_markers(rig: Rig) -> None:
     assert rig.sync(*keys).actions == dict.fromkeys(keys, "copy")
     assert rig.differences() == []
     rig.clear()
-    assert rig.sync(*keys).actions == dict.fromkeys(keys, "none")
+    assert rig.sync(*keys).actions == dict.fromkeys(keys, "unchanged")
     assert rig.target_proxy.writes() == []
 
 
@@ -196,7 +196,7 @@ def test_tags_stay_out_of_it_when_they_are_off(rig: Rig, monkeypatch: pytest.Mon
     rig.tag("key", {"a": "1"})
     rig.sync("key")
     assert rig.target.get_object_tagging(Bucket=TARGET, Key="key")["TagSet"] == []
-    assert rig.sync("key").actions == {"key": "none"}
+    assert rig.sync("key").actions == {"key": "unchanged"}
     requests = [*rig.source_proxy.requests, *rig.target_proxy.requests]
     assert not any("tagging" in request.query for request in requests)
 
@@ -218,5 +218,5 @@ def test_a_copy_by_another_tool_is_taken_for_what_it_is(rig: Rig) -> None:
     rig.target.put_object(Bucket=TARGET, Key="same", Body=b"0" * 100)
     rig.put("other", b"aaaa")
     rig.target.put_object(Bucket=TARGET, Key="other", Body=b"bbbb")
-    assert rig.sync("same", "other").actions == {"same": "none", "other": "update"}
+    assert rig.sync("same", "other").actions == {"same": "unchanged", "other": "update"}
     assert rig.differences() == []

@@ -19,7 +19,7 @@ from tests.functional.proxy import Exchange, Fault, held, refuse, reset
 
 from s3_syncer import __version__, lambda_handler
 from s3_syncer.core.deadline import Deadline
-from s3_syncer.queue.worker import Message, Verdict, Worker
+from s3_syncer.queue.worker import Disposition, Message, Worker
 from s3_syncer.stores.bucket import Bucket
 
 
@@ -29,7 +29,7 @@ def test_only_what_failed_is_handed_back(rig: Rig) -> None:
     rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", key="bad", times=inf)
     delivery = rig.sync("good", "bad", "also good", "absent")
     assert delivery.returned == [notification_of(delivery.returned, "bad")]
-    assert delivery.actions == {"good": "copy", "bad": "retry", "also good": "copy", "absent": "none"}
+    assert delivery.actions == {"good": "copy", "bad": "retry", "also good": "copy", "absent": "unchanged"}
     assert rig.target_keys() == ["also good", "good"]
 
 
@@ -44,7 +44,7 @@ def test_a_message_with_several_records_is_done_when_all_of_them_are(rig: Rig) -
     delivery = rig.deliver(notification("one", "two"))
     assert len(delivery.returned) == 1
     rig.clear()
-    assert rig.deliver(*delivery.returned).actions == {"one": "none", "two": "copy"}
+    assert rig.deliver(*delivery.returned).actions == {"one": "unchanged", "two": "copy"}
     assert rig.differences() == []
 
 
@@ -150,7 +150,9 @@ def test_half_of_the_reserve_is_left_to_hand_the_rest_back(
 ) -> None:
     ends: list[float] = []
 
-    def noting(self: Worker, messages: Iterable[Message], deadline: Deadline, *, grace_s: float) -> dict[str, Verdict]:
+    def noting(
+        self: Worker, messages: Iterable[Message], deadline: Deadline, *, grace_s: float
+    ) -> dict[str, Disposition]:
         ends.append(deadline.at + grace_s - began)
         return {}
 
@@ -235,7 +237,7 @@ def test_one_line_of_json_for_each_decision(rig: Rig) -> None:
         assert 0 <= line["lag_ms"] < 60_000
         assert line["attempts"] == 1
     levels = {line["key"]: (line["action"], line["level"]) for line in log}
-    assert levels == {keys[0]: ("dead", "ERROR"), keys[1]: ("none", "INFO"), keys[2]: ("copy", "INFO")}
+    assert levels == {keys[0]: ("dead-letter", "ERROR"), keys[1]: ("unchanged", "INFO"), keys[2]: ("copy", "INFO")}
 
 
 def test_the_log_tells_the_bytes_and_the_lag(rig: Rig) -> None:

@@ -8,19 +8,25 @@ import pytest
 from tests.functional.harness import SOURCE, Rig
 from tests.functional.proxy import meanwhile, without
 
-from s3_syncer.core.model import FEW
+from s3_syncer.core.model import INLINE_BODY_MAX
 
 pytestmark = pytest.mark.usefixtures("each_way")
 
-BODIES = {"empty": 0, "small": 100, "just few": FEW, "just many": FEW + 1, "many": 5 * FEW}
+BODIES = {
+    "empty": 0,
+    "small": 100,
+    "just few": INLINE_BODY_MAX,
+    "just many": INLINE_BODY_MAX + 1,
+    "many": 5 * INLINE_BODY_MAX,
+}
 
 
 @pytest.mark.parametrize(
     ("size", "asked"),
     [
         (100, ["GET", "HEAD"]),
-        (FEW, ["GET", "HEAD"]),
-        (FEW + 1, ["GET", "GET", "HEAD"]),
+        (INLINE_BODY_MAX, ["GET", "HEAD"]),
+        (INLINE_BODY_MAX + 1, ["GET", "GET", "HEAD"]),
         (0, ["GET", "HEAD", "HEAD"]),
     ],
 )
@@ -36,7 +42,7 @@ def test_a_new_object_is_asked_for_as_seldom_as_can_be(
 
 
 def test_a_key_that_neither_side_has_is_asked_for_once(rig: Rig) -> None:
-    assert rig.sync("key").actions == {"key": "none"}
+    assert rig.sync("key").actions == {"key": "unchanged"}
     assert [request.method for request in rig.source_proxy.requests if request.key == "key"] == ["GET"]
 
 

@@ -18,7 +18,7 @@ from tests.functional.proxy import cut, refuse, reset
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
 from localcloud import verify
-from s3_syncer.core.model import FEW
+from s3_syncer.core.model import INLINE_BODY_MAX
 
 pytestmark = pytest.mark.usefixtures("each_way")
 
@@ -49,14 +49,14 @@ def test_what_it_can_keep_arrives_and_stays(lesser: Rig) -> None:
     assert lesser.deliver(notification(*kept)).actions == dict.fromkeys(kept, "copy")
     assert [name for name in kept if not same(lesser, name)] == []
     lesser.clear()
-    assert lesser.deliver(notification(*kept)).actions == dict.fromkeys(kept, "none")
+    assert lesser.deliver(notification(*kept)).actions == dict.fromkeys(kept, "unchanged")
     assert lesser.target_proxy.writes() == []
 
 
 def test_metadata_that_it_finds_too_large_is_no_matter_of_waiting(lesser: Rig) -> None:
     lesser.put("key", b"body", **PROPERTIES["much metadata"])
     delivery = lesser.sync("key")
-    assert delivery.actions == {"key": "dead"}
+    assert delivery.actions == {"key": "dead-letter"}
     assert "MetadataTooLarge" in delivery.reasons["key"]
 
 
@@ -77,7 +77,7 @@ def test_overwrites_and_deletes_arrive(lesser: Rig) -> None:
     assert same(lesser, "key")
     lesser.source.delete_object(Bucket=SOURCE, Key="key")
     assert lesser.sync("key").actions == {"key": "delete"}
-    assert lesser.sync("key").actions == {"key": "none"}
+    assert lesser.sync("key").actions == {"key": "unchanged"}
 
 
 def test_parts_arrive_and_are_known_again_by_the_marker(lesser: Rig) -> None:
@@ -87,7 +87,7 @@ def test_parts_arrive_and_are_known_again_by_the_marker(lesser: Rig) -> None:
     assert lesser.sync("parts", "kms").actions == {"parts": "copy", "kms": "copy"}
     assert same(lesser, "parts")
     lesser.clear()
-    assert lesser.sync("parts", "kms").actions == {"parts": "none", "kms": "none"}
+    assert lesser.sync("parts", "kms").actions == {"parts": "unchanged", "kms": "unchanged"}
     assert lesser.target_proxy.writes() == []
 
 
@@ -95,7 +95,7 @@ def test_keys_that_it_refuses_are_buried_with_its_reason(lesser: Rig) -> None:
     for key in REFUSED:
         lesser.put(key, b"body")
     delivery = lesser.sync(*REFUSED)
-    assert delivery.actions == dict.fromkeys(REFUSED, "dead")
+    assert delivery.actions == dict.fromkeys(REFUSED, "dead-letter")
     assert delivery.returned == []
     letters = lesser.dead_letters()
     assert sorted(letter.key for letter in letters) == sorted(REFUSED)
@@ -127,7 +127,7 @@ def test_a_key_below_another_fails_clearly_and_harms_nothing(lesser: Rig, first:
     lesser.put(second, b"second")
     lesser.sync(first)
     delivery = lesser.sync(second)
-    assert delivery.actions[second] in ("dead", "retry")
+    assert delivery.actions[second] in ("dead-letter", "retry")
     assert delivery.reasons[second].startswith("put_object in the-target: ")
     assert lesser.target_body(first) == b"first"
 
@@ -147,8 +147,8 @@ def test_a_header_that_it_forgets_is_written_once_for_each_event(lesser: Rig) ->
     ("body", "action", "reason"),
     [
         (b"text", "retry", "get_object_tagging"),  # the SDK makes a 500 of it
-        (b"", "dead", "turn tag sync off"),
-        (b"<xml/>", "dead", "turn tag sync off"),
+        (b"", "dead-letter", "turn tag sync off"),
+        (b"<xml/>", "dead-letter", "turn tag sync off"),
     ],
     ids=["text", "empty", "XML"],
 )
@@ -198,7 +198,7 @@ def test_line_ends_are_ordinary_characters_of_a_key(both_lesser: Rig) -> None:
     assert both_lesser.sync(*keys).actions == dict.fromkeys(keys, "copy")
     assert sorted(both_lesser.target_keys()) == sorted(keys)
     assert [both_lesser.target_body(key) for key in keys] == [key.encode() for key in keys]
-    assert both_lesser.sync(*keys).actions == dict.fromkeys(keys, "none")
+    assert both_lesser.sync(*keys).actions == dict.fromkeys(keys, "unchanged")
 
 
 def test_a_source_whose_layout_cannot_be_known(both_lesser: Rig) -> None:
@@ -206,11 +206,11 @@ def test_a_source_whose_layout_cannot_be_known(both_lesser: Rig) -> None:
     put_parts(both_lesser.target, SOURCE, "key", body)
     assert both_lesser.sync("key").actions == {"key": "copy"}
     assert both_lesser.target_body("key") == b"".join(body)
-    assert both_lesser.sync("key").actions == {"key": "none"}
+    assert both_lesser.sync("key").actions == {"key": "unchanged"}
 
 
 def test_few_bytes_and_many_are_read_from_it(both_lesser: Rig) -> None:
-    sizes = {"empty": 0, "few": FEW, "many": FEW + 1}
+    sizes = {"empty": 0, "few": INLINE_BODY_MAX, "many": INLINE_BODY_MAX + 1}
     for key, size in sizes.items():
         both_lesser.target.put_object(Bucket=SOURCE, Key=key, Body=b"." * size)
     assert both_lesser.sync(*sizes).actions == dict.fromkeys(sizes, "copy")

@@ -15,8 +15,8 @@ import pytest
 from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.errors import Retryable, StoreUnusable
 from s3_syncer.core.key_ranges import borders
-from s3_syncer.core.listing_diff import Unordered, join
-from s3_syncer.core.model import Listed, Stretch
+from s3_syncer.core.listing_diff import Unordered, merge_listings
+from s3_syncer.core.model import KeyPage, ListEntry
 from s3_syncer.stores.bucket import Bucket
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -32,7 +32,7 @@ class Pages:
         self.pages, self.asked = pages, list[Mapping[str, Any]]()
         self.all_asked = threading.Event()
 
-    def __call__(self, position: Mapping[str, Any]) -> tuple[Stretch, str | None]:
+    def __call__(self, position: Mapping[str, Any]) -> tuple[KeyPage, str | None]:
         number = len(self.asked)
         self.asked.append(position)
         if number == len(self.pages) - 1:
@@ -40,7 +40,7 @@ class Pages:
         page = self.pages[number]
         if isinstance(page, Exception):
             raise page
-        entries = Stretch.of(Listed(key, 1, "e", NOON) for key in page)
+        entries = KeyPage.of(ListEntry(key, 1, "e", NOON) for key in page)
         return entries, str(number) if number < len(self.pages) - 1 else None
 
 
@@ -109,9 +109,9 @@ def test_a_listing_that_does_not_get_on_is_no_listing(keys: str, in_order: bool)
     """Some stores give the same token again and again."""
     made, asked = bucket(Pages()), itertools.count(1)
 
-    def page(position: Mapping[str, Any]) -> tuple[Stretch, str | None]:
+    def page(position: Mapping[str, Any]) -> tuple[KeyPage, str | None]:
         assert next(asked) < 10, "asked for ever"
-        return Stretch.of(Listed(key, 1, "e", NOON) for key in keys), "the token"
+        return KeyPage.of(ListEntry(key, 1, "e", NOON) for key in keys), "the token"
 
     made.pages = page
     with pytest.raises(Retryable, match="the same token again"):
@@ -148,11 +148,11 @@ class InUtf16:
     def place(key: str) -> bytes:
         return key.encode("utf-16-be")
 
-    def __call__(self, position: Mapping[str, Any]) -> tuple[Stretch, str | None]:
+    def __call__(self, position: Mapping[str, Any]) -> tuple[KeyPage, str | None]:
         after = position.get("ContinuationToken") or position.get("StartAfter", "")
         behind = [key for key in self.keys if self.place(key) > self.place(after)]
         page = behind[: position.get("MaxKeys", 5)]
-        return Stretch.of(Listed(key, 1, "e", NOON) for key in page), page[-1] if len(page) < len(behind) else None
+        return KeyPage.of(ListEntry(key, 1, "e", NOON) for key in page), page[-1] if len(page) < len(behind) else None
 
 
 def test_a_range_that_is_cut_hides_no_disorder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_a_range_that_is_cut_hides_no_disorder(monkeypatch: pytest.MonkeyPatch) 
     for seed in range(1700, 1800):
         rand = random.Random(seed)
         letters = rand.sample("aBbzZMﬀﬁ😀😎一~", rand.randint(2, 6))
-        keys = {"".join(rand.choices(letters, k=rand.randint(1, 4))) for _ in range(rand.randint(5, 200))}
+        keys = {"".merge_listings(rand.choices(letters, k=rand.randint(1, 4))) for _ in range(rand.randint(5, 200))}
         made = bucket(Pages())
         made.pages = InUtf16(keys)
         with suppress(Unordered):
@@ -174,7 +174,7 @@ def swept_in_parts(made: Bucket, rand: random.Random) -> set[str]:
     shown: set[str] = set()
     while todo:
         begin, end = todo.pop(rand.randrange(len(todo)))
-        for page in join(made.listing(begin, end), [], after=begin, until=end):
+        for page in merge_listings(made.listing(begin, end), [], after=begin, until=end):
             shown |= {row.key for row in page.rows}
             if page.until is not None and page.until != end and rand.random() < 0.4:
                 cuts = borders(lambda points: [made.first(point) for point in points], page.until, end)

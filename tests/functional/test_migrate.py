@@ -377,7 +377,7 @@ def test_stopped_midway_and_run_again_nothing_is_copied_twice(
         ended = command.ended()
     assert ended.code == code, ended.err
     go_on.set()
-    rig.target_proxy.settle()
+    rig.target_proxy.apply()
     done = set(rig.target_keys())
     assert 8 <= len(done) < 30
 

@@ -54,7 +54,7 @@ def test_the_layout_is_reproduced_so_the_etags_are_equal(rig: Rig) -> None:
     for write in rig.target_proxy.writes():
         assert write.method != "PUT" or write.headers["content-md5"]
     rig.clear()
-    assert rig.sync(*layouts).actions == dict.fromkeys(layouts, "none")
+    assert rig.sync(*layouts).actions == dict.fromkeys(layouts, "unchanged")
     assert rig.target_proxy.writes() == []
 
 
@@ -65,7 +65,7 @@ def test_a_layout_that_cannot_be_reproduced_is_remembered_by_the_marker(rig: Rig
     assert rig.differences() == []
     assert rig.target_head("uneven")["Metadata"] == {MARKER: etag}
     rig.clear()
-    assert rig.sync("uneven", "empty").actions == {"uneven": "none", "empty": "none"}
+    assert rig.sync("uneven", "empty").actions == {"uneven": "unchanged", "empty": "unchanged"}
     assert rig.target_proxy.writes() == []
     rig.put_parts("uneven", body_of(6 * MIB), body_of(PART), body_of(11)[:10])
     assert rig.sync("uneven").actions == {"uneven": "update"}
@@ -80,7 +80,7 @@ def test_a_large_object_of_a_single_put_goes_in_parts(rig: Rig) -> None:
     assert head["ETag"].endswith('-4"')
     assert head["Metadata"] == {"a": "b", MARKER: etag}
     rig.clear()
-    assert rig.sync("large").actions == {"large": "none"}
+    assert rig.sync("large").actions == {"large": "unchanged"}
     assert rig.target_proxy.writes() == []
 
 
@@ -106,7 +106,7 @@ def test_an_object_encrypted_with_kms_is_recognised_by_the_marker(rig: Rig) -> N
     assert rig.target_head("key")["Metadata"] == {MARKER: etag}
     assert rig.differences() == []
     rig.target_proxy.clear()
-    assert rig.sync("key").actions == {"key": "none"}
+    assert rig.sync("key").actions == {"key": "unchanged"}
     assert rig.target_proxy.writes() == []
 
 
@@ -119,7 +119,7 @@ def test_metadata_that_leaves_no_room_for_the_marker(rig: Rig) -> None:
     assert rig.sync(*keys).actions == dict.fromkeys(keys, "copy")
     assert rig.differences() == []
     rig.clear()
-    assert rig.sync(*keys).actions == {"equal layout": "none", "other layout": "update"}
+    assert rig.sync(*keys).actions == {"equal layout": "unchanged", "other layout": "update"}
     assert [write.key for write in rig.target_proxy.writes()] == ["other layout"]
     assert rig.differences() == []
 
@@ -133,7 +133,7 @@ def test_a_target_whose_etags_are_its_own_affair_gets_markers(rig: Rig) -> None:
     assert rig.differences() == []
     assert [write.key for write in rig.target_proxy.writes()] == ["first", "second"]
     rig.target_proxy.requests.clear()
-    assert rig.sync(*etags).actions == dict.fromkeys(etags, "none")
+    assert rig.sync(*etags).actions == dict.fromkeys(etags, "unchanged")
     assert rig.target_proxy.writes() == []
 
 
@@ -174,7 +174,7 @@ def test_no_upload_is_left_behind(rig: Rig, side: str, fault: Fault, query: str,
     delivery = rig.sync("key")
     assert rig.target_keys() == []
     assert rig.uploads() == []
-    if delivery.actions == {"key": "dead"}:
+    if delivery.actions == {"key": "dead-letter"}:
         assert len(rig.dead_letters()) == 1
     else:
         assert delivery.actions == {"key": "retry"}

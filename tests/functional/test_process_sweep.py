@@ -57,7 +57,7 @@ def test_everything_is_copied_and_told_once(
             time.sleep(1)
         changed(tally, key, outcome)
 
-    monkeypatch.setattr(Tally, "changed", noting)
+    monkeypatch.setattr(Tally, "on_changed", noting)
     ended = run("migrate", "--processes", "2", "--concurrency", "2", "--report", str(report))
     assert (ended.code, ended.out) == (0, "")
     assert "equal: 300 keys looked at, 300 copied, 0 failed" in ended.err

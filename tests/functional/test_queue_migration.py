@@ -163,24 +163,24 @@ def reader(log: Log) -> RemoteFleet:
 
 def test_every_line_is_read_once_however_late_it_is_found() -> None:
     log = Log(*((str(n), 1000 + n, json.dumps({"n": n})) for n in range(5)))
-    fleet = reader(log)
-    assert [line["n"] for line in queue_migration.lines()] == [0, 1, 2, 3, 4]
-    assert list(queue_migration.lines()) == []
+    reading = reader(log)
+    assert [line["n"] for line in reading.lines()] == [0, 1, 2, 3, 4]
+    assert list(reading.lines()) == []
     log.events += [("late", 1001, '{"n": "late"}'), ("new", 1002 + LOG_DELAY_MS, '{"n": "new"}')]
     log.events.sort(key=lambda event: event[1])
-    assert [line["n"] for line in queue_migration.lines()] == ["late", "new"]
+    assert [line["n"] for line in reading.lines()] == ["late", "new"]
     log.asked.clear()
-    assert list(queue_migration.lines()) == []
+    assert list(reading.lines()) == []
     assert log.asked[0]["startTime"] == 1002, "what is older than the delay is not asked for again"
 
 
 def test_a_look_reads_so_much_and_the_next_goes_on_there() -> None:
     count = 2 * MAX_PAGES + 3
     log = Log(*((str(n), 1000, json.dumps({"n": n})) for n in range(count)))
-    fleet = reader(log)
-    first = [line["n"] for line in queue_migration.lines()]
+    reading = reader(log)
+    first = [line["n"] for line in reading.lines()]
     assert len(log.asked) == MAX_PAGES
-    assert first + [line["n"] for line in queue_migration.lines()] == list(range(count))
+    assert first + [line["n"] for line in reading.lines()] == list(range(count))
 
 
 def test_what_is_no_line_of_ours_is_passed_over() -> None:

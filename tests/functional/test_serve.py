@@ -14,12 +14,12 @@ from math import inf
 from typing import Any
 
 import pytest
-from s3_syncer.service.service.heartbeat import BEATS
 from tests.functional.command import Ended, Started, run, started
 from tests.functional.harness import MIB, QUEUE, Rig, notification
 from tests.functional.proxy import Proxy, admit, held, refuse, silent
 
 from localcloud.servers import free_port
+from s3_syncer.service.heartbeat import BEATS
 
 #: Seconds within which no message is delivered again, however busy the machine is.
 VISIBILITY_S = 120
@@ -35,7 +35,9 @@ def serving(*arguments: str, before: str = "", **environment: str) -> Iterator[S
     On a stop it has all the time that it may need, if the test does not say otherwise.
     """
     waits = "service.WAIT_S, service.DROP_S = 1, 60"
-    before = f"import s3_syncer.pause as pause, s3_syncer.service as service; {waits}; {before}"
+    before = (
+        f"import s3_syncer.core.circuit_breaker as breaker, s3_syncer.service.service as service; {waits}; {before}"
+    )
     given = ("--visibility", str(VISIBILITY_S), "--grace", "2", *arguments)
     with started("serve", *given, before=before, **environment) as command:
         yield command
@@ -91,8 +93,8 @@ def test_it_does_what_comes_until_it_is_stopped(rig: Rig) -> None:
     assert (ended.code, ended.err) == (0, "")
     assert rig.differences() == []
     assert {line["key"] for line in lines(ended, "copy")} == set(keys)
-    assert [line["key"] for line in lines(ended, "none")] == ["absent"]
-    assert {"done": 31, "returned": 0, "dead": 0}.items() <= lines(ended)[-1].items()
+    assert [line["key"] for line in lines(ended, "unchanged")] == ["absent"]
+    assert {"done": 31, "returned": 0, "dead_letters": 0}.items() <= lines(ended)[-1].items()
     assert rig.aws.secret_access_key not in ended.out
     assert rig.other.secret_access_key not in ended.out
 
@@ -168,7 +170,10 @@ def test_a_deletion_that_fails_is_harmless(rig: Rig) -> None:
         command.wait_until(lambda: rig.queue_is_empty())
         ended = stop(command)
     assert any(line["message"] == "message not deleted" for line in lines(ended))
-    assert [(line["action"], line["attempts"]) for line in lines(ended) if "key" in line] == [("copy", 1), ("none", 2)]
+    assert [(line["action"], line["attempts"]) for line in lines(ended) if "key" in line] == [
+        ("copy", 1),
+        ("unchanged", 2),
+    ]
     assert puts(rig) == ["key"]
 
 
@@ -266,7 +271,7 @@ def test_a_store_that_cannot_be_used_is_asked_now_and_then(rig: Rig) -> None:
     rig.target_proxy.when(admit("nobody's"), times=inf)
     ask(rig, *keys)
     port = free_port()
-    before = "pause.FIRST_S, pause.LONGEST_S = 0.8, 1.6"
+    before = "breaker.FIRST_S, breaker.LONGEST_S = 0.8, 1.6"
     with serving("--concurrency", "4", "--health-port", str(port), before=before) as command:
         command.wait_until(lambda: asked(rig.source_proxy, "ReceiveMessage") >= 4)
         status, body = health(port)
@@ -279,8 +284,8 @@ def test_a_store_that_cannot_be_used_is_asked_now_and_then(rig: Rig) -> None:
         assert health(port)[1]["status"] == "ok"
         ended = stop(command)
     assert len(tried) <= 4 + received - 1, "a lane each, and then one a pause"
-    assert 2 <= len(lines(ended, "pause")) <= received + 1
-    assert len(lines(ended, "resume")) == 1
+    assert 2 <= len(lines(ended, "circuit-open")) <= received + 1
+    assert len(lines(ended, "circuit-closed")) == 1
     assert rig.dead_letters() == []
     assert ended.code == 0
 
@@ -289,10 +294,10 @@ def test_a_queue_that_fails_for_a_while_is_asked_again(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.source_proxy.when(refuse(500, "InternalFailure"), operation="ReceiveMessage", times=3)
     ask(rig, "key")
-    with serving(before="pause.FIRST_S = 0.5") as command:
+    with serving(before="breaker.FIRST_S = 0.5") as command:
         command.wait_until(lambda: rig.target_keys() == ["key"] and rig.queue_is_empty())
         ended = stop(command)
-    assert [line["reason"].split(":")[0] for line in lines(ended, "pause")] != []
+    assert [line["reason"].split(":")[0] for line in lines(ended, "circuit-open")] != []
     assert rig.differences() == []
 
 

@@ -174,7 +174,7 @@ def test_what_may_not_be_read_is_a_dead_letter_with_its_reason(applied: Applied,
     assert letter["key"] == key
     assert letter["bucket"] == applied.stack.source_bucket
     assert "AccessDenied" in letter["error"]
-    eventually(lambda: any(line.get("action") == "dead" and line["key"] == key for line in log_lines(applied)))
+    eventually(lambda: any(line.get("action") == "dead-letter" and line["key"] == key for line in log_lines(applied)))
 
     put(applied, key, Body=b"no longer hidden")
     eventually(lambda: in_target(applied, key) == in_source(applied, key))  # the tags follow the object
@@ -465,7 +465,7 @@ def test_two_gibibytes_come_in_parts_by_many_though_an_invocation_is_killed(appl
     assert client.head_object(Bucket=target.bucket, Key="large")["Metadata"]["large"] == "yes"
     # The stand-in for the target shows neither upload nor object while it completes one, so it may be sent twice.
     eventually(lambda: not client.list_multipart_uploads(Bucket=target.bucket).get("Uploads"), patience_s=1200)
-    items = {line["reason"] for line in log_lines(applied) if line.get("action") == "sent" and line["key"] == "large"}
+    items = {line["reason"] for line in log_lines(applied) if line.get("action") == "part" and line["key"] == "large"}
     assert len(items) >= 10
     applied.stack.s3().delete_object(Bucket=applied.stack.source_bucket, Key="large")
     eventually(lambda: not in_listing(client, target.bucket, "large"))

@@ -20,8 +20,8 @@ from typing import Any
 
 from s3_syncer.core.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.headers import state as parsed
-from s3_syncer.core.model import SOURCE_ETAG_MARKER, Listed, ObjectState, Stretch, Upload
-from s3_syncer.core.multipart import Part, Sent
+from s3_syncer.core.model import SOURCE_ETAG_MARKER, KeyPage, ListEntry, ObjectState, Upload
+from s3_syncer.core.multipart import Part, UploadedPart
 
 #: Keys that one listing request shows.
 LIST_PAGE = 5
@@ -158,11 +158,11 @@ class MemoryBucket:
         self._called("tags", key)
         return self._there(key).tags
 
-    def head(self, key: str, *, sure: bool = False, tags: bool = True) -> ObjectState | None:
+    def head(self, key: str, *, confirm_missing: bool = False, tags: bool = True) -> ObjectState | None:
         state = self.look(key)
-        return self.tagged(key, state) if state and tags else state
+        return self.with_tags(key, state) if state and tags else state
 
-    def tagged(self, key: str, state: ObjectState) -> ObjectState:
+    def with_tags(self, key: str, state: ObjectState) -> ObjectState:
         return replace(state, tags=self.tags(key))
 
     def whole(self, key: str) -> tuple[ObjectState, bytes] | None:
@@ -171,7 +171,7 @@ class MemoryBucket:
         found = self.objects.get(key)
         return (found.look(), found.body) if found else None
 
-    def take(self, key: str) -> ObjectState | None:
+    def get_small(self, key: str) -> ObjectState | None:
         whole = self.whole(key)
         return replace(whole[0], body=bytearray(whole[1]), tags=self.tags(key)) if whole else None
 
@@ -254,10 +254,10 @@ class MemoryBucket:
         self._called("uploads", key)
         return [Upload(id, self.age_s + older) for older, id in enumerate(reversed(self.under_way))]
 
-    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, Sent]:
+    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, UploadedPart]:
         self._called("parts", key)
         return {
-            number: Sent(len(data), self._part_etag(data), self.age_s)
+            number: UploadedPart(len(data), self._part_etag(data), self.age_s)
             for number, data in sorted(self._upload(upload)[1].items())
             if number > after and (until is None or number <= until)
         }
@@ -279,17 +279,17 @@ class ListedBucket(MemoryBucket):
         self.list_etags = True
         self.list_order: Callable[[Iterable[str]], list[str]] = sorted
 
-    def listed(self) -> list[Listed]:
+    def listed(self) -> list[ListEntry]:
         return [entry for stretch in self.listing() for entry in stretch]
 
-    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Stretch]:
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[KeyPage]:
         listed: set[str] = set()
         while True:
             self._called("list", after)
             order = [key for key in self.list_order(list(self.objects)) if key > after and key not in listed]
             page = [(key, self.objects[key]) for key in order[:LIST_PAGE]]
-            yield Stretch.of(
-                Listed(key, len(there.body), there.etag if self.list_etags else None, at(there.modified))
+            yield KeyPage.of(
+                ListEntry(key, len(there.body), there.etag if self.list_etags else None, at(there.modified))
                 for key, there in page
                 if until is None or key <= until
             )

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from tests.unit.in_memory_store import Fetched
 
 from s3_syncer.core.errors import SyncError
-from s3_syncer.core.model import ObjectState, Stretch, Upload
-from s3_syncer.core.multipart import Part, Sent
+from s3_syncer.core.model import KeyPage, ObjectState, Upload
+from s3_syncer.core.multipart import Part, UploadedPart
 
 _WRITES = frozenset({"put", "put_tags", "delete", "create_upload", "upload_part", "complete_upload", "abort_upload"})
 
@@ -69,11 +69,11 @@ class Side:
     def _call(self, operation: str, *arguments: Any) -> Any:
         return self._answers.to(Call(self._side, operation, arguments))
 
-    def head(self, key: str, *, sure: bool = False, tags: bool = True) -> ObjectState | None:
+    def head(self, key: str, *, confirm_missing: bool = False, tags: bool = True) -> ObjectState | None:
         state: ObjectState | None = self._call("look")
-        return self.tagged(key, state) if state and tags else state
+        return self.with_tags(key, state) if state and tags else state
 
-    def tagged(self, key: str, state: ObjectState) -> ObjectState:
+    def with_tags(self, key: str, state: ObjectState) -> ObjectState:
         return replace(state, tags=self._call("tags")) if self._tags else state
 
     def fetch(self, key: str, etag: str) -> Fetched:
@@ -84,14 +84,14 @@ class Side:
         tags: Mapping[str, str] = self._call("tags")
         return tags
 
-    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Stretch]:
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[KeyPage]:
         return iter(self._call("listing"))
 
 
 class SourceSide(Side):
     """With `layouts` the store tells how an object was cut, else all is copied in one piece."""
 
-    few = True
+    prefetch_body = True
 
     def __init__(self, side: Literal["source"], answers: Answers, *, tags: bool, layouts: bool = False) -> None:
         super().__init__(side, answers, tags=tags)
@@ -101,9 +101,9 @@ class SourceSide(Side):
         told: tuple[int, int] | None = self._call("first_part") if self._layouts else None
         return told
 
-    def take(self, key: str) -> ObjectState | None:
-        if not self.few:
-            return self.head(key, sure=True)
+    def get_small(self, key: str) -> ObjectState | None:
+        if not self.prefetch_body:
+            return self.head(key, confirm_missing=True)
         whole: tuple[ObjectState, bytes] | None = self._call("whole")
         if whole is None:
             return None
@@ -144,8 +144,8 @@ class TargetSide(Side):
         found: list[Upload] = self._call("uploads")
         return found
 
-    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, Sent]:
-        sent: dict[int, Sent] = self._call("parts", upload, after, until)
+    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, UploadedPart]:
+        sent: dict[int, UploadedPart] = self._call("parts", upload, after, until)
         return sent
 
 

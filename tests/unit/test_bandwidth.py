@@ -10,7 +10,7 @@ import pytest
 from s3_syncer.core import deadline as deadline_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.sync import transfer as transfer_module
-from s3_syncer.sync.transfer import Pace
+from s3_syncer.sync.transfer import BandwidthLimiter
 
 
 class Clock:
@@ -36,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_the_first_goes_at_once_and_each_pays_for_the_one_before(clock: Clock) -> None:
-    pace, turns = Pace(100), []
+    pace, turns = BandwidthLimiter(100), []
     for size in (50, 200, 0, 100):
         pace.wait(size, Deadline())
         turns.append(clock.now - 1000)
@@ -44,7 +44,7 @@ def test_the_first_goes_at_once_and_each_pays_for_the_one_before(clock: Clock) -
 
 
 def test_a_pause_earns_no_burst(clock: Clock) -> None:
-    pace = Pace(100)
+    pace = BandwidthLimiter(100)
     pace.wait(100, Deadline())
     clock.now += 60
     pace.wait(100, Deadline())
@@ -54,12 +54,12 @@ def test_a_pause_earns_no_burst(clock: Clock) -> None:
 
 def test_without_a_limit_nobody_waits(clock: Clock) -> None:
     for _ in range(10):
-        Pace(None).wait(10**15, Deadline())
+        BandwidthLimiter(None).wait(10**15, Deadline())
     assert clock.now == 1000
 
 
 def test_nobody_waits_longer_than_the_deadline(clock: Clock) -> None:
-    pace, deadline = Pace(1), Deadline.after(3)
+    pace, deadline = BandwidthLimiter(1), Deadline.after(3)
     pace.wait(10**6, deadline)
     with pytest.raises(OutOfTime, match="no time left"):
         pace.wait(1, deadline)
@@ -67,7 +67,7 @@ def test_nobody_waits_longer_than_the_deadline(clock: Clock) -> None:
 
 
 def test_a_stop_ends_the_waits() -> None:
-    pace, deadline, ended = Pace(1), Deadline(), []
+    pace, deadline, ended = BandwidthLimiter(1), Deadline(), []
     pace.wait(10**6, deadline)
 
     def wait() -> None:

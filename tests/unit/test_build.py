@@ -36,8 +36,8 @@ def test_the_committed_zip_is_what_the_sources_build(build: ModuleType) -> None:
 
 def test_building_again_gives_the_same_bytes_wherever_and_whenever(build: ModuleType, tmp_path: Path) -> None:
     first = build.build()
-    for path in PACKAGE.glob("*.py"):
-        copy = tmp_path / "lambda" / "s3_syncer" / path.name
+    for path in PACKAGE.rglob("*.py"):
+        copy = tmp_path / "lambda" / "s3_syncer" / path.relative_to(PACKAGE)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
         copy.chmod(0o600)
@@ -54,8 +54,11 @@ def test_it_holds_our_modules_and_nothing_else() -> None:
         assert archive.testzip() is None
         names = archive.namelist()
     assert names == sorted(names)
-    assert all(name.startswith("s3_syncer/") and name.endswith(".py") and name.count("/") == 1 for name in names)
-    assert "s3_syncer/function.py" in names
+    assert all(name.startswith("s3_syncer/") and name.endswith(".py") for name in names)
+    packages = {name.split("/")[1] for name in names if name.count("/") > 1}
+    assert packages == {"core", "queue", "stores", "sync"}
+    assert "s3_syncer/lambda_handler.py" in names
+    assert "s3_syncer/__main__.py" not in names
 
 
 def test_it_is_small_enough_to_load_in_no_time() -> None:
@@ -75,7 +78,7 @@ def test_it_imports_whole_with_what_the_runtime_brings() -> None:
         "import importlib, sys, zipfile; "
         f"sys.path.insert(0, {str(ARCHIVE)!r}); "
         f"names = zipfile.ZipFile({str(ARCHIVE)!r}).namelist(); "
-        "modules = [importlib.import_module(name[:-3].replace('/', '.')) for name in names]; "
+        "modules = [importlib.import_module(name[:-3].removesuffix('/__init__').replace('/', '.')) for name in names]; "
         "assert all('.zip' in module.__file__ for module in modules); "
         "print(*sorted({'click', 'rich'} & set(sys.modules)))"
     )

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.in_memory_store import at, md5_hex
 
-from s3_syncer.core.compare import ABSENT, Difference, compare, proven
+from s3_syncer.core.compare import ABSENT, Difference, compare, differs_by_listing
 from s3_syncer.core.model import (
     CONTENT_HEADERS,
     LONGEST_ETAG,
     MAX_METADATA_BYTES,
     SOURCE_ETAG_MARKER,
-    Listed,
+    ListEntry,
     ObjectState,
 )
 
@@ -132,15 +132,15 @@ def test_what_is_called_the_same_has_equal_properties(source: ObjectState, targe
         assert (source.metadata, source.tags) == (target.metadata, target.tags)
 
 
-def listed(state: ObjectState) -> Listed:
-    return Listed("key", state.size, state.etag, state.last_modified)
+def listed(state: ObjectState) -> ListEntry:
+    return ListEntry("key", state.size, state.etag, state.last_modified)
 
 
 @given(STATES, STATES, st.booleans())
 def test_what_listings_prove_a_look_would_have_found_as_well(
     source: ObjectState, target: ObjectState, md5s: bool
 ) -> None:
-    reason = proven(listed(source), listed(target), md5s=md5s)
+    reason = differs_by_listing(listed(source), listed(target), md5s=md5s)
     told = source.md5 is not None and target.md5 == target.etag and target.marker is None
     if reason == "content" and not told:
         return  # which only the bytes of the source, or a target that breaks its promise, can show
@@ -152,21 +152,21 @@ def test_what_listings_prove_a_look_would_have_found_as_well(
     ("target", "md5s", "reason"),
     [
         (None, False, ABSENT),
-        (Listed("key", 2, None, OLDER), False, "size"),
-        (Listed("key", 1, OTHER_MD5, OLDER), True, "content"),
-        (Listed("key", 1, OTHER_MD5, OLDER), False, None),
-        (Listed("key", 1, MD5, NEWER), True, None),
-        (Listed("key", 1, None, NEWER), True, None),
-        (Listed("key", 1, f"{MD5}-1", NEWER), True, None),
+        (ListEntry("key", 2, None, OLDER), False, "size"),
+        (ListEntry("key", 1, OTHER_MD5, OLDER), True, "content"),
+        (ListEntry("key", 1, OTHER_MD5, OLDER), False, None),
+        (ListEntry("key", 1, MD5, NEWER), True, None),
+        (ListEntry("key", 1, None, NEWER), True, None),
+        (ListEntry("key", 1, f"{MD5}-1", NEWER), True, None),
     ],
 )
-def test_what_two_listings_prove(target: Listed | None, md5s: bool, reason: str | None) -> None:
-    assert proven(Listed("key", 1, MD5, NEWER), target, md5s=md5s) == reason
+def test_what_two_listings_prove(target: ListEntry | None, md5s: bool, reason: str | None) -> None:
+    assert differs_by_listing(ListEntry("key", 1, MD5, NEWER), target, md5s=md5s) == reason
 
 
 @pytest.mark.parametrize("etag", [None, f"{MD5}-1", "opaque"])
 def test_a_source_whose_etag_is_no_md5_proves_nothing_by_it(etag: str | None) -> None:
-    assert proven(Listed("key", 1, etag, NEWER), Listed("key", 1, MD5, NEWER), md5s=True) is None
+    assert differs_by_listing(ListEntry("key", 1, etag, NEWER), ListEntry("key", 1, MD5, NEWER), md5s=True) is None
 
 
 # -- what the model says of an object ----------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from tests.unit.in_memory_store import MemoryBucket, Stored, stored
 
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable
-from s3_syncer.core.model import FEW, ObjectState
+from s3_syncer.core.model import INLINE_BODY_MAX, ObjectState
 from s3_syncer.core.multipart import MIB
-from s3_syncer.sync.converge import CHANGES, MAX_LOOKS, Outcome, Pair, converge
+from s3_syncer.sync.converge import CHANGES, MAX_LOOKS, BucketPair, Outcome, converge
 from s3_syncer.sync.transfer import Transfer
 
 KEY = "key"
@@ -28,15 +28,15 @@ def buckets(source: Stored | None, target: Stored | None) -> tuple[MemoryBucket,
 def run(
     source: MemoryBucket, target: MemoryBucket, *, delete: bool = True, deadline: Deadline | None = None
 ) -> Outcome:
-    pair = Pair(source, target, Transfer(source, target, memory=MIB, threads=1), delete=delete)
+    pair = BucketPair(source, target, Transfer(source, target, memory=MIB, threads=1), delete=delete)
     return converge(pair, KEY, deadline or Deadline())
 
 
 @pytest.mark.parametrize(
     ("source", "target", "outcome"),
     [
-        (None, None, Outcome("none", "absent on both sides")),
-        (ONE, ONE, Outcome("none", "equal")),
+        (None, None, Outcome("unchanged", "absent on both sides")),
+        (ONE, ONE, Outcome("unchanged", "equal")),
         (ONE, None, Outcome("copy", "absent from the target", 3)),
         (None, ONE, Outcome("delete", "absent from the source")),
         (TWO, ONE, Outcome("update", "size", 4)),
@@ -66,8 +66,8 @@ def test_a_new_object_is_looked_at_and_read_at_once() -> None:
 
 def test_what_is_known_to_be_large_is_not_read_with_a_look() -> None:
     source, target = buckets(ONE, None)
-    pair = Pair(source, target, Transfer(source, target, memory=MIB, threads=1))
-    assert converge(pair, KEY, Deadline(), size=FEW + 1).action == "copy"
+    pair = BucketPair(source, target, Transfer(source, target, memory=MIB, threads=1))
+    assert converge(pair, KEY, Deadline(), size=INLINE_BODY_MAX + 1).action == "copy"
     assert source.calls == ["head", "tags", "read", "head", "tags"]
     assert target.objects[KEY].mirrored == ONE.mirrored
 
@@ -93,8 +93,8 @@ def test_with_deletes_off_the_target_keeps_what_the_source_has_lost() -> None:
 
 def test_only_a_sure_look_says_that_the_source_has_nothing() -> None:
     class Unsure(MemoryBucket):
-        def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
-            assert sure, "a deletion may follow from this"
+        def head(self, key: str, *, confirm_missing: bool = False) -> ObjectState | None:
+            assert confirm_missing, "a deletion may follow from this"
             return super().head(key)
 
     _, target = buckets(None, ONE)

@@ -155,7 +155,7 @@ class ECS:
     def __init__(self, *states: dict[str, Any]) -> None:
         self.states = list(states)
         self.started: list[dict[str, Any]] = []
-        self.stopped: list[str] = []
+        self.is_stopped: list[str] = []
 
     def describe_task_definition(self, *, taskDefinition: str) -> dict[str, Any]:
         assert taskDefinition == ARN
@@ -172,7 +172,7 @@ class ECS:
         return {"tasks": [state] if state else []}
 
     def stop_task(self, *, task: str, **_: Any) -> None:
-        self.stopped.append(task)
+        self.is_stopped.append(task)
 
 
 class Logs:
@@ -268,7 +268,7 @@ def test_a_task_that_ecs_has_forgotten_is_not_waited_for() -> None:
 def test_stopping_asks_ecs() -> None:
     ecs = ECS(RUNNING)
     started(ecs, Logs()).stop()
-    assert ecs.stopped == ["arn:aws:ecs:eu-west-1:123456789012:task/s3-syncer/abc"]
+    assert ecs.is_stopped == ["arn:aws:ecs:eu-west-1:123456789012:task/s3-syncer/abc"]
 
 
 # Its log

@@ -12,11 +12,18 @@ from s3_syncer.core import multipart as layout_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable
 from s3_syncer.core.model import ObjectState
-from s3_syncer.core.multipart import GIB, MIB, TIB, Layout, Limits, runs
+from s3_syncer.core.multipart import GIB, MIB, TIB, Limits, PartPlan, contiguous_runs
 from s3_syncer.core.work_items import KeyWork, PartsWork, Work
 from s3_syncer.sync import distributed_copy as parts_module
-from s3_syncer.sync.converge import Pair
-from s3_syncer.sync.distributed_copy import ITEM_SIZE, MAX_BEGUN, MAX_ITEMS, QUIET_S, WATCH_MIN_S, Parts
+from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.distributed_copy import (
+    ABANDONED_AFTER_S,
+    ITEM_SIZE,
+    MAX_ITEMS,
+    MAX_UPLOAD_ATTEMPTS,
+    RECHECK_MIN_S,
+    DistributedCopier,
+)
 from s3_syncer.sync.transfer import Transfer
 
 KEY = "large"
@@ -31,17 +38,19 @@ class Bench:
         self.source = MemoryBucket({KEY: original} if original else {})
         self.target = MemoryBucket(**options)
         transfer = Transfer(self.source, self.target, memory=MIB, threads=1, limits=Limits(min_part=2))
-        self.pair = Pair(self.source, self.target, transfer)
-        self.parts = Parts(self.source, self.target, transfer, prefix=PREFIX, above=4)
+        self.pair = BucketPair(self.source, self.target, transfer)
+        self.parts = DistributedCopier(self.source, self.target, transfer, prefix=PREFIX, above=4)
 
-    def begin(self, begun: int | None = None, *, redelivered: bool = False) -> Sequence[Work]:
-        outcome = self.parts.converge(self.pair, KEY, Deadline(), begun=begun, redelivered=redelivered)
-        assert outcome.action in ("parts", "none", "copy", "update", "tags", "delete")
+    def begin(self, upload_attempts: int | None = None, *, redelivered: bool = False) -> Sequence[Work]:
+        outcome = self.parts.converge(
+            self.pair, KEY, Deadline(), upload_attempts=upload_attempts, redelivered=redelivered
+        )
+        assert outcome.action in ("multipart", "unchanged", "copy", "update", "tags", "delete")
         return outcome.more
 
     def items(self) -> list[PartsWork]:
         *items, watch = self.begin()
-        assert watch == KeyWork((PREFIX + KEY,), delay_s=WATCH_MIN_S, begun=1)
+        assert watch == KeyWork((PREFIX + KEY,), delay_s=RECHECK_MIN_S, upload_attempts=1)
         assert all(isinstance(item, PartsWork) for item in items)
         return [item for item in items if isinstance(item, PartsWork)]
 
@@ -50,13 +59,13 @@ class Bench:
 
 
 LOOK = [KeyWork((PREFIX + KEY,))]
-WATCH = KeyWork((PREFIX + KEY,), delay_s=WATCH_MIN_S, begun=0)
+WATCH = KeyWork((PREFIX + KEY,), delay_s=RECHECK_MIN_S, upload_attempts=0)
 
 
 @pytest.fixture(autouse=True)
 def an_item_for_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts_module, "ITEM_SIZE", 3)
-    monkeypatch.setattr(layout_module, "OWN", 4)
+    monkeypatch.setattr(layout_module, "OWN_PLAN_OFFSET", 4)
 
 
 # -- the way it goes ---------------------------------------------------------------------------------------------------
@@ -112,7 +121,7 @@ def test_items_cover_all_parts_and_are_of_a_good_size(
     size: int, part_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts_module, "ITEM_SIZE", ITEM_SIZE)
-    layout = Layout(size, part_size)
+    layout = PartPlan(size, part_size)
     state = ObjectState(size, "e", Bench().source.objects[KEY].look().last_modified)
     items = list(parts_module._items(KEY, state, layout, "u", range(1, layout.count + 1)))
     assert [number for item in items for number in range(item.first, item.last + 1)] == [*range(1, layout.count + 1)]
@@ -123,8 +132,8 @@ def test_items_cover_all_parts_and_are_of_a_good_size(
 
 
 def test_runs_do_not_bridge_gaps() -> None:
-    assert list(runs([1, 2, 3, 5, 7, 8, 9, 10], 3)) == [(1, 3), (5, 5), (7, 9), (10, 10)]
-    assert list(runs([], 3)) == []
+    assert list(contiguous_runs([1, 2, 3, 5, 7, 8, 9, 10], 3)) == [(1, 3), (5, 5), (7, 9), (10, 10)]
+    assert list(contiguous_runs([], 3)) == []
 
 
 # -- others at work ----------------------------------------------------------------------------------------------------
@@ -141,19 +150,19 @@ def test_a_deserted_upload_of_the_same_object_is_gone_on_with() -> None:
     bench = Bench()
     items = bench.items()
     bench.do(items[1])
-    bench.target.age_s = QUIET_S
-    *again, watch = bench.begin(begun=1)
+    bench.target.age_s = ABANDONED_AFTER_S
+    *again, watch = bench.begin(upload_attempts=1)
     assert again == [items[0], items[2]]
-    assert watch == KeyWork((PREFIX + KEY,), delay_s=WATCH_MIN_S, begun=1)
+    assert watch == KeyWork((PREFIX + KEY,), delay_s=RECHECK_MIN_S, upload_attempts=1)
 
 
 def test_a_deserted_upload_of_another_object_is_dropped() -> None:
     bench = Bench()
     first, *_ = bench.items()
     bench.do(first)
-    bench.target.age_s = QUIET_S
+    bench.target.age_s = ABANDONED_AFTER_S
     bench.source.objects[KEY] = stored(b"zzz", b"yyy", b"xxx", b"w")
-    *again, _ = bench.begin(begun=1)
+    *again, _ = bench.begin(upload_attempts=1)
     assert {item.upload for item in again if isinstance(item, PartsWork)} == {"upload-2"}
     assert [*bench.target.under_way] == ["upload-2"]
 
@@ -172,8 +181,8 @@ def test_where_part_etags_are_no_md5s_nobody_goes_on_with_what_another_left() ->
     bench = Bench(etag=opaque_etag)
     items = bench.items()
     bench.do(items[0])
-    bench.target.age_s = QUIET_S
-    *again, _ = bench.begin(begun=1)
+    bench.target.age_s = ABANDONED_AFTER_S
+    *again, _ = bench.begin(upload_attempts=1)
     assert len(again) == 3
     assert [bench.do(item) for item in again if isinstance(item, PartsWork)][-1] == LOOK
     assert bench.target.objects[KEY].mirrored == OBJECT.mirrored
@@ -197,10 +206,10 @@ def test_a_lost_messages_upload_is_dropped_when_its_key_turns_out_to_be_equal() 
     bench.items()
     bench.target.objects[KEY] = OBJECT
     assert bench.begin(redelivered=True) == (WATCH,), "somebody may be at it"
-    bench.target.age_s = QUIET_S
-    assert bench.begin(begun=0) == (WATCH,)
+    bench.target.age_s = ABANDONED_AFTER_S
+    assert bench.begin(upload_attempts=0) == (WATCH,)
     assert not bench.target.under_way
-    assert bench.begin(begun=0) == ()
+    assert bench.begin(upload_attempts=0) == ()
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
@@ -268,8 +277,8 @@ def test_what_never_passes_drops_the_upload() -> None:
 
 def test_parts_that_fail_again_and_again_are_given_up() -> None:
     bench = Bench()
-    with pytest.raises(Permanent, match=f"begun {MAX_BEGUN} times and it is still not equal"):
-        bench.begin(begun=MAX_BEGUN)
+    with pytest.raises(Permanent, match=f"begun {MAX_UPLOAD_ATTEMPTS} times and it is still not equal"):
+        bench.begin(upload_attempts=MAX_UPLOAD_ATTEMPTS)
     assert not bench.target.under_way
 
 
@@ -310,7 +319,7 @@ def _raise_at(called: str, operation: str, error: Exception) -> None:
 def test_our_own_layout_is_told_from_the_layouts_of_others() -> None:
     own = layout_module.plan(300 * MIB, largest_part=GIB, limits=Limits())
     assert layout_module.is_own(own)
-    assert not any(layout_module.is_own(Layout(GIB, size * MIB)) for size in (5, 8, 16, 100))
+    assert not any(layout_module.is_own(PartPlan(GIB, size * MIB)) for size in (5, 8, 16, 100))
 
 
 def test_the_etag_of_a_multipart_object_is_computed_as_aws_does() -> None:

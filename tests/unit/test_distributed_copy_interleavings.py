@@ -27,8 +27,8 @@ from s3_syncer.core.events import decode
 from s3_syncer.core.multipart import Limits
 from s3_syncer.core.work_items import KeyWork, PartsWork
 from s3_syncer.sync import distributed_copy as parts_module
-from s3_syncer.sync.converge import Pair
-from s3_syncer.sync.distributed_copy import QUIET_S, Parts
+from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.distributed_copy import ABANDONED_AFTER_S, DistributedCopier
 from s3_syncer.sync.transfer import Transfer
 
 KEY = "key"
@@ -39,7 +39,7 @@ MEMORY = 8
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout_module, "OWN", 4)
+    monkeypatch.setattr(layout_module, "OWN_PLAN_OFFSET", 4)
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class Model:
             bucket = MemoryBucket({KEY: there} if there else {})
         else:
             bucket = self._thawed(self.stores[store])
-            bucket.age_s = QUIET_S if quiet else 0.0
+            bucket.age_s = ABANDONED_AFTER_S if quiet else 0.0
         try:
             answer = getattr(bucket, call.operation)(KEY, *call.arguments)
         except SyncError as error:
@@ -234,7 +234,7 @@ class Model:
         heard = Answers(answers)
         source, target = SourceSide("source", heard, tags=False, layouts=True), TargetSide("target", heard, tags=False)
         transfer = Transfer(source, target, memory=MEMORY, threads=1, limits=Limits(min_part=2))
-        parts = Parts(source, target, transfer, prefix="", above=4)
+        parts = DistributedCopier(source, target, transfer, prefix="", above=4)
         moment = Moment(message, answers, None)
         body, redelivered = self.messages[message]
         work = decode(body, "")
@@ -243,8 +243,10 @@ class Model:
                 more = parts.do(work, Deadline())
             else:
                 assert isinstance(work, KeyWork)
-                pair = Pair(source, target, transfer)
-                more = parts.converge(pair, KEY, Deadline(), begun=work.begun, redelivered=redelivered).more
+                pair = BucketPair(source, target, transfer)
+                more = parts.converge(
+                    pair, KEY, Deadline(), upload_attempts=work.upload_attempts, redelivered=redelivered
+                ).more
         except Suspended as suspended:
             moment = replace(moment, call=suspended.call)
         except Retryable:
@@ -369,18 +371,18 @@ def test_however_the_workers_interleave_both_sides_end_equal_no_upload_is_left_a
 
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody cleans up after a message that was lost with an upload begun."""
-    monkeypatch.setattr(Parts, "_under_way_if_told", lambda parts, key, needed: [])
+    monkeypatch.setattr(DistributedCopier, "_under_way_if_told", lambda parts, key, needed: [])
 
 
 def _abandon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message about the key goes once its parts are on the queue, as if they could not get lost."""
-    begin = Parts.begin
-    monkeypatch.setattr(Parts, "begin", lambda *arguments: begin(*arguments)[:-1])
+    begin = DistributedCopier.begin
+    monkeypatch.setattr(DistributedCopier, "begin", lambda *arguments: begin(*arguments)[:-1])
 
 
 def _trust(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that were found are taken for the object's by their sizes."""
-    monkeypatch.setattr(Transfer, "proven", lambda *arguments: True)
+    monkeypatch.setattr(Transfer, "last_part_matches", lambda *arguments: True)
     monkeypatch.setattr(parts_module, "multipart_etag", lambda etags: THREE.etag)
     monkeypatch.setattr(parts_module, "resumable", lambda state, layout: True)
 

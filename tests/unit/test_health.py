@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from s3_syncer.service.service.health import Health, Status, serving
 
 from localcloud.servers import free_port
+from s3_syncer.service.health import Health, Status, serving
 
 
 def health(status: Status) -> Health:
-    return Health(status, "because", in_flight=1, done=2, returned=3, dead=4, last_poll_s=0.5)
+    return Health(status, "because", in_flight=1, done=2, returned=3, dead_letters=4, last_poll_s=0.5)
 
 
 def get(port: int, path: str = "/health") -> tuple[int, bytes, str | None]:
@@ -44,7 +44,7 @@ def test_only_what_a_new_process_may_mend_is_unhealthy(status: Status, code: int
         "in_flight": 1,
         "done": 2,
         "returned": 3,
-        "dead": 4,
+        "dead_letters": 4,
         "last_poll_s": 0.5,
     }
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Mapping
 
 import pytest
-from s3_syncer.service.service.heartbeat import BEATS, LONGEST_S, Held
 
 from s3_syncer.queue.worker import Message
+from s3_syncer.service.heartbeat import BEATS, LONGEST_S, Held
 
 #: Seconds that nothing here takes, however busy the machine is.
 PATIENCE_S = 60

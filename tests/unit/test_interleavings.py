@@ -38,8 +38,8 @@ from s3_syncer.core.multipart import MIB
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.small_object_copy import Copies
 from s3_syncer.sync import sweep as sweep_module
-from s3_syncer.sync.converge import Outcome, Pair, converge
-from s3_syncer.sync.sweep import Rules, Sweep
+from s3_syncer.sync.converge import BucketPair, Outcome, converge
+from s3_syncer.sync.sweep import Sweep, SweepOptions
 from s3_syncer.sync.transfer import Transfer
 
 KEY = "key"
@@ -77,7 +77,7 @@ class Scenario:
     #: Whether a store's times tell one change from the next.
     times_tell: bool = True
     #: Whether the bytes are few enough for a look to bring them.
-    few: bool = True
+    prefetch_body: bool = True
     #: Whether a sweep may die behind a write: where no listing shows what it missed, no later sweep will know.
     sweeps_die: bool = True
 
@@ -106,7 +106,7 @@ Protocol = Callable[[Desk], None]
 
 def look_again(desk: Desk) -> None:
     """The product."""
-    converge(Pair(desk.source, desk.target, desk.transfer, delete=desk.scenario.delete), KEY, Deadline())
+    converge(BucketPair(desk.source, desk.target, desk.transfer, delete=desk.scenario.delete), KEY, Deadline())
 
 
 def sweep_beside(desk: Desk) -> None:
@@ -118,42 +118,44 @@ def sweep_beside(desk: Desk) -> None:
     lane = Copies(
         HttpSide(desk.source), HttpSide(desk.target), transfer, source_prefix="", target_prefix="", tags=tags, threads=1
     )
-    pair = Pair(desk.source, desk.target, transfer)
-    sweep = Sweep(pair, desk.source, desk.target, Unmoved(), Rules(delete=desk.scenario.delete), threads=1, lane=lane)
+    pair = BucketPair(desk.source, desk.target, transfer)
+    sweep = Sweep(
+        pair, desk.source, desk.target, Unmoved(), SweepOptions(delete=desk.scenario.delete), threads=1, lane=lane
+    )
     sweep.run(Deadline())
 
 
 class Unmoved:
     """An observer to whom a failure of the key is one of the message."""
 
-    def looked(self, keys: int) -> None: ...
+    def on_compared(self, keys: int) -> None: ...
 
-    def changed(self, key: str, outcome: Outcome) -> None: ...
+    def on_changed(self, key: str, outcome: Outcome) -> None: ...
 
-    def left(self, key: str, outcome: Outcome) -> None: ...
+    def on_skipped(self, key: str, outcome: Outcome) -> None: ...
 
-    def failed(self, key: str, error: SyncError) -> None:
+    def on_failed(self, key: str, error: SyncError) -> None:
         raise Retryable("the key failed")
 
-    def starts_over(self, why: str) -> None: ...
+    def on_restart(self, why: str) -> None: ...
 
 
 def look_once(desk: Desk) -> None:
     """The product without the second look: once a worker has written, the source seems to be what it was."""
-    look, take = desk.source.head, desk.source.take
+    look, get_small = desk.source.head, desk.source.get_small
     seen: ObjectState | None = None
 
     class Blind(SourceSide):
-        def head(self, key: str, *, sure: bool = False) -> ObjectState | None:
+        def head(self, key: str, *, confirm_missing: bool = False) -> ObjectState | None:
             nonlocal seen
             if not desk.answers.written:
-                seen = look(key, sure=sure)
+                seen = look(key, confirm_missing=confirm_missing)
             return seen
 
-        def take(self, key: str) -> ObjectState | None:
+        def get_small(self, key: str) -> ObjectState | None:
             nonlocal seen
             if not desk.answers.written:
-                seen = take(key)
+                seen = get_small(key)
             return seen
 
     blind = Blind("source", desk.answers, tags=desk.scenario.tags)
@@ -320,7 +322,7 @@ class Model:
         practice = stored(b"practice")
         heard = Answers((practice.body, practice.etag, *answers) if self.scenario.experienced else answers)
         source = SourceSide("source", heard, tags=self.scenario.tags)
-        source.few = self.scenario.few
+        source.prefetch_body = self.scenario.prefetch_body
         target = TargetSide("target", heard, tags=self.scenario.tags)
         transfer = Transfer(source, target, memory=MIB, threads=1)
         if self.scenario.experienced:
@@ -494,10 +496,10 @@ SCENARIOS = [
 ]
 
 
-@pytest.mark.parametrize("few", [True, False], ids=["few bytes", "many"])
+@pytest.mark.parametrize("prefetch_body", [True, False], ids=["few bytes", "many"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
-def test_however_the_workers_interleave_both_sides_end_equal(scenario: Scenario, few: bool) -> None:
-    ends_equal(replace(scenario, few=few))
+def test_however_the_workers_interleave_both_sides_end_equal(scenario: Scenario, prefetch_body: bool) -> None:
+    ends_equal(replace(scenario, prefetch_body=prefetch_body))
 
 
 FAST = [

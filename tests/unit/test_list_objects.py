@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from s3_syncer.core.model import Listed, Stretch
+from s3_syncer.core.model import KeyPage, ListEntry
 from s3_syncer.crt import list_objects
 from s3_syncer.crt.list_objects import Pages, parsed
 from s3_syncer.crt.small_object_copy import Answer
@@ -33,13 +33,13 @@ def answer(
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}'.encode()
 
 
-def listed(key: str = "k", etag: str | None = "e", size: int = 1) -> Listed:
-    return Listed(key, size, etag, datetime(2026, 1, 1, 12, tzinfo=UTC))
+def listed(key: str = "k", etag: str | None = "e", size: int = 1) -> ListEntry:
+    return ListEntry(key, size, etag, datetime(2026, 1, 1, 12, tzinfo=UTC))
 
 
 OWNER = "<Owner><ID>1</ID><DisplayName>me</DisplayName></Owner>"
 
-USUAL: Mapping[str, tuple[bytes, list[Listed]]] = {
+USUAL: Mapping[str, tuple[bytes, list[ListEntry]]] = {
     "as AWS writes it": (
         answer(entry("a", behind="<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"), entry("b")),
         [listed("a"), listed("b")],
@@ -60,7 +60,7 @@ USUAL: Mapping[str, tuple[bytes, list[Listed]]] = {
     "the key of the prefix itself": (answer(entry(""), entry("a")), [listed(""), listed("a")]),
 }
 
-UNUSUAL: Mapping[str, tuple[bytes, list[Listed]]] = {
+UNUSUAL: Mapping[str, tuple[bytes, list[ListEntry]]] = {
     "nothing": (answer(), []),
     "keys as they are": (answer(entry("a+b%20&amp;"), url=False), [listed("a+b%20&")]),
     "another order": (
@@ -100,14 +100,14 @@ UNUSUAL: Mapping[str, tuple[bytes, list[Listed]]] = {
 @pytest.mark.parametrize("name", [*USUAL, *UNUSUAL])
 def test_a_page_is_read_as_it_is_meant(name: str) -> None:
     body, entries = {**USUAL, **UNUSUAL}[name]
-    assert parsed(body, "") == (Stretch.of(entries), None)
+    assert parsed(body, "") == (KeyPage.of(entries), None)
 
 
 @pytest.mark.parametrize("name", USUAL)
 def test_the_usual_page_needs_no_parser(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(list_objects, "_any")
     body, entries = USUAL[name]
-    assert parsed(body, "") == (Stretch.of(entries), None)
+    assert parsed(body, "") == (KeyPage.of(entries), None)
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
@@ -139,7 +139,7 @@ def test_the_quick_reading_is_that_of_the_parser(seed: int) -> None:
 
 
 def test_the_prefix_is_taken_off_the_keys() -> None:
-    assert parsed(answer(entry("p%2F"), entry("p%2Fa")), "p/") == (Stretch.of([listed(""), listed("a")]), None)
+    assert parsed(answer(entry("p%2F"), entry("p%2Fa")), "p/") == (KeyPage.of([listed(""), listed("a")]), None)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ class Saying:
 def test_a_position_is_asked_for_in_the_words_of_the_protocol() -> None:
     side = Saying(200, answer(entry("p%2Fa")))
     listing = Pages(side, "p/")
-    assert listing.page({}) == listing.page({"StartAfter": "p/é+", "MaxKeys": 2}) == (Stretch.of([listed("a")]), None)
+    assert listing.page({}) == listing.page({"StartAfter": "p/é+", "MaxKeys": 2}) == (KeyPage.of([listed("a")]), None)
     listing.page({"ContinuationToken": "a=="})
     about = "?encoding-type=url&list-type=2&prefix=p%2F"
     assert side.queries == [

@@ -11,32 +11,32 @@ from typing import Any
 import pytest
 
 from s3_syncer.core import listing_diff as join_module
-from s3_syncer.core.compare import Row, Verdict
-from s3_syncer.core.listing_diff import PAGE_KEYS, Page, Unordered, join
-from s3_syncer.core.model import Listed, Stretch
+from s3_syncer.core.compare import KeyDiff, KeyStatus
+from s3_syncer.core.listing_diff import PAGE_KEYS, DiffPage, Unordered, merge_listings
+from s3_syncer.core.model import KeyPage, ListEntry
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(seconds=1)
 
 
-def listed(key: str, *, size: int = 1, etag: str | None = "e", modified: datetime = NOON) -> Listed:
-    return Listed(key, size, etag, modified)
+def listed(key: str, *, size: int = 1, etag: str | None = "e", modified: datetime = NOON) -> ListEntry:
+    return ListEntry(key, size, etag, modified)
 
 
-def listing(keys: Iterable[str]) -> list[Stretch]:
-    return [Stretch.of(listed(key) for key in keys)]
+def listing(keys: Iterable[str]) -> list[KeyPage]:
+    return [KeyPage.of(listed(key) for key in keys)]
 
 
-def in_pieces(entries: Sequence[Listed], rand: random.Random) -> Iterator[Stretch]:
+def in_pieces(entries: Sequence[ListEntry], rand: random.Random) -> Iterator[KeyPage]:
     """A listing whose pages are as long as the store likes, empty ones among them."""
     start = 0
     while start < len(entries):
         end = start + rand.randint(0, 7)
-        yield Stretch.of(entries[start:end])
+        yield KeyPage.of(entries[start:end])
         start = end
 
 
-def rows_of(pages: Iterable[Page]) -> list[Row]:
+def rows_of(pages: Iterable[DiffPage]) -> list[KeyDiff]:
     return [row for page in pages for row in page.rows]
 
 
@@ -55,7 +55,7 @@ def test_every_key_comes_once_and_in_order(seed: int, monkeypatch: pytest.Monkey
     left = [key for key in keys if rand.random() < 0.7]
     right = [key for key in keys if rand.random() < 0.7]
 
-    rows = rows_of(join(listing(left), listing(right)))
+    rows = rows_of(merge_listings(listing(left), listing(right)))
 
     assert [row.key for row in rows] == sorted({*left, *right})
     assert [row.key for row in rows if row.source] == left
@@ -70,7 +70,7 @@ def test_what_is_left_out_is_what_a_look_at_each_row_shows_to_be_the_same(
     monkeypatch.setattr(join_module, "PAGE_KEYS", rand.choice([1, 3, 5, 1000]))
     drift = rand.choice([0, 0.01, 0.1])  # with less of it there are pages without any
 
-    def drifted(entry: Listed) -> Iterator[Listed]:
+    def drifted(entry: ListEntry) -> Iterator[ListEntry]:
         changes: dict[str, Any] = {"size": 2, "etag": rand.choice(["f", None]), "modified": NOON - timedelta(seconds=1)}
         if rand.random() >= drift:
             yield entry
@@ -82,11 +82,11 @@ def test_what_is_left_out_is_what_a_look_at_each_row_shows_to_be_the_same(
     target = [other for entry in source for other in drifted(entry)]
     target += [listed(f"\U0001ffff{number}") for number in range(3) if rand.random() < drift]
 
-    def pages(*, every: bool) -> list[Page]:
-        return list(join(in_pieces(source, rand), in_pieces(target, rand), every=every))
+    def pages(*, every: bool) -> list[DiffPage]:
+        return list(merge_listings(in_pieces(source, rand), in_pieces(target, rand), every=every))
 
     full, short = pages(every=True), pages(every=False)
-    assert rows_of(short) == [row for row in rows_of(full) if row.verdict is not Verdict.SAME]
+    assert rows_of(short) == [row for row in rows_of(full) if row.status is not KeyStatus.IN_SYNC]
     assert [(page.after, page.until, page.keys) for page in short] == [
         (page.after, page.until, page.keys) for page in full
     ]
@@ -99,7 +99,7 @@ def test_what_is_left_out_is_what_a_look_at_each_row_shows_to_be_the_same(
 def test_the_order_is_that_of_the_keys_bytes() -> None:
     keys = ["~", "é", "ﬁ", "\U0001f600"]  # in UTF-16, as some stores sort, the last two change places
     assert sorted(keys) == sorted(keys, key=str.encode) == keys
-    assert len(rows_of(join(listing(keys), []))) == len(keys)
+    assert len(rows_of(merge_listings(listing(keys), []))) == len(keys)
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -109,34 +109,34 @@ def test_a_listing_out_of_order_is_noticed(side: str, in_one: bool, keys: list[s
     wrong = listing(keys) if in_one else [stretch for key in keys for stretch in listing([key])]
     sides = (wrong, listing("abc")) if side == "source" else (listing("abc"), wrong)
     with pytest.raises(Unordered, match=re.escape(f"the {side} lists {keys[-1]!r} after {keys[-2]!r}")):
-        list(join(*sides))
+        list(merge_listings(*sides))
 
 
 @pytest.mark.parametrize(
     ("source", "target", "verdict"),
     [
-        (listed("k"), None, Verdict.MISSING),
-        (None, listed("k"), Verdict.EXTRA),
-        (listed("k"), listed("k"), Verdict.SAME),
-        (listed("k"), listed("k", modified=LATER), Verdict.SAME),
-        (listed("k", modified=LATER), listed("k"), Verdict.SUSPECT),  # its metadata may be new
-        (listed("k", size=2), listed("k"), Verdict.SUSPECT),
-        (listed("k", etag="f"), listed("k"), Verdict.SUSPECT),
-        (listed("k"), listed("k", etag=None), Verdict.SUSPECT),
-        (listed("k", etag=None), listed("k"), Verdict.SUSPECT),
-        (listed("k", etag=None), listed("k", etag=None), Verdict.SUSPECT),  # nothing is not equal to nothing
+        (listed("k"), None, KeyStatus.SOURCE_ONLY),
+        (None, listed("k"), KeyStatus.TARGET_ONLY),
+        (listed("k"), listed("k"), KeyStatus.IN_SYNC),
+        (listed("k"), listed("k", modified=LATER), KeyStatus.IN_SYNC),
+        (listed("k", modified=LATER), listed("k"), KeyStatus.CHECK),  # its metadata may be new
+        (listed("k", size=2), listed("k"), KeyStatus.CHECK),
+        (listed("k", etag="f"), listed("k"), KeyStatus.CHECK),
+        (listed("k"), listed("k", etag=None), KeyStatus.CHECK),
+        (listed("k", etag=None), listed("k"), KeyStatus.CHECK),
+        (listed("k", etag=None), listed("k", etag=None), KeyStatus.CHECK),  # nothing is not equal to nothing
     ],
 )
-def test_verdicts(source: Listed | None, target: Listed | None, verdict: Verdict) -> None:
-    row = Row(source, target)
-    assert (row.key, row.verdict) == ("k", verdict)
+def test_verdicts(source: ListEntry | None, target: ListEntry | None, verdict: KeyStatus) -> None:
+    row = KeyDiff(source, target)
+    assert (row.key, row.status) == ("k", verdict)
 
 
 @pytest.mark.parametrize("count", [0, 1, PAGE_KEYS - 1, PAGE_KEYS, PAGE_KEYS + 1, 3 * PAGE_KEYS])
 @pytest.mark.parametrize("until", [None, "z"])
 def test_pages_cover_the_whole_range_and_never_overlap(count: int, until: str | None) -> None:
     keys = [f"k{number:05}" for number in range(count)]
-    pages = list(join(listing(keys), [], after="a", until=until))
+    pages = list(merge_listings(listing(keys), [], after="a", until=until))
 
     assert [row.key for row in rows_of(pages)] == keys
     assert [pages[0].after, *(page.until for page in pages)] == [*(page.after for page in pages), until]

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3_syncer.core.errors import Permanent
-from s3_syncer.core.multipart import DEFAULT_PART, GIB, MIB, TIB, Layout, Limits, accepted, plan, reproduce
+from s3_syncer.core.multipart import DEFAULT_PART, GIB, MIB, TIB, Limits, PartPlan, check_size, plan, reproduce
 from s3_syncer.settings import SMALLEST_BUDGET
 
 LIMITS = Limits()
@@ -25,7 +25,7 @@ SIZES = st.one_of(
 )
 
 
-def assert_exact(layout: Layout, size: int, limits: Limits = LIMITS) -> None:
+def assert_exact(layout: PartPlan, size: int, limits: Limits = LIMITS) -> None:
     """The parts cover the object from end to end without a gap, and are as the limits want them."""
     end = 0
     for expected, part in enumerate(layout.parts(), 1):
@@ -62,7 +62,7 @@ def test_no_part_is_larger_than_memory_allows(size: int, memory: int) -> None:
 
 def test_an_object_beyond_the_limit_is_refused_for_good() -> None:
     with pytest.raises(Permanent, match="takes at most 5497558138880") as refusal:
-        accepted(5 * TIB + 1, LIMITS)
+        check_size(5 * TIB + 1, LIMITS)
     assert refusal.value.code == "EntityTooLarge"
 
 
@@ -74,7 +74,7 @@ def test_a_worker_too_small_for_an_object_says_so() -> None:
 
 @given(SIZES, st.integers(LIMITS.min_part, 600 * MIB))
 def test_a_layout_is_reproduced_from_its_part_count_and_first_part(size: int, part_size: int) -> None:
-    source = Layout(size, part_size)
+    source = PartPlan(size, part_size)
     first = next(source.parts()).size
     copied = reproduce(size, source.count, first, largest_part=GIB, limits=LIMITS)
     if source.count > LIMITS.max_parts:

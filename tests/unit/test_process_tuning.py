@@ -14,7 +14,7 @@ LAMBDA = Path(__file__).parent.parent.parent / "lambda"
 #: A buffer of 16 MiB at a time, by eight threads that take turns; tells the MiB by which the peak grew.
 TURNS = """
 import re, threading
-from s3_syncer.allocator import give_back_buffers
+from s3_syncer.process_tuning import return_large_buffers
 
 def peak():
     return int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) // 1024
@@ -46,4 +46,4 @@ def grown_mib(first: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps them")
 def test_buffers_are_given_back_at_once() -> None:
     assert grown_mib("") > 60, "what it is for"
-    assert grown_mib("give_back_buffers()") < 24
+    assert grown_mib("return_large_buffers()") < 24

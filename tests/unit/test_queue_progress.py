@@ -93,14 +93,14 @@ def test_what_a_range_has_handed_on_is_waited_for() -> None:
     assert watched.after(1, 3)
 
 
-@pytest.mark.parametrize("action", ["sent", "completed"])
+@pytest.mark.parametrize("action", ["part", "complete"])
 def test_parts_of_a_large_object_are_waited_for(action: str) -> None:
     watched = Watched()
     line = {"action": action, "key": "huge", "bytes": 3}
     assert not watched.after(10, 3, swept())
     assert not watched.after(SILENCE_S - 1, 3, line)
     assert not watched.after(SILENCE_S - 1, 3)
-    assert watched.tally.bytes == (3 if action == "completed" else 0)
+    assert watched.tally.bytes == (3 if action == "complete" else 0)
 
 
 def test_a_key_that_is_tried_again_and_again_is_not_waited_for_ever() -> None:
@@ -112,7 +112,7 @@ def test_a_key_that_is_tried_again_and_again_is_not_waited_for_ever() -> None:
 
 def test_the_log_is_counted() -> None:
     watched = Watched()
-    dead = {"action": "dead", "key": "poisoned", "reason": "the key is refused", "bytes": 0, "lag_ms": None}
+    dead = {"action": "dead-letter", "key": "poisoned", "reason": "the key is refused", "bytes": 0, "lag_ms": None}
     lines = [swept("", "m", keys=10, changed=6, deleted=2, bytes=40), swept("m", None, keys=5, changed=1, bytes=2)]
     watched.after(1, 4, *lines, copied("large", lag_ms=None), copied("live", lag_ms=5), dead, RETRY)
     tally = watched.tally

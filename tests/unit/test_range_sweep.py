@@ -20,10 +20,10 @@ from s3_syncer.core.key_ranges import Look
 from s3_syncer.core.listing_diff import Unordered
 from s3_syncer.core.multipart import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
-from s3_syncer.queue.worker import Done, Later, Message, Worker
+from s3_syncer.queue.worker import Ack, Message, Retry, Worker
 from s3_syncer.sync import range_sweep as ranges_module
-from s3_syncer.sync.converge import Pair
-from s3_syncer.sync.range_sweep import Ranges
+from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.range_sweep import RangeSweeper
 from s3_syncer.sync.transfer import Transfer
 
 KEYS = [f"{number % 7}/{number:04}" for number in range(300)]
@@ -36,13 +36,13 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def connection(source: ListedBucket, target: ListedBucket) -> Any:
-    pair = Pair(source, target, Transfer(source, target, memory=64 * MIB, threads=2))
+    pair = BucketPair(source, target, Transfer(source, target, memory=64 * MIB, threads=2))
     return SimpleNamespace(source=source, target=target, pair=pair)
 
 
 def worker(source: ListedBucket, target: ListedBucket) -> Worker:
     both = connection(source, target)
-    ranges = Ranges(both, prefix="", threads=1)
+    ranges = RangeSweeper(both, prefix="", threads=1)
     return Worker(both.pair, ranges, cast(Any, None), bucket="bucket", prefix="", threads=1)
 
 
@@ -58,7 +58,7 @@ def work_off(both: Any, first: RangeWork, *, slice_s: float, prefix: str = "") -
             continue
         done.append(work)
         assert len(done) < 1000, "the ranges do not come to an end"
-        queue += Ranges(both, prefix=prefix, threads=2, slice_s=slice_s).do(work, Deadline.after(60))
+        queue += RangeSweeper(both, prefix=prefix, threads=2, slice_s=slice_s).do(work, Deadline.after(60))
     return done, keys
 
 
@@ -91,7 +91,7 @@ def test_what_was_swept_stays_swept_when_the_rest_cannot_be_cut(
         return split(look, after, until)
 
     monkeypatch.setattr(ranges_module, "split", split_in_vain)
-    ranges = Ranges(connection(source, target), prefix="", threads=2, slice_s=0)
+    ranges = RangeSweeper(connection(source, target), prefix="", threads=2, slice_s=0)
     (left,) = ranges.do(RangeWork(until="9", delete=True, max_delete=5), Deadline.after(60))
     assert isinstance(left, RangeWork)
     assert left == RangeWork(max(target.objects), "9", delete=True, max_delete=5)
@@ -99,7 +99,7 @@ def test_what_was_swept_stays_swept_when_the_rest_cannot_be_cut(
 
 def test_a_share_of_a_slice_is_cut_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
-    ranges = Ranges(connection(source, target), prefix="", threads=2, slice_s=60)
+    ranges = RangeSweeper(connection(source, target), prefix="", threads=2, slice_s=60)
     assert len(ranges.do(RangeWork(), Deadline.after(60), share=1_000_000)) == 2
     assert 0 < len(target.objects) < len(KEYS)
 
@@ -125,12 +125,12 @@ def test_the_brake_holds_when_a_range_is_delivered_again() -> None:
             raise StoreUnusable("no answer")
 
     target.on_call = die
-    assert isinstance(worker(source, target).run([message], Deadline.after(60))["1"], Later)
+    assert isinstance(worker(source, target).run([message], Deadline.after(60))["1"], Retry)
     assert len(KEYS) - len(target.objects) == 30
 
     target.on_call = lambda operation, key: None
     again = worker(source, target).run([replace(message, attempt=2)], Deadline.after(60))["1"]
-    assert again == Done()
+    assert again == Ack()
     assert len(KEYS) - len(target.objects) <= 40
     assert KEYS[0] in target.objects
     assert target.objects[KEYS[0]].body == b"kept", "it still copies"
@@ -141,7 +141,7 @@ def test_a_range_that_is_delivered_again_says_that_it_deletes_nothing(caplog: py
     message = Message("1", RangeWork(delete=True, max_delete=40).to_json(), attempt=2)
     worker(ListedBucket(), target).run([message], Deadline.after(60))
     assert len(target.objects) == len(KEYS)
-    (line,) = (record for record in caplog.records if getattr(record, "action", "") == "brake")
+    (line,) = (record for record in caplog.records if getattr(record, "action", "") == "delete-limit")
     assert "delivered again" in line.reason  # type: ignore[attr-defined]
 
 
@@ -196,7 +196,7 @@ def test_each_stretch_has_a_line_that_says_what_was_found(caplog: pytest.LogCapt
 
 
 def test_an_object_that_may_take_long_becomes_a_message_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges_module, "LARGEST_IN_RANGE", 10)
+    monkeypatch.setattr(ranges_module, "MAX_OBJECT_IN_RANGE", 10)
     source, target = ListedBucket({"large": stored(b"x" * 11), "small": stored(b"x" * 10)}), ListedBucket()
     _, keys = work_off(connection(source, target), RangeWork(), slice_s=60)
     assert keys == [KeyWork(("large",))]
@@ -207,7 +207,7 @@ def test_a_range_begun_too_late_is_handed_back_whole() -> None:
     source, target = ListedBucket({key: stored(b"x") for key in KEYS}), ListedBucket()
     passed = Deadline.after(0)
     try:
-        left = Ranges(connection(source, target), prefix="", threads=2).do(RangeWork("a", "z"), passed)
+        left = RangeSweeper(connection(source, target), prefix="", threads=2).do(RangeWork("a", "z"), passed)
     except OutOfTime:
         left = [RangeWork("a", "z")]
     assert all(isinstance(work, RangeWork) for work in left)

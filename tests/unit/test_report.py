@@ -37,14 +37,14 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 def tally(*, findings: int = 0) -> Tally:
     tally = Tally(started=time.monotonic() - 3600)
-    tally.looked(1_234_567)
+    tally.on_compared(1_234_567)
     for key in HOSTILE:
-        tally.changed(key, Outcome("copy", "absent from the target", 10**9))
-        tally.left(key, Outcome("differs", f"metadata {key}", 7))
-        tally.failed(key, Permanent(f"refused: {key}"))
+        tally.on_changed(key, Outcome("copy", "absent from the target", 10**9))
+        tally.on_skipped(key, Outcome("differs", f"metadata {key}", 7))
+        tally.on_failed(key, Permanent(f"refused: {key}"))
     for number in range(findings):
-        tally.left(f"key {number}", Outcome("missing", "absent from the target", 1))
-    tally.changed("gone", Outcome("delete", "absent from the source"))
+        tally.on_skipped(f"key {number}", Outcome("missing", "absent from the target", 1))
+    tally.on_changed("gone", Outcome("delete", "absent from the source"))
     tally.notices.append("the target lists <b> after <a>")
     tally.samples += [Sample(60.0 * n, 20_000 * n, n, 10**8 * n * n) for n in range(1, 61)]
     return tally

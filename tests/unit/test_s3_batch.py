@@ -14,7 +14,7 @@ from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.events import decode
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
 from s3_syncer.queue.s3_batch import RESULT_MAX, Job, Response
-from s3_syncer.queue.worker import Dead, Done, Later, Message, Verdict, Worker
+from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry, Worker
 
 EVENTS = Path(__file__).parent.parent / "events"
 BUCKET = "photos-source"
@@ -23,19 +23,19 @@ BUCKET = "photos-source"
 class FakeWorker:
     """Gives a verdict by key, and notes the keys it was asked for."""
 
-    def __init__(self, verdicts: Mapping[str, Verdict]) -> None:
+    def __init__(self, dispositions: Mapping[str, Disposition]) -> None:
         self.asked: list[str] = []
-        self._verdicts = verdicts
+        self._verdicts = dispositions
 
-    def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float) -> dict[str, Verdict]:
-        verdicts: dict[str, Verdict] = {}
+    def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float) -> dict[str, Disposition]:
+        dispositions: dict[str, Disposition] = {}
         for message in messages:
             work = decode(message.body, BUCKET)
             assert isinstance(work, KeyWork)
             (key,) = work.keys
             self.asked.append(key)
-            verdicts[message.id] = self._verdicts.get(key, Done())
-        return verdicts
+            dispositions[message.id] = self._verdicts.get(key, Ack())
+        return dispositions
 
 
 class FakeQueue:
@@ -74,7 +74,9 @@ def test_the_answer_is_in_the_schema_of_the_question(version: str) -> None:
 
 
 def test_each_task_has_the_result_of_its_own_key() -> None:
-    worker = FakeWorker({"later": Later(7, "the store asks to slow down"), "never": Dead("access denied", "never")})
+    worker = FakeWorker(
+        {"later": Retry(7, "the store asks to slow down"), "never": DeadLetter("access denied", "never")}
+    )
     assert results(run(event("good", "later", "never"), worker)) == {
         "task good": ("Succeeded", "equal"),
         "task later": ("TemporaryFailure", "the store asks to slow down"),
@@ -107,17 +109,17 @@ def test_a_key_that_is_not_below_the_prefix_fails_for_good(key: str) -> None:
 def test_what_is_left_of_a_task_goes_on_the_queue() -> None:
     left = (RangeWork("a"), RangeWork("b"))
     queue = FakeQueue()
-    given = results(run(event("huge"), FakeWorker({"huge": Done(left)}), queue))
+    given = results(run(event("huge"), FakeWorker({"huge": Ack(left)}), queue))
     assert given == {"task huge": ("Succeeded", "handed on to the queue in 2 messages")}
     assert queue.sent == list(left)
 
 
 def test_a_task_is_not_done_when_what_is_left_of_it_is_nowhere() -> None:
-    worker = FakeWorker({"huge": Done((RangeWork("a"),))})
+    worker = FakeWorker({"huge": Ack((RangeWork("a"),))})
     given = results(run(event("huge"), worker, FakeQueue(takes=False)))
     assert given["task huge"][0] == "TemporaryFailure"
 
 
 def test_a_long_reason_is_cut() -> None:
-    given = results(run(event("key"), FakeWorker({"key": Dead("x" * 5000)})))
+    given = results(run(event("key"), FakeWorker({"key": DeadLetter("x" * 5000)})))
     assert given["task key"] == ("PermanentFailure", "x" * RESULT_MAX)

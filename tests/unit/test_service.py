@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
-from s3_syncer.service.service.service import PROGRESS_MAX_S, TURN_MAX_S, Rules, Service
 
 from s3_syncer.core import circuit_breaker
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.core.work_items import KeyWork
-from s3_syncer.queue.worker import Dead, Done, Later, Message, Verdict
+from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry
 from s3_syncer.service import service
+from s3_syncer.service.service import PROGRESS_MAX_S, TURN_MAX_S, Rules, Service
 
 #: Seconds that nothing here takes, however busy the machine is.
 PATIENCE_S = 60
@@ -74,16 +74,16 @@ class FakeQueue:
         self.extended += delays
         return {}
 
-    def settle(self, messages: Iterable[Message], verdicts: Mapping[str, Verdict]) -> list[Message]:
-        returned = [m for m in messages if self.unsendable or isinstance(verdicts[m.id], Later)]
-        self.give_back({message.receipt: getattr(verdicts[message.id], "delay_s", 1) for message in returned})
+    def apply(self, messages: Iterable[Message], dispositions: Mapping[str, Disposition]) -> list[Message]:
+        returned = [m for m in messages if self.unsendable or isinstance(dispositions[m.id], Retry)]
+        self.release({message.receipt: getattr(dispositions[message.id], "delay_s", 1) for message in returned})
         return returned
 
     def delete(self, messages: Sequence[Message]) -> None:
         with self.lock:
             self.deleted += [self.hidden.pop(message.receipt).body for message in messages]
 
-    def give_back(self, delays: Mapping[str, int]) -> None:
+    def release(self, delays: Mapping[str, int]) -> None:
         with self.lock:
             for receipt, delay_s in delays.items():
                 message = self.hidden.pop(receipt)
@@ -94,11 +94,11 @@ class FakeQueue:
 class FakeWorker:
     """Does what `does` says for each body, and notes what it was asked."""
 
-    def __init__(self, does: Callable[[Message, Deadline], Verdict] = lambda message, deadline: Done()) -> None:
+    def __init__(self, does: Callable[[Message, Deadline], Disposition] = lambda message, deadline: Ack()) -> None:
         self.does = does
         self.began: list[str] = []
 
-    def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float) -> dict[str, Verdict]:
+    def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float) -> dict[str, Disposition]:
         (message,) = messages
         self.began.append(message.body)
         return {message.id: self.does(message, deadline)}
@@ -133,35 +133,35 @@ class Bench:
         assert not self.thread.is_alive(), "it did not stop"
 
 
-def until_told(message: Message, deadline: Deadline) -> Verdict:
+def until_told(message: Message, deadline: Deadline) -> Disposition:
     """Work that goes on until it is out of time, as a large copy does."""
     while not deadline.passed():
         time.sleep(0.005)
-    return Later(0, "told to stop")
+    return Retry(0, "told to stop")
 
 
 # -- receiving and settling --------------------------------------------------------------------------------------------
 
 
 def test_what_is_done_is_deleted_and_what_failed_is_given_back() -> None:
-    verdicts: dict[str, Verdict] = {"done": Done(), "dead": Dead("never"), "later": Later(7)}
+    dispositions: dict[str, Disposition] = {"done": Ack(), "dead": DeadLetter("never"), "later": Retry(7)}
 
-    def does(message: Message, deadline: Deadline) -> Verdict:
-        return verdicts[message.body] if message.attempt == 1 else Done()
+    def does(message: Message, deadline: Deadline) -> Disposition:
+        return dispositions[message.body] if message.attempt == 1 else Ack()
 
     with Bench(FakeQueue("done", "dead", "later"), FakeWorker(does)).running() as bench:
         eventually(lambda: sorted(bench.queue.deleted) == ["dead", "done", "later"])
     assert bench.queue.back == [("later", 7)]
     health = bench.service.health()
-    assert (health.done, health.dead, health.returned, health.in_flight) == (2, 1, 1, 0)
+    assert (health.done, health.dead_letters, health.returned, health.in_flight) == (2, 1, 1, 0)
 
 
 def test_no_more_is_received_than_can_be_begun_at_once() -> None:
     go_on = threading.Event()
 
-    def does(message: Message, deadline: Deadline) -> Verdict:
+    def does(message: Message, deadline: Deadline) -> Disposition:
         assert go_on.wait(PATIENCE_S)
-        return Done()
+        return Ack()
 
     queue = FakeQueue(*(str(number) for number in range(20)))
     with Bench(queue, FakeWorker(does), lanes=3).running() as bench:
@@ -182,8 +182,8 @@ def test_an_answer_has_ten_messages_at_the_most() -> None:
 
 
 def test_a_slow_message_holds_up_no_other() -> None:
-    def does(message: Message, deadline: Deadline) -> Verdict:
-        return until_told(message, deadline) if message.body == "slow" else Done()
+    def does(message: Message, deadline: Deadline) -> Disposition:
+        return until_told(message, deadline) if message.body == "slow" else Ack()
 
     queue = FakeQueue("slow", *(str(number) for number in range(10)))
     with Bench(queue, FakeWorker(does), lanes=2).running():
@@ -194,7 +194,7 @@ def test_a_slow_message_holds_up_no_other() -> None:
 def test_what_is_left_to_do_and_cannot_be_sent_is_not_lost() -> None:
     queue = FakeQueue("range")
     queue.unsendable = True
-    with Bench(queue, FakeWorker(lambda message, deadline: Done((KeyWork(("key",)),)))).running() as bench:
+    with Bench(queue, FakeWorker(lambda message, deadline: Ack((KeyWork(("key",)),)))).running() as bench:
         eventually(lambda: queue.back)
         queue.unsendable = False
         eventually(lambda: queue.deleted == ["range"])
@@ -202,10 +202,10 @@ def test_what_is_left_to_do_and_cannot_be_sent_is_not_lost() -> None:
 
 
 def test_a_fault_of_our_own_costs_no_message_and_no_lane() -> None:
-    def does(message: Message, deadline: Deadline) -> Verdict:
+    def does(message: Message, deadline: Deadline) -> Disposition:
         if message.attempt == 1:
             raise ZeroDivisionError
-        return Done()
+        return Ack()
 
     queue = FakeQueue("a", "b", "c")
     with Bench(queue, FakeWorker(does), lanes=1).running():
@@ -216,8 +216,8 @@ def test_a_fault_of_our_own_costs_no_message_and_no_lane() -> None:
 def test_what_takes_long_is_kept_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = FakeQueue("slow", "quick")
 
-    def does(message: Message, deadline: Deadline) -> Verdict:
-        return until_told(message, deadline) if message.body == "slow" else Done()
+    def does(message: Message, deadline: Deadline) -> Disposition:
+        return until_told(message, deadline) if message.body == "slow" else Ack()
 
     with Bench(queue, FakeWorker(does), visibility_s=1).running():
         eventually(lambda: queue.deleted == ["quick"])
@@ -232,10 +232,10 @@ def test_what_takes_long_is_kept_hidden(monkeypatch: pytest.MonkeyPatch) -> None
 def test_on_a_stop_nothing_more_is_received_and_what_ends_within_the_grace_is_done() -> None:
     go_on = threading.Event()
 
-    def does(message: Message, deadline: Deadline) -> Verdict:
+    def does(message: Message, deadline: Deadline) -> Disposition:
         assert go_on.wait(PATIENCE_S)
         deadline.check()
-        return Done()
+        return Ack()
 
     queue = FakeQueue("a", "b", "c")
     bench = Bench(queue, FakeWorker(does), lanes=2, grace_s=PATIENCE_S)
@@ -283,9 +283,9 @@ def test_what_a_poll_brings_after_the_stop_is_given_back_at_once() -> None:
 def test_what_hangs_is_handed_back_by_whoever_ends_the_process() -> None:
     go_on = threading.Event()
 
-    def does(message: Message, deadline: Deadline) -> Verdict:
+    def does(message: Message, deadline: Deadline) -> Disposition:
         assert go_on.wait(PATIENCE_S)
-        return Later(0)
+        return Retry(0)
 
     queue = FakeQueue("a")
     bench = Bench(queue, FakeWorker(does))
@@ -306,8 +306,8 @@ def test_what_hangs_is_handed_back_by_whoever_ends_the_process() -> None:
 def test_after_a_store_could_not_be_used_one_message_at_a_time_tells_when_it_can() -> None:
     usable = threading.Event()
 
-    def does(message: Message, deadline: Deadline) -> Verdict:
-        return Done() if usable.is_set() else Later(0, "wrong keys", unusable=True)
+    def does(message: Message, deadline: Deadline) -> Disposition:
+        return Ack() if usable.is_set() else Retry(0, "wrong keys", unusable=True)
 
     queue = FakeQueue(*(str(number) for number in range(50)))
     with Bench(queue, FakeWorker(does), lanes=8).running() as bench:
@@ -321,8 +321,8 @@ def test_after_a_store_could_not_be_used_one_message_at_a_time_tells_when_it_can
 
 
 def test_a_store_that_fails_for_one_message_alone_stops_no_other() -> None:
-    def does(message: Message, deadline: Deadline) -> Verdict:
-        return Later(1, "the store asks to slow down") if message.attempt < 3 else Done()
+    def does(message: Message, deadline: Deadline) -> Disposition:
+        return Retry(1, "the store asks to slow down") if message.attempt < 3 else Ack()
 
     queue = FakeQueue("a", "b")
     with Bench(queue, FakeWorker(does)).running():
@@ -377,7 +377,7 @@ def test_a_poll_that_never_ends_is_not_well() -> None:
 def test_work_that_never_goes_on_is_not_well_and_work_that_does_is() -> None:
     hang, hangs, go_on = threading.Event(), threading.Event(), threading.Event()
 
-    def does(message: Message, deadline: Deadline) -> Verdict:
+    def does(message: Message, deadline: Deadline) -> Disposition:
         def copy() -> None:
             while not hang.wait(0.005):
                 deadline.passed()
@@ -389,7 +389,7 @@ def test_work_that_never_goes_on_is_not_well_and_work_that_does_is() -> None:
         while copying.is_alive():  # as the worker waits for its threads, which is no progress
             deadline.passed()
             copying.join(0.005)
-        return Done()
+        return Ack()
 
     with Bench(FakeQueue("a"), FakeWorker(does), visibility_s=1).running() as bench:
         eventually(lambda: bench.worker.began)

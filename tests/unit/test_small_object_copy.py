@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from tests.unit.in_memory_store import HttpSide, ListedBucket, Reply, at, opaque_etag, stored
 
-from s3_syncer.core.compare import ABSENT, Row
+from s3_syncer.core.compare import ABSENT, KeyDiff
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Retryable, StoreUnusable
-from s3_syncer.core.model import Listed
+from s3_syncer.core.model import ListEntry
 from s3_syncer.core.multipart import MIB
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.small_object_copy import Copies
@@ -36,7 +36,7 @@ class World:
         )
         self.told: list[str] = []
 
-    def copy(self, deadline: Deadline | None = None, entries: Sequence[Listed] | None = None) -> dict[str, Any]:
+    def copy(self, deadline: Deadline | None = None, entries: Sequence[ListEntry] | None = None) -> dict[str, Any]:
         listed = self.source.listed() if entries is None else entries
         self.listed = {entry.key: entry for entry in listed}
         return self.lane.copy(listed, deadline or Deadline(), lambda entry: self.told.append(entry.key))
@@ -84,18 +84,18 @@ def test_a_target_that_breaks_its_promise_gets_the_marker_after_all() -> None:
 )
 def test_what_seems_ordinary(size: int, etag: str | None, takes: bool) -> None:
     lane = World(memory=2 * small_object_copy.LARGEST).lane
-    assert lane.takes(Row(Listed("a", size, etag, at(0)), None)) == (ABSENT if takes else None)
+    assert lane.takes(KeyDiff(ListEntry("a", size, etag, at(0)), None)) == (ABSENT if takes else None)
 
 
 def test_no_object_is_larger_than_half_of_the_memory() -> None:
     lane = World(memory=1000).lane
-    rows = [Row(Listed("a", size, "0" * 32, at(0)), None) for size in (500, 501)]
+    rows = [KeyDiff(ListEntry("a", size, "0" * 32, at(0)), None) for size in (500, 501)]
     assert [lane.takes(row) for row in rows] == [ABSENT, None]
 
 
 def test_what_is_of_the_same_size_it_takes_once_the_target_has_shown_that_its_etags_are_md5s() -> None:
     world = World("a")
-    row = Row(Listed("a", 1, "0" * 32, at(0)), Listed("a", 1, "1" * 32, at(0)))
+    row = KeyDiff(ListEntry("a", 1, "0" * 32, at(0)), ListEntry("a", 1, "1" * 32, at(0)))
     assert world.lane.takes(row) is None
     world.copy()
     assert world.lane.takes(row) == "content"
@@ -105,7 +105,7 @@ def test_what_is_of_the_same_size_it_takes_once_the_target_has_shown_that_its_et
 
 
 def test_what_only_the_target_has_it_does_not_take() -> None:
-    assert World().lane.takes(Row(None, Listed("a", 1, "0" * 32, at(0)))) is None
+    assert World().lane.takes(KeyDiff(None, ListEntry("a", 1, "0" * 32, at(0)))) is None
 
 
 @pytest.mark.parametrize(

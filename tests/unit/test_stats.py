@@ -77,13 +77,13 @@ def test_findings_can_be_read_while_they_are_added_to() -> None:
 
 def test_everything_is_counted() -> None:
     tally = Tally()
-    tally.looked(10)
-    tally.looked(5)
-    tally.changed("a", Outcome("copy", "absent from the target", 100))
-    tally.changed("b", Outcome("update", "size", 10))
-    tally.changed("c", Outcome("delete", "absent from the source"))
-    tally.left("d", Outcome("differs", "metadata", 7))
-    tally.failed("e", Permanent("refused"))
+    tally.on_compared(10)
+    tally.on_compared(5)
+    tally.on_changed("a", Outcome("copy", "absent from the target", 100))
+    tally.on_changed("b", Outcome("update", "size", 10))
+    tally.on_changed("c", Outcome("delete", "absent from the source"))
+    tally.on_skipped("d", Outcome("differs", "metadata", 7))
+    tally.on_failed("e", Permanent("refused"))
     assert (tally.keys, tally.bytes, tally.changes) == (15, 110, 3)
     assert tally.actions == {"copy": 1, "update": 1, "delete": 1}
     assert list(tally.differences) == [Finding("differs", "d", "metadata", 7)]
@@ -92,11 +92,11 @@ def test_everything_is_counted() -> None:
 
 def test_starting_over_forgets_all_but_what_was_done() -> None:
     tally = Tally()
-    tally.looked(10)
-    tally.changed("a", Outcome("copy", "absent from the target", 100))
-    tally.left("d", Outcome("differs", "metadata"))
-    tally.failed("e", Permanent("refused"))
-    tally.starts_over("the target lists nonsense")
+    tally.on_compared(10)
+    tally.on_changed("a", Outcome("copy", "absent from the target", 100))
+    tally.on_skipped("d", Outcome("differs", "metadata"))
+    tally.on_failed("e", Permanent("refused"))
+    tally.on_restart("the target lists nonsense")
     assert (tally.keys, tally.bytes, tally.changes) == (0, 100, 1)
     assert not len(tally.differences)
     assert not len(tally.failures)
@@ -107,7 +107,7 @@ def test_every_decision_is_a_log_record_that_no_key_can_forge(caplog: pytest.Log
     caplog.set_level(logging.INFO, "s3_syncer")
     logging.getLogger("s3_syncer").propagate = True
     tally = Tally()
-    tally.changed("a\nfailed b: nonsense", Outcome("copy", "absent from the target", 100))
+    tally.on_changed("a\nfailed b: nonsense", Outcome("copy", "absent from the target", 100))
     (record,) = caplog.records
     assert record.getMessage() == r"copy 'a\nfailed b: nonsense': absent from the target"
     assert vars(record)["key"] == "a\nfailed b: nonsense"
@@ -121,7 +121,7 @@ def test_samples_are_spaced_bounded_and_end_with_the_totals(now: list[float]) ->
     tally = Tally(started=0.0)
     for second in range(10 * MAX_SAMPLES):
         now[0] = float(second)
-        tally.looked(1)
+        tally.on_compared(1)
         tally.sample()
     tally.sample(last=True)
     assert len(tally.samples) <= MAX_SAMPLES + 1
@@ -135,7 +135,7 @@ def test_rates_are_those_of_late(now: list[float]) -> None:
     tally = Tally(started=0.0)
     for second in range(100):
         now[0] = float(second)
-        tally.looked(1000 if second < 50 else 10)
+        tally.on_compared(1000 if second < 50 else 10)
         tally.sample()
     keys_per_s, bytes_per_s = tally.recent()
     assert keys_per_s == pytest.approx(10, rel=0.1)
@@ -147,11 +147,11 @@ def test_rates_are_those_of_late(now: list[float]) -> None:
 
 def test_the_status_has_all_that_is_asked_for(now: list[float]) -> None:
     tally = Tally(started=0.0)
-    tally.looked(25_000)
+    tally.on_compared(25_000)
     for _ in range(3):
-        tally.changed("k", Outcome("copy", "absent from the target", 50_000_000))
-    tally.changed("k", Outcome("delete", "absent from the source"))
-    tally.failed("k", Permanent("refused"))
+        tally.on_changed("k", Outcome("copy", "absent from the target", 50_000_000))
+    tally.on_changed("k", Outcome("delete", "absent from the source"))
+    tally.on_failed("k", Permanent("refused"))
     now[0] = 10.0
     assert status(tally, 100_000) == (
         "25,000 of 100,000 keys · 3 copied · 1 deleted · 150.0 MB sent · 2,500 keys/s · 15.0 MB/s · 1 failed · "
@@ -188,7 +188,7 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_now_and_then(monkeypatch: 
     tally = Tally()
     with in_lines(tally, Console(file=out, width=20)):
         wait_for(lambda: out.getvalue().count("\n") >= 3)
-        tally.looked(7)
+        tally.on_compared(7)
         wait_for(lambda: "7 keys" in out.getvalue())
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("0 keys · 0 copied")

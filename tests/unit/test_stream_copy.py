@@ -369,16 +369,16 @@ def test_streams_hold_their_blocks_and_no_parts_and_give_them_back() -> None:
     class Gauged(Streaming):
         def part(self, key: str, etag: str, upload: str, part: Part) -> str | None:
             for size in (copies.memory.size, copies.memory.size - 1):
-                taken = copies.memory.take_now(size)
+                taken = copies.memory.try_acquire(size)
                 free.append(taken)
                 if taken:
-                    copies.memory.give(size)
+                    copies.memory.release(size)
             return super().part(key, etag, upload, part)
 
     copies.streams = Gauged(source, target)
     copy(copies, source)
     assert free == [False, True] * 4
-    assert copies.memory.take_now(copies.memory.size)
+    assert copies.memory.try_acquire(copies.memory.size)
 
 
 def test_a_stopped_copy_that_streamed_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,7 +431,7 @@ def test_a_body_that_the_look_brought_along_is_not_read_again() -> None:
     source, target = MemoryBucket({KEY: stored(b"one")}), MemoryBucket()
     copies = transfer(source, target, memory=MIB)
     copies.streams = streams = Streaming(source, target)
-    state = source.take(KEY)
+    state = source.get_small(KEY)
     assert state is not None
     copies.copy(KEY, state, Deadline())
     assert streams.streamed == []

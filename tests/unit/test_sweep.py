@@ -22,11 +22,11 @@ from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.multipart import MIB
 from s3_syncer.crt.small_object_copy import Copies
 from s3_syncer.sync import sweep as sweep_module
-from s3_syncer.sync.converge import CHANGES, Outcome, Pair, converge
-from s3_syncer.sync.sweep import Rules, Sweep
+from s3_syncer.sync.converge import CHANGES, BucketPair, Outcome, converge
+from s3_syncer.sync.sweep import Sweep, SweepOptions
 from s3_syncer.sync.transfer import Transfer
 
-EXTRA = "extra: absent from the source"
+TARGET_ONLY = "extra: absent from the source"
 
 WRITES = {"put", "put_tags", "delete", "create_upload"}
 
@@ -42,23 +42,23 @@ class Notes:
     failures: dict[str, str] = field(default_factory=dict)
     restarts: list[str] = field(default_factory=list)
 
-    def looked(self, keys: int) -> None:
+    def on_compared(self, keys: int) -> None:
         self.keys += keys
 
-    def changed(self, key: str, outcome: Outcome) -> None:
+    def on_changed(self, key: str, outcome: Outcome) -> None:
         assert outcome.action in CHANGES
         self.changes.append((outcome.action, key))
         self.outcomes[key] = outcome
 
-    def left(self, key: str, outcome: Outcome) -> None:
+    def on_skipped(self, key: str, outcome: Outcome) -> None:
         assert key not in self.differences, "reported twice"
         self.differences[key] = f"{outcome.action}: {outcome.reason}"
 
-    def failed(self, key: str, error: SyncError) -> None:
+    def on_failed(self, key: str, error: SyncError) -> None:
         assert key not in self.failures, "reported twice"
         self.failures[key] = str(error)
 
-    def starts_over(self, why: str) -> None:
+    def on_restart(self, why: str) -> None:
         self.restarts.append(why)
         self.keys = 0
         self.differences.clear()
@@ -115,9 +115,9 @@ class World:
         """The target has what the source has, but for these changes."""
         self.target.objects[key] = replace(self.source.objects[key], modified=self.tick(), **changes)
 
-    def pair(self, *, delete: bool = False) -> Pair:
+    def pair(self, *, delete: bool = False) -> BucketPair:
         transfer = Transfer(self.source, self.target, memory=MIB, threads=1)
-        return Pair(self.source, self.target, transfer, delete=delete)
+        return BucketPair(self.source, self.target, transfer, delete=delete)
 
     def lane(self) -> Copies:
         transfer = Transfer(self.source, self.target, memory=MIB, threads=1)
@@ -125,11 +125,11 @@ class World:
         return Copies(source, target, transfer, source_prefix="", target_prefix="", tags=True, threads=4)
 
     def sweep(
-        self, rules: Rules | None = None, *, threads: int = 4, fast: bool = False, **range_: Any
+        self, rules: SweepOptions | None = None, *, threads: int = 4, fast: bool = False, **range_: Any
     ) -> tuple[Notes, str | None]:
         notes, deadline = Notes(), range_.pop("deadline", Deadline())
         lane = self.lane() if fast else None
-        sweep = Sweep(self.pair(), self.source, self.target, notes, rules or Rules(), threads=threads, lane=lane)
+        sweep = Sweep(self.pair(), self.source, self.target, notes, rules or SweepOptions(), threads=threads, lane=lane)
         return notes, sweep.run(deadline, **range_)
 
     def fail(self, side: str, operation: str, key: str, error: Exception) -> None:
@@ -204,7 +204,7 @@ def test_a_sweep_that_races_with_writers_and_live_sync_ends_equal(seed: int, fas
     world = racing_world(seed)
     writers = Writers(world, seed, budget=60, live=True)
 
-    notes, rest = world.sweep(Rules(delete=True), fast=fast)
+    notes, rest = world.sweep(SweepOptions(delete=True), fast=fast)
     writers.budget = 0
     while writers.events:
         writers.deliver()
@@ -221,16 +221,16 @@ def test_a_sweep_answers_for_every_key_that_nobody_touches(seed: int, fast: bool
     world = racing_world(seed)
     writers = Writers(world, seed, budget=60, live=False)  # every event is lost
 
-    world.sweep(Rules(delete=True), fast=fast)
+    world.sweep(SweepOptions(delete=True), fast=fast)
     writers.budget = 0
 
     source, target = world.source.mirrored, world.target.mirrored
     assert {key for key in keys(30) if source.get(key) != target.get(key)} <= writers.touched
-    second, _ = world.sweep(Rules(delete=True, full=True), fast=fast)  # writing tags alone shows in no listing
+    second, _ = world.sweep(SweepOptions(delete=True, full=True), fast=fast)  # writing tags alone shows in no listing
     assert source == world.target.mirrored
     assert {key for _, key in second.changes} <= writers.touched
     assert not second.failures
-    third, _ = world.sweep(Rules(delete=True, full=True))
+    third, _ = world.sweep(SweepOptions(delete=True, full=True))
     assert not third.changes
 
 
@@ -240,7 +240,7 @@ def test_a_sweep_with_real_threads_ends_equal(seed: int, fast: bool) -> None:
     world = racing_world(seed)
     writers = Writers(world, seed, budget=200, live=True)
 
-    world.sweep(Rules(delete=True), threads=8, fast=fast)
+    world.sweep(SweepOptions(delete=True), threads=8, fast=fast)
     writers.budget = 0
     while writers.events:
         writers.deliver()
@@ -285,10 +285,10 @@ def test_a_key_that_never_rests_is_named_and_the_rest_is_done() -> None:
 @pytest.mark.parametrize("fast", [False, True], ids=["common path", "lane"])
 @pytest.mark.parametrize(
     "rules",
-    [Rules(), Rules(delete=True), Rules(look_only=True), Rules(largest=0)],
+    [SweepOptions(), SweepOptions(delete=True), SweepOptions(dry_run=True), SweepOptions(max_object_size=0)],
     ids=["copies", "deletes", "looks", "leaves large"],
 )
-def test_a_page_that_never_rests_is_ended_key_by_key(rules: Rules, fast: bool) -> None:
+def test_a_page_that_never_rests_is_ended_key_by_key(rules: SweepOptions, fast: bool) -> None:
     """Between two looks at the page somebody writes to one key or another of it, and live sync is a little late."""
     world, number = World(keys(3), ["extra"]), count(1)
 
@@ -302,22 +302,22 @@ def test_a_page_that_never_rests_is_ended_key_by_key(rules: Rules, fast: bool) -
     world.hooks.clear()
 
     assert (rest, notes.failures) == (None, {})
-    if rules.look_only:
-        assert notes.differences == dict.fromkeys(keys(3), f"missing: {ABSENT}") | {"extra": EXTRA}
-    elif rules.largest == 0:
+    if rules.dry_run:
+        assert notes.differences == dict.fromkeys(keys(3), f"missing: {ABSENT}") | {"extra": TARGET_ONLY}
+    elif rules.max_object_size == 0:
         assert {*notes.differences} <= {*keys(3), "extra"}
     else:
         assert world.target.objects.keys() == {*keys(3)} | (set() if rules.delete else {"extra"})
-        assert world.sweep(Rules(delete=True))[0].failures == {}
+        assert world.sweep(SweepOptions(delete=True))[0].failures == {}
         assert world.target.mirrored == world.source.mirrored
 
 
 @pytest.mark.usefixtures("on_the_spot")
 def test_a_key_deleted_from_the_source_meanwhile_is_what_the_rules_say() -> None:
     for rules, there, differs in (
-        (Rules(), True, ["key 001"]),
-        (Rules(one_way=True), True, []),
-        (Rules(delete=True), False, []),
+        (SweepOptions(), True, ["key 001"]),
+        (SweepOptions(one_way=True), True, []),
+        (SweepOptions(delete=True), False, []),
     ):
         world = World(keys(3), ["key 001"])
         world.write("key 001")  # so that it is suspect
@@ -381,7 +381,7 @@ def test_a_listing_that_ends_too_soon_stops_the_sweep_and_nothing_behind_it_is_d
         world.source.objects["key 020"] = stored(b"behind the break", modified=world.tick())
         world.hooks.append(broken)
         with pytest.raises(Retryable, match="the connection broke"):
-            world.sweep(Rules(delete=True))
+            world.sweep(SweepOptions(delete=True))
         assert "key 020" in world.target.objects
 
 
@@ -397,7 +397,7 @@ def test_nothing_is_deleted_unless_told_to() -> None:
 
 def test_extra_keys_are_deleted_when_told_to() -> None:
     world = World(keys(3), keys(40))
-    notes, _ = world.sweep(Rules(delete=True))
+    notes, _ = world.sweep(SweepOptions(delete=True))
     assert world.target.objects.keys() == set(keys(3))
     assert sorted(notes.changes) == [("delete", key) for key in keys(40)[3:]]
     assert not notes.differences
@@ -406,7 +406,7 @@ def test_extra_keys_are_deleted_when_told_to() -> None:
 @pytest.mark.parametrize("most", [0, 1, 7, 36, 37, 100])
 def test_the_brake_holds_over_all_pages_and_threads(most: int) -> None:
     world = World(keys(3), keys(40))
-    notes, _ = world.sweep(Rules(delete=True, max_delete=most), threads=8)
+    notes, _ = world.sweep(SweepOptions(delete=True, max_delete=most), threads=8)
     deleted = min(most, 37)
     assert world.target.count("delete") == deleted
     assert len(world.target.objects) == 40 - deleted
@@ -419,7 +419,7 @@ def test_the_brake_holds_over_all_pages_and_threads(most: int) -> None:
 def test_a_source_that_does_not_say_gone_keeps_the_key() -> None:
     world = World(keys(3), keys(4))
     world.fail("source", "head", "key 003", Permanent("access denied"))
-    notes, _ = world.sweep(Rules(delete=True))
+    notes, _ = world.sweep(SweepOptions(delete=True))
     assert "key 003" in world.target.objects
     assert notes.failures == {"key 003": "access denied"}
 
@@ -434,7 +434,7 @@ def test_a_key_that_came_back_after_it_was_listed_is_not_deleted() -> None:
             world.write("key 003")
 
     world.hooks.append(come_back)
-    notes, _ = world.sweep(Rules(delete=True))
+    notes, _ = world.sweep(SweepOptions(delete=True))
     assert world.target.count("delete") == 0
     assert world.source.mirrored == world.target.mirrored
     assert notes.changes == [("update", "key 003")]
@@ -545,7 +545,7 @@ def test_an_unordered_listing_is_survived_and_then_nothing_is_deleted(side: str,
         world.write(key)
     extra = world.target.objects.keys() - world.source.objects.keys()
 
-    notes, rest = world.sweep(Rules(delete=delete))
+    notes, rest = world.sweep(SweepOptions(delete=delete))
 
     assert rest is None
     assert notes.restarts == [notes.restarts[0]]
@@ -561,10 +561,10 @@ def test_an_unordered_listing_is_only_looked_at_in_a_check() -> None:
     world = World(keys(30), keys(40)[10:])
     world.target.list_order = upper_first
     world.write("key 020")
-    notes, _ = world.sweep(Rules(look_only=True))
+    notes, _ = world.sweep(SweepOptions(dry_run=True))
     assert world.target.count(*WRITES) == 0
     assert notes.differences.keys() == {*keys(10), "key 020", *keys(40)[30:]}
-    notes, _ = world.sweep(Rules(look_only=True, one_way=True))
+    notes, _ = world.sweep(SweepOptions(dry_run=True, one_way=True))
     assert notes.differences.keys() == {*keys(10), "key 020"}
 
 
@@ -575,7 +575,7 @@ def test_an_unordered_listing_is_only_looked_at_in_a_check() -> None:
 def test_a_check_changes_nothing_and_names_every_difference(seed: int) -> None:
     world = racing_world(seed)
     source, target = world.source.mirrored, world.target.mirrored
-    notes, _ = world.sweep(Rules(look_only=True))
+    notes, _ = world.sweep(SweepOptions(dry_run=True))
     assert world.target.count(*WRITES) == 0
     assert notes.differences.keys() == {key for key in keys(30) if source.get(key) != target.get(key)}
     assert not notes.changes
@@ -584,7 +584,7 @@ def test_a_check_changes_nothing_and_names_every_difference(seed: int) -> None:
 def test_what_differs_is_named_by_its_kind_and_reason() -> None:
     world = World(keys(3), [*keys(2), "litter"])
     world.write("key 000", b"another size")
-    notes, _ = world.sweep(Rules(look_only=True))
+    notes, _ = world.sweep(SweepOptions(dry_run=True))
     assert notes.differences == {
         "key 000": "differs: size",
         "key 002": "missing: absent from the target",
@@ -594,7 +594,7 @@ def test_what_differs_is_named_by_its_kind_and_reason() -> None:
 
 def test_what_listings_tell_twice_needs_no_request_of_its_own() -> None:
     world = World(keys(40)[:20], keys(40)[20:])
-    notes, _ = world.sweep(Rules(look_only=True))
+    notes, _ = world.sweep(SweepOptions(dry_run=True))
     assert len(notes.differences) == 40
     assert world.source.count("head") == world.target.count("head") == 0
 
@@ -612,7 +612,7 @@ def test_a_difference_that_is_over_at_the_second_look_is_none() -> None:
                 del world.target.objects["litter"]
 
     world.hooks.append(live_sync)
-    notes, _ = world.sweep(Rules(look_only=True))
+    notes, _ = world.sweep(SweepOptions(dry_run=True))
     assert notes.differences == {}
 
 
@@ -627,11 +627,11 @@ def test_a_difference_that_is_over_at_the_second_look_is_none() -> None:
 def test_only_a_full_look_sees_what_no_listing_shows(change: dict[str, Any], reason: str) -> None:
     world = World(keys(12), keys(12))
     world.copy("key 005", **change)
-    plain, _ = world.sweep(Rules(look_only=True))
-    full, _ = world.sweep(Rules(look_only=True, full=True))
+    plain, _ = world.sweep(SweepOptions(dry_run=True))
+    full, _ = world.sweep(SweepOptions(dry_run=True, full=True))
     assert plain.differences == {}
     assert full.differences == {"key 005": f"differs: {reason}"}
-    mended, _ = world.sweep(Rules(full=True))
+    mended, _ = world.sweep(SweepOptions(full=True))
     assert len(mended.changes) == 1
     assert world.source.mirrored == world.target.mirrored
 
@@ -641,7 +641,7 @@ def test_only_a_full_look_sees_what_no_listing_shows(change: dict[str, Any], rea
 
 def test_what_is_not_wanted_is_neither_copied_nor_deleted_nor_named() -> None:
     world = World(["a.jpg", "a.tmp"], ["b.jpg", "b.tmp"])
-    notes, _ = world.sweep(Rules(delete=True, full=True, wanted=lambda key: key.endswith(".jpg")))
+    notes, _ = world.sweep(SweepOptions(delete=True, full=True, key_filter=lambda key: key.endswith(".jpg")))
     assert world.target.objects.keys() == {"a.jpg", "b.tmp"}
     assert sorted(notes.changes) == [("copy", "a.jpg"), ("delete", "b.jpg")]
     assert not notes.differences
@@ -649,7 +649,7 @@ def test_what_is_not_wanted_is_neither_copied_nor_deleted_nor_named() -> None:
 
 def test_one_way_what_only_the_target_has_is_no_difference() -> None:
     world = World(keys(3), keys(12))
-    notes, _ = world.sweep(Rules(one_way=True))
+    notes, _ = world.sweep(SweepOptions(one_way=True))
     assert not notes.differences
     assert world.source.count("head") == 0
 
@@ -706,11 +706,11 @@ def test_slices_of_time_lead_to_the_end_and_copy_nothing_twice(threads: int) -> 
 
 def test_a_stop_during_the_last_page_leaves_nothing_to_do_when_it_was_finished() -> None:
     world = World(keys(3))
-    notes, rest = world.sweep(Rules(), deadline=stop_after(world, 100))
+    notes, rest = world.sweep(SweepOptions(), deadline=stop_after(world, 100))
     assert rest is None
     deadline = Deadline()
     world.hooks.append(lambda side, operation, key: deadline.stop())
-    notes, rest = world.sweep(Rules(), deadline=deadline)  # all equal: nothing that a stop could cut short
+    notes, rest = world.sweep(SweepOptions(), deadline=deadline)  # all equal: nothing that a stop could cut short
     assert (notes.keys, rest) == (3, None)
 
 

@@ -17,7 +17,7 @@ from s3_syncer.core.errors import Changed, Permanent, Retryable
 from s3_syncer.core.model import MAX_METADATA_BYTES, ObjectState
 from s3_syncer.core.multipart import KIB, MIB, TIB, Limits, Part
 from s3_syncer.sync import transfer as transfer_module
-from s3_syncer.sync.converge import Pair, converge
+from s3_syncer.sync.converge import BucketPair, converge
 from s3_syncer.sync.transfer import Transfer
 
 KEY = "folder/a file"
@@ -525,7 +525,7 @@ def test_parts_of_what_the_source_was_are_never_made_part_of_what_it_is(
     source, target = MemoryBucket({KEY: LARGE}), MemoryBucket()
     stopped_after(2, source, target, resuming(source, target))
     source.objects[KEY] = now
-    outcome = converge(Pair(source, target, resuming(source, target)), KEY, Deadline())
+    outcome = converge(BucketPair(source, target, resuming(source, target)), KEY, Deadline())
     assert outcome.action == "copy"
     assert target.objects[KEY].mirrored == now.mirrored
     assert not target.under_way

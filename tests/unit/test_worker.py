@@ -23,9 +23,19 @@ from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.multipart import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
 from s3_syncer.queue import worker as worker_module
-from s3_syncer.queue.worker import BACKOFF_BASE_S, BACKOFF_CAP_S, Dead, Done, Later, Message, Verdict, Worker, backoff
-from s3_syncer.sync.converge import Pair
-from s3_syncer.sync.distributed_copy import Parts
+from s3_syncer.queue.worker import (
+    BACKOFF_BASE_S,
+    BACKOFF_CAP_S,
+    Ack,
+    DeadLetter,
+    Disposition,
+    Message,
+    Retry,
+    Worker,
+    backoff,
+)
+from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer
 
 BUCKET = "photos"
@@ -34,7 +44,7 @@ BUCKET = "photos"
 PATIENCE_S = 60
 
 
-class Ranges:
+class RangeSweeper:
     """Notes the ranges it is given and does as it is told."""
 
     def __init__(self, do: Callable[[RangeWork], Sequence[Work]] = lambda work: ()) -> None:
@@ -57,21 +67,21 @@ class Bench:
         *,
         prefix: str = "",
         on_call: Callable[[str, str], None] = lambda operation, key: None,
-        ranges: Ranges | None = None,
+        ranges: RangeSweeper | None = None,
         above: int = MIB,
         threads: int = 4,
     ) -> None:
         self.source, self.target = MemoryBucket(objects, on_call=on_call), MemoryBucket()
-        self.ranges = ranges or Ranges()
+        self.ranges = ranges or RangeSweeper()
         transfer = Transfer(self.source, self.target, memory=MIB, threads=1)
-        pair = Pair(self.source, self.target, transfer)
-        parts = Parts(self.source, self.target, transfer, prefix=prefix, above=above)
+        pair = BucketPair(self.source, self.target, transfer)
+        parts = DistributedCopier(self.source, self.target, transfer, prefix=prefix, above=above)
         self.worker = Worker(pair, self.ranges, parts, bucket=BUCKET, prefix=prefix, threads=threads)
 
-    def run(self, *messages: Message, deadline: Deadline | None = None) -> dict[str, Verdict]:
+    def run(self, *messages: Message, deadline: Deadline | None = None) -> dict[str, Disposition]:
         return self.worker.run(messages, deadline or Deadline())
 
-    def verdict(self, message: Message) -> Verdict:
+    def disposition(self, message: Message) -> Disposition:
         return self.run(message)[message.id]
 
 
@@ -98,14 +108,14 @@ PERMANENT = Permanent("access denied", "AccessDenied")
 def test_a_message_is_done_when_its_keys_are_equal_on_both_sides() -> None:
     bench = Bench({"a": stored(b"one"), "b": stored(b"two")})
     bench.target.objects["gone"] = stored(b"three")
-    assert bench.verdict(asking("a", "b", "gone")) == Done()
+    assert bench.disposition(asking("a", "b", "gone")) == Ack()
     assert {key: copy.body for key, copy in bench.target.objects.items()} == {"a": b"one", "b": b"two"}
 
 
 def test_a_key_is_converged_once_however_many_messages_ask_for_it() -> None:
     bench = Bench({"a": stored(b"one")})
-    verdicts = bench.run(asking("a", "a", id="1"), asking("a", id="2"), asking("a", id="3"))
-    assert verdicts == {"1": Done(), "2": Done(), "3": Done()}
+    dispositions = bench.run(asking("a", "a", id="1"), asking("a", id="2"), asking("a", id="3"))
+    assert dispositions == {"1": Ack(), "2": Ack(), "3": Ack()}
     assert bench.target.calls.count("head") == 1
 
 
@@ -117,16 +127,16 @@ def test_several_keys_are_converged_at_a_time() -> None:
             together.wait()
 
     objects = {str(number): stored(b"x") for number in range(4)}
-    assert Bench(objects, on_call=wait_for_the_others, threads=4).verdict(asking(*objects)) == Done()
+    assert Bench(objects, on_call=wait_for_the_others, threads=4).disposition(asking(*objects)) == Ack()
 
 
 def test_the_test_message_of_the_store_is_done() -> None:
-    assert Bench().verdict(Message("1", json.dumps({"Event": "s3:TestEvent"}))) == Done()
+    assert Bench().disposition(Message("1", json.dumps({"Event": "s3:TestEvent"}))) == Ack()
 
 
 def test_keys_lose_the_source_prefix_on_their_way() -> None:
     bench = Bench({"a": stored(b"one")}, prefix="2026/")
-    assert bench.verdict(asking("2026/a")) == Done()
+    assert bench.disposition(asking("2026/a")) == Ack()
     assert list(bench.target.objects) == ["a"]
 
 
@@ -134,7 +144,7 @@ def test_keys_lose_the_source_prefix_on_their_way() -> None:
 def test_keys_that_are_not_below_the_prefix_are_ignored(key: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     bench = Bench(prefix="2026/")
-    assert bench.verdict(asking(key)) == Done()
+    assert bench.disposition(asking(key)) == Ack()
     assert bench.source.calls == bench.target.calls == []
     assert [(record.action, record.key) for record in caplog.records] == [("ignored", key)]  # type: ignore[attr-defined]
 
@@ -144,28 +154,28 @@ def test_keys_that_are_not_below_the_prefix_are_ignored(key: str, caplog: pytest
 
 def test_a_message_that_is_not_understood_is_dead_and_the_others_are_not() -> None:
     bench = Bench({"a": stored(b"one")})
-    verdicts = bench.run(Message("1", "hello"), asking("a", id="2"))
-    assert verdicts == {"1": Dead("not JSON: Expecting value: line 1 column 1 (char 0)"), "2": Done()}
+    dispositions = bench.run(Message("1", "hello"), asking("a", id="2"))
+    assert dispositions == {"1": DeadLetter("not JSON: Expecting value: line 1 column 1 (char 0)"), "2": Ack()}
 
 
 def test_a_key_that_can_never_be_copied_makes_its_message_dead_with_the_reason() -> None:
     bench = Bench({"a": stored(b"one"), "b": stored(b"two")}, on_call=failing("b", error=PERMANENT))
-    assert bench.verdict(asking("a", "b")) == Dead("access denied", key="b")
+    assert bench.disposition(asking("a", "b")) == DeadLetter("access denied", key="b")
     assert "a" in bench.target.objects
 
 
 @pytest.mark.parametrize("error", [RETRYABLE, StoreUnusable("no answer")], ids=["key", "store"])
 def test_a_failure_that_may_pass_brings_the_message_back(error: SyncError) -> None:
-    verdict = Bench(on_call=failing("a", error=error)).verdict(asking("a", attempt=3))
-    assert isinstance(verdict, Later)
-    assert 4 <= verdict.delay_s <= 8
+    disposition = Bench(on_call=failing("a", error=error)).disposition(asking("a", attempt=3))
+    assert isinstance(disposition, Retry)
+    assert 4 <= disposition.delay_s <= 8
 
 
 def test_an_unexpected_failure_brings_the_message_back_and_tells_where(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench({"b": stored(b"two")}, on_call=failing("a", error=ZeroDivisionError("a fault of ours")))
-    verdicts = bench.run(asking("a", id="1"), asking("b", id="2"))
-    assert isinstance(verdicts["1"], Later)
-    assert verdicts["2"] == Done()
+    dispositions = bench.run(asking("a", id="1"), asking("b", id="2"))
+    assert isinstance(dispositions["1"], Retry)
+    assert dispositions["2"] == Ack()
     assert "Traceback" in caplog.text
     assert "a fault of ours" in caplog.text
 
@@ -174,13 +184,13 @@ def test_a_message_with_a_key_that_may_succeed_is_not_dead_yet() -> None:
     def fail(operation: str, key: str) -> None:
         raise {"never": PERMANENT, "later": RETRYABLE}[key]
 
-    assert isinstance(Bench(on_call=fail).verdict(asking("never", "later")), Later)
+    assert isinstance(Bench(on_call=fail).disposition(asking("never", "later")), Retry)
 
 
 def test_each_message_of_a_batch_has_the_verdict_of_its_own_keys() -> None:
     bench = Bench({"a": stored(b"one")}, on_call=failing("b", error=PERMANENT))
-    verdicts = bench.run(asking("a", id="1"), asking("a", "b", id="2"), asking("b", id="3"))
-    assert verdicts == {"1": Done(), "2": Dead("access denied", "b"), "3": Dead("access denied", "b")}
+    dispositions = bench.run(asking("a", id="1"), asking("a", "b", id="2"), asking("b", id="3"))
+    assert dispositions == {"1": Ack(), "2": DeadLetter("access denied", "b"), "3": DeadLetter("access denied", "b")}
 
 
 # -- time --------------------------------------------------------------------------------------------------------------
@@ -210,15 +220,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_past_the_deadline_everything_is_handed_back_untouched() -> None:
     bench = Bench({"a": stored(b"one")})
-    verdicts = bench.run(asking("a", id="1"), Message("2", RangeWork().to_json()), deadline=Deadline.after(-1))
-    assert verdicts == {"1": Later(0), "2": Later(0)}
+    dispositions = bench.run(asking("a", id="1"), Message("2", RangeWork().to_json()), deadline=Deadline.after(-1))
+    assert dispositions == {"1": Retry(0), "2": Retry(0)}
     assert bench.source.calls == []
     assert bench.ranges.asked == []
 
 
-@pytest.mark.parametrize(("attempt", "kind"), [(2, Later), (3, Dead)])
+@pytest.mark.parametrize(("attempt", "kind"), [(2, Retry), (3, DeadLetter)])
 def test_a_key_that_needs_more_than_a_whole_batch_is_given_up_after_three(
-    attempt: int, kind: type[Verdict], clock: Clock
+    attempt: int, kind: type[Disposition], clock: Clock
 ) -> None:
     """Every attempt sends all of an object again: it must not go on for as long as the queue would let it."""
     deadline = Deadline.after(300)
@@ -228,9 +238,9 @@ def test_a_key_that_needs_more_than_a_whole_batch_is_given_up_after_three(
             deadline.sleep(1000)
 
     bench = Bench({"huge": stored(b"one")}, on_call=outlast)
-    verdict = bench.worker.run([asking("huge", attempt=attempt)], deadline, grace_s=PATIENCE_S)["1"]
-    assert isinstance(verdict, kind)
-    assert not isinstance(verdict, Dead) or "s3-syncer sync" in verdict.error
+    disposition = bench.worker.run([asking("huge", attempt=attempt)], deadline, grace_s=PATIENCE_S)["1"]
+    assert isinstance(disposition, kind)
+    assert not isinstance(disposition, DeadLetter) or "s3-syncer sync" in disposition.error
 
 
 def test_a_key_that_began_late_is_handed_back_however_often(clock: Clock) -> None:
@@ -242,8 +252,8 @@ def test_a_key_that_began_late_is_handed_back_however_often(clock: Clock) -> Non
 
     bench = Bench({"first": stored(b"one"), "second": stored(b"two")}, on_call=outlast, threads=1)
     messages = [asking("first", id="1"), asking("second", id="2", attempt=50)]
-    verdicts = bench.worker.run(messages, deadline, grace_s=PATIENCE_S)
-    assert verdicts == {"1": Done(), "2": Later(0)}
+    dispositions = bench.worker.run(messages, deadline, grace_s=PATIENCE_S)
+    assert dispositions == {"1": Ack(), "2": Retry(0)}
 
 
 @pytest.fixture
@@ -261,15 +271,15 @@ def test_at_the_deadline_what_is_not_done_is_handed_back(release: threading.Even
             assert release.wait(PATIENCE_S)
 
     bench = Bench({"quick": stored(b"one"), "slow": stored(b"two"), "last": stored(b"three")}, on_call=hang, threads=1)
-    verdicts = bench.run(
+    dispositions = bench.run(
         asking("quick", id="1"),
         asking("slow", "quick", id="2"),
         asking("last", id="3"),
         deadline=Deadline.after(500),
     )
-    assert verdicts == {"1": Done(), "2": Later(0), "3": Later(0)}
+    assert dispositions == {"1": Ack(), "2": Retry(0), "3": Retry(0)}
     release.set()
-    assert bench.verdict(asking("quick")) == Done(), "behind all that the one thread had to do"
+    assert bench.disposition(asking("quick")) == Ack(), "behind all that the one thread had to do"
     assert "last" not in bench.target.objects, "what had not begun never begins"
 
 
@@ -288,14 +298,14 @@ def test_what_ends_within_the_grace_is_done_after_all(clock: Clock, monkeypatch:
 
     monkeypatch.setattr(worker_module, "wait", noting)
     bench = Bench({"a": stored(b"one")}, on_call=take_a_while)
-    assert bench.worker.run([asking("a")], Deadline.after(500), grace_s=PATIENCE_S) == {"1": Done()}
+    assert bench.worker.run([asking("a")], Deadline.after(500), grace_s=PATIENCE_S) == {"1": Ack()}
 
 
 def test_out_of_time_comes_back_at_once_whatever_else_failed() -> None:
     def fail(operation: str, key: str) -> None:
         raise {"late": OutOfTime("no time left"), "later": RETRYABLE, "never": PERMANENT}[key]
 
-    assert Bench(on_call=fail).verdict(asking("later", "late", "never", attempt=9)) == Later(0)
+    assert Bench(on_call=fail).disposition(asking("later", "late", "never", attempt=9)) == Retry(0)
 
 
 # -- ranges ------------------------------------------------------------------------------------------------------------
@@ -305,8 +315,8 @@ RANGE = RangeWork("a", "m", delete=True, max_delete=3)
 
 def test_a_range_is_done_when_what_is_left_of_it_is_on_the_queue() -> None:
     left = (RangeWork("c", "f"), RangeWork("f", "m"))
-    bench = Bench(ranges=Ranges(lambda work: left))
-    assert bench.verdict(Message("1", RANGE.to_json())) == Done(left)
+    bench = Bench(ranges=RangeSweeper(lambda work: left))
+    assert bench.disposition(Message("1", RANGE.to_json())) == Ack(left)
     assert bench.ranges.asked == [RANGE]
 
 
@@ -318,9 +328,9 @@ def test_the_ranges_of_a_batch_share_the_time_of_one() -> None:
 
 
 def test_the_events_of_a_batch_do_not_wait_for_its_ranges() -> None:
-    bench = Bench({"a": stored(b"one")}, ranges=Ranges(lambda work: [KeyWork(tuple(bench.target.objects))]))
-    verdicts = bench.run(Message("1", RANGE.to_json()), asking("a", id="2"))
-    assert verdicts == {"1": Done((KeyWork(("a",)),)), "2": Done()}
+    bench = Bench({"a": stored(b"one")}, ranges=RangeSweeper(lambda work: [KeyWork(tuple(bench.target.objects))]))
+    dispositions = bench.run(Message("1", RANGE.to_json()), asking("a", id="2"))
+    assert dispositions == {"1": Ack((KeyWork(("a",)),)), "2": Ack()}
 
 
 def _raise(error: BaseException) -> Any:
@@ -330,22 +340,22 @@ def _raise(error: BaseException) -> Any:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (OutOfTime("no time left"), Later(0)),
-        (PERMANENT, Dead("access denied")),
+        (OutOfTime("no time left"), Retry(0)),
+        (PERMANENT, DeadLetter("access denied")),
     ],
     ids=["out of time", "permanent"],
 )
-def test_a_range_that_fails_has_a_verdict_too(error: SyncError, expected: Verdict) -> None:
-    assert Bench(ranges=Ranges(lambda work: _raise(error))).verdict(Message("1", RANGE.to_json())) == expected
+def test_a_range_that_fails_has_a_verdict_too(error: SyncError, expected: Disposition) -> None:
+    assert Bench(ranges=RangeSweeper(lambda work: _raise(error))).disposition(Message("1", RANGE.to_json())) == expected
 
 
 @pytest.mark.parametrize("error", [RETRYABLE, ZeroDivisionError("a fault of ours")], ids=["retryable", "unexpected"])
 def test_a_range_that_may_succeed_later_comes_back_and_fails_nobody_else(error: Exception) -> None:
-    bench = Bench({"a": stored(b"one")}, ranges=Ranges(lambda work: _raise(error)))
-    verdicts = bench.run(Message("1", RANGE.to_json(), attempt=3), asking("a", id="2"))
-    assert isinstance(verdicts["1"], Later)
-    assert verdicts["1"].delay_s >= 4
-    assert verdicts["2"] == Done()
+    bench = Bench({"a": stored(b"one")}, ranges=RangeSweeper(lambda work: _raise(error)))
+    dispositions = bench.run(Message("1", RANGE.to_json(), attempt=3), asking("a", id="2"))
+    assert isinstance(dispositions["1"], Retry)
+    assert dispositions["1"].delay_s >= 4
+    assert dispositions["2"] == Ack()
 
 
 # -- backoff -----------------------------------------------------------------------------------------------------------
@@ -387,9 +397,9 @@ def test_every_decision_is_one_log_record(caplog: pytest.LogCaptureFixture) -> N
     assert len(told) == len(decisions(caplog)) == 4
     assert {key: (line["action"], line["reason"], line["bytes"]) for key, line in told.items()} == {
         "new": ("copy", "absent from the target", 3),
-        "same": ("none", "equal", 0),
+        "same": ("unchanged", "equal", 0),
         "gone": ("delete", "absent from the source", 0),
-        "bad": ("dead", "access denied", 0),
+        "bad": ("dead-letter", "access denied", 0),
     }
     assert told["new"]["attempts"] == 5, "the most that any message for the key has seen"
     assert told["new"]["duration_ms"] >= 0
@@ -428,6 +438,6 @@ def test_what_a_person_should_see_is_not_logged_as_information(
 @pytest.mark.parametrize(("error", "unusable"), [(RETRYABLE, False), (StoreUnusable("wrong keys"), True)])
 def test_a_verdict_tells_whether_other_messages_would_fare_no_better(error: SyncError, unusable: bool) -> None:
     bench = Bench({"a": stored(b"one"), "b": stored(b"two")}, on_call=failing("a", error=error))
-    verdict = bench.verdict(asking("b", "a"))
-    assert isinstance(verdict, Later)
-    assert (verdict.unusable, verdict.reason) == (unusable, str(error))
+    disposition = bench.disposition(asking("b", "a"))
+    assert isinstance(disposition, Retry)
+    assert (disposition.unusable, disposition.reason) == (unusable, str(error))

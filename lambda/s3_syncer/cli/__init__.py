@@ -5,11 +5,10 @@ from __future__ import annotations
 
 def main() -> None:
     """The entry point of the command."""
-    from ..process_tuning import share_heap
-    from .collector import spare_collector
+    from ..process_tuning import limit_malloc_arenas, relax_gc
 
-    share_heap()
+    limit_malloc_arenas()
     from .commands import cli
 
-    spare_collector()
+    relax_gc()
     cli(prog_name="s3-syncer")

@@ -22,12 +22,11 @@ from ..core.filters import BadPattern, key_filter
 from ..core.multipart import GIB, MIB
 from ..crt.factory import open_lane, open_streams
 from ..logs import log_json
-from ..queue_wiring import assemble
 from ..service import health, service
 from ..settings import LOG_LEVELS, Credentials, Reader, Settings, SettingsError
 from ..sync.converge import Outcome, converge
-from ..sync.sweep import Rules
-from ..wiring import connect
+from ..sync.sweep import SweepOptions
+from ..wiring import build_queue_worker, connect
 from .queue_migration import Place, hand_over
 from .report import ENDINGS
 from .run import DIFFERENT, EQUAL, Job, run
@@ -261,13 +260,13 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
     if max_delete is not None and not delete:
         raise click.UsageError("--max-delete does nothing without --delete: add --delete or leave it out")
     place = _place({**options, "dry_run": dry_run}) if options["workers"] == "queue" else None
-    rules = Rules(
-        look_only=dry_run,
+    rules = SweepOptions(
+        dry_run=dry_run,
         delete=delete,
         max_delete=max_delete,
         one_way=options["one_way"],
         full=options["full"],
-        wanted=_wanted(options),
+        key_filter=_wanted(options),
     )
     _sweep("migrate", rules, options, place)
 
@@ -278,7 +277,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
 @_options(_SWEEP)
 def check(**options: Any) -> None:
     """Compares both sides and names every difference with its reason; changes nothing."""
-    rules = Rules(look_only=True, one_way=options["one_way"], full=options["full"], wanted=_wanted(options))
+    rules = SweepOptions(dry_run=True, one_way=options["one_way"], full=options["full"], key_filter=_wanted(options))
     _sweep("check", rules, options)
 
 
@@ -366,7 +365,9 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
     """Returns never. Raises a SyncError or an OSError for what it cannot start without."""
     lanes, grace_s = options["concurrency"], options["grace"]
     threads = service.RANGE_THREADS
-    runtime = assemble(settings, threads=lanes, range_threads=threads, open_lane=partial(open_lane, threads=threads))
+    runtime = build_queue_worker(
+        settings, threads=lanes, range_threads=threads, open_lane=partial(open_lane, threads=threads)
+    )
     runtime.queue.check()
     rules = service.Rules(lanes=lanes, visibility_s=options["visibility"], grace_s=grace_s)
     served, asked = service.Service(runtime.worker, runtime.queue, rules), Deadline()
@@ -426,7 +427,7 @@ def _settings(options: dict[str, Any], *, delete: bool, queue: bool = False) -> 
         tags=options["tags"],
         copy_memory=options["memory"] * MIB,
         bytes_per_s=options["bwlimit"],
-        parts_above=options.get("parts_above", GIB // MIB) * MIB,
+        distributed_copy_threshold=options.get("parts_above", GIB // MIB) * MIB,
     )
     try:
         reader.done()
@@ -473,13 +474,13 @@ def _place(options: dict[str, Any]) -> Place:
     )
 
 
-def _sweep(command: str, rules: Rules, options: dict[str, Any], place: Place | None = None) -> None:
+def _sweep(command: str, rules: SweepOptions, options: dict[str, Any], place: Place | None = None) -> None:
     settings = _settings(options, delete=rules.delete)
     log = options["log_format"] == "json"
     job = Job(
         command=command,
         settings=settings,
-        rules=rules,
+        sweep_options=rules,
         threads=options["concurrency"],
         processes=options["processes"],
         reports=options["reports"],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..core.deadline import Deadline
 from ..crt.factory import open_lane
 from ..settings import Settings
-from ..sync.sweep import Brake, Observer, Rules, Sweep
+from ..sync.sweep import DeleteLimit, Sweep, SweepListener, SweepOptions
 from ..wiring import connect
 from .work_stealing import Range
 
@@ -28,7 +28,7 @@ class Share:
     """What a process may use."""
 
     settings: Settings
-    rules: Rules
+    sweep_options: SweepOptions
     threads: int
 
 
@@ -37,18 +37,18 @@ class Here:
 
     wants_work = True
 
-    def __init__(self, share: Share, observer: Observer, brake: Brake | None) -> None:
+    def __init__(self, share: Share, listener: SweepListener, delete_limit: DeleteLimit | None) -> None:
         self.connection = connect(share.settings, threads=share.threads, resumes=True)
         self._swept = Sweep(
             self.connection.pair,
             self.connection.source,
             self.connection.target,
-            observer,
-            share.rules,
+            listener,
+            share.sweep_options,
             threads=share.threads,
             lane=open_lane(self.connection, threads=share.threads),
             ranges=RANGES,
-            brake=brake,
+            delete_limit=delete_limit,
         )
         self._measured, self._saturated = (time.monotonic(), time.process_time()), False
 

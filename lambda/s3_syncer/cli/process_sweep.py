@@ -24,10 +24,9 @@ from typing import Any
 
 from ..core.deadline import Deadline
 from ..core.errors import Retryable, SyncError
-from ..process_tuning import share_heap
+from ..process_tuning import limit_malloc_arenas, relax_gc
 from ..sync.converge import Outcome
-from ..sync.sweep import Brake, Observer
-from .collector import spare_collector
+from ..sync.sweep import DeleteLimit, SweepListener
 from .local_sweep import Here, Share
 from .work_stealing import Range
 
@@ -44,7 +43,7 @@ LOOK_S = 0.05
 END_S = 5.0
 
 
-class SharedBrake:
+class SharedDeleteLimit:
     """A brake over several processes: see `sweep.DeleteBrake`."""
 
     def __init__(self, most: int) -> None:
@@ -54,7 +53,7 @@ class SharedBrake:
     def left(self) -> int:
         return int(self._left.value)
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         with self._left.get_lock():
             if self._left.value == 0:
                 return False
@@ -68,8 +67,10 @@ class Elsewhere:
     It is started once `wanted` says that there is enough to do.
     """
 
-    def __init__(self, share: Share, observer: Observer, brake: Brake | None, wanted: Callable[[], bool]) -> None:
-        self._share, self._observer, self._brake, self._wanted = share, observer, brake, wanted
+    def __init__(
+        self, share: Share, listener: SweepListener, delete_limit: DeleteLimit | None, wanted: Callable[[], bool]
+    ) -> None:
+        self._share, self._listener, self._delete_limit, self._wanted = share, listener, delete_limit, wanted
         self._process: Any = None
         self._pipe: Connection | None = None
         self._ranges: dict[int, _There] = {}
@@ -118,7 +119,7 @@ class Elsewhere:
     def _start(self) -> None:
         self._pipe, other = _SPAWN.Pipe()
         self._process = _SPAWN.Process(
-            target=work, args=(other, self._share, self._brake), name="s3-syncer", daemon=True
+            target=work, args=(other, self._share, self._delete_limit), name="s3-syncer", daemon=True
         )
         with _deaf():
             self._process.start()
@@ -137,7 +138,7 @@ class Elsewhere:
                 kind, *content = pipe.recv()
                 if kind == "events":
                     for name, arguments in content[0]:
-                        getattr(self._observer, name)(*arguments)
+                        getattr(self._listener, name)(*arguments)
                     self._could_do_more = content[1]
                 elif kind == "handed on":
                     number, after = content
@@ -188,12 +189,12 @@ class _Closed(dict[int, _There]):
         there.ending.set_exception(self._failure)
 
 
-def work(pipe: Connection, share: Share, brake: Brake | None) -> None:
+def work(pipe: Connection, share: Share, delete_limit: DeleteLimit | None) -> None:
     """What the process does, until it is told to end or its parent has gone."""
     for number in _NOT_FOR_IT:
         signal.signal(number, signal.SIG_IGN)
-    share_heap()
-    spare_collector()
+    limit_malloc_arenas()
+    relax_gc()
     deadline, shares = Deadline(), dict[int, Deadline]()
     telling = _Telling(pipe)
     here: Here | None = None
@@ -211,7 +212,7 @@ def work(pipe: Connection, share: Share, brake: Brake | None) -> None:
             else:
                 number, range_ = content
                 try:
-                    here = here or Here(share, telling, brake)
+                    here = here or Here(share, telling, delete_limit)
                 except Exception as error:
                     telling.say("failed", number, error)
                     continue
@@ -244,19 +245,19 @@ class _Telling:
         self.here: Here | None = None
         threading.Thread(target=self._tell, name="tell", daemon=True).start()
 
-    def looked(self, keys: int) -> None:
+    def on_compared(self, keys: int) -> None:
         self._events.append(("looked", (keys,)))
 
-    def changed(self, key: str, outcome: Outcome) -> None:
+    def on_changed(self, key: str, outcome: Outcome) -> None:
         self._events.append(("changed", (key, outcome)))
 
-    def left(self, key: str, outcome: Outcome) -> None:
+    def on_skipped(self, key: str, outcome: Outcome) -> None:
         self._events.append(("left", (key, outcome)))
 
-    def failed(self, key: str, error: SyncError) -> None:
+    def on_failed(self, key: str, error: SyncError) -> None:
         self._events.append(("failed", (key, _plain(error))))
 
-    def starts_over(self, why: str) -> None:
+    def on_restart(self, why: str) -> None:
         self._events.append(("starts_over", (why,)))
 
     def say(self, kind: str, number: int, result: object) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
-from ..sync.sweep import Rules
+from ..sync.sweep import SweepOptions
 from ..wiring import connect
 from .progress import clock, size
 from .queue_progress import Line, Watch, wait
@@ -42,7 +42,7 @@ LOG_DELAY_MS = 60_000
 
 #: What is of interest in the log: not each key that a range has copied, which its own line counts.
 PATTERN = (
-    '{ ($.action = "range") || ($.action = "dead") || ($.action = "sent") || ($.action = "completed")'
+    '{ ($.action = "range") || ($.action = "dead-letter") || ($.action = "part") || ($.action = "complete")'
     " || ($.lag_ms IS NULL) }"
 )
 
@@ -140,7 +140,7 @@ def hand_over(job: Job, place: Place, console: Console) -> int:
     for bucket in (connection.source, connection.target):  # what would fail in the end shall fail now
         next(iter(bucket.listing()), None)
     dead, tally, deadline = fleet.dead_letters(), Tally(), Deadline()
-    fleet.send(RangeWork(delete=job.rules.delete, max_delete=job.rules.max_delete))
+    fleet.send(RangeWork(delete=job.sweep_options.delete, max_delete=job.sweep_options.max_delete))
     watch = Watch(tally, idle_s=place.idle_s)
     try:
         with stoppable(deadline) as stop, shown(job, tally, console, connection.source, deadline):
@@ -155,7 +155,10 @@ def hand_over(job: Job, place: Place, console: Console) -> int:
     letters = None if dead is None else max(0, (fleet.dead_letters() or 0) - dead)
     for line in _told(job, tally, letters, swept=watch.swept or not place.log_groups):
         _say(job, console, line)
-    return run(replace(job, command="check", rules=Rules(look_only=True, one_way=job.rules.one_way)), console)
+    return run(
+        replace(job, command="check", sweep_options=SweepOptions(dry_run=True, one_way=job.sweep_options.one_way)),
+        console,
+    )
 
 
 def _reach(place: Place) -> RemoteFleet:

@@ -86,15 +86,15 @@ class Watch:
                 case "range":
                     self._coverage.add(line["after"], line["until"])
                     self._tally.swept(line["keys"], line["changed"], line.get("deleted", 0), line.get("bytes", 0))
-                case "dead":
-                    self._tally.failed(line["key"], Permanent(line["reason"]))
-                case "completed":  # of many parts, which "sent" tells of
-                    self._tally.changed(line["key"], Outcome("copy", "its parts are complete", line["bytes"]))
-                case "sent":
+                case "dead-letter":
+                    self._tally.on_failed(line["key"], Permanent(line["reason"]))
+                case "complete":  # of many parts, which "part" tells of
+                    self._tally.on_changed(line["key"], Outcome("copy", "its parts are complete", line["bytes"]))
+                case "part":
                     pass
                 case action if action in CHANGES and "lag_ms" in line and line["lag_ms"] is None:
                     # Nobody knows the lag of a key that no event named: a range has handed it on.
-                    self._tally.changed(line["key"], Outcome(action, line["reason"], line["bytes"]))
+                    self._tally.on_changed(line["key"], Outcome(action, line["reason"], line["bytes"]))
                 case _:
                     continue
             self._told_at = self._clock()

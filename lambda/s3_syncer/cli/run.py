@@ -19,9 +19,9 @@ from ..core.errors import SyncError
 from ..core.listing_diff import Unordered
 from ..settings import SMALLEST_BUDGET, Settings
 from ..stores.bucket import Bucket
-from ..sync.sweep import Rules
+from ..sync.sweep import SweepOptions
 from .local_sweep import RANGES, Here, Share
-from .process_sweep import Elsewhere, SharedBrake
+from .process_sweep import Elsewhere, SharedDeleteLimit
 from .progress import clock, in_lines, in_log, on_terminal, size, totals
 from .report import Report
 from .signals import stoppable
@@ -46,7 +46,7 @@ class Job:
 
     command: str
     settings: Settings
-    rules: Rules
+    sweep_options: SweepOptions
     threads: int
     processes: int = 1
     reports: tuple[Path, ...] = ()
@@ -107,14 +107,16 @@ def _sweepers(job: Job, tally: Tally) -> tuple[Here, Sequence[Elsewhere]]:
     most = job.settings.copy_memory // (2 * SMALLEST_BUDGET)
     processes = 1 if job.settings.bytes_per_s is not None else max(1, min(job.processes, most))
     settings = replace(job.settings, copy_memory=job.settings.copy_memory // processes)
-    share, brake = Share(settings, job.rules, job.threads), None
-    if job.rules.max_delete is not None and processes > 1:
-        brake = SharedBrake(job.rules.max_delete)
+    share, delete_limit = Share(settings, job.sweep_options, job.threads), None
+    if job.sweep_options.max_delete is not None and processes > 1:
+        delete_limit = SharedDeleteLimit(job.sweep_options.max_delete)
 
     def enough() -> bool:
         return time.process_time() >= HELP_S and tally.keys >= HELP_KEYS
 
-    return Here(share, tally, brake), [Elsewhere(share, tally, brake, enough) for _ in range(processes - 1)]
+    return Here(share, tally, delete_limit), [
+        Elsewhere(share, tally, delete_limit, enough) for _ in range(processes - 1)
+    ]
 
 
 def _route(settings: Settings) -> tuple[str, str]:
@@ -129,7 +131,7 @@ def shown(job: Job, tally: Tally, console: Console, source: Bucket, deadline: De
     if job.log:
         return in_log(tally)
     if console.is_terminal:
-        return on_terminal(tally, console, count(source, deadline), stopping=lambda: deadline.stopped)
+        return on_terminal(tally, console, count(source, deadline), stopping=lambda: deadline.is_stopped)
     return in_lines(tally, console)
 
 
@@ -166,7 +168,7 @@ def _summarize(job: Job, tally: Tally, result: str, console: Console) -> None:
     done += [f"{number:,} {_DONE.get(action, action)}" for action, number in sorted(tally.actions.items())]
     done += [f"{number:,} {_title(job, what)}" for what, number in sorted(tally.differences.counts.items())]
     done += [f"{len(tally.failures):,} failed"]
-    bytes_ = f"{size(tally.bytes)} sent" if not job.rules.look_only else f"{size(tally.differences.size)} to send"
+    bytes_ = f"{size(tally.bytes)} sent" if not job.sweep_options.dry_run else f"{size(tally.differences.size)} to send"
     lines.append(f"{result}: {', '.join(done)}, {bytes_}, {clock(tally.elapsed_s)}")
     if result == "stopped":
         lines.append("Run the same command again to go on: what is equal is not copied again.")
@@ -180,6 +182,6 @@ _PLANNED = {"missing": "would be copied", "differs": "would be updated"}
 
 def _title(job: Job, what: str) -> str:
     """A kind of difference in the words of the command: a dry run tells what would be done."""
-    if job.command == "migrate" and job.rules.look_only:
-        return "would be deleted" if what == "extra" and job.rules.delete else _PLANNED.get(what, what)
+    if job.command == "migrate" and job.sweep_options.dry_run:
+        return "would be deleted" if what == "extra" and job.sweep_options.delete else _PLANNED.get(what, what)
     return what

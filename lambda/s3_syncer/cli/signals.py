@@ -50,7 +50,7 @@ def stoppable(
             signal.signal(each, signal.SIG_DFL)
 
     def watch() -> None:
-        while not deadline.stopped:
+        while not deadline.is_stopped:
             if over.wait(0.5):
                 return
         if not over.wait(GRACE_S if grace_s is None else grace_s):

@@ -50,11 +50,11 @@ class Tally:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _spacing: float = 1.0
 
-    def looked(self, keys: int) -> None:
+    def on_compared(self, keys: int) -> None:
         with self._lock:
             self.keys += keys
 
-    def changed(self, key: str, outcome: Outcome) -> None:
+    def on_changed(self, key: str, outcome: Outcome) -> None:
         with self._lock:
             self.actions[outcome.action] += 1
             self.bytes += outcome.size
@@ -68,17 +68,17 @@ class Tally:
             self.actions["delete"] += deleted
             self.bytes += bytes_
 
-    def left(self, key: str, outcome: Outcome) -> None:
+    def on_skipped(self, key: str, outcome: Outcome) -> None:
         with self._lock:
             self.differences.add(Finding(outcome.action, key, outcome.reason, outcome.size))
         _log(logging.WARNING, outcome.action, key, outcome.reason, 0)
 
-    def failed(self, key: str, error: SyncError) -> None:
+    def on_failed(self, key: str, error: SyncError) -> None:
         with self._lock:
             self.failures.add(Finding("failed", key, str(error)))
         _log(logging.ERROR, "failed", key, str(error), 0)
 
-    def starts_over(self, why: str) -> None:
+    def on_restart(self, why: str) -> None:
         with self._lock:
             self.keys = 0
             self.differences, self.failures = Findings(), Findings()

@@ -165,7 +165,7 @@ class Spread:
     def _ask(self) -> None:
         """Asks the one that has been at its range for longest to share it, unless somebody has been asked already."""
         tasks = [task for task in self._state.busy.values() if task.shares]
-        if tasks and not any(task.share.stopped for task in tasks):
+        if tasks and not any(task.share.is_stopped for task in tasks):
             min(tasks, key=lambda task: task.began).share.stop()
 
     def _cut(self, rest: Range) -> list[Range]:

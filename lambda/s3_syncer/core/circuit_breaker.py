@@ -14,7 +14,7 @@ FIRST_S = 5.0
 LONGEST_S = 60.0
 
 
-class Pause:
+class CircuitBreaker:
     """Says when to try again what has failed as a whole. Logs once for each pause. Safe to share between threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -24,27 +24,27 @@ class Pause:
         self.reason = ""
 
     @property
-    def failing(self) -> bool:
+    def is_open(self) -> bool:
         """Whether it has not worked since it failed: one try will tell."""
         return self._failures > 0
 
-    def left_s(self) -> float:
+    def retry_in_s(self) -> float:
         """Seconds until the next try."""
         return max(0.0, self._until - self._clock())
 
-    def failed(self, reason: str) -> None:
+    def record_failure(self, reason: str) -> None:
         with self._lock:
-            if self.left_s() > 0:
+            if self.retry_in_s() > 0:
                 return  # one of several that were under way at the same time
             length_s = min(LONGEST_S, FIRST_S * 2.0**self._failures)
             self._failures += 1
             self._until = self._clock() + length_s
             self.reason = reason
-        logger.warning("pause", extra={"action": "pause", "reason": reason, "pause_s": length_s})
+        logger.warning("circuit open", extra={"action": "circuit-open", "reason": reason, "retry_in_s": length_s})
 
-    def worked(self) -> None:
+    def record_success(self) -> None:
         with self._lock:
-            if not self.failing:
+            if not self.is_open:
                 return
             self._failures, self._until, self.reason = 0, 0.0, ""
-        logger.info("resume", extra={"action": "resume"})
+        logger.info("circuit closed", extra={"action": "circuit-closed"})

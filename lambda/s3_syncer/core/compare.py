@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from .model import CONTENT_HEADERS, MD5, Listed, ObjectState
+from .model import CONTENT_HEADERS, MD5, ListEntry, ObjectState
 
 #: Why an object is copied to where there is none.
 ABSENT = "absent from the target"
@@ -58,21 +58,21 @@ def _headers(source: ObjectState, target: ObjectState) -> str | None:
     return None
 
 
-class Verdict(Enum):
+class KeyStatus(Enum):
     """What two listings tell of a key."""
 
-    SAME = "same"
-    SUSPECT = "suspect"  # only a full comparison can tell
-    MISSING = "missing"  # absent from the target
-    EXTRA = "extra"  # absent from the source
+    IN_SYNC = "same"
+    CHECK = "suspect"  # only a full comparison can tell
+    SOURCE_ONLY = "missing"  # absent from the target
+    TARGET_ONLY = "extra"  # absent from the source
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class KeyDiff:
     """One key of two listings side by side; at least one side has it."""
 
-    source: Listed | None
-    target: Listed | None
+    source: ListEntry | None
+    target: ListEntry | None
 
     @property
     def key(self) -> str:
@@ -81,22 +81,22 @@ class Row:
         return listed.key
 
     @property
-    def verdict(self) -> Verdict:
+    def status(self) -> KeyStatus:
         """SAME needs equal sizes and ETags and a target no older than its source: metadata alone may have changed."""
         if self.target is None:
-            return Verdict.MISSING
+            return KeyStatus.SOURCE_ONLY
         if self.source is None:
-            return Verdict.EXTRA
+            return KeyStatus.TARGET_ONLY
         same = (
             self.source.size == self.target.size
             and self.source.etag == self.target.etag
             and self.source.etag is not None
             and self.target.last_modified >= self.source.last_modified
         )
-        return Verdict.SAME if same else Verdict.SUSPECT
+        return KeyStatus.IN_SYNC if same else KeyStatus.CHECK
 
 
-def proven(source: Listed, target: Listed | None, *, md5s: bool) -> str | None:
+def differs_by_listing(source: ListEntry, target: ListEntry | None, *, md5s: bool) -> str | None:
     """Why the object has to be copied, in the words of `compare`, where the listings alone prove it; else None.
 
     `md5s` says that the target's ETags are known to be MD5s. Where they are not, an equal copy may have any ETag, and

@@ -49,19 +49,19 @@ class Deadline:
         self._stopped.set()
 
     @property
-    def stopped(self) -> bool:
+    def is_stopped(self) -> bool:
         if self._note is not None:
             self._note()
-        return self._stopped.is_set() or (self._outer is not None and self._outer.stopped)
+        return self._stopped.is_set() or (self._outer is not None and self._outer.is_stopped)
 
     def passed(self) -> bool:
         """Whether `check` would raise."""
-        return self.stopped or time.monotonic() >= self.at
+        return self.is_stopped or time.monotonic() >= self.at
 
     def check(self) -> None:
         """Raises OutOfTime once the moment has passed."""
         if self.passed():
-            raise OutOfTime("told to stop" if self.stopped else "no time left before the deadline")
+            raise OutOfTime("told to stop" if self.is_stopped else "no time left before the deadline")
 
     def sleep(self, seconds: float) -> None:
         """Waits so long. Raises OutOfTime as soon as the moment has passed."""

@@ -50,7 +50,7 @@ _COMMON = "48CGMSYdhlpty"
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class _WeightedRange:
     """Keys behind `after` up to `until`; a weight that is not `sure` is an estimate of their number."""
 
     after: str
@@ -70,7 +70,7 @@ def split(look: Look, after: str, until: str | None, *, halvings: int = HALVINGS
     space.learn(first.keys)
     low = first.keys[-1]
     high = until if until is not None else _ceiling(look, low, space)
-    stretches = [_Stretch(after, low, len(first.keys), sure=True), _estimate(look, low, high, space)]
+    stretches = [_WeightedRange(after, low, len(first.keys), sure=True), _estimate(look, low, high, space)]
     for _ in range(halvings):
         heaviest = max((stretch for stretch in stretches if not stretch.sure), key=_weight, default=None)
         if heaviest is None:
@@ -121,34 +121,34 @@ def _parting(found: FirstBehind, low: str) -> tuple[int, str | None]:
     return least, behind.get(least + 1)
 
 
-def _weight(stretch: _Stretch) -> float:
+def _weight(stretch: _WeightedRange) -> float:
     return stretch.weight
 
 
-def _estimate(look: Look, after: str, until: str, space: _Space) -> _Stretch:
+def _estimate(look: Look, after: str, until: str, space: _Space) -> _WeightedRange:
     probe = look(after, until)
     space.learn(probe.keys)
     if not probe.full:
-        return _Stretch(after, until, len(probe.keys), sure=True)
+        return _WeightedRange(after, until, len(probe.keys), sure=True)
     seen = max(space.share(after, probe.keys[-1], until), 1e-12)
     prefix = probe.keys[0][: _common(probe.keys[0], probe.keys[-1])]
-    return _Stretch(after, until, len(probe.keys) / seen, sure=False, prefix=prefix)
+    return _WeightedRange(after, until, len(probe.keys) / seen, sure=False, prefix=prefix)
 
 
-def _halve(look: Look, stretch: _Stretch, space: _Space) -> list[_Stretch]:
+def _halve(look: Look, stretch: _WeightedRange, space: _Space) -> list[_WeightedRange]:
     middle = _border(stretch, space)
     if middle is None:
         return [replace(stretch, sure=True)]
     return [_estimate(look, stretch.after, middle, space), _estimate(look, middle, stretch.until, space)]
 
 
-def _border(stretch: _Stretch, space: _Space) -> str | None:
+def _border(stretch: _WeightedRange, space: _Space) -> str | None:
     """Where to halve. A heap of keys under one prefix is first cut off at its end: its density holds inside only."""
     end = stretch.prefix + chr(_LAST_POINT)
     return end if stretch.after < end < stretch.until else space.between(stretch.after, stretch.until)
 
 
-def _middle(stretches: list[_Stretch]) -> str:
+def _middle(stretches: list[_WeightedRange]) -> str:
     """The border between two stretches that comes closest to half of the weight."""
     half, passed = sum(map(_weight, stretches)) / 2, 0.0
     best, miss = stretches[0].until, float("inf")

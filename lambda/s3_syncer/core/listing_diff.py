@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from operator import ge, lt
 
-from .compare import Row, Verdict
+from .compare import KeyDiff, KeyStatus
 from .errors import Retryable
-from .model import Listed, Stretch
+from .model import KeyPage, ListEntry
 
 #: Keys of a page, of each side: what one request lists, so that looking again costs one request a side.
 PAGE_KEYS = 1000
@@ -24,24 +24,24 @@ class Unordered(Retryable):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class DiffPage:
     """What two listings tell of the keys behind `after` up to `until`; an `until` of None is the end of the range."""
 
     after: str
     until: str | None
     #: How many keys there are, whether or not they have a row.
     keys: int
-    rows: list[Row]
+    rows: list[KeyDiff]
 
 
-def join(
-    source: Iterable[Stretch],
-    target: Iterable[Stretch],
+def merge_listings(
+    source: Iterable[KeyPage],
+    target: Iterable[KeyPage],
     *,
     after: str = "",
     until: str | None = None,
     every: bool = True,
-) -> Iterator[Page]:
+) -> Iterator[DiffPage]:
     """Merges two listings of a range by key, into pages that leave no key of it out.
 
     Without `every`, keys that the listings show to be the SAME get no row. Raises Unordered when a listing is not in
@@ -59,9 +59,9 @@ def join(
 class _Side:
     """One listing, as far as it has been read and not been taken."""
 
-    def __init__(self, listing: Iterable[Stretch], name: str) -> None:
+    def __init__(self, listing: Iterable[KeyPage], name: str) -> None:
         self._listing, self._name = iter(listing), name
-        self._read = Stretch.of(())
+        self._read = KeyPage.of(())
         self._last = ""
         self._ended = False
 
@@ -76,7 +76,7 @@ class _Side:
                 self._read = self._read + stretch if self._read.keys else stretch
         return self._read.keys[PAGE_KEYS - 1] if len(self._read) >= PAGE_KEYS else None
 
-    def take(self, end: str | None) -> Stretch:
+    def take(self, end: str | None) -> KeyPage:
         """The keys up to and including `end`, None for all there are."""
         number = len(self._read) if end is None else bisect_right(self._read.keys, end)
         taken, self._read = self._read.part(0, number), self._read.part(number)
@@ -90,15 +90,15 @@ class _Side:
         self._last = keys[-1]
 
 
-def _page(after: str, until: str | None, source: Stretch, target: Stretch, *, every: bool) -> Page:
+def _page(after: str, until: str | None, source: KeyPage, target: KeyPage, *, every: bool) -> DiffPage:
     if not every and _same(source, target):
-        return Page(after, until, len(source), [])
+        return DiffPage(after, until, len(source), [])
     rows = list(_rows(source, target))
-    wanted = rows if every else [row for row in rows if row.verdict is not Verdict.SAME]
-    return Page(after, until, len(rows), wanted)
+    wanted = rows if every else [row for row in rows if row.status is not KeyStatus.IN_SYNC]
+    return DiffPage(after, until, len(rows), wanted)
 
 
-def _same(source: Stretch, target: Stretch) -> bool:
+def _same(source: KeyPage, target: KeyPage) -> bool:
     """Whether every row would be SAME."""
     return (
         source.keys == target.keys
@@ -109,16 +109,16 @@ def _same(source: Stretch, target: Stretch) -> bool:
     )
 
 
-def _rows(source: Iterable[Listed], target: Iterable[Listed]) -> Iterator[Row]:
+def _rows(source: Iterable[ListEntry], target: Iterable[ListEntry]) -> Iterator[KeyDiff]:
     left, right = iter(source), iter(target)
     one, other = next(left, None), next(right, None)
     while one is not None or other is not None:
         if other is None or (one is not None and one.key < other.key):
-            yield Row(one, None)
+            yield KeyDiff(one, None)
             one = next(left, None)
         elif one is None or other.key < one.key:
-            yield Row(None, other)
+            yield KeyDiff(None, other)
             other = next(right, None)
         else:
-            yield Row(one, other)
+            yield KeyDiff(one, other)
             one, other = next(left, None), next(right, None)

@@ -19,7 +19,7 @@ MAX_METADATA_BYTES = 2048
 LONGEST_ETAG = len("d41d8cd98f00b204e9800998ecf8427e-10000")
 
 #: Bytes that a look brings along at most: what is larger is worth a request of its own, and memory held for it.
-FEW = 256 * 1024
+INLINE_BODY_MAX = 256 * 1024
 
 #: The content headers that are mirrored, as HTTP names them.
 CONTENT_HEADERS = (
@@ -83,7 +83,7 @@ class ObjectState:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListEntry:
     """What a listing tells of a key. Some stores leave the ETag out."""
 
     key: str
@@ -93,7 +93,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class KeyPage:
     """What a listing tells of keys that follow each other in it, in columns.
 
     Most listings are compared with one that is the same, and columns are compared without a look at each entry.
@@ -105,7 +105,7 @@ class Stretch:
     times: list[datetime]
 
     @classmethod
-    def of(cls, entries: Iterable[Listed]) -> Stretch:
+    def of(cls, entries: Iterable[ListEntry]) -> KeyPage:
         rows = [(entry.key, entry.size, entry.etag, entry.last_modified) for entry in entries]
         keys, sizes, etags, times = zip(*rows, strict=True) if rows else ((), (), (), ())
         return cls(list(keys), list(sizes), list(etags), list(times))
@@ -113,24 +113,24 @@ class Stretch:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __iter__(self) -> Iterator[Listed]:
-        return map(Listed, self.keys, self.sizes, self.etags, self.times)
+    def __iter__(self) -> Iterator[ListEntry]:
+        return map(ListEntry, self.keys, self.sizes, self.etags, self.times)
 
-    def __add__(self, other: Stretch) -> Stretch:
-        return Stretch(
+    def __add__(self, other: KeyPage) -> KeyPage:
+        return KeyPage(
             self.keys + other.keys, self.sizes + other.sizes, self.etags + other.etags, self.times + other.times
         )
 
-    def part(self, start: int, stop: int | None = None) -> Stretch:
+    def part(self, start: int, stop: int | None = None) -> KeyPage:
         """The entries from number `start` to before `stop`."""
         if start == 0 and stop in (None, len(self)):
             return self
         within = slice(start, stop)
-        return Stretch(self.keys[within], self.sizes[within], self.etags[within], self.times[within])
+        return KeyPage(self.keys[within], self.sizes[within], self.etags[within], self.times[within])
 
 
 #: A page of a listing and the token of the one behind it, None when there is none.
-ListedPage = tuple[Stretch, str | None]
+ListPage = tuple[KeyPage, str | None]
 
 
 @dataclass(frozen=True, slots=True)

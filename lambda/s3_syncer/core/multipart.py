@@ -38,7 +38,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PartPlan:
     """How an object's bytes are cut: every part is `part_size` bytes but the last, which has the rest."""
 
     size: int
@@ -55,7 +55,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class UploadedPart:
     """A part that an upload has got: its size in bytes, the ETag that the store gave it, and its age in seconds."""
 
     size: int
@@ -63,7 +63,7 @@ class Sent:
     age_s: float = 0.0
 
 
-def accepted(size: int, limits: Limits) -> None:
+def check_size(size: int, limits: Limits) -> None:
     """Raises Permanent when the target does not take objects of this size in bytes."""
     if size > limits.max_object:
         raise Permanent(
@@ -76,7 +76,7 @@ def accepted(size: int, limits: Limits) -> None:
 DEFAULT_PART = 16 * MIB
 
 
-def reproduce(size: int, count: int, first: int, *, largest_part: int, limits: Limits) -> Layout | None:
+def reproduce(size: int, count: int, first: int, *, largest_part: int, limits: Limits) -> PartPlan | None:
     """The source's own layout, if its first part explains its part count and the target accepts it.
 
     `largest_part` is the largest part in bytes that memory allows. With the same layout the target's multipart
@@ -84,7 +84,7 @@ def reproduce(size: int, count: int, first: int, *, largest_part: int, limits: L
     """
     if not 1 <= first <= min(largest_part, limits.max_part):
         return None
-    layout = Layout(size, first)
+    layout = PartPlan(size, first)
     if layout.count != count or count > limits.max_parts or (count > 1 and first < limits.min_part):
         return None
     return layout
@@ -92,10 +92,10 @@ def reproduce(size: int, count: int, first: int, *, largest_part: int, limits: L
 
 #: Bytes by which the parts of a layout of our own exceed whole MiB, the sizes that others cut their objects into. So
 #: the parts of a copy in our layout are not taken for parts of a copy in the source's: see `parts.py`.
-OWN = 4 * KIB
+OWN_PLAN_OFFSET = 4 * KIB
 
 
-def plan(size: int, *, largest_part: int, limits: Limits) -> Layout:
+def plan(size: int, *, largest_part: int, limits: Limits) -> PartPlan:
     """A layout of our own: parts of DEFAULT_PART, or more where the part count asks for it, and OWN bytes.
 
     Raises Permanent when a part would not fit `largest_part`.
@@ -107,27 +107,27 @@ def plan(size: int, *, largest_part: int, limits: Limits) -> Layout:
             "set aside for copies: give the worker more memory",
             "MemoryTooSmall",
         )
-    usual = _own_part(min(DEFAULT_PART, largest_part - MIB - OWN))
-    return Layout(size, max(needed, usual, _own_part(limits.min_part)))
+    usual = _own_part(min(DEFAULT_PART, largest_part - MIB - OWN_PLAN_OFFSET))
+    return PartPlan(size, max(needed, usual, _own_part(limits.min_part)))
 
 
 def _own_part(size: int) -> int:
     """The smallest part of our own of at least `size` bytes."""
-    return -(-(size - OWN) // MIB) * MIB + OWN
+    return -(-(size - OWN_PLAN_OFFSET) // MIB) * MIB + OWN_PLAN_OFFSET
 
 
-def is_own(layout: Layout) -> bool:
+def is_own(layout: PartPlan) -> bool:
     """Whether the layout may be one that `plan` made."""
-    return layout.part_size % MIB == OWN % MIB or layout.count == 1
+    return layout.part_size % MIB == OWN_PLAN_OFFSET % MIB or layout.count == 1
 
 
-def fits(layout: Layout, sent: Mapping[int, Sent]) -> bool:
+def matches_plan(layout: PartPlan, sent: Mapping[int, UploadedPart]) -> bool:
     """Whether an upload has got parts, and all of them are parts of this layout by their sizes."""
     sizes = {part.number: part.size for part in layout.parts()}
     return bool(sent) and all(sizes.get(number) == part.size for number, part in sent.items())
 
 
-def runs(numbers: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
+def contiguous_runs(numbers: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
     """Part numbers in ascending order as runs of at most `most`: the first and the last of each."""
     first = last = None
     for number in numbers:

@@ -28,10 +28,12 @@ class KeyWork:
     delay_s: int = 0
     #: How often the parts of its key were begun on behalf of this message and of those that it follows; None for a
     #: message that does not watch over parts.
-    begun: int | None = None
+    upload_attempts: int | None = None
 
     def to_json(self) -> str:
-        return _envelope("keys", keys=list(self.keys), **({} if self.begun is None else {"begun": self.begun}))
+        return _envelope(
+            "keys", keys=list(self.keys), **({} if self.upload_attempts is None else {"begun": self.upload_attempts})
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +92,10 @@ def _keys(content: Mapping[str, Any]) -> KeyWork:
     keys = content.get("keys")
     if not isinstance(keys, list) or not keys or not all(isinstance(key, str) and key for key in keys):
         raise Malformed('"keys" must be a list of one or more non-empty strings')
-    begun = content.get("begun")
-    if begun is not None and not _is_whole(begun):
+    upload_attempts = content.get("begun")
+    if upload_attempts is not None and not _is_whole(upload_attempts):
         raise Malformed('"begun" must be a whole number')
-    return KeyWork(tuple(keys), begun=begun)
+    return KeyWork(tuple(keys), upload_attempts=upload_attempts)
 
 
 def _range(content: Mapping[str, Any]) -> RangeWork:

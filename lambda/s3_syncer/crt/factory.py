@@ -24,7 +24,7 @@ from .stream_http import Exchange, Exchanges
 
 if TYPE_CHECKING:
     from ..stores.bucket import Bucket
-    from ..wiring import Connection
+    from ..sync.context import SyncContext
     from .http_client import Wire
 
 Opened = TypeVar("Opened")
@@ -33,42 +33,42 @@ Opened = TypeVar("Opened")
 _KEY = "key"
 
 
-def open_lane(connection: Connection, *, threads: int) -> Copies | None:
+def open_lane(context: SyncContext, *, threads: int) -> Copies | None:
     """A lane between the buckets for `threads` objects at a time, or None where there can be none.
 
     Their listings take it as well, and so do ordinary requests about single keys; large objects are streamed.
     """
-    ends = _End(connection.source), _End(connection.target)
-    _open_streams(connection, *ends)
+    ends = _End(context.source), _End(context.target)
+    _open_streams(context, *ends)
     if find_spec("awscrt") is None:
         return None
     try:
         source, target = map(_side, ends)
     except _NoLane:
         return None
-    connection.source.pages = Pages(source, connection.source.prefix).page
-    connection.target.pages = Pages(target, connection.target.prefix).page
-    connection.source.requests = Requests(source).make
-    connection.target.requests = Requests(target).make
+    context.source.pages = Pages(source, context.source.prefix).page
+    context.target.pages = Pages(target, context.target.prefix).page
+    context.source.requests = Requests(source).make
+    context.target.requests = Requests(target).make
     return Copies(
         source,
         target,
-        connection.transfer,
-        source_prefix=connection.source.prefix,
-        target_prefix=connection.target.prefix,
-        tags=connection.source.mirrors_tags,
+        context.transfer,
+        source_prefix=context.source.prefix,
+        target_prefix=context.target.prefix,
+        tags=context.source.mirrors_tags,
         threads=threads,
     )
 
 
-def open_streams(connection: Connection) -> None:
+def open_streams(context: SyncContext) -> None:
     """Has large objects streamed between the buckets, where they can be."""
-    _open_streams(connection, _End(connection.source), _End(connection.target))
+    _open_streams(context, _End(context.source), _End(context.target))
 
 
-def _open_streams(connection: Connection, source: _End, target: _End) -> None:
+def _open_streams(context: SyncContext, source: _End, target: _End) -> None:
     with suppress(_NoLane):
-        connection.transfer.streams = Streams(_stream_side(source), _stream_side(target))
+        context.transfer.streams = Streams(_stream_side(source), _stream_side(target))
 
 
 class _NoLane(Exception):
@@ -117,14 +117,14 @@ class _Later:
 
     def send(self, method: str, key: str | None, done: Callable[[Answer], None], **options: Any) -> None:
         wire = self._wire.get()
-        if http_client is None:
+        if wire is None:
             done(self._no_answer)
         else:
-            http_client.send(method, key, done, **options)
+            wire.send(method, key, done, **options)
 
     def ask(self, method: str, key: str | None, **options: Any) -> Answer:
         wire = self._wire.get()
-        return self._no_answer if http_client is None else http_client.ask(method, key, **options)
+        return self._no_answer if wire is None else wire.ask(method, key, **options)
 
 
 def _side(end: _End) -> Wire | _Later:

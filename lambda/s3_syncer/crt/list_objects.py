@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from ..core.model import ListedPage, Stretch
+from ..core.model import KeyPage, ListPage
 from .small_object_copy import Answer
 
 _PARAMETERS = {"StartAfter": "start-after", "ContinuationToken": "continuation-token", "MaxKeys": "max-keys"}
@@ -30,7 +30,7 @@ class Pages:
     def __init__(self, side: Asking, prefix: str) -> None:
         self._side, self._prefix = side, prefix
 
-    def page(self, position: Mapping[str, Any]) -> ListedPage | None:
+    def page(self, position: Mapping[str, Any]) -> ListPage | None:
         """The page at a position, in boto3's words; None when the common path had better ask for it."""
         told = {"encoding-type": "url", "list-type": "2", "prefix": self._prefix}
         told |= {_PARAMETERS[name]: str(value) for name, value in position.items()}
@@ -52,7 +52,7 @@ _ENTRY = re.compile(
 )
 
 
-def parsed(body: bytes, prefix: str) -> ListedPage:
+def parsed(body: bytes, prefix: str) -> ListPage:
     """The page in an answer. Raises ParseError or ValueError when it is not one as S3 answers it.
 
     A page whose entries are surely all of the usual form is read without an XML parser, in a fifth of the time.
@@ -60,7 +60,7 @@ def parsed(body: bytes, prefix: str) -> ListedPage:
     return _usual(body.decode(), prefix) or _any(body, prefix)
 
 
-def _usual(text: str, prefix: str) -> ListedPage | None:
+def _usual(text: str, prefix: str) -> ListPage | None:
     found = _ENTRY.findall(text)
     if not found or len(found) != text.count("<Contents") or ("!" in text and "<!" in text):
         return None
@@ -78,7 +78,7 @@ def _usual(text: str, prefix: str) -> ListedPage | None:
     return about.page(keys, list(map(int, sizes)), etags, list(map(datetime.fromisoformat, times)), prefix)
 
 
-def _any(body: bytes, prefix: str) -> ListedPage:
+def _any(body: bytes, prefix: str) -> ListPage:
     about = _About.read(body)
     key_tag, size_tag, etag_tag, time_tag = (about.space + tag for tag in ("Key", "Size", "ETag", "LastModified"))
     keys: list[str] = []
@@ -125,7 +125,7 @@ class _About:
 
     def page(
         self, keys: list[str], sizes: list[int], etags: list[str | None], times: list[datetime], prefix: str
-    ) -> ListedPage:
+    ) -> ListPage:
         """The page with these columns, whose keys are as the answer has them."""
         together = "".join(keys)
         if self.encoded and ("%" in together or "+" in together):
@@ -136,7 +136,7 @@ class _About:
             keys = [key[len(prefix) :] for key in keys]
         if None in set(map(_ZONE, times)):
             raise ValueError("a time that is nowhere")
-        stretch = Stretch(keys, sizes, etags, times)
+        stretch = KeyPage(keys, sizes, etags, times)
         if self.truncated != "true":
             return stretch, None
         token = self._told("NextContinuationToken")

@@ -18,9 +18,9 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from ..core import headers
-from ..core.compare import Row, proven
+from ..core.compare import KeyDiff, differs_by_listing
 from ..core.deadline import Deadline, OutOfTime
-from ..core.model import MD5, SOURCE_ETAG_MARKER, Listed, ObjectState
+from ..core.model import MD5, SOURCE_ETAG_MARKER, ListEntry, ObjectState
 from ..core.multipart import MIB
 from ..sync.transfer import Transfer
 from .s3_xml import tag_set
@@ -77,12 +77,12 @@ class Side(Protocol):
 class _Batch:
     """Some objects, and what has come of them so far."""
 
-    waiting: deque[Listed]
+    waiting: deque[ListEntry]
     deadline: Deadline
-    copied: Callable[[Listed], None]
+    copied: Callable[[ListEntry], None]
     #: By key, what the source's listing must still show for the copy to be known as current; None when no listing can
     #: tell.
-    done: dict[str, Listed | None] = field(default_factory=dict)
+    done: dict[str, ListEntry | None] = field(default_factory=dict)
     unusual: int = 0
     failed: bool = False
     #: Gets an item for every turn that no object of the batch has taken over.
@@ -105,7 +105,7 @@ class Copies:
     ) -> None:
         self.source, self.target = source, target
         self.source_prefix, self.target_prefix = source_prefix, target_prefix
-        self.tags, self.marking = tags, transfer.marking
+        self.tags, self.marker_policy = tags, transfer.marker_policy
         self._transfer = transfer
         self._turns: SimpleQueue[None] = SimpleQueue()
         for _ in range(threads):
@@ -113,16 +113,16 @@ class Copies:
         self._largest = min(LARGEST, transfer.memory.size // 2)
         self._rests_until = 0.0
 
-    def takes(self, row: Row) -> str | None:
+    def takes(self, row: KeyDiff) -> str | None:
         """Why the object has to be copied, where the listings prove that and it seems ordinary; else None."""
         entry = row.source
         if entry is None or entry.size > self._largest or entry.etag is None or not MD5.fullmatch(entry.etag):
             return None
-        return proven(entry, row.target, md5s=self.marking.target_gives_md5)
+        return differs_by_listing(entry, row.target, md5s=self.marker_policy.target_gives_md5)
 
     def copy(
-        self, entries: Iterable[Listed], deadline: Deadline, copied: Callable[[Listed], None]
-    ) -> dict[str, Listed | None]:
+        self, entries: Iterable[ListEntry], deadline: Deadline, copied: Callable[[ListEntry], None]
+    ) -> dict[str, ListEntry | None]:
         """Copies what it can, and tells `copied` of each; what is not in the answer is for the common path.
 
         The answer has for each key what the source's listing must show from now on for the copy to be known as
@@ -149,27 +149,27 @@ class Copies:
         if batch.failed or batch.unusual > UNUSUAL or time.monotonic() < self._rests_until or batch.deadline.passed():
             batch.waiting.clear()
             return False
-        if not patient and self._transfer.pace.limits:
+        if not patient and self._transfer.bandwidth.limits:
             return False
         try:
             entry = batch.waiting.popleft()
         except IndexError:
             return False
-        if not patient and not self._transfer.memory.take_now(entry.size):
+        if not patient and not self._transfer.memory.try_acquire(entry.size):
             batch.waiting.appendleft(entry)
             return False
         if patient:
             try:
-                self._transfer.pace.wait(entry.size, batch.deadline)
+                self._transfer.bandwidth.wait(entry.size, batch.deadline)
             except OutOfTime:
                 return False
-            self._transfer.memory.take(entry.size)
+            self._transfer.memory.acquire(entry.size)
         _Flight(self, batch, entry).read()
         return True
 
     def landed(self, batch: _Batch, size: int) -> None:
         """An object of so many bytes is no longer under way: another takes its turn, at once if it can."""
-        self._transfer.memory.give(size)
+        self._transfer.memory.release(size)
         if not self.begin(batch, patient=False):
             self._turns.put(None)
             batch.ended.put(None)
@@ -180,11 +180,11 @@ class _Flight:
 
     __slots__ = ("_batch", "_data", "_entry", "_landed", "_lane", "_marker", "_state", "_vouched")
 
-    def __init__(self, lane: Copies, batch: _Batch, entry: Listed) -> None:
+    def __init__(self, lane: Copies, batch: _Batch, entry: ListEntry) -> None:
         self._lane, self._batch, self._entry = lane, batch, entry
         self._data, self._landed = b"", False
         self._marker: str | None = None
-        self._vouched: Listed | None = None
+        self._vouched: ListEntry | None = None
 
     def read(self) -> None:
         pinned = [("if-match", f'"{self._entry.etag}"')]
@@ -219,7 +219,7 @@ class _Flight:
             self._land()
             return
         self._state, self._data = state, answer.body
-        self._write(self._lane.marking.marker(state))
+        self._write(self._lane.marker_policy.marker_for(state))
 
     def _judged(self, answer: Answer) -> ObjectState | None:
         """What was read, or None when it is not the ordinary object that was listed."""
@@ -253,7 +253,7 @@ class _Flight:
         etag = answer.headers.get("etag", "").strip('"')
         if answer.status != 200 or not etag:
             self._failed(answer)
-        elif self._lane.marking.broken(self._state, self._marker, etag):
+        elif self._lane.marker_policy.needs_rewrite(self._state, self._marker, etag):
             self._write(self._state.etag)
         elif self._lane.tags:  # their change shows in no listing
             self._lane.source.send("GET", self._source_key, self._safely(self._tagged), query="?tagging")

@@ -14,7 +14,7 @@ from ..core.deadline import Deadline
 from ..core.errors import Permanent
 from ..core.events import decode_task
 from ..core.work_items import KeyWork
-from .worker import Dead, Done, Later, Message, Verdict, Worker
+from .worker import Ack, DeadLetter, Disposition, Message, Retry, Worker
 
 if TYPE_CHECKING:
     from .sqs import Queue
@@ -53,20 +53,20 @@ class Job:
         """Raises nothing for what goes wrong with a task: that is its result."""
         version = event["invocationSchemaVersion"]
         messages: list[Message] = []
-        verdicts: dict[str, Verdict] = {}
+        dispositions: dict[str, Disposition] = {}
         for task in event["tasks"]:
             try:
                 messages.append(Message(task["taskId"], self._decode(task, version).to_json()))
             except Permanent as error:
-                verdicts[task["taskId"]] = Dead(str(error))
-                extra = {"action": "dead", "key": task.get("s3Key", ""), "reason": str(error)}
-                logger.log(logging.ERROR, "dead", extra=extra)
-        verdicts |= self._worker.run(messages, deadline, grace_s=grace_s)
+                dispositions[task["taskId"]] = DeadLetter(str(error))
+                extra = {"action": "dead-letter", "key": task.get("s3Key", ""), "reason": str(error)}
+                logger.log(logging.ERROR, "dead-letter", extra=extra)
+        dispositions |= self._worker.run(messages, deadline, grace_s=grace_s)
         return {
             "invocationSchemaVersion": version,
             "treatMissingKeysAs": "TemporaryFailure",  # what is not said to be done is not
             "invocationId": event["invocationId"],
-            "results": [self._result(task["taskId"], verdicts[task["taskId"]]) for task in event["tasks"]],
+            "results": [self._result(task["taskId"], dispositions[task["taskId"]]) for task in event["tasks"]],
         }
 
     def _decode(self, task: Mapping[str, Any], version: object) -> KeyWork:
@@ -77,17 +77,17 @@ class Job:
                 raise Permanent(f"{key!r} is not below the prefix {self._prefix!r}, which is all that is mirrored")
         return work
 
-    def _result(self, id: str, verdict: Verdict) -> Result:
-        code, text = self._outcome(verdict)
+    def _result(self, id: str, disposition: Disposition) -> Result:
+        code, text = self._outcome(disposition)
         return {"taskId": id, "resultCode": code, "resultString": text[:RESULT_MAX]}
 
-    def _outcome(self, verdict: Verdict) -> tuple[Code, str]:
-        if not self._queue.send(verdict.more):
+    def _outcome(self, disposition: Disposition) -> tuple[Code, str]:
+        if not self._queue.send(disposition.more):
             return "TemporaryFailure", "what is left to do could not be put on the queue"
-        match verdict:
-            case Done(more):
+        match disposition:
+            case Ack(more):
                 return "Succeeded", f"handed on to the queue in {len(more)} messages" if more else "equal"
-            case Later(reason=reason):
+            case Retry(reason=reason):
                 return "TemporaryFailure", reason
-            case Dead(error):
+            case DeadLetter(error):
                 return "PermanentFailure", error

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ..core.errors import StoreUnusable
 from ..core.work_items import KeyWork
-from .worker import Dead, Done, Later, Message, Verdict, backoff
+from .worker import Ack, DeadLetter, Disposition, Message, Retry, backoff
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -84,25 +84,25 @@ class Queue:
             for message in answer.get("Messages", [])
         ]
 
-    def settle(self, messages: Iterable[Message], verdicts: Mapping[str, Verdict]) -> list[Message]:
+    def apply(self, messages: Iterable[Message], dispositions: Mapping[str, Disposition]) -> list[Message]:
         """Does what the verdicts ask for, and returns what was given back; all other messages are to be deleted."""
         returned: list[Message] = []
         delays: dict[str, int] = {}
         for message in messages:
-            verdict = verdicts[message.id]
-            sent = self.send(verdict.more)
-            match verdict:
-                case Later(delay_s):
+            disposition = dispositions[message.id]
+            sent = self.send(disposition.more)
+            match disposition:
+                case Retry(delay_s):
                     pass
-                case Done() if not sent:
+                case Ack() if not sent:
                     delay_s = backoff(message.attempt)
-                case Dead() if not (sent and self.bury(message.body, verdict)):
+                case DeadLetter() if not (sent and self.send_to_dead_letter_queue(message.body, disposition)):
                     delay_s = backoff(message.attempt)
                 case _:
                     continue
             delays[message.receipt] = delay_s
             returned.append(message)
-        self.give_back(delays)
+        self.release(delays)
         return returned
 
     def delete(self, messages: Sequence[Message]) -> None:
@@ -119,21 +119,21 @@ class Queue:
             for one in failed:
                 logger.warning("message not deleted", extra={"reason": _reason(one)})
 
-    def give_back(self, delays: Mapping[str, int]) -> None:
+    def release(self, delays: Mapping[str, int]) -> None:
         """Lets messages, by receipt handle, be delivered again after so many seconds.
 
         Failing to is not failing the message: it comes back all the same, when its visibility timeout ends.
         """
-        self._hide(delays, "backoff not set")
+        self._change_visibility(delays, "backoff not set")
 
     def extend(self, delays: Mapping[str, int]) -> Mapping[str, bool]:
         """Keeps messages, by receipt handle, hidden for so many seconds more.
 
         Tells of those that are not whether trying again is of use: SQS may have taken the message back.
         """
-        return self._hide(delays, "visibility not extended")
+        return self._change_visibility(delays, "visibility not extended")
 
-    def _hide(self, delays: Mapping[str, int], otherwise: str) -> Mapping[str, bool]:
+    def _change_visibility(self, delays: Mapping[str, int], otherwise: str) -> Mapping[str, bool]:
         unchanged: dict[str, bool] = {}
         for handles in _batches(list(delays)):
             entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
@@ -165,7 +165,7 @@ class Queue:
                 return False
         return True
 
-    def bury(self, body: str, dead: Dead) -> bool:
+    def send_to_dead_letter_queue(self, body: str, dead: DeadLetter) -> bool:
         """Sends a message to the dead-letter queue with its reason; False when that failed, so it must not be lost."""
         attributes = {"error": dead.error[:_ERROR_MAX], "bucket": self._bucket, "key": dead.key}
         try:

@@ -17,7 +17,7 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from ..core.events import decode
 from ..core.work_items import KeyWork, PartsWork, RangeWork, Work
-from ..sync.converge import Outcome, Pair
+from ..sync.converge import BucketPair, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +53,14 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Ack:
     """Everything the message asked for is true now: acknowledge it, once `more` is on the queue."""
 
     more: tuple[Work, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class Retry:
     """Give the message back, to be delivered again after this many seconds, once `more` is on the queue."""
 
     delay_s: int
@@ -71,7 +71,7 @@ class Later:
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
+class DeadLetter:
     """The message will never succeed: to the dead-letter queue, with the reason, once `more` is on the queue."""
 
     error: str
@@ -79,20 +79,20 @@ class Dead:
     more: tuple[Work, ...] = ()
 
 
-Verdict = Done | Later | Dead
+Disposition = Ack | Retry | DeadLetter
 
 
-class Ranges(Protocol):
+class RangeSweeper(Protocol):
     """Does a range of keys, perhaps not for the first time, and returns what is left to do: see `ranges.Ranges`."""
 
     def do(self, work: RangeWork, deadline: Deadline, *, again: bool, share: int) -> Sequence[Work]: ...
 
 
-class Parts(Protocol):
+class DistributedCopier(Protocol):
     """Converges keys, large objects as work for many, and does such work: see `parts.Parts`."""
 
     def converge(
-        self, pair: Pair, key: str, deadline: Deadline, *, begun: int | None, redelivered: bool
+        self, pair: BucketPair, key: str, deadline: Deadline, *, upload_attempts: int | None, redelivered: bool
     ) -> Outcome: ...
 
     def do(self, work: PartsWork, deadline: Deadline) -> Sequence[Work]: ...
@@ -105,26 +105,35 @@ class Worker:
     somebody else's and ignored.
     """
 
-    def __init__(self, pair: Pair, ranges: Ranges, parts: Parts, *, bucket: str, prefix: str, threads: int) -> None:
+    def __init__(
+        self,
+        pair: BucketPair,
+        ranges: RangeSweeper,
+        parts: DistributedCopier,
+        *,
+        bucket: str,
+        prefix: str,
+        threads: int,
+    ) -> None:
         self._pair, self._ranges, self._parts = pair, ranges, parts
         self._bucket, self._prefix = bucket, prefix
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="key")
 
-    def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float = 0.0) -> dict[str, Verdict]:
+    def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float = 0.0) -> dict[str, Disposition]:
         """A verdict per message id. Raises nothing for what goes wrong with a message: that is its verdict.
 
         What has begun when the deadline passes gets `grace_s` more seconds, to drop its upload and say so.
         """
         asked: dict[str, tuple[Message, tuple[str, ...]]] = {}
-        verdicts: dict[str, Verdict] = {}
+        dispositions: dict[str, Disposition] = {}
         keys: dict[str, _Asked] = {}
         jobs: list[tuple[Message, RangeWork | PartsWork]] = []
         for message in messages:
             try:
                 work = decode(message.body, self._bucket) or KeyWork(())
             except Permanent as error:
-                verdicts[message.id] = Dead(str(error))
-                _log("dead", "", str(error), attempts=message.attempt)
+                dispositions[message.id] = DeadLetter(str(error))
+                _log("dead-letter", "", str(error), attempts=message.attempt)
                 continue
             if not isinstance(work, KeyWork):
                 jobs.append((message, work))
@@ -135,45 +144,45 @@ class Worker:
                 keys.setdefault(key, _Asked()).add(work, message.attempt)
         results = self._converge_all(keys, deadline, grace_s)
         for message, its_keys in asked.values():
-            verdicts[message.id] = _verdict(message, {key: results[key] for key in its_keys})
+            dispositions[message.id] = _disposition(message, {key: results[key] for key in its_keys})
         # Last, because they take long and the events of a batch are waiting.
-        return verdicts | self._do_all(jobs, deadline, grace_s)
+        return dispositions | self._do_all(jobs, deadline, grace_s)
 
     def _do_all(
         self, jobs: Sequence[tuple[Message, RangeWork | PartsWork]], deadline: Deadline, grace_s: float
-    ) -> dict[str, Verdict]:
+    ) -> dict[str, Disposition]:
         """Does the jobs one after the other: each of them keeps all threads busy."""
         pool = ThreadPoolExecutor(1, thread_name_prefix="job")
         ranges = sum(isinstance(work, RangeWork) for _, work in jobs)
         futures = {message: pool.submit(self._do, message, work, deadline, ranges) for message, work in jobs}
         pool.shutdown(wait=False)
         _wait_for(futures.values(), deadline, grace_s)
-        verdicts: dict[str, Verdict] = {}
+        dispositions: dict[str, Disposition] = {}
         for message, work in jobs:
             if not _give_up(futures[message]):
-                verdicts[message.id] = futures[message].result()
+                dispositions[message.id] = futures[message].result()
                 continue
             _log("retry", _key(work), f"{_named(work)}: {_NO_TIME}", attempts=message.attempt)
-            verdicts[message.id] = Later(0, _NO_TIME)
-        return verdicts
+            dispositions[message.id] = Retry(0, _NO_TIME)
+        return dispositions
 
-    def _do(self, message: Message, work: RangeWork | PartsWork, deadline: Deadline, ranges: int) -> Verdict:
+    def _do(self, message: Message, work: RangeWork | PartsWork, deadline: Deadline, ranges: int) -> Disposition:
         try:
             deadline.check()
             if isinstance(work, PartsWork):
-                return Done(tuple(self._parts.do(work, deadline)))
-            return Done(tuple(self._ranges.do(work, deadline, again=message.attempt > 1, share=ranges)))
+                return Ack(tuple(self._parts.do(work, deadline)))
+            return Ack(tuple(self._ranges.do(work, deadline, again=message.attempt > 1, share=ranges)))
         except SyncError as error:
             dead = isinstance(error, Permanent)
-            _log("dead" if dead else "retry", _key(work), f"{_named(work)}: {error}", attempts=message.attempt)
+            _log("dead-letter" if dead else "retry", _key(work), f"{_named(work)}: {error}", attempts=message.attempt)
             if dead:
-                return Dead(str(error), _key(work))
+                return DeadLetter(str(error), _key(work))
             return _later(message, error)
         except Exception as error:  # a fault of ours: the message must come back, and the others not with it
             logger.exception("unexpected failure", extra={"key": _key(work)})
             reason = f"{_named(work)}: unexpected failure: {error!r}"
             _log("retry", _key(work), reason, attempts=message.attempt)
-            return Later(backoff(message.attempt), reason)
+            return Retry(backoff(message.attempt), reason)
 
     def _ours(self, key: str, message: Message) -> bool:
         if key.startswith(self._prefix) and key != self._prefix:
@@ -203,14 +212,14 @@ class Worker:
                 self._pair,
                 key.removeprefix(self._prefix),
                 deadline,
-                begun=asked.begun,
+                upload_attempts=asked.upload_attempts,
                 redelivered=asked.attempt > 1,
             )
         except SyncError as error:
             spent_s = time.monotonic() - began
             hopeless = isinstance(error, OutOfTime) and whole_s is not None and spent_s >= ALL_BUT * whole_s
             failure = _TOO_LONG if hopeless and asked.attempt >= WHOLE_ATTEMPTS else error
-            outcome = Outcome("dead" if isinstance(failure, Permanent) else "retry", str(failure))
+            outcome = Outcome("dead-letter" if isinstance(failure, Permanent) else "retry", str(failure))
         except Exception as error:  # a fault of ours: the message must come back, not vanish
             logger.exception("unexpected failure", extra={"key": key})
             failure = Retryable(f"unexpected failure: {error!r}")
@@ -240,13 +249,20 @@ class _Asked:
     #: How often they were delivered.
     attempt: int = 1
     #: How often its parts were begun, by the message that knows of the fewest times; None when no message watches them.
-    begun: int | None = None
+    upload_attempts: int | None = None
 
     def add(self, work: KeyWork, attempt: int) -> None:
         times = [time for time in (self.since, work.since) if time is not None]
         self.since = min(times, default=None)
         self.attempt = max(self.attempt, attempt)
-        self.begun = min((begun for begun in (self.begun, work.begun) if begun is not None), default=None)
+        self.upload_attempts = min(
+            (
+                upload_attempts
+                for upload_attempts in (self.upload_attempts, work.upload_attempts)
+                if upload_attempts is not None
+            ),
+            default=None,
+        )
 
 
 def _wait_for(futures: Iterable[Future[Any]], deadline: Deadline, grace_s: float) -> None:
@@ -277,7 +293,7 @@ def _key(work: RangeWork | PartsWork) -> str:
     return work.key if isinstance(work, PartsWork) else ""
 
 
-def _verdict(message: Message, results: Mapping[str, _Result]) -> Verdict:
+def _disposition(message: Message, results: Mapping[str, _Result]) -> Disposition:
     """A message with a key that may still succeed comes back whole: the keys that are done are cheap to look at."""
     failures = {key: result for key, result in results.items() if isinstance(result, SyncError)}
     more = tuple(work for result in results.values() if isinstance(result, Outcome) for work in result.more)
@@ -286,13 +302,13 @@ def _verdict(message: Message, results: Mapping[str, _Result]) -> Verdict:
             if isinstance(failure, kind):
                 return _later(message, failure, more)
     for key, failure in failures.items():
-        return Dead(str(failure), key, more)
-    return Done(more)
+        return DeadLetter(str(failure), key, more)
+    return Ack(more)
 
 
-def _later(message: Message, failure: SyncError, more: tuple[Work, ...] = ()) -> Later:
+def _later(message: Message, failure: SyncError, more: tuple[Work, ...] = ()) -> Retry:
     delay_s = 0 if isinstance(failure, OutOfTime) else backoff(message.attempt)
-    return Later(delay_s, str(failure), isinstance(failure, StoreUnusable), more)
+    return Retry(delay_s, str(failure), isinstance(failure, StoreUnusable), more)
 
 
 def backoff(attempt: int, rand: Callable[[], float] = random.random) -> int:
@@ -302,5 +318,5 @@ def backoff(attempt: int, rand: Callable[[], float] = random.random) -> int:
 
 
 def _log(action: str, key: str, reason: str, **extra: object) -> None:
-    level = {"dead": logging.ERROR, "retry": logging.WARNING}.get(action, logging.INFO)
+    level = {"dead-letter": logging.ERROR, "retry": logging.WARNING}.get(action, logging.INFO)
     logger.log(level, "%s", action, extra={"action": action, "key": key, "reason": reason, **extra})

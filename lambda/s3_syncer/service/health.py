@@ -27,7 +27,7 @@ class Health:
     in_flight: int
     done: int
     returned: int
-    dead: int
+    dead_letters: int
     #: Seconds since the queue last answered a poll.
     last_poll_s: float
 

@@ -15,10 +15,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..core.circuit_breaker import Pause
+from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline
 from ..core.errors import SyncError
-from ..queue.worker import Dead, Later, Message, Verdict, backoff
+from ..queue.worker import DeadLetter, Disposition, Message, Retry, backoff
 from .health import Health, Status
 from .heartbeat import Held
 
@@ -57,17 +57,17 @@ class Queue(Protocol):
 
     def extend(self, delays: Mapping[str, int]) -> Mapping[str, bool]: ...
 
-    def settle(self, messages: Iterable[Message], verdicts: Mapping[str, Verdict]) -> list[Message]: ...
+    def apply(self, messages: Iterable[Message], dispositions: Mapping[str, Disposition]) -> list[Message]: ...
 
     def delete(self, messages: Sequence[Message]) -> None: ...
 
-    def give_back(self, delays: Mapping[str, int]) -> None: ...
+    def release(self, delays: Mapping[str, int]) -> None: ...
 
 
 class Doer(Protocol):
     """What does a message: see `worker.Worker`."""
 
-    def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float) -> dict[str, Verdict]: ...
+    def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float) -> dict[str, Disposition]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Service:
         self._lanes = ThreadPoolExecutor(rules.lanes, thread_name_prefix="lane")
         self._work = Deadline()  # of what the lanes do: the grace lies between the stop asked for and this one
         self._asked = Deadline()
-        self._stores, self._polls = Pause(clock), Pause(clock)
+        self._stores, self._polls = CircuitBreaker(clock), CircuitBreaker(clock)
         self._changed = threading.Condition()
         self._busy = 0
         self._counts: Counter[str] = Counter()
@@ -105,7 +105,7 @@ class Service:
         logger.info("serving", extra={"lanes": self._rules.lanes, "visibility_s": self._rules.visibility_s})
         receiving.start()
         beating.start()
-        while not asked.stopped:
+        while not asked.is_stopped:
             time.sleep(TICK_S)
         logger.info("stopping", extra={"in_flight": self._busy, "grace_s": self._rules.grace_s})
         self._idle(self._rules.grace_s)
@@ -120,7 +120,7 @@ class Service:
 
     def give_up(self) -> None:
         """Hands back at once what is still held, for a process that is about to end."""
-        self._queue.give_back({message.receipt: 0 for message in self._held.clear()})
+        self._queue.release({message.receipt: 0 for message in self._held.clear()})
         logger.warning("stopped before all work had ended", extra={"in_flight": self._busy, **self._totals()})
 
     def health(self) -> Health:
@@ -128,7 +128,7 @@ class Service:
         now = self._clock()
         status: Status = "ok"
         reason = ""
-        if self._asked.stopped:
+        if self._asked.is_stopped:
             status, reason = "stopping", "asked to stop"
         elif now - self._turned > TURN_MAX_S:
             status, reason = "stuck", f"nothing was received or waited for in {now - self._turned:.0f} s"
@@ -138,7 +138,7 @@ class Service:
             status, reason = "stuck", f"no work has gone on in {now - self._progressed:.0f} s"
         else:
             for pause in (self._polls, self._stores):
-                if pause.failing:
+                if pause.is_open:
                     status, reason = "degraded", pause.reason
                     break
         return Health(
@@ -150,42 +150,42 @@ class Service:
         )
 
     def _totals(self) -> dict[str, int]:
-        return {name: self._counts[name] for name in ("done", "returned", "dead")}
+        return {name: self._counts[name] for name in ("done", "returned", "dead_letters")}
 
     # -- receiving -------------------------------------------------------------------------------------------------
 
     def _receive(self) -> None:
-        while not self._asked.stopped:
+        while not self._asked.is_stopped:
             self._turned = self._clock()
             try:
                 self._turn()
             except SyncError as error:
-                self._polls.failed(str(error))
+                self._polls.record_failure(str(error))
             except Exception as error:  # a fault of ours: better tried again than never
                 logger.exception("unexpected failure")
-                self._polls.failed(f"unexpected failure: {error!r}")
+                self._polls.record_failure(f"unexpected failure: {error!r}")
 
     def _turn(self) -> None:
         """Receives as much as can be begun at once, and begins it."""
-        if (left_s := max(self._polls.left_s(), self._stores.left_s())) > 0:
-            time.sleep(min(left_s, TICK_S))
+        if (retry_in_s := max(self._polls.retry_in_s(), self._stores.retry_in_s())) > 0:
+            time.sleep(min(retry_in_s, TICK_S))
             return
         if not (free := self._free()):
             return
         # After a store could not be used, a single message tells whether it can be now: each delivery counts, and one
         # that is delivered too often is buried.
-        probing = self._stores.failing
+        probing = self._stores.is_open
         messages = self._queue.receive(
             1 if probing else min(free, BATCH), visibility_s=self._rules.visibility_s, wait_s=WAIT_S
         )
         self._polled = self._clock()
-        self._polls.worked()
-        if self._asked.stopped:
-            self._queue.give_back({message.receipt: 0 for message in messages})
+        self._polls.record_success()
+        if self._asked.is_stopped:
+            self._queue.release({message.receipt: 0 for message in messages})
             return
         self._held.add(messages, self._polled)
         begun = [self._begin(message) for message in messages]
-        while probing and wait(begun, timeout=TICK_S).not_done and not self._asked.stopped:
+        while probing and wait(begun, timeout=TICK_S).not_done and not self._asked.is_stopped:
             self._turned = self._clock()
 
     def _free(self) -> int:
@@ -208,7 +208,7 @@ class Service:
     def _do(self, message: Message) -> None:
         self._note_progress()
         try:
-            self._settle(message, self._verdict(message))
+            self._settle(message, self._disposition(message))
         except Exception:  # a fault of ours: the message comes back when its visibility ends
             logger.exception("unexpected failure")
         finally:
@@ -218,7 +218,7 @@ class Service:
                 self._busy -= 1
                 self._changed.notify_all()
 
-    def _verdict(self, message: Message) -> Verdict:
+    def _disposition(self, message: Message) -> Disposition:
         lane = threading.get_ident()
 
         def note() -> None:
@@ -229,19 +229,19 @@ class Service:
             return self._worker.run([message], self._work.watched(note), grace_s=DROP_S)[message.id]
         except Exception as error:
             logger.exception("unexpected failure")
-            return Later(backoff(message.attempt), f"unexpected failure: {error!r}")
+            return Retry(backoff(message.attempt), f"unexpected failure: {error!r}")
 
-    def _settle(self, message: Message, verdict: Verdict) -> None:
+    def _settle(self, message: Message, disposition: Disposition) -> None:
         self._held.remove(message)
-        if isinstance(verdict, Later) and verdict.unusable:
-            self._stores.failed(verdict.reason)
+        if isinstance(disposition, Retry) and disposition.unusable:
+            self._stores.record_failure(disposition.reason)
         else:
-            self._stores.worked()
-        if self._queue.settle([message], {message.id: verdict}):
+            self._stores.record_success()
+        if self._queue.apply([message], {message.id: disposition}):
             self._counts["returned"] += 1
             return
         self._queue.delete([message])
-        self._counts["dead" if isinstance(verdict, Dead) else "done"] += 1
+        self._counts["dead_letters" if isinstance(disposition, DeadLetter) else "done"] += 1
 
     def _note_progress(self) -> None:
         self._progressed = self._clock()

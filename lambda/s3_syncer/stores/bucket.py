@@ -39,16 +39,16 @@ from ..core.errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, Store
 from ..core.listing_diff import Unordered
 from ..core.model import (
     CONTENT_HEADERS,
-    FEW,
+    INLINE_BODY_MAX,
     RAW_EXPIRES,
     SOURCE_ETAG_MARKER,
-    Listed,
-    ListedPage,
+    KeyPage,
+    ListEntry,
+    ListPage,
     ObjectState,
-    Stretch,
     Upload,
 )
-from ..core.multipart import MIB, Part, Sent
+from ..core.multipart import MIB, Part, UploadedPart
 from .clients import Lease
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Bucket:
         self.clients = clients
         self.mirrors_tags = tags
         #: A cheaper way to a page of the listing, which may find that it has none: see `lane/pages.py`.
-        self.pages: Callable[[Mapping[str, Any]], ListedPage | None] | None = None
+        self.pages: Callable[[Mapping[str, Any]], ListPage | None] | None = None
         #: A cheaper way to the answers of ordinary requests about a key, in boto3's words: see `lane/requests.py`.
         self.requests: Callable[[str, Mapping[str, Any]], dict[str, Any] | None] | None = None
         self._keeps_tags = False  # until it has told the tags of an object
@@ -104,7 +104,7 @@ class Bucket:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    def head(self, key: str, *, sure: bool = False, tags: bool = True) -> ObjectState | None:
+    def head(self, key: str, *, confirm_missing: bool = False, tags: bool = True) -> ObjectState | None:
         """What is there now, or None when nothing is; without `tags`, those may be left out.
 
         With `sure` a None rests on more than a bodiless 404: the store was asked again and named the key as what is
@@ -114,41 +114,41 @@ class Bucket:
             answer = self._call("head_object", key)
         except SyncError as error:
             if error.code in ("404", "NoSuchKey"):
-                if sure:
-                    return self._probe(key)
+                if confirm_missing:
+                    return self._confirm_missing(key)
                 return None
             # A HEAD has no body to say why it failed: wrong keys, a policy, SSE-C. A GET of one byte has.
             if error.code in ("400", "403"):
-                return self._probe(key)
+                return self._confirm_missing(key)
             raise
         return self._with_tags(key, answer) if tags else _state(answer, {})
 
-    def tagged(self, key: str, state: ObjectState) -> ObjectState:
+    def with_tags(self, key: str, state: ObjectState) -> ObjectState:
         """What was looked at, and the tags that it has now. Raises Changed when it has gone."""
         return replace(state, tags=self.tags(key)) if self.mirrors_tags else state
 
-    def take(self, key: str) -> ObjectState | None:
+    def get_small(self, key: str) -> ObjectState | None:
         """What is there now, and all its bytes where they are few: one GET that answers what a HEAD would.
 
         A None is sure, as that of `head` can be: the refusal of a GET says what is missing.
         """
         try:
-            answer = self._call("get_object", key, Range=f"bytes=0-{FEW - 1}")
+            answer = self._call("get_object", key, Range=f"bytes=0-{INLINE_BODY_MAX - 1}")
         except SyncError as error:
             if error.code == "NoSuchKey":
                 return None
             if isinstance(error, (Changed, Permanent)):  # empty, archived, denied: a HEAD can tell more
-                return self.head(key, sure=True)
+                return self.head(key, confirm_missing=True)
             raise
         with closing(answer["Body"]) as stream:
             # A store that overlooks the range may send any number: closing ends the connection then.
-            sent = _bytes(stream, answer["ContentLength"]) if answer["ContentLength"] <= FEW else None
+            sent = _bytes(stream, answer["ContentLength"]) if answer["ContentLength"] <= INLINE_BODY_MAX else None
         state = self._with_tags(key, _of_all(answer))
         # Not the one that was read, where it went away between the two requests, and came back.
         same = state is not None and state.etag == _unquoted(answer["ETag"])
         return replace(state, body=sent) if state and same and sent is not None and len(sent) == state.size else state
 
-    def _probe(self, key: str) -> ObjectState | None:
+    def _confirm_missing(self, key: str) -> ObjectState | None:
         """Asks with a one-byte GET, whose refusal comes with a reason; None when the key is what is missing."""
         try:
             with closing(self._call("get_object", key, Range="bytes=0-0")["Body"]) as body:
@@ -174,7 +174,7 @@ class Bucket:
         try:
             return _state(answer, self.tags(key) if self.mirrors_tags else {})
         except Changed:  # it went away between the two requests: that is what there is to tell
-            return self.head(key, sure=True)
+            return self.head(key, confirm_missing=True)
 
     def tags(self, key: str) -> dict[str, str]:
         """The object's tags. Raises Permanent when the store answers with something else: it does not know of tags."""
@@ -198,7 +198,7 @@ class Bucket:
         count = answer.get("PartsCount")
         return (count, answer["ContentLength"]) if count else None
 
-    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Stretch]:
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[KeyPage]:
         """What is there behind the key `after`, up to and including `until`, in the store's order.
 
         The first page is fetched at once, and the next while one is read. Raises a SyncError midway when a page cannot
@@ -210,8 +210,8 @@ class Bucket:
         return self._listing(ahead, first, after, until, in_order=in_order)
 
     def _listing(
-        self, ahead: ThreadPoolExecutor, page: Future[ListedPage], after: str, until: str | None, *, in_order: bool
-    ) -> Iterator[Stretch]:
+        self, ahead: ThreadPoolExecutor, page: Future[ListPage], after: str, until: str | None, *, in_order: bool
+    ) -> Iterator[KeyPage]:
         before: str | None = None
         try:
             while True:
@@ -236,12 +236,12 @@ class Bucket:
         stretch, _ = self._page({"StartAfter": self.full(after), "MaxKeys": 2})  # `after` may come first, see `_within`
         return next((key for key in stretch.keys if key > after), None)
 
-    def _page(self, position: Mapping[str, Any]) -> ListedPage:
+    def _page(self, position: Mapping[str, Any]) -> ListPage:
         if self.pages is not None and (page := self.pages(position)) is not None:
             return page
         answer = self._call("list_objects_v2", None, Prefix=self.prefix, **position)
-        stretch = Stretch.of(
-            Listed(
+        stretch = KeyPage.of(
+            ListEntry(
                 item["Key"].removeprefix(self.prefix),
                 item["Size"],
                 _unquoted(item["ETag"]) if item.get("ETag") else None,
@@ -335,16 +335,16 @@ class Bucket:
             following = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
             position = _getting_on(self.name, position, following)
 
-    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, Sent]:
+    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, UploadedPart]:
         """What has been sent of an upload, by number, behind `after` up to `until`. Raises Changed when it has gone."""
-        sent: dict[int, Sent] = {}
+        sent: dict[int, UploadedPart] = {}
         while True:
             answer = self._call("list_parts", key, UploadId=upload, **({"PartNumberMarker": after} if after else {}))
             for item in answer.get("Parts", []):
                 if until is not None and item["PartNumber"] > until:
                     return sent
                 age_s = _age_s(answer, item["LastModified"]) if "LastModified" in item else 0.0
-                sent[item["PartNumber"]] = Sent(item["Size"], _unquoted(item["ETag"]), age_s)
+                sent[item["PartNumber"]] = UploadedPart(item["Size"], _unquoted(item["ETag"]), age_s)
             if not answer.get("IsTruncated"):
                 return sent
             after = _getting_on(self.name, after, answer["NextPartNumberMarker"])
@@ -471,15 +471,15 @@ def _getting_on(name: str, before: _Token, token: _Token) -> _Token:
     return token
 
 
-def _between(stretch: Stretch, after: str, until: str | None) -> Stretch:
+def _between(stretch: KeyPage, after: str, until: str | None) -> KeyPage:
     """What is of the range: some stores take StartAfter for inclusive, and the key "" is the prefix itself."""
     keys = stretch.keys
     return stretch.part(bisect_right(keys, after), len(keys) if until is None else bisect_right(keys, until))
 
 
-def _within(stretch: Stretch, after: str, until: str | None) -> Stretch:
+def _within(stretch: KeyPage, after: str, until: str | None) -> KeyPage:
     """As `_between`, of keys in whatever order."""
-    return Stretch.of(entry for entry in stretch if entry.key > after and (until is None or entry.key <= until))
+    return KeyPage.of(entry for entry in stretch if entry.key > after and (until is None or entry.key <= until))
 
 
 def _base64(md5: bytes) -> str:

@@ -14,7 +14,7 @@ from typing import Protocol
 from ..core.compare import ABSENT, Difference, compare
 from ..core.deadline import Deadline
 from ..core.errors import Changed, Retryable
-from ..core.model import FEW, ObjectState
+from ..core.model import INLINE_BODY_MAX, ObjectState
 from ..core.work_items import Work
 
 #: Looks before a key that keeps changing goes back to the queue, where its next message is waiting anyway.
@@ -24,9 +24,9 @@ MAX_LOOKS = 5
 class Source(Protocol):
     """What convergence needs of the source: see `bucket.Bucket`."""
 
-    def head(self, key: str, *, sure: bool = False) -> ObjectState | None: ...
+    def head(self, key: str, *, confirm_missing: bool = False) -> ObjectState | None: ...
 
-    def take(self, key: str) -> ObjectState | None: ...
+    def get_small(self, key: str) -> ObjectState | None: ...
 
 
 class Target(Protocol):
@@ -35,7 +35,7 @@ class Target(Protocol):
     def head(self, key: str, *, tags: bool = True) -> ObjectState | None:
         """A look; without `tags` they are left out."""
 
-    def tagged(self, key: str, state: ObjectState) -> ObjectState:
+    def with_tags(self, key: str, state: ObjectState) -> ObjectState:
         """What was looked at, and its tags. Raises Changed when it has gone."""
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None: ...
@@ -51,7 +51,7 @@ class Copier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class BucketPair:
     """A source, a target and what makes copies between them."""
 
     source: Source
@@ -79,64 +79,70 @@ class Outcome:
     more: tuple[Work, ...] = ()
 
 
-def converge(pair: Pair, key: str, deadline: Deadline, *, size: int = 0) -> Outcome:
+def converge(pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0) -> Outcome:
     """Makes the key equal on both sides. Who knows its `size` in bytes spares a look that would bring some of many.
 
     Returns what the last write did, none when both sides were equal already, or parts for a copy that others make.
     Raises a SyncError; whatever was done until then is harmless, because the next look starts afresh.
     """
-    done, reason = Outcome("none", "equal"), ""
+    done, reason = Outcome("unchanged", "equal"), ""
     for _ in range(MAX_LOOKS):
         deadline.check()
         try:
-            step, state = _make_equal(pair, key, deadline, few=size <= FEW)
+            step, state = _make_equal(pair, key, deadline, prefetch_body=size <= INLINE_BODY_MAX)
         except Changed as error:
             reason = str(error)
             continue
-        if step.action == "parts":
+        if step.action == "multipart":
             return step
-        if step.action in ("none", "kept"):
-            return step if done.action == "none" else done
+        if step.action in ("unchanged", "kept"):
+            return step if done.action == "unchanged" else done
         done = step
         # Of a key that is gone, a GET says so for sure, where a HEAD would have to be followed by one.
-        again = pair.source.take(key) if state is None else pair.source.head(key, sure=True)
+        again = pair.source.get_small(key) if state is None else pair.source.head(key, confirm_missing=True)
         if again == state:
             return done
         reason = "the source is no longer what was copied"
     raise Retryable(f"not equal after {MAX_LOOKS} looks, the last because {reason}", "KeepsChanging")
 
 
-def _make_equal(pair: Pair, key: str, deadline: Deadline, *, few: bool) -> tuple[Outcome, ObjectState | None]:
+def _make_equal(
+    pair: BucketPair, key: str, deadline: Deadline, *, prefetch_body: bool
+) -> tuple[Outcome, ObjectState | None]:
     """Looks at both sides and makes them equal; returns what was done and the source as it was looked at.
 
     What the target lacks will be copied, so that the look at the source may as well bring the bytes, if they are few.
     """
     target = pair.target.head(key, tags=False)
-    source = pair.source.take(key) if target is None and few else pair.source.head(key, sure=True)
+    source = (
+        pair.source.get_small(key) if target is None and prefetch_body else pair.source.head(key, confirm_missing=True)
+    )
     return _done(pair, key, source, target, deadline), source
 
 
-def _done(pair: Pair, key: str, source: ObjectState | None, target: ObjectState | None, deadline: Deadline) -> Outcome:
+def _done(
+    pair: BucketPair, key: str, source: ObjectState | None, target: ObjectState | None, deadline: Deadline
+) -> Outcome:
     if source is None:
         if target is None:
-            return Outcome("none", "absent on both sides")
+            return Outcome("unchanged", "absent on both sides")
         if not pair.delete:
             return Outcome("kept", "deleted from the source, and deletes are off")
         pair.target.delete(key)
         return Outcome("delete", "absent from the source")
     difference = _difference(pair, key, source, target)
     if difference is None:
-        return Outcome("none", "equal")
+        return Outcome("unchanged", "equal")
     if not difference.body:
         pair.target.put_tags(key, source.tags)
         return Outcome("tags", difference.reason)
     if more := pair.copier.copy(key, source, deadline):
-        return Outcome("parts", difference.reason, more=tuple(more))
+        return Outcome("multipart", difference.reason, more=tuple(more))
     return Outcome("copy" if target is None else "update", difference.reason, source.size)
 
 
-def _difference(pair: Pair, key: str, source: ObjectState, target: ObjectState | None) -> Difference | None:
+def _difference(pair: BucketPair, key: str, source: ObjectState, target: ObjectState | None) -> Difference | None:
     """The target's tags are asked for only where all else is equal: a copy or a deletion takes no notice of them."""
     if target is None:
         return Difference(ABSENT)
-    return compare(source, replace(target, tags=source.tags)) or compare(source, pair.target.tagged(key, target))
+    return compare(source, replace(target, tags=source.tags)) or compare(source, pair.target.with_tags(key, target))

@@ -20,10 +20,10 @@ from ..core.listing_diff import PAGE_KEYS
 from ..core.multipart import MIB
 from ..core.work_items import KeyWork, RangeWork, Work
 from .converge import Outcome
-from .sweep import Lane, Rules, Sweep
+from .sweep import Lane, Sweep, SweepOptions
 
 if TYPE_CHECKING:
-    from ..wiring import Connection
+    from .context import SyncContext
 
 logger = logging.getLogger(__name__)
 
@@ -32,26 +32,26 @@ SLICE_S = 60.0
 
 #: Bytes above which an object is copied by a message of its own: it may take longer than a range has, and others
 #: should not wait for it.
-LARGEST_IN_RANGE = 256 * MIB
+MAX_OBJECT_IN_RANGE = 256 * MIB
 
 
-class Ranges:
+class RangeSweeper:
     """Sweeps ranges of one connection with `threads` keys at a time; `prefix` is the source's."""
 
     def __init__(
         self,
-        connection: Connection,
+        context: SyncContext,
         *,
         prefix: str,
         threads: int,
         slice_s: float = SLICE_S,
-        largest: int = LARGEST_IN_RANGE,
+        max_object_size: int = MAX_OBJECT_IN_RANGE,
         lane: Lane | None = None,
     ) -> None:
         """Objects of more than `largest` bytes, or more than LARGEST_IN_RANGE, are handed on; see `sweep.Lane`."""
-        self._connection, self._prefix, self._threads, self._slice_s = connection, prefix, threads, slice_s
+        self._context, self._prefix, self._threads, self._slice_s = context, prefix, threads, slice_s
         self._lane = lane
-        self._largest = min(largest, LARGEST_IN_RANGE)
+        self._max_object_size = min(max_object_size, MAX_OBJECT_IN_RANGE)
 
     def do(self, work: RangeWork, deadline: Deadline, *, again: bool = False, share: int = 1) -> Sequence[Work]:
         """Sweeps the range; returns the work that is left of it. Raises a SyncError when it has to come `again`.
@@ -61,9 +61,14 @@ class Ranges:
         if again and work.delete and work.max_delete is not None:
             work = _spent(work)
         found = _Found(self._prefix)
-        rules = Rules(delete=work.delete, max_delete=work.max_delete, one_way=not work.delete, largest=self._largest)
-        source, target = self._connection.source, self._connection.target
-        sweep = Sweep(self._connection.pair, source, target, found, rules, threads=self._threads, lane=self._lane)
+        options = SweepOptions(
+            delete=work.delete,
+            max_delete=work.max_delete,
+            one_way=not work.delete,
+            max_object_size=self._max_object_size,
+        )
+        source, target = self._context.source, self._context.target
+        sweep = Sweep(self._context.pair, source, target, found, options, threads=self._threads, lane=self._lane)
         slice_end = deadline.sooner(self._slice_s / share)
         rest = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
         left: list[Work] = [KeyWork((key,)) for key in found.handed_on]
@@ -101,7 +106,7 @@ class Ranges:
         ]
 
     def _look(self, after: str, until: str | None) -> Probe:
-        listing = self._connection.source.listing(after, until)
+        listing = self._context.source.listing(after, until)
         keys = tuple(islice(chain.from_iterable(stretch.keys for stretch in listing), PAGE_KEYS))
         return Probe(keys, full=len(keys) == PAGE_KEYS)
 
@@ -109,8 +114,8 @@ class Ranges:
 def _spent(work: RangeWork) -> RangeWork:
     """The range without its deletions: whoever had it before may have made them all, and nobody counted."""
     reason = "delivered again, so its share of deletions may be spent: it deletes nothing, the next run does"
-    extra = {"action": "brake", "after": work.after, "until": work.until, "reason": reason}
-    logger.warning("brake", extra=extra)
+    extra = {"action": "delete-limit", "after": work.after, "until": work.until, "reason": reason}
+    logger.warning("delete-limit", extra=extra)
     return replace(work, delete=False, max_delete=None)
 
 
@@ -122,10 +127,10 @@ class _Found:
         self.keys = self.changes = self.deletions = self.bytes = self.failed_keys = 0
         self.handed_on: list[str] = []  # whole keys, each to become a message of its own
 
-    def looked(self, keys: int) -> None:
+    def on_compared(self, keys: int) -> None:
         self.keys += keys
 
-    def changed(self, key: str, outcome: Outcome) -> None:
+    def on_changed(self, key: str, outcome: Outcome) -> None:
         with self._lock:
             self.changes += 1
             self.deletions += outcome.action == "delete"
@@ -133,19 +138,19 @@ class _Found:
         extra = {"action": outcome.action, "key": self._prefix + key, "reason": outcome.reason, "bytes": outcome.size}
         logger.info("%s", outcome.action, extra=extra)
 
-    def left(self, key: str, outcome: Outcome) -> None:
+    def on_skipped(self, key: str, outcome: Outcome) -> None:
         if outcome.action == "large":
             self.handed_on.append(self._prefix + key)
             return
         extra = {"action": outcome.action, "key": self._prefix + key, "reason": outcome.reason}
         logger.warning("%s", outcome.action, extra=extra)
 
-    def failed(self, key: str, error: SyncError) -> None:
+    def on_failed(self, key: str, error: SyncError) -> None:
         self.failed_keys += 1
         self.handed_on.append(self._prefix + key)
         logger.warning("failed", extra={"action": "failed", "key": self._prefix + key, "reason": str(error)})
 
-    def starts_over(self, why: str) -> None:
+    def on_restart(self, why: str) -> None:
         logger.warning("%s", why)
         self.keys = self.failed_keys = 0
         self.handed_on.clear()

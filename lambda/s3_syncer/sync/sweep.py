@@ -16,12 +16,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..core.compare import ABSENT, Row, Verdict, compare
+from ..core.compare import ABSENT, KeyDiff, KeyStatus, compare
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError
-from ..core.listing_diff import Page, Unordered, join
-from ..core.model import Listed, ObjectState, Stretch
-from .converge import CHANGES, Outcome, Pair, Source, Target, converge
+from ..core.listing_diff import DiffPage, Unordered, merge_listings
+from ..core.model import KeyPage, ListEntry, ObjectState
+from .converge import CHANGES, BucketPair, Outcome, Source, Target, converge
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ MAX_LOOKS = 10
 class Listing(Protocol):
     """What a sweep needs of a bucket besides what convergence does: see `bucket.Bucket`."""
 
-    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[Stretch]: ...
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[KeyPage]: ...
 
 
 class ListedSource(Source, Listing, Protocol): ...
@@ -50,12 +50,12 @@ class ListedTarget(Target, Listing, Protocol): ...
 class Lane(Protocol):
     """A fast way for ordinary objects that have to be copied: see `lane/`. What it leaves is converged key by key."""
 
-    def takes(self, row: Row) -> str | None:
+    def takes(self, row: KeyDiff) -> str | None:
         """Why the object has to be copied, where the listings prove that and it seems ordinary; else None."""
 
     def copy(
-        self, entries: Iterable[Listed], deadline: Deadline, copied: Callable[[Listed], None]
-    ) -> Mapping[str, Listed | None]:
+        self, entries: Iterable[ListEntry], deadline: Deadline, copied: Callable[[ListEntry], None]
+    ) -> Mapping[str, ListEntry | None]:
         """Copies what it can, telling `copied` of each, and raises nothing.
 
         By key, what the source's listing must show from now on for the copy to be known as current; None when no
@@ -63,31 +63,31 @@ class Lane(Protocol):
         """
 
 
-class Observer(Protocol):
+class SweepListener(Protocol):
     """Is told what happens, from several threads."""
 
-    def looked(self, keys: int) -> None:
+    def on_compared(self, keys: int) -> None:
         """So many keys have been compared, and made equal where the rules want that, for the first time."""
 
-    def changed(self, key: str, outcome: Outcome) -> None:
+    def on_changed(self, key: str, outcome: Outcome) -> None:
         """A key of the target was written or deleted."""
 
-    def left(self, key: str, outcome: Outcome) -> None:
+    def on_skipped(self, key: str, outcome: Outcome) -> None:
         """A key differs, and the rules leave it so."""
 
-    def failed(self, key: str, error: SyncError) -> None:
+    def on_failed(self, key: str, error: SyncError) -> None:
         """A key could not be made equal."""
 
-    def starts_over(self, why: str) -> None:
+    def on_restart(self, why: str) -> None:
         """Every key will be looked at, left and failed anew; what was changed stays changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SweepOptions:
     """What a sweep may do."""
 
     #: Change nothing; report what differs.
-    look_only: bool = False
+    dry_run: bool = False
     #: Delete what the source does not have, at most `max_delete` keys of it.
     delete: bool = False
     max_delete: int | None = None
@@ -96,36 +96,36 @@ class Rules:
     #: Compare headers, metadata and tags of every key, not only of those whose listings differ.
     full: bool = False
     #: Keys for which this is false are neither copied nor deleted; None wants all.
-    wanted: Callable[[str], bool] | None = None
+    key_filter: Callable[[str], bool] | None = None
     #: Objects of more bytes than this that differ are left to somebody who has the time; None leaves none.
-    largest: int | None = None
+    max_object_size: int | None = None
 
-    def covers(self, row: Row) -> bool:
+    def needs_check(self, row: KeyDiff) -> bool:
         """Whether the key of a row is to be looked at itself."""
-        if row.verdict is Verdict.SAME and not self.full:
+        if row.status is KeyStatus.IN_SYNC and not self.full:
             return False
-        if row.verdict is Verdict.EXTRA and self.one_way and not self.delete:
+        if row.status is KeyStatus.TARGET_ONLY and self.one_way and not self.delete:
             return False
-        return self.wanted is None or self.wanted(row.key)
+        return self.key_filter is None or self.key_filter(row.key)
 
 
-class Brake(Protocol):
+class DeleteLimit(Protocol):
     """Says for each deletion whether it may be."""
 
     @property
     def left(self) -> int | None:
         """How many more may be; None is no limit."""
 
-    def take(self) -> bool: ...
+    def acquire(self) -> bool: ...
 
 
-class DeleteBrake:
+class LocalDeleteLimit:
     """Allows so many deletions in all and then no more. Safe to share between threads."""
 
     def __init__(self, most: int | None) -> None:
         self.left, self._lock = most, threading.Lock()
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         with self._lock:
             if self.left is None:
                 return True
@@ -140,22 +140,22 @@ class Sweep:
 
     def __init__(
         self,
-        pair: Pair,
+        pair: BucketPair,
         source: ListedSource,
         target: ListedTarget,
-        observer: Observer,
-        rules: Rules,
+        listener: SweepListener,
+        options: SweepOptions,
         *,
         threads: int,
         lane: Lane | None = None,
         ranges: int = 1,
-        brake: Brake | None = None,
+        delete_limit: DeleteLimit | None = None,
     ) -> None:
         self._source, self._target, self._lane = source, target, lane
         # Only a key that a complete listing of the source lacks is ever deleted, and it passes the brake first.
         self._keeping, self._deleting = replace(pair, delete=False), replace(pair, delete=True)
-        self._observer, self._rules = observer, rules
-        self._brake = brake or DeleteBrake(rules.max_delete)
+        self._listener, self._options = listener, options
+        self._delete_limit = delete_limit or LocalDeleteLimit(options.max_delete)
         self._keys = ThreadPoolExecutor(threads, thread_name_prefix="key")
         self._pages = ThreadPoolExecutor(PAGES * ranges, thread_name_prefix="page")
         self._in_flight, self._counting = 0, threading.Lock()
@@ -163,7 +163,7 @@ class Sweep:
     @property
     def deletions_left(self) -> int | None:
         """How many more keys may be deleted; None is no limit."""
-        return self._brake.left
+        return self._delete_limit.left
 
     def run(
         self, deadline: Deadline, *, after: str = "", until: str | None = None, pages_until: Deadline | None = None
@@ -196,7 +196,7 @@ class Sweep:
         `hand_on` is told the key behind which no page is begun, as soon as that is known: others need not wait for the
         pages in flight, each of which may hold a large object. It is somebody else's to go on there then.
         """
-        pages = self._joined(after, until, every=self._rules.full)
+        pages = self._joined(after, until, every=self._options.full)
         unfinished = self._run(pages, self._settle, deadline.sooner(), pages_until or deadline, until, hand_on)
         return min(unfinished, default=None)
 
@@ -207,8 +207,8 @@ class Sweep:
 
         A key that a listing has not shown may still be there, so each key is looked at itself and nothing is deleted.
         """
-        self._rules = replace(self._rules, delete=False)
-        self._observer.starts_over(f"{why}: comparing key by key, deleting nothing")
+        self._options = replace(self._options, delete=False)
+        self._listener.on_restart(f"{why}: comparing key by key, deleting nothing")
         pages = self._one_by_one(after, until)
         unfinished = self._run(pages, self._settle_each, deadline.sooner(), deadline, until)
         return after if unfinished else None
@@ -225,29 +225,29 @@ class Sweep:
         """
         return self._in_flight < PAGES
 
-    def _joined(self, after: str, until: str | None, *, every: bool) -> Iterator[Page]:
+    def _joined(self, after: str, until: str | None, *, every: bool) -> Iterator[DiffPage]:
         source, target = (side.listing(after, until) for side in (self._source, self._target))
-        return join(source, target, after=after, until=until, every=every)
+        return merge_listings(source, target, after=after, until=until, every=every)
 
-    def _one_by_one(self, after: str, until: str | None) -> Iterator[Page]:
+    def _one_by_one(self, after: str, until: str | None) -> Iterator[DiffPage]:
         """Every key of each side, in whatever order: no page stands for a range. Keys on both sides come twice."""
         for stretch in self._source.listing(after, until, in_order=False):
             last = stretch.keys[-1] if stretch.keys else until
-            yield Page(after, last, len(stretch), [Row(entry, None) for entry in stretch])
-        if not self._rules.one_way:
+            yield DiffPage(after, last, len(stretch), [KeyDiff(entry, None) for entry in stretch])
+        if not self._options.one_way:
             for stretch in self._target.listing(after, until, in_order=False):
                 last = stretch.keys[-1] if stretch.keys else until
-                yield Page(after, last, 0, [Row(None, entry) for entry in stretch])
+                yield DiffPage(after, last, 0, [KeyDiff(None, entry) for entry in stretch])
 
-    def _again(self, page: Page) -> Page:
+    def _again(self, page: DiffPage) -> DiffPage:
         """The page as it is now."""
         rows = [row for part in self._joined(page.after, page.until, every=True) for row in part.rows]
         return replace(page, keys=len(rows), rows=rows)
 
     def _run(
         self,
-        pages: Iterable[Page],
-        settle: Callable[[Page, Deadline], None],
+        pages: Iterable[DiffPage],
+        settle: Callable[[DiffPage, Deadline], None],
         deadline: Deadline,
         pages_until: Deadline,
         until: str | None,
@@ -257,7 +257,7 @@ class Sweep:
 
         Raises what a page raises, once no other is in flight.
         """
-        flying: dict[Future[None], Page] = {}
+        flying: dict[Future[None], DiffPage] = {}
         unfinished: list[str] = []
 
         def land(most: int, over: Callable[[], bool] | None = None) -> None:
@@ -291,7 +291,7 @@ class Sweep:
             raise
         return unfinished
 
-    def _counted(self, settle: Callable[[Page, Deadline], None], page: Page, deadline: Deadline) -> None:
+    def _counted(self, settle: Callable[[DiffPage, Deadline], None], page: DiffPage, deadline: Deadline) -> None:
         try:
             settle(page, deadline)
         finally:
@@ -301,7 +301,7 @@ class Sweep:
         with self._counting:
             self._in_flight += pages
 
-    def _settle(self, page: Page, deadline: Deadline) -> None:
+    def _settle(self, page: DiffPage, deadline: Deadline) -> None:
         """Converges what differs, then looks at the page again, until a look shows no drift.
 
         What two looks show unchanged needs no second request of its own, and what listings alone tell needs none,
@@ -310,8 +310,8 @@ class Sweep:
         Where somebody writes all the time there is always a key of the page that drifts. It ends key by key then, each
         with the two looks of its own that `converge` takes: every key has been seen equal, if not all at a time.
         """
-        settled: dict[Row, Outcome] = {}
-        vouched: dict[str, Listed | None] = {}
+        settled: dict[KeyDiff, Outcome] = {}
+        vouched: dict[str, ListEntry | None] = {}
         failed: set[str] = set()
         for look in range(MAX_LOOKS):
             if look:
@@ -319,7 +319,8 @@ class Sweep:
             covered = [
                 row
                 for row in page.rows
-                if row.key not in failed and (self._rules.covers(row) or vouched.get(row.key, row.source) != row.source)
+                if row.key not in failed
+                and (self._options.needs_check(row) or vouched.get(row.key, row.source) != row.source)
             ]
             fresh = [row for row in covered if row not in settled]
             told = {row: outcome for row in fresh if (outcome := self._told(row))}
@@ -329,7 +330,7 @@ class Sweep:
             vouched |= copied
             found = self._converge_all([row for row in rest if row.key not in copied], failed, deadline)
             if look == 0:
-                self._observer.looked(page.keys)
+                self._listener.on_compared(page.keys)
             restless = {row.key for row in told} | copied.keys()
             restless |= {row.key for row, outcome in found.items() if _unsettled(outcome)}
             if not restless:
@@ -343,13 +344,13 @@ class Sweep:
             if row.key not in failed:
                 self._report_left(row.key, found.get(row) or settled.get(row))
 
-    def _settle_each(self, page: Page, deadline: Deadline) -> None:
+    def _settle_each(self, page: DiffPage, deadline: Deadline) -> None:
         """As `_settle`, where listings cannot be trusted: the keys are looked at one by one, again and again."""
-        rows, failed = [row for row in page.rows if self._rules.covers(row)], set[str]()
+        rows, failed = [row for row in page.rows if self._options.needs_check(row)], set[str]()
         for look in range(MAX_LOOKS):
             found = self._converge_all(rows, failed, deadline)
             if look == 0:
-                self._observer.looked(page.keys)
+                self._listener.on_compared(page.keys)
             rows = []
             for row, outcome in found.items():
                 if outcome.action in CHANGES:
@@ -359,40 +360,44 @@ class Sweep:
             if not rows:
                 return
         for row in rows:
-            self._observer.failed(row.key, Retryable(f"still different after {MAX_LOOKS} looks", "KeepsChanging"))
+            self._listener.on_failed(row.key, Retryable(f"still different after {MAX_LOOKS} looks", "KeepsChanging"))
 
     def _report_left(self, key: str, outcome: Outcome | None) -> None:
         """Tells of a key that stays as it is although it differs."""
         if outcome is not None and outcome.action == "kept":
             outcome = self._extra()
-        if outcome is not None and outcome.action != "none" and outcome.action not in CHANGES:
-            self._observer.left(key, outcome)
+        if outcome is not None and outcome.action != "unchanged" and outcome.action not in CHANGES:
+            self._listener.on_skipped(key, outcome)
 
-    def _told(self, row: Row) -> Outcome | None:
+    def _told(self, row: KeyDiff) -> Outcome | None:
         """What listings alone tell of a row that will not be changed, or None when its key must be looked at."""
-        if row.target is None and row.source is not None and self._rules.look_only:
+        if row.target is None and row.source is not None and self._options.dry_run:
             return _missing(row.source)
-        if row.source is not None and self._rules.largest is not None and row.source.size > self._rules.largest:
+        if (
+            row.source is not None
+            and self._options.max_object_size is not None
+            and row.source.size > self._options.max_object_size
+        ):
             return Outcome("large", "too large for this sweep", row.source.size)
-        if row.verdict is Verdict.EXTRA and (self._rules.look_only or not self._rules.delete):
+        if row.status is KeyStatus.TARGET_ONLY and (self._options.dry_run or not self._options.delete):
             return self._extra()
-        if row.verdict is Verdict.EXTRA and self._brake.left == 0:
+        if row.status is KeyStatus.TARGET_ONLY and self._delete_limit.left == 0:
             return self._kept_by_brake()
         return None
 
-    def _copy_ordinary(self, rows: Iterable[Row], deadline: Deadline) -> Mapping[str, Listed | None]:
+    def _copy_ordinary(self, rows: Iterable[KeyDiff], deadline: Deadline) -> Mapping[str, ListEntry | None]:
         """Lets the lane copy what it takes of the rows: see `Lane.copy`."""
-        if self._lane is None or self._rules.look_only:
+        if self._lane is None or self._options.dry_run:
             return {}
         taken = {row.source: reason for row in rows if row.source and (reason := self._lane.takes(row))}
 
-        def copied(entry: Listed) -> None:
+        def copied(entry: ListEntry) -> None:
             action = "copy" if taken[entry] == ABSENT else "update"
-            self._observer.changed(entry.key, Outcome(action, taken[entry], entry.size))
+            self._listener.on_changed(entry.key, Outcome(action, taken[entry], entry.size))
 
         return self._lane.copy(taken, deadline, copied)
 
-    def _converge_all(self, rows: Iterable[Row], failed: set[str], deadline: Deadline) -> dict[Row, Outcome]:
+    def _converge_all(self, rows: Iterable[KeyDiff], failed: set[str], deadline: Deadline) -> dict[KeyDiff, Outcome]:
         """Converges the keys of the rows; those that cannot be made equal are reported, and added to `failed`."""
         futures = {row: self._keys.submit(self._converge, row, deadline) for row in rows}
         if not futures:
@@ -411,10 +416,10 @@ class Sweep:
                 raise
             except SyncError as error:
                 failed.add(row.key)
-                self._observer.failed(row.key, error)
+                self._listener.on_failed(row.key, error)
         return outcomes
 
-    def _converge(self, row: Row, deadline: Deadline) -> Outcome:
+    def _converge(self, row: KeyDiff, deadline: Deadline) -> Outcome:
         deadline.check()
         try:
             outcome = self._decide(row, deadline)
@@ -427,37 +432,37 @@ class Sweep:
             logger.exception("unexpected failure", extra={"key": row.key})
             raise Retryable(f"unexpected failure: {error!r}") from error
         if outcome.action in CHANGES:
-            self._observer.changed(row.key, outcome)
+            self._listener.on_changed(row.key, outcome)
         return outcome
 
-    def _decide(self, row: Row, deadline: Deadline) -> Outcome:
-        if self._rules.look_only or (row.verdict is Verdict.EXTRA and not self._rules.delete):
+    def _decide(self, row: KeyDiff, deadline: Deadline) -> Outcome:
+        if self._options.dry_run or (row.status is KeyStatus.TARGET_ONLY and not self._options.delete):
             return self._examine(row.key)
-        if row.verdict is not Verdict.EXTRA:
+        if row.status is not KeyStatus.TARGET_ONLY:
             return converge(self._keeping, row.key, deadline, size=row.source.size if row.source else 0)
-        return converge(self._deleting, row.key, deadline) if self._brake.take() else self._kept_by_brake()
+        return converge(self._deleting, row.key, deadline) if self._delete_limit.acquire() else self._kept_by_brake()
 
     def _examine(self, key: str) -> Outcome:
         """The difference as a look at both sides shows it now, changing nothing."""
-        source, target = self._source.head(key, sure=True), self._target.head(key)
+        source, target = self._source.head(key, confirm_missing=True), self._target.head(key)
         if source is None:
-            return Outcome("none", "absent on both sides") if target is None else self._extra()
+            return Outcome("unchanged", "absent on both sides") if target is None else self._extra()
         if target is None:
             return _missing(source)
         difference = compare(source, target)
-        return Outcome("differs", difference.reason, source.size) if difference else Outcome("none", "equal")
+        return Outcome("differs", difference.reason, source.size) if difference else Outcome("unchanged", "equal")
 
     def _extra(self) -> Outcome:
-        if self._rules.one_way:
-            return Outcome("none", "absent from the source, which is no difference one way")
+        if self._options.one_way:
+            return Outcome("unchanged", "absent from the source, which is no difference one way")
         return Outcome("extra", "absent from the source")
 
     def _kept_by_brake(self) -> Outcome:
-        most = self._rules.max_delete
+        most = self._options.max_delete
         return Outcome("extra", f"absent from the source, and the limit of {most} deletions is reached")
 
 
-def _missing(source: Listed | ObjectState) -> Outcome:
+def _missing(source: ListEntry | ObjectState) -> Outcome:
     return Outcome("missing", ABSENT, source.size)
 
 

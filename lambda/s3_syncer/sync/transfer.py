@@ -17,7 +17,19 @@ from typing import Protocol
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, SyncError
 from ..core.model import ObjectState, Upload
-from ..core.multipart import MIB, Layout, Limits, Part, Sent, accepted, fits, is_own, multipart_etag, plan, reproduce
+from ..core.multipart import (
+    MIB,
+    Limits,
+    Part,
+    PartPlan,
+    UploadedPart,
+    check_size,
+    is_own,
+    matches_plan,
+    multipart_etag,
+    plan,
+    reproduce,
+)
 from ..core.work_items import Work
 
 #: Smallest object in bytes whose upload is kept to be gone on with; a smaller one is soon sent again.
@@ -53,7 +65,7 @@ class Writable(Protocol):
 
     def uploads(self, key: str) -> Sequence[Upload]: ...
 
-    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> Mapping[int, Sent]: ...
+    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> Mapping[int, UploadedPart]: ...
 
 
 class Streaming(Protocol):
@@ -72,7 +84,7 @@ class Streaming(Protocol):
     def whole(self, key: str, state: ObjectState, marker: str | None, *, by_etag: bool = False) -> str | None: ...
 
 
-class Memory:
+class BufferBudget:
     """A budget of bytes that buffers are held against. Waiters are served in order, so none starves."""
 
     def __init__(self, size: int) -> None:
@@ -84,20 +96,20 @@ class Memory:
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
         """Waits until `size` bytes are free and keeps them for the block."""
-        self.take(size)
+        self.acquire(size)
         try:
             yield
         finally:
-            self.give(size)
+            self.release(size)
 
-    def take(self, size: int) -> None:
+    def acquire(self, size: int) -> None:
         """Waits until `size` bytes are free and keeps them until they are given back, by whatever thread."""
         assert size <= self.size, "the layout keeps every buffer within the budget"
         with self._queue, self._changed:
             self._changed.wait_for(lambda: self._free >= size)
             self._free -= size
 
-    def take_now(self, size: int) -> bool:
+    def try_acquire(self, size: int) -> bool:
         """As `take`, but does not wait: False when so much is not free, or somebody waits for it already."""
         if not self._queue.acquire(blocking=False):
             return False
@@ -110,13 +122,13 @@ class Memory:
         finally:
             self._queue.release()
 
-    def give(self, size: int) -> None:
+    def release(self, size: int) -> None:
         with self._changed:
             self._free += size
             self._changed.notify()
 
 
-class Pace:
+class BandwidthLimiter:
     """Keeps to a number of bytes a second over all threads; None is no limit."""
 
     def __init__(self, bytes_per_s: float | None) -> None:
@@ -137,7 +149,7 @@ class Pace:
         deadline.sleep(turn - now)
 
 
-class Marking:
+class EtagMarkerPolicy:
     """Whether a copy needs the marker. Safe to share between threads.
 
     A copy without a marker may be one that only its time can judge, and the time of a copy that came late lies. So the
@@ -153,16 +165,16 @@ class Marking:
         """Whether the target has shown that the ETag of a copy in one piece is the MD5 of its bytes."""
         return self._target_gives_md5 is True
 
-    def marker(self, state: ObjectState) -> str | None:
+    def marker_for(self, state: ObjectState) -> str | None:
         """The marker to write with a copy in one piece."""
-        return None if state.md5 is not None and self.target_gives_md5 else _marker(state)
+        return None if state.md5 is not None and self.target_gives_md5 else source_etag_marker(state)
 
-    def broken(self, state: ObjectState, written: str | None, etag: str) -> bool:
+    def needs_rewrite(self, state: ObjectState, written: str | None, etag: str) -> bool:
         """Learns from the ETag that the target gave a copy; whether it has to be written again, with its own marker."""
         if state.md5 is None:
             return False
         self._target_gives_md5 = etag == state.md5 and self._target_gives_md5 is not False
-        return etag != state.md5 and written is None and _marker(state) is not None
+        return etag != state.md5 and written is None and source_etag_marker(state) is not None
 
 
 class Transfer:
@@ -185,30 +197,30 @@ class Transfer:
     ) -> None:
         self._source, self._target = source, target
         self._resumes = resumes
-        self._memory = Memory(memory)
-        self._pace = Pace(bytes_per_s)
+        self._memory = BufferBudget(memory)
+        self._bandwidth = BandwidthLimiter(bytes_per_s)
         self._limits = limits or Limits()
         self._whole_max = min(WHOLE_MAX, memory // 2)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
-        self.marking = Marking()
+        self.marker_policy = EtagMarkerPolicy()
         #: A cheaper way for the bytes, where there is one.
         self.streams: Streaming | None = None
-        self._proves_parts = True  # the ETags of the target's parts are their MD5s, as far as is known
+        self._part_etags_are_md5 = True  # the ETags of the target's parts are their MD5s, as far as is known
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> BufferBudget:
         return self._memory
 
     @property
-    def pace(self) -> Pace:
-        return self._pace
+    def bandwidth(self) -> BandwidthLimiter:
+        return self._bandwidth
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
     def copy(self, key: str, state: ObjectState, deadline: Deadline) -> Sequence[Work]:
         """Makes the target's object what `state` was when it was looked at, and leaves no work. Raises a SyncError."""
-        layout = self.layout(key, state)
+        layout = self.plan(key, state)
         if layout is None:
             self._copy_whole(key, state, deadline)
         else:
@@ -217,14 +229,14 @@ class Transfer:
             self._target.put_tags(key, state.tags)
         return ()
 
-    def layout(self, key: str, state: ObjectState) -> Layout | None:
+    def plan(self, key: str, state: ObjectState) -> PartPlan | None:
         """How to cut the object, or None for one piece. Raises Permanent when it cannot be copied at all."""
         if state.archived:
             raise Permanent(
                 f"the object is in {state.archived}: restore it and it will be copied then",
                 "InvalidObjectState",
             )
-        accepted(state.size, self._limits)
+        check_size(state.size, self._limits)
         # Under KMS an ETag tells nothing of the parts, so the source's layout is of no use.
         if state.part_count is not None and state.size > 0 and not state.kms:
             told = self._source.first_part(key)
@@ -237,10 +249,10 @@ class Transfer:
 
     def begin(self, key: str, state: ObjectState) -> str:
         """Begins the upload of a copy in parts; returns its id."""
-        return self._target.create_upload(key, state, _marker(state))
+        return self._target.create_upload(key, state, source_etag_marker(state))
 
     def _copy_whole(self, key: str, state: ObjectState, deadline: Deadline) -> None:
-        self._pace.wait(state.size, deadline)
+        self._bandwidth.wait(state.size, deadline)
         if state.body is None and self._streamed_whole(key, state):
             return
         with self._memory.hold(state.size):
@@ -248,20 +260,20 @@ class Transfer:
             md5 = _md5(data)
             if state.md5 not in (None, md5.hex()):
                 raise Retryable(f"the bytes read do not hash to the source's ETag {state.etag}", "BadDigest")
-            marker = self.marking.marker(state)
+            marker = self.marker_policy.marker_for(state)
             etag = self._target.put(key, data, md5, state, marker)
-            if self.marking.broken(state, marker, etag):
-                self._target.put(key, data, md5, state, _marker(state))
+            if self.marker_policy.needs_rewrite(state, marker, etag):
+                self._target.put(key, data, md5, state, source_etag_marker(state))
 
     def _streamed_whole(self, key: str, state: ObjectState) -> bool:
         if self.streams is None:
             return False
-        marker = self.marking.marker(state)
+        marker = self.marker_policy.marker_for(state)
         with self._memory.hold(self.streams.holds):
-            etag = self.streams.whole(key, state, marker, by_etag=self.marking.target_gives_md5)
-        return etag is not None and not self.marking.broken(state, marker, etag)
+            etag = self.streams.whole(key, state, marker, by_etag=self.marker_policy.target_gives_md5)
+        return etag is not None and not self.marker_policy.needs_rewrite(state, marker, etag)
 
-    def _copy_parts(self, key: str, state: ObjectState, layout: Layout, deadline: Deadline) -> None:
+    def _copy_parts(self, key: str, state: ObjectState, layout: PartPlan, deadline: Deadline) -> None:
         keeps = self._resumes and state.size >= RESUME_MIN and resumable(state, layout)
         found = self._found(key, state, layout) if keeps else None
         upload, etags = found or (self.begin(key, state), {})
@@ -284,7 +296,7 @@ class Transfer:
         with suppress(SyncError):  # the failure that led here is the one to report
             self._target.abort_upload(key, upload)
 
-    def _found(self, key: str, state: ObjectState, layout: Layout) -> tuple[str, dict[int, str]] | None:
+    def _found(self, key: str, state: ObjectState, layout: PartPlan) -> tuple[str, dict[int, str]] | None:
         """An unfinished upload of this object, and its parts' ETags by number; one of other bytes is dropped."""
         try:
             uploads = self._target.uploads(key)
@@ -293,14 +305,16 @@ class Transfer:
         for upload in uploads:
             with suppress(Changed):  # it has just been completed, or dropped
                 sent = self._target.parts(key, upload.id)
-                if not fits(layout, sent):
+                if not matches_plan(layout, sent):
                     continue
-                if self.proven(key, state, layout, sent):
+                if self.last_part_matches(key, state, layout, sent):
                     return upload.id, {number: part.etag for number, part in sent.items()}
                 self.abandon(key, upload.id)
         return None
 
-    def proven(self, key: str, state: ObjectState, layout: Layout, sent: Mapping[int, Sent]) -> bool:
+    def last_part_matches(
+        self, key: str, state: ObjectState, layout: PartPlan, sent: Mapping[int, UploadedPart]
+    ) -> bool:
         """Whether the last of the parts that an upload has got is this object's, by its MD5.
 
         Tells an upload of another object, and a store whose parts' ETags are no MD5s, by one read. That *all* parts are
@@ -316,7 +330,7 @@ class Transfer:
         """Sends parts of the object, pinned to its ETag, several at a time; returns their ETags by number."""
 
         def send(part: Part) -> str:
-            self._pace.wait(part.size, deadline)
+            self._bandwidth.wait(part.size, deadline)
             etag = self._streamed_part(key, state, upload, part, deadline)
             if etag is not None:
                 return etag
@@ -325,7 +339,7 @@ class Transfer:
                 data = self._source.read(key, state.etag, part.start, part.size)
                 md5 = _md5(data)
                 etag = self._target.upload_part(key, upload, part, data, md5)
-                self._proves_parts = etag == md5.hex()
+                self._part_etags_are_md5 = etag == md5.hex()
                 return etag
 
         futures = {part.number: self._pool.submit(send, part) for part in parts}
@@ -342,7 +356,7 @@ class Transfer:
 
     def _streamed_part(self, key: str, state: ObjectState, upload: str, part: Part, deadline: Deadline) -> str | None:
         """The ETag of a part that was streamed, and so is proven; None where none can be."""
-        if self.streams is None or not self._proves_parts:
+        if self.streams is None or not self._part_etags_are_md5:
             return None
         with self._memory.hold(self.streams.holds):
             deadline.check()
@@ -355,7 +369,7 @@ def _prove(state: ObjectState, etags: Mapping[int, str]) -> None:
         raise Changed("the parts that were found are not all of this object", "OtherParts")
 
 
-def resumable(state: ObjectState, layout: Layout) -> bool:
+def resumable(state: ObjectState, layout: PartPlan) -> bool:
     """Whether the source's ETag can prove that parts which others sent make this object.
 
     It has to be the hash over the hashes of the parts of this very layout. A layout of our own never counts: who
@@ -364,7 +378,7 @@ def resumable(state: ObjectState, layout: Layout) -> bool:
     return state.part_count == layout.count and not state.kms and not is_own(layout)
 
 
-def _marker(state: ObjectState) -> str | None:
+def source_etag_marker(state: ObjectState) -> str | None:
     return state.etag if state.marker_fits else None
 
 
