@@ -279,7 +279,7 @@ def test_what_was_streamed_is_gone_on_with(
     rig.put_parts("parts", *parts_of(8))
     go_on = threading.Event()
     rig.target_proxy.when(held(go_on), "PUT", key="parts", query="partNumber", skip=2, times=inf)
-    before = "import s3_syncer.transfer as transfer; transfer.RESUME_MIN = 1"
+    before = "import s3_syncer.sync.transfer as transfer; transfer.RESUME_MIN = 1"
     with started("migrate", "--no-tags", "--concurrency", "1", before=before) as command:
         command.wait_until(lambda: len(streamed(rig)) == 3)
         if number == signal.SIGKILL:
@@ -289,7 +289,7 @@ def test_what_was_streamed_is_gone_on_with(
             go_on.set()
         assert command.ended().code == code
     go_on.set()
-    rig.target_proxy.apply()
+    rig.target_proxy.settle()
     assert streamed(rig) == [True] * 3
     rig.clear()
     assert run("migrate", "--no-tags").code == 0

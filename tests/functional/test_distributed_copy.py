@@ -177,7 +177,7 @@ def test_a_migration_that_is_stopped_in_a_large_object_does_not_send_its_parts_a
     etag = rig.put_parts("large", *(bytes([part]) * PART for part in range(8)))
     go_on = threading.Event()
     rig.target_proxy.when(held(go_on), "PUT", query="partNumber", skip=3, times=inf)
-    smaller = "import s3_syncer.transfer\ns3_syncer.transfer.RESUME_MIN = 1"
+    smaller = "import s3_syncer.sync.transfer\ns3_syncer.sync.transfer.RESUME_MIN = 1"
 
     def sent() -> list[str]:
         return [asked.query["partNumber"][0] for asked in rig.target_proxy.writes() if "partNumber" in asked.query]
@@ -192,7 +192,7 @@ def test_a_migration_that_is_stopped_in_a_large_object_does_not_send_its_parts_a
             command.stop(number)
             go_on.set()
             command.ended()
-    rig.target_proxy.apply()
+    rig.target_proxy.settle()
     assert rig.uploads() == ["large"]
     answer = rig.target.list_multipart_uploads(Bucket=TARGET)["Uploads"][0]
     kept = rig.target.list_parts(Bucket=TARGET, Key="large", UploadId=answer["UploadId"])["Parts"]

@@ -377,7 +377,7 @@ def test_stopped_midway_and_run_again_nothing_is_copied_twice(
         ended = command.ended()
     assert ended.code == code, ended.err
     go_on.set()
-    rig.target_proxy.apply()
+    rig.target_proxy.settle()
     done = set(rig.target_keys())
     assert 8 <= len(done) < 30
 
@@ -416,7 +416,7 @@ def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(rig: Rig, tmp_pat
     fill(rig, 5)
     report = tmp_path / "report.json"
     rig.target_proxy.when(silent, "PUT", times=1e9)
-    before = "import s3_syncer.cli.stop as stop; stop.GRACE_S = 0.5"
+    before = "import s3_syncer.cli.signals as stop; stop.GRACE_S = 0.5"
     with started("migrate", "--report", str(report), before=before) as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
         command.send(signal.SIGTERM)

@@ -240,13 +240,13 @@ def test_the_deadline_aborts_a_copy(rig: Rig, monkeypatch: pytest.MonkeyPatch, c
 
 _MEASURED = """
 import json, sys
-from s3_syncer import function
+from s3_syncer import lambda_handler
 
 class Context:
     def get_remaining_time_in_millis(self):
         return 120_000
 
-response = function.handler(json.loads(sys.argv[1]), Context())
+response = lambda_handler.handler(json.loads(sys.argv[1]), Context())
 assert response == {"batchItemFailures": []}, response
 # Not ru_maxrss, which a child inherits from the parent that started it.
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))

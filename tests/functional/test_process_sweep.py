@@ -22,9 +22,9 @@ from s3_syncer.sync.converge import Outcome
 
 #: What makes a process of its own help from the beginning, and ranges small enough to be shared.
 EAGER = """
-from s3_syncer import join
+from s3_syncer.core import listing_diff
 from s3_syncer.cli import run
-run.HELP_S, run.HELP_KEYS, join.PAGE_KEYS = 0.0, 0, 10
+run.HELP_S, run.HELP_KEYS, listing_diff.PAGE_KEYS = 0.0, 0, 10
 """
 
 
@@ -48,7 +48,7 @@ def test_everything_is_copied_and_told_once(
     rig: Rig, keys: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report, told_by_others = tmp_path / "report.json", list[str]()
-    changed = Tally.changed
+    changed = Tally.on_changed
 
     def noting(tally: Tally, key: str, outcome: Outcome) -> None:
         if threading.current_thread().name == "elsewhere":

@@ -109,20 +109,20 @@ def test_what_was_sent_by_those_who_have_gone_can_be_waited_for(store: Store) ->
         proxy.when(delayed(0.2), times=2)
         for _ in range(3):
             ask(proxy).close()
-        proxy.apply()
+        proxy.settle()
         assert len(store.asked) == 3
 
 
 def test_a_connection_that_rests_is_not_waited_for(store: Store) -> None:
     with in_front_of(store.endpoint) as proxy, ask(proxy, b""):
-        proxy.apply()
+        proxy.settle()
         assert proxy.requests == []
 
 
 def test_half_a_request_never_reaches_the_store(store: Store) -> None:
     with in_front_of(store.endpoint) as proxy:
         ask(proxy, REQUEST[:-1]).close()
-        proxy.apply()
+        proxy.settle()
     assert store.asked == []
 
 

@@ -28,9 +28,9 @@ def test_every_key_is_made_equal_and_named_with_what_was_done(rig: Rig) -> None:
         "copy\tcopied\tabsent from the target",
         "update\tupdated\tsize",
         "tags\ttagged\ttags",
-        "none\tequal\tequal",
+        "unchanged\tequal\tequal",
         "delete\tdeleted\tabsent from the source",
-        "none\tnever was\tabsent on both sides",
+        "unchanged\tnever was\tabsent on both sides",
     ]
     assert rig.differences() == []
 

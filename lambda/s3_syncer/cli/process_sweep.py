@@ -246,19 +246,19 @@ class _Telling:
         threading.Thread(target=self._tell, name="tell", daemon=True).start()
 
     def on_compared(self, keys: int) -> None:
-        self._events.append(("looked", (keys,)))
+        self._events.append(("on_compared", (keys,)))
 
     def on_changed(self, key: str, outcome: Outcome) -> None:
-        self._events.append(("changed", (key, outcome)))
+        self._events.append(("on_changed", (key, outcome)))
 
     def on_skipped(self, key: str, outcome: Outcome) -> None:
-        self._events.append(("left", (key, outcome)))
+        self._events.append(("on_skipped", (key, outcome)))
 
     def on_failed(self, key: str, error: SyncError) -> None:
-        self._events.append(("failed", (key, _plain(error))))
+        self._events.append(("on_failed", (key, _plain(error))))
 
     def on_restart(self, why: str) -> None:
-        self._events.append(("starts_over", (why,)))
+        self._events.append(("on_restart", (why,)))
 
     def say(self, kind: str, number: int, result: object) -> None:
         """Tells how a range ended, or where others go on with it, after all that has happened in it."""

@@ -150,7 +150,7 @@ class Wire:
             signed_body_header_type=auth.AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
         )
 
-    def context(self) -> Future[http.HttpClientConnection]:
+    def connection(self) -> Future[http.HttpClientConnection]:
         """One that is free, or a new one."""
         while True:
             try:
@@ -164,9 +164,9 @@ class Wire:
             if free.is_open():
                 return _done(free)
 
-    def put_back(self, context: http.HttpClientConnection) -> None:
+    def put_back(self, connection: http.HttpClientConnection) -> None:
         """The connection can be used again."""
-        self._idle.append(context)
+        self._idle.append(connection)
 
     def hurry(self) -> None:
         """Ends what has taken too long."""
@@ -204,7 +204,7 @@ class _Exchange:
             return
         try:
             request = signed.result()
-            connecting = self._wire.context()
+            connecting = self._wire.connection()
             if connecting.done():
                 self._send(request, connecting)
             else:
@@ -271,12 +271,12 @@ def _watch(wire: weakref.ref[Wire]) -> None:
 def _tls(host: str, ca_file: str) -> io.TlsConnectionOptions:
     options = io.TlsContextOptions()
     options.override_default_trust_store_from_path(ca_filepath=ca_file)
-    context = io.ClientTlsContext(options).new_connection_options()
-    context.set_server_name(host)
-    return context
+    connection = io.ClientTlsContext(options).new_connection_options()
+    connection.set_server_name(host)
+    return connection
 
 
-def _done(context: http.HttpClientConnection) -> Future[http.HttpClientConnection]:
+def _done(connection: http.HttpClientConnection) -> Future[http.HttpClientConnection]:
     future: Future[http.HttpClientConnection] = Future()
-    future.set_result(context)
+    future.set_result(connection)
     return future

@@ -57,21 +57,21 @@ class Exchanges:
         The connection is kept when its answer has been read to the end, and closed otherwise: so a body that is not
         sent to its end never counts as one.
         """
-        context, kept = self._connection(), False
+        connection, kept = self._connection(), False
         try:
             target = f"{self._path}/{quote(self._prefix + key, safe='/~')}{query}"
-            context.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for name, value in self._signed(method, target, headers).items():
-                context.putheader(name, value)
-            context.endheaders()
-            exchange = Exchange(context)
+                connection.putheader(name, value)
+            connection.endheaders()
+            exchange = Exchange(connection)
             yield exchange
             kept = exchange.over()
         finally:
             if kept:
-                self._idle.append(context)
+                self._idle.append(connection)
             else:
-                context.close()
+                connection.close()
 
     def _signed(self, method: str, target: str, headers: Headers) -> Mapping[str, str]:
         request = AWSRequest(method=method, url=self._origin + target, headers=dict([*self._headers, *headers]))
@@ -106,8 +106,8 @@ class Exchanges:
 class Exchange:
     """One request, of which the head has been sent, and its answer."""
 
-    def __init__(self, context: HTTPConnection) -> None:
-        self._connection = context
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._connection = connection
         self._response: HTTPResponse | None = None
 
     def send(self, data: memoryview) -> None:

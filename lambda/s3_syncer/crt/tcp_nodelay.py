@@ -34,7 +34,7 @@ class NoDelay:
         socket_ = (descriptor, status.st_ino)
         if socket_ in self._seen or not stat.S_ISSOCK(status.st_mode):
             return
-        with socket.socket(fileno=os.dup(descriptor)) as context:  # options are the socket's, not the descriptor's
-            if context.family in (socket.AF_INET, socket.AF_INET6) and context.getpeername()[1] == self._port:
-                context.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with socket.socket(fileno=os.dup(descriptor)) as connection:  # options are the socket's, not the descriptor's
+            if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getpeername()[1] == self._port:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._seen.add(socket_)
