@@ -1,4 +1,4 @@
-"""Starts and stops the three stores of the playground: MiniStack (AWS), moto and rclone (the other cloud).
+"""Starts and stops the three stores of the local cloud: MiniStack (AWS), moto and rclone (the other cloud).
 
 Each server is a process group of its own on a free port of 127.0.0.1, with a log and a record on disk. The
 record carries the start time of the process, because a pid alone may by now belong to a stranger.

@@ -1,4 +1,4 @@
-"""The stand-in for the other cloud where it had to be put right: see `scripts/playground/other_cloud.py`."""
+"""The stand-in for the other cloud where it had to be put right: see `scripts/localcloud/moto_server.py`."""
 
 from __future__ import annotations
 

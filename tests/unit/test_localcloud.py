@@ -1,4 +1,4 @@
-"""The playground where it decides something: what counts as a difference, whom it stops, which Terraform it takes."""
+"""The local cloud where it decides something: what counts as a difference, whom it stops, which Terraform it takes."""
 
 from __future__ import annotations
 
