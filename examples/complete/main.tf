@@ -1,16 +1,5 @@
-# Every input of the module, with what it is for. The credentials of the target come in as an ephemeral variable, for
-# example from the environment (TF_VAR_target_credentials), and go into a secret without touching state or plan.
-
-terraform {
-  required_version = ">= 1.11"
-
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = ">= 5.100, < 7"
-    }
-  }
-}
+# Every input of the module. The access key of the target comes from an ephemeral variable, for example from the
+# environment (TF_VAR_target_credentials). It goes into a secret, and is never in the state or in a plan.
 
 provider "aws" {
   region = var.region
@@ -22,7 +11,7 @@ module "s3_syncer" {
   source_bucket = var.source_bucket
   source_prefix = "reports/"
 
-  # s3://<source_bucket>/reports/2026/x arrives as 2026/x under mirror/reports/.
+  # The key reports/2026/x becomes mirror/reports/2026/x in the target.
   target = {
     endpoint = var.target_endpoint
     region   = var.target_region
@@ -32,16 +21,16 @@ module "s3_syncer" {
 
   name = "reports-syncer"
 
-  # Null: the module makes a secret. Or { arn = "..." } of one that exists, and then no target_credentials.
+  # Null creates a secret. For an existing secret write { arn = "..." }, and leave target_credentials out.
   credentials_secret         = null
   target_credentials         = var.target_credentials
-  target_credentials_version = 1 # raise it to have changed credentials written
+  target_credentials_version = 1 # raise it when the credentials change
 
-  # The bucket's own notifications are left alone, but for the switch that sends them to EventBridge. Leave that out
-  # where something else writes notifications of this bucket.
+  # The module makes the bucket send its events to EventBridge, which replaces all other notifications of the bucket.
+  # Leave enable_bucket_eventbridge out if another configuration writes the notifications.
   notification_mode         = "eventbridge"
   enable_bucket_eventbridge = true
-  existing_notifications    = "refuse" # where there are others already
+  existing_notifications    = "refuse" # the plan fails if that would remove notifications
 
   sync = {
     delete            = true
@@ -54,7 +43,7 @@ module "s3_syncer" {
   }
 
   reconcile = {
-    schedule   = "cron(0 3 * * ? *)" # every night at three, UTC
+    schedule   = "cron(0 3 * * ? *)" # every night at 03:00 UTC
     delete     = true
     max_delete = 1000
   }
@@ -67,7 +56,7 @@ module "s3_syncer" {
     runtime              = "python3.13"
     reserved_concurrency = 20
     log_level            = "INFO"
-    package_path         = null # the code that comes with the module
+    package_path         = null # the zip of the module
     vpc                  = var.vpc
   }
 
@@ -81,7 +70,7 @@ module "s3_syncer" {
     assign_public_ip   = false
   }
 
-  # scripts/run_migration runs the task. It needs a network.
+  # scripts/run_migration runs the task. It needs var.vpc.
   migration = {
     enabled   = var.vpc != null
     cpu       = 2048
@@ -89,7 +78,7 @@ module "s3_syncer" {
     arguments = ["--bwlimit=200M"]
   }
 
-  # Tasks that consume the queue without the 15-minute limit of the function, half of them on Spot. They need a network.
+  # Tasks that consume the queue without the 15-minute limit of the function, half of them on Spot. They need var.vpc.
   service = {
     enabled          = false
     min_tasks        = 0

@@ -5,27 +5,27 @@ variable "region" {
 }
 
 variable "source_bucket" {
-  description = "Name of the bucket to mirror."
+  description = "Name of the bucket to mirror, an existing bucket."
   type        = string
 }
 
 variable "target_endpoint" {
-  description = "Address of the target's S3 API."
+  description = "Address of the S3 API of the target store."
   type        = string
 }
 
 variable "target_region" {
-  description = "Region of the target bucket, as its store names it."
+  description = "Region of the target bucket, as the store names it."
   type        = string
 }
 
 variable "target_bucket" {
-  description = "Name of the bucket to mirror to."
+  description = "Name of the target bucket, an existing bucket."
   type        = string
 }
 
 variable "target_credentials" {
-  description = "Keys of the target."
+  description = "Access key of the target."
   type = object({
     access_key_id     = string
     secret_access_key = string
@@ -35,7 +35,7 @@ variable "target_credentials" {
 }
 
 variable "vpc" {
-  description = "Subnets and security groups for function, migration and service; null for none, and then no migration."
+  description = "Network of the function, the migration and the service. Null runs the function outside a VPC, without migration."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)
@@ -44,25 +44,25 @@ variable "vpc" {
 }
 
 variable "source_kms_key_arns" {
-  description = "Keys that the source's objects are encrypted with."
+  description = "ARNs of the KMS keys that encrypt the source objects."
   type        = list(string)
   default     = []
 }
 
 variable "kms_key_arn" {
-  description = "Key for everything that keeps something; null for keys that AWS manages."
+  description = "ARN of the KMS key for everything the module stores. Null uses keys that AWS manages."
   type        = string
   default     = null
 }
 
 variable "permissions_boundary_arn" {
-  description = "Policy that bounds the permissions of the roles; null for none."
+  description = "ARN of the permissions boundary of the roles. Null sets none."
   type        = string
   default     = null
 }
 
 variable "alarm_actions" {
-  description = "SNS topics to tell of alarms."
+  description = "ARNs of the SNS topics that alarms notify."
   type        = list(string)
   default     = []
 }

@@ -1,22 +1,12 @@
-# For a bucket whose events go to EventBridge: its owner has switched that on, and others listen there already. The
-# module adds a rule of its own, and touches neither the bucket's notifications nor anybody else's rules.
-
-terraform {
-  required_version = ">= 1.11"
-
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = ">= 5.100, < 7"
-    }
-  }
-}
+# For a bucket that already sends its events to EventBridge, with other rules on them. The module adds a rule. It changes
+# neither the notifications of the bucket nor the other rules.
 
 provider "aws" {
-  region = "eu-west-1"
+  region = var.region
 }
 
-# What was here before: a bucket that sends its events to EventBridge, and a rule that tells a topic of new uploads.
+# Stand-ins for what exists already: a bucket that sends its events to EventBridge, and a rule that notifies a topic of
+# each new upload.
 
 resource "aws_s3_bucket" "uploads" {
   bucket = var.bucket
@@ -24,7 +14,7 @@ resource "aws_s3_bucket" "uploads" {
 
 resource "aws_s3_bucket_notification" "uploads" {
   bucket      = aws_s3_bucket.uploads.id
-  eventbridge = true # or, where nobody writes notifications, enable_bucket_eventbridge = true in the module
+  eventbridge = true # if no configuration writes this, use enable_bucket_eventbridge = true in the module instead
 }
 
 resource "aws_sns_topic" "uploads" {
@@ -70,18 +60,13 @@ resource "aws_sns_topic_policy" "uploads" {
   policy = data.aws_iam_policy_document.publish_uploads.json
 }
 
-# Added: the mirror.
+# The addition: the module.
 
 module "s3_syncer" {
   source = "../.."
 
   source_bucket = aws_s3_bucket.uploads.id
-
-  target = {
-    endpoint = "https://s3.eu-west-1.example.com"
-    region   = "eu-west-1"
-    bucket   = "my-mirror"
-  }
+  target        = var.target
 
   name              = "events-mirror"
   notification_mode = "eventbridge"

@@ -1,5 +1,21 @@
+variable "region" {
+  description = "Region of the source bucket."
+  type        = string
+  default     = "eu-west-1"
+}
+
 variable "bucket" {
-  description = "Name of the bucket to make and to mirror."
+  description = "Name of the source bucket, which this example creates."
   type        = string
   default     = "my-events"
+}
+
+variable "target" {
+  description = "Target bucket, as in the input `target` of the module."
+  type = object({
+    endpoint = string
+    region   = string
+    bucket   = string
+    prefix   = optional(string)
+  })
 }

@@ -1,23 +1,12 @@
-# For an estate that has most things already. A bucket has one notification document, so whoever writes it has to write
-# all of it: the module stays out, and the owner adds one queue block, wired to the module's outputs. The secret, the
-# cluster and the repository for images that are there are used, and none are made.
-
-terraform {
-  required_version = ">= 1.11"
-
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = ">= 5.100, < 7"
-    }
-  }
-}
+# For an account that has most resources already. A bucket has a single notification configuration, so the configuration
+# that writes it must write all of it. The module writes no notification: the owner adds one queue block with the outputs
+# of the module. The module uses the existing secret, cluster and image repository.
 
 provider "aws" {
-  region = "eu-west-1"
+  region = var.region
 }
 
-# What was here before: a bucket that tells a topic of every new upload,
+# Stand-ins for what exists already: a bucket that notifies a topic of each new upload.
 
 resource "aws_s3_bucket" "uploads" {
   bucket = var.bucket
@@ -59,7 +48,7 @@ resource "aws_sns_topic_policy" "uploads" {
   policy = data.aws_iam_policy_document.publish_uploads.json
 }
 
-# and the keys of the other store, a cluster for batch work, and a repository for images.
+# Also existing: the secret with the access key of the target, an ECS cluster, and an image repository.
 
 resource "aws_secretsmanager_secret" "store" {
   name = "stores/archive"
@@ -73,7 +62,7 @@ resource "aws_ecr_repository" "tools" {
   name = "tools/s3-syncer"
 }
 
-# Who writes the notifications of the bucket:
+# The notifications of the bucket, which another configuration writes.
 
 resource "aws_s3_bucket_notification" "uploads" {
   bucket = aws_s3_bucket.uploads.id
@@ -84,9 +73,8 @@ resource "aws_s3_bucket_notification" "uploads" {
     filter_prefix = "incoming/"
   }
 
-  # Added: the module's queue. S3 refuses two destinations for one event type under overlapping prefixes, which is
-  # why the topic has its prefix and the mirror has another; where they must overlap, use notification_mode
-  # "eventbridge".
+  # The addition: the queue of the module. S3 rejects two destinations for one event type with overlapping prefixes, so
+  # the topic has one prefix and the mirror another. If the prefixes must overlap, use notification_mode "eventbridge".
   queue {
     queue_arn     = module.s3_syncer.queue_arn
     events        = module.s3_syncer.notification_events
@@ -96,19 +84,14 @@ resource "aws_s3_bucket_notification" "uploads" {
   depends_on = [aws_sns_topic_policy.uploads]
 }
 
-# Added: the mirror.
+# The addition: the module.
 
 module "s3_syncer" {
   source = "../.."
 
   source_bucket = aws_s3_bucket.uploads.id
   source_prefix = "published/"
-
-  target = {
-    endpoint = "https://s3.eu-west-1.example.com"
-    region   = "eu-west-1"
-    bucket   = "my-mirror"
-  }
+  target        = var.target
 
   name              = "uploads-mirror"
   notification_mode = "none"
@@ -118,7 +101,7 @@ module "s3_syncer" {
   migration = { enabled = true }
 
   ecs = {
-    image      = "${aws_ecr_repository.tools.repository_url}:0.1.0" # built from lambda/Dockerfile and pushed by you
+    image      = "${aws_ecr_repository.tools.repository_url}:0.1.0" # you build it from lambda/Dockerfile and push it
     cluster    = { arn = aws_ecs_cluster.batch.arn }
     subnet_ids = var.subnet_ids
   }

@@ -1,23 +1,12 @@
-# The module on an emulated AWS, as scripts/local applies it. The bucket of the source is made here; the bucket of the
-# target is in another store, which this configuration knows only by the module's inputs.
-
-terraform {
-  required_version = ">= 1.11"
-
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = ">= 5.100, < 7"
-    }
-  }
-}
+# The module on an emulated AWS, as scripts/local applies it. This configuration creates the source bucket. The target
+# bucket is in another store, which this configuration knows only from the inputs of the module.
 
 provider "aws" {
   region     = var.region
   access_key = var.access_key_id
   secret_key = var.secret_access_key
 
-  # An emulator knows no instance metadata and no such account, and serves every bucket under one host.
+  # The emulator has no instance metadata and no real account, and serves all buckets under one host name.
   skip_credentials_validation = true
   skip_metadata_api_check     = true
   skip_region_validation      = true
@@ -46,13 +35,13 @@ resource "aws_s3_bucket" "source" {
   force_destroy = true
 }
 
-# Keys of the customer's, one for what is in the source and one for what the module keeps. The policy of the second
-# says what AWS itself does with it, and all else is left to the policies of those who act.
+# Customer managed keys: one for the source objects, one for everything the module stores. The policy of the second key
+# contains the statements for AWS services. For all other principals, both key policies defer to IAM policies.
 
 data "aws_caller_identity" "current" {}
 
 locals {
-  left_to_iam = {
+  iam_statement = {
     Sid       = "EnableIamPolicies"
     Effect    = "Allow"
     Principal = { AWS = "arn:aws:iam::${data.aws_caller_identity.current.account_id}:root" }
@@ -64,19 +53,19 @@ locals {
 resource "aws_kms_key" "source" {
   count = var.encrypted ? 1 : 0
 
-  description         = "Objects of ${var.source_bucket}"
+  description         = "Encrypts the objects of ${var.source_bucket}"
   enable_key_rotation = true
-  policy              = jsonencode({ Version = "2012-10-17", Statement = [local.left_to_iam] })
+  policy              = jsonencode({ Version = "2012-10-17", Statement = [local.iam_statement] })
 }
 
 resource "aws_kms_key" "mirror" {
   count = var.encrypted ? 1 : 0
 
-  description         = "What ${var.name} keeps"
+  description         = "Encrypts everything that ${var.name} stores"
   enable_key_rotation = true
   policy = jsonencode({
     Version   = "2012-10-17"
-    Statement = concat([local.left_to_iam], module.s3_syncer.kms_key_policy_statements)
+    Statement = concat([local.iam_statement], module.s3_syncer.kms_key_policy_statements)
   })
 }
 
@@ -98,7 +87,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "source" {
 module "s3_syncer" {
   source = "../.."
 
-  # Only an address that depends on the bucket makes the module wait for it.
+  # The reference to the resource makes the module wait for the bucket.
   source_bucket = aws_s3_bucket.source.id
   target        = var.target
 

@@ -1,5 +1,5 @@
 output "source_bucket" {
-  description = "Name of the bucket to put objects into."
+  description = "Name of the source bucket."
   value       = aws_s3_bucket.source.bucket
 }
 
@@ -9,7 +9,7 @@ output "queue_url" {
 }
 
 output "dead_letter_queue_url" {
-  description = "URL of the queue of what could not be mirrored."
+  description = "URL of the dead-letter queue."
   value       = module.s3_syncer.dead_letter_queue_url
 }
 
@@ -19,21 +19,21 @@ output "function_name" {
 }
 
 output "function_role_name" {
-  description = "Name of the function's role."
+  description = "Name of the role of the function."
   value       = module.s3_syncer.function_role_name
 }
 
 output "credentials_secret_arn" {
-  description = "ARN of the secret with the keys of the target."
+  description = "ARN of the secret with the access key of the target."
   value       = module.s3_syncer.credentials_secret_arn
 }
 
 output "log_group" {
-  description = "Name of the function's log group."
+  description = "Name of the log group of the function."
   value       = module.s3_syncer.log_group_name
 }
 
 output "s3_syncer" {
-  description = "Every output of the module, as scripts/push_image and scripts/run_migration look for them."
+  description = "All outputs of the module. scripts/push_image and scripts/run_migration read them."
   value       = module.s3_syncer
 }

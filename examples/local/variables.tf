@@ -4,26 +4,26 @@ variable "aws_endpoint" {
 }
 
 variable "region" {
-  description = "Region to work in."
+  description = "Region of the emulated AWS."
   type        = string
   default     = "us-east-1"
 }
 
 variable "access_key_id" {
-  description = "Access key of the emulator's root."
+  description = "Access key ID of the root user of the emulator."
   type        = string
   default     = "test"
 }
 
 variable "secret_access_key" {
-  description = "Secret key of the emulator's root."
+  description = "Secret access key of the root user of the emulator."
   type        = string
   default     = "test"
   sensitive   = true
 }
 
 variable "source_bucket" {
-  description = "Name of the bucket to make and to mirror."
+  description = "Name of the source bucket, which this example creates."
   type        = string
   default     = "s3-syncer-source"
 }
@@ -81,7 +81,7 @@ variable "sync" {
 }
 
 variable "function" {
-  description = "The module's `function`, as far as an emulator honours it."
+  description = "The attributes of the module's `function` that have an effect on the emulator."
   type = object({
     memory_mb    = optional(number)
     timeout_s    = optional(number)
@@ -92,13 +92,13 @@ variable "function" {
 }
 
 variable "architecture" {
-  description = "The module's `ecs.architecture`: that of this machine."
+  description = "The module's `ecs.architecture`: the architecture of this machine."
   type        = string
   default     = "X86_64"
 }
 
 variable "encrypted" {
-  description = "Whether the source's objects, and what the module keeps, are encrypted with keys of the customer's."
+  description = "True encrypts the source objects, and everything the module stores, with customer managed keys."
   type        = bool
   default     = false
 }

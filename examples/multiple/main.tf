@@ -1,37 +1,26 @@
-# Several pairs of buckets, each with its own queue, function and alarms: many buckets to one store, one bucket to
-# several targets, one prefix of a bucket to another target. They go through EventBridge, since the notifications of a
-# bucket take only one destination for an event, and rules any number.
-
-terraform {
-  required_version = ">= 1.11"
-
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = ">= 5.100, < 7"
-    }
-  }
-}
+# Several pairs of buckets, each with its own queue, function and alarms. There are many buckets for one store, one bucket
+# with several targets, and one prefix of a bucket with another target. The pairs use EventBridge: the notifications of a bucket allow
+# only one destination per event, and EventBridge allows any number of rules.
 
 provider "aws" {
-  region = "eu-west-1"
+  region = var.region
 }
 
 locals {
-  # The key becomes part of every name, so it is what keeps the pairs apart: do not change one that is in use.
+  # The key is part of every resource name and keeps the pairs apart. Do not change a key that is in use.
   pairs = {
     invoices = {
       source_bucket = "my-invoices"
       target_bucket = "my-invoices-mirror"
     }
 
-    # All of a bucket goes here,
+    # The whole bucket has one target.
     documents = {
       source_bucket = "my-documents"
       target_bucket = "my-documents-mirror"
     }
 
-    # and one folder of it there as well, where nothing is ever deleted.
+    # One folder of the same bucket has a second target, where nothing is deleted.
     published = {
       source_bucket = "my-documents"
       source_prefix = "published/"
@@ -58,15 +47,15 @@ module "s3_syncer" {
     prefix   = try(each.value.target_prefix, "")
   }
 
-  # One pair of keys for all of them.
+  # All pairs share one access key.
   credentials_secret = { arn = aws_secretsmanager_secret.store.arn }
 
   notification_mode = "eventbridge"
   sync              = try(each.value.sync, {})
 }
 
-# The switch of each bucket, once, whatever the number of its mirrors. Where something else writes a bucket's
-# notifications, set eventbridge = true there instead.
+# The EventBridge setting of each bucket, once for all its mirrors. If another configuration writes the notifications of a
+# bucket, set eventbridge = true there instead.
 resource "aws_s3_bucket_notification" "source" {
   for_each = toset([for pair in local.pairs : pair.source_bucket])
 
@@ -76,5 +65,5 @@ resource "aws_s3_bucket_notification" "source" {
 
 resource "aws_secretsmanager_secret" "store" {
   name        = "mirrors/store"
-  description = "Keys of the buckets at ${var.target_endpoint}: {\"access_key_id\": \"...\", \"secret_access_key\": \"...\"}"
+  description = "Access key for the buckets at ${var.target_endpoint}: {\"access_key_id\": \"...\", \"secret_access_key\": \"...\"}"
 }

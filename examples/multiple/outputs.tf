@@ -1,9 +1,9 @@
 output "credentials_secret_arn" {
-  description = "Secret to fill with {\"access_key_id\": \"...\", \"secret_access_key\": \"...\"}."
+  description = "ARN of the secret for the access key of the target. Its value is {\"access_key_id\": \"...\", \"secret_access_key\": \"...\"}."
   value       = aws_secretsmanager_secret.store.arn
 }
 
 output "s3_syncers" {
-  description = "Every output of the module for each pair, by its key."
+  description = "All outputs of the module for each pair, by its key."
   value       = module.s3_syncer
 }

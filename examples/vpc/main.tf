@@ -1,17 +1,6 @@
-# A function and a migration that run in a network of yours and leave it for the target alone: S3 through a gateway
-# endpoint, the rest of AWS through interface endpoints. What leads to the target, a NAT gateway or another way, is the
-# network's own. docs/networking.md says what each of these costs and when it is needed.
-
-terraform {
-  required_version = ">= 1.11"
-
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = ">= 5.100, < 7"
-    }
-  }
-}
+# A function and a migration task in your VPC. Only the traffic to the target leaves the VPC: S3 has a gateway endpoint, and
+# other AWS services have interface endpoints. The route to the target, for example a NAT gateway, is part of your network.
+# docs/networking.md says when each endpoint is needed and what it costs.
 
 provider "aws" {
   region = var.region
@@ -21,11 +10,11 @@ data "aws_vpc" "network" {
   id = var.vpc_id
 }
 
-# What the function and the task may reach: the target, S3 by its prefix list, and the endpoints. Nothing may reach them.
+# Security group of the function and the task. Egress: S3 by its prefix list, the endpoints, and the target. No ingress.
 
 resource "aws_security_group" "mirror" {
   name        = "s3-syncer"
-  description = "The mirror: out to S3, to the endpoints and to the target"
+  description = "s3-syncer: egress to S3, to the VPC endpoints and to the target"
   vpc_id      = var.vpc_id
 }
 
@@ -40,7 +29,7 @@ resource "aws_vpc_security_group_egress_rule" "s3" {
 
 resource "aws_vpc_security_group_egress_rule" "endpoints" {
   security_group_id            = aws_security_group.mirror.id
-  description                  = "Endpoints"
+  description                  = "VPC endpoints"
   ip_protocol                  = "tcp"
   from_port                    = 443
   to_port                      = 443
@@ -60,20 +49,20 @@ resource "aws_vpc_security_group_egress_rule" "target" {
 
 resource "aws_security_group" "endpoints" {
   name        = "s3-syncer-endpoints"
-  description = "Endpoints: in from the network"
+  description = "VPC endpoints of s3-syncer: ingress from the VPC"
   vpc_id      = var.vpc_id
 }
 
 resource "aws_vpc_security_group_ingress_rule" "endpoints" {
   security_group_id = aws_security_group.endpoints.id
-  description       = "The network"
+  description       = "VPC"
   ip_protocol       = "tcp"
   from_port         = 443
   to_port           = 443
   cidr_ipv4         = data.aws_vpc.network.cidr_block
 }
 
-# The gateway endpoint is free, and images come through it too: ECR keeps their layers in a bucket of its own.
+# The gateway endpoint is free. ECR keeps image layers in an S3 bucket, so image pulls use this endpoint too.
 
 resource "aws_vpc_endpoint" "s3" {
   vpc_id            = var.vpc_id
@@ -103,7 +92,7 @@ resource "aws_vpc_endpoint" "s3" {
   })
 }
 
-# The function needs the first two, the migration all but the first.
+# The function needs sqs and secretsmanager. The migration needs all of them except sqs.
 
 resource "aws_vpc_endpoint" "interface" {
   for_each = toset(["sqs", "secretsmanager", "ecr.api", "ecr.dkr", "logs"])

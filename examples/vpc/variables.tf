@@ -1,16 +1,16 @@
 variable "region" {
-  description = "Region of the source bucket and of the network."
+  description = "Region of the source bucket and of the VPC."
   type        = string
   default     = "eu-west-1"
 }
 
 variable "source_bucket" {
-  description = "Name of the bucket to mirror."
+  description = "Name of the bucket to mirror, an existing bucket."
   type        = string
 }
 
 variable "target" {
-  description = "The module's `target`."
+  description = "Target bucket, as in the input `target` of the module."
   type = object({
     endpoint = string
     region   = string
@@ -20,22 +20,22 @@ variable "target" {
 }
 
 variable "target_cidrs" {
-  description = "Addresses of the target's endpoint, as its operator names them; everything, if they may change at any time."
+  description = "CIDR blocks of the target endpoint, as its operator lists them. The default allows all addresses, for endpoints that change."
   type        = set(string)
   default     = ["0.0.0.0/0"]
 }
 
 variable "vpc_id" {
-  description = "The network, with DNS support and DNS hostnames switched on."
+  description = "ID of the VPC. DNS support and DNS hostnames must be on."
   type        = string
 }
 
 variable "subnet_ids" {
-  description = "Private subnets of it, in two zones or more, with a way to the target."
+  description = "IDs of private subnets in two or more availability zones, with a route to the target."
   type        = list(string)
 }
 
 variable "route_table_ids" {
-  description = "Route tables of these subnets."
+  description = "IDs of the route tables of these subnets."
   type        = list(string)
 }

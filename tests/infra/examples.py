@@ -1,7 +1,7 @@
-"""Every example applied as it is, to clouds of its own and all at the same time: an apply is mostly waiting.
+"""Apply every example to emulated clouds, all at the same time, because an apply mostly waits.
 
-What an example cannot know is overridden as Terraform lets one: the provider's addresses come from the environment, the
-rest from a file beside a copy of it.
+The provider gets the address of the emulator from the environment. An override file beside a copy of the example sets
+what the environment cannot.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from devtools.bootstrap import ROOT
 from localcloud import servers
 from localcloud.stack import ROOT_KEY, Target, make_target
 
-REGION = "eu-west-1"  # that of the examples
+REGION = "eu-west-1"  # the default region of the examples
 OVERRIDE = "emulated_override.tf"
 
-# An emulator serves every bucket under one host.
+# The emulator serves all buckets under one host name.
 PROVIDER = 'provider "aws" {\n  s3_use_path_style = true\n}\n'
 
-# All but `local`, which tests/infra/test_stack.py applies.
+# All examples except `local`, which tests/infra/test_stack.py applies.
 NAMES = ("simple", "complete", "existing-iac", "eventbridge", "multiple", "vpc")
 
 
 @dataclass(frozen=True)
 class Network:
-    """A VPC of the owner."""
+    """A VPC that exists before the example."""
 
     vpc_id: str
     subnet_id: str
@@ -44,7 +44,7 @@ class Network:
 
 @dataclass(frozen=True)
 class AWS:
-    """The emulated AWS of the examples, and what is there before any of them."""
+    """The emulated AWS of the examples, with the resources that exist before them."""
 
     endpoint: str
     buckets: tuple[str, ...] = ("my-bucket", "my-reports", "my-invoices", "my-documents", "my-private")
@@ -71,7 +71,7 @@ class AWS:
         return str(self.client("kms").create_key()["KeyMetadata"]["Arn"])
 
     def allow(self, key: str, statements: list[dict[str, Any]]) -> None:
-        """Adds to the policy of a key, which leaves all else to IAM."""
+        """Add statements to the policy of a key, which otherwise defers to IAM policies."""
         keys = self.client("kms")
         policy = json.loads(keys.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
         policy["Statement"] += statements
@@ -81,7 +81,7 @@ class AWS:
         return str(self.client("sns").create_topic(Name=name)["TopicArn"])
 
     def boundary(self) -> str:
-        """The policy of a security team that knows where its people work, and leaves them everything there."""
+        """Create a permissions boundary that allows every action on every resource; return its ARN."""
         everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
         policy = self.client("iam").create_policy(PolicyName="boundary", PolicyDocument=document)
@@ -90,7 +90,7 @@ class AWS:
 
 @dataclass(frozen=True)
 class Example:
-    """One example that was applied."""
+    """An applied example."""
 
     name: str
     directory: Path
@@ -114,24 +114,24 @@ class Example:
 
 @dataclass
 class Examples:
-    """All of them, while they are being applied and afterwards."""
+    """All examples, during their apply and after it."""
 
     aws: AWS
     target: Target
     directory: Path
     pool: ThreadPoolExecutor
-    key: str  # what `complete` keeps is encrypted with it
+    key: str  # ARN of the KMS key of the example `complete`
     pending: dict[str, Future[Example]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Example:
-        """The example, waited for."""
+        """Return the example, after its apply has ended."""
         return self.pending[name].result()
 
-    def begin(self, name: str, override: str = "", variables: Mapping[str, object] | None = None) -> None:
-        """Starts to apply a copy of the example, beside a copy of the module."""
+    def begin(self, name: str, variables: Mapping[str, object]) -> None:
+        """Start to apply a copy of the example, beside a copy of the module."""
         source, directory = ROOT / "examples" / name, self.directory / "module" / "examples" / name
         shutil.copytree(source, directory, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
-        (directory / OVERRIDE).write_text(PROVIDER + override)
+        (directory / OVERRIDE).write_text(PROVIDER)
         tool = terraform.prepare(self.directory / name, variables)
         tool = replace(tool, environment={**tool.environment, **self.environment})
         example = Example(name, directory, tool, self.directory / f"{name}.tfstate")
@@ -139,7 +139,7 @@ class Examples:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """How the provider finds the emulator."""
+        """Return the environment with which the provider finds the emulator."""
         return {
             "AWS_ENDPOINT_URL": self.aws.endpoint,
             "AWS_ACCESS_KEY_ID": ROOT_KEY,
@@ -147,14 +147,8 @@ class Examples:
         }
 
 
-def target_override(target: Target) -> str:
-    """The other store, for an example that names it itself."""
-    place = {"endpoint": target.endpoint, "region": target.region, "bucket": target.bucket}
-    return f'module "s3_syncer" {{\n  target = {json.dumps(place)}\n}}\n'
-
-
 def copy_module(directory: Path) -> None:
-    """What a checkout has of the module, so that nothing is left in this one."""
+    """Copy the files of the module, so that Terraform leaves nothing in this checkout."""
     for file in ROOT.glob("*.tf"):
         shutil.copy(file, directory)
     shutil.copytree(ROOT / "lambda", directory / "lambda", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -162,7 +156,7 @@ def copy_module(directory: Path) -> None:
 
 @contextlib.contextmanager
 def applying(directory: Path) -> Iterator[Examples]:
-    """The examples, begun; each is there once it is asked for."""
+    """Yield the examples while they are applied; reading one waits for its apply."""
     with contextlib.ExitStack() as cleanup:
         aws = AWS(cleanup.enter_context(servers.running(servers.ministack(region=REGION), directory)).endpoint)
         target = make_target(cleanup.enter_context(servers.running(servers.moto(), directory)))
@@ -179,17 +173,18 @@ def applying(directory: Path) -> Iterator[Examples]:
 
 def begin_all(examples: Examples) -> None:
     aws, target = examples.aws, examples.target
-    there = {"target_endpoint": target.endpoint, "target_region": target.region}
+    store = {"target_endpoint": target.endpoint, "target_region": target.region}
+    bucket = {"target": {"endpoint": target.endpoint, "region": target.region, "bucket": target.bucket}}
     network = aws.network()
-    for name in ("simple", "eventbridge"):
-        examples.begin(name, target_override(target))
-    examples.begin("existing-iac", target_override(target), {"subnet_ids": [network.subnet_id]})
-    examples.begin("multiple", variables=there)
+    examples.begin("simple", {**bucket, "source_bucket": "my-bucket"})
+    examples.begin("eventbridge", bucket)
+    examples.begin("existing-iac", {**bucket, "subnet_ids": [network.subnet_id]})
+    examples.begin("multiple", store)
     examples.begin(
         "vpc",
-        variables={
+        {
+            **bucket,
             "source_bucket": "my-private",
-            "target": {"endpoint": target.endpoint, "region": target.region, "bucket": target.bucket},
             "target_cidrs": ["192.0.2.0/24"],
             "vpc_id": network.vpc_id,
             "subnet_ids": [network.subnet_id],
@@ -198,8 +193,8 @@ def begin_all(examples: Examples) -> None:
     )
     examples.begin(
         "complete",
-        variables={
-            **there,
+        {
+            **store,
             "source_bucket": "my-reports",
             "target_bucket": target.bucket,
             "target_credentials": {

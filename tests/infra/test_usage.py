@@ -21,14 +21,8 @@ from tests.infra.test_stack import eventually
 from devtools import terraform
 from devtools.bootstrap import ROOT
 
-# Where the secret is filled by hand: the outputs that name it.
-FILLED_BY_HAND = {
-    "simple": lambda outputs: outputs["s3_syncer"],
-    "existing-iac": lambda outputs: outputs["s3_syncer"],
-    "eventbridge": lambda outputs: outputs["s3_syncer"],
-    "multiple": lambda outputs: outputs,
-    "vpc": lambda outputs: outputs["s3_syncer"],
-}
+# Examples whose secret a person fills: all except `complete`, which passes the credentials to Terraform.
+FILLED_BY_HAND = [name for name in NAMES if name != "complete"]
 
 
 def test_every_example_is_applied() -> None:
@@ -43,8 +37,8 @@ def filled(examples: Examples) -> Examples:
         "access_key_id": examples.target.access_key_id,
         "secret_access_key": examples.target.secret_access_key,
     }
-    for name, of in FILLED_BY_HAND.items():
-        arn = of(examples[name].outputs)["credentials_secret_arn"]
+    for name in FILLED_BY_HAND:
+        arn = examples[name].outputs["credentials_secret_arn"]
         examples.aws.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=json.dumps(keys))
     examples.aws.allow(examples.key, examples["complete"].outputs["s3_syncer"]["kms_key_policy_statements"])
     return examples

@@ -24,7 +24,7 @@ from devtools.bootstrap import ROOT
 from localcloud import main
 from s3_syncer.cli.commands import cli
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")])
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WHERE_IT_IS_KEPT = re.compile(r'"git::https://git\.example\.com/s3-syncer\.git"')
 

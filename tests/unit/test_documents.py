@@ -9,7 +9,7 @@ import pytest
 
 from devtools.bootstrap import ROOT
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")])
 
 FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -48,5 +48,6 @@ def test_every_document_can_be_found_from_the_readme() -> None:
     while new:
         found |= new
         linked = {(document.parent / link.partition("#")[0]).resolve() for document in new for link in links(document)}
+        linked |= {directory / "README.md" for directory in linked if directory.is_dir()}
         new = (linked & set(DOCUMENTS)) - found
     assert found == set(DOCUMENTS)
