@@ -11,6 +11,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,11 +59,23 @@ class Environment:
         self.stamp.write_text(self.fingerprint())
 
 
+def dependency_group(name: str) -> tuple[str, ...]:
+    """Return the requirements of a dependency group of pyproject.toml, with those of the groups that it includes.
+
+    Pip itself reads dependency groups from version 25.1 on; the pip of Python 3.11 is older.
+    """
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    found: list[str] = []
+    for entry in groups[name]:
+        found += dependency_group(entry["include-group"]) if isinstance(entry, dict) else [entry]
+    return tuple(found)
+
+
 REQUIREMENTS = ROOT / "requirements"
 
 DEVELOPMENT = Environment(
     path=ROOT / ".venv",
-    install=("--constraint", "requirements/dev.txt", "--editable", ".[dev]"),
+    install=("--constraint", "requirements/dev.txt", "--editable", ".", *dependency_group("dev")),
     inputs=(REQUIREMENTS / "dev.txt", ROOT / "pyproject.toml"),
 )
 EMULATOR = Environment(
