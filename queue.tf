@@ -16,10 +16,10 @@ locals {
 
   # Environment of the workers that consume the queue: the function and the service.
   queue_environment = {
-    QUEUE_URL             = aws_sqs_queue.work.url
-    DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
-    SYNC_DELETE           = tostring(var.sync.delete)
-    PARTS_ABOVE_MB        = tostring(var.sync.parts_above_mb)
+    QUEUE_URL                     = aws_sqs_queue.work.url
+    DEAD_LETTER_QUEUE_URL         = aws_sqs_queue.dead_letters.url
+    SYNC_DELETE                   = tostring(var.sync.delete)
+    DISTRIBUTED_COPY_THRESHOLD_MB = tostring(var.sync.distributed_copy_threshold_mb)
   }
 }
 

@@ -214,16 +214,16 @@ variable "sync" {
     - `batch_size` (1 to 10000): maximum number of messages per invocation. A value above 10 needs a `batch_window_s` of at least 1
     - `batch_window_s` (0 to 300): seconds that Lambda waits for a batch to fill
     - `max_receive_count` (1 to 1000): number of receives after which SQS moves a message to the dead-letter queue. The delay between receives grows to 15 minutes, so 100 receives survive a target outage of more than 12 hours
-    - `parts_above_mb` (64 to 5242880): size in MiB above which several workers copy an object together, in parts
+    - `distributed_copy_threshold_mb` (64 to 5242880): size in MiB above which several workers copy an object together, in parts
   EOT
   type = object({
-    delete            = optional(bool, true)
-    tags              = optional(bool, true)
-    max_concurrency   = optional(number, 50)
-    batch_size        = optional(number, 10)
-    batch_window_s    = optional(number, 0)
-    max_receive_count = optional(number, 100)
-    parts_above_mb    = optional(number, 1024)
+    delete                        = optional(bool, true)
+    tags                          = optional(bool, true)
+    max_concurrency               = optional(number, 50)
+    batch_size                    = optional(number, 10)
+    batch_window_s                = optional(number, 0)
+    max_receive_count             = optional(number, 100)
+    distributed_copy_threshold_mb = optional(number, 1024)
   })
   default  = {}
   nullable = false
@@ -253,9 +253,10 @@ variable "sync" {
     error_message = "Write sync.max_receive_count as a whole number from 1 to 1000."
   }
 
+  # A worker copies an object of up to 64 MiB with a single PutObject request. 5242880 MiB is the largest object.
   validation {
-    condition     = var.sync.parts_above_mb >= 64 && var.sync.parts_above_mb <= 5242880 && floor(var.sync.parts_above_mb) == var.sync.parts_above_mb
-    error_message = "Write sync.parts_above_mb as a whole number of MiB from 64 to 5242880. Objects of up to 64 MiB are always written with a single PutObject request."
+    condition     = var.sync.distributed_copy_threshold_mb >= 64 && var.sync.distributed_copy_threshold_mb <= 5242880 && floor(var.sync.distributed_copy_threshold_mb) == var.sync.distributed_copy_threshold_mb
+    error_message = "Write sync.distributed_copy_threshold_mb as a whole number of MiB from 64 to 5242880."
   }
 }
 

@@ -50,7 +50,7 @@ run "the_queue_follows_the_function" {
 
   variables {
     function = { timeout_s = 60 }
-    sync     = { batch_size = 100, batch_window_s = 5, max_receive_count = 7, max_concurrency = 9, parts_above_mb = 200 }
+    sync     = { batch_size = 100, batch_window_s = 5, max_receive_count = 7, max_concurrency = 9, distributed_copy_threshold_mb = 200 }
   }
 
   assert {
@@ -64,8 +64,8 @@ run "the_queue_follows_the_function" {
   }
 
   assert {
-    condition     = aws_lambda_function.sync.environment[0].variables.PARTS_ABOVE_MB == "200"
-    error_message = "sync.parts_above_mb did not arrive at the function."
+    condition     = aws_lambda_function.sync.environment[0].variables.DISTRIBUTED_COPY_THRESHOLD_MB == "200"
+    error_message = "sync.distributed_copy_threshold_mb did not arrive at the function."
   }
 
   assert {
@@ -140,19 +140,19 @@ run "the_function_as_it_comes" {
 
   assert {
     condition = aws_lambda_function.sync.environment[0].variables == tomap({
-      SOURCE_BUCKET         = "source"
-      SOURCE_PREFIX         = ""
-      TARGET_ENDPOINT       = "https://s3.example.com"
-      TARGET_REGION         = "us-east-1"
-      TARGET_BUCKET         = "mirror"
-      TARGET_PREFIX         = ""
-      TARGET_SECRET_ARN     = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"
-      QUEUE_URL             = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer"
-      DEAD_LETTER_QUEUE_URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters"
-      SYNC_DELETE           = "true"
-      PARTS_ABOVE_MB        = "1024"
-      SYNC_TAGS             = "true"
-      LOG_LEVEL             = "INFO"
+      SOURCE_BUCKET                 = "source"
+      SOURCE_PREFIX                 = ""
+      TARGET_ENDPOINT               = "https://s3.example.com"
+      TARGET_REGION                 = "us-east-1"
+      TARGET_BUCKET                 = "mirror"
+      TARGET_PREFIX                 = ""
+      TARGET_SECRET_ARN             = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"
+      QUEUE_URL                     = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer"
+      DEAD_LETTER_QUEUE_URL         = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters"
+      SYNC_DELETE                   = "true"
+      DISTRIBUTED_COPY_THRESHOLD_MB = "1024"
+      SYNC_TAGS                     = "true"
+      LOG_LEVEL                     = "INFO"
     })
     error_message = "The environment is not what the function reads."
   }

@@ -521,21 +521,21 @@ run "more_attempts_than_sqs_counts" {
   expect_failures = [var.sync]
 }
 
-run "parts_of_what_goes_in_one_piece" {
+run "a_threshold_below_a_single_put" {
   command = plan
 
   variables {
-    sync = { parts_above_mb = 63 }
+    sync = { distributed_copy_threshold_mb = 63 }
   }
 
   expect_failures = [var.sync]
 }
 
-run "parts_above_the_largest_object" {
+run "a_threshold_above_the_largest_object" {
   command = plan
 
   variables {
-    sync = { parts_above_mb = 5242881 }
+    sync = { distributed_copy_threshold_mb = 5242881 }
   }
 
   expect_failures = [var.sync]
@@ -842,7 +842,7 @@ run "the_least_of_everything" {
 
   variables {
     name               = "n"
-    sync               = { max_concurrency = 2, batch_size = 1, batch_window_s = 0, max_receive_count = 1, parts_above_mb = 64 }
+    sync               = { max_concurrency = 2, batch_size = 1, batch_window_s = 0, max_receive_count = 1, distributed_copy_threshold_mb = 64 }
     function           = { memory_mb = 256, timeout_s = 30, reserved_concurrency = 2, runtime = "python3.11", log_level = "ERROR" }
     log_retention_days = 0
     max_lag_s          = 60
@@ -853,7 +853,7 @@ run "the_most_of_everything" {
   command = plan
 
   variables {
-    sync               = { max_concurrency = 1000, batch_size = 10000, batch_window_s = 300, max_receive_count = 1000, parts_above_mb = 5242880 }
+    sync               = { max_concurrency = 1000, batch_size = 10000, batch_window_s = 300, max_receive_count = 1000, distributed_copy_threshold_mb = 5242880 }
     function           = { memory_mb = 10240, timeout_s = 900, reserved_concurrency = 1000, runtime = "python3.13" }
     source_prefix      = replace(format("%1024s", ""), " ", "a")
     log_retention_days = 3653

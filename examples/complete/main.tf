@@ -33,13 +33,13 @@ module "s3_syncer" {
   existing_notifications    = "refuse" # the plan fails if that would remove notifications
 
   sync = {
-    delete            = true
-    tags              = true
-    max_concurrency   = 20
-    batch_size        = 50
-    batch_window_s    = 2
-    max_receive_count = 100
-    parts_above_mb    = 1024
+    delete                        = true
+    tags                          = true
+    max_concurrency               = 20
+    batch_size                    = 50
+    batch_window_s                = 2
+    max_receive_count             = 100
+    distributed_copy_threshold_mb = 1024
   }
 
   reconcile = {

@@ -69,13 +69,13 @@ variable "notification_mode" {
 variable "sync" {
   description = "The module's `sync`."
   type = object({
-    delete            = optional(bool)
-    tags              = optional(bool)
-    max_concurrency   = optional(number)
-    batch_size        = optional(number)
-    batch_window_s    = optional(number)
-    max_receive_count = optional(number)
-    parts_above_mb    = optional(number)
+    delete                        = optional(bool)
+    tags                          = optional(bool)
+    max_concurrency               = optional(number)
+    batch_size                    = optional(number)
+    batch_window_s                = optional(number)
+    max_receive_count             = optional(number)
+    distributed_copy_threshold_mb = optional(number)
   })
   default = {}
 }

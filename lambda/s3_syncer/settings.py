@@ -69,7 +69,7 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
         delete=reader.flag("SYNC_DELETE", default=True),
         tags=reader.flag("SYNC_TAGS", default=True),
         copy_memory=copy_memory(reader.whole("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", default=1024)),
-        distributed_copy_threshold=reader.whole("PARTS_ABOVE_MB", default=1024) * MIB,
+        distributed_copy_threshold=reader.whole("DISTRIBUTED_COPY_THRESHOLD_MB", default=1024) * MIB,
         log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, default="INFO"),
     )
     reader.done()

@@ -172,7 +172,7 @@ def variables(aws_endpoint: str, target: Target) -> dict[str, object]:
         },
         # An emulated function is a process of this machine, and each copy is work for both stores on it too.
         # What several of them copy together may be smaller than in earnest, so that a demonstration is short.
-        "sync": {"max_concurrency": max(2, os.cpu_count() or 2), "parts_above_mb": 128},
+        "sync": {"max_concurrency": max(2, os.cpu_count() or 2), "distributed_copy_threshold_mb": 128},
         "architecture": "ARM64" if platform.machine() in ("arm64", "aarch64") else "X86_64",
     }
 

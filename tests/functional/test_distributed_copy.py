@@ -24,7 +24,7 @@ PART = 5 * MIB
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Objects above 8 MiB, a part an item, and watched without delay."""
-    monkeypatch.setenv("PARTS_ABOVE_MB", "8")
+    monkeypatch.setenv("DISTRIBUTED_COPY_THRESHOLD_MB", "8")
     monkeypatch.setattr(parts_module, "ITEM_SIZE", PART)
     monkeypatch.setattr(parts_module, "RECHECK_MIN_S", 0)
 

@@ -41,7 +41,7 @@ CASES: dict[str, Any] = {
     "sync.batch_size": 60,
     "sync.batch_window_s": 3,
     "sync.max_receive_count": 99,
-    "sync.parts_above_mb": 2048,
+    "sync.distributed_copy_threshold_mb": 2048,
     "reconcile.schedule": None,
     "reconcile.delete": False,
     "reconcile.max_delete": 1,
@@ -139,7 +139,7 @@ EXPECTED: dict[str, list[str]] = {
     "sync.batch_size": [MAPPING],
     "sync.batch_window_s": [MAPPING, QUEUE],
     "sync.max_receive_count": [QUEUE],
-    "sync.parts_above_mb": [FUNCTION],
+    "sync.distributed_copy_threshold_mb": [FUNCTION],
     "reconcile.schedule": [
         *("- aws_scheduler_schedule.reconcile[0]", "- aws_iam_role.reconcile[0]", "- aws_iam_role_policy.reconcile[0]"),
     ],

@@ -308,12 +308,12 @@ def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
     "--delete/--no-delete", default=True, show_default=True, envvar="SYNC_DELETE", help="Delete a key the source lost."
 )
 @_option(
-    "--parts-above",
-    envvar="PARTS_ABOVE_MB",
-    type=click.IntRange(1),
+    "--distributed-copy-threshold",
+    envvar="DISTRIBUTED_COPY_THRESHOLD_MB",
+    type=click.IntRange(64, 5242880),
     default=1024,
     show_default=True,
-    help="MiB above which an object is copied by several workers.",
+    help="Size in MiB above which several workers copy an object together.",
 )
 @_option(
     "--visibility",
@@ -427,7 +427,7 @@ def _settings(options: dict[str, Any], *, delete: bool, queue: bool = False) -> 
         tags=options["tags"],
         copy_memory=options["memory"] * MIB,
         bytes_per_s=options["bwlimit"],
-        distributed_copy_threshold=options.get("parts_above", GIB // MIB) * MIB,
+        distributed_copy_threshold=options.get("distributed_copy_threshold", GIB // MIB) * MIB,
     )
     try:
         reader.done()
