@@ -35,9 +35,7 @@ def serving(*arguments: str, before: str = "", **environment: str) -> Iterator[S
     On a stop it has all the time that it may need, if the test does not say otherwise.
     """
     waits = "service.WAIT_S, service.DROP_S = 1, 60"
-    before = (
-        f"import s3_syncer.core.circuit_breaker as breaker, s3_syncer.service.service as service; {waits}; {before}"
-    )
+    before = f"import s3_syncer.service.service as service; {waits}; {before}"
     given = ("--visibility", str(VISIBILITY_S), "--grace", "2", *arguments)
     with started("serve", *given, before=before, **environment) as command:
         yield command
@@ -271,7 +269,7 @@ def test_a_store_that_cannot_be_used_is_asked_now_and_then(rig: Rig) -> None:
     rig.target_proxy.when(admit("nobody's"), times=inf)
     ask(rig, *keys)
     port = free_port()
-    before = "breaker.FIRST_S, breaker.LONGEST_S = 0.8, 1.6"
+    before = "service.REST_FIRST_S, service.REST_MAX_S = 0.8, 1.6"
     with serving("--concurrency", "4", "--health-port", str(port), before=before) as command:
         command.wait_until(lambda: asked(rig.source_proxy, "ReceiveMessage") >= 4)
         status, body = health(port)
@@ -294,7 +292,7 @@ def test_a_queue_that_fails_for_a_while_is_asked_again(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.source_proxy.when(refuse(500, "InternalFailure"), operation="ReceiveMessage", times=3)
     ask(rig, "key")
-    with serving(before="breaker.FIRST_S = 0.5") as command:
+    with serving(before="service.REST_FIRST_S = 0.5") as command:
         command.wait_until(lambda: rig.target_keys() == ["key"] and rig.queue_is_empty())
         ended = stop(command)
     assert [line["reason"].split(":")[0] for line in lines(ended, "circuit-open")] != []

@@ -12,6 +12,7 @@ LAMBDA = Path(__file__).parent.parent.parent / "lambda"
 
 PURE = [
     "cli.queue_progress",
+    "core.backoff",
     "core.circuit_breaker",
     "core.compare",
     "core.deadline",

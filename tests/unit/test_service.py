@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from s3_syncer.core import circuit_breaker
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.core.work_items import KeyWork
@@ -25,8 +24,8 @@ PATIENCE_S = 60
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "TICK_S", 0.01)
     monkeypatch.setattr(service, "DROP_S", 0.3)
-    monkeypatch.setattr(circuit_breaker, "FIRST_S", 0.05)
-    monkeypatch.setattr(circuit_breaker, "LONGEST_S", 0.1)
+    monkeypatch.setattr(service, "REST_FIRST_S", 0.05)
+    monkeypatch.setattr(service, "REST_MAX_S", 0.1)
 
 
 def eventually(condition: Callable[[], object]) -> None:

@@ -24,15 +24,14 @@ from s3_syncer.core.multipart import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
 from s3_syncer.queue import worker as worker_module
 from s3_syncer.queue.worker import (
-    BACKOFF_BASE_S,
-    BACKOFF_CAP_S,
+    REDELIVERY,
     Ack,
     DeadLetter,
     Disposition,
     Message,
     Retry,
     Worker,
-    backoff,
+    redelivery_delay_s,
 )
 from s3_syncer.sync.converge import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
@@ -358,22 +357,23 @@ def test_a_range_that_may_succeed_later_comes_back_and_fails_nobody_else(error: 
     assert dispositions["2"] == Ack()
 
 
-# -- backoff -----------------------------------------------------------------------------------------------------------
+# -- redelivery --------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(1, 1000), st.floats(0, 1, exclude_max=True))
-def test_backoff_is_half_certain_and_half_jitter_up_to_the_cap(attempt: int, chance: float) -> None:
-    ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** (attempt - 1))
-    assert int(ceiling / 2) <= backoff(attempt, lambda: chance) <= ceiling
-    assert backoff(attempt, lambda: chance) <= backoff(attempt + 1, lambda: chance)
+@given(st.integers(1, 2000), st.floats(0, 1, exclude_max=True))
+def test_redelivery_delay_is_between_half_of_the_ceiling_and_the_ceiling(attempt: int, chance: float) -> None:
+    ceiling = min(REDELIVERY.cap_s, REDELIVERY.base_s * 2 ** min(attempt - 1, 20))
+    assert int(ceiling / 2) <= redelivery_delay_s(attempt, lambda: chance) <= ceiling
+    assert redelivery_delay_s(attempt, lambda: chance) <= redelivery_delay_s(attempt + 1, lambda: chance)
 
 
-def test_backoff_doubles() -> None:
-    assert [backoff(attempt, lambda: 1.0) for attempt in (1, 2, 3, 9, 10, 11)] == [2, 4, 8, 512, 900, 900]
+def test_redelivery_delay_doubles_up_to_15_minutes() -> None:
+    delays = [redelivery_delay_s(attempt, lambda: 1.0) for attempt in (1, 2, 3, 9, 10, 11, 5000)]
+    assert delays == [2, 4, 8, 512, 900, 900, 900]
 
 
 def test_messages_that_failed_together_do_not_come_back_together() -> None:
-    assert len({backoff(10) for _ in range(100)}) > 10
+    assert len({redelivery_delay_s(10) for _ in range(100)}) > 10
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""How long to leave alone what does not work at all: a moment at first, then longer. Pure but for the clock."""
+"""Stop requests to a store or queue that fails as a whole, and allow a trial after a rest.
+
+Pure but for the clock. The pattern: https://learn.microsoft.com/azure/architecture/patterns/circuit-breaker
+"""
 
 from __future__ import annotations
 
@@ -7,44 +10,75 @@ import threading
 import time
 from collections.abc import Callable
 
-logger = logging.getLogger(__name__)
+from .backoff import Backoff
 
-#: Seconds of the first pause; each further one is twice as long, up to the longest.
-FIRST_S = 5.0
-LONGEST_S = 60.0
+logger = logging.getLogger(__name__)
 
 
 class CircuitBreaker:
-    """Says when to try again what has failed as a whole. Logs once for each pause. Safe to share between threads."""
+    """A circuit breaker for one dependency. Safe to share between threads.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    - Closed: no request failed since the last success. Send requests as usual.
+    - Open: a request failed, and its rest is not over. Send nothing.
+    - Half-open: the rest is over. Send a trial request and record its result: a success closes the circuit, a failure
+      opens it for twice as long.
+
+    The caller decides how many trials it sends at a time: the circuit breaker does not count requests.
+
+    The first rest takes `first_s` seconds and the longest `max_s`; equal values make every rest equally long.
+    With `log=True` the circuit breaker logs each change to open, and the change to closed.
+    """
+
+    def __init__(
+        self, *, first_s: float, max_s: float, log: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._backoff = Backoff(first_s, max_s)
+        self._log, self._clock = log, clock
         self._lock = threading.Lock()
-        self._failures, self._until = 0, 0.0
+        self._failures, self._open_until = 0, 0.0
+        #: Reason of the failure that opened the circuit; empty while the circuit is closed.
         self.reason = ""
 
     @property
+    def is_closed(self) -> bool:
+        """Return True if no request failed since the last success."""
+        return self._failures == 0
+
+    @property
     def is_open(self) -> bool:
-        """Whether it has not worked since it failed: one try will tell."""
-        return self._failures > 0
+        """Return True if the rest after a failure is not over, so no request may be sent."""
+        return self.retry_in_s() > 0
+
+    @property
+    def is_half_open(self) -> bool:
+        """Return True if the rest is over and no request succeeded since: the next request is a trial."""
+        return not self.is_closed and not self.is_open
 
     def retry_in_s(self) -> float:
-        """Seconds until the next try."""
-        return max(0.0, self._until - self._clock())
+        """Return the seconds until the rest is over; 0.0 unless the circuit is open."""
+        return max(0.0, self._open_until - self._clock())
 
-    def record_failure(self, reason: str) -> None:
+    def record_failure(self, reason: str = "") -> None:
+        """Open the circuit. Ignored while it is open: that request began before the circuit opened."""
         with self._lock:
-            if self.retry_in_s() > 0:
-                return  # one of several that were under way at the same time
-            length_s = min(LONGEST_S, FIRST_S * 2.0**self._failures)
+            if self.is_open:
+                return
             self._failures += 1
-            self._until = self._clock() + length_s
+            rest_s = self._backoff.delay_s(self._failures)
+            self._open_until = self._clock() + rest_s
             self.reason = reason
-        logger.warning("circuit open", extra={"action": "circuit-open", "reason": reason, "retry_in_s": length_s})
+        if self._log:
+            extra = {"action": "circuit-open", "reason": reason, "retry_in_s": rest_s}
+            logger.warning("circuit open", extra=extra)
 
     def record_success(self) -> None:
+        """Close the circuit, also while it is open.
+
+        The success of a request that began earlier shows that the dependency works.
+        """
         with self._lock:
-            if not self.is_open:
+            if self.is_closed:
                 return
-            self._failures, self._until, self.reason = 0, 0.0, ""
-        logger.info("circuit closed", extra={"action": "circuit-closed"})
+            self._failures, self._open_until, self.reason = 0, 0.0, ""
+        if self._log:
+            logger.info("circuit closed", extra={"action": "circuit-closed"})

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ..core.errors import StoreUnusable
 from ..core.work_items import KeyWork
-from .worker import Ack, DeadLetter, Disposition, Message, Retry, backoff
+from .worker import Ack, DeadLetter, Disposition, Message, Retry, redelivery_delay_s
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -95,9 +95,9 @@ class Queue:
                 case Retry(delay_s):
                     pass
                 case Ack() if not sent:
-                    delay_s = backoff(message.attempt)
+                    delay_s = redelivery_delay_s(message.attempt)
                 case DeadLetter() if not (sent and self.send_to_dead_letter_queue(message.body, disposition)):
-                    delay_s = backoff(message.attempt)
+                    delay_s = redelivery_delay_s(message.attempt)
                 case _:
                     continue
             delays[message.receipt] = delay_s

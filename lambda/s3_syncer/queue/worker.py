@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ..core.backoff import Backoff
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from ..core.events import decode
@@ -21,10 +22,8 @@ from ..sync.converge import BucketPair, Outcome
 
 logger = logging.getLogger(__name__)
 
-#: Seconds before the first retry; each further one doubles it, up to the cap.
-BACKOFF_BASE_S = 2.0
-BACKOFF_CAP_S = 900.0
-
+#: Delay of a message that failed for now. Half of it is jitter, so that messages that failed together come back apart.
+REDELIVERY = Backoff(base_s=2.0, cap_s=900.0, jitter=0.5)
 
 #: Deliveries after which a key that used this share of its batch's time and was not done is given up: every attempt
 #: sends the whole object again, and somebody pays for that.
@@ -182,7 +181,7 @@ class Worker:
             logger.exception("unexpected failure", extra={"key": _key(work)})
             reason = f"{_named(work)}: unexpected failure: {error!r}"
             _log("retry", _key(work), reason, attempts=message.attempt)
-            return Retry(backoff(message.attempt), reason)
+            return Retry(redelivery_delay_s(message.attempt), reason)
 
     def _ours(self, key: str, message: Message) -> bool:
         if key.startswith(self._prefix) and key != self._prefix:
@@ -307,14 +306,13 @@ def _disposition(message: Message, results: Mapping[str, _Result]) -> Dispositio
 
 
 def _later(message: Message, failure: SyncError, more: tuple[Work, ...] = ()) -> Retry:
-    delay_s = 0 if isinstance(failure, OutOfTime) else backoff(message.attempt)
+    delay_s = 0 if isinstance(failure, OutOfTime) else redelivery_delay_s(message.attempt)
     return Retry(delay_s, str(failure), isinstance(failure, StoreUnusable), more)
 
 
-def backoff(attempt: int, rand: Callable[[], float] = random.random) -> int:
-    """Seconds to wait before the next delivery: exponential in the attempt, with half of it jitter."""
-    ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** (attempt - 1))
-    return round(ceiling / 2 + rand() * ceiling / 2)
+def redelivery_delay_s(attempt: int, rand: Callable[[], float] = random.random) -> int:
+    """Return the whole seconds after which a message is delivered again, after delivery number `attempt`."""
+    return round(REDELIVERY.delay_s(attempt, rand))
 
 
 def _log(action: str, key: str, reason: str, **extra: object) -> None:

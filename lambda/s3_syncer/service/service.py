@@ -18,7 +18,7 @@ from typing import Protocol
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline
 from ..core.errors import SyncError
-from ..queue.worker import DeadLetter, Disposition, Message, Retry, backoff
+from ..queue.worker import DeadLetter, Disposition, Message, Retry, redelivery_delay_s
 from .health import Health, Status
 from .heartbeat import Held
 
@@ -29,6 +29,11 @@ WAIT_S = 20
 
 #: Messages in one answer, the most that SQS gives.
 BATCH = 10
+
+#: Seconds of the first rest after a store or the queue failed as a whole; each further one is twice as long, up to
+#: the longest.
+REST_FIRST_S = 5.0
+REST_MAX_S = 60.0
 
 #: Seconds within which a thread notices what it waits for.
 TICK_S = 0.2
@@ -90,7 +95,9 @@ class Service:
         self._lanes = ThreadPoolExecutor(rules.lanes, thread_name_prefix="lane")
         self._work = Deadline()  # of what the lanes do: the grace lies between the stop asked for and this one
         self._asked = Deadline()
-        self._stores, self._polls = CircuitBreaker(clock), CircuitBreaker(clock)
+        self._stores, self._polls = (
+            CircuitBreaker(first_s=REST_FIRST_S, max_s=REST_MAX_S, log=True, clock=clock) for _ in range(2)
+        )
         self._changed = threading.Condition()
         self._busy = 0
         self._counts: Counter[str] = Counter()
@@ -137,9 +144,9 @@ class Service:
         elif self._busy and now - self._progressed > PROGRESS_MAX_S:
             status, reason = "stuck", f"no work has gone on in {now - self._progressed:.0f} s"
         else:
-            for pause in (self._polls, self._stores):
-                if pause.is_open:
-                    status, reason = "degraded", pause.reason
+            for breaker in (self._polls, self._stores):
+                if not breaker.is_closed:
+                    status, reason = "degraded", breaker.reason
                     break
         return Health(
             status=status,
@@ -174,7 +181,7 @@ class Service:
             return
         # After a store could not be used, a single message tells whether it can be now: each delivery counts, and one
         # that is delivered too often is buried.
-        probing = self._stores.is_open
+        probing = not self._stores.is_closed
         messages = self._queue.receive(
             1 if probing else min(free, BATCH), visibility_s=self._rules.visibility_s, wait_s=WAIT_S
         )
@@ -229,7 +236,7 @@ class Service:
             return self._worker.run([message], self._work.watched(note), grace_s=DROP_S)[message.id]
         except Exception as error:
             logger.exception("unexpected failure")
-            return Retry(backoff(message.attempt), f"unexpected failure: {error!r}")
+            return Retry(redelivery_delay_s(message.attempt), f"unexpected failure: {error!r}")
 
     def _settle(self, message: Message, disposition: Disposition) -> None:
         self._held.remove(message)
