@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from tests.unit.in_memory_store import Fetched
+from tests.support.in_memory_store import Fetched
 
 from s3_syncer.core.errors import SyncError
 from s3_syncer.core.model import KeyPage, ObjectState, Upload

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.in_memory_store import at, md5_hex
+from tests.support.in_memory_store import at, md5_hex
 
 from s3_syncer.core.compare import ABSENT, Difference, compare, differs_by_listing
 from s3_syncer.core.model import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import cycle
 
 import pytest
-from tests.unit.in_memory_store import MemoryBucket, Stored, stored
+from tests.support.in_memory_store import MemoryBucket, Stored, stored
 
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.unit.in_memory_store import MemoryBucket, Stored, md5_etag, md5_hex, opaque_etag, stored
+from tests.support.in_memory_store import MemoryBucket, Stored, md5_etag, md5_hex, opaque_etag, stored
 
 from s3_syncer.core import multipart as layout_module
 from s3_syncer.core.deadline import Deadline, OutOfTime

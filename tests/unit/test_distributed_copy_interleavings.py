@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pytest
-from tests.unit.in_memory_store import Etag, MemoryBucket, Stored, md5_etag, opaque_etag, stored
+from tests.support.in_memory_store import Etag, MemoryBucket, Stored, md5_etag, opaque_etag, stored
 from tests.unit.replay import Answers, Call, SourceSide, Suspended, TargetSide, bag, distinct
 
 from s3_syncer.core import multipart as layout_module

@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import pytest
-from tests.unit.in_memory_store import (
+from tests.support.in_memory_store import (
     Etag,
     HttpSide,
     ListedBucket,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.unit.in_memory_store import Reply
+from tests.support.in_memory_store import Reply
 
 from s3_syncer.crt import object_requests
 from s3_syncer.crt.object_requests import SMALL, Requests

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.unit.in_memory_store import LIST_PAGE, ListedBucket, stored
+from tests.support.in_memory_store import LIST_PAGE, ListedBucket, stored
 
 from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.deadline import Deadline, OutOfTime

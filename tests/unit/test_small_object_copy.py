@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.in_memory_store import HttpSide, ListedBucket, Reply, at, opaque_etag, stored
+from tests.support.in_memory_store import HttpSide, ListedBucket, Reply, at, opaque_etag, stored
 
 from s3_syncer.core.compare import ABSENT, KeyDiff
 from s3_syncer.core.deadline import Deadline

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from http.client import IncompleteRead
 
 import pytest
-from tests.unit.in_memory_store import MemoryBucket, at, md5_hex, stored
+from tests.support.in_memory_store import MemoryBucket, at, md5_hex, stored
 
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Changed, StoreUnusable

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from tests.unit.in_memory_store import LIST_PAGE, HttpSide, ListedBucket, OnTheSpot, md5_hex, opaque_etag, stored
+from tests.support.in_memory_store import LIST_PAGE, HttpSide, ListedBucket, OnTheSpot, md5_hex, opaque_etag, stored
 
 from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.compare import ABSENT

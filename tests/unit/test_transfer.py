@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.in_memory_store import Etag, MemoryBucket, Stored, at, md5_etag, md5_hex, opaque_etag, stored
+from tests.support.in_memory_store import Etag, MemoryBucket, Stored, at, md5_etag, md5_hex, opaque_etag, stored
 
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Changed, Permanent, Retryable

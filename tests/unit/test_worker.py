@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.in_memory_store import MemoryBucket, Stored, stored
+from tests.support.in_memory_store import MemoryBucket, Stored, stored
 
 from s3_syncer.core import deadline as deadline_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
