@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from .process_tuning import return_large_buffers
@@ -11,30 +10,33 @@ from .queue.worker import Worker
 from .settings import Settings
 from .stores.bucket import Bucket
 from .stores.clients import queue_client, source_client, target_client
-from .sync.context import SyncContext
+from .stores.protocols import BucketLocation
+from .sync.context import SyncContext, TransportFactory, Transports
 from .sync.converge import BucketPair
 from .sync.distributed_copy import DistributedCopier
 from .sync.range_sweep import RangeSweeper
-from .sync.sweep import Lane
 from .sync.transfer import Transfer
 
-#: Connections beyond one per thread: probes and tag requests that overlap with a body still being read.
+#: Connections of a client beyond two per thread: for requests that overlap with a response that is still read.
 SPARE_CONNECTIONS = 4
 
 
-def connect(settings: Settings, *, threads: int, resumes: bool = False) -> SyncContext:
-    """A connection whose clients and buffers serve `threads` keys and as many parts at a time.
+def build_sync_context(
+    settings: Settings, *, threads: int, resumes: bool = False, transports: TransportFactory | None = None
+) -> SyncContext:
+    """Build the context for `threads` keys and as many parts at a time. Raises StoreUnusable.
 
-    With `resumes`, a large object is gone on with where the last run left it: see `transfer.Transfer`.
+    With `resumes`, a large object continues from the parts that an earlier run uploaded: see `transfer.Transfer`.
+    Without `transports`, boto3 makes every request.
     """
     return_large_buffers()
     connections = 2 * threads + SPARE_CONNECTIONS
-    source = Bucket(settings.source_bucket, settings.source_prefix, source_client(connections), tags=settings.tags)
-    target = Bucket(
-        settings.target_bucket,
-        settings.target_prefix,
-        target_client(settings, connections),
-        tags=settings.tags,
+    source_end = BucketLocation(settings.source_bucket, settings.source_prefix, source_client(connections))
+    target_end = BucketLocation(settings.target_bucket, settings.target_prefix, target_client(settings, connections))
+    built = transports(source_end, target_end) if transports is not None else Transports()
+    source, target = (
+        Bucket(end.name, end.prefix, end.clients, tags=settings.tags, transport=transport)
+        for end, transport in ((source_end, built.source), (target_end, built.target))
     )
     transfer = Transfer(
         source,
@@ -43,13 +45,20 @@ def connect(settings: Settings, *, threads: int, resumes: bool = False) -> SyncC
         threads=threads,
         bytes_per_s=settings.bytes_per_s,
         resumes=resumes,
+        stream_copier=built.stream_copier,
     )
-    return SyncContext(source, target, transfer, BucketPair(source, target, transfer, delete=settings.delete))
+    return SyncContext(
+        source,
+        target,
+        transfer,
+        BucketPair(source, target, transfer, delete=settings.delete),
+        built.small_object_copier(transfer, tags=settings.tags) if built.small_object_copier is not None else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class QueueContext:
-    """`bucket` and `prefix` are the source's."""
+    """A queue and its worker; `bucket` and `prefix` are those of the source."""
 
     bucket: str
     prefix: str
@@ -57,27 +66,16 @@ class QueueContext:
     queue: Queue
 
 
-def no_lane(context: SyncContext) -> Lane | None:  # noqa: ARG001 - the interface of a lane's opening
-    """For who has no awscrt, or no time to import it."""
-    return None
-
-
 def build_queue_worker(
-    settings: Settings,
-    *,
-    threads: int,
-    range_threads: int,
-    open_lane: Callable[[SyncContext], Lane | None] = no_lane,
+    settings: Settings, *, threads: int, range_threads: int, transports: TransportFactory | None = None
 ) -> QueueContext:
-    """A worker that converges `threads` keys at a time, and in each range `range_threads`. Raises StoreUnusable."""
-    context = connect(settings, threads=threads)
+    """Build a worker for `threads` keys at a time, and `range_threads` in each range. Raises StoreUnusable."""
+    context = build_sync_context(settings, threads=threads, transports=transports)
     bucket, prefix = settings.source_bucket, settings.source_prefix
     parts = DistributedCopier(
         context.source, context.target, context.transfer, prefix=prefix, above=settings.distributed_copy_threshold
     )
-    ranges = RangeSweeper(
-        context, prefix=prefix, threads=range_threads, max_object_size=parts.above, lane=open_lane(context)
-    )
+    ranges = RangeSweeper(context, prefix=prefix, threads=range_threads, max_object_size=parts.above)
     queue = Queue(
         queue_client(threads + SPARE_CONNECTIONS),
         url=settings.queue_url,

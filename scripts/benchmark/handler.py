@@ -119,11 +119,13 @@ class Service:
     """Does a message in each of its lanes, as `serve` does; what the queue itself takes is left out."""
 
     def __init__(self, lanes: int) -> None:
-        from s3_syncer.crt.factory import open_lane  # which the function's package has not
+        from s3_syncer.crt.factory import crt_transports  # which the function's package has not
 
         settings = function_settings(os.environ)
         log_json(settings.log_level)
-        runtime = build_queue_worker(settings, threads=lanes, range_threads=2, open_lane=partial(open_lane, threads=2))
+        runtime = build_queue_worker(
+            settings, threads=lanes, range_threads=2, transports=partial(crt_transports, concurrency=2)
+        )
         self._worker, self._lanes = runtime.worker, ThreadPoolExecutor(lanes)
 
     def do(self, records: Sequence[dict[str, Any]]) -> None:

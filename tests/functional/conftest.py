@@ -25,7 +25,7 @@ import s3_syncer
 from localcloud import servers
 from s3_syncer import lambda_handler
 from s3_syncer.core import deadline
-from s3_syncer.crt.factory import open_lane
+from s3_syncer.crt.factory import crt_transports
 from s3_syncer.wiring import build_queue_worker
 
 
@@ -83,12 +83,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-@pytest.fixture(params=["boto3", "lane"])
+@pytest.fixture(params=["boto3", "crt"])
 def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Single keys as the function converges them, and as `serve` does."""
-    if request.param == "lane":
+    if request.param == "crt":
         monkeypatch.setattr(
-            lambda_handler, "build_queue_worker", partial(build_queue_worker, open_lane=partial(open_lane, threads=2))
+            lambda_handler,
+            "build_queue_worker",
+            partial(build_queue_worker, transports=partial(crt_transports, concurrency=2)),
         )
     way: str = request.param
     return way

@@ -20,6 +20,8 @@ from tests.functional.proxy import Proxy
 from localcloud import verify
 from s3_syncer import lambda_handler
 from s3_syncer.stores.clients import pass_raw_expires
+from s3_syncer.stores.protocols import BucketLocation
+from s3_syncer.sync.context import Transports
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -293,6 +295,11 @@ class Rig:
         """Forgets what went over the proxies, and the faults armed there."""
         self.source_proxy.clear()
         self.target_proxy.clear()
+
+
+def boto3_only(source: BucketLocation, target: BucketLocation, **_: object) -> Transports:
+    """Build no transports, in place of the functions of `crt.factory`."""
+    return Transports()
 
 
 def secret(account: Account) -> str:

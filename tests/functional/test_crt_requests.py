@@ -66,7 +66,7 @@ def test_an_event_costs_the_same_requests_each_way(
             for side in (rig.source_proxy, rig.target_proxy)
         ]
         assert (asked[0], asked[1]) == costs[name], name
-        assert len(by_boto3) == (0 if each_way == "lane" else sum(map(len, asked))), name
+        assert len(by_boto3) == (0 if each_way == "crt" else sum(map(len, asked))), name
     assert rig.source_keys() == rig.target_keys() == []
 
 
@@ -113,4 +113,4 @@ def test_a_lane_that_could_not_be_opened_is_opened_once_it_can_be(
     rig.clear()
     by_boto3.clear()
     assert rig.deliver(*delivery.returned).actions == {"key": "copy"}
-    assert (by_boto3 == []) is (each_way == "lane")
+    assert (by_boto3 == []) is (each_way == "crt")

@@ -12,7 +12,7 @@ from math import inf
 
 import pytest
 from tests.functional.command import run, started
-from tests.functional.harness import MIB, SECRET, SOURCE, TARGET, Account, Rig, secret
+from tests.functional.harness import MIB, SECRET, SOURCE, TARGET, Account, Rig, boto3_only, secret
 from tests.functional.proxy import (
     Exchange,
     Fault,
@@ -31,9 +31,9 @@ from tests.functional.proxy import (
 
 from s3_syncer.cli import commands, local_sweep
 from s3_syncer.crt import factory, stream_copy, stream_http
-from s3_syncer.crt.endpoint import Place
+from s3_syncer.crt.endpoint import BucketEndpoint
 from s3_syncer.stores import clients
-from s3_syncer.stores.bucket import Bucket
+from s3_syncer.stores.protocols import BucketLocation
 from s3_syncer.sync import transfer
 
 PART = 5 * MIB
@@ -52,12 +52,12 @@ def parts_of(count: int, seed: int = 0) -> list[bytes]:
     return [body_of(PART, seed + number) for number in range(1, count)] + [body_of(1000, seed)]
 
 
-@pytest.fixture(params=["streams", "common path"])
+@pytest.fixture(params=["streams", "boto3"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same must come of both ways."""
-    if request.param == "common path":
-        monkeypatch.setattr(local_sweep, "open_lane", lambda connection, *, threads: None)
-        monkeypatch.setattr(commands, "open_streams", lambda connection: None)
+    if request.param == "boto3":
+        monkeypatch.setattr(local_sweep, "crt_transports", boto3_only)
+        monkeypatch.setattr(commands, "stream_transports", boto3_only)
     way: str = request.param
     return way
 
@@ -105,13 +105,13 @@ def test_the_keys_of_a_sync_are_streamed_as_well(rig: Rig) -> None:
 def test_where_a_bucket_is_is_found_out_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """For the lane and for the streams together."""
     places: list[str] = []
-    place = factory._place
+    endpoint = factory._endpoint
 
-    def noted(bucket: Bucket) -> Place:
-        places.append(bucket.name)
-        return place(bucket)
+    def noted(location: BucketLocation) -> BucketEndpoint:
+        places.append(location.name)
+        return endpoint(location)
 
-    monkeypatch.setattr(factory, "_place", noted)
+    monkeypatch.setattr(factory, "_endpoint", noted)
     assert run("migrate").code == 0
     assert sorted(places) == sorted([SOURCE, TARGET])
 
@@ -154,7 +154,7 @@ def test_whatever_goes_wrong_once_is_made_good(
     proxy.when(fault, method, key="parts", query="" if side == "source" else "partNumber", skip=1)
     proxy.when(fault, method, key="whole", query="", skip=int(side == "source"))  # behind the first look
     ended = run("migrate")
-    if way == "common path" and ended.code != 0:  # it does not ask twice for what broke off while it was read
+    if way == "boto3" and ended.code != 0:  # it does not ask twice for what broke off while it was read
         ended = run("migrate")
     assert (ended.code, ended.out) == (0, "")
     assert rig.differences() == []

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.functional.command import run
-from tests.functional.harness import MIB, REGION, SOURCE, TARGET, Rig
+from tests.functional.harness import MIB, REGION, SOURCE, TARGET, Rig, boto3_only
 from tests.functional.proxy import (
     Exchange,
     Fault,
@@ -32,8 +32,8 @@ from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
 from s3_syncer.cli import local_sweep
 from s3_syncer.crt import small_object_copy
-from s3_syncer.crt.endpoint import Place
-from s3_syncer.crt.http_client import Wire
+from s3_syncer.crt.endpoint import BucketEndpoint
+from s3_syncer.crt.http_client import CrtHttpClient
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +42,10 @@ def _rested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_object_copy, "RESTED", timedelta(0))
 
 
-@pytest.fixture(params=["lane", "common path"])
+@pytest.fixture(params=["crt", "boto3"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "common path":
-        monkeypatch.setattr(local_sweep, "open_lane", lambda connection, *, threads: None)
+    if request.param == "boto3":
+        monkeypatch.setattr(local_sweep, "crt_transports", boto3_only)
     way: str = request.param
     return way
 
@@ -192,11 +192,11 @@ def test_what_was_given_up_before_it_was_sent_is_never_sent(late: str, monkeypat
     """Others have written since, and it would be written over with what was read before."""
     signed, connected, connection = Future[object](), Future[Connected](), Connected()
 
-    class Slow(Wire):
+    class Slow(CrtHttpClient):
         def connection(self) -> Any:
             return connected
 
-    sending = Slow(Place("http://127.0.0.1:1/bucket", REGION, ""), lambda: ("key", "secret", None))
+    sending = Slow(BucketEndpoint("http://127.0.0.1:1/bucket", REGION, ""), lambda: ("key", "secret", None))
     statuses: list[int] = []
     with monkeypatch.context() as patched:
         patched.setattr("s3_syncer.crt.http_client.auth.aws_sign_request", lambda *_: signed)
@@ -227,8 +227,8 @@ def options(port: int) -> list[int]:
 def test_no_piece_of_a_request_waits_for_an_acknowledgement(rig: Rig) -> None:
     """It would come 40 ms later, so that small objects took many times as long."""
     with in_front_of(rig.other.endpoint) as proxy:
-        place = Place(f"{proxy.endpoint}/{TARGET}", REGION, "")
-        wire = Wire(place, lambda: (rig.other.access_key_id, rig.other.secret_access_key, None))
+        place = BucketEndpoint(f"{proxy.endpoint}/{TARGET}", REGION, "")
+        wire = CrtHttpClient(place, lambda: (rig.other.access_key_id, rig.other.secret_access_key, None))
         assert wire.ask("PUT", "key", body=bytes(50_000)).status == 200
         assert options(urlsplit(proxy.endpoint).port or 0) == [1]
 

@@ -16,8 +16,9 @@ from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.errors import Retryable, StoreUnusable
 from s3_syncer.core.key_ranges import borders
 from s3_syncer.core.listing_diff import Unordered, merge_listings
-from s3_syncer.core.model import KeyPage, ListEntry
+from s3_syncer.core.model import KeyPage, ListEntry, ListPage
 from s3_syncer.stores.bucket import Bucket
+from s3_syncer.stores.protocols import Transport
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -25,14 +26,24 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PATIENCE_S = 60
 
 
-class Pages:
-    """Pages to be had one after the other, whatever position they are asked for at."""
+class UnusedTransport:
+    """A transport that answers only what a test lets it answer."""
+
+    def list_page(self, position: Mapping[str, Any]) -> ListPage | None:
+        raise AssertionError(f"no listing was expected: {position}")
+
+    def try_call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+        raise AssertionError(f"no request was expected: {operation} {parameters}")
+
+
+class Pages(UnusedTransport):
+    """Return the same pages in turn, whatever the position of the request."""
 
     def __init__(self, *pages: Sequence[str] | Exception) -> None:
         self.pages, self.asked = pages, list[Mapping[str, Any]]()
         self.all_asked = threading.Event()
 
-    def __call__(self, position: Mapping[str, Any]) -> tuple[KeyPage, str | None]:
+    def list_page(self, position: Mapping[str, Any]) -> tuple[KeyPage, str | None]:
         number = len(self.asked)
         self.asked.append(position)
         if number == len(self.pages) - 1:
@@ -44,10 +55,8 @@ class Pages:
         return entries, str(number) if number < len(self.pages) - 1 else None
 
 
-def bucket(pages: Pages) -> Bucket:
-    made = Bucket("bucket", "", cast(Any, None), tags=False)
-    made.pages = pages
-    return made
+def bucket(transport: Transport) -> Bucket:
+    return Bucket("bucket", "", cast(Any, None), tags=False, transport=transport)
 
 
 def listed(pages: Pages, after: str = "", until: str | None = None, *, in_order: bool = True) -> list[str]:
@@ -107,15 +116,15 @@ def test_the_first_page_is_asked_for_at_once_and_the_next_while_one_is_read() ->
 @pytest.mark.parametrize("keys", ["", "a"], ids=["empty pages", "the same page"])
 def test_a_listing_that_does_not_get_on_is_no_listing(keys: str, in_order: bool) -> None:
     """Some stores give the same token again and again."""
-    made, asked = bucket(Pages()), itertools.count(1)
+    requests = itertools.count(1)
 
-    def page(position: Mapping[str, Any]) -> tuple[KeyPage, str | None]:
-        assert next(asked) < 10, "asked for ever"
-        return KeyPage.of(ListEntry(key, 1, "e", NOON) for key in keys), "the token"
+    class SameToken(UnusedTransport):
+        def list_page(self, position: Mapping[str, Any]) -> ListPage | None:
+            assert next(requests) < 10, "an endless listing"
+            return KeyPage.of(ListEntry(key, 1, "e", NOON) for key in keys), "the token"
 
-    made.pages = page
     with pytest.raises(Retryable, match="the same token again"):
-        list(made.listing(in_order=in_order))
+        list(bucket(SameToken()).listing(in_order=in_order))
 
 
 ENDLESS: Mapping[str, Mapping[str, Any]] = {
@@ -126,19 +135,20 @@ ENDLESS: Mapping[str, Mapping[str, Any]] = {
 
 @pytest.mark.parametrize("operation", ENDLESS)
 def test_neither_are_parts_or_uploads(operation: str) -> None:
-    made, asked = bucket(Pages()), itertools.count(1)
+    requests = itertools.count(1)
 
-    def answer(asked_for: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        assert asked_for == operation
-        assert next(asked) < 10, "asked for ever"
-        return {"IsTruncated": True, **ENDLESS[operation]}
+    class Endless(UnusedTransport):
+        def try_call(self, requested: str, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+            assert requested == operation
+            assert next(requests) < 10, "an endless listing"
+            return {"IsTruncated": True, **ENDLESS[operation]}
 
-    made.requests = answer
+    made = bucket(Endless())
     with pytest.raises(Retryable, match="the same token again"):
         made.parts("key", "id") if operation == "list_parts" else made.uploads("key")
 
 
-class InUtf16:
+class InUtf16(UnusedTransport):
     """A store whose order is that of the keys in UTF-16."""
 
     def __init__(self, keys: Iterable[str]) -> None:
@@ -148,7 +158,7 @@ class InUtf16:
     def place(key: str) -> bytes:
         return key.encode("utf-16-be")
 
-    def __call__(self, position: Mapping[str, Any]) -> tuple[KeyPage, str | None]:
+    def list_page(self, position: Mapping[str, Any]) -> tuple[KeyPage, str | None]:
         after = position.get("ContinuationToken") or position.get("StartAfter", "")
         behind = [key for key in self.keys if self.place(key) > self.place(after)]
         page = behind[: position.get("MaxKeys", 5)]
@@ -162,8 +172,7 @@ def test_a_range_that_is_cut_hides_no_disorder(monkeypatch: pytest.MonkeyPatch) 
         rand = random.Random(seed)
         letters = rand.sample("aBbzZMﬀﬁ😀😎一~", rand.randint(2, 6))
         keys = {"".join(rand.choices(letters, k=rand.randint(1, 4))) for _ in range(rand.randint(5, 200))}
-        made = bucket(Pages())
-        made.pages = InUtf16(keys)
+        made = bucket(InUtf16(keys))
         with suppress(Unordered):
             assert swept_in_parts(made, rand) == keys, seed
 

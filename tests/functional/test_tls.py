@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import trustme
 from tests.functional.command import run
-from tests.functional.harness import MIB, REGION, TARGET, Rig
+from tests.functional.harness import MIB, REGION, TARGET, Rig, boto3_only
 from tests.functional.proxy import Proxy, in_front_of
 
 from s3_syncer import __version__
 from s3_syncer.cli import local_sweep
-from s3_syncer.crt.endpoint import Keys, Place
-from s3_syncer.crt.http_client import Wire
-from s3_syncer.crt.stream_http import Exchanges
+from s3_syncer.crt.endpoint import BucketEndpoint, SigningKeys
+from s3_syncer.crt.http_client import CrtHttpClient
+from s3_syncer.crt.stream_http import StreamingHttpClient
 from s3_syncer.stores import clients
 
 
@@ -61,37 +61,37 @@ def test_the_lane_trusts_whom_boto3_trusts(rig: Rig, fronts: tuple[Proxy, Proxy]
 
 
 @pytest.fixture
-def strangers(rig: Rig, authority: trustme.CA, bundle: str) -> Iterator[list[tuple[Proxy, Place]]]:
+def strangers(rig: Rig, authority: trustme.CA, bundle: str) -> Iterator[list[tuple[Proxy, BucketEndpoint]]]:
     """The target under addresses that no request must go to, and whom to trust there."""
     unknown, elsewhere = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(2))
     trustme.CA().issue_cert("127.0.0.1").configure_cert(unknown)
     authority.issue_cert("store.example.com").configure_cert(elsewhere)
     with in_front_of(rig.other.endpoint, unknown) as one, in_front_of(rig.other.endpoint, elsewhere) as other:
-        yield [(proxy, Place(f"{proxy.endpoint}/{TARGET}", REGION, bundle)) for proxy in (one, other)]
+        yield [(proxy, BucketEndpoint(f"{proxy.endpoint}/{TARGET}", REGION, bundle)) for proxy in (one, other)]
 
 
-def keys() -> Keys:
+def keys() -> SigningKeys:
     return "key", "secret", None
 
 
-def test_nothing_is_asked_of_a_stranger(strangers: list[tuple[Proxy, Place]]) -> None:
+def test_nothing_is_asked_of_a_stranger(strangers: list[tuple[Proxy, BucketEndpoint]]) -> None:
     proxy, place = strangers[1]
     # awscrt takes its time: it holds an error of TLS back for ten seconds and more, against those who measure it.
-    assert Wire(place, keys).ask("GET", "key").status == 0
+    assert CrtHttpClient(place, keys).ask("GET", "key").status == 0
     assert proxy.requests == []
 
 
-def test_nothing_is_streamed_to_a_stranger(strangers: list[tuple[Proxy, Place]]) -> None:
+def test_nothing_is_streamed_to_a_stranger(strangers: list[tuple[Proxy, BucketEndpoint]]) -> None:
     for _, place in strangers:
-        with pytest.raises(ssl.SSLCertVerificationError), Exchanges(place, "", keys).begin("PUT", "key"):
+        with pytest.raises(ssl.SSLCertVerificationError), StreamingHttpClient(place, "", keys).begin("PUT", "key"):
             pass
     assert [proxy.requests for proxy, _ in strangers] == [[], []]
 
 
 def test_the_command_says_whom_it_does_not_trust(
-    rig: Rig, strangers: list[tuple[Proxy, Place]], bundle: str, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, strangers: list[tuple[Proxy, BucketEndpoint]], bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_sweep, "open_lane", lambda connection, *, threads: None)
+    monkeypatch.setattr(local_sweep, "crt_transports", boto3_only)
     monkeypatch.setitem(clients._COMMON, "retries", {"mode": "standard", "total_max_attempts": 1})
     rig.put("key", b"body")
     for proxy, _ in strangers:

@@ -36,7 +36,7 @@ from s3_syncer.core.errors import Retryable, SyncError
 from s3_syncer.core.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, ObjectState
 from s3_syncer.core.multipart import MIB
 from s3_syncer.crt import small_object_copy
-from s3_syncer.crt.small_object_copy import Copies
+from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.sync import sweep as sweep_module
 from s3_syncer.sync.converge import BucketPair, Outcome, converge
 from s3_syncer.sync.sweep import Sweep, SweepOptions
@@ -115,12 +115,18 @@ def sweep_beside(desk: Desk) -> None:
         look_again(desk)
         return
     transfer, tags = desk.transfer, desk.scenario.tags
-    lane = Copies(
+    copier = CrtSmallObjectCopier(
         HttpSide(desk.source), HttpSide(desk.target), transfer, source_prefix="", target_prefix="", tags=tags, threads=1
     )
     pair = BucketPair(desk.source, desk.target, transfer)
     sweep = Sweep(
-        pair, desk.source, desk.target, Unmoved(), SweepOptions(delete=desk.scenario.delete), threads=1, lane=lane
+        pair,
+        desk.source,
+        desk.target,
+        Unmoved(),
+        SweepOptions(delete=desk.scenario.delete),
+        threads=1,
+        small_object_copier=copier,
     )
     sweep.run(Deadline())
 

@@ -13,8 +13,8 @@ import pytest
 
 from s3_syncer.core.model import KeyPage, ListEntry
 from s3_syncer.crt import list_objects
-from s3_syncer.crt.list_objects import Pages, parsed
-from s3_syncer.crt.small_object_copy import Answer
+from s3_syncer.crt.list_objects import ObjectListing, parsed
+from s3_syncer.crt.small_object_copy import HttpResponse
 
 NOON = "2026-01-01T12:00:00.000Z"
 S3 = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -172,7 +172,7 @@ def test_the_prefix_is_taken_off_the_keys() -> None:
 def test_what_is_no_page_is_left_to_the_common_path(body: bytes, prefix: str) -> None:
     with pytest.raises((ParseError, ValueError)):
         parsed(body, prefix)
-    assert Pages(Saying(200, body), prefix).page({}) is None
+    assert ObjectListing(Saying(200, body), prefix).list_page({}) is None
 
 
 class Saying:
@@ -182,7 +182,7 @@ class Saying:
         self.status, self.body, self.headers = status, body, dict[str, str]()
         self.queries: list[str] = []
 
-    def ask(self, method: str, key: str | None, *, query: str = "") -> Answer:
+    def ask(self, method: str, key: str | None, *, query: str = "") -> HttpResponse:
         assert (method, key) == ("GET", None)
         self.queries.append(query)
         return self
@@ -190,9 +190,13 @@ class Saying:
 
 def test_a_position_is_asked_for_in_the_words_of_the_protocol() -> None:
     side = Saying(200, answer(entry("p%2Fa")))
-    listing = Pages(side, "p/")
-    assert listing.page({}) == listing.page({"StartAfter": "p/é+", "MaxKeys": 2}) == (KeyPage.of([listed("a")]), None)
-    listing.page({"ContinuationToken": "a=="})
+    listing = ObjectListing(side, "p/")
+    assert (
+        listing.list_page({})
+        == listing.list_page({"StartAfter": "p/é+", "MaxKeys": 2})
+        == (KeyPage.of([listed("a")]), None)
+    )
+    listing.list_page({"ContinuationToken": "a=="})
     about = "?encoding-type=url&list-type=2&prefix=p%2F"
     assert side.queries == [
         about,
@@ -202,4 +206,4 @@ def test_a_position_is_asked_for_in_the_words_of_the_protocol() -> None:
 
 
 def test_a_refusal_is_left_to_the_common_path() -> None:
-    assert Pages(Saying(503, answer(entry())), "").page({}) is None
+    assert ObjectListing(Saying(503, answer(entry())), "").list_page({}) is None

@@ -9,7 +9,7 @@ import pytest
 from tests.support.in_memory_store import Reply
 
 from s3_syncer.crt import object_requests
-from s3_syncer.crt.object_requests import SMALL, Requests
+from s3_syncer.crt.object_requests import SMALL, ObjectRequests
 from s3_syncer.crt.s3_xml import refusal, tag_set
 
 WHERE = {"Bucket": "bucket", "Key": "in/key"}
@@ -45,19 +45,19 @@ class Store:
         return self.reply
 
 
-def make(operation: str, reply: Reply, **parameters: Any) -> dict[str, Any] | None:
-    return Requests(Store(reply)).make(operation, {**WHERE, **parameters})
+def try_call(operation: str, reply: Reply, **parameters: Any) -> dict[str, Any] | None:
+    return ObjectRequests(Store(reply)).try_call(operation, {**WHERE, **parameters})
 
 
 def test_a_look_tells_the_headers() -> None:
     store = Store(Reply(200, TOLD))
-    answer = Requests(store).make("head_object", WHERE)
+    answer = ObjectRequests(store).try_call("head_object", WHERE)
     assert store.asked == [("HEAD", "in/key", "", {}, b"")]
     assert answer == {"ETag": '"e"', "ResponseMetadata": {"HTTPHeaders": TOLD}}
 
 
 def test_headers_are_read_as_botocore_reads_them() -> None:
-    answer = make("head_object", Reply(200, {**TOLD, "x-amz-meta-a": "Zürich €"}))
+    answer = try_call("head_object", Reply(200, {**TOLD, "x-amz-meta-a": "Zürich €"}))
     assert answer is not None
     told = answer["ResponseMetadata"]["HTTPHeaders"]["x-amz-meta-a"]
     assert told.encode("latin-1") == "Zürich €".encode()
@@ -66,7 +66,7 @@ def test_headers_are_read_as_botocore_reads_them() -> None:
 @pytest.mark.parametrize("reply", [PART, Reply(200, PART.headers, b"abc")])
 def test_a_read_tells_of_how_many_bytes_these_are_a_part(reply: Reply) -> None:
     store = Store(reply)
-    answer = Requests(store).make("get_object", {**RANGE, "IfMatch": '"e"'})
+    answer = ObjectRequests(store).try_call("get_object", {**RANGE, "IfMatch": '"e"'})
     assert store.asked == [("GET", "in/key", "", {"range": "bytes=0-9", "if-match": '"e"'}, b"")]
     assert answer is not None
     assert answer["Body"].read(99) == b"abc"
@@ -77,7 +77,7 @@ def test_a_write_sends_every_property() -> None:
     store = Store(Reply(200, {"etag": '"e"'}))
     parameters = {"Body": bytearray(b"abc"), "ContentMD5": "md5", "ContentType": "text/x", "CacheControl": "no-store"}
     parameters |= {"RawExpires": "never", "Metadata": {"one": "1", "two": ""}}
-    assert Requests(store).make("put_object", {**WHERE, **parameters}) == {"ETag": '"e"'}
+    assert ObjectRequests(store).try_call("put_object", {**WHERE, **parameters}) == {"ETag": '"e"'}
     sent = {"content-md5": "md5", "content-type": "text/x", "cache-control": "no-store", "expires": "never"}
     sent |= {"x-amz-meta-one": "1", "x-amz-meta-two": ""}
     assert store.asked == [("PUT", "in/key", "", sent, b"abc")]
@@ -85,8 +85,8 @@ def test_a_write_sends_every_property() -> None:
 
 def test_tags_and_deletions() -> None:
     body = b"<Tagging xmlns='n'><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
-    assert make("get_object_tagging", Reply(200, {}, body)) == {"TagSet": [{"Key": "a", "Value": "b"}]}
-    assert make("delete_object", Reply(204)) == {}
+    assert try_call("get_object_tagging", Reply(200, {}, body)) == {"TagSet": [{"Key": "a", "Value": "b"}]}
+    assert try_call("delete_object", Reply(204)) == {}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_tags_and_deletions() -> None:
     ],
 )
 def test_what_is_not_there_is_an_answer_as_well(operation: str, reply: Reply, code: str) -> None:
-    answer = make(operation, reply)
+    answer = try_call(operation, reply)
     assert answer is not None
     assert answer["Error"]["Code"] == code
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == reply.status
@@ -142,7 +142,7 @@ def without(name: str, reply: Reply = BODY) -> Reply:
     ],
 )
 def test_what_is_no_ordinary_answer_boto3_is_asked_for(operation: str, reply: Reply) -> None:
-    assert make(operation, reply, **({"Body": b""} if operation == "put_object" else {})) is None
+    assert try_call(operation, reply, **({"Body": b""} if operation == "put_object" else {})) is None
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_what_is_no_ordinary_answer_boto3_is_asked_for(operation: str, reply: Re
 )
 def test_what_is_no_ordinary_request_is_not_even_made(operation: str, parameters: dict[str, Any]) -> None:
     store = Store(Reply(200, {**TOLD, "etag": '"e"'}))
-    assert Requests(store).make(operation, {**WHERE, **parameters}) is None
+    assert ObjectRequests(store).try_call(operation, {**WHERE, **parameters}) is None
     assert store.asked == []
 
 
@@ -172,12 +172,12 @@ def test_a_store_that_is_not_well_is_left_to_boto3_for_a_while(
     status: int, rests: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(Reply(status))
-    made = Requests(store)
-    made.make("get_object", RANGE)
+    made = ObjectRequests(store)
+    made.try_call("get_object", RANGE)
     store.reply = PART
-    assert (made.make("get_object", RANGE) is None) is rests
+    assert (made.try_call("get_object", RANGE) is None) is rests
     monkeypatch.setattr(made, "_rests_until", 0.0)
-    assert made.make("get_object", RANGE) is not None
+    assert made.try_call("get_object", RANGE) is not None
     assert object_requests.REST_S > 0
 
 

@@ -37,7 +37,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def connection(source: ListedBucket, target: ListedBucket) -> Any:
     pair = BucketPair(source, target, Transfer(source, target, memory=64 * MIB, threads=2))
-    return SimpleNamespace(source=source, target=target, pair=pair)
+    return SimpleNamespace(source=source, target=target, pair=pair, small_object_copier=None)
 
 
 def worker(source: ListedBucket, target: ListedBucket) -> Worker:

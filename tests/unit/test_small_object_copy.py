@@ -16,7 +16,7 @@ from s3_syncer.core.errors import Retryable, StoreUnusable
 from s3_syncer.core.model import ListEntry
 from s3_syncer.core.multipart import MIB
 from s3_syncer.crt import small_object_copy
-from s3_syncer.crt.small_object_copy import Copies
+from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.sync.transfer import Transfer
 
 NOW = 100
@@ -31,7 +31,7 @@ class World:
             self.source.objects[key] = stored(key.encode(), modified=10)
         self.source_side, self.target_side = HttpSide(self.source), HttpSide(self.target)
         transfer = Transfer(self.source, self.target, memory=memory, threads=1)
-        self.lane = Copies(
+        self.lane = CrtSmallObjectCopier(
             self.source_side, self.target_side, transfer, source_prefix="", target_prefix="", tags=tags, threads=2
         )
         self.told: list[str] = []

@@ -17,9 +17,9 @@ from s3_syncer.core.errors import Changed, StoreUnusable
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.multipart import MIB, Limits, Part
 from s3_syncer.crt import stream_copy as streams_module
-from s3_syncer.crt.stream_copy import BLOCK, REST_MAX_S, REST_S, Streams
+from s3_syncer.crt.stream_copy import BLOCK, REST_MAX_S, REST_S, HttpStreamCopier
 from s3_syncer.sync import transfer as transfer_module
-from s3_syncer.sync.transfer import Transfer
+from s3_syncer.sync.transfer import StreamCopier, Transfer
 
 KEY = "folder/a file"
 BODY = bytes(range(256)) * (3 * BLOCK // 256) + b"the rest"
@@ -91,7 +91,7 @@ def sides(**options: object) -> tuple[Store, Store]:
 
 
 def part(source: Store, target: Store) -> str | None:
-    return Streams(source, target).part(KEY, "etag-2", "an upload/+", PART)
+    return HttpStreamCopier(source, target).part(KEY, "etag-2", "an upload/+", PART)
 
 
 def test_a_part_is_passed_on_and_its_etag_proves_it() -> None:
@@ -172,7 +172,7 @@ def looked(**properties: object) -> ObjectState:
 @pytest.mark.usefixtures("_smaller")
 def test_a_whole_object_goes_with_its_properties_and_the_md5_that_it_must_have() -> None:
     source, target = Store(BODY), Store(etag="opaque")
-    assert Streams(source, target).whole(KEY, looked(), "marked") == "opaque"
+    assert HttpStreamCopier(source, target).whole(KEY, looked(), "marked") == "opaque"
     assert source.asked == [Asked("GET", "", {"if-match": f'"{md5_hex(BODY)}"'}, ended=True)]
     told = {
         "content-length": str(len(BODY)),
@@ -187,7 +187,7 @@ def test_a_whole_object_goes_with_its_properties_and_the_md5_that_it_must_have()
 @pytest.mark.usefixtures("_smaller")
 def test_the_end_of_a_whole_object_is_sent_only_when_its_bytes_are_right() -> None:
     source, target = Store(b"?" + BODY[1:], etag=md5_hex(BODY)), Store()
-    assert Streams(source, target).whole(KEY, looked(), None) is None
+    assert HttpStreamCopier(source, target).whole(KEY, looked(), None) is None
     assert [(asked.ended, len(asked.body)) for asked in target.asked] == [(False, 3 * BLOCK)]
 
 
@@ -199,7 +199,7 @@ def test_where_etags_are_md5s_the_answer_is_the_proof(
     state = looked()
     source, target = Store(BODY, etag=state.etag), Store(etag=md5_hex(kept))
     monkeypatch.setattr(hashlib, "md5", lambda *_, **__: pytest.fail("hashed in vain"))
-    assert Streams(source, target).whole(KEY, state, None, by_etag=True) == etag
+    assert HttpStreamCopier(source, target).whole(KEY, state, None, by_etag=True) == etag
 
 
 @pytest.mark.usefixtures("_smaller")
@@ -216,7 +216,7 @@ def test_where_etags_are_md5s_the_answer_is_the_proof(
 )
 def test_what_cannot_be_proven_or_is_not_ordinary_is_not_even_asked_for(state: ObjectState) -> None:
     source, target = Store(BODY), Store()
-    assert Streams(source, target).whole(KEY, state, None) is None
+    assert HttpStreamCopier(source, target).whole(KEY, state, None) is None
     assert source.asked == target.asked == []
 
 
@@ -234,7 +234,7 @@ class Clock:
 def test_stores_that_are_not_well_are_left_alone_for_longer_and_longer_until_they_are() -> None:
     source, target = sides()
     clock = Clock()
-    streams = Streams(source, target, clock=clock)
+    streams = HttpStreamCopier(source, target, clock=clock)
 
     def tries() -> bool:
         before = len(source.asked)
@@ -261,7 +261,7 @@ def test_stores_that_are_not_well_are_left_alone_for_longer_and_longer_until_the
 @pytest.mark.parametrize("status", [404, 412, 416])
 def test_what_concerns_one_object_holds_up_no_other(status: int) -> None:
     source, target = sides(status=status)
-    streams = Streams(source, target)
+    streams = HttpStreamCopier(source, target)
     assert streams.part(KEY, "etag-2", "upload", PART) is None
     source.status = 206
     assert streams.part(KEY, "etag-2", "upload", PART) == md5_hex(BODY)
@@ -303,8 +303,17 @@ LIMITS = Limits(min_part=2)
 IN_PARTS = stored(b"abcd", b"efgh", b"ijkl", b"mn")
 
 
-def transfer(source: MemoryBucket, target: MemoryBucket, *, memory: int = 4, **options: bool) -> Transfer:
-    return Transfer(source, target, memory=memory, threads=1, limits=LIMITS, **options)
+def transfer(
+    source: MemoryBucket,
+    target: MemoryBucket,
+    stream_copier: StreamCopier,
+    *,
+    memory: int = 4,
+    resumes: bool = False,
+) -> Transfer:
+    return Transfer(
+        source, target, memory=memory, threads=1, limits=LIMITS, resumes=resumes, stream_copier=stream_copier
+    )
 
 
 def copy(transfer: Transfer, source: MemoryBucket, deadline: Deadline | None = None) -> None:
@@ -315,8 +324,8 @@ def copy(transfer: Transfer, source: MemoryBucket, deadline: Deadline | None = N
 
 def test_parts_that_do_not_stream_go_the_common_path_one_by_one() -> None:
     source, target = MemoryBucket({KEY: IN_PARTS}), MemoryBucket()
-    copies = transfer(source, target)
-    copies.streams = streams = Streaming(source, target, lambda number: number != 3)
+    streams = Streaming(source, target, lambda number: number != 3)
+    copies = transfer(source, target, streams)
     copy(copies, source)
     assert streams.streamed == [1, 2, 3, 4]
     assert source.calls.count("read") == 1
@@ -326,24 +335,24 @@ def test_parts_that_do_not_stream_go_the_common_path_one_by_one() -> None:
 
 def test_a_target_is_taken_at_its_word_once_it_has_kept_it() -> None:
     source, target = MemoryBucket({KEY: stored(b"ab")}), MemoryBucket()
-    copies = transfer(source, target)
-    copies.streams = streams = Streaming(source, target)
+    works = True
+    streams = Streaming(source, target, lambda _: works)
+    copies = transfer(source, target, streams)
     for _ in range(3):
         copy(copies, source)
     target._etag = lambda content: f"opaque-{len(content)}"
-    copies.streams = Streaming(source, target, lambda _: False)
+    works = False
     copy(copies, source)
-    copies.streams = again = Streaming(source, target)
+    works = True
     copy(copies, source)
-    assert streams.by_etag == [False, True, True]
-    assert again.by_etag == [False]
+    assert streams.by_etag == [False, True, True, True, False]
 
 
 def test_nothing_is_streamed_any_more_to_a_target_whose_part_etags_prove_nothing() -> None:
     source = MemoryBucket({KEY: IN_PARTS})
     target = MemoryBucket(etag=lambda content: f"opaque-{len(content)}")
-    copies = transfer(source, target)
-    copies.streams = streams = Streaming(source, target, lambda _: False)
+    streams = Streaming(source, target, lambda _: False)
+    copies = transfer(source, target, streams)
     copy(copies, source)
     assert streams.streamed == [1]
     assert source.calls.count("read") == 4
@@ -352,8 +361,7 @@ def test_nothing_is_streamed_any_more_to_a_target_whose_part_etags_prove_nothing
 
 def test_a_part_that_changed_is_found_out_on_the_common_path() -> None:
     source, target = MemoryBucket({KEY: IN_PARTS}), MemoryBucket()
-    copies, state = transfer(source, target), source.head(KEY)
-    copies.streams = Streaming(source, target, lambda _: False)
+    copies, state = transfer(source, target, Streaming(source, target, lambda _: False)), source.head(KEY)
     source.objects[KEY] = stored(b"abcd", b"efgh", b"ijkl", b"MN")
     assert state is not None
     with pytest.raises(Changed):
@@ -363,7 +371,6 @@ def test_a_part_that_changed_is_found_out_on_the_common_path() -> None:
 
 def test_streams_hold_their_blocks_and_no_parts_and_give_them_back() -> None:
     source, target = MemoryBucket({KEY: IN_PARTS}), MemoryBucket()
-    copies = transfer(source, target)
     free: list[bool] = []
 
     class Gauged(Streaming):
@@ -375,7 +382,7 @@ def test_streams_hold_their_blocks_and_no_parts_and_give_them_back() -> None:
                     copies.memory.release(size)
             return super().part(key, etag, upload, part)
 
-    copies.streams = Gauged(source, target)
+    copies = transfer(source, target, Gauged(source, target))
     copy(copies, source)
     assert free == [False, True] * 4
     assert copies.memory.try_acquire(copies.memory.size)
@@ -390,13 +397,12 @@ def test_a_stopped_copy_that_streamed_goes_on_where_it_was(monkeypatch: pytest.M
             deadline.stop()
         return True
 
-    copies = transfer(source, target, resumes=True)
-    copies.streams = Streaming(source, target, stop_at_two)
+    copies = transfer(source, target, Streaming(source, target, stop_at_two), resumes=True)
     with pytest.raises(OutOfTime):
         copy(copies, source, deadline)
     assert target.under_way
-    again = transfer(source, target, resumes=True)
-    again.streams = streams = Streaming(source, target)
+    streams = Streaming(source, target)
+    again = transfer(source, target, streams, resumes=True)
     copy(again, source)
     assert streams.streamed == [3, 4]
     assert target.objects[KEY].mirrored == IN_PARTS.mirrored
@@ -407,8 +413,7 @@ def test_a_stopped_copy_that_streamed_goes_on_where_it_was(monkeypatch: pytest.M
 def test_a_whole_object_is_streamed_or_else_read_once(streams: bool) -> None:
     original = stored(b"one", headers={"Content-Type": "text/plain"}, metadata={"by": "a"}, tags={"colour": "red"})
     source, target = MemoryBucket({KEY: original}), MemoryBucket()
-    copies = transfer(source, target, memory=MIB)
-    copies.streams = Streaming(source, target, lambda _: streams)
+    copies = transfer(source, target, Streaming(source, target, lambda _: streams), memory=MIB)
     copy(copies, source)
     assert source.calls.count("read") == (0 if streams else 1)
     assert target.calls == ["put", "put_tags"]
@@ -419,8 +424,7 @@ def test_a_target_that_breaks_its_promise_under_a_stream_gets_the_marker_after_a
     kept, original = True, stored(b"one")
     source = MemoryBucket({KEY: original})
     target = MemoryBucket(etag=lambda content: md5_hex(bytes(content)) if kept else "opaque")  # type: ignore[arg-type]
-    copies = transfer(source, target, memory=MIB)
-    copies.streams = Streaming(source, target)
+    copies = transfer(source, target, Streaming(source, target), memory=MIB)
     copy(copies, source)
     kept = False
     copy(copies, source)
@@ -429,8 +433,8 @@ def test_a_target_that_breaks_its_promise_under_a_stream_gets_the_marker_after_a
 
 def test_a_body_that_the_look_brought_along_is_not_read_again() -> None:
     source, target = MemoryBucket({KEY: stored(b"one")}), MemoryBucket()
-    copies = transfer(source, target, memory=MIB)
-    copies.streams = streams = Streaming(source, target)
+    streams = Streaming(source, target)
+    copies = transfer(source, target, streams, memory=MIB)
     state = source.get_small(KEY)
     assert state is not None
     copies.copy(KEY, state, Deadline())

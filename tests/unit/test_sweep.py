@@ -20,7 +20,7 @@ from s3_syncer.core.compare import ABSENT
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.multipart import MIB
-from s3_syncer.crt.small_object_copy import Copies
+from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.sync import sweep as sweep_module
 from s3_syncer.sync.converge import CHANGES, BucketPair, Outcome, converge
 from s3_syncer.sync.sweep import Sweep, SweepOptions
@@ -119,17 +119,25 @@ class World:
         transfer = Transfer(self.source, self.target, memory=MIB, threads=1)
         return BucketPair(self.source, self.target, transfer, delete=delete)
 
-    def lane(self) -> Copies:
+    def small_object_copier(self) -> CrtSmallObjectCopier:
         transfer = Transfer(self.source, self.target, memory=MIB, threads=1)
         source, target = HttpSide(self.source), HttpSide(self.target)
-        return Copies(source, target, transfer, source_prefix="", target_prefix="", tags=True, threads=4)
+        return CrtSmallObjectCopier(source, target, transfer, source_prefix="", target_prefix="", tags=True, threads=4)
 
     def sweep(
         self, rules: SweepOptions | None = None, *, threads: int = 4, fast: bool = False, **range_: Any
     ) -> tuple[Notes, str | None]:
         notes, deadline = Notes(), range_.pop("deadline", Deadline())
-        lane = self.lane() if fast else None
-        sweep = Sweep(self.pair(), self.source, self.target, notes, rules or SweepOptions(), threads=threads, lane=lane)
+        copier = self.small_object_copier() if fast else None
+        sweep = Sweep(
+            self.pair(),
+            self.source,
+            self.target,
+            notes,
+            rules or SweepOptions(),
+            threads=threads,
+            small_object_copier=copier,
+        )
         return notes, sweep.run(deadline, **range_)
 
     def fail(self, side: str, operation: str, key: str, error: Exception) -> None:

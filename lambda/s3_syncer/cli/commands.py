@@ -20,13 +20,13 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import StoreUnusable, SyncError
 from ..core.filters import BadPattern, key_filter
 from ..core.multipart import GIB, MIB
-from ..crt.factory import open_lane, open_streams
+from ..crt.factory import crt_transports, stream_transports
 from ..logs import log_json
 from ..service import health, service
 from ..settings import LOG_LEVELS, Credentials, Reader, Settings, SettingsError
 from ..sync.converge import Outcome, converge
 from ..sync.sweep import SweepOptions
-from ..wiring import build_queue_worker, connect
+from ..wiring import build_queue_worker, build_sync_context
 from .queue_migration import Place, hand_over
 from .report import ENDINGS
 from .run import DIFFERENT, EQUAL, Job, run
@@ -366,7 +366,10 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
     lanes, grace_s = options["concurrency"], options["grace"]
     threads = service.RANGE_THREADS
     runtime = build_queue_worker(
-        settings, threads=lanes, range_threads=threads, open_lane=partial(open_lane, threads=threads)
+        settings,
+        threads=lanes,
+        range_threads=threads,
+        transports=partial(crt_transports, concurrency=threads),
     )
     runtime.queue.check()
     rules = service.Rules(lanes=lanes, visibility_s=options["visibility"], grace_s=grace_s)
@@ -383,8 +386,7 @@ def _sync(settings: Settings, keys: Sequence[str], threads: int) -> int:
     """Converges the keys and returns the exit code. Raises a SyncError for what makes going on pointless."""
     code, deadline = EQUAL, Deadline()
     with stoppable(deadline) as stop:
-        connection = connect(settings, threads=threads, resumes=True)
-        open_streams(connection)
+        connection = build_sync_context(settings, threads=threads, resumes=True, transports=stream_transports)
         pair = connection.pair
         for key in keys:
             try:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ..core.deadline import Deadline
-from ..crt.factory import open_lane
+from ..crt.factory import crt_transports
 from ..settings import Settings
 from ..sync.sweep import DeleteLimit, Sweep, SweepListener, SweepOptions
-from ..wiring import connect
+from ..wiring import build_sync_context
 from .work_stealing import Range
 
 #: Ranges of keys that a process sweeps at a time where listings are what it waits for: a page of each side is under way
@@ -38,7 +39,12 @@ class Here:
     wants_work = True
 
     def __init__(self, share: Share, listener: SweepListener, delete_limit: DeleteLimit | None) -> None:
-        self.connection = connect(share.settings, threads=share.threads, resumes=True)
+        self.connection = build_sync_context(
+            share.settings,
+            threads=share.threads,
+            resumes=True,
+            transports=partial(crt_transports, concurrency=share.threads),
+        )
         self._swept = Sweep(
             self.connection.pair,
             self.connection.source,
@@ -46,7 +52,7 @@ class Here:
             listener,
             share.sweep_options,
             threads=share.threads,
-            lane=open_lane(self.connection, threads=share.threads),
+            small_object_copier=self.connection.small_object_copier,
             ranges=RANGES,
             delete_limit=delete_limit,
         )

@@ -19,7 +19,7 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
 from ..sync.sweep import SweepOptions
-from ..wiring import connect
+from ..wiring import build_sync_context
 from .progress import clock, size
 from .queue_progress import Line, Watch, wait
 from .run import Job, run, shown
@@ -136,7 +136,7 @@ def hand_over(job: Job, place: Place, console: Console) -> int:
     Raises a SyncError for what makes going on pointless, and OSError for a report that cannot be written.
     """
     fleet = _reach(place)
-    connection = connect(job.settings, threads=job.threads)
+    connection = build_sync_context(job.settings, threads=job.threads)
     for bucket in (connection.source, connection.target):  # what would fail in the end shall fail now
         next(iter(bucket.listing()), None)
     dead, tally, deadline = fleet.dead_letters(), Tally(), Deadline()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: A key id, a secret key and a session token.
-Keys = tuple[str, str, str | None]
+SigningKeys = tuple[str, str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BucketEndpoint:
     """`url` is what comes before the slash and a key; `ca_file` holds the authorities that boto3 trusts as well."""
 
     url: str

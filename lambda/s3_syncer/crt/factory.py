@@ -1,4 +1,4 @@
-"""Opens the lane between two buckets, where there can be one: the same addresses, keys and trust as boto3's."""
+"""Build the transports between two buckets: the same endpoints, credentials and CA certificates as boto3 uses."""
 
 from __future__ import annotations
 
@@ -15,173 +15,196 @@ from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 
 from ..core.errors import StoreUnusable
-from .endpoint import Keys, Place
-from .list_objects import Pages
-from .object_requests import Requests
-from .small_object_copy import Answer, Copies
-from .stream_copy import Streams
-from .stream_http import Exchange, Exchanges
+from ..stores.protocols import BucketLocation
+from ..sync.context import Transports
+from ..sync.transfer import Transfer
+from .endpoint import BucketEndpoint, SigningKeys
+from .list_objects import ObjectListing
+from .object_requests import ObjectRequests
+from .small_object_copy import CrtSmallObjectCopier, HttpResponse
+from .stream_copy import HttpStreamCopier
+from .stream_http import Exchange, StreamingHttpClient
 
 if TYPE_CHECKING:
-    from ..stores.bucket import Bucket
-    from ..sync.context import SyncContext
-    from .http_client import Wire
+    from .http_client import CrtHttpClient
 
-Opened = TypeVar("Opened")
+Client = TypeVar("Client")
 
-#: Stands for a key in an address, and needs no encoding.
+#: Stands for a key in a URL; percent-encoding leaves it as it is.
 _KEY = "key"
 
 
-def open_lane(context: SyncContext, *, threads: int) -> Copies | None:
-    """A lane between the buckets for `threads` objects at a time, or None where there can be none.
+def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrency: int) -> Transports:
+    """Return awscrt for listings, small objects and requests about single keys, and streams for large objects.
 
-    Their listings take it as well, and so do ordinary requests about single keys; large objects are streamed.
+    `concurrency` is the number of small objects that are copied at a time. Without awscrt, or where only boto3 can
+    reach one of the buckets, the result is that of `stream_transports`.
     """
-    ends = _End(context.source), _End(context.target)
-    _open_streams(context, *ends)
+    sides = _Side(source), _Side(target)
+    stream_copier = _stream_copier(*sides)
     if find_spec("awscrt") is None:
-        return None
+        return Transports(stream_copier=stream_copier)
     try:
-        source, target = map(_side, ends)
-    except _NoLane:
-        return None
-    context.source.pages = Pages(source, context.source.prefix).page
-    context.target.pages = Pages(target, context.target.prefix).page
-    context.source.requests = Requests(source).make
-    context.target.requests = Requests(target).make
-    return Copies(
-        source,
-        target,
-        context.transfer,
-        source_prefix=context.source.prefix,
-        target_prefix=context.target.prefix,
-        tags=context.source.mirrors_tags,
-        threads=threads,
+        source_client, target_client = map(_http_client, sides)
+    except _OnlyBoto3:
+        return Transports(stream_copier=stream_copier)
+
+    def small_object_copier(transfer: Transfer, *, tags: bool) -> CrtSmallObjectCopier:
+        return CrtSmallObjectCopier(
+            source_client,
+            target_client,
+            transfer,
+            source_prefix=source.prefix,
+            target_prefix=target.prefix,
+            tags=tags,
+            threads=concurrency,
+        )
+
+    return Transports(
+        CrtTransport(source_client, source.prefix),
+        CrtTransport(target_client, target.prefix),
+        stream_copier,
+        small_object_copier,
     )
 
 
-def open_streams(context: SyncContext) -> None:
-    """Has large objects streamed between the buckets, where they can be."""
-    _open_streams(context, _End(context.source), _End(context.target))
+def stream_transports(source: BucketLocation, target: BucketLocation) -> Transports:
+    """Return streams for large objects, and boto3 for everything else."""
+    return Transports(stream_copier=_stream_copier(_Side(source), _Side(target)))
 
 
-def _open_streams(context: SyncContext, source: _End, target: _End) -> None:
-    with suppress(_NoLane):
-        context.transfer.streams = Streams(_stream_side(source), _stream_side(target))
+class CrtTransport:
+    """The listings of one bucket and the requests about its keys, over awscrt: see `stores.protocols.Transport`."""
+
+    def __init__(self, client: CrtHttpClient | _DeferredHttpClient, prefix: str) -> None:
+        self.list_page = ObjectListing(client, prefix).list_page
+        self.try_call = ObjectRequests(client).try_call
 
 
-class _NoLane(Exception):
-    """Only boto3 knows how to talk to the bucket."""
+class _OnlyBoto3(Exception):
+    """Only boto3 can reach the bucket."""
 
 
-class _End:
-    """A bucket, and where it is, which is found out once, as soon as its client has credentials."""
+class _Side:
+    """A bucket and its endpoint, which is found out once, as soon as the bucket's client has credentials."""
 
-    def __init__(self, bucket: Bucket) -> None:
-        self.bucket, self._lock = bucket, threading.Lock()
-        self._place: Place | None = None
+    def __init__(self, location: BucketLocation) -> None:
+        self.location, self._lock = location, threading.Lock()
+        self._endpoint: BucketEndpoint | None = None
 
-    def place(self) -> Place:
-        """Raises as `_place` does."""
+    def endpoint(self) -> BucketEndpoint:
+        """Return the endpoint of the bucket. Raises as `_endpoint` does."""
         with self._lock:
-            self._place = self._place or _place(self.bucket)
-            return self._place
+            self._endpoint = self._endpoint or _endpoint(self.location)
+            return self._endpoint
 
-    def keys(self) -> Keys:
-        return self.bucket.clients.lease().keys()
-
-
-class _Once(Generic[Opened]):
-    """What cannot be opened without credentials, tried again until there are some."""
-
-    def __init__(self, opening: Callable[[_End], Opened], end: _End) -> None:
-        self._opening, self._end, self._lock = opening, end, threading.Lock()
-        self._opened: Opened | None = None
-
-    def get(self) -> Opened | None:
-        """It, or None as long as it cannot be opened."""
-        with self._lock, suppress(BotoCoreError, StoreUnusable, _NoLane):
-            self._opened = self._opened or self._opening(self._end)
-        return self._opened
+    def signing_keys(self) -> SigningKeys:
+        """Return the keys to sign a request with now. Raises StoreUnusable."""
+        return self.location.clients.lease().keys()
 
 
-class _Later:
-    """A wire to a bucket for which there are no credentials yet: nothing is answered until there are.
+class _Deferred(Generic[Client]):
+    """A client that cannot be built without credentials; each use tries again to build it."""
 
-    So all goes the common path, which says what is wrong.
+    def __init__(self, build: Callable[[_Side], Client], side: _Side) -> None:
+        self._build, self._side, self._lock = build, side, threading.Lock()
+        self._built: Client | None = None
+
+    def get(self) -> Client | None:
+        """Return the client, or None as long as it cannot be built."""
+        with self._lock, suppress(BotoCoreError, StoreUnusable, _OnlyBoto3):
+            self._built = self._built or self._build(self._side)
+        return self._built
+
+
+class _DeferredHttpClient:
+    """A client of a bucket that has no credentials yet. Until it has some, no request gets a response.
+
+    So boto3 makes every request, and its error says what is wrong.
     """
 
-    def __init__(self, end: _End, no_answer: Answer) -> None:
-        self._wire, self._no_answer = _Once(_wire, end), no_answer
+    def __init__(self, side: _Side, no_response: HttpResponse) -> None:
+        self._client, self._no_response = _Deferred(_crt_http_client, side), no_response
 
-    def send(self, method: str, key: str | None, done: Callable[[Answer], None], **options: Any) -> None:
-        wire = self._wire.get()
-        if wire is None:
-            done(self._no_answer)
+    def send(self, method: str, key: str | None, done: Callable[[HttpResponse], None], **options: Any) -> None:
+        client = self._client.get()
+        if client is None:
+            done(self._no_response)
         else:
-            wire.send(method, key, done, **options)
+            client.send(method, key, done, **options)
 
-    def ask(self, method: str, key: str | None, **options: Any) -> Answer:
-        wire = self._wire.get()
-        return self._no_answer if wire is None else wire.ask(method, key, **options)
+    def ask(self, method: str, key: str | None, **options: Any) -> HttpResponse:
+        client = self._client.get()
+        return self._no_response if client is None else client.ask(method, key, **options)
 
 
-def _side(end: _End) -> Wire | _Later:
+def _http_client(side: _Side) -> CrtHttpClient | _DeferredHttpClient:
     from . import http_client  # awscrt takes a while to import
 
     try:
-        return _wire(end)
+        return _crt_http_client(side)
     except (BotoCoreError, StoreUnusable):
-        return _Later(end, http_client.Answer(0))
+        return _DeferredHttpClient(side, http_client.HttpResponse(0))
 
 
-def _wire(end: _End) -> Wire:
-    """Requests to the bucket as its client would make them. Raises as `_place` does."""
-    from .http_client import Wire
+def _crt_http_client(side: _Side) -> CrtHttpClient:
+    """Return an awscrt client for the bucket. Raises as `_endpoint` does."""
+    from .http_client import CrtHttpClient
 
-    return Wire(end.place(), end.keys)
+    return CrtHttpClient(side.endpoint(), side.signing_keys)
 
 
-class _LaterExchanges:
-    """Exchanges with a bucket for which there are no credentials yet: none of them begins until there are."""
+def _stream_copier(source: _Side, target: _Side) -> HttpStreamCopier | None:
+    try:
+        return HttpStreamCopier(_stream_client(source), _stream_client(target))
+    except _OnlyBoto3:
+        return None
 
-    def __init__(self, end: _End) -> None:
-        self._name, self._exchanges = end.bucket.name, _Once(_exchanges, end)
+
+class _DeferredStreamClient:
+    """A streaming client of a bucket that has no credentials yet. Until it has some, no request begins."""
+
+    def __init__(self, side: _Side) -> None:
+        self._name, self._client = side.location.name, _Deferred(_streaming_http_client, side)
 
     def begin(self, method: str, key: str, **options: Any) -> AbstractContextManager[Exchange]:
-        exchanges = self._exchanges.get()
-        if exchanges is None:
-            raise StoreUnusable(f"{self._name} cannot be opened yet", "NoCredentials")
-        return exchanges.begin(method, key, **options)
+        client = self._client.get()
+        if client is None:
+            raise StoreUnusable(f"{self._name} cannot be opened yet: there are no credentials", "NoCredentials")
+        return client.begin(method, key, **options)
 
 
-def _stream_side(end: _End) -> Exchanges | _LaterExchanges:
+def _stream_client(side: _Side) -> StreamingHttpClient | _DeferredStreamClient:
     try:
-        return _exchanges(end)
+        return _streaming_http_client(side)
     except (BotoCoreError, StoreUnusable):
-        return _LaterExchanges(end)
+        return _DeferredStreamClient(side)
 
 
-def _exchanges(end: _End) -> Exchanges:
-    """Exchanges with the bucket as its client would have them. Raises as `_place` does."""
-    return Exchanges(end.place(), end.bucket.prefix, end.keys)
+def _streaming_http_client(side: _Side) -> StreamingHttpClient:
+    """Return a streaming client for the bucket. Raises as `_endpoint` does."""
+    return StreamingHttpClient(side.endpoint(), side.location.prefix, side.signing_keys)
 
 
-def _place(bucket: Bucket) -> Place:
-    """Where the bucket is for its client. Raises _NoLane, or what there is without credentials."""
-    if bucket.name.startswith("arn:") or bucket.name.endswith("--x-s3"):  # signed in ways of their own
-        raise _NoLane
-    client = bucket.clients.lease().client
-    # Where a key of the bucket is: in its host or in its path, in whatever partition, on whatever endpoint.
-    signed = client.generate_presigned_url("get_object", Params={"Bucket": bucket.name, "Key": _KEY})
+def _endpoint(location: BucketLocation) -> BucketEndpoint:
+    """Return the endpoint that boto3 would use.
+
+    Raises _OnlyBoto3 where no other client can reach the bucket. Raises StoreUnusable or a BotoCoreError when there
+    are no credentials.
+    """
+    name = location.name
+    if name.startswith("arn:") or name.endswith("--x-s3"):  # access points and directory buckets sign differently
+        raise _OnlyBoto3
+    client = location.clients.lease().client
+    # boto3 decides whether the bucket is in the host or in the path, for every partition and custom endpoint.
+    signed = client.generate_presigned_url("get_object", Params={"Bucket": name, "Key": _KEY})
     url = signed.partition("?")[0].removesuffix(f"/{_KEY}")
-    if _proxied(url):
-        raise _NoLane
+    if _is_proxied(url):
+        raise _OnlyBoto3
     own = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return Place(url, client.meta.region_name, own or str(get_cert_path(True)))
+    return BucketEndpoint(url, client.meta.region_name, own or str(get_cert_path(True)))
 
 
-def _proxied(url: str) -> bool:
+def _is_proxied(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme in getproxies() and not proxy_bypass(parts.netloc)

@@ -22,7 +22,7 @@ import awscrt
 from awscrt import auth, http, io
 
 from .. import __version__
-from .endpoint import Keys, Place
+from .endpoint import BucketEndpoint, SigningKeys
 from .tcp_nodelay import NoDelay
 
 #: Seconds in which an exchange must end, and bytes a second that a large one is granted beyond that.
@@ -42,7 +42,7 @@ Headers = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What came back: a status of 0 is no answer. The names of the headers are in lower case."""
 
     status: int
@@ -50,13 +50,13 @@ class Answer:
     body: bytes = b""
 
 
-Done = Callable[[Answer], None]
+Done = Callable[[HttpResponse], None]
 
 
-class Wire:
+class CrtHttpClient:
     """A bucket's connections. Safe to share between threads; callbacks run on a thread of awscrt."""
 
-    def __init__(self, place: Place, keys: Callable[[], Keys]) -> None:
+    def __init__(self, place: BucketEndpoint, keys: Callable[[], SigningKeys]) -> None:
         url = urlsplit(place.url)
         assert url.hostname is not None
         self._host, self._authority, self._path = url.hostname, url.netloc, url.path
@@ -71,7 +71,7 @@ class Wire:
         self._tls = _tls(self._host, place.ca_file) if self._secure else None
         self._idle: list[http.HttpClientConnection] = []
         self._no_delay = NoDelay(self._port)
-        self._signer: tuple[Keys, auth.AwsCredentialsProvider] | None = None
+        self._signer: tuple[SigningKeys, auth.AwsCredentialsProvider] | None = None
         self._shared: dict[str, tuple[float, auth.AwsSigningConfig]] = {}
         self._under_way: set[_Exchange] = set()
         threading.Thread(target=_watch, args=(weakref.ref(self),), name="lane", daemon=True).start()
@@ -113,9 +113,9 @@ class Wire:
         headers: Headers = (),
         body: bytes = b"",
         most: float = math.inf,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Sends a request and waits for the answer."""
-        answer: Future[Answer] = Future()
+        answer: Future[HttpResponse] = Future()
         self.send(method, key, answer.set_result, query=query, headers=headers, body=body, most=most)
         return answer.result()
 
@@ -192,7 +192,7 @@ class _Exchange:
 
     __slots__ = ("_body", "_connection", "_done", "_due", "_headers", "_left", "_status", "_wire")
 
-    def __init__(self, wire: Wire, done: Done, size: int, most: float) -> None:
+    def __init__(self, wire: CrtHttpClient, done: Done, size: int, most: float) -> None:
         self._wire, self._done, self._left = wire, done, most
         self._due = time.monotonic() + PATIENCE_S + size / SLOWEST
         self._connection: http.HttpClientConnection | None = None
@@ -247,7 +247,7 @@ class _Exchange:
         if status and self._connection is not None:
             self._wire.put_back(self._connection)
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._done(Answer(status, self._headers, body))
+        self._done(HttpResponse(status, self._headers, body))
 
     def hurry(self, now: float) -> None:
         """Ends what has taken too long, wherever it hangs."""
@@ -260,7 +260,7 @@ class _Exchange:
         self.end(0)
 
 
-def _watch(wire: weakref.ref[Wire]) -> None:
+def _watch(wire: weakref.ref[CrtHttpClient]) -> None:
     """Runs for as long as somebody has the wire."""
     while (alive := wire()) is not None:
         alive.hurry()

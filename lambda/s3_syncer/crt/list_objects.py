@@ -13,24 +13,24 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from ..core.model import KeyPage, ListPage
-from .small_object_copy import Answer
+from .small_object_copy import HttpResponse
 
 _PARAMETERS = {"StartAfter": "start-after", "ContinuationToken": "continuation-token", "MaxKeys": "max-keys"}
 
 
 class Asking(Protocol):
-    """See `wire.Wire`."""
+    """See `wire.CrtHttpClient`."""
 
-    def ask(self, method: str, key: str | None, *, query: str = "") -> Answer: ...
+    def ask(self, method: str, key: str | None, *, query: str = "") -> HttpResponse: ...
 
 
-class Pages:
+class ObjectListing:
     """Lists the keys of one bucket below a prefix."""
 
     def __init__(self, side: Asking, prefix: str) -> None:
         self._side, self._prefix = side, prefix
 
-    def page(self, position: Mapping[str, Any]) -> ListPage | None:
+    def list_page(self, position: Mapping[str, Any]) -> ListPage | None:
         """The page at a position, in boto3's words; None when the common path had better ask for it."""
         told = {"encoding-type": "url", "list-type": "2", "prefix": self._prefix}
         told |= {_PARAMETERS[name]: str(value) for name, value in position.items()}

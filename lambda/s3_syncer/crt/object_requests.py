@@ -17,7 +17,7 @@ from ..core import headers
 from ..core.model import CONTENT_HEADERS, RAW_EXPIRES
 from ..core.multipart import MIB
 from .s3_xml import refusal, tag_set
-from .small_object_copy import OF_ONE_KEY, REST_S, Answer
+from .small_object_copy import OF_ONE_KEY, REST_S, HttpResponse
 
 #: Most bytes of a body: what is larger takes its time for itself, and is better not held twice.
 SMALL = MIB
@@ -36,7 +36,7 @@ Reply = dict[str, Any]
 
 
 class Asking(Protocol):
-    """See `wire.Wire`."""
+    """See `wire.CrtHttpClient`."""
 
     def ask(
         self,
@@ -47,7 +47,7 @@ class Asking(Protocol):
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
         most: float = inf,
-    ) -> Answer: ...
+    ) -> HttpResponse: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +55,18 @@ class _Operation:
     """A request, and what is made of an answer to it: None, KeyError or ValueError where it is no ordinary one."""
 
     method: str
-    read: Callable[[Answer], Reply | None]
+    read: Callable[[HttpResponse], Reply | None]
     query: str = ""
 
 
-class Requests:
+class ObjectRequests:
     """The requests about the keys of one bucket. Safe to share between threads."""
 
     def __init__(self, side: Asking) -> None:
         self._side = side
         self._rests_until = 0.0
 
-    def make(self, operation: str, parameters: Mapping[str, Any]) -> Reply | None:
+    def try_call(self, operation: str, parameters: Mapping[str, Any]) -> Reply | None:
         """What boto3 would answer, with an "Error" where it would raise one; None when boto3 has to be asked."""
         known = _OPERATIONS.get(operation)
         if known is None or time.monotonic() < self._rests_until:
@@ -106,13 +106,13 @@ def _wanted(parameters: Mapping[str, Any]) -> int:
     return int(last) - int(first) + 1
 
 
-def _looked(answer: Answer) -> Reply | None:
+def _looked(answer: HttpResponse) -> Reply | None:
     if answer.status == 404:  # all that an answer without a body can say
         return _refused(answer, "404", "Not Found")
     return _object(answer) if answer.status == 200 else None
 
 
-def _got(answer: Answer) -> Reply | None:
+def _got(answer: HttpResponse) -> Reply | None:
     if answer.status not in (200, 206):
         return _refusal(answer)
     told = answer.headers
@@ -126,19 +126,19 @@ def _got(answer: Answer) -> Reply | None:
     return found
 
 
-def _put(answer: Answer) -> Reply | None:
+def _put(answer: HttpResponse) -> Reply | None:
     etag = answer.headers["etag"] if answer.status == 200 else ""
     return {"ETag": etag} if etag.strip('"') else None
 
 
-def _tagged(answer: Answer) -> Reply | None:
+def _tagged(answer: HttpResponse) -> Reply | None:
     if answer.status != 200:
         return _refusal(answer)
     tags = tag_set(answer.body)
     return None if tags is None else {"TagSet": tags}
 
 
-def _deleted(answer: Answer) -> Reply | None:
+def _deleted(answer: HttpResponse) -> Reply | None:
     return {} if answer.status == 204 else None
 
 
@@ -151,7 +151,7 @@ _OPERATIONS = {
 }
 
 
-def _object(answer: Answer) -> Reply:
+def _object(answer: HttpResponse) -> Reply:
     """What the headers tell of an object, as boto3 hands them on. Raises KeyError or ValueError when they do not."""
     told = answer.headers
     int(told["content-length"])
@@ -162,11 +162,11 @@ def _object(answer: Answer) -> Reply:
     return {"ETag": told["etag"], "ResponseMetadata": {"HTTPHeaders": told}}
 
 
-def _refusal(answer: Answer) -> Reply | None:
+def _refusal(answer: HttpResponse) -> Reply | None:
     code, message = refusal(answer.body)
     return _refused(answer, code, message) if (answer.status, code) in _REFUSALS else None
 
 
-def _refused(answer: Answer, code: str, message: str) -> Reply:
+def _refused(answer: HttpResponse, code: str, message: str) -> Reply:
     about = {"HTTPStatusCode": answer.status, "RequestId": answer.headers.get("x-amz-request-id", "")}
     return {"Error": {"Code": code, "Message": message}, "ResponseMetadata": about}

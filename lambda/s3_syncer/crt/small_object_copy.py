@@ -45,8 +45,8 @@ UNUSUAL = 8
 OF_ONE_KEY = frozenset({400, 404, 405, 409, 411, 412, 413, 414, 416, 501})
 
 
-class Answer(Protocol):
-    """See `wire.Answer`."""
+class HttpResponse(Protocol):
+    """See `wire.HttpResponse`."""
 
     @property
     def status(self) -> int: ...
@@ -59,13 +59,13 @@ class Answer(Protocol):
 
 
 class Side(Protocol):
-    """Sends requests about the keys of one bucket; see `wire.Wire`. Keys are whole."""
+    """Sends requests about the keys of one bucket; see `wire.CrtHttpClient`. Keys are whole."""
 
     def send(
         self,
         method: str,
         key: str | None,
-        done: Callable[[Answer], None],
+        done: Callable[[HttpResponse], None],
         *,
         query: str = "",
         headers: Sequence[tuple[str, str]] = (),
@@ -89,7 +89,7 @@ class _Batch:
     ended: SimpleQueue[None] = field(default_factory=SimpleQueue)
 
 
-class Copies:
+class CrtSmallObjectCopier:
     """The lane for objects. Safe to share between threads; `threads` objects are under way at a time."""
 
     def __init__(
@@ -180,7 +180,7 @@ class _Flight:
 
     __slots__ = ("_batch", "_data", "_entry", "_landed", "_lane", "_marker", "_state", "_vouched")
 
-    def __init__(self, lane: Copies, batch: _Batch, entry: ListEntry) -> None:
+    def __init__(self, lane: CrtSmallObjectCopier, batch: _Batch, entry: ListEntry) -> None:
         self._lane, self._batch, self._entry = lane, batch, entry
         self._data, self._landed = b"", False
         self._marker: str | None = None
@@ -194,10 +194,10 @@ class _Flight:
     def _source_key(self) -> str:
         return self._lane.source_prefix + self._entry.key
 
-    def _safely(self, step: Callable[[Answer], None]) -> Callable[[Answer], None]:
+    def _safely(self, step: Callable[[HttpResponse], None]) -> Callable[[HttpResponse], None]:
         """The step; whatever goes wrong in it, the batch is not kept waiting, and the common path will see."""
 
-        def take(answer: Answer) -> None:
+        def take(answer: HttpResponse) -> None:
             try:
                 step(answer)
             except Exception:
@@ -206,7 +206,7 @@ class _Flight:
 
         return take
 
-    def _read(self, answer: Answer) -> None:
+    def _read(self, answer: HttpResponse) -> None:
         if answer.status != 200:
             self._failed(answer)
             return
@@ -221,7 +221,7 @@ class _Flight:
         self._state, self._data = state, answer.body
         self._write(self._lane.marker_policy.marker_for(state))
 
-    def _judged(self, answer: Answer) -> ObjectState | None:
+    def _judged(self, answer: HttpResponse) -> ObjectState | None:
         """What was read, or None when it is not the ordinary object that was listed."""
         told, entry = answer.headers, self._entry
         if self._lane.tags and told.get("x-amz-tagging-count", "0") != "0":
@@ -249,7 +249,7 @@ class _Flight:
             body=self._data,
         )
 
-    def _written(self, answer: Answer) -> None:
+    def _written(self, answer: HttpResponse) -> None:
         etag = answer.headers.get("etag", "").strip('"')
         if answer.status != 200 or not etag:
             self._failed(answer)
@@ -260,7 +260,7 @@ class _Flight:
         else:
             self._copied()
 
-    def _tagged(self, answer: Answer) -> None:
+    def _tagged(self, answer: HttpResponse) -> None:
         if answer.status != 200 or not _untagged(answer.body):
             self._vouched = None
         self._copied()
@@ -270,7 +270,7 @@ class _Flight:
         self._batch.copied(self._entry)
         self._land()
 
-    def _failed(self, answer: Answer) -> None:
+    def _failed(self, answer: HttpResponse) -> None:
         if answer.status not in OF_ONE_KEY:
             self._batch.failed = True
         self._land()

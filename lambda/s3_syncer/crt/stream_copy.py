@@ -62,7 +62,7 @@ class Side(Protocol):
     ) -> AbstractContextManager[Exchange]: ...
 
 
-class Streams:
+class HttpStreamCopier:
     """From one bucket to the other; see `transfer.Streaming`. Safe to share between threads."""
 
     holds = BLOCK

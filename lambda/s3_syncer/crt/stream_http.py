@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 from urllib3.util import wait_for_read
 
 from .. import __version__
-from .endpoint import Keys, Place
+from .endpoint import BucketEndpoint, SigningKeys
 from .stream_copy import Headers
 
 #: Seconds to wait for a connection, and then for each block to be taken or given.
@@ -38,10 +38,10 @@ _USER_AGENT = f"s3-syncer/{__version__} Python/{platform.python_version()}"
 _UNSIGNED = Config(s3={"payload_signing_enabled": False})
 
 
-class Exchanges:
+class StreamingHttpClient:
     """A bucket's connections below a prefix, each of them one exchange's at a time. Safe to share between threads."""
 
-    def __init__(self, place: Place, prefix: str, keys: Callable[[], Keys]) -> None:
+    def __init__(self, place: BucketEndpoint, prefix: str, keys: Callable[[], SigningKeys]) -> None:
         url = urlsplit(place.url)
         assert url.hostname is not None
         self._host, self._port, self._path = url.hostname, url.port, url.path

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from operator import gt
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -49,7 +49,7 @@ from ..core.model import (
     Upload,
 )
 from ..core.multipart import MIB, Part, UploadedPart
-from .clients import Lease
+from .protocols import ClientSource, Transport
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -76,26 +76,17 @@ _PARAMETERS = {name: name.replace("-", "") for name in CONTENT_HEADERS if name !
 _Token = TypeVar("_Token")
 
 
-class ClientSource(Protocol):
-    """Hands out a client, and a fresher one when its credentials were refused: see `clients.py`."""
-
-    def lease(self) -> Lease: ...
-
-    def renew(self, refused: Lease) -> Lease | None: ...
-
-
 class Bucket:
     """A bucket below a prefix. Safe to share between threads."""
 
-    def __init__(self, name: str, prefix: str, clients: ClientSource, *, tags: bool) -> None:
+    def __init__(
+        self, name: str, prefix: str, clients: ClientSource, *, tags: bool, transport: Transport | None = None
+    ) -> None:
+        """With `transport`, boto3 makes only the requests that the transport does not answer."""
         self.name = name
         self.prefix = prefix
-        self.clients = clients
         self.mirrors_tags = tags
-        #: A cheaper way to a page of the listing, which may find that it has none: see `lane/pages.py`.
-        self.pages: Callable[[Mapping[str, Any]], ListPage | None] | None = None
-        #: A cheaper way to the answers of ordinary requests about a key, in boto3's words: see `lane/requests.py`.
-        self.requests: Callable[[str, Mapping[str, Any]], dict[str, Any] | None] | None = None
+        self._clients, self._transport = clients, transport
         self._keeps_tags = False  # until it has told the tags of an object
 
     def full(self, key: str) -> str:
@@ -237,7 +228,7 @@ class Bucket:
         return next((key for key in stretch.keys if key > after), None)
 
     def _page(self, position: Mapping[str, Any]) -> ListPage:
-        if self.pages is not None and (page := self.pages(position)) is not None:
+        if self._transport is not None and (page := self._transport.list_page(position)) is not None:
             return page
         answer = self._call("list_objects_v2", None, Prefix=self.prefix, **position)
         stretch = KeyPage.of(
@@ -359,15 +350,15 @@ class Bucket:
         parameters["Bucket"] = self.name
         if key is not None:
             parameters["Key"] = self.full(key)
-        if self.requests is not None and (answer := self.requests(operation, parameters)) is not None:
+        if self._transport is not None and (answer := self._transport.try_call(operation, parameters)) is not None:
             if "Error" in answer:
                 raise self._judge(operation, ClientError(cast("Any", answer), operation))
             return answer
-        lease = self.clients.lease()
+        lease = self._clients.lease()
         try:
             return _request(lease.client, operation, parameters)
         except ClientError as error:
-            fresh = self.clients.renew(lease) if _code(error) in CREDENTIAL_CODES else None
+            fresh = self._clients.renew(lease) if _code(error) in CREDENTIAL_CODES else None
             if fresh is None:
                 raise self._judge(operation, error) from error
         except (BotoCoreError, ResponseParserError, HTTPError, OSError) as error:

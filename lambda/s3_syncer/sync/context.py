@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..stores.bucket import Bucket
+from ..stores.protocols import BucketLocation, Transport
 from .converge import BucketPair
-from .transfer import Transfer
+from .sweep import SmallObjectCopier
+from .transfer import StreamCopier, Transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +21,24 @@ class SyncContext:
     target: Bucket
     transfer: Transfer
     pair: BucketPair
+    small_object_copier: SmallObjectCopier | None = None
+
+
+class SmallObjectCopierFactory(Protocol):
+    """Builds the copier that shares the memory budget, the bandwidth and the ETag marker policy of a transfer."""
+
+    def __call__(self, transfer: Transfer, *, tags: bool) -> SmallObjectCopier: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Transports:
+    """The faster ways between two buckets; None where boto3 is the only way."""
+
+    source: Transport | None = None
+    target: Transport | None = None
+    stream_copier: StreamCopier | None = None
+    small_object_copier: SmallObjectCopierFactory | None = None
+
+
+#: Builds the transports between a source and a target. `crt/factory.py` has two.
+TransportFactory = Callable[[BucketLocation, BucketLocation], Transports]

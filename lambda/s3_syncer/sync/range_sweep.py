@@ -20,7 +20,7 @@ from ..core.listing_diff import PAGE_KEYS
 from ..core.multipart import MIB
 from ..core.work_items import KeyWork, RangeWork, Work
 from .converge import Outcome
-from .sweep import Lane, Sweep, SweepOptions
+from .sweep import Sweep, SweepOptions
 
 if TYPE_CHECKING:
     from .context import SyncContext
@@ -46,11 +46,9 @@ class RangeSweeper:
         threads: int,
         slice_s: float = SLICE_S,
         max_object_size: int = MAX_OBJECT_IN_RANGE,
-        lane: Lane | None = None,
     ) -> None:
-        """Objects of more than `largest` bytes, or more than LARGEST_IN_RANGE, are handed on; see `sweep.Lane`."""
+        """Objects of more than `largest` bytes, or more than LARGEST_IN_RANGE, are handed on."""
         self._context, self._prefix, self._threads, self._slice_s = context, prefix, threads, slice_s
-        self._lane = lane
         self._max_object_size = min(max_object_size, MAX_OBJECT_IN_RANGE)
 
     def do(self, work: RangeWork, deadline: Deadline, *, again: bool = False, share: int = 1) -> Sequence[Work]:
@@ -68,7 +66,15 @@ class RangeSweeper:
             max_object_size=self._max_object_size,
         )
         source, target = self._context.source, self._context.target
-        sweep = Sweep(self._context.pair, source, target, found, options, threads=self._threads, lane=self._lane)
+        sweep = Sweep(
+            self._context.pair,
+            source,
+            target,
+            found,
+            options,
+            threads=self._threads,
+            small_object_copier=self._context.small_object_copier,
+        )
         slice_end = deadline.sooner(self._slice_s / share)
         rest = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
         left: list[Work] = [KeyWork((key,)) for key in found.handed_on]

@@ -47,8 +47,8 @@ class ListedSource(Source, Listing, Protocol): ...
 class ListedTarget(Target, Listing, Protocol): ...
 
 
-class Lane(Protocol):
-    """A fast way for ordinary objects that have to be copied: see `lane/`. What it leaves is converged key by key."""
+class SmallObjectCopier(Protocol):
+    """A fast way to copy small objects: see `crt/small_object_copy.py`. The sweep converges the other keys."""
 
     def takes(self, row: KeyDiff) -> str | None:
         """Why the object has to be copied, where the listings prove that and it seems ordinary; else None."""
@@ -147,11 +147,11 @@ class Sweep:
         options: SweepOptions,
         *,
         threads: int,
-        lane: Lane | None = None,
+        small_object_copier: SmallObjectCopier | None = None,
         ranges: int = 1,
         delete_limit: DeleteLimit | None = None,
     ) -> None:
-        self._source, self._target, self._lane = source, target, lane
+        self._source, self._target, self._small_object_copier = source, target, small_object_copier
         # Only a key that a complete listing of the source lacks is ever deleted, and it passes the brake first.
         self._keeping, self._deleting = replace(pair, delete=False), replace(pair, delete=True)
         self._listener, self._options = listener, options
@@ -305,7 +305,8 @@ class Sweep:
         """Converges what differs, then looks at the page again, until a look shows no drift.
 
         What two looks show unchanged needs no second request of its own, and what listings alone tell needs none,
-        but two looks. What the lane copied is looked at itself, unless the source still lists what was copied.
+        but two looks. A key that the small-object copier copied is looked at itself, unless the source still lists what
+        was copied.
 
         Where somebody writes all the time there is always a key of the page that drifts. It ends key by key then, each
         with the two looks of its own that `converge` takes: every key has been seen equal, if not all at a time.
@@ -386,16 +387,17 @@ class Sweep:
         return None
 
     def _copy_ordinary(self, rows: Iterable[KeyDiff], deadline: Deadline) -> Mapping[str, ListEntry | None]:
-        """Lets the lane copy what it takes of the rows: see `Lane.copy`."""
-        if self._lane is None or self._options.dry_run:
+        """Let the small-object copier copy the rows that it takes: see `SmallObjectCopier.copy`."""
+        copier = self._small_object_copier
+        if copier is None or self._options.dry_run:
             return {}
-        taken = {row.source: reason for row in rows if row.source and (reason := self._lane.takes(row))}
+        taken = {row.source: reason for row in rows if row.source and (reason := copier.takes(row))}
 
         def copied(entry: ListEntry) -> None:
             action = "copy" if taken[entry] == ABSENT else "update"
             self._listener.on_changed(entry.key, Outcome(action, taken[entry], entry.size))
 
-        return self._lane.copy(taken, deadline, copied)
+        return copier.copy(taken, deadline, copied)
 
     def _converge_all(self, rows: Iterable[KeyDiff], failed: set[str], deadline: Deadline) -> dict[KeyDiff, Outcome]:
         """Converges the keys of the rows; those that cannot be made equal are reported, and added to `failed`."""

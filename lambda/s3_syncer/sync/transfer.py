@@ -68,8 +68,8 @@ class Writable(Protocol):
     def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> Mapping[int, UploadedPart]: ...
 
 
-class Streaming(Protocol):
-    """A way from store to store that holds few of the bytes at a time: see `lane/streams.py`.
+class StreamCopier(Protocol):
+    """A way from store to store that holds few of the bytes at a time: see `crt/stream_copy.py`.
 
     It returns the ETag that the target gave to exactly the source's bytes, or None where the common path has to be
     gone, whatever the reason.
@@ -194,8 +194,10 @@ class Transfer:
         bytes_per_s: float | None = None,
         resumes: bool = False,
         limits: Limits | None = None,
+        stream_copier: StreamCopier | None = None,
     ) -> None:
         self._source, self._target = source, target
+        self._stream_copier = stream_copier
         self._resumes = resumes
         self._memory = BufferBudget(memory)
         self._bandwidth = BandwidthLimiter(bytes_per_s)
@@ -203,8 +205,6 @@ class Transfer:
         self._whole_max = min(WHOLE_MAX, memory // 2)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
         self.marker_policy = EtagMarkerPolicy()
-        #: A cheaper way for the bytes, where there is one.
-        self.streams: Streaming | None = None
         self._part_etags_are_md5 = True  # the ETags of the target's parts are their MD5s, as far as is known
 
     @property
@@ -266,11 +266,11 @@ class Transfer:
                 self._target.put(key, data, md5, state, source_etag_marker(state))
 
     def _streamed_whole(self, key: str, state: ObjectState) -> bool:
-        if self.streams is None:
+        if self._stream_copier is None:
             return False
         marker = self.marker_policy.marker_for(state)
-        with self._memory.hold(self.streams.holds):
-            etag = self.streams.whole(key, state, marker, by_etag=self.marker_policy.target_gives_md5)
+        with self._memory.hold(self._stream_copier.holds):
+            etag = self._stream_copier.whole(key, state, marker, by_etag=self.marker_policy.target_gives_md5)
         return etag is not None and not self.marker_policy.needs_rewrite(state, marker, etag)
 
     def _copy_parts(self, key: str, state: ObjectState, layout: PartPlan, deadline: Deadline) -> None:
@@ -356,11 +356,11 @@ class Transfer:
 
     def _streamed_part(self, key: str, state: ObjectState, upload: str, part: Part, deadline: Deadline) -> str | None:
         """The ETag of a part that was streamed, and so is proven; None where none can be."""
-        if self.streams is None or not self._part_etags_are_md5:
+        if self._stream_copier is None or not self._part_etags_are_md5:
             return None
-        with self._memory.hold(self.streams.holds):
+        with self._memory.hold(self._stream_copier.holds):
             deadline.check()
-            return self.streams.part(key, state.etag, upload, part)
+            return self._stream_copier.part(key, state.etag, upload, part)
 
 
 def _prove(state: ObjectState, etags: Mapping[int, str]) -> None:
