@@ -9,8 +9,8 @@ import pytest
 
 from s3_syncer.core import deadline as deadline_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
-from s3_syncer.sync import transfer as transfer_module
-from s3_syncer.sync.transfer import BandwidthLimiter
+from s3_syncer.sync import limits as limits_module
+from s3_syncer.sync.limits import BandwidthLimiter
 
 
 class Clock:
@@ -30,7 +30,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(transfer_module, "time", clock)
+    monkeypatch.setattr(limits_module, "time", clock)
     monkeypatch.setattr(deadline_module, "time", clock)
     return clock
 

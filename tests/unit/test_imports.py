@@ -39,6 +39,8 @@ PURE = [
     "settings",
     "sync.converge",
     "sync.distributed_copy",
+    "sync.etag_marker",
+    "sync.limits",
     "sync.sweep",
     "sync.transfer",
 ]

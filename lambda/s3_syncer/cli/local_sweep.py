@@ -59,7 +59,9 @@ class Here:
         self._measured, self._saturated = (time.monotonic(), time.process_time()), False
 
     def sweep(self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]) -> str | None:
-        return self._swept.ordered(deadline, after=range_.after, until=range_.until, pages_until=share, hand_on=hand_on)
+        return self._swept.ordered(
+            deadline, after=range_.after, until=range_.until, pages_until=share, release_rest=hand_on
+        )
 
     @property
     def whole(self) -> Sweep:

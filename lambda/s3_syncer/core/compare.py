@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
+from operator import ge
 
-from .model import CONTENT_HEADERS, MD5, ListEntry, ObjectState
+from .model import CONTENT_HEADERS, MD5, KeyPage, ListEntry, ObjectState
 
 #: Why an object is copied to where there is none.
 ABSENT = "absent from the target"
@@ -59,12 +62,12 @@ def _headers(source: ObjectState, target: ObjectState) -> str | None:
 
 
 class KeyStatus(Enum):
-    """What two listings tell of a key."""
+    """The status of a key according to two listings."""
 
-    IN_SYNC = "same"
-    CHECK = "suspect"  # only a full comparison can tell
-    SOURCE_ONLY = "missing"  # absent from the target
-    TARGET_ONLY = "extra"  # absent from the source
+    IN_SYNC = "in sync"
+    CHECK = "check"  # only a full comparison can decide
+    SOURCE_ONLY = "source only"
+    TARGET_ONLY = "target only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +85,36 @@ class KeyDiff:
 
     @property
     def status(self) -> KeyStatus:
-        """SAME needs equal sizes and ETags and a target no older than its source: metadata alone may have changed."""
-        if self.target is None:
+        source, target = self.source, self.target
+        if target is None:
             return KeyStatus.SOURCE_ONLY
-        if self.source is None:
+        if source is None:
             return KeyStatus.TARGET_ONLY
-        same = (
-            self.source.size == self.target.size
-            and self.source.etag == self.target.etag
-            and self.source.etag is not None
-            and self.target.last_modified >= self.source.last_modified
+        in_sync = _in_sync(
+            ((source.size,), (target.size,)),
+            ((source.etag,), (target.etag,)),
+            ((source.last_modified,), (target.last_modified,)),
         )
-        return KeyStatus.IN_SYNC if same else KeyStatus.CHECK
+        return KeyStatus.IN_SYNC if in_sync else KeyStatus.CHECK
+
+
+def pages_in_sync(source: KeyPage, target: KeyPage) -> bool:
+    """Return True if both pages list the same keys, and each of them is IN_SYNC."""
+    return source.keys == target.keys and _in_sync(
+        (source.sizes, target.sizes), (source.etags, target.etags), (source.times, target.times)
+    )
+
+
+def _in_sync(
+    sizes: tuple[Sequence[int], Sequence[int]],
+    etags: tuple[Sequence[str | None], Sequence[str | None]],
+    times: tuple[Sequence[datetime], Sequence[datetime]],
+) -> bool:
+    """Return True if the listings show each object as equal; each argument is the source's and the target's column.
+
+    That takes equal sizes and ETags, and a target that is not older than its source: metadata alone may have changed.
+    """
+    return sizes[0] == sizes[1] and etags[0] == etags[1] and None not in etags[0] and all(map(ge, times[1], times[0]))
 
 
 def differs_by_listing(source: ListEntry, target: ListEntry | None, *, md5s: bool) -> str | None:

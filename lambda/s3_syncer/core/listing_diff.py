@@ -9,9 +9,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import ge, lt
+from operator import lt
 
-from .compare import KeyDiff, KeyStatus
+from .compare import KeyDiff, KeyStatus, pages_in_sync
 from .errors import Retryable
 from .model import KeyPage, ListEntry
 
@@ -91,22 +91,11 @@ class _Side:
 
 
 def _page(after: str, until: str | None, source: KeyPage, target: KeyPage, *, every: bool) -> DiffPage:
-    if not every and _same(source, target):
+    if not every and pages_in_sync(source, target):
         return DiffPage(after, until, len(source), [])
     rows = list(_rows(source, target))
     wanted = rows if every else [row for row in rows if row.status is not KeyStatus.IN_SYNC]
     return DiffPage(after, until, len(rows), wanted)
-
-
-def _same(source: KeyPage, target: KeyPage) -> bool:
-    """Whether every row would be SAME."""
-    return (
-        source.keys == target.keys
-        and source.etags == target.etags
-        and source.sizes == target.sizes
-        and None not in source.etags
-        and all(map(ge, target.times, source.times))
-    )
 
 
 def _rows(source: Iterable[ListEntry], target: Iterable[ListEntry]) -> Iterator[KeyDiff]:

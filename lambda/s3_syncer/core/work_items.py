@@ -9,12 +9,12 @@ from typing import Any
 
 from .errors import Permanent
 
-#: Names this project's own messages, so that they cannot be mistaken for a store's.
+#: The key of this project's own messages, so that no decoder mistakes them for an event of a store.
 ENVELOPE = "s3-syncer"
 
 
 class Malformed(Permanent):
-    """A message that this version does not understand. The dead-letter queue keeps it for a person."""
+    """A message that this version does not understand. It goes to the dead-letter queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +22,29 @@ class KeyWork:
     """These keys may differ. `keys` are whole keys of the source bucket."""
 
     keys: tuple[str, ...]
-    #: When the source said so, in seconds since 1970, for the lag in the log; None when nobody knows.
+    #: The time of the source's event in seconds since 1970, for the lag in the log; None if it is unknown.
     since: float | None = None
-    #: Seconds for which the queue keeps the message to itself, see `sqs.LONGEST_DELAY_S`; not part of the message.
+    #: Seconds before the queue delivers the message, see `sqs.LONGEST_DELAY_S`; not part of the message.
     delay_s: int = 0
-    #: How often the parts of its key were begun on behalf of this message and of those that it follows; None for a
-    #: message that does not watch over parts.
+    #: The number of multipart uploads that this message and its predecessors have created for the key; None for a
+    #: message that does not track a distributed copy.
     upload_attempts: int | None = None
 
     def to_json(self) -> str:
-        return _envelope(
-            "keys", keys=list(self.keys), **({} if self.upload_attempts is None else {"begun": self.upload_attempts})
-        )
+        tracked = {} if self.upload_attempts is None else {"upload_attempts": self.upload_attempts}
+        return _envelope("keys", keys=list(self.keys), **tracked)
 
 
 @dataclass(frozen=True, slots=True)
 class RangeWork:
-    """Any key behind `after` up to `until` may differ; keys are relative to the source prefix, None is no end."""
+    """Any key behind `after` up to `until` may differ; keys are relative to the source prefix.
+
+    An `until` of None is the end of the listing.
+    """
 
     after: str = ""
     until: str | None = None
-    #: Whether keys that only the target has are deleted, and how many of them at most; None is no limit.
+    #: True to delete keys that only the target has, at most `max_delete` of them; None is no limit.
     delete: bool = False
     max_delete: int | None = None
 
@@ -52,15 +54,15 @@ class RangeWork:
 
 @dataclass(frozen=True, slots=True)
 class PartsWork:
-    """The parts `first` to `last` of one multipart copy are to be sent, if they are not there yet.
+    """Send the parts `first` to `last` of one multipart upload, except those that it has already.
 
-    Nothing but this is known of the copy: what has been sent, the upload itself tells.
+    The message holds no progress: ListParts of the upload shows which parts have been sent.
     """
 
     #: A whole key of the source bucket, and the ETag that every read of it is pinned to.
     key: str
     etag: str
-    #: The target's id of the upload.
+    #: The target's upload id.
     upload: str
     #: Bytes of the object and of each part but the last.
     size: int
@@ -76,7 +78,7 @@ Work = KeyWork | RangeWork | PartsWork
 
 
 def from_envelope(content: Mapping[str, Any]) -> Work:
-    """The work in one of this project's own messages. Raises Malformed."""
+    """Return the work in one of this project's own messages. Raises Malformed."""
     match content.get("work"):
         case "keys":
             return _keys(content)
@@ -92,22 +94,22 @@ def _keys(content: Mapping[str, Any]) -> KeyWork:
     keys = content.get("keys")
     if not isinstance(keys, list) or not keys or not all(isinstance(key, str) and key for key in keys):
         raise Malformed('"keys" must be a list of one or more non-empty strings')
-    upload_attempts = content.get("begun")
+    upload_attempts = content.get("upload_attempts")
     if upload_attempts is not None and not _is_whole(upload_attempts):
-        raise Malformed('"begun" must be a whole number')
+        raise Malformed('"upload_attempts" must be a whole number')
     return KeyWork(tuple(keys), upload_attempts=upload_attempts)
 
 
 def _range(content: Mapping[str, Any]) -> RangeWork:
     after, until = content.get("after", ""), content.get("until")
-    delete, most = content.get("delete", False), content.get("max_delete")
+    delete, max_delete = content.get("delete", False), content.get("max_delete")
     if not isinstance(after, str) or not (until is None or isinstance(until, str)):
         raise Malformed('"after" must be a key or "", and "until" a key or null')
     if not isinstance(delete, bool):
         raise Malformed('"delete" must be true or false')
-    if most is not None and not _is_whole(most):
+    if max_delete is not None and not _is_whole(max_delete):
         raise Malformed('"max_delete" must be a whole number or null')
-    return RangeWork(after, until, delete, most)
+    return RangeWork(after, until, delete, max_delete)
 
 
 def _parts(content: Mapping[str, Any]) -> PartsWork:

@@ -189,15 +189,15 @@ class Sweep:
         after: str = "",
         until: str | None = None,
         pages_until: Deadline | None = None,
-        hand_on: Callable[[str], None] | None = None,
+        release_rest: Callable[[str], None] | None = None,
     ) -> str | None:
         """As `run`, but may be called again and again, by several threads at once; raises Unordered as well.
 
-        `hand_on` is told the key behind which no page is begun, as soon as that is known: others need not wait for the
-        pages in flight, each of which may hold a large object. It is somebody else's to go on there then.
+        If given, `release_rest` is called with the key behind which this call starts no page, as soon as that is known.
+        Another sweeper can then continue there without a wait for the pages in flight, which may hold large objects.
         """
         pages = self._joined(after, until, every=self._options.full)
-        unfinished = self._run(pages, self._settle, deadline.sooner(), pages_until or deadline, until, hand_on)
+        unfinished = self._run(pages, self._settle, deadline.sooner(), pages_until or deadline, until, release_rest)
         return min(unfinished, default=None)
 
     def key_by_key(
@@ -251,7 +251,7 @@ class Sweep:
         deadline: Deadline,
         pages_until: Deadline,
         until: str | None,
-        hand_on: Callable[[str], None] | None = None,
+        release_rest: Callable[[str], None] | None = None,
     ) -> list[str]:
         """Settles the pages, several at a time; returns where those begin that were not finished in time.
 
@@ -282,7 +282,7 @@ class Sweep:
                     continue
                 land(PAGES - 1, ends)
                 if ends():
-                    (hand_on or unfinished.append)(page.until)
+                    (release_rest or unfinished.append)(page.until)
                     break
             land(0)
         except BaseException:

@@ -7,11 +7,9 @@ multipart upload is aborted on every way out but success, or a stop that it can 
 from __future__ import annotations
 
 import hashlib
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Protocol
 
 from ..core.deadline import Deadline, OutOfTime
@@ -31,6 +29,8 @@ from ..core.multipart import (
     reproduce,
 )
 from ..core.work_items import Work
+from .etag_marker import EtagMarkerPolicy, source_etag_marker
+from .limits import BandwidthLimiter, BufferBudget
 
 #: Smallest object in bytes whose upload is kept to be gone on with; a smaller one is soon sent again.
 RESUME_MIN = 256 * MIB
@@ -82,99 +82,6 @@ class StreamCopier(Protocol):
     def part(self, key: str, etag: str, upload: str, part: Part) -> str | None: ...
 
     def whole(self, key: str, state: ObjectState, marker: str | None, *, by_etag: bool = False) -> str | None: ...
-
-
-class BufferBudget:
-    """A budget of bytes that buffers are held against. Waiters are served in order, so none starves."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._free = size
-        self._queue = threading.Lock()
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def hold(self, size: int) -> Iterator[None]:
-        """Waits until `size` bytes are free and keeps them for the block."""
-        self.acquire(size)
-        try:
-            yield
-        finally:
-            self.release(size)
-
-    def acquire(self, size: int) -> None:
-        """Waits until `size` bytes are free and keeps them until they are given back, by whatever thread."""
-        assert size <= self.size, "the layout keeps every buffer within the budget"
-        with self._queue, self._changed:
-            self._changed.wait_for(lambda: self._free >= size)
-            self._free -= size
-
-    def try_acquire(self, size: int) -> bool:
-        """As `take`, but does not wait: False when so much is not free, or somebody waits for it already."""
-        if not self._queue.acquire(blocking=False):
-            return False
-        try:
-            with self._changed:
-                if self._free < size:
-                    return False
-                self._free -= size
-                return True
-        finally:
-            self._queue.release()
-
-    def release(self, size: int) -> None:
-        with self._changed:
-            self._free += size
-            self._changed.notify()
-
-
-class BandwidthLimiter:
-    """Keeps to a number of bytes a second over all threads; None is no limit."""
-
-    def __init__(self, bytes_per_s: float | None) -> None:
-        self._bytes_per_s, self._next, self._lock = bytes_per_s, 0.0, threading.Lock()
-
-    @property
-    def limits(self) -> bool:
-        return self._bytes_per_s is not None
-
-    def wait(self, size: int, deadline: Deadline) -> None:
-        """Waits for the turn of `size` bytes. Raises OutOfTime when the deadline passes before that."""
-        if self._bytes_per_s is None:
-            return
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + size / self._bytes_per_s
-        deadline.sleep(turn - now)
-
-
-class EtagMarkerPolicy:
-    """Whether a copy needs the marker. Safe to share between threads.
-
-    A copy without a marker may be one that only its time can judge, and the time of a copy that came late lies. So the
-    marker is left out only where the target's earlier answers promise that its ETag will do.
-    """
-
-    def __init__(self) -> None:
-        #: Learnt from the target's answers, for good once it was not; None until the first of them.
-        self._target_gives_md5: bool | None = None
-
-    @property
-    def target_gives_md5(self) -> bool:
-        """Whether the target has shown that the ETag of a copy in one piece is the MD5 of its bytes."""
-        return self._target_gives_md5 is True
-
-    def marker_for(self, state: ObjectState) -> str | None:
-        """The marker to write with a copy in one piece."""
-        return None if state.md5 is not None and self.target_gives_md5 else source_etag_marker(state)
-
-    def needs_rewrite(self, state: ObjectState, written: str | None, etag: str) -> bool:
-        """Learns from the ETag that the target gave a copy; whether it has to be written again, with its own marker."""
-        if state.md5 is None:
-            return False
-        self._target_gives_md5 = etag == state.md5 and self._target_gives_md5 is not False
-        return etag != state.md5 and written is None and source_etag_marker(state) is not None
 
 
 class Transfer:
@@ -376,10 +283,6 @@ def resumable(state: ObjectState, layout: PartPlan) -> bool:
     copies in it completes its upload without such a proof, and so must be the only one to send parts to it.
     """
     return state.part_count == layout.count and not state.kms and not is_own(layout)
-
-
-def source_etag_marker(state: ObjectState) -> str | None:
-    return state.etag if state.marker_fits else None
 
 
 def _md5(data: bytes | bytearray) -> bytes:
