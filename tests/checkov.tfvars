@@ -1,4 +1,4 @@
-# What checkov examines the module with: everything switched on, as a strict account would have it.
+# Inputs for checkov: all features on, with the settings of a strict account.
 
 source_bucket             = "source"
 target                    = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }

@@ -1,5 +1,5 @@
-# Where the keys of the target come from. That they are in no plan and in no state is for the tests on the local cloud:
-# a test's plan cannot be searched as a whole.
+# The access key of the target. tests/infra checks that it is in no plan and in no state, because a test here cannot search
+# a whole plan.
 
 mock_provider "aws" {
   source          = "./tests/tf-fixtures/aws"
@@ -16,21 +16,21 @@ run "a_secret_to_fill_by_hand" {
 
   assert {
     condition     = length(aws_secretsmanager_secret.target_credentials) == 1 && length(aws_secretsmanager_secret_version.target_credentials) == 0
-    error_message = "Without credentials there is to be an empty secret."
+    error_message = "Without credentials the module must create an empty secret."
   }
 
   assert {
     condition     = aws_secretsmanager_secret.target_credentials[0].recovery_window_in_days == 0
-    error_message = "A secret that waits to be deleted keeps its name from the next apply."
+    error_message = "A secret with a pending deletion blocks its name for the next apply."
   }
 
   assert {
     condition     = output.credentials_secret_arn == aws_secretsmanager_secret.target_credentials[0].arn
-    error_message = "The output does not say which secret to fill."
+    error_message = "The output must be the ARN of the secret to fill."
   }
 }
 
-run "a_secret_filled_with_credentials" {
+run "a_secret_with_credentials" {
   command = plan
 
   variables {
@@ -40,12 +40,12 @@ run "a_secret_filled_with_credentials" {
 
   assert {
     condition     = aws_secretsmanager_secret_version.target_credentials[0].secret_string_wo_version == 3
-    error_message = "The version decides when the credentials are written again."
+    error_message = "The version must decide when the credentials are written."
   }
 
   assert {
     condition     = aws_secretsmanager_secret_version.target_credentials[0].secret_string == null
-    error_message = "The credentials must not be where the state keeps them."
+    error_message = "The credentials must not be in the state."
   }
 }
 
@@ -58,7 +58,7 @@ run "an_existing_secret" {
 
   assert {
     condition     = length(aws_secretsmanager_secret.target_credentials) == 0 && length(aws_secretsmanager_secret_version.target_credentials) == 0
-    error_message = "With an existing secret none is to be made."
+    error_message = "With an existing secret the module must not create one."
   }
 
   assert {
@@ -67,6 +67,6 @@ run "an_existing_secret" {
       aws_lambda_function.sync.environment[0].variables.TARGET_SECRET_ARN,
       one([for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : one(statement.Resource) if statement.Sid == "ReadTargetCredentials"]),
     ] : arn == var.credentials_secret.arn])
-    error_message = "The function must read, and be allowed to read, the existing secret."
+    error_message = "The function must read the existing secret, and have the permission."
   }
 }

@@ -125,6 +125,6 @@ run "no_subnet_is_needed_without_tasks" {
 
   assert {
     condition     = output.migration == null && output.service == null
-    error_message = "An output is not null although neither task is enabled."
+    error_message = "Without tasks both outputs must be null."
   }
 }

@@ -1,4 +1,4 @@
-# Everything that can be switched on, at once: what scripts/docs describes and tests/unit/test_policies.py examines.
+# All features at once: the plan for scripts/docs and tests/unit/test_permissions.py.
 
 mock_provider "aws" {
   source          = "./tests/tf-fixtures/aws"
@@ -33,6 +33,6 @@ run "everything" {
 
   assert {
     condition     = length(output.role_arns) == 5
-    error_message = "Something is not switched on."
+    error_message = "All features must be on."
   }
 }

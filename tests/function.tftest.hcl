@@ -1,4 +1,4 @@
-# The queue, the function that it feeds, and what the function may do.
+# The queues, the Lambda function, and the permissions of the function.
 
 mock_provider "aws" {
   source          = "./tests/tf-fixtures/aws"
@@ -10,17 +10,17 @@ variables {
   target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
 }
 
-run "the_queue_keeps_work_until_it_is_done" {
+run "the_queue_defaults" {
   command = plan
 
   assert {
     condition     = aws_sqs_queue.work.message_retention_seconds == 1209600 && aws_sqs_queue.dead_letters.message_retention_seconds == 1209600
-    error_message = "Both queues keep messages for the 14 days that SQS allows."
+    error_message = "Both queues must keep messages for 14 days, the maximum of SQS."
   }
 
   assert {
     condition     = aws_sqs_queue.work.visibility_timeout_seconds == 5400
-    error_message = "The visibility timeout is six times the function's 900 s."
+    error_message = "The visibility timeout must be six times the 900 s of the function."
   }
 
   assert {
@@ -28,7 +28,7 @@ run "the_queue_keeps_work_until_it_is_done" {
       deadLetterTargetArn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters"
       maxReceiveCount     = 100
     }
-    error_message = "What fails too often must go to the dead letters."
+    error_message = "Messages that fail too often must go to the dead-letter queue."
   }
 
   assert {
@@ -36,12 +36,12 @@ run "the_queue_keeps_work_until_it_is_done" {
       redrivePermission = "byQueue"
       sourceQueueArns   = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
     }
-    error_message = "Only this queue may use these dead letters."
+    error_message = "Only the work queue may use the dead-letter queue."
   }
 
   assert {
     condition     = aws_sqs_queue.work.sqs_managed_sse_enabled && aws_sqs_queue.dead_letters.sqs_managed_sse_enabled
-    error_message = "Without a key of one's own, SQS encrypts with its own."
+    error_message = "Without kms_key_arn, SQS must encrypt with its own key."
   }
 }
 
@@ -55,17 +55,17 @@ run "the_queue_follows_the_function" {
 
   assert {
     condition     = aws_sqs_queue.work.visibility_timeout_seconds == 365
-    error_message = "The visibility timeout is six times the function's timeout, and the batching window."
+    error_message = "The visibility timeout must be six times the timeout of the function, plus the batching window."
   }
 
   assert {
     condition     = jsondecode(aws_sqs_queue.work.redrive_policy).maxReceiveCount == 7
-    error_message = "sync.max_receive_count is not the queue's."
+    error_message = "The queue must have sync.max_receive_count."
   }
 
   assert {
     condition     = aws_lambda_function.sync.environment[0].variables.DISTRIBUTED_COPY_THRESHOLD_MB == "200"
-    error_message = "sync.distributed_copy_threshold_mb did not arrive at the function."
+    error_message = "The function must have sync.distributed_copy_threshold_mb."
   }
 
   assert {
@@ -78,7 +78,7 @@ run "the_queue_follows_the_function" {
       batch_window_s = 5
       concurrency    = 9
     }
-    error_message = "The mapping does not follow sync."
+    error_message = "The event source mapping must follow sync."
   }
 }
 
@@ -87,12 +87,12 @@ run "the_function_reports_each_message" {
 
   assert {
     condition     = aws_lambda_event_source_mapping.work.event_source_arn == aws_sqs_queue.work.arn && aws_lambda_event_source_mapping.work.function_name == aws_lambda_function.sync.arn
-    error_message = "The mapping does not lead from the queue to the function."
+    error_message = "The event source mapping must connect the queue to the function."
   }
 
   assert {
     condition     = aws_lambda_event_source_mapping.work.function_response_types == toset(["ReportBatchItemFailures"])
-    error_message = "Without partial responses one failure brings back the whole batch."
+    error_message = "Partial batch responses must be on: otherwise one failure returns the whole batch to the queue."
   }
 
   assert {
@@ -105,11 +105,11 @@ run "the_function_reports_each_message" {
       batch_window_s = 0
       concurrency    = 50
     }
-    error_message = "The mapping's defaults are others."
+    error_message = "The event source mapping must have these defaults."
   }
 }
 
-run "the_function_as_it_comes" {
+run "the_function_defaults" {
   command = plan
 
   assert {
@@ -130,12 +130,12 @@ run "the_function_as_it_comes" {
       reserved      = -1
       role          = "arn:aws:iam::123456789012:role/mocked"
     }
-    error_message = "The function's defaults are others."
+    error_message = "The function must have these defaults."
   }
 
   assert {
     condition     = endswith(aws_lambda_function.sync.filename, "lambda/dist/s3_syncer.zip") && aws_lambda_function.sync.source_code_hash == filebase64sha256("lambda/dist/s3_syncer.zip")
-    error_message = "The function is not the package that comes with the module."
+    error_message = "The function must use the zip of the module."
   }
 
   assert {
@@ -154,26 +154,26 @@ run "the_function_as_it_comes" {
       SYNC_TAGS                     = "true"
       LOG_LEVEL                     = "INFO"
     })
-    error_message = "The environment is not what the function reads."
+    error_message = "The environment must have exactly these variables."
   }
 
   assert {
     condition     = aws_lambda_function.sync.logging_config[0].log_format == "JSON" && aws_lambda_function.sync.logging_config[0].log_group == "/aws/lambda/s3-syncer"
-    error_message = "Logs must be JSON, in the group whose retention is set."
+    error_message = "Logs must be JSON, in the log group with the retention."
   }
 
   assert {
     condition     = aws_cloudwatch_log_group.function.retention_in_days == 30
-    error_message = "Logs are kept for 30 days."
+    error_message = "Logs must have a retention of 30 days."
   }
 
   assert {
     condition     = length(aws_lambda_function.sync.vpc_config) == 0
-    error_message = "Nobody asked for a network."
+    error_message = "The function must run outside a VPC by default."
   }
 }
 
-run "the_function_as_asked_for" {
+run "the_function_inputs" {
   command = plan
 
   variables {
@@ -216,7 +216,7 @@ run "the_function_as_asked_for" {
       groups        = toset(["sg-1", "sg-2"])
       retention     = 0
     }
-    error_message = "An input did not arrive at the function."
+    error_message = "The function must follow the inputs."
   }
 
   assert {
@@ -232,16 +232,16 @@ run "the_function_as_asked_for" {
       SYNC_TAGS       = "false"
       LOG_LEVEL       = "WARNING"
     }
-    error_message = "An input did not arrive in the environment."
+    error_message = "The environment must follow the inputs."
   }
 
   assert {
     condition     = aws_lambda_function.sync.logging_config[0].application_log_level == "INFO"
-    error_message = "Lambda's filter must leave warnings to the function."
+    error_message = "The filter of Lambda must pass warnings."
   }
 }
 
-run "debugging_is_let_through" {
+run "lambda_passes_debug_lines" {
   command = plan
 
   variables {
@@ -250,11 +250,11 @@ run "debugging_is_let_through" {
 
   assert {
     condition     = aws_lambda_function.sync.logging_config[0].application_log_level == "DEBUG"
-    error_message = "Lambda drops what its own filter does not let through."
+    error_message = "The filter of Lambda must pass debug lines."
   }
 }
 
-run "the_role_is_for_functions_only" {
+run "only_lambda_can_assume_the_role" {
   command = plan
 
   assert {
@@ -268,16 +268,16 @@ run "the_role_is_for_functions_only" {
         Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
       }]
     }
-    error_message = "Only Lambda may take the role."
+    error_message = "Only Lambda may assume the role."
   }
 
   assert {
     condition     = aws_iam_role.function.permissions_boundary == null
-    error_message = "Nobody asked for a boundary."
+    error_message = "There must be no permissions boundary by default."
   }
 }
 
-run "the_role_may_do_this_and_no_more" {
+run "exact_permissions_of_the_role" {
   command = plan
 
   assert {
@@ -328,7 +328,7 @@ run "the_role_may_do_this_and_no_more" {
         },
       ]
     }
-    error_message = "The role's policy is not exactly what the function needs."
+    error_message = "The policy must have exactly the permissions that the function needs."
   }
 }
 
@@ -346,7 +346,7 @@ run "the_role_follows_the_inputs" {
 
   assert {
     condition     = aws_iam_role.function.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"
-    error_message = "The role is not bounded."
+    error_message = "The role must have the permissions boundary."
   }
 
   assert {
@@ -356,7 +356,7 @@ run "the_role_follows_the_inputs" {
       Action   = ["s3:GetObject"]
       Resource = ["arn:aws:s3:::source/in/*"]
     }
-    error_message = "Only objects under source_prefix may be read, and tags only if they are mirrored."
+    error_message = "The role may read only objects below source_prefix, and tags only with sync.tags."
   }
 
   assert {
@@ -377,7 +377,7 @@ run "the_role_follows_the_inputs" {
         Condition = { StringEquals = { "kms:ViaService" = ["secretsmanager.eu-west-1.amazonaws.com", "sqs.eu-west-1.amazonaws.com"] } }
       },
     ]
-    error_message = "Keys are not granted exactly as they were given."
+    error_message = "The role must have exactly the given KMS keys."
   }
 
   assert {
@@ -386,14 +386,14 @@ run "the_role_follows_the_inputs" {
       ["ManageVpcNetworkInterfaces", "Allow"],
       ["DenyNetworkApiToFunctionCode", "Deny"],
     ]
-    error_message = "Lambda needs the network actions, the code in it must not have them."
+    error_message = "Lambda must have the network actions, and the code of the function must not."
   }
 
   assert {
     condition = jsondecode(aws_iam_role_policy.function.policy).Statement[10].Condition == {
       Null = { "lambda:SourceFunctionArn" = "false" }
     }
-    error_message = "What is refused to the code must not be refused to Lambda."
+    error_message = "The Deny statement must not apply to Lambda itself."
   }
 
   assert {
@@ -403,6 +403,6 @@ run "the_role_follows_the_inputs" {
       aws_secretsmanager_secret.target_credentials[0].kms_key_id,
       aws_cloudwatch_log_group.function.kms_key_id,
     ] : key == var.kms_key_arn])
-    error_message = "Queues, secret and logs are to be encrypted with kms_key_arn."
+    error_message = "Queues, secret and logs must be encrypted with kms_key_arn."
   }
 }

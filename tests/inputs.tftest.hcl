@@ -1,4 +1,4 @@
-# Every mistake that is caught before anything is made: one mistake in each run, so that only its own rule can catch it.
+# Validations of the inputs. Each run has one mistake, so that only one validation can catch it.
 
 mock_provider "aws" {
   source          = "./tests/tf-fixtures/aws"
@@ -94,7 +94,7 @@ run "an_endpoint_with_a_user" {
   expect_failures = [var.target]
 }
 
-run "an_endpoint_in_plain_http" {
+run "an_endpoint_with_http" {
   command = plan
 
   variables {
@@ -104,7 +104,7 @@ run "an_endpoint_in_plain_http" {
   expect_failures = [var.target]
 }
 
-run "an_endpoint_in_plain_http_that_only_starts_like_this_machine" {
+run "an_endpoint_with_http_that_starts_with_localhost" {
   command = plan
 
   variables {
@@ -409,7 +409,7 @@ run "an_unknown_mode" {
   expect_failures = [var.notification_mode]
 }
 
-run "eventbridge_switched_on_for_another_mode" {
+run "eventbridge_enabled_in_another_mode" {
   command = plan
 
   variables {
@@ -419,7 +419,7 @@ run "eventbridge_switched_on_for_another_mode" {
   expect_failures = [var.enable_bucket_eventbridge]
 }
 
-# What is mirrored, and how fast
+# Sync
 
 run "a_concurrency_of_1" {
   command = plan
@@ -481,7 +481,7 @@ run "a_batch_of_11_at_once" {
   expect_failures = [var.sync]
 }
 
-run "a_window_in_the_past" {
+run "a_negative_window" {
   command = plan
 
   variables {
@@ -501,7 +501,7 @@ run "a_window_of_301" {
   expect_failures = [var.sync]
 }
 
-run "no_attempt" {
+run "no_receive" {
   command = plan
 
   variables {
@@ -511,7 +511,7 @@ run "no_attempt" {
   expect_failures = [var.sync]
 }
 
-run "more_attempts_than_sqs_counts" {
+run "more_receives_than_sqs_allows" {
   command = plan
 
   variables {
@@ -553,7 +553,7 @@ run "too_little_memory" {
   expect_failures = [var.function]
 }
 
-run "more_memory_than_there_is" {
+run "more_memory_than_lambda_has" {
   command = plan
 
   variables {
@@ -613,7 +613,7 @@ run "a_runtime_that_is_too_old" {
   expect_failures = [var.function]
 }
 
-run "less_reserved_than_called" {
+run "reserved_concurrency_below_max_concurrency" {
   command = plan
 
   variables {
@@ -633,7 +633,7 @@ run "an_unknown_log_level" {
   expect_failures = [var.function]
 }
 
-run "a_package_that_is_not_there" {
+run "a_missing_package" {
   command = plan
 
   variables {
@@ -735,7 +735,7 @@ run "a_boundary_by_name" {
   expect_failures = [var.permissions_boundary_arn]
 }
 
-# Watching
+# Alarms and logs
 
 run "a_retention_that_does_not_exist" {
   command = plan
@@ -787,7 +787,7 @@ run "a_lag_between_two" {
   expect_failures = [var.max_lag_s]
 }
 
-# What stands right beside a mistake and is none
+# Valid values at the limits
 
 run "the_same_name_at_another_store" {
   command = plan
@@ -797,7 +797,7 @@ run "the_same_name_at_another_store" {
   }
 }
 
-run "the_same_name_at_a_store_that_only_ends_like_aws" {
+run "the_same_name_at_a_store_with_a_similar_domain" {
   command = plan
 
   variables {
@@ -837,7 +837,7 @@ run "plain_http_to_this_machine_by_address_of_version_6" {
   }
 }
 
-run "the_least_of_everything" {
+run "smallest_values" {
   command = plan
 
   variables {
@@ -849,7 +849,7 @@ run "the_least_of_everything" {
   }
 }
 
-run "the_most_of_everything" {
+run "largest_values" {
   command = plan
 
   variables {
@@ -883,7 +883,7 @@ run "inputs_left_null" {
   }
 }
 
-run "notifications_to_be_kept" {
+run "unknown_existing_notifications" {
   command = plan
 
   variables {
@@ -893,7 +893,7 @@ run "notifications_to_be_kept" {
   expect_failures = [var.existing_notifications]
 }
 
-run "a_name_of_dead_letters" {
+run "a_name_with_the_suffix_of_a_dead_letter_queue" {
   command = plan
 
   variables {

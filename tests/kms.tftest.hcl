@@ -1,4 +1,4 @@
-# Everything that keeps something is encrypted with the key that was given, and the key's policy can be written first.
+# Encryption with kms_key_arn, and the statements for the key policy, which must not depend on the key.
 
 mock_provider "aws" {
   source          = "./tests/tf-fixtures/aws"
@@ -11,7 +11,7 @@ variables {
   kms_key_arn   = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"
 }
 
-run "without_a_key_aws_manages_the_keys" {
+run "aws_managed_keys_by_default" {
   command = plan
 
   variables {
@@ -23,12 +23,12 @@ run "without_a_key_aws_manages_the_keys" {
 
   assert {
     condition     = aws_sqs_queue.work.sqs_managed_sse_enabled && aws_sqs_queue.dead_letters.sqs_managed_sse_enabled
-    error_message = "A queue is not encrypted."
+    error_message = "Both queues must be encrypted."
   }
 
   assert {
     condition     = length(aws_ecr_repository.image[0].encryption_configuration) == 0 && length(aws_ecs_cluster.tasks[0].configuration) == 0
-    error_message = "Nobody asked for a key."
+    error_message = "No customer managed key may be used by default."
   }
 
   assert {
@@ -38,11 +38,11 @@ run "without_a_key_aws_manages_the_keys" {
       aws_scheduler_schedule.reconcile[0].kms_key_arn,
       aws_secretsmanager_secret.target_credentials[0].kms_key_id,
     ] : key == null])
-    error_message = "Nobody asked for a key."
+    error_message = "No customer managed key may be used by default."
   }
 }
 
-run "one_key_for_everything_that_is_kept" {
+run "one_key_for_all_resources" {
   command = plan
 
   variables {
@@ -63,16 +63,16 @@ run "one_key_for_everything_that_is_kept" {
       aws_sqs_queue.dead_letters.kms_master_key_id,
       aws_sqs_queue.work.kms_master_key_id,
     ] : key == var.kms_key_arn])
-    error_message = "Something that keeps something is encrypted with another key."
+    error_message = "All resources that store data must use the key."
   }
 
   assert {
     condition     = aws_ecr_repository.image[0].encryption_configuration[0].encryption_type == "KMS"
-    error_message = "The repository does not use the key."
+    error_message = "The repository must use the key."
   }
 }
 
-run "fargate_takes_no_multi_region_key" {
+run "no_multi_region_key_for_fargate" {
   command = plan
 
   variables {
@@ -83,11 +83,11 @@ run "fargate_takes_no_multi_region_key" {
 
   assert {
     condition     = length(aws_ecs_cluster.tasks[0].configuration) == 0 && aws_sqs_queue.work.kms_master_key_id == var.kms_key_arn
-    error_message = "All but the tasks' disks can be encrypted with a multi-Region key."
+    error_message = "Only the ephemeral storage of tasks cannot use a multi-Region key."
   }
 }
 
-run "the_statements_for_the_key" {
+run "key_policy_statements" {
   command = plan
 
   assert {
@@ -115,11 +115,11 @@ run "the_statements_for_the_key" {
         ] } }
       },
     ])
-    error_message = "The key's policy is not exactly what S3 and CloudWatch Logs need."
+    error_message = "The statements must be exactly what S3 and CloudWatch Logs need."
   }
 }
 
-run "the_statements_follow_the_inputs" {
+run "key_policy_statements_follow_the_inputs" {
   command = plan
 
   variables {
@@ -132,7 +132,7 @@ run "the_statements_follow_the_inputs" {
     condition = [for statement in output.kms_key_policy_statements : statement.Sid] == [
       "AllowS3EventsToEncryptedQueue", "AllowEventBridgeToEncryptedQueue", "EncryptLogs", "GenerateDataKeyForFargateTasks", "CreateGrantForFargateTasks",
     ]
-    error_message = "EventBridge and Fargate need the key too."
+    error_message = "EventBridge and Fargate must have statements too."
   }
 
   assert {
@@ -150,11 +150,11 @@ run "the_statements_follow_the_inputs" {
         "ForAllValues:StringEquals" = { "kms:GrantOperations" = ["Decrypt"] }
       }
     }])
-    error_message = "Fargate may use the key for tasks of this cluster only, and pass on no more than decrypting."
+    error_message = "Fargate may use the key only for tasks of this cluster, and may grant only decryption."
   }
 }
 
-run "a_secret_that_is_given_may_be_encrypted_with_a_key_of_the_source" {
+run "an_existing_secret_may_use_a_source_key" {
   command = plan
 
   variables {
@@ -165,6 +165,6 @@ run "a_secret_that_is_given_may_be_encrypted_with_a_key_of_the_source" {
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : statement.Condition.StringEquals["kms:ViaService"]
     if statement.Sid == "DecryptSourceObjects"] == [["s3.eu-west-1.amazonaws.com", "secretsmanager.eu-west-1.amazonaws.com"]]
-    error_message = "The secret could not be read."
+    error_message = "The role must be allowed to decrypt the secret."
   }
 }

@@ -1,4 +1,4 @@
-# The task that brings over what was there before: nothing unless asked for, and then no more than it needs.
+# The migration task: nothing by default, and least privilege if enabled.
 
 mock_provider "aws" {
   source          = "./tests/tf-fixtures/aws"
@@ -24,7 +24,7 @@ variables {
   migration     = { enabled = true }
 }
 
-run "nothing_without_being_asked" {
+run "nothing_by_default" {
   command = plan
 
   variables {
@@ -41,16 +41,16 @@ run "nothing_without_being_asked" {
       length(aws_iam_role.task),
       length(aws_iam_role_policy.task),
     ])
-    error_message = "Without migration.enabled something of the migration is made."
+    error_message = "Without migration.enabled nothing may be created."
   }
 
   assert {
     condition     = output.migration == null
-    error_message = "Without migration.enabled the output is not null."
+    error_message = "Without migration.enabled the output must be null."
   }
 }
 
-run "nothing_though_all_else_is_given" {
+run "nothing_with_ecs_alone" {
   command = plan
 
   variables {
@@ -64,7 +64,7 @@ run "nothing_though_all_else_is_given" {
 
   assert {
     condition     = length(aws_ecs_task_definition.task) == 0 && length(aws_iam_role.task) == 0 && output.migration == null && output.service == null
-    error_message = "The ecs input alone creates something."
+    error_message = "The input ecs alone must not create anything."
   }
 }
 
@@ -87,12 +87,12 @@ run "names_start_with_the_name" {
       task       = "s3-syncer-migration"
       execution  = "s3-syncer-execution"
     }
-    error_message = "Something is not called after the name."
+    error_message = "All names must start with the name."
   }
 
   assert {
     condition     = output.migration.log_group_name == "/aws/ecs/s3-syncer-migration" && output.migration.task_role_name == "s3-syncer-migration"
-    error_message = "An output does not give the name."
+    error_message = "The outputs must have the names."
   }
 }
 
@@ -105,21 +105,21 @@ run "long_names_are_cut" {
 
   assert {
     condition     = alltrue([for role in aws_iam_role.task : length(role.name) == 64])
-    error_message = "A role's name has at most 64 characters."
+    error_message = "The name of a role has at most 64 characters."
   }
 
   assert {
     condition     = alltrue([for part, role in aws_iam_role.task : endswith(role.name, "-${substr(sha256(var.name), 0, 6)}-${part}")])
-    error_message = "What was cut off a role's name must be told by a hash, and the part it is for must be kept."
+    error_message = "A cut role name must end with a hash and the whole suffix."
   }
 
   assert {
     condition     = aws_ecr_repository.image[0].name == "reports-of-a-department-that-has-a-name-as-long-as-names-may-b-1252f6/command"
-    error_message = "A repository's name is in lower case, with single separators."
+    error_message = "The name of a repository must be in lower case, with single separators."
   }
 }
 
-run "the_task_as_it_comes" {
+run "the_task_defaults" {
   command = plan
 
   assert {
@@ -142,7 +142,7 @@ run "the_task_as_it_comes" {
       task_role       = "arn:aws:iam::123456789012:role/task"
       execution_role  = "arn:aws:iam::123456789012:role/execution"
     }
-    error_message = "The task's defaults are others."
+    error_message = "The task must have these defaults."
   }
 
   assert {
@@ -181,17 +181,17 @@ run "the_task_as_it_comes" {
         }
       }
     }]
-    error_message = "The container is not exactly: the command, its environment without a secret, no root, nothing writable."
+    error_message = "The container must have exactly this command and environment, no secret, no root user and a read-only file system."
   }
 
   assert {
     condition     = startswith(output.migration.image, "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mocked:")
-    error_message = "The image is not one of the repository that was made."
+    error_message = "The image must be in the repository of the module."
   }
 
   assert {
     condition     = can(regex(":[0-9]+\\.[0-9]+\\.[0-9]+[a-z0-9.]*-[0-9a-f]{12}$", output.migration.image))
-    error_message = "The tag must name the version and the contents."
+    error_message = "The tag must contain the version and a hash of the sources."
   }
 }
 
@@ -213,7 +213,7 @@ run "the_task_follows_the_inputs" {
 
   assert {
     condition     = jsondecode(aws_ecs_task_definition.task["migration"].container_definitions)[0].command == ["migrate", "--delete", "--max-delete=1000"]
-    error_message = "The arguments are not the command's."
+    error_message = "The arguments must follow the command."
   }
 
   assert {
@@ -225,7 +225,7 @@ run "the_task_follows_the_inputs" {
         MEMORY_MB     = "3148"
       } : contains(jsondecode(aws_ecs_task_definition.task["migration"].container_definitions)[0].environment, { name = name, value = value })
     ])
-    error_message = "The environment does not follow the inputs."
+    error_message = "The environment must follow the inputs."
   }
 
   assert {
@@ -234,30 +234,30 @@ run "the_task_follows_the_inputs" {
       memory       = aws_ecs_task_definition.task["migration"].memory
       architecture = aws_ecs_task_definition.task["migration"].runtime_platform[0].cpu_architecture
     } == { cpu = "512", memory = "4096", architecture = "X86_64" }
-    error_message = "The task's size does not follow the inputs."
+    error_message = "The size of the task must follow the inputs."
   }
 }
 
-run "the_repository_keeps_what_a_tag_says" {
+run "the_repository_has_immutable_tags" {
   command = plan
 
   assert {
     condition     = aws_ecr_repository.image[0].image_tag_mutability == "IMMUTABLE" && aws_ecr_repository.image[0].image_scanning_configuration[0].scan_on_push
-    error_message = "Tags are not to change their meaning, and images are to be scanned."
+    error_message = "Tags must be immutable, and images must be scanned."
   }
 
   assert {
     condition     = jsondecode(aws_ecr_lifecycle_policy.image[0].policy).rules[0].selection == { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
-    error_message = "Old images are to go."
+    error_message = "Old images must expire."
   }
 
   assert {
     condition     = output.migration.repository_url == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mocked"
-    error_message = "The output is not the repository's address."
+    error_message = "The output must be the URL of the repository."
   }
 }
 
-run "both_roles_are_for_tasks_of_this_account_only" {
+run "only_tasks_of_this_account_can_assume_the_roles" {
   command = plan
 
   assert {
@@ -274,16 +274,16 @@ run "both_roles_are_for_tasks_of_this_account_only" {
         }
       }]
     }])
-    error_message = "Only tasks of this account may take the roles."
+    error_message = "Only tasks of this account may assume the roles."
   }
 
   assert {
     condition     = alltrue([for role in aws_iam_role.task : role.permissions_boundary == null])
-    error_message = "Nobody asked for a boundary."
+    error_message = "There must be no permissions boundary by default."
   }
 }
 
-run "the_task_may_do_this_and_no_more" {
+run "exact_permissions_of_the_task" {
   command = plan
 
   assert {
@@ -334,11 +334,11 @@ run "the_task_may_do_this_and_no_more" {
         },
       ]
     }
-    error_message = "The task's policy is not exactly what the migration needs."
+    error_message = "The policy must have exactly the permissions that the migration needs."
   }
 }
 
-run "a_service_is_watched_as_the_function_is" {
+run "the_log_of_the_service_is_read_too" {
   command = plan
 
   variables {
@@ -350,16 +350,16 @@ run "a_service_is_watched_as_the_function_is" {
       for variable in jsondecode(aws_ecs_task_definition.task["migration"].container_definitions)[0].environment : variable.value
       if variable.name == "LOG_GROUP"
     ] == ["/aws/lambda/s3-syncer /aws/ecs/s3-syncer-service"]
-    error_message = "The migration does not look into the logs of all who may do its work."
+    error_message = "The migration must read the logs of all workers."
   }
 
   assert {
     condition     = toset([for filter in aws_cloudwatch_log_metric_filter.sweep : filter.log_group_name]) == toset(["/aws/lambda/s3-syncer", "/aws/ecs/s3-syncer-service"])
-    error_message = "What the sweeps of a service find is not counted."
+    error_message = "The metric filters must count the sweeps of the service too."
   }
 }
 
-run "ecs_may_do_this_and_no_more" {
+run "exact_permissions_of_ecs" {
   command = plan
 
   assert {
@@ -386,7 +386,7 @@ run "ecs_may_do_this_and_no_more" {
         },
       ]
     }
-    error_message = "The execution role's policy is not exactly what it takes to start the task and keep its log."
+    error_message = "The policy must have exactly the permissions to pull the image and to write the logs."
   }
 }
 
@@ -403,7 +403,7 @@ run "the_roles_follow_the_inputs" {
 
   assert {
     condition     = alltrue([for role in aws_iam_role.task : role.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"])
-    error_message = "A role is not bounded."
+    error_message = "All roles must have the permissions boundary."
   }
 
   assert {
@@ -413,7 +413,7 @@ run "the_roles_follow_the_inputs" {
       Action   = ["s3:GetObject"]
       Resource = ["arn:aws:s3:::source/in/*"]
     }
-    error_message = "Only objects under source_prefix may be read, and tags only if they are mirrored."
+    error_message = "The role may read only objects below source_prefix, and tags only with sync.tags."
   }
 
   assert {
@@ -433,16 +433,16 @@ run "the_roles_follow_the_inputs" {
         Condition = { StringEquals = { "kms:ViaService" = ["secretsmanager.eu-west-1.amazonaws.com", "sqs.eu-west-1.amazonaws.com"] } }
       },
     ]
-    error_message = "Keys are not granted exactly as they were given, or for more than reading and, with the module's own, sending."
+    error_message = "The role must have exactly the given KMS keys, each for its services only."
   }
 
   assert {
     condition     = aws_cloudwatch_log_group.task["migration"].kms_key_id == var.kms_key_arn && aws_cloudwatch_log_group.task["migration"].retention_in_days == 30
-    error_message = "The log is to be kept as the function's is."
+    error_message = "The log group must have the key and the retention of the function's."
   }
 }
 
-run "an_image_and_a_cluster_that_are_given_are_used" {
+run "an_existing_image_and_cluster" {
   command = plan
 
   variables {
@@ -455,26 +455,26 @@ run "an_image_and_a_cluster_that_are_given_are_used" {
 
   assert {
     condition     = length(aws_ecr_repository.image) == 0 && length(aws_ecr_lifecycle_policy.image) == 0 && length(aws_ecs_cluster.tasks) == 0
-    error_message = "A repository or a cluster is made though one was given."
+    error_message = "With an existing image and cluster the module must create neither repository nor cluster."
   }
 
   assert {
     condition     = jsondecode(aws_ecs_task_definition.task["migration"].container_definitions)[0].image == var.ecs.image && output.migration.image == var.ecs.image
-    error_message = "The task does not run the image."
+    error_message = "The task must run the given image."
   }
 
   assert {
     condition     = output.migration.cluster_arn == var.ecs.cluster.arn && output.migration.repository_url == null
-    error_message = "The outputs do not follow."
+    error_message = "The outputs must follow the inputs."
   }
 
   assert {
     condition     = jsondecode(aws_iam_role_policy.task["execution"].policy).Statement[0].Resource == ["arn:aws:ecr:eu-central-1:210987654321:repository/tools/s3-syncer"]
-    error_message = "The image's own repository is what may be pulled from."
+    error_message = "ECS may pull only from the repository of the image."
   }
 }
 
-run "an_image_of_another_registry_takes_no_permission" {
+run "an_image_of_another_registry_needs_no_permission" {
   command = plan
 
   variables {
@@ -486,11 +486,11 @@ run "an_image_of_another_registry_takes_no_permission" {
 
   assert {
     condition     = [for statement in jsondecode(aws_iam_role_policy.task["execution"].policy).Statement : statement.Sid] == ["WriteLogs"]
-    error_message = "Nothing of ECR is needed."
+    error_message = "An image outside ECR must need no ECR permission."
   }
 }
 
-run "the_command_is_ready_to_run" {
+run "the_command_runs_the_task" {
   command = plan
 
   variables {
@@ -509,7 +509,7 @@ run "the_command_is_ready_to_run" {
         assignPublicIp = "ENABLED"
       }
     }
-    error_message = "The task would run in another network."
+    error_message = "The task must run in the network of ecs."
   }
 
   assert {
@@ -518,13 +518,13 @@ run "the_command_is_ready_to_run" {
       "--task-definition arn:aws:ecs:eu-west-1:123456789012:task-definition/mocked:1 --launch-type FARGATE",
       "--network-configuration '{\"awsvpcConfiguration\":{\"assignPublicIp\":\"ENABLED\",\"securityGroups\":[\"sg-1\"],\"subnets\":[\"subnet-1\",\"subnet-2\"]}}'",
     ])
-    error_message = "The command does not start this task, there, in that network."
+    error_message = "The command must run this task in its cluster and network."
   }
 }
 
-# Every mistake that is caught before anything is made: one mistake in each run, so that only its own rule can catch it.
+# Validations of the inputs. Each run has one mistake, so that only one validation can catch it.
 
-run "a_processor_of_another_size" {
+run "a_cpu_size_that_fargate_does_not_have" {
   command = plan
 
   variables {
@@ -534,7 +534,7 @@ run "a_processor_of_another_size" {
   expect_failures = [var.migration]
 }
 
-run "less_memory_than_the_processor_comes_with" {
+run "too_little_memory_for_the_cpu" {
   command = plan
 
   variables {
@@ -544,7 +544,7 @@ run "less_memory_than_the_processor_comes_with" {
   expect_failures = [var.migration]
 }
 
-run "more_memory_than_the_processor_can_have" {
+run "too_much_memory_for_the_cpu" {
   command = plan
 
   variables {
@@ -574,7 +574,7 @@ run "memory_in_gigabytes" {
   expect_failures = [var.migration]
 }
 
-run "memory_between_the_wider_steps_of_a_large_processor" {
+run "memory_between_two_sizes_of_a_large_cpu" {
   command = plan
 
   variables {
@@ -594,7 +594,7 @@ run "arguments_that_name_the_command" {
   expect_failures = [var.migration]
 }
 
-run "a_report_into_nowhere" {
+run "a_report_without_a_file_system" {
   command = plan
 
   variables {

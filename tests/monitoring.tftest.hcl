@@ -1,4 +1,4 @@
-# When somebody is told that something is wrong.
+# Alarms, metrics and tags.
 
 mock_provider "aws" {
   source          = "./tests/tf-fixtures/aws"
@@ -10,7 +10,7 @@ variables {
   target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
 }
 
-run "an_alarm_for_all_that_can_go_wrong" {
+run "alarm_defaults" {
   command = plan
 
   assert {
@@ -22,7 +22,7 @@ run "an_alarm_for_all_that_can_go_wrong" {
       lag          = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", 1800, 60, 1]
       throttles    = ["AWS/Lambda", "Throttles", "Sum", 0, 300, 3]
     }
-    error_message = "An alarm watches something else."
+    error_message = "The alarms must watch these metrics."
   }
 
   assert {
@@ -32,23 +32,23 @@ run "an_alarm_for_all_that_can_go_wrong" {
       lag          = tomap({ QueueName = "s3-syncer" })
       throttles    = tomap({ FunctionName = "s3-syncer" })
     }
-    error_message = "An alarm watches somebody else."
+    error_message = "The alarms must watch these resources."
   }
 
   assert {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.sync :
       alarm.comparison_operator == "GreaterThanThreshold" && alarm.treat_missing_data == "notBreaching" && alarm.alarm_description != ""
     ])
-    error_message = "An idle bucket must not set off an alarm, and each alarm says what to do."
+    error_message = "An idle bucket must not raise an alarm, and each description must say what to do."
   }
 
   assert {
     condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.sync : length(coalesce(alarm.alarm_actions, [])) == 0])
-    error_message = "Nobody asked to be told."
+    error_message = "The alarms must have no actions by default."
   }
 }
 
-run "no_alarm_for_a_lag_that_does_not_matter" {
+run "no_lag_alarm_without_max_lag" {
   command = plan
 
   variables {
@@ -57,11 +57,11 @@ run "no_alarm_for_a_lag_that_does_not_matter" {
 
   assert {
     condition     = keys(aws_cloudwatch_metric_alarm.sync) == ["dead-letters", "errors", "throttles"]
-    error_message = "Without max_lag_s there is to be no alarm for it, and every other."
+    error_message = "Without max_lag_s the lag alarm must be missing, and only that one."
   }
 }
 
-run "everybody_is_told_of_every_alarm" {
+run "alarm_actions_of_every_alarm" {
   command = plan
 
   variables {
@@ -71,18 +71,18 @@ run "everybody_is_told_of_every_alarm" {
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.sync["lag"].threshold == 120
-    error_message = "max_lag_s is not the threshold."
+    error_message = "The threshold must be max_lag_s."
   }
 
   assert {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.sync :
       alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)
     ])
-    error_message = "Each alarm tells everybody when it goes off and when it ends."
+    error_message = "Each alarm must have all actions, for ALARM and for OK."
   }
 }
 
-run "everything_that_can_be_is_tagged" {
+run "all_resources_have_tags" {
   command = plan
 
   variables {
@@ -104,11 +104,11 @@ run "everything_that_can_be_is_tagged" {
       ],
       [for alarm in aws_cloudwatch_metric_alarm.sync : alarm.tags],
     ) : tags == tomap({ team = "storage" })])
-    error_message = "Something is not tagged."
+    error_message = "All resources must have the tags."
   }
 }
 
-run "what_sweeps_found_is_counted" {
+run "sweep_metrics" {
   command = plan
 
   assert {
@@ -119,11 +119,11 @@ run "what_sweeps_found_is_counted" {
       function-DriftRepaired = ["/aws/lambda/s3-syncer", "{ $.action = \"range\" }", "DriftRepaired", "$.changed"]
       function-DriftFailed   = ["/aws/lambda/s3-syncer", "{ $.action = \"range\" }", "DriftFailed", "$.failed"]
     }
-    error_message = "What a sweep finds is not counted from its lines in the function's log."
+    error_message = "The metric filters must count the range lines in the log of the function."
   }
 
   assert {
     condition     = alltrue([for filter in aws_cloudwatch_log_metric_filter.sweep : filter.metric_transformation[0].namespace == "S3Syncer/s3-syncer"]) && output.metric_namespace == "S3Syncer/s3-syncer"
-    error_message = "Two modules in one account would be counted as one, or the output names another namespace."
+    error_message = "The namespace must contain the name, and the output must be the namespace."
   }
 }

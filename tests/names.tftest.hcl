@@ -1,4 +1,4 @@
-# What everything is called, up to the longest name that is allowed.
+# Names of all resources, up to the longest valid name.
 
 mock_provider "aws" {
   source          = "./tests/tf-fixtures/aws"
@@ -31,21 +31,21 @@ run "names_start_with_the_name" {
       secret       = "s3-syncer/target-credentials"
       notification = "s3-syncer"
     }
-    error_message = "Something is not called after the name."
+    error_message = "All names must start with the name."
   }
 
   assert {
     condition     = alltrue([for key, alarm in aws_cloudwatch_metric_alarm.sync : alarm.alarm_name == "s3-syncer-${key}"])
-    error_message = "An alarm is not called after the name."
+    error_message = "The name of each alarm must start with the name."
   }
 
   assert {
     condition     = output.function_name == "s3-syncer" && output.log_group_name == "/aws/lambda/s3-syncer" && output.function_role_name == "s3-syncer-function"
-    error_message = "An output does not give the name."
+    error_message = "The outputs must have the names."
   }
 }
 
-run "the_rule_starts_with_the_name" {
+run "the_rule_has_the_name" {
   command = plan
 
   variables {
@@ -55,7 +55,7 @@ run "the_rule_starts_with_the_name" {
 
   assert {
     condition     = aws_cloudwatch_event_rule.source[0].name == "reports"
-    error_message = "The rule is not called after the name."
+    error_message = "The rule must have the name."
   }
 }
 
@@ -70,22 +70,22 @@ run "the_longest_name_fits_everywhere" {
 
   assert {
     condition     = length(var.name) == 64
-    error_message = "This is not the longest name."
+    error_message = "The test must use the longest name."
   }
 
   assert {
     condition     = length(aws_lambda_function.sync.function_name) <= 64 && length(aws_cloudwatch_event_rule.source[0].name) <= 64
-    error_message = "A function and a rule take 64 characters."
+    error_message = "The names of a function and of a rule have at most 64 characters."
   }
 
   assert {
     condition     = length(aws_sqs_queue.dead_letters.name) <= 80
-    error_message = "A queue takes 80 characters."
+    error_message = "The name of a queue has at most 80 characters."
   }
 
   assert {
     condition     = aws_iam_role.function.name == "n123456789-123456789-123456789-123456789-1234567-${substr(sha256(var.name), 0, 6)}-function" && length(aws_iam_role.function.name) == 64
-    error_message = "A role takes 64 characters: its name is to be cut, with a hash of what was cut and its suffix whole."
+    error_message = "The name of a role has at most 64 characters: it must be cut, with a hash and the whole suffix."
   }
 }
 
@@ -98,7 +98,7 @@ run "a_name_of_55_characters_needs_no_cut" {
 
   assert {
     condition     = length(var.name) == 55 && aws_iam_role.function.name == "${var.name}-function" && length(aws_iam_role.function.name) == 64
-    error_message = "A role's name of exactly 64 characters is to be left whole."
+    error_message = "A role name of exactly 64 characters must not be cut."
   }
 }
 
@@ -112,11 +112,11 @@ run "long_buckets_fit_into_descriptions" {
 
   assert {
     condition     = length(aws_lambda_function.sync.description) <= 256 && length(aws_cloudwatch_event_rule.source[0].description) <= 512
-    error_message = "A function is described in 256 characters, a rule in 512."
+    error_message = "The description of a function has at most 256 characters, that of a rule 512."
   }
 }
 
-run "a_repository_is_called_after_the_name_where_it_can_be" {
+run "a_repository_has_the_name_if_it_is_valid" {
   command = plan
 
   variables {
@@ -126,11 +126,11 @@ run "a_repository_is_called_after_the_name_where_it_can_be" {
 
   assert {
     condition     = aws_ecr_repository.image[0].name == "s3-syncer/command"
-    error_message = "A name that is one of a repository is to be left as it is."
+    error_message = "A valid repository name must stay unchanged."
   }
 }
 
-run "names_that_differ_only_in_what_a_repository_cannot_have_stay_apart" {
+run "invalid_repository_names_get_a_hash" {
   command = plan
 
   variables {
@@ -141,6 +141,6 @@ run "names_that_differ_only_in_what_a_repository_cannot_have_stay_apart" {
 
   assert {
     condition     = aws_ecr_repository.image[0].name == "s3-syncer-${substr(sha256(var.name), 0, 6)}/command"
-    error_message = "Two names would have one repository."
+    error_message = "Two names must have two repositories."
   }
 }

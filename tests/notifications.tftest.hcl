@@ -1,6 +1,5 @@
-# Who may put what into the queue, in each notification mode. The mocked ARNs are known while planning, so a plan is
-# enough to read every policy; an apply is not to be had, for Terraform 1.11 refuses a test's apply of a module with an
-# ephemeral variable that is left out.
+# Events and queue policies in each notification mode. The mocked ARNs are known at plan time, so a plan is enough to read
+# every policy. An apply is not possible: Terraform 1.11 rejects it if an ephemeral variable of the module is not set.
 
 mock_provider "aws" {
   source          = "./tests/tf-fixtures/aws"
@@ -12,12 +11,12 @@ variables {
   target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
 }
 
-run "the_bucket_notifies_the_queue_of_all_its_changes" {
+run "the_bucket_notifies_the_queue" {
   command = plan
 
   assert {
     condition     = length(aws_s3_bucket_notification.source) == 1 && !aws_s3_bucket_notification.source[0].eventbridge
-    error_message = "The bucket's one notification document is not written for the queue alone."
+    error_message = "The notification configuration must have only the queue."
   }
 
   assert {
@@ -28,31 +27,31 @@ run "the_bucket_notifies_the_queue_of_all_its_changes" {
       "s3:ObjectTagging:*",
       "s3:ObjectRestore:Completed",
     ])
-    error_message = "The queue does not hear of every event that may change what is mirrored."
+    error_message = "The queue must receive every event that may change the mirror."
   }
 
   assert {
     condition     = aws_s3_bucket_notification.source[0].queue[0].queue_arn == aws_sqs_queue.work.arn
-    error_message = "The bucket notifies another queue."
+    error_message = "The bucket must notify the work queue."
   }
 
   assert {
     condition     = aws_s3_bucket_notification.source[0].queue[0].filter_prefix == null
-    error_message = "Without source_prefix the whole bucket is mirrored, so nothing may be filtered."
+    error_message = "Without source_prefix there must be no filter."
   }
 
   assert {
     condition     = length(aws_cloudwatch_event_rule.source) == 0 && length(aws_cloudwatch_event_target.work) == 0
-    error_message = "Mode sqs needs nothing of EventBridge."
+    error_message = "Mode sqs must not use EventBridge."
   }
 
   assert {
     condition     = output.event_rule_arn == null
-    error_message = "Without a rule there is no ARN of one."
+    error_message = "Without a rule the output must be null."
   }
 }
 
-run "only_the_bucket_may_publish_and_only_over_tls" {
+run "only_the_bucket_can_send_and_only_with_tls" {
   command = plan
 
   assert {
@@ -80,21 +79,21 @@ run "only_the_bucket_may_publish_and_only_over_tls" {
         },
       ]
     }
-    error_message = "The policy of the queue is not exactly: this bucket of this account publishes, nobody does without TLS."
+    error_message = "The queue policy must allow only this bucket of this account, and deny requests without TLS."
   }
 
   assert {
     condition     = [for statement in jsondecode(aws_sqs_queue_policy.dead_letters.policy).Statement : statement.Sid] == ["DenyInsecureTransport"]
-    error_message = "Nobody outside the account's own policies may put anything among the dead letters."
+    error_message = "The policy of the dead-letter queue must allow no service."
   }
 
   assert {
     condition     = aws_sqs_queue_policy.dead_letters.queue_url == aws_sqs_queue.dead_letters.id
-    error_message = "The policy belongs to another queue."
+    error_message = "The policy must belong to the dead-letter queue."
   }
 }
 
-run "tags_that_are_not_mirrored_are_not_listened_to" {
+run "no_tag_events_without_tags" {
   command = plan
 
   variables {
@@ -103,11 +102,11 @@ run "tags_that_are_not_mirrored_are_not_listened_to" {
 
   assert {
     condition     = !contains(aws_s3_bucket_notification.source[0].queue[0].events, "s3:ObjectTagging:*")
-    error_message = "Without sync.tags, changes of tags are not to be asked for."
+    error_message = "Without sync.tags there must be no tag events."
   }
 }
 
-run "removals_are_listened_to_without_delete_for_an_older_version_may_come_back" {
+run "removal_events_without_delete" {
   command = plan
 
   variables {
@@ -116,16 +115,16 @@ run "removals_are_listened_to_without_delete_for_an_older_version_may_come_back"
 
   assert {
     condition     = contains(aws_s3_bucket_notification.source[0].queue[0].events, "s3:ObjectRemoved:*")
-    error_message = "Deleting a version or a delete marker can bring an older version back, which has to arrive."
+    error_message = "Deleting a version or a delete marker can restore an older version, so removal events are needed."
   }
 
   assert {
     condition     = !contains(aws_s3_bucket_notification.source[0].queue[0].events, "s3:LifecycleExpiration:*")
-    error_message = "Without sync.delete, expirations change nothing and are not to be asked for."
+    error_message = "Without sync.delete there must be no expiration events."
   }
 }
 
-run "the_filter_is_encoded_as_s3_writes_keys" {
+run "the_filter_prefix_is_encoded" {
   command = plan
 
   variables {
@@ -134,16 +133,16 @@ run "the_filter_is_encoded_as_s3_writes_keys" {
 
   assert {
     condition     = aws_s3_bucket_notification.source[0].queue[0].filter_prefix == "my+reports/dt%3D2026/"
-    error_message = "S3 compares the filter with encoded keys."
+    error_message = "The filter must be encoded like the keys in S3 messages."
   }
 
   assert {
     condition     = output.notification_filter_prefix == "my+reports/dt%3D2026/"
-    error_message = "The output differs from the filter that the module itself would use."
+    error_message = "The output must equal the filter of mode sqs."
   }
 }
 
-run "a_rule_of_eventbridge_feeds_the_queue" {
+run "an_eventbridge_rule_sends_to_the_queue" {
   command = plan
 
   variables {
@@ -153,7 +152,7 @@ run "a_rule_of_eventbridge_feeds_the_queue" {
 
   assert {
     condition     = length(aws_s3_bucket_notification.source) == 0
-    error_message = "The bucket's notifications must be left alone."
+    error_message = "The module must not write the notifications of the bucket."
   }
 
   assert {
@@ -165,12 +164,12 @@ run "a_rule_of_eventbridge_feeds_the_queue" {
         object = { key = [{ prefix = "my reports/" }] }
       }
     }
-    error_message = "The rule does not pick exactly the changes of this bucket under this prefix; EventBridge does not encode keys."
+    error_message = "The rule must match the changes of this bucket below the prefix. EventBridge does not encode keys."
   }
 
   assert {
     condition     = aws_cloudwatch_event_target.work[0].arn == aws_sqs_queue.work.arn && aws_cloudwatch_event_target.work[0].dead_letter_config[0].arn == aws_sqs_queue.dead_letters.arn
-    error_message = "Events must go to the queue, and to the dead letters if they cannot be delivered."
+    error_message = "Events must go to the queue, and to the dead-letter queue if delivery fails."
   }
 
   assert {
@@ -178,12 +177,12 @@ run "a_rule_of_eventbridge_feeds_the_queue" {
       for statement in jsondecode(policy).Statement : statement.Condition.ArnEquals["aws:SourceArn"]
       if statement.Principal == { Service = "events.amazonaws.com" } && statement.Effect == "Allow" && statement.Action == "sqs:SendMessage"
     ], aws_cloudwatch_event_rule.source[0].arn)])
-    error_message = "Both queues must let this rule publish."
+    error_message = "Both queue policies must allow the rule."
   }
 
   assert {
     condition     = output.event_rule_arn == aws_cloudwatch_event_rule.source[0].arn
-    error_message = "The output is not the rule's ARN."
+    error_message = "The output must be the ARN of the rule."
   }
 }
 
@@ -197,16 +196,16 @@ run "a_rule_for_the_whole_bucket_without_tags" {
 
   assert {
     condition     = jsondecode(aws_cloudwatch_event_rule.source[0].event_pattern).detail == { bucket = { name = ["source"] } }
-    error_message = "Without source_prefix the rule must not look at keys."
+    error_message = "Without source_prefix the rule must not filter keys."
   }
 
   assert {
     condition     = !anytrue([for type in jsondecode(aws_cloudwatch_event_rule.source[0].event_pattern)["detail-type"] : strcontains(type, "Tags")])
-    error_message = "Without sync.tags, changes of tags are not to be asked for."
+    error_message = "Without sync.tags there must be no tag events."
   }
 }
 
-run "the_switch_of_the_bucket_is_set_when_asked_for" {
+run "the_module_enables_eventbridge_of_the_bucket" {
   command = plan
 
   variables {
@@ -216,11 +215,11 @@ run "the_switch_of_the_bucket_is_set_when_asked_for" {
 
   assert {
     condition     = aws_s3_bucket_notification.source[0].eventbridge && length(aws_s3_bucket_notification.source[0].queue) == 0
-    error_message = "The document must switch EventBridge on and name no queue."
+    error_message = "The configuration must enable EventBridge and have no queue."
   }
 }
 
-run "the_owner_of_the_bucket_finds_all_it_takes_in_the_outputs" {
+run "mode_none_has_outputs_for_the_notification" {
   command = plan
 
   variables {
@@ -235,19 +234,18 @@ run "the_owner_of_the_bucket_finds_all_it_takes_in_the_outputs" {
 
   assert {
     condition     = output.queue_arn == aws_sqs_queue.work.arn && output.notification_filter_prefix == "reports/" && length(output.notification_events) == 5
-    error_message = "Queue, event types or filter are missing from the outputs."
+    error_message = "The outputs must have queue, event types and filter."
   }
 
   assert {
     condition     = contains([for statement in jsondecode(aws_sqs_queue.work.policy).Statement : statement.Sid], "AllowSourceBucketNotifications")
-    error_message = "The queue must let the bucket publish before its owner writes the notification."
+    error_message = "The queue policy must allow the bucket before the notification is written."
   }
 }
 
-# What is there already is not overwritten silently. What the mocked Cloud Control says of the bucket is as CloudFormation
-# documents it.
+# Existing notifications. The mocked Cloud Control returns the properties that CloudFormation documents.
 
-run "a_bucket_that_notifies_others_is_refused" {
+run "an_existing_topic_fails" {
   command = plan
 
   override_data {
@@ -260,7 +258,7 @@ run "a_bucket_that_notifies_others_is_refused" {
   expect_failures = [aws_s3_bucket_notification.source]
 }
 
-run "a_function_that_is_notified_is_refused" {
+run "an_existing_function_fails" {
   command = plan
 
   override_data {
@@ -273,7 +271,7 @@ run "a_function_that_is_notified_is_refused" {
   expect_failures = [aws_s3_bucket_notification.source]
 }
 
-run "the_queue_of_another_of_this_module_is_refused" {
+run "the_queue_of_another_module_fails" {
   command = plan
 
   override_data {
@@ -286,7 +284,7 @@ run "the_queue_of_another_of_this_module_is_refused" {
   expect_failures = [aws_s3_bucket_notification.source]
 }
 
-run "a_switch_that_would_be_turned_off_is_refused" {
+run "eventbridge_that_would_be_disabled_fails" {
   command = plan
 
   override_data {
@@ -299,7 +297,7 @@ run "a_switch_that_would_be_turned_off_is_refused" {
   expect_failures = [aws_s3_bucket_notification.source]
 }
 
-run "the_switch_refuses_what_it_would_overwrite" {
+run "enabling_eventbridge_fails_with_an_existing_topic" {
   command = plan
 
   variables {
@@ -317,7 +315,7 @@ run "the_switch_refuses_what_it_would_overwrite" {
   expect_failures = [aws_s3_bucket_notification.source]
 }
 
-run "our_own_queue_and_switch_are_nobody_elses" {
+run "the_own_queue_and_eventbridge_setting_are_ignored" {
   command = plan
 
   variables {
@@ -334,11 +332,11 @@ run "our_own_queue_and_switch_are_nobody_elses" {
 
   assert {
     condition     = length(local.foreign_destinations) == 0
-    error_message = "What the module itself has written, in this mode or in another, must not stop it."
+    error_message = "Notifications that the module wrote itself, in any mode, must not fail the plan."
   }
 }
 
-run "who_says_so_overwrites_and_is_not_looked_at" {
+run "overwrite_does_not_check" {
   command = plan
 
   variables {
@@ -347,11 +345,11 @@ run "who_says_so_overwrites_and_is_not_looked_at" {
 
   assert {
     condition     = length(data.aws_cloudcontrolapi_resource.source_bucket) == 0 && length(aws_s3_bucket_notification.source) == 1
-    error_message = "With \"overwrite\" nothing is read of the bucket, and its notifications are written."
+    error_message = "With \"overwrite\" the module must write the notifications without reading the bucket."
   }
 }
 
-run "who_writes_no_notifications_does_not_look_at_them" {
+run "no_check_without_writing_notifications" {
   command = plan
 
   variables {
@@ -360,6 +358,6 @@ run "who_writes_no_notifications_does_not_look_at_them" {
 
   assert {
     condition     = length(data.aws_cloudcontrolapi_resource.source_bucket) == 0
-    error_message = "Where the bucket is left alone, nobody needs to be allowed to read it."
+    error_message = "Without writing notifications the module must not read the bucket."
   }
 }

@@ -1,4 +1,4 @@
-# The comparison on a schedule.
+# The scheduled comparison.
 
 mock_provider "aws" {
   source          = "./tests/tf-fixtures/aws"
@@ -10,16 +10,16 @@ variables {
   target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
 }
 
-run "nothing_is_scheduled_unless_asked_for" {
+run "no_schedule_by_default" {
   command = plan
 
   assert {
     condition     = length(aws_scheduler_schedule.reconcile) == 0 && length(aws_iam_role.reconcile) == 0
-    error_message = "Without a schedule there is neither a schedule nor a role."
+    error_message = "Without reconcile.schedule there must be no schedule and no role."
   }
 }
 
-run "the_schedule_asks_for_the_whole_range" {
+run "the_schedule_sends_the_whole_range" {
   command = plan
 
   variables {
@@ -30,7 +30,7 @@ run "the_schedule_asks_for_the_whole_range" {
     condition = jsondecode(aws_scheduler_schedule.reconcile[0].target[0].input) == {
       "s3-syncer" = { work = "range", delete = true, max_delete = 7 }
     }
-    error_message = "The message must be a RangeWork with the brake of the input."
+    error_message = "The message must be a RangeWork with the delete limit of the input."
   }
 
   assert {
@@ -45,11 +45,11 @@ run "the_schedule_asks_for_the_whole_range" {
       Action   = ["sqs:SendMessage"]
       Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
     }]
-    error_message = "The schedule may send to this queue and do nothing else."
+    error_message = "The role of the schedule may only send to this queue."
   }
 }
 
-run "deletes_are_off_and_braked_unless_asked_for" {
+run "deletes_are_off_and_limited_by_default" {
   command = plan
 
   variables {
@@ -58,11 +58,11 @@ run "deletes_are_off_and_braked_unless_asked_for" {
 
   assert {
     condition     = jsondecode(aws_scheduler_schedule.reconcile[0].target[0].input)["s3-syncer"] == { work = "range", delete = false, max_delete = 1000 }
-    error_message = "A comparison deletes nothing unless told to."
+    error_message = "A comparison must not delete by default."
   }
 }
 
-run "a_schedule_that_is_none_is_refused" {
+run "an_invalid_schedule" {
   command = plan
 
   variables {
@@ -72,7 +72,7 @@ run "a_schedule_that_is_none_is_refused" {
   expect_failures = [var.reconcile]
 }
 
-run "a_brake_below_nothing_is_refused" {
+run "a_negative_max_delete" {
   command = plan
 
   variables {

@@ -1,4 +1,4 @@
-# The service: nothing unless asked for; then tasks that may do no more than the function, as many as the queue asks for.
+# The service: nothing by default. If enabled, its tasks have the permissions of the function and scale with the queue.
 
 mock_provider "aws" {
   source          = "./tests/tf-fixtures/aws"
@@ -30,7 +30,7 @@ variables {
   service       = { enabled = true }
 }
 
-run "nothing_without_being_asked" {
+run "nothing_by_default" {
   command = plan
 
   variables {
@@ -56,17 +56,17 @@ run "nothing_without_being_asked" {
       length(aws_appautoscaling_policy.service),
       length(aws_cloudwatch_metric_alarm.scaling),
     ])
-    error_message = "Without service.enabled something of the service is made."
+    error_message = "Without service.enabled nothing may be created."
   }
 
   assert {
     condition     = output.service == null
-    error_message = "Without service.enabled the output is not null."
+    error_message = "Without service.enabled the output must be null."
   }
 
   assert {
     condition     = aws_lambda_event_source_mapping.work.enabled
-    error_message = "The function is to take work unless it is told not to."
+    error_message = "The function must consume the queue by default."
   }
 }
 
@@ -89,16 +89,16 @@ run "names_start_with_the_name" {
       task      = "s3-syncer-service"
       execution = "s3-syncer-execution"
     }
-    error_message = "Something is not called after the name."
+    error_message = "All names must start with the name."
   }
 
   assert {
     condition     = keys(output.role_arns) == ["execution", "function", "service"]
-    error_message = "A role that is made is not among the outputs, or one that is not is."
+    error_message = "The output must list exactly the existing roles."
   }
 }
 
-run "the_task_as_it_comes" {
+run "the_task_defaults" {
   command = plan
 
   assert {
@@ -119,7 +119,7 @@ run "the_task_as_it_comes" {
       task_role       = "arn:aws:iam::123456789012:role/task"
       execution_role  = "arn:aws:iam::123456789012:role/execution"
     }
-    error_message = "The task's defaults are others."
+    error_message = "The task must have these defaults."
   }
 
   assert {
@@ -149,7 +149,7 @@ run "the_task_as_it_comes" {
         }
       }
     }
-    error_message = "The container is not exactly: the command, its health, no root, nothing writable, time to stop."
+    error_message = "The container must have exactly this command, health check, user, read-only file system and stop timeout."
   }
 
   assert {
@@ -163,7 +163,7 @@ run "the_task_as_it_comes" {
         GRACE_S            = "90"
       },
     )
-    error_message = "The environment is not the function's, and what a task has to know besides."
+    error_message = "The environment must be that of the function, plus the variables of a task."
   }
 }
 
@@ -190,7 +190,7 @@ run "the_task_follows_the_inputs" {
 
   assert {
     condition     = jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0].command == ["serve", "--bwlimit=50M"]
-    error_message = "The arguments are not the command's."
+    error_message = "The arguments must follow the command."
   }
 
   assert {
@@ -198,7 +198,7 @@ run "the_task_follows_the_inputs" {
       for name, value in { SYNC_DELETE = "false", MEMORY_MB = "3148", CONCURRENCY = "64", LOG_LEVEL = "WARNING" } :
       contains(jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0].environment, { name = name, value = value })
     ])
-    error_message = "The environment does not follow the inputs."
+    error_message = "The environment must follow the inputs."
   }
 
   assert {
@@ -217,11 +217,11 @@ run "the_task_follows_the_inputs" {
       groups       = toset(["sg-1"])
       public       = true
     }
-    error_message = "The task's size or network does not follow the inputs."
+    error_message = "The size and the network of the task must follow the inputs."
   }
 }
 
-run "the_task_may_do_what_the_function_may" {
+run "the_task_has_the_permissions_of_the_function" {
   command = plan
 
   variables {
@@ -229,12 +229,12 @@ run "the_task_may_do_what_the_function_may" {
     source_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
   }
 
-  # But for its log, which ECS writes.
+  # Except for the logs, which ECS writes.
   assert {
     condition = jsondecode(aws_iam_role_policy.task["service"].policy).Statement == [
       for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : statement if statement.Sid != "WriteLogs"
     ]
-    error_message = "The service may do more than the function, or less."
+    error_message = "The service must have exactly the permissions of the function."
   }
 
   assert {
@@ -242,16 +242,16 @@ run "the_task_may_do_what_the_function_may" {
       "ReadSourceObjects", "ListSourceBucket", "ReadTargetCredentials", "DecryptSourceObjects",
       "ConsumeQueue", "SendToQueue", "SendToDeadLetterQueue", "UseKmsKey",
     ]
-    error_message = "The service's policy is not exactly what it needs."
+    error_message = "The policy must have exactly these statements."
   }
 
   assert {
     condition     = aws_cloudwatch_log_group.task["service"].kms_key_id == var.kms_key_arn && aws_cloudwatch_log_group.task["service"].retention_in_days == 30
-    error_message = "The log is to be kept as the function's is."
+    error_message = "The log group must have the key and the retention of the function's."
   }
 }
 
-run "the_service_as_it_comes" {
+run "the_service_defaults" {
   command = plan
 
   assert {
@@ -270,17 +270,17 @@ run "the_service_as_it_comes" {
       rollback = true
       public   = false
     }
-    error_message = "The service's defaults are others."
+    error_message = "The service must have these defaults."
   }
 
   assert {
     condition     = { for one in aws_ecs_service.service[0].capacity_provider_strategy : one.capacity_provider => one.weight } == { FARGATE = 100 }
-    error_message = "Nobody asked for Spot."
+    error_message = "All tasks must run without Spot by default."
   }
 
   assert {
     condition     = aws_ecs_cluster_capacity_providers.tasks[0].capacity_providers == toset(["FARGATE", "FARGATE_SPOT"])
-    error_message = "The cluster that is made does not have both capacity providers."
+    error_message = "The cluster must have both capacity providers."
   }
 }
 
@@ -293,7 +293,7 @@ run "spot_for_some" {
 
   assert {
     condition     = { for one in aws_ecs_service.service[0].capacity_provider_strategy : one.capacity_provider => one.weight } == { FARGATE = 30, FARGATE_SPOT = 70 }
-    error_message = "The share of Spot is another."
+    error_message = "The weights must follow spot_percent."
   }
 }
 
@@ -306,11 +306,11 @@ run "spot_for_all" {
 
   assert {
     condition     = { for one in aws_ecs_service.service[0].capacity_provider_strategy : one.capacity_provider => one.weight } == { FARGATE_SPOT = 100 }
-    error_message = "A provider without any weight is not to be named."
+    error_message = "A provider with weight 0 must be left out."
   }
 }
 
-run "as_many_tasks_as_the_queue_asks_for" {
+run "tasks_scale_with_the_queue" {
   command = plan
 
   assert {
@@ -319,22 +319,22 @@ run "as_many_tasks_as_the_queue_asks_for" {
       least    = aws_appautoscaling_target.service[0].min_capacity
       most     = aws_appautoscaling_target.service[0].max_capacity
     } == { resource = "service/s3-syncer/s3-syncer-service", least = 1, most = 4 }
-    error_message = "Something else is scaled, or within other limits."
+    error_message = "The scalable target must be the service with its limits."
   }
 
-  # A task for up to 1000 messages, two for up to 2000, and so on; counted from the threshold.
+  # One task for up to 1000 messages, two for up to 2000, and so on, relative to the threshold.
   assert {
     condition = { for step in aws_appautoscaling_policy.service["busy"].step_scaling_policy_configuration[0].step_adjustment :
       step.scaling_adjustment => format("%v to %v", step.metric_interval_lower_bound, step.metric_interval_upper_bound)
     } == { 2 = "0 to 1000", 3 = "1000 to 2000", 4 = "2000 to null" }
-    error_message = "The steps are others."
+    error_message = "The policy must have these steps."
   }
 
   assert {
     condition = { for step in aws_appautoscaling_policy.service["idle"].step_scaling_policy_configuration[0].step_adjustment :
       step.scaling_adjustment => format("%v to %v", step.metric_interval_lower_bound, step.metric_interval_upper_bound)
     } == { 1 = "null to 0" }
-    error_message = "With little to do it is not at its smallest."
+    error_message = "The idle policy must set min_tasks."
   }
 
   assert {
@@ -342,7 +342,7 @@ run "as_many_tasks_as_the_queue_asks_for" {
       busy = ["GreaterThanThreshold", 1000, 1]
       idle = ["LessThanThreshold", 1001, 1]
     }
-    error_message = "The alarms do not divide all there may be at one number."
+    error_message = "The two alarms must cover all values without overlap."
   }
 
   assert {
@@ -353,16 +353,16 @@ run "as_many_tasks_as_the_queue_asks_for" {
       visible   = ["ApproximateNumberOfMessagesVisible", "Maximum", 900, "s3-syncer"]
       in_flight = ["ApproximateNumberOfMessagesNotVisible", "Maximum", 900, "s3-syncer"]
     }])
-    error_message = "What is counted is not the messages that wait or are in work."
+    error_message = "The alarms must count visible messages and messages in flight."
   }
 
   assert {
     condition     = alltrue([for policy in aws_appautoscaling_policy.service : policy.step_scaling_policy_configuration[0].adjustment_type == "ExactCapacity"])
-    error_message = "The steps say how many tasks there are to be, not how many more."
+    error_message = "The steps must set an exact number of tasks."
   }
 }
 
-run "from_nothing_and_back" {
+run "scaling_from_zero" {
   command = plan
 
   variables {
@@ -373,12 +373,12 @@ run "from_nothing_and_back" {
     condition = { for step in aws_appautoscaling_policy.service["busy"].step_scaling_policy_configuration[0].step_adjustment :
       step.scaling_adjustment => format("%v to %v", step.metric_interval_lower_bound, step.metric_interval_upper_bound)
     } == { 1 = "0 to 10", 2 = "10 to null" }
-    error_message = "The first message is to start the first task."
+    error_message = "The first message must start the first task."
   }
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.scaling["busy"].threshold == 0 && aws_ecs_service.service[0].desired_count == 0
-    error_message = "With nothing to do there is to be no task."
+    error_message = "An empty queue must have no tasks."
   }
 }
 
@@ -395,11 +395,11 @@ run "a_wide_range_in_twenty_steps" {
       } == { for step in range(20) :
       50 * (step + 1) => format("%v to %v", 500 * step, step == 19 ? null : 500 * (step + 1))
     }
-    error_message = "A policy takes 20 steps, which are to reach max_tasks evenly, each from where the one before ends."
+    error_message = "The policy must have 20 even steps up to max_tasks, without gaps."
   }
 }
 
-run "a_fixed_number_is_kept_and_nothing_decides" {
+run "a_fixed_number_of_tasks_has_no_policies" {
   command = plan
 
   variables {
@@ -411,12 +411,12 @@ run "a_fixed_number_is_kept_and_nothing_decides" {
       least = aws_appautoscaling_target.service[0].min_capacity
       most  = aws_appautoscaling_target.service[0].max_capacity
     } == { least = 3, most = 3 }
-    error_message = "The number of tasks is not kept."
+    error_message = "The number of tasks must be fixed."
   }
 
   assert {
     condition     = length(aws_appautoscaling_policy.service) == 0 && length(aws_cloudwatch_metric_alarm.scaling) == 0
-    error_message = "There is nothing to decide."
+    error_message = "A fixed number of tasks must have no policies and no scaling alarms."
   }
 }
 
@@ -429,12 +429,12 @@ run "instead_of_the_function" {
 
   assert {
     condition     = !aws_lambda_event_source_mapping.work.enabled
-    error_message = "The function takes work all the same."
+    error_message = "The function must not consume the queue."
   }
 
   assert {
     condition     = strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "Check /aws/ecs/s3-syncer-service for errors") && strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "raise service.max_tasks.")
-    error_message = "Who is told of a lag is sent to the function, which takes no part."
+    error_message = "The lag alarm must name only the service."
   }
 }
 
@@ -443,16 +443,16 @@ run "beside_the_function" {
 
   assert {
     condition     = aws_lambda_event_source_mapping.work.enabled
-    error_message = "Beside the service the function takes no work."
+    error_message = "The function must consume the queue beside the service."
   }
 
   assert {
     condition     = strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "Check /aws/lambda/s3-syncer and /aws/ecs/s3-syncer-service for errors") && strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "raise sync.max_concurrency or service.max_tasks.")
-    error_message = "Who is told of a lag is not sent to both."
+    error_message = "The lag alarm must name both workers."
   }
 }
 
-run "nobody_at_all" {
+run "neither_function_nor_service" {
   command = plan
 
   variables {
@@ -463,7 +463,7 @@ run "nobody_at_all" {
   expect_failures = [var.function]
 }
 
-run "an_image_and_a_cluster_that_are_given_are_used" {
+run "an_existing_image_and_cluster" {
   command = plan
 
   variables {
@@ -481,26 +481,26 @@ run "an_image_and_a_cluster_that_are_given_are_used" {
       length(aws_ecs_cluster.tasks),
       length(aws_ecs_cluster_capacity_providers.tasks),
     ])
-    error_message = "A repository or a cluster is made, or changed, though one was given."
+    error_message = "With an existing image and cluster the module must create neither repository nor cluster."
   }
 
   assert {
     condition     = aws_appautoscaling_target.service[0].resource_id == "service/batch/s3-syncer-service" && aws_ecs_service.service[0].cluster == var.ecs.cluster.arn
-    error_message = "The service does not run, or is not scaled, in the cluster."
+    error_message = "The service must run and scale in the given cluster."
   }
 
   assert {
     condition     = jsondecode(aws_iam_role_policy.task["execution"].policy).Statement[0].Resource == ["arn:aws:ecr:eu-central-1:210987654321:repository/tools/s3-syncer"]
-    error_message = "The image's own repository is what may be pulled from."
+    error_message = "ECS may pull only from the repository of the image."
   }
 
   assert {
     condition     = output.service.image == var.ecs.image && output.service.cluster_arn == var.ecs.cluster.arn && output.service.repository_url == null
-    error_message = "The outputs do not follow."
+    error_message = "The outputs must follow the inputs."
   }
 }
 
-run "service_and_migration_share_what_they_can" {
+run "service_and_migration_share_image_and_cluster" {
   command = plan
 
   variables {
@@ -509,28 +509,28 @@ run "service_and_migration_share_what_they_can" {
 
   assert {
     condition     = length(aws_ecr_repository.image) == 1 && length(aws_ecs_cluster.tasks) == 1 && keys(aws_iam_role.task) == ["execution", "migration", "service"]
-    error_message = "Something is there twice, or missing."
+    error_message = "There must be one repository, one cluster and these roles."
   }
 
   assert {
     condition     = output.service.image == output.migration.image && output.service.cluster_arn == output.migration.cluster_arn && output.service.repository_url == output.migration.repository_url
-    error_message = "They do not run the same image in the same cluster."
+    error_message = "Both must run the same image in the same cluster."
   }
 
   assert {
     condition     = length(distinct([for definition in aws_ecs_task_definition.task : definition.task_role_arn])) == 2
-    error_message = "The migration may do what only the service needs."
+    error_message = "Migration and service must have separate roles."
   }
 
   assert {
     condition     = length(jsondecode(aws_iam_role_policy.task["execution"].policy).Statement[2].Resource) == 2 && length(jsondecode(aws_iam_role_policy.task["execution"].policy).Statement[0].Resource) == 1
-    error_message = "ECS may not write both logs, or pull more than the one image."
+    error_message = "ECS must be allowed to write both logs and to pull one image."
   }
 }
 
-# Every mistake that is caught before anything is made: one mistake in each run, so that only its own rule can catch it.
+# Validations of the inputs. Each run has one mistake, so that only one validation can catch it.
 
-run "fewer_than_no_tasks" {
+run "negative_min_tasks" {
   command = plan
 
   variables {
@@ -550,7 +550,7 @@ run "half_a_task" {
   expect_failures = [var.service]
 }
 
-run "no_task_ever" {
+run "max_tasks_of_zero" {
   command = plan
 
   variables {
@@ -560,7 +560,7 @@ run "no_task_ever" {
   expect_failures = [var.service]
 }
 
-run "a_most_below_the_least" {
+run "max_tasks_below_min_tasks" {
   command = plan
 
   variables {
@@ -570,7 +570,7 @@ run "a_most_below_the_least" {
   expect_failures = [var.service]
 }
 
-run "more_tasks_than_ecs_runs" {
+run "more_tasks_than_ecs_allows" {
   command = plan
 
   variables {
@@ -580,7 +580,7 @@ run "more_tasks_than_ecs_runs" {
   expect_failures = [var.service]
 }
 
-run "no_messages_for_a_task" {
+run "a_backlog_of_0" {
   command = plan
 
   variables {
@@ -590,7 +590,7 @@ run "no_messages_for_a_task" {
   expect_failures = [var.service]
 }
 
-run "no_message_at_a_time" {
+run "a_concurrency_of_0" {
   command = plan
 
   variables {
@@ -600,7 +600,7 @@ run "no_message_at_a_time" {
   expect_failures = [var.service]
 }
 
-run "more_messages_at_a_time_than_the_command_takes" {
+run "a_concurrency_of_513" {
   command = plan
 
   variables {
@@ -620,7 +620,7 @@ run "spot_as_a_fraction" {
   expect_failures = [var.service]
 }
 
-run "more_than_all_on_spot" {
+run "more_than_100_percent_spot" {
   command = plan
 
   variables {
@@ -640,7 +640,7 @@ run "a_log_level_in_lower_case" {
   expect_failures = [var.service]
 }
 
-run "a_processor_of_another_size" {
+run "a_cpu_size_that_fargate_does_not_have" {
   command = plan
 
   variables {

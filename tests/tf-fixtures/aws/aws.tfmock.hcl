@@ -1,4 +1,4 @@
-# What the mocked AWS answers: ARNs as AWS writes them, so that policies can be read in the assertions.
+# Values of the mocked AWS: ARNs in the format of AWS, so that assertions can compare policies.
 
 mock_data "aws_partition" {
   defaults = { partition = "aws", dns_suffix = "amazonaws.com" }
@@ -12,7 +12,7 @@ mock_data "aws_caller_identity" {
   defaults = { account_id = "123456789012" }
 }
 
-# A bucket that notifies nobody.
+# A bucket without notifications.
 mock_data "aws_cloudcontrolapi_resource" {
   defaults = { properties = "{}" }
 }
@@ -66,6 +66,6 @@ override_resource {
     arn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters"
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters"
 
-    policy = "" # it has a resource of its own
+    policy = "" # a separate resource has it
   }
 }
