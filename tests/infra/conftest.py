@@ -1,4 +1,8 @@
-"""The stack under test: `examples/local`, applied once a session by pytest-terraform to clouds of its own."""
+"""Apply the stack under test, `examples/local`, once a session with pytest-terraform.
+
+All tests of a session share the stack and the examples. A test that reads what all other tests have done has the marker
+`summary`. A test that destroys something has the marker `destroys`. Both run last, whatever their files are called.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +21,37 @@ from devtools import terraform
 from localcloud import container_engine, servers
 from localcloud.stack import EXAMPLE, REGION, Stack, Target, from_outputs, make_target, variables
 
-#: Seconds for a test, with what is applied for it: more than it takes on any machine, whatever else runs there.
+#: Timeout of a test in seconds, with the apply that it may wait for: far more than a busy machine needs.
 TIMEOUT_S = 3600
 
+#: Markers of tests that run after all other tests, in this order.
+LATE = {
+    "summary": "reads what all other tests of the session have done",
+    "destroys": "destroys the stack or the examples",
+}
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in LATE.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+    items.sort(key=lateness)  # a stable sort: all other tests keep their order
+
+
+def lateness(item: pytest.Item) -> int:
+    """Return 0 for an ordinary test, and the position of its marker for a late one."""
+    return max((number for number, name in enumerate(LATE, 1) if item.get_closest_marker(name)), default=0)
 
 
 @dataclass(frozen=True)
 class Clouds:
-    """Both stores, and the Terraform that was told of them."""
+    """Both stores, and a Terraform with their addresses."""
 
     aws_endpoint: str
     aws_log: Path
@@ -40,7 +62,10 @@ class Clouds:
 
 @pytest.fixture(scope="session", autouse=True)
 def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
-    """Running servers. Automatic, because the plugin's fixture, which needs them, cannot name another one."""
+    """Yield running servers.
+
+    The fixture is automatic, because the fixture of the plugin needs it and cannot request it.
+    """
     directory = tmp_path_factory.mktemp("clouds")
     with contextlib.ExitStack() as cleanup:
         containers = container_engine.find()
@@ -52,14 +77,14 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
             changed.delenv(name)
         for name, value in tool.environment.items():
             changed.setenv(name, value)
-        # The plugin records the stack in clear, where only a replay would look for it.
+        # The plugin records the outputs in clear text, for a replay that these tests do not use.
         cleanup.callback((EXAMPLE / "tf_resources.json").unlink, missing_ok=True)
         yield Clouds(aws.endpoint, Path(aws.log), target, containers, tool)
 
 
 @dataclass(frozen=True)
 class Applied:
-    """The stack, and the Terraform working directory it was applied from."""
+    """The stack, and the working directory of its Terraform."""
 
     stack: Stack
     outputs: dict[str, Any]
@@ -70,7 +95,10 @@ class Applied:
         return self.tool.run(*arguments, "-no-color", f"-state={self.state}", cwd=EXAMPLE)
 
     def empty_source(self) -> None:
-        """Before a destroy: the emulator lists versions with their keys not encoded, which the provider expects."""
+        """Empty the source bucket before a destroy.
+
+        The emulator lists versions without the encoding that the provider expects.
+        """
         client, bucket = self.stack.s3(), self.stack.source_bucket
         with contextlib.suppress(client.exceptions.NoSuchBucket):
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
@@ -94,7 +122,7 @@ def applied(clouds: Clouds, local: TerraformTestApi) -> Iterator[Applied]:
 
 @pytest.fixture(scope="session", autouse=True)
 def begun(request: pytest.FixtureRequest) -> None:
-    """The examples are begun before any test, to be applied while the tests of the stack run."""
+    """Start to apply the examples before any test, so that the tests of the stack run meanwhile."""
     if any("examples" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("examples")
 

@@ -1,8 +1,4 @@
-"""Every example, applied where IAM is enforced: changes arrive, others still hear, plans are empty, nothing is left.
-
-They are begun with the session and applied while the tests of the stack run, which is why this file's name comes after
-theirs in the alphabet.
-"""
+"""Test every example on emulated clouds with enforced IAM, from apply to destroy."""
 
 from __future__ import annotations
 
@@ -16,23 +12,23 @@ from pathlib import Path
 
 import pytest
 from tests.infra.examples import NAMES, Examples
-from tests.infra.test_stack import eventually
+from tests.infra.waiting import eventually
 
 from devtools import terraform
 from devtools.bootstrap import ROOT
 
-# Examples whose secret a person fills: all except `complete`, which passes the credentials to Terraform.
+# Examples with a secret to fill by hand: all except `complete`, which passes the credentials to Terraform.
 FILLED_BY_HAND = [name for name in NAMES if name != "complete"]
 
 
 def test_every_example_is_applied() -> None:
-    """One of them by the tests of the stack."""
+    """The tests of the stack apply `local`."""
     assert {file.parent.name for file in ROOT.glob("examples/*/main.tf")} == {*NAMES, "local"}
 
 
 @pytest.fixture(scope="session")
 def filled(examples: Examples) -> Examples:
-    """The examples, with the keys of the target in every secret and the policy of the key, as their outputs ask for."""
+    """Fill the secrets of the examples, and add the statements of the output to the key policy."""
     keys = {
         "access_key_id": examples.target.access_key_id,
         "secret_access_key": examples.target.secret_access_key,
@@ -58,7 +54,7 @@ def put(examples: Examples, bucket: str, key: str, body: bytes = b"x") -> None:
 
 MIRROR = "s3-syncer-mirror"
 
-# Secrets of the owner, which wait to be deleted for a while, as is the provider's default.
+# Secrets that the examples create with the default recovery window: they exist after a destroy.
 OWNED = ("mirrors/store", "stores/archive")
 
 
@@ -93,16 +89,16 @@ def test_one_bucket_goes_to_several_targets_by_prefix(filled: Examples) -> None:
         filled.aws.client("s3").delete_object(Bucket="my-documents", Key=key)
         eventually(lambda key=key: target_body(filled, "my-documents-mirror", key) is None)
     listed = filled.target.s3().list_objects_v2(Bucket="my-archive")["Contents"]
-    assert [entry["Key"] for entry in listed] == ["documents/a"], "only the folder, and nothing is deleted there"
+    assert [entry["Key"] for entry in listed] == ["documents/a"], "only the prefix is mirrored, without deletes"
 
 
 @pytest.mark.parametrize(
     ("name", "bucket", "key"), [("existing-iac", "my-uploads", "incoming/a"), ("eventbridge", "my-events", "a")]
 )
-def test_who_listened_before_still_hears(filled: Examples, name: str, bucket: str, key: str) -> None:
+def test_existing_subscribers_still_receive_events(filled: Examples, name: str, bucket: str, key: str) -> None:
     assert filled[name]
     sqs, sns = filled.aws.client("sqs"), filled.aws.client("sns")
-    queue = sqs.create_queue(QueueName=f"who-listened-{name}")["QueueUrl"]
+    queue = sqs.create_queue(QueueName=f"subscriber-{name}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     allowed = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:*", "Resource": arn}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
@@ -117,8 +113,8 @@ def test_who_listened_before_still_hears(filled: Examples, name: str, bucket: st
 
 
 @pytest.fixture
-def told_otherwise(examples: Examples) -> Iterator[str]:
-    """A topic that the bucket of `simple` notifies too, as somebody has set up by hand."""
+def foreign_topic(examples: Examples) -> Iterator[str]:
+    """Make the bucket of `simple` notify a topic too, outside Terraform; yield the ARN of the topic."""
     assert examples["simple"]
     topic = examples.aws.topic("by-hand")
     s3 = examples.aws.client("s3")
@@ -134,23 +130,23 @@ def told_otherwise(examples: Examples) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["first", "again"])
-def test_who_is_told_otherwise_is_not_silenced(
-    examples: Examples, told_otherwise: str, tmp_path: Path, again: bool
+def test_plan_fails_instead_of_removing_notifications(
+    examples: Examples, foreign_topic: str, tmp_path: Path, again: bool
 ) -> None:
     simple = examples["simple"]
     state = simple.state if again else tmp_path / "terraform.tfstate"
     with pytest.raises(terraform.TerraformError) as refused:
         replace(simple, state=state).terraform("plan")
     said = " ".join(refused.value.output.split())
-    assert f"Bucket my-bucket already notifies {told_otherwise}." in said
+    assert f"Bucket my-bucket already notifies {foreign_topic}." in said
     assert 'notification_mode = "none"' in said
 
 
-def test_who_is_told_otherwise_does_not_stand_in_the_way_of_a_destroy(examples: Examples, told_otherwise: str) -> None:
+def test_destroy_ignores_other_notifications(examples: Examples, foreign_topic: str) -> None:
     assert "aws_s3_bucket_notification.source[0] will be destroyed" in examples["simple"].terraform("plan", "-destroy")
 
 
-# The emulator forgets what a VPC endpoint was made with, so of that example the plan is of the module alone.
+# The emulator does not store all attributes of a VPC endpoint, so the plan of that example covers only the module.
 PLANNED = {"vpc": ("-target=module.s3_syncer",)}
 
 
@@ -159,7 +155,7 @@ def test_a_second_plan_is_empty(examples: Examples, version: Callable[[], Path])
     binary = version()
 
     def plan(name: str) -> None:
-        # The exit code is 2, and so an error, when anything would change.
+        # The exit code is 2, and so an error, if the plan has changes.
         arguments = ("-detailed-exitcode", "-lock=false", *PLANNED.get(name, ()))
         examples[name].terraform("plan", *arguments, binary=binary)
 
@@ -175,7 +171,7 @@ def test_no_two_pairs_share_anything(examples: Examples) -> None:
 
 
 def drain(examples: Examples, name: str, directory: Path) -> tuple[int, str]:
-    """Runs scripts/drain where the example was applied: its exit code, and what it printed."""
+    """Run scripts/drain with the state of the example; return its exit code and its output."""
     example = examples[name]
     (directory / "terraform.tfstate").write_text(example.state.read_text())
     command = [sys.executable, ROOT / "scripts" / "drain", directory, "--settled=1", "--timeout=300"]
@@ -189,22 +185,23 @@ def drain(examples: Examples, name: str, directory: Path) -> tuple[int, str]:
     return process.returncode, process.stdout + process.stderr
 
 
-def test_work_that_is_left_is_waited_for_and_dead_letters_are_told_of(filled: Examples, tmp_path: Path) -> None:
+def test_drain_waits_for_work_and_reports_dead_letters(filled: Examples, tmp_path: Path) -> None:
     put(filled, "my-invoices", "last")
     work = json.dumps({"s3-syncer": {"work": "keys", "keys": ["last"]}})
     queue = filled["multiple"].outputs["s3_syncers"]["invoices"]["queue_url"]
     filled.aws.client("sqs").send_message(QueueUrl=queue, MessageBody=work)
     code, said = drain(filled, "multiple", tmp_path)
     assert code == 0, said
-    assert target_body(filled, "my-invoices-mirror", "last"), "what was in the queue is done"
+    assert target_body(filled, "my-invoices-mirror", "last"), "drain returned before the work in the queue was done"
 
     queues = filled["simple"].outputs["s3_syncer"]
-    filled.aws.client("sqs").send_message(QueueUrl=queues["queue_url"], MessageBody="nothing that anybody knows")
+    filled.aws.client("sqs").send_message(QueueUrl=queues["queue_url"], MessageBody="not a known message")
     eventually(lambda: drain(filled, "simple", tmp_path)[0] == 1)
     assert f"1 in {queues['dead_letter_queue_url']}" in drain(filled, "simple", tmp_path)[1]
 
 
-def test_destroy_leaves_only_what_was_there_before(examples: Examples) -> None:
+@pytest.mark.destroys
+def test_destroy_leaves_only_what_existed_before(examples: Examples) -> None:
     applied = [examples[name] for name in NAMES]
     for bucket in ("my-uploads", "my-events"):
         empty(examples, bucket)
@@ -230,7 +227,7 @@ def test_destroy_leaves_only_what_was_there_before(examples: Examples) -> None:
     assert sorted(bucket["Name"] for bucket in aws("s3").list_buckets()["Buckets"]) == sorted(examples.aws.buckets)
     for bucket in examples.aws.buckets:
         document = aws("s3").get_bucket_notification_configuration(Bucket=bucket)
-        assert document.keys() <= {"ResponseMetadata"}, "a destroyed notification is an empty document"
+        assert document.keys() <= {"ResponseMetadata"}, "a destroyed notification leaves an empty configuration"
 
 
 def empty(examples: Examples, bucket: str) -> None:

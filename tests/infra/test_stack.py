@@ -1,4 +1,8 @@
-"""The product as Terraform makes it, where IAM is enforced. One stack: the tests run in the order of this file."""
+"""Test the stack of `examples/local` on emulated clouds with enforced IAM.
+
+All tests share one stack. Each test sets up what it needs: `equal` makes both buckets equal, and `no_dead_letters`
+empties the dead-letter queue.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,6 +23,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from pytest_terraform import terraform
+from tests.infra.waiting import PATIENCE_S, eventually
 
 from devtools import permissions
 from devtools.bootstrap import ROOT
@@ -32,19 +36,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from tests.infra.conftest import Applied, Clouds
 
-# Everything waited for takes a second or two when the machine is idle, and never so long.
-PATIENCE_S = 300
-
 terraform("local", scope="session")
-
-
-def eventually(look: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """The first answer that is not false, waited for."""
-    deadline = time.monotonic() + patience_s
-    while not (answer := look()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
-    return answer
 
 
 def in_source(applied: Applied, key: str) -> verify.Object:
@@ -72,7 +64,7 @@ def log_lines(applied: Applied) -> list[dict[str, Any]]:
 
 
 def take_dead_letters(applied: Applied) -> list[dict[str, str]]:
-    """The attributes of the messages that are among the dead letters, which are then gone from there."""
+    """Delete the messages of the dead-letter queue, and return their attributes."""
     queue, client = applied.stack.dead_letter_queue_url, applied.stack.sqs()
     answer = client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
     messages = answer.get("Messages", [])
@@ -82,14 +74,14 @@ def take_dead_letters(applied: Applied) -> list[dict[str, str]]:
 
 
 def compare(applied: Applied) -> None:
-    """Asks for what the schedule of `reconcile` asks for."""
+    """Send the message that the schedule of `reconcile` sends."""
     work = json.dumps({"s3-syncer": {"work": "range"}})
     applied.stack.sqs().send_message(QueueUrl=applied.stack.queue_url, MessageBody=work)
 
 
 @contextmanager
 def without(applied: Applied, action: str, whose: str = "function", sid: str | None = None) -> Iterator[None]:
-    """A role, that of the function if no other is named, with one action less; `sid` where two statements have it."""
+    """Remove an action from a role during the block; `sid` chooses between two statements with the action."""
     iam, role = applied.stack.client("iam"), applied.outputs["s3_syncer"]["role_arns"][whose].rpartition("/")[2]
     (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
     whole = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
@@ -104,7 +96,7 @@ def without(applied: Applied, action: str, whose: str = "function", sid: str | N
 
 
 def migrate(applied: Applied, *arguments: str) -> tuple[int, dict[str, list[str]]]:
-    """Runs the registered migration as a process: its exit code, and the keys it named for each thing it did."""
+    """Run the registered migration as a process; return its exit code, and the keys by action."""
     said: list[str] = []
     code = run_task.run_process(applied.stack, arguments, said.append)
     named: dict[str, list[str]] = {}
@@ -115,7 +107,7 @@ def migrate(applied: Applied, *arguments: str) -> tuple[int, dict[str, list[str]
 
 
 def run_migration(applied: Applied, directory: Path, *arguments: str) -> tuple[int, str]:
-    """Runs scripts/run_migration on what the state in that directory says: its exit code, and what it printed."""
+    """Run scripts/run_migration with the state in that directory; return its exit code and its output."""
     process = subprocess.run(
         [sys.executable, ROOT / "scripts" / "run_migration", "--terraform", applied.tool.binary, directory, *arguments],
         env={
@@ -133,7 +125,7 @@ def run_migration(applied: Applied, directory: Path, *arguments: str) -> tuple[i
 
 @pytest.fixture(scope="session")
 def image(applied: Applied) -> str:
-    """The image that the task definition names, built; without an engine to build it the test is skipped."""
+    """Build the image of the task definition; skip the test if no container engine can build it."""
     address = applied.stack.engine
     if address is None:
         pytest.skip("no Docker-compatible engine shares this machine's network")
@@ -148,15 +140,25 @@ def image(applied: Applied) -> str:
     return applied.stack.migration.image
 
 
-def test_an_object_arrives(applied: Applied) -> None:
+@pytest.fixture
+def no_dead_letters(applied: Applied) -> None:
+    """Empty the dead-letter queue, so that the test finds only its own messages there."""
+    while take_dead_letters(applied):
+        pass
+
+
+@pytest.fixture
+def equal(applied: Applied) -> None:
+    """Make both buckets equal, whatever other tests have left, and wait until live sync has nothing to do."""
+    eventually(lambda: migrate(applied, "--delete") == (0, {}))
+
+
+def test_an_object_arrives_and_its_deletion_follows(applied: Applied) -> None:
     key = "a folder/ä+%.txt"
     put(applied, key, Body=b"hello", ContentType="text/plain", Metadata={"colour": "blue"}, Tagging="k=v")
     eventually(lambda: in_target(applied, key) == in_source(applied, key))  # the tags follow the object
-
-
-def test_its_deletion_follows(applied: Applied) -> None:
-    applied.stack.s3().delete_object(Bucket=applied.stack.source_bucket, Key="a folder/ä+%.txt")
-    eventually(lambda: in_target(applied, "a folder/ä+%.txt") is None)
+    applied.stack.s3().delete_object(Bucket=applied.stack.source_bucket, Key=key)
+    eventually(lambda: in_target(applied, key) is None)
 
 
 @pytest.mark.parametrize("version", [executable, library], ids=["installed", "newest"])
@@ -164,8 +166,9 @@ def test_a_second_plan_is_empty(applied: Applied, version: Callable[[], Path]) -
     replace(applied, tool=replace(applied.tool, binary=version())).terraform("plan", "-detailed-exitcode")
 
 
+@pytest.mark.usefixtures("no_dead_letters")
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:GetObjectTagging"])
-def test_what_may_not_be_read_is_a_dead_letter_with_its_reason(applied: Applied, action: str) -> None:
+def test_denied_object_goes_to_the_dead_letter_queue_with_its_reason(applied: Applied, action: str) -> None:
     key = f"forbidden/{action}"
     with without(applied, action):
         put(applied, key, Body=b"hidden")
@@ -180,7 +183,8 @@ def test_what_may_not_be_read_is_a_dead_letter_with_its_reason(applied: Applied,
     eventually(lambda: in_target(applied, key) == in_source(applied, key))  # the tags follow the object
 
 
-def test_an_object_whose_key_may_not_be_used_is_a_dead_letter(applied: Applied) -> None:
+@pytest.mark.usefixtures("no_dead_letters")
+def test_object_with_denied_kms_key_goes_to_the_dead_letter_queue(applied: Applied) -> None:
     with without(applied, "kms:Decrypt", sid="DecryptSourceObjects"):
         put(applied, "encrypted", Body=b"x")
         (letter,) = eventually(lambda: take_dead_letters(applied))
@@ -192,8 +196,8 @@ def test_an_object_whose_key_may_not_be_used_is_a_dead_letter(applied: Applied) 
     assert eventually(lambda: in_target(applied, "encrypted")) == in_source(applied, "encrypted")
 
 
-def test_s3_needs_the_key_of_the_queue(applied: Applied) -> None:
-    """Without its statement in the policy of the key S3 does not take the notification."""
+def test_s3_needs_its_statement_in_the_key_policy(applied: Applied) -> None:
+    """Without the statement S3 rejects the notification, because it cannot encrypt messages for the queue."""
     key = applied.stack.sqs().get_queue_attributes(QueueUrl=applied.stack.queue_url, AttributeNames=["KmsMasterKeyId"])
     keys, key_id = applied.stack.client("kms"), key["Attributes"]["KmsMasterKeyId"]
     whole = keys.get_key_policy(KeyId=key_id, PolicyName="default")["Policy"]
@@ -214,8 +218,8 @@ def test_s3_needs_the_key_of_the_queue(applied: Applied) -> None:
 
 
 @pytest.mark.parametrize("whose", ["function", "migration"])
-def test_the_role_may_do_nothing_else(applied: Applied, whose: str) -> None:
-    """What the policy leaves out is refused: the function could not write to its source if it wanted to."""
+def test_role_allows_no_other_action(applied: Applied, whose: str) -> None:
+    """Every action outside the policy is denied: the function cannot write to its source."""
     role = applied.outputs["s3_syncer"]["role_arns"][whose]
     assumed = applied.stack.client("sts").assume_role(RoleArn=role, RoleSessionName="in-its-role")
     key, secret, token = (assumed["Credentials"][n] for n in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
@@ -239,7 +243,8 @@ def test_the_role_may_do_nothing_else(applied: Applied, whose: str) -> None:
             call()
 
 
-def test_what_was_there_before_comes_over_and_comes_only_once(applied: Applied) -> None:
+@pytest.mark.usefixtures("equal")
+def test_migration_copies_existing_objects_once(applied: Applied) -> None:
     keys = ["before/plain", "before/with space + %", "before/ä", "before/folder/"]
     with unnoticed(applied.stack):
         for key in keys:
@@ -252,7 +257,8 @@ def test_what_was_there_before_comes_over_and_comes_only_once(applied: Applied) 
     assert migrate(applied) == (0, {})
 
 
-def test_one_byte_of_difference_is_found_named_and_mended(applied: Applied) -> None:
+@pytest.mark.usefixtures("equal")
+def test_one_byte_of_difference_is_found_named_and_repaired(applied: Applied) -> None:
     target = applied.stack.target
     put(applied, "byte", Body=b"one")
     eventually(lambda: in_target(applied, "byte"))
@@ -264,8 +270,8 @@ def test_one_byte_of_difference_is_found_named_and_mended(applied: Applied) -> N
     assert migrate(applied, "check", "--full") == (0, {})
 
 
-def test_the_migration_names_what_its_role_may_not_read(applied: Applied) -> None:
-    assert migrate(applied)[0] == 0  # brings over what other tests have forbidden the function
+@pytest.mark.usefixtures("equal")
+def test_migration_names_objects_that_its_role_cannot_read(applied: Applied) -> None:
     with unnoticed(applied.stack):
         put(applied, "hidden", Body=b"x")
     with without(applied, "s3:GetObject", "migration"):
@@ -277,7 +283,7 @@ def test_the_migration_names_what_its_role_may_not_read(applied: Applied) -> Non
 
 
 @pytest.mark.parametrize("action", ["secretsmanager:GetSecretValue", "s3:ListBucket"])
-def test_the_migration_stops_at_once_without_what_it_needs_for_every_key(applied: Applied, action: str) -> None:
+def test_migration_stops_at_once_without_a_permission_that_every_key_needs(applied: Applied, action: str) -> None:
     said: list[str] = []
     with without(applied, action, "migration"):
         assert run_task.run_process(applied.stack, [], said.append) == 1
@@ -285,7 +291,8 @@ def test_the_migration_stops_at_once_without_what_it_needs_for_every_key(applied
     assert "AccessDenied" in said[0]
 
 
-def test_the_service_does_the_functions_work_with_its_role(applied: Applied) -> None:
+@pytest.mark.usefixtures("no_dead_letters")
+def test_service_does_the_work_of_the_function_with_its_role(applied: Applied) -> None:
     functions = applied.stack.client("lambda")
     (mapping,) = functions.list_event_source_mappings(FunctionName=applied.stack.function_name)["EventSourceMappings"]
     functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
@@ -305,10 +312,9 @@ def test_the_service_does_the_functions_work_with_its_role(applied: Applied) -> 
     assert not any(line.get("key") == "served" for line in log_lines(applied)), "the function did it"
 
 
-def test_a_fleet_migrates_and_a_poisoned_key_stalls_nothing(applied: Applied) -> None:
-    """One message brings over 5,000 objects that no event told of, but for one that nobody can read."""
-    assert migrate(applied) == (0, {})
-    take_dead_letters(applied)
+@pytest.mark.usefixtures("equal", "no_dead_letters")
+def test_queue_migration_copies_all_objects_except_one_that_cannot_be_read(applied: Applied) -> None:
+    """One message makes the workers copy 5,000 objects. An archived object among them stops nothing."""
     keys = [f"fleet/{number % 13}/{number:04}" for number in range(5000)]
     poisoned = "fleet/6/poisoned"
     client, bucket = applied.stack.s3(), applied.stack.source_bucket
@@ -335,7 +341,7 @@ def test_a_fleet_migrates_and_a_poisoned_key_stalls_nothing(applied: Applied) ->
 
 
 @pytest.mark.parametrize("action", ["sqs:SendMessage", "sqs:GetQueueAttributes", "logs:FilterLogEvents"])
-def test_a_fleet_that_may_not_be_asked_is_asked_for_nothing(applied: Applied, action: str) -> None:
+def test_queue_migration_sends_nothing_without_its_permissions(applied: Applied, action: str) -> None:
     said: list[str] = []
     with without(applied, action, "migration"):
         assert run_task.run_process(applied.stack, ["--workers=queue", "--idle=5"], said.append) == 1
@@ -344,7 +350,7 @@ def test_a_fleet_that_may_not_be_asked_is_asked_for_nothing(applied: Applied, ac
 
 
 def test_ecs_runs_the_migration_in_a_container(applied: Applied, image: str, tmp_path: Path) -> None:
-    """With the script for users, which knows no more than the outputs; ECS gives the container its role."""
+    """Uses the script for users, which reads only the outputs. ECS gives the container its role."""
     with unnoticed(applied.stack):
         put(applied, "contained", Body=b"x")
     (tmp_path / "terraform.tfstate").write_text(applied.state.read_text())
@@ -375,20 +381,20 @@ def test_the_image_needs_neither_root_nor_anything_to_write(applied: Applied, im
     assert process.stdout.split() == ["65532", "65532"], process.stderr
 
 
-def test_a_comparison_from_the_queue_finds_what_no_event_told(applied: Applied) -> None:
-    """What it cannot do becomes a message of its own: here of a key that may not be read, and so a dead letter."""
-    assert migrate(applied)[0] == 0
-    buried: set[str] = set()
+@pytest.mark.usefixtures("equal", "no_dead_letters")
+def test_comparison_from_the_queue_finds_objects_without_events(applied: Applied) -> None:
+    """A key that the comparison cannot copy becomes a message. Here it ends as a dead letter."""
+    dead: set[str] = set()
 
-    def is_buried() -> bool:
-        buried.update(letter["key"] for letter in take_dead_letters(applied))
-        return "unnoticed" in buried
+    def is_dead_letter() -> bool:
+        dead.update(letter["key"] for letter in take_dead_letters(applied))
+        return "unnoticed" in dead
 
     with unnoticed(applied.stack):
         put(applied, "unnoticed", Body=b"x")
     with without(applied, "s3:GetObject"):
         compare(applied)
-        eventually(is_buried)
+        eventually(is_dead_letter)
     compare(applied)
     assert eventually(lambda: in_target(applied, "unnoticed")) == in_source(applied, "unnoticed")
 
@@ -416,7 +422,7 @@ def put_large(applied: Applied, key: str) -> None:
 
 
 def kill_an_invocation(clouds: Clouds) -> bool:
-    """Kills one of the processes that the emulated Lambda runs the function in, if there is one at work."""
+    """Kill one process of an invocation of the emulated Lambda; return False if none is running."""
     folder = str(Path(clouds.aws_log).parent.parent)
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
@@ -429,7 +435,7 @@ def kill_an_invocation(clouds: Clouds) -> bool:
 
 @contextmanager
 def visibility_timeout(applied: Applied, seconds: int) -> Iterator[None]:
-    """What an invocation that is killed holds comes back so soon; otherwise after an hour and a half."""
+    """Shorten the visibility timeout, so that messages of a killed invocation return within seconds."""
     client, queue, name = applied.stack.sqs(), applied.stack.queue_url, "VisibilityTimeout"
     before = client.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"][name]
     client.set_queue_attributes(QueueUrl=queue, Attributes={name: str(seconds)})
@@ -440,7 +446,7 @@ def visibility_timeout(applied: Applied, seconds: int) -> Iterator[None]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the invocation in /proc")
-def test_two_gibibytes_come_in_parts_by_many_though_an_invocation_is_killed(applied: Applied, clouds: Clouds) -> None:
+def test_several_workers_copy_two_gibibytes_although_an_invocation_is_killed(applied: Applied, clouds: Clouds) -> None:
     target, client = applied.stack.target, applied.stack.target.s3()
 
     def sent() -> int:
@@ -463,7 +469,7 @@ def test_two_gibibytes_come_in_parts_by_many_though_an_invocation_is_killed(appl
         found.update(stream.read(LARGE_PART))
     assert (found.hexdigest(), stream.read(1)) == (expected.hexdigest(), b"")
     assert client.head_object(Bucket=target.bucket, Key="large")["Metadata"]["large"] == "yes"
-    # The stand-in for the target shows neither upload nor object while it completes one, so it may be sent twice.
+    # The emulated store lists neither upload nor object while it completes one, so the object may be copied twice.
     eventually(lambda: not client.list_multipart_uploads(Bucket=target.bucket).get("Uploads"), patience_s=1200)
     items = {line["reason"] for line in log_lines(applied) if line.get("action") == "part" and line["key"] == "large"}
     assert len(items) >= 10
@@ -472,7 +478,7 @@ def test_two_gibibytes_come_in_parts_by_many_though_an_invocation_is_killed(appl
 
 
 def opened(client: S3Client, bucket: str, key: str) -> Any:
-    """The object, to be read, or None when it is not there."""
+    """Return the object for reading, or None if it does not exist."""
     with suppress(client.exceptions.NoSuchKey):
         return client.get_object(Bucket=bucket, Key=key)
     return None
@@ -482,7 +488,7 @@ def in_listing(client: S3Client, bucket: str, key: str) -> bool:
     return any(entry["Key"] == key for entry in client.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", []))
 
 
-def test_a_target_that_is_away_is_waited_for(applied: Applied) -> None:
+def test_missing_target_bucket_is_retried_until_it_exists(applied: Applied) -> None:
     target, client = applied.stack.target, applied.stack.target.s3()
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=target.bucket):
         for entry in page.get("Contents", []):
@@ -494,25 +500,30 @@ def test_a_target_that_is_away_is_waited_for(applied: Applied) -> None:
     assert eventually(lambda: in_target(applied, "early")) == in_source(applied, "early")
 
 
-# Permissions that the emulated AWS has no use for, and why. All others have been used by the tests above.
+# Permissions that the emulated AWS does not use, and why. The tests of this file use all remaining ones.
 UNUSED = {
-    "reconcile": "no schedule is made here: the emulated scheduler would not go off",
-    "service": "the emulated AWS scales none; tests/service.tftest.hcl has it that it may do what the function may",
-    "execution": "the emulated ECS starts the image that it finds and keeps the log by itself",
-    "ManageVpcNetworkInterfaces": "there is no network to attach to",
+    "reconcile": "this stack has no schedule: the emulated scheduler does not run it",
+    "service": "the emulated AWS has no service scaling; tests/service.tftest.hcl compares the role",
+    "execution": "the emulated ECS pulls images and writes logs without a role",
+    "ManageVpcNetworkInterfaces": "this stack has no VPC",
 }
 
 
-def test_every_permission_is_needed(applied: Applied, clouds: Clouds) -> None:
-    """Of everything that the module can grant to its roles, all has been used: what is not used is not needed."""
+@pytest.mark.summary
+def test_every_permission_is_used(request: pytest.FixtureRequest, applied: Applied, clouds: Clouds) -> None:
+    """The other tests of this file use every permission that the module can grant."""
+    tests = {name for name in vars(request.module) if name.startswith("test_")}
+    if not tests <= {item.originalname for item in request.session.items if isinstance(item, pytest.Function)}:
+        pytest.skip("only some tests of this file were selected")
     used = permissions.used(clouds.aws_log, applied.stack.function_name)
     unused = {use for use in permissions.plan().granted() - used if use.role not in UNUSED and use.sid not in UNUSED}
     assert unused == set()
-    assert not {use for use in used if use.role in UNUSED or use.sid in UNUSED}, "there is a use for it after all"
+    assert not {use for use in used if use.role in UNUSED or use.sid in UNUSED}, "remove it from UNUSED: a test uses it"
 
 
-def test_the_keys_of_the_target_are_nowhere_to_be_read(applied: Applied, clouds: Clouds, tmp_path: Path) -> None:
-    """Neither where Terraform keeps and shows things, nor where AWS does, but for the secret itself."""
+@pytest.mark.summary
+def test_access_key_of_the_target_is_only_in_the_secret(applied: Applied, clouds: Clouds, tmp_path: Path) -> None:
+    """The key is in no plan, state, function, task definition, log or message."""
     aws, target = applied.stack.client, applied.stack.target
     secret_id = applied.outputs["s3_syncer"]["credentials_secret_arn"]
     assert target.secret_access_key in aws("secretsmanager").get_secret_value(SecretId=secret_id)["SecretString"]
@@ -538,6 +549,7 @@ def test_the_keys_of_the_target_are_nowhere_to_be_read(applied: Applied, clouds:
     assert [what for what, text in shown.items() if target.access_key_id in text] == []
 
 
+@pytest.mark.destroys
 def test_destroy_leaves_nothing(applied: Applied) -> None:
     applied.empty_source()
     applied.terraform("destroy", "-auto-approve")

@@ -1,7 +1,7 @@
-"""What changes when an input does, and what stays: planned from the state of `complete`, which sets every input.
+"""Test the changes that each input causes, planned from the state of the example `complete`.
 
-One plan for all of it: the state has the module once for each case, under its name, and in each case one input is
-another than the one it was applied with. By its name this file comes before the one that destroys the examples.
+That example sets every input. One plan covers all cases: the state has the module once for each case, under the name of
+the case. In each case one input has another value than in the apply.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from devtools.bootstrap import ROOT
 
 COMPLETE = ROOT / "examples" / "complete"
 
-# For each input, and for each attribute of one: its new value.
+# The new value of each input, or of each attribute of an object.
 CASES: dict[str, Any] = {
-    "source_bucket": "my-invoices",  # one that notifies no queue: another's would be refused
+    "source_bucket": "my-invoices",  # a bucket without notifications, so that the plan succeeds
     "target.endpoint": "https://s3.example.com",
     "target.region": "elsewhere",
     "target.bucket": "other-mirror",
     "target.prefix": "",
-    "name": f"N{'-_' * 31}-",  # the longest, of every kind of character
+    "name": f"N{'-_' * 31}-",  # the longest name, with every kind of character
     "source_prefix": "other/",
     "credentials_secret.arn": "arn:aws:secretsmanager:eu-west-1:000000000000:secret:other-AbCdEf",
     "target_credentials_version": 2,
@@ -84,14 +84,14 @@ CASES: dict[str, Any] = {
     "tags": {"team": "other"},
 }
 
-# What has to change with it for the whole to be allowed.
+# Inputs that must change with the case, so that the plan is valid.
 BESIDES: dict[str, dict[str, object]] = {
     "notification_mode": {"enable_bucket_eventbridge": False},
     "credentials_secret.arn": {"target_credentials_version": None},
     "function.enabled": {"service": {"enabled": True}},
 }
 
-# What is to change: `~` in place, `±` by another one, `+` and `-` as they say. Not here: what only changes outputs.
+# Expected changes: `~` in place, `±` replacement, `+` creation, `-` deletion. Changes of outputs alone are not listed.
 FUNCTION, TASK = "~ aws_lambda_function.sync", '± aws_ecs_task_definition.task["migration"]'
 QUEUE, RULE = "~ aws_sqs_queue.work", "~ aws_cloudwatch_event_rule.source[0]"
 MAPPING, SCHEDULE = "~ aws_lambda_event_source_mapping.work", "~ aws_scheduler_schedule.reconcile[0]"
@@ -111,7 +111,7 @@ SERVICE = [
     *('+ aws_cloudwatch_log_group.task["service"]', "+ aws_ecs_cluster_capacity_providers.tasks[0]"),
     *('+ aws_ecs_task_definition.task["service"]', '+ aws_iam_role.task["service"]'),
     *('+ aws_iam_role_policy.task["service"]', '~ aws_iam_role_policy.task["execution"]'),
-    # A description, an environment and a policy that name who takes part.
+    # A description, an environment and a policy that name the workers.
     *('~ aws_cloudwatch_metric_alarm.sync["lag"]', TASK, '~ aws_iam_role_policy.task["migration"]'),
 ]
 
@@ -175,7 +175,10 @@ EXPECTED: dict[str, list[str]] = {
     "source_kms_key_arns": READERS,
     "kms_key_arn": [
         *(FUNCTION, TASK, QUEUE, "~ aws_sqs_queue.dead_letters", SCHEDULE, SECRET, *LOG_GROUPS),
-        *("~ aws_ecs_cluster.tasks[0]", "± aws_ecr_repository.image[0]"),  # images are encrypted for good
+        *(
+            "~ aws_ecs_cluster.tasks[0]",
+            "± aws_ecr_repository.image[0]",
+        ),  # its encryption cannot change
         *(f"~ aws_iam_role_policy.{role}" for role in ROLES),
     ],
     "role_path": [
@@ -189,15 +192,15 @@ EXPECTED: dict[str, list[str]] = {
     "max_lag_s": ['- aws_cloudwatch_metric_alarm.sync["lag"]'],
 }
 
-# Under other conditions than the rest: `name` makes all anew, `tags` changes all that has any.
+# Cases with separate tests: `name` replaces all resources, `tags` changes all that have tags.
 SWEEPING = {"name", "tags"}
 OF_OUTPUTS_ALONE = {
     *("existing_notifications", "ecs.subnet_ids", "ecs.security_group_ids", "ecs.assign_public_ip"),
 }
-# The emulated AWS has no Application Auto Scaling, so the service is off: tests/service.tftest.hcl tells of these.
+# The emulated AWS has no Application Auto Scaling, so the service is off. tests/service.tftest.hcl covers these inputs.
 OF_THE_SERVICE_ALONE = {name for name in CASES if name.startswith("service.") and name != "service.enabled"}
 
-# The attribute that is the name of each kind of resource, and what AWS takes for one.
+# The attribute with the name of each kind of resource, and the names that AWS allows.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 NAMES = {
     "aws_cloudwatch_event_rule": ("name", r"[\w.-]{1,64}"),
@@ -225,7 +228,7 @@ REPLACED = (["delete", "create"], ["create", "delete"])
 
 
 def inputs() -> Iterator[str]:
-    """Every input, those that are objects by their attributes."""
+    """Yield the name of every input, and of every attribute of an object."""
     for block in module_docs.blocks(ROOT / "variables.tf", "variable"):
         of_object = re.findall(r"^  (\w+) += ", module_docs.source(block, "type"), re.MULTILINE)
         yield from (f"{module_docs.name(block)}.{attribute}" for attribute in of_object)
@@ -234,7 +237,7 @@ def inputs() -> Iterator[str]:
 
 
 def changed(planned: Mapping[str, Any]) -> dict[str, list[str]]:
-    """For each case what would be done, by its address within the module."""
+    """Return the planned changes of each case, with addresses inside the module."""
     found: dict[str, list[str]] = {}
     for change in planned["resource_changes"]:
         case, address = re.fullmatch(r'module\.s3_syncer\["(.+?)"\]\.(.+)', change["address"]).groups()
@@ -247,7 +250,7 @@ def changed(planned: Mapping[str, Any]) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="session")
 def planned(examples: Examples) -> Any:
-    """The plan of all cases, as JSON."""
+    """Return the plan of all cases, as JSON."""
     complete = examples["complete"]
     directory = complete.directory.with_name("changes")
     shutil.copytree(complete.directory, directory)
@@ -264,7 +267,7 @@ def planned(examples: Examples) -> Any:
 
 
 def override() -> str:
-    """The module block of `complete` once for each case, with what a case says in place of what is written there."""
+    """Return an override of the module block: one module for each case, with the inputs of the case."""
     (block,) = DocumentView.parse((COMPLETE / "main.tf").read_text()).blocks("module")
     arguments = []
     for name in {name.partition(".")[0] for name in inputs()} - {"target_credentials"}:
@@ -283,7 +286,7 @@ def nested(name: str, value: object) -> dict[str, object]:
 
 
 def multiplied(state: dict[str, Any], cases: list[str]) -> dict[str, Any]:
-    """The state with the module once for each case, and without outputs, which name a single one."""
+    """Return the state with the module once for each case, without outputs of the single module."""
     resources = [
         {**resource, "module": f'module.s3_syncer["{case}"]'} for case in cases for resource in state["resources"]
     ]
@@ -305,24 +308,24 @@ def plans(planned: Any) -> dict[str, list[str]]:
     return changed(planned)
 
 
-def test_nothing_changes_where_nothing_is_changed(plans: dict[str, list[str]]) -> None:
+def test_unchanged_inputs_change_nothing(plans: dict[str, list[str]]) -> None:
     assert "nothing" not in plans
 
 
 @pytest.mark.parametrize("case", sorted(set(CASES) - SWEEPING))
-def test_an_input_changes_what_it_should_and_nothing_else(plans: dict[str, list[str]], case: str) -> None:
+def test_input_changes_exactly_the_expected_resources(plans: dict[str, list[str]], case: str) -> None:
     assert plans.get(case, []) == sorted(EXPECTED.get(case, []))
     assert (case in EXPECTED) != (case in OF_OUTPUTS_ALONE | OF_THE_SERVICE_ALONE)
 
 
-def test_another_name_makes_all_anew(plans: dict[str, list[str]]) -> None:
-    kept = {"aws_s3_bucket_notification.source[0]"}  # it names no queue with EventBridge
+def test_another_name_replaces_all_resources(plans: dict[str, list[str]]) -> None:
+    kept = {"aws_s3_bucket_notification.source[0]"}  # with EventBridge it contains no name
     assert all(change.startswith("±") for change in plans["name"])
     assert {change[2:] for change in plans["name"]} == everything(plans) - kept
 
 
 def everything(plans: dict[str, list[str]]) -> set[str]:
-    """All that any change changes of what is there."""
+    """Return the addresses of existing resources that any case changes."""
     return {change[2:] for changes in plans.values() for change in changes if not change.startswith("+")}
 
 
@@ -331,17 +334,17 @@ def test_tags_are_changed_in_place(plans: dict[str, list[str]]) -> None:
     assert all(change.startswith("~") for change in plans["tags"])
 
 
-def test_the_longest_name_is_one_for_everything_that_has_one(planned: Any) -> None:
+def test_longest_name_is_valid_for_every_resource(planned: Any) -> None:
     assert len(CASES["name"]) == 64
     names: dict[str, list[str]] = {}
     for change in planned["resource_changes"]:
         kind, after = change["type"], change["change"]["after"]
         if not change["address"].startswith('module.s3_syncer["name"].') or change["mode"] == "data":
             continue
-        assert (kind in NAMES) != (kind in NAMELESS), f"say in NAMES what a name of {kind} may be"
+        assert (kind in NAMES) != (kind in NAMELESS), f"add {kind} to NAMES or NAMELESS"
         if kind in NAMES:
             attribute, pattern = NAMES[kind]
             assert re.fullmatch(pattern, after[attribute], re.ASCII), change["address"]
             names.setdefault(kind, []).append(after[attribute])
-    for kind in set(NAMES) - {"aws_iam_role_policy"}:  # of a role, so the same name would do
+    for kind in set(NAMES) - {"aws_iam_role_policy"}:  # it belongs to a role, so equal names are allowed
         assert len(set(names[kind])) == len(names[kind]) > 0, f"two of {kind} have the same name"

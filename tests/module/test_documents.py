@@ -1,4 +1,4 @@
-"""What the documents tell people to write and to run: configurations are valid, commands and their options exist."""
+"""Test the configurations and the commands in the documents: they are valid, and their options exist."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def blocks(language: str) -> list[Block]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the module in it, beside which configurations may lie."""
+    """Return a directory with the module in a subdirectory, for configurations beside it."""
     directory = tmp_path_factory.mktemp("documents")
     shutil.copytree(ROOT / "lambda", directory / "s3-syncer" / "lambda")
     for file in ROOT.glob("*.tf"):
@@ -66,7 +66,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write(block: Block, directory: Path) -> str:
-    """Writes the configuration, with the module beside it; says what it is."""
+    """Write the configuration beside the module; return its text."""
     text, replaced = WHERE_IT_IS_KEPT.subn('"../s3-syncer"', block.text)
     assert replaced == block.text.count("git::"), f"{block} names another place for the module"
     directory.mkdir()
@@ -75,7 +75,7 @@ def write(block: Block, directory: Path) -> str:
 
 
 def complaints(directory: Path) -> list[object]:
-    """All that Terraform says of the configuration, warnings too."""
+    """Return all diagnostics of `terraform validate`, including warnings."""
     tool = terraform.prepare(directory / "work")
     tool.run("init", "-backend=false", "-no-color", cwd=directory)
     said: list[object] = json.loads(tool.run("validate", "-json", cwd=directory))["diagnostics"]
@@ -86,7 +86,7 @@ MODULES = blocks("hcl")
 
 
 def test_every_configuration_is_valid_against_the_provider(checkout: Path) -> None:
-    """Each block is a module of one configuration, so that the provider is started once."""
+    """One configuration calls each block as a module, so that the provider starts once."""
     calls = []
     for number, block in enumerate(block for block in MODULES if "import {" not in block.text):
         text = write(block, checkout / f"block-{number}")
@@ -101,7 +101,7 @@ def test_every_configuration_is_valid_against_the_provider(checkout: Path) -> No
 
 @pytest.mark.parametrize("block", [block for block in MODULES if "import {" in block.text], ids=str)
 def test_every_import_is_valid_where_imports_may_be(checkout: Path, block: Block) -> None:
-    """Only the first module of a configuration may have them."""
+    """Only the root module of a configuration may have import blocks."""
     write(block, checkout / "imports")
     assert complaints(checkout / "imports") == []
 
@@ -110,7 +110,7 @@ def test_every_import_is_valid_where_imports_may_be(checkout: Path, block: Block
 
 
 def commands(block: Block) -> Iterator[list[str]]:
-    """The words of each command, without what is only for the shell."""
+    """Yield the words of each command, without assignments and shell operators."""
     for line in whole_lines(block.text):
         lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
         lexer.whitespace_split = True
@@ -125,7 +125,7 @@ def commands(block: Block) -> Iterator[list[str]]:
 
 
 def whole_lines(text: str) -> Iterator[str]:
-    """Lines, with those put together that a backslash or a quotation continues."""
+    """Yield the lines, joined where a backslash or an open quotation continues them."""
     so_far = ""
     for line in text.replace("\\\n", " ").splitlines():
         so_far += line
@@ -172,7 +172,7 @@ def options(arguments: list[str]) -> set[str]:
 
 
 def check_click(command: click.Command, arguments: list[str]) -> None:
-    """A group's first argument is one of its commands; options are those of the command."""
+    """Check the options of a command; the first argument of a group is one of its commands."""
     if isinstance(command, click.Group) and arguments:
         name, *arguments = arguments
         assert name in command.commands, f"{command.name} has no command {name}"

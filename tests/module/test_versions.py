@@ -1,4 +1,4 @@
-"""Nothing that is deprecated, in the provider that is installed or in the one after it, and one set of versions."""
+"""Test that no configuration uses a deprecated attribute, and that all require the same versions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from devtools.bootstrap import ROOT
 CONFIGURATIONS = [ROOT, *sorted(file.parent for file in ROOT.glob("examples/*/main.tf"))]
 CODE = [file for configuration in CONFIGURATIONS for file in sorted(configuration.glob("*.tf"))]
 
-# What version 6 of the provider removes or deprecates, of what is used here; and what 5 deprecated before.
+# Names that version 6 of the provider removes or deprecates, or that version 5 deprecated before.
 # https://registry.terraform.io/providers/hashicorp/aws/latest/docs/guides/version-6-upgrade
 GONE_WITH_6 = (
-    r"aws_region\.\w+\.(name|region)\b",  # the one is deprecated in 6, the other is not in 5; id is in both
+    r"aws_region\.\w+\.(name|region)\b",  # name is deprecated in 6, region is not in 5; id is in both
     r"aws_s3_bucket\.\w+(\[\w+\])?\.region",
     r"inference_accelerator",
     r"s3_us_east_1_regional_endpoint",
@@ -31,7 +31,7 @@ GONE_WITH_6 = (
 
 @pytest.mark.parametrize("version", [terraform.executable, terraform.library], ids=["installed", "newest"])
 def test_nothing_is_deprecated(tmp_path: Path, version: Callable[[], Path]) -> None:
-    """`validate` warns of what is; the examples are modules of one configuration, so that the provider starts once."""
+    """`validate` warns of deprecated attributes. One configuration calls all examples, for speed."""
     for file in ROOT.glob("*.tf"):
         shutil.copy(file, tmp_path)
     for folder in ("lambda", "examples"):
