@@ -228,7 +228,7 @@ resource "aws_ecs_task_definition" "task" {
       # The task reads the secret with its role, and reads it again when the target rejects the keys.
       environment = [for name, value in merge(
         local.worker_environment,
-        { AWS_DEFAULT_REGION = local.region, MEMORY_MB = tostring(local.task_copy_memory_mb[each.key]) },
+        { AWS_DEFAULT_REGION = local.region, S3_SYNCER_MEMORY = tostring(local.task_copy_memory_mb[each.key]) },
         { migration = local.migration_environment, service = local.service_environment }[each.key],
       ) : { name = name, value = value }]
 

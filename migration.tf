@@ -6,10 +6,10 @@ locals {
 
   # With --workers queue the task sends its work to the queue, and reads counts and logs to follow the workers.
   migration_environment = {
-    LOG_FORMAT            = "json"
+    S3_SYNCER_LOG_FORMAT  = "json"
     QUEUE_URL             = aws_sqs_queue.work.url
     DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
-    LOG_GROUP             = join(" ", [for group in local.worker_logs : group.name])
+    S3_SYNCER_LOG_GROUP   = join(" ", [for group in local.worker_logs : group.name])
   }
 
   migration_statements = concat(

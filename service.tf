@@ -23,11 +23,11 @@ locals {
   }
 
   service_environment = merge(local.queue_environment, {
-    CONCURRENCY = tostring(var.service.concurrency)
-    HEALTH_PORT = tostring(local.service_health_port)
-    LOG_LEVEL   = var.service.log_level
+    S3_SYNCER_CONCURRENCY = tostring(var.service.concurrency)
+    S3_SYNCER_HEALTH_PORT = tostring(local.service_health_port)
+    LOG_LEVEL             = var.service.log_level
     # Seconds, out of the 120 s between SIGTERM and SIGKILL, also on Spot. Releasing unfinished messages takes up to 20 s more.
-    GRACE_S = "90"
+    S3_SYNCER_SHUTDOWN_GRACE = "90"
   })
 }
 

@@ -154,9 +154,9 @@ run "the_task_defaults" {
       environment = [
         { name = "AWS_DEFAULT_REGION", value = "eu-west-1" },
         { name = "DEAD_LETTER_QUEUE_URL", value = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters" },
-        { name = "LOG_FORMAT", value = "json" },
-        { name = "LOG_GROUP", value = "/aws/lambda/s3-syncer" },
-        { name = "MEMORY_MB", value = "1510" },
+        { name = "S3_SYNCER_LOG_FORMAT", value = "json" },
+        { name = "S3_SYNCER_LOG_GROUP", value = "/aws/lambda/s3-syncer" },
+        { name = "S3_SYNCER_MEMORY", value = "1510" },
         { name = "QUEUE_URL", value = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer" },
         { name = "SOURCE_BUCKET", value = "source" },
         { name = "SOURCE_PREFIX", value = "" },
@@ -219,10 +219,10 @@ run "the_task_follows_the_inputs" {
   assert {
     condition = alltrue([
       for name, value in {
-        SOURCE_PREFIX = "in/"
-        TARGET_PREFIX = "out/"
-        SYNC_TAGS     = "false"
-        MEMORY_MB     = "3148"
+        SOURCE_PREFIX    = "in/"
+        TARGET_PREFIX    = "out/"
+        SYNC_TAGS        = "false"
+        S3_SYNCER_MEMORY = "3148"
       } : contains(jsondecode(aws_ecs_task_definition.task["migration"].container_definitions)[0].environment, { name = name, value = value })
     ])
     error_message = "The environment must follow the inputs."
@@ -348,7 +348,7 @@ run "the_log_of_the_service_is_read_too" {
   assert {
     condition = [
       for variable in jsondecode(aws_ecs_task_definition.task["migration"].container_definitions)[0].environment : variable.value
-      if variable.name == "LOG_GROUP"
+      if variable.name == "S3_SYNCER_LOG_GROUP"
     ] == ["/aws/lambda/s3-syncer /aws/ecs/s3-syncer-service"]
     error_message = "The migration must read the logs of all workers."
   }

@@ -156,11 +156,11 @@ run "the_task_defaults" {
     condition = { for variable in jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0].environment : variable.name => variable.value } == merge(
       { for name, value in aws_lambda_function.sync.environment[0].variables : name => value },
       {
-        AWS_DEFAULT_REGION = "eu-west-1"
-        MEMORY_MB          = "1510"
-        CONCURRENCY        = "32"
-        HEALTH_PORT        = "8080"
-        GRACE_S            = "90"
+        AWS_DEFAULT_REGION       = "eu-west-1"
+        S3_SYNCER_MEMORY         = "1510"
+        S3_SYNCER_CONCURRENCY    = "32"
+        S3_SYNCER_HEALTH_PORT    = "8080"
+        S3_SYNCER_SHUTDOWN_GRACE = "90"
       },
     )
     error_message = "The environment must be that of the function, plus the variables of a task."
@@ -195,7 +195,7 @@ run "the_task_follows_the_inputs" {
 
   assert {
     condition = alltrue([
-      for name, value in { SYNC_DELETE = "false", MEMORY_MB = "3148", CONCURRENCY = "64", LOG_LEVEL = "WARNING" } :
+      for name, value in { SYNC_DELETE = "false", S3_SYNCER_MEMORY = "3148", S3_SYNCER_CONCURRENCY = "64", LOG_LEVEL = "WARNING" } :
       contains(jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0].environment, { name = name, value = value })
     ])
     error_message = "The environment must follow the inputs."

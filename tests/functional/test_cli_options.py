@@ -68,7 +68,7 @@ def test_a_queue_is_for_those_who_ask_for_it(jobs: list[Job], monkeypatch: pytes
     """The registered task always knows the queue."""
     places: list[Place] = []
     monkeypatch.setattr(commands, "hand_over", lambda job, place, console: places.append(place) or 0)
-    known = {"QUEUE_URL": "queue", "DEAD_LETTER_QUEUE_URL": "dead", "LOG_GROUP": "one two"}
+    known = {"QUEUE_URL": "queue", "DEAD_LETTER_QUEUE_URL": "dead", "S3_SYNCER_LOG_GROUP": "one two"}
     assert job(jobs, **known).sweep_options.delete is False
     assert places == []
     assert run("migrate", "--workers=queue", **NEEDED, **known).code == 0
@@ -130,18 +130,18 @@ OPTIONS: list[tuple[str, str | None, str, Callable[[Job], bool]]] = [
     ("--target-bucket", "other", "TARGET_BUCKET", lambda job: job.settings.target_bucket == "other"),
     ("--target-prefix", "out/", "TARGET_PREFIX", lambda job: job.settings.target_prefix == "out/"),
     ("--target-secret-arn", "name", "TARGET_SECRET_ARN", lambda job: job.settings.target_credentials == "name"),
-    ("--concurrency", "7", "CONCURRENCY", lambda job: job.threads == 7),
-    ("--memory", "128", "MEMORY_MB", lambda job: job.settings.copy_memory == 128 * MIB),
-    ("--bwlimit", "2M", "BWLIMIT", lambda job: job.settings.bytes_per_s == 2 * MIB),
-    ("--log-format", "json", "LOG_FORMAT", lambda job: job.log and not job.named),
-    ("--verbose", None, "VERBOSE", lambda job: not job.log and not job.named),
-    ("--include", "a b,*", "INCLUDE", lambda job: wanted(job, "a b,c", "c") == ["a b,c"]),
-    ("--exclude", "a b,*", "EXCLUDE", lambda job: wanted(job, "a b,c", "c") == ["c"]),
-    ("--full", None, "FULL", lambda job: job.sweep_options.full),
-    ("--one-way", None, "ONE_WAY", lambda job: job.sweep_options.one_way),
-    ("--report", "report.html", "REPORT", lambda job: job.reports == (Path("report.html"),)),
-    ("--dry-run", None, "DRY_RUN", lambda job: job.sweep_options.dry_run),
-    ("--delete", None, "MIGRATE_DELETE", lambda job: job.sweep_options.delete),
+    ("--concurrency", "7", "S3_SYNCER_CONCURRENCY", lambda job: job.threads == 7),
+    ("--memory", "128", "S3_SYNCER_MEMORY", lambda job: job.settings.copy_memory == 128 * MIB),
+    ("--bwlimit", "2M", "S3_SYNCER_BWLIMIT", lambda job: job.settings.bytes_per_s == 2 * MIB),
+    ("--log-format", "json", "S3_SYNCER_LOG_FORMAT", lambda job: job.log and not job.named),
+    ("--verbose", None, "S3_SYNCER_VERBOSE", lambda job: not job.log and not job.named),
+    ("--include", "a b,*", "S3_SYNCER_INCLUDE", lambda job: wanted(job, "a b,c", "c") == ["a b,c"]),
+    ("--exclude", "a b,*", "S3_SYNCER_EXCLUDE", lambda job: wanted(job, "a b,c", "c") == ["c"]),
+    ("--full", None, "S3_SYNCER_FULL", lambda job: job.sweep_options.full),
+    ("--one-way", None, "S3_SYNCER_ONE_WAY", lambda job: job.sweep_options.one_way),
+    ("--report", "report.html", "S3_SYNCER_REPORT", lambda job: job.reports == (Path("report.html"),)),
+    ("--dry-run", None, "S3_SYNCER_DRY_RUN", lambda job: job.sweep_options.dry_run),
+    ("--delete", None, "S3_SYNCER_DELETE", lambda job: job.sweep_options.delete),
 ]
 
 
@@ -156,13 +156,13 @@ def test_every_option_has_its_variable(
 
 
 def test_the_command_line_wins_over_the_environment(jobs: list[Job]) -> None:
-    found = job(jobs, "migrate", "--concurrency", "7", "--tags", CONCURRENCY="9", SYNC_TAGS="false")
+    found = job(jobs, "migrate", "--concurrency", "7", "--tags", S3_SYNCER_CONCURRENCY="9", SYNC_TAGS="false")
     assert (found.threads, found.settings.tags) == (7, True)
 
 
 def test_max_delete_and_tags(jobs: list[Job]) -> None:
     assert job(jobs, "migrate", "--delete", "--max-delete", "0").sweep_options.max_delete == 0
-    assert job(jobs, MIGRATE_DELETE="true", MAX_DELETE="5").sweep_options.max_delete == 5
+    assert job(jobs, S3_SYNCER_DELETE="true", S3_SYNCER_MAX_DELETE="5").sweep_options.max_delete == 5
     assert job(jobs, "migrate", "--no-tags").settings.tags is False
     assert job(jobs, SYNC_TAGS="false").settings.tags is False
 
@@ -171,7 +171,7 @@ def test_several_patterns_and_reports(jobs: list[Job]) -> None:
     found = job(jobs, "migrate", "--include", "*.a", "--include", "*.b", "--report", "a.json", "--report", "b.html")
     assert wanted(found, "x.a", "x.b", "x.c") == ["x.a", "x.b"]
     assert found.reports == (Path("a.json"), Path("b.html"))
-    found = job(jobs, EXCLUDE="*.a\n\n/with space/**\n", REPORT="a.json:b.html")
+    found = job(jobs, S3_SYNCER_EXCLUDE="*.a\n\n/with space/**\n", S3_SYNCER_REPORT="a.json:b.html")
     assert wanted(found, "x.a", "with space/x", "x.c") == ["x.c"]
     assert found.reports == (Path("a.json"), Path("b.html"))
 
@@ -184,7 +184,7 @@ def test_a_check_only_looks(jobs: list[Job]) -> None:
         True,
         True,
     )
-    assert job(jobs, "check", MIGRATE_DELETE="true").sweep_options.delete is False
+    assert job(jobs, "check", S3_SYNCER_DELETE="true").sweep_options.delete is False
 
 
 def test_every_variable_is_in_the_help() -> None:
@@ -195,6 +195,49 @@ def test_every_variable_is_in_the_help() -> None:
                 variables = [parameter.envvar] if isinstance(parameter.envvar, str) else list(parameter.envvar or ())
                 assert variables, parameter.name
                 assert all(variable in text for variable in variables), parameter.name
+
+
+def test_a_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
+    shared = {"DEAD_LETTER_QUEUE_URL", "DISTRIBUTED_COPY_THRESHOLD_MB", "ENDPOINT", "LOG_LEVEL", "QUEUE_URL"}
+    shared |= {"SOURCE_BUCKET", "SOURCE_PREFIX", "SYNC_DELETE", "SYNC_TAGS"}
+    shared |= {f"TARGET_{name}" for name in ("BUCKET", "ENDPOINT", "PREFIX", "REGION", "SECRET_ARN")}
+    variables = {variable for command in cli.commands.values() for variable in commands._variables(command)}
+    assert {variable for variable in variables if not variable.startswith("S3_SYNCER_")} == shared
+
+
+@pytest.mark.parametrize("former", sorted(commands._FORMER_VARIABLES))
+def test_a_former_variable_has_no_effect_but_a_warning(jobs: list[Job], former: str) -> None:
+    new = commands._FORMER_VARIABLES[former]
+    command = next(name for name, command in cli.commands.items() if new in commands._variables(command))
+    ended = run(command, "--no-such-option", **{former: "nonsense"})
+    assert ended.err.splitlines()[0] == f"s3-syncer: warning: {former} has no effect: set {new} instead"
+    assert "nonsense" not in ended.err
+    assert f"{former} " not in run(command, "--no-such-option", **{former: ""}).err
+
+
+def test_former_variables_leave_the_defaults(jobs: list[Job]) -> None:
+    ended = run("migrate", **NEEDED, DRY_RUN="true", EXCLUDE="*", MIGRATE_DELETE="true", WORKERS="queue")
+    assert ended.code == 0
+    options = jobs[-1].sweep_options
+    assert (options.dry_run, options.key_filter, options.delete) == (False, None, False)
+    assert ended.err.count("\n") == 4
+    assert "warning" not in run("check", **NEEDED, DRY_RUN="true").err, "an option that the command does not have"
+
+
+@pytest.mark.parametrize("command", [("sync", "a"), ("serve",)], ids=" ".join)
+@pytest.mark.parametrize("variable", ["S3_SYNCER_DELETE", "SYNC_DELETE"])
+def test_deletes_of_single_keys_are_turned_off_by_either_name(
+    command: tuple[str, ...], variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deletes: list[bool] = []
+    monkeypatch.setattr(commands, "_settings", lambda options, *, delete, **_: deletes.append(delete) or _exit())
+    run(*command, **NEEDED, **{variable: "false"})
+    run(*command, **NEEDED)
+    assert deletes == [False, True]
+
+
+def _exit() -> None:
+    raise SystemExit
 
 
 def test_help_and_version_need_nothing() -> None:

@@ -208,7 +208,7 @@ def test_the_command_tells_no_secret_that_is_refused(lesser: Rig, tmp_path: Path
     given = {"TARGET_ACCESS_KEY_ID": wrong.access_key_id, "TARGET_SECRET_ACCESS_KEY": wrong.secret_access_key}
     for environment in ({}, {**given, "TARGET_SECRET_ARN": None}):
         report = tmp_path / f"report.{form}"
-        ended = run("migrate", "--report", str(report), LOG_FORMAT="json", **environment)
+        ended = run("migrate", "--report", str(report), S3_SYNCER_LOG_FORMAT="json", **environment)
         assert ended.code == 1
         assert "SignatureDoesNotMatch" in ended.out + ended.err
         assert wrong.secret_access_key not in ended.out + ended.err + report.read_text()

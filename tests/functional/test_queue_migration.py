@@ -20,7 +20,7 @@ from s3_syncer.core.errors import StoreUnusable
 
 LOG_GROUP = "/aws/lambda/s3-syncer"
 
-HAND_OVER = ("migrate", "--workers", "queue", "--idle", "2")
+HAND_OVER = ("migrate", "--workers", "queue", "--idle-timeout", "2")
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def serving(*arguments: str, before: str = "", **environment: str) -> Iterator[S
     """
     waits = "service.WAIT_S, service.DROP_S = 1, 60"
     before = f"import s3_syncer.service.service as service; {waits}; {before}"
-    given = ("--visibility", str(VISIBILITY_S), "--grace", "2", *arguments)
+    given = ("--visibility-timeout", str(VISIBILITY_S), "--shutdown-grace", "2", *arguments)
     with started("serve", *given, before=before, **environment) as command:
         yield command
 
@@ -136,7 +136,7 @@ def test_a_copy_that_takes_longer_than_the_visibility_is_nobody_elses(rig: Rig) 
     go_on = threading.Event()
     rig.target_proxy.when(held(go_on), "PUT")
     ask(rig, "slow")
-    with serving("--visibility", str(SOON_S)) as command:
+    with serving("--visibility-timeout", str(SOON_S)) as command:
         command.wait_until(lambda: asked(rig.source_proxy, "ChangeMessageVisibilityBatch") > BEATS)
         go_on.set()
         command.wait_until(lambda: rig.target_keys() == ["slow"] and rig.queue_is_empty())
@@ -151,7 +151,7 @@ def test_a_message_whose_visibility_could_not_be_extended_is_done_all_the_same(r
     rig.target_proxy.when(held(go_on), "PUT")
     rig.source_proxy.when(refuse(500, "InternalFailure"), operation="ChangeMessageVisibilityBatch", times=3)
     ask(rig, "slow")
-    with serving("--visibility", str(2 * SOON_S)) as command:
+    with serving("--visibility-timeout", str(2 * SOON_S)) as command:
         command.wait_until(lambda: asked(rig.source_proxy, "ChangeMessageVisibilityBatch") > 3)
         go_on.set()
         command.wait_until(lambda: rig.target_keys() == ["slow"] and rig.queue_is_empty())
@@ -164,7 +164,7 @@ def test_a_deletion_that_fails_is_harmless(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.source_proxy.when(refuse(500, "InternalFailure"), operation="DeleteMessageBatch", times=3)
     ask(rig, "key")
-    with serving("--visibility", str(SOON_S)) as command:
+    with serving("--visibility-timeout", str(SOON_S)) as command:
         command.wait_until(lambda: rig.queue_is_empty())
         ended = stop(command)
     assert any(line["message"] == "message not deleted" for line in lines(ended))
@@ -184,7 +184,7 @@ def test_on_a_stop_the_copy_under_way_is_dropped_and_handed_back(rig: Rig, numbe
     go_on = threading.Event()
     rig.target_proxy.when(held(go_on), "PUT", query="partNumber", times=inf)
     ask(rig, "large")
-    with serving("--concurrency", "1", "--memory", "64", "--grace", "1") as command:
+    with serving("--concurrency", "1", "--memory", "64", "--shutdown-grace", "1") as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
         assert rig.uploads() == ["large"]
         command.stop(number, times=2)  # to take no more, and at the end of the grace to drop what there is
@@ -209,7 +209,7 @@ def test_on_a_stop_what_ends_within_the_grace_is_done(rig: Rig) -> None:
     go_on = threading.Event()
     rig.target_proxy.when(held(go_on), "PUT", times=inf)
     ask(rig, *keys)
-    with serving("--concurrency", "4", "--grace", "60") as command:
+    with serving("--concurrency", "4", "--shutdown-grace", "60") as command:
         command.wait_until(lambda: len(puts(rig)) >= 4)
         command.stop(signal.SIGTERM)
         go_on.set()
@@ -223,7 +223,7 @@ def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(rig: Rig) -> None
     rig.put("key", b"body")
     rig.target_proxy.when(silent, "PUT", times=inf)
     ask(rig, "key")
-    with serving("--grace", "1", before="service.DROP_S = 1") as command:
+    with serving("--shutdown-grace", "1", before="service.DROP_S = 1") as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
         ended = stop(command)
     assert ended.code == 0
@@ -234,7 +234,7 @@ def test_a_second_signal_ends_it_at_once(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.target_proxy.when(silent, "PUT", times=inf)
     ask(rig, "key")
-    with serving("--grace", "60") as command:
+    with serving("--shutdown-grace", "60") as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
         command.stop(signal.SIGTERM)
         assert command.insist(signal.SIGTERM).code == -signal.SIGTERM
@@ -245,7 +245,7 @@ def test_another_worker_gets_what_a_killed_one_held(rig: Rig) -> None:
     rig.put("small", b"body")
     rig.target_proxy.when(silent, "PUT", query="partNumber", times=inf)
     ask(rig, "large", "small")
-    with serving("--memory", "64", "--visibility", str(SOON_S)) as command:
+    with serving("--memory", "64", "--visibility-timeout", str(SOON_S)) as command:
         command.wait_until(lambda: puts(rig).count("large") >= 1 and rig.target_keys() == ["small"])
         command.wait_until(lambda: asked(rig.source_proxy, "ChangeMessageVisibilityBatch") >= 1)
         command.send(signal.SIGKILL)
@@ -323,7 +323,7 @@ def test_its_health_can_be_asked_for(rig: Rig) -> None:
     rig.target_proxy.when(held(go_on), "PUT")
     ask(rig, "key")
     port = free_port()
-    with serving(HEALTH_PORT=str(port)) as command:
+    with serving(S3_SYNCER_HEALTH_PORT=str(port)) as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
         status, body = health(port)
         assert (status, body["status"], body["in_flight"], body["done"]) == (200, "ok", 1, 0)

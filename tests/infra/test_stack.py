@@ -298,7 +298,7 @@ def test_service_does_the_work_of_the_function_with_its_role(applied: Applied) -
     functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
     try:
         put(applied, "served", Body=b"x", ContentType="text/plain", Tagging="a=b")
-        with run_service.started(applied.stack, ["--visibility", "60", "--grace", "60"]) as process:
+        with run_service.started(applied.stack, ["--visibility-timeout", "60", "--shutdown-grace", "60"]) as process:
             assert eventually(lambda: in_target(applied, "served")) == in_source(applied, "served")
             applied.stack.s3().delete_object(Bucket=applied.stack.source_bucket, Key="served")
             eventually(lambda: in_target(applied, "served") is None)
@@ -323,7 +323,7 @@ def test_queue_migration_copies_all_objects_except_one_that_cannot_be_read(appli
             list(pool.map(lambda key: client.put_object(Bucket=bucket, Key=key, Body=key.encode()), keys))
         put(applied, poisoned, Body=b"x", StorageClass="GLACIER")
 
-    code, named = migrate(applied, "--workers", "queue", "--idle", "5")
+    code, named = migrate(applied, "--workers", "queue", "--idle-timeout", "5")
     assert (code, named) == (1, {"failed": [poisoned], "missing": [poisoned]})
     (letter,) = take_dead_letters(applied)
     assert letter["key"] == poisoned
@@ -337,14 +337,14 @@ def test_queue_migration_copies_all_objects_except_one_that_cannot_be_read(appli
 
     put(applied, poisoned, Body=b"x")
     eventually(lambda: in_target(applied, poisoned))
-    assert migrate(applied, "--workers", "queue", "--idle", "5") == (0, {})
+    assert migrate(applied, "--workers", "queue", "--idle-timeout", "5") == (0, {})
 
 
 @pytest.mark.parametrize("action", ["sqs:SendMessage", "sqs:GetQueueAttributes", "logs:FilterLogEvents"])
 def test_queue_migration_sends_nothing_without_its_permissions(applied: Applied, action: str) -> None:
     said: list[str] = []
     with without(applied, action, "migration"):
-        assert run_task.run_process(applied.stack, ["--workers=queue", "--idle=5"], said.append) == 1
+        assert run_task.run_process(applied.stack, ["--workers=queue", "--idle-timeout=5"], said.append) == 1
     assert len(said) == 1
     assert "AccessDenied" in said[0] or "not authorized" in said[0]
 

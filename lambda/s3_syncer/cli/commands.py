@@ -81,7 +81,50 @@ def _target_region(_ctx: click.Context, _param: click.Parameter, value: str | No
     return value or (os.environ.get("AWS_DEFAULT_REGION") if as_in_2021 else None)
 
 
-_option = partial(click.option, show_envvar=True)
+#: Variables that set an option before all names of options got their own start, and what sets it now.
+_FORMER_VARIABLES = {
+    **{
+        name: f"S3_SYNCER_{name}"
+        for name in (
+            *("BWLIMIT", "CONCURRENCY", "DRY_RUN", "EXCLUDE", "FULL", "HEALTH_ADDRESS", "HEALTH_PORT", "INCLUDE"),
+            *("LOG_FORMAT", "LOG_GROUP", "MAX_DELETE", "ONE_WAY", "PROCESSES", "REPORT", "VERBOSE", "WORKERS"),
+        )
+    },
+    "GRACE_S": "S3_SYNCER_SHUTDOWN_GRACE",
+    "IDLE": "S3_SYNCER_IDLE_TIMEOUT",
+    "MEMORY_MB": "S3_SYNCER_MEMORY",
+    "MIGRATE_DELETE": "S3_SYNCER_DELETE",
+    "PARTS_ABOVE_MB": "DISTRIBUTED_COPY_THRESHOLD_MB",
+    "VISIBILITY_S": "S3_SYNCER_VISIBILITY_TIMEOUT",
+}
+
+
+def _variables(command: click.Command) -> set[str]:
+    """Return the names of the environment variables that set an option of the command."""
+    named = [option.envvar or () for option in command.params]
+    return {variable for names in named for variable in ([names] if isinstance(names, str) else names)}
+
+
+class Command(click.Command):
+    """A command that warns of variables that have no effect any more."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        read = _variables(self)
+        for former, variable in _FORMER_VARIABLES.items():
+            if variable in read and os.environ.get(former):
+                click.echo(f"s3-syncer: warning: {former} has no effect: set {variable} instead", err=True)
+        return super().parse_args(ctx, args)
+
+
+def _option(*names: str, envvar: str | Sequence[str] | None = None, **attributes: Any) -> Callable[[Any], Any]:
+    """Return an option that a variable can set: S3_SYNCER_ and its long name, unless `envvar` names another."""
+    long = next(name for name in names if name.startswith("--")).partition("/")[0]
+    own = "S3_SYNCER_" + long.removeprefix("--").replace("-", "_").upper()
+    return click.option(*names, envvar=envvar or own, show_envvar=True, **attributes)
+
+
+#: The name of its own comes first, so that it wins where the environment is that of the function.
+_DELETE_VARIABLES = ("S3_SYNCER_DELETE", "SYNC_DELETE")
 
 _STORES = (
     _option("--source-bucket", envvar="SOURCE_BUCKET", help="Bucket on AWS to copy from."),
@@ -107,7 +150,6 @@ _STORES = (
     ),
     _option(
         "--concurrency",
-        envvar="CONCURRENCY",
         type=click.IntRange(1, 512),
         default=32,
         show_default=True,
@@ -115,31 +157,28 @@ _STORES = (
     ),
     _option(
         "--memory",
-        envvar="MEMORY_MB",
         type=click.IntRange(64, 1024 * 1024),
         default=512,
         show_default=True,
         help="MiB that the bytes being copied may fill; streamed parts take few of them.",
     ),
-    _option("--bwlimit", envvar="BWLIMIT", type=ByteRate(), help="Most to copy in a second: 500k, 10M, 1.5G."),
+    _option("--bwlimit", type=ByteRate(), help="Most to copy in a second: 500k, 10M, 1.5G."),
 )
 
 _LOG = (
     _option(
         "--log-format",
-        envvar="LOG_FORMAT",
         type=click.Choice(["text", "json"]),
         default="text",
         show_default=True,
         help="json: one JSON line per decision on standard output.",
     ),
-    _option("-v", "--verbose", is_flag=True, envvar="VERBOSE", help="Name every key when it is worked on."),
+    _option("-v", "--verbose", is_flag=True, help="Name every key when it is worked on."),
 )
 
 _SWEEP = (
     _option(
         "--processes",
-        envvar="PROCESSES",
         type=click.IntRange(1, 64),
         default=lambda: min(os.cpu_count() or 1, 8),
         show_default="one for each core, 8 at most",
@@ -149,28 +188,24 @@ _SWEEP = (
         "--include",
         multiple=True,
         type=Pattern(),
-        envvar="INCLUDE",
         help="Only keys below the prefix that match this pattern, as rclone reads it. Repeatable.",
     ),
     _option(
         "--exclude",
         multiple=True,
         type=Pattern(),
-        envvar="EXCLUDE",
         help="No keys that match this one. Repeatable.",
     ),
     _option(
         "--full",
         is_flag=True,
-        envvar="FULL",
         help="Compare headers, metadata and tags of every key, not only listings.",
     ),
-    _option("--one-way", is_flag=True, envvar="ONE_WAY", help="Keys that only the target has are no difference."),
+    _option("--one-way", is_flag=True, help="Keys that only the target has are no difference."),
     _option(
         "--report",
         "reports",
         multiple=True,
-        envvar="REPORT",
         type=click.Path(path_type=Path, dir_okay=False),
         callback=_report_path,
         help="Write a report to this .json or .html file. Repeatable.",
@@ -180,9 +215,8 @@ _SWEEP = (
 _FLEET = (
     _option(
         "--workers",
-        envvar="WORKERS",
-        type=click.Choice(["here", "queue"]),
-        default="here",
+        type=click.Choice(["local", "queue"]),
+        default="local",
         show_default=True,
         help="queue: let those copy who work off --queue-url, wait until they are done, and compare both sides.",
     ),
@@ -192,12 +226,10 @@ _FLEET = (
         "--log-group",
         "log_groups",
         multiple=True,
-        envvar="LOG_GROUP",
         help="Where they log: for progress, and to see the end where live sync keeps the queue busy. Repeatable.",
     ),
     _option(
-        "--idle",
-        envvar="IDLE",
+        "--idle-timeout",
         type=click.FloatRange(1),
         default=60,
         show_default=True,
@@ -237,19 +269,16 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(cls=Command)
 @_options(_STORES)
 @_options(_LOG)
 @_options(_SWEEP)
 @_options(_FLEET)
-@_option("--dry-run", "-n", is_flag=True, envvar="DRY_RUN", help="Say what would be done and change nothing.")
-@_option(
-    "--delete", is_flag=True, envvar="MIGRATE_DELETE", help="Delete from the target what the source does not have."
-)
+@_option("--dry-run", "-n", is_flag=True, help="Say what would be done and change nothing.")
+@_option("--delete", is_flag=True, help="Delete from the target what the source does not have.")
 @_option(
     "--max-delete",
     type=click.IntRange(0),
-    envvar="MAX_DELETE",
     help="Stop deleting after this many keys; what is left is named.",
 )
 def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any) -> None:
@@ -271,7 +300,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
     _sweep("migrate", rules, options, place)
 
 
-@cli.command()
+@cli.command(cls=Command)
 @_options(_STORES)
 @_options(_LOG)
 @_options(_SWEEP)
@@ -281,11 +310,15 @@ def check(**options: Any) -> None:
     _sweep("check", rules, options)
 
 
-@cli.command()
+@cli.command(cls=Command)
 @_options(_STORES)
 @_options(_LOG)
 @_option(
-    "--delete/--no-delete", default=True, show_default=True, envvar="SYNC_DELETE", help="Delete a key the source lost."
+    "--delete/--no-delete",
+    default=True,
+    show_default=True,
+    envvar=_DELETE_VARIABLES,
+    help="Delete a key the source lost.",
 )
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
@@ -300,12 +333,16 @@ def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
         _fail(error)
 
 
-@cli.command()
+@cli.command(cls=Command)
 @_options(_STORES)
 @_option("--queue-url", envvar="QUEUE_URL", help="The SQS queue to take work from.")
 @_option("--dead-letter-queue-url", envvar="DEAD_LETTER_QUEUE_URL", help="The one for what can never be done.")
 @_option(
-    "--delete/--no-delete", default=True, show_default=True, envvar="SYNC_DELETE", help="Delete a key the source lost."
+    "--delete/--no-delete",
+    default=True,
+    show_default=True,
+    envvar=_DELETE_VARIABLES,
+    help="Delete a key the source lost.",
 )
 @_option(
     "--distributed-copy-threshold",
@@ -316,25 +353,22 @@ def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
     help="Size in MiB above which several workers copy an object together.",
 )
 @_option(
-    "--visibility",
-    envvar="VISIBILITY_S",
+    "--visibility-timeout",
     type=click.IntRange(4, 3600),
     default=60,
     show_default=True,
     help="Seconds after which others get the messages of a worker that was killed.",
 )
 @_option(
-    "--grace",
-    envvar="GRACE_S",
+    "--shutdown-grace",
     type=click.IntRange(0, 600),
     default=10,
     show_default=True,
     help="Seconds that work in flight gets to end once asked to stop; the rest is handed back, in up to 20 more.",
 )
-@_option("--health-port", envvar="HEALTH_PORT", type=click.IntRange(1, 65535), help="Port to answer GET /health at.")
+@_option("--health-port", type=click.IntRange(1, 65535), help="Port to answer GET /health at.")
 @_option(
     "--health-address",
-    envvar="HEALTH_ADDRESS",
     default="127.0.0.1",
     show_default=True,
     help="Address to answer at; 0.0.0.0 for all of this machine's.",
@@ -363,7 +397,7 @@ def serve(**options: Any) -> None:
 
 def _serve(settings: Settings, options: dict[str, Any]) -> None:
     """Returns never. Raises a SyncError or an OSError for what it cannot start without."""
-    lanes, grace_s = options["concurrency"], options["grace"]
+    lanes, grace_s = options["concurrency"], options["shutdown_grace"]
     threads = service.RANGE_THREADS
     runtime = build_queue_worker(
         settings,
@@ -372,7 +406,7 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
         transports=partial(crt_transports, concurrency=threads),
     )
     runtime.queue.check()
-    rules = service.Rules(lanes=lanes, visibility_s=options["visibility"], grace_s=grace_s)
+    rules = service.Rules(lanes=lanes, visibility_s=options["visibility_timeout"], grace_s=grace_s)
     served, asked = service.Service(runtime.worker, runtime.queue, rules), Deadline()
     with ExitStack() as stack:
         if options["health_port"]:
@@ -472,7 +506,7 @@ def _place(options: dict[str, Any]) -> Place:
         queue_url=options["queue_url"],
         dead_letter_queue_url=options["dead_letter_queue_url"] or "",
         log_groups=options["log_groups"],
-        idle_s=options["idle"],
+        idle_s=options["idle_timeout"],
     )
 
 
