@@ -15,11 +15,9 @@ from pathlib import Path
 
 import boto3
 from click.testing import CliRunner
+from tests.support.patience import PATIENCE_S
 
 from s3_syncer.cli.commands import cli
-
-#: Seconds that nothing here takes, however busy the machine is.
-PATIENCE_S = 240
 
 
 @dataclass(frozen=True)

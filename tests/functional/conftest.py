@@ -18,8 +18,10 @@ from functools import partial
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
-from tests.functional.harness import SOURCE, TARGET, Account, Clock, Rig, keys_of, wipe
+from tests.functional.harness import SOURCE, TARGET, Account, Rig, keys_of, wipe
 from tests.functional.proxy import in_front_of
+from tests.support.clock import OffsetClock
+from tests.support.patience import PATIENCE_S
 
 import s3_syncer
 from localcloud import servers
@@ -76,9 +78,9 @@ def lesser(
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> OffsetClock:
     """For what happens at a deadline: it passes when the test says so, however busy the machine is."""
-    clock = Clock()
+    clock = OffsetClock()
     monkeypatch.setattr(deadline, "time", clock)
     return clock
 
@@ -107,10 +109,6 @@ def _quick_collections() -> None:
     """What is there before the first test stays, so nobody has to look through it behind every one."""
     gc.collect()
     gc.freeze()
-
-
-#: Seconds within which what a test has begun ends after it: requests to a store that is not there any more.
-PATIENCE_S = 240
 
 
 @pytest.fixture(autouse=True)

@@ -78,22 +78,6 @@ class Context:
 
 
 @dataclass
-class Clock:
-    """The clock of the deadlines: the true one, and what is added to it."""
-
-    ahead_s: float = 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead_s
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def advance(self, seconds: float = 3600.0) -> None:
-        """By more than anybody has."""
-        self.ahead_s += seconds
-
-
 @dataclass(frozen=True)
 class Delivery:
     """What came of one invocation."""

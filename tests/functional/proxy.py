@@ -20,10 +20,9 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-CHUNK = 1024 * 1024
+from tests.support.patience import PATIENCE_S
 
-#: Far longer than a store takes for any request, however busy the machine is.
-PATIENCE_S = 240
+CHUNK = 1024 * 1024
 
 #: Between two neighbours only; http.client has dealt with them already.
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding"})

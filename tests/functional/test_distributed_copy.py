@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from tests.functional.command import started
-from tests.functional.harness import SOURCE, TARGET, Clock, Delivery, Rig, notification
+from tests.functional.harness import SOURCE, TARGET, Delivery, Rig, notification
 from tests.functional.proxy import held, meanwhile, refuse
+from tests.support.clock import OffsetClock
 
 from s3_syncer import lambda_handler
 from s3_syncer.sync import distributed_copy as parts_module
@@ -145,7 +146,7 @@ def test_a_target_that_does_not_tell_of_uploads_gets_the_object_from_one_functio
 
 
 def test_an_item_does_what_time_allows_and_puts_the_rest_back(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock
 ) -> None:
     monkeypatch.setattr(parts_module, "ITEM_SIZE", 100 * PART)
     monkeypatch.setattr(lambda_handler, "THREADS", 1)

@@ -14,8 +14,9 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from tests.functional.harness import SOURCE, Clock, Context, Rig, notification
+from tests.functional.harness import SOURCE, Context, Rig, notification
 from tests.functional.proxy import Exchange, Fault, held, refuse, reset
+from tests.support.clock import OffsetClock
 
 from s3_syncer import __version__, lambda_handler
 from s3_syncer.core.deadline import Deadline
@@ -103,7 +104,7 @@ def test_every_kind_of_message_leads_to_the_same_work(rig: Rig) -> None:
 
 
 def slow_when_time_is_over(
-    clock: Clock, go_on: threading.Event, others_are_done: Callable[[], bool] = lambda: True
+    clock: OffsetClock, go_on: threading.Event, others_are_done: Callable[[], bool] = lambda: True
 ) -> Fault:
     """The deadline passes while the store has the request, and takes its time for it."""
 
@@ -119,7 +120,7 @@ def slow_when_time_is_over(
 
 
 def test_at_the_deadline_the_rest_is_handed_back_at_once(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock
 ) -> None:
     keys = [f"key {number:02}" for number in range(24)]  # eight at a time
     for key in keys:
@@ -146,7 +147,7 @@ def test_at_the_deadline_the_rest_is_handed_back_at_once(
 
 
 def test_half_of_the_reserve_is_left_to_hand_the_rest_back(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock
 ) -> None:
     ends: list[float] = []
 
@@ -314,7 +315,7 @@ def test_the_tasks_of_a_job_are_done_and_have_results(rig: Rig, version: str) ->
 
 
 def test_a_task_that_does_not_fit_into_the_time_is_tried_again(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock
 ) -> None:
     rig.put("slow", b"body")
     monkeypatch.setattr(lambda_handler, "RESERVE_S", 1.0)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+from tests.support.patience import PATIENCE_S
 
 from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.errors import Retryable, StoreUnusable
@@ -21,9 +22,6 @@ from s3_syncer.stores.bucket import Bucket
 from s3_syncer.stores.protocols import Transport
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-#: Seconds that nothing here takes, however busy the machine is.
-PATIENCE_S = 60
 
 
 class UnusedTransport:

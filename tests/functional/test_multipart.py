@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import inf
 
 import pytest
-from tests.functional.harness import MIB, SOURCE, TARGET, Clock, Rig, notification
+from tests.functional.harness import MIB, SOURCE, TARGET, Rig, notification
 from tests.functional.proxy import (
     Exchange,
     Fault,
@@ -23,6 +23,7 @@ from tests.functional.proxy import (
     shorten,
     without,
 )
+from tests.support.clock import OffsetClock
 
 PART = 5 * MIB
 MARKER = "s3-syncer-source-etag"
@@ -226,7 +227,7 @@ def test_a_source_deleted_in_the_middle_is_deleted(rig: Rig) -> None:
     assert rig.uploads() == []
 
 
-def test_the_deadline_aborts_a_copy(rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_the_deadline_aborts_a_copy(rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock) -> None:
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")  # six parts at a time
     rig.put_parts("key", *parts_of(8))
     rig.target_proxy.when(meanwhile(clock.advance), "PUT", key="key", query="partNumber")

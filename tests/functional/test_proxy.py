@@ -11,12 +11,10 @@ from contextlib import contextmanager
 
 import pytest
 from tests.functional.proxy import Fault, Proxy, delayed, in_front_of, silent
+from tests.support.patience import PATIENCE_S
 
 REQUEST = b"PUT /bucket/key HTTP/1.1\r\nHost: store\r\nContent-Length: 4\r\n\r\nbody"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
-#: Seconds that nothing here takes, however busy the machine is.
-PATIENCE_S = 60
 
 
 class Store:

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from tests.support.clock import FakeClock
 
 from s3_syncer.core import deadline as deadline_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
@@ -13,29 +14,15 @@ from s3_syncer.sync import limits as limits_module
 from s3_syncer.sync.limits import BandwidthLimiter
 
 
-class Clock:
-    """Stands in for the module `time`."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        self.now += seconds
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
     monkeypatch.setattr(limits_module, "time", clock)
     monkeypatch.setattr(deadline_module, "time", clock)
     return clock
 
 
-def test_the_first_goes_at_once_and_each_pays_for_the_one_before(clock: Clock) -> None:
+def test_the_first_goes_at_once_and_each_pays_for_the_one_before(clock: FakeClock) -> None:
     pace, turns = BandwidthLimiter(100), []
     for size in (50, 200, 0, 100):
         pace.wait(size, Deadline())
@@ -43,7 +30,7 @@ def test_the_first_goes_at_once_and_each_pays_for_the_one_before(clock: Clock) -
     assert turns == pytest.approx([0, 0.5, 2.5, 2.5])
 
 
-def test_a_pause_earns_no_burst(clock: Clock) -> None:
+def test_a_pause_earns_no_burst(clock: FakeClock) -> None:
     pace = BandwidthLimiter(100)
     pace.wait(100, Deadline())
     clock.now += 60
@@ -52,13 +39,13 @@ def test_a_pause_earns_no_burst(clock: Clock) -> None:
     assert clock.now == pytest.approx(1061)
 
 
-def test_without_a_limit_nobody_waits(clock: Clock) -> None:
+def test_without_a_limit_nobody_waits(clock: FakeClock) -> None:
     for _ in range(10):
         BandwidthLimiter(None).wait(10**15, Deadline())
     assert clock.now == 1000
 
 
-def test_nobody_waits_longer_than_the_deadline(clock: Clock) -> None:
+def test_nobody_waits_longer_than_the_deadline(clock: FakeClock) -> None:
     pace, deadline = BandwidthLimiter(1), Deadline.after(3)
     pace.wait(10**6, deadline)
     with pytest.raises(OutOfTime, match="no time left"):
@@ -82,7 +69,7 @@ def test_a_stop_ends_the_waits() -> None:
     assert ended
 
 
-def test_a_sooner_deadline_ends_with_its_outer_one_and_not_the_other_way_round(clock: Clock) -> None:
+def test_a_sooner_deadline_ends_with_its_outer_one_and_not_the_other_way_round(clock: FakeClock) -> None:
     outer = Deadline.after(10)
     assert outer.sooner(20).at == 1010
     assert outer.sooner(5).at == 1005

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from tests.support.clock import FakeClock
 
 from s3_syncer.core.circuit_breaker import CircuitBreaker
 
@@ -12,20 +13,13 @@ FIRST_S = 5.0
 MAX_S = 60.0
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def breaker(clock: Clock) -> CircuitBreaker:
+def breaker(clock: FakeClock) -> CircuitBreaker:
     return CircuitBreaker(first_s=FIRST_S, max_s=MAX_S, log=True, clock=clock)
 
 
@@ -40,7 +34,7 @@ def test_circuit_is_closed_at_first(breaker: CircuitBreaker) -> None:
     assert (breaker.retry_in_s(), breaker.reason) == (0.0, "")
 
 
-def test_failure_opens_the_circuit_until_the_rest_is_over(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_failure_opens_the_circuit_until_the_rest_is_over(breaker: CircuitBreaker, clock: FakeClock) -> None:
     breaker.record_failure("wrong keys")
     assert states(breaker) == ["open"]
     clock.now += FIRST_S - 0.1
@@ -50,7 +44,7 @@ def test_failure_opens_the_circuit_until_the_rest_is_over(breaker: CircuitBreake
     assert (breaker.retry_in_s(), breaker.reason) == (0.0, "wrong keys")
 
 
-def test_failed_trial_opens_the_circuit_again(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_failed_trial_opens_the_circuit_again(breaker: CircuitBreaker, clock: FakeClock) -> None:
     breaker.record_failure("wrong keys")
     clock.now += FIRST_S
     breaker.record_failure("no such bucket")
@@ -58,7 +52,7 @@ def test_failed_trial_opens_the_circuit_again(breaker: CircuitBreaker, clock: Cl
     assert (breaker.retry_in_s(), breaker.reason) == (2 * FIRST_S, "no such bucket")
 
 
-def test_successful_trial_closes_the_circuit(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_successful_trial_closes_the_circuit(breaker: CircuitBreaker, clock: FakeClock) -> None:
     breaker.record_failure("wrong keys")
     clock.now += FIRST_S
     breaker.record_success()
@@ -72,7 +66,7 @@ def test_success_of_an_earlier_request_closes_an_open_circuit(breaker: CircuitBr
     assert breaker.retry_in_s() == 0.0
 
 
-def test_each_rest_is_twice_as_long_up_to_the_limit(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_each_rest_is_twice_as_long_up_to_the_limit(breaker: CircuitBreaker, clock: FakeClock) -> None:
     lengths = []
     for _ in range(7):
         breaker.record_failure("wrong keys")
@@ -82,7 +76,7 @@ def test_each_rest_is_twice_as_long_up_to_the_limit(breaker: CircuitBreaker, clo
     assert lengths == [FIRST_S, 2 * FIRST_S, 4 * FIRST_S, 8 * FIRST_S, MAX_S, MAX_S, MAX_S]
 
 
-def test_rests_are_equally_long_where_first_and_longest_are_equal(clock: Clock) -> None:
+def test_rests_are_equally_long_where_first_and_longest_are_equal(clock: FakeClock) -> None:
     breaker = CircuitBreaker(first_s=5.0, max_s=5.0, clock=clock)
     for _ in range(5):
         breaker.record_failure()
@@ -90,7 +84,7 @@ def test_rests_are_equally_long_where_first_and_longest_are_equal(clock: Clock) 
         clock.now += 5.0
 
 
-def test_rest_keeps_its_limit_after_thousands_of_failures(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_rest_keeps_its_limit_after_thousands_of_failures(breaker: CircuitBreaker, clock: FakeClock) -> None:
     for _ in range(2000):
         breaker.record_failure("wrong keys")
         clock.now += MAX_S
@@ -99,7 +93,7 @@ def test_rest_keeps_its_limit_after_thousands_of_failures(breaker: CircuitBreake
 
 
 def test_failures_during_a_rest_neither_extend_it_nor_count(
-    breaker: CircuitBreaker, clock: Clock, caplog: pytest.LogCaptureFixture
+    breaker: CircuitBreaker, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(30):
         breaker.record_failure("wrong keys")
@@ -112,7 +106,7 @@ def test_failures_during_a_rest_neither_extend_it_nor_count(
 
 
 def test_success_resets_the_length_of_the_rest(
-    breaker: CircuitBreaker, clock: Clock, caplog: pytest.LogCaptureFixture
+    breaker: CircuitBreaker, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     for _ in range(4):
@@ -127,7 +121,7 @@ def test_success_resets_the_length_of_the_rest(
     assert breaker.retry_in_s() == FIRST_S
 
 
-def test_without_log_nothing_is_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_log_nothing_is_logged(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     breaker = CircuitBreaker(first_s=FIRST_S, max_s=MAX_S, clock=clock)
     breaker.record_failure("wrong keys")

@@ -6,12 +6,10 @@ import threading
 from collections.abc import Mapping
 
 import pytest
+from tests.support.patience import PATIENCE_S
 
 from s3_syncer.queue.worker import Message
 from s3_syncer.service.heartbeat import BEATS, LONGEST_S, Held
-
-#: Seconds that nothing here takes, however busy the machine is.
-PATIENCE_S = 60
 
 VISIBILITY_S = 60
 BEAT_S = VISIBILITY_S / BEATS

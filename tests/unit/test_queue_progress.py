@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.clock import FakeClock
 
 from s3_syncer.cli.queue_progress import Coverage, Line, Watch, wait
 from s3_syncer.cli.stats import Tally
@@ -18,19 +19,11 @@ from s3_syncer.core.errors import Retryable, StoreUnusable, SyncError
 IDLE_S, SILENCE_S = 60.0, 900.0
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Watched:
     """A watch, the tally it fills, and the clock it goes by."""
 
     def __init__(self) -> None:
-        self.tally, self.clock = Tally(), Clock()
+        self.tally, self.clock = Tally(), FakeClock()
         self.watch = Watch(self.tally, idle_s=IDLE_S, silence_s=SILENCE_S, clock=self.clock)
 
     def after(self, seconds: float, backlog: int, *lines: Line) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
+from tests.support.clock import OffsetClock
+from tests.support.patience import PATIENCE_S
 
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import StoreUnusable
@@ -15,9 +17,6 @@ from s3_syncer.core.work_items import KeyWork
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry
 from s3_syncer.service import service
 from s3_syncer.service.service import PROGRESS_MAX_S, TURN_MAX_S, Rules, Service
-
-#: Seconds that nothing here takes, however busy the machine is.
-PATIENCE_S = 60
 
 
 @pytest.fixture(autouse=True)
@@ -33,15 +32,6 @@ def eventually(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
-
-
-class Clock:
-    """The true one, and what is added to it."""
-
-    ahead_s = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self.ahead_s
 
 
 class FakeQueue:
@@ -114,7 +104,7 @@ class Bench:
         visibility_s: int = 60,
     ) -> None:
         self.queue, self.worker = queue, worker or FakeWorker()
-        self.clock, self.asked = Clock(), Deadline()
+        self.clock, self.asked = OffsetClock(), Deadline()
         self.service = Service(self.worker, queue, Rules(lanes, visibility_s, grace_s), clock=self.clock)
         self.thread = threading.Thread(target=self.service.run, args=[self.asked], daemon=True)
 

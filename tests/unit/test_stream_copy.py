@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from http.client import IncompleteRead
 
 import pytest
+from tests.support.clock import FakeClock
 from tests.support.in_memory_store import MemoryBucket, at, md5_hex, stored
 
 from s3_syncer.core.deadline import Deadline, OutOfTime
@@ -223,17 +224,9 @@ def test_what_cannot_be_proven_or_is_not_ordinary_is_not_even_asked_for(state: O
 # -- rest --------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_stores_that_are_not_well_are_left_alone_for_longer_and_longer_until_they_are() -> None:
     source, target = sides()
-    clock = Clock()
+    clock = FakeClock()
     streams = HttpStreamCopier(source, target, clock=clock)
 
     def tries() -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from string import ascii_lowercase
 
 import pytest
+from tests.support.patience import PATIENCE_S
 
 from s3_syncer.cli.work_stealing import Range, Spread
 from s3_syncer.core.deadline import Deadline
@@ -17,9 +18,6 @@ from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.core.listing_diff import Unordered
 
 PAGE = 10
-
-#: Seconds that nothing here takes, however busy the machine is.
-PATIENCE_S = 60
 
 
 class Keys:

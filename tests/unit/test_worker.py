@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.clock import FakeClock
 from tests.support.in_memory_store import MemoryBucket, Stored, stored
+from tests.support.patience import PATIENCE_S
 
 from s3_syncer.core import deadline as deadline_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
@@ -38,9 +40,6 @@ from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer
 
 BUCKET = "photos"
-
-#: Seconds that nothing here takes, however busy the machine is.
-PATIENCE_S = 60
 
 
 class RangeSweeper:
@@ -195,23 +194,9 @@ def test_each_message_of_a_batch_has_the_verdict_of_its_own_keys() -> None:
 # -- time --------------------------------------------------------------------------------------------------------------
 
 
-class Clock:
-    """Time that passes only for those who sleep, in the place of the module `time`."""
-
-    def __init__(self) -> None:
-        self._now, self._lock, self.time = 1000.0, threading.Lock(), time.time
-
-    def monotonic(self) -> float:
-        return self._now
-
-    def sleep(self, seconds: float) -> None:
-        with self._lock:
-            self._now += seconds
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
     for module in (deadline_module, worker_module):
         monkeypatch.setattr(module, "time", clock)
     return clock
@@ -227,7 +212,7 @@ def test_past_the_deadline_everything_is_handed_back_untouched() -> None:
 
 @pytest.mark.parametrize(("attempt", "kind"), [(2, Retry), (3, DeadLetter)])
 def test_a_key_that_needs_more_than_a_whole_batch_is_given_up_after_three(
-    attempt: int, kind: type[Disposition], clock: Clock
+    attempt: int, kind: type[Disposition], clock: FakeClock
 ) -> None:
     """Every attempt sends all of an object again: it must not go on for as long as the queue would let it."""
     deadline = Deadline.after(300)
@@ -242,7 +227,7 @@ def test_a_key_that_needs_more_than_a_whole_batch_is_given_up_after_three(
     assert not isinstance(disposition, DeadLetter) or "s3-syncer sync" in disposition.error
 
 
-def test_a_key_that_began_late_is_handed_back_however_often(clock: Clock) -> None:
+def test_a_key_that_began_late_is_handed_back_however_often(clock: FakeClock) -> None:
     deadline = Deadline.after(500)
 
     def outlast(operation: str, key: str) -> None:
@@ -263,7 +248,7 @@ def release() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_at_the_deadline_what_is_not_done_is_handed_back(release: threading.Event, clock: Clock) -> None:
+def test_at_the_deadline_what_is_not_done_is_handed_back(release: threading.Event, clock: FakeClock) -> None:
     def hang(operation: str, key: str) -> None:
         if key == "slow":
             clock.sleep(1000)
@@ -282,7 +267,7 @@ def test_at_the_deadline_what_is_not_done_is_handed_back(release: threading.Even
     assert "last" not in bench.target.objects, "what had not begun never begins"
 
 
-def test_what_ends_within_the_grace_is_done_after_all(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ends_within_the_grace_is_done_after_all(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     grace = threading.Event()
 
     def noting(futures: Iterable[Future[Any]], timeout: float | None = None) -> Any:
