@@ -58,7 +58,7 @@ def test_a_stop_ends_the_waits() -> None:
     pace.wait(10**6, deadline)
 
     def wait() -> None:
-        with pytest.raises(OutOfTime, match="told to stop"):
+        with pytest.raises(OutOfTime, match="stopped on request"):
             pace.wait(1, deadline)
         ended.append(True)
 

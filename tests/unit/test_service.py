@@ -369,14 +369,14 @@ def test_work_that_never_goes_on_is_not_well_and_work_that_does_is() -> None:
     def does(message: Message, deadline: Deadline) -> Disposition:
         def copy() -> None:
             while not hang.wait(0.005):
-                deadline.passed()
+                deadline.progress()
             hangs.set()
             assert go_on.wait(PATIENCE_S)
 
         copying = threading.Thread(target=copy)
         copying.start()
         while copying.is_alive():  # as the worker waits for its threads, which is no progress
-            deadline.passed()
+            deadline.check()
             copying.join(0.005)
         return Ack()
 

@@ -146,6 +146,7 @@ class CrtSmallObjectCopier:
 
         Without patience it never waits, neither for memory nor for bandwidth.
         """
+        batch.deadline.progress()
         if batch.failed or batch.unusual > UNUSUAL or time.monotonic() < self._rests_until or batch.deadline.passed():
             batch.waiting.clear()
             return False

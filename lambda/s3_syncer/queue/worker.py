@@ -167,6 +167,7 @@ class Worker:
 
     def _do(self, message: Message, work: RangeWork | PartsWork, deadline: Deadline, ranges: int) -> Disposition:
         try:
+            deadline.progress()
             deadline.check()
             if isinstance(work, PartsWork):
                 return Ack(tuple(self._parts.do(work, deadline)))
@@ -206,6 +207,7 @@ class Worker:
         began = time.monotonic()
         failure: SyncError | None = None
         try:
+            deadline.progress()
             deadline.check()
             outcome = self._parts.converge(
                 self._pair,

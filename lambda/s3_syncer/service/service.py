@@ -226,14 +226,9 @@ class Service:
                 self._changed.notify_all()
 
     def _disposition(self, message: Message) -> Disposition:
-        lane = threading.get_ident()
-
-        def note() -> None:
-            if threading.get_ident() != lane:  # the lane itself only waits
-                self._note_progress()
-
         try:
-            return self._worker.run([message], self._work.watched(note), grace_s=DROP_S)[message.id]
+            deadline = self._work.with_progress(self._note_progress)
+            return self._worker.run([message], deadline, grace_s=DROP_S)[message.id]
         except Exception as error:
             logger.exception("unexpected failure")
             return Retry(redelivery_delay_s(message.attempt), f"unexpected failure: {error!r}")

@@ -87,6 +87,7 @@ def converge(pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0) -
     """
     done, reason = Outcome("unchanged", "equal"), ""
     for _ in range(MAX_LOOKS):
+        deadline.progress()
         deadline.check()
         try:
             step, state = _make_equal(pair, key, deadline, prefetch_body=size <= INLINE_BODY_MAX)

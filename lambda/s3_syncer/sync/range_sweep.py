@@ -96,6 +96,7 @@ class RangeSweeper:
         return left
 
     def _cut(self, work: RangeWork, deadline: Deadline) -> Sequence[RangeWork]:
+        deadline.progress()
         try:
             middle = None if deadline.passed() else split(self._look, work.after, work.until)
         except SyncError:  # a store that is not well: what was swept is done, and who goes on finds out

@@ -275,6 +275,7 @@ class Sweep:
 
         try:
             for page in pages:
+                deadline.progress()
                 self._count(1)
                 flying[self._pages.submit(self._counted, settle, page, deadline)] = page
                 if page.until is None or page.until == until:
@@ -422,6 +423,7 @@ class Sweep:
         return outcomes
 
     def _converge(self, row: KeyDiff, deadline: Deadline) -> Outcome:
+        deadline.progress()
         deadline.check()
         try:
             outcome = self._decide(row, deadline)

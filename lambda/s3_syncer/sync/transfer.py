@@ -242,6 +242,7 @@ class Transfer:
             if etag is not None:
                 return etag
             with self._memory.hold(part.size):
+                deadline.progress()
                 deadline.check()
                 data = self._source.read(key, state.etag, part.start, part.size)
                 md5 = _md5(data)
@@ -266,6 +267,7 @@ class Transfer:
         if self._stream_copier is None or not self._part_etags_are_md5:
             return None
         with self._memory.hold(self._stream_copier.holds):
+            deadline.progress()
             deadline.check()
             return self._stream_copier.part(key, state.etag, upload, part)
 
