@@ -22,7 +22,7 @@ resource "aws_scheduler_schedule" "reconcile" {
     arn      = aws_sqs_queue.work.arn
     role_arn = aws_iam_role.reconcile[0].arn
 
-    # RangeWork in the Python code.
+    # The message is a RangeWork: see lambda/s3_syncer/core/work_items.py.
     input = jsonencode({
       "s3-syncer" = {
         work       = "range"

@@ -110,7 +110,7 @@ def found(pattern: str, text: str, where: str) -> str:
 
 
 def resources(module: Path) -> Iterator[tuple[int, str, str, str]]:
-    """Yield a sort key, the address, the page in the registry, and the kind of each resource and data source."""
+    """Yield sort key, address, page in the registry, and kind of each resource and data source."""
     for file in module.glob("*.tf"):
         for order, (block_type, folder, kind) in enumerate(
             [("resource", "resources", "resource"), ("data", "data-sources", "data source")]
@@ -205,7 +205,7 @@ def output_section(block: BlockView) -> str:
 
 
 def parsed(type_: str, prefix: str = "") -> Iterator[Attribute]:
-    """Yield the attributes of an object type, those of a nested object after it; nothing for any other type."""
+    """Yield the attributes of an object type, each followed by those of a nested object."""
     if not type_.startswith("object("):
         return
     for entry in split(inner(inner(type_)), "\n,"):

@@ -1,6 +1,7 @@
-"""Who may do what: what the module grants, from a plan of it, and what of that has been used, from the emulator's log.
+"""Read the permissions that the module grants, and those that a run on the emulator used.
 
-The plan is that of `tests/everything.tftest.hcl`, which switches on whatever there is, against a mocked AWS.
+The grants come from the plan of `tests/everything.tftest.hcl`, which enables every feature against a mocked AWS. The
+uses come from the log of the emulator.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from devtools.bootstrap import ROOT
 EVERYTHING = "tests/everything.tftest.hcl"
 DIRECTORY = ROOT / ".local" / "plan"
 
-# How a line of the emulator's log begins that tells of a permission, see emulator.reported.
+# Prefix of the log lines of the emulator about a used permission.
 USED = "used-permission "
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of the policy of a role; `role` is the part that the role is for, as the output role_arns has it."""
+    """A policy statement of a role; `role` is a key of the output role_arns."""
 
     role: str
     sid: str
@@ -36,7 +37,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Use:
-    """One action that a statement allows, or has allowed."""
+    """An action that a statement allows, or that it allowed in a run."""
 
     role: str
     sid: str
@@ -45,7 +46,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is made when everything is switched on."""
+    """The planned resources and outputs with every feature enabled."""
 
     resource_changes: Sequence[Mapping[str, Any]]
     output_changes: Mapping[str, Mapping[str, Any]]
@@ -54,7 +55,7 @@ class Plan:
         return self.output_changes[name]["after"]
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The attributes of each resource of that kind, by the part it is for."""
+        """Return the attributes of the resources of that kind, by their key or name."""
         return {
             resource["index"] if isinstance(resource.get("index"), str) else resource["name"]: resource["change"][
                 "after"
@@ -64,7 +65,7 @@ class Plan:
         }
 
     def statements(self) -> list[Statement]:
-        """Every statement of every role."""
+        """Return every statement of every role."""
         return [
             Statement(
                 role=role,
@@ -82,12 +83,12 @@ class Plan:
         return {Use(s.role, s.sid, action) for s in self.statements() if s.effect == "Allow" for action in s.actions}
 
     def trusts(self) -> dict[str, list[dict[str, Any]]]:
-        """The statements on who may take each role."""
+        """Return the statements of each role's trust policy."""
         roles = self.resources("aws_iam_role").items()
         return {role: json.loads(values["assume_role_policy"])["Statement"] for role, values in roles}
 
     def queue_policies(self) -> dict[str, list[dict[str, Any]]]:
-        """The statements on who may use each queue, whether they stand at the queue or are a resource of their own."""
+        """Return the statements of each queue policy, from the queue or from a separate policy resource."""
         found = {**self.resources("aws_sqs_queue"), **self.resources("aws_sqs_queue_policy")}
         return {queue: json.loads(values["policy"])["Statement"] for queue, values in found.items()}
 
@@ -103,7 +104,7 @@ def plan() -> Plan:
 
 
 def used(log: Path, name: str) -> set[Use]:
-    """What the roles of the module of that name have used, by the emulator's log."""
+    """Return the permissions that the roles of the module used; `name` is the name of the module."""
     lines = (line.removeprefix(USED) for line in log.read_text(errors="replace").splitlines() if line.startswith(USED))
     uses = map(json.loads, lines)
     return {

@@ -1,4 +1,4 @@
-"""What the module lets anybody do, with everything switched on: no more than is needed, for this account alone."""
+"""Test that the module grants only what it needs, to this account only, with every feature enabled."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from devtools.bootstrap import ROOT
 ACCOUNT = "123456789012"
 ARN = f"arn:aws:{{}}:eu-west-1:{ACCOUNT}:{{}}"
 
-# Every resource that any role may touch, as the inputs of tests/everything.tftest.hcl have them: the source's keys
-# below source_prefix and the bucket itself, the two keys given, and what the module makes.
+# All resources in the policies of the roles, with the inputs of tests/everything.tftest.hcl. They are the source
+# bucket, its keys below source_prefix, the two KMS keys, and the resources that the module creates.
 RESOURCES = {
     "arn:aws:s3:::source",
     "arn:aws:s3:::source/in/*",
@@ -28,15 +28,15 @@ RESOURCES = {
     ARN.format("sqs", "s3-syncer-dead-letters"),
 }
 
-# Statements on everything, and why they cannot be narrower.
+# Statements with the resource `*`, and the reason.
 ON_EVERYTHING = {
     "AuthorizeEcrPull": "a token is valid for the whole registry: the action supports no resource",
     "ManageVpcNetworkInterfaces": "the interface does not exist yet; DenyNetworkApiToFunctionCode denies the code",
     "DenyNetworkApiToFunctionCode": "denies",
 }
 
-# Services that nothing can be asked about on whose behalf they act, and why.
-UNCONDITIONED = {"AllowEventBridgeToEncryptedQueue": "EventBridge tells KMS neither its rule nor the account"}
+# Statements for services without a condition on this account, and the reason.
+UNCONDITIONED = {"AllowEventBridgeToEncryptedQueue": "EventBridge passes neither its rule nor the account to KMS"}
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def plan() -> permissions.Plan:
     return permissions.plan()
 
 
-def test_everything_is_switched_on(plan: permissions.Plan) -> None:
-    """Else the tests below would say nothing of what is off: every resource of the code is in the plan."""
+def test_every_resource_of_the_code_is_in_the_plan(plan: permissions.Plan) -> None:
+    """Without this check the tests below would miss the resources of a disabled feature."""
     lines = (line.split('"') for file in ROOT.glob("*.tf") for line in file.read_text().splitlines())
     declared = {f"{words[1]}.{words[3]}" for words in lines if words[0] == "resource "}
     assert {f"{resource['type']}.{resource['name']}" for resource in plan.resource_changes} == declared
@@ -55,23 +55,23 @@ def test_no_action_is_a_wildcard(plan: permissions.Plan) -> None:
     assert {use for use in plan.granted() if "*" in use.action} == set()
 
 
-def test_no_role_may_touch_more_than_the_inputs_name(plan: permissions.Plan) -> None:
+def test_roles_name_only_known_resources(plan: permissions.Plan) -> None:
     assert {s.sid for s in plan.statements() if "*" in s.resources} == set(ON_EVERYTHING)
     assert {resource for s in plan.statements() for resource in s.resources} == RESOURCES | {"*"}
 
 
-def test_no_role_may_write_to_the_source(plan: permissions.Plan) -> None:
+def test_no_role_can_write_to_the_source(plan: permissions.Plan) -> None:
     actions = {use.action for use in plan.granted()}
     assert {a for a in actions if a.startswith("s3:")} == {"s3:GetObject", "s3:GetObjectTagging", "s3:ListBucket"}
 
 
-def test_keys_are_used_through_services_only(plan: permissions.Plan) -> None:
-    """But for the schedule's role, whose whole work it is to send messages to the queue."""
+def test_kms_keys_are_used_only_through_services(plan: permissions.Plan) -> None:
+    """The role of the schedule is the exception: it can do nothing but send messages to the queue."""
     direct = {(s.role, s.sid) for s in plan.statements() if s.actions[0].startswith("kms:") and not s.conditions}
     assert direct == {("reconcile", "UseKmsKey")}
 
 
-def test_every_role_is_under_the_path_and_the_boundary(plan: permissions.Plan) -> None:
+def test_every_role_has_the_path_and_the_boundary(plan: permissions.Plan) -> None:
     roles = plan.resources("aws_iam_role")
     assert set(roles) == {s.role for s in plan.statements()} == set(plan.output("role_arns"))
     for role in roles.values():
@@ -79,7 +79,7 @@ def test_every_role_is_under_the_path_and_the_boundary(plan: permissions.Plan) -
         assert role["permissions_boundary"] == f"arn:aws:iam::{ACCOUNT}:policy/boundary"
 
 
-def test_every_role_is_for_a_service_acting_for_this_account(plan: permissions.Plan) -> None:
+def test_only_services_of_this_account_can_assume_a_role(plan: permissions.Plan) -> None:
     for trust in plan.trusts().values():
         (statement,) = trust
         assert statement["Action"] == "sts:AssumeRole"
@@ -87,7 +87,7 @@ def test_every_role_is_for_a_service_acting_for_this_account(plan: permissions.P
         assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == ACCOUNT
 
 
-def test_no_service_is_let_in_on_behalf_of_another_account(plan: permissions.Plan) -> None:
+def test_policies_allow_only_services_of_this_account(plan: permissions.Plan) -> None:
     policies = [*plan.queue_policies().values(), plan.output("kms_key_policy_statements")]
     allowed = [statement for policy in policies for statement in policy if statement["Effect"] == "Allow"]
     assert {s["Sid"] for s in allowed} >= {
@@ -102,17 +102,17 @@ def test_no_service_is_let_in_on_behalf_of_another_account(plan: permissions.Pla
             assert ACCOUNT in json.dumps(statement["Condition"])
 
 
-def test_both_queues_refuse_what_is_not_over_tls(plan: permissions.Plan) -> None:
+def test_both_queues_deny_requests_without_tls(plan: permissions.Plan) -> None:
     policies = plan.queue_policies()
     assert set(policies) == {"work", "dead_letters"}
     for policy in policies.values():
-        (refusal,) = (s for s in policy if s["Effect"] == "Deny")
-        assert (refusal["Principal"], refusal["Action"]) == ("*", "sqs:*")
-        assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        (denied,) = (s for s in policy if s["Effect"] == "Deny")
+        assert (denied["Principal"], denied["Action"]) == ("*", "sqs:*")
+        assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 @pytest.mark.parametrize("secret", ["access-key-of-everything", "secret-key-of-everything"])
-def test_the_keys_of_the_target_are_in_no_plan(plan: permissions.Plan, secret: str) -> None:
+def test_access_key_of_the_target_is_in_no_plan(plan: permissions.Plan, secret: str) -> None:
     assert secret in (ROOT / permissions.EVERYTHING).read_text()
     assert secret not in json.dumps([plan.resource_changes, plan.output_changes])
 
