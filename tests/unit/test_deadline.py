@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from tests.support.in_memory_store import ListedBucket, MemoryBucket, stored
@@ -10,6 +10,7 @@ from tests.support.in_memory_store import ListedBucket, MemoryBucket, stored
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.multipart import MIB, Limits
 from s3_syncer.core.work_items import RangeWork
+from s3_syncer.sync.context import SyncContext
 from s3_syncer.sync.converge import BucketPair, converge
 from s3_syncer.sync.range_sweep import RangeSweeper
 from s3_syncer.sync.transfer import Transfer
@@ -92,13 +93,16 @@ def test_each_part_of_a_large_object_reports_progress() -> None:
     assert target.calls.count("upload_part") == progress.reports > 1
 
 
+def range_sweeper(source: ListedBucket, target: ListedBucket) -> RangeSweeper:
+    transfer = Transfer(source, target, memory=MIB, threads=1)
+    context = SyncContext(cast(Any, source), cast(Any, target), transfer, BucketPair(source, target, transfer))
+    return RangeSweeper(context, prefix="", threads=2)
+
+
 def test_each_key_of_a_range_reports_progress() -> None:
     progress = Progress()
     source, target = ListedBucket({str(number): stored(b"x") for number in range(10)}), ListedBucket()
-    pair = BucketPair(source, target, Transfer(source, target, memory=MIB, threads=1))
-    context = SimpleNamespace(source=source, target=target, pair=pair)
-    ranges = RangeSweeper(context, prefix="", threads=2)  # type: ignore[arg-type]
-    ranges.do(RangeWork(), Deadline().with_progress(progress))
+    range_sweeper(source, target).do(RangeWork(), Deadline().with_progress(progress))
     assert progress.reports >= 10
 
 
@@ -106,9 +110,6 @@ def test_each_page_of_equal_keys_reports_progress() -> None:
     progress = Progress()
     objects = {str(number): stored(b"x") for number in range(10)}
     source, target = ListedBucket(objects), ListedBucket(dict(objects))
-    pair = BucketPair(source, target, Transfer(source, target, memory=MIB, threads=1))
-    context = SimpleNamespace(source=source, target=target, pair=pair)
-    ranges = RangeSweeper(context, prefix="", threads=2)  # type: ignore[arg-type]
-    ranges.do(RangeWork(), Deadline().with_progress(progress))
+    range_sweeper(source, target).do(RangeWork(), Deadline().with_progress(progress))
     assert target.calls.count("head") == 0
     assert progress.reports >= 1
