@@ -165,8 +165,8 @@ def test_what_the_target_keeps_is_proven_by_what_it_answers(rig: Rig) -> None:
     """A part that was damaged on its way, by a network or a store that does not notice."""
 
     def damaged(exchange: Exchange) -> None:
-        stream_http._body = b"?" + stream_http._body[1:]
-        stream_http.forward()
+        exchange._body = b"?" + exchange._body[1:]
+        exchange.forward()
 
     rig.put_parts("parts", *parts_of(3))
     rig.target_proxy.when(damaged, "PUT", key="parts", query="partNumber", skip=1)
@@ -177,10 +177,10 @@ def test_what_the_target_keeps_is_proven_by_what_it_answers(rig: Rig) -> None:
 
 def test_bytes_that_are_not_those_of_the_etag_are_never_written_whole(rig: Rig) -> None:
     def damaged(exchange: Exchange) -> None:
-        with stream_http.ask() as answer:
+        with exchange.ask() as answer:
             body = answer.read()
-            stream_http._begin(answer.status, dict(answer.getheaders()))
-            stream_http._handler.wfile.write(b"?" + body[1:])
+            exchange._begin(answer.status, dict(answer.getheaders()))
+            exchange._handler.wfile.write(b"?" + body[1:])
 
     rig.put("whole", body_of(WHOLE))
     rig.source_proxy.when(damaged, "GET", key="whole", query="", times=inf)
