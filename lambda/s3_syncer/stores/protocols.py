@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..core.model import ListPage
+from ..core.model import KeyPage, ListPage, ObjectState, Upload
+from ..core.multipart import Part, UploadedPart
 
 if TYPE_CHECKING:
     from .clients import Lease
@@ -27,6 +28,50 @@ class BucketLocation:
     name: str
     prefix: str
     clients: ClientSource
+
+
+class Listing(Protocol):
+    """A bucket whose keys can be listed."""
+
+    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[KeyPage]: ...
+
+
+class SourceBucket(Listing, Protocol):
+    """The bucket that is copied from: see `bucket.Bucket`."""
+
+    def head(self, key: str, *, confirm_missing: bool = False) -> ObjectState | None: ...
+
+    def get_small(self, key: str) -> ObjectState | None: ...
+
+    def first_part(self, key: str) -> tuple[int, int] | None: ...
+
+    def read(self, key: str, etag: str, start: int, size: int) -> bytearray: ...
+
+
+class TargetBucket(Listing, Protocol):
+    """The bucket that is copied to: see `bucket.Bucket`."""
+
+    def head(self, key: str, *, tags: bool = True) -> ObjectState | None: ...
+
+    def with_tags(self, key: str, state: ObjectState) -> ObjectState: ...
+
+    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str: ...
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None: ...
+
+    def delete(self, key: str) -> None: ...
+
+    def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str: ...
+
+    def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str: ...
+
+    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str: ...
+
+    def abort_upload(self, key: str, upload: str) -> None: ...
+
+    def uploads(self, key: str) -> Sequence[Upload]: ...
+
+    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> Mapping[int, UploadedPart]: ...
 
 
 class Transport(Protocol):

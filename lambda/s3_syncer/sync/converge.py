@@ -7,7 +7,7 @@ through every interleaving.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,31 +16,10 @@ from ..core.deadline import Deadline
 from ..core.errors import Changed, Retryable
 from ..core.model import INLINE_BODY_MAX, ObjectState
 from ..core.work_items import Work
+from ..stores.protocols import SourceBucket, TargetBucket
 
 #: Looks before a key that keeps changing goes back to the queue, where its next message is waiting anyway.
 MAX_LOOKS = 5
-
-
-class Source(Protocol):
-    """What convergence needs of the source: see `bucket.Bucket`."""
-
-    def head(self, key: str, *, confirm_missing: bool = False) -> ObjectState | None: ...
-
-    def get_small(self, key: str) -> ObjectState | None: ...
-
-
-class Target(Protocol):
-    """What convergence needs of the target: see `bucket.Bucket`."""
-
-    def head(self, key: str, *, tags: bool = True) -> ObjectState | None:
-        """A look; without `tags` they are left out."""
-
-    def with_tags(self, key: str, state: ObjectState) -> ObjectState:
-        """What was looked at, and its tags. Raises Changed when it has gone."""
-
-    def put_tags(self, key: str, tags: Mapping[str, str]) -> None: ...
-
-    def delete(self, key: str) -> None: ...
 
 
 class Copier(Protocol):
@@ -54,8 +33,8 @@ class Copier(Protocol):
 class BucketPair:
     """A source, a target and what makes copies between them."""
 
-    source: Source
-    target: Target
+    source: SourceBucket
+    target: TargetBucket
     copier: Copier
     #: False keeps in the target what was deleted from the source.
     delete: bool = True

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from ..core.compare import compare
 from ..core.deadline import Deadline, OutOfTime
@@ -23,8 +22,9 @@ from ..core.errors import Changed, Permanent, Retryable, StoreUnusable
 from ..core.model import ObjectState, Upload
 from ..core.multipart import MIB, PartPlan, UploadedPart, contiguous_runs, matches_plan, multipart_etag
 from ..core.work_items import KeyWork, PartsWork, Work
-from .converge import BucketPair, Outcome, Source, Target, converge
-from .transfer import Readable, Transfer, Writable, resumable
+from ..stores.protocols import SourceBucket, TargetBucket
+from .converge import BucketPair, Outcome, converge
+from .transfer import Transfer, resumable
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +45,11 @@ ABANDONED_AFTER_S = 3600.0
 MAX_UPLOAD_ATTEMPTS = 3
 
 
-class PartsSource(Source, Readable, Protocol): ...
-
-
-class PartsTarget(Target, Writable, Protocol): ...
-
-
 class DistributedCopier:
     """Divides copies of objects above `above` bytes into work items, and does these. `prefix` is the source's."""
 
     def __init__(
-        self, source: PartsSource, target: PartsTarget, transfer: Transfer, *, prefix: str, above: int
+        self, source: SourceBucket, target: TargetBucket, transfer: Transfer, *, prefix: str, above: int
     ) -> None:
         self._source, self._target, self._transfer = source, target, transfer
         self._prefix = prefix

@@ -20,8 +20,9 @@ from ..core.compare import ABSENT, KeyDiff, KeyStatus, compare
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
-from ..core.model import KeyPage, ListEntry, ObjectState
-from .converge import CHANGES, BucketPair, Outcome, Source, Target, converge
+from ..core.model import ListEntry, ObjectState
+from ..stores.protocols import SourceBucket, TargetBucket
+from .converge import CHANGES, BucketPair, Outcome, converge
 
 logger = logging.getLogger(__name__)
 
@@ -33,18 +34,6 @@ _TICK_S = 0.25
 
 #: Looks at a page before it is taken for one that never rests: somebody changes its keys faster than they are copied.
 MAX_LOOKS = 10
-
-
-class Listing(Protocol):
-    """What a sweep needs of a bucket besides what convergence does: see `bucket.Bucket`."""
-
-    def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[KeyPage]: ...
-
-
-class ListedSource(Source, Listing, Protocol): ...
-
-
-class ListedTarget(Target, Listing, Protocol): ...
 
 
 class SmallObjectCopier(Protocol):
@@ -141,8 +130,8 @@ class Sweep:
     def __init__(
         self,
         pair: BucketPair,
-        source: ListedSource,
-        target: ListedTarget,
+        source: SourceBucket,
+        target: TargetBucket,
         listener: SweepListener,
         options: SweepOptions,
         *,

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, SyncError
-from ..core.model import ObjectState, Upload
+from ..core.model import ObjectState
 from ..core.multipart import (
     MIB,
     Limits,
@@ -29,6 +29,7 @@ from ..core.multipart import (
     reproduce,
 )
 from ..core.work_items import Work
+from ..stores.protocols import SourceBucket, TargetBucket
 from .etag_marker import EtagMarkerPolicy, source_etag_marker
 from .limits import BandwidthLimiter, BufferBudget
 
@@ -38,34 +39,6 @@ RESUME_MIN = 256 * MIB
 #: Largest object in bytes that goes in one piece, memory allowing. One GET and one PUT cost less than the four
 #: requests of the smallest multipart upload, and keep an ETag that is an MD5 an MD5.
 WHOLE_MAX = 64 * MIB
-
-
-class Readable(Protocol):
-    """What a copy needs of the source: see `bucket.Bucket`."""
-
-    def first_part(self, key: str) -> tuple[int, int] | None: ...
-
-    def read(self, key: str, etag: str, start: int, size: int) -> bytearray: ...
-
-
-class Writable(Protocol):
-    """What a copy needs of the target: see `bucket.Bucket`."""
-
-    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str: ...
-
-    def put_tags(self, key: str, tags: Mapping[str, str]) -> None: ...
-
-    def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str: ...
-
-    def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str: ...
-
-    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str: ...
-
-    def abort_upload(self, key: str, upload: str) -> None: ...
-
-    def uploads(self, key: str) -> Sequence[Upload]: ...
-
-    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> Mapping[int, UploadedPart]: ...
 
 
 class StreamCopier(Protocol):
@@ -93,8 +66,8 @@ class Transfer:
 
     def __init__(
         self,
-        source: Readable,
-        target: Writable,
+        source: SourceBucket,
+        target: TargetBucket,
         *,
         memory: int,
         threads: int,
