@@ -1,1 +1,1 @@
-"""`scripts/bench`: how fast this is, beside what else can do the job, on this machine."""
+"""`scripts/bench`: measure s3-syncer beside other S3 clients on this machine."""

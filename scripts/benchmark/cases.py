@@ -1,4 +1,4 @@
-"""What is measured: the work, and who does it. Pure."""
+"""The benchmark cases: the objects of each case, the work and the clients. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmark.objects import MIB, Object, flat, large, mixed, small
 
 class Work(Enum):
     COPY = "copy"  # into an empty bucket
-    LOOK = "look"  # both sides are equal already
+    LIST = "list"  # both sides are already equal
 
 
 @dataclass(frozen=True)
@@ -20,32 +20,32 @@ class Case:
     about: str
     work: Work
     count: int
-    #: Those of the clients that have something to show here; each of them is one of `clients.CLIENTS`.
+    #: The clients that run this case, as names of `clients.CLIENTS`.
     clients: tuple[str, ...]
     make: Callable[[int], list[Object]]
-    #: Seconds that every answer is held back.
+    #: Seconds by which the store delays every response.
     latency_s: float = 0.0
 
     def objects(self, scale: float) -> list[Object]:
-        """The objects, or the first few of them: a scale of 0.1 takes a tenth."""
+        """Return the objects of the case, or the first part of them: a scale of 0.1 returns a tenth."""
         return self.make(max(1, round(self.count * scale)))
 
 
-_COPIERS = ("s3-syncer", "rclone", "aws", "s5cmd", "floor")
+_COPY_CLIENTS = ("s3-syncer", "rclone", "aws", "s5cmd", "baseline")
 
 CASES = {
     case.name: case
     for case in (
-        Case("small", "10 KiB each", Work.COPY, 20_000, _COPIERS, small),
-        Case("mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, _COPIERS, mixed),
-        Case("large", "256 MiB each", Work.COPY, 8, _COPIERS, lambda count: large(count, 256 * MIB)),
+        Case("small", "10 KiB each", Work.COPY, 20_000, _COPY_CLIENTS, small),
+        Case("mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, _COPY_CLIENTS, mixed),
+        Case("large", "256 MiB each", Work.COPY, 8, _COPY_CLIENTS, lambda count: large(count, 256 * MIB)),
         Case(
-            *("no-change", "keys that are equal already", Work.LOOK, 100_000),
-            *(("s3-syncer", "rclone", "rclone-default", "floor"), flat),
+            *("no-change", "keys that are already equal", Work.LIST, 100_000),
+            *(("s3-syncer", "rclone", "rclone-default", "baseline"), flat),
         ),
         Case(
-            *("latency", "equal keys, every answer 50 ms late", Work.LOOK, 500_000),
-            *(("s3-syncer", "rclone", "floor"), flat),
+            *("latency", "equal keys, every response 50 ms late", Work.LIST, 500_000),
+            *(("s3-syncer", "rclone", "baseline"), flat),
             latency_s=0.05,
         ),
     )

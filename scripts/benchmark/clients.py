@@ -1,4 +1,4 @@
-"""The commands of each client for a case: ours, its peers, and the floor that none can go below."""
+"""The commands of each client: s3-syncer, other S3 clients, and a baseline of plain requests."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from benchmark.baseline_plan import Plan
 from benchmark.cases import Work
-from benchmark.crt_plan import Plan
 from devtools.bootstrap import BENCH, ROOT
 
 REGION = "us-east-1"
 BUCKET = "bucket"
 
-#: Keys of a server that only this machine can reach, for as long as it is measured.
+#: Credentials of servers that only this machine can reach, and only during the benchmark.
 ACCESS_KEY_ID, SECRET_ACCESS_KEY = "bench-access-key", "bench-secret-key"
 
-#: What rclone is told to keep going, and so what the floor keeps going.
+#: Requests at the same time, for rclone and for the baseline.
 CONCURRENCY = 64
 
 
 @dataclass(frozen=True)
 class Route:
-    """What to do, from where to where, and a folder for the way."""
+    """The work of one run: both endpoints, the objects, and a folder for copies through the disk."""
 
     work: Work
     source: str  # endpoint
@@ -34,13 +34,13 @@ class Route:
     count: int
     objects: Path  # file, see `objects.read`
     folder: Path  # empty when a run begins
-    authority: str = ""  # file with whoever vouches for both; empty where they speak HTTP
-    extra: tuple[str, ...] = ()  # more arguments for ours
+    authority: str = ""  # file with the CA certificate of both endpoints; empty if they use HTTP
+    extra: tuple[str, ...] = ()  # more arguments for s3-syncer
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command. What it prints has to hold `says`: proof that it has looked at everything."""
+    """A command. Its output must contain `says`, which proves that the command compared every object."""
 
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Client:
     steps: Callable[[Route], Iterator[Step]]
 
 
-def ours(route: Route) -> Iterator[Step]:
+def s3_syncer(route: Route) -> Iterator[Step]:
     yield Step(
         [
             *(str(Path(sys.executable).with_name("s3-syncer")), "migrate", "--no-tags"),
@@ -75,8 +75,8 @@ def ours(route: Route) -> Iterator[Step]:
 def rclone(*options: str) -> Callable[[Route], Iterator[Step]]:
     def steps(route: Route) -> Iterator[Step]:
         tool = str(Path(sys.executable).with_name("rclone"))
-        told = ["--config", "", "--stats", "1h", "--stats-log-level", "NOTICE"]
-        told += ["--ca-cert", route.authority] if route.authority else []
+        common = ["--config", "", "--stats", "1h", "--stats-log-level", "NOTICE"]
+        common += ["--ca-cert", route.authority] if route.authority else []
         environment = {}
         for side, endpoint in (("SOURCE", route.source), ("TARGET", route.target)):
             for name, value in {
@@ -89,7 +89,7 @@ def rclone(*options: str) -> Callable[[Route], Iterator[Step]]:
             }.items():
                 environment[f"RCLONE_CONFIG_{side}_{name}"] = value
         says = f"{route.count} / {route.count}, 100%"
-        yield Step([tool, "sync", f"source:{BUCKET}", f"target:{BUCKET}", *options, *told], environment, says)
+        yield Step([tool, "sync", f"source:{BUCKET}", f"target:{BUCKET}", *options, *common], environment, says)
 
     return steps
 
@@ -98,9 +98,10 @@ def aws(route: Route) -> Iterator[Step]:
     tool = str(BENCH.path / "bin" / "aws")
     environment = {
         **source_account(),
-        # The checksums that it adds by default are refused by many other stores.
+        # Many other stores reject the checksums that the AWS CLI adds by default.
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-        # Or it asks before it sends an empty file, gets the final answer at once, and cannot read that any more.
+        # Without this setting the AWS CLI sends "Expect: 100-continue" for an empty file. rclone's server sends the
+        # final response at once, and the AWS CLI then fails to read it.
         "BOTO_EXPERIMENTAL__NO_EMPTY_CONTINUE": "true",
         **trust(route),
     }
@@ -118,15 +119,15 @@ def s5cmd(route: Route) -> Iterator[Step]:
         )
 
 
-def floor(route: Route) -> Iterator[Step]:
+def baseline(route: Route) -> Iterator[Step]:
     if route.work is Work.COPY:
-        yield crt("copy", route)
+        yield baseline_step("copy", route)
     else:
-        yield crt("list", route, says=f"{2 * route.count} keys")
+        yield baseline_step("list", route, says=f"{2 * route.count} keys")
 
 
-def crt(mode: str, route: Route, *, says: str = "") -> Step:
-    """A run of `crt.py`, in the environment that has awscrt."""
+def baseline_step(mode: str, route: Route, *, says: str = "") -> Step:
+    """Return the command that runs `baseline.py` in the environment that has awscrt."""
     plan = Plan(
         source=urlsplit(route.source).netloc,
         target=urlsplit(route.target).netloc,
@@ -140,7 +141,7 @@ def crt(mode: str, route: Route, *, says: str = "") -> Step:
     )
     file = route.objects.with_suffix(".plan.json")
     file.write_text(json.dumps(asdict(plan)))
-    command = [str(BENCH.python), "-m", "benchmark.crt", mode, str(file)]
+    command = [str(BENCH.python), "-m", "benchmark.baseline", mode, str(file)]
     return Step(command, {"PYTHONPATH": str(ROOT / "scripts")}, says)
 
 
@@ -149,18 +150,21 @@ _TUNED = ("--transfers", str(CONCURRENCY), "--checkers", str(CONCURRENCY), "--fa
 CLIENTS = {
     client.name: client
     for client in (
-        Client("s3-syncer", "`s3-syncer migrate --no-tags` of this checkout", ours),
+        Client("s3-syncer", "`s3-syncer migrate --no-tags` of this checkout", s3_syncer),
         Client("rclone", f"`rclone sync {' '.join(_TUNED)}`", rclone(*_TUNED)),
         Client("rclone-default", "`rclone sync`", rclone()),
         Client("aws", "`aws s3 sync` twice, through a folder", aws),
         Client("s5cmd", "`s5cmd cp` twice, through a folder", s5cmd),
-        Client("floor", "the requests through awscrt, and no logic at all", floor),
+        Client("baseline", "the same requests through awscrt, without any logic", baseline),
     )
 }
 
 
 def environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of the caller's but where programs are: no setting of theirs may make a difference."""
+    """Return the environment of a client.
+
+    Only PATH comes from the caller, so no other setting affects the figures.
+    """
     return {
         "HOME": str(folder),
         "TMPDIR": str(folder),

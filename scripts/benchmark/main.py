@@ -1,4 +1,4 @@
-"""`scripts/bench`: every client on the same work, turn by turn, and a table of what each took."""
+"""`scripts/bench`: run every client on the same work, in turns, and print a table of the figures."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import function, measure, objects, results, stores
+from benchmark import lambda_bench, measure, objects, results, stores
 from benchmark.cases import CASES, Case, Work
-from benchmark.clients import CLIENTS, Client, Route, crt, environment
+from benchmark.clients import CLIENTS, Client, Route, baseline_step, environment
 from benchmark.measure import Failed, Usage
 from benchmark.objects import Object
 from benchmark.results import Run
@@ -32,31 +32,35 @@ from devtools.bootstrap import ROOT
 from localcloud import servers
 from localcloud.servers import Identity
 
-#: The cases about the function and the service come last: nobody else has one.
-NAMES = (*CASES, *function.SETTINGS)
+#: The cases about the function and the service come last. Other clients have no such case.
+NAMES = (*CASES, *lambda_bench.SETTINGS)
 
-#: Events of each kind for a case about these, and the fewest.
+#: Events of each kind in a case about the function or the service, and their minimum.
 EVENTS, MIN_EVENTS = 300, 10
 
-#: Seconds that the source is left alone before its first copy. What is migrated is rarely that fresh, and what was
-#: written within the last two seconds the command looks at twice, see `lane/copies.py`.
+#: Seconds between filling the source and the first copy. The command checks objects of the last two seconds twice
+#: (see `crt/small_object_copy.py`), and the objects of a real migration are rarely that new.
 REST_S = 3.0
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--case", "cases", multiple=True, type=click.Choice(NAMES), help="Only this one. Repeatable.")
-@click.option("--client", "clients", multiple=True, type=click.Choice(list(CLIENTS)), help="Only this one. Repeatable.")
-@click.option("--rounds", default=3, type=click.IntRange(1), help="Runs of each client; what counts is the median.")
+@click.option("--case", "cases", multiple=True, type=click.Choice(NAMES), help="Run only this one; repeatable.")
+@click.option(
+    "--client", "clients", multiple=True, type=click.Choice(list(CLIENTS)), help="Run only this one. Repeatable."
+)
+@click.option("--rounds", default=3, type=click.IntRange(1), help="Runs of each client; the table shows medians.")
 @click.option(
     "--scale",
     default=1.0,
     type=click.FloatRange(0, 1, min_open=True),
-    help="This part of the objects, for a quick look.",
+    help="Part of the objects to use, for a quick run.",
 )
 @click.option(
-    "--tls", is_flag=True, help="The stores speak HTTPS, but for the cases about the function and the service."
+    "--tls", is_flag=True, help="Use HTTPS for the stores, except in the cases about the function and the service."
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write every run here.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all runs to this file as JSON."
+)
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
 @click.argument("extra", nargs=-1, metavar="[-- ARGUMENTS]")
 def main(
@@ -69,16 +73,16 @@ def main(
     markdown: bool,
     extra: tuple[str, ...],
 ) -> None:
-    """Measure s3-syncer beside its peers, on servers of its own on this machine.
+    """Measure s3-syncer and other S3 clients against servers that run on this machine.
 
-    ARGUMENTS are added to the command of s3-syncer. Every run ends with a comparison of all keys; a client that has
-    not made the target equal is WRONG, and the exit code is 1.
+    ARGUMENTS are added to the command of s3-syncer. Every run ends with a comparison of all keys. A client whose
+    x
     """
     signals.interrupt_on_termination()
     measured: list[dict[str, Any]] = []
     for name in cases or NAMES:
-        if name in function.SETTINGS:
-            measured.append(measure_function(name, max(MIN_EVENTS, round(EVENTS * scale)), rounds, markdown=markdown))
+        if name in lambda_bench.SETTINGS:
+            measured.append(measure_events(name, max(MIN_EVENTS, round(EVENTS * scale)), rounds, markdown=markdown))
             continue
         case = CASES[name]
         chosen = [CLIENTS[client] for client in case.clients if not clients or client in clients]
@@ -99,7 +103,7 @@ def main(
 def measure_case(
     case: Case, made: Sequence[Object], clients: Sequence[Client], rounds: int, extra: tuple[str, ...], *, tls: bool
 ) -> list[Run]:
-    """Each client in each round, the first one last in the next, so that none always follows the same."""
+    """Run each client in each round. The order rotates, so that no client always follows the same one."""
     bench = Bench(case, made, extra, tls=tls)
     runs = []
     with bench:
@@ -113,7 +117,7 @@ def measure_case(
 
 
 class Bench:
-    """The servers of one case, and a folder for all that is written on the way."""
+    """The servers of one case, and a folder for all files of the runs."""
 
     def __init__(self, case: Case, made: Sequence[Object], extra: tuple[str, ...], *, tls: bool) -> None:
         self._case, self._made, self._extra, self._tls = case, made, extra, tls
@@ -140,8 +144,8 @@ class Bench:
     def _prepare(self) -> None:
         if self._tls:
             self._identity = stores.identity(self._folder)
-        if self._case.work is Work.LOOK:
-            program = stores.catalogue(len(self._made), self._case.latency_s, self._identity)
+        if self._case.work is Work.LIST:
+            program = stores.fake_store(len(self._made), self._case.latency_s, self._identity)
             self._source, self._target = (
                 self._cleanup.enter_context(servers.running(program, self._folder / side))
                 for side in ("source", "target")
@@ -149,16 +153,16 @@ class Bench:
             return
         self._source = self._cleanup.enter_context(stores.empty(self._folder / "source", self._identity))
         say(f"{self._case.name}: filling the source")
-        step = crt("fill", self._route(self._source.endpoint))
+        step = baseline_step("fill", self._route(self._source.endpoint))
         measure.run(step.command, environment(self._folder, step.environment), self._folder / "log")
         self._wanted = stores.expected(self._made)
         if wrong := stores.mistakes(self._wanted, stores.content(self._source)):
-            raise click.ClickException(f"the source could not be filled: {wrong}")
+            raise click.ClickException(f"the source was not filled correctly: {wrong}")
         time.sleep(REST_S)
 
     def run(self, client: Client, number: int) -> Run:
-        """One client's turn, on a target that nobody has used before."""
-        if self._case.work is Work.LOOK:
+        """Run one client with a new, empty target."""
+        if self._case.work is Work.LIST:
             return self._measured(client, number, self._target.endpoint)
         with stores.empty(self._folder / "target", self._identity) as target:
             run = self._measured(client, number, target.endpoint)
@@ -191,15 +195,16 @@ class Bench:
         )
 
 
-def measure_function(name: str, events: int, rounds: int, *, markdown: bool) -> dict[str, Any]:
-    setting = function.SETTINGS[name]
+def measure_events(name: str, events: int, rounds: int, *, markdown: bool) -> dict[str, Any]:
+    setting = lambda_bench.SETTINGS[name]
     say(f"{name}: {rounds} processes")
     try:
-        runs = function.measure(setting, events, rounds)
+        runs = lambda_bench.measure(setting, events, rounds)
     except Failed as error:
         raise click.ClickException(f"{name}: {error}") from error
-    title = f"{name}: {events} events of each kind, {function.AT_ONCE[setting.driver]} at once, {setting.about}"
-    show(title, function.COLUMNS, function.table(runs, events), markdown=markdown)
+    concurrency = lambda_bench.CONCURRENCY[setting.driver]
+    title = f"{name}: {events} events of each kind, {concurrency} at the same time, {setting.about}"
+    show(title, lambda_bench.COLUMNS, lambda_bench.table(runs, events), markdown=markdown)
     return {"case": name, "events": events, "runs": runs}
 
 
@@ -216,7 +221,7 @@ def show(title: str, columns: Sequence[str], table: Sequence[Sequence[str]], *, 
 
 
 def about(rounds: int, scale: float, extra: tuple[str, ...], *, tls: bool) -> dict[str, Any]:
-    """What the figures depend on besides the code."""
+    """Return the conditions that the figures depend on, apart from the code."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cores": os.cpu_count(), "processor": _processor(), "system": platform.platform()},

@@ -1,4 +1,4 @@
-"""What a command takes: time, CPU of it and its descendants, memory. Linux only, because /proc is asked."""
+"""Measure the time, CPU and memory of a command and its descendants. Linux only: it reads /proc."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pathlib import Path
 
 from devtools import signals
 
-#: Seconds between two looks at the memory: often enough for peaks that last, seldom enough to cost next to nothing.
+#: Seconds between two samples of the memory: short enough for peaks that last, long enough to cost almost nothing.
 SAMPLE_S = 0.1
 
 PATIENCE_S = 5.0
 
-#: Seconds in which what a command leaves behind has to end by itself: a helper that only waits for its parent's end.
+#: Seconds in which processes that a command leaves behind must end, such as a helper that waits for its parent's end.
 LEAVE_S = 1.0
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -29,17 +29,17 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Failed(Exception):
-    """A command did not do what it should have; the message ends with what it said."""
+    """A command failed. The message ends with the command's output."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What it took. Several commands in a row add up: their times are summed, their memory is that of the largest."""
+    """The time, CPU and memory of commands. The sum of two adds the times and takes the larger memory."""
 
     wall_s: float = 0.0
     #: Of the command and all its descendants, user and system.
     cpu_s: float = 0.0
-    #: The most that all its processes together had resident at any sample, in bytes; pages shared count for each.
+    #: The largest sum of resident bytes of all its processes in a sample. Shared pages count once for each process.
     peak_bytes: int = 0
 
     def __add__(self, other: Usage) -> Usage:
@@ -47,9 +47,9 @@ class Usage:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], log: Path, *, says: str = "") -> Usage:
-    """Runs the command to its end.
+    """Run the command to its end, and return its usage.
 
-    Raises Failed when it exits with anything but 0, leaves processes behind, or does not say what it should.
+    Raises Failed if the exit code is not 0, if processes stay behind, or if the output does not contain `says`.
     """
     with _adopting(), log.open("wb") as output:
         began = time.perf_counter()
@@ -76,15 +76,18 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, *, sa
     if process.returncode != 0:
         raise Failed(f"{_words(command)} exited {process.returncode}: {_tail(log)}")
     if left:
-        raise Failed(f"{_words(command)} left processes behind, whose time is not known")
+        raise Failed(f"{_words(command)} left processes behind, so its CPU time is unknown")
     if says not in log.read_text(errors="replace"):
-        raise Failed(f"{_words(command)} does not say {says!r}: {_tail(log)}")
+        raise Failed(f"{_words(command)} did not print {says!r}: {_tail(log)}")
     return Usage(wall_s, rusage.ru_utime + rusage.ru_stime + late_s, peak[0])
 
 
 @contextlib.contextmanager
 def _adopting() -> Iterator[None]:
-    """Whoever loses its parent in the block becomes a child of this process, which is told what it took."""
+    """Adopt processes that lose their parent in the block.
+
+    The kernel then reports their CPU time to this process.
+    """
     prctl = ctypes.CDLL(None).prctl
     prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
@@ -94,9 +97,12 @@ def _adopting() -> Iterator[None]:
 
 
 def _orphans(group: int) -> float:
-    """Waits for what a command has left behind; the CPU seconds, user and system, of what has ended by itself."""
+    """Wait for processes that a command left behind, and return their CPU seconds, user and system.
+
+    Processes that do not end by themselves are not counted.
+    """
     cpu_s, end = 0.0, time.monotonic() + LEAVE_S
-    with contextlib.suppress(ChildProcessError):  # there are none any more
+    with contextlib.suppress(ChildProcessError):  # no child is left
         while time.monotonic() < end:
             process, _, rusage = os.wait4(-group, os.WNOHANG)
             if process:
@@ -108,13 +114,13 @@ def _orphans(group: int) -> float:
 
 @contextlib.contextmanager
 def _watched(session: int) -> Iterator[list[int]]:
-    """Keeps the largest sum of resident bytes of the session's processes in the one item of the list."""
-    peak, over = [0], threading.Event()
+    """Yield a list with one item: the largest sum of resident bytes of the session's processes so far."""
+    peak, stop = [0], threading.Event()
 
     def watch() -> None:
         while True:
             peak[0] = max(peak[0], resident(session))
-            if over.wait(SAMPLE_S):
+            if stop.wait(SAMPLE_S):
                 return
 
     thread = threading.Thread(target=watch, name="memory", daemon=True)
@@ -122,12 +128,12 @@ def _watched(session: int) -> Iterator[list[int]]:
     try:
         yield peak
     finally:
-        over.set()
+        stop.set()
         thread.join()
 
 
 def resident(session: int) -> int:
-    """The resident bytes of all processes of a session."""
+    """Return the resident bytes of all processes of a session."""
     total = 0
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -138,9 +144,9 @@ def resident(session: int) -> int:
 
 
 def session_pages(stat: str, session: int) -> int:
-    """The resident pages in a line of /proc/PID/stat, or 0 when the process is of another session.
+    """Return the resident pages in a line of /proc/PID/stat, or 0 for another session.
 
-    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html; the name, field 2, may hold spaces and parentheses.
+    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: the name, field 2, may contain spaces and parentheses.
     """
     fields = stat.rpartition(")")[2].split()
     return int(fields[21]) if int(fields[3]) == session else 0
@@ -157,7 +163,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _kill_group(group: int) -> bool:
-    """Ends what is left of a process group; whether anything was."""
+    """Kill the rest of a process group, and return True if there was any."""
     try:
         os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:

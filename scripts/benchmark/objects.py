@@ -1,6 +1,6 @@
-"""The objects that a case is about. Pure, and made anew from their names: nothing of this size is kept anywhere.
+"""The objects of a case. Bodies are generated from the names, because the data is too large to store.
 
-The standard library only, because the environment of the other clients imports it as well.
+Imports only the standard library, because the environment of the other clients imports this module as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Object:
     size: int
 
     def body(self) -> bytes:
-        """The bytes, different for every key and always the same for one."""
+        """Return the bytes: different for each key, and always the same for one key."""
         rng = random.Random(self.key)  # noqa: S311 - test data
         return b"".join(rng.randbytes(min(MIB, self.size - begin)) for begin in range(0, self.size, MIB))
 
@@ -35,7 +35,10 @@ def small(count: int) -> list[Object]:
 
 
 def mixed(count: int) -> list[Object]:
-    """Sizes from 0 B to 16 MiB, as many between 1 and 2 KiB as between 1 and 2 MiB; the same ones every time."""
+    """Return objects from 0 B to 16 MiB, the same ones in each run.
+
+    There are as many between 1 and 2 KiB as between 1 and 2 MiB.
+    """
     rng = random.Random("mixed")  # noqa: S311 - test data
     return [
         Object(f"mixed/{number % 100:02}/{number:07}", log_uniform(rng.random(), 16 * MIB)) for number in range(count)
@@ -47,13 +50,16 @@ def large(count: int, size: int) -> list[Object]:
 
 
 def flat(count: int) -> list[Object]:
-    """Keys without a folder, as a content-addressed store or an upload service makes them."""
+    """Return keys without a folder, like those of a content-addressed store or an upload service."""
     names = (hashlib.sha256(b"%d" % number).hexdigest() for number in range(count))
     return [Object(f"{name[:8]}-{name[8:12]}-{name[12:24]}", 10 * KIB) for name in names]
 
 
 def log_uniform(share: float, largest: int) -> int:
-    """The size below which `share` of all are, when their logarithms are spread evenly from 0 B to `largest`."""
+    """Return the size below which `share` of all sizes lie.
+
+    The logarithms of the sizes are uniform from 0 B to `largest`.
+    """
     return round(math.exp(share * math.log(largest + 1))) - 1
 
 

@@ -1,4 +1,4 @@
-"""Runs into medians, ratios and tables. Pure."""
+"""Medians, ratios and tables of the runs. No I/O."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from benchmark.measure import Usage
 
 OURS = "s3-syncer"
 
-#: The last two are ours against the client of the row: times the objects a second, and times the CPU.
+#: The last two compare s3-syncer with the client of the row: objects a second, and CPU.
 COLUMNS = ("client", "s", "objects/s", "MB/s", "CPU s", "CPU ms/object", "peak MiB", "our speed", "our CPU")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One client, one round. `wrong` tells what was the matter; what took no time to do wrong counts for nothing."""
+    """One client in one round. `wrong` is the reason why the run does not count, or empty."""
 
     client: str
     round: int
@@ -26,29 +26,29 @@ class Run:
 
 @dataclass(frozen=True)
 class Row:
-    """A client's rounds in one: medians, and medians of the ratios to ours in the same round."""
+    """The medians of a client's rounds, and the medians of the ratios to s3-syncer in the same round."""
 
     client: str
     usage: Usage
-    #: Ours against this one: how many times the objects a second, and what part of the CPU. None without both.
+    #: s3-syncer divided by this client: objects a second, and CPU. None if either has no run without a mistake.
     speed: float | None
     cpu: float | None
     wrong: str = ""
 
 
 def rows(runs: Sequence[Run]) -> Iterator[Row]:
-    """A row per client, in the order in which they come."""
+    """Return a row for each client, in the order of the runs."""
     ours = {run.round: run.usage for run in runs if run.client == OURS and not run.wrong}
     for name in dict.fromkeys(run.client for run in runs):
-        its = [run for run in runs if run.client == name]
-        wrong = next((run.wrong for run in its if run.wrong), "")
-        good = [run for run in its if not run.wrong]
+        own = [run for run in runs if run.client == name]
+        wrong = next((run.wrong for run in own if run.wrong), "")
+        good = [run for run in own if not run.wrong]
         pairs = [(ours[run.round], run.usage) for run in good if run.round in ours]
         yield Row(
             name,
             middle([run.usage for run in good]),
-            median(theirs.wall_s / own.wall_s for own, theirs in pairs) if pairs else None,
-            median(own.cpu_s / theirs.cpu_s for own, theirs in pairs) if pairs else None,
+            median(theirs.wall_s / mine.wall_s for mine, theirs in pairs) if pairs else None,
+            median(mine.cpu_s / theirs.cpu_s for mine, theirs in pairs) if pairs else None,
             wrong,
         )
 
@@ -64,7 +64,10 @@ def middle(usages: Sequence[Usage]) -> Usage:
 
 
 def cells(row: Row, count: int, size: int | None) -> tuple[str, ...]:
-    """A row in the words of COLUMNS; a client that was wrong once has no figures. No size: nothing was moved."""
+    """Return the cells of a row, in the order of COLUMNS.
+
+    A client with one wrong run has no figures. `size` is None if the case moves no data.
+    """
     if row.wrong:
         return (row.client, "WRONG", *[""] * (len(COLUMNS) - 2))
     usage = row.usage
@@ -82,7 +85,7 @@ def cells(row: Row, count: int, size: int | None) -> tuple[str, ...]:
 
 
 def markdown(table: Sequence[Sequence[str]], header: Sequence[str]) -> str:
-    """A table of which the first column is words and the others are figures."""
+    """Return a Markdown table with words in the first column and figures in the rest."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *table]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

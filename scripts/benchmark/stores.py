@@ -1,4 +1,4 @@
-"""The two stores of a case, and the full comparison that ends every run."""
+"""The two stores of a case, and the comparison of all objects after every run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from localcloud.servers import HOST, Identity, Program, Server
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: Size and MD5 by key: what a bucket holds.
+#: The objects of a bucket: size and MD5 by key.
 Content = Mapping[str, tuple[int, str]]
 
 
 def identity(folder: Path) -> Identity:
-    """One for both stores, written to the folder, with an authority that nobody else trusts."""
+    """Create a CA and a certificate for both stores, and write them to the folder."""
     made = Identity(folder / "certificate.pem", folder / "authority.pem")
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(made.authority))
@@ -37,18 +37,21 @@ def identity(folder: Path) -> Identity:
 
 @contextmanager
 def empty(folder: Path, identity: Identity | None = None) -> Iterator[Server]:
-    """`rclone serve s3` in memory, with an empty bucket: the same for everybody, since it was never used."""
+    """Run `rclone serve s3` in memory with a new, empty bucket.
+
+    A new server gives every client the same conditions.
+    """
     with servers.running(servers.rclone(ACCESS_KEY_ID, SECRET_ACCESS_KEY, identity), folder) as server:
         client(server).create_bucket(Bucket=BUCKET)
         yield server
 
 
-def catalogue(count: int, latency_s: float, identity: Identity | None = None) -> Program:
-    """A store of so many keys that can only be looked at: see `catalogue.py`."""
+def fake_store(count: int, latency_s: float, identity: Identity | None = None) -> Program:
+    """Return a read-only store with `count` keys: see `fake_store.py`."""
     arguments = [str(count), str(latency_s), *([str(identity.certificate)] if identity else [])]
     return Program(
-        name="catalogue",
-        command=lambda port: [sys.executable, "-m", "benchmark.catalogue", str(port), *arguments],
+        name="fake-store",
+        command=lambda port: [sys.executable, "-m", "benchmark.fake_store", str(port), *arguments],
         ready="/",
         environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
         authority=identity.authority if identity else None,
@@ -73,17 +76,20 @@ def expected(objects: Sequence[Object]) -> Content:
 
 
 def content(server: Server) -> Content:
-    """What the bucket holds. The server's ETags are the MD5s of the bytes that it has, however they were uploaded."""
+    """Return the size and MD5 of every object.
+
+    The server's ETags are MD5s of the bytes, also after a multipart upload.
+    """
     pages = client(server).get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
     entries = chain.from_iterable(page.get("Contents", []) for page in pages)
     return {entry["Key"]: (entry["Size"], entry["ETag"].strip('"')) for entry in entries}
 
 
 def mistakes(wanted: Content, found: Content) -> str:
-    """What is wrong with a copy, in words; nothing when it is right."""
+    """Return the mistakes of a copy in words, or an empty string."""
     kinds = {
         "missing": wanted.keys() - found.keys(),
         "different": {key for key in wanted.keys() & found.keys() if wanted[key] != found[key]},
-        "too many": found.keys() - wanted.keys(),
+        "extra": found.keys() - wanted.keys(),
     }
     return "; ".join(f"{len(keys)} {kind}, such as {min(keys)!r}" for kind, keys in kinds.items() if keys)

@@ -1,4 +1,7 @@
-"""What events cost the function and the service: each kind of them, and the start, in one process."""
+"""Measure the time and CPU of events in the Lambda function and in the service, and of their start.
+
+Runs `lambda_bench_child.py` in a process, once for each round.
+"""
 
 from __future__ import annotations
 
@@ -25,25 +28,26 @@ from localcloud import servers
 from localcloud.servers import Server
 from localcloud.stack import PACKAGE
 
-#: Messages at once: in a batch of the function, the module's default, and in the lanes of the service, the command's.
-AT_ONCE = {"function": 10, "service": 32}
+#: Messages at the same time: the batch of the function (the module's default), and the concurrency of the service
+#: (the default of `serve`).
+CONCURRENCY = {"function": 10, "service": 32}
 
 SECRET = "target"  # noqa: S105 - its name
 PATIENCE_S = 5.0
 
-#: In the order in which `handler.py` makes them, in words.
-CHANGES = {"new": "new object", "again": "the same event again", "overwritten": "overwritten", "deleted": "deleted"}
+#: The kinds of event in words, in the order in which `lambda_bench_child.py` makes them.
+CHANGES = {"new": "new object", "again": "same event again", "overwritten": "overwritten", "deleted": "deleted"}
 
 COLUMNS = ("event, small object", "CPU ms", "ms", "events/s")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Between which stores the events are done."""
+    """The driver of the events, and the stores that it works between."""
 
     about: str
     tags: bool
-    #: What does them: see `handler.py`.
+    #: `function` or `service`: see `lambda_bench_child.py`.
     driver: str = "function"
 
 
@@ -56,8 +60,8 @@ SETTINGS = {
 
 
 def measure(setting: Setting, events: int, rounds: int) -> list[Mapping[str, Any]]:
-    """What each round's process said: see `handler.py`. Raises Failed."""
-    said = []
+    """Return the figures of each round, as `lambda_bench_child.py` prints them. Raises Failed."""
+    figures = []
     with _environment(setting) as (variables, folder):
         code = ROOT / "lambda"
         if setting.driver == "function":
@@ -65,14 +69,14 @@ def measure(setting: Setting, events: int, rounds: int) -> list[Mapping[str, Any
             zipfile.ZipFile(PACKAGE).extractall(code)
         variables["PYTHONPATH"] = f"{code}:{ROOT / 'scripts'}"
         for _ in range(rounds):
-            said.append(_run(variables, folder, events, setting.driver))
-            if not said[-1]["from"].startswith(str(code)):
-                raise Failed(f"{said[-1]['from']} was measured, not what is in {code}")
-    return said
+            figures.append(_run(variables, folder, events, setting.driver))
+            if not figures[-1]["from"].startswith(str(code)):
+                raise Failed(f"measured {figures[-1]['from']}, which is not in {code}")
+    return figures
 
 
 def _run(variables: Mapping[str, str], folder: Path, events: int, driver: str) -> Mapping[str, Any]:
-    command = [sys.executable, "-m", "benchmark.handler", str(events), driver, str(AT_ONCE[driver])]
+    command = [sys.executable, "-m", "benchmark.lambda_bench_child", str(events), driver, str(CONCURRENCY[driver])]
     process = subprocess.Popen(
         command,
         env=dict(variables),
@@ -86,24 +90,24 @@ def _run(variables: Mapping[str, str], folder: Path, events: int, driver: str) -
     _, text = signals.communicate(process, PATIENCE_S)
     if process.returncode != 0:
         raise Failed(text[-2000:])
-    said: Mapping[str, Any] = json.loads(text)
-    return said
+    figures: Mapping[str, Any] = json.loads(text)
+    return figures
 
 
 @contextmanager
 def _environment(setting: Setting) -> Iterator[tuple[dict[str, str], Path]]:
-    """The function's own, as the Terraform module and Lambda would set it, and a folder."""
+    """Yield the environment that the Terraform module and Lambda set for the function, and a folder."""
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(TemporaryDirectory(prefix="bench-", dir=ROOT / ".local")))
         aws = cleanup.enter_context(servers.running(servers.moto(), folder / "aws"))
         if setting.tags:
-            other = cleanup.enter_context(servers.running(servers.moto(), folder / "other"))
-            source, target = aws, other
+            second = cleanup.enter_context(servers.running(servers.moto(), folder / "second"))
+            source, target = aws, second
             for server in (source, target):
                 stores.client(server).create_bucket(Bucket=BUCKET)
         else:
             source, target = (cleanup.enter_context(stores.empty(folder / side)) for side in ("source", "target"))
-        _keep_secret(aws)
+        _create_secret(aws)
         variables = environment(
             folder,
             {
@@ -124,7 +128,7 @@ def _environment(setting: Setting) -> Iterator[tuple[dict[str, str], Path]]:
         yield variables, folder
 
 
-def _keep_secret(aws: Server) -> None:
+def _create_secret(aws: Server) -> None:
     client = boto3.client(
         "secretsmanager",
         endpoint_url=aws.endpoint,
@@ -136,13 +140,13 @@ def _keep_secret(aws: Server) -> None:
     client.create_secret(Name=SECRET, SecretString=json.dumps(keys))
 
 
-def table(said: Sequence[Mapping[str, Any]], events: int) -> list[tuple[str, ...]]:
-    """Medians over the rounds, a line for each kind of event."""
+def table(rounds: Sequence[Mapping[str, Any]], events: int) -> list[tuple[str, ...]]:
+    """Return the medians over the rounds, one row for each kind of event."""
     lines: list[tuple[str, ...]] = []
     for name, words in CHANGES.items():
-        cpu, wall = (median(run[name][what] for run in said) / events for what in ("cpu_s", "wall_s"))
+        cpu, wall = (median(run[name][what] for run in rounds) / events for what in ("cpu_s", "wall_s"))
         lines.append((words, f"{cpu * 1000:.2f}", f"{wall * 1000:.2f}", f"{1 / wall:,.0f}"))
-    for name, words in (("import", "the cold import"), ("first", "the first event of a process")):
-        cpu, wall = (median(run[name][what] for run in said) for what in ("cpu_s", "wall_s"))
+    for name, words in (("import", "cold import"), ("first", "first event of a process")):
+        cpu, wall = (median(run[name][what] for run in rounds) for what in ("cpu_s", "wall_s"))
         lines.append((words, f"{cpu * 1000:.0f}", f"{wall * 1000:.0f}", ""))
     return lines

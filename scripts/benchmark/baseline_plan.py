@@ -1,4 +1,4 @@
-"""What `crt.py` is told, in a file: it runs in another environment."""
+"""The arguments of `baseline.py`, in a file, because it runs in another virtual environment."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 class Plan:
     source: str  # host:port
     target: str
-    authority: str  # file with whoever vouches for both; empty where they speak HTTP
-    bucket: str  # of the same name on both sides
+    authority: str  # file with the CA certificate of both endpoints; empty if they use HTTP
+    bucket: str  # the same name on both sides
     access_key_id: str
     secret_access_key: str
     region: str

@@ -1,11 +1,11 @@
-"""A store that can only be looked at: lists, tells and sends objects that are made up from their names.
+"""A read-only store that answers list and HEAD requests for generated keys.
 
-    python -m benchmark.catalogue PORT COUNT LATENCY_S [CERTIFICATE]
+    python -m benchmark.fake_store PORT COUNT LATENCY_S [CERTIFICATE]
 
-For the cases about listings, because `rclone serve s3` walks through all keys for each page: with 100,000 of them it
-would be the server that is measured. Pages are joined from pieces made beforehand, so that one of 1,000 keys costs
-well under a millisecond. Signatures are not checked. Each answer is held back for the latency, without a proxy.
-With a certificate, and its key in the same file, it speaks HTTPS.
+The cases about listings use it, because `rclone serve s3` walks through all keys for each page. With 100,000 keys the
+benchmark would measure that server. This store joins a page from pieces that it builds at the start, so that a page of
+1,000 keys costs well under a millisecond. It does not check signatures. It delays each response by the latency itself,
+without a proxy. With a certificate, and its key in the same file, it uses HTTPS.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ MODIFIED, MODIFIED_HTTP = "2026-01-01T00:00:00.000Z", "Thu, 01 Jan 2026 00:00:00
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: str
     body: bytes = b""
     headers: Mapping[str, str] | None = None
 
 
-class Catalogue:
-    """What the store holds: keys in order, and beside each its ETag. No object has a body worth sending."""
+class FakeStore:
+    """The keys of the store in order, each with its ETag. The objects have no bodies."""
 
     def __init__(self, keys: Sequence[str], size: int) -> None:
         self.keys, self.size = sorted(keys), size
@@ -48,7 +48,7 @@ class Catalogue:
         ]
 
     def list(self, query: Mapping[str, str]) -> bytes:
-        """A page of ListObjectsV2, or of its predecessor; no key has a folder, so that a delimiter changes nothing."""
+        """Return a page of ListObjectsV2 or ListObjects. A delimiter is ignored, because no key contains one."""
         prefix = query.get("prefix", "")
         after = query.get("continuation-token") or query.get("start-after") or query.get("marker") or ""
         first = max(bisect_left(self.keys, prefix), bisect_right(self.keys, after) if after else 0)
@@ -68,8 +68,8 @@ class Catalogue:
         )
         return b"".join([head.encode(), *self._entries[first:last], b"</ListBucketResult>"])
 
-    def find(self, key: str) -> Mapping[str, str] | None:
-        """The headers of an object, or None."""
+    def head(self, key: str) -> Mapping[str, str] | None:
+        """Return the headers of an object, or None if there is no such key."""
         index = bisect_left(self.keys, key)
         if index == len(self.keys) or self.keys[index] != key:
             return None
@@ -80,25 +80,25 @@ class Catalogue:
             "Content-Length": str(self.size),
         }
 
-    def answer(self, method: str, path: str) -> Answer:
+    def respond(self, method: str, path: str) -> Response:
         path, _, search = path.partition("?")
         bucket, _, key = unquote(path).removeprefix("/").partition("/")
         if method == "HEAD" and key:
-            headers = self.find(key)
-            return Answer("404 Not Found") if headers is None else Answer("200 OK", headers=headers)
+            headers = self.head(key)
+            return Response("404 Not Found") if headers is None else Response("200 OK", headers=headers)
         if method == "HEAD" or (method == "GET" and not bucket):
-            return Answer("200 OK")
+            return Response("200 OK")
         query = dict(parse_qsl(search, keep_blank_values=True))
         if method == "GET" and not key and not query.keys() & {"location", "versioning", "uploads", "versions"}:
-            return Answer("200 OK", self.list(query), {"Content-Type": "application/xml"})
-        return Answer("501 Not Implemented", b"<Error><Code>NotImplemented</Code></Error>")
+            return Response("200 OK", self.list(query), {"Content-Type": "application/xml"})
+        return Response("501 Not Implemented", b"<Error><Code>NotImplemented</Code></Error>")
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 without bodies in requests, which nothing that only looks has."""
+    """An HTTP/1.1 connection for requests without a body: clients only send GET and HEAD."""
 
-    def __init__(self, catalogue: Catalogue, latency_s: float) -> None:
-        self._catalogue, self._latency_s = catalogue, latency_s
+    def __init__(self, store: FakeStore, latency_s: float) -> None:
+        self._store, self._latency_s = store, latency_s
         self._received = b""
         self._loop = asyncio.get_running_loop()
 
@@ -112,25 +112,25 @@ class Connection(asyncio.Protocol):
             line = self._received[: self._received.index(b"\r\n")].decode("latin-1")
             self._received = self._received[end + 4 :]
             method, path, _ = line.split(" ", 2)
-            self._loop.call_later(self._latency_s, partial(self._reply, self._catalogue.answer(method, path)))
+            self._loop.call_later(self._latency_s, partial(self._reply, self._store.respond(method, path)))
 
-    def _reply(self, answer: Answer) -> None:
+    def _reply(self, response: Response) -> None:
         if self._transport.is_closing():
             return
-        headers = {"Content-Length": str(len(answer.body)), **(answer.headers or {})}
+        headers = {"Content-Length": str(len(response.body)), **(response.headers or {})}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self._transport.write(f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode() + answer.body)
+        self._transport.write(f"HTTP/1.1 {response.status}\r\n{lines}\r\n".encode() + response.body)
 
 
 async def serve(port: int, count: int, latency_s: float, certificate: str = "") -> None:
-    secured = None
+    tls = None
     if certificate:
-        secured = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        secured.load_cert_chain(certificate)
-    made = flat(count)
-    catalogue = Catalogue([o.key for o in made], made[0].size)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
+    objects = flat(count)
+    store = FakeStore([o.key for o in objects], objects[0].size)
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(catalogue, latency_s), HOST, port, backlog=1024, ssl=secured
+        lambda: Connection(store, latency_s), HOST, port, backlog=1024, ssl=tls
     )
     await server.serve_forever()
 

@@ -1,9 +1,9 @@
-"""Requests through awscrt and nothing else: fills the source, and shows how fast copying without any logic would be.
+"""Send plain requests through awscrt: fill the source, and copy or list as a baseline.
 
-    python crt.py fill|copy|list PLAN
+    python -m benchmark.baseline fill|copy|list PLAN
 
-Run in the environment of the other clients. PLAN is a file: see `Plan`. The PUT of an object is begun by the
-callback that ends its GET, on the event loop's own thread; nothing is compared, verified or looked at again.
+Runs in the environment of the other clients. PLAN is a file: see `Plan`. The callback that ends the GET of an object
+starts its PUT, on the event loop's thread. Nothing is compared, verified or requested twice.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from urllib.parse import quote, urlencode
 from awscrt import auth, http, io, s3
 
 from benchmark import objects
-from benchmark.crt_plan import Plan
+from benchmark.baseline_plan import Plan
 from benchmark.objects import MIB, Object
 
-#: Bytes of a part, and the size from which on an object goes in parts.
+#: Bytes of a part, and the size in bytes from which an object is copied in parts.
 PART = 16 * MIB
-IN_PARTS = 64 * MIB
+MULTIPART_MIN = 64 * MIB
 
 _TOKEN = re.compile(rb"<NextContinuationToken>([^<]*)<")
 _UPLOAD = re.compile(rb"<UploadId>([^<]*)<")
 
 
 class Store:
-    """One side. `Done` is called with the answer's headers and body, on the event loop's thread."""
+    """One side. `done` is called with the response's headers and body, on the event loop's thread."""
 
     def __init__(self, plan: Plan, host: str) -> None:
         self.host, self.bucket = host, plan.bucket
         loops = io.EventLoopGroup(1)
         bootstrap = io.ClientBootstrap(loops, io.DefaultHostResolver(loops))
-        secured = None
+        tls = None
         if plan.authority:
             options = io.TlsContextOptions()
             options.override_default_trust_store_from_path(ca_filepath=plan.authority)
-            secured = io.ClientTlsContext(options).new_connection_options()
+            tls = io.ClientTlsContext(options).new_connection_options()
         keys = auth.AwsCredentialsProvider.new_static(plan.access_key_id, plan.secret_access_key)
         self._client = s3.S3Client(
             bootstrap=bootstrap,
             region=plan.region,
-            tls_mode=s3.S3RequestTlsMode.ENABLED if secured else s3.S3RequestTlsMode.DISABLED,
-            tls_connection_options=secured,
+            tls_mode=s3.S3RequestTlsMode.ENABLED if tls else s3.S3RequestTlsMode.DISABLED,
+            tls_connection_options=tls,
             signing_config=s3.create_default_s3_signing_config(region=plan.region, credential_provider=keys),
             max_active_connections_override=plan.concurrency,
         )
@@ -63,27 +63,27 @@ class Store:
         body: bytes | None = None,
         headers: Iterable[tuple[str, str]] = (),
     ) -> None:
-        answer: dict[str, Any] = {"headers": {}, "body": []}
+        response: dict[str, Any] = {"headers": {}, "body": []}
 
         def on_headers(headers: list[tuple[str, str]], **_: Any) -> None:
-            answer["headers"] = {name.lower(): value for name, value in headers}
+            response["headers"] = {name.lower(): value for name, value in headers}
 
         def on_body(chunk: bytes, **_: Any) -> None:
-            answer["body"].append(bytes(chunk))
+            response["body"].append(bytes(chunk))
 
         def on_done(error: Exception | None, **_: Any) -> None:
-            del answer["request"]  # or each would keep the other
+            del response["request"]  # the request and its callbacks refer to each other
             if error is not None:
                 failed(error)
                 return
             try:
-                done(answer["headers"], b"".join(answer["body"]))
+                done(response["headers"], b"".join(response["body"]))
             except Exception as mistake:
                 failed(mistake)
 
         path = f"/{self.bucket}/{quote(key)}" if key else f"/{self.bucket}"
         length = [("content-length", str(len(body)))] if body is not None else []
-        answer["request"] = self._client.make_request(
+        response["request"] = self._client.make_request(
             type=s3.S3RequestType.DEFAULT,
             operation_name="Request",
             request=http.HttpRequest(
@@ -97,55 +97,55 @@ class Store:
             on_done=on_done,
         )
 
-    def ask(self, method: str, key: str = "", query: str = "", body: bytes | None = None) -> bytes:
-        """A request on its own."""
-        answers: list[bytes] = []
+    def send(self, method: str, key: str = "", query: str = "", body: bytes | None = None) -> bytes:
+        """Send one request, wait for it, and return the body of the response."""
+        bodies: list[bytes] = []
 
         def start(work: Callable[[], None], failed: Callable[[Exception], None]) -> None:
             def done(_: dict[str, str], content: bytes) -> None:
-                answers.append(content)
+                bodies.append(content)
                 work()
 
             self.request(done, failed, method, key, query, body)
 
         drive(iter([start]), 1)
-        return answers[0]
+        return bodies[0]
 
 
-#: Begins work, and calls one of both when it is over.
+#: Starts work, and calls the first function when it is done or the second one when it failed.
 Start = Callable[[Callable[[], None], Callable[[Exception], None]], None]
 
 
 def drive(work: Iterator[Start], concurrency: int) -> None:
-    """Keeps so many pieces of work going until there are none; raises what the first failure raised."""
-    lock, over = threading.Lock(), threading.Event()
-    going, failures = 0, []
+    """Run all work, with `concurrency` pieces of it at the same time. Raises the first failure."""
+    lock, all_done = threading.Lock(), threading.Event()
+    running, failures = 0, []
 
     def fail(error: Exception) -> None:
         failures.append(error)
-        over.set()
+        all_done.set()
 
     def ended() -> None:
-        nonlocal going
+        nonlocal running
         with lock:
-            going -= 1
+            running -= 1
             start = None if failures else next(work, None)
-            going += start is not None
-            if going == 0:
-                over.set()
+            running += start is not None
+            if running == 0:
+                all_done.set()
         if start is not None:
             start(ended, fail)
 
-    going = concurrency
+    running = concurrency
     for _ in range(concurrency):
         ended()
-    over.wait()
+    all_done.wait()
     if failures:
         raise failures[0]
 
 
 def fill(plan: Plan, store: Store, made: Iterable[Object]) -> None:
-    """Writes the objects; the source of every case is filled like this, before anything is measured."""
+    """Write the objects. The benchmark fills the source of every case this way, before it measures."""
 
     def put(o: Object) -> Start:
         headers = [("content-type", "application/octet-stream")]
@@ -153,13 +153,13 @@ def fill(plan: Plan, store: Store, made: Iterable[Object]) -> None:
             lambda *_: done(), failed, "PUT", o.key, body=o.body(), headers=headers
         )
 
-    drive((put(o) for o in made), plan.concurrency if all(o.size < IN_PARTS for o in made) else 2)
+    drive((put(o) for o in made), plan.concurrency if all(o.size < MULTIPART_MIN for o in made) else 2)
 
 
 def copy(plan: Plan, source: Store, target: Store, made: Iterable[Object]) -> None:
-    whole = [o for o in made if o.size < IN_PARTS]
-    cut = [(o, _upload_id(target.ask("POST", o.key, "uploads="))) for o in made if o.size >= IN_PARTS]
-    etags: dict[str, dict[int, str]] = {o.key: {} for o, _ in cut}
+    small = [o for o in made if o.size < MULTIPART_MIN]
+    large = [(o, _upload_id(target.send("POST", o.key, "uploads="))) for o in made if o.size >= MULTIPART_MIN]
+    etags: dict[str, dict[int, str]] = {o.key: {} for o, _ in large}
 
     def one(o: Object) -> Start:
         def start(done: Callable[[], None], failed: Callable[[Exception], None]) -> None:
@@ -187,20 +187,20 @@ def copy(plan: Plan, source: Store, target: Store, made: Iterable[Object]) -> No
 
         return start
 
-    drive((one(o) for o in whole), plan.concurrency)
-    parts = (part(o, upload, number) for o, upload in cut for number in range(1, -(-o.size // PART) + 1))
+    drive((one(o) for o in small), plan.concurrency)
+    parts = (part(o, upload, number) for o, upload in large for number in range(1, -(-o.size // PART) + 1))
     drive(parts, 8)
-    for o, upload in cut:
+    for o, upload in large:
         listed = "".join(
             f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"
             for number, etag in sorted(etags[o.key].items())
         )
         body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
-        target.ask("POST", o.key, urlencode({"uploadId": upload}), body)
+        target.send("POST", o.key, urlencode({"uploadId": upload}), body)
 
 
 def list_both(source: Store, target: Store) -> None:
-    """Both sides at once, each page after the one before it, and nothing but the token taken from them."""
+    """List both sides at the same time, page after page, and read only the continuation token."""
     keys, lock = 0, threading.Lock()
 
     def pages(store: Store) -> Start:
@@ -213,13 +213,13 @@ def list_both(source: Store, target: Store) -> None:
                 if token is None:
                     done()
                 else:
-                    ask({"continuation-token": token[1].decode()})
+                    request_page({"continuation-token": token[1].decode()})
 
-            def ask(position: dict[str, str]) -> None:
+            def request_page(position: dict[str, str]) -> None:
                 query = urlencode({"list-type": "2", "max-keys": "1000", **position})
                 store.request(page, failed, "GET", query=query)
 
-            ask({})
+            request_page({})
 
         return start
 
@@ -227,9 +227,9 @@ def list_both(source: Store, target: Store) -> None:
     sys.stdout.write(f"{keys} keys\n")
 
 
-def _upload_id(answer: bytes) -> str:
-    found = _UPLOAD.search(answer)
-    assert found is not None, answer
+def _upload_id(response: bytes) -> str:
+    found = _UPLOAD.search(response)
+    assert found is not None, response
     return found[1].decode()
 
 
@@ -244,7 +244,7 @@ def main(mode: str, file: str) -> None:
         case "list":
             list_both(source, target)
         case _:
-            raise SystemExit(f"no such mode: {mode!r}")
+            raise SystemExit(f"unknown mode {mode!r}: use fill, copy or list")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Does events in a process of its own, as the function or as the service does, and tells what each kind of them took.
+"""Process events as the Lambda function or the service does, and print their time and CPU.
 
-    python -m benchmark.handler EVENTS function|service AT_ONCE
+    python -m benchmark.lambda_bench_child EVENTS function|service CONCURRENCY
 
-The environment is the function's own; what is measured comes first on PYTHONPATH. Between the measured parts it
-changes the source itself, and after each it compares both buckets.
+`lambda_bench.py` starts it with the environment of the function, and with the measured code first on PYTHONPATH.
+Between the measured parts it changes the source, and after each part it compares both buckets.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ THREADS = 8
 
 
 class Context:
-    """Lambda's, with all the time there is."""
+    """The Lambda context, with the longest possible time left."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 900_000
 
 
 class Sides:
-    """Both buckets, reached by clients that are not the function's."""
+    """Both buckets, through S3 clients that are independent of the measured code."""
 
     def __init__(self) -> None:
         self._bucket = os.environ["SOURCE_BUCKET"], os.environ["TARGET_BUCKET"]
@@ -72,7 +72,7 @@ class Sides:
         self.source.delete_object(Bucket=self._bucket[0], Key=key)
 
     def equal(self) -> int:
-        """How many objects both sides have. Raises AssertionError when they are not the same."""
+        """Return the number of objects on each side. Raises AssertionError if the sides differ."""
         here, there = (
             self._content(client, bucket)
             for client, bucket in zip((self.source, self.target), self._bucket, strict=True)
@@ -86,7 +86,7 @@ class Sides:
 
 
 def record(key: str, bucket: str) -> dict[str, Any]:
-    """A message as SQS hands it to Lambda, about one key, as S3 puts it there."""
+    """Return an SQS message in the form that Lambda receives, with an S3 event about one key."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     event = {
         "eventVersion": "2.1",
@@ -104,32 +104,32 @@ def record(key: str, bucket: str) -> dict[str, Any]:
 
 
 class Function:
-    """Invokes the handler for batch after batch."""
+    """The Lambda handler, invoked for one batch after the other."""
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
 
-    def do(self, records: Sequence[dict[str, Any]]) -> None:
+    def process(self, records: Sequence[dict[str, Any]]) -> None:
         for first in range(0, len(records), self._batch):
-            answer = lambda_handler.handler({"Records": records[first : first + self._batch]}, Context())
-            assert not answer.get("batchItemFailures"), answer
+            response = lambda_handler.handler({"Records": records[first : first + self._batch]}, Context())
+            assert not response.get("batchItemFailures"), response
 
 
 class Service:
-    """Does a message in each of its lanes, as `serve` does; what the queue itself takes is left out."""
+    """The worker of `serve`, with several messages at the same time. The queue's own time is not measured."""
 
-    def __init__(self, lanes: int) -> None:
-        from s3_syncer.crt.factory import crt_transports  # which the function's package has not
+    def __init__(self, concurrency: int) -> None:
+        from s3_syncer.crt.factory import crt_transports  # not part of the Lambda package
 
         settings = function_settings(os.environ)
         log_json(settings.log_level)
         runtime = build_queue_worker(
-            settings, threads=lanes, range_threads=2, transports=partial(crt_transports, concurrency=2)
+            settings, threads=concurrency, range_threads=2, transports=partial(crt_transports, concurrency=2)
         )
-        self._worker, self._lanes = runtime.worker, ThreadPoolExecutor(lanes)
+        self._worker, self._pool = runtime.worker, ThreadPoolExecutor(concurrency)
 
-    def do(self, records: Sequence[dict[str, Any]]) -> None:
-        dispositions = list(self._lanes.map(self._one, records))
+    def process(self, records: Sequence[dict[str, Any]]) -> None:
+        dispositions = list(self._pool.map(self._one, records))
         assert all(isinstance(disposition, Ack) for disposition in dispositions), dispositions
 
     def _one(self, record: Mapping[str, Any]) -> Disposition:
@@ -140,26 +140,26 @@ class Service:
 DRIVERS: dict[str, Callable[[int], Function | Service]] = {"function": Function, "service": Service}
 
 
-def main(count: int, driver: str, at_once: int) -> None:
+def main(count: int, driver: str, concurrency: int) -> None:
     sides, keys = Sides(), [f"events/{number:05}" for number in range(count)]
-    does = DRIVERS[driver](at_once)
+    events = DRIVERS[driver](concurrency)
 
     def deliver(keys: Sequence[str]) -> dict[str, float]:
-        """Seconds of time and of CPU, of all threads."""
+        """Process the events and return the seconds of time and of CPU of all threads."""
         records = [record(key, os.environ["SOURCE_BUCKET"]) for key in keys]
         wall, cpu = time.perf_counter(), time.process_time()
-        does.do(records)
+        events.process(records)
         return {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
 
     warm = f"events/{count:05}"
-    said: dict[str, Any] = {"import": IMPORT, "from": lambda_handler.__file__}
+    figures: dict[str, Any] = {"import": IMPORT, "from": lambda_handler.__file__}
 
     def each(change: Callable[[str], None]) -> None:
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(change, keys))
 
     sides.put(warm, b"first ")
-    said["first"] = deliver([warm])
+    figures["first"] = deliver([warm])
     for name, change, left in (
         ("new", lambda key: sides.put(key, b"one "), count + 1),
         ("again", lambda _: None, count + 1),
@@ -167,12 +167,12 @@ def main(count: int, driver: str, at_once: int) -> None:
         ("deleted", sides.delete, 1),
     ):
         each(change)
-        said[name] = deliver(keys)
+        figures[name] = deliver(keys)
         assert sides.equal() == left, name
-    sides.delete(warm)  # so that the next process finds all as this one did
+    sides.delete(warm)  # the next process starts with the same empty buckets
     deliver([warm])
     assert sides.equal() == 0
-    sys.stderr.write(json.dumps(said))  # standard output has the function's log
+    sys.stderr.write(json.dumps(figures))  # standard output has the function's log
 
 
 if __name__ == "__main__":
