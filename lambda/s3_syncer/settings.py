@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from .core.multipart import GIB, MIB
+
+if TYPE_CHECKING:
+    from .stores.credentials import Credentials
 
 #: What the interpreter, boto3 and its two clients take before the first byte is copied, in MiB, with some room.
 #: `scripts/footprint` prints what they really take.
@@ -20,14 +24,6 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 class SettingsError(ValueError):
     """The environment cannot be worked with; the message names every mistake and what to write instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """An access key of the target; the secret half never shows in a repr."""
-
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,10 @@ def build_sync_context(
     return_large_buffers()
     connections = 2 * threads + SPARE_CONNECTIONS
     source_end = BucketLocation(settings.source_bucket, settings.source_prefix, source_client(connections))
-    target_end = BucketLocation(settings.target_bucket, settings.target_prefix, target_client(settings, connections))
+    target_clients = target_client(
+        settings.target_endpoint, settings.target_region, settings.target_credentials, connections
+    )
+    target_end = BucketLocation(settings.target_bucket, settings.target_prefix, target_clients)
     built = transports(source_end, target_end) if transports is not None else Transports()
     source, target = (
         Bucket(end.name, end.prefix, end.clients, tags=settings.tags, transport=transport)

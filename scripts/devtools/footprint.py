@@ -29,7 +29,8 @@ from rich.table import Table
 from localcloud.stack import PACKAGE
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.stores.bucket import Bucket
-from s3_syncer.stores.clients import FixedClient, pass_raw_expires
+from s3_syncer.stores.clients import pass_raw_expires
+from s3_syncer.stores.credentials import FixedClient
 from s3_syncer.sync.converge import BucketPair, converge
 from s3_syncer.sync.transfer import Transfer
 
@@ -53,10 +54,10 @@ began = time.perf_counter()
 import s3_syncer.lambda_handler
 imported = time.perf_counter()
 
-from s3_syncer.clients import source_client, target_client
-from s3_syncer.settings import Credentials, Settings
-settings = Settings("source", "https://store.invalid", "us-east-1", "target", Credentials("id", "secret"))
-leases = source_client(20).lease(), target_client(settings, 20).lease()
+from s3_syncer.stores.clients import source_client, target_client
+from s3_syncer.stores.credentials import Credentials
+target = target_client("https://store.invalid", "us-east-1", Credentials("id", "secret"), 20)
+leases = source_client(20).lease(), target.lease()
 built = time.perf_counter()
 
 print(json.dumps({

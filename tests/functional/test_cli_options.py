@@ -16,7 +16,7 @@ from s3_syncer.cli.commands import ByteRate, cli
 from s3_syncer.cli.queue_migration import Place
 from s3_syncer.cli.run import Job
 from s3_syncer.core.multipart import MIB
-from s3_syncer.settings import Credentials
+from s3_syncer.stores.credentials import Credentials
 
 NEEDED = {
     "SOURCE_BUCKET": "source",

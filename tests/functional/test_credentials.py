@@ -15,13 +15,13 @@ from tests.functional.harness import SECRET, SOURCE, Account, Rig, notification,
 from tests.functional.proxy import admit, refuse
 
 from s3_syncer.logs import log_json
-from s3_syncer.stores import clients
+from s3_syncer.stores import credentials
 
 
 @pytest.fixture
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refusal is worth another look at the secret, however recent the last one is."""
-    monkeypatch.setattr(clients, "SECRET_FRESH_S", 0.0)
+    monkeypatch.setattr(credentials, "SECRET_FRESH_S", 0.0)
 
 
 def rotate(rig: Rig, account: Account) -> None:
@@ -113,7 +113,7 @@ def test_a_secret_is_read_again_when_its_time_has_passed(rig: Rig) -> None:
     rig.sync("key")
     assert {request.access_key_id for request in rig.target_proxy.requests} == {rig.other.access_key_id}
     rig.clear()
-    with patch.object(clients, "SECRET_TTL_S", 0.0):
+    with patch.object(credentials, "SECRET_TTL_S", 0.0):
         rig.sync("key")
     assert {request.access_key_id for request in rig.target_proxy.requests} == {fresh.access_key_id}
 
@@ -168,7 +168,7 @@ def test_a_store_that_checks_signatures_takes_only_the_right_secret(lesser: Rig)
     delivery = lesser.sync("key ü+%")
     assert delivery.actions == {"key ü+%": "retry"}
     lesser.secrets.put_secret_value(SecretId=SECRET, SecretString=secret(lesser.other))
-    with patch.object(clients, "SECRET_FRESH_S", 0.0):
+    with patch.object(credentials, "SECRET_FRESH_S", 0.0):
         assert lesser.sync("key ü+%").actions == {"key ü+%": "copy"}
     assert lesser.target_body("key ü+%") == b"body"
     assert wrong.secret_access_key not in json.dumps(delivery.log)

@@ -32,7 +32,7 @@ from tests.functional.proxy import (
 from s3_syncer.cli import commands, local_sweep
 from s3_syncer.crt import factory, stream_copy, stream_http
 from s3_syncer.crt.endpoint import BucketEndpoint
-from s3_syncer.stores import clients
+from s3_syncer.stores import credentials
 from s3_syncer.stores.protocols import BucketLocation
 from s3_syncer.sync import transfer
 
@@ -198,7 +198,7 @@ def test_a_part_whose_etag_is_not_its_md5_is_sent_again(rig: Rig) -> None:
 
 
 def test_a_secret_that_is_renewed_in_the_middle(rig: Rig, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    monkeypatch.setattr(clients, "SECRET_FRESH_S", 0.0)
+    monkeypatch.setattr(credentials, "SECRET_FRESH_S", 0.0)
     rig.put_parts("parts", *parts_of(5))
     fresh = Account(rig.other.endpoint)
 

@@ -34,6 +34,7 @@ from s3_syncer.cli import local_sweep
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.endpoint import BucketEndpoint
 from s3_syncer.crt.http_client import CrtHttpClient
+from s3_syncer.stores.credentials import SigningKeys
 
 
 @pytest.fixture(autouse=True)
@@ -196,7 +197,7 @@ def test_what_was_given_up_before_it_was_sent_is_never_sent(late: str, monkeypat
         def connection(self) -> Any:
             return connected
 
-    sending = Slow(BucketEndpoint("http://127.0.0.1:1/bucket", REGION, ""), lambda: ("key", "secret", None))
+    sending = Slow(BucketEndpoint("http://127.0.0.1:1/bucket", REGION, ""), lambda: SigningKeys("key", "secret"))
     statuses: list[int] = []
     with monkeypatch.context() as patched:
         patched.setattr("s3_syncer.crt.http_client.auth.aws_sign_request", lambda *_: signed)
@@ -228,7 +229,7 @@ def test_no_piece_of_a_request_waits_for_an_acknowledgement(rig: Rig) -> None:
     """It would come 40 ms later, so that small objects took many times as long."""
     with in_front_of(rig.other.endpoint) as proxy:
         place = BucketEndpoint(f"{proxy.endpoint}/{TARGET}", REGION, "")
-        wire = CrtHttpClient(place, lambda: (rig.other.access_key_id, rig.other.secret_access_key, None))
+        wire = CrtHttpClient(place, lambda: SigningKeys(rig.other.access_key_id, rig.other.secret_access_key))
         assert wire.ask("PUT", "key", body=bytes(50_000)).status == 200
         assert options(urlsplit(proxy.endpoint).port or 0) == [1]
 

@@ -278,18 +278,18 @@ NOBODY = "http://127.0.0.1:1"
         ({"TARGET_BUCKET": "no-such"}, "list_objects_v2 in no-such: NoSuchBucket: the bucket does not exist"),
         ({"TARGET_ENDPOINT": NOBODY}, "list_objects_v2 in the-target: the store does not answer"),
         ({"AWS_ENDPOINT_URL_S3": NOBODY}, "list_objects_v2 in the-source: the store does not answer"),
-        ({"AWS_ENDPOINT_URL_S3": "nonsense"}, "cannot talk to the source: Invalid endpoint: nonsense"),
-        ({"AWS_PROFILE": "no-such"}, "cannot talk to the source: The config profile (no-such) could not be found"),
+        ({"AWS_ENDPOINT_URL_S3": "nonsense"}, "cannot connect to the source: Invalid endpoint: nonsense"),
+        ({"AWS_PROFILE": "no-such"}, "cannot connect to the source: The config profile (no-such) could not be found"),
         ({"AWS_ACCESS_KEY_ID": "somebody"}, "list_objects_v2 in the-source: InvalidAccessKeyId"),
         (
             {"TARGET_SECRET_ARN": "", "TARGET_ACCESS_KEY_ID": "somebody", "TARGET_SECRET_ACCESS_KEY": "else"},
             "list_objects_v2 in the-target: InvalidAccessKeyId",
         ),
         ({"TARGET_SECRET_ARN": "no-such"}, "the secret no-such cannot be read"),
-        ({"TARGET_REGION": "not a region"}, "cannot talk to the target"),
+        ({"TARGET_REGION": "not a region"}, "cannot connect to the target"),
         (
             {"AWS_DEFAULT_REGION": None, "AWS_REGION": None},
-            "cannot talk to Secrets Manager: You must specify a region.",
+            "cannot connect to Secrets Manager: You must specify a region.",
         ),
         (
             {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "AWS_EC2_METADATA_DISABLED": "true"},

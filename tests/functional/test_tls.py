@@ -14,10 +14,11 @@ from tests.functional.proxy import Proxy, in_front_of
 
 from s3_syncer import __version__
 from s3_syncer.cli import local_sweep
-from s3_syncer.crt.endpoint import BucketEndpoint, SigningKeys
+from s3_syncer.crt.endpoint import BucketEndpoint
 from s3_syncer.crt.http_client import CrtHttpClient
 from s3_syncer.crt.stream_http import StreamingHttpClient
 from s3_syncer.stores import clients
+from s3_syncer.stores.credentials import SigningKeys
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +72,7 @@ def strangers(rig: Rig, authority: trustme.CA, bundle: str) -> Iterator[list[tup
 
 
 def keys() -> SigningKeys:
-    return "key", "secret", None
+    return SigningKeys("key", "secret")
 
 
 def test_nothing_is_asked_of_a_stranger(strangers: list[tuple[Proxy, BucketEndpoint]]) -> None:

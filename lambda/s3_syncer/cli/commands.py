@@ -23,7 +23,8 @@ from ..core.multipart import GIB, MIB
 from ..crt.factory import crt_transports, stream_transports
 from ..logs import log_json
 from ..service import health, service
-from ..settings import LOG_LEVELS, Credentials, Reader, Settings, SettingsError
+from ..settings import LOG_LEVELS, Reader, Settings, SettingsError
+from ..stores.credentials import Credentials
 from ..sync.converge import Outcome, converge
 from ..sync.sweep import SweepOptions
 from ..wiring import build_queue_worker, build_sync_context

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from rich.console import Console
 
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
+from ..stores.clients import logs_client, queue_client
 from ..sync.sweep import SweepOptions
 from ..wiring import build_sync_context
 from .progress import clock, size
@@ -164,11 +164,7 @@ def hand_over(job: Job, place: Place, console: Console) -> int:
 def _reach(place: Place) -> RemoteFleet:
     """The fleet, once it was asked for all that will be asked of it."""
     began_ms = round(time.time() * 1000)
-    try:
-        sqs, logs = boto3.client("sqs"), boto3.client("logs")
-    except BotoCoreError as error:
-        raise StoreUnusable(f"the fleet cannot be asked: {error}") from error
-    fleet = RemoteFleet(place, sqs=sqs, logs=logs, began_ms=began_ms)
+    fleet = RemoteFleet(place, sqs=queue_client(1), logs=logs_client(), began_ms=began_ms)
     fleet.backlog()
     list(fleet.lines())
     return fleet

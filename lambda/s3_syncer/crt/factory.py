@@ -15,10 +15,11 @@ from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 
 from ..core.errors import StoreUnusable
+from ..stores.credentials import SigningKeys
 from ..stores.protocols import BucketLocation
 from ..sync.context import Transports
 from ..sync.transfer import Transfer
-from .endpoint import BucketEndpoint, SigningKeys
+from .endpoint import BucketEndpoint
 from .list_objects import ObjectListing
 from .object_requests import ObjectRequests
 from .small_object_copy import CrtSmallObjectCopier, HttpResponse
@@ -100,7 +101,7 @@ class _Side:
 
     def signing_keys(self) -> SigningKeys:
         """Return the keys to sign a request with now. Raises StoreUnusable."""
-        return self.location.clients.lease().keys()
+        return self.location.clients.lease().signing_keys()
 
 
 class _Deferred(Generic[Client]):

@@ -22,7 +22,8 @@ import awscrt
 from awscrt import auth, http, io
 
 from .. import __version__
-from .endpoint import BucketEndpoint, SigningKeys
+from ..stores.credentials import SigningKeys
+from .endpoint import BucketEndpoint
 from .tcp_nodelay import NoDelay
 
 #: Seconds in which an exchange must end, and bytes a second that a large one is granted beyond that.
@@ -137,7 +138,10 @@ class CrtHttpClient:
     def _signing_of(self, payload: str) -> auth.AwsSigningConfig:
         keys = self._keys()
         if self._signer is None or self._signer[0] != keys:
-            self._signer = (keys, auth.AwsCredentialsProvider.new_static(*keys))
+            self._signer = (
+                keys,
+                auth.AwsCredentialsProvider.new_static(keys.access_key_id, keys.secret_access_key, keys.session_token),
+            )
         return auth.AwsSigningConfig(
             algorithm=auth.AwsSigningAlgorithm.V4,
             signature_type=auth.AwsSignatureType.HTTP_REQUEST_HEADERS,

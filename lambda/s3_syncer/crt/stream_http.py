@@ -22,7 +22,8 @@ from botocore.credentials import Credentials
 from urllib3.util import wait_for_read
 
 from .. import __version__
-from .endpoint import BucketEndpoint, SigningKeys
+from ..stores.credentials import SigningKeys
+from .endpoint import BucketEndpoint
 from .stream_copy import Headers
 
 #: Seconds to wait for a connection, and then for each block to be taken or given.
@@ -76,7 +77,9 @@ class StreamingHttpClient:
     def _signed(self, method: str, target: str, headers: Headers) -> Mapping[str, str]:
         request = AWSRequest(method=method, url=self._origin + target, headers=dict([*self._headers, *headers]))
         request.context["client_config"] = _UNSIGNED
-        S3SigV4Auth(Credentials(*self._keys()), "s3", self._place.region).add_auth(request)
+        keys = self._keys()
+        credentials = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
+        S3SigV4Auth(credentials, "s3", self._place.region).add_auth(request)
         return dict(request.headers.items())
 
     def _connection(self) -> HTTPConnection:

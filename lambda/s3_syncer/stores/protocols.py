@@ -10,11 +10,11 @@ from ..core.model import KeyPage, ListPage, ObjectState, Upload
 from ..core.multipart import Part, UploadedPart
 
 if TYPE_CHECKING:
-    from .clients import Lease
+    from .credentials import Lease
 
 
 class ClientSource(Protocol):
-    """Hands out a client, and a client with fresher credentials after a store refused them: see `clients.py`."""
+    """Hands out a client, and a client with fresher credentials after a store refused them: see `credentials.py`."""
 
     def lease(self) -> Lease: ...
 
@@ -36,7 +36,7 @@ class Listing(Protocol):
     def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[KeyPage]: ...
 
 
-class SourceBucket(Listing, Protocol):
+class SourceBucket(Protocol):
     """The bucket that is copied from: see `bucket.Bucket`."""
 
     def head(self, key: str, *, confirm_missing: bool = False) -> ObjectState | None: ...
@@ -48,7 +48,7 @@ class SourceBucket(Listing, Protocol):
     def read(self, key: str, etag: str, start: int, size: int) -> bytearray: ...
 
 
-class TargetBucket(Listing, Protocol):
+class TargetBucket(Protocol):
     """The bucket that is copied to: see `bucket.Bucket`."""
 
     def head(self, key: str, *, tags: bool = True) -> ObjectState | None: ...
@@ -72,6 +72,12 @@ class TargetBucket(Listing, Protocol):
     def uploads(self, key: str) -> Sequence[Upload]: ...
 
     def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> Mapping[int, UploadedPart]: ...
+
+
+class ListedSourceBucket(SourceBucket, Listing, Protocol): ...
+
+
+class ListedTargetBucket(TargetBucket, Listing, Protocol): ...
 
 
 class Transport(Protocol):

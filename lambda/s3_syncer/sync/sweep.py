@@ -21,7 +21,7 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
-from ..stores.protocols import SourceBucket, TargetBucket
+from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .converge import CHANGES, BucketPair, Outcome, converge
 
 logger = logging.getLogger(__name__)
@@ -130,8 +130,8 @@ class Sweep:
     def __init__(
         self,
         pair: BucketPair,
-        source: SourceBucket,
-        target: TargetBucket,
+        source: ListedSourceBucket,
+        target: ListedTargetBucket,
         listener: SweepListener,
         options: SweepOptions,
         *,

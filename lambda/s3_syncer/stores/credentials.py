@@ -1,0 +1,168 @@
+"""Credentials: the secret of the target, its rotation, and the keys that sign requests."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from ..core.errors import StoreUnusable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+#: Seconds for which a secret is used before it is read again. A rotation takes effect within this time even if no
+#: request fails.
+SECRET_TTL_S = 300.0
+
+#: Seconds after a read within which reading the secret again cannot help: a store that refuses these credentials
+#: refuses the current ones.
+SECRET_FRESH_S = 2.0
+
+_EXPECTED = 'write {"access_key_id": "...", "secret_access_key": "..."} into it'
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key of the target. The repr never shows the secret half."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeys:
+    """The keys that sign a request. The repr shows only the id."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A client and the time when its credentials were read, on the monotonic clock."""
+
+    client: S3Client
+    read_at: float
+    #: The credentials that the client signs with; None for those that the AWS chain has at the moment.
+    credentials: Credentials | None = None
+
+    def signing_keys(self) -> SigningKeys:
+        """Return the keys that sign a request now. Raises StoreUnusable when there are none."""
+        if self.credentials is not None:
+            return SigningKeys(self.credentials.access_key_id, self.credentials.secret_access_key)
+        with explained("the source"):
+            found = boto3.DEFAULT_SESSION.get_credentials() if boto3.DEFAULT_SESSION else None
+            if found is None:
+                raise NoCredentialsError
+            frozen = found.get_frozen_credentials()
+            return SigningKeys(str(frozen.access_key), str(frozen.secret_key), frozen.token)
+
+
+class FixedClient:
+    """The client of the source. boto3 itself keeps its credentials fresh."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._lease = Lease(client, 0.0)
+
+    def lease(self) -> Lease:
+        return self._lease
+
+    def renew(self, refused: Lease) -> Lease | None:  # noqa: ARG002 - the interface of RotatingClient
+        """Return None: there are no fresher credentials."""
+        return None
+
+
+class RotatingClient:
+    """The client of the target, built again whenever its secret has changed. Safe to share between threads."""
+
+    def __init__(
+        self,
+        read: Callable[[], Credentials],
+        build: Callable[[Credentials], S3Client],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read, self._build, self._clock = read, build, clock
+        self._lock = threading.Lock()
+        self._credentials: Credentials | None = None
+        self._current: Lease | None = None
+
+    def lease(self) -> Lease:
+        """Return the client to use now. Reads the secret at the first call, and again after its TTL."""
+        current = self._current
+        if current is not None and self._clock() - current.read_at < SECRET_TTL_S:
+            return current
+        with self._lock:
+            if self._current is current:
+                self._reload()
+            assert self._current is not None
+            return self._current
+
+    def renew(self, refused: Lease) -> Lease | None:
+        """Return a client with the credentials of a new read, or None if `refused` already has the current ones."""
+        with self._lock:
+            if self._current is refused:
+                if self._clock() - refused.read_at < SECRET_FRESH_S:
+                    return None
+                self._reload()
+            current = self._current
+            assert current is not None
+            return current if current.client is not refused.client else None
+
+    def _reload(self) -> None:
+        read_at = self._clock()
+        credentials = self._read()
+        if self._current is not None and credentials == self._credentials:
+            self._current = Lease(self._current.client, read_at, credentials)  # keeps the open connections
+        else:
+            self._current = Lease(self._build(credentials), read_at, credentials)
+            self._credentials = credentials
+
+
+def read_secret(client: SecretsManagerClient, secret: str) -> Credentials:
+    """Read the credentials of the target from Secrets Manager.
+
+    Raises StoreUnusable; its message never contains the value of the secret.
+    """
+    try:
+        text = client.get_secret_value(SecretId=secret)["SecretString"]
+    except KeyError:
+        raise StoreUnusable(f"the secret {secret} is binary: {_EXPECTED}", "BadSecret") from None
+    except (ClientError, BotoCoreError) as error:
+        raise StoreUnusable(f"the secret {secret} cannot be read: {error}", "SecretUnreadable") from error
+    return parse_secret(text, secret)
+
+
+def parse_secret(text: str, name: str) -> Credentials:
+    """Return the credentials in the JSON of a secret.
+
+    Both forms are accepted: this project's own, and the older `lc_access_key` with `lc_secret_key`.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    if isinstance(content, dict):
+        for key_id, key in (("access_key_id", "secret_access_key"), ("lc_access_key", "lc_secret_key")):
+            pair = content.get(key_id), content.get(key)
+            if all(isinstance(half, str) and half for half in pair):
+                return Credentials(str(pair[0]).strip(), str(pair[1]).strip())
+    raise StoreUnusable(f"the secret {name} does not contain the target's credentials: {_EXPECTED}", "BadSecret")
+
+
+@contextmanager
+def explained(service: str) -> Iterator[None]:
+    """Turn the error of boto3 for an unusable profile, region, endpoint or credential into StoreUnusable."""
+    try:
+        yield
+    except (BotoCoreError, ValueError) as error:
+        raise StoreUnusable(f"cannot connect to {service}: {error}", "BadConfiguration") from error
