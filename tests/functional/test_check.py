@@ -89,6 +89,7 @@ def test_tags_written_in_the_source_show_in_a_full_check(migrated: Rig) -> None:
     migrated.tag(KEYS[0], {"a": "b"})
     ended = run("check", "--full")
     assert (ended.code, ended.named) == (1, {KEYS[0]: "differs: tags"})
+    assert "0 B to send" in ended.err, "a tag update sends no object data"
 
 
 def test_both_sides_empty_are_equal(rig: Rig) -> None:

@@ -171,7 +171,7 @@ def test_a_dry_run_changes_nothing_and_says_what_would_be_done(rig: Rig) -> None
     for key in ("newer", "extra"):
         rig.target.put_object(Bucket=TARGET, Key=key)
     ended = run("migrate", "--dry-run", "--delete")
-    assert ended.code == 1
+    assert ended.code == 0
     assert ended.named == {
         "missing": "would be copied: absent from the target",
         "newer": "would be updated: size",
@@ -180,8 +180,21 @@ def test_a_dry_run_changes_nothing_and_says_what_would_be_done(rig: Rig) -> None
     assert ended.err.startswith(
         "different: 3 keys looked at, 1 would be updated, 1 would be deleted, 1 would be copied, 0 failed, 8 B to send"
     )
-    assert run("migrate", "-n").named["extra"] == "extra: absent from the source"
+    ended = run("migrate", "-n")
+    assert (ended.code, ended.named.keys()) == (0, {"missing", "newer"})
+    assert "note: 1 keys are only in the target" in ended.err
     assert rig.target_proxy.writes() == []
+
+
+def test_a_dry_run_that_cannot_read_a_key_ends_with_1(rig: Rig) -> None:
+    for key in ("a", "b"):
+        rig.put(key, b"new")
+        rig.target.put_object(Bucket=TARGET, Key=key)
+    rig.source_proxy.when(refuse(403, "AccessDenied"), "HEAD", key="a", times=1e9)
+    ended = run("migrate", "--dry-run")
+    assert ended.code == 1
+    assert ended.named["b"] == "would be updated: size"
+    assert ended.named["a"].startswith("failed: ")
 
 
 def test_deleting_is_asked_for_and_has_a_brake(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +204,12 @@ def test_deleting_is_asked_for_and_has_a_brake(rig: Rig, monkeypatch: pytest.Mon
         rig.target.put_object(Bucket=TARGET, Key=f"extra {number:02}")
 
     ended = run("migrate")
-    assert (ended.code, len(ended.named), len(rig.target_keys())) == (1, 20, 21)
+    assert (ended.code, ended.out, len(rig.target_keys())) == (0, "", 21)
+    equal, note = ended.err.splitlines()
+    assert equal.startswith("equal: 21 keys looked at, 1 copied, 0 failed")
+    assert note == "note: 20 keys are only in the target; --delete deletes such keys"
+    assert run("check").code == 1
+    assert run("check", "--one-way").code == 0
 
     ended = run("migrate", "--delete", "--max-delete", "7")
     assert (ended.code, len(rig.target_keys())) == (1, 14)
@@ -221,7 +239,7 @@ def test_after_an_incomplete_listing_nothing_is_deleted(rig: Rig, side: str, fau
     proxy = rig.source_proxy if side == "source" else rig.target_proxy
     proxy.when(fault, "GET", query="list-type", times=1e9)
     ended = run("migrate", "--delete")
-    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert (ended.code, ended.err.count("\n")) == (3, 1)
     assert f"list_objects_v2 in the-{side}" in ended.err
     assert "zebra" in rig.target_keys()
 
@@ -243,7 +261,7 @@ def test_what_is_excluded_is_neither_copied_nor_deleted(rig: Rig) -> None:
         rig.target.put_object(Bucket=TARGET, Key=key)
     assert run("migrate", "--exclude", "*.tmp", "--delete").code == 0
     assert rig.target_keys() == ["a.jpg", "b.tmp"]
-    assert run("migrate", INCLUDE="/folder/**\n/nothing").code == 0
+    assert run("migrate", S3_SYNCER_INCLUDE="/folder/**\n/nothing").code == 0
     assert rig.target_keys() == ["a.jpg", "b.tmp", "folder/a.tmp"]
 
 
@@ -311,7 +329,7 @@ def test_what_makes_going_on_pointless_is_one_clear_line(
     environment = {"AWS_CONFIG_FILE": "/nowhere", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere", **wrong}
     began = time.monotonic()
     ended = run("migrate", "--report", str(report), **environment)
-    assert (ended.code, ended.out) == (1, "")
+    assert (ended.code, ended.out) == (3, "")
     assert ended.err.startswith("s3-syncer: ")
     assert says in ended.err
     assert ended.err.count("\n") == 1, ended.err
@@ -326,7 +344,7 @@ def test_a_store_that_is_lost_midway_stops_at_once(rig: Rig) -> None:
     fill(rig, 60)
     rig.target_proxy.when(refuse(403, "InvalidAccessKeyId"), "PUT", skip=5, times=1e9)
     ended = run("migrate", "--concurrency", "2")
-    assert ended.code == 1
+    assert ended.code == 3
     assert ended.err.count("\n") == 1
     assert "InvalidAccessKeyId" in ended.err
     assert (
@@ -348,7 +366,7 @@ def test_a_report_that_cannot_be_written_in_the_end_is_one_line_too(rig: Rig, tm
     report = tmp_path / "report.json"
     report.symlink_to("/dev/full")
     ended = run("migrate", "--report", str(report))
-    assert ended.code == 1
+    assert ended.code == 3
     assert ended.err.splitlines()[-1] == "s3-syncer: [Errno 28] No space left on device"
     assert rig.target_keys() == ["key 000"]
 
@@ -556,11 +574,13 @@ def test_a_log_is_json_lines_one_a_decision(rig: Rig, monkeypatch: pytest.Monkey
     assert {line["message"] for line in lines if "action" not in line} == {"progress", "summary"}
     assert {"timestamp", "level", "message"} <= set.intersection(*(set(line) for line in lines))
     assert lines[-1]["message"] == "summary"
-    assert {name: lines[-1][name] for name in ("result", "keys", "changed", "different", "failed", "bytes")} == {
+    names = ("result", "keys", "changed", "different", "target_only", "failed", "bytes")
+    assert {name: lines[-1][name] for name in names} == {
         "result": "different",
         "keys": 5,
         "changed": 3,
-        "different": 1,
+        "different": 0,
+        "target_only": 1,
         "failed": 1,
         "bytes": 21,
     }

@@ -130,7 +130,7 @@ def test_what_would_fail_in_the_end_fails_before_anything_is_asked_for(
     rig: Rig, arguments: tuple[str, ...], says: str
 ) -> None:
     ended = run(*HAND_OVER, *arguments)
-    assert (ended.code, ended.out) == (1, "")
+    assert (ended.code, ended.out) == (3, "")
     assert says in ended.err
     assert len(ended.err.splitlines()) == 1
     assert rig.queue_is_empty()

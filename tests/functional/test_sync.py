@@ -66,7 +66,7 @@ def test_keys_are_whole_keys_and_must_lie_below_the_prefix(rig: Rig) -> None:
 def test_an_unusable_store_is_one_line(rig: Rig) -> None:
     rig.source.delete_bucket(Bucket="the-source")
     ended = run("sync", "a", "b")
-    assert (ended.code, ended.out) == (1, "")
+    assert (ended.code, ended.out) == (3, "")
     assert ended.err.count("\n") == 1
     assert "NoSuchBucket: the bucket does not exist" in ended.err
 

@@ -286,7 +286,7 @@ def test_migration_names_objects_that_its_role_cannot_read(applied: Applied) -> 
 def test_migration_stops_at_once_without_a_permission_that_every_key_needs(applied: Applied, action: str) -> None:
     said: list[str] = []
     with without(applied, action, "migration"):
-        assert run_task.run_process(applied.stack, [], said.append) == 1
+        assert run_task.run_process(applied.stack, [], said.append) == 3
     assert len(said) == 1
     assert "AccessDenied" in said[0]
 
@@ -344,7 +344,7 @@ def test_queue_migration_copies_all_objects_except_one_that_cannot_be_read(appli
 def test_queue_migration_sends_nothing_without_its_permissions(applied: Applied, action: str) -> None:
     said: list[str] = []
     with without(applied, action, "migration"):
-        assert run_task.run_process(applied.stack, ["--workers=queue", "--idle-timeout=5"], said.append) == 1
+        assert run_task.run_process(applied.stack, ["--workers=queue", "--idle-timeout=5"], said.append) == 3
     assert len(said) == 1
     assert "AccessDenied" in said[0] or "not authorized" in said[0]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+
 
 def main() -> None:
     """The entry point of the command."""
@@ -9,6 +12,11 @@ def main() -> None:
 
     limit_malloc_arenas()
     from .commands import cli
+    from .run import UNUSABLE
 
     relax_gc()
-    cli(prog_name="s3-syncer")
+    try:
+        cli(prog_name="s3-syncer")
+    except Exception:  # Python would exit with 1, which says that every difference was named
+        traceback.print_exc()
+        sys.exit(UNUSABLE)

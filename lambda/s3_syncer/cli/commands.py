@@ -30,7 +30,7 @@ from ..sync.sweep import SweepOptions
 from ..wiring import build_queue_worker, build_sync_context
 from .queue_migration import Place, hand_over
 from .report import ENDINGS
-from .run import DIFFERENT, EQUAL, Job, run
+from .run import DIFFERENT, EQUAL, UNUSABLE, Job, run
 from .signals import leave, stoppable
 from .stats import printable
 
@@ -202,7 +202,7 @@ _SWEEP = (
         is_flag=True,
         help="Compare headers, metadata and tags of every key, not only listings.",
     ),
-    _option("--one-way", is_flag=True, help="Keys that only the target has are no difference."),
+    _option("--one-way", is_flag=True, help="Ignore keys that only the target has."),
     _option(
         "--report",
         "reports",
@@ -265,8 +265,8 @@ def cli() -> None:
     The source is reached by the ordinary AWS credential chain (and AWS_ENDPOINT_URL_S3). Every option can be given by
     the environment variable of its name as well.
 
-    Exit codes: 0 both sides are equal; 1 something differs, all of it named; 2 wrong usage; 130 or 143 stopped by a
-    signal, run it again to go on.
+    Exit codes: 0 both sides are equal; 1 differences or failed keys, each of them named; 2 wrong usage; 3 a store, the
+    queue or the credentials cannot be used; 130 or 143 stopped by a signal, run the same command again to continue.
     """
 
 
@@ -275,7 +275,12 @@ def cli() -> None:
 @_options(_LOG)
 @_options(_SWEEP)
 @_options(_FLEET)
-@_option("--dry-run", "-n", is_flag=True, help="Say what would be done and change nothing.")
+@_option(
+    "--dry-run",
+    "-n",
+    is_flag=True,
+    help="Say what would be done and change nothing; exit code 0 if that could be found out.",
+)
 @_option("--delete", is_flag=True, help="Delete from the target what the source does not have.")
 @_option(
     "--max-delete",
@@ -519,6 +524,7 @@ def _sweep(command: str, rules: SweepOptions, options: dict[str, Any], place: Pl
         settings=settings,
         sweep_options=rules,
         threads=options["concurrency"],
+        tolerates_target_only=command == "migrate" and not rules.delete,
         processes=options["processes"],
         reports=options["reports"],
         log=log,
@@ -534,4 +540,4 @@ def _sweep(command: str, rules: SweepOptions, options: dict[str, Any], place: Pl
 def _fail(error: Exception) -> None:
     """One clear line for what makes going on pointless."""
     click.echo(f"s3-syncer: {printable(str(error))}", err=True)
-    sys.exit(DIFFERENT)
+    sys.exit(UNUSABLE)

@@ -60,6 +60,7 @@ class Report:
             "keys": tally.keys,
             "bytes": tally.bytes,
             "actions": dict(sorted(tally.actions.items())),
+            **({"target_only": tally.target_only} if tally.tolerates_target_only else {}),
             "notices": tally.notices,
             "samples": [
                 {"at_s": round(s.at_s, 3), "keys": s.looked, "changed": s.changed, "bytes": s.bytes}
@@ -86,6 +87,7 @@ class Report:
             ("Keys looked at", f"{tally.keys:,}"),
             *((_ACTIONS.get(action, action), f"{count:,}") for action, count in sorted(tally.actions.items())),
             *((_KINDS[what], f"{count:,}") for what, count in sorted(tally.differences.counts.items())),
+            *([("Only in the target, left there", f"{tally.target_only:,}")] if tally.target_only else []),
             ("Failed", f"{len(tally.failures):,}"),
             ("Sent", size(tally.bytes)),
             ("Time", clock(seconds)),

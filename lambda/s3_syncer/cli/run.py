@@ -30,7 +30,9 @@ from .work_stealing import Range, Spread, Sweeper, at_once
 
 logger = logging.getLogger(__name__)
 
-EQUAL, DIFFERENT = 0, 1
+#: Exit codes. 2 is wrong usage, which click knows, and 128 and a signal's number a stop by that signal. DIFFERENT means
+#: that the work was done and every difference and failed key was named; UNUSABLE that it could not be done to its end.
+EQUAL, DIFFERENT, UNUSABLE = 0, 1, 3
 
 #: Seconds of a core and keys that a sweep has taken before other processes are started to help: to start one takes
 #: about a second of a core, and what waits for stores more than for a core has no use for another.
@@ -48,12 +50,19 @@ class Job:
     settings: Settings
     sweep_options: SweepOptions
     threads: int
+    #: Keys that only the target has are a note, not a difference.
+    tolerates_target_only: bool = False
     processes: int = 1
     reports: tuple[Path, ...] = ()
     #: Says everything in log records: see `logs.py`.
     log: bool = False
     #: Prints the keys that differ or failed once it is over; otherwise a log has named them already.
     named: bool = True
+
+    @property
+    def plans(self) -> bool:
+        """Return True if the job only lists what another run would do: differences are then no failure."""
+        return self.command == "migrate" and self.sweep_options.dry_run
 
 
 def run(job: Job, console: Console) -> int:
@@ -62,7 +71,8 @@ def run(job: Job, console: Console) -> int:
     Returns the exit code. Raises a SyncError for what makes going on pointless, and OSError for a report that cannot
     be written.
     """
-    started, tally, deadline = datetime.now(UTC), Tally(), Deadline()
+    started, deadline = datetime.now(UTC), Deadline()
+    tally = Tally(tolerates_target_only=job.tolerates_target_only)
 
     def conclude(result: str, error: str = "") -> None:
         if not error:
@@ -84,7 +94,7 @@ def run(job: Job, console: Console) -> int:
         return stop.exit_code
     same = not tally.differences and not tally.failures
     conclude("equal" if same else "different")
-    return EQUAL if same else DIFFERENT
+    return EQUAL if same or (job.plans and not tally.failures) else DIFFERENT
 
 
 def _sweep(here: Here, others: Sequence[Elsewhere], deadline: Deadline) -> str | None:
@@ -154,7 +164,12 @@ def count(source: Bucket, deadline: Deadline) -> Callable[[], int | None]:
 
 def _summarize(job: Job, tally: Tally, result: str, console: Console) -> None:
     if job.log:
-        extra = {"result": result, **totals(tally), "duration_s": round(tally.elapsed_s, 3)}
+        extra = {
+            "result": result,
+            **totals(tally),
+            **({"target_only": tally.target_only} if job.tolerates_target_only else {}),
+            "duration_s": round(tally.elapsed_s, 3),
+        }
         logger.info("summary", extra=extra)
         return
     if job.named:
@@ -170,6 +185,8 @@ def _summarize(job: Job, tally: Tally, result: str, console: Console) -> None:
     done += [f"{len(tally.failures):,} failed"]
     bytes_ = f"{size(tally.bytes)} sent" if not job.sweep_options.dry_run else f"{size(tally.differences.size)} to send"
     lines.append(f"{result}: {', '.join(done)}, {bytes_}, {clock(tally.elapsed_s)}")
+    if tally.target_only:
+        lines.append(f"note: {tally.target_only:,} keys are only in the target; --delete deletes such keys")
     if result == "stopped":
         lines.append("Run the same command again to go on: what is equal is not copied again.")
     for line in lines:
@@ -182,6 +199,6 @@ _PLANNED = {"missing": "would be copied", "differs": "would be updated"}
 
 def _title(job: Job, what: str) -> str:
     """A kind of difference in the words of the command: a dry run tells what would be done."""
-    if job.command == "migrate" and job.sweep_options.dry_run:
+    if job.plans:
         return "would be deleted" if what == "extra" and job.sweep_options.delete else _PLANNED.get(what, what)
     return what

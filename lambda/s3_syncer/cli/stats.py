@@ -43,6 +43,10 @@ class Tally:
     differences: Findings = field(default_factory=Findings)
     #: What could not be made equal.
     failures: Findings = field(default_factory=Findings)
+    #: Count keys that only the target has, instead of listing them as differences.
+    tolerates_target_only: bool = False
+    #: Keys that only the target has, where they are tolerated.
+    target_only: int = 0
     notices: list[str] = field(default_factory=list)
     #: Messages on the queue, where others do the work; None where nobody does.
     backlog: int | None = None
@@ -69,6 +73,11 @@ class Tally:
             self.bytes += bytes_
 
     def on_skipped(self, key: str, outcome: Outcome) -> None:
+        if self.tolerates_target_only and outcome.action == "extra":
+            with self._lock:
+                self.target_only += 1
+            _log(logging.INFO, outcome.action, key, outcome.reason, 0)
+            return
         with self._lock:
             self.differences.add(Finding(outcome.action, key, outcome.reason, outcome.size))
         _log(logging.WARNING, outcome.action, key, outcome.reason, 0)
@@ -80,7 +89,7 @@ class Tally:
 
     def on_restart(self, why: str) -> None:
         with self._lock:
-            self.keys = 0
+            self.keys = self.target_only = 0
             self.differences, self.failures = Findings(), Findings()
             self.notices.append(why)
         logger.warning("%s", why)

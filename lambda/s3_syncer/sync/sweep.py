@@ -443,7 +443,9 @@ class Sweep:
         if target is None:
             return _missing(source)
         difference = compare(source, target)
-        return Outcome("differs", difference.reason, source.size) if difference else Outcome("unchanged", "equal")
+        if difference is None:
+            return Outcome("unchanged", "equal")
+        return Outcome("differs", difference.reason, source.size if difference.body else 0)
 
     def _extra(self) -> Outcome:
         if self._options.one_way:
