@@ -182,7 +182,7 @@ def swept_in_parts(made: Bucket, rand: random.Random) -> set[str]:
     while todo:
         begin, end = todo.pop(rand.randrange(len(todo)))
         for page in merge_listings(made.listing(begin, end), [], after=begin, until=end):
-            shown |= {row.key for row in page.rows}
+            shown |= {row.key for row in page.diffs}
             if page.until is not None and page.until != end and rand.random() < 0.4:
                 cuts = borders(lambda points: [made.first(point) for point in points], page.until, end)
                 todo += zip([page.until, *cuts], [*cuts, end], strict=True)

@@ -37,7 +37,7 @@ def in_pieces(entries: Sequence[ListEntry], rand: random.Random) -> Iterator[Key
 
 
 def rows_of(pages: Iterable[DiffPage]) -> list[KeyDiff]:
-    return [row for page in pages for row in page.rows]
+    return [row for page in pages for row in page.diffs]
 
 
 ALPHABET = "a/b é\U0001f600ﬁ~"
@@ -90,9 +90,9 @@ def test_what_is_left_out_is_what_a_look_at_each_row_shows_to_be_the_same(
     assert [(page.after, page.until, page.keys) for page in short] == [
         (page.after, page.until, page.keys) for page in full
     ]
-    assert [page.keys for page in full] == [len(page.rows) for page in full]
+    assert [page.keys for page in full] == [len(page.diffs) for page in full]
     for page in full:
-        for side in ([row for row in page.rows if row.source], [row for row in page.rows if row.target]):
+        for side in ([row for row in page.diffs if row.source], [row for row in page.diffs if row.target]):
             assert len(side) <= join_module.PAGE_KEYS, "to look again takes one request"
 
 
@@ -141,4 +141,4 @@ def test_pages_cover_the_whole_range_and_never_overlap(count: int, until: str | 
     assert [row.key for row in rows_of(pages)] == keys
     assert [pages[0].after, *(page.until for page in pages)] == [*(page.after for page in pages), until]
     assert pages[0].after == "a"
-    assert all(len(page.rows) <= PAGE_KEYS for page in pages)
+    assert all(len(page.diffs) <= PAGE_KEYS for page in pages)

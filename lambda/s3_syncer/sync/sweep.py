@@ -1,10 +1,10 @@
-"""The algorithm for a range of keys: list both sides, converge what differs, look at the same page again.
+"""The algorithm for a range of keys: list both sides, converge what differs, and list the same page again.
 
-A page is done when a look at it shows no drift, so its last look is its verification, and writes that go on
-meanwhile do no harm. Nothing is remembered but the pages in flight: memory does not grow with the bucket.
+A page is done when a listing of it shows no new difference. So the last listing of a page is its verification, and
+concurrent writes do no harm. A sweep remembers only the pages in flight: its memory does not grow with the bucket.
 
-An outcome is what `converge` says it did, or, of a key that is left as it is, missing (from the target), differs, or
-extra (absent from the source).
+The action of an outcome is one of `converge`, or, for a key that the sweep leaves as it is: missing (from the target),
+differs, extra (absent from the source), or large (left to another worker).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -23,93 +23,96 @@ from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .converge import CHANGES, BucketPair, Outcome, converge
+from .page_state import PageRound, PageState
 
 logger = logging.getLogger(__name__)
 
-#: Pages in flight: while the last slow keys of one are waited for, the next keep the threads busy.
+#: Pages of a range in flight: while one page waits for its last slow keys, the next pages keep the threads busy.
 PAGES = 4
 
-#: Seconds within which a range that waits for its pages notices that it is to leave the rest to others.
+#: Seconds between two checks of the time limit while a range waits for its pages.
 _TICK_S = 0.25
 
-#: Looks at a page before it is taken for one that never rests: somebody changes its keys faster than they are copied.
-MAX_LOOKS = 10
+#: Listings of one page before the sweep stops to wait for a quiet moment: writers change its keys faster than it
+#: copies them.
+MAX_PAGE_LISTINGS = 10
 
 
 class SmallObjectCopier(Protocol):
     """A fast way to copy small objects: see `crt/small_object_copy.py`. The sweep converges the other keys."""
 
-    def takes(self, row: KeyDiff) -> str | None:
-        """Why the object has to be copied, where the listings prove that and it seems ordinary; else None."""
+    def takes(self, diff: KeyDiff) -> str | None:
+        """Return the reason to copy the object if the listings prove one and show a small object; else None."""
 
     def copy(
         self, entries: Iterable[ListEntry], deadline: Deadline, copied: Callable[[ListEntry], None]
     ) -> Mapping[str, ListEntry | None]:
-        """Copies what it can, telling `copied` of each, and raises nothing.
+        """Copy the objects it can, call `copied` for each, and raise nothing.
 
-        By key, what the source's listing must show from now on for the copy to be known as current; None when no
-        listing can tell that.
+        Returns by key the entry that the source's listing must still show to prove the copy current. The entry is None
+        if no listing can prove it.
         """
 
 
 class SweepListener(Protocol):
-    """Is told what happens, from several threads."""
+    """Receives the events of a sweep, from several threads."""
 
     def on_compared(self, keys: int) -> None:
-        """So many keys have been compared, and made equal where the rules want that, for the first time."""
+        """Count keys that the sweep has compared for the first time, and made equal as far as its options allow."""
 
     def on_changed(self, key: str, outcome: Outcome) -> None:
-        """A key of the target was written or deleted."""
+        """Note a key that the sweep wrote to the target or deleted from it."""
 
     def on_skipped(self, key: str, outcome: Outcome) -> None:
-        """A key differs, and the rules leave it so."""
+        """Note a key that differs and that the options leave as it is."""
 
     def on_failed(self, key: str, error: SyncError) -> None:
-        """A key could not be made equal."""
+        """Note a key that the sweep could not make equal."""
 
     def on_restart(self, why: str) -> None:
-        """Every key will be looked at, left and failed anew; what was changed stays changed."""
+        """Forget the compared, skipped and failed keys: they will be reported again. Changes stay made."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepOptions:
-    """What a sweep may do."""
+    """The options of a sweep."""
 
-    #: Change nothing; report what differs.
+    #: Change nothing; report the differences.
     dry_run: bool = False
-    #: Delete what the source does not have, at most `max_delete` keys of it.
+    #: Delete keys that only the target has, at most `max_delete` of them.
     delete: bool = False
     max_delete: int | None = None
-    #: What only the target has is no difference, and not looked at.
+    #: Keys that only the target has are not a difference, and are not checked.
     one_way: bool = False
-    #: Compare headers, metadata and tags of every key, not only of those whose listings differ.
+    #: Compare headers, metadata and tags of every key, not only of the keys whose listings differ.
     full: bool = False
-    #: Keys for which this is false are neither copied nor deleted; None wants all.
+    #: Keys for which this is False are neither copied nor deleted; None selects all keys.
     key_filter: Callable[[str], bool] | None = None
-    #: Objects of more bytes than this that differ are left to somebody who has the time; None leaves none.
+    #: Objects of more bytes than this that differ are reported as large and not copied; None is no limit.
     max_object_size: int | None = None
 
-    def needs_check(self, row: KeyDiff) -> bool:
-        """Whether the key of a row is to be looked at itself."""
-        if row.status is KeyStatus.IN_SYNC and not self.full:
+    def needs_check(self, diff: KeyDiff) -> bool:
+        """Return True if the listing entries of a key call for a check of the key itself."""
+        if diff.status is KeyStatus.IN_SYNC and not self.full:
             return False
-        if row.status is KeyStatus.TARGET_ONLY and self.one_way and not self.delete:
+        if diff.status is KeyStatus.TARGET_ONLY and self.one_way and not self.delete:
             return False
-        return self.key_filter is None or self.key_filter(row.key)
+        return self.key_filter is None or self.key_filter(diff.key)
 
 
 class DeleteLimit(Protocol):
-    """Says for each deletion whether it may be."""
+    """Decides for each deletion whether it is allowed."""
 
     @property
     def left(self) -> int | None:
-        """How many more may be; None is no limit."""
+        """The number of deletions that are still allowed; None is no limit."""
 
-    def acquire(self) -> bool: ...
+    def acquire(self) -> bool:
+        """Return True if one more deletion is allowed, and count it."""
 
 
 class LocalDeleteLimit:
-    """Allows so many deletions in all and then no more. Safe to share between threads."""
+    """Allows a number of deletions in all and then no more. Safe to share between threads."""
 
     def __init__(self, most: int | None) -> None:
         self.left, self._lock = most, threading.Lock()
@@ -125,7 +128,7 @@ class LocalDeleteLimit:
 
 
 class Sweep:
-    """Sweeps ranges of a pair of buckets with `threads` keys at a time, and so many ranges."""
+    """Sweeps `ranges` ranges of a pair of buckets at a time, with `threads` keys at a time over all of them."""
 
     def __init__(
         self,
@@ -141,27 +144,27 @@ class Sweep:
         delete_limit: DeleteLimit | None = None,
     ) -> None:
         self._source, self._target, self._small_object_copier = source, target, small_object_copier
-        # Only a key that a complete listing of the source lacks is ever deleted, and it passes the brake first.
+        # A key is deleted only if a complete listing of the source lacks it and the delete limit allows it.
         self._keeping, self._deleting = replace(pair, delete=False), replace(pair, delete=True)
         self._listener, self._options = listener, options
         self._delete_limit = delete_limit or LocalDeleteLimit(options.max_delete)
         self._keys = ThreadPoolExecutor(threads, thread_name_prefix="key")
         self._pages = ThreadPoolExecutor(PAGES * ranges, thread_name_prefix="page")
-        self._in_flight, self._counting = 0, threading.Lock()
+        self._busy_pages = _Gauge()
 
     @property
     def deletions_left(self) -> int | None:
-        """How many more keys may be deleted; None is no limit."""
+        """The number of keys that may still be deleted; None is no limit."""
         return self._delete_limit.left
 
     def run(
         self, deadline: Deadline, *, after: str = "", until: str | None = None, pages_until: Deadline | None = None
     ) -> str | None:
-        """Sweeps the keys behind `after` up to `until`. To be called once.
+        """Sweep the keys behind `after` up to `until`, then close. Call it once.
 
-        No page is begun once `pages_until` has passed, but those in flight are finished. Returns None when all keys
-        were looked at, else, a deadline having passed, the key after which to go on. Raises StoreUnusable, and
-        whatever stops a listing.
+        Once `pages_until` has passed no further page starts, and the pages in flight are finished. Returns None if all
+        keys were compared, else the key behind which the next sweep must continue. Raises StoreUnusable, and any error
+        that stops a listing.
         """
         try:
             try:
@@ -180,26 +183,27 @@ class Sweep:
         pages_until: Deadline | None = None,
         release_rest: Callable[[str], None] | None = None,
     ) -> str | None:
-        """As `run`, but may be called again and again, by several threads at once; raises Unordered as well.
+        """Sweep a range as `run` does. Several threads may call it, any number of times. Also raises Unordered.
 
         If given, `release_rest` is called with the key behind which this call starts no page, as soon as that is known.
         Another sweeper can then continue there without a wait for the pages in flight, which may hold large objects.
         """
-        pages = self._joined(after, until, every=self._options.full)
-        unfinished = self._run(pages, self._settle, deadline.sooner(), pages_until or deadline, until, release_rest)
+        pages = self._diff_pages(after, until, every=self._options.full)
+        pages_until = pages_until or deadline
+        unfinished = self._run(pages, self._reconcile_page, deadline.sooner(), pages_until, until, release_rest)
         return min(unfinished, default=None)
 
     def key_by_key(
         self, why: Unordered, deadline: Deadline, *, after: str = "", until: str | None = None
     ) -> str | None:
-        """As `run`, where listings have shown that they cannot be trusted.
+        """Sweep a range as `run` does, after a listing has shown that the order of listings cannot be trusted.
 
-        A key that a listing has not shown may still be there, so each key is looked at itself and nothing is deleted.
+        A key that such a listing has not shown may still exist. So each key is checked itself, and nothing is deleted.
         """
         self._options = replace(self._options, delete=False)
         self._listener.on_restart(f"{why}: comparing key by key, deleting nothing")
-        pages = self._one_by_one(after, until)
-        unfinished = self._run(pages, self._settle_each, deadline.sooner(), deadline, until)
+        pages = self._single_pages(after, until)
+        unfinished = self._run(pages, self._reconcile_keys, deadline.sooner(), deadline, until)
         return after if unfinished else None
 
     def close(self) -> None:
@@ -208,180 +212,152 @@ class Sweep:
 
     @property
     def waits_for_listings(self) -> bool:
-        """Whether there is less to do at the moment than could be done: more listings at a time would help.
+        """True if more listings at a time would help, because the sweep has less to do than it could.
 
-        A page of which every key is under way is not counted: it waits for stores, and keeps nobody waiting.
+        A page with all of its keys in progress does not count as work: it waits for the stores and occupies no thread.
         """
-        return self._in_flight < PAGES
+        return self._busy_pages.value < PAGES
 
-    def _joined(self, after: str, until: str | None, *, every: bool) -> Iterator[DiffPage]:
+    # -- pages -----------------------------------------------------------------------------------------------------
+
+    def _diff_pages(self, after: str, until: str | None, *, every: bool) -> Iterator[DiffPage]:
         source, target = (side.listing(after, until) for side in (self._source, self._target))
         return merge_listings(source, target, after=after, until=until, every=every)
 
-    def _one_by_one(self, after: str, until: str | None) -> Iterator[DiffPage]:
-        """Every key of each side, in whatever order: no page stands for a range. Keys on both sides come twice."""
-        for stretch in self._source.listing(after, until, in_order=False):
-            last = stretch.keys[-1] if stretch.keys else until
-            yield DiffPage(after, last, len(stretch), [KeyDiff(entry, None) for entry in stretch])
+    def _single_pages(self, after: str, until: str | None) -> Iterator[DiffPage]:
+        """Yield every key of each side, in any order: no page stands for a range. Keys of both sides come twice."""
+        for page in self._source.listing(after, until, in_order=False):
+            last = page.keys[-1] if page.keys else until
+            yield DiffPage(after, last, len(page), [KeyDiff(entry, None) for entry in page])
         if not self._options.one_way:
-            for stretch in self._target.listing(after, until, in_order=False):
-                last = stretch.keys[-1] if stretch.keys else until
-                yield DiffPage(after, last, 0, [KeyDiff(None, entry) for entry in stretch])
+            for page in self._target.listing(after, until, in_order=False):
+                last = page.keys[-1] if page.keys else until
+                yield DiffPage(after, last, 0, [KeyDiff(None, entry) for entry in page])
 
-    def _again(self, page: DiffPage) -> DiffPage:
-        """The page as it is now."""
-        rows = [row for part in self._joined(page.after, page.until, every=True) for row in part.rows]
-        return replace(page, keys=len(rows), rows=rows)
+    def _list_again(self, page: DiffPage) -> DiffPage:
+        """Return the page as the buckets list it now."""
+        diffs = [diff for part in self._diff_pages(page.after, page.until, every=True) for diff in part.diffs]
+        return replace(page, keys=len(diffs), diffs=diffs)
 
     def _run(
         self,
         pages: Iterable[DiffPage],
-        settle: Callable[[DiffPage, Deadline], None],
+        reconcile: Callable[[DiffPage, Deadline], None],
         deadline: Deadline,
         pages_until: Deadline,
         until: str | None,
         release_rest: Callable[[str], None] | None = None,
     ) -> list[str]:
-        """Settles the pages, several at a time; returns where those begin that were not finished in time.
+        """Reconcile the pages, several at a time; return the keys behind which unfinished work begins.
 
-        Raises what a page raises, once no other is in flight.
+        Raises what a page raises, once no other page is in flight.
         """
-        flying: dict[Future[None], DiffPage] = {}
-        unfinished: list[str] = []
+        executor = _PageExecutor(self._pages, PAGES, self._busy_pages)
+        unstarted: list[str] = []
 
-        def land(most: int, over: Callable[[], bool] | None = None) -> None:
-            """Waits until at most so many are in flight, or it is over."""
-            while len(flying) > most and not (over and over()):
-                for future in wait(flying, _TICK_S if over else None, FIRST_COMPLETED).done:
-                    page = flying.pop(future)
-                    try:
-                        future.result()
-                    except OutOfTime:
-                        unfinished.append(page.after)
-
-        def ends() -> bool:
+        def is_over() -> bool:
             return pages_until.passed() or deadline.passed()
 
         try:
             for page in pages:
-                deadline.progress()
-                self._count(1)
-                flying[self._pages.submit(self._counted, settle, page, deadline)] = page
-                if page.until is None or page.until == until:
-                    land(PAGES - 1)
+                executor.submit(reconcile, page, deadline)
+                if page.until is None or page.until == until:  # the last page: there is no rest to stop before
+                    executor.wait_for_slot()
                     continue
-                land(PAGES - 1, ends)
-                if ends():
-                    (release_rest or unfinished.append)(page.until)
+                executor.wait_for_slot(is_over)
+                if is_over():
+                    (release_rest or unstarted.append)(page.until)
                     break
-            land(0)
+            executor.join()
         except BaseException:
             deadline.stop()
-            wait(flying)
+            executor.wait()
             raise
-        return unfinished
+        return unstarted + [page.after for page in executor.unfinished]
 
-    def _counted(self, settle: Callable[[DiffPage, Deadline], None], page: DiffPage, deadline: Deadline) -> None:
-        try:
-            settle(page, deadline)
-        finally:
-            self._count(-1)
+    def _reconcile_page(self, page: DiffPage, deadline: Deadline) -> None:
+        """Converge the keys that differ and list the page again, until a listing shows nothing new.
 
-    def _count(self, pages: int) -> None:
-        with self._counting:
-            self._in_flight += pages
+        A key that two listings show unchanged needs no further request. A key that the listings alone decide needs no
+        request, but two listings. A key that the small-object copier wrote is checked itself, unless the source still
+        lists the object that was copied.
 
-    def _settle(self, page: DiffPage, deadline: Deadline) -> None:
-        """Converges what differs, then looks at the page again, until a look shows no drift.
-
-        What two looks show unchanged needs no second request of its own, and what listings alone tell needs none,
-        but two looks. A key that the small-object copier copied is looked at itself, unless the source still lists what
-        was copied.
-
-        Where somebody writes all the time there is always a key of the page that drifts. It ends key by key then, each
-        with the two looks of its own that `converge` takes: every key has been seen equal, if not all at a time.
+        Under constant writes there is always a key of the page that changes. Such a page ends key by key, and
+        `converge` checks each key twice: every key has been seen equal, if not all of them at the same time.
         """
-        settled: dict[KeyDiff, Outcome] = {}
-        vouched: dict[str, ListEntry | None] = {}
-        failed: set[str] = set()
-        for look in range(MAX_LOOKS):
-            if look:
-                page = self._again(page)
-            covered = [
-                row
-                for row in page.rows
-                if row.key not in failed
-                and (self._options.needs_check(row) or vouched.get(row.key, row.source) != row.source)
-            ]
-            fresh = [row for row in covered if row not in settled]
-            told = {row: outcome for row in fresh if (outcome := self._told(row))}
-            rest = [row for row in fresh if row not in told]
-            # Once: where its copy does not show in the listing as it should, only a look at the key tells why.
-            copied = self._copy_ordinary((row for row in rest if row.key not in vouched), deadline)
-            vouched |= copied
-            found = self._converge_all([row for row in rest if row.key not in copied], failed, deadline)
-            if look == 0:
+        state = PageState(self._options.needs_check)
+        for number in range(MAX_PAGE_LISTINGS):
+            if number:
+                page = self._list_again(page)
+            done = self._reconcile_listing(page, state, deadline)
+            if number == 0:
                 self._listener.on_compared(page.keys)
-            restless = {row.key for row in told} | copied.keys()
-            restless |= {row.key for row, outcome in found.items() if _unsettled(outcome)}
-            if not restless:
-                for row in covered:
-                    self._report_left(row.key, settled.get(row) or found.get(row))
-                return
-            settled |= told | {row: outcome for row, outcome in found.items() if row.key not in restless}
-        seen_once = copied.keys() | {row.key for row, outcome in told.items() if outcome.action != "large"}
-        found |= self._converge_all([row for row in covered if row.key in seen_once], failed, deadline)
-        for row in covered:
-            if row.key not in failed:
-                self._report_left(row.key, found.get(row) or settled.get(row))
+            state.advance(done)
+            if done.is_settled:
+                break
+        else:
+            state.outcomes |= done.checked | self._converge_all(done.unconfirmed, state.failed, deadline)
+        for diff in done.plan.differing:
+            if diff.key not in state.failed:
+                self._report_skipped(diff.key, state.outcomes.get(diff))
 
-    def _settle_each(self, page: DiffPage, deadline: Deadline) -> None:
-        """As `_settle`, where listings cannot be trusted: the keys are looked at one by one, again and again."""
-        rows, failed = [row for row in page.rows if self._options.needs_check(row)], set[str]()
-        for look in range(MAX_LOOKS):
-            found = self._converge_all(rows, failed, deadline)
-            if look == 0:
+    def _reconcile_listing(self, page: DiffPage, state: PageState, deadline: Deadline) -> PageRound:
+        """Copy and converge the keys that one listing of a page shows as unresolved."""
+        plan = state.plan(page.diffs, self._outcome_by_listing)
+        copied = self._copy_small_objects(plan.copyable, deadline)
+        unresolved = [diff for diff in plan.unresolved if diff.key not in copied]
+        return PageRound(plan, copied, self._converge_all(unresolved, state.failed, deadline))
+
+    def _reconcile_keys(self, page: DiffPage, deadline: Deadline) -> None:
+        """Converge the keys of a page again and again, without the listings, which cannot be trusted."""
+        diffs, failed = [diff for diff in page.diffs if self._options.needs_check(diff)], set[str]()
+        for number in range(MAX_PAGE_LISTINGS):
+            outcomes = self._converge_all(diffs, failed, deadline)
+            if number == 0:
                 self._listener.on_compared(page.keys)
-            rows = []
-            for row, outcome in found.items():
+            diffs = []
+            for diff, outcome in outcomes.items():
                 if outcome.action in CHANGES:
-                    rows.append(row)
-                elif row.source is not None or outcome.action == "extra":  # else the source's own row tells
-                    self._report_left(row.key, outcome)
-            if not rows:
+                    diffs.append(diff)
+                elif diff.source is not None or outcome.action == "extra":  # else the key's own source entry reports it
+                    self._report_skipped(diff.key, outcome)
+            if not diffs:
                 return
-        for row in rows:
-            self._listener.on_failed(row.key, Retryable(f"still different after {MAX_LOOKS} looks", "KeepsChanging"))
+        for diff in diffs:
+            message = f"the key kept changing: gave up after {MAX_PAGE_LISTINGS} attempts"
+            self._listener.on_failed(diff.key, Retryable(message, "KeepsChanging"))
 
-    def _report_left(self, key: str, outcome: Outcome | None) -> None:
-        """Tells of a key that stays as it is although it differs."""
+    def _report_skipped(self, key: str, outcome: Outcome | None) -> None:
+        """Report a key that stays as it is although it differs."""
         if outcome is not None and outcome.action == "kept":
             outcome = self._extra()
         if outcome is not None and outcome.action != "unchanged" and outcome.action not in CHANGES:
             self._listener.on_skipped(key, outcome)
 
-    def _told(self, row: KeyDiff) -> Outcome | None:
-        """What listings alone tell of a row that will not be changed, or None when its key must be looked at."""
-        if row.target is None and row.source is not None and self._options.dry_run:
-            return _missing(row.source)
+    # -- keys ------------------------------------------------------------------------------------------------------
+
+    def _outcome_by_listing(self, diff: KeyDiff) -> Outcome | None:
+        """Return the outcome of a key that the listings alone decide, or None if the key itself must be checked."""
+        if diff.target is None and diff.source is not None and self._options.dry_run:
+            return _missing(diff.source)
         if (
-            row.source is not None
+            diff.source is not None
             and self._options.max_object_size is not None
-            and row.source.size > self._options.max_object_size
+            and diff.source.size > self._options.max_object_size
         ):
-            return Outcome("large", "too large for this sweep", row.source.size)
-        if row.status is KeyStatus.TARGET_ONLY and (self._options.dry_run or not self._options.delete):
+            return Outcome("large", "too large for this sweep", diff.source.size)
+        if diff.status is KeyStatus.TARGET_ONLY and (self._options.dry_run or not self._options.delete):
             return self._extra()
-        if row.status is KeyStatus.TARGET_ONLY and self._delete_limit.left == 0:
-            return self._kept_by_brake()
+        if diff.status is KeyStatus.TARGET_ONLY and self._delete_limit.left == 0:
+            return self._over_delete_limit()
         return None
 
-    def _copy_ordinary(self, rows: Iterable[KeyDiff], deadline: Deadline) -> Mapping[str, ListEntry | None]:
-        """Let the small-object copier copy the rows that it takes: see `SmallObjectCopier.copy`."""
+    def _copy_small_objects(self, diffs: Iterable[KeyDiff], deadline: Deadline) -> Mapping[str, ListEntry | None]:
+        """Let the small-object copier copy the keys that it takes: see `SmallObjectCopier.copy`."""
         copier = self._small_object_copier
         if copier is None or self._options.dry_run:
             return {}
-        taken = {row.source: reason for row in rows if row.source and (reason := copier.takes(row))}
+        taken = {diff.source: reason for diff in diffs if diff.source and (reason := copier.takes(diff))}
 
         def copied(entry: ListEntry) -> None:
             action = "copy" if taken[entry] == ABSENT else "update"
@@ -389,54 +365,55 @@ class Sweep:
 
         return copier.copy(taken, deadline, copied)
 
-    def _converge_all(self, rows: Iterable[KeyDiff], failed: set[str], deadline: Deadline) -> dict[KeyDiff, Outcome]:
-        """Converges the keys of the rows; those that cannot be made equal are reported, and added to `failed`."""
-        futures = {row: self._keys.submit(self._converge, row, deadline) for row in rows}
+    def _converge_all(self, diffs: Iterable[KeyDiff], failed: set[str], deadline: Deadline) -> dict[KeyDiff, Outcome]:
+        """Converge keys; report the keys that fail, and add them to `failed`."""
+        futures = {diff: self._keys.submit(self._converge, diff, deadline) for diff in diffs}
         if not futures:
             return {}
-        self._keys.submit(self._count, -1)  # begun behind the last of them
+        self._keys.submit(self._busy_pages.add, -1)  # runs once the last of these keys has started
         wait(futures.values())
-        self._count(1)
+        self._busy_pages.add(1)
         for future in futures.values():
             if isinstance(error := future.exception(), StoreUnusable):
                 raise error
         outcomes = {}
-        for row, future in futures.items():
+        for diff, future in futures.items():
             try:
-                outcomes[row] = future.result()
+                outcomes[diff] = future.result()
             except OutOfTime:
                 raise
             except SyncError as error:
-                failed.add(row.key)
-                self._listener.on_failed(row.key, error)
+                failed.add(diff.key)
+                self._listener.on_failed(diff.key, error)
         return outcomes
 
-    def _converge(self, row: KeyDiff, deadline: Deadline) -> Outcome:
-        deadline.progress()
+    def _converge(self, diff: KeyDiff, deadline: Deadline) -> Outcome:
         deadline.check()
         try:
-            outcome = self._decide(row, deadline)
+            outcome = self._make_equal(diff, deadline)
         except StoreUnusable:
-            deadline.stop()  # every other key would find out for itself, after all its retries
+            deadline.stop()  # each other key would fail in the same way, after all of its retries
             raise
         except SyncError:
             raise
-        except Exception as error:  # a fault of ours, or an answer that no store should give: one key's, not all
-            logger.exception("unexpected failure", extra={"key": row.key})
+        except Exception as error:  # a bug, or a malformed response: it fails one key and not the sweep
+            logger.exception("unexpected failure", extra={"key": diff.key})
             raise Retryable(f"unexpected failure: {error!r}") from error
         if outcome.action in CHANGES:
-            self._listener.on_changed(row.key, outcome)
+            self._listener.on_changed(diff.key, outcome)
         return outcome
 
-    def _decide(self, row: KeyDiff, deadline: Deadline) -> Outcome:
-        if self._options.dry_run or (row.status is KeyStatus.TARGET_ONLY and not self._options.delete):
-            return self._examine(row.key)
-        if row.status is not KeyStatus.TARGET_ONLY:
-            return converge(self._keeping, row.key, deadline, size=row.source.size if row.source else 0)
-        return converge(self._deleting, row.key, deadline) if self._delete_limit.acquire() else self._kept_by_brake()
+    def _make_equal(self, diff: KeyDiff, deadline: Deadline) -> Outcome:
+        if self._options.dry_run or (diff.status is KeyStatus.TARGET_ONLY and not self._options.delete):
+            return self._check(diff.key)
+        if diff.status is not KeyStatus.TARGET_ONLY:
+            return converge(self._keeping, diff.key, deadline, size=diff.source.size if diff.source else 0)
+        if not self._delete_limit.acquire():
+            return self._over_delete_limit()
+        return converge(self._deleting, diff.key, deadline)
 
-    def _examine(self, key: str) -> Outcome:
-        """The difference as a look at both sides shows it now, changing nothing."""
+    def _check(self, key: str) -> Outcome:
+        """Return the difference that requests to both sides show now, and change nothing."""
         source, target = self._source.head(key, confirm_missing=True), self._target.head(key)
         if source is None:
             return Outcome("unchanged", "absent on both sides") if target is None else self._extra()
@@ -449,18 +426,66 @@ class Sweep:
 
     def _extra(self) -> Outcome:
         if self._options.one_way:
-            return Outcome("unchanged", "absent from the source, which is no difference one way")
+            return Outcome("unchanged", "absent from the source, which is not a difference with one_way")
         return Outcome("extra", "absent from the source")
 
-    def _kept_by_brake(self) -> Outcome:
-        most = self._options.max_delete
-        return Outcome("extra", f"absent from the source, and the limit of {most} deletions is reached")
+    def _over_delete_limit(self) -> Outcome:
+        limit = self._options.max_delete
+        return Outcome("extra", f"absent from the source, and the limit of {limit} deletions is reached")
+
+
+class _Gauge:
+    """A number that several threads change."""
+
+    def __init__(self) -> None:
+        self.value, self._lock = 0, threading.Lock()
+
+    def add(self, change: int) -> None:
+        with self._lock:
+            self.value += change
+
+
+class _PageExecutor:
+    """Runs the pages of one range on the threads of a shared pool, at most `limit` of them at a time."""
+
+    def __init__(self, pool: Executor, limit: int, busy: _Gauge) -> None:
+        self._pool, self._limit, self._busy = pool, limit, busy
+        self._in_flight: dict[Future[None], DiffPage] = {}
+        #: The pages that the deadline stopped.
+        self.unfinished: list[DiffPage] = []
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._in_flight)
+
+    def submit(self, reconcile: Callable[[DiffPage, Deadline], None], page: DiffPage, deadline: Deadline) -> None:
+        self._busy.add(1)
+        future = self._pool.submit(reconcile, page, deadline)
+        future.add_done_callback(lambda _: self._busy.add(-1))
+        self._in_flight[future] = page
+
+    def wait_for_slot(self, is_over: Callable[[], bool] | None = None) -> None:
+        """Wait until another page may start, or `is_over` returns True. Raises what a page raised."""
+        while self.in_flight >= self._limit and not (is_over and is_over()):
+            self._collect(_TICK_S if is_over else None)
+
+    def join(self) -> None:
+        """Wait until no page is in flight. Raises what a page raised."""
+        while self.in_flight:
+            self._collect(None)
+
+    def wait(self) -> None:
+        """Wait until no page is in flight, whatever the pages raise."""
+        wait(self._in_flight)
+
+    def _collect(self, timeout_s: float | None) -> None:
+        for future in wait(self._in_flight, timeout_s, FIRST_COMPLETED).done:
+            page = self._in_flight.pop(future)
+            try:
+                future.result()
+            except OutOfTime:
+                self.unfinished.append(page)
 
 
 def _missing(source: ListEntry | ObjectState) -> Outcome:
     return Outcome("missing", ABSENT, source.size)
-
-
-def _unsettled(outcome: Outcome) -> bool:
-    """Whether the key needs another look: it was changed, or, listed in the source, has gone from there since."""
-    return outcome.action in CHANGES or outcome.action == "kept"

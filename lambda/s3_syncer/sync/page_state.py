@@ -1,0 +1,118 @@
+"""The state of one page of a sweep, from one listing of the page to the next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..core.compare import KeyDiff
+from ..core.model import ListEntry
+from .converge import CHANGES, Outcome
+
+
+class KeyProgress(Enum):
+    """The progress of a sweep with one key of a page, as the latest listing shows the key."""
+
+    EQUAL = "equal"  # nothing to do: the listings show no difference, or the copy that the sweep made
+    NEW = "new"  # nothing has been done for these listing entries yet
+    COPIED = "copied"  # the small-object copier wrote the key, and the listing does not show that copy
+    SETTLED = "settled"  # an earlier listing had the same entries, and their outcome is known
+    FAILED = "failed"  # the key was reported as failed, and the page ignores it from then on
+
+
+@dataclass(frozen=True, slots=True)
+class PagePlan:
+    """The work for one listing of a page."""
+
+    #: Every key with a difference, except the failed ones.
+    differing: list[KeyDiff]
+    #: Keys whose outcome the listings alone decide.
+    reported: dict[KeyDiff, Outcome]
+    #: Keys that need requests, in the order of the listing.
+    unresolved: list[KeyDiff]
+    #: Those of them that the small-object copier may take.
+    copyable: list[KeyDiff]
+
+
+@dataclass(frozen=True, slots=True)
+class PageRound:
+    """The results of one plan. A key that failed has none."""
+
+    plan: PagePlan
+    #: The keys that the small-object copier wrote, each with the source entry that proves its copy current.
+    copied: Mapping[str, ListEntry | None]
+    #: The outcomes of the keys that were converged.
+    checked: dict[KeyDiff, Outcome]
+
+    @property
+    def is_settled(self) -> bool:
+        """True if another listing of the page has nothing to confirm."""
+        return not (self.plan.reported or self.copied or any(map(needs_recheck, self.checked.values())))
+
+    @property
+    def unconfirmed(self) -> list[KeyDiff]:
+        """The keys that this round decided by the listings or copied, so that only one check has seen them.
+
+        A key that is too large for this sweep is not among them: the sweep leaves it to another worker in any case.
+        """
+        reported = {diff for diff, outcome in self.plan.reported.items() if outcome.action != "large"}
+        return [diff for diff in self.plan.differing if diff.key in self.copied or diff in reported]
+
+
+@dataclass(slots=True)
+class PageState:
+    """The progress of each key of a page."""
+
+    #: True for a key whose listing entries call for a check.
+    needs_check: Callable[[KeyDiff], bool]
+    #: The outcome of listing entries that need no further request.
+    outcomes: dict[KeyDiff, Outcome] = field(default_factory=dict)
+    #: By key that the small-object copier wrote: the source entry that proves the copy current. None proves nothing.
+    expected_listing: dict[str, ListEntry | None] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+
+    def progress(self, diff: KeyDiff) -> KeyProgress:
+        """Return the progress with a key that the latest listing shows as `diff`."""
+        if diff.key in self.failed:
+            return KeyProgress.FAILED
+        copied = diff.key in self.expected_listing
+        as_expected = not copied or self.expected_listing[diff.key] == diff.source
+        if as_expected and not self.needs_check(diff):
+            return KeyProgress.EQUAL
+        if diff in self.outcomes:
+            return KeyProgress.SETTLED
+        return KeyProgress.COPIED if copied else KeyProgress.NEW
+
+    def plan(self, diffs: Iterable[KeyDiff], by_listing: Callable[[KeyDiff], Outcome | None]) -> PagePlan:
+        """Return the work for a listing; `by_listing` decides keys by the listings alone, or returns None.
+
+        Only NEW keys are copyable. If a copy does not show in the listing as expected, only a check of the key itself
+        finds the reason.
+        """
+        plan = PagePlan([], {}, [], [])
+        for diff in diffs:
+            progress = self.progress(diff)
+            if progress in (KeyProgress.EQUAL, KeyProgress.FAILED):
+                continue
+            plan.differing.append(diff)
+            if progress is KeyProgress.SETTLED:
+                continue
+            if outcome := by_listing(diff):
+                plan.reported[diff] = outcome
+                continue
+            plan.unresolved.append(diff)
+            if progress is KeyProgress.NEW:
+                plan.copyable.append(diff)
+        return plan
+
+    def advance(self, done: PageRound) -> None:
+        """Record the results of a round. A key that must be checked again gets no outcome."""
+        self.expected_listing |= done.copied
+        self.outcomes |= done.plan.reported
+        self.outcomes |= {diff: outcome for diff, outcome in done.checked.items() if not needs_recheck(outcome)}
+
+
+def needs_recheck(outcome: Outcome) -> bool:
+    """Return True if the key needs another check: it was written, or it is listed in the source but is gone now."""
+    return outcome.action in CHANGES or outcome.action == "kept"
