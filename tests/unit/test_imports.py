@@ -41,6 +41,7 @@ PURE = [
     "sync.distributed_copy",
     "sync.etag_marker",
     "sync.limits",
+    "sync.page_state",
     "sync.sweep",
     "sync.transfer",
 ]
