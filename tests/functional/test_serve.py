@@ -1,4 +1,4 @@
-"""`s3-syncer serve` as a process of its own: stopped, killed, unanswered and misconfigured, it loses nothing."""
+"""`s3-syncer serve` loses no message when its process is stopped or killed, or when a store fails."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from tests.functional.harness import MIB, QUEUE, Rig, notification
 from tests.functional.proxy import Proxy, admit, held, refuse, silent
 
 from localcloud.servers import free_port
-from s3_syncer.service.heartbeat import BEATS
+from s3_syncer.service.heartbeat import EXTENSIONS_PER_TIMEOUT
 
-#: Seconds within which no message is delivered again, however busy the machine is.
+#: Visibility timeout in seconds that does not end during a test, however busy the machine is.
 VISIBILITY_S = 120
 
-#: The same where a test has to see one delivered again: a worker may be late by three quarters of it.
+#: Visibility timeout in seconds for a test that waits for a second delivery. An extension may be three quarters of it
+#: late.
 SOON_S = 8
 
 
 @contextmanager
-def serving(*arguments: str, before: str = "", **environment: str) -> Iterator[Started]:
-    """The command, which polls for a second at a time only: no test has to wait for the end of a poll.
+def serving(*arguments: str, **environment: str) -> Iterator[Started]:
+    """Run the command. A poll takes one second at most, so that no test waits for the end of a poll.
 
-    On a stop it has all the time that it may need, if the test does not say otherwise.
+    After a stop, work has a minute to abort its upload, unless the test says otherwise.
     """
-    waits = "service.WAIT_S, service.DROP_S = 1, 60"
-    before = f"import s3_syncer.service.service as service; {waits}; {before}"
-    given = ("--visibility-timeout", str(VISIBILITY_S), "--shutdown-grace", "2", *arguments)
-    with started("serve", *given, before=before, **environment) as command:
+    times = ("--receive-wait", "1", "--abort-grace", "60")
+    given = ("--visibility-timeout", str(VISIBILITY_S), "--shutdown-grace", "2", *times, *arguments)
+    with started("serve", *given, **environment) as command:
         yield command
 
 
@@ -52,7 +52,7 @@ def stop(command: Started) -> Ended:
 
 
 def lines(ended: Ended, action: str | None = None) -> list[dict[str, Any]]:
-    """The log; every line that was printed is JSON."""
+    """Return the log lines of an action, or all; every printed line must be JSON."""
     found = [json.loads(line) for line in ended.out.splitlines()]
     return [line for line in found if action is None or line.get("action") == action]
 
@@ -76,7 +76,7 @@ def health(port: int) -> tuple[int, dict[str, Any]]:
 # -- working -----------------------------------------------------------------------------------------------------------
 
 
-def test_it_does_what_comes_until_it_is_stopped(rig: Rig) -> None:
+def test_serve_processes_messages_until_it_is_stopped(rig: Rig) -> None:
     keys = [f"key {number:02}" for number in range(30)]
     for key in keys[:20]:
         rig.put(key, key.encode(), Tagging="a=b", Metadata={"colour": "blue"})
@@ -97,11 +97,11 @@ def test_it_does_what_comes_until_it_is_stopped(rig: Rig) -> None:
     assert rig.other.secret_access_key not in ended.out
 
 
-def test_it_settles_what_failed_as_the_function_does(rig: Rig) -> None:
+def test_failed_messages_are_retried_or_dead_lettered_as_by_the_function(rig: Rig) -> None:
     rig.put("good", b"body")
     rig.put("bad", b"body")
     rig.put("archived", b"body", StorageClass="GLACIER")
-    rig.target_proxy.when(refuse(400, "BadDigest"), "PUT", key="bad", times=2)  # by the lane, and by the SDK once
+    rig.target_proxy.when(refuse(400, "BadDigest"), "PUT", key="bad", times=2)  # over awscrt, then once over boto3
     ask(rig, "good", "bad", "archived")
     with serving() as command:
         command.wait_until(lambda: rig.target_keys() == ["bad", "good"] and rig.queue_is_empty())
@@ -114,11 +114,11 @@ def test_it_settles_what_failed_as_the_function_does(rig: Rig) -> None:
     ]
 
 
-def test_a_range_is_done_and_what_it_leaves_is_put_back(rig: Rig) -> None:
+def test_a_range_is_swept_and_its_failed_keys_return_to_the_queue(rig: Rig) -> None:
     keys = [f"key {number:03}" for number in range(50)]
     for key in keys:
         rig.put(key, key.encode())
-    rig.target_proxy.when(refuse(400, "BadDigest"), "PUT", key=keys[7], times=3)  # twice in the lane, and out of it
+    rig.target_proxy.when(refuse(400, "BadDigest"), "PUT", key=keys[7], times=3)  # twice over awscrt, once over boto3
     rig.sqs.send_message(QueueUrl=rig.queue_url, MessageBody=json.dumps({"s3-syncer": {"work": "range"}}))
     with serving() as command:
         command.wait_until(lambda: rig.target_keys() == keys and rig.queue_is_empty())
@@ -126,18 +126,18 @@ def test_a_range_is_done_and_what_it_leaves_is_put_back(rig: Rig) -> None:
     assert rig.differences() == []
     assert [line["failed"] for line in lines(ended, "range")] == [1]
     written = [request for request in rig.target_proxy.requests if request.method == "PUT"]
-    by_lane = [request for request in written if "boto" not in request.headers.get("user-agent", "").lower()]
-    assert {request.key for request in by_lane} == set(keys), "ordinary objects take the lane"
-    assert [request.key for request in written if request not in by_lane] == [keys[7]]
+    by_crt = [request for request in written if "boto" not in request.headers.get("user-agent", "").lower()]
+    assert {request.key for request in by_crt} == set(keys), "ordinary objects are copied over awscrt"
+    assert [request.key for request in written if request not in by_crt] == [keys[7]]
 
 
-def test_a_copy_that_takes_longer_than_the_visibility_is_nobody_elses(rig: Rig) -> None:
+def test_a_copy_longer_than_the_visibility_timeout_is_delivered_once(rig: Rig) -> None:
     rig.put("slow", b"body")
     go_on = threading.Event()
     rig.target_proxy.when(held(go_on), "PUT")
     ask(rig, "slow")
     with serving("--visibility-timeout", str(SOON_S)) as command:
-        command.wait_until(lambda: asked(rig.source_proxy, "ChangeMessageVisibilityBatch") > BEATS)
+        command.wait_until(lambda: asked(rig.source_proxy, "ChangeMessageVisibilityBatch") > EXTENSIONS_PER_TIMEOUT)
         go_on.set()
         command.wait_until(lambda: rig.target_keys() == ["slow"] and rig.queue_is_empty())
         ended = stop(command)
@@ -145,7 +145,7 @@ def test_a_copy_that_takes_longer_than_the_visibility_is_nobody_elses(rig: Rig) 
     assert [line["attempts"] for line in lines(ended, "copy")] == [1]
 
 
-def test_a_message_whose_visibility_could_not_be_extended_is_done_all_the_same(rig: Rig) -> None:
+def test_a_failed_visibility_extension_is_repeated_in_time(rig: Rig) -> None:
     rig.put("slow", b"body")
     go_on = threading.Event()
     rig.target_proxy.when(held(go_on), "PUT")
@@ -157,10 +157,10 @@ def test_a_message_whose_visibility_could_not_be_extended_is_done_all_the_same(r
         command.wait_until(lambda: rig.target_keys() == ["slow"] and rig.queue_is_empty())
         ended = stop(command)
     assert any(line["message"] == "visibility not extended" for line in lines(ended))
-    assert [line["attempts"] for line in lines(ended, "copy")] == [1], "the next beat did it"
+    assert [line["attempts"] for line in lines(ended, "copy")] == [1], "the next extension succeeded"
 
 
-def test_a_deletion_that_fails_is_harmless(rig: Rig) -> None:
+def test_a_message_that_could_not_be_deleted_is_delivered_again_and_found_unchanged(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.source_proxy.when(refuse(500, "InternalFailure"), operation="DeleteMessageBatch", times=3)
     ask(rig, "key")
@@ -179,7 +179,7 @@ def test_a_deletion_that_fails_is_harmless(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_on_a_stop_the_copy_under_way_is_dropped_and_handed_back(rig: Rig, number: signal.Signals) -> None:
+def test_a_stop_aborts_the_upload_in_flight_and_releases_its_message(rig: Rig, number: signal.Signals) -> None:
     rig.put("large", b"x" * 70 * MIB)
     go_on = threading.Event()
     rig.target_proxy.when(held(go_on), "PUT", query="partNumber", times=inf)
@@ -187,7 +187,7 @@ def test_on_a_stop_the_copy_under_way_is_dropped_and_handed_back(rig: Rig, numbe
     with serving("--concurrency", "1", "--memory", "64", "--shutdown-grace", "1") as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
         assert rig.uploads() == ["large"]
-        command.stop(number, times=2)  # to take no more, and at the end of the grace to drop what there is
+        command.stop(number, times=2)  # once to receive no more, and once at the end of the grace
         go_on.set()
         ended = command.ended()
     assert (ended.code, ended.err) == (0, "")
@@ -196,13 +196,13 @@ def test_on_a_stop_the_copy_under_way_is_dropped_and_handed_back(rig: Rig, numbe
     assert lines(ended)[-1]["returned"] == 1
 
     rig.clear()
-    with serving() as another:  # at once: nobody has to wait for a visibility to end
+    with serving() as another:  # at once: the message was released
         another.wait_until(lambda: rig.target_keys() == ["large"] and rig.queue_is_empty())
         assert stop(another).code == 0
     assert rig.differences() == []
 
 
-def test_on_a_stop_what_ends_within_the_grace_is_done(rig: Rig) -> None:
+def test_after_a_stop_work_that_ends_within_the_grace_is_done(rig: Rig) -> None:
     keys = [f"key {number}" for number in range(8)]
     for key in keys:
         rig.put(key, b"body")
@@ -215,22 +215,22 @@ def test_on_a_stop_what_ends_within_the_grace_is_done(rig: Rig) -> None:
         go_on.set()
         ended = command.ended()
     assert ended.code == 0
-    assert lines(ended)[-1]["done"] == len(rig.target_keys()) == 4, "what was begun was ended, and no more begun"
-    assert len(rig.receive(8)) == 4, "the others are still to be had"
+    assert lines(ended)[-1]["done"] == len(rig.target_keys()) == 4, "work in flight ended, and no more began"
+    assert len(rig.receive(8)) == 4, "the other messages are still in the queue"
 
 
-def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(rig: Rig) -> None:
+def test_a_stop_does_not_wait_for_a_store_that_sends_no_response(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.target_proxy.when(silent, "PUT", times=inf)
     ask(rig, "key")
-    with serving("--shutdown-grace", "1", before="service.DROP_S = 1") as command:
+    with serving("--shutdown-grace", "1", "--abort-grace", "1") as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
         ended = stop(command)
     assert ended.code == 0
-    assert len(rig.receive(1)) == 1, "handed back at once, though the request is still under way"
+    assert len(rig.receive(1)) == 1, "released at once, although the request is still in flight"
 
 
-def test_a_second_signal_ends_it_at_once(rig: Rig) -> None:
+def test_a_second_signal_ends_the_process_at_once(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.target_proxy.when(silent, "PUT", times=inf)
     ask(rig, "key")
@@ -240,7 +240,7 @@ def test_a_second_signal_ends_it_at_once(rig: Rig) -> None:
         assert command.insist(signal.SIGTERM).code == -signal.SIGTERM
 
 
-def test_another_worker_gets_what_a_killed_one_held(rig: Rig) -> None:
+def test_messages_of_a_killed_process_are_delivered_to_another(rig: Rig) -> None:
     rig.put("large", b"x" * 70 * MIB)
     rig.put("small", b"body")
     rig.target_proxy.when(silent, "PUT", query="partNumber", times=inf)
@@ -251,7 +251,7 @@ def test_another_worker_gets_what_a_killed_one_held(rig: Rig) -> None:
         command.send(signal.SIGKILL)
         assert command.ended().code == -9
     rig.clear()
-    with serving() as another:  # the queue's own visibility is five minutes
+    with serving() as another:  # the visibility timeout of the queue itself is five minutes
         another.wait_until(lambda: rig.target_keys() == ["large", "small"] and rig.queue_is_empty())
         ended = stop(another)
     assert [(line["key"], line["attempts"]) for line in lines(ended, "copy")] == [("large", 2)]
@@ -261,19 +261,19 @@ def test_another_worker_gets_what_a_killed_one_held(rig: Rig) -> None:
 # -- what cannot work --------------------------------------------------------------------------------------------------
 
 
-def test_a_store_that_cannot_be_used_is_asked_now_and_then(rig: Rig) -> None:
-    """Each message that is received and fails comes nearer to being buried, so one at a time tells."""
+def test_an_unusable_store_is_tried_with_one_message_per_pause(rig: Rig) -> None:
+    """Each failed delivery brings a message nearer to the dead-letter queue: try only one."""
     keys = [f"key {number:02}" for number in range(20)]
     for key in keys:
         rig.put(key, b"body")
     rig.target_proxy.when(admit("nobody's"), times=inf)
     ask(rig, *keys)
     port = free_port()
-    before = "service.REST_FIRST_S, service.REST_MAX_S = 0.8, 1.6"
-    with serving("--concurrency", "4", "--health-port", str(port), before=before) as command:
+    pauses = ("--pause-first", "0.8", "--pause-max", "1.6")
+    with serving("--concurrency", "4", "--health-port", str(port), *pauses) as command:
         command.wait_until(lambda: asked(rig.source_proxy, "ReceiveMessage") >= 4)
         status, body = health(port)
-        assert (status, body["status"]) == (200, "degraded"), "another process would fare no better"
+        assert (status, body["status"]) == (200, "degraded"), "a new process has the same problem"
         assert "InvalidAccessKeyId" in body["reason"]
         tried = {request.key for request in rig.target_proxy.requests}
         rig.target_proxy.clear()
@@ -281,18 +281,18 @@ def test_a_store_that_cannot_be_used_is_asked_now_and_then(rig: Rig) -> None:
         command.wait_until(lambda: rig.target_keys() == keys and rig.queue_is_empty())
         assert health(port)[1]["status"] == "ok"
         ended = stop(command)
-    assert len(tried) <= 4 + received - 1, "a lane each, and then one a pause"
+    assert len(tried) <= 4 + received - 1, "one in each slot, then one per pause"
     assert 2 <= len(lines(ended, "circuit-open")) <= received + 1
     assert len(lines(ended, "circuit-closed")) == 1
     assert rig.dead_letters() == []
     assert ended.code == 0
 
 
-def test_a_queue_that_fails_for_a_while_is_asked_again(rig: Rig) -> None:
+def test_polling_continues_after_the_queue_failed_for_a_while(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.source_proxy.when(refuse(500, "InternalFailure"), operation="ReceiveMessage", times=3)
     ask(rig, "key")
-    with serving(before="service.REST_FIRST_S = 0.5") as command:
+    with serving("--pause-first", "0.5") as command:
         command.wait_until(lambda: rig.target_keys() == ["key"] and rig.queue_is_empty())
         ended = stop(command)
     assert [line["reason"].split(":")[0] for line in lines(ended, "circuit-open")] != []
@@ -300,7 +300,7 @@ def test_a_queue_that_fails_for_a_while_is_asked_again(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("name", ["no-such-queue", QUEUE])
-def test_it_does_not_start_with_a_queue_that_cannot_be_used(rig: Rig, name: str) -> None:
+def test_serve_does_not_start_with_an_unusable_queue(rig: Rig, name: str) -> None:
     if name == QUEUE:
         rig.source_proxy.when(refuse(400, "AccessDenied"), operation="GetQueueAttributes", times=inf)
     ended = run("serve", QUEUE_URL=rig.queue_url.replace(QUEUE, name))
@@ -309,15 +309,15 @@ def test_it_does_not_start_with_a_queue_that_cannot_be_used(rig: Rig, name: str)
     assert ended.err.startswith(f"s3-syncer: the queue {rig.queue_url.replace(QUEUE, name)} cannot be used: ")
 
 
-def test_it_does_not_start_where_its_health_cannot_be_asked_for(rig: Rig) -> None:
+def test_serve_does_not_start_when_the_health_port_is_taken(rig: Rig) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = run("serve", "--health-port", str(port))
     assert ended.code == 1
-    assert ended.err == f"s3-syncer: nothing can be answered at 127.0.0.1:{port}: Address already in use\n"
+    assert ended.err == f"s3-syncer: cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
 
-def test_its_health_can_be_asked_for(rig: Rig) -> None:
+def test_health_endpoint_shows_the_messages_in_flight_and_done(rig: Rig) -> None:
     rig.put("key", b"body")
     go_on = threading.Event()
     rig.target_proxy.when(held(go_on), "PUT")
@@ -334,7 +334,7 @@ def test_its_health_can_be_asked_for(rig: Rig) -> None:
         assert command.ended().code == 0
 
 
-def test_every_mistake_in_the_options_is_named(rig: Rig) -> None:
+def test_every_missing_option_is_named(rig: Rig) -> None:
     ended = run("serve", QUEUE_URL=None, DEAD_LETTER_QUEUE_URL=None, TARGET_BUCKET=None)
     assert ended.code == 2
     for name in ("--queue-url", "--dead-letter-queue-url", "--target-bucket"):

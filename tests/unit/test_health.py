@@ -1,4 +1,4 @@
-"""What is answered to whoever asks whether the service is well."""
+"""Responses of the health endpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from localcloud.servers import free_port
-from s3_syncer.service.health import Health, Status, serving
+from s3_syncer.service.health import Health, Status, health_endpoint
 
 
 def health(status: Status) -> Health:
@@ -28,16 +28,16 @@ def get(port: int, path: str = "/health") -> tuple[int, bytes, str | None]:
 
 
 @contextmanager
-def answering(status: Status) -> Iterator[int]:
-    with serving(lambda: health(status), "127.0.0.1", 0) as port:
+def running(status: Status) -> Iterator[int]:
+    with health_endpoint(lambda: health(status), "127.0.0.1", 0) as port:
         yield port
 
 
 @pytest.mark.parametrize(("status", "code"), [("ok", 200), ("degraded", 200), ("stopping", 200), ("stuck", 503)])
-def test_only_what_a_new_process_may_mend_is_unhealthy(status: Status, code: int) -> None:
-    with answering(status) as port:
-        answered, body, kind = get(port)
-    assert (answered, kind) == (code, "application/json")
+def test_status_code_is_503_only_when_a_new_process_may_help(status: Status, code: int) -> None:
+    with running(status) as port:
+        status_code, body, kind = get(port)
+    assert (status_code, kind) == (code, "application/json")
     assert json.loads(body) == {
         "status": status,
         "reason": "because",
@@ -49,28 +49,28 @@ def test_only_what_a_new_process_may_mend_is_unhealthy(status: Status, code: int
     }
 
 
-def test_nothing_else_is_answered() -> None:
-    with answering("ok") as port:
+def test_any_other_path_is_404() -> None:
+    with running("ok") as port:
         assert get(port, "/")[0] == 404
         assert get(port, "/health/../etc")[0] == 404
 
 
-def test_a_client_that_says_nothing_keeps_nobody_else_waiting() -> None:
-    with answering("ok") as port, socket.create_connection(("127.0.0.1", port)):
+def test_a_client_that_sends_nothing_blocks_no_other_client() -> None:
+    with running("ok") as port, socket.create_connection(("127.0.0.1", port)):
         assert get(port)[0] == 200
 
 
-def test_a_port_that_is_taken_is_named() -> None:
+def test_a_port_in_use_is_an_error_that_names_it() -> None:
     with (
-        answering("ok") as port,
-        pytest.raises(OSError, match=f"^nothing can be answered at 127.0.0.1:{port}: "),
-        serving(lambda: health("ok"), "127.0.0.1", port),
+        running("ok") as port,
+        pytest.raises(OSError, match=f"^cannot listen on 127.0.0.1:{port}: "),
+        health_endpoint(lambda: health("ok"), "127.0.0.1", port),
     ):
         pass
 
 
-def test_afterwards_the_port_is_free_again() -> None:
+def test_the_port_is_free_again_afterwards() -> None:
     port = free_port()
     for _ in range(2):
-        with serving(lambda: health("ok"), "127.0.0.1", port) as taken:
+        with health_endpoint(lambda: health("ok"), "127.0.0.1", port) as taken:
             assert get(taken)[0] == 200

@@ -1,4 +1,4 @@
-"""Messages are kept hidden as long as they are worked on, and no longer."""
+"""The visibility timeout of a message is extended while the work on it runs, and no longer."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 from tests.support.patience import PATIENCE_S
 
 from s3_syncer.queue.worker import Message
-from s3_syncer.service.heartbeat import BEATS, LONGEST_S, Held
+from s3_syncer.service.heartbeat import EXTENSIONS_PER_TIMEOUT, MAX_IN_FLIGHT_S, VisibilityHeartbeat
 
 VISIBILITY_S = 60
-BEAT_S = VISIBILITY_S / BEATS
+INTERVAL_S = VISIBILITY_S / EXTENSIONS_PER_TIMEOUT
 
 
 class FakeQueue:
-    """A queue that delivers a message again once nobody has hidden it for long enough."""
+    """A queue that notes the extensions, and until when each message is hidden."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.asked: list[dict[str, int]] = []
+        self.requests: list[dict[str, int]] = []
         self.refuses: dict[str, bool] = {}
         self.hidden_until: dict[str, float] = {}
 
@@ -28,7 +28,7 @@ class FakeQueue:
         return self.now
 
     def extend(self, delays: Mapping[str, int]) -> Mapping[str, bool]:
-        self.asked.append(dict(delays))
+        self.requests.append(dict(delays))
         for receipt, seconds in delays.items():
             if receipt not in self.refuses:
                 self.hidden_until[receipt] = self.now + seconds
@@ -41,95 +41,97 @@ def queue() -> FakeQueue:
 
 
 @pytest.fixture
-def held(queue: FakeQueue) -> Held:
-    return Held(queue, visibility_s=VISIBILITY_S, clock=queue.clock)
+def heartbeat(queue: FakeQueue) -> VisibilityHeartbeat:
+    return VisibilityHeartbeat(queue, visibility_timeout_s=VISIBILITY_S, clock=queue.clock)
 
 
 def message(receipt: str) -> Message:
     return Message(f"id of {receipt}", "body", 1, receipt)
 
 
-def deliver(queue: FakeQueue, held: Held, *receipts: str) -> None:
-    held.add([message(receipt) for receipt in receipts], queue.now)
+def deliver(queue: FakeQueue, heartbeat: VisibilityHeartbeat, *receipts: str) -> None:
+    heartbeat.add([message(receipt) for receipt in receipts], queue.now)
     for receipt in receipts:
         queue.hidden_until[receipt] = queue.now + VISIBILITY_S
 
 
-def beat(queue: FakeQueue, held: Held, times: int = 1) -> None:
+def advance(queue: FakeQueue, heartbeat: VisibilityHeartbeat, times: int = 1) -> None:
     for _ in range(times):
-        queue.now += held.beat_s
-        held.beat()
+        queue.now += heartbeat.interval_s
+        heartbeat.extend_due()
 
 
-def test_nothing_is_asked_for_what_is_done_within_a_beat(queue: FakeQueue, held: Held) -> None:
-    deliver(queue, held, "a")
-    queue.now += BEAT_S / 2
-    held.beat()
-    held.remove(message("a"))
-    beat(queue, held)
-    assert queue.asked == []
+def test_a_message_done_within_one_interval_is_not_extended(queue: FakeQueue, heartbeat: VisibilityHeartbeat) -> None:
+    deliver(queue, heartbeat, "a")
+    queue.now += INTERVAL_S / 2
+    heartbeat.extend_due()
+    heartbeat.remove(message("a"))
+    advance(queue, heartbeat)
+    assert queue.requests == []
 
 
-def test_what_takes_long_stays_hidden_all_the_time(queue: FakeQueue, held: Held) -> None:
-    queue.now = 7.0  # between two beats
-    deliver(queue, held, "a")
+def test_a_message_stays_hidden_for_as_long_as_its_work_takes(queue: FakeQueue, heartbeat: VisibilityHeartbeat) -> None:
+    queue.now = 7.0  # between two extensions
+    deliver(queue, heartbeat, "a")
     queue.now = 0.0
     for _ in range(1000):
-        beat(queue, held)
+        advance(queue, heartbeat)
         assert queue.hidden_until["a"] - queue.now >= VISIBILITY_S / 2
-    assert all(asked == {"a": VISIBILITY_S} for asked in queue.asked)
+    assert all(request == {"a": VISIBILITY_S} for request in queue.requests)
 
 
-def test_several_are_extended_with_one_request(queue: FakeQueue, held: Held) -> None:
-    deliver(queue, held, "a", "b")
-    beat(queue, held)
-    assert queue.asked == [{"a": VISIBILITY_S, "b": VISIBILITY_S}]
+def test_several_messages_are_extended_with_one_request(queue: FakeQueue, heartbeat: VisibilityHeartbeat) -> None:
+    deliver(queue, heartbeat, "a", "b")
+    advance(queue, heartbeat)
+    assert queue.requests == [{"a": VISIBILITY_S, "b": VISIBILITY_S}]
 
 
 @pytest.mark.parametrize("failures", [1, 2])
-def test_requests_that_fail_are_made_again_in_time(queue: FakeQueue, held: Held, failures: int) -> None:
-    deliver(queue, held, "a")
+def test_failed_extensions_are_repeated_before_the_timeout_ends(
+    queue: FakeQueue, heartbeat: VisibilityHeartbeat, failures: int
+) -> None:
+    deliver(queue, heartbeat, "a")
     queue.refuses = {"a": True}
-    beat(queue, held, failures)
+    advance(queue, heartbeat, failures)
     queue.refuses = {}
-    beat(queue, held)
-    assert len(queue.asked) == failures + 1
+    advance(queue, heartbeat)
+    assert len(queue.requests) == failures + 1
     assert queue.hidden_until["a"] == queue.now + VISIBILITY_S
 
 
-def test_what_the_queue_has_taken_back_is_let_go(
-    queue: FakeQueue, held: Held, caplog: pytest.LogCaptureFixture
+def test_a_message_with_an_invalid_receipt_handle_is_no_longer_extended(
+    queue: FakeQueue, heartbeat: VisibilityHeartbeat, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deliver(queue, held, "a", "b")
+    deliver(queue, heartbeat, "a", "b")
     queue.refuses = {"a": False}
-    beat(queue, held)
+    advance(queue, heartbeat)
     queue.refuses = {}
-    beat(queue, held)
-    assert queue.asked[-1] == {"b": VISIBILITY_S}
-    assert [record.message for record in caplog.records] == ["message no longer held"]
-    held.remove(message("a"))  # when its work ends, later
+    advance(queue, heartbeat)
+    assert queue.requests[-1] == {"b": VISIBILITY_S}
+    assert [record.message for record in caplog.records] == ["visibility no longer extended"]
+    heartbeat.remove(message("a"))  # when its work ends, later
 
 
-def test_nothing_is_asked_for_beyond_the_twelve_hours_of_sqs(
-    queue: FakeQueue, held: Held, caplog: pytest.LogCaptureFixture
+def test_extensions_end_at_the_twelve_hours_of_sqs(
+    queue: FakeQueue, heartbeat: VisibilityHeartbeat, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deliver(queue, held, "a")
+    deliver(queue, heartbeat, "a")
     while queue.now < 13 * 60 * 60:
-        beat(queue, held)
+        advance(queue, heartbeat)
     assert max(queue.hidden_until.values()) <= 12 * 60 * 60
-    assert queue.hidden_until["a"] > LONGEST_S - BEAT_S, "but for as long as can be"
-    assert min(seconds for asked in queue.asked for seconds in asked.values()) > 0, "0 would hand it back"
-    assert [record.message for record in caplog.records] == ["message no longer held"]
+    assert queue.hidden_until["a"] > MAX_IN_FLIGHT_S - INTERVAL_S, "but not before"
+    assert min(seconds for request in queue.requests for seconds in request.values()) > 0, "0 would release it"
+    assert [record.message for record in caplog.records] == ["visibility no longer extended"]
 
 
-def test_all_are_let_go_at_once(queue: FakeQueue, held: Held) -> None:
-    deliver(queue, held, "a", "b")
-    assert held.clear() == [message("a"), message("b")]
-    beat(queue, held)
-    assert queue.asked == []
+def test_clear_ends_all_extensions_and_returns_the_messages(queue: FakeQueue, heartbeat: VisibilityHeartbeat) -> None:
+    deliver(queue, heartbeat, "a", "b")
+    assert heartbeat.clear() == [message("a"), message("b")]
+    advance(queue, heartbeat)
+    assert queue.requests == []
 
 
-def test_a_request_under_way_cannot_hide_what_is_handed_back_meanwhile() -> None:
+def test_remove_waits_for_a_request_in_flight() -> None:
     began, go_on = threading.Event(), threading.Event()
 
     class SlowQueue(FakeQueue):
@@ -139,17 +141,17 @@ def test_a_request_under_way_cannot_hide_what_is_handed_back_meanwhile() -> None
             return super().extend(delays)
 
     queue = SlowQueue()
-    held = Held(queue, visibility_s=VISIBILITY_S, clock=queue.clock)
-    deliver(queue, held, "a")
-    queue.now = BEAT_S
-    beating = threading.Thread(target=held.beat)
-    removing = threading.Thread(target=held.remove, args=[message("a")])
-    beating.start()
+    heartbeat = VisibilityHeartbeat(queue, visibility_timeout_s=VISIBILITY_S, clock=queue.clock)
+    deliver(queue, heartbeat, "a")
+    queue.now = INTERVAL_S
+    extending = threading.Thread(target=heartbeat.extend_due)
+    removing = threading.Thread(target=heartbeat.remove, args=[message("a")])
+    extending.start()
     assert began.wait(PATIENCE_S)
     removing.start()
     removing.join(0.1)
     assert removing.is_alive(), "it waits for the request"
     go_on.set()
     removing.join(PATIENCE_S)
-    beating.join(PATIENCE_S)
-    assert len(queue.asked) == 1
+    extending.join(PATIENCE_S)
+    assert len(queue.requests) == 1

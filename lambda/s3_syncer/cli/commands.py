@@ -22,7 +22,8 @@ from ..core.filters import BadPattern, key_filter
 from ..core.multipart import GIB, MIB
 from ..crt.factory import crt_transports, stream_transports
 from ..logs import log_json
-from ..service import health, service
+from ..service.health import health_endpoint
+from ..service.service import RANGE_THREADS, Service, ServiceOptions
 from ..settings import LOG_LEVELS, Reader, Settings, SettingsError
 from ..stores.credentials import Credentials
 from ..sync.converge import Outcome, converge
@@ -387,6 +388,11 @@ def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
     show_default=True,
     help="Least severe lines to log.",
 )
+# Hidden: tests shorten these times.
+@_option("--receive-wait", hidden=True, type=int, default=ServiceOptions.receive_wait_s)
+@_option("--abort-grace", hidden=True, type=float, default=ServiceOptions.abort_grace_s)
+@_option("--pause-first", hidden=True, type=float, default=ServiceOptions.pause_first_s)
+@_option("--pause-max", hidden=True, type=float, default=ServiceOptions.pause_max_s)
 def serve(**options: Any) -> None:
     """Does what the function does, for as long as it runs: takes work from the queue and settles it.
 
@@ -403,22 +409,29 @@ def serve(**options: Any) -> None:
 
 def _serve(settings: Settings, options: dict[str, Any]) -> None:
     """Returns never. Raises a SyncError or an OSError for what it cannot start without."""
-    lanes, grace_s = options["concurrency"], options["shutdown_grace"]
-    threads = service.RANGE_THREADS
     runtime = build_queue_worker(
         settings,
-        threads=lanes,
-        range_threads=threads,
-        transports=partial(crt_transports, concurrency=threads),
+        threads=options["concurrency"],
+        range_threads=RANGE_THREADS,
+        transports=partial(crt_transports, concurrency=RANGE_THREADS),
     )
     runtime.queue.check()
-    rules = service.Rules(lanes=lanes, visibility_s=options["visibility_timeout"], grace_s=grace_s)
-    served, asked = service.Service(runtime.worker, runtime.queue, rules), Deadline()
+    service_options = ServiceOptions(
+        concurrency=options["concurrency"],
+        visibility_timeout_s=options["visibility_timeout"],
+        shutdown_grace_s=options["shutdown_grace"],
+        abort_grace_s=options["abort_grace"],
+        receive_wait_s=options["receive_wait"],
+        pause_first_s=options["pause_first"],
+        pause_max_s=options["pause_max"],
+    )
+    service, stop = Service(runtime.worker, runtime.queue, service_options), Deadline()
     with ExitStack() as stack:
         if options["health_port"]:
-            stack.enter_context(health.serving(served.health, options["health_address"], options["health_port"]))
-        stack.enter_context(stoppable(asked, served.give_up, grace_s=grace_s + 2 * service.DROP_S, exit_code=EQUAL))
-        served.run(asked)
+            stack.enter_context(health_endpoint(service.health, options["health_address"], options["health_port"]))
+        grace_s = service_options.stop_timeout_s
+        stack.enter_context(stoppable(stop, service.release_all, grace_s=grace_s, exit_code=EQUAL))
+        service.run(stop)
     leave(EQUAL)
 
 

@@ -62,13 +62,13 @@ class Queue:
         except _ERRORS as error:
             raise StoreUnusable(f"the queue {self._url} cannot be used: {error}", "QueueUnusable") from error
 
-    def receive(self, most: int, *, visibility_s: int, wait_s: int) -> list[Message]:
+    def receive(self, max_messages: int, *, visibility_timeout_s: int, wait_s: int) -> list[Message]:
         """Up to `most` messages, waited for, hidden from others for a while. Raises StoreUnusable."""
         try:
             answer = self._client.receive_message(
                 QueueUrl=self._url,
-                MaxNumberOfMessages=min(most, BATCH),
-                VisibilityTimeout=visibility_s,
+                MaxNumberOfMessages=min(max_messages, BATCH),
+                VisibilityTimeout=visibility_timeout_s,
                 WaitTimeSeconds=wait_s,
                 MessageSystemAttributeNames=["ApproximateReceiveCount"],
             )

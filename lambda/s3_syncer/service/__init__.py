@@ -1,1 +1,1 @@
-"""The long-running ECS service that receives messages from SQS itself."""
+"""The long-running service: receives messages from SQS and reports its health."""

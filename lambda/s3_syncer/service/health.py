@@ -1,4 +1,4 @@
-"""Tells over HTTP whether the service is well: for ECS, Kubernetes, or a person with curl."""
+"""Report the health of the service over HTTP: to ECS, Kubernetes, or a person with curl."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from typing import Literal
 
 PATH = "/health"
 
-#: Seconds that a client may take to say what it wants.
-_PATIENCE_S = 5
+#: Seconds that a client has to send its request.
+_REQUEST_TIMEOUT_S = 5
 
 Status = Literal["ok", "degraded", "stopping", "stuck"]
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`degraded` is for what a new process would not mend, like a store that refuses its keys; `stuck` for the rest."""
+    """The state of a service at one moment.
+
+    - `degraded`: a store or the queue is unusable, for example because the store refuses the access key. A new process
+      has the same problem.
+    - `stuck`: a thread hangs. A new process may help.
+    """
 
     status: Status
     reason: str
@@ -28,23 +33,25 @@ class Health:
     done: int
     returned: int
     dead_letters: int
-    #: Seconds since the queue last answered a poll.
+    #: Seconds since the queue last responded to a poll.
     last_poll_s: float
 
     @property
-    def well(self) -> bool:
+    def is_healthy(self) -> bool:
+        """Return True unless the process should be replaced."""
         return self.status != "stuck"
 
 
 @contextmanager
-def serving(health: Callable[[], Health], address: str, port: int) -> Iterator[int]:
-    """Answers GET /health with 200, or 503 when it is not well, for as long as the block runs; gives the port.
+def health_endpoint(health: Callable[[], Health], address: str, port: int) -> Iterator[int]:
+    """Respond to `GET /health` while the block runs, and yield the port.
 
-    A `port` of 0 takes a free one. Raises OSError, with a message for people, when the address cannot be had.
+    The status code is 200, or 503 if the service is not healthy. Port 0 takes a free one.
+    Raises OSError, with a message for people, if the address cannot be used.
     """
 
     class Handler(BaseHTTPRequestHandler):
-        timeout = _PATIENCE_S
+        timeout = _REQUEST_TIMEOUT_S
         server_version, sys_version = "s3-syncer", ""
 
         def do_GET(self) -> None:
@@ -53,20 +60,20 @@ def serving(health: Callable[[], Health], address: str, port: int) -> Iterator[i
                 return
             now = health()
             body = json.dumps(asdict(now)).encode() + b"\n"
-            self.send_response(200 if now.well else 503)
+            self.send_response(200 if now.is_healthy else 503)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Says nothing: whoever asks every few seconds knows that it did."""
+            """Log nothing: a health check every few seconds would fill the log."""
 
     try:
-        listening = ThreadingHTTPServer((address, port), Handler)
+        server = ThreadingHTTPServer((address, port), Handler)
     except OSError as error:
-        raise OSError(f"nothing can be answered at {address}:{port}: {error.strerror}") from error
-    with listening as server:
+        raise OSError(f"cannot listen on {address}:{port}: {error.strerror}") from error
+    with server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
         try:

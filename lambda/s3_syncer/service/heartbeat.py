@@ -1,7 +1,8 @@
-"""The messages that are being worked on, kept hidden from other workers until they are settled.
+"""Extend the visibility timeout of messages until the work on them ends.
 
-They are received for a short time and hidden anew, again and again, well before it ends. So what a killed worker held
-is delivered again soon, and what a living one holds is not, however long it takes. Pure but for the clock.
+The service receives messages with a short visibility timeout, and extends it well before it ends. So SQS soon delivers
+the messages of a killed process again. The messages of a running process stay hidden, however long the work takes.
+Pure but for the clock.
 """
 
 from __future__ import annotations
@@ -17,81 +18,100 @@ from ..queue.worker import Message
 
 logger = logging.getLogger(__name__)
 
-#: Beats in a visibility timeout. A message is hidden anew once a beat has passed since the last time, so two requests
-#: in a row may fail before it is delivered to somebody else.
-BEATS = 4
+#: Extensions in one visibility timeout. With 4, two requests in a row may fail before SQS delivers the message again.
+EXTENSIONS_PER_TIMEOUT = 4
 
-#: Seconds that SQS hides a message at the most, counted from its delivery, less a few for the clocks to differ.
+#: Seconds that SQS hides a message at most, counted from its delivery. Ten seconds less, for clocks that differ.
 #: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
-LONGEST_S = 12 * 60 * 60 - 10
+MAX_IN_FLIGHT_S = 12 * 60 * 60 - 10
 
 
-class Hidden(Protocol):
-    """What hides messages: see `sqs.Queue`."""
+class VisibilityExtender(Protocol):
+    """A queue that extends visibility timeouts: see `queue.sqs.Queue`."""
 
-    def extend(self, delays: Mapping[str, int]) -> Mapping[str, bool]: ...
+    def extend(self, delays: Mapping[str, int]) -> Mapping[str, bool]:
+        """Hide messages, by receipt handle, for that many seconds from now.
+
+        Return the messages that were not extended, each with whether a later attempt may succeed.
+        """
 
 
 @dataclass(slots=True)
-class _Hold:
+class _InFlight:
+    """A message, with the times of its delivery and of its last extension."""
+
     message: Message
-    since: float
-    hidden: float  # when it was last hidden
+    delivered_at: float
+    extended_at: float
 
 
-class Held:
-    """Messages by receipt, hidden for `visibility_s` seconds at a time. Safe to share between threads."""
+class VisibilityHeartbeat:
+    """The messages in flight, by receipt handle. Each extension lasts `visibility_timeout_s` seconds.
 
-    def __init__(self, queue: Hidden, *, visibility_s: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._queue, self._visibility_s, self._clock = queue, visibility_s, clock
-        self._holds: dict[str, _Hold] = {}
-        # Kept during a request as well: a message that was given back must not be hidden by a request that was on its
-        # way already.
+    Safe to share between threads.
+    """
+
+    def __init__(
+        self, queue: VisibilityExtender, *, visibility_timeout_s: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._queue, self._visibility_timeout_s, self._clock = queue, visibility_timeout_s, clock
+        self._in_flight: dict[str, _InFlight] = {}
+        # Also held during a request: a request on its way must not hide a message that was released meanwhile.
         self._lock = threading.Lock()
 
     @property
-    def beat_s(self) -> float:
-        return self._visibility_s / BEATS
+    def interval_s(self) -> float:
+        """Return the seconds after which an extension is due."""
+        return self._visibility_timeout_s / EXTENSIONS_PER_TIMEOUT
 
-    def add(self, messages: Iterable[Message], since: float) -> None:
-        """Begins to hold messages that were delivered at `since`, by the clock."""
+    def add(self, messages: Iterable[Message], delivered_at: float) -> None:
+        """Start to extend messages that were delivered at that time of the clock."""
         with self._lock:
             for message in messages:
-                self._holds[message.receipt] = _Hold(message, since, since)
+                self._in_flight[message.receipt] = _InFlight(message, delivered_at, delivered_at)
 
     def remove(self, message: Message) -> None:
-        """Ends it: the message is not hidden anew from here on."""
+        """Stop extending a message.
+
+        Wait for a request in flight, so that no request extends the message after this returns.
+        """
         with self._lock:
-            self._holds.pop(message.receipt, None)
+            self._in_flight.pop(message.receipt, None)
 
     def clear(self) -> list[Message]:
-        """Ends it for all of them, and says which they were."""
+        """Stop extending all messages, and return them."""
         with self._lock:
-            messages = [hold.message for hold in self._holds.values()]
-            self._holds.clear()
+            messages = [each.message for each in self._in_flight.values()]
+            self._in_flight.clear()
         return messages
 
-    def beat(self) -> None:
-        """Hides anew what has not been for a beat. To be called that often."""
+    def extend_due(self) -> None:
+        """Extend the messages that are due. Call it every `interval_s` seconds."""
         with self._lock:
             now = self._clock()
-            due = [hold for hold in self._holds.values() if now - hold.hidden >= self.beat_s]
-            seconds = {hold.message.receipt: min(self._visibility_s, int(hold.since + LONGEST_S - now)) for hold in due}
-            for receipt in [receipt for receipt, left in seconds.items() if left <= 0]:
-                self._let_go(receipt, "held for as long as SQS allows")
-                del seconds[receipt]
-            if not seconds:
+            timeouts: dict[str, int] = {}
+            for receipt, each in list(self._in_flight.items()):
+                if now - each.extended_at < self.interval_s:
+                    continue
+                timeout_s = min(self._visibility_timeout_s, int(each.delivered_at + MAX_IN_FLIGHT_S - now))
+                if timeout_s > 0:
+                    timeouts[receipt] = timeout_s
+                else:
+                    self._give_up(receipt, "the message was in flight for the 12 hours that SQS allows")
+            if not timeouts:
                 return
-            failed = self._queue.extend(seconds)
-            for receipt in seconds:
+            failed = self._queue.extend(timeouts)
+            for receipt in timeouts:
                 if receipt not in failed:
-                    self._holds[receipt].hidden = now
+                    self._in_flight[receipt].extended_at = now
                 elif not failed[receipt]:
-                    self._let_go(receipt, "the queue has taken it back")
+                    self._give_up(receipt, "SQS no longer accepts the receipt handle")
 
-    def _let_go(self, receipt: str, why: str) -> None:
-        """The work on it goes on; somebody else may begin it again meanwhile, which costs time and does no harm."""
-        message = self._holds.pop(receipt).message
-        logger.warning(
-            "message no longer held", extra={"reason": why, "message_id": message.id, "attempts": message.attempt}
-        )
+    def _give_up(self, receipt: str, reason: str) -> None:
+        """Stop extending a message while the work on it continues.
+
+        SQS may deliver the message to another worker. That costs time and does no harm.
+        """
+        message = self._in_flight.pop(receipt).message
+        extra = {"reason": reason, "message_id": message.id, "attempts": message.attempt}
+        logger.warning("visibility no longer extended", extra=extra)

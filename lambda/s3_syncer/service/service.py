@@ -1,259 +1,151 @@
-"""The service driver: takes messages from the queue for as long as it is let, on ECS or any machine.
-
-One thread receives, never more than there are lanes free; each lane does one message, with no end of time, and settles
-it as the function does; one thread keeps hidden what the lanes hold.
-"""
+"""Run the long-running service: wire its parts, report its health, and stop it in order."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline
-from ..core.errors import SyncError
-from ..queue.worker import DeadLetter, Disposition, Message, Retry, redelivery_delay_s
 from .health import Health, Status
-from .heartbeat import Held
+from .heartbeat import VisibilityHeartbeat
+from .processor import MessageProcessor, MessageQueue, MessageWorker
+from .receiver import Receiver
+from .watchdog import THREAD_MAX_S, Watchdog
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a poll waits for a message, the longest that SQS allows: an idle service asks three times a minute.
-WAIT_S = 20
-
-#: Messages in one answer, the most that SQS gives.
-BATCH = 10
-
-#: Seconds of the first rest after a store or the queue failed as a whole; each further one is twice as long, up to
-#: the longest.
-REST_FIRST_S = 5.0
-REST_MAX_S = 60.0
-
-#: Seconds within which a thread notices what it waits for.
-TICK_S = 0.2
-
-#: Seconds after the grace for what has been told to stop to drop its upload, before it is handed back all the same; and
-#: as many again for a queue that is slow to take it.
-DROP_S = 10.0
-
-#: Seconds without a turn after which a thread counts as stuck: far more than the longest poll, or one request with all
-#: its retries, can take.
-TURN_MAX_S = 180.0
-
-#: The same for the lanes together: work looks at its deadline at every key and every part. One request, tried over
-#: awscrt and then by boto3 with all of its retries, takes up to 460 s, and a part of 4 GiB on a slow line a few more.
-#: Not for each lane, because a lane may well wait for its turn as long as another one has parts to send.
-PROGRESS_MAX_S = 900.0
-
-#: Keys converged at a time in one range. There may be a range in every lane, and connections suffice for two a lane.
+#: Keys converged at a time in one range. Every slot may hold a range, and the clients have two connections a slot.
 RANGE_THREADS = 2
 
 
-class Queue(Protocol):
-    """What the service needs of the queue: see `sqs.Queue`."""
+@dataclass(frozen=True, kw_only=True)  # no slots, so that the class has the defaults as attributes
+class ServiceOptions:
+    """The settings of a service; all times are in seconds."""
 
-    def receive(self, most: int, *, visibility_s: int, wait_s: int) -> list[Message]: ...
+    #: Messages processed at a time.
+    concurrency: int
+    #: Time for which SQS hides a message, extended while the work on it runs.
+    visibility_timeout_s: int
+    #: Time that work in flight has to end after a stop.
+    shutdown_grace_s: float
+    #: Time after the shutdown grace to abort uploads. SQS gets as long again to take the messages back.
+    abort_grace_s: float = 10.0
+    #: Time that a poll waits for a message. 20 is the maximum of SQS: an idle service sends three requests a minute.
+    receive_wait_s: int = 20
+    #: First and longest pause after a store or the queue was unusable; each pause is twice as long as the one before.
+    pause_first_s: float = 5.0
+    pause_max_s: float = 60.0
+    #: Time within which a waiting thread notices a change.
+    tick_s: float = 0.2
 
-    def extend(self, delays: Mapping[str, int]) -> Mapping[str, bool]: ...
-
-    def apply(self, messages: Iterable[Message], dispositions: Mapping[str, Disposition]) -> list[Message]: ...
-
-    def delete(self, messages: Sequence[Message]) -> None: ...
-
-    def release(self, delays: Mapping[str, int]) -> None: ...
-
-
-class Doer(Protocol):
-    """What does a message: see `worker.Worker`."""
-
-    def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float) -> dict[str, Disposition]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """`lanes` messages at a time, hidden for `visibility_s` anew and anew; on a stop they get `grace_s` to end."""
-
-    lanes: int
-    visibility_s: int
-    grace_s: float
+    @property
+    def stop_timeout_s(self) -> float:
+        """Return the time after which a stopped service has ended, or hangs."""
+        return self.shutdown_grace_s + 2 * self.abort_grace_s
 
 
 class Service:
-    """Runs once, until it is asked to stop. `clock` is in seconds and never goes back."""
+    """A service that runs once, until it is stopped. `clock` is in seconds and never goes back."""
 
     def __init__(
-        self, worker: Doer, queue: Queue, rules: Rules, *, clock: Callable[[], float] = time.monotonic
+        self,
+        worker: MessageWorker,
+        queue: MessageQueue,
+        options: ServiceOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._worker, self._queue, self._rules, self._clock = worker, queue, rules, clock
-        self._held = Held(queue, visibility_s=rules.visibility_s, clock=clock)
-        self._lanes = ThreadPoolExecutor(rules.lanes, thread_name_prefix="lane")
-        self._work = Deadline()  # of what the lanes do: the grace lies between the stop asked for and this one
-        self._asked = Deadline()
+        self._queue, self._options = queue, options
+        self._stop = Deadline()
+        self._watchdog = Watchdog(clock)
         self._stores, self._polls = (
-            CircuitBreaker(first_s=REST_FIRST_S, max_s=REST_MAX_S, log=True, clock=clock) for _ in range(2)
+            CircuitBreaker(first_s=options.pause_first_s, max_s=options.pause_max_s, log=True, clock=clock)
+            for _ in range(2)
         )
-        self._changed = threading.Condition()
-        self._busy = 0
-        self._counts: Counter[str] = Counter()
-        self._polled = self._turned = self._beaten = self._progressed = clock()
+        self._heartbeat = VisibilityHeartbeat(queue, visibility_timeout_s=options.visibility_timeout_s, clock=clock)
+        self._processor = MessageProcessor(
+            worker,
+            queue,
+            self._heartbeat,
+            self._stores,
+            concurrency=options.concurrency,
+            abort_grace_s=options.abort_grace_s,
+            on_progress=lambda: self._watchdog.touch("work"),
+        )
+        self._receiver = Receiver(
+            queue,
+            self._processor,
+            self._heartbeat,
+            self._watchdog,
+            polls=self._polls,
+            stores=self._stores,
+            visibility_timeout_s=options.visibility_timeout_s,
+            wait_s=options.receive_wait_s,
+            tick_s=options.tick_s,
+            clock=clock,
+        )
 
-    def run(self, asked: Deadline) -> None:
-        """Works until `asked` is stopped; returns once all that was received is settled, or handed back."""
-        self._asked = asked
-        receiving = threading.Thread(target=self._receive, name="receive", daemon=True)
-        over = threading.Event()
-        beating = threading.Thread(target=self._beat, args=(over,), name="beat", daemon=True)
-        logger.info("serving", extra={"lanes": self._rules.lanes, "visibility_s": self._rules.visibility_s})
+    def run(self, stop: Deadline) -> None:
+        """Process messages until `stop` is stopped. Return once every received message is deleted or released."""
+        self._stop = stop
+        ended = threading.Event()
+        receiving = threading.Thread(target=self._receiver.run, args=(stop,), name="receiver", daemon=True)
+        extending = threading.Thread(target=self._extend_visibility, args=(ended,), name="heartbeat", daemon=True)
+        options = self._options
+        extra = {"concurrency": options.concurrency, "visibility_timeout_s": options.visibility_timeout_s}
+        logger.info("serving", extra=extra)
         receiving.start()
-        beating.start()
-        while not asked.is_stopped:
-            time.sleep(TICK_S)
-        logger.info("stopping", extra={"in_flight": self._busy, "grace_s": self._rules.grace_s})
-        self._idle(self._rules.grace_s)
-        self._work.stop()
-        # A poll that is under way may still bring messages, which are better handed back than hidden for a while.
+        extending.start()
+        while not stop.is_stopped:
+            time.sleep(options.tick_s)
+        in_flight = self._processor.in_flight
+        logger.info("stopping", extra={"in_flight": in_flight, "shutdown_grace_s": options.shutdown_grace_s})
+        self._processor.wait_until_idle(options.shutdown_grace_s)
+        self._processor.stop()
+        # A poll in flight may still return messages. The receiver releases them: else they stay hidden for a while.
         receiving.join()
-        self._idle()
-        over.set()
-        beating.join()
-        self._lanes.shutdown()
-        logger.info("stopped", extra={**self._totals()})
+        self._processor.wait_until_idle()
+        ended.set()
+        extending.join()
+        self._processor.close()
+        logger.info("stopped", extra={**self._processor.totals})
 
-    def give_up(self) -> None:
-        """Hands back at once what is still held, for a process that is about to end."""
-        self._queue.release({message.receipt: 0 for message in self._held.clear()})
-        logger.warning("stopped before all work had ended", extra={"in_flight": self._busy, **self._totals()})
+    def release_all(self) -> None:
+        """Release all messages in flight at once, because the process ends before their work does."""
+        self._queue.release({message.receipt: 0 for message in self._heartbeat.clear()})
+        extra = {"in_flight": self._processor.in_flight, **self._processor.totals}
+        logger.warning("stopped before all work ended", extra=extra)
 
     def health(self) -> Health:
-        """Whether it does what it is there for. A store that refuses everything is no fault of this process."""
-        now = self._clock()
-        status: Status = "ok"
-        reason = ""
-        if self._asked.is_stopped:
-            status, reason = "stopping", "asked to stop"
-        elif now - self._turned > TURN_MAX_S:
-            status, reason = "stuck", f"nothing was received or waited for in {now - self._turned:.0f} s"
-        elif now - self._beaten > TURN_MAX_S:
-            status, reason = "stuck", f"nothing was kept hidden in {now - self._beaten:.0f} s"
-        elif self._busy and now - self._progressed > PROGRESS_MAX_S:
-            status, reason = "stuck", f"no work has gone on in {now - self._progressed:.0f} s"
-        else:
-            for breaker in (self._polls, self._stores):
-                if not breaker.is_closed:
-                    status, reason = "degraded", breaker.reason
-                    break
+        """Return the health of the service. An unusable store or queue makes it degraded, not stuck."""
+        status, reason = self._status()
         return Health(
             status=status,
             reason=reason,
-            in_flight=self._busy,
-            last_poll_s=round(now - self._polled, 1),
-            **self._totals(),
+            in_flight=self._processor.in_flight,
+            last_poll_s=round(self._watchdog.idle_s("response"), 1),
+            **self._processor.totals,
         )
 
-    def _totals(self) -> dict[str, int]:
-        return {name: self._counts[name] for name in ("done", "returned", "dead_letters")}
+    def _status(self) -> tuple[Status, str]:
+        if self._stop.is_stopped:
+            return "stopping", "the service was asked to stop"
+        if reason := self._watchdog.stuck_reason(in_flight=self._processor.in_flight):
+            return "stuck", reason
+        for breaker in (self._polls, self._stores):
+            if not breaker.is_closed:
+                return "degraded", breaker.reason
+        return "ok", ""
 
-    # -- receiving -------------------------------------------------------------------------------------------------
-
-    def _receive(self) -> None:
-        while not self._asked.is_stopped:
-            self._turned = self._clock()
+    def _extend_visibility(self, ended: threading.Event) -> None:
+        """Extend the visibility of the messages in flight until `ended` is set."""
+        while not ended.wait(min(self._heartbeat.interval_s, THREAD_MAX_S / 4)):
+            self._watchdog.touch("heartbeat")
             try:
-                self._turn()
-            except SyncError as error:
-                self._polls.record_failure(str(error))
-            except Exception as error:  # a fault of ours: better tried again than never
-                logger.exception("unexpected failure")
-                self._polls.record_failure(f"unexpected failure: {error!r}")
-
-    def _turn(self) -> None:
-        """Receives as much as can be begun at once, and begins it."""
-        if (retry_in_s := max(self._polls.retry_in_s(), self._stores.retry_in_s())) > 0:
-            time.sleep(min(retry_in_s, TICK_S))
-            return
-        if not (free := self._free()):
-            return
-        # After a store could not be used, a single message tells whether it can be now: each delivery counts, and one
-        # that is delivered too often is buried.
-        probing = not self._stores.is_closed
-        messages = self._queue.receive(
-            1 if probing else min(free, BATCH), visibility_s=self._rules.visibility_s, wait_s=WAIT_S
-        )
-        self._polled = self._clock()
-        self._polls.record_success()
-        if self._asked.is_stopped:
-            self._queue.release({message.receipt: 0 for message in messages})
-            return
-        self._held.add(messages, self._polled)
-        begun = [self._begin(message) for message in messages]
-        while probing and wait(begun, timeout=TICK_S).not_done and not self._asked.is_stopped:
-            self._turned = self._clock()
-
-    def _free(self) -> int:
-        """The number of lanes that have nothing to do, waited for, but not for long."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._busy < self._rules.lanes, timeout=TICK_S)
-            return self._rules.lanes - self._busy
-
-    def _idle(self, timeout_s: float | None = None) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._busy, timeout=timeout_s)
-
-    # -- working ---------------------------------------------------------------------------------------------------
-
-    def _begin(self, message: Message) -> Future[None]:
-        with self._changed:
-            self._busy += 1
-        return self._lanes.submit(self._do, message)
-
-    def _do(self, message: Message) -> None:
-        self._note_progress()
-        try:
-            self._settle(message, self._disposition(message))
-        except Exception:  # a fault of ours: the message comes back when its visibility ends
-            logger.exception("unexpected failure")
-        finally:
-            self._held.remove(message)
-            self._note_progress()
-            with self._changed:
-                self._busy -= 1
-                self._changed.notify_all()
-
-    def _disposition(self, message: Message) -> Disposition:
-        try:
-            deadline = self._work.with_progress(self._note_progress)
-            return self._worker.run([message], deadline, grace_s=DROP_S)[message.id]
-        except Exception as error:
-            logger.exception("unexpected failure")
-            return Retry(redelivery_delay_s(message.attempt), f"unexpected failure: {error!r}")
-
-    def _settle(self, message: Message, disposition: Disposition) -> None:
-        self._held.remove(message)
-        if isinstance(disposition, Retry) and disposition.unusable:
-            self._stores.record_failure(disposition.reason)
-        else:
-            self._stores.record_success()
-        if self._queue.apply([message], {message.id: disposition}):
-            self._counts["returned"] += 1
-            return
-        self._queue.delete([message])
-        self._counts["dead_letters" if isinstance(disposition, DeadLetter) else "done"] += 1
-
-    def _note_progress(self) -> None:
-        self._progressed = self._clock()
-
-    # -- holding ---------------------------------------------------------------------------------------------------
-
-    def _beat(self, over: threading.Event) -> None:
-        while not over.wait(min(self._held.beat_s, TURN_MAX_S / 4)):
-            self._beaten = self._clock()
-            try:
-                self._held.beat()
-            except Exception:  # a fault of ours: the next beat may do
+                self._heartbeat.extend_due()
+            except Exception:  # a bug: the next extension may succeed
                 logger.exception("unexpected failure")
