@@ -260,6 +260,7 @@ class Sweep:
 
         try:
             for page in pages:
+                deadline.progress()
                 executor.submit(reconcile, page, deadline)
                 if page.until is None or page.until == until:  # the last page: there is no rest to stop before
                     executor.wait_for_slot()
@@ -388,6 +389,7 @@ class Sweep:
         return outcomes
 
     def _converge(self, diff: KeyDiff, deadline: Deadline) -> Outcome:
+        deadline.progress()
         deadline.check()
         try:
             outcome = self._make_equal(diff, deadline)
