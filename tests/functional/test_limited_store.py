@@ -147,8 +147,8 @@ def test_a_header_that_it_forgets_is_written_once_for_each_event(lesser: Rig) ->
     ("body", "action", "reason"),
     [
         (b"text", "retry", "get_object_tagging"),  # the SDK makes a 500 of it
-        (b"", "dead-letter", "turn tag sync off"),
-        (b"<xml/>", "dead-letter", "turn tag sync off"),
+        (b"", "dead-letter", "the store does not support object tags"),
+        (b"<xml/>", "dead-letter", "the store does not support object tags"),
     ],
     ids=["text", "empty", "XML"],
 )

@@ -113,7 +113,7 @@ def test_the_first_page_is_asked_for_at_once_and_the_next_while_one_is_read() ->
 @pytest.mark.parametrize("in_order", [True, False])
 @pytest.mark.parametrize("keys", ["", "a"], ids=["empty pages", "the same page"])
 def test_a_listing_that_does_not_get_on_is_no_listing(keys: str, in_order: bool) -> None:
-    """Some stores give the same token again and again."""
+    """Some stores give the same continuation token twice and again."""
     requests = itertools.count(1)
 
     class SameToken(UnusedTransport):
@@ -121,7 +121,7 @@ def test_a_listing_that_does_not_get_on_is_no_listing(keys: str, in_order: bool)
             assert next(requests) < 10, "an endless listing"
             return KeyPage.of(ListEntry(key, 1, "e", NOON) for key in keys), "the token"
 
-    with pytest.raises(Retryable, match="the same token again"):
+    with pytest.raises(Retryable, match="the same continuation token twice"):
         list(bucket(SameToken()).listing(in_order=in_order))
 
 
@@ -142,7 +142,7 @@ def test_neither_are_parts_or_uploads(operation: str) -> None:
             return {"IsTruncated": True, **ENDLESS[operation]}
 
     made = bucket(Endless())
-    with pytest.raises(Retryable, match="the same token again"):
+    with pytest.raises(Retryable, match="the same continuation token twice"):
         made.parts("key", "id") if operation == "list_parts" else made.uploads("key")
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-from .model import CONTENT_HEADERS, SOURCE_ETAG_MARKER, ObjectState
+from .model import CONTENT_HEADERS, RAW_EXPIRES, SOURCE_ETAG_MARKER, ObjectState
 
 META = "x-amz-meta-"
 
@@ -15,6 +15,9 @@ META = "x-amz-meta-"
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 _MIRRORED = {name: name.lower() for name in CONTENT_HEADERS}
+
+#: The parameter of boto3 for each content header. Expires may be any text: see `stores/clients.py`.
+PARAMETERS = {name.lower(): name.replace("-", "") for name in CONTENT_HEADERS} | {"expires": RAW_EXPIRES}
 
 
 def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
@@ -32,6 +35,18 @@ def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
         kms=headers.get("x-amz-server-side-encryption", "").startswith("aws:kms"),
         archived=_archived(headers),
     )
+
+
+def written(state: ObjectState, marker: str | None) -> dict[str, str]:
+    """Return the headers that a write needs for the content headers and metadata of `state`, in lower case.
+
+    `marker` is the ETag marker, or None for none.
+    """
+    found = {name.lower(): value for name, value in state.headers.items()}
+    found |= {META + name: value for name, value in state.metadata.items()}
+    if marker is not None:
+        found[META + SOURCE_ETAG_MARKER] = marker
+    return found
 
 
 @lru_cache(maxsize=1024)  # many objects are written, and more are told of, within one second

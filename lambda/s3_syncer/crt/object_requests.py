@@ -14,7 +14,6 @@ from math import inf
 from typing import Any, Protocol
 
 from ..core import headers
-from ..core.model import CONTENT_HEADERS, RAW_EXPIRES
 from ..core.multipart import MIB
 from .s3_xml import refusal, tag_set
 from .small_object_copy import OF_ONE_KEY, REST_S, HttpResponse
@@ -23,8 +22,8 @@ from .small_object_copy import OF_ONE_KEY, REST_S, HttpResponse
 SMALL = MIB
 
 #: Parameters that are a header as they stand.
-_HEADERS = {"ContentMD5": "content-md5", "IfMatch": "if-match", "Range": "range", RAW_EXPIRES: "expires"}
-_HEADERS |= {name.replace("-", ""): name.lower() for name in CONTENT_HEADERS if name != "Expires"}
+_HEADERS = {"ContentMD5": "content-md5", "IfMatch": "if-match", "Range": "range"}
+_HEADERS |= {parameter: name for name, parameter in headers.PARAMETERS.items()}
 
 #: The parameters that say where, or are no headers.
 _OTHERS = frozenset({"Bucket", "Key", "Body", "Metadata"})

@@ -20,7 +20,7 @@ from typing import Protocol
 from ..core import headers
 from ..core.compare import KeyDiff, differs_by_listing
 from ..core.deadline import Deadline, OutOfTime
-from ..core.model import MD5, SOURCE_ETAG_MARKER, ListEntry, ObjectState
+from ..core.model import MD5, ListEntry, ObjectState
 from ..core.multipart import MIB
 from ..sync.transfer import Transfer
 from .s3_xml import tag_set
@@ -246,7 +246,7 @@ class _Flight:
             "PUT",
             self._lane.target_prefix + self._entry.key,
             self._safely(self._written),
-            headers=properties(self._state, marker, _md5(self._data)),
+            headers=write_headers(self._state, marker, _md5(self._data)),
             body=self._data,
         )
 
@@ -283,14 +283,9 @@ class _Flight:
         self._lane.landed(self._batch, self._entry.size)
 
 
-def properties(state: ObjectState, marker: str | None, md5: bytes) -> list[tuple[str, str]]:
-    """The headers that give an object the properties of `state`, and keep its bytes from being damaged on the way."""
-    found = [("content-md5", base64.b64encode(md5).decode())]
-    found += [(name.lower(), value) for name, value in state.headers.items()]
-    found += [(headers.META + name, value) for name, value in state.metadata.items()]
-    if marker is not None:
-        found.append((headers.META + SOURCE_ETAG_MARKER, marker))
-    return found
+def write_headers(state: ObjectState, marker: str | None, md5: bytes) -> list[tuple[str, str]]:
+    """Return the headers of a write: its properties, and the MD5 with which the store checks the bytes."""
+    return [("content-md5", base64.b64encode(md5).decode()), *headers.written(state, marker).items()]
 
 
 def _untagged(body: bytes) -> bool:

@@ -25,7 +25,7 @@ from urllib.parse import quote
 from ..core.errors import SyncError
 from ..core.model import ObjectState
 from ..core.multipart import KIB, MIB, Part
-from .small_object_copy import properties
+from .small_object_copy import write_headers
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class HttpStreamCopier:
         """
         if state.md5 is None or state.size < SMALLEST:
             return None
-        told = properties(state, marker, bytes.fromhex(state.md5))
+        told = write_headers(state, marker, bytes.fromhex(state.md5))
         if not all(value.isascii() for _, value in told):
             return None
 

@@ -83,7 +83,7 @@ class FixedClient:
 
 
 class RotatingClient:
-    """The client of the target, built again whenever its secret has changed. Safe to share between threads."""
+    """The client of the target, rebuilt whenever its secret has changed. Safe to share between threads."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class RotatingClient:
             return self._current
 
     def renew(self, refused: Lease) -> Lease | None:
-        """Return a client with the credentials of a new read, or None if `refused` already has the current ones."""
+        """Return a client with newer credentials than `refused` has, or None if there are none."""
         with self._lock:
             if self._current is refused:
                 if self._clock() - refused.read_at < SECRET_FRESH_S:

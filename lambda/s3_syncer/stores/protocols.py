@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ClientSource(Protocol):
-    """Hands out a client, and a client with fresher credentials after a store refused them: see `credentials.py`."""
+    """A source of clients, and of a fresher one after a store refused it: see `credentials.py`."""
 
     def lease(self) -> Lease: ...
 
@@ -31,7 +31,7 @@ class BucketLocation:
 
 
 class Listing(Protocol):
-    """A bucket whose keys can be listed."""
+    """A bucket that can list its keys."""
 
     def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[KeyPage]: ...
 
@@ -81,7 +81,7 @@ class ListedTargetBucket(TargetBucket, Listing, Protocol): ...
 
 
 class Transport(Protocol):
-    """A faster way than boto3 to the responses of one bucket. It answers None where boto3 must make the request."""
+    """A faster way than boto3 to one bucket. It returns None where boto3 must make the request."""
 
     def list_page(self, position: Mapping[str, Any]) -> ListPage | None:
         """Return the page of the listing at a position, given as parameters of `list_objects_v2`."""

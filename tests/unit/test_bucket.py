@@ -1,0 +1,136 @@
+"""The lookup of one key: which request follows which response, and which result the responses give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any, cast
+
+import pytest
+
+from s3_syncer.core.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
+from s3_syncer.core.model import ListPage
+from s3_syncer.stores.bucket import MAX_LOOKUPS, Bucket
+
+HEAD, GET, TAGS, HEAD_BUCKET = "head_object", "get_object", "get_object_tagging", "head_bucket"
+
+HEADERS = {"etag": '"e"', "content-length": "1", "last-modified": "Thu, 01 Jan 2026 12:34:56 GMT"}
+FOUND = {"ETag": '"e"', "ResponseMetadata": {"HTTPHeaders": HEADERS}}
+EXISTS = {"ResponseMetadata": {"HTTPHeaders": {}}}
+UNTAGGED: dict[str, Any] = {"TagSet": []}
+
+
+def body() -> dict[str, Any]:
+    return {**FOUND, "ContentLength": 1, "Body": BytesIO(b"1")}
+
+
+def error(status: int, code: str = "") -> dict[str, Any]:
+    """Return an error response in boto3's form; a response without a body has the status for its code."""
+    return {
+        "Error": {"Code": code or str(status), "Message": ""},
+        "ResponseMetadata": {"HTTPStatusCode": status, "RequestId": ""},
+    }
+
+
+class Script:
+    """A transport that expects these requests in this order, and returns their responses."""
+
+    def __init__(self, *exchanges: tuple[str, Mapping[str, Any]]) -> None:
+        self.left = list(exchanges)
+
+    def list_page(self, position: Mapping[str, Any]) -> ListPage | None:
+        raise AssertionError(f"a listing was requested: {position}")
+
+    def try_call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+        assert self.left, f"{operation} was requested after the last expected request"
+        expected, response = self.left.pop(0)
+        assert operation == expected
+        return dict(response)
+
+
+def bucket(script: Script, *, tags: bool = False) -> Bucket:
+    return Bucket("bucket", "", cast(Any, None), tags=tags, transport=script)
+
+
+Exchanges = Sequence[tuple[str, Mapping[str, Any]]]
+NO_KEY = (GET, error(404, "NoSuchKey"))
+
+
+@pytest.mark.parametrize(
+    ("confirm_missing", "exchanges", "result"),
+    [
+        (False, [(HEAD, FOUND)], "e"),
+        (True, [(HEAD, FOUND)], "e"),
+        (False, [(HEAD, error(404))], None),
+        (True, [(HEAD, error(404)), NO_KEY], None),
+        (True, [(HEAD, error(404)), (GET, error(404)), (HEAD_BUCKET, EXISTS)], None),
+        (True, [(HEAD, error(404)), (GET, error(404)), (HEAD_BUCKET, error(404))], StoreUnusable),
+        (True, [(HEAD, error(404)), (GET, error(404, "NoSuchBucket"))], StoreUnusable),
+        (True, [(HEAD, error(404)), (GET, error(403, "AccessDenied"))], Permanent),
+        (True, [(HEAD, error(404)), (GET, error(503, "SlowDown"))], Retryable),
+        (True, [(HEAD, error(404)), (GET, body()), (HEAD, FOUND)], "e"),
+        (True, [(HEAD, error(404)), (GET, error(416, "InvalidRange")), (HEAD, FOUND)], "e"),
+        (True, [(HEAD, error(404)), (GET, body()), (HEAD, error(404))], Changed),
+        (False, [(HEAD, error(403)), NO_KEY], None),
+        (False, [(HEAD, error(403)), (GET, error(403, "AccessDenied"))], Permanent),
+        (False, [(HEAD, error(403)), (GET, body()), (HEAD, FOUND)], "e"),
+        (False, [(HEAD, error(400)), (GET, error(400, "ExpiredToken"))], StoreUnusable),
+        (False, [(HEAD, error(503))], Retryable),
+        (True, [(HEAD, error(412))], Changed),
+    ],
+)
+def test_the_response_decides_the_next_request(
+    confirm_missing: bool, exchanges: Exchanges, result: str | type[SyncError] | None
+) -> None:
+    script = Script(*exchanges)
+    if isinstance(result, type):
+        with pytest.raises(result):
+            bucket(script).head("key", confirm_missing=confirm_missing)
+    else:
+        state = bucket(script).head("key", confirm_missing=confirm_missing)
+        assert (state.etag if state else None) == result
+    assert script.left == []
+
+
+def test_a_key_that_is_deleted_before_its_tags_are_read_is_looked_up_again() -> None:
+    script = Script((HEAD, FOUND), (TAGS, error(404, "NoSuchKey")), (HEAD, error(404)), NO_KEY)
+    assert bucket(script, tags=True).head("key") is None
+    assert script.left == []
+
+
+def test_a_store_that_never_has_the_tags_of_a_key_ends_the_lookups() -> None:
+    script = Script(*[(HEAD, FOUND), (TAGS, error(404, "NoSuchKey"))] * MAX_LOOKUPS)
+    with pytest.raises(Changed):
+        bucket(script, tags=True).head("key")
+    assert script.left == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "exchanges", "found", "small"),
+    [
+        (False, [(GET, body())], True, True),
+        (False, [NO_KEY], False, False),
+        (False, [(GET, error(404)), (HEAD, error(404)), NO_KEY], False, False),
+        (False, [(GET, error(416, "InvalidRange")), (HEAD, FOUND)], True, False),
+        (False, [(GET, {**body(), "ContentLength": 1 << 30})], True, False),
+        (True, [(GET, body()), (TAGS, UNTAGGED)], True, True),
+        (True, [(GET, body()), (TAGS, error(404, "NoSuchKey")), (HEAD, error(404)), NO_KEY], False, False),
+        (True, [(GET, body()), (TAGS, error(404, "NoSuchKey")), (HEAD, FOUND), (TAGS, UNTAGGED)], True, True),
+    ],
+)
+def test_one_get_brings_the_state_and_the_bytes_of_a_small_object(
+    tags: bool, exchanges: Exchanges, found: bool, small: bool
+) -> None:
+    script = Script(*exchanges)
+    state = bucket(script, tags=tags).get_small("key")
+    assert (state is not None) == found
+    assert (state is not None and state.body is not None) == small
+    assert script.left == []
+
+
+def test_the_bytes_of_an_object_that_was_replaced_between_the_requests_are_dropped() -> None:
+    other = {**FOUND, "ResponseMetadata": {"HTTPHeaders": {**HEADERS, "etag": '"other"'}}}
+    script = Script((GET, body()), (TAGS, error(404, "NoSuchKey")), (HEAD, other), (TAGS, UNTAGGED))
+    state = bucket(script, tags=True).get_small("key")
+    assert state is not None
+    assert (state.etag, state.body) == ("other", None)
