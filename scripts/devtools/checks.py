@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from devtools import side_by_side, signals, terraform
 from devtools.bootstrap import CHECKOV, ROOT
@@ -41,6 +42,7 @@ def checks() -> Iterator[Command]:
     yield _module("ruff format", "ruff", "format", "--check", *python)
     yield _module("terraform fmt", "devtools.hcl", "fmt")
     yield _module("mypy", "mypy", *(option for name in PACKAGES for option in ("--package", name)))
+    yield Command("lint-imports", [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"], ROOT)
     yield _pytest("tests/infra/test_stack.py")
     yield _pytest("tests/infra", "--ignore=tests/infra/test_stack.py")
     # In two halves, with stores of their own: much of it is waiting too.
