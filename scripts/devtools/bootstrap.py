@@ -1,7 +1,7 @@
-"""Makes the virtual environments, once for each change of what goes into them.
+"""Create the virtual environments, and again after each change of their requirements.
 
-Run as a file by `scripts/setup` before anything is installed, so it imports nothing but the standard library.
-The emulator pins botocore exactly and therefore lives in an environment of its own.
+`scripts/setup` runs this file before anything is installed, so it imports only the standard library.
+The emulator pins botocore exactly and therefore has a separate environment.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Environment:
-    """One virtual environment: where it is, what pip is asked for, and the files whose change rebuilds it."""
+    """A virtual environment: its path, the arguments of pip, and the files that rebuild it on a change."""
 
     path: Path
     install: tuple[str, ...]
     inputs: tuple[Path, ...]
+    megabytes: int = 0  # disk space after the installation, to announce it
 
     @property
     def python(self) -> Path:
@@ -36,7 +37,7 @@ class Environment:
         return self.path / "installed-from"
 
     def fingerprint(self) -> str:
-        # Not of the Python that asks: whichever made the environment, it stays good for all that find it later.
+        # The Python of the caller is no input: an environment stays usable, whichever Python created it.
         digest = hashlib.sha256(f"{self.path}\0{self.install}".encode())
         for file in self.inputs:
             digest.update(file.read_bytes())
@@ -48,8 +49,8 @@ class Environment:
         except FileNotFoundError:
             return False
 
-    def make(self) -> None:
-        # The stamp is gone while pip works, so that an interrupted installation is started over.
+    def create(self) -> None:
+        # The stamp is missing while pip runs, so that an interrupted installation starts again from the beginning.
         fresh = not self.stamp.exists()
         self.stamp.unlink(missing_ok=True)
         venv = [sys.executable, "-m", "venv", *(["--clear"] if fresh else ["--upgrade"]), str(self.path)]
@@ -60,7 +61,7 @@ class Environment:
 
 
 def dependency_group(name: str) -> tuple[str, ...]:
-    """Return the requirements of a dependency group of pyproject.toml, with those of the groups that it includes.
+    """Return the requirements of a dependency group of pyproject.toml and of its included groups.
 
     Pip itself reads dependency groups from version 25.1 on; the pip of Python 3.11 is older.
     """
@@ -77,23 +78,27 @@ DEVELOPMENT = Environment(
     path=ROOT / ".venv",
     install=("--constraint", "requirements/dev.txt", "--editable", ".", *dependency_group("dev")),
     inputs=(REQUIREMENTS / "dev.txt", ROOT / "pyproject.toml"),
+    megabytes=530,
 )
 EMULATOR = Environment(
     path=ROOT / ".local" / "emulator",
     install=("--requirement", "requirements/emulator.txt"),
     inputs=(REQUIREMENTS / "emulator.txt",),
+    megabytes=100,
 )
-#: The peers that `scripts/bench` measures; made only when they are asked for.
+#: The other clients that `scripts/bench` measures; only created for it.
 BENCH = Environment(
     path=ROOT / ".local" / "bench",
     install=("--requirement", "requirements/bench.txt"),
     inputs=(REQUIREMENTS / "bench.txt",),
+    megabytes=220,
 )
-#: The scanner of Terraform and Dockerfile, which pins half of what it needs; made only when it is asked for.
+#: The scanner of Terraform and Dockerfile, which pins many of its dependencies; only created for `scripts/test`.
 CHECKOV = Environment(
     path=ROOT / ".local" / "checkov",
     install=("--requirement", "requirements/checkov.txt"),
     inputs=(REQUIREMENTS / "checkov.txt",),
+    megabytes=290,
 )
 OPTIONS = {"--bench": BENCH, "--checkov": CHECKOV}
 
@@ -110,12 +115,15 @@ def main(arguments: Sequence[str]) -> int:
     with lock.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         for environment in environments:
-            # Asked again under the lock: another setup may have made it while this one waited.
+            # Checked again under the lock: another setup may have created it while this one waited.
             if environment.is_current():
                 continue
-            print(f"Installing into {environment.path.relative_to(ROOT)} ...", file=sys.stderr, flush=True)
+            where, size = environment.path.relative_to(ROOT), environment.megabytes
+            print(
+                f"Installing {size} MB into {where}, once: this takes a minute or two ...", file=sys.stderr, flush=True
+            )
             try:
-                environment.make()
+                environment.create()
             except subprocess.CalledProcessError as error:
                 command = " ".join(map(str, error.cmd))
                 print(f"scripts/setup: `{command}` exited {error.returncode}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A Docker-compatible engine on this machine, for the emulated ECS to run tasks as containers."""
+"""Find a Docker-compatible engine on this machine, for the emulated ECS to run tasks as containers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_S = 5.0
 
 
 class EngineConnection(http.client.HTTPConnection):
-    """HTTP over the engine's socket."""
+    """An HTTP connection over the engine's socket."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=TIMEOUT_S)
@@ -29,10 +29,10 @@ class EngineConnection(http.client.HTTPConnection):
 
 
 def find() -> str | None:
-    """The address of an engine that can be used, as DOCKER_HOST has it; None where there is none.
+    """Return the address of a usable engine in the form of DOCKER_HOST, or None.
 
-    One in a virtual machine, like Docker Desktop's, or outside of a container that this runs in, is of no use: both
-    stores listen on this machine's loopback, which its containers do not share.
+    Both stores listen on this machine's loopback. Containers of an engine in a virtual machine, like Docker Desktop's,
+    do not share it. Neither do those of an engine outside of the container that this process runs in.
     """
     for path in _sockets():
         if _describe(path).get("Name") == socket.gethostname():
@@ -41,7 +41,7 @@ def find() -> str | None:
 
 
 def program(address: str) -> list[str]:
-    """How to call the engine: by Docker's client, or else by Podman's."""
+    """Return the command of the engine's client: Docker's if it is installed, otherwise Podman's."""
     if shutil.which("docker"):
         return ["docker", "--host", address]
     return ["podman", "--remote", "--url", address]
@@ -55,7 +55,7 @@ def has_image(address: str, image: str) -> bool:
 def _sockets() -> Iterator[Path]:
     named = os.environ.get("DOCKER_HOST", "")
     if named:
-        # Whoever names an engine means no other.
+        # DOCKER_HOST selects an engine, so no other engine is tried.
         if named.startswith("unix://"):
             yield Path(named.removeprefix("unix://"))
         return
@@ -72,8 +72,8 @@ def _describe(path: Path) -> dict[str, Any]:
     connection = EngineConnection(path)
     try:
         connection.request("GET", "/info")
-        answer = json.loads(connection.getresponse().read())
-        return answer if isinstance(answer, dict) else {}
+        description = json.loads(connection.getresponse().read())
+        return description if isinstance(description, dict) else {}
     except (OSError, ValueError, http.client.HTTPException):
         return {}
     finally:

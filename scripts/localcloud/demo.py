@@ -1,8 +1,8 @@
-"""`scripts/demo`: a day in the life of two buckets, in a minute, and then the proof that they are equal.
+"""`scripts/demo`: change the source in every way, wait for the target, and prove that both are equal.
 
-It begins with a bucket that is full already, and migrates it while it changes. Each step after that changes the source
-and waits until the other cloud shows every change of the step. How long each took is measured from the moment the
-change was sent to the source until a reader of the target sees it.
+It begins with a bucket that already has objects, and migrates it while it changes. Each later step changes the source
+and waits until the target shows every change of the step. A latency is the time from sending the change to the source
+until a reader of the target sees it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote_plus
 
 import click
 from rich import box
@@ -43,13 +42,13 @@ WRITERS = 8
 POLL_INTERVAL_S = 0.1
 ARRIVAL_TIMEOUT_S = 180
 IDLE_TIMEOUT_S = 120
-# The counts of a queue are approximate; so many times in a row they must say that nothing is left.
-IDLE_ANSWERS = 3
+# The counts of a queue are approximate, so they must be zero this many times in a row.
+EMPTY_COUNTS = 3
 IDLE_INTERVAL_S = 0.3
 
 DIFFERENCES_SHOWN = 20
 
-# Every one a legal key of S3. A newline is legal too, but the stand-in for the other cloud answers 404 to it.
+# Every one is a legal key of S3. A newline is legal too, but moto responds to it with 404.
 STRANGE_KEYS = (
     "with space",
     " space in front",
@@ -88,13 +87,13 @@ STRANGE_KEYS = (
 
 console = Console(highlight=False, soft_wrap=True)
 
-# Answers whether a change is to be seen in the target, from the object's line in a listing; None is no such line.
+# Returns True if the target shows a change. The argument is the object's entry in a listing, or None without one.
 Seen = Callable[["ObjectTypeDef | None"], bool]
 
 
 @dataclass
 class Change:
-    """One change of the source, and how it shows in the target."""
+    """One change of the source, and the check that the target shows it."""
 
     key: str
     make: Callable[[], object]
@@ -115,7 +114,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Step:
-    """A row of the table. Its changes are sent by several writers at once, each as fast as it can or at a pace."""
+    """A row of the table. Several writers send its changes, with `pace_s` seconds before each change."""
 
     name: str
     changes: Sequence[Change]
@@ -125,9 +124,9 @@ class Step:
 
 @dataclass
 class Actor:
-    """Makes the changes: it holds both buckets, and the randomness that gives every run other contents."""
+    """The writer of the changes, with clients of both buckets and the random contents of this run."""
 
-    made: stack.Stack
+    cloud: stack.Stack
     chance: random.Random
     source: S3Client = field(init=False)
     target: S3Client = field(init=False)
@@ -135,9 +134,9 @@ class Actor:
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        self.source = self.made.s3()
-        self.target = self.made.target.s3()
-        self.queue = self.made.sqs()
+        self.source = self.cloud.s3()
+        self.target = self.cloud.target.s3()
+        self.queue = self.cloud.sqs()
 
     def put(self, key: str, size: int, **properties: Any) -> Change:
         body = self.chance.randbytes(size)
@@ -149,25 +148,25 @@ class Actor:
         )
 
     def put_in_parts(self, key: str, part_size: int, last_part: int, parts: int) -> Change:
-        bucket, stamp = self.made.source_bucket, self._stamp()
+        bucket, stamp = self.cloud.source_bucket, self._stamp()
         sizes = [part_size] * (parts - 1) + [last_part]
 
         def make() -> None:
             upload = self.source.create_multipart_upload(Bucket=bucket, Key=key, Metadata=stamp)["UploadId"]
-            done: list[CompletedPartTypeDef] = []
+            uploaded: list[CompletedPartTypeDef] = []
             for number, size in enumerate(sizes, start=1):
                 body = self.chance.randbytes(size)
                 part = self.source.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)
-                done.append({"PartNumber": number, "ETag": part["ETag"]})
+                uploaded.append({"PartNumber": number, "ETag": part["ETag"]})
             self.source.complete_multipart_upload(
-                Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": done}
+                Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": uploaded}
             )
 
         return Change(key, make, self._has_metadata(key, stamp), sum(sizes))
 
     def change_metadata(self, key: str) -> Change:
-        """A copy onto itself with other metadata, as S3 wants it: the bytes and the ETag stay."""
-        bucket, stamp = self.made.source_bucket, self._stamp()
+        """Return a copy of the object onto itself with new metadata, which keeps the bytes and the ETag."""
+        bucket, stamp = self.cloud.source_bucket, self._stamp()
 
         def make() -> None:
             self.source.copy_object(
@@ -184,14 +183,12 @@ class Actor:
         tags: list[TagTypeDef] = [{"Key": name, "Value": value} for name, value in self._stamp().items()]
 
         def make() -> None:
-            self.source.put_object_tagging(Bucket=self.made.source_bucket, Key=key, Tagging={"TagSet": tags})
-            # The emulator has no event for this, so the demo says what S3 would say.
-            self.queue.send_message(QueueUrl=self.made.queue_url, MessageBody=self._tagging_event(key))
+            self.source.put_object_tagging(Bucket=self.cloud.source_bucket, Key=key, Tagging={"TagSet": tags})
 
         def seen(listed: ObjectTypeDef | None) -> bool:
             if listed is None:
                 return False
-            return self.target.get_object_tagging(Bucket=self.made.target.bucket, Key=key)["TagSet"] == tags
+            return self.target.get_object_tagging(Bucket=self.cloud.target.bucket, Key=key)["TagSet"] == tags
 
         return Change(key, make, seen)
 
@@ -200,7 +197,7 @@ class Actor:
 
         def make() -> None:
             for body in bodies:
-                change.sent = time.monotonic()  # what counts is how soon the last one is there
+                change.sent = time.monotonic()  # the latency counts from the last overwrite
                 self._put(key, body, {})
 
         change = Change(key, make, _has_etag(hashlib.md5(bodies[-1], usedforsecurity=False).hexdigest()))
@@ -209,7 +206,7 @@ class Actor:
     def delete(self, key: str) -> Change:
         return Change(
             key,
-            lambda: self.source.delete_object(Bucket=self.made.source_bucket, Key=key),
+            lambda: self.source.delete_object(Bucket=self.cloud.source_bucket, Key=key),
             lambda listed: listed is None,
         )
 
@@ -217,17 +214,17 @@ class Actor:
         again = self.put(key, 512)
 
         def make() -> None:
-            self.source.delete_object(Bucket=self.made.source_bucket, Key=key)
+            self.source.delete_object(Bucket=self.cloud.source_bucket, Key=key)
             again.make()
 
         return Change(key, make, again.seen, again.size)
 
     def list_target(self) -> dict[str, ObjectTypeDef]:
-        pages = self.target.get_paginator("list_objects_v2").paginate(Bucket=self.made.target.bucket)
+        pages = self.target.get_paginator("list_objects_v2").paginate(Bucket=self.cloud.target.bucket)
         return {entry["Key"]: entry for page in pages for entry in page.get("Contents", [])}
 
     def _put(self, key: str, body: bytes, properties: dict[str, Any]) -> None:
-        self.source.put_object(Bucket=self.made.source_bucket, Key=key, Body=body, **properties)
+        self.source.put_object(Bucket=self.cloud.source_bucket, Key=key, Body=body, **properties)
 
     def _stamp(self) -> dict[str, str]:
         return {"change": f"{next(self.numbers)}-{self.chance.getrandbits(32):08x}"}
@@ -236,55 +233,37 @@ class Actor:
         def seen(listed: ObjectTypeDef | None) -> bool:
             if listed is None:
                 return False
-            answer = self.target.head_object(Bucket=self.made.target.bucket, Key=key)
-            return stamp.items() <= answer["Metadata"].items()
+            response = self.target.head_object(Bucket=self.cloud.target.bucket, Key=key)
+            return stamp.items() <= response["Metadata"].items()
 
         return seen
 
-    def _tagging_event(self, key: str) -> str:
-        record = {
-            "eventVersion": "2.3",
-            "eventSource": "aws:s3",
-            "awsRegion": self.made.region,
-            "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()),
-            "eventName": "ObjectTagging:Put",
-            "s3": {
-                "s3SchemaVersion": "1.0",
-                "bucket": {
-                    "name": self.made.source_bucket,
-                    "arn": f"arn:aws:s3:::{self.made.source_bucket}",
-                },
-                "object": {"key": quote_plus(key, safe="/")},
-            },
-        }
-        return json.dumps({"Records": [record]})
-
 
 def ordinary(actor: Actor, folder: str, objects: int) -> dict[str, int]:
-    """Keys, and sizes as they are found: most objects are small, few are large, some are empty."""
+    """Return keys with realistic sizes: most objects are small, few are large, some are empty."""
     sizes = [0 if n % 20 == 0 else int(2 ** actor.chance.uniform(4, 18)) for n in range(objects)]
     return {f"{folder}/{number % 7}/{number:05}": size for number, size in enumerate(sizes)}
 
 
-def put_before(actor: Actor, objects: int) -> list[str]:
-    """Fills the source as if the product came later: nobody tells it of these objects. Returns their keys."""
+def fill_source(actor: Actor, objects: int) -> list[str]:
+    """Write objects without any event, as if the module were applied later, and return their keys."""
     sizes = ordinary(actor, "before", objects)
     changes = [actor.put(key, size, **_properties(n)) for n, (key, size) in enumerate(sizes.items())]
     strange = [f"before/{key}" for key in STRANGE_KEYS if len(key.encode()) < 1000]
     changes += [actor.put(key, len(key), **_properties(1)) for key in strange]
     changes += [actor.put(f"before/large/{n}", n * MIB + n) for n in range(1, 5)]
     changes += [actor.put_in_parts(f"before/parts/{n}", part_size=5 * MIB, last_part=n, parts=3) for n in (1, 2)]
-    with unnoticed(actor.made), ThreadPoolExecutor(WRITERS) as pool:
+    with notifications_off(actor.cloud), ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(lambda change: change.send(0), changes))
     return [change.key for change in changes]
 
 
 @contextmanager
-def unnoticed(made: stack.Stack) -> Iterator[None]:
-    """The source notifies nobody for as long as the block lasts."""
-    client, bucket = made.s3(), made.source_bucket
-    answer = client.get_bucket_notification_configuration(Bucket=bucket)
-    document: Any = {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+def notifications_off(cloud: stack.Stack) -> Iterator[None]:
+    """Remove the notifications of the source for the duration of the block."""
+    client, bucket = cloud.s3(), cloud.source_bucket
+    response = client.get_bucket_notification_configuration(Bucket=bucket)
+    document: Any = {name: value for name, value in response.items() if name != "ResponseMetadata"}
     client.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
     try:
         yield
@@ -292,8 +271,8 @@ def unnoticed(made: stack.Stack) -> Iterator[None]:
         client.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=document)
 
 
-def meanwhile(actor: Actor, before: Iterable[str]) -> Step:
-    """What happens while the source is migrated: live sync brings it over, and the migration must not undo it."""
+def changes_during_migration(actor: Actor, before: Iterable[str]) -> Step:
+    """Return changes for live sync to copy during the migration, which must not undo them."""
     keys = [key for key in before if not key.startswith(("before/large/", "before/parts/"))]
     some = actor.chance.sample(keys, k=len(keys) // 2)
     third = len(some) // 3
@@ -309,7 +288,7 @@ def meanwhile(actor: Actor, before: Iterable[str]) -> Step:
 
 @dataclass(frozen=True)
 class Migrated:
-    """How a migration went, and how many of the changes came while it ran."""
+    """The exit code of a migration, the objects before it, and the changes that came while it ran."""
 
     code: int
     before: int
@@ -318,31 +297,31 @@ class Migrated:
 
 
 def migrate(actor: Actor, objects: int) -> Migrated:
-    """Migrates a source that was full before, while it changes."""
-    before = put_before(actor, objects)
-    step = meanwhile(actor, before)
-    said: list[str] = []
+    """Migrate a source that already has objects, while it changes."""
+    before = fill_source(actor, objects)
+    step = changes_during_migration(actor, before)
+    lines: list[str] = []
 
     def work() -> tuple[int, float]:
-        # One way: that live sync has yet to bring over a deletion is no fault of the migration.
-        code = run_task.run(actor.made, ["--one-way"], said.append, report=console.print)
+        # One way: a deletion that live sync has not copied yet is no fault of the migration.
+        code = run_task.run(actor.cloud, ["--one-way"], lines.append, report=console.print)
         return code, time.monotonic()
 
-    run_task.prepare(actor.made, report=console.print)
+    run_task.prepare(actor.cloud, report=console.print)
     with ThreadPoolExecutor(1) as pool:
         migrating = pool.submit(work)
         run(step, actor)
         code, ended = migrating.result()
-    show_log(said)
+    show_log(lines)
     overtaken = sum(change.sent is not None and change.sent < ended for change in step.changes)
     return Migrated(code, len(before), step, overtaken)
 
 
-def check(made: stack.Stack) -> int:
-    """What `s3-syncer check --full` says of both sides: its exit code."""
-    said: list[str] = []
-    code = run_task.run(made, ["check", "--full"], said.append, report=lambda _: None)
-    show_log(said)
+def check(cloud: stack.Stack) -> int:
+    """Run `s3-syncer check --full` and return its exit code."""
+    lines: list[str] = []
+    code = run_task.run(cloud, ["check", "--full"], lines.append, report=lambda _: None)
+    show_log(lines)
     return code
 
 
@@ -353,7 +332,7 @@ def show_log(lines: Iterable[str]) -> None:
 
 
 def steps(actor: Actor, objects: int) -> Iterator[Step]:
-    """What the demo does, a step at a time: a later step changes what an earlier one made."""
+    """Return the steps of the demo. A later step changes objects of an earlier one."""
     yield Step(
         "new objects, 5 a second",
         [actor.put(f"calm/{number}", 1000, **_properties(number)) for number in range(25)],
@@ -362,7 +341,7 @@ def steps(actor: Actor, objects: int) -> Iterator[Step]:
     )
     sizes = ordinary(actor, "objects", objects)
     yield Step(
-        "new objects, all at once",
+        "new objects, all at the same time",
         [actor.put(key, size, **_properties(n)) for n, (key, size) in enumerate(sizes.items())],
     )
     yield Step("new objects, 1 to 8 MiB", [actor.put(f"large/{n}", n * MIB + n) for n in range(1, 9)])
@@ -385,13 +364,13 @@ def steps(actor: Actor, objects: int) -> Iterator[Step]:
     yield Step("overwrites", [actor.put(key, 3000, **_properties(2)) for key in overwritten])
     yield Step("50 overwrites of one key", [actor.overwrite_quickly("objects/busy", times=50)], writers=1)
     yield Step("only metadata changed", [actor.change_metadata(key) for key in described])
-    yield Step("only tags changed (see below)", [actor.change_tags(key) for key in tagged])
+    yield Step("only tags changed", [actor.change_tags(key) for key in tagged])
     yield Step("deletes", [actor.delete(key) for key in (*ended, *STRANGE_KEYS[::3])])
-    yield Step("deletes, put again at once", [actor.delete_and_put_again(key) for key in overwritten[:10]])
+    yield Step("deletes, put again immediately", [actor.delete_and_put_again(key) for key in overwritten[:10]])
 
 
 def run(step: Step, actor: Actor) -> None:
-    """Sends the changes of a step and watches the target until all have arrived, or for long enough."""
+    """Send the changes of a step, and poll the target until all have arrived or the time is over."""
     deadline = time.monotonic() + ARRIVAL_TIMEOUT_S
     with ThreadPoolExecutor(step.writers) as pool:
         sending = [pool.submit(change.send, step.pace_s) for change in step.changes]
@@ -405,37 +384,37 @@ def run(step: Step, actor: Actor) -> None:
             time.sleep(POLL_INTERVAL_S)
 
 
-def wait_until_idle(made: stack.Stack) -> int:
-    """How many messages the queue still held when it was empty for sure, or the patience at its end."""
+def wait_until_queue_is_empty(cloud: stack.Stack) -> int:
+    """Wait until the queue is empty or the time is over, and return the number of messages left."""
     deadline = time.monotonic() + IDLE_TIMEOUT_S
     left, empty = 0, 0
-    while empty < IDLE_ANSWERS and time.monotonic() < deadline:
-        left = queue_depth(made, made.queue_url)
+    while empty < EMPTY_COUNTS and time.monotonic() < deadline:
+        left = queue_depth(cloud, cloud.queue_url)
         empty = 0 if left else empty + 1
         time.sleep(IDLE_INTERVAL_S)
     return left
 
 
-def queue_depth(made: stack.Stack, url: str) -> int:
-    """Messages in the queue: visible, in flight and delayed."""
-    attributes = made.sqs().get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+def queue_depth(cloud: stack.Stack, url: str) -> int:
+    """Return the number of messages in the queue: visible, in flight and delayed."""
+    attributes = cloud.sqs().get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     return sum(int(value) for name, value in attributes.items() if name.startswith("ApproximateNumberOfMessages"))
 
 
-def decisions(made: stack.Stack) -> Counter[str]:
-    """What the function decided, as its log tells."""
-    pages = made.client("logs").get_paginator("filter_log_events").paginate(logGroupName=made.log_group)
+def log_actions(cloud: stack.Stack) -> Counter[str]:
+    """Count the actions in the log of the function."""
+    pages = cloud.client("logs").get_paginator("filter_log_events").paginate(logGroupName=cloud.log_group)
     messages = (event["message"] for page in pages for event in page["events"])
     lines = (json.loads(message) for message in messages if message.startswith("{"))
     return Counter(line["action"] for line in lines if "action" in line)
 
 
-def show(done: Iterable[Step]) -> Table:
+def show(steps_done: Iterable[Step]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title="Seconds from the change of the source until the target shows it")
-    table.add_column("what happened")
+    table.add_column("change")
     for name in ("changes", "arrived", "MiB", "median", "p95"):
         table.add_column(name, justify="right", no_wrap=True)
-    for step in done:
+    for step in steps_done:
         latencies = [change.latency_s for change in step.changes if change.latency_s is not None]
         table.add_row(
             step.name,
@@ -448,70 +427,69 @@ def show(done: Iterable[Step]) -> Table:
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Leave the local cloud up afterwards; `scripts/local down` ends it.")
+@click.option("--keep", is_flag=True, help="Keep the local cloud running afterwards; `scripts/local down` stops it.")
 @click.option(
-    "--objects", default=400, show_default=True, help="How many ordinary objects there are before, and again after."
+    "--objects", default=400, show_default=True, help="Ordinary objects before the migration, and again after it."
 )
 def main(keep: bool, objects: int) -> None:
-    """Run the product on the local cloud, and show that both sides end equal.
+    """Run s3-syncer on the local cloud, and show that both buckets are equal at the end.
 
-    Uses the local cloud that is up, or else starts one and takes it down again.
+    Uses the running local cloud. If none is running, the demo starts one and stops it at the end.
     """
     signals.interrupt_on_termination()
-    made = stack.current(DIRECTORY)
-    ours = made is None
+    cloud = stack.current(DIRECTORY)
+    is_new = cloud is None
     try:
-        made = made or stack.up(DIRECTORY, report=click.echo)
-        equal = demonstrate(made, objects)
+        cloud = cloud or stack.up(DIRECTORY, report=click.echo)
+        equal = demonstrate(cloud, objects)
     except (
         *(stack.StackError, servers.ServerError, terraform.TerraformError),
         *(image.ImageError, task.TaskError),
     ) as error:
         sys.exit(f"scripts/demo: {error}")
     finally:
-        if ours and not keep:
+        if is_new and not keep:
             stack.down(DIRECTORY)
     sys.exit(0 if equal else 1)
 
 
-def demonstrate(made: stack.Stack, objects: int) -> bool:
-    """The demo on a stack that is up; whether everything arrived and both sides ended equal."""
-    actor = Actor(made, random.Random())  # noqa: S311 - it makes contents, not secrets
-    console.print(f"migrating a bucket of more than {objects} objects that were there before, while it changes ...")
+def demonstrate(cloud: stack.Stack, objects: int) -> bool:
+    """Run the demo, and return True if every change arrived and both buckets are equal."""
+    actor = Actor(cloud, random.Random())  # noqa: S311 - it makes contents, not secrets
+    console.print(f"Migrating a bucket with more than {objects} existing objects while it changes ...")
     migrated = migrate(actor, objects)
-    done = [migrated.step]
+    steps_done = [migrated.step]
     for step in steps(actor, objects):
         click.echo(f"{step.name}: {len(step.changes)} ...")
         run(step, actor)
-        done.append(step)
-    console.print("Waiting for the queue to run empty ...")
-    left = wait_until_idle(made)
-    console.print("Comparing both sides with s3-syncer check --full ...")
-    checked = check(made)
-    console.print("Reading both buckets to the last byte to compare them ...")
-    source = verify.read_bucket(actor.source, made.source_bucket)
-    target = verify.read_bucket(actor.target, made.target.bucket)
+        steps_done.append(step)
+    console.print("Waiting until the queue is empty ...")
+    left = wait_until_queue_is_empty(cloud)
+    console.print("Comparing both buckets with s3-syncer check --full ...")
+    checked = check(cloud)
+    console.print("Comparing every byte of both buckets ...")
+    source = verify.read_bucket(actor.source, cloud.source_bucket)
+    target = verify.read_bucket(actor.target, cloud.target.bucket)
     unequal = list(verify.differences(source, target))
-    dead = queue_depth(made, made.dead_letter_queue_url)
-    missing = sum(change.arrived is None for step in done for change in step.changes)
-    equal = not (left or dead or missing or unequal or migrated.code or checked)
+    dead_letters = queue_depth(cloud, cloud.dead_letter_queue_url)
+    missing = sum(change.arrived is None for step in steps_done for change in step.changes)
+    equal = not (left or dead_letters or missing or unequal or migrated.code or checked)
 
-    console.print(show(done))
-    console.print("Tags: the emulator sends no event for them, so the demo sends what S3 would.")
-    console.print()
+    console.print(show(steps_done))
+
     for difference in unequal[:DIFFERENCES_SHOWN]:
         console.print(str(difference), markup=False)
     verdict = {
-        "migration": f"{migrated.before} objects that were there before, while {migrated.overtaken} changes were made; "
+        "migration": f"{migrated.before} existing objects, with {migrated.overtaken} changes during the migration; "
         f"exit code {migrated.code}",
-        "decisions in the log": ", ".join(f"{count} {action}" for action, count in decisions(made).most_common()),
+        "actions in the log": ", ".join(f"{count} {action}" for action, count in log_actions(cloud).most_common()),
         "not seen in time": missing,
         "left in the queue": left,
-        "dead letters": dead,
+        "dead letters": dead_letters,
         "objects": f"{len(source)} in the source, {len(target)} in the target",
         "s3-syncer check": f"exit code {checked}",
         "differences": f"{len(unequal)} in keys, bytes, headers, metadata and tags",
-        "result": "both sides are equal" if equal else "NOT equal, or something was left behind",
+        "result": "both buckets are equal" if equal else "NOT equal, or messages are left",
     }
     for name, value in verdict.items():
         console.print(f"{name:>20}  {value}")
@@ -519,7 +497,7 @@ def demonstrate(made: stack.Stack, objects: int) -> bool:
 
 
 def _properties(number: int) -> dict[str, Any]:
-    """Headers, metadata and tags, different ones for different objects; the first of five kinds has none at all."""
+    """Return one of five combinations of headers, metadata and tags; the first one is empty."""
     kinds: tuple[dict[str, Any], ...] = (
         {},
         {"ContentType": "text/plain; charset=utf-8", "Metadata": {"origin": "demo", "empty": ""}},

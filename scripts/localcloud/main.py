@@ -1,7 +1,9 @@
-"""`scripts/local`: the local cloud left running, for any S3 client to try."""
+"""`scripts/local`: run the local cloud, for any S3 client, Terraform and s3-syncer."""
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import sys
 import time
@@ -15,51 +17,60 @@ from localcloud import run_service, run_task, servers, stack
 
 DIRECTORY = ROOT / ".local"
 
+#: The differences from AWS that look like faults of s3-syncer. docs/known-quirks.md has the complete list.
+DIFFERENCES = """\
+Differences from AWS: alarms stay at INSUFFICIENT_DATA, rows of Logs Insights have empty fields, and the target accepts
+a wrong secret access key. Version 1 of the AWS CLI ignores AWS_ENDPOINT_URL for SQS: use --endpoint-url."""
+
 
 @click.group()
 def main() -> None:
-    """The local cloud: an emulated AWS, another S3-compatible store, and the product between them."""
+    """Run the local cloud: an emulated AWS, another S3-compatible store, and s3-syncer between them."""
     signals.interrupt_on_termination()
 
 
 @main.command()
 def up() -> None:
-    """Start it, apply the product, and leave it running; .local/stack.json says where everything is."""
-    began = time.monotonic()
+    """Start the local cloud, apply the module, and write the addresses to .local/stack.json."""
+    # `scripts/local` sets the variable before it prepares the virtual environments.
+    began = float(os.environ.get("LOCAL_CLOUD_STARTED_AT", time.time()))
     try:
-        made = stack.up(DIRECTORY, report=click.echo)
+        cloud = stack.up(DIRECTORY, report=click.echo)
     except (stack.StackError, servers.ServerError, terraform.TerraformError) as error:
         sys.exit(f"scripts/local: {error}")
-    click.echo(f"Up after {time.monotonic() - began:.0f} s:")
-    _describe(made)
-    click.echo("What is put into the source is mirrored to the target; the keys of both are in .local/stack.json,")
-    click.echo('and eval "$(scripts/local env)" points Terraform, the AWS CLI and s3-syncer at them.')
+    click.echo(f"The local cloud is running after {time.time() - began:.0f} s:")
+    _describe(cloud)
+    click.echo("Objects in the source are copied to the target. The credentials of both are in .local/stack.json.")
+    click.echo('Run eval "$(scripts/local env)" to use them with Terraform, the AWS CLI and s3-syncer in this shell.')
+    click.echo(DIFFERENCES)
 
 
 @main.command()
 def down() -> None:
-    """End all of it; nothing is kept but the logs."""
-    ended = stack.down(DIRECTORY)
-    click.echo(f"Stopped {', '.join(ended)}." if ended else "Nothing was running.")
+    """Stop the local cloud and remove everything but the logs."""
+    cloud = stack.current(DIRECTORY)
+    stopped = stack.down(DIRECTORY)
+    click.echo(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
+    if cloud is not None:
+        click.echo("A shell that used `scripts/local env` still has the addresses of the stopped servers. Run there:")
+        click.echo(f"unset {' '.join(environment(cloud))}")
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def migrate(arguments: tuple[str, ...]) -> None:
-    """Run the migration that is part of it, and exit with its code.
+    """Run the migration task of the local cloud, and exit with its code.
 
-    ARGUMENTS are further options for it, like --dry-run, or another command, like check --full.
+    ARGUMENTS are further options, like --dry-run, or another command, like check --full.
     """
-    made = stack.current(DIRECTORY)
-    if made is None:
-        sys.exit("The local cloud is not up; `scripts/local up` starts it.")
+    cloud = _running()
 
     def show(line: str) -> None:
         if text := task.readable(line, verbose=False):
             click.echo(text)
 
     try:
-        sys.exit(run_task.run(made, arguments, show, report=lambda text: click.echo(text, err=True)))
+        sys.exit(run_task.run(cloud, arguments, show, report=lambda text: click.echo(text, err=True)))
     except (image.ImageError, task.TaskError) as error:
         sys.exit(f"scripts/local: {error}")
 
@@ -67,58 +78,72 @@ def migrate(arguments: tuple[str, ...]) -> None:
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def serve(arguments: tuple[str, ...]) -> None:
-    """Run the service beside the function, until Ctrl-C; ARGUMENTS are options of it, like --health-port 8080."""
-    made = stack.current(DIRECTORY)
-    if made is None:
-        sys.exit("The local cloud is not up; `scripts/local up` starts it.")
-    sys.exit(run_service.run(made, arguments))
+    """Run the service beside the function, until Ctrl-C.
+
+    ARGUMENTS are options of the service, like --health-port 8080.
+    """
+    sys.exit(run_service.run(_running(), arguments))
 
 
 @main.command()
 def env() -> None:
-    """Print what points other tools at it, for a shell: eval "$(scripts/local env)"."""
-    made = stack.current(DIRECTORY)
-    if made is None:
-        sys.exit("The local cloud is not up; `scripts/local up` starts it.")
-    for name, value in environment(made).items():
+    """Print the addresses and credentials as shell commands: eval "$(scripts/local env)"."""
+    for name, value in environment(_running()).items():
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
-def environment(made: stack.Stack) -> dict[str, str]:
-    """For Terraform, the AWS CLI and any SDK the one cloud, and for s3-syncer both."""
+def environment(cloud: stack.Stack) -> dict[str, str]:
+    """Return the variables of Terraform, the AWS CLI, any AWS SDK, s3-syncer and the documents."""
+    credentials = {
+        "access_key_id": cloud.target.access_key_id,
+        "secret_access_key": cloud.target.secret_access_key,
+    }
     return {
-        "AWS_ENDPOINT_URL": made.aws_endpoint,
-        "AWS_DEFAULT_REGION": made.region,
-        "AWS_ACCESS_KEY_ID": made.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": made.secret_access_key,
-        "SOURCE_BUCKET": made.source_bucket,
-        "TARGET_ENDPOINT": made.target.endpoint,
-        "TARGET_REGION": made.target.region,
-        "TARGET_BUCKET": made.target.bucket,
-        "TARGET_ACCESS_KEY_ID": made.target.access_key_id,
-        "TARGET_SECRET_ACCESS_KEY": made.target.secret_access_key,
+        "AWS_ENDPOINT_URL": cloud.aws_endpoint,
+        "AWS_DEFAULT_REGION": cloud.region,
+        "AWS_ACCESS_KEY_ID": cloud.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": cloud.secret_access_key,
+        "SOURCE_BUCKET": cloud.source_bucket,
+        "TARGET_ENDPOINT": cloud.target.endpoint,
+        "TARGET_REGION": cloud.target.region,
+        "TARGET_BUCKET": cloud.target.bucket,
+        "TARGET_ACCESS_KEY_ID": cloud.target.access_key_id,
+        "TARGET_SECRET_ACCESS_KEY": cloud.target.secret_access_key,
+        "QUEUE_URL": cloud.queue_url,
+        "QUEUE_ARN": cloud.queue_arn,
+        "DEAD_LETTER_QUEUE_URL": cloud.dead_letter_queue_url,
+        "DEAD_LETTER_QUEUE_ARN": cloud.dead_letter_queue_arn,
+        "LOG_GROUP": cloud.log_group,
+        "TF_VAR_target_credentials": json.dumps(credentials),
+        # Without the registry, `terraform init` of another configuration needs the same mirror of the provider.
+        **({"TF_CLI_CONFIG_FILE": cloud.terraform_config} if cloud.terraform_config else {}),
     }
 
 
 @main.command()
 def status() -> None:
-    """Tell what is running; exits 1 when the local cloud is not up."""
+    """Show the servers and addresses; exit with 1 if the local cloud is not running."""
     for server in servers.recorded(DIRECTORY):
         state = f"running at {server.endpoint}" if server.is_running() else "died"
         click.echo(f"{server.name}: {state}, process {server.pid}, log {server.log}")
-    made = stack.current(DIRECTORY)
-    if made is None:
-        sys.exit("The local cloud is not up.")
-    _describe(made)
+    _describe(_running())
 
 
-def _describe(made: stack.Stack) -> None:
+def _running() -> stack.Stack:
+    cloud = stack.current(DIRECTORY)
+    if cloud is None:
+        sys.exit("The local cloud is not running: start it with `scripts/local up`.")
+    return cloud
+
+
+def _describe(cloud: stack.Stack) -> None:
     lines = {
-        "source": f"{made.aws_endpoint}/{made.source_bucket}",
-        "target": f"{made.target.endpoint}/{made.target.bucket}",
-        "queue": made.queue_url,
-        "dead letters": made.dead_letter_queue_url,
-        "function": made.function_name,
+        "source": f"{cloud.aws_endpoint}/{cloud.source_bucket}",
+        "target": f"{cloud.target.endpoint}/{cloud.target.bucket}",
+        "queue": cloud.queue_url,
+        "dead letters": cloud.dead_letter_queue_url,
+        "function": cloud.function_name,
+        "log group": cloud.log_group,
     }
     for name, value in lines.items():
         click.echo(f"{name:>14}  {value}")

@@ -1,7 +1,7 @@
-"""MiniStack, put right where it differs from AWS in what this product relies on.
+"""Run MiniStack with corrections where it differs from AWS and s3-syncer relies on AWS's behaviour.
 
-Run by the Python of the emulator's own environment, whose version of MiniStack is pinned: each correction below
-names what it corrects, and can go when MiniStack does it by itself.
+It runs in the separate virtual environment of the emulator, which pins the version of MiniStack. Each correction below
+says what it corrects. It can be removed when MiniStack behaves so itself.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ from ministack.services import (  # type: ignore[import-not-found]
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 
-# What a service asks of KMS on behalf of whoever asks it for this, when what is asked for is encrypted.
+# The KMS actions that a caller needs in addition, by the action on an encrypted object, secret or queue.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
 # https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
-ASKED_OF_KMS = {
+KMS_ACTIONS = {
     "s3:GetObject": ["kms:Decrypt"],
     "secretsmanager:GetSecretValue": ["kms:Decrypt"],
     "sqs:ReceiveMessage": ["kms:Decrypt"],
     "sqs:SendMessage": ["kms:GenerateDataKey", "kms:Decrypt"],
 }
 
-# What a mapping needs of a function's role before Lambda takes it.
+# The actions that the function's role needs for an event source mapping.
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-ASKED_BY_MAPPINGS = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+MAPPING_ACTIONS = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 
 
-def behind_tls(application: Application) -> Application:
-    """All requests count as made over TLS, as all of AWS's are.
+def treat_requests_as_tls(application: Application) -> Application:
+    """Treat all requests as made over TLS, like those to AWS.
 
-    The queues refuse others, and MiniStack enforces that. It can serve TLS itself, but with a certificate that no S3
-    client trusts; so it runs as if behind something that ends the TLS, which would tell it so in this header.
+    The queues deny requests without TLS, and MiniStack enforces that. MiniStack can serve TLS, but no S3 client trusts
+    its certificate. So every request gets the header that a TLS proxy would add.
     """
 
     async def wrapped(scope: Scope, receive: Any, send: Any) -> None:
@@ -67,8 +67,8 @@ def behind_tls(application: Application) -> Application:
     return wrapped
 
 
-def authorized_singly(action_of: Callable[..., str | None]) -> Callable[..., str | None]:
-    """The batch requests of SQS need the permission for the single ones; IAM has no others.
+def authorize_batches_as_single_requests(action_of: Callable[..., str | None]) -> Callable[..., str | None]:
+    """Check the permission of the single request for a batch request of SQS, because IAM has no other.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html
     """
@@ -80,10 +80,10 @@ def authorized_singly(action_of: Callable[..., str | None]) -> Callable[..., str
     return wrapped
 
 
-def described_wholly(describe: Callable[..., Any]) -> Callable[..., Any]:
-    """Alarms are described with all their properties in XML too, as they are in JSON.
+def describe_all_alarm_properties(describe: Callable[..., Any]) -> Callable[..., Any]:
+    """Describe alarms with all their properties in XML too, as in JSON.
 
-    Terraform reads the XML, and would change every alarm whose properties are missing there at every apply.
+    Terraform reads the XML. It would change every alarm with missing properties at every apply.
     """
 
     def wrapped(params: Any, data: Any, is_cbor: bool, is_json: bool = False) -> Any:
@@ -99,8 +99,8 @@ def described_wholly(describe: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def with_buckets(get_resource: Callable[..., Any]) -> Callable[..., Any]:
-    """Cloud Control describes the buckets that there are, as far as somebody here asks: with their notifications.
+def describe_buckets(get_resource: Callable[..., Any]) -> Callable[..., Any]:
+    """Describe existing buckets in Cloud Control, with the property that the module reads: notifications.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-s3-bucket-notificationconfiguration.html
     """
@@ -108,7 +108,7 @@ def with_buckets(get_resource: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(data: Any) -> Any:
         name = data.get("Identifier")
         if data.get("TypeName") == "AWS::S3::Bucket" and name in s3._buckets:
-            properties = {"BucketName": name, **notifications(s3._bucket_notifications.get(name) or "")}
+            properties = {"BucketName": name, **cloudformation_notifications(s3._bucket_notifications.get(name) or "")}
             cloudcontrol._resources[cloudcontrol._resource_key("AWS::S3::Bucket", name)] = {
                 "TypeName": "AWS::S3::Bucket",
                 "Identifier": name,
@@ -119,21 +119,21 @@ def with_buckets(get_resource: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def notifications(document: str) -> dict[str, Any]:
-    """A bucket's notification document in the words of CloudFormation."""
+def cloudformation_notifications(document: str) -> dict[str, Any]:
+    """Return a bucket's notification document as CloudFormation's properties."""
     kinds = {"sqs": ("Queue", "Queue"), "sns": ("Topic", "Topic"), "lambda": ("Lambda", "Function")}
-    told: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
     for each in s3._parse_notification_config_raw(document):
         kind, destination = kinds[each["type"]]
         for event in each["events"]:
-            told.setdefault(f"{kind}Configurations", []).append({"Event": event, destination: each["arn"]})
+            properties.setdefault(f"{kind}Configurations", []).append({"Event": event, destination: each["arn"]})
     if "EventBridgeConfiguration" in document:
-        told["EventBridgeConfiguration"] = {"EventBridgeEnabled": True}
-    return {"NotificationConfiguration": told} if told else {}
+        properties["EventBridgeConfiguration"] = {"EventBridgeEnabled": True}
+    return {"NotificationConfiguration": properties} if properties else {}
 
 
-def for_prefix_lists(parse: Callable[..., list[dict[str, Any]]]) -> Callable[..., list[dict[str, Any]]]:
-    """Rules of security groups may be for prefix lists.
+def parse_prefix_lists(parse: Callable[..., list[dict[str, Any]]]) -> Callable[..., list[dict[str, Any]]]:
+    """Read prefix lists in the rules of security groups.
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpPermission.html
     """
@@ -141,15 +141,15 @@ def for_prefix_lists(parse: Callable[..., list[dict[str, Any]]]) -> Callable[...
     def wrapped(params: Any, prefix: str) -> list[dict[str, Any]]:
         rules = parse(params, prefix)
         for number, rule in enumerate(rules, start=1):
-            asked = (ec2._p(params, f"{prefix}.{number}.PrefixListIds.{i}.PrefixListId") for i in range(1, 101))
-            rule["PrefixListIds"] = [{"PrefixListId": each} for each in asked if each]
+            lists = (ec2._p(params, f"{prefix}.{number}.PrefixListIds.{i}.PrefixListId") for i in range(1, 101))
+            rule["PrefixListIds"] = [{"PrefixListId": each} for each in lists if each]
         return rules
 
     return wrapped
 
 
-def with_prefix_list(rule_as_xml: Callable[..., str]) -> Callable[..., str]:
-    """A security group's rule for a prefix list says for which one.
+def show_prefix_list(rule_as_xml: Callable[..., str]) -> Callable[..., str]:
+    """Describe a security group's rule with its prefix list.
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SecurityGroupRule.html
     """
@@ -163,25 +163,42 @@ def with_prefix_list(rule_as_xml: Callable[..., str]) -> Callable[..., str]:
     return wrapped
 
 
-def for_this_account(permits: Callable[..., bool]) -> Callable[..., bool]:
-    """Root taking a role stands for ECS or another service whose role it is, and acts for this account.
+def add_account_to_trust_context(permits: Callable[..., bool]) -> Callable[..., bool]:
+    """Add this account to the request context when root assumes a role.
 
-    A role's trust policy may want that account, so that the service is not talked into it by another.
+    Root takes the place of ECS or of another service here. A role's trust policy may demand the account, to prevent
+    that another account makes the service assume the role (confused deputy).
     """
 
     def wrapped(document: Any, caller: str, context: Any = None) -> bool:
         if context is not None and context.principal_type == "Root":
             account = context.principal_account
-            task = f"arn:aws:ecs:{context.region}:{account}:task/played-by-root"
-            known = {**context.service_context, "aws:sourceaccount": account, "aws:sourcearn": task}
-            context = replace(context, service_context=known)
+            task = f"arn:aws:ecs:{context.region}:{account}:task/assumed-by-root"
+            values = {**context.service_context, "aws:sourceaccount": account, "aws:sourcearn": task}
+            context = replace(context, service_context=values)
         return permits(document, caller, context)
 
     return wrapped
 
 
-def on_this_machine(start: Callable[..., None]) -> Callable[..., None]:
-    """Containers of tasks share this machine's network: the stores that they want are on its loopback."""
+def send_tagging_events(change: Callable[..., Any], event: str) -> Callable[..., Any]:
+    """Send the event of a successful change of an object's tags, which MiniStack does not send.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html
+    """
+
+    def wrapped(bucket: str, key: str, *rest: Any) -> Any:
+        status, headers, body = change(bucket, key, *rest)
+        if status < 300:
+            etag = s3._buckets[bucket]["objects"][key].get("etag", "")
+            s3._fire_s3_event_async(bucket, key, event, etag=etag, version_id=headers.get("x-amz-version-id"))
+        return status, headers, body
+
+    return wrapped
+
+
+def use_host_network(start: Callable[..., None]) -> Callable[..., None]:
+    """Let containers of tasks use this machine's network, because both stores listen on its loopback."""
 
     def wrapped(task: Any, definition: Any, *rest: Any) -> None:
         start(task, {**definition, "networkMode": "host"}, *rest)
@@ -189,10 +206,10 @@ def on_this_machine(start: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def as_its_role(register: Callable[..., str]) -> Callable[..., str]:
-    """Containers of tasks get the keys of their role, in the environment.
+def pass_role_credentials(register: Callable[..., str]) -> Callable[..., str]:
+    """Give containers of tasks the credentials of their role, in environment variables.
 
-    MiniStack has an address for them to ask for keys, as ECS has, but does not know these keys when it enforces IAM.
+    MiniStack has a credentials endpoint, like ECS, but it does not know those credentials when it enforces IAM.
     """
 
     def wrapped(task: str, cluster: str, definition: Any, container: Any, launch: str, env: Any, *rest: Any) -> str:
@@ -214,8 +231,8 @@ def as_its_role(register: Callable[..., str]) -> Callable[..., str]:
     return wrapped
 
 
-def confined(build: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Containers run as the user, without the capabilities and as read-only as their definition says."""
+def apply_container_limits(build: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Apply the user, the capabilities and the read-only root file system of the container definition."""
 
     def wrapped(container: Any, *rest: Any) -> dict[str, Any]:
         capabilities = container.get("linuxParameters", {}).get("capabilities", {})
@@ -229,10 +246,10 @@ def confined(build: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, An
     return wrapped
 
 
-def known_by_id(find: Callable[..., Any]) -> Callable[..., Any]:
-    """Every event of a log has an id when it is found, those that functions have written too, as all do on AWS.
+def add_event_ids(find: Callable[..., Any]) -> Callable[..., Any]:
+    """Give every log event an ID, also the events of functions, as on AWS.
 
-    Who reads a log again and again tells by it what is new.
+    A reader that polls the log finds the new events by their IDs.
     """
 
     def wrapped(data: Any) -> Any:
@@ -245,9 +262,9 @@ def known_by_id(find: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def key_of(action: str, resource: str) -> str | None:
-    """The customer's key that this resource is encrypted with, if it is and the action needs it."""
-    if action not in ASKED_OF_KMS:
+def kms_key_of(action: str, resource: str) -> str | None:
+    """Return the ARN of the customer's key that the action on this resource needs, or None."""
+    if action not in KMS_ACTIONS:
         return None
     named: str | None = None
     if action.startswith("sqs:"):
@@ -256,7 +273,7 @@ def key_of(action: str, resource: str) -> str | None:
         named = (secretsmanager._resolve(resource)[1] or {}).get("KmsKeyId")
     else:
         request = iam_evaluator._signed_request.get()
-        if request is not None and request.method == "HEAD":  # which tells nothing of what is encrypted
+        if request is not None and request.method == "HEAD":  # a HEAD returns no encrypted data
             return None
         bucket, _, key = resource.rpartition(":")[2].partition("/")
         stored = (s3._buckets.get(bucket) or {}).get("objects", {}).get(unquote(key)) or {}
@@ -265,34 +282,37 @@ def key_of(action: str, resource: str) -> str | None:
     return found["Arn"] if found else None
 
 
-def with_their_keys(enforce: Callable[..., Any]) -> Callable[..., Any]:
-    """Who asks for what is encrypted with a customer's key needs that key too; MiniStack keeps but the key's name."""
+def enforce_kms_permissions(enforce: Callable[..., Any]) -> Callable[..., Any]:
+    """Check the caller's permissions on the customer's key too. MiniStack stores only its name."""
 
     def wrapped(
         caller: str, action: str, service: str, region: str, resource: str = "*", *rest: Any, **named: Any
     ) -> Any:
         resource = named.pop("resource_arn", resource)
         denied = enforce(caller, action, service, region, resource, *rest, **named)
-        if denied or not (key := key_of(action, resource)):
+        if denied or not (key := kms_key_of(action, resource)):
             return denied
         via = {"kms:ViaService": f"{service}.{region}.amazonaws.com"}
-        asked = (enforce(caller, needed, "kms", region, key, via) for needed in ASKED_OF_KMS[action])
-        return next((denied for denied in asked if denied), None)
+        denials = (enforce(caller, needed, "kms", region, key, via) for needed in KMS_ACTIONS[action])
+        return next((denied for denied in denials if denied), None)
 
     return wrapped
 
 
-def role_may(role: str, action: str, resource: str) -> bool:
-    """Whether this role may, where AWS acts as the role and MiniStack does not ask; its keys included."""
+def is_role_allowed(role: str, action: str, resource: str) -> bool:
+    """Return True if the role may do the action, with the keys that it needs.
+
+    Wrappers call it where AWS acts as the role and MiniStack does not check.
+    """
     account, name = role.split(":")[4], role.rpartition("/")[2]
     region = resource.split(":")[3]
     policies = iam_evaluator._gather_role_policies(name, account)
     boundary = iam_evaluator._permissions_boundary(iam._roles, name, account)
 
-    def asked(action: str, resource: str, **context: str) -> bool:
+    def is_allowed(action: str, resource: str, **context: str) -> bool:
         service = action.partition(":")[0]
         request = iam_evaluator.EvalContext(
-            principal_arn=f"arn:aws:sts::{account}:assumed-role/{name}/by-a-service",
+            principal_arn=f"arn:aws:sts::{account}:assumed-role/{name}/assumed-by-service",
             principal_type="AssumedRole",
             principal_account=account,
             action=action,
@@ -308,43 +328,47 @@ def role_may(role: str, action: str, resource: str) -> bool:
         return bool(result.decision == "Allow")
 
     via = {"kms:viaservice": f"{action.partition(':')[0]}.{region}.amazonaws.com"}
-    key = key_of(action, resource)
-    return asked(action, resource) and (not key or all(asked(needed, key, **via) for needed in ASKED_OF_KMS[action]))
+    key = kms_key_of(action, resource)
+    return is_allowed(action, resource) and (
+        not key or all(is_allowed(needed, key, **via) for needed in KMS_ACTIONS[action])
+    )
 
 
-def received_as_its_role(receive: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-    """A mapping takes messages from its queue with the role of its function."""
+def receive_as_function_role(receive: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """Let an event source mapping receive messages only with the permissions of its function's role."""
 
     def wrapped(url: str, *rest: Any) -> list[Any]:
         queue = sqs._queues[url]["attributes"]["QueueArn"]
         mappings = [mapping for _, _, mapping in lambda_svc._iter_all_esms() if mapping["EventSourceArn"] == queue]
         functions = [lambda_svc._get_func_record_for_qualifier(m["FunctionName"], m.get("Qualifier")) for m in mappings]
         roles = {config["Role"] for _, config in functions if config}
-        permitted = all(role_may(role, action, queue) for role in roles for action in ASKED_BY_MAPPINGS)
+        permitted = all(is_role_allowed(role, action, queue) for role in roles for action in MAPPING_ACTIONS)
         return receive(url, *rest) if permitted else []
 
     return wrapped
 
 
-def logged_as_its_role(emit: Callable[..., None]) -> Callable[..., None]:
-    """What a function prints is logged with its role, or not at all."""
+def log_as_function_role(emit: Callable[..., None]) -> Callable[..., None]:
+    """Log the output of a function only with the permissions of its role."""
 
     def wrapped(function: Any, *rest: Any, **named: Any) -> None:
         config = function.get("config") or function
         group = (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{config['FunctionName']}"
         account, region = (config["FunctionArn"].split(":")[n] for n in (4, 3))
         stream = f"arn:aws:logs:{region}:{account}:log-group:{group}:log-stream:one"
-        if all(role_may(config["Role"], action, stream) for action in ("logs:CreateLogStream", "logs:PutLogEvents")):
+        if all(
+            is_role_allowed(config["Role"], action, stream) for action in ("logs:CreateLogStream", "logs:PutLogEvents")
+        ):
             emit(function, *rest, **named)
 
     return wrapped
 
 
-def heard_out(drain: Callable[..., str]) -> Callable[..., str]:
-    """What an invocation prints is logged with it, also by a machine so busy that the lines are late.
+def wait_for_late_lines(drain: Callable[..., str]) -> Callable[..., str]:
+    """Wait longer for the output of an invocation, because lines are late on a busy machine.
 
-    MiniStack waits 50 ms for the first line and 5 ms for another. What comes later is logged with the next invocation
-    of the same process, if there is one.
+    MiniStack waits 50 ms for the first line and 5 ms for each further line. It logs later lines with the next
+    invocation of the same process, if there is one.
     """
 
     def wrapped(worker: Any) -> str:
@@ -353,9 +377,9 @@ def heard_out(drain: Callable[..., str]) -> Callable[..., str]:
     return wrapped
 
 
-def service_may_use_key(service: str, queue: str, context: dict[str, str]) -> bool:
-    """Whether the policy of the queue's key, if it has one, lets a service put a message into the queue."""
-    key = key_of("sqs:SendMessage", queue)
+def is_key_usable_by_service(service: str, queue: str, context: dict[str, str]) -> bool:
+    """Return True if the queue has no key, or if the key's policy lets the service send a message."""
+    key = kms_key_of("sqs:SendMessage", queue)
     if key is None:
         return True
     policy, _ = kms.key_policy_for_arn(key)
@@ -363,32 +387,32 @@ def service_may_use_key(service: str, queue: str, context: dict[str, str]) -> bo
     return all(
         iam_evaluator.evaluate_resource_policy(policy, replace(request, action=needed), service=service).decision
         == "Allow"
-        for needed in ASKED_OF_KMS["sqs:SendMessage"]
+        for needed in KMS_ACTIONS["sqs:SendMessage"]
     )
 
 
-def delivered_encrypted(allows: Callable[..., bool]) -> Callable[..., bool]:
-    """S3 delivers to a queue if the policy of the queue's key lets it, too."""
+def check_key_policy_for_s3(allows: Callable[..., bool]) -> Callable[..., bool]:
+    """Deliver events of S3 only if the policy of the queue's key allows it."""
 
     def wrapped(queue: str, service: str, source: str, account: str) -> bool:
         context = {"aws:sourcearn": source, "aws:sourceaccount": account}
-        return allows(queue, service, source, account) and service_may_use_key(service, queue, context)
+        return allows(queue, service, source, account) and is_key_usable_by_service(service, queue, context)
 
     return wrapped
 
 
-def dispatched_encrypted(dispatch: Callable[..., None]) -> Callable[..., None]:
-    """So does EventBridge, which does not tell KMS on whose behalf."""
+def check_key_policy_for_eventbridge(dispatch: Callable[..., None]) -> Callable[..., None]:
+    """Deliver events of EventBridge only if the key's policy allows it, without a source in the context."""
 
     def wrapped(queue: Any, *rest: Any, **named: Any) -> None:
-        if service_may_use_key("events.amazonaws.com", str(queue), {}):
+        if is_key_usable_by_service("events.amazonaws.com", str(queue), {}):
             dispatch(queue, *rest, **named)
 
     return wrapped
 
 
-def reported(evaluate: Callable[..., Any]) -> Callable[..., Any]:
-    """The first use of each permission of a role is a line of the log, to be compared with what is granted."""
+def log_used_permissions(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+    """Log the first use of each permission of a role, for the comparison with the granted ones."""
     seen = set()
 
     def wrapped(request: Any, *policies: Any) -> Any:
@@ -407,32 +431,37 @@ def reported(evaluate: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def as_xml(value: Any) -> str:
-    """JSON as the query protocol writes it. Times stay out: they are numbers here and would be dates there."""
+    """Return JSON in the XML of the query protocol.
+
+    Times are left out: they are numbers in JSON and would have to be dates in XML.
+    """
     if isinstance(value, dict):
-        told = {name: part for name, part in value.items() if part is not None and not name.endswith("Timestamp")}
-        return "".join(f"<{name}>{as_xml(part)}</{name}>" for name, part in told.items())
+        parts = {name: part for name, part in value.items() if part is not None and not name.endswith("Timestamp")}
+        return "".join(f"<{name}>{as_xml(part)}</{name}>" for name, part in parts.items())
     if isinstance(value, list):
         return "".join(f"<member>{as_xml(part)}</member>" for part in value)
     return escape(json.dumps(value) if isinstance(value, bool) else str(value))
 
 
 if __name__ == "__main__":
-    ministack.app = behind_tls(ministack.app)
-    iam_actions.extract_iam_action = authorized_singly(iam_actions.extract_iam_action)
-    ec2._parse_ip_permissions = for_prefix_lists(ec2._parse_ip_permissions)
-    ec2._sg_rule_xml = with_prefix_list(ec2._sg_rule_xml)
-    cloudcontrol._get_resource = with_buckets(cloudcontrol._get_resource)
-    cloudwatch._describe_alarms = described_wholly(cloudwatch._describe_alarms)
-    iam_evaluator.evaluate_trust_policy = for_this_account(iam_evaluator.evaluate_trust_policy)
-    cloudwatch_logs._filter_log_events = known_by_id(cloudwatch_logs._filter_log_events)
-    ecs._start_task_worker = on_this_machine(ecs._start_task_worker)
-    ecs._register_metadata = as_its_role(ecs._register_metadata)
-    ecs._build_run_kwargs = confined(ecs._build_run_kwargs)
-    iam_evaluator.evaluate = reported(iam_evaluator.evaluate)
-    iam_evaluator.enforce = with_their_keys(iam_evaluator.enforce)
-    sqs._receive_messages_for_esm = received_as_its_role(sqs._receive_messages_for_esm)
-    sqs.queue_policy_allows = delivered_encrypted(sqs.queue_policy_allows)
-    eventbridge._dispatch_to_sqs = dispatched_encrypted(eventbridge._dispatch_to_sqs)
-    lambda_svc._emit_lambda_logs = logged_as_its_role(lambda_svc._emit_lambda_logs)
-    lambda_runtime.Worker._drain_stderr_bounded = heard_out(lambda_runtime.Worker._drain_stderr_bounded)
+    ministack.app = treat_requests_as_tls(ministack.app)
+    iam_actions.extract_iam_action = authorize_batches_as_single_requests(iam_actions.extract_iam_action)
+    ec2._parse_ip_permissions = parse_prefix_lists(ec2._parse_ip_permissions)
+    ec2._sg_rule_xml = show_prefix_list(ec2._sg_rule_xml)
+    cloudcontrol._get_resource = describe_buckets(cloudcontrol._get_resource)
+    cloudwatch._describe_alarms = describe_all_alarm_properties(cloudwatch._describe_alarms)
+    iam_evaluator.evaluate_trust_policy = add_account_to_trust_context(iam_evaluator.evaluate_trust_policy)
+    cloudwatch_logs._filter_log_events = add_event_ids(cloudwatch_logs._filter_log_events)
+    ecs._start_task_worker = use_host_network(ecs._start_task_worker)
+    ecs._register_metadata = pass_role_credentials(ecs._register_metadata)
+    ecs._build_run_kwargs = apply_container_limits(ecs._build_run_kwargs)
+    iam_evaluator.evaluate = log_used_permissions(iam_evaluator.evaluate)
+    iam_evaluator.enforce = enforce_kms_permissions(iam_evaluator.enforce)
+    sqs._receive_messages_for_esm = receive_as_function_role(sqs._receive_messages_for_esm)
+    s3._put_object_tagging = send_tagging_events(s3._put_object_tagging, "s3:ObjectTagging:Put")
+    s3._delete_object_tagging = send_tagging_events(s3._delete_object_tagging, "s3:ObjectTagging:Delete")
+    sqs.queue_policy_allows = check_key_policy_for_s3(sqs.queue_policy_allows)
+    eventbridge._dispatch_to_sqs = check_key_policy_for_eventbridge(eventbridge._dispatch_to_sqs)
+    lambda_svc._emit_lambda_logs = log_as_function_role(lambda_svc._emit_lambda_logs)
+    lambda_runtime.Worker._drain_stderr_bounded = wait_for_late_lines(lambda_runtime.Worker._drain_stderr_bounded)
     ministack.main()

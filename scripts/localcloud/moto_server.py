@@ -1,4 +1,4 @@
-"""moto's server, put right for many clients at once and for huge objects. Takes moto's own arguments."""
+"""Run moto's server with corrections for concurrent clients and huge objects. Takes moto's arguments."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from moto.sqs.models import Queue
 
 
 def delete_one_at_a_time() -> None:
-    """Of two deletions at once, one would bring back what the other has deleted, or lose what is just being sent.
+    """Serialize the deletions of messages.
 
-    moto makes a list without the message and puts it in the place of the whole one; so nothing may come in between.
+    moto replaces the list of messages by a copy without the deleted one. Of two concurrent deletions, one would restore
+    the message of the other, and a message that is sent meanwhile would be lost.
     """
     delete = Queue.delete_message
 
@@ -26,9 +27,10 @@ def delete_one_at_a_time() -> None:
 
 
 def complete_one_at_a_time() -> None:
-    """The later of two completions of an upload gets the same answer; where both come at once, moto gives it a 500.
+    """Serialize the completions of multipart uploads, and repeat the response to a second completion.
 
-    Each needs twice the object in memory, too, and several of a huge object more than there is.
+    moto responds with 500 to one of two concurrent completions. Each completion also needs twice the object in memory,
+    and several of a huge object need more than the machine has.
     """
     complete, one_at_a_time = s3.S3Backend.complete_multipart_upload, threading.Lock()
 
@@ -46,17 +48,17 @@ def complete_one_at_a_time() -> None:
 
 
 def checksum_only_when_asked() -> None:
-    """An upload without a checksum of its own gets none; moto would hold the whole object twice more to compute it."""
+    """Compute no checksum for an upload without one: moto would hold the object twice more in memory."""
     build = s3.MultipartChecksumBuilder
 
     def builder(algorithm: str | None, type_: str | None) -> Any:
-        return build(algorithm, type_) if algorithm else Unasked()
+        return build(algorithm, type_) if algorithm else NoChecksum()
 
     s3.MultipartChecksumBuilder = builder  # type: ignore[assignment, misc]
 
 
-class Unasked:
-    """In the place of moto's MultipartChecksumBuilder."""
+class NoChecksum:
+    """A replacement for moto's MultipartChecksumBuilder that computes nothing."""
 
     def addPart(self, part: bytes) -> None:
         pass

@@ -1,7 +1,7 @@
-"""The service on the local cloud: `s3-syncer serve` in the function's environment and with its role's permissions.
+"""Run `s3-syncer serve` on the local cloud, with the function's environment and role.
 
-Not the registered task definition, since the emulated AWS cannot scale a service and so has none. The task definition
-has the same environment, and its role the same statements: tests/service.tftest.hcl sees to that.
+It does not run the registered task definition. The emulated AWS cannot scale a service, so the local cloud has none.
+The task definition has the same environment, and its role has the same statements: tests/service.tftest.hcl checks it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from localcloud.run_task import role_keys
 from localcloud.stack import Stack
 
 
-def run(made: Stack, arguments: Sequence[str]) -> int:
-    """Runs it until it is interrupted, and returns its exit code."""
-    with started(made, arguments) as process:
+def run(cloud: Stack, arguments: Sequence[str]) -> int:
+    """Run the service until it is interrupted, and return its exit code."""
+    with started(cloud, arguments) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
@@ -29,17 +29,17 @@ def run(made: Stack, arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def started(made: Stack, arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    """The process, which inherits nothing but the PATH; killed at the end of the block if it is still there."""
-    function = made.client("lambda").get_function_configuration(FunctionName=made.function_name)
+def started(cloud: Stack, arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """Yield the process, which inherits only PATH, and kill it at the end of the block."""
+    function = cloud.client("lambda").get_function_configuration(FunctionName=cloud.function_name)
     process = subprocess.Popen(
         [str(Path(sys.executable).parent / "s3-syncer"), "serve", *arguments],
         env={
             "PATH": os.environ.get("PATH", os.defpath),
-            "AWS_ENDPOINT_URL": made.aws_endpoint,
-            "AWS_DEFAULT_REGION": made.region,
+            "AWS_ENDPOINT_URL": cloud.aws_endpoint,
+            "AWS_DEFAULT_REGION": cloud.region,
             **function["Environment"]["Variables"],
-            **role_keys(made, function["Role"]),
+            **role_keys(cloud, function["Role"]),
         },
         stdin=subprocess.DEVNULL,
         text=True,

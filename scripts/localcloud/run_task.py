@@ -1,4 +1,4 @@
-"""The migration on the local cloud: the task definition that Terraform registered, run with its role's permissions."""
+"""Run the migration on the local cloud, by its task definition and with its role's permissions."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ POLL_INTERVAL_S = 0.3
 LOG_DELAY_S = 1.0
 
 
-def run(made: Stack, arguments: Sequence[str], show: Show, report: Show) -> int:
-    """Runs it with further arguments, or another command, and returns its exit code; `show` gets what it says.
+def run(cloud: Stack, arguments: Sequence[str], show: Show, report: Show) -> int:
+    """Run the task with further arguments or another command, and return its exit code.
 
-    Through ECS where the emulated one has an engine to run containers with. Without one, what would run in the
-    container runs as a process: the same command in the same environment, as the same role.
+    `show` receives its output. With a container engine, the emulated ECS runs the task. Without one, the command of the
+    container runs as a process, with the same environment and role.
     """
-    prepare(made, report)
-    if made.engine is None:
+    prepare(cloud, report)
+    if cloud.engine is None:
         report("No container engine on this machine: running the task's command as a process.")
-        return run_process(made, arguments, show)
-    return run_task(made, arguments, show, report)
+        return run_process(cloud, arguments, show)
+    return run_task(cloud, arguments, show, report)
 
 
-def prepare(made: Stack, report: Show) -> None:
-    """Builds the image, where one is needed and it is not there yet."""
-    if made.engine is None or container_engine.has_image(made.engine, made.migration.image):
+def prepare(cloud: Stack, report: Show) -> None:
+    """Build the image if the task needs one and it does not exist."""
+    if cloud.engine is None or container_engine.has_image(cloud.engine, cloud.migration.image):
         return
-    report(f"Building {made.migration.image} ...")
-    definition = task.Definition.registered(made.client("ecs"), made.migration.task_definition_arn)
+    report(f"Building {cloud.migration.image} ...")
+    definition = task.Definition.registered(cloud.client("ecs"), cloud.migration.task_definition_arn)
     base = os.environ.get("S3_SYNCER_BASE_IMAGE")
-    image.build(container_engine.program(made.engine), made.migration.image, definition.architecture, base)
+    image.build(container_engine.program(cloud.engine), cloud.migration.image, definition.architecture, base)
 
 
-def run_task(made: Stack, arguments: Sequence[str], show: Show, report: Show) -> int:
-    """As a container that ECS starts."""
-    started = task.start(made.client("ecs"), made.client("logs"), made.migration, arguments)
+def run_task(cloud: Stack, arguments: Sequence[str], show: Show, report: Show) -> int:
+    """Run the task in a container that ECS starts."""
+    started = task.start(cloud.client("ecs"), cloud.client("logs"), cloud.migration, arguments)
     started.poll_interval_s, started.log_delay_s = POLL_INTERVAL_S, LOG_DELAY_S
     report(f"ECS runs task {started.id} in a container.")
     try:
@@ -54,17 +54,17 @@ def run_task(made: Stack, arguments: Sequence[str], show: Show, report: Show) ->
         raise
 
 
-def run_process(made: Stack, arguments: Sequence[str], show: Show) -> int:
-    """As a process of this machine, which inherits nothing but the PATH."""
-    definition = task.Definition.registered(made.client("ecs"), made.migration.task_definition_arn)
+def run_process(cloud: Stack, arguments: Sequence[str], show: Show) -> int:
+    """Run the command of the task as a process, which inherits only PATH."""
+    definition = task.Definition.registered(cloud.client("ecs"), cloud.migration.task_definition_arn)
     process = subprocess.Popen(
-        # The image's entry point, and what the definition has it do.
+        # The image's entry point, and the command of the task definition.
         [str(Path(sys.executable).parent / "s3-syncer"), *definition.command(arguments)],
         env={
             "PATH": os.environ.get("PATH", os.defpath),
-            "AWS_ENDPOINT_URL": made.aws_endpoint,
+            "AWS_ENDPOINT_URL": cloud.aws_endpoint,
             **definition.environment,
-            **role_keys(made, definition.task_role_arn),
+            **role_keys(cloud, definition.task_role_arn),
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -78,7 +78,7 @@ def run_process(made: Stack, arguments: Sequence[str], show: Show) -> int:
             for line in process.stdout:
                 show(line.rstrip("\n"))
         except KeyboardInterrupt:
-            # It ends what is under way, says how to go on, and exits with a code that tells of it.
+            # The command finishes the requests in flight, prints the command to continue, and exits with a code for it.
             process.send_signal(signal.SIGINT)
             for line in process.stdout:
                 show(line.rstrip("\n"))
@@ -87,9 +87,9 @@ def run_process(made: Stack, arguments: Sequence[str], show: Show) -> int:
         process.kill()
 
 
-def role_keys(made: Stack, role: str) -> Mapping[str, str]:
-    """What ECS gives a task: keys that may do what its role may, and no more."""
-    keys = made.client("sts").assume_role(RoleArn=role, RoleSessionName="migration")["Credentials"]
+def role_keys(cloud: Stack, role: str) -> Mapping[str, str]:
+    """Return temporary credentials of the role in environment variables, as ECS gives them to a task."""
+    keys = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="migration")["Credentials"]
     return {
         "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
         "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],

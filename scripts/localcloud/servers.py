@@ -1,7 +1,7 @@
-"""Starts and stops the three stores of the local cloud: MiniStack (AWS), moto and rclone (the other cloud).
+"""Start and stop the stores of the local cloud: MiniStack is AWS, moto or rclone is the other store.
 
-Each server is a process group of its own on a free port of 127.0.0.1, with a log and a record on disk. The
-record carries the start time of the process, because a pid alone may by now belong to a stranger.
+Each server is a separate process group on a free port of 127.0.0.1, with a log and a record on disk. The record
+includes the start time of the process, because another process may have its number by then.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ from pathlib import Path
 from devtools.bootstrap import EMULATOR
 
 HOST = "127.0.0.1"
-OTHER_CLOUD = Path(__file__).with_name("moto_server.py")
+MOTO_SERVER = Path(__file__).with_name("moto_server.py")
 READY_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 10
 
-#: Ports that no system gives to whoever asks for any: on a busy machine each of those is soon somebody's.
+#: Ports below the ephemeral ranges of Linux and macOS: on a busy machine a connection soon takes an ephemeral port.
 PORTS = range(10_000, 32_000)
 
-# A free port can be taken by somebody else before the server binds it; then the next one is tried.
-ATTEMPTS = 3
+# Another process can take a free port before the server binds it. The server is then started with another port.
+START_ATTEMPTS = 3
 
 
 class ServerError(Exception):
-    """A server did not come up; the message ends with what it had logged."""
+    """A server did not start. The message ends with the end of its log."""
 
 
 class ServerExitedError(ServerError):
-    """It ended by itself, which may be because its port was taken just before."""
+    """The server ended by itself, perhaps because another process took its port."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """How to run one kind of server: its command for a port, and the path that answers when it is ready."""
+    """One kind of server: its command for a port, and the path that responds when it is ready."""
 
     name: str
     command: Callable[[int], list[str]]
     ready: str
     environment: Callable[[int], Mapping[str, str]] = field(default=lambda _port: {})
     authority: Path | None = None
-    """Whoever vouches for it, a file, where it speaks HTTPS."""
+    """File with the CA certificate of the server, if it uses HTTPS."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a server that speaks HTTPS shows: its certificate and key, in one file, and whoever vouches for them."""
+    """The certificate of an HTTPS server, in one file with its key, and the CA certificate."""
 
     certificate: Path
     authority: Path
@@ -65,7 +65,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Server:
-    """A server that was started: `down` may read this back from disk, in another process."""
+    """A started server. `down` reads it from disk, in another process."""
 
     name: str
     port: int
@@ -82,7 +82,7 @@ class Server:
         return _start_time(self.pid) == self.started
 
     def stop(self) -> None:
-        """Ends the whole process group: the emulator's Lambda workers are in it."""
+        """End the whole process group, which includes the emulator's Lambda workers."""
         if not self.is_running():
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -90,15 +90,15 @@ class Server:
                 os.killpg(self.pid, number)
             if _wait_until(lambda: not self.is_running(), STOP_TIMEOUT_S):
                 break
-        # Workers may outlive their parent; the group keeps its number for as long as one of them is there.
+        # Workers may outlive their parent. The group keeps its number until the last of them ends.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
 
 def ministack(*, region: str, engine: str | None = None) -> Program:
-    """The emulated AWS with IAM enforced: its root keys are `test` and `test`.
+    """Return the emulated AWS, which enforces IAM and has the root credentials `test` and `test`.
 
-    Its ECS starts containers in `engine`, the address of one as DOCKER_HOST has it; without one it starts none.
+    Its ECS starts containers in `engine`, an address in the form of DOCKER_HOST. Without one it starts no containers.
     """
     return Program(
         name="ministack",
@@ -107,7 +107,7 @@ def ministack(*, region: str, engine: str | None = None) -> Program:
         environment=lambda port: {
             "AUTH": "true",
             "BIND_HOST": HOST,
-            "DOCKER_HOST": engine or "unix:///dev/null",  # or it would take any that it finds
+            "DOCKER_HOST": engine or "unix:///dev/null",  # otherwise it uses any engine that it finds
             "GATEWAY_PORT": str(port),
             "IOT_MTLS_ENABLED": "0",
             "LAMBDA_EXECUTOR": "local",
@@ -118,22 +118,22 @@ def ministack(*, region: str, engine: str | None = None) -> Program:
 
 
 def moto() -> Program:
-    """The stand-in for the other cloud: multipart ETags and PartsCount as AWS computes them, any key."""
+    """Return a store with multipart ETags and PartsCount like AWS, which accepts any key."""
     return Program(
         name="moto",
-        command=lambda port: [sys.executable, "-P", str(OTHER_CLOUD), "-H", HOST, "-p", str(port)],
+        command=lambda port: [sys.executable, "-P", str(MOTO_SERVER), "-H", HOST, "-p", str(port)],
         ready="/moto-api/",
     )
 
 
 def rclone(access_key_id: str, secret_access_key: str, identity: Identity | None = None) -> Program:
-    """A deliberately poorer store; its keys have ten characters and more."""
-    secured = ("--cert", str(identity.certificate), "--key", str(identity.certificate)) if identity else ()
+    """Return a store with fewer features. Its access keys have at least ten characters."""
+    tls = ("--cert", str(identity.certificate), "--key", str(identity.certificate)) if identity else ()
     return Program(
         name="rclone",
         command=lambda port: [
-            *(str(_beside_python("rclone")), "serve", "s3", ":memory:", "--config", ""),
-            *("--addr", f"{HOST}:{port}", "--auth-key", f"{access_key_id},{secret_access_key}", *secured),
+            *(str(_executable("rclone")), "serve", "s3", ":memory:", "--config", ""),
+            *("--addr", f"{HOST}:{port}", "--auth-key", f"{access_key_id},{secret_access_key}", *tls),
         ],
         ready="/",
         authority=identity.authority if identity else None,
@@ -141,17 +141,17 @@ def rclone(access_key_id: str, secret_access_key: str, identity: Identity | None
 
 
 def start(program: Program, directory: Path) -> Server:
-    """Starts the program, waits until it answers, and records it under `directory`/run."""
+    """Start the program, wait until it responds, and record it under `directory`/run."""
     for folder in ("logs", "run", "tmp"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
-    for _ in range(ATTEMPTS - 1):
+    for _ in range(START_ATTEMPTS - 1):
         with contextlib.suppress(ServerExitedError):
             return _start_once(program, free_port(), directory)
     return _start_once(program, free_port(), directory)
 
 
 def recorded(directory: Path) -> list[Server]:
-    """The servers that were started under this directory and not stopped since; some may have died."""
+    """Return the servers that were started under this directory and not stopped. Some may have died."""
     return [Server(**json.loads(file.read_text())) for file in sorted(directory.glob("run/*.json"))]
 
 
@@ -162,7 +162,7 @@ def stop(server: Server, directory: Path) -> None:
 
 @contextlib.contextmanager
 def running(program: Program, directory: Path) -> Iterator[Server]:
-    """A server for as long as the block lasts, as the tests want it."""
+    """Run a server for the duration of the block."""
     server = start(program, directory)
     try:
         yield server
@@ -171,13 +171,13 @@ def running(program: Program, directory: Path) -> Iterator[Server]:
 
 
 def free_port() -> int:
-    """A port that nobody has now, nor gets by chance before it is bound."""
+    """Return a port that is free now, and that the system does not assign to a connection."""
     for _ in PORTS:
         port = secrets.choice(PORTS)
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind((HOST, port))
             return port
-    raise ServerError(f"no port of {HOST} can be bound")
+    raise ServerError(f"no port of {HOST} between {PORTS.start} and {PORTS.stop} is free")
 
 
 def _start_once(program: Program, port: int, directory: Path) -> Server:
@@ -195,17 +195,17 @@ def _start_once(program: Program, port: int, directory: Path) -> Server:
     authority = str(program.authority or "")
     server = Server(program.name, port, process.pid, _start_time(process.pid), str(log), authority)
     _record(server.name, directory).write_text(json.dumps(asdict(server), indent=2))
-    if _wait_until(lambda: process.poll() is not None or _answers(server, program.ready), READY_TIMEOUT_S):
+    if _wait_until(lambda: process.poll() is not None or _is_ready(server, program.ready), READY_TIMEOUT_S):
         if process.returncode is None:
             return server
         stop(server, directory)
         raise ServerExitedError(f"{program.name} exited {process.returncode}; the end of {log}:\n{_tail(log)}")
     stop(server, directory)
-    raise ServerError(f"{program.name} did not answer in {READY_TIMEOUT_S} s; the end of {log}:\n{_tail(log)}")
+    raise ServerError(f"{program.name} did not respond in {READY_TIMEOUT_S} s; the end of {log}:\n{_tail(log)}")
 
 
 def _environment(directory: Path) -> dict[str, str]:
-    """Little is inherited: no AWS_* or proxy setting of the caller may reach a server or what it runs."""
+    """Return the environment of a server, without the AWS_* and proxy settings of the caller."""
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
     return kept | {"TMPDIR": str(directory / "tmp"), "PYTHONUNBUFFERED": "1"}
 
@@ -214,16 +214,14 @@ def _record(name: str, directory: Path) -> Path:
     return directory / "run" / f"{name}.json"
 
 
-def _beside_python(name: str) -> Path:
+def _executable(name: str) -> Path:
     return Path(sys.executable).parent / name
 
 
-def _answers(server: Server, path: str) -> bool:
+def _is_ready(server: Server, path: str) -> bool:
     if server.authority:
-        trust = ssl.create_default_context(cafile=server.authority)
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            HOST, server.port, timeout=5, context=trust
-        )
+        tls = ssl.create_default_context(cafile=server.authority)
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(HOST, server.port, timeout=5, context=tls)
     else:
         connection = http.client.HTTPConnection(HOST, server.port, timeout=5)
     try:
@@ -245,7 +243,7 @@ def _wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
 
 
 def _start_time(pid: int) -> str:
-    """When this process started, in whatever unit; empty when there is none, or only its corpse."""
+    """Return the start time of a process as text, or an empty string for none or a zombie."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     if Path("/proc/self/stat").exists():
@@ -253,7 +251,7 @@ def _start_time(pid: int) -> str:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except FileNotFoundError:
             return ""
-        # The second field, the name in parentheses, may hold spaces: count from behind it.
+        # The second field, the name in parentheses, may contain spaces, so fields are counted after it.
         fields = stat.rpartition(")")[2].split()
         return "" if fields[0] == "Z" else fields[19]
     ps = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The product on the local cloud: servers started, `examples/local` applied, and where to find it all."""
+"""Start the servers of the local cloud, apply `examples/local`, and record the addresses."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ STACK_FILE = "stack.json"
 STATE_FILE = "terraform.tfstate"
 
 REGION = "us-east-1"
-ROOT_KEY = "test"  # MiniStack's root has it for both of its keys
+ROOT_KEY = "test"  # both the access key ID and the secret access key of MiniStack's root
 SOURCE_BUCKET = "s3-syncer-source"
 TARGET_BUCKET = "s3-syncer-mirror"
 
-# A client is shared by the threads of the demo; each of them wants a connection.
+# The threads of the demo share a client, and each of them needs a connection.
 CONNECTIONS = 32
 
 Report = Callable[[str], None]
@@ -43,7 +43,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Target:
-    """The bucket on the other cloud."""
+    """The target bucket on the other store."""
 
     endpoint: str
     region: str
@@ -58,7 +58,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Stack:
-    """What `.local/stack.json` says; the keys of the AWS side are those of the emulator's root."""
+    """The content of `.local/stack.json`, with the root credentials of the emulator for the AWS side."""
 
     aws_endpoint: str
     region: str
@@ -66,12 +66,15 @@ class Stack:
     secret_access_key: str
     source_bucket: str
     queue_url: str
+    queue_arn: str
     dead_letter_queue_url: str
+    dead_letter_queue_arn: str
     function_name: str
     log_group: str
     target: Target
     migration: Migration
-    engine: str | None  # what the emulated ECS runs containers with, as DOCKER_HOST has it
+    terraform_config: str | None  # file of the CLI configuration that Terraform was run with
+    engine: str | None  # the container engine of the emulated ECS, in the form of DOCKER_HOST
 
     @classmethod
     def read(cls, file: Path) -> Stack:
@@ -89,31 +92,31 @@ class Stack:
         return cast("SQSClient", self.client("sqs"))
 
     def client(self, service: str) -> Any:
-        """A client of any service of the emulated AWS, as its root."""
+        """Return a client of a service of the emulated AWS, with root credentials."""
         return _client(service, self.aws_endpoint, self.region, self.access_key_id, self.secret_access_key)
 
 
 class StackError(Exception):
-    """The stack cannot be had as asked for; the message says why and what to do."""
+    """The local cloud cannot be started. The message says why and what to do."""
 
 
 def up(directory: Path, report: Report) -> Stack:
-    """Starts both clouds, applies the product between them, and writes down where everything is.
+    """Start both stores, apply the module between them, and write the addresses to `.local/stack.json`.
 
-    What was started before a failure is stopped again.
+    A failure stops the servers that were started before it.
     """
     if any(server.is_running() for server in servers.recorded(directory)):
-        raise StackError("The local cloud is up already; `scripts/local down` takes it down.")
+        raise StackError("the local cloud is already running: stop it with `scripts/local down`")
     if not PACKAGE.exists():
-        raise StackError(f"{PACKAGE.relative_to(ROOT)} is missing; `scripts/build` makes it.")
-    # Whatever is left is of servers that are gone, and of no use: all they knew was in their memory.
+        raise StackError(f"{PACKAGE.relative_to(ROOT)} is missing: create it with `scripts/build`")
+    # Files that are left belong to servers that have ended. They are useless, because the data was in memory.
     down(directory)
     try:
-        report("Starting the emulated AWS and the other cloud ...")
+        report("Starting the emulated AWS and the other store ...")
         containers = container_engine.find()
         ministack = servers.start(servers.ministack(region=REGION, engine=containers), directory)
         target = make_target(servers.start(servers.moto(), directory))
-        report("Applying examples/local with Terraform; mostly the provider waits for SQS to settle ...")
+        report("Applying examples/local with Terraform; the provider waits about a minute for SQS ...")
         stack = apply(directory, ministack.endpoint, target, containers)
     except BaseException:
         down(directory)
@@ -123,7 +126,7 @@ def up(directory: Path, report: Report) -> Stack:
 
 
 def down(directory: Path) -> list[str]:
-    """Stops what was started under this directory and removes all but its logs; says what was running."""
+    """Stop the servers of this directory, remove all files but the logs, and return the servers' names."""
     with signals.held():
         recorded = servers.recorded(directory)
         running = [server.name for server in recorded if server.is_running()]
@@ -136,7 +139,7 @@ def down(directory: Path) -> list[str]:
 
 
 def current(directory: Path) -> Stack | None:
-    """The stack that is up, or None."""
+    """Return the running local cloud, or None."""
     recorded = servers.recorded(directory)
     file = directory / STACK_FILE
     if file.exists() and recorded and all(server.is_running() for server in recorded):
@@ -145,7 +148,7 @@ def current(directory: Path) -> Stack | None:
 
 
 def make_target(server: servers.Server) -> Target:
-    """An empty bucket on the other cloud, which takes any credentials."""
+    """Create an empty bucket on the other store, which accepts any credentials."""
     target = Target(
         endpoint=server.endpoint,
         region=REGION,
@@ -158,7 +161,7 @@ def make_target(server: servers.Server) -> Target:
 
 
 def variables(aws_endpoint: str, target: Target) -> dict[str, object]:
-    """What examples/local is applied with."""
+    """Return the input variables of examples/local."""
     return {
         "aws_endpoint": aws_endpoint,
         "region": REGION,
@@ -170,8 +173,8 @@ def variables(aws_endpoint: str, target: Target) -> dict[str, object]:
             "access_key_id": target.access_key_id,
             "secret_access_key": target.secret_access_key,
         },
-        # An emulated function is a process of this machine, and each copy is work for both stores on it too.
-        # What several of them copy together may be smaller than in earnest, so that a demonstration is short.
+        # An emulated function is a process on this machine, and each copy is also work for both stores on it. The
+        # threshold for copies by several functions is lower than by default, so that the demo is short.
         "sync": {"max_concurrency": max(2, os.cpu_count() or 2), "distributed_copy_threshold_mb": 128},
         "architecture": "ARM64" if platform.machine() in ("arm64", "aarch64") else "X86_64",
     }
@@ -184,10 +187,16 @@ def apply(directory: Path, aws_endpoint: str, target: Target, containers: str | 
     tool.run("apply", "-auto-approve", "-no-color", "-parallelism=30", state, cwd=EXAMPLE)
     outputs = json.loads(tool.run("output", "-json", "-no-color", state, cwd=EXAMPLE))
     values = {name: output["value"] for name, output in outputs.items()}
-    return from_outputs(values, aws_endpoint, target, containers)
+    return from_outputs(values, aws_endpoint, target, containers, tool.environment.get("TF_CLI_CONFIG_FILE"))
 
 
-def from_outputs(outputs: Mapping[str, Any], aws_endpoint: str, target: Target, containers: str | None = None) -> Stack:
+def from_outputs(
+    outputs: Mapping[str, Any],
+    aws_endpoint: str,
+    target: Target,
+    containers: str | None = None,
+    terraform_config: str | None = None,
+) -> Stack:
     return Stack(
         aws_endpoint=aws_endpoint,
         region=REGION,
@@ -195,17 +204,20 @@ def from_outputs(outputs: Mapping[str, Any], aws_endpoint: str, target: Target, 
         secret_access_key=ROOT_KEY,
         source_bucket=outputs["source_bucket"],
         queue_url=outputs["queue_url"],
+        queue_arn=outputs["s3_syncer"]["queue_arn"],
         dead_letter_queue_url=outputs["dead_letter_queue_url"],
+        dead_letter_queue_arn=outputs["s3_syncer"]["dead_letter_queue_arn"],
         function_name=outputs["function_name"],
         log_group=outputs["log_group"],
         target=target,
         migration=Migration.find(outputs),
+        terraform_config=terraform_config,
         engine=containers,
     )
 
 
 def _client(service: str, endpoint: str, region: str, access_key_id: str, secret_access_key: str) -> Any:
     session = boto3.Session(access_key_id, secret_access_key, region_name=region)
-    # No proxy of the environment stands between processes of one machine.
+    # Requests between processes of one machine do not use the proxy of the environment.
     config = Config(max_pool_connections=CONNECTIONS, proxies={}, s3={"addressing_style": "path"})
     return session.client(service, endpoint_url=endpoint, config=config)

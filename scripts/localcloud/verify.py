@@ -1,4 +1,4 @@
-"""The whole of both sides compared, byte by byte, by code that shares nothing with the product's own comparison."""
+"""Compare both buckets byte by byte, with code that is independent of s3-syncer's own comparison."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 THREADS = 8
 CHUNK = 1024 * 1024
 
-# What a reader of the object is told about it, besides its length. The raw Expires, because a date that nobody can
-# parse is mirrored too.
-HEADERS = (
+# The response headers that s3-syncer mirrors. `ExpiresString` is the unparsed Expires, because an invalid date is
+# mirrored too.
+MIRRORED_HEADERS = (
     "CacheControl",
     "ContentDisposition",
     "ContentEncoding",
@@ -25,13 +25,13 @@ HEADERS = (
     "ExpiresString",
 )
 
-# The note by which the product recognises its own copies; the one thing a copy may have and its source may not.
-OWN_NOTE = "s3-syncer-source-etag"
+# The metadata entry by which s3-syncer recognises its copies. Only the copy has it.
+ETAG_MARKER = "s3-syncer-source-etag"
 
 
 @dataclass(frozen=True)
 class Object:
-    """All that a mirror must have in common with its source."""
+    """The properties of an object that must be equal on both sides."""
 
     size: int
     sha256: str
@@ -52,7 +52,7 @@ class Difference:
 
 
 def read_bucket(client: S3Client, bucket: str) -> dict[str, Object]:
-    """Every object, read to its last byte."""
+    """Return every object of the bucket, with a hash of all its bytes."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -60,31 +60,31 @@ def read_bucket(client: S3Client, bucket: str) -> dict[str, Object]:
 
 
 def read_object(client: S3Client, bucket: str, key: str) -> Object:
-    answer: Mapping[str, Any] = client.get_object(Bucket=bucket, Key=key)
+    response: Mapping[str, Any] = client.get_object(Bucket=bucket, Key=key)
     digest, size = hashlib.sha256(), 0
-    for chunk in answer["Body"].iter_chunks(CHUNK):
+    for chunk in response["Body"].iter_chunks(CHUNK):
         digest.update(chunk)
         size += len(chunk)
     tags = client.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
     return Object(
         size=size,
         sha256=digest.hexdigest(),
-        headers={name: answer[name] for name in HEADERS if answer.get(name)},
-        metadata={name: value for name, value in answer["Metadata"].items() if name != OWN_NOTE},
+        headers={name: response[name] for name in MIRRORED_HEADERS if response.get(name)},
+        metadata={name: value for name, value in response["Metadata"].items() if name != ETAG_MARKER},
         tags={tag["Key"]: tag["Value"] for tag in tags},
     )
 
 
 def differences(source: Mapping[str, Object], target: Mapping[str, Object]) -> Iterator[Difference]:
-    """Everything that is not equal, in the order of the keys."""
+    """Return the differences in the order of the keys."""
     for key in sorted(source.keys() | target.keys()):
-        here, there = source.get(key), target.get(key)
-        if here is None or there is None:
-            yield Difference(key, "presence", _presence(here), _presence(there))
+        source_object, target_object = source.get(key), target.get(key)
+        if source_object is None or target_object is None:
+            yield Difference(key, "presence", _presence(source_object), _presence(target_object))
             continue
         for what in ("size", "sha256", "headers", "metadata", "tags"):
-            if getattr(here, what) != getattr(there, what):
-                yield Difference(key, what, getattr(here, what), getattr(there, what))
+            if getattr(source_object, what) != getattr(target_object, what):
+                yield Difference(key, what, getattr(source_object, what), getattr(target_object, what))
 
 
 def _presence(side: Object | None) -> str:

@@ -29,7 +29,7 @@ from devtools import permissions
 from devtools.bootstrap import ROOT
 from devtools.terraform import executable, library
 from localcloud import container_engine, run_service, run_task, stack, verify
-from localcloud.demo import unnoticed
+from localcloud.demo import notifications_off
 from s3_syncer import __version__
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ def test_role_allows_no_other_action(applied: Applied, whose: str) -> None:
 @pytest.mark.usefixtures("equal")
 def test_migration_copies_existing_objects_once(applied: Applied) -> None:
     keys = ["before/plain", "before/with space + %", "before/ä", "before/folder/"]
-    with unnoticed(applied.stack):
+    with notifications_off(applied.stack):
         for key in keys:
             put(applied, key, Body=key.encode(), ContentType="text/plain", Metadata={"colour": "blue"}, Tagging="a=b")
     assert in_target(applied, keys[0]) is None
@@ -272,7 +272,7 @@ def test_one_byte_of_difference_is_found_named_and_repaired(applied: Applied) ->
 
 @pytest.mark.usefixtures("equal")
 def test_migration_names_objects_that_its_role_cannot_read(applied: Applied) -> None:
-    with unnoticed(applied.stack):
+    with notifications_off(applied.stack):
         put(applied, "hidden", Body=b"x")
     with without(applied, "s3:GetObject", "migration"):
         code, named = migrate(applied)
@@ -318,7 +318,7 @@ def test_queue_migration_copies_all_objects_except_one_that_cannot_be_read(appli
     keys = [f"fleet/{number % 13}/{number:04}" for number in range(5000)]
     poisoned = "fleet/6/poisoned"
     client, bucket = applied.stack.s3(), applied.stack.source_bucket
-    with unnoticed(applied.stack):
+    with notifications_off(applied.stack):
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda key: client.put_object(Bucket=bucket, Key=key, Body=key.encode()), keys))
         put(applied, poisoned, Body=b"x", StorageClass="GLACIER")
@@ -351,7 +351,7 @@ def test_queue_migration_sends_nothing_without_its_permissions(applied: Applied,
 
 def test_ecs_runs_the_migration_in_a_container(applied: Applied, image: str, tmp_path: Path) -> None:
     """Uses the script for users, which reads only the outputs. ECS gives the container its role."""
-    with unnoticed(applied.stack):
+    with notifications_off(applied.stack):
         put(applied, "contained", Body=b"x")
     (tmp_path / "terraform.tfstate").write_text(applied.state.read_text())
 
@@ -390,7 +390,7 @@ def test_comparison_from_the_queue_finds_objects_without_events(applied: Applied
         dead.update(letter["key"] for letter in take_dead_letters(applied))
         return "unnoticed" in dead
 
-    with unnoticed(applied.stack):
+    with notifications_off(applied.stack):
         put(applied, "unnoticed", Body=b"x")
     with without(applied, "s3:GetObject"):
         compare(applied)

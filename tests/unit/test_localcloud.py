@@ -1,4 +1,4 @@
-"""The local cloud where it decides something: what counts as a difference, whom it stops, which Terraform it takes."""
+"""The decisions of the local cloud: differences, servers to stop, the Terraform to run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from devtools import bootstrap, signals, terraform
 from localcloud import demo, main, servers, stack, verify
@@ -24,7 +25,7 @@ def test_equal_sides_have_no_differences() -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "what"),
+    ("changed", "what"),
     [
         (replace(OBJECT, size=2), "size"),
         (replace(OBJECT, sha256="01"), "sha256"),
@@ -33,12 +34,12 @@ def test_equal_sides_have_no_differences() -> None:
         (replace(OBJECT, tags={"a": ""}), "tags"),
     ],
 )
-def test_every_property_can_differ(other: verify.Object, what: str) -> None:
-    (difference,) = verify.differences({"k": OBJECT}, {"k": other})
+def test_every_property_can_differ(changed: verify.Object, what: str) -> None:
+    (difference,) = verify.differences({"k": OBJECT}, {"k": changed})
     assert (difference.key, difference.what) == ("k", what)
 
 
-def test_an_object_on_one_side_only_is_a_difference() -> None:
+def test_object_on_one_side_only_is_a_difference() -> None:
     found = verify.differences({"a": OBJECT}, {"b": OBJECT})
     assert [(d.key, d.source, d.target) for d in found] == [("a", "present", "absent"), ("b", "absent", "present")]
 
@@ -51,7 +52,7 @@ def test_strange_keys_are_legal_keys() -> None:
 
 @pytest.mark.parametrize("objects", [0, 1, 15, 40])
 def test_no_step_of_the_demo_changes_a_key_twice(objects: int) -> None:
-    """Two changes of one key at once could arrive as one, and the first would be waited for in vain."""
+    """Two concurrent changes of a key could arrive as one, and the demo would wait for the other one."""
     actor = demo.Actor(A_STACK, random.Random(1))
     for step in demo.steps(actor, objects):
         keys = [change.key for change in step.changes]
@@ -73,38 +74,48 @@ A_STACK = stack.Stack(
     secret_access_key="test",
     source_bucket="source",
     queue_url="http://127.0.0.1:1/0/queue",
+    queue_arn="arn:aws:sqs:us-east-1:0:queue",
     dead_letter_queue_url="http://127.0.0.1:1/0/dead",
+    dead_letter_queue_arn="arn:aws:sqs:us-east-1:0:dead",
     function_name="function",
     log_group="/aws/lambda/function",
     target=stack.Target("http://127.0.0.1:2", "us-east-1", "target", "key", "secret"),
     migration=stack.Migration("arn:task", "arn:cluster", {"awsvpcConfiguration": {}}, "image", None),
+    terraform_config=None,
     engine=None,
 )
 
 
-def test_a_stack_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_stack_is_read_as_it_was_written(tmp_path: Path) -> None:
     A_STACK.write(tmp_path / "stack.json")
     assert stack.Stack.read(tmp_path / "stack.json") == A_STACK
 
 
-def test_what_a_shell_is_told_of_the_local_cloud_is_what_the_command_reads() -> None:
-    told = main.environment(A_STACK)
-    assert told["AWS_ENDPOINT_URL"] == A_STACK.aws_endpoint
-    said = subprocess.run(
+def test_command_reads_the_environment_of_the_local_cloud() -> None:
+    environment = main.environment(A_STACK)
+    assert environment["AWS_ENDPOINT_URL"] == A_STACK.aws_endpoint
+    process = subprocess.run(
         [sys.executable, "-m", "s3_syncer", "check"],
-        env={**told, "PATH": os.environ["PATH"], "PYTHONPATH": str(bootstrap.ROOT / "lambda")},
+        env={**environment, "PATH": os.environ["PATH"], "PYTHONPATH": str(bootstrap.ROOT / "lambda")},
         capture_output=True,
         text=True,
         check=False,
     )
-    # Nothing is missing: it gets as far as the source, where nobody answers.
-    assert (said.returncode, said.stderr.count("127.0.0.1:1")) == (1, 1), said.stderr
+    # No variable is missing: the command reaches the source, and no server listens there.
+    assert (process.returncode, process.stderr.count("127.0.0.1:1")) == (1, 1), process.stderr
+
+
+def test_down_names_the_variables_to_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "current", lambda directory: A_STACK)
+    monkeypatch.setattr(stack, "down", lambda directory: ["moto"])
+    output = CliRunner().invoke(main.main, ["down"]).output
+    assert output.splitlines()[-1] == f"unset {' '.join(main.environment(A_STACK))}"
 
 
 WEB = servers.Program("web", lambda port: [sys.executable, "-m", "http.server", "-b", servers.HOST, str(port)], "/")
 
 
-def test_a_server_is_started_recorded_and_stopped(tmp_path: Path) -> None:
+def test_server_is_started_recorded_and_stopped(tmp_path: Path) -> None:
     with servers.running(WEB, tmp_path) as server:
         assert servers.recorded(tmp_path) == [server]
         assert server.is_running()
@@ -112,13 +123,13 @@ def test_a_server_is_started_recorded_and_stopped(tmp_path: Path) -> None:
     assert servers.recorded(tmp_path) == []
 
 
-def test_a_stranger_with_the_same_pid_is_left_alone(tmp_path: Path) -> None:
+def test_another_process_with_the_same_pid_is_not_stopped(tmp_path: Path) -> None:
     with servers.running(WEB, tmp_path) as server:
         replace(server, started="another time").stop()
         assert server.is_running()
 
 
-def test_a_server_that_dies_tells_why(tmp_path: Path) -> None:
+def test_error_of_a_server_that_dies_has_its_output(tmp_path: Path) -> None:
     broken = servers.Program("broken", lambda _port: [sys.executable, "-c", "raise SystemExit('no such luck')"], "/")
     with pytest.raises(servers.ServerError, match="no such luck"):
         servers.start(broken, tmp_path)
@@ -128,16 +139,16 @@ def test_a_server_that_dies_tells_why(tmp_path: Path) -> None:
 def test_servers_inherit_no_credentials_and_no_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.com")
-    tell = 'env; exec "$0" -m http.server -b 127.0.0.1 "$1"'
-    program = servers.Program("teller", lambda port: ["sh", "-c", tell, sys.executable, str(port)], "/")
+    command = 'env; exec "$0" -m http.server -b 127.0.0.1 "$1"'
+    program = servers.Program("env", lambda port: ["sh", "-c", command, sys.executable, str(port)], "/")
     with servers.running(program, tmp_path) as server:
-        told = Path(server.log).read_text()
-    assert "PATH" in told
-    assert "AWS_" not in told
-    assert "PROXY" not in told
+        output = Path(server.log).read_text()
+    assert "PATH" in output
+    assert "AWS_" not in output
+    assert "PROXY" not in output
 
 
-def test_an_interrupted_wait_interrupts_the_child() -> None:
+def test_interrupted_wait_interrupts_the_child() -> None:
     class Child(subprocess.Popen[str]):
         waits = 0
 
@@ -163,14 +174,14 @@ def fake_terraform(directory: Path, version: str) -> Path:
     return file
 
 
-def test_terraform_on_the_path_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terraform_on_the_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = fake_terraform(tmp_path, "1.12.0-beta1")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert terraform.executable() == expected
 
 
 @pytest.mark.parametrize("version", [None, "1.10.5", "nonsense"])
-def test_without_a_fitting_one_the_library_is(
+def test_library_is_used_without_a_recent_terraform(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None
 ) -> None:
     if version:
@@ -178,17 +189,17 @@ def test_without_a_fitting_one_the_library_is(
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
     if version is None and Path("/bin/terraform").exists():
         pytest.skip("terraform is in /bin")
-    said = subprocess.run([terraform.executable(), "version"], capture_output=True, text=True, check=True).stdout
-    assert said.startswith("Terraform v1.")
+    output = subprocess.run([terraform.executable(), "version"], capture_output=True, text=True, check=True).stdout
+    assert output.startswith("Terraform v1.")
 
 
-def test_a_terraform_that_is_being_run_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_terraform_is_replaced_and_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terraform, "ROOT", tmp_path)
     wrapper = terraform.library()
-    wrapper.write_text("the one before")
-    with wrapper.open() as being_run:
+    wrapper.write_text("the previous one")
+    with wrapper.open() as running:
         assert terraform.library() == wrapper
-        assert being_run.read() == "the one before"
+        assert running.read() == "the previous one"
     assert os.access(wrapper, os.X_OK)
     assert list(wrapper.parent.iterdir()) == [wrapper]
 
@@ -205,7 +216,7 @@ def test_terraform_gets_the_variables_but_no_settings_of_the_caller(
     assert str(tmp_path) in tool.environment["TF_DATA_DIR"]
 
 
-def test_the_offline_configuration_names_the_mirror_and_nothing_else() -> None:
+def test_offline_configuration_names_only_the_mirror() -> None:
     text = terraform.offline_config(Path("/a mirror/registry.terraform.io/hashicorp/aws"))
     assert 'path    = "/a mirror"' in text
     assert text.count('["registry.terraform.io/hashicorp/aws"]') == 2
@@ -213,7 +224,7 @@ def test_the_offline_configuration_names_the_mirror_and_nothing_else() -> None:
 
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A name that nobody searches the disk for."""
+    """Return a provider name that no other test searches for on the disk."""
     name = "registry.example.com/hashicorp/aws"
     monkeypatch.setattr(terraform, "PROVIDER", name)
     return name
@@ -223,7 +234,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> str:
     "package",
     ["5.100.0/linux_amd64/terraform-provider-aws_v5.100.0_x5", "terraform-provider-aws_5.100.0_linux_amd64.zip"],
 )
-def test_a_mirror_is_where_a_package_of_the_provider_is(tmp_path: Path, provider: str, package: str) -> None:
+def test_mirror_is_a_directory_with_a_package_of_the_provider(tmp_path: Path, provider: str, package: str) -> None:
     mirror = tmp_path / provider
     assert terraform.mirror_of(mirror) is None
     (mirror / package).parent.mkdir(parents=True)
@@ -232,9 +243,7 @@ def test_a_mirror_is_where_a_package_of_the_provider_is(tmp_path: Path, provider
     assert terraform.mirror_of(mirror) == mirror
 
 
-def test_what_init_leaves_in_a_working_directory_leads_to_the_mirror_while_that_is_there(
-    tmp_path: Path, provider: str
-) -> None:
+def test_links_of_terraform_init_lead_to_an_existing_mirror(tmp_path: Path, provider: str) -> None:
     mirror, left = tmp_path / "mirror" / provider, tmp_path / "work" / "providers" / provider
     package = mirror / "5.100.0" / "linux_amd64" / "terraform-provider-aws_v5.100.0_x5"
     package.parent.mkdir(parents=True)
@@ -246,17 +255,17 @@ def test_what_init_leaves_in_a_working_directory_leads_to_the_mirror_while_that_
     assert terraform.mirror_of(left) is None
 
 
-def test_an_environment_is_made_again_when_its_inputs_change_or_its_making_failed(tmp_path: Path) -> None:
+def test_environment_is_created_again_after_a_change_or_a_failure(tmp_path: Path) -> None:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("")
     environment = bootstrap.Environment(tmp_path / "venv", ("--requirement", str(requirements)), (requirements,))
     assert not environment.is_current()
-    environment.make()
+    environment.create()
     assert environment.is_current()
 
     requirements.write_text("--no-such-option")
     assert not environment.is_current()
     with pytest.raises(subprocess.CalledProcessError):
-        environment.make()
+        environment.create()
     requirements.write_text("")
     assert not environment.is_current()
