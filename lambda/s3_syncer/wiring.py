@@ -76,9 +76,9 @@ def build_queue_worker(
     context = build_sync_context(settings, threads=threads, transports=transports)
     bucket, prefix = settings.source_bucket, settings.source_prefix
     parts = DistributedCopier(
-        context.source, context.target, context.transfer, prefix=prefix, above=settings.distributed_copy_threshold
+        context.source, context.target, context.transfer, prefix=prefix, threshold=settings.distributed_copy_threshold
     )
-    ranges = RangeSweeper(context, prefix=prefix, threads=range_threads, max_object_size=parts.above)
+    ranges = RangeSweeper(context, prefix=prefix, threads=range_threads, max_object_size=parts.threshold)
     queue = Queue(
         queue_client(threads + SPARE_CONNECTIONS),
         url=settings.queue_url,

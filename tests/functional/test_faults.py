@@ -175,7 +175,7 @@ def test_a_source_that_never_rests_goes_back_to_the_queue(rig: Rig) -> None:
     rig.target_proxy.when(change, "PUT", key="key", query="", times=inf)
     delivery = rig.sync("key")
     assert delivery.actions == {"key": "retry"}
-    assert "not equal after 5 looks" in delivery.reasons["key"]
+    assert "the source kept changing: gave up after 5 attempts" in delivery.reasons["key"]
     rig.clear()
     assert rig.sync("key").actions == {"key": "update"}
     assert rig.differences() == []

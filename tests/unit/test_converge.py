@@ -13,7 +13,7 @@ from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable
 from s3_syncer.core.model import INLINE_BODY_MAX, ObjectState
 from s3_syncer.core.multipart import MIB
-from s3_syncer.sync.converge import CHANGES, MAX_LOOKS, BucketPair, Outcome, converge
+from s3_syncer.sync.converge import CHANGES, MAX_ATTEMPTS, BucketPair, Outcome, converge
 from s3_syncer.sync.transfer import Transfer
 
 KEY = "key"
@@ -128,10 +128,10 @@ def test_a_source_that_changes_meanwhile_is_copied_again_as_it_is_then() -> None
 def test_a_source_that_never_rests_goes_back_to_the_queue() -> None:
     source, target = Restless({KEY: ONE}), MemoryBucket()
     source.versions = cycle([TWO, ONE])
-    with pytest.raises(Retryable, match=f"not equal after {MAX_LOOKS} looks") as failure:
+    with pytest.raises(Retryable, match=f"gave up after {MAX_ATTEMPTS} attempts") as failure:
         run(source, target)
     assert failure.value.code == "KeepsChanging"
-    assert target.calls.count("put") == MAX_LOOKS
+    assert target.calls.count("put") == MAX_ATTEMPTS
 
 
 def test_a_target_that_another_deletes_between_the_copy_and_its_tags_is_looked_at_again() -> None:

@@ -102,7 +102,7 @@ def range_sweeper(source: ListedBucket, target: ListedBucket) -> RangeSweeper:
 def test_each_key_of_a_range_reports_progress() -> None:
     progress = Progress()
     source, target = ListedBucket({str(number): stored(b"x") for number in range(10)}), ListedBucket()
-    range_sweeper(source, target).do(RangeWork(), Deadline().with_progress(progress))
+    range_sweeper(source, target).run(RangeWork(), Deadline().with_progress(progress))
     assert progress.reports >= 10
 
 
@@ -110,6 +110,6 @@ def test_each_page_of_equal_keys_reports_progress() -> None:
     progress = Progress()
     objects = {str(number): stored(b"x") for number in range(10)}
     source, target = ListedBucket(objects), ListedBucket(dict(objects))
-    range_sweeper(source, target).do(RangeWork(), Deadline().with_progress(progress))
+    range_sweeper(source, target).run(RangeWork(), Deadline().with_progress(progress))
     assert target.calls.count("head") == 0
     assert progress.reports >= 1

@@ -16,15 +16,9 @@ from s3_syncer.core.multipart import GIB, MIB, TIB, Limits, PartPlan, contiguous
 from s3_syncer.core.work_items import KeyWork, PartsWork, Work
 from s3_syncer.sync import distributed_copy as parts_module
 from s3_syncer.sync.converge import BucketPair
-from s3_syncer.sync.distributed_copy import (
-    ABANDONED_AFTER_S,
-    ITEM_SIZE,
-    MAX_ITEMS,
-    MAX_UPLOAD_ATTEMPTS,
-    RECHECK_MIN_S,
-    DistributedCopier,
-)
+from s3_syncer.sync.distributed_copy import ITEM_SIZE, MAX_ITEMS, RECHECK_MIN_S, DistributedCopier
 from s3_syncer.sync.transfer import Transfer
+from s3_syncer.sync.upload_decision import ABANDONED_AFTER_S, MAX_UPLOAD_ATTEMPTS
 
 KEY = "large"
 PREFIX = "photos/"
@@ -39,7 +33,7 @@ class Bench:
         self.target = MemoryBucket(**options)
         transfer = Transfer(self.source, self.target, memory=MIB, threads=1, limits=Limits(min_part=2))
         self.pair = BucketPair(self.source, self.target, transfer)
-        self.parts = DistributedCopier(self.source, self.target, transfer, prefix=PREFIX, above=4)
+        self.parts = DistributedCopier(self.source, self.target, transfer, prefix=PREFIX, threshold=4)
 
     def begin(self, upload_attempts: int | None = None, *, redelivered: bool = False) -> Sequence[Work]:
         outcome = self.parts.converge(
@@ -55,7 +49,7 @@ class Bench:
         return [item for item in items if isinstance(item, PartsWork)]
 
     def do(self, item: PartsWork, deadline: Deadline | None = None) -> Sequence[Work]:
-        return self.parts.do(item, deadline or Deadline())
+        return self.parts.run(item, deadline or Deadline())
 
 
 LOOK = [KeyWork((PREFIX + KEY,))]
@@ -277,7 +271,7 @@ def test_what_never_passes_drops_the_upload() -> None:
 
 def test_parts_that_fail_again_and_again_are_given_up() -> None:
     bench = Bench()
-    with pytest.raises(Permanent, match=f"begun {MAX_UPLOAD_ATTEMPTS} times and it is still not equal"):
+    with pytest.raises(Permanent, match=f"gave up after {MAX_UPLOAD_ATTEMPTS} multipart uploads of this object"):
         bench.begin(upload_attempts=MAX_UPLOAD_ATTEMPTS)
     assert not bench.target.under_way
 
@@ -317,9 +311,9 @@ def _raise_at(called: str, operation: str, error: Exception) -> None:
 
 
 def test_our_own_layout_is_told_from_the_layouts_of_others() -> None:
-    own = layout_module.plan(300 * MIB, largest_part=GIB, limits=Limits())
-    assert layout_module.is_own(own)
-    assert not any(layout_module.is_own(PartPlan(GIB, size * MIB)) for size in (5, 8, 16, 100))
+    own = layout_module.own_plan(300 * MIB, largest_part=GIB, limits=Limits())
+    assert layout_module.is_own_plan(own)
+    assert not any(layout_module.is_own_plan(PartPlan(GIB, size * MIB)) for size in (5, 8, 16, 100))
 
 
 def test_the_etag_of_a_multipart_object_is_computed_as_aws_does() -> None:

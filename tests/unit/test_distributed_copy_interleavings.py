@@ -27,9 +27,11 @@ from s3_syncer.core.events import decode
 from s3_syncer.core.multipart import Limits
 from s3_syncer.core.work_items import KeyWork, PartsWork
 from s3_syncer.sync import distributed_copy as parts_module
+from s3_syncer.sync import upload_decision as decision_module
 from s3_syncer.sync.converge import BucketPair
-from s3_syncer.sync.distributed_copy import ABANDONED_AFTER_S, DistributedCopier
+from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer
+from s3_syncer.sync.upload_decision import ABANDONED_AFTER_S
 
 KEY = "key"
 
@@ -234,13 +236,13 @@ class Model:
         heard = Answers(answers)
         source, target = SourceSide("source", heard, tags=False, layouts=True), TargetSide("target", heard, tags=False)
         transfer = Transfer(source, target, memory=MEMORY, threads=1, limits=Limits(min_part=2))
-        parts = DistributedCopier(source, target, transfer, prefix="", above=4)
+        parts = DistributedCopier(source, target, transfer, prefix="", threshold=4)
         moment = Moment(message, answers, None)
         body, redelivered = self.messages[message]
         work = decode(body, "")
         try:
             if isinstance(work, PartsWork):
-                more = parts.do(work, Deadline())
+                more = parts.run(work, Deadline())
             else:
                 assert isinstance(work, KeyWork)
                 pair = BucketPair(source, target, transfer)
@@ -371,20 +373,21 @@ def test_however_the_workers_interleave_both_sides_end_equal_no_upload_is_left_a
 
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody cleans up after a message that was lost with an upload begun."""
-    monkeypatch.setattr(DistributedCopier, "_under_way_if_told", lambda parts, key, needed: [])
+    monkeypatch.setattr(DistributedCopier, "_active_uploads_if_listable", lambda copier, key, required: [])
 
 
 def _abandon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message about the key goes once its parts are on the queue, as if they could not get lost."""
-    begin = DistributedCopier.begin
-    monkeypatch.setattr(DistributedCopier, "begin", lambda *arguments: begin(*arguments)[:-1])
+    start = DistributedCopier.start
+    monkeypatch.setattr(DistributedCopier, "start", lambda *arguments: start(*arguments)[:-1])
 
 
 def _trust(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that were found are taken for the object's by their sizes."""
     monkeypatch.setattr(Transfer, "last_part_matches", lambda *arguments: True)
     monkeypatch.setattr(parts_module, "multipart_etag", lambda etags: THREE.etag)
-    monkeypatch.setattr(parts_module, "resumable", lambda state, layout: True)
+    for module in (parts_module, decision_module):
+        monkeypatch.setattr(module, "is_resumable", lambda state, plan: True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3_syncer.core.errors import Permanent
-from s3_syncer.core.multipart import DEFAULT_PART, GIB, MIB, TIB, Limits, PartPlan, check_size, plan, reproduce
+from s3_syncer.core.multipart import DEFAULT_PART, GIB, MIB, TIB, Limits, PartPlan, check_size, own_plan, reproduce_plan
 from s3_syncer.settings import SMALLEST_BUDGET
 
 LIMITS = Limits()
@@ -45,14 +45,14 @@ def assert_exact(layout: PartPlan, size: int, limits: Limits = LIMITS) -> None:
 @example(DEFAULT_PART * LIMITS.max_parts)
 @example(DEFAULT_PART * LIMITS.max_parts + 1)
 def test_our_own_layout_fits_any_object_the_target_takes(size: int) -> None:
-    layout = plan(size, largest_part=LIMITS.max_part, limits=LIMITS)
+    layout = own_plan(size, largest_part=LIMITS.max_part, limits=LIMITS)
     assert_exact(layout, size)
 
 
 @given(SIZES, st.integers(SMALLEST_BUDGET, 8 * GIB))
 def test_no_part_is_larger_than_memory_allows(size: int, memory: int) -> None:
     try:
-        layout = plan(size, largest_part=memory, limits=LIMITS)
+        layout = own_plan(size, largest_part=memory, limits=LIMITS)
     except Permanent:
         assert size > LIMITS.max_parts * (memory - MIB)
     else:
@@ -68,7 +68,7 @@ def test_an_object_beyond_the_limit_is_refused_for_good() -> None:
 
 def test_a_worker_too_small_for_an_object_says_so() -> None:
     with pytest.raises(Permanent, match="give the worker more memory") as refusal:
-        plan(5 * TIB, largest_part=SMALLEST_BUDGET, limits=LIMITS)
+        own_plan(5 * TIB, largest_part=SMALLEST_BUDGET, limits=LIMITS)
     assert refusal.value.code == "MemoryTooSmall"
 
 
@@ -76,7 +76,7 @@ def test_a_worker_too_small_for_an_object_says_so() -> None:
 def test_a_layout_is_reproduced_from_its_part_count_and_first_part(size: int, part_size: int) -> None:
     source = PartPlan(size, part_size)
     first = next(source.parts()).size
-    copied = reproduce(size, source.count, first, largest_part=GIB, limits=LIMITS)
+    copied = reproduce_plan(size, source.count, first, largest_part=GIB, limits=LIMITS)
     if source.count > LIMITS.max_parts:
         assert copied is None
     else:
@@ -87,7 +87,7 @@ def test_a_layout_is_reproduced_from_its_part_count_and_first_part(size: int, pa
 
 @given(SIZES, st.integers(-1, 20_000), st.integers(-1, 5 * GIB))
 def test_what_is_reproduced_explains_what_was_told(size: int, count: int, first: int) -> None:
-    copied = reproduce(size, count, first, largest_part=GIB, limits=LIMITS)
+    copied = reproduce_plan(size, count, first, largest_part=GIB, limits=LIMITS)
     if copied is not None:
         assert copied.count == count
         assert next(copied.parts()).size == min(first, size)
@@ -106,10 +106,10 @@ def test_what_is_reproduced_explains_what_was_told(size: int, count: int, first:
     ],
 )
 def test_a_layout_that_cannot_be_had_is_not_reproduced(size: int, count: int, first: int) -> None:
-    assert reproduce(size, count, first, largest_part=GIB, limits=LIMITS) is None
+    assert reproduce_plan(size, count, first, largest_part=GIB, limits=LIMITS) is None
 
 
 def test_one_part_may_be_as_small_as_it_likes() -> None:
-    layout = reproduce(7, 1, 7, largest_part=GIB, limits=LIMITS)
+    layout = reproduce_plan(7, 1, 7, largest_part=GIB, limits=LIMITS)
     assert layout is not None
     assert [part.size for part in layout.parts()] == [7]

@@ -58,7 +58,7 @@ def work_off(both: Any, first: RangeWork, *, slice_s: float, prefix: str = "") -
             continue
         done.append(work)
         assert len(done) < 1000, "the ranges do not come to an end"
-        queue += RangeSweeper(both, prefix=prefix, threads=2, slice_s=slice_s).do(work, Deadline.after(60))
+        queue += RangeSweeper(both, prefix=prefix, threads=2, slice_s=slice_s).run(work, Deadline.after(60))
     return done, keys
 
 
@@ -92,7 +92,7 @@ def test_what_was_swept_stays_swept_when_the_rest_cannot_be_cut(
 
     monkeypatch.setattr(ranges_module, "split", split_in_vain)
     ranges = RangeSweeper(connection(source, target), prefix="", threads=2, slice_s=0)
-    (left,) = ranges.do(RangeWork(until="9", delete=True, max_delete=5), Deadline.after(60))
+    (left,) = ranges.run(RangeWork(until="9", delete=True, max_delete=5), Deadline.after(60))
     assert isinstance(left, RangeWork)
     assert left == RangeWork(max(target.objects), "9", delete=True, max_delete=5)
 
@@ -100,7 +100,7 @@ def test_what_was_swept_stays_swept_when_the_rest_cannot_be_cut(
 def test_a_share_of_a_slice_is_cut_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
     ranges = RangeSweeper(connection(source, target), prefix="", threads=2, slice_s=60)
-    assert len(ranges.do(RangeWork(), Deadline.after(60), share=1_000_000)) == 2
+    assert len(ranges.run(RangeWork(), Deadline.after(60), time_divisor=1_000_000)) == 2
     assert 0 < len(target.objects) < len(KEYS)
 
 
@@ -207,7 +207,7 @@ def test_a_range_begun_too_late_is_handed_back_whole() -> None:
     source, target = ListedBucket({key: stored(b"x") for key in KEYS}), ListedBucket()
     passed = Deadline.after(0)
     try:
-        left = RangeSweeper(connection(source, target), prefix="", threads=2).do(RangeWork("a", "z"), passed)
+        left = RangeSweeper(connection(source, target), prefix="", threads=2).run(RangeWork("a", "z"), passed)
     except OutOfTime:
         left = [RangeWork("a", "z")]
     assert all(isinstance(work, RangeWork) for work in left)

@@ -178,7 +178,7 @@ class Corrupting(MemoryBucket):
 
 def test_bytes_that_do_not_hash_to_the_source_etag_are_not_written() -> None:
     source, target = Corrupting({KEY: stored(b"one")}), MemoryBucket()
-    with pytest.raises(Retryable, match="do not hash to the source's ETag") as failure:
+    with pytest.raises(Retryable, match="is not the source's ETag") as failure:
         copy(source, target)
     assert failure.value.code == "BadDigest"
     assert not target.objects

@@ -50,9 +50,9 @@ class RangeSweeper:
         self.told: list[tuple[bool, int]] = []
         self._do = do
 
-    def do(self, work: RangeWork, deadline: Deadline, *, again: bool, share: int) -> Sequence[Work]:
+    def run(self, work: RangeWork, deadline: Deadline, *, redelivered: bool, time_divisor: int) -> Sequence[Work]:
         self.asked.append(work)
-        self.told.append((again, share))
+        self.told.append((redelivered, time_divisor))
         return self._do(work)
 
 
@@ -73,7 +73,7 @@ class Bench:
         self.ranges = ranges or RangeSweeper()
         transfer = Transfer(self.source, self.target, memory=MIB, threads=1)
         pair = BucketPair(self.source, self.target, transfer)
-        parts = DistributedCopier(self.source, self.target, transfer, prefix=prefix, above=above)
+        parts = DistributedCopier(self.source, self.target, transfer, prefix=prefix, threshold=above)
         self.worker = Worker(pair, self.ranges, parts, bucket=BUCKET, prefix=prefix, threads=threads)
 
     def run(self, *messages: Message, deadline: Deadline | None = None) -> dict[str, Disposition]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from .errors import Permanent
+from .model import ObjectState
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -16,7 +17,7 @@ TIB = 1024 * GIB
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a store accepts, in bytes and parts.
+    """The limits of a store, in bytes and parts.
 
     The defaults are Lyve Cloud's (object, PUT and part sizes of its S3 API guide), which lie within those of AWS
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
@@ -39,7 +40,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:
-    """How an object's bytes are cut: every part is `part_size` bytes but the last, which has the rest."""
+    """The division of an object's bytes into parts: each has `part_size` bytes, and the last one has the rest."""
 
     size: int
     part_size: int
@@ -56,7 +57,7 @@ class PartPlan:
 
 @dataclass(frozen=True, slots=True)
 class UploadedPart:
-    """A part that an upload has got: its size in bytes, the ETag that the store gave it, and its age in seconds."""
+    """A part that an upload has: its size in bytes, its ETag in the target, and its age in seconds."""
 
     size: int
     etag: str
@@ -64,41 +65,41 @@ class UploadedPart:
 
 
 def check_size(size: int, limits: Limits) -> None:
-    """Raises Permanent when the target does not take objects of this size in bytes."""
+    """Raise Permanent if the target does not accept objects of this size in bytes."""
     if size > limits.max_object:
         raise Permanent(
             f"the object has {size} bytes and the target takes at most {limits.max_object}", "EntityTooLarge"
         )
 
 
-#: Size of a part where nothing else asks for another. Large enough that a request's fixed cost disappears, small
-#: enough that several fit the smallest function.
+#: Bytes of a part if nothing else demands another size. A part is large enough that the fixed cost of a request does
+#: not matter, and small enough that several parts fit the memory of the smallest function.
 DEFAULT_PART = 16 * MIB
 
 
-def reproduce(size: int, count: int, first: int, *, largest_part: int, limits: Limits) -> PartPlan | None:
-    """The source's own layout, if its first part explains its part count and the target accepts it.
+def reproduce_plan(size: int, count: int, first: int, *, largest_part: int, limits: Limits) -> PartPlan | None:
+    """Return the source's part plan if its first part explains its part count and the target accepts it; else None.
 
-    `largest_part` is the largest part in bytes that memory allows. With the same layout the target's multipart
-    ETag comes out equal to the source's on every store that computes it as AWS does.
+    `largest_part` is the largest part in bytes that memory allows. With the same plan the target's multipart ETag
+    equals the source's, on every store that computes it as AWS does.
     """
     if not 1 <= first <= min(largest_part, limits.max_part):
         return None
-    layout = PartPlan(size, first)
-    if layout.count != count or count > limits.max_parts or (count > 1 and first < limits.min_part):
+    plan = PartPlan(size, first)
+    if plan.count != count or count > limits.max_parts or (count > 1 and first < limits.min_part):
         return None
-    return layout
+    return plan
 
 
-#: Bytes by which the parts of a layout of our own exceed whole MiB, the sizes that others cut their objects into. So
-#: the parts of a copy in our layout are not taken for parts of a copy in the source's: see `parts.py`.
+#: Bytes by which the parts of this project's plans exceed whole MiB. Other tools cut objects into whole MiB. So a part
+#: of this project's plan is not mistaken for a part of the source's plan: see `sync/distributed_copy.py`.
 OWN_PLAN_OFFSET = 4 * KIB
 
 
-def plan(size: int, *, largest_part: int, limits: Limits) -> PartPlan:
-    """A layout of our own: parts of DEFAULT_PART, or more where the part count asks for it, and OWN bytes.
+def own_plan(size: int, *, largest_part: int, limits: Limits) -> PartPlan:
+    """Return this project's plan: parts of DEFAULT_PART, or more if the part count demands it, and OWN_PLAN_OFFSET.
 
-    Raises Permanent when a part would not fit `largest_part`.
+    Raises Permanent if a part would exceed `largest_part`.
     """
     needed = _own_part(-(-size // limits.max_parts))
     if needed > largest_part:
@@ -112,23 +113,32 @@ def plan(size: int, *, largest_part: int, limits: Limits) -> PartPlan:
 
 
 def _own_part(size: int) -> int:
-    """The smallest part of our own of at least `size` bytes."""
+    """Return the smallest part size of this project's plans that is at least `size` bytes."""
     return -(-(size - OWN_PLAN_OFFSET) // MIB) * MIB + OWN_PLAN_OFFSET
 
 
-def is_own(layout: PartPlan) -> bool:
-    """Whether the layout may be one that `plan` made."""
-    return layout.part_size % MIB == OWN_PLAN_OFFSET % MIB or layout.count == 1
+def is_own_plan(plan: PartPlan) -> bool:
+    """Return True if the plan may be one of `own_plan`."""
+    return plan.part_size % MIB == OWN_PLAN_OFFSET % MIB or plan.count == 1
 
 
-def matches_plan(layout: PartPlan, sent: Mapping[int, UploadedPart]) -> bool:
-    """Whether an upload has got parts, and all of them are parts of this layout by their sizes."""
-    sizes = {part.number: part.size for part in layout.parts()}
+def is_resumable(state: ObjectState, plan: PartPlan) -> bool:
+    """Return True if the source's ETag can prove that parts sent by other workers make up this object.
+
+    That takes an ETag that is the hash over the part hashes of exactly this plan. A plan of `own_plan` never counts: a
+    worker completes such an upload without a proof, so it must be the only one that sends parts to it.
+    """
+    return state.part_count == plan.count and not state.kms and not is_own_plan(plan)
+
+
+def matches_plan(plan: PartPlan, sent: Mapping[int, UploadedPart]) -> bool:
+    """Return True if an upload has parts, and the sizes of all of them are those of the plan."""
+    sizes = {part.number: part.size for part in plan.parts()}
     return bool(sent) and all(sizes.get(number) == part.size for number, part in sent.items())
 
 
 def contiguous_runs(numbers: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
-    """Part numbers in ascending order as runs of at most `most`: the first and the last of each."""
+    """Yield part numbers in ascending order as runs of at most `most`: the first and the last of each run."""
     first = last = None
     for number in numbers:
         if first is None or last is None:
@@ -143,7 +153,7 @@ def contiguous_runs(numbers: Iterable[int], most: int) -> Iterator[tuple[int, in
 
 
 def multipart_etag(etags: Mapping[int, str]) -> str | None:
-    """The ETag that AWS gives an object of parts with these ETags; None where they are not MD5s."""
+    """Return the ETag that AWS gives an object of parts with these ETags, or None if they are not MD5s."""
     try:
         md5s = b"".join(bytes.fromhex(etags[number]) for number in sorted(etags))
     except ValueError:

@@ -84,7 +84,7 @@ Disposition = Ack | Retry | DeadLetter
 class RangeSweeper(Protocol):
     """Does a range of keys, perhaps not for the first time, and returns what is left to do: see `ranges.Ranges`."""
 
-    def do(self, work: RangeWork, deadline: Deadline, *, again: bool, share: int) -> Sequence[Work]: ...
+    def run(self, work: RangeWork, deadline: Deadline, *, redelivered: bool, time_divisor: int) -> Sequence[Work]: ...
 
 
 class DistributedCopier(Protocol):
@@ -94,7 +94,7 @@ class DistributedCopier(Protocol):
         self, pair: BucketPair, key: str, deadline: Deadline, *, upload_attempts: int | None, redelivered: bool
     ) -> Outcome: ...
 
-    def do(self, work: PartsWork, deadline: Deadline) -> Sequence[Work]: ...
+    def run(self, work: PartsWork, deadline: Deadline) -> Sequence[Work]: ...
 
 
 class Worker:
@@ -170,8 +170,8 @@ class Worker:
             deadline.progress()
             deadline.check()
             if isinstance(work, PartsWork):
-                return Ack(tuple(self._parts.do(work, deadline)))
-            return Ack(tuple(self._ranges.do(work, deadline, again=message.attempt > 1, share=ranges)))
+                return Ack(tuple(self._parts.run(work, deadline)))
+            return Ack(tuple(self._ranges.run(work, deadline, redelivered=message.attempt > 1, time_divisor=ranges)))
         except SyncError as error:
             dead = isinstance(error, Permanent)
             _log("dead-letter" if dead else "retry", _key(work), f"{_named(work)}: {error}", attempts=message.attempt)

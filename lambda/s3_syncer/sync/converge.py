@@ -1,8 +1,8 @@
-"""The algorithm for one key: look, make equal, look again.
+"""The algorithm for one key: compare both sides, make them equal, and compare again.
 
-An event says only that a key may have changed, so nothing here trusts one: not its kind, its order or its number.
-docs/architecture.md says why this converges and what does not; tests/unit/test_interleavings.py runs this very code
-through every interleaving.
+An event says only that a key may have changed. So nothing here relies on its kind, its order or the number of events.
+docs/architecture.md shows why this converges, and why simpler algorithms do not. tests/unit/test_interleavings.py runs
+this code through every interleaving.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from ..core.model import INLINE_BODY_MAX, ObjectState
 from ..core.work_items import Work
 from ..stores.protocols import SourceBucket, TargetBucket
 
-#: Looks before a key that keeps changing goes back to the queue, where its next message is waiting anyway.
-MAX_LOOKS = 5
+#: Attempts before a key that keeps changing goes back to the queue. Its next message is on the queue in any case.
+MAX_ATTEMPTS = 5
 
 
 class Copier(Protocol):
-    """What copies an object: see `transfer.Transfer`."""
+    """Copies an object: see `transfer.Transfer`."""
 
     def copy(self, key: str, state: ObjectState, deadline: Deadline) -> Sequence[Work]:
-        """Copies, or returns the work that will; whoever ends that work has the key looked at again."""
+        """Copy the object, or return the work that copies it. Once that work ends, the key is checked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class BucketPair:
-    """A source, a target and what makes copies between them."""
+    """A source, a target, and the copier between them."""
 
     source: SourceBucket
     target: TargetBucket
     copier: Copier
-    #: False keeps in the target what was deleted from the source.
+    #: False keeps keys in the target that were deleted from the source.
     delete: bool = True
 
 
@@ -46,61 +46,63 @@ CHANGES = frozenset({"copy", "update", "tags", "delete"})
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done for a key and why: `action` is one of CHANGES, or kept, or none, or parts, which others will send.
+    """The action for a key and its reason: `action` is one of CHANGES, or kept, or unchanged, or multipart.
 
-    A sweep has names of its own for what it leaves as it is: see `sweep.py`.
+    multipart means that other workers send the parts. A sweep has more actions for keys that it leaves as they are: see
+    `sweep.py`.
     """
 
     action: str
     reason: str
     size: int = 0  # bytes sent
-    #: What is to be done before the key can be equal.
+    #: The work that must be done before the key can be equal.
     more: tuple[Work, ...] = ()
 
 
 def converge(pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0) -> Outcome:
-    """Makes the key equal on both sides. Who knows its `size` in bytes spares a look that would bring some of many.
+    """Make the key equal on both sides. A known `size` in bytes avoids a GET of a large object's first bytes.
 
-    Returns what the last write did, none when both sides were equal already, or parts for a copy that others make.
-    Raises a SyncError; whatever was done until then is harmless, because the next look starts afresh.
+    Returns the last write, or unchanged if both sides were equal already, or multipart for a copy by other workers.
+    Raises a SyncError; writes made until then are harmless, because the next attempt starts from the beginning.
     """
     done, reason = Outcome("unchanged", "equal"), ""
-    for _ in range(MAX_LOOKS):
+    for _ in range(MAX_ATTEMPTS):
         deadline.progress()
         deadline.check()
         try:
             step, state = _make_equal(pair, key, deadline, prefetch_body=size <= INLINE_BODY_MAX)
         except Changed as error:
-            reason = str(error)
+            reason = f" (last: {error})"
             continue
         if step.action == "multipart":
             return step
         if step.action in ("unchanged", "kept"):
             return step if done.action == "unchanged" else done
         done = step
-        # Of a key that is gone, a GET says so for sure, where a HEAD would have to be followed by one.
+        # For a deleted key one GET confirms the 404. A HEAD would need a second request to confirm it.
         again = pair.source.get_small(key) if state is None else pair.source.head(key, confirm_missing=True)
         if again == state:
             return done
-        reason = "the source is no longer what was copied"
-    raise Retryable(f"not equal after {MAX_LOOKS} looks, the last because {reason}", "KeepsChanging")
+        reason = ""
+    raise Retryable(f"the source kept changing: gave up after {MAX_ATTEMPTS} attempts{reason}", "KeepsChanging")
 
 
 def _make_equal(
     pair: BucketPair, key: str, deadline: Deadline, *, prefetch_body: bool
 ) -> tuple[Outcome, ObjectState | None]:
-    """Looks at both sides and makes them equal; returns what was done and the source as it was looked at.
+    """Compare both sides and make them equal; return the outcome and the state of the source that was compared.
 
-    What the target lacks will be copied, so that the look at the source may as well bring the bytes, if they are few.
+    An object that the target lacks must be copied. So the request to the source fetches the body as well, if the body
+    is small.
     """
     target = pair.target.head(key, tags=False)
     source = (
         pair.source.get_small(key) if target is None and prefetch_body else pair.source.head(key, confirm_missing=True)
     )
-    return _done(pair, key, source, target, deadline), source
+    return _apply(pair, key, source, target, deadline), source
 
 
-def _done(
+def _apply(
     pair: BucketPair, key: str, source: ObjectState | None, target: ObjectState | None, deadline: Deadline
 ) -> Outcome:
     if source is None:
@@ -122,7 +124,7 @@ def _done(
 
 
 def _difference(pair: BucketPair, key: str, source: ObjectState, target: ObjectState | None) -> Difference | None:
-    """The target's tags are asked for only where all else is equal: a copy or a deletion takes no notice of them."""
+    """Return the difference. The target's tags are read only if all else is equal: a copy or deletion ignores them."""
     if target is None:
         return Difference(ABSENT)
     return compare(source, replace(target, tags=source.tags)) or compare(source, pair.target.with_tags(key, target))

@@ -1,18 +1,19 @@
-"""Copies of large objects as work for many: one begins the upload, any send its parts, who sees them all completes it.
+"""Copies of large objects by many workers: one creates the upload, all of them send parts, the last completes it.
 
-Nothing is remembered but in the buckets and on the queue: which parts were sent, the upload tells. So a part that is
-asked for twice is sent once, a crash costs what was in flight, and two that complete the same upload do no harm.
+The only state is in the buckets and on the queue; ListParts of the upload shows which parts have been sent. So a part
+that is requested twice is sent once, and a crash costs only the parts in flight. Two workers that complete the same
+upload do no harm.
 
-A message about the key stays on the queue until the key is equal on both sides, as ever. It looks again from time to
-time, and begins anew when nobody has been at the upload for long: whatever goes wrong with the parts, it makes good.
-docs/architecture.md argues why this ends equal, and leaves no upload behind.
+The message about the key stays on the queue until the key is equal on both sides. It rechecks the key from time to
+time, and creates another upload if the current one received no part for a long time. So it repairs every failure of
+the parts. docs/multipart.md shows why both sides end equal and no upload is left behind.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -20,195 +21,219 @@ from ..core.compare import compare
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, StoreUnusable
 from ..core.model import ObjectState, Upload
-from ..core.multipart import MIB, PartPlan, UploadedPart, contiguous_runs, matches_plan, multipart_etag
+from ..core.multipart import MIB, PartPlan, UploadedPart, contiguous_runs, is_resumable, multipart_etag
 from ..core.work_items import KeyWork, PartsWork, Work
 from ..stores.protocols import SourceBucket, TargetBucket
 from .converge import BucketPair, Outcome, converge
-from .transfer import Transfer, resumable
+from .transfer import Transfer
+from .upload_decision import (
+    Abort,
+    ActiveUpload,
+    Adopt,
+    AlreadyEqual,
+    CheckTarget,
+    Create,
+    GiveUp,
+    Verify,
+    Wait,
+    decide,
+    first_upload,
+)
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of one work item, which takes a function a few seconds; and items of one object, each of which lists its parts.
+#: Bytes of one work item, which takes a function a few seconds.
 ITEM_SIZE = 128 * MIB
+
+#: Work items of one object. Each of them lists parts of the upload, so more of them mean more requests.
 MAX_ITEMS = 1000
 
-#: Seconds between two looks at a key whose parts are being sent: as long as a few functions take, at an assumed rate in
-#: bytes a second, and at most as long as SQS keeps a message to itself.
-WATCH_RATE = 64 * MIB
+#: Seconds before a recheck of a key with an active upload: the expected time for its bytes with a few functions, at
+#: RECHECK_RATE bytes a second. The maximum is the longest delay of SQS.
+RECHECK_RATE = 64 * MIB
 RECHECK_MIN_S, RECHECK_MAX_S = 30, 900
-
-#: Seconds without a new part after which nobody is thought to be at an upload. It only has to be longer than a part
-#: takes and than items wait on the queue: to be wrong costs the parts sent so far.
-ABANDONED_AFTER_S = 3600.0
-
-#: Times that the parts of a key are begun on behalf of one message: what fails for good does so again.
-MAX_UPLOAD_ATTEMPTS = 3
 
 
 class DistributedCopier:
-    """Divides copies of objects above `above` bytes into work items, and does these. `prefix` is the source's."""
+    """Divides copies of objects above `threshold` bytes into work items, and processes these items.
+
+    `prefix` is the source's.
+    """
 
     def __init__(
-        self, source: SourceBucket, target: TargetBucket, transfer: Transfer, *, prefix: str, above: int
+        self, source: SourceBucket, target: TargetBucket, transfer: Transfer, *, prefix: str, threshold: int
     ) -> None:
         self._source, self._target, self._transfer = source, target, transfer
         self._prefix = prefix
-        self.above = above
+        self.threshold = threshold
 
     def converge(
         self, pair: BucketPair, key: str, deadline: Deadline, *, upload_attempts: int | None, redelivered: bool
     ) -> Outcome:
-        """As `converge.converge`, but the parts of a large object become work for others.
+        """Make the key equal as `converge.converge` does, but divide the copy of a large object into work items.
 
-        `begun` says how often they did before, None that nothing is known of parts. A message that is `redelivered`
-        may have begun some and been lost then, with an upload left behind.
+        `upload_attempts` counts the uploads created so far; None means that the message tracks no upload. A
+        `redelivered` message may have created an upload and then been lost, so the upload may have been left behind.
         """
         pair = replace(pair, copier=_Copier(self, self._transfer, upload_attempts or 0))
         if upload_attempts is None and not redelivered:
             return converge(pair, key, deadline)
-        # In this order: an upload that is completed from now on is among these, or the look below sees what it made.
-        before = self._under_way_if_told(key, needed=upload_attempts is not None)
+        # The order matters. An upload that completes after this listing is in the listing, so the message comes again.
+        # The result of an upload that completed before shows in the comparison that follows.
+        before = self._active_uploads_if_listable(key, required=upload_attempts is not None)
         outcome = converge(pair, key, deadline)
         if outcome.action == "multipart" or not before:
             return outcome
         for each in before:
-            if each.idle_s >= ABANDONED_AFTER_S:
+            if each.is_abandoned:
                 self._target.abort_upload(key, each.upload.id)
         return replace(outcome, more=(self._recheck(key, outcome.size, upload_attempts or 0),))
 
     def _recheck(self, key: str, size: int, upload_attempts: int) -> KeyWork:
-        """The message that looks at the key again when `size` bytes should have been sent."""
-        delay_s = min(max(size // WATCH_RATE, RECHECK_MIN_S), RECHECK_MAX_S)
+        """Return the message that checks the key again when `size` bytes should have been sent."""
+        delay_s = min(max(size // RECHECK_RATE, RECHECK_MIN_S), RECHECK_MAX_S)
         return KeyWork((self._prefix + key,), delay_s=delay_s, upload_attempts=upload_attempts)
 
-    # -- beginning -------------------------------------------------------------------------------------------------
+    # -- starting a copy -------------------------------------------------------------------------------------------
 
-    def begin(self, key: str, state: ObjectState, upload_attempts: int, deadline: Deadline) -> Sequence[Work]:
-        """The work that copies the object; none when it had to be copied here. Raises a SyncError."""
-        layout = self._transfer.plan(key, state)
-        if layout is None:
+    def start(self, key: str, state: ObjectState, upload_attempts: int, deadline: Deadline) -> Sequence[Work]:
+        """Return the work that copies the object; none if this worker had to copy it itself. Raises a SyncError."""
+        plan = self._transfer.plan(key, state)
+        if plan is None:
             return self._transfer.copy(key, state, deadline)
-        recheck = self._recheck(key, state.size, upload_attempts)
         try:
-            under_way = self._under_way(key)
-            if any(each.idle_s < ABANDONED_AFTER_S for each in under_way):
-                return [recheck]
-            found = self._left_over(key, state, layout, under_way)
-            if found is None:
-                target = self._target.head(key)
-                if target is not None and compare(state, target) is None:
-                    raise Changed("it has just been copied", "Copied")
-                found = self._create(key, state, layout, upload_attempts, deadline)
-                recheck = self._recheck(key, state.size, upload_attempts + (found is not None))
+            found, upload_attempts = self._upload_to_fill(key, state, plan, upload_attempts, deadline)
         except _ListingUploadsUnsupported:
             return self._transfer.copy(key, state, deadline)
+        recheck = self._recheck(key, state.size, upload_attempts)
         if found is None:
             return [recheck]
-        missing = [number for number in range(1, layout.count + 1) if number not in found.sent]
-        # With nothing missing it only has to be completed, and any item does that.
-        return [*_items(self._prefix + key, state, layout, found.upload.id, missing or [layout.count]), recheck]
+        missing = [number for number in range(1, plan.count + 1) if number not in found.sent]
+        # If no part is missing, the upload must only be completed, and any item does that.
+        return [*_items(self._prefix + key, state, plan, found.upload.id, missing or [plan.count]), recheck]
 
-    def _under_way(self, key: str) -> list[_ActiveUpload]:
+    def _upload_to_fill(
+        self, key: str, state: ObjectState, plan: PartPlan, upload_attempts: int, deadline: Deadline
+    ) -> tuple[ActiveUpload | None, int]:
+        """Return the upload whose missing parts become work items, and the uploads created so far.
+
+        The upload is None if another worker's upload must be waited for.
+        """
+        uploads = self._active_uploads(key)
+        verified: dict[str, bool] = {}
+        is_equal: bool | None = None
+        while True:
+            decision = decide(
+                state, plan, uploads, verified=verified, is_equal=is_equal, upload_attempts=upload_attempts
+            )
+            match decision:
+                case Wait():
+                    return None, upload_attempts
+                case Verify(each):
+                    verified[each.upload.id] = self._transfer.last_part_matches(key, state, plan, each.sent)
+                case Abort(each):
+                    self._target.abort_upload(key, each.upload.id)
+                    uploads.remove(each)
+                case Adopt(each):
+                    return each, upload_attempts
+                case CheckTarget():
+                    target = self._target.head(key)
+                    is_equal = target is not None and compare(state, target) is None
+                case AlreadyEqual():
+                    raise Changed("another worker has just copied the object", "Copied")
+                case Create():
+                    created = self._create(key, state, plan, deadline)
+                    return created, upload_attempts + (created is not None)
+                case GiveUp():
+                    raise Permanent(
+                        f"gave up after {upload_attempts} multipart uploads of this object: the target is still not "
+                        "equal. The reasons are in the dead-letter queue and in the log",
+                        "PartsFailed",
+                    )
+
+    def _active_uploads(self, key: str) -> list[ActiveUpload]:
         found = []
-        with _told():
+        with _unsupported_if_permanent():
             for upload in self._target.uploads(key):
-                with suppress(Changed):  # it has just been completed, or dropped
-                    found.append(_ActiveUpload(upload, self._target.parts(key, upload.id)))
+                with suppress(Changed):  # another worker has just completed or aborted it
+                    found.append(ActiveUpload(upload, self._target.parts(key, upload.id)))
         return found
 
-    def _under_way_if_told(self, key: str, *, needed: bool) -> list[_ActiveUpload]:
-        """Unless it is needed, a store that fails to tell must not keep a key from being converged."""
+    def _active_uploads_if_listable(self, key: str, *, required: bool) -> list[ActiveUpload]:
+        """Return the uploads of a key, or none if the store does not list them.
+
+        Unless they are `required`, a temporary error of the listing must not keep the key from being converged.
+        """
         try:
-            return self._under_way(key)
+            return self._active_uploads(key)
         except _ListingUploadsUnsupported:
             return []
         except StoreUnusable:
             raise
         except Retryable:
-            if needed:
+            if required:
                 raise
             return []
 
-    def _left_over(
-        self, key: str, state: ObjectState, layout: PartPlan, quiet: Sequence[_ActiveUpload]
-    ) -> _ActiveUpload | None:
-        """The upload of this very object that somebody began and nobody goes on with; all others are dropped."""
-        found = None
-        for each in quiet:
-            ours = found is None and resumable(state, layout) and matches_plan(layout, each.sent)
-            if ours and self._transfer.last_part_matches(key, state, layout, each.sent):
-                found = each
-            else:
-                self._target.abort_upload(key, each.upload.id)
-        return found
+    def _create(self, key: str, state: ObjectState, plan: PartPlan, deadline: Deadline) -> ActiveUpload | None:
+        """Create an upload and send its last part; return None if another worker created one first.
 
-    def _create(
-        self, key: str, state: ObjectState, layout: PartPlan, upload_attempts: int, deadline: Deadline
-    ) -> _ActiveUpload | None:
-        """A new upload with its last part, or None when somebody else was faster.
-
-        The part is sent at once, because not every store is to be believed about when an upload was begun.
+        The part is sent at once because some stores report a wrong creation time for an upload.
         """
-        if upload_attempts >= MAX_UPLOAD_ATTEMPTS:
-            raise Permanent(
-                f"the parts of this object were begun {upload_attempts} times and it is still not equal: the dead "
-                "letters and the log have the reasons",
-                "PartsFailed",
-            )
-        id = self._transfer.begin(key, state)
+        id = self._transfer.create_upload(key, state)
         try:
-            with _told():
+            with _unsupported_if_permanent():
                 uploads = self._target.uploads(key)
                 self._target.parts(key, id)
-            first = max(uploads, key=lambda upload: (upload.age_s, upload.id), default=Upload(id, 0.0))
+            first = first_upload(uploads, Upload(id, 0.0))
             if first.id == id:
-                *_, last = layout.parts()
-                etags = self._transfer.send(key, state, id, [last], deadline)
-                return _ActiveUpload(first, {last.number: UploadedPart(last.size, etags[last.number])})
+                *_, last = plan.parts()
+                etags = self._transfer.send_parts(key, state, id, [last], deadline)
+                return ActiveUpload(first, {last.number: UploadedPart(last.size, etags[last.number])})
         except BaseException:
-            self._transfer.abandon(key, id)
+            self._transfer.abort(key, id)
             raise
         self._target.abort_upload(key, id)
         return None
 
-    # -- doing -----------------------------------------------------------------------------------------------------
+    # -- processing a work item ------------------------------------------------------------------------------------
 
-    def do(self, work: PartsWork, deadline: Deadline) -> Sequence[Work]:
-        """Sends what is missing of these parts, and completes the upload when nothing is missing of it at all.
+    def run(self, work: PartsWork, deadline: Deadline) -> Sequence[Work]:
+        """Send the missing parts of a work item, and complete the upload if it then has all parts.
 
-        Returns what is left to do: the rest of the parts, or a look at the key. Raises a SyncError when nothing of
-        it was done.
+        Returns the work that is left: the rest of the parts, or a recheck of the key. Raises a SyncError if nothing of
+        the item was done.
         """
         key = work.key.removeprefix(self._prefix)
         try:
             missing = self._missing(key, work)
             state = self._source.head(key)
             if state is None or state.etag != work.etag:
-                return self._drop(key, work, "the object is no longer what its parts were begun for")
+                return self._abort(key, work, "the source object has changed since the upload was created")
             left = self._send(key, state, work, missing, deadline)
             return left or self._complete(key, state, work)
         except Changed as error:
             if error.code == "NoSuchUpload":
-                return []  # it was completed, or dropped: whoever did that, or watches, has the key looked at
-            return self._drop(key, work, str(error))
+                return []  # completed or aborted: the worker that did it, or the recheck, checks the key
+            return self._abort(key, work, str(error))
         except Permanent:
-            self._transfer.abandon(key, work.upload)
+            self._transfer.abort(key, work.upload)
             raise
 
-    def _drop(self, key: str, work: PartsWork, why: str) -> Sequence[Work]:
-        """Aborts the upload, and has the key looked at."""
-        logger.info("dropped", extra={"action": "dropped", "key": work.key, "reason": why})
+    def _abort(self, key: str, work: PartsWork, why: str) -> Sequence[Work]:
+        """Abort the upload, and return a check of the key."""
+        logger.info("abort", extra={"action": "abort", "key": work.key, "reason": why})
         self._target.abort_upload(key, work.upload)
         return [KeyWork((work.key,))]
 
     def _send(
         self, key: str, state: ObjectState, work: PartsWork, missing: list[int], deadline: Deadline
     ) -> list[PartsWork]:
-        """Sends what is missing; returns what time did not suffice for."""
-        began, layout = time.monotonic(), PartPlan(work.size, work.part_size)
-        parts = [part for part in layout.parts() if part.number in missing]
+        """Send the missing parts; return those that were not sent in time."""
+        started, plan = time.monotonic(), PartPlan(work.size, work.part_size)
+        parts = [part for part in plan.parts() if part.number in missing]
         try:
-            self._transfer.send(key, state, work.upload, parts, deadline)
+            self._transfer.send_parts(key, state, work.upload, parts, deadline)
             left = []
         except OutOfTime:
             left = self._missing(key, work)
@@ -217,9 +242,9 @@ class DistributedCopier:
         extra = {
             "action": "part",
             "key": work.key,
-            "reason": f"parts {work.first} to {work.last} of {layout.count}",
+            "reason": f"parts {work.first} to {work.last} of {plan.count}",
             "bytes": sum(part.size for part in parts if part.number not in left),
-            "duration_ms": round((time.monotonic() - began) * 1000),
+            "duration_ms": round((time.monotonic() - started) * 1000),
         }
         logger.info("part", extra=extra)
         return [replace(work, first=first, last=last) for first, last in contiguous_runs(left, len(left))]
@@ -229,17 +254,16 @@ class DistributedCopier:
         return [number for number in range(work.first, work.last + 1) if number not in sent]
 
     def _complete(self, key: str, state: ObjectState, work: PartsWork) -> Sequence[Work]:
-        """Completes the upload if all of its parts are there, and then has the key looked at."""
-        layout = PartPlan(work.size, work.part_size)
+        """Complete the upload if it has all parts, and return a check of the key."""
+        plan = PartPlan(work.size, work.part_size)
         sent = self._target.parts(key, work.upload)
-        if len(sent) < layout.count:
+        if len(sent) < plan.count:
             return []
         etags = {number: part.etag for number, part in sent.items()}
-        others = resumable(state, layout) and multipart_etag(etags) != state.etag
-        if others and self._transfer.last_part_matches(
-            key, state, layout, sent
-        ):  # else the store's ETags prove nothing
-            return self._drop(key, work, "the parts that were sent are not all of this object")
+        differs = is_resumable(state, plan) and multipart_etag(etags) != state.etag
+        # If the last part does not match either, the store's part ETags are no MD5s, and the difference proves nothing.
+        if differs and self._transfer.last_part_matches(key, state, plan, sent):
+            return self._abort(key, work, "the upload has parts of another version of the object")
         self._target.complete_upload(key, work.upload, etags)
         logger.info("complete", extra={"action": "complete", "key": work.key, "bytes": work.size})
         return [KeyWork((work.key,))]
@@ -247,46 +271,33 @@ class DistributedCopier:
 
 @dataclass(frozen=True, slots=True)
 class _Copier:
-    """What copies small objects at once, and begins the parts of large ones, which was done `begun` times before."""
+    """Copies small objects at once, and starts distributed copies of large ones."""
 
-    parts: DistributedCopier
+    distributed: DistributedCopier
     transfer: Transfer
     upload_attempts: int
 
     def copy(self, key: str, state: ObjectState, deadline: Deadline) -> Sequence[Work]:
-        if state.size <= self.parts.above:
+        if state.size <= self.distributed.threshold:
             return self.transfer.copy(key, state, deadline)
-        return self.parts.begin(key, state, self.upload_attempts, deadline)
-
-
-@dataclass(frozen=True, slots=True)
-class _ActiveUpload:
-    """An upload and what it has got."""
-
-    upload: Upload
-    sent: Mapping[int, UploadedPart]
-
-    @property
-    def idle_s(self) -> float:
-        """Seconds since anything happened to it, by its parts where it has some."""
-        return min((part.age_s for part in self.sent.values()), default=self.upload.age_s)
+        return self.distributed.start(key, state, self.upload_attempts, deadline)
 
 
 class _ListingUploadsUnsupported(Exception):
-    """The store does not tell of uploads, or not to us, so nobody could go on with what another has begun."""
+    """The store does not list uploads, or denies it, so no worker can continue the upload of another."""
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _unsupported_if_permanent() -> Iterator[None]:
     try:
         yield
     except Permanent as error:
         raise _ListingUploadsUnsupported from error
 
 
-def _items(key: str, state: ObjectState, layout: PartPlan, upload: str, numbers: Sequence[int]) -> Iterator[PartsWork]:
-    """These parts as items of about the same number of bytes."""
-    item_size = max(ITEM_SIZE, -(-layout.size // MAX_ITEMS))
-    most = max(1, item_size // layout.part_size)
+def _items(key: str, state: ObjectState, plan: PartPlan, upload: str, numbers: Sequence[int]) -> Iterator[PartsWork]:
+    """Yield work items for these parts, of about the same number of bytes each."""
+    item_size = max(ITEM_SIZE, -(-plan.size // MAX_ITEMS))
+    most = max(1, item_size // plan.part_size)
     for first, last in contiguous_runs(numbers, most):
-        yield PartsWork(key, state.etag, upload, layout.size, layout.part_size, first, last)
+        yield PartsWork(key, state.etag, upload, plan.size, plan.part_size, first, last)

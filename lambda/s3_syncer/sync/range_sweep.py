@@ -1,7 +1,7 @@
-"""Does the range kind of work: sweeps for a while, then cuts what is left in two and puts both halves back.
+"""Processes ranges of keys from the queue: sweeps for a while, then cuts the rest in two and returns both halves.
 
-So a range of any size needs no plan: the number of workers on it doubles with every slice of time, until each has
-a part that it finishes. A key that fails becomes a message of its own and never stalls its range.
+So a range of any size needs no plan: the number of workers on it doubles with every slice of time, until each of them
+finishes its part. A key that fails becomes a message and does not delay its range.
 """
 
 from __future__ import annotations
@@ -27,16 +27,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds of sweeping before what is left is cut in two.
+#: Seconds of sweeping before the rest of a range is cut in two.
 SLICE_S = 60.0
 
-#: Bytes above which an object is copied by a message of its own: it may take longer than a range has, and others
-#: should not wait for it.
+#: Bytes above which an object becomes a message: its copy may take longer than a range has, and the other keys of the
+#: range should not wait for it.
 MAX_OBJECT_IN_RANGE = 256 * MIB
 
 
 class RangeSweeper:
-    """Sweeps ranges of one connection with `threads` keys at a time; `prefix` is the source's."""
+    """Sweeps ranges of a pair of buckets with `threads` keys at a time; `prefix` is the source's.
+
+    Objects of more than `max_object_size` bytes, or more than MAX_OBJECT_IN_RANGE, become messages.
+    """
 
     def __init__(
         self,
@@ -47,17 +50,18 @@ class RangeSweeper:
         slice_s: float = SLICE_S,
         max_object_size: int = MAX_OBJECT_IN_RANGE,
     ) -> None:
-        """Objects of more than `largest` bytes, or more than LARGEST_IN_RANGE, are handed on."""
         self._context, self._prefix, self._threads, self._slice_s = context, prefix, threads, slice_s
         self._max_object_size = min(max_object_size, MAX_OBJECT_IN_RANGE)
 
-    def do(self, work: RangeWork, deadline: Deadline, *, again: bool = False, share: int = 1) -> Sequence[Work]:
-        """Sweeps the range; returns the work that is left of it. Raises a SyncError when it has to come `again`.
+    def run(
+        self, work: RangeWork, deadline: Deadline, *, redelivered: bool = False, time_divisor: int = 1
+    ) -> Sequence[Work]:
+        """Sweep the range; return the work that is left of it. Raises a SyncError if the message must come again.
 
-        Its time is one part in `share`: somebody who was handed several ranges keeps none of them from others for long.
+        The slice of time is divided by `time_divisor`: a worker that received several ranges returns each of them soon.
         """
-        if again and work.delete and work.max_delete is not None:
-            work = _spent(work)
+        if redelivered and work.delete and work.max_delete is not None:
+            work = _without_deletions(work)
         found = _Found(self._prefix)
         options = SweepOptions(
             delete=work.delete,
@@ -75,9 +79,9 @@ class RangeSweeper:
             threads=self._threads,
             small_object_copier=self._context.small_object_copier,
         )
-        slice_end = deadline.sooner(self._slice_s / share)
+        slice_end = deadline.sooner(self._slice_s / time_divisor)
         rest = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
-        left: list[Work] = [KeyWork((key,)) for key in found.handed_on]
+        left: list[Work] = [KeyWork((key,)) for key in found.own_messages]
         if rest is not None:
             left += self._cut(RangeWork(rest, work.until, work.delete, sweep.deletions_left), deadline)
         logger.info(
@@ -98,13 +102,13 @@ class RangeSweeper:
     def _cut(self, work: RangeWork, deadline: Deadline) -> Sequence[RangeWork]:
         deadline.progress()
         try:
-            middle = None if deadline.passed() else split(self._look, work.after, work.until)
-        except SyncError:  # a store that is not well: what was swept is done, and who goes on finds out
+            middle = None if deadline.passed() else split(self._probe, work.after, work.until)
+        except SyncError:  # the swept keys stay done; the next worker meets the error itself if it persists
             middle = None
         if middle is None:
             return [work]
-        # The brake holds over the whole run without anybody counting: each half may delete half of what is left, and
-        # a range that is delivered again nothing at all.
+        # The limit of deletions holds for the whole run without a shared counter: each half may delete half of what is
+        # left, and a range that is delivered again deletes nothing.
         most = work.max_delete
         halves = (None, None) if most is None else (most // 2, most - most // 2)
         return [
@@ -112,27 +116,27 @@ class RangeSweeper:
             RangeWork(middle, work.until, work.delete, halves[1]),
         ]
 
-    def _look(self, after: str, until: str | None) -> Probe:
+    def _probe(self, after: str, until: str | None) -> Probe:
         listing = self._context.source.listing(after, until)
-        keys = tuple(islice(chain.from_iterable(stretch.keys for stretch in listing), PAGE_KEYS))
+        keys = tuple(islice(chain.from_iterable(page.keys for page in listing), PAGE_KEYS))
         return Probe(keys, full=len(keys) == PAGE_KEYS)
 
 
-def _spent(work: RangeWork) -> RangeWork:
-    """The range without its deletions: whoever had it before may have made them all, and nobody counted."""
-    reason = "delivered again, so its share of deletions may be spent: it deletes nothing, the next run does"
+def _without_deletions(work: RangeWork) -> RangeWork:
+    """Return the range without its deletions: an earlier delivery may have made them all, and nothing counts them."""
+    reason = "delivered again, so its part of the deletions may be used up: it deletes nothing, the next run does"
     extra = {"action": "delete-limit", "after": work.after, "until": work.until, "reason": reason}
     logger.warning("delete-limit", extra=extra)
     return replace(work, delete=False, max_delete=None)
 
 
 class _Found:
-    """What a sweep did and could not do; an observer in the sense of `sweep.Observer`."""
+    """The listener of the sweep: it counts and logs what the sweep does and cannot do."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix, self._lock = prefix, threading.Lock()
         self.keys = self.changes = self.deletions = self.bytes = self.failed_keys = 0
-        self.handed_on: list[str] = []  # whole keys, each to become a message of its own
+        self.own_messages: list[str] = []  # whole keys, each of which becomes a message
 
     def on_compared(self, keys: int) -> None:
         self.keys += keys
@@ -147,17 +151,17 @@ class _Found:
 
     def on_skipped(self, key: str, outcome: Outcome) -> None:
         if outcome.action == "large":
-            self.handed_on.append(self._prefix + key)
+            self.own_messages.append(self._prefix + key)
             return
         extra = {"action": outcome.action, "key": self._prefix + key, "reason": outcome.reason}
         logger.warning("%s", outcome.action, extra=extra)
 
     def on_failed(self, key: str, error: SyncError) -> None:
         self.failed_keys += 1
-        self.handed_on.append(self._prefix + key)
+        self.own_messages.append(self._prefix + key)
         logger.warning("failed", extra={"action": "failed", "key": self._prefix + key, "reason": str(error)})
 
     def on_restart(self, why: str) -> None:
         logger.warning("%s", why)
         self.keys = self.failed_keys = 0
-        self.handed_on.clear()
+        self.own_messages.clear()
