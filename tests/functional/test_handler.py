@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from math import inf
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 import pytest
 from tests.functional.harness import SOURCE, Context, Rig, notification
@@ -29,13 +29,15 @@ def test_only_what_failed_is_handed_back(rig: Rig) -> None:
         rig.put(key, b"body")
     rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", key="bad", times=inf)
     delivery = rig.sync("good", "bad", "also good", "absent")
-    assert delivery.returned == [notification_of(delivery.returned, "bad")]
+    assert [key_of(body) for body in delivery.returned] == ["bad"]
     assert delivery.actions == {"good": "copy", "bad": "retry", "also good": "copy", "absent": "unchanged"}
     assert rig.target_keys() == ["also good", "good"]
 
 
-def notification_of(bodies: list[str], key: str) -> str:
-    return next(body for body in bodies if json.loads(body)["Records"][0]["s3"]["object"]["key"] == key)
+def key_of(body: str) -> str:
+    """Return the key of a notification with one record."""
+    (record,) = json.loads(body)["Records"]
+    return unquote_plus(record["s3"]["object"]["key"])
 
 
 def test_a_message_with_several_records_is_done_when_all_of_them_are(rig: Rig) -> None:
@@ -248,6 +250,25 @@ def test_the_log_tells_the_bytes_and_the_lag(rig: Rig) -> None:
     (line,) = rig.deliver(json.dumps(event)).log
     assert (line["action"], line["bytes"], line["level"]) == ("copy", 5, "INFO")
     assert line["lag_ms"] == pytest.approx((time.time() - 1767225600) * 1000, abs=60_000)
+
+
+def test_the_request_id_of_a_failure_is_a_log_field_and_no_part_of_the_reason(rig: Rig) -> None:
+    """Logs Insights groups failures by their reason."""
+    for key in ("busy", "denied"):
+        rig.put(key, b"body")
+
+    def failure(status: int, code: str, request_id: str) -> Fault:
+        body = f"<Error><Code>{code}</Code><Message>injected</Message></Error>"
+        return lambda exchange: exchange.reply(status, body, {"x-amz-request-id": request_id})
+
+    rig.target_proxy.when(failure(503, "SlowDown", "4K2"), "PUT", key="busy", times=inf)
+    rig.target_proxy.when(failure(403, "AccessDenied", "7Q9"), "PUT", key="denied", times=inf)
+    lines = {line["key"]: line for line in rig.sync("busy", "denied").log}
+    assert {key: line["request_id"] for key, line in lines.items()} == {"busy": "4K2", "denied": "7Q9"}
+    assert lines["busy"]["reason"].endswith("(injected)")
+    assert lines["denied"]["reason"].endswith("(injected)")
+    (letter,) = rig.dead_letters()
+    assert letter.error.endswith("(injected), request ID 7Q9")
 
 
 def test_the_log_level_is_obeyed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

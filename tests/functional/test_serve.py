@@ -304,7 +304,7 @@ def test_serve_does_not_start_with_an_unusable_queue(rig: Rig, name: str) -> Non
     if name == QUEUE:
         rig.source_proxy.when(refuse(400, "AccessDenied"), operation="GetQueueAttributes", times=inf)
     ended = run("serve", QUEUE_URL=rig.queue_url.replace(QUEUE, name))
-    assert (ended.code, ended.out) == (1, "")
+    assert (ended.code, ended.out) == (3, "")
     assert len(ended.err.splitlines()) == 1
     assert ended.err.startswith(f"s3-syncer: the queue {rig.queue_url.replace(QUEUE, name)} cannot be used: ")
 
@@ -313,7 +313,7 @@ def test_serve_does_not_start_when_the_health_port_is_taken(rig: Rig) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = run("serve", "--health-port", str(port))
-    assert ended.code == 1
+    assert ended.code == 3
     assert ended.err == f"s3-syncer: cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
 

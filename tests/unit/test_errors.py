@@ -101,3 +101,10 @@ def test_a_refusal_that_a_rotated_secret_explains_is_worth_reading_it_again(code
 @pytest.mark.parametrize("code", ["NoSuchKey", "404", "NoSuchBucket", "SlowDown", "InvalidObjectState", "412"])
 def test_other_refusals_are_not(code: str) -> None:
     assert code not in CREDENTIAL_CODES
+
+
+def test_only_the_text_for_people_has_the_request_id() -> None:
+    error = Retryable("busy", "SlowDown", request_id="4K2")
+    assert (str(error), error.reason) == ("busy, request ID 4K2", "busy")
+    plain = Retryable("busy", "SlowDown")
+    assert (str(plain), plain.reason, plain.request_id) == ("busy", "busy", "")

@@ -33,6 +33,8 @@ from s3_syncer.queue.worker import (
     Message,
     Retry,
     Worker,
+    disposition,
+    is_too_long,
     redelivery_delay_s,
 )
 from s3_syncer.sync.converge import BucketPair
@@ -292,6 +294,53 @@ def test_out_of_time_comes_back_at_once_whatever_else_failed() -> None:
     assert Bench(on_call=fail).disposition(asking("later", "late", "never", attempt=9)) == Retry(0)
 
 
+@pytest.mark.parametrize(
+    ("attempt", "spent_s", "available_s", "expected"),
+    [
+        pytest.param(3, 300.0, 300.0, True, id="three full attempts"),
+        pytest.param(50, 300.0, 300.0, True, id="more than three"),
+        pytest.param(3, 270.0, 300.0, True, id="90 % of the batch is a full attempt"),
+        pytest.param(3, 269.9, 300.0, False, id="less is not"),
+        pytest.param(2, 300.0, 300.0, False, id="two full attempts"),
+        pytest.param(50, 10.0, 300.0, False, id="began late in its batch"),
+        pytest.param(3, 10_000.0, None, False, id="no time limit"),
+    ],
+)
+def test_a_key_takes_too_long_after_three_full_attempts(
+    attempt: int, spent_s: float, available_s: float | None, expected: bool
+) -> None:
+    assert is_too_long(attempt, spent_s, available_s) is expected
+
+
+# -- dispositions ------------------------------------------------------------------------------------------------------
+
+
+def test_disposition_of_a_permanent_error_is_a_dead_letter_with_the_request_id() -> None:
+    error = Permanent("access denied", "AccessDenied", request_id="4K2")
+    assert disposition(error, 1, key="a") == DeadLetter("access denied, request ID 4K2", "a")
+
+
+@pytest.mark.parametrize(
+    ("error", "delays_s", "unusable"),
+    [
+        (OutOfTime("no time left"), {0}, False),
+        (RETRYABLE, range(4, 9), False),
+        (StoreUnusable("wrong keys"), range(4, 9), True),
+    ],
+    ids=["out of time", "retryable", "store unusable"],
+)
+def test_disposition_of_any_other_error_is_a_retry(error: SyncError, delays_s: Any, unusable: bool) -> None:
+    retry = disposition(error, 3)
+    assert isinstance(retry, Retry)
+    assert retry.delay_s in delays_s
+    assert (retry.unusable, retry.reason) == (unusable, str(error))
+
+
+def test_remaining_work_is_part_of_every_disposition() -> None:
+    more = (KeyWork(("later",)),)
+    assert disposition(RETRYABLE, 1, more=more).more == disposition(PERMANENT, 1, more=more).more == more
+
+
 # -- ranges ------------------------------------------------------------------------------------------------------------
 
 RANGE = RangeWork("a", "m", delete=True, max_delete=3)
@@ -426,3 +475,24 @@ def test_a_verdict_tells_whether_other_messages_would_fare_no_better(error: Sync
     disposition = bench.disposition(asking("b", "a"))
     assert isinstance(disposition, Retry)
     assert (disposition.unusable, disposition.reason) == (unusable, str(error))
+
+
+def test_equal_failures_have_equal_reasons_and_separate_request_ids(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    errors = {key: Retryable("busy", "SlowDown", request_id=f"request of {key}") for key in ("a", "b")}
+    bench = Bench(
+        on_call=lambda operation, key: _raise(errors[key]), ranges=RangeSweeper(lambda _: _raise(errors["a"]))
+    )
+    bench.run(asking("a", "b", id="1"), Message("2", RANGE.to_json()))
+    assert {record.reason for record in caplog.records} == {"busy", "range after 'a': busy"}  # type: ignore[attr-defined]
+    assert sorted(record.request_id for record in caplog.records) == [  # type: ignore[attr-defined]
+        "request of a",
+        "request of a",
+        "request of b",
+    ]
+
+
+def test_a_failure_without_a_response_has_no_request_id(caplog: pytest.LogCaptureFixture) -> None:
+    Bench(on_call=failing("a", error=RETRYABLE)).run(asking("a"))
+    assert not hasattr(caplog.records[0], "request_id")

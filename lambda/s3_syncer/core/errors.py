@@ -7,11 +7,24 @@ from __future__ import annotations
 
 
 class SyncError(Exception):
-    """A failure with its cause: `code` is the store's error code, or this project's own name for it."""
+    """A failure with its cause: `code` is the error code of the store, or a name of this project.
 
-    def __init__(self, message: str, code: str = "") -> None:
+    `request_id` names the failed request in the logs of the store; it is empty if there was no response.
+    """
+
+    def __init__(self, message: str, code: str = "", *, request_id: str = "") -> None:
         super().__init__(message)
         self.code = code or type(self).__name__
+        self.request_id = request_id
+
+    @property
+    def reason(self) -> str:
+        """Return the message without the request ID, so that equal failures have equal reasons in the log."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        """Return the message for people, with the request ID."""
+        return f"{self.reason}, request ID {self.request_id}" if self.request_id else self.reason
 
 
 class Retryable(SyncError):

@@ -1,6 +1,6 @@
-"""Queue messages in, a verdict for each out. Knows the deadline, and neither Lambda nor SQS.
+"""Turn messages into dispositions: acknowledge, retry or dead letter. Knows neither Lambda nor SQS.
 
-Every distinct key of a batch is converged once, several at a time, and a message is done when all its keys are.
+Each distinct key of a batch is converged once, several keys at a time. A message is done when all its keys are.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.backoff import Backoff
 from ..core.deadline import Deadline, OutOfTime
@@ -20,30 +20,37 @@ from ..core.events import decode
 from ..core.work_items import KeyWork, PartsWork, RangeWork, Work
 from ..sync.converge import BucketPair, Outcome
 
+if TYPE_CHECKING:
+    from ..sync.distributed_copy import DistributedCopier
+    from ..sync.range_sweep import RangeSweeper
+
 logger = logging.getLogger(__name__)
 
-#: Delay of a message that failed for now. Half of it is jitter, so that messages that failed together come back apart.
+#: Delay of a message that failed for now, in seconds. Half of it is jitter: messages that failed together return apart.
 REDELIVERY = Backoff(base_s=2.0, cap_s=900.0, jitter=0.5)
 
-#: Deliveries after which a key that used this share of its batch's time and was not done is given up: every attempt
-#: sends the whole object again, and somebody pays for that.
-WHOLE_ATTEMPTS = 3
-ALL_BUT = 0.9
+#: A key that is not done after this many full attempts goes to the dead-letter queue: each attempt sends the whole
+#: object again, and every transfer costs money.
+MAX_FULL_ATTEMPTS = 3
 
-#: Seconds within which a wait for work notices that the deadline was brought forward.
+#: An attempt is full if it had at least this share of the time of its batch.
+FULL_ATTEMPT_SHARE = 0.9
+
+#: Seconds within which a wait for work notices that the deadline was stopped.
 _TICK_S = 0.5
 
 _NO_TIME = "no time left before the deadline"
 
 _TOO_LONG = Permanent(
-    f"not done in {WHOLE_ATTEMPTS} attempts with all the time there is: run `s3-syncer sync KEY`, with no deadline",
+    f"not done in {MAX_FULL_ATTEMPTS} attempts with all the time of a batch: run `s3-syncer sync KEY`, which has no "
+    "time limit",
     "TooLong",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as the queue delivered it. `attempt` counts deliveries from 1, `receipt` is the queue's name for it."""
+    """A message as SQS delivered it. `attempt` counts deliveries from 1; `receipt` is the receipt handle."""
 
     id: str
     body: str
@@ -53,25 +60,25 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Everything the message asked for is true now: acknowledge it, once `more` is on the queue."""
+    """Everything that the message asks for is done: delete it, once `more` is on the queue."""
 
     more: tuple[Work, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Give the message back, to be delivered again after this many seconds, once `more` is on the queue."""
+    """Release the message for delivery after `delay_s` seconds, once `more` is on the queue."""
 
     delay_s: int
     reason: str = field(default="", compare=False)
-    #: Whether other messages will fare no better for now: a store is unusable as a whole.
+    #: True if a store is unusable, so that other messages fail as well.
     unusable: bool = field(default=False, compare=False)
     more: tuple[Work, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """The message will never succeed: to the dead-letter queue, with the reason, once `more` is on the queue."""
+    """The message can never succeed: send it to the dead-letter queue, once `more` is on the queue."""
 
     error: str
     key: str = ""
@@ -80,194 +87,224 @@ class DeadLetter:
 
 Disposition = Ack | Retry | DeadLetter
 
+#: The result of an item: its outcome, or the error that ended it.
+Result = Outcome | SyncError
 
-class RangeSweeper(Protocol):
-    """Does a range of keys, perhaps not for the first time, and returns what is left to do: see `ranges.Ranges`."""
+#: Errors in the order in which they decide on a message with several keys. A message returns as long as one of its
+#: keys may succeed: the keys that are done cost little to check again.
+_PRECEDENCE = (OutOfTime, StoreUnusable, Retryable, Permanent)
 
-    def run(self, work: RangeWork, deadline: Deadline, *, redelivered: bool, time_divisor: int) -> Sequence[Work]: ...
+_Id = TypeVar("_Id", bound=Hashable)
+_Number = TypeVar("_Number", int, float)
 
 
-class DistributedCopier(Protocol):
-    """Converges keys, large objects as work for many, and does such work: see `parts.Parts`."""
+def redelivery_delay_s(attempt: int, rand: Callable[[], float] = random.random) -> int:
+    """Return the whole seconds after which a message is delivered again, after delivery number `attempt`."""
+    return round(REDELIVERY.delay_s(attempt, rand))
 
-    def converge(
-        self, pair: BucketPair, key: str, deadline: Deadline, *, upload_attempts: int | None, redelivered: bool
-    ) -> Outcome: ...
 
-    def run(self, work: PartsWork, deadline: Deadline) -> Sequence[Work]: ...
+def disposition(error: SyncError, attempt: int, *, key: str = "", more: tuple[Work, ...] = ()) -> Retry | DeadLetter:
+    """Return the disposition of a message that failed with this error, at delivery number `attempt`."""
+    if isinstance(error, Permanent):
+        return DeadLetter(str(error), key, more)
+    delay_s = 0 if isinstance(error, OutOfTime) else redelivery_delay_s(attempt)
+    return Retry(delay_s, error.reason, isinstance(error, StoreUnusable), more)
+
+
+def is_too_long(attempt: int, spent_s: float, available_s: float | None) -> bool:
+    """Return True if a key that ran out of time can never be done in the time of a batch.
+
+    `spent_s` is the time of this attempt, `available_s` that of its batch, None without a limit. An attempt that began
+    late in its batch proves nothing.
+    """
+    if available_s is None or attempt < MAX_FULL_ATTEMPTS:
+        return False
+    return spent_s >= FULL_ATTEMPT_SHARE * available_s
+
+
+@dataclass(slots=True)
+class _KeyRequest:
+    """The messages of a batch that ask for one key, as one request."""
+
+    #: Time of the oldest event, in seconds since the epoch; None for work without an event.
+    since: float | None = None
+    #: The highest number of deliveries.
+    attempt: int = 1
+    #: The lowest number of multipart uploads started; None if no message tracks an upload.
+    upload_attempts: int | None = None
+
+    def add(self, work: KeyWork, attempt: int) -> None:
+        """Add a message."""
+        self.since = _least(self.since, work.since)
+        self.attempt = max(self.attempt, attempt)
+        self.upload_attempts = _least(self.upload_attempts, work.upload_attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """Something to run in a thread: the convergence of a key, a range, or some parts of an object."""
+
+    key: str
+    attempt: int
+    run: Callable[[Deadline], Outcome]
+    #: The name of a range or parts in the log; empty for a key.
+    name: str = ""
+    #: Time of the oldest event for a key, see `_KeyRequest`.
+    since: float | None = None
+
+    @property
+    def is_key(self) -> bool:
+        """Return True for a key: every decision about a key is logged, and a key can take too long."""
+        return not self.name
 
 
 class Worker:
-    """Does the work of queue messages for one pair of buckets.
+    """Do the work of messages for one pair of buckets, `threads` keys at a time.
 
-    `threads` keys are converged at a time. `bucket` and `prefix` are the source's: keys not below the prefix are
-    somebody else's and ignored.
+    `bucket` and `prefix` are those of the source. A key that is not below the prefix is ignored.
     """
 
     def __init__(
         self,
         pair: BucketPair,
         ranges: RangeSweeper,
-        parts: DistributedCopier,
+        copier: DistributedCopier,
         *,
         bucket: str,
         prefix: str,
         threads: int,
     ) -> None:
-        self._pair, self._ranges, self._parts = pair, ranges, parts
+        self._pair, self._ranges, self._copier = pair, ranges, copier
         self._bucket, self._prefix = bucket, prefix
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="key")
 
     def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float = 0.0) -> dict[str, Disposition]:
-        """A verdict per message id. Raises nothing for what goes wrong with a message: that is its verdict.
+        """Return the disposition of each message, by its id. A failure is part of it and is not raised.
 
-        What has begun when the deadline passes gets `grace_s` more seconds, to drop its upload and say so.
+        Work in flight when the deadline passes has `grace_s` seconds more, to abort its upload.
         """
-        asked: dict[str, tuple[Message, tuple[str, ...]]] = {}
         dispositions: dict[str, Disposition] = {}
-        keys: dict[str, _Asked] = {}
+        requests: dict[str, _KeyRequest] = {}
+        keys_of: list[tuple[Message, tuple[str, ...]]] = []
         jobs: list[tuple[Message, RangeWork | PartsWork]] = []
         for message in messages:
             try:
                 work = decode(message.body, self._bucket) or KeyWork(())
             except Permanent as error:
-                dispositions[message.id] = DeadLetter(str(error))
-                _log("dead-letter", "", str(error), attempts=message.attempt)
+                _log_failure("", error, attempts=message.attempt)
+                dispositions[message.id] = disposition(error, message.attempt)
                 continue
             if not isinstance(work, KeyWork):
                 jobs.append((message, work))
                 continue
-            ours = tuple(key for key in work.keys if self._ours(key, message))
-            asked[message.id] = (message, ours)
-            for key in ours:
-                keys.setdefault(key, _Asked()).add(work, message.attempt)
-        results = self._converge_all(keys, deadline, grace_s)
-        for message, its_keys in asked.values():
-            dispositions[message.id] = _disposition(message, {key: results[key] for key in its_keys})
-        # Last, because they take long and the events of a batch are waiting.
-        return dispositions | self._do_all(jobs, deadline, grace_s)
+            keys = tuple(key for key in work.keys if self._is_below_prefix(key, message))
+            keys_of.append((message, keys))
+            for key in keys:
+                requests.setdefault(key, _KeyRequest()).add(work, message.attempt)
+        items = {key: self._key_item(key, request) for key, request in requests.items()}
+        results = _run_all(items, self._pool, deadline, grace_s)
+        for message, keys in keys_of:
+            dispositions[message.id] = _combined(message, {key: results[key] for key in keys})
+        # Ranges and parts run last: they take long, and the events of the batch are waiting.
+        return dispositions | self._run_jobs(jobs, deadline, grace_s)
 
-    def _do_all(
-        self, jobs: Sequence[tuple[Message, RangeWork | PartsWork]], deadline: Deadline, grace_s: float
+    def _run_jobs(
+        self, jobs: list[tuple[Message, RangeWork | PartsWork]], deadline: Deadline, grace_s: float
     ) -> dict[str, Disposition]:
-        """Does the jobs one after the other: each of them keeps all threads busy."""
-        pool = ThreadPoolExecutor(1, thread_name_prefix="job")
+        """Run ranges and parts one after the other, because each of them keeps all threads busy."""
         ranges = sum(isinstance(work, RangeWork) for _, work in jobs)
-        futures = {message: pool.submit(self._do, message, work, deadline, ranges) for message, work in jobs}
-        pool.shutdown(wait=False)
-        _wait_for(futures.values(), deadline, grace_s)
-        dispositions: dict[str, Disposition] = {}
-        for message, work in jobs:
-            if not _give_up(futures[message]):
-                dispositions[message.id] = futures[message].result()
-                continue
-            _log("retry", _key(work), f"{_named(work)}: {_NO_TIME}", attempts=message.attempt)
-            dispositions[message.id] = Retry(0, _NO_TIME)
-        return dispositions
-
-    def _do(self, message: Message, work: RangeWork | PartsWork, deadline: Deadline, ranges: int) -> Disposition:
+        items = {message: self._job_item(message, work, ranges) for message, work in jobs}
+        with_one_thread = ThreadPoolExecutor(1, thread_name_prefix="job")
         try:
-            deadline.progress()
-            deadline.check()
-            if isinstance(work, PartsWork):
-                return Ack(tuple(self._parts.run(work, deadline)))
-            return Ack(tuple(self._ranges.run(work, deadline, redelivered=message.attempt > 1, time_divisor=ranges)))
-        except SyncError as error:
-            dead = isinstance(error, Permanent)
-            _log("dead-letter" if dead else "retry", _key(work), f"{_named(work)}: {error}", attempts=message.attempt)
-            if dead:
-                return DeadLetter(str(error), _key(work))
-            return _later(message, error)
-        except Exception as error:  # a fault of ours: the message must come back, and the others not with it
-            logger.exception("unexpected failure", extra={"key": _key(work)})
-            reason = f"{_named(work)}: unexpected failure: {error!r}"
-            _log("retry", _key(work), reason, attempts=message.attempt)
-            return Retry(redelivery_delay_s(message.attempt), reason)
+            results = _run_all(items, with_one_thread, deadline, grace_s)
+        finally:
+            with_one_thread.shutdown(wait=False)
+        return {message.id: _combined(message, {items[message].key: result}) for message, result in results.items()}
 
-    def _ours(self, key: str, message: Message) -> bool:
+    def _key_item(self, key: str, request: _KeyRequest) -> _Item:
+        def run(deadline: Deadline) -> Outcome:
+            return self._copier.converge(
+                self._pair,
+                key.removeprefix(self._prefix),
+                deadline,
+                upload_attempts=request.upload_attempts,
+                redelivered=request.attempt > 1,
+            )
+
+        return _Item(key, request.attempt, run, since=request.since)
+
+    def _job_item(self, message: Message, work: RangeWork | PartsWork, ranges: int) -> _Item:
+        def run(deadline: Deadline) -> Outcome:
+            if isinstance(work, PartsWork):
+                return Outcome("part", "", more=tuple(self._copier.run(work, deadline)))
+            redelivered = message.attempt > 1
+            left = self._ranges.run(work, deadline, redelivered=redelivered, time_divisor=ranges)
+            return Outcome("range", "", more=tuple(left))
+
+        if isinstance(work, PartsWork):
+            return _Item(work.key, message.attempt, run, name=f"parts {work.first} to {work.last}")
+        return _Item("", message.attempt, run, name=f"range after {work.after!r}")
+
+    def _is_below_prefix(self, key: str, message: Message) -> bool:
         if key.startswith(self._prefix) and key != self._prefix:
             return True
         _log("ignored", key, f"not below the prefix {self._prefix!r}", attempts=message.attempt)
         return False
 
-    def _converge_all(self, keys: Mapping[str, _Asked], deadline: Deadline, grace_s: float) -> dict[str, _Result]:
-        whole_s = deadline.timeout()
-        futures = {key: self._pool.submit(self._converge, key, asked, deadline, whole_s) for key, asked in keys.items()}
-        _wait_for(futures.values(), deadline, grace_s)
-        return {key: self._result(key, keys[key], future) for key, future in futures.items()}
 
-    def _result(self, key: str, asked: _Asked, future: Future[_Result]) -> _Result:
-        if not _give_up(future):
-            return future.result()
-        _log("retry", key, _NO_TIME, attempts=asked.attempt)
-        return OutOfTime(_NO_TIME)
+def _run_all(items: Mapping[_Id, _Item], pool: Executor, deadline: Deadline, grace_s: float) -> dict[_Id, Result]:
+    """Run the items in the pool, and return their results.
 
-    def _converge(self, key: str, asked: _Asked, deadline: Deadline, whole_s: float | None) -> _Result:
-        """`whole_s` is the time that the batch has."""
-        began = time.monotonic()
-        failure: SyncError | None = None
-        try:
-            deadline.progress()
-            deadline.check()
-            outcome = self._parts.converge(
-                self._pair,
-                key.removeprefix(self._prefix),
-                deadline,
-                upload_attempts=asked.upload_attempts,
-                redelivered=asked.attempt > 1,
-            )
-        except SyncError as error:
-            spent_s = time.monotonic() - began
-            hopeless = isinstance(error, OutOfTime) and whole_s is not None and spent_s >= ALL_BUT * whole_s
-            failure = _TOO_LONG if hopeless and asked.attempt >= WHOLE_ATTEMPTS else error
-            outcome = Outcome("dead-letter" if isinstance(failure, Permanent) else "retry", str(failure))
-        except Exception as error:  # a fault of ours: the message must come back, not vanish
-            logger.exception("unexpected failure", extra={"key": key})
-            failure = Retryable(f"unexpected failure: {error!r}")
-            outcome = Outcome("retry", str(failure))
-        _log(
-            outcome.action,
-            key,
-            outcome.reason,
-            bytes=outcome.size,
-            duration_ms=round((time.monotonic() - began) * 1000),
-            lag_ms=None if asked.since is None else round((time.time() - asked.since) * 1000),
-            attempts=asked.attempt,
-        )
-        return failure or outcome
+    An item that is not done `grace_s` seconds after the deadline is out of time.
+    """
+    available_s = deadline.timeout()
+    futures = {id: pool.submit(_run_item, item, deadline, available_s) for id, item in items.items()}
+    _wait_for(futures.values(), deadline, grace_s)
+    results: dict[_Id, Result] = {}
+    for id, future in futures.items():
+        if not _is_abandoned(future):
+            results[id] = future.result()
+            continue
+        results[id] = OutOfTime(_NO_TIME)
+        _log_result(items[id], results[id], None)
+    return results
 
 
-#: What became of a key, or what stood in the way.
-_Result = Outcome | SyncError
+def _run_item(item: _Item, deadline: Deadline, available_s: float | None) -> Result:
+    """Run one item, log the decision, and return it. `available_s` is the time of the batch."""
+    began = time.monotonic()
+    try:
+        deadline.progress()
+        deadline.check()
+        result: Result = item.run(deadline)
+    except SyncError as error:
+        result = error
+    except Exception as error:  # a bug: this message must return, and only this one
+        logger.exception("unexpected failure", extra={"key": item.key})
+        result = Retryable(f"unexpected failure: {error!r}")
+    spent_s = time.monotonic() - began
+    if item.is_key and isinstance(result, OutOfTime) and is_too_long(item.attempt, spent_s, available_s):
+        result = _TOO_LONG
+    _log_result(item, result, spent_s)
+    return result
 
 
-@dataclass(slots=True)
-class _Asked:
-    """What is known of the messages that asked for a key."""
+def _combined(message: Message, results: Mapping[str, Result]) -> Disposition:
+    """Return the disposition of a message from the results of its keys: see `_PRECEDENCE`."""
+    more = tuple(work for result in results.values() if isinstance(result, Outcome) for work in result.more)
+    failures = [(key, result) for key, result in results.items() if isinstance(result, SyncError)]
+    if not failures:
+        return Ack(more)
+    key, error = min(failures, key=lambda failure: _precedence(failure[1]))
+    return disposition(error, message.attempt, key=key, more=more)
 
-    #: When the source said first that it changed.
-    since: float | None = None
-    #: How often they were delivered.
-    attempt: int = 1
-    #: How often its parts were begun, by the message that knows of the fewest times; None when no message watches them.
-    upload_attempts: int | None = None
 
-    def add(self, work: KeyWork, attempt: int) -> None:
-        times = [time for time in (self.since, work.since) if time is not None]
-        self.since = min(times, default=None)
-        self.attempt = max(self.attempt, attempt)
-        self.upload_attempts = min(
-            (
-                upload_attempts
-                for upload_attempts in (self.upload_attempts, work.upload_attempts)
-                if upload_attempts is not None
-            ),
-            default=None,
-        )
+def _precedence(error: SyncError) -> int:
+    return next((index for index, kind in enumerate(_PRECEDENCE) if isinstance(error, kind)), len(_PRECEDENCE))
 
 
 def _wait_for(futures: Iterable[Future[Any]], deadline: Deadline, grace_s: float) -> None:
-    """Waits for all of them, but not longer than `grace_s` past the deadline."""
+    """Wait for all futures, but not longer than `grace_s` seconds past the deadline."""
     waited = list(futures)
     while not deadline.passed():
         left_s = deadline.timeout()
@@ -276,47 +313,51 @@ def _wait_for(futures: Iterable[Future[Any]], deadline: Deadline, grace_s: float
     wait(waited, timeout=grace_s)
 
 
-def _give_up(future: Future[Any]) -> bool:
-    """Whether it is not done, so cancelled before it began, or left to end by itself, which its own looks allow."""
+def _is_abandoned(future: Future[Any]) -> bool:
+    """Return True if the future is not done, and cancel it.
+
+    An item that runs already ends at its next deadline check.
+    """
     if future.done():
         return False
     future.cancel()
     return True
 
 
-def _named(work: RangeWork | PartsWork) -> str:
-    if isinstance(work, PartsWork):
-        return f"parts {work.first} to {work.last}"
-    return f"range after {work.after!r}"
+def _least(one: _Number | None, other: _Number | None) -> _Number | None:
+    """Return the smaller number; None counts as no number."""
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
 
 
-def _key(work: RangeWork | PartsWork) -> str:
-    return work.key if isinstance(work, PartsWork) else ""
+def _log_result(item: _Item, result: Result, spent_s: float | None) -> None:
+    """Log the decision about an item. A range and parts log their success themselves.
+
+    `spent_s` is None for an item that is not done.
+    """
+    fields: dict[str, Any] = {}
+    if item.is_key and spent_s is not None:
+        fields = {
+            "bytes": result.size if isinstance(result, Outcome) else 0,
+            "duration_ms": round(spent_s * 1000),
+            "lag_ms": None if item.since is None else round((time.time() - item.since) * 1000),
+        }
+    fields["attempts"] = item.attempt
+    if isinstance(result, SyncError):
+        _log_failure(item.key, result, name=item.name, **fields)
+    elif item.is_key:
+        _log(result.action, item.key, result.reason, **fields)
 
 
-def _disposition(message: Message, results: Mapping[str, _Result]) -> Disposition:
-    """A message with a key that may still succeed comes back whole: the keys that are done are cheap to look at."""
-    failures = {key: result for key, result in results.items() if isinstance(result, SyncError)}
-    more = tuple(work for result in results.values() if isinstance(result, Outcome) for work in result.more)
-    for kind in (OutOfTime, StoreUnusable, Retryable):
-        for failure in failures.values():
-            if isinstance(failure, kind):
-                return _later(message, failure, more)
-    for key, failure in failures.items():
-        return DeadLetter(str(failure), key, more)
-    return Ack(more)
+def _log_failure(key: str, error: SyncError, *, name: str = "", **fields: object) -> None:
+    """Log a failure. Equal failures have the same `reason`: the request ID is another field."""
+    action = "dead-letter" if isinstance(error, Permanent) else "retry"
+    if error.request_id:
+        fields["request_id"] = error.request_id
+    _log(action, key, f"{name}: {error.reason}" if name else error.reason, **fields)
 
 
-def _later(message: Message, failure: SyncError, more: tuple[Work, ...] = ()) -> Retry:
-    delay_s = 0 if isinstance(failure, OutOfTime) else redelivery_delay_s(message.attempt)
-    return Retry(delay_s, str(failure), isinstance(failure, StoreUnusable), more)
-
-
-def redelivery_delay_s(attempt: int, rand: Callable[[], float] = random.random) -> int:
-    """Return the whole seconds after which a message is delivered again, after delivery number `attempt`."""
-    return round(REDELIVERY.delay_s(attempt, rand))
-
-
-def _log(action: str, key: str, reason: str, **extra: object) -> None:
+def _log(action: str, key: str, reason: str, **fields: object) -> None:
     level = {"dead-letter": logging.ERROR, "retry": logging.WARNING}.get(action, logging.INFO)
-    logger.log(level, "%s", action, extra={"action": action, "key": key, "reason": reason, **extra})
+    logger.log(level, "%s", action, extra={"action": action, "key": key, "reason": reason, **fields})

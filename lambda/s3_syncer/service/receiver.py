@@ -59,7 +59,7 @@ class Receiver:
             try:
                 self._receive(stop)
             except SyncError as error:
-                self._polls.record_failure(str(error))
+                self._polls.record_failure(error.reason)
             except Exception as error:  # a bug: a service that tries again is better than one that ends
                 logger.exception("unexpected failure")
                 self._polls.record_failure(f"unexpected failure: {error!r}")

@@ -420,10 +420,10 @@ class Bucket:
             metadata = error.response.get("ResponseMetadata", {})
             message = error.response.get("Error", {}).get("Message", "")
             found = classify(_code(error), metadata.get("HTTPStatusCode", 0), message)
-            request = f", request {metadata['RequestId']}" if metadata.get("RequestId") else ""
+            found.request_id = metadata.get("RequestId", "")
         else:
-            found, request = _without_response(error), ""
-        found.args = (f"{operation} in {self.name}: {found}{request}",)
+            found = _without_response(error)
+        found.args = (f"{operation} in {self.name}: {found.reason}",)
         return found
 
 

@@ -65,14 +65,14 @@ def converge(pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0) -
     Returns the last write, or unchanged if both sides were equal already, or multipart for a copy by other workers.
     Raises a SyncError; writes made until then are harmless, because the next attempt starts from the beginning.
     """
-    done, reason = Outcome("unchanged", "equal"), ""
+    done, reason, request_id = Outcome("unchanged", "equal"), "", ""
     for _ in range(MAX_ATTEMPTS):
         deadline.progress()
         deadline.check()
         try:
             step, state = _make_equal(pair, key, deadline, prefetch_body=size <= INLINE_BODY_MAX)
         except Changed as error:
-            reason = f" (last: {error})"
+            reason, request_id = f" (last: {error.reason})", error.request_id
             continue
         if step.action == "multipart":
             return step
@@ -83,8 +83,9 @@ def converge(pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0) -
         again = pair.source.get_small(key) if state is None else pair.source.head(key, confirm_missing=True)
         if again == state:
             return done
-        reason = ""
-    raise Retryable(f"the source kept changing: gave up after {MAX_ATTEMPTS} attempts{reason}", "KeepsChanging")
+        reason, request_id = "", ""
+    message = f"the source kept changing: gave up after {MAX_ATTEMPTS} attempts{reason}"
+    raise Retryable(message, "KeepsChanging", request_id=request_id)
 
 
 def _make_equal(

@@ -215,7 +215,7 @@ class DistributedCopier:
         except Changed as error:
             if error.code == "NoSuchUpload":
                 return []  # completed or aborted: the worker that did it, or the recheck, checks the key
-            return self._abort(key, work, str(error))
+            return self._abort(key, work, error.reason)
         except Permanent:
             self._transfer.abort(key, work.upload)
             raise

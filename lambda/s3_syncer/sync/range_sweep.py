@@ -159,7 +159,10 @@ class _Found:
     def on_failed(self, key: str, error: SyncError) -> None:
         self.failed_keys += 1
         self.own_messages.append(self._prefix + key)
-        logger.warning("failed", extra={"action": "failed", "key": self._prefix + key, "reason": str(error)})
+        extra = {"action": "failed", "key": self._prefix + key, "reason": error.reason}
+        if error.request_id:
+            extra["request_id"] = error.request_id
+        logger.warning("failed", extra=extra)
 
     def on_restart(self, why: str) -> None:
         logger.warning("%s", why)
