@@ -226,7 +226,7 @@ def test_role_allows_no_other_action(applied: Applied, whose: str) -> None:
     session = boto3.Session(key, secret, token, region_name=applied.stack.region)
 
     def client(service: str) -> Any:
-        return session.client(run_service, endpoint_url=applied.stack.aws_endpoint)
+        return session.client(service, endpoint_url=applied.stack.aws_endpoint)
 
     bucket = applied.stack.source_bucket
     refused: tuple[Callable[[], object], ...] = (
