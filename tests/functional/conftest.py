@@ -1,7 +1,7 @@
-"""Two clouds with nothing in common, started once, wiped around every test, and a proxy in front of each.
+"""Two separate stores that start once and are emptied around every test, each with a proxy.
 
-The source's is moto's server with S3, SQS and Secrets Manager; the target's is a second one, or the lesser store
-`rclone serve s3`. The function runs in this process, with the environment that Lambda would give it.
+The source is moto's server with S3, SQS and Secrets Manager. The target is a second one, or the limited store
+`rclone serve s3`. The function runs in this process, with the environment that Lambda sets.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 def rig(
     aws: Account, other: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Rig]:
-    """The function between two good stores."""
+    """Yield the function between two stores that behave like AWS."""
     with ExitStack() as cleanup:
         for account in (aws, other):
             wipe(account.endpoint)
@@ -67,7 +67,7 @@ def rig(
 def lesser(
     aws: Account, rclone: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Rig]:
-    """The function between AWS and a lesser store, which has no tags."""
+    """Yield the function between AWS and a limited store, which has no tags."""
     with ExitStack() as cleanup:
         wipe(aws.endpoint)
         cleanup.callback(wipe, aws.endpoint)
@@ -79,7 +79,7 @@ def lesser(
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> OffsetClock:
-    """For what happens at a deadline: it passes when the test says so, however busy the machine is."""
+    """Yield the clock of the deadlines, so that a deadline passes when the test moves the clock."""
     clock = OffsetClock()
     monkeypatch.setattr(deadline, "time", clock)
     return clock
@@ -87,7 +87,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> OffsetClock:
 
 @pytest.fixture(params=["boto3", "crt"])
 def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Single keys as the function converges them, and as `serve` does."""
+    """Run the test with boto3, as in the function, and with the CRT transport, as in `serve`."""
     if request.param == "crt":
         monkeypatch.setattr(
             lambda_handler,
@@ -100,42 +100,42 @@ def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK makes as many attempts as ever, one right after the other."""
+    """Remove the pauses between the SDK's attempts; their number is unchanged."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda self, context: 0.0)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick_collections() -> None:
-    """What is there before the first test stays, so nobody has to look through it behind every one."""
+    """Exclude the objects that exist before the first test from garbage collection, which saves time."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No thread and no process of a test is still at work when the next one begins, in the same stores.
+def _no_work_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Wait until no thread or process of the test is running, because the next test uses the same stores.
 
-    What is patched is so until then: with the SDK's own pauses, giving up would take minutes.
+    The patches of the test stay until then: with the SDK's pauses, a retry would take minutes to end.
     """
     before = _threads()
     yield
     lambda_handler._runtime.cache_clear()
     end = time.monotonic() + PATIENCE_S
     while left := _threads() - before:
-        assert time.monotonic() < end, f"still at work: {left}"
+        assert time.monotonic() < end, f"still running: {left}"
         gc.collect()  # idle threads end with the pool that they belong to
         left.pop().join(0.1)
     assert multiprocessing.active_children() == []
 
 
 def _threads() -> set[threading.Thread]:
-    """Those of Python: awscrt has one for all, of which Python hears when it calls back."""
+    """Return Python's threads, without the dummy that a callback creates for awscrt's thread."""
     return {thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}
 
 
 @pytest.fixture(autouse=True)
 def _own_log() -> Iterator[None]:
-    """What the function makes of the log, and of a standard output that is gone afterwards, ends with the test."""
+    """Restore the logger after the test, because its handler uses the standard output of the test."""
     log = logging.getLogger(s3_syncer.__name__)
     handlers, level, propagate = log.handlers[:], log.level, log.propagate
     yield

@@ -1,4 +1,4 @@
-"""A store whose objects exist only as numbers: it lists any number of keys and keeps none of them."""
+"""A store that lists any number of generated keys and stores none of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def key(number: int) -> str:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """ListObjectsV2 of buckets with so many keys each; anything else is not there."""
+    """Respond to ListObjectsV2 with the keys of `buckets`, and to every HEAD with 404."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = 1024 * 1024
@@ -28,19 +28,19 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         count = self.buckets[url.path.strip("/")]
-        start = int(query.get("continuation-token", 0)) or self._behind(query.get("start-after", ""), count)
+        start = int(query.get("continuation-token", 0)) or self._first_after(query.get("start-after", ""), count)
         end = min(start + int(query.get("max-keys", PAGE)), count)
         more = f"<NextContinuationToken>{end}</NextContinuationToken>" if end < count else ""
         entries = "".join(map(self._entry, range(start, end)))
         truncated = str(bool(more)).lower()
         xml = f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{more}{entries}</ListBucketResult>"
-        self._answer(200, xml.encode())
+        self._respond(200, xml.encode())
 
     def do_HEAD(self) -> None:
-        self._answer(404, b"")
+        self._respond(404, b"")
 
-    def _behind(self, after: str, count: int) -> int:
-        """The number of the first key behind this one, whether or not it is a key itself."""
+    def _first_after(self, after: str, count: int) -> int:
+        """Return the number of the first key after this one, which need not exist."""
         return bisect_right(range(count), after, key=key)
 
     @staticmethod
@@ -51,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
             f'<ETag>"{etag}"</ETag><Size>{number}</Size><StorageClass>STANDARD</StorageClass></Contents>'
         )
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _respond(self, status: int, body: bytes) -> None:
         self.send_response_only(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -63,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def generated(**buckets: int) -> Iterator[str]:
-    """The endpoint of a store with these buckets, each by its number of keys."""
+    """Yield the endpoint of a store with these buckets and their numbers of keys."""
     handler = type("Handler", (_Handler,), {"buckets": buckets})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

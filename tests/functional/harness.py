@@ -1,4 +1,4 @@
-"""The function between two emulated clouds: work goes in through a real queue, both buckets show what came of it."""
+"""The Lambda function between two emulated stores, with a real queue in front of it."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ QUEUE, DEAD_LETTERS, SECRET = "work", "work-dead-letters", "target-credentials"
 
 MIB = 1024 * 1024
 
-#: Seconds a received message stays hidden, as the queue has it: far longer than any test waits.
+#: Visibility timeout of the queue in seconds: far longer than any test waits.
 VISIBILITY_S = 300
 
-#: Seconds that an invocation has, if a test does not say otherwise: all that Lambda gives.
+#: Seconds of an invocation, if a test sets no other time: the longest that Lambda allows.
 REMAINING_S = 900
 
 
 @dataclass(frozen=True)
 class Account:
-    """An endpoint and a key to it."""
+    """An endpoint and an access key for it."""
 
     endpoint: str
     access_key_id: str = field(default_factory=lambda: f"key-{secrets.token_hex(8)}")
@@ -49,7 +49,7 @@ class Account:
 
     @cache  # noqa: B019 - the few accounts live as long as the tests
     def client(self, service: str) -> Any:
-        """A client that tries once, so that a test sees what there is and not what comes of patience."""
+        """Return a client without retries, so that a test sees the first response."""
         client = boto3.client(
             service,
             endpoint_url=self.endpoint,
@@ -69,7 +69,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Context:
-    """Lambda's context, as far as the handler uses it."""
+    """The part of Lambda's context that the handler uses."""
 
     deadline: float
 
@@ -77,19 +77,18 @@ class Context:
         return max(0, round((self.deadline - time.monotonic()) * 1000))
 
 
-@dataclass
 @dataclass(frozen=True)
 class Delivery:
-    """What came of one invocation."""
+    """The result of one invocation."""
 
     returned: list[str]
-    """The bodies of the messages that were handed back."""
+    """The bodies of the messages that the function reported as failed."""
     log: list[dict[str, Any]]
     seconds: float
 
     @property
     def actions(self) -> dict[str, str]:
-        """What was decided by key."""
+        """Return the logged action of each key."""
         return {line["key"]: line["action"] for line in self.log if "action" in line}
 
     @property
@@ -107,14 +106,14 @@ class DeadLetter:
 
 @dataclass
 class Rig:
-    """Both clouds, reached directly by the test and through a proxy each by the function."""
+    """Both stores. The test uses them directly, and the function uses each through a proxy."""
 
     aws: Account
     other: Account
     source_proxy: Proxy
     target_proxy: Proxy
     printed: Callable[[], str]
-    """What has been written to standard output since it was asked last."""
+    """Returns the standard output since the last call."""
     transcript: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -126,7 +125,7 @@ class Rig:
     # -- setting up ------------------------------------------------------------------------------------------------
 
     def furnish(self) -> None:
-        """Buckets, queues and the secret, in clouds that are empty."""
+        """Create the buckets, the queues and the secret."""
         self.source.create_bucket(Bucket=SOURCE)
         self.target.create_bucket(Bucket=TARGET)
         attributes = {"VisibilityTimeout": str(VISIBILITY_S)}
@@ -135,7 +134,7 @@ class Rig:
         self.secrets.create_secret(Name=SECRET, SecretString=secret(self.other))
 
     def environment(self) -> dict[str, str]:
-        """The function's own, as the Terraform module and Lambda would set it."""
+        """Return the environment that the Terraform module and Lambda set for the function."""
         return {
             "AWS_ACCESS_KEY_ID": self.aws.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.aws.secret_access_key,
@@ -153,11 +152,11 @@ class Rig:
         }
 
     def put(self, key: str, body: bytes = b"", **properties: Any) -> str:
-        """An object in the source; returns its ETag. `RawExpires` is the Expires header as it stands."""
+        """Put an object into the source and return its ETag. `RawExpires` is the unparsed Expires header."""
         return self.source.put_object(Bucket=SOURCE, Key=key, Body=body, **properties)["ETag"].strip('"')
 
     def put_parts(self, key: str, *parts: bytes, **properties: Any) -> str:
-        """An object in the source, uploaded in these parts; returns its ETag."""
+        """Upload an object to the source in these parts and return its ETag."""
         return put_parts(self.source, SOURCE, key, parts, **properties)
 
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
@@ -169,28 +168,28 @@ class Rig:
     # -- running ---------------------------------------------------------------------------------------------------
 
     def sync(self, *keys: str, remaining_s: float = REMAINING_S) -> Delivery:
-        """One message per key, as S3 sends them, and one invocation for them all."""
+        """Send an S3 event for each key, and invoke the function once for all of them."""
         return self.deliver(*(notification(key) for key in keys), remaining_s=remaining_s)
 
     def deliver(self, *bodies: str, remaining_s: float = REMAINING_S) -> Delivery:
-        """Does what Lambda does: takes the messages from the queue, invokes, deletes what did not fail."""
+        """Send messages, receive them, invoke the function, and delete the successful ones, as Lambda does."""
         for body in bodies:
             self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=body)
         return self.invoke(self.receive(len(bodies)), remaining_s=remaining_s)
 
     def receive(self, count: int, *, wait_s: int = 1) -> list[dict[str, Any]]:
-        """Messages of the queue; fewer when no more are to be seen for a while."""
+        """Receive messages of the queue; fewer if no more arrive within `wait_s` seconds."""
         messages: list[dict[str, Any]] = []
         while len(messages) < count:
-            answer = self.sqs.receive_message(
+            response = self.sqs.receive_message(
                 QueueUrl=self.queue_url,
                 MaxNumberOfMessages=min(10, count - len(messages)),
                 MessageSystemAttributeNames=["All"],
                 WaitTimeSeconds=wait_s,
             )
-            if not answer.get("Messages"):
+            if not response.get("Messages"):
                 break
-            messages += answer["Messages"]
+            messages += response["Messages"]
         return messages
 
     def invoke(
@@ -200,7 +199,7 @@ class Rig:
         remaining_s: float = REMAINING_S,
         logged: Callable[[Sequence[Mapping[str, Any]]], object] = lambda lines: None,
     ) -> Delivery:
-        """One invocation; `logged` gets what it has logged, while the messages are still to be deleted."""
+        """Invoke the function; `logged` receives its log lines before the messages are deleted."""
         event = {"Records": [_record(message) for message in messages]}
         began = time.monotonic()
         response = lambda_handler.handler(event, Context(began + remaining_s))
@@ -215,10 +214,10 @@ class Rig:
         return Delivery([m["Body"] for m in messages if m["MessageId"] in failed], log, seconds)
 
     def read_log(self) -> list[dict[str, Any]]:
-        """What the function has logged since it was asked last; every line of it is JSON."""
+        """Return the log lines of the function since the last call. Every line is JSON."""
         text = self.printed()
         self.transcript.append(text)
-        return [json.loads(line) for line in text.split("\n") if line]  # keys may hold what splitlines takes for an end
+        return [json.loads(line) for line in text.split("\n") if line]  # keys may contain line separators of splitlines
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -235,26 +234,26 @@ class Rig:
         ]
 
     def delays(self) -> list[int]:
-        """The seconds after which messages were asked to be delivered again, since the last `clear`."""
+        """Return the visibility timeouts, in seconds, that were set since the last `clear`."""
         asked = [r.content for r in self.source_proxy.requests if r.operation.startswith("ChangeMessageVisibility")]
         return [entry["VisibilityTimeout"] for content in asked for entry in content.get("Entries", [content])]
 
     def queue_is_empty(self) -> bool:
-        """Whether no message is left, neither to be seen nor hidden.
+        """Return True if no message is left, visible or in flight.
 
-        Asked for twice: moto counts those to be seen and then those hidden, and finds in neither a message that comes
-        to be seen in between.
+        Checks twice: moto counts visible messages first and messages in flight second. It misses a message that becomes
+        visible in between.
         """
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
-        def looks_empty() -> bool:
+        def counts_are_zero() -> bool:
             counts = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"]
             return not any(int(counts[name]) for name in names)
 
-        return looks_empty() and looks_empty()
+        return counts_are_zero() and counts_are_zero()
 
     def differences(self) -> list[str]:
-        """Everything in which the two buckets differ, by code that is not the product's."""
+        """Return the differences between the buckets, found by code that is independent of s3-syncer."""
         source = verify.read_bucket(self.source, SOURCE)
         target = verify.read_bucket(self.target, TARGET)
         return [str(difference) for difference in verify.differences(source, target)]
@@ -272,11 +271,11 @@ class Rig:
         return self.target.get_object(Bucket=TARGET, Key=key)["Body"].read()
 
     def uploads(self) -> list[str]:
-        """The multipart uploads that were begun in the target and neither completed nor aborted."""
+        """Return the keys of the unfinished multipart uploads in the target."""
         return [upload["Key"] for upload in self.target.list_multipart_uploads(Bucket=TARGET).get("Uploads", [])]
 
     def clear(self) -> None:
-        """Forgets what went over the proxies, and the faults armed there."""
+        """Remove the recorded requests and the faults of both proxies."""
         self.source_proxy.clear()
         self.target_proxy.clear()
 
@@ -305,12 +304,12 @@ def put_parts(client: S3Client, bucket: str, key: str, parts: Sequence[bytes], *
         for number, part in enumerate(parts, start=1)
     ]
     done: Any = {"Parts": [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, start=1)]}
-    answer = client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload=done)
-    return answer["ETag"].strip('"')
+    response = client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload=done)
+    return response["ETag"].strip('"')
 
 
 def notification(*keys: str, bucket: str = SOURCE, event: str = "ObjectCreated:Put") -> str:
-    """A message as S3 puts it on the queue, with a record per key."""
+    """Return an S3 event message with a record for each key."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     records = [
         {
@@ -331,12 +330,12 @@ def notification(*keys: str, bucket: str = SOURCE, event: str = "ObjectCreated:P
 
 
 def wipe(endpoint: str) -> None:
-    """Empties a moto server of everything."""
+    """Reset a moto server to an empty state."""
     urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"), timeout=60).close()
 
 
 def _record(message: Mapping[str, Any]) -> dict[str, Any]:
-    """https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html"""
+    """Return a message in the form of https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
     return {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],

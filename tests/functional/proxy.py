@@ -1,4 +1,4 @@
-"""A proxy in front of a store that records every request and, when told to, misbehaves as real stores and networks do.
+"""A proxy that records the requests to a store and injects the faults of real stores and networks.
 
 `Proxy.when` arms a fault for requests that match; every other request passes unchanged, byte for byte.
 """
@@ -24,13 +24,13 @@ from tests.support.patience import PATIENCE_S
 
 CHUNK = 1024 * 1024
 
-#: Between two neighbours only; http.client has dealt with them already.
+#: Headers of one connection only. http.client has processed them already.
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding"})
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked for. `key` is empty for whole buckets; `operation` and `content` are of AWS JSON requests."""
+    """A client request. `key` is empty for a bucket; AWS JSON requests have `operation` and `content`."""
 
     method: str
     key: str
@@ -48,7 +48,7 @@ class Request:
 
 
 class Exchange:
-    """A request under way, in the hands of a fault."""
+    """A request that a fault handles."""
 
     def __init__(self, handler: BaseHTTPRequestHandler, request: Request, body: bytes, proxy: Proxy) -> None:
         self.request = request
@@ -57,10 +57,10 @@ class Exchange:
 
     @contextmanager
     def ask(self, *, without: str = "") -> Iterator[http.client.HTTPResponse]:
-        """The store's answer, whose body is still to be read; `without` names a header that the store never sees."""
+        """Yield the store's response with its body unread; `without` names a request header to leave out."""
         connection = http.client.HTTPConnection(self._upstream, timeout=PATIENCE_S)
         try:
-            # The Host header is part of the signature, so it stays the one of this proxy.
+            # The Host header is part of the signature, so it keeps the address of this proxy.
             connection.putrequest(self.request.method, self._handler.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self._handler.headers.items():
                 if name.lower() not in (*_HOP_BY_HOP, "expect", without.lower()):
@@ -71,42 +71,44 @@ class Exchange:
             connection.close()
 
     def forward(self, *, without: str = "", headers: Mapping[str, str] | None = None) -> None:
-        """The ordinary case; `headers` replace those of the answer."""
-        with self.ask(without=without) as answer:
-            told = _length(answer)
-            body = answer.read() if told is None else None
-            length = len(body) if body is not None else told
-            self._begin(answer.status, {**dict(answer.getheaders()), **(headers or {}), "Content-Length": str(length)})
+        """Forward the request and its response; `headers` replace headers of the response."""
+        with self.ask(without=without) as response:
+            length_header = _length(response)
+            body = response.read() if length_header is None else None
+            length = len(body) if body is not None else length_header
+            self._begin(
+                response.status, {**dict(response.getheaders()), **(headers or {}), "Content-Length": str(length)}
+            )
             if body is not None:
                 self._handler.wfile.write(body)
                 return
-            while chunk := answer.read(CHUNK):
+            while chunk := response.read(CHUNK):
                 self._handler.wfile.write(chunk)
 
     def delay(self, seconds: float | None) -> bool:
-        """Waits, None for ever; False when the proxy is closed before the time is over."""
+        """Wait, for ever if None, and return False if the proxy is closed before the time is over."""
         return not self._proxy.closing.wait(seconds)
 
     def cut(self, keep: int, *, honest: bool) -> None:
-        """Passes on `keep` bytes of the body; honest about its true length, the connection then breaks."""
-        with self.ask() as answer:
-            body = answer.read()
+        """Forward `keep` bytes of the body. If `honest`, send the true length and then break the connection."""
+        with self.ask() as response:
+            body = response.read()
             length = len(body) if honest else min(keep, len(body))
-            self._begin(answer.status, {**dict(answer.getheaders()), "Content-Length": str(length)})
+            self._begin(response.status, {**dict(response.getheaders()), "Content-Length": str(length)})
             self._handler.wfile.write(body[:keep])
             self._handler.wfile.flush()
         if honest:
             self.reset()
 
     def reply(self, status: int, body: str, headers: Mapping[str, str] | None = None) -> None:
-        """An answer that the store knows nothing of. To a HEAD it goes without its body, as HTTP has it."""
+        """Send a response without asking the store. The response to a HEAD has no body."""
         data = body.encode()
         self._begin(status, {"Content-Type": "application/xml", **(headers or {}), "Content-Length": str(len(data))})
         if self.request.method != "HEAD":
             self._handler.wfile.write(data)
 
     def reset(self) -> None:
-        """Ends the connection with a reset: closing a socket that lingers for 0 s does that."""
+        """End the connection with a reset, by closing a socket with a linger time of 0 s."""
         self._handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._handler.close_connection = True
 
@@ -122,7 +124,7 @@ Fault = Callable[[Exchange], None]
 
 
 def refuse(status: int, code: str, message: str = "injected") -> Fault:
-    """The store says no. Its error is S3's XML, or the JSON of the other services when that is what was asked for."""
+    """Respond with an error: as S3's XML, or as JSON to a JSON request of another service."""
 
     def fault(exchange: Exchange) -> None:
         if exchange.request.operation:
@@ -135,34 +137,34 @@ def refuse(status: int, code: str, message: str = "injected") -> Fault:
 
 
 def reset(exchange: Exchange) -> None:
-    """The connection breaks before the store has heard of the request."""
+    """Break the connection before the store receives the request."""
     exchange.reset()
 
 
 def lose_answer(exchange: Exchange) -> None:
-    """The store does what was asked and nobody hears of it."""
-    with exchange.ask() as answer:
-        answer.read()
+    """Let the store process the request, and break the connection before the response."""
+    with exchange.ask() as response:
+        response.read()
     exchange.reset()
 
 
 def cut(keep: int) -> Fault:
-    """The connection breaks in the middle of the answer's body."""
+    """Break the connection in the middle of the response's body."""
     return lambda exchange: exchange.cut(keep, honest=True)
 
 
 def shorten(keep: int) -> Fault:
-    """The answer's body is shorter than what was asked for, and says so."""
+    """Shorten the response's body, with the length of the short body in the header."""
     return lambda exchange: exchange.cut(keep, honest=False)
 
 
 def without(header: str) -> Fault:
-    """A store that ignores this header of the request."""
+    """Ignore this header of the request, as some stores do."""
     return lambda exchange: exchange.forward(without=header)
 
 
 def answering(**headers: str) -> Fault:
-    """Other headers in the answer; an underscore stands for a dash."""
+    """Replace headers of the response; an underscore stands for a dash."""
     return lambda exchange: exchange.forward(headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
@@ -170,14 +172,14 @@ def delayed(seconds: float) -> Fault:
     def fault(exchange: Exchange) -> None:
         if exchange.delay(seconds):
             exchange.forward()
-        else:  # the test is over: what it left behind must not reach the next one's store
+        else:  # the test is over, and its requests must not reach the store of the next test
             exchange.reset()
 
     return fault
 
 
 def held(until: threading.Event) -> Fault:
-    """A store that is slow until something has happened."""
+    """Delay the request until the event is set."""
 
     def fault(exchange: Exchange) -> None:
         while not until.is_set():
@@ -190,13 +192,13 @@ def held(until: threading.Event) -> Fault:
 
 
 def silent(exchange: Exchange) -> None:
-    """A store that takes a request and never answers; what it was asked for never happens."""
+    """Never forward the request and never respond."""
     exchange.delay(None)
     exchange.reset()
 
 
 def meanwhile(action: Callable[[], object]) -> Fault:
-    """Something else happens before the store hears of the request."""
+    """Run the action before the store receives the request."""
 
     def fault(exchange: Exchange) -> None:
         action()
@@ -206,7 +208,7 @@ def meanwhile(action: Callable[[], object]) -> Fault:
 
 
 def admit(access_key_id: str, status: int = 403, code: str = "InvalidAccessKeyId") -> Fault:
-    """Only requests signed with this key get through."""
+    """Forward only requests signed with this access key, and respond to all other requests with an error."""
 
     def fault(exchange: Exchange) -> None:
         if exchange.request.access_key_id == access_key_id:
@@ -225,7 +227,7 @@ class _Rule:
     times: float
 
     def take(self, request: Request) -> bool:
-        """Whether the fault is for this request; called under the lock."""
+        """Return True if the fault is for this request, and count it. The caller holds the lock."""
         if self.times <= 0 or not self.matches(request):
             return False
         if self.skip > 0:
@@ -235,81 +237,91 @@ class _Rule:
         return True
 
 
+class _Handler(BaseHTTPRequestHandler):
+    """A connection of a client. Each request goes to the fault that `Proxy.when` has armed for it."""
+
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    wbufsize = CHUNK  # a response in as few segments as possible
+
+    def handle_one_request(self) -> None:
+        # Waits for the first byte without reading it, so that the connection is in `_active` before a byte is read.
+        wait([self.connection])
+        with self.server.proxy._serving(self.connection):
+            try:
+                super().handle_one_request()
+            except OSError:  # the client closed the connection, and its test expects that
+                self.close_connection = True
+
+    def handle_expect_100(self) -> bool:
+        """Respond immediately: botocore sends its body without a response, but only after a second."""
+        accepted = super().handle_expect_100()
+        self.wfile.flush()
+        return accepted
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
+
+    def _serve(self) -> None:
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client closed the connection in the middle of the body
+            self.close_connection = True
+            return
+        request, proxy = _parsed(self, body), self.server.proxy
+        proxy._fault_for(request)(Exchange(self, request, body, proxy))
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    """The listener of a proxy. It keeps `Proxy._connections` up to date."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, proxy: Proxy) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.proxy = proxy
+        if proxy.tls is not None:
+            self.socket = proxy.tls.wrap_socket(self.socket, server_side=True)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        with self.proxy._lock:
+            request, address = super().get_request()
+            self.proxy._connections.add(request)
+            self.proxy._lock.notify_all()
+        return request, address
+
+    def shutdown_request(self, request: Any) -> None:
+        with self.proxy._lock:
+            self.proxy._connections.discard(request)
+            self.close_request(request)  # without a shutdown first, which would prevent a reset
+            self.proxy._lock.notify_all()
+
+
 @dataclass
 class Proxy:
-    """A store's second address. `requests` is every request since the last `clear`, in the order of their arrival."""
+    """A second address of a store. `requests` has the requests since the last `clear`, in their order."""
 
     upstream: str
-    #: What it identifies itself with; None is plain HTTP.
+    #: The certificate of the proxy; None is plain HTTP.
     tls: ssl.SSLContext | None = None
     requests: list[Request] = field(default_factory=list)
-    #: No request reaches the store any more.
+    #: Set when no further request may reach the store.
     closing: threading.Event = field(default_factory=threading.Event)
     _connections: set[socket.socket] = field(default_factory=set)
-    #: Those with a request under way, from its first byte to the last of its answer.
-    _in_hand: set[socket.socket] = field(default_factory=set)
+    #: Connections with a request in flight, from its first byte to the last byte of its response.
+    _active: set[socket.socket] = field(default_factory=set)
     _rules: list[_Rule] = field(default_factory=list)
     _lock: threading.Condition = field(default_factory=threading.Condition)
     _server: ThreadingHTTPServer = field(init=False)
 
     def __post_init__(self) -> None:
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = CHUNK  # an answer in as few segments as possible
-
-            def handle_one_request(self) -> None:
-                wait([self.connection])  # for bytes that may well stay where they are until they count as in hand
-                with proxy._holding(self.connection):
-                    try:
-                        super().handle_one_request()
-                    except OSError:  # the client went away; its test knows
-                        self.close_connection = True
-
-            def handle_expect_100(self) -> bool:
-                """At once: botocore sends its body without being told to go on, but only after a second."""
-                go_on = super().handle_expect_100()
-                self.wfile.flush()
-                return go_on
-
-            def __getattr__(self, name: str) -> Any:
-                if name.startswith("do_"):
-                    return self._serve
-                raise AttributeError(name)
-
-            def _serve(self) -> None:
-                length = int(self.headers.get("Content-Length", 0))
-                body = self.rfile.read(length)
-                if len(body) < length:  # the client went away in the middle
-                    self.close_connection = True
-                    return
-                request = _parsed(self, body)
-                proxy._fault_for(request)(Exchange(self, request, body, proxy))
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 64
-
-            def get_request(self) -> tuple[socket.socket, Any]:
-                with proxy._lock:
-                    request, address = super().get_request()
-                    proxy._connections.add(request)
-                    proxy._lock.notify_all()
-                return request, address
-
-            def shutdown_request(self, request: Any) -> None:
-                with proxy._lock:
-                    proxy._connections.discard(request)
-                    self.close_request(request)  # without a polite end first, or there would be no reset
-                    proxy._lock.notify_all()
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        if self.tls is not None:
-            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
+        self._server = _Server(self)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
@@ -327,10 +339,10 @@ class Proxy:
         skip: int = 0,
         times: float = 1,
     ) -> None:
-        """Arms a fault for the next `times` requests, behind the first `skip`, that match everything given.
+        """Arm a fault for the next `times` requests, after the first `skip`, that match all conditions.
 
-        `query` names a parameter that must be there ("partNumber", "tagging"); "" wants a request without any but
-        the SDK's own `x-id`. The first rule that matches is the one that counts.
+        `query` names a parameter that the request must have ("partNumber", "tagging"). "" matches a request without
+        parameters, except the SDK's `x-id`. The first rule that matches applies.
         """
 
         def matches(request: Request) -> bool:
@@ -346,50 +358,50 @@ class Proxy:
             self._rules.append(_Rule(matches, fault, skip, times))
 
     def clear(self) -> None:
-        """Forgets all faults and all requests."""
+        """Remove all faults and all recorded requests."""
         with self._lock:
             self._rules.clear()
             self.requests.clear()
 
     def writes(self) -> list[Request]:
-        """The requests that may have changed an object."""
+        """Return the requests that may have changed an object."""
         return [request for request in self.requests if request.method not in ("GET", "HEAD")]
 
     def settle(self) -> None:
-        """Waits until the store has had, and answered, all that was sent by those who have ended by now."""
+        """Wait until the store has responded to all requests of clients that have ended."""
 
         def settled() -> bool:
-            return not self._in_hand and not wait([self._server.socket, *self._connections], timeout=0)
+            return not self._active and not wait([self._server.socket, *self._connections], timeout=0)
 
         with self._lock:
-            assert self._lock.wait_for(settled, timeout=PATIENCE_S), "the proxy still has requests in hand"
+            assert self._lock.wait_for(settled, timeout=PATIENCE_S), "the proxy still has requests in flight"
 
     def close(self) -> None:
-        """Refuses what is still to come, and waits for what is in hand: the store is nobody's but the test's then."""
+        """Reset new requests and wait for those in flight, so that no client uses the store afterwards."""
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
         with self._lock:
             for connection in self._connections:
-                with suppress(OSError):  # the client has ended it already
+                with suppress(OSError):  # the client has closed it already
                     connection.shutdown(socket.SHUT_RD)
-            over = self._lock.wait_for(lambda: not self._connections, timeout=PATIENCE_S)
-        assert over, "the proxy still has requests in hand"
+            is_idle = self._lock.wait_for(lambda: not self._connections, timeout=PATIENCE_S)
+        assert is_idle, "the proxy still has requests in flight"
 
     @contextmanager
-    def _holding(self, connection: socket.socket) -> Iterator[None]:
-        """A request is in hand for the block."""
+    def _serving(self, connection: socket.socket) -> Iterator[None]:
+        """Count the connection as active for the duration of the block."""
         with self._lock:
-            self._in_hand.add(connection)
+            self._active.add(connection)
         try:
             yield
         finally:
             with self._lock:
-                self._in_hand.discard(connection)
+                self._active.discard(connection)
                 self._lock.notify_all()
 
     def _fault_for(self, request: Request) -> Fault:
-        """Notes the request, and says what is to be done with it."""
+        """Record the request and return the fault for it."""
         with self._lock:
             self.requests.append(request)
             fault = next((rule.fault for rule in self._rules if rule.take(request)), Exchange.forward)
@@ -422,7 +434,7 @@ def _operation(headers: Mapping[str, str]) -> str:
     return headers.get("x-amz-target", "").rpartition(".")[2]
 
 
-def _length(answer: http.client.HTTPResponse) -> int | None:
-    """The length of the body as the store told it; to a HEAD it tells the length of a body that is not there."""
-    told = answer.getheader("Content-Length")
-    return None if told is None else int(told)
+def _length(response: http.client.HTTPResponse) -> int | None:
+    """Return the Content-Length of the response; for a HEAD it is the length of a body that is not sent."""
+    length = response.getheader("Content-Length")
+    return None if length is None else int(length)

@@ -1,4 +1,4 @@
-"""The stand-in for the other cloud where it had to be put right: see `scripts/localcloud/moto_server.py`."""
+"""Test the corrections of moto's server in `scripts/localcloud/moto_server.py`."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def test_several_completions_at_once_are_answered_as_one(server: Server) -> None:
+def test_concurrent_completions_get_the_same_response(server: Server) -> None:
     store = Account(server.endpoint).client("s3")
     at = {"Bucket": TARGET, "Key": "key"}
     at["UploadId"] = store.create_multipart_upload(**at)["UploadId"]
     etag = store.upload_part(**at, PartNumber=1, Body=bytes(8 * MIB))["ETag"]
 
     def complete(_: int) -> str:
-        done: Any = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
-        return str(store.complete_multipart_upload(**at, MultipartUpload=done)["ETag"])
+        parts: Any = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+        return str(store.complete_multipart_upload(**at, MultipartUpload=parts)["ETag"])
 
     with ThreadPoolExecutor(4) as pool:
-        answers = set(pool.map(complete, range(4)))
-    assert answers == {store.head_object(Bucket=TARGET, Key="key")["ETag"]}
+        etags = set(pool.map(complete, range(4)))
+    assert etags == {store.head_object(Bucket=TARGET, Key="key")["ETag"]}
 
 
-def test_an_upload_that_was_aborted_cannot_be_completed(server: Server) -> None:
+def test_aborted_upload_cannot_be_completed(server: Server) -> None:
     store = Account(server.endpoint).client("s3")
     at = {"Bucket": TARGET, "Key": "key"}
     at["UploadId"] = store.create_multipart_upload(**at)["UploadId"]
@@ -49,12 +49,12 @@ def test_an_upload_that_was_aborted_cannot_be_completed(server: Server) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the memory of a process in /proc")
-def test_a_huge_object_is_completed_in_twice_its_memory(server: Server) -> None:
+def test_completion_of_a_huge_object_needs_at_most_twice_its_memory(server: Server) -> None:
     def peak() -> int:
         status = Path(f"/proc/{server.pid}/status").read_text()
         return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 
     before = peak()
     put_parts(Account(server.endpoint).client("s3"), TARGET, "key", [bytes(32 * MIB)] * 6)
-    # A part as it arrives is in memory too, and whatever the process keeps for later.
+    # The third multiple is for a part as it arrives, and for memory that the process keeps.
     assert peak() - before < 3 * 6 * 32 * MIB

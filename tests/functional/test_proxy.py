@@ -1,4 +1,4 @@
-"""The proxy of these tests: nothing that a test leaves behind in it reaches the store of the next one."""
+"""Test that no request that a test leaves in the proxy reaches the store of the next test."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tests.functional.proxy import Fault, Proxy, delayed, in_front_of, silent
 from tests.support.patience import PATIENCE_S
 
 REQUEST = b"PUT /bucket/key HTTP/1.1\r\nHost: store\r\nContent-Length: 4\r\n\r\nbody"
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Store:
-    """Notes what reaches it, and answers when it is let."""
+class RecordingServer:
+    """A server that records its requests, and responds when the test allows it."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.asked: list[bytes] = []
-        self.reached, self.may_answer = threading.Event(), threading.Event()
+        self.requests: list[bytes] = []
+        self.reached, self.may_respond = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -32,31 +32,31 @@ class Store:
         while True:
             connection, _ = self._listener.accept()
             with connection:
-                if not (asked := connection.recv(65536)):
+                if not (data := connection.recv(65536)):
                     return
-                while not asked.endswith(b"body"):
-                    asked += connection.recv(65536)
-                self.asked.append(asked)
+                while not data.endswith(b"body"):
+                    data += connection.recv(65536)
+                self.requests.append(data)
                 self.reached.set()
-                self.may_answer.wait(PATIENCE_S)
-                connection.sendall(ANSWER)
+                self.may_respond.wait(PATIENCE_S)
+                connection.sendall(RESPONSE)
 
     def close(self) -> None:
-        self.may_answer.set()
+        self.may_respond.set()
         socket.create_connection(self._listener.getsockname()).close()
         self._thread.join()
         self._listener.close()
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
-    store = Store()
+def store() -> Iterator[RecordingServer]:
+    store = RecordingServer()
     yield store
     store.close()
 
 
-def ask(proxy: Proxy, data: bytes = REQUEST) -> socket.socket:
-    """Sends it, and does not wait for an answer."""
+def send(proxy: Proxy, data: bytes = REQUEST) -> socket.socket:
+    """Send the data, and do not wait for a response."""
     client = socket.create_connection(("127.0.0.1", int(proxy.endpoint.rpartition(":")[2])))
     client.sendall(data)
     return client
@@ -70,8 +70,8 @@ def wait_for_request(proxy: Proxy) -> None:
 
 
 @contextmanager
-def nobody_left() -> Iterator[None]:
-    """Whoever the block has started is waited for, and gone: nobody can ask a store later on."""
+def no_thread_left() -> Iterator[None]:
+    """Wait until every thread that the block started has ended, so that none can send a request later."""
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
@@ -81,54 +81,56 @@ def nobody_left() -> Iterator[None]:
 
 @pytest.mark.parametrize("fault", [delayed(600), silent], ids=["late", "never"])
 @pytest.mark.parametrize("gone", [False, True], ids=["waiting", "gone"])
-def test_what_is_delayed_does_not_reach_the_store_after_the_end(store: Store, fault: Fault, gone: bool) -> None:
-    with nobody_left(), in_front_of(store.endpoint) as proxy:
+def test_delayed_request_does_not_reach_the_store_after_the_end(
+    store: RecordingServer, fault: Fault, gone: bool
+) -> None:
+    with no_thread_left(), in_front_of(store.endpoint) as proxy:
         proxy.when(fault)
-        asking = ask(proxy)
+        client = send(proxy)
         wait_for_request(proxy)
         if gone:
-            asking.close()
-    assert store.asked == []
+            client.close()
+    assert store.requests == []
 
 
-def test_the_end_waits_for_what_the_store_has_been_asked(store: Store) -> None:
-    with ThreadPoolExecutor() as pool, in_front_of(store.endpoint) as proxy, ask(proxy):
+def test_close_waits_for_requests_that_the_store_has_received(store: RecordingServer) -> None:
+    with ThreadPoolExecutor() as pool, in_front_of(store.endpoint) as proxy, send(proxy):
         assert store.reached.wait(PATIENCE_S)
         end = pool.submit(proxy.close)
         with pytest.raises(TimeoutError):
             end.result(timeout=0.2)
-        store.may_answer.set()
+        store.may_respond.set()
         end.result(timeout=PATIENCE_S)
 
 
-def test_what_was_sent_by_those_who_have_gone_can_be_waited_for(store: Store) -> None:
-    store.may_answer.set()
+def test_settle_waits_for_requests_of_closed_connections(store: RecordingServer) -> None:
+    store.may_respond.set()
     with in_front_of(store.endpoint) as proxy:
         proxy.when(delayed(0.2), times=2)
         for _ in range(3):
-            ask(proxy).close()
+            send(proxy).close()
         proxy.settle()
-        assert len(store.asked) == 3
+        assert len(store.requests) == 3
 
 
-def test_a_connection_that_rests_is_not_waited_for(store: Store) -> None:
-    with in_front_of(store.endpoint) as proxy, ask(proxy, b""):
+def test_settle_does_not_wait_for_an_idle_connection(store: RecordingServer) -> None:
+    with in_front_of(store.endpoint) as proxy, send(proxy, b""):
         proxy.settle()
         assert proxy.requests == []
 
 
-def test_half_a_request_never_reaches_the_store(store: Store) -> None:
+def test_half_a_request_never_reaches_the_store(store: RecordingServer) -> None:
     with in_front_of(store.endpoint) as proxy:
-        ask(proxy, REQUEST[:-1]).close()
+        send(proxy, REQUEST[:-1]).close()
         proxy.settle()
-    assert store.asked == []
+    assert store.requests == []
 
 
-def test_who_asks_whether_to_go_on_is_told_at_once(store: Store) -> None:
+def test_expect_100_continue_is_answered_immediately(store: RecordingServer) -> None:
     head = REQUEST.removesuffix(b"\r\n\r\nbody") + b"\r\nExpect: 100-continue\r\n\r\n"
-    store.may_answer.set()
-    with in_front_of(store.endpoint) as proxy, ask(proxy, head) as asking:
-        asking.settimeout(PATIENCE_S)
-        assert asking.recv(65536).startswith(b"HTTP/1.1 100")
-        asking.sendall(b"body")
-        assert asking.recv(65536).startswith(b"HTTP/1.1 200")
+    store.may_respond.set()
+    with in_front_of(store.endpoint) as proxy, send(proxy, head) as client:
+        client.settimeout(PATIENCE_S)
+        assert client.recv(65536).startswith(b"HTTP/1.1 100")
+        client.sendall(b"body")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")

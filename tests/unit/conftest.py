@@ -1,8 +1,8 @@
-"""How examples are made for the property-based tests.
+"""The Hypothesis profiles of the property-based tests.
 
-The same ones each time, or a check would fail now and then on whoever happens to run it. New faults are looked for with
-`--hypothesis-profile=search`: other examples each time, and many more where a test does not say how many. Examples take
-the time they take: on a busy machine a limit fails for nothing.
+The default profile generates the same examples in each run, so that a test does not fail only sometimes.
+`--hypothesis-profile=search` looks for new faults: it generates different examples each time, and many more if the test
+sets no number. There is no deadline, because it would fail on a busy machine without a fault.
 """
 
 from __future__ import annotations
