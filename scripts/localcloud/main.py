@@ -113,7 +113,7 @@ def environment(cloud: stack.Stack) -> dict[str, str]:
         "QUEUE_ARN": cloud.queue_arn,
         "DEAD_LETTER_QUEUE_URL": cloud.dead_letter_queue_url,
         "DEAD_LETTER_QUEUE_ARN": cloud.dead_letter_queue_arn,
-        "LOG_GROUP": cloud.log_group,
+        "S3_SYNCER_LOG_GROUP": cloud.log_group,
         "TF_VAR_target_credentials": json.dumps(credentials),
         # Without the registry, `terraform init` of another configuration needs the same mirror of the provider.
         **({"TF_CLI_CONFIG_FILE": cloud.terraform_config} if cloud.terraform_config else {}),
