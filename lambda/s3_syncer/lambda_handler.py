@@ -1,4 +1,4 @@
-"""The Lambda driver: an SQS batch in, the ids of what must be delivered again out; or tasks of S3 Batch Operations."""
+"""The Lambda function: process SQS batches, and tasks of S3 Batch Operations."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ from typing import Any, Protocol, TypedDict
 
 from .core.deadline import Deadline
 from .logs import log_json
-from .queue import s3_batch
+from .queue.s3_batch import BatchOperationsJob, Response
 from .queue.worker import Message
 from .settings import function_settings
 from .wiring import QueueContext, build_queue_worker
 
-#: Keys converged at a time by one invocation, and parts in flight besides.
+#: Keys that one invocation converges at a time. As many parts are in flight in addition.
 THREADS = 8
 
-#: Seconds kept back at the end of an invocation, one half for dropping what has begun and one for handing the rest
-#: of the batch back, and the most of the invocation's time that this may take.
+#: Seconds kept back at the end of an invocation: half to abort uploads, half to release messages.
 RESERVE_S = 15.0
+
+#: Largest share of the remaining time that the reserve takes.
 RESERVE_SHARE = 0.25
 
 
 class Context(Protocol):
-    """What this driver uses of Lambda's context object."""
+    """The part of Lambda's context object that the function uses."""
 
     def get_remaining_time_in_millis(self) -> int: ...
 
 
 class BatchItemFailure(TypedDict):
+    """The ID of a message that Lambda must return to the queue."""
+
     itemIdentifier: str
 
 
@@ -39,37 +42,53 @@ class BatchResponse(TypedDict):
     batchItemFailures: list[BatchItemFailure]
 
 
-def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | s3_batch.Response:
-    """Converges the keys of an SQS batch, or of the tasks of a job of S3 Batch Operations."""
-    runtime = _runtime()
-    remaining_s = context.get_remaining_time_in_millis() / 1000
-    reserve_s = min(RESERVE_S, remaining_s * RESERVE_SHARE)
-    deadline = Deadline.after(remaining_s - reserve_s)
-    if "tasks" in event:
-        job = s3_batch.Job(runtime.worker, runtime.queue, bucket=runtime.bucket, prefix=runtime.prefix)
-        return job.run(event, deadline, grace_s=reserve_s / 2)
-    return _receive(event, runtime, deadline, grace_s=reserve_s / 2)
-
-
-def _receive(event: Mapping[str, Any], runtime: QueueContext, deadline: Deadline, *, grace_s: float) -> BatchResponse:
-    """What is not done comes back, what never can be is buried with its reason."""
-    messages = [
-        Message(
-            record["messageId"],
-            record["body"],
-            int(record["attributes"]["ApproximateReceiveCount"]),
-            record["receiptHandle"],
-        )
-        for record in event["Records"]
-    ]
-    dispositions = runtime.worker.run(messages, deadline, grace_s=grace_s)
-    returned = runtime.queue.apply(messages, dispositions)
-    return {"batchItemFailures": [{"itemIdentifier": message.id} for message in returned]}
+def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | Response:
+    """Process an SQS batch, or the tasks of an S3 Batch Operations job."""
+    return _function().handle(event, context)
 
 
 @cache
-def _runtime() -> QueueContext:
-    """Built by the first invocation, kept while the environment lives: clients, connections, credentials."""
-    settings = function_settings(os.environ)
-    log_json(settings.log_level)
-    return build_queue_worker(settings, threads=THREADS, range_threads=THREADS)
+def _function() -> Function:
+    """Build the function at the first invocation. Clients, connections and credentials last as long as the process."""
+    return Function.from_environment(os.environ)
+
+
+class Function:
+    """The Lambda function with its clients."""
+
+    def __init__(self, queue_context: QueueContext) -> None:
+        self._worker, self._queue = queue_context.worker, queue_context.queue
+        self._job = BatchOperationsJob(
+            self._worker, self._queue, bucket=queue_context.bucket, prefix=queue_context.prefix
+        )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Function:
+        """Build a function from its environment variables. Raises SettingsError with every mistake in them."""
+        settings = function_settings(environ)
+        log_json(settings.log_level)
+        return cls(build_queue_worker(settings, threads=THREADS, range_threads=THREADS))
+
+    def handle(self, event: Mapping[str, Any], context: Context) -> BatchResponse | Response:
+        """Process an event of SQS or of S3 Batch Operations before the time of the invocation ends."""
+        remaining_s = context.get_remaining_time_in_millis() / 1000
+        reserve_s = min(RESERVE_S, remaining_s * RESERVE_SHARE)
+        deadline = Deadline.after(remaining_s - reserve_s)
+        if "tasks" in event:
+            return self._job.run(event, deadline, grace_s=reserve_s / 2)
+        return self._process_batch(event, deadline, grace_s=reserve_s / 2)
+
+    def _process_batch(self, event: Mapping[str, Any], deadline: Deadline, *, grace_s: float) -> BatchResponse:
+        """Process an SQS batch. The response names the messages to retry; Lambda deletes all others."""
+        messages = [
+            Message(
+                record["messageId"],
+                record["body"],
+                int(record["attributes"]["ApproximateReceiveCount"]),
+                record["receiptHandle"],
+            )
+            for record in event["Records"]
+        ]
+        dispositions = self._worker.run(messages, deadline, grace_s=grace_s)
+        returned = self._queue.apply(messages, dispositions)
+        return {"batchItemFailures": [{"itemIdentifier": message.id} for message in returned]}

@@ -1,4 +1,4 @@
-"""One JSON line per log record on standard output: the same in Lambda, in a container and on a terminal."""
+"""Write each log record as one line of JSON on standard output, in Lambda, in a container and on a terminal."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-#: What every LogRecord carries anyway; all else in it came from `extra=` and belongs in the line.
-_ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+#: The attributes that every LogRecord has. All other attributes come from `extra=` and become fields of the line.
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
-#: What botocore logs at DEBUG holds the answers of Secrets Manager, word for word.
-_INDISCREET = ("boto3", "botocore", "urllib3")
+#: Libraries that log secrets at DEBUG: botocore logs the responses of Secrets Manager word for word.
+_LIBRARIES = ("boto3", "botocore", "urllib3")
 
 
 class JsonFormatter(logging.Formatter):
-    """`extra=` fields become fields of the line. Timestamps are RFC 3339, which Lambda's own log filter needs."""
+    """Format a record as JSON, with the fields of `extra=`.
+
+    Timestamps have the format of RFC 3339, because the log filter of Lambda requires it.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "message": record.getMessage(),
-            **{name: value for name, value in vars(record).items() if name not in _ORDINARY},
+            **{name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES},
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -31,16 +34,16 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_json(level: str | int) -> None:
-    """Sends this project's log records, `level` and above, to standard output as JSON.
+    """Write the records of this project, from `level` on, to standard output as JSON.
 
-    Lambda's runtime sends there what all others log, from the level on that the function is configured with: the
-    libraries below this project are kept from logging secrets, whatever that is.
+    Lambda's runtime writes the records of libraries there as well, from the log level of the function on. So the
+    libraries that log secrets at DEBUG log nothing below INFO, whatever that level is.
     """
-    for library in _INDISCREET:
+    for library in _LIBRARIES:
         logging.getLogger(library).setLevel(logging.INFO)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logger = logging.getLogger(__package__)
-    logger.handlers[:] = [handler]  # called again in a reused process, it must not log everything twice
+    logger.handlers[:] = [handler]  # a second call in the same process must not log every record twice
     logger.setLevel(level)
     logger.propagate = False

@@ -119,7 +119,6 @@ def _no_work_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """
     before = _threads()
     yield
-    lambda_handler._runtime.cache_clear()
     end = time.monotonic() + PATIENCE_S
     while left := _threads() - before:
         assert time.monotonic() < end, f"still running: {left}"
@@ -155,9 +154,8 @@ def _rig(
                 monkeypatch.delenv(name)
         for name, value in rig.environment().items():
             monkeypatch.setenv(name, value)
-        lambda_handler._runtime.cache_clear()
         yield rig
-        lambda_handler._runtime.cache_clear()
+        rig.close()
         rig.read_log()
         for account in (aws, other):
             assert account.secret_access_key not in "".join(rig.transcript), "a secret got into the log"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 import urllib.request
@@ -18,7 +19,8 @@ from botocore.config import Config
 from tests.functional.proxy import Proxy
 
 from localcloud import verify
-from s3_syncer import lambda_handler
+from s3_syncer.lambda_handler import BatchResponse, Function
+from s3_syncer.queue.s3_batch import Response
 from s3_syncer.stores.clients import pass_raw_expires
 from s3_syncer.stores.protocols import BucketLocation
 from s3_syncer.sync.context import Transports
@@ -115,6 +117,7 @@ class Rig:
     printed: Callable[[], str]
     """Returns the standard output since the last call."""
     transcript: list[str] = field(default_factory=list)
+    _function: Function | None = None
 
     def __post_init__(self) -> None:
         self.source: S3Client = self.aws.client("s3")
@@ -192,6 +195,16 @@ class Rig:
             messages += response["Messages"]
         return messages
 
+    def handle(self, event: Mapping[str, Any], context: Context) -> BatchResponse | Response:
+        """Handle an event in the function, which the first event builds from the environment."""
+        if self._function is None:
+            self._function = Function.from_environment(os.environ)
+        return self._function.handle(event, context)
+
+    def close(self) -> None:
+        """Drop the function, so that its threads end."""
+        self._function = None
+
     def invoke(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -202,7 +215,7 @@ class Rig:
         """Invoke the function; `logged` receives its log lines before the messages are deleted."""
         event = {"Records": [_record(message) for message in messages]}
         began = time.monotonic()
-        response = lambda_handler.handler(event, Context(began + remaining_s))
+        response = self.handle(event, Context(began + remaining_s))
         seconds = time.monotonic() - began
         assert "batchItemFailures" in response
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}

@@ -193,7 +193,7 @@ def test_bytes_damaged_on_the_way_never_arrive(rig: Rig) -> None:
     rig.source_proxy.when(damaged, "GET", key="key", query="")
     delivery = rig.sync("key")
     assert delivery.actions == {"key": "retry"}
-    assert "do not hash" in delivery.reasons["key"]
+    assert "the MD5 of the bytes read is not" in delivery.reasons["key"]
     assert rig.target_keys() == []
 
 

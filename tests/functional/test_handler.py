@@ -167,7 +167,7 @@ def test_half_of_the_reserve_is_left_to_hand_the_rest_back(
     began = time.monotonic()
     monkeypatch.setattr(clock, "monotonic", lambda: began)
     for remaining_s in (900, 60, 20):
-        lambda_handler.handler({"Records": []}, Remaining(remaining_s))
+        rig.handle({"Records": []}, Remaining(remaining_s))
     assert ends == pytest.approx([900 - 7.5, 60 - 7.5, 20 - 2.5])
 
 
@@ -301,8 +301,8 @@ def batch_event(version: str, *keys: str) -> dict[str, Any]:
     }
 
 
-def results_of(event: dict[str, Any], remaining_s: float = 60) -> dict[str, tuple[str, str]]:
-    response: Any = lambda_handler.handler(event, Context(time.monotonic() + remaining_s))
+def results_of(rig: Rig, event: dict[str, Any], remaining_s: float = 60) -> dict[str, tuple[str, str]]:
+    response: Any = rig.handle(event, Context(time.monotonic() + remaining_s))
     assert json.loads(json.dumps(response)) == response
     assert response["invocationSchemaVersion"] == event["invocationSchemaVersion"]
     return {each["taskId"]: (each["resultCode"], each["resultString"]) for each in response["results"]}
@@ -315,7 +315,7 @@ def test_the_tasks_of_a_job_are_done_and_have_results(rig: Rig, version: str) ->
     rig.put("busy", b"body")
     rig.target_proxy.when(refuse(400, "InvalidArgument"), "PUT", key="refused", times=inf)
     rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", key="busy", times=inf)
-    results = results_of(batch_event(version, "a + %", "gone", "refused", "busy"))
+    results = results_of(rig, batch_event(version, "a + %", "gone", "refused", "busy"))
     assert {task: code for task, (code, _) in results.items()} == {
         "task a + %": "Succeeded",
         "task gone": "Succeeded",
@@ -328,7 +328,7 @@ def test_the_tasks_of_a_job_are_done_and_have_results(rig: Rig, version: str) ->
     assert rig.queue_is_empty()
     assert rig.dead_letters() == [], "the job's own report names what failed"
     rig.clear()
-    assert results_of(batch_event(version, "busy", "refused")) == {
+    assert results_of(rig, batch_event(version, "busy", "refused")) == {
         "task busy": ("Succeeded", "equal"),
         "task refused": ("Succeeded", "equal"),
     }
@@ -342,7 +342,7 @@ def test_a_task_that_does_not_fit_into_the_time_is_tried_again(
     monkeypatch.setattr(lambda_handler, "RESERVE_S", 1.0)
     go_on = threading.Event()
     rig.target_proxy.when(slow_when_time_is_over(clock, go_on), "PUT")
-    (result,) = results_of(batch_event("2.0", "slow")).values()
+    (result,) = results_of(rig, batch_event("2.0", "slow")).values()
     go_on.set()
     assert result == ("TemporaryFailure", "no time left before the deadline")
 

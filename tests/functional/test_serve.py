@@ -306,7 +306,7 @@ def test_serve_does_not_start_with_an_unusable_queue(rig: Rig, name: str) -> Non
     ended = run("serve", QUEUE_URL=rig.queue_url.replace(QUEUE, name))
     assert (ended.code, ended.out) == (3, "")
     assert len(ended.err.splitlines()) == 1
-    assert ended.err.startswith(f"s3-syncer: the queue {rig.queue_url.replace(QUEUE, name)} cannot be used: ")
+    assert ended.err.startswith(f"s3-syncer: cannot use the queue {rig.queue_url.replace(QUEUE, name)}: ")
 
 
 def test_serve_does_not_start_when_the_health_port_is_taken(rig: Rig) -> None:

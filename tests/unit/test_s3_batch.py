@@ -13,7 +13,7 @@ import pytest
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.events import decode
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
-from s3_syncer.queue.s3_batch import RESULT_MAX, Job, Response
+from s3_syncer.queue.s3_batch import RESULT_MAX, BatchOperationsJob, Response
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry, Worker
 
 EVENTS = Path(__file__).parent.parent / "events"
@@ -49,7 +49,7 @@ class FakeQueue:
 
 
 def run(event: Any, worker: FakeWorker, queue: FakeQueue | None = None, prefix: str = "") -> Response:
-    job = Job(cast(Worker, worker), cast(Any, queue or FakeQueue()), bucket=BUCKET, prefix=prefix)
+    job = BatchOperationsJob(cast(Worker, worker), cast(Any, queue or FakeQueue()), bucket=BUCKET, prefix=prefix)
     return job.run(event, Deadline(), grace_s=1)
 
 
@@ -110,7 +110,7 @@ def test_what_is_left_of_a_task_goes_on_the_queue() -> None:
     left = (RangeWork("a"), RangeWork("b"))
     queue = FakeQueue()
     given = results(run(event("huge"), FakeWorker({"huge": Ack(left)}), queue))
-    assert given == {"task huge": ("Succeeded", "handed on to the queue in 2 messages")}
+    assert given == {"task huge": ("Succeeded", "sent to the queue as 2 messages")}
     assert queue.sent == list(left)
 
 

@@ -24,7 +24,7 @@ class KeyWork:
     keys: tuple[str, ...]
     #: The time of the source's event in seconds since 1970, for the lag in the log; None if it is unknown.
     since: float | None = None
-    #: Seconds before the queue delivers the message, see `sqs.LONGEST_DELAY_S`; not part of the message.
+    #: Seconds before the queue delivers the message, see `sqs.MAX_DELAY_S`; not part of the message.
     delay_s: int = 0
     #: The number of multipart uploads that this message and its predecessors have created for the key; None for a
     #: message that does not track a distributed copy.

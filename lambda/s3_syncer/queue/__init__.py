@@ -1,1 +1,1 @@
-"""Messages in, dispositions out: the worker for SQS messages and S3 Batch Operations tasks."""
+"""The worker that turns messages into dispositions, and its requests to SQS and S3 Batch Operations."""

@@ -1,7 +1,7 @@
-"""S3 Batch Operations: the tasks of a job in, a result for each out.
+"""Process the tasks of S3 Batch Operations: each task gets a result.
 
-A task names a key of the job's manifest, so it asks for what a message with that key would. A job tries again by
-itself what failed for now, and writes the results into its report.
+A task names a key of the job's manifest, and has the effect of a message with that key. The job itself repeats a task
+with a temporary failure, and writes the results into its report.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Code = Literal["Succeeded", "TemporaryFailure", "PermanentFailure"]
+ResultCode = Literal["Succeeded", "TemporaryFailure", "PermanentFailure"]
 
-#: Characters of a result kept for the report, where each is a field of a line.
+#: Characters of a result string that are kept: the report is a table with one line for each task.
 RESULT_MAX = 1000
 
 
 class Result(TypedDict):
+    """The result of one task."""
+
     taskId: str
-    resultCode: Code
+    resultCode: ResultCode
     resultString: str
 
 
@@ -37,20 +39,23 @@ class Response(TypedDict):
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-invoke-lambda.html"""
 
     invocationSchemaVersion: str
-    treatMissingKeysAs: Code
+    treatMissingKeysAs: ResultCode
     invocationId: str
     results: list[Result]
 
 
-class Job:
-    """Does the tasks of jobs with the worker that does the messages; `bucket` and `prefix` are the source's."""
+class BatchOperationsJob:
+    """Process the tasks of any job with the worker of the queue.
+
+    `bucket` and `prefix` are those of the source.
+    """
 
     def __init__(self, worker: Worker, queue: Queue, *, bucket: str, prefix: str) -> None:
         self._worker, self._queue = worker, queue
         self._bucket, self._prefix = bucket, prefix
 
     def run(self, event: Mapping[str, Any], deadline: Deadline, *, grace_s: float) -> Response:
-        """Raises nothing for what goes wrong with a task: that is its result."""
+        """Process the tasks of an event. A failure is the result of its task and is not raised."""
         version = event["invocationSchemaVersion"]
         messages: list[Message] = []
         dispositions: dict[str, Disposition] = {}
@@ -59,34 +64,37 @@ class Job:
                 messages.append(Message(task["taskId"], self._decode(task, version).to_json()))
             except Permanent as error:
                 dispositions[task["taskId"]] = DeadLetter(str(error))
-                extra = {"action": "dead-letter", "key": task.get("s3Key", ""), "reason": str(error)}
+                extra = {"action": "dead-letter", "key": task.get("s3Key", ""), "reason": error.reason}
                 logger.log(logging.ERROR, "dead-letter", extra=extra)
         dispositions |= self._worker.run(messages, deadline, grace_s=grace_s)
         return {
             "invocationSchemaVersion": version,
-            "treatMissingKeysAs": "TemporaryFailure",  # what is not said to be done is not
+            "treatMissingKeysAs": "TemporaryFailure",  # a task without a result counts as failed, not as done
             "invocationId": event["invocationId"],
             "results": [self._result(task["taskId"], dispositions[task["taskId"]]) for task in event["tasks"]],
         }
 
     def _decode(self, task: Mapping[str, Any], version: object) -> KeyWork:
-        """Raises Permanent for what is not ours: an event about it may be overheard, but a task means it."""
+        """Return the work of a task. Raises Permanent for a key outside the prefix.
+
+        An event for such a key is ignored. A task names the key on purpose, and the report must not call it mirrored.
+        """
         work = decode_task(task, version, self._bucket)
         for key in work.keys:
             if not key.startswith(self._prefix) or key == self._prefix:
-                raise Permanent(f"{key!r} is not below the prefix {self._prefix!r}, which is all that is mirrored")
+                raise Permanent(f"{key!r} is not below the prefix {self._prefix!r}: only keys below it are mirrored")
         return work
 
-    def _result(self, id: str, disposition: Disposition) -> Result:
-        code, text = self._outcome(disposition)
-        return {"taskId": id, "resultCode": code, "resultString": text[:RESULT_MAX]}
+    def _result(self, task_id: str, disposition: Disposition) -> Result:
+        code, text = self._code_and_text(disposition)
+        return {"taskId": task_id, "resultCode": code, "resultString": text[:RESULT_MAX]}
 
-    def _outcome(self, disposition: Disposition) -> tuple[Code, str]:
+    def _code_and_text(self, disposition: Disposition) -> tuple[ResultCode, str]:
         if not self._queue.send(disposition.more):
-            return "TemporaryFailure", "what is left to do could not be put on the queue"
+            return "TemporaryFailure", "the remaining work could not be sent to the queue"
         match disposition:
             case Ack(more):
-                return "Succeeded", f"handed on to the queue in {len(more)} messages" if more else "equal"
+                return "Succeeded", f"sent to the queue as {len(more)} messages" if more else "equal"
             case Retry(reason=reason):
                 return "TemporaryFailure", reason
             case DeadLetter(error):

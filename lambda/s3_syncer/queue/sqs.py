@@ -1,4 +1,4 @@
-"""The work queue and its dead letters, as the drivers that take messages from SQS use them."""
+"""Requests to the work queue and its dead-letter queue, for the function and the service."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Entries in one batch request and messages in one answer,
+#: Entries in one batch request, and messages in one response, at most:
 #: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/
-BATCH = 10
+MAX_ENTRIES = 10
 
-#: The longest that SQS keeps a new message to itself, in seconds (the same document, SendMessage).
-LONGEST_DELAY_S = 900
+#: Longest delay of a new message in seconds (the same document, SendMessage).
+MAX_DELAY_S = 900
 
-#: Characters of an error kept in a message attribute: enough to read, far from the size limit of a message.
+#: Characters of an error that a message attribute keeps: enough to read, and far below the size limit of a message.
 _ERROR_MAX = 1000
 
-#: What SQS refuses in an attribute although S3 allows it in a key (the same document, SendMessage).
-_UNSENDABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: Characters that S3 allows in a key and SQS rejects in an attribute (the same document, SendMessage).
+_REJECTED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 _ERRORS = (ClientError, BotoCoreError)
 
 
 class Queue:
-    """The queue that work comes from and the one that lost messages go to."""
+    """The work queue and its dead-letter queue. `bucket` is the source bucket, for the attributes of dead letters."""
 
     def __init__(self, client: SQSClient, *, url: str, dead_letter_url: str, bucket: str) -> None:
         self._client = client
@@ -56,24 +56,27 @@ class Queue:
         self._bucket = bucket
 
     def check(self) -> None:
-        """Raises StoreUnusable when the queue does not exist, cannot be reached, or is somebody else's."""
+        """Raise StoreUnusable if the queue does not exist, cannot be reached, or denies access."""
         try:
             self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
         except _ERRORS as error:
-            raise StoreUnusable(f"the queue {self._url} cannot be used: {error}", "QueueUnusable") from error
+            raise StoreUnusable(f"cannot use the queue {self._url}: {error}", "QueueUnusable") from error
 
     def receive(self, max_messages: int, *, visibility_timeout_s: int, wait_s: int) -> list[Message]:
-        """Up to `most` messages, waited for, hidden from others for a while. Raises StoreUnusable."""
+        """Receive up to `max_messages` messages, and wait up to `wait_s` seconds for the first. Raises StoreUnusable.
+
+        SQS hides the messages from other workers for `visibility_timeout_s` seconds.
+        """
         try:
-            answer = self._client.receive_message(
+            response = self._client.receive_message(
                 QueueUrl=self._url,
-                MaxNumberOfMessages=min(max_messages, BATCH),
+                MaxNumberOfMessages=min(max_messages, MAX_ENTRIES),
                 VisibilityTimeout=visibility_timeout_s,
                 WaitTimeSeconds=wait_s,
                 MessageSystemAttributeNames=["ApproximateReceiveCount"],
             )
         except _ERRORS as error:
-            raise StoreUnusable(f"the queue {self._url} gives no messages: {error}", "QueueUnusable") from error
+            raise StoreUnusable(f"cannot receive from the queue {self._url}: {error}", "QueueUnusable") from error
         return [
             Message(
                 message["MessageId"],
@@ -81,12 +84,15 @@ class Queue:
                 int(message["Attributes"]["ApproximateReceiveCount"]),
                 message["ReceiptHandle"],
             )
-            for message in answer.get("Messages", [])
+            for message in response.get("Messages", [])
         ]
 
     def apply(self, messages: Iterable[Message], dispositions: Mapping[str, Disposition]) -> list[Message]:
-        """Does what the verdicts ask for, and returns what was given back; all other messages are to be deleted."""
-        returned: list[Message] = []
+        """Apply the dispositions. Return the messages that were released: the caller deletes all others.
+
+        Work that a disposition leaves is sent before its message ends. If that fails, the message is released.
+        """
+        released: list[Message] = []
         delays: dict[str, int] = {}
         for message in messages:
             disposition = dispositions[message.id]
@@ -101,12 +107,12 @@ class Queue:
                 case _:
                     continue
             delays[message.receipt] = delay_s
-            returned.append(message)
+            released.append(message)
         self.release(delays)
-        return returned
+        return released
 
     def delete(self, messages: Sequence[Message]) -> None:
-        """Takes messages that are done off the queue. One that stays is delivered again, and found to be done."""
+        """Delete messages. A message that cannot be deleted is delivered again, and its keys are found unchanged."""
         for some in _batches(messages):
             entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
                 {"Id": str(index), "ReceiptHandle": message.receipt} for index, message in enumerate(some)
@@ -120,20 +126,21 @@ class Queue:
                 logger.warning("message not deleted", extra={"reason": _reason(one)})
 
     def release(self, delays: Mapping[str, int]) -> None:
-        """Lets messages, by receipt handle, be delivered again after so many seconds.
+        """Make SQS deliver messages, by receipt handle, again after that many seconds.
 
-        Failing to is not failing the message: it comes back all the same, when its visibility timeout ends.
+        If a request fails, SQS delivers the message again when its visibility timeout ends.
         """
         self._change_visibility(delays, "backoff not set")
 
     def extend(self, delays: Mapping[str, int]) -> Mapping[str, bool]:
-        """Keeps messages, by receipt handle, hidden for so many seconds more.
+        """Hide messages, by receipt handle, for that many seconds from now.
 
-        Tells of those that are not whether trying again is of use: SQS may have taken the message back.
+        Return the messages that were not extended, each with whether a later attempt may succeed. It cannot if SQS no
+        longer accepts the receipt handle.
         """
         return self._change_visibility(delays, "visibility not extended")
 
-    def _change_visibility(self, delays: Mapping[str, int], otherwise: str) -> Mapping[str, bool]:
+    def _change_visibility(self, delays: Mapping[str, int], on_failure: str) -> Mapping[str, bool]:
         unchanged: dict[str, bool] = {}
         for handles in _batches(list(delays)):
             entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
@@ -141,33 +148,33 @@ class Queue:
                 for index, handle in enumerate(handles)
             ]
             try:
-                answer = self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+                response = self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
             except _ERRORS as error:
-                logger.warning("%s", otherwise, extra={"reason": str(error)})
+                logger.warning("%s", on_failure, extra={"reason": str(error)})
                 unchanged.update(dict.fromkeys(handles, True))
                 continue
-            for failed in answer.get("Failed", []):
-                logger.warning("%s", otherwise, extra={"reason": _reason(failed)})
+            for failed in response.get("Failed", []):
+                logger.warning("%s", on_failure, extra={"reason": _reason(failed)})
                 unchanged[handles[int(failed["Id"])]] = not failed["SenderFault"]
         return unchanged
 
     def send(self, works: Iterable[Work]) -> bool:
-        """Puts work on the queue; False when some of it could not be, so whoever asked for it must not be lost."""
+        """Send work to the queue. Return False if a request failed: the message that led to it must not be deleted."""
         for some in _batches(list(works)):
             entries = [_entry(index, work) for index, work in enumerate(some)]
             try:
-                answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+                response = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
             except _ERRORS:
                 logger.exception("work not sent")
                 return False
-            if failed := answer.get("Failed"):
+            if failed := response.get("Failed"):
                 logger.error("work not sent", extra={"reason": _reason(failed[0])})
                 return False
         return True
 
-    def send_to_dead_letter_queue(self, body: str, dead: DeadLetter) -> bool:
-        """Sends a message to the dead-letter queue with its reason; False when that failed, so it must not be lost."""
-        attributes = {"error": dead.error[:_ERROR_MAX], "bucket": self._bucket, "key": dead.key}
+    def send_to_dead_letter_queue(self, body: str, letter: DeadLetter) -> bool:
+        """Send a message to the dead-letter queue. Return False if that failed: the message must not be deleted."""
+        attributes = {"error": letter.error[:_ERROR_MAX], "bucket": self._bucket, "key": letter.key}
         try:
             self._client.send_message(
                 QueueUrl=self._dead_letter_url,
@@ -175,7 +182,7 @@ class Queue:
                 MessageAttributes={name: _attribute(value) for name, value in attributes.items() if value},
             )
         except _ERRORS as error:
-            logger.exception("dead letter not sent", extra={"key": dead.key, "reason": str(error)})
+            logger.exception("dead letter not sent", extra={"key": letter.key, "reason": str(error)})
             return False
         return True
 
@@ -183,12 +190,12 @@ class Queue:
 def _entry(index: int, work: Work) -> SendMessageBatchRequestEntryTypeDef:
     entry: SendMessageBatchRequestEntryTypeDef = {"Id": str(index), "MessageBody": work.to_json()}
     if isinstance(work, KeyWork) and work.delay_s:
-        entry["DelaySeconds"] = min(work.delay_s, LONGEST_DELAY_S)
+        entry["DelaySeconds"] = min(work.delay_s, MAX_DELAY_S)
     return entry
 
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[begin : begin + BATCH] for begin in range(0, len(items), BATCH))
+    return (items[start : start + MAX_ENTRIES] for start in range(0, len(items), MAX_ENTRIES))
 
 
 def _reason(failed: BatchResultErrorEntryTypeDef) -> str:
@@ -196,5 +203,5 @@ def _reason(failed: BatchResultErrorEntryTypeDef) -> str:
 
 
 def _attribute(value: str) -> MessageAttributeValueTypeDef:
-    sendable = _UNSENDABLE.sub(lambda found: quote(found.group(), errors="surrogatepass"), value)
+    sendable = _REJECTED.sub(lambda found: quote(found.group(), errors="surrogatepass"), value)
     return {"DataType": "String", "StringValue": sendable}
