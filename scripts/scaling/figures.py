@@ -41,9 +41,9 @@ FIGURES: Mapping[str, Figure] = {
     "cpu_s_per_gb": _measured(3.6, "s", f"case mixed, less what its objects take by their number, {_BEFORE}"),
     "cpu_us_per_look": _measured(81, "us", f"case no-change, a key listed on both sides, {_BEFORE}"),
     # the same in tasks, which have the lane
-    "lane_mib": _limit(1, "MiB", "`lane/copies.py`: larger objects are looked at as ever, and streamed"),
+    "lane_mib": _limit(1, "MiB", "`crt/small_object_copy.py`: larger objects are checked with HEAD, and streamed"),
     "lane_source_reads": _measured(
-        2, "requests", "`tests/functional/test_lane.py`: 1 GET, 1 GetObjectTagging for a new one"
+        2, "requests", "`tests/functional/test_crt_transport.py`: 1 GET, 1 GetObjectTagging for a new one"
     ),
     "lane_target_requests": _measured(1, "requests", "the same: 1 PUT for a new one without tags"),
     "lane_cpu_ms_per_object": _measured(0.37, "ms", f"case small (10 KiB each), tags off, {_BENCH}"),
@@ -55,7 +55,9 @@ FIGURES: Mapping[str, Figure] = {
     "list_ms": _assumed(150, "ms", "a page of 1,000 keys"),
     "function_mb_per_s": _assumed(75, "MB/s", "a function below 2 GB of memory; third parties' probes say 70 to 80"),
     "task_mb_per_s": _assumed(125, "MB/s", "a Fargate task of 1 vCPU: 1 Gbit/s"),
-    "part_mib": _assumed(16, "MiB", "parts of larger objects, `layout.py`; more where 10,000 would not do"),
+    "part_mib": _assumed(
+        16, "MiB", "parts of larger objects, `core/multipart.py`; larger parts if 10,000 are not enough"
+    ),
     "whole_mib": _assumed(64, "MiB", "objects up to this go in one piece, `transfer.py`"),
     # limits on the way
     "s3_reads_per_prefix": _limit(
@@ -71,7 +73,7 @@ FIGURES: Mapping[str, Figure] = {
         "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html, a stored copy",
     ),
     "lambda_more_per_min": _limit(300, "functions/min", "the same"),
-    "slice_s": _limit(60, "s", "`ranges.py`: a range is halved so often, so workers on it double"),
+    "slice_s": _limit(60, "s", "`sync/range_sweep.py`: a range is cut in two so often, so the workers on it double"),
     # prices
     "s3_read": _price(0.0004, "$/1,000 GET or HEAD", "https://c3x.dev/blog/s3-request-fees-explained, a stored copy"),
     "s3_list": _price(0.005, "$/1,000 LIST", "the same"),
