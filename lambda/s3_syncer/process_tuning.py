@@ -13,33 +13,33 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
 def return_large_buffers() -> None:
-    """Makes buffers of a MiB and more go back to the system as soon as they are free.
+    """Return buffers of 1 MiB and more to the operating system as soon as they are free.
 
-    Left to itself, it learns from the first of them that such buffers are common, and keeps them, up to 32 MiB each,
-    for every thread that had one: more than the budget that they were held against.
+    By default, glibc keeps such buffers after it has seen the first one: up to 32 MiB each, for each thread that had
+    one. Together they are more than the memory budget of the copies.
     """
     _mallopt(_M_MMAP_THRESHOLD, MIB)
 
 
 def limit_malloc_arenas() -> None:
-    """Lets all threads allocate from one heap. To be called before there are threads.
+    """Make all threads allocate from one heap. Call this before any thread starts.
 
-    It would give each thread a heap of its own, and the buffers of parts, freed by whatever thread, would stay in all
-    of them: copies that may fill 96 MiB were seen to take 670 MB, and take 250 MB with one.
+    By default, each thread has a separate heap, and freed buffers of parts stay in all heaps. Copies with a budget of
+    96 MiB took 670 MB so, and take 250 MB with one heap.
     """
     _mallopt(_M_ARENA_MAX, 1)
 
 
 def relax_gc() -> None:
-    """Lets Python look for garbage in cycles seldom, and not among what has been imported, which stays.
+    """Make Python search for reference cycles seldom, and not in imported modules, which stay in use.
 
-    Pages of keys come and go by the ten thousand and make no cycles: to look at them again and again was a seventh of
-    the processor time of a comparison without changes.
+    Keys of listings come and go by the ten thousand and form no cycles. The search took a seventh of the CPU time of a
+    comparison without changes.
     """
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
 
 
 def _mallopt(parameter: int, value: int) -> None:
-    with suppress(AttributeError, OSError, TypeError):  # another library
+    with suppress(AttributeError, OSError, TypeError):  # the C library is not glibc
         ctypes.CDLL(None).mallopt(parameter, value)

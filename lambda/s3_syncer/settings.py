@@ -1,4 +1,4 @@
-"""The environment, read once into one frozen value. All mistakes are reported together."""
+"""Read the environment once into one frozen value, and report all mistakes together."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from .core.multipart import GIB, MIB
 if TYPE_CHECKING:
     from .stores.credentials import Credentials
 
-#: What the interpreter, boto3 and its two clients take before the first byte is copied, in MiB, with some room.
-#: `scripts/footprint` prints what they really take.
+#: MiB that the interpreter, boto3 and its two clients take before the first byte is copied, with some room.
+#: `scripts/footprint` prints the real figure.
 BASELINE_MIB = 160
 
-#: The smallest memory budget for copies in bytes: two parts of the smallest useful size.
+#: Smallest memory budget for copies in bytes: two parts of the smallest useful size.
 SMALLEST_BUDGET = 32 * MIB
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class SettingsError(ValueError):
-    """The environment cannot be worked with; the message names every mistake and what to write instead."""
+    """The environment has mistakes. The message names each mistake and what to write instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every driver needs to know. Sizes in bytes, times in seconds."""
+    """The settings that all drivers share. Sizes are in bytes, times in seconds."""
 
     source_bucket: str
     target_endpoint: str
     target_region: str
     target_bucket: str
     target_credentials: str | Credentials
-    """The ARN or name of the secret that holds them, or the credentials themselves."""
+    """The ARN or name of the secret with the credentials, or the credentials themselves."""
     source_prefix: str = ""
     target_prefix: str = ""
     queue_url: str = ""
@@ -43,14 +43,14 @@ class Settings:
     delete: bool = True
     tags: bool = True
     copy_memory: int = 4 * SMALLEST_BUDGET
-    #: Objects of more bytes than this are copied by several workers, where work comes from a queue.
+    #: Size in bytes above which several workers copy an object, where work comes from a queue.
     distributed_copy_threshold: int = GIB
     bytes_per_s: float | None = None
     log_level: str = "INFO"
 
 
 def function_settings(environment: Mapping[str, str]) -> Settings:
-    """The settings of the Lambda function, as the Terraform module writes them. Raises SettingsError."""
+    """Return the settings that the Terraform module gives the Lambda function. Raises SettingsError."""
     reader = Reader(environment)
     settings = Settings(
         source_bucket=reader.required("SOURCE_BUCKET"),
@@ -73,25 +73,28 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def copy_memory(memory_mb: int) -> int:
-    """The bytes of a worker with `memory_mb` MiB that copies may fill: four fifths of what the baseline leaves."""
+    """Return the memory budget in bytes for the copies of a worker with `memory_mb` MiB.
+
+    That is four fifths of the memory above the baseline.
+    """
     return max(SMALLEST_BUDGET, (memory_mb - BASELINE_MIB) * MIB * 4 // 5)
 
 
 class Reader:
-    """Reads variables and collects what is wrong with them, so that one run names every mistake."""
+    """Reads variables and collects their mistakes, so that one run names all of them."""
 
     def __init__(self, environment: Mapping[str, str], label: Callable[[str], str] = str) -> None:
-        """`label` turns a variable's name into the one that messages should use."""
+        """Read from `environment`; `label` turns the name of a variable into the name for messages."""
         self._environment = environment
         self._label = label
         self._mistakes: list[str] = []
 
     def mistake(self, message: str) -> None:
-        """Adds a mistake to those that `done` reports."""
+        """Add a mistake to the report of `done`."""
         self._mistakes.append(message)
 
     def done(self) -> None:
-        """Raises SettingsError if anything that was read could not be used."""
+        """Raise SettingsError if a variable had a mistake."""
         if self._mistakes:
             raise SettingsError("; ".join(self._mistakes))
 
@@ -115,7 +118,7 @@ class Reader:
         if not value:
             return value
         url = _web_address(value)
-        if "@" in value:  # first, because the other messages repeat what was written
+        if "@" in value:  # first, because the other messages repeat the value
             self.mistake(f"{self._label(name)} must not carry credentials")
         elif url is None:
             self.mistake(f"{self._label(name)} must be a URL such as https://s3.example.com, not {value!r}")
@@ -144,7 +147,7 @@ class Reader:
 
 
 def _web_address(text: str) -> SplitResult | None:
-    """The parts of a URL; None when it has no host, or a port or an address that cannot be."""
+    """Return the parts of a URL, or None if it has no host, or an impossible port or address."""
     try:
         url = urlsplit(text)
         usable = url.scheme in ("http", "https") and url.hostname and url.port != 0

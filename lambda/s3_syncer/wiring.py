@@ -72,7 +72,11 @@ class QueueContext:
 def build_queue_worker(
     settings: Settings, *, threads: int, range_threads: int, transports: TransportFactory | None = None
 ) -> QueueContext:
-    """Build a worker for `threads` keys at a time, and `range_threads` in each range. Raises StoreUnusable."""
+    """Build the worker of a queue. Raises StoreUnusable.
+
+    It converges `threads` keys at a time, and `range_threads` keys in each range. `transports` is as for
+    `build_sync_context`.
+    """
     context = build_sync_context(settings, threads=threads, transports=transports)
     bucket, prefix = settings.source_bucket, settings.source_prefix
     parts = DistributedCopier(

@@ -37,10 +37,10 @@ from s3_syncer.stores.protocols import BucketLocation
 from s3_syncer.sync import transfer
 
 PART = 5 * MIB
-WHOLE = stream_copy.SMALLEST + 1
+WHOLE = stream_copy.MIN_SIZE + 1
 
 #: Seconds after which an ordinary socket that stalls is ended.
-PATIENCE_S = stream_http.PATIENCE_S
+STALL_TIMEOUT_S = stream_http.STALL_TIMEOUT_S
 
 
 @cache
@@ -233,14 +233,14 @@ def test_a_source_overwritten_in_the_middle_ends_equal(rig: Rig, way: str, store
 
 
 def test_a_socket_that_stalls_is_ended(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_http, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(stream_http, "STALL_TIMEOUT_S", 0.5)
     rig.put_parts("parts", *parts_of(3))
     rig.put("whole", body_of(WHOLE))
     rig.source_proxy.when(silent, "GET", key="parts", query="", skip=1)
     rig.target_proxy.when(silent, "PUT", key="whole", query="")
     began = time.monotonic()
     assert run("migrate", "--no-tags").code == 0
-    assert time.monotonic() - began < PATIENCE_S
+    assert time.monotonic() - began < STALL_TIMEOUT_S
     assert rig.differences() == []
 
 

@@ -40,7 +40,7 @@ from s3_syncer.stores.credentials import SigningKeys
 @pytest.fixture(autouse=True)
 def _rested(monkeypatch: pytest.MonkeyPatch) -> None:
     """Objects that are read as soon as they are written count as old: nobody else writes here."""
-    monkeypatch.setattr(small_object_copy, "RESTED", timedelta(0))
+    monkeypatch.setattr(small_object_copy, "MTIME_SETTLE_TIME", timedelta(0))
 
 
 @pytest.fixture(params=["crt", "boto3"])
@@ -107,7 +107,7 @@ def test_with_tags_it_costs_a_look_at_them_as_well(rig: Rig) -> None:
 
 
 def test_what_is_fresh_is_looked_at_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small_object_copy, "RESTED", timedelta(days=1))
+    monkeypatch.setattr(small_object_copy, "MTIME_SETTLE_TIME", timedelta(days=1))
     rig.put("key", b"body")
     assert run("migrate", "--no-tags").code == 0
     assert asked(rig) == ({"GET": 1, "HEAD": 1}, {"PUT": 1, "HEAD": 1})
@@ -204,8 +204,8 @@ def test_what_was_given_up_before_it_was_sent_is_never_sent(late: str, monkeypat
         sending.send("PUT", "key", lambda answer: statuses.append(answer.status), body=b"old")
     if late == "connected":
         signed.set_result("request")
-    for exchange in list(sending._under_way):
-        exchange.hurry(inf)
+    for request in list(sending._pending):
+        request.expire_if_stalled(inf)
     assert statuses == [0]
     if late == "signed":
         signed.set_result("request")
@@ -229,14 +229,14 @@ def test_no_piece_of_a_request_waits_for_an_acknowledgement(rig: Rig) -> None:
     """It would come 40 ms later, so that small objects took many times as long."""
     with in_front_of(rig.other.endpoint) as proxy:
         place = BucketEndpoint(f"{proxy.endpoint}/{TARGET}", REGION, "")
-        wire = CrtHttpClient(place, lambda: SigningKeys(rig.other.access_key_id, rig.other.secret_access_key))
-        assert wire.ask("PUT", "key", body=bytes(50_000)).status == 200
+        client = CrtHttpClient(place, lambda: SigningKeys(rig.other.access_key_id, rig.other.secret_access_key))
+        assert client.request("PUT", "key", body=bytes(50_000)).status == 200
         assert options(urlsplit(proxy.endpoint).port or 0) == [1]
 
 
 def test_a_larger_object_is_for_the_common_path(rig: Rig) -> None:
-    rig.put("key", b"x" * (small_object_copy.LARGEST + 1))
+    rig.put("key", b"x" * (small_object_copy.MAX_SIZE + 1))
     rig.put_parts("parts", b"1" * 5 * MIB, b"2")
     assert run("migrate").code == 0
     assert rig.differences() == []
-    assert rig.target.head_object(Bucket=TARGET, Key="key")["ContentLength"] == small_object_copy.LARGEST + 1
+    assert rig.target.head_object(Bucket=TARGET, Key="key")["ContentLength"] == small_object_copy.MAX_SIZE + 1

@@ -78,7 +78,7 @@ def keys() -> SigningKeys:
 def test_nothing_is_asked_of_a_stranger(strangers: list[tuple[Proxy, BucketEndpoint]]) -> None:
     proxy, place = strangers[1]
     # awscrt takes its time: it holds an error of TLS back for ten seconds and more, against those who measure it.
-    assert CrtHttpClient(place, keys).ask("GET", "key").status == 0
+    assert CrtHttpClient(place, keys).request("GET", "key").status == 0
     assert proxy.requests == []
 
 

@@ -563,10 +563,10 @@ def test_a_sweep_with_its_lane_beside_live_sync_ends_equal(scenario: Scenario) -
 @pytest.mark.parametrize(
     ("name", "careless", "scenario"),
     [
-        ("RESTED", timedelta(0), "lane: all within a second"),
-        ("RESTED", timedelta(0), "lane: overwritten, all within a second"),
-        ("_untagged", lambda body: True, "lane: tags come"),
-        ("_untagged", lambda body: True, "lane: overwritten, tags come"),
+        ("MTIME_SETTLE_TIME", timedelta(0), "lane: all within a second"),
+        ("MTIME_SETTLE_TIME", timedelta(0), "lane: overwritten, all within a second"),
+        ("_is_untagged", lambda body: True, "lane: tags come"),
+        ("_is_untagged", lambda body: True, "lane: overwritten, tags come"),
     ],
 )
 def test_without_its_precautions_it_does_not(

@@ -13,8 +13,8 @@ import pytest
 
 from s3_syncer.core.model import KeyPage, ListEntry
 from s3_syncer.crt import list_objects
-from s3_syncer.crt.list_objects import ObjectListing, parsed
-from s3_syncer.crt.small_object_copy import HttpResponse
+from s3_syncer.crt.list_objects import ObjectListing, parse_page
+from s3_syncer.crt.protocols import HttpResponse
 
 NOON = "2026-01-01T12:00:00.000Z"
 S3 = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -100,19 +100,19 @@ UNUSUAL: Mapping[str, tuple[bytes, list[ListEntry]]] = {
 @pytest.mark.parametrize("name", [*USUAL, *UNUSUAL])
 def test_a_page_is_read_as_it_is_meant(name: str) -> None:
     body, entries = {**USUAL, **UNUSUAL}[name]
-    assert parsed(body, "") == (KeyPage.of(entries), None)
+    assert parse_page(body, "") == (KeyPage.of(entries), None)
 
 
 @pytest.mark.parametrize("name", USUAL)
 def test_the_usual_page_needs_no_parser(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(list_objects, "_any")
+    monkeypatch.delattr(list_objects, "_parse_any")
     body, entries = USUAL[name]
-    assert parsed(body, "") == (KeyPage.of(entries), None)
+    assert parse_page(body, "") == (KeyPage.of(entries), None)
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_what_is_not_surely_usual_goes_to_the_parser(name: str) -> None:
-    assert list_objects._usual(UNUSUAL[name][0].decode(), "") is None
+    assert list_objects._parse_usual(UNUSUAL[name][0].decode(), "") is None
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -131,15 +131,15 @@ def test_the_quick_reading_is_that_of_the_parser(seed: int) -> None:
     ]
     more = "<IsTruncated>true</IsTruncated><NextContinuationToken>a&amp;b</NextContinuationToken>"
     body = answer(*entries, before=more)
-    quick = list_objects._usual(body.decode(), "")
-    assert quick == list_objects._any(body, "")
+    quick = list_objects._parse_usual(body.decode(), "")
+    assert quick == list_objects._parse_any(body, "")
     assert quick is not None
     assert quick[1] == "a&b"
     assert len(quick[0]) == 20
 
 
 def test_the_prefix_is_taken_off_the_keys() -> None:
-    assert parsed(answer(entry("p%2F"), entry("p%2Fa")), "p/") == (KeyPage.of([listed(""), listed("a")]), None)
+    assert parse_page(answer(entry("p%2F"), entry("p%2Fa")), "p/") == (KeyPage.of([listed(""), listed("a")]), None)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_the_prefix_is_taken_off_the_keys() -> None:
 )
 def test_what_is_no_page_is_left_to_the_common_path(body: bytes, prefix: str) -> None:
     with pytest.raises((ParseError, ValueError)):
-        parsed(body, prefix)
+        parse_page(body, prefix)
     assert ObjectListing(Saying(200, body), prefix).list_page({}) is None
 
 
@@ -182,7 +182,7 @@ class Saying:
         self.status, self.body, self.headers = status, body, dict[str, str]()
         self.queries: list[str] = []
 
-    def ask(self, method: str, key: str | None, *, query: str = "") -> HttpResponse:
+    def request(self, method: str, key: str | None, *, query: str = "") -> HttpResponse:
         assert (method, key) == ("GET", None)
         self.queries.append(query)
         return self

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from tests.support.clock import FakeClock
 from tests.support.in_memory_store import Reply
 
-from s3_syncer.crt import object_requests
-from s3_syncer.crt.object_requests import SMALL, ObjectRequests
-from s3_syncer.crt.s3_xml import refusal, tag_set
+from s3_syncer.crt.object_requests import MAX_BODY, REST_S, ObjectRequests
+from s3_syncer.crt.s3_xml import parse_error, parse_tag_set
 
 WHERE = {"Bucket": "bucket", "Key": "in/key"}
 RANGE = {**WHERE, "Range": "bytes=0-9"}
@@ -30,7 +30,7 @@ class Store:
         self.reply = reply
         self.asked: list[tuple[str, str | None, str, dict[str, str], bytes]] = []
 
-    def ask(
+    def request(
         self,
         method: str,
         key: str | None,
@@ -38,9 +38,9 @@ class Store:
         query: str = "",
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
-        most: float = 0,
+        max_body: float = 0,
     ) -> Reply:
-        assert most == SMALL
+        assert max_body == MAX_BODY
         self.asked.append((method, key, query, dict(headers), body))
         return self.reply
 
@@ -153,8 +153,8 @@ def test_what_is_no_ordinary_answer_boto3_is_asked_for(operation: str, reply: Re
         ("list_objects_v2", {"Prefix": ""}),
         ("upload_part", {"Body": b""}),
         ("put_object_tagging", {"Tagging": {}}),
-        ("get_object", {"Range": f"bytes=5-{SMALL + 5}"}),
-        ("put_object", {"Body": bytes(SMALL + 1)}),
+        ("get_object", {"Range": f"bytes=5-{MAX_BODY + 5}"}),
+        ("put_object", {"Body": bytes(MAX_BODY + 1)}),
         ("put_object", {"Body": b"", "Metadata": {"name": "Jürgen"}}),
         ("put_object", {"Body": b"", "Metadata": {"nämé": ""}}),
         ("put_object", {"Body": b"", "ContentDisposition": "Zürich"}),
@@ -168,17 +168,15 @@ def test_what_is_no_ordinary_request_is_not_even_made(operation: str, parameters
 
 
 @pytest.mark.parametrize(("status", "rests"), [(0, True), (503, True), (403, True), (301, True), (404, False)])
-def test_a_store_that_is_not_well_is_left_to_boto3_for_a_while(
-    status: int, rests: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = Store(Reply(status))
-    made = ObjectRequests(store)
-    made.try_call("get_object", RANGE)
+def test_boto3_makes_all_requests_for_a_while_after_a_store_failed(status: int, rests: bool) -> None:
+    store, clock = Store(Reply(status)), FakeClock()
+    requests = ObjectRequests(store, clock=clock)
+    requests.try_call("get_object", RANGE)
     store.reply = PART
-    assert (made.try_call("get_object", RANGE) is None) is rests
-    monkeypatch.setattr(made, "_rests_until", 0.0)
-    assert made.try_call("get_object", RANGE) is not None
-    assert object_requests.REST_S > 0
+    clock.now += REST_S - 0.1
+    assert (requests.try_call("get_object", RANGE) is None) is rests
+    clock.now += 0.2
+    assert requests.try_call("get_object", RANGE) is not None
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,7 @@ def test_a_store_that_is_not_well_is_left_to_boto3_for_a_while(
     ],
 )
 def test_tags_are_read_from_what_tells_tags(body: bytes, tags: list[dict[str, str]] | None) -> None:
-    assert tag_set(body) == tags
+    assert parse_tag_set(body) == tags
 
 
 @pytest.mark.parametrize(
@@ -213,4 +211,4 @@ def test_tags_are_read_from_what_tells_tags(body: bytes, tags: list[dict[str, st
     ],
 )
 def test_the_code_is_read_from_what_tells_an_error(body: bytes, told: tuple[str, str]) -> None:
-    assert refusal(body) == told
+    assert parse_error(body) == told

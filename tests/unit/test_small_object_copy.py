@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.support.clock import FakeClock
 from tests.support.in_memory_store import HttpSide, ListedBucket, Reply, at, opaque_etag, stored
 
 from s3_syncer.core.compare import ABSENT, KeyDiff
@@ -31,15 +32,23 @@ class World:
             self.source.objects[key] = stored(key.encode(), modified=10)
         self.source_side, self.target_side = HttpSide(self.source), HttpSide(self.target)
         transfer = Transfer(self.source, self.target, memory=memory, threads=1)
-        self.lane = CrtSmallObjectCopier(
-            self.source_side, self.target_side, transfer, source_prefix="", target_prefix="", tags=tags, threads=2
+        self.clock = FakeClock()
+        self.copier = CrtSmallObjectCopier(
+            self.source_side,
+            self.target_side,
+            transfer,
+            source_prefix="",
+            target_prefix="",
+            tags=tags,
+            threads=2,
+            clock=self.clock,
         )
         self.told: list[str] = []
 
     def copy(self, deadline: Deadline | None = None, entries: Sequence[ListEntry] | None = None) -> dict[str, Any]:
         listed = self.source.listed() if entries is None else entries
         self.listed = {entry.key: entry for entry in listed}
-        return self.lane.copy(listed, deadline or Deadline(), lambda entry: self.told.append(entry.key))
+        return self.copier.copy(listed, deadline or Deadline(), lambda entry: self.told.append(entry.key))
 
 
 def test_an_ordinary_object_costs_one_get_and_one_put_and_the_listing_vouches_for_it() -> None:
@@ -75,37 +84,37 @@ def test_a_target_that_breaks_its_promise_gets_the_marker_after_all() -> None:
     ("size", "etag", "takes"),
     [
         (0, "0" * 32, True),
-        (small_object_copy.LARGEST, "0" * 32, True),
-        (small_object_copy.LARGEST + 1, "0" * 32, False),
+        (small_object_copy.MAX_SIZE, "0" * 32, True),
+        (small_object_copy.MAX_SIZE + 1, "0" * 32, False),
         (1, "0" * 32 + "-2", False),
         (1, "opaque", False),
         (1, None, False),
     ],
 )
 def test_what_seems_ordinary(size: int, etag: str | None, takes: bool) -> None:
-    lane = World(memory=2 * small_object_copy.LARGEST).lane
-    assert lane.takes(KeyDiff(ListEntry("a", size, etag, at(0)), None)) == (ABSENT if takes else None)
+    copier = World(memory=2 * small_object_copy.MAX_SIZE).copier
+    assert copier.takes(KeyDiff(ListEntry("a", size, etag, at(0)), None)) == (ABSENT if takes else None)
 
 
 def test_no_object_is_larger_than_half_of_the_memory() -> None:
-    lane = World(memory=1000).lane
+    copier = World(memory=1000).copier
     rows = [KeyDiff(ListEntry("a", size, "0" * 32, at(0)), None) for size in (500, 501)]
-    assert [lane.takes(row) for row in rows] == [ABSENT, None]
+    assert [copier.takes(row) for row in rows] == [ABSENT, None]
 
 
 def test_what_is_of_the_same_size_it_takes_once_the_target_has_shown_that_its_etags_are_md5s() -> None:
     world = World("a")
     row = KeyDiff(ListEntry("a", 1, "0" * 32, at(0)), ListEntry("a", 1, "1" * 32, at(0)))
-    assert world.lane.takes(row) is None
+    assert world.copier.takes(row) is None
     world.copy()
-    assert world.lane.takes(row) == "content"
+    assert world.copier.takes(row) == "content"
     world.target._etag = opaque_etag
     world.copy()
-    assert world.lane.takes(row) is None
+    assert world.copier.takes(row) is None
 
 
 def test_what_only_the_target_has_it_does_not_take() -> None:
-    assert World().lane.takes(KeyDiff(None, ListEntry("a", 1, "0" * 32, at(0)))) is None
+    assert World().copier.takes(KeyDiff(None, ListEntry("a", 1, "0" * 32, at(0)))) is None
 
 
 @pytest.mark.parametrize(
@@ -186,9 +195,7 @@ def test_what_says_nothing_of_tags_vouches_for_nothing(body: bytes) -> None:
 
 @pytest.mark.parametrize("error", [Retryable("slow down"), StoreUnusable("no answer")])
 @pytest.mark.parametrize("side", ["source", "target"])
-def test_a_store_that_is_not_well_is_left_alone_for_a_while(
-    error: Exception, side: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_copied_for_a_while_after_a_store_failed(error: Exception, side: str) -> None:
     world = World(*(f"key {number}" for number in range(9)))
     store = getattr(world, side)
     failing = True
@@ -200,8 +207,9 @@ def test_a_store_that_is_not_well_is_left_alone_for_a_while(
     store.on_call = fail
     assert len(world.copy()) == 3
     failing = False
+    world.clock.now += small_object_copy.REST_S - 0.1
     assert world.copy() == {}
-    monkeypatch.setattr(world.lane, "_rests_until", 0.0)
+    world.clock.now += 0.2
     assert len(world.copy()) == 9
 
 
@@ -210,7 +218,7 @@ def test_a_bucket_of_unusual_objects_is_soon_left_to_the_common_path() -> None:
     for key, there in world.source.objects.items():
         world.source.objects[key] = replace(there, kms=True)
     assert world.copy() == {}
-    assert world.source.count("fetch") == small_object_copy.UNUSUAL + 1
+    assert world.source.count("fetch") == small_object_copy.MAX_UNSUPPORTED + 1
 
 
 def test_a_fault_of_ours_keeps_nobody_waiting() -> None:

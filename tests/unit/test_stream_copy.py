@@ -71,7 +71,7 @@ class Talk:
         self._store.step("send")
         self._asked.body += data
 
-    def answer(self) -> tuple[int, Mapping[str, str]]:
+    def response(self) -> tuple[int, Mapping[str, str]]:
         self._store.step("answer")
         self._asked.ended = True
         content = bytes(self._asked.body) if self._asked.method == "PUT" else self._store.body
@@ -162,7 +162,7 @@ def test_a_part_that_is_not_proven_does_not_count(target: Store) -> None:
 
 @pytest.fixture
 def _smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams_module, "SMALLEST", len(BODY))
+    monkeypatch.setattr(streams_module, "MIN_SIZE", len(BODY))
 
 
 def looked(**properties: object) -> ObjectState:

@@ -1,6 +1,6 @@
-"""The fast lane of `migrate` and `serve`: ordinary objects, listings and requests, far cheaper than over boto3.
+"""The CRT transport: requests over awscrt, at a fraction of the CPU time of boto3, and streams.
 
-Whatever is not ordinary, or does not go well, is left to the common path, which knows what to make of it: the lane
-asks once, judges nothing and reports no failure. Without awscrt there is no lane, but large objects are streamed all
-the same. The function has neither.
+A transport handles ordinary requests and responses only. It makes each request once and judges no response. boto3 makes
+every other request, and `stores/bucket.py` classifies its errors. Without awscrt only large objects are streamed. The
+Lambda function has no transport.
 """

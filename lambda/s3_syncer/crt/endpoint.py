@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BucketEndpoint:
-    """The URL before the slash and a key, the region that signatures name, and the CA bundle that boto3 trusts too."""
+    """The URL that precedes a key, the region that signatures name, and the CA bundle that boto3 trusts."""
 
     url: str
     region: str

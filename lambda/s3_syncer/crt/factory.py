@@ -1,4 +1,4 @@
-"""Build the transports between two buckets: the same endpoints, credentials and CA certificates as boto3 uses."""
+"""Build the transports between two buckets, with the endpoints, credentials and CA bundle of boto3."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from ..sync.transfer import Transfer
 from .endpoint import BucketEndpoint
 from .list_objects import ObjectListing
 from .object_requests import ObjectRequests
-from .small_object_copy import CrtSmallObjectCopier, HttpResponse
+from .protocols import HttpResponse
+from .small_object_copy import CrtSmallObjectCopier
 from .stream_copy import HttpStreamCopier
-from .stream_http import Exchange, StreamingHttpClient
+from .stream_http import StreamingHttpClient, StreamingRequest
 
 if TYPE_CHECKING:
     from .http_client import CrtHttpClient
@@ -36,10 +37,11 @@ _KEY = "key"
 
 
 def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrency: int) -> Transports:
-    """Return awscrt for listings, small objects and requests about single keys, and streams for large objects.
+    """Return transports over awscrt, and streams for large objects.
 
-    `concurrency` is the number of small objects that are copied at a time. Without awscrt, or where only boto3 can
-    reach one of the buckets, the result is that of `stream_transports`.
+    awscrt is for listings, for small objects and for requests about single keys. `concurrency` is the number of small
+    objects that are copied at a time. Without awscrt, or where only boto3 can reach one of the buckets, the result is
+    that of `stream_transports`.
     """
     sides = _Side(source), _Side(target)
     stream_copier = _stream_copier(*sides)
@@ -75,7 +77,7 @@ def stream_transports(source: BucketLocation, target: BucketLocation) -> Transpo
 
 
 class CrtTransport:
-    """The listings of one bucket and the requests about its keys, over awscrt: see `stores.protocols.Transport`."""
+    """The listings and the requests of one bucket over awscrt: see `stores.protocols.Transport`."""
 
     def __init__(self, client: CrtHttpClient | _DeferredHttpClient, prefix: str) -> None:
         self.list_page = ObjectListing(client, prefix).list_page
@@ -124,33 +126,31 @@ class _DeferredHttpClient:
     So boto3 makes every request, and its error says what is wrong.
     """
 
-    def __init__(self, side: _Side, no_response: HttpResponse) -> None:
-        self._client, self._no_response = _Deferred(_crt_http_client, side), no_response
+    def __init__(self, side: _Side) -> None:
+        self._client = _Deferred(_crt_http_client, side)
 
     def send(self, method: str, key: str | None, done: Callable[[HttpResponse], None], **options: Any) -> None:
         client = self._client.get()
         if client is None:
-            done(self._no_response)
+            done(HttpResponse(0))
         else:
             client.send(method, key, done, **options)
 
-    def ask(self, method: str, key: str | None, **options: Any) -> HttpResponse:
+    def request(self, method: str, key: str | None, **options: Any) -> HttpResponse:
         client = self._client.get()
-        return self._no_response if client is None else client.ask(method, key, **options)
+        return HttpResponse(0) if client is None else client.request(method, key, **options)
 
 
 def _http_client(side: _Side) -> CrtHttpClient | _DeferredHttpClient:
-    from . import http_client  # awscrt takes a while to import
-
     try:
         return _crt_http_client(side)
     except (BotoCoreError, StoreUnusable):
-        return _DeferredHttpClient(side, http_client.HttpResponse(0))
+        return _DeferredHttpClient(side)
 
 
 def _crt_http_client(side: _Side) -> CrtHttpClient:
     """Return an awscrt client for the bucket. Raises as `_endpoint` does."""
-    from .http_client import CrtHttpClient
+    from .http_client import CrtHttpClient  # here, because it imports awscrt, which may not be installed
 
     return CrtHttpClient(side.endpoint(), side.signing_keys)
 
@@ -168,7 +168,7 @@ class _DeferredStreamClient:
     def __init__(self, side: _Side) -> None:
         self._name, self._client = side.location.name, _Deferred(_streaming_http_client, side)
 
-    def begin(self, method: str, key: str, **options: Any) -> AbstractContextManager[Exchange]:
+    def begin(self, method: str, key: str, **options: Any) -> AbstractContextManager[StreamingRequest]:
         client = self._client.get()
         if client is None:
             raise StoreUnusable(f"{self._name} cannot be opened yet: there are no credentials", "NoCredentials")

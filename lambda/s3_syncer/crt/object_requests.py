@@ -1,57 +1,49 @@
-"""Requests about single keys in boto3's words, at a fraction of what boto3 spends on each.
+"""Make requests about single keys in boto3's form, at a fraction of its CPU time.
 
-It answers only where the answer is an ordinary one, and keeps silent about all others: boto3 makes the request then,
-and what comes of that is judged. So a write may be made twice, as by boto3 itself when an answer is lost.
+Only ordinary responses are returned. For every other response boto3 makes the request again, and its error is the one
+that counts. So a write may be made twice, as boto3 itself does after a lost response.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 from ..core import headers
+from ..core.circuit_breaker import CircuitBreaker
 from ..core.multipart import MIB
-from .s3_xml import refusal, tag_set
-from .small_object_copy import OF_ONE_KEY, REST_S, HttpResponse
+from .protocols import OBJECT_LEVEL_STATUSES, HttpClient, HttpResponse
+from .s3_xml import parse_error, parse_tag_set
 
-#: Most bytes of a body: what is larger takes its time for itself, and is better not held twice.
-SMALL = MIB
+#: Largest body in bytes. boto3 moves larger ones: moving the bytes then takes most of the time, and awscrt would hold
+#: them twice.
+MAX_BODY = MIB
 
-#: Parameters that are a header as they stand.
+#: Seconds for which boto3 makes all requests after a store was busy, refused a request or did not respond.
+REST_S = 5.0
+
+#: Parameters that are a header with the same value.
 _HEADERS = {"ContentMD5": "content-md5", "IfMatch": "if-match", "Range": "range"}
 _HEADERS |= {parameter: name for name, parameter in headers.PARAMETERS.items()}
 
-#: The parameters that say where, or are no headers.
+#: Parameters that are not a header.
 _OTHERS = frozenset({"Bucket", "Key", "Body", "Metadata"})
 
-#: What a refusal may say for it to be as good as boto3's: the object is not there, or not what it was.
-_REFUSALS = frozenset({(404, "NoSuchKey"), (412, "PreconditionFailed"), (416, "InvalidRange")})
+#: Errors that are certain without boto3: the object does not exist, or has changed.
+_CERTAIN_ERRORS = frozenset({(404, "NoSuchKey"), (412, "PreconditionFailed"), (416, "InvalidRange")})
 
 Reply = dict[str, Any]
 
 
-class Asking(Protocol):
-    """See `wire.CrtHttpClient`."""
-
-    def ask(
-        self,
-        method: str,
-        key: str | None,
-        *,
-        query: str = "",
-        headers: Sequence[tuple[str, str]] = (),
-        body: bytes = b"",
-        most: float = inf,
-    ) -> HttpResponse: ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Operation:
-    """A request, and what is made of an answer to it: None, KeyError or ValueError where it is no ordinary one."""
+    """A request, and the reader of its response.
+
+    The reader returns None, or raises KeyError or ValueError, for a response that is not ordinary.
+    """
 
     method: str
     read: Callable[[HttpResponse], Reply | None]
@@ -59,34 +51,44 @@ class _Operation:
 
 
 class ObjectRequests:
-    """The requests about the keys of one bucket. Safe to share between threads."""
+    """Makes the requests about the keys of one bucket. Safe to share between threads."""
 
-    def __init__(self, side: Asking) -> None:
-        self._side = side
-        self._rests_until = 0.0
+    def __init__(self, client: HttpClient, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._circuit = CircuitBreaker(first_s=REST_S, max_s=REST_S, clock=clock)
 
     def try_call(self, operation: str, parameters: Mapping[str, Any]) -> Reply | None:
-        """What boto3 would answer, with an "Error" where it would raise one; None when boto3 has to be asked."""
+        """Return the response that boto3 would have, or None if boto3 must make the request.
+
+        The response has an "Error" where boto3 would raise ClientError.
+        """
         known = _OPERATIONS.get(operation)
-        if known is None or time.monotonic() < self._rests_until:
+        if known is None or self._circuit.is_open:
             return None
         sent, body = _headers(parameters), parameters.get("Body", b"")
-        if sent is None or max(len(body), _wanted(parameters)) > SMALL:
+        if sent is None or max(len(body), _range_size(parameters)) > MAX_BODY:
             return None
-        key = parameters["Key"]
-        # A store that overlooks the range may send any number of bytes.
-        answer = self._side.ask(known.method, key, query=known.query, headers=sent, body=bytes(body), most=SMALL)
-        if not 200 <= answer.status < 300 and answer.status not in OF_ONE_KEY:
-            self._rests_until = time.monotonic() + REST_S
+        response = self._client.request(
+            known.method,
+            parameters["Key"],
+            query=known.query,
+            headers=sent,
+            body=bytes(body),
+            max_body=MAX_BODY,  # a store that ignores the range may send any number of bytes
+        )
+        if not 200 <= response.status < 300 and response.status not in OBJECT_LEVEL_STATUSES:
+            self._circuit.record_failure()
             return None
+        if self._circuit.is_half_open:
+            self._circuit.record_success()
         try:
-            return known.read(answer)
-        except (KeyError, ValueError):  # it lacks what every store tells, or tells it otherwise
+            return known.read(response)
+        except (KeyError, ValueError):  # a field that every store returns is missing, or has another form
             return None
 
 
 def _headers(parameters: Mapping[str, Any]) -> list[tuple[str, str]] | None:
-    """The headers of a request; None when there is something else to it, or text that boto3 knows how to send."""
+    """Return the headers of a request, or None for other parameters and for text that only boto3 encodes."""
     found: list[tuple[str, str]] = []
     for name, value in parameters.items():
         if name in _HEADERS:
@@ -97,75 +99,78 @@ def _headers(parameters: Mapping[str, Any]) -> list[tuple[str, str]] | None:
     return found if all(name.isascii() and value.isascii() for name, value in found) else None
 
 
-def _wanted(parameters: Mapping[str, Any]) -> int:
-    """How many bytes of an object are asked for."""
+def _range_size(parameters: Mapping[str, Any]) -> int:
+    """Return the number of bytes that a range contains; 0 without a range."""
     if "Range" not in parameters:
         return 0
     first, _, last = parameters["Range"].removeprefix("bytes=").partition("-")
     return int(last) - int(first) + 1
 
 
-def _looked(answer: HttpResponse) -> Reply | None:
-    if answer.status == 404:  # all that an answer without a body can say
-        return _refused(answer, "404", "Not Found")
-    return _object(answer) if answer.status == 200 else None
+def _read_head(response: HttpResponse) -> Reply | None:
+    if response.status == 404:  # a response without a body has no other code
+        return _error(response, "404", "Not Found")
+    return _object(response) if response.status == 200 else None
 
 
-def _got(answer: HttpResponse) -> Reply | None:
-    if answer.status not in (200, 206):
-        return _refusal(answer)
-    told = answer.headers
-    if len(answer.body) != int(told["content-length"]):
+def _read_get(response: HttpResponse) -> Reply | None:
+    if response.status not in (200, 206):
+        return _certain_error(response)
+    if len(response.body) != int(response.headers["content-length"]):
         return None
-    found = _object(answer) | {"ContentLength": len(answer.body), "Body": BytesIO(answer.body)}
-    # Which tells that it is a part of the object: some stores say so under a status of 200.
-    if answer.status == 206 or "content-range" in told:
-        int(told["content-range"].rpartition("/")[2])
-        found["ContentRange"] = told["content-range"]
+    found = _object(response) | {"ContentLength": len(response.body), "Body": BytesIO(response.body)}
+    # Some stores send Content-Range with status 200.
+    if response.status == 206 or "content-range" in response.headers:
+        content_range = response.headers["content-range"]
+        int(content_range.rpartition("/")[2])
+        found["ContentRange"] = content_range
     return found
 
 
-def _put(answer: HttpResponse) -> Reply | None:
-    etag = answer.headers["etag"] if answer.status == 200 else ""
+def _read_put(response: HttpResponse) -> Reply | None:
+    etag = response.headers["etag"] if response.status == 200 else ""
     return {"ETag": etag} if etag.strip('"') else None
 
 
-def _tagged(answer: HttpResponse) -> Reply | None:
-    if answer.status != 200:
-        return _refusal(answer)
-    tags = tag_set(answer.body)
+def _read_tagging(response: HttpResponse) -> Reply | None:
+    if response.status != 200:
+        return _certain_error(response)
+    tags = parse_tag_set(response.body)
     return None if tags is None else {"TagSet": tags}
 
 
-def _deleted(answer: HttpResponse) -> Reply | None:
-    return {} if answer.status == 204 else None
+def _read_delete(response: HttpResponse) -> Reply | None:
+    return {} if response.status == 204 else None
 
 
 _OPERATIONS = {
-    "head_object": _Operation("HEAD", _looked),
-    "get_object": _Operation("GET", _got),
-    "put_object": _Operation("PUT", _put),
-    "get_object_tagging": _Operation("GET", _tagged, "?tagging"),
-    "delete_object": _Operation("DELETE", _deleted),
+    "head_object": _Operation("HEAD", _read_head),
+    "get_object": _Operation("GET", _read_get),
+    "put_object": _Operation("PUT", _read_put),
+    "get_object_tagging": _Operation("GET", _read_tagging, "?tagging"),
+    "delete_object": _Operation("DELETE", _read_delete),
 }
 
 
-def _object(answer: HttpResponse) -> Reply:
-    """What the headers tell of an object, as boto3 hands them on. Raises KeyError or ValueError when they do not."""
-    told = answer.headers
-    int(told["content-length"])
-    headers.moment(told["last-modified"])
-    if not all(value.isascii() for value in told.values()):
-        # awscrt reads headers as UTF-8, botocore their bytes as Latin-1: two looks have to see the same.
-        told = {name: value.encode().decode("latin-1") for name, value in told.items()}
-    return {"ETag": told["etag"], "ResponseMetadata": {"HTTPHeaders": told}}
+def _object(response: HttpResponse) -> Reply:
+    """Return the headers of an object in boto3's form.
+
+    Raises KeyError or ValueError if a header is missing or invalid.
+    """
+    read = response.headers
+    int(read["content-length"])
+    headers.moment(read["last-modified"])
+    if not all(value.isascii() for value in read.values()):
+        # awscrt decodes headers as UTF-8, botocore as Latin-1. Both must give the same text.
+        read = {name: value.encode().decode("latin-1") for name, value in read.items()}
+    return {"ETag": read["etag"], "ResponseMetadata": {"HTTPHeaders": read}}
 
 
-def _refusal(answer: HttpResponse) -> Reply | None:
-    code, message = refusal(answer.body)
-    return _refused(answer, code, message) if (answer.status, code) in _REFUSALS else None
+def _certain_error(response: HttpResponse) -> Reply | None:
+    code, message = parse_error(response.body)
+    return _error(response, code, message) if (response.status, code) in _CERTAIN_ERRORS else None
 
 
-def _refused(answer: HttpResponse, code: str, message: str) -> Reply:
-    about = {"HTTPStatusCode": answer.status, "RequestId": answer.headers.get("x-amz-request-id", "")}
-    return {"Error": {"Code": code, "Message": message}, "ResponseMetadata": about}
+def _error(response: HttpResponse, code: str, message: str) -> Reply:
+    metadata = {"HTTPStatusCode": response.status, "RequestId": response.headers.get("x-amz-request-id", "")}
+    return {"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}

@@ -1,12 +1,12 @@
-"""What the XML of an answer says. Pure."""
+"""Parse the XML of responses. Pure."""
 
 from __future__ import annotations
 
 from xml.etree import ElementTree
 
 
-def tag_set(body: bytes) -> list[dict[str, str]] | None:
-    """The tags in an answer to a question for them, in boto3's words; None when it is none."""
+def parse_tag_set(body: bytes) -> list[dict[str, str]] | None:
+    """Return the tags in a response, in boto3's form, or None if it contains no tag set."""
     tree = _tree(body)
     found = None if tree is None or _name(tree) != "Tagging" else _child(tree, "TagSet")
     if found is None:
@@ -20,8 +20,8 @@ def tag_set(body: bytes) -> list[dict[str, str]] | None:
     return tags
 
 
-def refusal(body: bytes) -> tuple[str, str]:
-    """The code and the message of an error; empty when there are none to be read."""
+def parse_error(body: bytes) -> tuple[str, str]:
+    """Return the code and the message of an error response; both are empty if it has none."""
     tree = _tree(body)
     if tree is None or _name(tree) != "Error":
         return "", ""
@@ -41,5 +41,5 @@ def _child(parent: ElementTree.Element, name: str) -> ElementTree.Element | None
 
 
 def _name(element: ElementTree.Element) -> str:
-    """Without the namespace, which some stores leave out."""
+    """Return the name without the namespace, which some stores leave out."""
     return element.tag.rpartition("}")[2]

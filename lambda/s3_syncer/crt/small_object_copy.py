@@ -1,7 +1,8 @@
-"""Copies ordinary objects with one GET and one PUT, many at a time; the next listing of the source is the second look.
+"""Copy ordinary small objects with one GET and one PUT each, many at a time.
 
-Each step begins in the callback of the one before, so no thread waits for a single object. docs/architecture.md says
-when a listing can take the place of a HEAD. Pure but for what `Source` and `Target` do.
+The next listing of the source is the second check. Each request begins in the callback of the request before it, so no
+thread waits for a single object. docs/convergence.md says when a listing can take the place of a HEAD. Pure but for the
+two clients.
 """
 
 from __future__ import annotations
@@ -9,278 +10,250 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from queue import SimpleQueue
-from typing import Protocol
+from typing import NamedTuple
 
 from ..core import headers
+from ..core.circuit_breaker import CircuitBreaker
 from ..core.compare import KeyDiff, differs_by_listing
 from ..core.deadline import Deadline, OutOfTime
 from ..core.model import MD5, ListEntry, ObjectState
 from ..core.multipart import MIB
 from ..sync.transfer import Transfer
-from .s3_xml import tag_set
+from .protocols import OBJECT_LEVEL_STATUSES, Headers, HttpClient, HttpResponse
+from .s3_xml import parse_tag_set
 
 logger = logging.getLogger(__name__)
 
-#: Largest object in bytes that the lane takes: it holds the bytes, and from there on streaming them costs less CPU.
-LARGEST = MIB
+#: Largest object in bytes that is copied here. The copier holds the bytes, and streaming a larger object takes less
+#: CPU time.
+MAX_SIZE = MIB
 
-#: How long before it was read an object must have been written for its time of modification to tell whether it has
-#: been written since: times come in whole seconds, and one second more for clocks that do not agree.
-RESTED = timedelta(seconds=2)
+#: Time between the last write of an object and its read, from which its Last-Modified shows every later write. S3
+#: gives that time in whole seconds; one more second is for clocks that differ.
+MTIME_SETTLE_TIME = timedelta(seconds=2)
 
-#: Seconds for which the lane is left alone after a store that was busy, refused or did not answer.
+#: Seconds for which nothing is copied here after a store was busy, refused a request or did not respond.
 REST_S = 5.0
 
-#: Objects of a batch that may turn out not to be ordinary before the rest of it is left to the common path: each has
-#: been read in vain.
-UNUSUAL = 8
-
-#: Answers that concern one key; any other failure says that the store is not well, or not willing.
-OF_ONE_KEY = frozenset({400, 404, 405, 409, 411, 412, 413, 414, 416, 501})
+#: Objects of a batch that may be unsupported before the rest of the batch is left. Each was read for nothing.
+MAX_UNSUPPORTED = 8
 
 
-class HttpResponse(Protocol):
-    """See `wire.HttpResponse`."""
+class _Request(NamedTuple):
+    """The next request of a copy."""
 
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    @property
-    def body(self) -> bytes: ...
+    client: HttpClient
+    method: str
+    key: str
+    query: str = ""
+    headers: Headers = ()
+    body: bytes = b""
 
 
-class Side(Protocol):
-    """Sends requests about the keys of one bucket; see `wire.CrtHttpClient`. Keys are whole."""
+#: The steps of one copy: it yields each request, and receives the response.
+_Steps = Generator[_Request, HttpResponse, None]
 
-    def send(
-        self,
-        method: str,
-        key: str | None,
-        done: Callable[[HttpResponse], None],
-        *,
-        query: str = "",
-        headers: Sequence[tuple[str, str]] = (),
-        body: bytes = b"",
-    ) -> None: ...
+
+class _Unsupported(Exception):
+    """The object is not an ordinary one. The sweep converges its key."""
+
+
+class _RequestFailed(Exception):
+    """A store did not do what a request asked for."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
 
 
 @dataclass(slots=True)
 class _Batch:
-    """Some objects, and what has come of them so far."""
+    """The objects of one call, and the results so far."""
 
     waiting: deque[ListEntry]
     deadline: Deadline
-    copied: Callable[[ListEntry], None]
-    #: By key, what the source's listing must still show for the copy to be known as current; None when no listing can
-    #: tell.
-    done: dict[str, ListEntry | None] = field(default_factory=dict)
-    unusual: int = 0
+    on_copied: Callable[[ListEntry], None]
+    #: By key, the listing entry that the source must still show for the copy to be current; None if none can.
+    copied: dict[str, ListEntry | None] = field(default_factory=dict)
+    unsupported: int = 0
     failed: bool = False
-    #: Gets an item for every turn that no object of the batch has taken over.
-    ended: SimpleQueue[None] = field(default_factory=SimpleQueue)
+    #: Counts the slots that have no further object of this batch.
+    slots_done: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
 
 class CrtSmallObjectCopier:
-    """The lane for objects. Safe to share between threads; `threads` objects are under way at a time."""
+    """Copies small objects: see `sync.sweep.SmallObjectCopier`. Safe to share between threads.
+
+    It has `threads` slots. A slot copies one object at a time, and starts the next object of the batch as soon as that
+    copy has ended.
+    """
 
     def __init__(
         self,
-        source: Side,
-        target: Side,
+        source: HttpClient,
+        target: HttpClient,
         transfer: Transfer,
         *,
         source_prefix: str,
         target_prefix: str,
         tags: bool,
         threads: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.source, self.target = source, target
-        self.source_prefix, self.target_prefix = source_prefix, target_prefix
-        self.tags, self.marker_policy = tags, transfer.marker_policy
-        self._transfer = transfer
-        self._turns: SimpleQueue[None] = SimpleQueue()
-        for _ in range(threads):
-            self._turns.put(None)
-        self._largest = min(LARGEST, transfer.memory.size // 2)
-        self._rests_until = 0.0
+        self._source, self._target = source, target
+        self._source_prefix, self._target_prefix = source_prefix, target_prefix
+        self._tags = tags
+        self._memory, self._bandwidth = transfer.memory, transfer.bandwidth
+        self._marker_policy = transfer.marker_policy
+        self._slots = threading.Semaphore(threads)
+        self._max_size = min(MAX_SIZE, transfer.memory.size // 2)
+        self._circuit = CircuitBreaker(first_s=REST_S, max_s=REST_S, clock=clock)
 
     def takes(self, row: KeyDiff) -> str | None:
-        """Why the object has to be copied, where the listings prove that and it seems ordinary; else None."""
+        """Return the reason for a copy, if the listings prove it and the object seems ordinary; else None."""
         entry = row.source
-        if entry is None or entry.size > self._largest or entry.etag is None or not MD5.fullmatch(entry.etag):
+        if entry is None or entry.size > self._max_size or entry.etag is None or not MD5.fullmatch(entry.etag):
             return None
-        return differs_by_listing(entry, row.target, md5s=self.marker_policy.target_gives_md5)
+        return differs_by_listing(entry, row.target, md5s=self._marker_policy.target_gives_md5)
 
     def copy(
         self, entries: Iterable[ListEntry], deadline: Deadline, copied: Callable[[ListEntry], None]
     ) -> dict[str, ListEntry | None]:
-        """Copies what it can, and tells `copied` of each; what is not in the answer is for the common path.
+        """Copy the objects that can be copied here, and call `copied` for each.
 
-        The answer has for each key what the source's listing must show from now on for the copy to be known as
-        current, or None when no listing can tell that.
+        Return by key the entry that the listing of the source must show from now on for the copy to be current, or
+        None if no listing can show that.
         """
-        batch, chains = _Batch(deque(entries), deadline, copied), 0
+        batch, slots = _Batch(deque(entries), deadline, copied), 0
         while batch.waiting:
-            self._turns.get()
-            if not self.begin(batch, patient=True):
-                self._turns.put(None)
+            self._slots.acquire()
+            if not self._start_next(batch, may_wait=True):
+                self._slots.release()
                 break
-            chains += 1
-        for _ in range(chains):
-            batch.ended.get()
+            slots += 1
+        for _ in range(slots):
+            batch.slots_done.acquire()
         if batch.failed:
-            self._rests_until = time.monotonic() + REST_S
-        return batch.done
+            self._circuit.record_failure()
+        elif batch.copied and self._circuit.is_half_open:
+            self._circuit.record_success()
+        return batch.copied
 
-    def begin(self, batch: _Batch, *, patient: bool) -> bool:
-        """Begins another object of the batch, if there is one and nothing stands against it.
+    # -- slots -----------------------------------------------------------------------------------------------------
 
-        Without patience it never waits, neither for memory nor for bandwidth.
+    def _start_next(self, batch: _Batch, *, may_wait: bool) -> bool:
+        """Start the copy of the next object. Return False if there is none, or if the batch must end.
+
+        Without `may_wait`, also return False where the copy would have to wait for memory or bandwidth: a thread of
+        awscrt must not wait.
         """
-        batch.deadline.progress()
-        if batch.failed or batch.unusual > UNUSUAL or time.monotonic() < self._rests_until or batch.deadline.passed():
+        ends = batch.failed or batch.unsupported > MAX_UNSUPPORTED or self._circuit.is_open or batch.deadline.passed()
+        if ends:
             batch.waiting.clear()
             return False
-        if not patient and self._transfer.bandwidth.limits:
+        if not may_wait and self._bandwidth.limits:
             return False
         try:
             entry = batch.waiting.popleft()
         except IndexError:
             return False
-        if not patient and not self._transfer.memory.try_acquire(entry.size):
-            batch.waiting.appendleft(entry)
-            return False
-        if patient:
+        if may_wait:
             try:
-                self._transfer.bandwidth.wait(entry.size, batch.deadline)
+                self._bandwidth.wait(entry.size, batch.deadline)
             except OutOfTime:
                 return False
-            self._transfer.memory.acquire(entry.size)
-        _Flight(self, batch, entry).read()
+            self._memory.acquire(entry.size)
+        elif not self._memory.try_acquire(entry.size):
+            batch.waiting.appendleft(entry)
+            return False
+        self._advance(batch, entry, self._steps(batch, entry), None)
         return True
 
-    def landed(self, batch: _Batch, size: int) -> None:
-        """An object of so many bytes is no longer under way: another takes its turn, at once if it can."""
-        self._transfer.memory.release(size)
-        if not self.begin(batch, patient=False):
-            self._turns.put(None)
-            batch.ended.put(None)
-
-
-class _Flight:
-    """One object on its way."""
-
-    __slots__ = ("_batch", "_data", "_entry", "_landed", "_lane", "_marker", "_state", "_vouched")
-
-    def __init__(self, lane: CrtSmallObjectCopier, batch: _Batch, entry: ListEntry) -> None:
-        self._lane, self._batch, self._entry = lane, batch, entry
-        self._data, self._landed = b"", False
-        self._marker: str | None = None
-        self._vouched: ListEntry | None = None
-
-    def read(self) -> None:
-        pinned = [("if-match", f'"{self._entry.etag}"')]
-        self._lane.source.send("GET", self._source_key, self._safely(self._read), headers=pinned)
-
-    @property
-    def _source_key(self) -> str:
-        return self._lane.source_prefix + self._entry.key
-
-    def _safely(self, step: Callable[[HttpResponse], None]) -> Callable[[HttpResponse], None]:
-        """The step; whatever goes wrong in it, the batch is not kept waiting, and the common path will see."""
-
-        def take(answer: HttpResponse) -> None:
-            try:
-                step(answer)
-            except Exception:
-                logger.exception("unexpected failure", extra={"key": self._entry.key})
-                self._land()
-
-        return take
-
-    def _read(self, answer: HttpResponse) -> None:
-        if answer.status != 200:
-            self._failed(answer)
-            return
+    def _advance(self, batch: _Batch, entry: ListEntry, steps: _Steps, response: HttpResponse | None) -> None:
+        """Give a copy the response that it waits for, and send its next request or finish it."""
         try:
-            state = self._judged(answer)
-        except (KeyError, ValueError):  # an answer that lacks what every store tells, or tells it otherwise
-            state = None
-        if state is None:
-            self._batch.unusual += 1
-            self._land()
-            return
-        self._state, self._data = state, answer.body
-        self._write(self._lane.marker_policy.marker_for(state))
-
-    def _judged(self, answer: HttpResponse) -> ObjectState | None:
-        """What was read, or None when it is not the ordinary object that was listed."""
-        told, entry = answer.headers, self._entry
-        if self._lane.tags and told.get("x-amz-tagging-count", "0") != "0":
-            return None
-        state = headers.state(told, {})
-        if state.etag != entry.etag or state.size != entry.size or len(answer.body) != entry.size or state.archived:
-            return None
-        if state.md5 != _md5(answer.body).hex():
-            return None
-        if not all(value.isascii() for value in (*state.headers.values(), *state.metadata.values())):
-            return None
-        # A write after this answer has a later time than this object, so the listing will tell of it.
-        rested = headers.moment(told["date"]) - state.last_modified >= RESTED if "date" in told else False
-        if rested and state.last_modified == entry.last_modified.replace(microsecond=0):
-            self._vouched = entry
-        return state
-
-    def _write(self, marker: str | None) -> None:
-        self._marker = marker
-        self._lane.target.send(
-            "PUT",
-            self._lane.target_prefix + self._entry.key,
-            self._safely(self._written),
-            headers=write_headers(self._state, marker, _md5(self._data)),
-            body=self._data,
-        )
-
-    def _written(self, answer: HttpResponse) -> None:
-        etag = answer.headers.get("etag", "").strip('"')
-        if answer.status != 200 or not etag:
-            self._failed(answer)
-        elif self._lane.marker_policy.needs_rewrite(self._state, self._marker, etag):
-            self._write(self._state.etag)
-        elif self._lane.tags:  # their change shows in no listing
-            self._lane.source.send("GET", self._source_key, self._safely(self._tagged), query="?tagging")
+            request = steps.send(response)  # type: ignore[arg-type] # None starts a generator
+        except StopIteration:
+            pass
+        except _Unsupported:
+            batch.unsupported += 1
+        except _RequestFailed as error:
+            batch.failed = batch.failed or error.status not in OBJECT_LEVEL_STATUSES
+        except Exception:  # a fault of this program: the batch must end all the same
+            logger.exception("unexpected failure", extra={"key": entry.key})
         else:
-            self._copied()
-
-    def _tagged(self, answer: HttpResponse) -> None:
-        if answer.status != 200 or not _untagged(answer.body):
-            self._vouched = None
-        self._copied()
-
-    def _copied(self) -> None:
-        self._batch.done[self._entry.key] = self._vouched
-        self._batch.copied(self._entry)
-        self._land()
-
-    def _failed(self, answer: HttpResponse) -> None:
-        if answer.status not in OF_ONE_KEY:
-            self._batch.failed = True
-        self._land()
-
-    def _land(self) -> None:
-        if self._landed:
+            request.client.send(
+                request.method,
+                request.key,
+                lambda response: self._advance(batch, entry, steps, response),
+                query=request.query,
+                headers=request.headers,
+                body=request.body,
+            )
             return
-        self._landed = True
-        self._lane.landed(self._batch, self._entry.size)
+        self._memory.release(entry.size)
+        if not self._start_next(batch, may_wait=False):
+            self._slots.release()
+            batch.slots_done.release()
+
+    # -- one object ------------------------------------------------------------------------------------------------
+
+    def _steps(self, batch: _Batch, entry: ListEntry) -> _Steps:
+        """Copy one object: GET, PUT, a second PUT if the marker is needed after all, and GET of the tags."""
+        source_key = self._source_prefix + entry.key
+        pinned = [("if-match", f'"{entry.etag}"')]
+        read = yield _Request(self._source, "GET", source_key, headers=pinned)
+        if read.status != 200:
+            raise _RequestFailed(read.status)
+        md5 = _md5(read.body)
+        try:
+            state = self._ordinary_state(entry, read, md5.hex())
+            confirmed_by_listing = _listing_shows_next_write(entry, state, read)
+        except (KeyError, ValueError) as error:  # a header that every store sends is missing, or has another form
+            raise _Unsupported from error
+        marker = self._marker_policy.marker_for(state)
+        while True:
+            written = yield _Request(
+                self._target,
+                "PUT",
+                self._target_prefix + entry.key,
+                headers=write_headers(state, marker, md5),
+                body=read.body,
+            )
+            etag = written.headers.get("etag", "").strip('"')
+            if written.status != 200 or not etag:
+                raise _RequestFailed(written.status)
+            if not self._marker_policy.needs_rewrite(state, marker, etag):
+                break
+            marker = state.etag
+        if self._tags and confirmed_by_listing:  # no listing shows a change of tags
+            tagging = yield _Request(self._source, "GET", source_key, query="?tagging")
+            confirmed_by_listing = tagging.status == 200 and _is_untagged(tagging.body)
+        batch.copied[entry.key] = entry if confirmed_by_listing else None
+        batch.on_copied(entry)
+
+    def _ordinary_state(self, entry: ListEntry, read: HttpResponse, md5: str) -> ObjectState:
+        """Return the state of the object that was read. Raises _Unsupported if it is not ordinary.
+
+        Raises KeyError or ValueError for a response that lacks a header.
+        """
+        state = headers.state(read.headers, {})
+        ordinary = (
+            (not self._tags or read.headers.get("x-amz-tagging-count", "0") == "0")
+            and state.etag == entry.etag
+            and state.size == entry.size == len(read.body)
+            and not state.archived
+            and state.md5 == md5
+            and all(value.isascii() for value in (*state.headers.values(), *state.metadata.values()))
+        )
+        if not ordinary:
+            raise _Unsupported
+        return state
 
 
 def write_headers(state: ObjectState, marker: str | None, md5: bytes) -> list[tuple[str, str]]:
@@ -288,9 +261,19 @@ def write_headers(state: ObjectState, marker: str | None, md5: bytes) -> list[tu
     return [("content-md5", base64.b64encode(md5).decode()), *headers.written(state, marker).items()]
 
 
-def _untagged(body: bytes) -> bool:
-    """Whether the answer to a question for tags says that there are none."""
-    return tag_set(body) == []
+def _listing_shows_next_write(entry: ListEntry, state: ObjectState, read: HttpResponse) -> bool:
+    """Return True if every write after this read has a later Last-Modified than the object that was read.
+
+    Then the listing shows another entry after such a write.
+    """
+    if "date" not in read.headers or headers.moment(read.headers["date"]) - state.last_modified < MTIME_SETTLE_TIME:
+        return False
+    return state.last_modified == entry.last_modified.replace(microsecond=0)
+
+
+def _is_untagged(body: bytes) -> bool:
+    """Return True if the response to a GET of the tags says that there are none."""
+    return parse_tag_set(body) == []
 
 
 def _md5(data: bytes) -> bytes:

@@ -1,120 +1,125 @@
-"""Streams large objects from one store to the other: what is read is sent on at once, a block at a time.
+"""Stream large objects from one store to the other: each block is sent as soon as it has been read.
 
-Bytes that have been sent cannot be taken back, so nothing that is streamed counts before it is proven. A part does once
-the ETag that the target gives it is the MD5 of what was read. A whole object is only streamed where its MD5 is known
-beforehand: it goes along for the target to check, and the last block is not sent unless the bytes hash to it; a PUT
-that breaks off writes nothing. Where the target's ETags are known to be MD5s, its answer is the proof, and nothing is
-hashed.
+A block that was sent cannot be taken back, so a copy counts only with a proof that its bytes are right:
 
-As everywhere in the lane, each request is made once and no failure is judged: what does not go well goes the common
-path. Pure but for what `Side` does.
+- A part: the ETag that the target returns is the MD5 of the bytes that were read.
+- A whole object with a known MD5: the target checks that MD5, and the last block is sent only if the bytes have it. A
+  PUT that breaks off writes nothing.
+- A whole object, where the ETags of the target are known to be MD5s: the ETag that the target returns is the proof,
+  and nothing is hashed.
+
+As everywhere in `crt/`, each request is made once and no failure is judged: where streaming fails, `sync/transfer.py`
+copies the bytes over boto3. Pure but for the two clients.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from http.client import HTTPException
 from typing import Protocol
 from urllib.parse import quote
 
+from ..core.circuit_breaker import CircuitBreaker
 from ..core.errors import SyncError
 from ..core.model import ObjectState
 from ..core.multipart import KIB, MIB, Part
+from .protocols import Headers
 from .small_object_copy import write_headers
 
 logger = logging.getLogger(__name__)
 
-#: Bytes that a stream holds at a time. Larger blocks cost no less CPU.
+#: Bytes that a stream holds at a time. Larger blocks take no less CPU time.
 BLOCK = 256 * KIB
 
-#: Smallest object in bytes that is streamed whole; what is smaller gains nothing by it.
-SMALLEST = MIB
+#: Smallest object in bytes that is streamed whole. A smaller one takes no less CPU time as a stream.
+MIN_SIZE = MIB
 
-#: Seconds for which nothing is streamed after it did not go well, doubled each time until it does.
+#: Seconds for which nothing is streamed after a failure: at first, and at most. They double until a stream succeeds.
 REST_S, REST_MAX_S = 5.0, 300.0
 
-#: Answers that say something of the object, or of the upload, and nothing of the store.
-_OF_ONE_OBJECT = frozenset({404, 412, 416})
-
-Headers = Sequence[tuple[str, str]]
+#: Statuses of a response that concern the object or the upload, and say nothing about the store.
+_OBJECT_LEVEL_STATUSES = frozenset({404, 412, 416})
 
 
-class Exchange(Protocol):
-    """One request, of which the head has been sent, and its answer: see `exchange.Exchange`."""
+class StreamingRequest(Protocol):
+    """A request with its header sent, and its response: see `stream_http.StreamingRequest`."""
 
     def send(self, data: memoryview) -> None: ...
 
-    def answer(self) -> tuple[int, Mapping[str, str]]: ...
+    def response(self) -> tuple[int, Mapping[str, str]]: ...
 
     def read_into(self, block: memoryview) -> int: ...
 
 
-class Side(Protocol):
-    """Begins requests about the keys of one bucket, below its prefix; leaving the block ends what has not ended."""
+class StreamingClient(Protocol):
+    """A client that begins requests about the keys of one bucket, below its prefix.
+
+    Leaving the block ends a request that has not ended.
+    """
 
     def begin(
         self, method: str, key: str, *, query: str = "", headers: Headers = ()
-    ) -> AbstractContextManager[Exchange]: ...
+    ) -> AbstractContextManager[StreamingRequest]: ...
 
 
 class HttpStreamCopier:
-    """From one bucket to the other; see `transfer.Streaming`. Safe to share between threads."""
+    """Streams from one bucket to the other: see `transfer.StreamCopier`. Safe to share between threads."""
 
     holds = BLOCK
 
-    def __init__(self, source: Side, target: Side, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._source, self._target, self._clock = source, target, clock
-        self._rest_s, self._rests_until = REST_S, 0.0
-        self._lock = threading.Lock()
+    def __init__(
+        self, source: StreamingClient, target: StreamingClient, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._source, self._target = source, target
+        self._circuit = CircuitBreaker(first_s=REST_S, max_s=REST_MAX_S, clock=clock)
 
     def part(self, key: str, etag: str, upload: str, part: Part) -> str | None:
-        """Sends a part of the object with this ETag; returns the part's ETag, which is its MD5."""
+        """Upload a part of the object with this ETag. Return the part's ETag, which is its MD5, or None."""
 
         def stream() -> str | None:
             window = [("range", f"bytes={part.start}-{part.start + part.size - 1}")]
             query = f"?partNumber={part.number}&uploadId={quote(upload, safe='')}"
-            sent = self._stream(key, etag, part.size, reading=window, query=query)
+            sent = self._stream(key, etag, part.size, read_headers=window, query=query)
             return sent[1] if sent is not None and sent[0] == sent[1] else None
 
-        return self._safely(stream, key)
+        return self._try(stream, key)
 
     def whole(self, key: str, state: ObjectState, marker: str | None, *, by_etag: bool = False) -> str | None:
-        """Copies the object with its properties; returns the ETag that the target gave it.
+        """Copy the object with its properties. Return the ETag that the target gave it, or None.
 
-        With `by_etag` that ETag has to be the MD5 of the object, and proves what was sent.
+        With `by_etag`, that ETag must be the MD5 of the object, and is the proof.
         """
-        if state.md5 is None or state.size < SMALLEST:
+        if state.md5 is None or state.size < MIN_SIZE:
             return None
-        told = write_headers(state, marker, bytes.fromhex(state.md5))
-        if not all(value.isascii() for _, value in told):
+        properties = write_headers(state, marker, bytes.fromhex(state.md5))
+        if not all(value.isascii() for _, value in properties):
             return None
 
         def stream() -> str | None:
             if by_etag:
-                sent = self._stream(key, state.etag, state.size, writing=told, hashed=False)
+                sent = self._stream(key, state.etag, state.size, properties=properties, hashed=False)
                 return sent[1] if sent is not None and sent[1] == state.md5 else None
-            sent = self._stream(key, state.etag, state.size, writing=told, md5=state.md5)
+            sent = self._stream(key, state.etag, state.size, properties=properties, md5=state.md5)
             return sent[1] if sent is not None else None
 
-        return self._safely(stream, key)
+        return self._try(stream, key)
 
-    def _safely(self, stream: Callable[[], str | None], key: str) -> str | None:
-        if self._clock() < self._rests_until:
+    def _try(self, stream: Callable[[], str | None], key: str) -> str | None:
+        if self._circuit.is_open:
             return None
         try:
             etag = stream()
         except Exception as error:
             if not isinstance(error, (_Failed, OSError, HTTPException, SyncError)):
                 logger.exception("unexpected failure", extra={"key": key})
-            self._rest()
+            self._circuit.record_failure()
             return None
-        if etag is not None:
-            self._rest_s = REST_S
+        if etag is not None and self._circuit.is_half_open:
+            self._circuit.record_success()
         return etag
 
     def _stream(
@@ -123,56 +128,48 @@ class HttpStreamCopier:
         etag: str,
         size: int,
         *,
-        reading: Headers = (),
-        writing: Headers = (),
+        read_headers: Headers = (),
+        properties: Headers = (),
         query: str = "",
         md5: str | None = None,
         hashed: bool = True,
     ) -> tuple[str, str] | None:
-        """The MD5 of what was read, "" if not hashed, and the ETag of what was written.
+        """Return the MD5 of the bytes that were read, or "" if not hashed, and the ETag of the bytes written.
 
-        None when either did not go as it should.
+        Return None if the object or the upload is not the expected one. Raises _Failed if a store fails.
         """
-        with self._source.begin("GET", key, headers=[("if-match", f'"{etag}"'), *reading]) as source:
-            status, told = source.answer()
-            if status in _OF_ONE_OBJECT:
+        with self._source.begin("GET", key, headers=[("if-match", f'"{etag}"'), *read_headers]) as source:
+            status, read = source.response()
+            if status in _OBJECT_LEVEL_STATUSES:
                 return None
-            if status not in (200, 206):  # a store may answer 200 to a range that it heeds
+            if status not in (200, 206):  # some stores respond 200 to a range
                 raise _Failed
-            if told.get("etag", "").strip('"') != etag or told.get("content-length") != str(size):
+            if read.get("etag", "").strip('"') != etag or read.get("content-length") != str(size):
                 return None
             length = ("content-length", str(size))
-            with self._target.begin("PUT", key, query=query, headers=[length, *writing]) as target:
-                found = _pass_on(source, target, size, md5, hashed=hashed)
-                status, told = target.answer()
-                if status in _OF_ONE_OBJECT:
+            with self._target.begin("PUT", key, query=query, headers=[length, *properties]) as target:
+                found = _forward(source, target, size, md5, hashed=hashed)
+                status, written = target.response()
+                if status in _OBJECT_LEVEL_STATUSES:
                     return None
                 if status != 200:
                     raise _Failed
-        return (found, told["etag"].strip('"')) if told.get("etag") else None
-
-    def _rest(self) -> None:
-        """Leaves the stores alone for a while; those that fail together do so once."""
-        with self._lock:
-            now = self._clock()
-            if now >= self._rests_until:
-                self._rests_until = now + self._rest_s
-                self._rest_s = min(2 * self._rest_s, REST_MAX_S)
+        return (found, written["etag"].strip('"')) if written.get("etag") else None
 
 
 class _Failed(Exception):
-    """A store is not well, or not willing, or has not sent what it should."""
+    """A store failed, refused a request, or sent other bytes than it should."""
 
 
-def _pass_on(source: Exchange, target: Exchange, size: int, md5: str | None, *, hashed: bool) -> str:
-    """Sends on what is read; returns its MD5, or "" if it is not hashed.
+def _forward(source: StreamingRequest, target: StreamingRequest, size: int, md5: str | None, *, hashed: bool) -> str:
+    """Send what is read. Return its MD5, or "" if it is not hashed.
 
-    Raises _Failed when there is less of it, or another MD5 is due: then the end of it has not been sent.
+    Raises _Failed if there are fewer bytes, or if `md5` is given and is not theirs. The last block is not sent then.
     """
     digest = hashlib.md5(usedforsecurity=False) if hashed else None
-    room, left = memoryview(bytearray(min(BLOCK, size))), size
+    buffer, left = memoryview(bytearray(min(BLOCK, size))), size
     while left:
-        block = room[: min(len(room), left)]
+        block = buffer[: min(len(buffer), left)]
         if source.read_into(block) < len(block):
             raise _Failed
         left -= len(block)

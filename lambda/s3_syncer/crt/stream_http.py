@@ -1,7 +1,7 @@
-"""Single HTTP exchanges with one bucket whose bodies pass piece by piece, over connections that are kept.
+"""Send and receive HTTP bodies block by block, over connections to one bucket that are kept.
 
-Over `http.client`, because there the one who reads from one store is free to send to another in between. A socket that
-stalls is ended: no step waits longer than PATIENCE_S.
+`http.client` lets a caller that reads from one store send to another store in between. No step waits longer than
+STALL_TIMEOUT_S for a socket.
 """
 
 from __future__ import annotations
@@ -24,39 +24,42 @@ from urllib3.util import wait_for_read
 from .. import __version__
 from ..stores.credentials import SigningKeys
 from .endpoint import BucketEndpoint
-from .stream_copy import Headers
+from .protocols import Headers
 
-#: Seconds to wait for a connection, and then for each block to be taken or given.
-CONNECT_S = 5.0
-PATIENCE_S = 60.0
+#: Seconds to wait for a connection, and then for each block to be sent or received.
+CONNECT_TIMEOUT_S = 5.0
+STALL_TIMEOUT_S = 60.0
 
-#: Bytes of an answer's body that are read for the sake of its connection.
-_SHORT = 64 * 1024
+#: Bytes of a response body that are read only to keep the connection.
+_MAX_DRAIN = 64 * 1024
 
 _USER_AGENT = f"s3-syncer/{__version__} Python/{platform.python_version()}"
 
-#: What is signed has to be known before the first byte is, so the payload is not. It is proven afterwards.
+#: The header is signed before the first byte of the body is known, so the body is not signed. Its MD5 proves it later.
 _UNSIGNED = Config(s3={"payload_signing_enabled": False})
 
 
 class StreamingHttpClient:
-    """A bucket's connections below a prefix, each of them one exchange's at a time. Safe to share between threads."""
+    """The connections to a bucket, below a prefix. Safe to share between threads.
 
-    def __init__(self, place: BucketEndpoint, prefix: str, keys: Callable[[], SigningKeys]) -> None:
-        url = urlsplit(place.url)
+    A connection belongs to one request at a time.
+    """
+
+    def __init__(self, endpoint: BucketEndpoint, prefix: str, keys: Callable[[], SigningKeys]) -> None:
+        url = urlsplit(endpoint.url)
         assert url.hostname is not None
         self._host, self._port, self._path = url.hostname, url.port, url.path
         self._origin, self._secure = f"{url.scheme}://{url.netloc}", url.scheme == "https"
         self._headers = (("host", url.netloc), ("user-agent", _USER_AGENT))
-        self._place, self._prefix, self._keys = place, prefix, keys
+        self._endpoint, self._prefix, self._keys = endpoint, prefix, keys
         self._idle: list[HTTPConnection] = []
 
     @contextmanager
-    def begin(self, method: str, key: str, *, query: str = "", headers: Headers = ()) -> Iterator[Exchange]:
-        """A request whose head has been sent, for the block. Raises OSError, HTTPException or StoreUnusable.
+    def begin(self, method: str, key: str, *, query: str = "", headers: Headers = ()) -> Iterator[StreamingRequest]:
+        """Send the header of a request; the block sends the body.
 
-        The connection is kept when its answer has been read to the end, and closed otherwise: so a body that is not
-        sent to its end never counts as one.
+        Raises OSError, HTTPException or StoreUnusable. The connection is kept if the response was read to its end, and
+        closed otherwise. So a store never takes a body that broke off for a complete one.
         """
         connection, kept = self._connection(), False
         try:
@@ -65,9 +68,9 @@ class StreamingHttpClient:
             for name, value in self._signed(method, target, headers).items():
                 connection.putheader(name, value)
             connection.endheaders()
-            exchange = Exchange(connection)
-            yield exchange
-            kept = exchange.over()
+            request = StreamingRequest(connection)
+            yield request
+            kept = request.finish()
         finally:
             if kept:
                 self._idle.append(connection)
@@ -79,59 +82,59 @@ class StreamingHttpClient:
         request.context["client_config"] = _UNSIGNED
         keys = self._keys()
         credentials = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
-        S3SigV4Auth(credentials, "s3", self._place.region).add_auth(request)
+        S3SigV4Auth(credentials, "s3", self._endpoint.region).add_auth(request)
         return dict(request.headers.items())
 
     def _connection(self) -> HTTPConnection:
-        """One that is free and has not been ended by the store meanwhile, or a new one."""
+        """Return an idle connection that the store has not closed, or a new one."""
         while self._idle:
             try:
-                free = self._idle.pop()
+                idle = self._idle.pop()
             except IndexError:
                 break
-            if not wait_for_read(free.sock, timeout=0):
-                return free
-            free.close()
+            if not wait_for_read(idle.sock, timeout=0):
+                return idle
+            idle.close()
         if self._secure:
-            new: HTTPConnection = HTTPSConnection(self._host, self._port, timeout=CONNECT_S, context=self._tls)
+            new: HTTPConnection = HTTPSConnection(self._host, self._port, timeout=CONNECT_TIMEOUT_S, context=self._tls)
         else:
-            new = HTTPConnection(self._host, self._port, timeout=CONNECT_S)
+            new = HTTPConnection(self._host, self._port, timeout=CONNECT_TIMEOUT_S)
         new.connect()
         new.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        new.sock.settimeout(PATIENCE_S)
+        new.sock.settimeout(STALL_TIMEOUT_S)
         return new
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self._place.ca_file)
+        return ssl.create_default_context(cafile=self._endpoint.ca_file)
 
 
-class Exchange:
-    """One request, of which the head has been sent, and its answer."""
+class StreamingRequest:
+    """A request with its header sent, and its response."""
 
     def __init__(self, connection: HTTPConnection) -> None:
         self._connection = connection
         self._response: HTTPResponse | None = None
 
     def send(self, data: memoryview) -> None:
-        """Sends a piece of the request's body."""
+        """Send a block of the body."""
         self._connection.send(data)
 
-    def answer(self) -> tuple[int, Mapping[str, str]]:
-        """The status and the headers, their names in lower case; the body is still to be read."""
+    def response(self) -> tuple[int, Mapping[str, str]]:
+        """Return the status and the headers, with names in lower case. The body is not read yet."""
         self._response = self._connection.getresponse()
         return self._response.status, {name.lower(): value for name, value in self._response.getheaders()}
 
     def read_into(self, block: memoryview) -> int:
-        """Fills the block from the answer's body; returns how many bytes there were, fewer only at its end."""
+        """Fill the block from the body of the response. Return the number of bytes: fewer only at the end."""
         assert self._response is not None
         return self._response.readinto(block)
 
-    def over(self) -> bool:
-        """Whether the answer is read to its end, or soon is, and the store keeps the connection."""
+    def finish(self) -> bool:
+        """Read the rest of a short response. Return True if the connection can be used again."""
         if self._response is None:
             return False
         length = self._response.length
-        if not self._response.isclosed() and (length is None or length <= _SHORT):
-            self._response.read(_SHORT)
+        if not self._response.isclosed() and (length is None or length <= _MAX_DRAIN):
+            self._response.read(_MAX_DRAIN)
         return self._response.isclosed() and self._connection.sock is not None

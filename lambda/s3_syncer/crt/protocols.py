@@ -1,0 +1,54 @@
+"""The interface of an HTTP client for one bucket, and its response. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Headers = Sequence[tuple[str, str]]
+
+#: Statuses of a response that concerns one key. Any other error status says that the store as a whole fails or refuses.
+OBJECT_LEVEL_STATUSES = frozenset({400, 404, 405, 409, 411, 412, 413, 414, 416, 501})
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A response with the names of its headers in lower case. Status 0 means that there was no response."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class HttpClient(Protocol):
+    """A client for one bucket. Keys are whole; a key of None is the bucket itself."""
+
+    def send(
+        self,
+        method: str,
+        key: str | None,
+        done: Callable[[HttpResponse], None],
+        *,
+        query: str = "",
+        headers: Headers = (),
+        body: bytes = b"",
+        max_body: float = math.inf,
+    ) -> None:
+        """Send a request. `done` gets the response, exactly once and whatever happens.
+
+        A response of more than `max_body` bytes is cut off, and counts as none.
+        """
+
+    def request(
+        self,
+        method: str,
+        key: str | None,
+        *,
+        query: str = "",
+        headers: Headers = (),
+        body: bytes = b"",
+        max_body: float = math.inf,
+    ) -> HttpResponse:
+        """Send a request and wait for the response."""
