@@ -97,6 +97,6 @@ def test_the_command_says_whom_it_does_not_trust(
     rig.put("key", b"body")
     for proxy, _ in strangers:
         ended = run("migrate", TARGET_ENDPOINT=proxy.endpoint, AWS_CA_BUNDLE=bundle)
-        assert ended.code == 1
+        assert ended.code == 3
         assert "the store does not answer: SSL validation failed" in ended.err
         assert proxy.requests == []
