@@ -49,7 +49,10 @@ def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | Respo
 
 @cache
 def _function() -> Function:
-    """Build the function at the first invocation. Clients, connections and credentials last as long as the process."""
+    """Build the function at the first invocation.
+
+    Its clients, connections and credentials last as long as the process.
+    """
     return Function.from_environment(os.environ)
 
 
@@ -79,7 +82,7 @@ class Function:
         return self._process_batch(event, deadline, grace_s=reserve_s / 2)
 
     def _process_batch(self, event: Mapping[str, Any], deadline: Deadline, *, grace_s: float) -> BatchResponse:
-        """Process an SQS batch. The response names the messages to retry; Lambda deletes all others."""
+        """Process an SQS batch. Lambda deletes the messages that the response does not name."""
         messages = [
             Message(
                 record["messageId"],

@@ -1,4 +1,4 @@
-"""Write each log record as one line of JSON on standard output, in Lambda, in a container and on a terminal."""
+"""Write each log record to standard output as one line of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can never succeed goes to the dead-letter queue at once, with its reason, and with nothing else."""
+"""A message that can never succeed goes to the dead-letter queue at once, with its reason."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.functional.proxy import answering, refuse
 
 @pytest.fixture
 def _without_tags(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unlike AWS, the emulator does not tell the tags of an archived object."""
+    """Turn tags off: unlike AWS, the emulator does not return the tags of an archived object."""
     monkeypatch.setenv("SYNC_TAGS", "false")
 
 
 @pytest.mark.usefixtures("_without_tags")
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
-def test_an_archived_object_is_named_with_what_to_do(rig: Rig, storage_class: str) -> None:
+def test_dead_letter_of_an_archived_object_says_to_restore_it(rig: Rig, storage_class: str) -> None:
     rig.put("key", b"body", StorageClass=storage_class)
     assert rig.sync("key").actions == {"key": "dead-letter"}
     (letter,) = rig.dead_letters()
@@ -30,7 +30,7 @@ def test_an_archived_object_is_named_with_what_to_do(rig: Rig, storage_class: st
     assert rig.queue_is_empty()
 
 
-def test_an_object_that_tiering_has_archived_is_named_as_well(rig: Rig) -> None:
+def test_an_object_archived_by_intelligent_tiering_is_a_dead_letter(rig: Rig) -> None:
     rig.put("key", b"body", StorageClass="INTELLIGENT_TIERING")
     rig.source_proxy.when(refuse(403, "InvalidObjectState"), "GET", key="key", query="", times=inf)
     rig.source_proxy.when(answering(X_Amz_Archive_Status="DEEP_ARCHIVE_ACCESS"), "HEAD", times=inf)
@@ -47,7 +47,7 @@ def test_a_restored_object_is_copied(rig: Rig) -> None:
 
 
 @pytest.mark.usefixtures("_without_tags")
-def test_a_copy_made_before_its_source_was_archived_is_fine(rig: Rig) -> None:
+def test_a_copy_made_before_the_source_was_archived_is_unchanged(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.sync("key")
     rig.put("key", b"body", StorageClass="GLACIER")
@@ -55,8 +55,8 @@ def test_a_copy_made_before_its_source_was_archived_is_fine(rig: Rig) -> None:
     assert rig.dead_letters() == []
 
 
-def test_a_customer_s_own_encryption_key_is_named(rig: Rig) -> None:
-    """A HEAD of such an object is a 400 without a reason; only a GET says what is the matter."""
+def test_dead_letter_of_an_object_encrypted_with_a_customer_key_has_the_reason_of_s3(rig: Rig) -> None:
+    """S3 responds to a HEAD of such an object with 400 and no reason; only the response to a GET has one."""
     rig.put("key", b"body")
     rig.source_proxy.when(refuse(400, "InvalidRequest"), "HEAD", times=inf)
     reason = "The object was stored using a form of Server Side Encryption."
@@ -66,8 +66,8 @@ def test_a_customer_s_own_encryption_key_is_named(rig: Rig) -> None:
     assert reason in letter.error
 
 
-def test_a_key_that_the_target_s_prefix_makes_too_long(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A HEAD is refused already, and does not say why."""
+def test_a_key_too_long_with_the_target_prefix_is_a_dead_letter(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target rejects the HEAD as well, without a reason."""
     monkeypatch.setenv("TARGET_PREFIX", "copies/")
     rig.put("x" * 1024, b"body")
     rig.target_proxy.when(refuse(400, "KeyTooLongError"), key="copies/" + "x" * 1024, times=inf)
@@ -82,14 +82,14 @@ MALFORMED = {
     "no JSON": "hello",
     "nothing": " ",
     "no object": "[]",
-    "no message of ours": "{}",
+    "unknown JSON": "{}",
     "no records": '{"Records": []}',
-    "records that are none": '{"Records": [{"s3": {}}]}',
-    "another bucket": notification("key", bucket="somebody-elses"),
+    "invalid records": '{"Records": [{"s3": {}}]}',
+    "another bucket": notification("key", bucket="another-bucket"),
     "no work": '{"s3-syncer": {}}',
-    "work of the future": '{"s3-syncer": {"work": "miracles"}}',
+    "unknown work": '{"s3-syncer": {"work": "miracles"}}',
     "no keys": '{"s3-syncer": {"work": "keys", "keys": []}}',
-    "keys that are none": '{"s3-syncer": {"work": "keys", "keys": ["a", 1]}}',
+    "keys that are no text": '{"s3-syncer": {"work": "keys", "keys": ["a", 1]}}',
     "half a character": '{"s3-syncer": {"work": "keys", "keys": ["\\ud800"]}}',
     "half a character in an event": json.dumps(
         {
@@ -104,7 +104,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
-def test_a_message_that_is_not_understood_is_kept_for_a_person(rig: Rig, body: str) -> None:
+def test_a_malformed_message_is_a_dead_letter_with_its_body(rig: Rig, body: str) -> None:
     rig.put("key", b"body")
     delivery = rig.deliver(body, notification("key"))
     assert delivery.returned == []
@@ -121,7 +121,7 @@ def test_a_message_that_is_not_understood_is_kept_for_a_person(rig: Rig, body: s
     ["control \x00\x01\x1f", "noncharacter \ufffe\uffff", "tab\tnew\nline", "🪣", "x" * 1024],
     ids=["control", "noncharacter", "white space", "astral", "long"],
 )
-def test_any_key_can_be_named_in_a_dead_letter(rig: Rig, key: str) -> None:
+def test_a_dead_letter_can_name_any_key(rig: Rig, key: str) -> None:
     for method in ("HEAD", "GET"):
         rig.source_proxy.when(refuse(403, "AccessDenied", "not for you"), method, times=inf)
     body = notification(key)
@@ -134,8 +134,8 @@ def test_any_key_can_be_named_in_a_dead_letter(rig: Rig, key: str) -> None:
     assert unquote(letter.key) == key
 
 
-def test_one_key_of_several_that_cannot_succeed(rig: Rig) -> None:
-    """The message is buried for its sake, but not before the others are done."""
+def test_one_failed_key_of_several_makes_the_message_a_dead_letter(rig: Rig) -> None:
+    """The other keys of the message are copied first."""
     keys = ("archived", "fine", "also fine")
     for key in keys:
         rig.put(key, b"body", StorageClass="GLACIER" if key == "archived" else "STANDARD")
@@ -146,7 +146,7 @@ def test_one_key_of_several_that_cannot_succeed(rig: Rig) -> None:
     assert rig.target_keys() == ["also fine", "fine"]
 
 
-def test_a_key_that_may_still_succeed_keeps_its_message_alive(rig: Rig) -> None:
+def test_a_message_with_a_retryable_key_is_no_dead_letter_yet(rig: Rig) -> None:
     rig.put("archived", b"body", StorageClass="GLACIER")
     rig.put("unlucky", b"body")
     rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=inf)
@@ -170,11 +170,11 @@ def test_a_key_that_may_still_succeed_keeps_its_message_alive(rig: Rig) -> None:
         (403, "AccessDenied"),
     ],
 )
-def test_what_the_target_refuses_for_good(rig: Rig, status: int, code: str) -> None:
+def test_a_permanent_error_of_the_target_is_a_dead_letter_after_one_request(rig: Rig, status: int, code: str) -> None:
     rig.put("key", b"body")
     rig.target_proxy.when(refuse(status, code, "so it is"), "PUT", times=inf)
     assert rig.sync("key").actions == {"key": "dead-letter"}
     (letter,) = rig.dead_letters()
     assert code in letter.error
     assert "so it is" in letter.error
-    assert len(rig.target_proxy.writes()) == 1, "asked once"
+    assert len(rig.target_proxy.writes()) == 1, "no second attempt"

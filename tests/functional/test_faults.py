@@ -1,4 +1,4 @@
-"""What networks and busy stores do: it is retried, or the message comes back, and nothing is left half done."""
+"""After a fault of a network or a store, the request or the message is repeated."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ BODY = b"a body of some length" * 100
 
 
 class Trouble(NamedTuple):
+    """A fault at one store, for requests with a method and a query."""
+
     side: str
     fault: Fault
     method: str
@@ -27,27 +29,27 @@ class Trouble(NamedTuple):
 
 
 def too_much(exchange: Exchange) -> None:
-    """A body longer than what was asked for, with the right ETag."""
+    """Respond with a longer body than requested, with the right ETag."""
     with exchange.ask() as answer:
         exchange.reply(206, answer.read().decode() + "more", {"ETag": answer.headers["ETag"]})
 
 
 PASSING = {
-    "source asks to slow down at HEAD": Trouble("source", refuse(503, "SlowDown"), "HEAD"),
-    "source asks to slow down at GET": Trouble("source", refuse(503, "SlowDown"), "GET"),
+    "source throttles HEAD": Trouble("source", refuse(503, "SlowDown"), "HEAD"),
+    "source throttles GET": Trouble("source", refuse(503, "SlowDown"), "GET"),
     "source fails at GET": Trouble("source", refuse(500, "InternalError"), "GET"),
     "source resets HEAD": Trouble("source", reset, "HEAD"),
     "source resets GET": Trouble("source", reset, "GET"),
     "source fails at tags": Trouble("source", refuse(500, "InternalError"), "GET", "tagging"),
-    "target asks to slow down at HEAD": Trouble("target", refuse(503, "SlowDown"), "HEAD"),
-    "target asks to slow down at PUT": Trouble("target", refuse(503, "SlowDown"), "PUT"),
+    "target throttles HEAD": Trouble("target", refuse(503, "SlowDown"), "HEAD"),
+    "target throttles PUT": Trouble("target", refuse(503, "SlowDown"), "PUT"),
     "target fails at PUT": Trouble("target", refuse(500, "InternalError"), "PUT"),
-    "target is throttled": Trouble("target", refuse(429, "TooManyRequests"), "PUT"),
+    "target throttles PUT with 429": Trouble("target", refuse(429, "TooManyRequests"), "PUT"),
     "target resets HEAD": Trouble("target", reset, "HEAD"),
     "target resets PUT": Trouble("target", reset, "PUT"),
-    "target loses the answer to PUT": Trouble("target", lose_answer, "PUT"),
+    "target loses the response to PUT": Trouble("target", lose_answer, "PUT"),
     "target fails at tags": Trouble("target", refuse(503, "SlowDown"), "PUT", "tagging"),
-    "target loses the answer to tags": Trouble("target", lose_answer, "PUT", "tagging"),
+    "target loses the response to tags": Trouble("target", lose_answer, "PUT", "tagging"),
 }
 
 LASTING = {
@@ -55,15 +57,15 @@ LASTING = {
     "source breaks in the middle of a body": Trouble("source", cut(100), "GET"),
     "source sends too little": Trouble("source", shorten(100), "GET"),
     "source sends too much": Trouble("source", too_much, "GET"),
-    "source calls the object changed": Trouble("source", refuse(412, "PreconditionFailed"), "GET"),
-    "target got other bytes": Trouble("target", refuse(400, "BadDigest"), "PUT"),
+    "source reports a changed object": Trouble("source", refuse(412, "PreconditionFailed"), "GET"),
+    "target received other bytes": Trouble("target", refuse(400, "BadDigest"), "PUT"),
     "target has no bucket": Trouble("target", refuse(404, "NoSuchBucket"), "PUT"),
 }
-#: Here the target has the bytes already; only their tags are missing, or the second look.
-WRITTEN = {"target fails at tags", "source asks to slow down at HEAD", "source resets HEAD"}
+#: In these cases the target has the bytes. Only the tags are missing, or the check after the copy.
+WRITTEN = {"target fails at tags", "source throttles HEAD", "source resets HEAD"}
 
 
-def test_what_passes_is_retried(rig: Rig) -> None:
+def test_short_faults_are_retried_within_the_invocation(rig: Rig) -> None:
     for name, trouble in PASSING.items():
         rig.put(name, BODY, Metadata={"a": "b"})
         rig.tag(name, {"a": "b"})
@@ -74,7 +76,7 @@ def test_what_passes_is_retried(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_what_lasts_sends_the_message_back(rig: Rig) -> None:
+def test_lasting_faults_return_the_message_to_the_queue(rig: Rig) -> None:
     for name, trouble in LASTING.items():
         rig.put(name, BODY)
         rig.tag(name, {"a": "b"})
@@ -92,7 +94,7 @@ def test_what_lasts_sends_the_message_back(rig: Rig) -> None:
     assert rig.dead_letters() == []
 
 
-def test_a_source_that_sends_another_object_than_it_shows_is_not_believed(rig: Rig) -> None:
+def test_a_body_with_another_etag_than_the_head_is_not_copied(rig: Rig) -> None:
     rig.put("key", BODY)
     rig.sync("key")
     rig.put("key", BODY[::-1])
@@ -101,7 +103,7 @@ def test_a_source_that_sends_another_object_than_it_shows_is_not_believed(rig: R
     assert rig.target_body("key") == BODY
 
 
-def test_an_overwrite_that_fails_leaves_the_old_object_whole(rig: Rig) -> None:
+def test_a_failed_overwrite_leaves_the_old_object_complete(rig: Rig) -> None:
     rig.put("key", BODY, Metadata={"version": "1"})
     rig.tag("key", {"version": "1"})
     rig.sync("key")
@@ -113,10 +115,10 @@ def test_an_overwrite_that_fails_leaves_the_old_object_whole(rig: Rig) -> None:
     assert rig.target_head("key")["Metadata"]["version"] == "1"
 
 
-def test_a_message_that_comes_back_is_seen_again_soon(rig: Rig) -> None:
-    """Long before the queue's own visibility timeout, which is minutes."""
+def test_a_failed_message_is_delivered_again_before_its_visibility_timeout(rig: Rig) -> None:
+    """The backoff is seconds; the visibility timeout of the queue is minutes."""
     rig.put("key", BODY)
-    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=7)  # more than there are attempts
+    rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=7)  # more than the attempts of the SDK
     assert rig.sync("key").actions == {"key": "retry"}
     assert not rig.queue_is_empty()
     (message,) = rig.receive(1, wait_s=5)
@@ -126,7 +128,7 @@ def test_a_message_that_comes_back_is_seen_again_soon(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_the_wait_grows_with_every_delivery(rig: Rig) -> None:
+def test_the_backoff_grows_with_each_delivery(rig: Rig) -> None:
     rig.put("key", BODY)
     rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=inf)
     rig.sqs.send_message(QueueUrl=rig.queue_url, MessageBody=notification("key"))
@@ -140,7 +142,7 @@ def test_the_wait_grows_with_every_delivery(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("ignored", ["", "If-Match"], ids=["with If-Match", "that ignores If-Match"])
-def test_a_source_overwritten_between_look_and_read_ends_equal(rig: Rig, ignored: str) -> None:
+def test_a_source_overwritten_between_head_and_get_ends_equal(rig: Rig, ignored: str) -> None:
     rig.put("key", BODY)
 
     def overwritten(exchange: Exchange) -> None:
@@ -154,7 +156,7 @@ def test_a_source_overwritten_between_look_and_read_ends_equal(rig: Rig, ignored
 
 
 def test_a_source_overwritten_after_the_copy_is_copied_again(rig: Rig) -> None:
-    """The second look: no event of the overwrite has come yet."""
+    """The check after the copy finds it: no event of the overwrite was delivered yet."""
     rig.put("key", BODY)
     rig.target_proxy.when(meanwhile(lambda: rig.put("key", BODY[::-1])), "PUT", key="key", query="")
     assert rig.sync("key").actions == {"key": "update"}
@@ -168,7 +170,7 @@ def test_tags_changed_during_the_copy_end_equal(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_a_source_that_never_rests_goes_back_to_the_queue(rig: Rig) -> None:
+def test_a_source_that_keeps_changing_returns_to_the_queue(rig: Rig) -> None:
     rig.put("key", BODY)
     numbers = iter(range(100))
     change = meanwhile(lambda: rig.put("key", str(next(numbers)).encode()))
@@ -181,14 +183,14 @@ def test_a_source_that_never_rests_goes_back_to_the_queue(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_bytes_damaged_on_the_way_never_arrive(rig: Rig) -> None:
-    """The source's ETag is the MD5 of the bytes, so what was read must hash to it."""
+def test_damaged_bytes_are_never_written_to_the_target(rig: Rig) -> None:
+    """The ETag of the source is the MD5 of the bytes, so the MD5 of the bytes read must equal it."""
     rig.put("key", BODY)
     etag = hashlib.md5(BODY, usedforsecurity=False).hexdigest()
 
     def damaged(exchange: Exchange) -> None:
-        told = {"ETag": f'"{etag}"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
-        exchange.reply(206, "x" * len(BODY), {**told, "Content-Range": f"bytes 0-{len(BODY) - 1}/{len(BODY)}"})
+        headers = {"ETag": f'"{etag}"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+        exchange.reply(206, "x" * len(BODY), {**headers, "Content-Range": f"bytes 0-{len(BODY) - 1}/{len(BODY)}"})
 
     rig.source_proxy.when(damaged, "GET", key="key", query="")
     delivery = rig.sync("key")
@@ -197,8 +199,8 @@ def test_bytes_damaged_on_the_way_never_arrive(rig: Rig) -> None:
     assert rig.target_keys() == []
 
 
-def test_answers_that_make_no_sense_are_waited_out(rig: Rig) -> None:
-    """A proxy's own page where an answer should be; what it says may be anybody's, so it is not repeated."""
+def test_responses_that_are_not_from_s3_are_retried(rig: Rig) -> None:
+    """A proxy sends its own page. The page may contain secrets, so no log line quotes it."""
     rig.put("key", BODY)
     rig.put_parts("parts", BODY)
 
@@ -216,7 +218,7 @@ def test_answers_that_make_no_sense_are_waited_out(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_a_store_that_is_not_there_is_waited_for(rig: Rig) -> None:
+def test_an_unreachable_store_returns_the_message_to_the_queue(rig: Rig) -> None:
     rig.put("key", BODY)
     rig.target_proxy.close()
     delivery = rig.sync("key")
@@ -225,7 +227,7 @@ def test_a_store_that_is_not_there_is_waited_for(rig: Rig) -> None:
     assert delivery.seconds < 60
 
 
-def test_a_target_bucket_that_is_not_there_is_waited_for(rig: Rig) -> None:
+def test_a_missing_target_bucket_returns_the_message_to_the_queue(rig: Rig) -> None:
     rig.put("key", BODY)
     rig.target.delete_bucket(Bucket=TARGET)
     delivery = rig.sync("key")

@@ -1,4 +1,4 @@
-"""Batches in, batch item failures out: nothing is acknowledged that was not done, and nothing is lost."""
+"""The Lambda function acknowledges no message before its work is done, and loses none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from s3_syncer.queue.worker import Disposition, Message, Worker
 from s3_syncer.stores.bucket import Bucket
 
 
-def test_only_what_failed_is_handed_back(rig: Rig) -> None:
+def test_only_failed_messages_return_to_the_queue(rig: Rig) -> None:
     for key in ("good", "bad", "also good"):
         rig.put(key, b"body")
     rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", key="bad", times=inf)
@@ -51,7 +51,7 @@ def test_a_message_with_several_records_is_done_when_all_of_them_are(rig: Rig) -
     assert rig.differences() == []
 
 
-def test_a_key_that_is_named_often_is_converged_once(rig: Rig) -> None:
+def test_a_key_in_several_messages_is_converged_once(rig: Rig) -> None:
     rig.put("key", b"body")
     delivery = rig.deliver(*(notification("key", "key") for _ in range(5)))
     assert [line["action"] for line in delivery.log] == ["copy"]
@@ -59,14 +59,14 @@ def test_a_key_that_is_named_often_is_converged_once(rig: Rig) -> None:
     assert rig.queue_is_empty()
 
 
-def test_all_messages_of_a_key_that_failed_come_back(rig: Rig) -> None:
+def test_all_messages_of_a_failed_key_return_to_the_queue(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=inf)
     assert len(rig.sync("key", "key", "key").returned) == 3
 
 
 def test_a_large_batch_is_done_in_one_invocation(rig: Rig) -> None:
-    """More than a batch request of SQS takes, so also the handing back goes in pieces."""
+    """The batch is larger than a batch request of SQS, so the messages are released with several requests."""
     bodies = {f"key {number:02}": random.randbytes(number) for number in range(12)}
     for key, body in bodies.items():
         rig.put(key, body)
@@ -87,7 +87,7 @@ def test_test_events_are_acknowledged(rig: Rig) -> None:
     assert rig.queue_is_empty()
 
 
-def test_every_kind_of_message_leads_to_the_same_work(rig: Rig) -> None:
+def test_every_kind_of_message_copies_its_key(rig: Rig) -> None:
     keys = ("s3 + %", "event bridge + %", "own + %", "sns + %")
     for key in keys:
         rig.put(key, key.encode())
@@ -106,12 +106,12 @@ def test_every_kind_of_message_leads_to_the_same_work(rig: Rig) -> None:
 
 
 def slow_when_time_is_over(
-    clock: OffsetClock, go_on: threading.Event, others_are_done: Callable[[], bool] = lambda: True
+    clock: OffsetClock, go_on: threading.Event, others_done: Callable[[], bool] = lambda: True
 ) -> Fault:
-    """The deadline passes while the store has the request, and takes its time for it."""
+    """Let the deadline pass while the store holds the request, once the other requests are done."""
 
     def fault(exchange: Exchange) -> None:
-        while not others_are_done():
+        while not others_done():
             if not exchange.delay(0.01):
                 exchange.reset()
                 return
@@ -121,7 +121,7 @@ def slow_when_time_is_over(
     return fault
 
 
-def test_at_the_deadline_the_rest_is_handed_back_at_once(
+def test_at_the_deadline_unfinished_messages_return_at_once(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock
 ) -> None:
     keys = [f"key {number:02}" for number in range(24)]  # eight at a time
@@ -141,14 +141,14 @@ def test_at_the_deadline_the_rest_is_handed_back_at_once(
     clock.ahead_s = 0
     assert set(rig.delays()) == {0}
     again = rig.receive(len(delivery.returned))
-    assert sorted(message["Body"] for message in again) == sorted(delivery.returned), "to be seen again at once"
+    assert sorted(message["Body"] for message in again) == sorted(delivery.returned), "visible again at once"
     rig.clear()
     assert rig.invoke(again).returned == []
     assert rig.differences() == []
     assert rig.queue_is_empty()
 
 
-def test_half_of_the_reserve_is_left_to_hand_the_rest_back(
+def test_half_of_the_reserve_is_left_to_release_messages(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock
 ) -> None:
     ends: list[float] = []
@@ -171,7 +171,7 @@ def test_half_of_the_reserve_is_left_to_hand_the_rest_back(
     assert ends == pytest.approx([900 - 7.5, 60 - 7.5, 20 - 2.5])
 
 
-def test_without_any_time_nothing_is_begun(rig: Rig) -> None:
+def test_without_remaining_time_no_request_is_sent(rig: Rig) -> None:
     rig.put("key", b"body")
     delivery = rig.sync("key", remaining_s=0)
     assert delivery.actions == {"key": "retry"}
@@ -179,11 +179,11 @@ def test_without_any_time_nothing_is_begun(rig: Rig) -> None:
     assert rig.target_proxy.requests == []
 
 
-UNSENDABLE = {"denied": refuse(400, "AccessDenied"), "failing": refuse(500, "InternalFailure"), "reset": reset}
+SQS_FAULTS = {"denied": refuse(400, "AccessDenied"), "failing": refuse(500, "InternalFailure"), "reset": reset}
 
 
-@pytest.mark.parametrize("fault", UNSENDABLE.values(), ids=UNSENDABLE.keys())
-def test_a_dead_letter_that_cannot_be_sent_is_not_lost(rig: Rig, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", SQS_FAULTS.values(), ids=SQS_FAULTS.keys())
+def test_a_message_returns_when_its_dead_letter_cannot_be_sent(rig: Rig, fault: Fault) -> None:
     rig.source_proxy.when(fault, operation="SendMessage", times=inf)
     delivery = rig.deliver("not understood")
     assert delivery.returned == ["not understood"]
@@ -194,8 +194,8 @@ def test_a_dead_letter_that_cannot_be_sent_is_not_lost(rig: Rig, fault: Fault) -
     assert len(rig.dead_letters()) >= 1
 
 
-@pytest.mark.parametrize("fault", UNSENDABLE.values(), ids=UNSENDABLE.keys())
-def test_a_backoff_that_cannot_be_set_changes_nothing_else(rig: Rig, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", SQS_FAULTS.values(), ids=SQS_FAULTS.keys())
+def test_a_failed_visibility_change_affects_nothing_else(rig: Rig, fault: Fault) -> None:
     rig.put("good", b"body")
     rig.put("bad", b"body")
     rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", key="bad", times=inf)
@@ -207,15 +207,15 @@ def test_a_backoff_that_cannot_be_set_changes_nothing_else(rig: Rig, fault: Faul
     assert not rig.queue_is_empty()
 
 
-def test_a_fault_of_our_own_costs_no_message(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_loses_no_message(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.put("key", b"body")
     rig.put("other", b"body")
-    look = Bucket.head
+    head = Bucket.head
 
     def broken(self: Bucket, key: str, **options: bool) -> object:
         if key == "key":
             raise ZeroDivisionError
-        return look(self, key, **options)
+        return head(self, key, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(Bucket, "head", broken)
@@ -225,7 +225,7 @@ def test_a_fault_of_our_own_costs_no_message(rig: Rig, monkeypatch: pytest.Monke
     assert any("ZeroDivisionError" in line.get("exception", "") for line in delivery.log)
 
 
-def test_one_line_of_json_for_each_decision(rig: Rig) -> None:
+def test_each_decision_is_one_json_line(rig: Rig) -> None:
     began = time.time()
     rig.put("bad", b"body", StorageClass="GLACIER")
     keys = ("bad", "line\nend", "\u2028 \x85 ü")
@@ -243,7 +243,7 @@ def test_one_line_of_json_for_each_decision(rig: Rig) -> None:
     assert levels == {keys[0]: ("dead-letter", "ERROR"), keys[1]: ("unchanged", "INFO"), keys[2]: ("copy", "INFO")}
 
 
-def test_the_log_tells_the_bytes_and_the_lag(rig: Rig) -> None:
+def test_the_log_has_the_bytes_and_the_lag(rig: Rig) -> None:
     rig.put("key", b"12345")
     event = json.loads(notification("key"))
     event["Records"][0]["eventTime"] = "2026-01-01T00:00:00.000Z"
@@ -271,15 +271,15 @@ def test_the_request_id_of_a_failure_is_a_log_field_and_no_part_of_the_reason(ri
     assert letter.error.endswith("(injected), request ID 7Q9")
 
 
-def test_the_log_level_is_obeyed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_below_the_log_level_is_logged(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_LEVEL", "ERROR")
     rig.put("key", b"body")
     rig.put("archived", b"body", StorageClass="GLACIER")
     assert [line["level"] for line in rig.sync("key", "archived").log] == ["ERROR"]
 
 
-def test_an_environment_that_cannot_be_worked_with_loses_no_message(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The invocation fails, and Lambda hands the whole batch back."""
+def test_an_invalid_environment_loses_no_message(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The invocation fails, so Lambda returns the whole batch to the queue."""
     monkeypatch.delenv("TARGET_BUCKET")
     monkeypatch.setenv("SYNC_TAGS", "maybe")
     with pytest.raises(ValueError, match=r"TARGET_BUCKET is not set.*SYNC_TAGS"):
@@ -291,7 +291,7 @@ def test_an_environment_that_cannot_be_worked_with_loses_no_message(rig: Rig, mo
 
 
 def batch_event(version: str, *keys: str) -> dict[str, Any]:
-    """As S3 Batch Operations sends it, but for the number of tasks, which is one so far."""
+    """Return an event as S3 Batch Operations sends it. S3 sends one task an event so far."""
     where = {"s3BucketArn": f"arn:aws:s3:::{SOURCE}"} if version == "1.0" else {"s3Bucket": SOURCE}
     return {
         "invocationSchemaVersion": version,
@@ -309,7 +309,7 @@ def results_of(rig: Rig, event: dict[str, Any], remaining_s: float = 60) -> dict
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
-def test_the_tasks_of_a_job_are_done_and_have_results(rig: Rig, version: str) -> None:
+def test_each_task_of_a_job_has_a_result(rig: Rig, version: str) -> None:
     rig.put("a + %", b"body", Metadata={"colour": "blue"})
     rig.put("refused", b"body")
     rig.put("busy", b"body")
@@ -326,7 +326,7 @@ def test_the_tasks_of_a_job_are_done_and_have_results(rig: Rig, version: str) ->
     assert "SlowDown" in results["task busy"][1]
     assert rig.target_keys() == ["a + %"]
     assert rig.queue_is_empty()
-    assert rig.dead_letters() == [], "the job's own report names what failed"
+    assert rig.dead_letters() == [], "the report of the job names the failed tasks"
     rig.clear()
     assert results_of(rig, batch_event(version, "busy", "refused")) == {
         "task busy": ("Succeeded", "equal"),
@@ -335,7 +335,7 @@ def test_the_tasks_of_a_job_are_done_and_have_results(rig: Rig, version: str) ->
     assert rig.differences() == []
 
 
-def test_a_task_that_does_not_fit_into_the_time_is_tried_again(
+def test_a_task_that_runs_out_of_time_is_a_temporary_failure(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock
 ) -> None:
     rig.put("slow", b"body")
@@ -348,9 +348,9 @@ def test_a_task_that_does_not_fit_into_the_time_is_tried_again(
 
 
 @pytest.mark.usefixtures("each_way")
-def test_every_request_to_a_store_says_who_makes_it(rig: Rig) -> None:
+def test_every_request_to_a_store_has_the_user_agent(rig: Rig) -> None:
     rig.put("k")
     rig.sync("k")
-    asked = [*rig.source_proxy.requests, *rig.target_proxy.requests]
-    assert {r.method for r in asked} == {"HEAD", "GET", "PUT", "POST"}
-    assert {r.headers["user-agent"].partition(" ")[0] for r in asked} == {f"s3-syncer/{__version__}"}
+    requests = [*rig.source_proxy.requests, *rig.target_proxy.requests]
+    assert {r.method for r in requests} == {"HEAD", "GET", "PUT", "POST"}
+    assert {r.headers["user-agent"].partition(" ")[0] for r in requests} == {f"s3-syncer/{__version__}"}

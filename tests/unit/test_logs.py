@@ -1,4 +1,4 @@
-"""One JSON object a line, whatever is logged."""
+"""Every log record becomes one line of JSON."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ logger = logging.getLogger("s3_syncer.somewhere")
 
 
 @pytest.fixture(autouse=True)
-def as_it_was() -> Iterator[None]:
-    """Leaves the logger to the next test as this one found it."""
+def _restore_logging() -> Iterator[None]:
+    """Restore the loggers after each test."""
     ours = logging.getLogger("s3_syncer")
     handlers, level, propagate = ours.handlers[:], ours.level, ours.propagate
     root = logging.getLogger().level
@@ -48,7 +48,7 @@ def test_extra_fields_become_fields_of_the_line(capsys: pytest.CaptureFixture[st
     }
 
 
-def test_a_failure_is_one_line_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exception_is_one_line_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     log_json("INFO")
     try:
         _ = 1 / 0
@@ -60,28 +60,28 @@ def test_a_failure_is_one_line_with_its_traceback(capsys: pytest.CaptureFixture[
     assert "ZeroDivisionError" in line["exception"]
 
 
-def test_only_the_level_asked_for_and_above_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_below_the_level_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
     log_json("WARNING")
     logger.info("not this")
     logger.warning("this")
     assert [line["message"] for line in lines(capsys)] == ["this"]
 
 
-def test_a_reused_process_does_not_log_everything_twice(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_call_does_not_log_records_twice(capsys: pytest.CaptureFixture[str]) -> None:
     log_json("INFO")
     log_json("INFO")
     logger.info("once")
     assert len(lines(capsys)) == 1
 
 
-def test_the_logs_of_libraries_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_of_libraries_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
     log_json("DEBUG")
     logging.getLogger("botocore").debug("a signature, perhaps")
     assert lines(capsys) == []
 
 
 @given(st.text(), st.text() | st.integers() | st.binary() | st.dictionaries(st.text(), st.text()))
-def test_whatever_is_logged_is_one_line_of_json(message: str, value: object) -> None:
+def test_any_record_is_one_line_of_json(message: str, value: object) -> None:
     record = logging.makeLogRecord({"msg": message, "key": value})
     line = JsonFormatter().format(record)
     assert "\n" not in line
@@ -89,7 +89,7 @@ def test_whatever_is_logged_is_one_line_of_json(message: str, value: object) -> 
 
 
 @pytest.mark.parametrize("library", ["boto3.resources", "botocore.parsers", "botocore.auth", "urllib3.connectionpool"])
-def test_libraries_below_stay_silent_about_what_they_send(library: str) -> None:
+def test_libraries_log_nothing_below_info(library: str) -> None:
     logging.getLogger().setLevel(logging.DEBUG)
     log_json("DEBUG")
     assert not logging.getLogger(library).isEnabledFor(logging.DEBUG)

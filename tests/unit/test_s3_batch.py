@@ -1,4 +1,4 @@
-"""Tasks of S3 Batch Operations: each has a result, and none says more than is true."""
+"""Each task of S3 Batch Operations has a result, and no result is better than the truth."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ BUCKET = "photos-source"
 
 
 class FakeWorker:
-    """Gives a verdict by key, and notes the keys it was asked for."""
+    """A worker that returns a disposition by key, and notes the keys."""
 
     def __init__(self, dispositions: Mapping[str, Disposition]) -> None:
-        self.asked: list[str] = []
-        self._verdicts = dispositions
+        self.keys: list[str] = []
+        self._dispositions = dispositions
 
     def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float) -> dict[str, Disposition]:
         dispositions: dict[str, Disposition] = {}
@@ -33,19 +33,21 @@ class FakeWorker:
             work = decode(message.body, BUCKET)
             assert isinstance(work, KeyWork)
             (key,) = work.keys
-            self.asked.append(key)
-            dispositions[message.id] = self._verdicts.get(key, Ack())
+            self.keys.append(key)
+            dispositions[message.id] = self._dispositions.get(key, Ack())
         return dispositions
 
 
 class FakeQueue:
-    def __init__(self, *, takes: bool = True) -> None:
+    """A queue that notes the work, and accepts it or not."""
+
+    def __init__(self, *, accepts: bool = True) -> None:
         self.sent: list[Work] = []
-        self._takes = takes
+        self._accepts = accepts
 
     def send(self, works: Iterable[Work]) -> bool:
         self.sent += works
-        return self._takes or not self.sent
+        return self._accepts or not self.sent
 
 
 def run(event: Any, worker: FakeWorker, queue: FakeQueue | None = None, prefix: str = "") -> Response:
@@ -63,13 +65,13 @@ def results(response: Response) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
-def test_the_answer_is_in_the_schema_of_the_question(version: str) -> None:
-    asked = json.loads((EVENTS / f"batch-operations-{version}.json").read_text(encoding="utf-8"))
-    assert run(asked, FakeWorker({})) == {
+def test_the_response_has_the_schema_version_of_the_event(version: str) -> None:
+    batch_event = json.loads((EVENTS / f"batch-operations-{version}.json").read_text(encoding="utf-8"))
+    assert run(batch_event, FakeWorker({})) == {
         "invocationSchemaVersion": version,
         "treatMissingKeysAs": "TemporaryFailure",
-        "invocationId": asked["invocationId"],
-        "results": [{"taskId": asked["tasks"][0]["taskId"], "resultCode": "Succeeded", "resultString": "equal"}],
+        "invocationId": batch_event["invocationId"],
+        "results": [{"taskId": batch_event["tasks"][0]["taskId"], "resultCode": "Succeeded", "resultString": "equal"}],
     }
 
 
@@ -84,7 +86,7 @@ def test_each_task_has_the_result_of_its_own_key() -> None:
     }
 
 
-def test_a_task_of_another_bucket_fails_for_good_and_alone() -> None:
+def test_a_task_of_another_bucket_is_a_permanent_failure() -> None:
     worker = FakeWorker({})
     both = event("good")
     both["tasks"] += event("elsewhere", bucket="other")["tasks"]
@@ -94,19 +96,19 @@ def test_a_task_of_another_bucket_fails_for_good_and_alone() -> None:
         "PermanentFailure",
         "about the bucket 'other', and this is the syncer of 'photos-source'",
     )
-    assert worker.asked == ["good"]
+    assert worker.keys == ["good"]
 
 
 @pytest.mark.parametrize("key", ["2025/a", "2026", "2026/"])
-def test_a_key_that_is_not_below_the_prefix_fails_for_good(key: str) -> None:
-    """Not ignored as an event is: the job's report would say that it was mirrored."""
+def test_a_key_that_is_not_below_the_prefix_is_a_permanent_failure(key: str) -> None:
+    """An event for such a key is ignored. The report of a job must not call the key mirrored."""
     worker = FakeWorker({})
     code, text = results(run(event(key), worker, prefix="2026/"))[f"task {key}"]
-    assert (code, worker.asked) == ("PermanentFailure", [])
+    assert (code, worker.keys) == ("PermanentFailure", [])
     assert "is not below the prefix '2026/'" in text
 
 
-def test_what_is_left_of_a_task_goes_on_the_queue() -> None:
+def test_the_remaining_work_of_a_task_is_sent_to_the_queue() -> None:
     left = (RangeWork("a"), RangeWork("b"))
     queue = FakeQueue()
     given = results(run(event("huge"), FakeWorker({"huge": Ack(left)}), queue))
@@ -114,12 +116,12 @@ def test_what_is_left_of_a_task_goes_on_the_queue() -> None:
     assert queue.sent == list(left)
 
 
-def test_a_task_is_not_done_when_what_is_left_of_it_is_nowhere() -> None:
+def test_a_task_fails_when_its_remaining_work_cannot_be_sent() -> None:
     worker = FakeWorker({"huge": Ack((RangeWork("a"),))})
-    given = results(run(event("huge"), worker, FakeQueue(takes=False)))
+    given = results(run(event("huge"), worker, FakeQueue(accepts=False)))
     assert given["task huge"][0] == "TemporaryFailure"
 
 
-def test_a_long_reason_is_cut() -> None:
+def test_a_long_result_string_is_cut() -> None:
     given = results(run(event("key"), FakeWorker({"key": DeadLetter("x" * 5000)})))
     assert given["task key"] == ("PermanentFailure", "x" * RESULT_MAX)

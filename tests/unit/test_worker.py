@@ -45,21 +45,21 @@ BUCKET = "photos"
 
 
 class RangeSweeper:
-    """Notes the ranges it is given and does as it is told."""
+    """A range sweeper that notes its calls and runs a function of the test."""
 
     def __init__(self, do: Callable[[RangeWork], Sequence[Work]] = lambda work: ()) -> None:
-        self.asked: list[RangeWork] = []
-        self.told: list[tuple[bool, int]] = []
+        self.swept: list[RangeWork] = []
+        self.options: list[tuple[bool, int]] = []
         self._do = do
 
     def run(self, work: RangeWork, deadline: Deadline, *, redelivered: bool, time_divisor: int) -> Sequence[Work]:
-        self.asked.append(work)
-        self.told.append((redelivered, time_divisor))
+        self.swept.append(work)
+        self.options.append((redelivered, time_divisor))
         return self._do(work)
 
 
 class Bench:
-    """A worker between two buckets in memory; the keys of the source there are the ones it sees."""
+    """A worker between two buckets in memory, which see keys without the prefix."""
 
     def __init__(
         self,
@@ -85,12 +85,12 @@ class Bench:
         return self.run(message)[message.id]
 
 
-def asking(*keys: str, id: str = "1", attempt: int = 1) -> Message:
+def message_for(*keys: str, id: str = "1", attempt: int = 1) -> Message:
     return Message(id, KeyWork(keys).to_json(), attempt)
 
 
 def failing(*keys: str, error: BaseException) -> Callable[[str, str], None]:
-    """A source that fails for these keys."""
+    """Return a hook that fails each call for these keys."""
 
     def fail(operation: str, key: str) -> None:
         if key in keys:
@@ -102,19 +102,19 @@ def failing(*keys: str, error: BaseException) -> Callable[[str, str], None]:
 RETRYABLE = Retryable("the store asks to slow down", "SlowDown")
 PERMANENT = Permanent("access denied", "AccessDenied")
 
-# -- doing the work ----------------------------------------------------------------------------------------------------
+# -- the work ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_message_is_done_when_its_keys_are_equal_on_both_sides() -> None:
+def test_a_message_is_acknowledged_when_its_keys_are_equal_on_both_sides() -> None:
     bench = Bench({"a": stored(b"one"), "b": stored(b"two")})
     bench.target.objects["gone"] = stored(b"three")
-    assert bench.disposition(asking("a", "b", "gone")) == Ack()
+    assert bench.disposition(message_for("a", "b", "gone")) == Ack()
     assert {key: copy.body for key, copy in bench.target.objects.items()} == {"a": b"one", "b": b"two"}
 
 
-def test_a_key_is_converged_once_however_many_messages_ask_for_it() -> None:
+def test_a_key_in_several_messages_is_converged_once() -> None:
     bench = Bench({"a": stored(b"one")})
-    dispositions = bench.run(asking("a", "a", id="1"), asking("a", id="2"), asking("a", id="3"))
+    dispositions = bench.run(message_for("a", "a", id="1"), message_for("a", id="2"), message_for("a", id="3"))
     assert dispositions == {"1": Ack(), "2": Ack(), "3": Ack()}
     assert bench.target.calls.count("head") == 1
 
@@ -127,16 +127,16 @@ def test_several_keys_are_converged_at_a_time() -> None:
             together.wait()
 
     objects = {str(number): stored(b"x") for number in range(4)}
-    assert Bench(objects, on_call=wait_for_the_others, threads=4).disposition(asking(*objects)) == Ack()
+    assert Bench(objects, on_call=wait_for_the_others, threads=4).disposition(message_for(*objects)) == Ack()
 
 
-def test_the_test_message_of_the_store_is_done() -> None:
+def test_the_test_event_of_s3_is_acknowledged() -> None:
     assert Bench().disposition(Message("1", json.dumps({"Event": "s3:TestEvent"}))) == Ack()
 
 
-def test_keys_lose_the_source_prefix_on_their_way() -> None:
+def test_keys_lose_the_source_prefix() -> None:
     bench = Bench({"a": stored(b"one")}, prefix="2026/")
-    assert bench.disposition(asking("2026/a")) == Ack()
+    assert bench.disposition(message_for("2026/a")) == Ack()
     assert list(bench.target.objects) == ["a"]
 
 
@@ -144,52 +144,52 @@ def test_keys_lose_the_source_prefix_on_their_way() -> None:
 def test_keys_that_are_not_below_the_prefix_are_ignored(key: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     bench = Bench(prefix="2026/")
-    assert bench.disposition(asking(key)) == Ack()
+    assert bench.disposition(message_for(key)) == Ack()
     assert bench.source.calls == bench.target.calls == []
     assert [(record.action, record.key) for record in caplog.records] == [("ignored", key)]  # type: ignore[attr-defined]
 
 
-# -- what goes wrong ---------------------------------------------------------------------------------------------------
+# -- failures ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_message_that_is_not_understood_is_dead_and_the_others_are_not() -> None:
+def test_only_the_malformed_message_of_a_batch_is_a_dead_letter() -> None:
     bench = Bench({"a": stored(b"one")})
-    dispositions = bench.run(Message("1", "hello"), asking("a", id="2"))
+    dispositions = bench.run(Message("1", "hello"), message_for("a", id="2"))
     assert dispositions == {"1": DeadLetter("not JSON: Expecting value: line 1 column 1 (char 0)"), "2": Ack()}
 
 
-def test_a_key_that_can_never_be_copied_makes_its_message_dead_with_the_reason() -> None:
+def test_a_permanent_failure_of_a_key_makes_its_message_a_dead_letter() -> None:
     bench = Bench({"a": stored(b"one"), "b": stored(b"two")}, on_call=failing("b", error=PERMANENT))
-    assert bench.disposition(asking("a", "b")) == DeadLetter("access denied", key="b")
+    assert bench.disposition(message_for("a", "b")) == DeadLetter("access denied", key="b")
     assert "a" in bench.target.objects
 
 
 @pytest.mark.parametrize("error", [RETRYABLE, StoreUnusable("no answer")], ids=["key", "store"])
-def test_a_failure_that_may_pass_brings_the_message_back(error: SyncError) -> None:
-    disposition = Bench(on_call=failing("a", error=error)).disposition(asking("a", attempt=3))
+def test_a_retryable_failure_returns_the_message(error: SyncError) -> None:
+    disposition = Bench(on_call=failing("a", error=error)).disposition(message_for("a", attempt=3))
     assert isinstance(disposition, Retry)
     assert 4 <= disposition.delay_s <= 8
 
 
-def test_an_unexpected_failure_brings_the_message_back_and_tells_where(caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench({"b": stored(b"two")}, on_call=failing("a", error=ZeroDivisionError("a fault of ours")))
-    dispositions = bench.run(asking("a", id="1"), asking("b", id="2"))
+def test_a_bug_returns_the_message_and_logs_the_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench({"b": stored(b"two")}, on_call=failing("a", error=ZeroDivisionError("a bug")))
+    dispositions = bench.run(message_for("a", id="1"), message_for("b", id="2"))
     assert isinstance(dispositions["1"], Retry)
     assert dispositions["2"] == Ack()
     assert "Traceback" in caplog.text
-    assert "a fault of ours" in caplog.text
+    assert "a bug" in caplog.text
 
 
-def test_a_message_with_a_key_that_may_succeed_is_not_dead_yet() -> None:
+def test_a_message_with_a_retryable_key_is_no_dead_letter_yet() -> None:
     def fail(operation: str, key: str) -> None:
         raise {"never": PERMANENT, "later": RETRYABLE}[key]
 
-    assert isinstance(Bench(on_call=fail).disposition(asking("never", "later")), Retry)
+    assert isinstance(Bench(on_call=fail).disposition(message_for("never", "later")), Retry)
 
 
-def test_each_message_of_a_batch_has_the_verdict_of_its_own_keys() -> None:
+def test_each_message_has_the_disposition_of_its_own_keys() -> None:
     bench = Bench({"a": stored(b"one")}, on_call=failing("b", error=PERMANENT))
-    dispositions = bench.run(asking("a", id="1"), asking("a", "b", id="2"), asking("b", id="3"))
+    dispositions = bench.run(message_for("a", id="1"), message_for("a", "b", id="2"), message_for("b", id="3"))
     assert dispositions == {"1": Ack(), "2": DeadLetter("access denied", "b"), "3": DeadLetter("access denied", "b")}
 
 
@@ -204,19 +204,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     return clock
 
 
-def test_past_the_deadline_everything_is_handed_back_untouched() -> None:
+def test_after_the_deadline_every_message_returns_without_a_request() -> None:
     bench = Bench({"a": stored(b"one")})
-    dispositions = bench.run(asking("a", id="1"), Message("2", RangeWork().to_json()), deadline=Deadline.after(-1))
+    dispositions = bench.run(message_for("a", id="1"), Message("2", RangeWork().to_json()), deadline=Deadline.after(-1))
     assert dispositions == {"1": Retry(0), "2": Retry(0)}
     assert bench.source.calls == []
-    assert bench.ranges.asked == []
+    assert bench.ranges.swept == []
 
 
 @pytest.mark.parametrize(("attempt", "kind"), [(2, Retry), (3, DeadLetter)])
-def test_a_key_that_needs_more_than_a_whole_batch_is_given_up_after_three(
+def test_a_key_that_exceeds_a_whole_batch_is_a_dead_letter_after_three_attempts(
     attempt: int, kind: type[Disposition], clock: FakeClock
 ) -> None:
-    """Every attempt sends all of an object again: it must not go on for as long as the queue would let it."""
+    """Each attempt sends the whole object again, so the attempts must end before SQS ends them."""
     deadline = Deadline.after(300)
 
     def outlast(operation: str, key: str) -> None:
@@ -224,12 +224,12 @@ def test_a_key_that_needs_more_than_a_whole_batch_is_given_up_after_three(
             deadline.sleep(1000)
 
     bench = Bench({"huge": stored(b"one")}, on_call=outlast)
-    disposition = bench.worker.run([asking("huge", attempt=attempt)], deadline, grace_s=PATIENCE_S)["1"]
+    disposition = bench.worker.run([message_for("huge", attempt=attempt)], deadline, grace_s=PATIENCE_S)["1"]
     assert isinstance(disposition, kind)
     assert not isinstance(disposition, DeadLetter) or "s3-syncer sync" in disposition.error
 
 
-def test_a_key_that_began_late_is_handed_back_however_often(clock: FakeClock) -> None:
+def test_a_key_that_began_late_returns_at_any_attempt(clock: FakeClock) -> None:
     deadline = Deadline.after(500)
 
     def outlast(operation: str, key: str) -> None:
@@ -237,20 +237,20 @@ def test_a_key_that_began_late_is_handed_back_however_often(clock: FakeClock) ->
             deadline.sleep(100 if key == "first" else 1000)
 
     bench = Bench({"first": stored(b"one"), "second": stored(b"two")}, on_call=outlast, threads=1)
-    messages = [asking("first", id="1"), asking("second", id="2", attempt=50)]
+    messages = [message_for("first", id="1"), message_for("second", id="2", attempt=50)]
     dispositions = bench.worker.run(messages, deadline, grace_s=PATIENCE_S)
     assert dispositions == {"1": Ack(), "2": Retry(0)}
 
 
 @pytest.fixture
 def release() -> Iterator[threading.Event]:
-    """Lets a key go on that hangs, at the end of the test at the latest."""
+    """Yield an event that releases a key that hangs; the end of the test sets it."""
     event = threading.Event()
     yield event
     event.set()
 
 
-def test_at_the_deadline_what_is_not_done_is_handed_back(release: threading.Event, clock: FakeClock) -> None:
+def test_at_the_deadline_unfinished_messages_return(release: threading.Event, clock: FakeClock) -> None:
     def hang(operation: str, key: str) -> None:
         if key == "slow":
             clock.sleep(1000)
@@ -258,18 +258,18 @@ def test_at_the_deadline_what_is_not_done_is_handed_back(release: threading.Even
 
     bench = Bench({"quick": stored(b"one"), "slow": stored(b"two"), "last": stored(b"three")}, on_call=hang, threads=1)
     dispositions = bench.run(
-        asking("quick", id="1"),
-        asking("slow", "quick", id="2"),
-        asking("last", id="3"),
+        message_for("quick", id="1"),
+        message_for("slow", "quick", id="2"),
+        message_for("last", id="3"),
         deadline=Deadline.after(500),
     )
     assert dispositions == {"1": Ack(), "2": Retry(0), "3": Retry(0)}
     release.set()
-    assert bench.disposition(asking("quick")) == Ack(), "behind all that the one thread had to do"
-    assert "last" not in bench.target.objects, "what had not begun never begins"
+    assert bench.disposition(message_for("quick")) == Ack(), "after all earlier work of the only thread"
+    assert "last" not in bench.target.objects, "work that had not started never starts"
 
 
-def test_what_ends_within_the_grace_is_done_after_all(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_ends_within_the_grace_is_acknowledged(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     grace = threading.Event()
 
     def noting(futures: Iterable[Future[Any]], timeout: float | None = None) -> Any:
@@ -284,14 +284,14 @@ def test_what_ends_within_the_grace_is_done_after_all(clock: FakeClock, monkeypa
 
     monkeypatch.setattr(worker_module, "wait", noting)
     bench = Bench({"a": stored(b"one")}, on_call=take_a_while)
-    assert bench.worker.run([asking("a")], Deadline.after(500), grace_s=PATIENCE_S) == {"1": Ack()}
+    assert bench.worker.run([message_for("a")], Deadline.after(500), grace_s=PATIENCE_S) == {"1": Ack()}
 
 
-def test_out_of_time_comes_back_at_once_whatever_else_failed() -> None:
+def test_a_message_out_of_time_returns_at_once_although_other_keys_failed() -> None:
     def fail(operation: str, key: str) -> None:
         raise {"late": OutOfTime("no time left"), "later": RETRYABLE, "never": PERMANENT}[key]
 
-    assert Bench(on_call=fail).disposition(asking("later", "late", "never", attempt=9)) == Retry(0)
+    assert Bench(on_call=fail).disposition(message_for("later", "late", "never", attempt=9)) == Retry(0)
 
 
 @pytest.mark.parametrize(
@@ -346,23 +346,23 @@ def test_remaining_work_is_part_of_every_disposition() -> None:
 RANGE = RangeWork("a", "m", delete=True, max_delete=3)
 
 
-def test_a_range_is_done_when_what_is_left_of_it_is_on_the_queue() -> None:
+def test_a_range_is_acknowledged_with_its_remaining_work() -> None:
     left = (RangeWork("c", "f"), RangeWork("f", "m"))
     bench = Bench(ranges=RangeSweeper(lambda work: left))
     assert bench.disposition(Message("1", RANGE.to_json())) == Ack(left)
-    assert bench.ranges.asked == [RANGE]
+    assert bench.ranges.swept == [RANGE]
 
 
-def test_the_ranges_of_a_batch_share_the_time_of_one() -> None:
-    """SQS may hand ten to one worker, and others could take the halves of each of them."""
+def test_the_ranges_of_a_batch_share_the_time_of_one_range() -> None:
+    """SQS may deliver ten ranges to one worker, while idle workers could sweep parts of them."""
     bench = Bench()
-    bench.run(Message("1", RANGE.to_json()), asking("a", id="2"), Message("3", RANGE.to_json(), attempt=2))
-    assert bench.ranges.told == [(False, 2), (True, 2)]
+    bench.run(Message("1", RANGE.to_json()), message_for("a", id="2"), Message("3", RANGE.to_json(), attempt=2))
+    assert bench.ranges.options == [(False, 2), (True, 2)]
 
 
 def test_the_events_of_a_batch_do_not_wait_for_its_ranges() -> None:
     bench = Bench({"a": stored(b"one")}, ranges=RangeSweeper(lambda work: [KeyWork(tuple(bench.target.objects))]))
-    dispositions = bench.run(Message("1", RANGE.to_json()), asking("a", id="2"))
+    dispositions = bench.run(Message("1", RANGE.to_json()), message_for("a", id="2"))
     assert dispositions == {"1": Ack((KeyWork(("a",)),)), "2": Ack()}
 
 
@@ -378,14 +378,14 @@ def _raise(error: BaseException) -> Any:
     ],
     ids=["out of time", "permanent"],
 )
-def test_a_range_that_fails_has_a_verdict_too(error: SyncError, expected: Disposition) -> None:
+def test_a_failed_range_has_a_disposition(error: SyncError, expected: Disposition) -> None:
     assert Bench(ranges=RangeSweeper(lambda work: _raise(error))).disposition(Message("1", RANGE.to_json())) == expected
 
 
-@pytest.mark.parametrize("error", [RETRYABLE, ZeroDivisionError("a fault of ours")], ids=["retryable", "unexpected"])
-def test_a_range_that_may_succeed_later_comes_back_and_fails_nobody_else(error: Exception) -> None:
+@pytest.mark.parametrize("error", [RETRYABLE, ZeroDivisionError("a bug")], ids=["retryable", "unexpected"])
+def test_a_retryable_range_returns_and_fails_no_other_message(error: Exception) -> None:
     bench = Bench({"a": stored(b"one")}, ranges=RangeSweeper(lambda work: _raise(error)))
-    dispositions = bench.run(Message("1", RANGE.to_json(), attempt=3), asking("a", id="2"))
+    dispositions = bench.run(Message("1", RANGE.to_json(), attempt=3), message_for("a", id="2"))
     assert isinstance(dispositions["1"], Retry)
     assert dispositions["1"].delay_s >= 4
     assert dispositions["2"] == Ack()
@@ -406,7 +406,7 @@ def test_redelivery_delay_doubles_up_to_15_minutes() -> None:
     assert delays == [2, 4, 8, 512, 900, 900, 900]
 
 
-def test_messages_that_failed_together_do_not_come_back_together() -> None:
+def test_messages_that_failed_together_return_apart() -> None:
     assert len({redelivery_delay_s(10) for _ in range(100)}) > 10
 
 
@@ -426,17 +426,21 @@ def test_every_decision_is_one_log_record(caplog: pytest.LogCaptureFixture) -> N
     caplog.set_level(logging.INFO)
     bench = Bench({"new": stored(b"one"), "same": stored(b"two")}, on_call=failing("bad", error=PERMANENT))
     bench.target.objects.update({"same": stored(b"two"), "gone": stored(b"three")})
-    bench.run(asking("new", "same", "gone", id="1", attempt=2), asking("bad", id="2"), asking("new", id="3", attempt=5))
-    told = {decision["key"]: decision for decision in decisions(caplog)}
-    assert len(told) == len(decisions(caplog)) == 4
-    assert {key: (line["action"], line["reason"], line["bytes"]) for key, line in told.items()} == {
+    bench.run(
+        message_for("new", "same", "gone", id="1", attempt=2),
+        message_for("bad", id="2"),
+        message_for("new", id="3", attempt=5),
+    )
+    by_key = {decision["key"]: decision for decision in decisions(caplog)}
+    assert len(by_key) == len(decisions(caplog)) == 4
+    assert {key: (line["action"], line["reason"], line["bytes"]) for key, line in by_key.items()} == {
         "new": ("copy", "absent from the target", 3),
         "same": ("unchanged", "equal", 0),
         "gone": ("delete", "absent from the source", 0),
         "bad": ("dead-letter", "access denied", 0),
     }
-    assert told["new"]["attempts"] == 5, "the most that any message for the key has seen"
-    assert told["new"]["duration_ms"] >= 0
+    assert by_key["new"]["attempts"] == 5, "the highest count of the messages for the key"
+    assert by_key["new"]["duration_ms"] >= 0
 
 
 def test_the_lag_counts_from_the_oldest_event_for_the_key(caplog: pytest.LogCaptureFixture) -> None:
@@ -451,9 +455,9 @@ def test_the_lag_counts_from_the_oldest_event_for_the_key(caplog: pytest.LogCapt
     assert 29_000 <= decision["lag_ms"] <= 40_000
 
 
-def test_nobody_knows_the_lag_of_work_without_an_event(caplog: pytest.LogCaptureFixture) -> None:
+def test_work_without_an_event_has_no_lag(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    Bench().run(asking("a"))
+    Bench().run(message_for("a"))
     (decision,) = decisions(caplog)
     assert decision["lag_ms"] is None
 
@@ -461,18 +465,18 @@ def test_nobody_knows_the_lag_of_work_without_an_event(caplog: pytest.LogCapture
 @pytest.mark.parametrize(
     ("error", "level"), [(PERMANENT, logging.ERROR), (RETRYABLE, logging.WARNING)], ids=["dead", "retry"]
 )
-def test_what_a_person_should_see_is_not_logged_as_information(
+def test_failures_are_logged_as_warnings_or_errors(
     error: SyncError, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Bench(on_call=failing("a", error=error)).run(asking("a"))
+    Bench(on_call=failing("a", error=error)).run(message_for("a"))
     assert [record.levelno for record in caplog.records] == [level]
     assert re.search(str(error), caplog.records[0].reason)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("error", "unusable"), [(RETRYABLE, False), (StoreUnusable("wrong keys"), True)])
-def test_a_verdict_tells_whether_other_messages_would_fare_no_better(error: SyncError, unusable: bool) -> None:
+def test_a_retry_says_if_a_store_is_unusable(error: SyncError, unusable: bool) -> None:
     bench = Bench({"a": stored(b"one"), "b": stored(b"two")}, on_call=failing("a", error=error))
-    disposition = bench.disposition(asking("b", "a"))
+    disposition = bench.disposition(message_for("b", "a"))
     assert isinstance(disposition, Retry)
     assert (disposition.unusable, disposition.reason) == (unusable, str(error))
 
@@ -484,7 +488,7 @@ def test_equal_failures_have_equal_reasons_and_separate_request_ids(
     bench = Bench(
         on_call=lambda operation, key: _raise(errors[key]), ranges=RangeSweeper(lambda _: _raise(errors["a"]))
     )
-    bench.run(asking("a", "b", id="1"), Message("2", RANGE.to_json()))
+    bench.run(message_for("a", "b", id="1"), Message("2", RANGE.to_json()))
     assert {record.reason for record in caplog.records} == {"busy", "range after 'a': busy"}  # type: ignore[attr-defined]
     assert sorted(record.request_id for record in caplog.records) == [  # type: ignore[attr-defined]
         "request of a",
@@ -494,5 +498,5 @@ def test_equal_failures_have_equal_reasons_and_separate_request_ids(
 
 
 def test_a_failure_without_a_response_has_no_request_id(caplog: pytest.LogCaptureFixture) -> None:
-    Bench(on_call=failing("a", error=RETRYABLE)).run(asking("a"))
+    Bench(on_call=failing("a", error=RETRYABLE)).run(message_for("a"))
     assert not hasattr(caplog.records[0], "request_id")

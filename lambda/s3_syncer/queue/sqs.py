@@ -48,7 +48,10 @@ _ERRORS = (ClientError, BotoCoreError)
 
 
 class Queue:
-    """The work queue and its dead-letter queue. `bucket` is the source bucket, for the attributes of dead letters."""
+    """The work queue and its dead-letter queue.
+
+    `bucket` is the source bucket: dead letters have it as an attribute.
+    """
 
     def __init__(self, client: SQSClient, *, url: str, dead_letter_url: str, bucket: str) -> None:
         self._client = client
@@ -63,9 +66,10 @@ class Queue:
             raise StoreUnusable(f"cannot use the queue {self._url}: {error}", "QueueUnusable") from error
 
     def receive(self, max_messages: int, *, visibility_timeout_s: int, wait_s: int) -> list[Message]:
-        """Receive up to `max_messages` messages, and wait up to `wait_s` seconds for the first. Raises StoreUnusable.
+        """Receive up to `max_messages` messages, at most 10. Raises StoreUnusable.
 
-        SQS hides the messages from other workers for `visibility_timeout_s` seconds.
+        Wait up to `wait_s` seconds for the first message. SQS hides the messages from other workers for
+        `visibility_timeout_s` seconds.
         """
         try:
             response = self._client.receive_message(
@@ -88,7 +92,7 @@ class Queue:
         ]
 
     def apply(self, messages: Iterable[Message], dispositions: Mapping[str, Disposition]) -> list[Message]:
-        """Apply the dispositions. Return the messages that were released: the caller deletes all others.
+        """Apply the dispositions. Return the messages that were released: the caller deletes the rest.
 
         Work that a disposition leaves is sent before its message ends. If that fails, the message is released.
         """
@@ -112,7 +116,10 @@ class Queue:
         return released
 
     def delete(self, messages: Sequence[Message]) -> None:
-        """Delete messages. A message that cannot be deleted is delivered again, and its keys are found unchanged."""
+        """Delete messages.
+
+        A message that cannot be deleted is delivered again, and its keys are found unchanged.
+        """
         for some in _batches(messages):
             entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
                 {"Id": str(index), "ReceiptHandle": message.receipt} for index, message in enumerate(some)
@@ -159,7 +166,10 @@ class Queue:
         return unchanged
 
     def send(self, works: Iterable[Work]) -> bool:
-        """Send work to the queue. Return False if a request failed: the message that led to it must not be deleted."""
+        """Send work to the queue, and return True if all of it was accepted.
+
+        Otherwise, the message that led to the work must not be deleted.
+        """
         for some in _batches(list(works)):
             entries = [_entry(index, work) for index, work in enumerate(some)]
             try:
@@ -173,7 +183,10 @@ class Queue:
         return True
 
     def send_to_dead_letter_queue(self, body: str, letter: DeadLetter) -> bool:
-        """Send a message to the dead-letter queue. Return False if that failed: the message must not be deleted."""
+        """Send a message to the dead-letter queue, and return True if it was accepted.
+
+        Otherwise, the message must not be deleted.
+        """
         attributes = {"error": letter.error[:_ERROR_MAX], "bucket": self._bucket, "key": letter.key}
         try:
             self._client.send_message(
