@@ -1,8 +1,11 @@
-"""`scripts/test`: every check, several side by side, to the end, and then which of them failed."""
+"""`scripts/test`: run every check to its end, several at the same time, and list the failed ones."""
 
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -13,30 +16,36 @@ from devtools.bootstrap import CHECKOV, ROOT
 from devtools.hcl import DIRECTORY
 from devtools.side_by_side import Command
 
-#: What has types that are checked.
+#: Packages that mypy checks.
 PACKAGES = ("s3_syncer", "localcloud", "devtools", "deployed", "benchmark", "scaling")
 
-#: One more than there are processors: the stacks of tests/infra mostly wait for the emulated AWS.
+#: Data of the test coverage: one file for each process.
+COVERAGE = ROOT / ".local" / "coverage"
+
+#: One more than the processors, because tests/infra mostly waits for the emulated AWS.
 AT_A_TIME = (os.cpu_count() or 1) + 1
 
 
 def main(arguments: Sequence[str]) -> int:
     if arguments:
         pytest = [sys.executable, "-m", "pytest", *arguments]
-        os.execv(pytest[0], pytest)  # noqa: S606 - the terminal is the test runner's from here on
+        os.execv(pytest[0], pytest)  # noqa: S606 - pytest takes over the terminal
     signals.interrupt_on_termination()
+    shutil.rmtree(COVERAGE, ignore_errors=True)
+    COVERAGE.mkdir(parents=True)
     began = time.monotonic()
     results = list(side_by_side.run(checks(), DIRECTORY / "logs", at_a_time=AT_A_TIME))
     for result in results:
         print(f"{'ok' if result.ok else 'FAILED':6}  {result.seconds:4.0f} s  {result.name}")
     failed = [result.name for result in results if not result.ok]
-    print(f"\nFAILED: {', '.join(failed)}" if failed else "\nEverything is in order.", end=" ")
-    print(f"{time.monotonic() - began:.0f} s for all of it.")
+    print(f"\nCoverage of unit and functional tests: {coverage_total()} %")
+    print(f"FAILED: {', '.join(failed)}" if failed else "All checks passed", end=" ")
+    print(f"in {time.monotonic() - began:.0f} s.")
     return 1 if failed else 0
 
 
 def checks() -> Iterator[Command]:
-    """The quick ones first, which tell most of what goes wrong, and then the longest."""
+    """Return the checks: first the quick ones, which find most mistakes, then the longest."""
     python = [".", *_python_without_suffix()]
     yield _module("ruff check", "ruff", "check", *python)
     yield _module("ruff format", "ruff", "format", "--check", *python)
@@ -45,24 +54,35 @@ def checks() -> Iterator[Command]:
     yield Command("lint-imports", [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"], ROOT)
     yield _pytest("tests/infra/test_stack.py")
     yield _pytest("tests/infra", "--ignore=tests/infra/test_stack.py")
-    # In two halves, with stores of their own: much of it is waiting too.
-    yield _pytest("tests/functional", "-n=2", "--dist=loadfile")
-    # They share the working directory of the module, so one after the other; and both want all processors.
+    # In two processes, each with its stores, because these tests also wait much of the time.
+    functional = _measured("tests/functional", "-n=2", "--dist=loadfile")
+    yield functional
+    # One after the other: they share the working directory of the module, and each uses all processors.
     previous: list[str] = []
     for binary in dict.fromkeys((terraform.executable(), terraform.library())):
         name = f"terraform test ({terraform.version(binary)})"
         yield _module(name, "devtools.hcl", "test", str(binary), after=previous)
         previous = [name]
-    yield _pytest("tests/unit")
+    unit = _measured("tests/unit")
+    yield unit
     yield _pytest("tests/module")
-    # It warns of every function that it cannot evaluate.
+    # checkov warns of every function that it cannot evaluate.
     scan = ("env", "LOG_LEVEL=ERROR", str(CHECKOV.path / "bin" / "checkov"), "-d")
     for folder in (ROOT, ROOT / "examples"):
         yield Command(f"checkov {folder.relative_to(ROOT)}", [*scan, "."], folder)
+    report = f"{shlex.join(_coverage('combine', '--quiet'))} && {shlex.join(_coverage('report'))}"
+    yield Command("coverage", ["sh", "-c", report], ROOT, (unit.name, functional.name))
+
+
+def coverage_total() -> str:
+    """Return the covered part of the lines in percent, or `?` without data."""
+    command = _coverage("report", "--format=total", "--fail-under=0")
+    total = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return total if total.isdigit() else "?"
 
 
 def _python_without_suffix() -> Iterator[str]:
-    """The executables that are Python, which ruff does not find by itself."""
+    """Return the Python scripts without a suffix, which ruff does not find by itself."""
     for file in sorted((ROOT / "scripts").iterdir()):
         if file.is_file() and file.read_text().startswith("#!/usr/bin/env python"):
             yield str(file)
@@ -73,8 +93,19 @@ def _module(name: str, module: str, *arguments: str, after: Sequence[str] = ()) 
 
 
 def _pytest(tests: str, *options: str) -> Command:
-    """Some of the tests in a process of their own: nothing that they set or leave behind reaches the others."""
+    """Return a run of some tests in a separate process, so that it cannot affect other tests."""
     return _module(" ".join(["pytest", tests, *options]), "pytest", tests, *options)
+
+
+def _measured(tests: str, *options: str) -> Command:
+    """Return a run of some tests that measures their coverage, also in the processes that they start."""
+    return Command(" ".join(["pytest", tests, *options]), _coverage("run", "-m", "pytest", tests, *options), ROOT)
+
+
+def _coverage(*arguments: str) -> Sequence[str]:
+    # The core of Python 3.12 and later costs less time.
+    core = ["COVERAGE_CORE=sysmon"] if sys.version_info >= (3, 12) else []
+    return ["env", f"COVERAGE_FILE={COVERAGE / 'data'}", *core, sys.executable, "-m", "coverage", *arguments]
 
 
 if __name__ == "__main__":
