@@ -199,7 +199,7 @@ def check_script(script: Path, arguments: list[str]) -> None:
         loader.exec_module(module)
         check_click(module.main, arguments)
         return
-    (package,) = re.findall(r"-m ((?:localcloud|devtools|benchmark|scaling)(?:\.\w+)?)", text) or [""]
+    (package,) = re.findall(r"-m ((?:localcloud|devtools|benchmark)(?:\.\w+)?)", text) or [""]
     if "--" in arguments:  # what follows is for our own command
         own, arguments = arguments[arguments.index("--") + 1 :], arguments[: arguments.index("--")]
         check_click(cli, ["migrate", *own])
