@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from tests.support.in_memory_store import ListedBucket, MemoryBucket, stored
+from tests.support.in_memory_store import HttpSide, ListedBucket, MemoryBucket, stored
 
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.multipart import MIB, Limits
 from s3_syncer.core.work_items import RangeWork
+from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.sync.context import SyncContext
 from s3_syncer.sync.converge import BucketPair, converge
 from s3_syncer.sync.range_sweep import RangeSweeper
@@ -91,6 +92,16 @@ def test_each_part_of_a_large_object_reports_progress() -> None:
     assert state is not None
     transfer.copy("a", state, Deadline().with_progress(progress))
     assert target.calls.count("upload_part") == progress.reports > 1
+
+
+def test_each_small_object_over_the_crt_transport_reports_progress() -> None:
+    progress = Progress()
+    source, target = ListedBucket({str(number): stored(b"x") for number in range(10)}), ListedBucket()
+    transfer = Transfer(source, target, memory=MIB, threads=1)
+    sides: Any = HttpSide(source), HttpSide(target)
+    copier = CrtSmallObjectCopier(*sides, transfer, source_prefix="", target_prefix="", tags=False, threads=2)
+    assert len(copier.copy(source.listed(), Deadline().with_progress(progress), lambda entry: None)) == 10
+    assert progress.reports >= 10
 
 
 def range_sweeper(source: ListedBucket, target: ListedBucket) -> RangeSweeper:

@@ -152,6 +152,7 @@ class CrtSmallObjectCopier:
         Without `may_wait`, also return False where the copy would have to wait for memory or bandwidth: a thread of
         awscrt must not wait.
         """
+        batch.deadline.progress()
         ends = batch.failed or batch.unsupported > MAX_UNSUPPORTED or self._circuit.is_open or batch.deadline.passed()
         if ends:
             batch.waiting.clear()
