@@ -1,4 +1,4 @@
-"""The target's credentials come from the secret, and a rotation needs neither a deployment nor a new process."""
+"""The target credentials come from the secret. A rotation needs no deployment and no new process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from s3_syncer.stores import credentials
 
 @pytest.fixture
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refusal is worth another look at the secret, however recent the last one is."""
+    """Read the secret again after every refused request, however recent the last read is."""
     monkeypatch.setattr(credentials, "SECRET_FRESH_S", 0.0)
 
 
 def rotate(rig: Rig, account: Account) -> None:
-    """The other cloud knows this key from now on, and no other."""
+    """Make the target accept only this key from now on, and write it to the secret."""
     rig.target_proxy.clear()
     rig.target_proxy.when(admit(account.access_key_id), times=inf)
     rig.secrets.put_secret_value(SecretId=SECRET, SecretString=secret(account))
@@ -37,7 +37,7 @@ def reads(rig: Rig) -> int:
 
 @pytest.mark.usefixtures("_at_once")
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken"])
-def test_a_rotated_secret_is_read_when_the_old_key_is_refused(rig: Rig, code: str) -> None:
+def test_the_secret_is_read_again_after_a_refused_key(rig: Rig, code: str) -> None:
     rig.put("before", b"1")
     rig.put("after", b"2")
     rig.target_proxy.when(admit(rig.other.access_key_id, code=code), times=inf)
@@ -53,7 +53,7 @@ def test_a_rotated_secret_is_read_when_the_old_key_is_refused(rig: Rig, code: st
 
 
 @pytest.mark.usefixtures("_at_once", "each_way")
-def test_many_refusals_at_once_read_the_secret_once(rig: Rig) -> None:
+def test_many_refused_requests_read_the_secret_once(rig: Rig) -> None:
     keys = [f"key {number}" for number in range(16)]
     for key in keys:
         rig.put(key, key.encode())
@@ -67,7 +67,7 @@ def test_many_refusals_at_once_read_the_secret_once(rig: Rig) -> None:
 
 @pytest.mark.usefixtures("_at_once", "each_way")
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch"])
-def test_messages_wait_until_the_secret_is_right(rig: Rig, code: str) -> None:
+def test_messages_are_retried_until_the_secret_is_right(rig: Rig, code: str) -> None:
     rig.put("key", b"body")
     right = Account(rig.other.endpoint)
     rig.target_proxy.when(admit(right.access_key_id, code=code), times=inf)
@@ -81,13 +81,13 @@ def test_messages_wait_until_the_secret_is_right(rig: Rig, code: str) -> None:
 
 
 @pytest.mark.usefixtures("_at_once")
-def test_a_policy_that_denies_is_no_matter_of_waiting(rig: Rig) -> None:
+def test_a_denying_policy_sends_the_message_to_the_dead_letter_queue(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.target_proxy.when(refuse(403, "AccessDenied", "no writing here"), "PUT", times=inf)
     delivery = rig.sync("key")
     assert delivery.actions == {"key": "dead-letter"}
     assert delivery.returned == []
-    assert reads(rig) == 2, "the secret was read afresh before the judgement"
+    assert reads(rig) == 2, "the secret was read again before the message was given up"
     (letter,) = rig.dead_letters()
     assert letter.body == json.dumps(json.loads(letter.body))
     assert "AccessDenied" in letter.error
@@ -95,8 +95,8 @@ def test_a_policy_that_denies_is_no_matter_of_waiting(rig: Rig) -> None:
     assert (letter.key, letter.bucket) == ("key", SOURCE)
 
 
-def test_the_target_alone_is_asked_with_the_fresh_key_once(rig: Rig) -> None:
-    """A secret that was read a moment ago is not read again for every refusal."""
+def test_a_fresh_secret_is_not_read_again_and_the_request_is_sent_once(rig: Rig) -> None:
+    """A secret that was read a moment ago is not read again for every refused request."""
     rig.put("key", b"body")
     rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", times=inf)
     rig.sync("key")
@@ -104,7 +104,7 @@ def test_the_target_alone_is_asked_with_the_fresh_key_once(rig: Rig) -> None:
     assert len(rig.target_proxy.writes()) == 1
 
 
-def test_a_secret_is_read_again_when_its_time_has_passed(rig: Rig) -> None:
+def test_the_secret_is_read_again_after_its_ttl(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.sync("key")
     fresh = Account(rig.other.endpoint)
@@ -130,7 +130,7 @@ def test_a_secret_is_read_again_when_its_time_has_passed(rig: Rig) -> None:
         '{"access_key_id": "hunter2", "secret_access_key": {"hunter2": 1}}',
     ],
 )
-def test_a_secret_that_holds_no_credentials_says_what_it_should_hold(rig: Rig, content: str) -> None:
+def test_the_error_for_an_invalid_secret_says_what_to_write(rig: Rig, content: str) -> None:
     rig.put("key", b"body")
     rig.secrets.put_secret_value(SecretId=SECRET, SecretString=content)
     delivery = rig.sync("key")
@@ -140,7 +140,7 @@ def test_a_secret_that_holds_no_credentials_says_what_it_should_hold(rig: Rig, c
 
 
 @pytest.mark.usefixtures("each_way")
-def test_the_older_form_of_the_secret_is_understood(rig: Rig) -> None:
+def test_the_older_form_of_the_secret_is_accepted(rig: Rig) -> None:
     rig.put("key", b"body")
     older = {"lc_access_key": "older-key", "lc_secret_key": "older-secret", "lc_endpoint_url": "https://example.com"}
     rig.secrets.put_secret_value(SecretId=SECRET, SecretString=json.dumps(older))
@@ -149,7 +149,7 @@ def test_the_older_form_of_the_secret_is_understood(rig: Rig) -> None:
 
 
 @pytest.mark.usefixtures("each_way")
-def test_a_secret_that_cannot_be_read_is_waited_for(rig: Rig) -> None:
+def test_messages_are_retried_while_the_secret_is_unreadable(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.source_proxy.when(refuse(400, "AccessDeniedException"), operation="GetSecretValue", times=inf)
     delivery = rig.sync("key")
@@ -160,8 +160,8 @@ def test_a_secret_that_cannot_be_read_is_waited_for(rig: Rig) -> None:
 
 
 @pytest.mark.usefixtures("each_way")
-def test_a_store_that_checks_signatures_takes_only_the_right_secret(lesser: Rig) -> None:
-    """Nothing is injected here: the lesser store verifies every signature."""
+def test_a_store_that_checks_signatures_accepts_only_the_right_secret(lesser: Rig) -> None:
+    """No fault is injected here: the limited store verifies every signature."""
     lesser.put("key ü+%", b"body", ContentDisposition='inline; filename="ü  x"', Metadata={"a": "b  c"})
     wrong = Account(lesser.other.endpoint, lesser.other.access_key_id)
     lesser.secrets.put_secret_value(SecretId=SECRET, SecretString=secret(wrong))
@@ -175,8 +175,8 @@ def test_a_store_that_checks_signatures_takes_only_the_right_secret(lesser: Rig)
 
 
 @pytest.mark.usefixtures("each_way")
-def test_nothing_of_the_target_comes_from_the_environment(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lambda's own keys and session token must never be shown to another cloud."""
+def test_the_target_gets_nothing_of_the_aws_environment(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys and the session token of Lambda must never be sent to another cloud."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it has read the environment already
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-the-role")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", rig.source_proxy.endpoint)
@@ -190,7 +190,7 @@ def test_nothing_of_the_target_comes_from_the_environment(rig: Rig, monkeypatch:
 
 @pytest.mark.usefixtures("each_way")
 def test_no_library_logs_the_secret(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    """With `log_level = "DEBUG"` Lambda's runtime logs whatever any library has to say, and botocore says it all."""
+    """At `log_level = "DEBUG"` the Lambda runtime logs the messages of all libraries."""
     caplog.set_level(logging.DEBUG)
     log_json("DEBUG")
     rig.put("key", b"body")
@@ -200,8 +200,8 @@ def test_no_library_logs_the_secret(rig: Rig, caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize("form", ["json", "html"])
-def test_the_command_tells_no_secret_that_is_refused(lesser: Rig, tmp_path: Path, form: str) -> None:
-    """Neither one from the secret nor one from the environment, in what is printed or in a report."""
+def test_the_command_prints_no_refused_secret(lesser: Rig, tmp_path: Path, form: str) -> None:
+    """Neither the output nor a report contains a secret key, from the secret or from the environment."""
     lesser.put("key", b"body")
     wrong = Account(lesser.other.endpoint, lesser.other.access_key_id)
     lesser.secrets.put_secret_value(SecretId=SECRET, SecretString=secret(wrong))
@@ -209,6 +209,6 @@ def test_the_command_tells_no_secret_that_is_refused(lesser: Rig, tmp_path: Path
     for environment in ({}, {**given, "TARGET_SECRET_ARN": None}):
         report = tmp_path / f"report.{form}"
         ended = run("migrate", "--report", str(report), S3_SYNCER_LOG_FORMAT="json", **environment)
-        assert ended.code == 1
+        assert ended.code == 3
         assert "SignatureDoesNotMatch" in ended.out + ended.err
         assert wrong.secret_access_key not in ended.out + ended.err + report.read_text()

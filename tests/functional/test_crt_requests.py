@@ -1,4 +1,4 @@
-"""The requests that an event costs, each way: as many of the same kind, by boto3 or by the lane, and never by both."""
+"""The requests of an event: the same over boto3 and over the CRT transport, and none over both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.functional.proxy import answering, refuse, reset
 from s3_syncer.crt import object_requests
 from s3_syncer.stores import bucket
 
-#: What is asked of the source and of the target, by what has happened, with tags off and on.
+#: Requests to the source and to the target for each kind of change, without and with tag sync.
 COSTS = {
     "new": (["GET", "HEAD"], ["HEAD", "PUT"]),
     "again": (["HEAD"], ["HEAD"]),
@@ -28,7 +28,7 @@ WITH_TAGS = {
 
 @pytest.fixture
 def by_boto3(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The requests about keys that boto3 has made."""
+    """Return the list to which each request of boto3 about a key is added."""
     made: list[str] = []
     request = bucket._request
 
@@ -41,7 +41,7 @@ def by_boto3(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(("tags", "costs"), [("false", COSTS), ("true", WITH_TAGS)], ids=["tags off", "tags on"])
-def test_an_event_costs_the_same_requests_each_way(
+def test_an_event_takes_the_same_requests_over_both_transports(
     rig: Rig,
     each_way: str,
     by_boto3: list[str],
@@ -61,18 +61,18 @@ def test_an_event_costs_the_same_requests_each_way(
         rig.clear()
         by_boto3.clear()
         assert rig.sync("key").returned == []
-        asked = [
+        made = [
             [r.method + (" tags" if "tagging" in r.query else "") for r in side.requests if r.key == "key"]
             for side in (rig.source_proxy, rig.target_proxy)
         ]
-        assert (asked[0], asked[1]) == costs[name], name
-        assert len(by_boto3) == (0 if each_way == "crt" else sum(map(len, asked))), name
+        assert (made[0], made[1]) == costs[name], name
+        assert len(by_boto3) == (0 if each_way == "crt" else sum(map(len, made))), name
     assert rig.source_keys() == rig.target_keys() == []
 
 
 @pytest.mark.parametrize("text", ["Zürich", 'attachment; filename="Ã¼"'])
 def test_a_header_in_another_encoding_arrives_the_same(rig: Rig, each_way: str, text: str) -> None:
-    """What is no UTF-8 awscrt cannot even read."""
+    """awscrt cannot decode text that is not UTF-8."""
     rig.put("key", b"body")
     for method in ("GET", "HEAD"):
         rig.source_proxy.when(answering(Content_Disposition=text), method, key="key", times=inf)
@@ -84,7 +84,7 @@ def test_a_header_in_another_encoding_arrives_the_same(rig: Rig, each_way: str, 
     assert rig.sync("key").actions == {"key": "unchanged"}
 
 
-def test_once_the_lane_has_failed_boto3_is_alone_for_a_while(
+def test_boto3_makes_all_requests_after_the_transport_failed(
     rig: Rig, each_way: str, by_boto3: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYNC_TAGS", "false")
@@ -101,10 +101,10 @@ def test_once_the_lane_has_failed_boto3_is_alone_for_a_while(
     assert rig.differences() == []
 
 
-def test_a_lane_that_could_not_be_opened_is_opened_once_it_can_be(
+def test_a_transport_without_credentials_is_built_later(
     rig: Rig, each_way: str, by_boto3: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The secret may be filled after the service was started."""
+    """The secret may get its value after the service has started."""
     monkeypatch.setattr(object_requests, "REST_S", 0.0)
     rig.put("key", b"body")
     rig.source_proxy.when(refuse(400, "AccessDeniedException"), operation="GetSecretValue", times=inf)

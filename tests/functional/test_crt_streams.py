@@ -1,4 +1,4 @@
-"""Large objects streamed between two clouds: the same outcome as on the common path, whatever happens."""
+"""Large objects streamed between two clouds: the same result as over boto3, whatever happens."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from s3_syncer.sync import transfer
 PART = 5 * MIB
 WHOLE = stream_copy.MIN_SIZE + 1
 
-#: Seconds after which an ordinary socket that stalls is ended.
+#: Seconds after which a stalled socket is closed by default.
 STALL_TIMEOUT_S = stream_http.STALL_TIMEOUT_S
 
 
@@ -54,7 +54,7 @@ def parts_of(count: int, seed: int = 0) -> list[bytes]:
 
 @pytest.fixture(params=["streams", "boto3"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The same must come of both ways."""
+    """Stream objects, or copy them over boto3: the result must be the same."""
     if request.param == "boto3":
         monkeypatch.setattr(local_sweep, "crt_transports", boto3_only)
         monkeypatch.setattr(commands, "stream_transports", boto3_only)
@@ -63,12 +63,12 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def streamed(rig: Rig) -> list[bool]:
-    """Of each write of bytes that reached the target, whether it was one of a stream."""
+    """Return for each PUT that reached the target: True if it was a stream."""
     writes = [request for request in rig.target_proxy.writes() if request.method == "PUT"]
     return [request.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD" for request in writes]
 
 
-def test_objects_large_and_larger_arrive_with_all_they_have(rig: Rig, way: str) -> None:
+def test_large_objects_arrive_with_all_properties(rig: Rig, way: str) -> None:
     properties = {"ContentType": "video/mp4", "Metadata": {"a": "b"}, "RawExpires": "never", "Tagging": "x=y"}
     for key in ("parts", "a/../b//c +%41?&=ü"):
         rig.put_parts(key, *parts_of(3), **properties)
@@ -85,7 +85,7 @@ def test_objects_large_and_larger_arrive_with_all_they_have(rig: Rig, way: str) 
     assert rig.target_proxy.writes() == []
 
 
-def test_no_part_and_no_large_object_is_held_as_a_whole(rig: Rig) -> None:
+def test_no_part_and_no_large_object_is_held_in_memory_as_a_whole(rig: Rig) -> None:
     rig.put_parts("parts", *parts_of(3))
     rig.put("whole", body_of(WHOLE))
     rig.clear()
@@ -94,7 +94,7 @@ def test_no_part_and_no_large_object_is_held_as_a_whole(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_the_keys_of_a_sync_are_streamed_as_well(rig: Rig) -> None:
+def test_sync_streams_large_objects(rig: Rig) -> None:
     rig.put_parts("parts", *parts_of(2))
     rig.clear()
     assert run("sync", "parts").code == 0
@@ -102,21 +102,21 @@ def test_the_keys_of_a_sync_are_streamed_as_well(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_where_a_bucket_is_is_found_out_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the lane and for the streams together."""
-    places: list[str] = []
+def test_the_endpoint_of_a_bucket_is_found_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CRT client and the streaming client share the endpoint."""
+    names: list[str] = []
     endpoint = factory._endpoint
 
     def noted(location: BucketLocation) -> BucketEndpoint:
-        places.append(location.name)
+        names.append(location.name)
         return endpoint(location)
 
     monkeypatch.setattr(factory, "_endpoint", noted)
     assert run("migrate").code == 0
-    assert sorted(places) == sorted([SOURCE, TARGET])
+    assert sorted(names) == sorted([SOURCE, TARGET])
 
 
-def test_a_lesser_store_takes_streams_over_plain_http(lesser: Rig) -> None:
+def test_a_limited_store_accepts_streams_over_plain_http(lesser: Rig) -> None:
     lesser.put_parts("parts", *parts_of(3))
     lesser.put("whole", body_of(WHOLE))
     lesser.clear()
@@ -144,25 +144,25 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("side", "fault"), FAULTS)
-def test_whatever_goes_wrong_once_is_made_good(
+def test_a_single_fault_is_repaired(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, way: str, side: str, fault: Fault
 ) -> None:
-    monkeypatch.setattr(stream_copy, "REST_S", -1.0)  # over before it begins, whichever thread looks
+    monkeypatch.setattr(stream_copy, "REST_S", -1.0)  # every rest is over at once, for all threads
     rig.put_parts("parts", *parts_of(4))
     rig.put("whole", body_of(WHOLE))
     proxy, method = (rig.source_proxy, "GET") if side == "source" else (rig.target_proxy, "PUT")
     proxy.when(fault, method, key="parts", query="" if side == "source" else "partNumber", skip=1)
     proxy.when(fault, method, key="whole", query="", skip=int(side == "source"))  # behind the first look
     ended = run("migrate")
-    if way == "boto3" and ended.code != 0:  # it does not ask twice for what broke off while it was read
+    if way == "boto3" and ended.code != 0:  # boto3 does not repeat a request with a body that broke off
         ended = run("migrate")
     assert (ended.code, ended.out) == (0, "")
     assert rig.differences() == []
     assert rig.uploads() == []
 
 
-def test_what_the_target_keeps_is_proven_by_what_it_answers(rig: Rig) -> None:
-    """A part that was damaged on its way, by a network or a store that does not notice."""
+def test_the_etag_of_the_target_reveals_a_damaged_part(rig: Rig) -> None:
+    """The network, or a store that checks nothing, may damage a part on its way."""
 
     def damaged(exchange: Exchange) -> None:
         exchange._body = b"?" + exchange._body[1:]
@@ -172,14 +172,14 @@ def test_what_the_target_keeps_is_proven_by_what_it_answers(rig: Rig) -> None:
     rig.target_proxy.when(damaged, "PUT", key="parts", query="partNumber", skip=1)
     assert run("migrate").code == 0
     assert rig.differences() == []
-    assert streamed(rig).count(False) == 1, "once more, on the common path"
+    assert streamed(rig).count(False) == 1, "once more, over boto3"
 
 
-def test_bytes_that_are_not_those_of_the_etag_are_never_written_whole(rig: Rig) -> None:
+def test_an_object_with_bytes_that_do_not_have_its_etag_is_never_written(rig: Rig) -> None:
     def damaged(exchange: Exchange) -> None:
-        with exchange.ask() as answer:
-            body = answer.read()
-            exchange._begin(answer.status, dict(answer.getheaders()))
+        with exchange.ask() as response:
+            body = response.read()
+            exchange._begin(response.status, dict(response.getheaders()))
             exchange._handler.wfile.write(b"?" + body[1:])
 
     rig.put("whole", body_of(WHOLE))
@@ -188,7 +188,7 @@ def test_bytes_that_are_not_those_of_the_etag_are_never_written_whole(rig: Rig) 
     assert rig.target_keys() == []
 
 
-def test_a_part_whose_etag_is_not_its_md5_is_sent_again(rig: Rig) -> None:
+def test_a_part_with_an_etag_that_is_not_its_md5_is_sent_again(rig: Rig) -> None:
     rig.put_parts("parts", *parts_of(3))
     wrong = answering(ETag='"00000000000000000000000000000000"')
     rig.target_proxy.when(wrong, "PUT", key="parts", query="partNumber", skip=1)
@@ -197,7 +197,7 @@ def test_a_part_whose_etag_is_not_its_md5_is_sent_again(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_a_secret_that_is_renewed_in_the_middle(rig: Rig, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+def test_a_secret_rotated_during_a_copy(rig: Rig, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     monkeypatch.setattr(credentials, "SECRET_FRESH_S", 0.0)
     rig.put_parts("parts", *parts_of(5))
     fresh = Account(rig.other.endpoint)
@@ -214,7 +214,7 @@ def test_a_secret_that_is_renewed_in_the_middle(rig: Rig, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("store", ["with If-Match", "that ignores If-Match"])
-def test_a_source_overwritten_in_the_middle_ends_equal(rig: Rig, way: str, store: str) -> None:
+def test_a_source_overwritten_during_a_copy_ends_equal(rig: Rig, way: str, store: str) -> None:
     rig.put_parts("parts", *parts_of(3))
     rig.put("whole", body_of(WHOLE))
     for key, change in (
@@ -232,7 +232,7 @@ def test_a_source_overwritten_in_the_middle_ends_equal(rig: Rig, way: str, store
     assert rig.uploads() == []
 
 
-def test_a_socket_that_stalls_is_ended(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stalled_socket_is_closed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_http, "STALL_TIMEOUT_S", 0.5)
     rig.put_parts("parts", *parts_of(3))
     rig.put("whole", body_of(WHOLE))
@@ -244,7 +244,7 @@ def test_a_socket_that_stalls_is_ended(rig: Rig, monkeypatch: pytest.MonkeyPatch
     assert rig.differences() == []
 
 
-def test_a_limit_of_bandwidth_holds(rig: Rig, way: str) -> None:
+def test_the_bandwidth_limit_holds(rig: Rig, way: str) -> None:
     rig.put_parts("parts", *parts_of(4))
     began = time.monotonic()
     assert run("migrate", "--bwlimit", "8M").code == 0
@@ -261,7 +261,7 @@ def test_the_smallest_memory_suffices(rig: Rig, way: str) -> None:
     assert rig.differences() == []
 
 
-def test_behind_a_proxy_nothing_is_streamed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_streamed_through_a_proxy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.put_parts("parts", *parts_of(2))
     rig.clear()
     monkeypatch.setattr("s3_syncer.crt.factory.getproxies", lambda: {"http": "http://127.0.0.1:1"})
@@ -272,7 +272,7 @@ def test_behind_a_proxy_nothing_is_streamed(rig: Rig, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)], ids=["SIGKILL", "SIGTERM"])
-def test_what_was_streamed_is_gone_on_with(
+def test_a_copy_with_streamed_parts_is_resumed(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
     monkeypatch.setattr(transfer, "RESUME_MIN", 1)

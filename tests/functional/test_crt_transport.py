@@ -1,4 +1,4 @@
-"""The lane between two clouds: the same outcome as the common path, whatever the objects and whatever happens."""
+"""The CRT transport between two clouds: the same result as over boto3, for all objects and faults."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from s3_syncer.stores.credentials import SigningKeys
 
 
 @pytest.fixture(autouse=True)
-def _rested(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Objects that are read as soon as they are written count as old: nobody else writes here."""
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count objects as settled as soon as they are written: there is no other writer here."""
     monkeypatch.setattr(small_object_copy, "MTIME_SETTLE_TIME", timedelta(0))
 
 
@@ -51,8 +51,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return way
 
 
-def asked(rig: Rig) -> tuple[Counter[str], Counter[str]]:
-    """The requests about objects on each side, by method."""
+def requests_of(rig: Rig) -> tuple[Counter[str], Counter[str]]:
+    """Return the number of requests about objects on each side, by method."""
     sides = (rig.source_proxy, rig.target_proxy)
     source, target = (Counter(request.method for request in side.requests if request.key) for side in sides)
     return source, target
@@ -71,7 +71,7 @@ def test_every_property_arrives(rig: Rig, way: str) -> None:
     assert rig.target_proxy.writes() == []
 
 
-def test_strange_keys_are_ordinary(rig: Rig, way: str) -> None:
+def test_strange_keys_are_copied(rig: Rig, way: str) -> None:
     for key in STRANGE_KEYS:
         rig.put(key, key.encode())
     ended = run("migrate")
@@ -79,44 +79,44 @@ def test_strange_keys_are_ordinary(rig: Rig, way: str) -> None:
     assert rig.differences() == []
 
 
-def test_an_ordinary_object_costs_a_get_and_a_put(rig: Rig) -> None:
+def test_an_ordinary_object_takes_one_get_and_one_put(rig: Rig) -> None:
     for number in range(20):
         rig.put(f"key {number}", b"body", Metadata={"n": str(number)})
     rig.clear()
     assert run("migrate", "--no-tags").code == 0
-    assert asked(rig) == ({"GET": 20}, {"PUT": 20})
+    assert requests_of(rig) == ({"GET": 20}, {"PUT": 20})
     assert rig.differences() == []
 
 
-def test_one_that_differs_costs_no_more(rig: Rig) -> None:
+def test_an_object_that_differs_takes_one_get_and_one_put(rig: Rig) -> None:
     for number in range(20):
         rig.target.put_object(Bucket=TARGET, Key=f"key {number}", Body=b"before", Metadata={"n": "0"})
         rig.put(f"key {number}", b"afterwards", Metadata={"n": str(number)})
     rig.clear()
     assert run("migrate", "--no-tags").code == 0
-    assert asked(rig) == ({"GET": 20}, {"PUT": 20})
+    assert requests_of(rig) == ({"GET": 20}, {"PUT": 20})
     assert rig.differences() == []
 
 
-def test_with_tags_it_costs_a_look_at_them_as_well(rig: Rig) -> None:
+def test_tag_sync_takes_one_more_get(rig: Rig) -> None:
     for number in range(20):
         rig.put(f"key {number}", b"body")
     rig.clear()
     assert run("migrate").code == 0
-    assert asked(rig) == ({"GET": 40}, {"PUT": 20})
+    assert requests_of(rig) == ({"GET": 40}, {"PUT": 20})
 
 
-def test_what_is_fresh_is_looked_at_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_young_object_is_checked_with_head(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_object_copy, "MTIME_SETTLE_TIME", timedelta(days=1))
     rig.put("key", b"body")
     assert run("migrate", "--no-tags").code == 0
-    assert asked(rig) == ({"GET": 1, "HEAD": 1}, {"PUT": 1, "HEAD": 1})
+    assert requests_of(rig) == ({"GET": 1, "HEAD": 1}, {"PUT": 1, "HEAD": 1})
 
 
 def short(exchange: Exchange) -> None:
-    """A target that has lost the answer's ETag."""
-    with exchange.ask() as answer:
-        exchange.reply(answer.status, "")
+    """Leave the ETag out of the response of the target."""
+    with exchange.ask() as response:
+        exchange.reply(response.status, "")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def short(exchange: Exchange) -> None:
         ("target", refuse(403, "AccessDenied")),
     ],
 )
-def test_whatever_goes_wrong_once_the_common_path_makes_good(rig: Rig, side: str, fault: Fault) -> None:
+def test_a_single_fault_is_repaired_over_boto3(rig: Rig, side: str, fault: Fault) -> None:
     for number in range(5):
         rig.put(f"key {number}", b"some bytes")
     proxy, method = (rig.source_proxy, "GET") if side == "source" else (rig.target_proxy, "PUT")
@@ -148,7 +148,7 @@ def test_whatever_goes_wrong_once_the_common_path_makes_good(rig: Rig, side: str
     assert rig.differences() == []
 
 
-def test_an_object_overwritten_under_its_copy_is_copied_again(rig: Rig) -> None:
+def test_an_object_overwritten_during_its_copy_is_copied_again(rig: Rig) -> None:
     rig.put("key", b"first", Metadata={"n": "1"})
     rig.put("other", b"body")
     rig.target_proxy.when(meanwhile(lambda: rig.put("key", b"second", Metadata={"n": "2"})), "PUT", key="key")
@@ -157,24 +157,24 @@ def test_an_object_overwritten_under_its_copy_is_copied_again(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_tags_written_under_a_copy_arrive(rig: Rig) -> None:
+def test_tags_written_during_a_copy_arrive(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.target_proxy.when(meanwhile(lambda: rig.tag("key", {"colour": "red"})), "PUT", key="key")
     assert run("migrate").code == 0
     assert rig.differences() == []
 
 
-def test_a_store_that_is_busy_is_not_pressed(rig: Rig) -> None:
+def test_a_busy_store_gets_no_further_requests(rig: Rig) -> None:
     for number in range(50):
         rig.put(f"key {number:02}", b"body")
     rig.target_proxy.when(refuse(503, "SlowDown"), "PUT", times=6)
     assert run("migrate", "--no-tags", "--concurrency", "2").code == 0
     assert rig.differences() == []
-    assert asked(rig)[0]["GET"] <= 50 + 2  # read in vain: what the lane had under way
+    assert requests_of(rig)[0]["GET"] <= 50 + 2  # two copies were under way, and their reads are repeated
 
 
 class Connected:
-    """A connection that notes what it is asked for."""
+    """A connection that records its requests."""
 
     def __init__(self) -> None:
         self.requests: list[object] = []
@@ -185,37 +185,37 @@ class Connected:
 
     def request(self, request: object, *_: object) -> object:
         self.requests.append(request)
-        raise OSError("nobody there")
+        raise OSError("no server")
 
 
 @pytest.mark.parametrize("late", ["signed", "connected"])
-def test_what_was_given_up_before_it_was_sent_is_never_sent(late: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others have written since, and it would be written over with what was read before."""
+def test_a_request_that_expired_before_it_was_sent_is_never_sent(late: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 may have written since, and the old request would overwrite newer bytes."""
     signed, connected, connection = Future[object](), Future[Connected](), Connected()
 
     class Slow(CrtHttpClient):
         def connection(self) -> Any:
             return connected
 
-    sending = Slow(BucketEndpoint("http://127.0.0.1:1/bucket", REGION, ""), lambda: SigningKeys("key", "secret"))
+    client = Slow(BucketEndpoint("http://127.0.0.1:1/bucket", REGION, ""), lambda: SigningKeys("key", "secret"))
     statuses: list[int] = []
     with monkeypatch.context() as patched:
         patched.setattr("s3_syncer.crt.http_client.auth.aws_sign_request", lambda *_: signed)
-        sending.send("PUT", "key", lambda answer: statuses.append(answer.status), body=b"old")
+        client.send("PUT", "key", lambda response: statuses.append(response.status), body=b"old")
     if late == "connected":
         signed.set_result("request")
-    for request in list(sending._pending):
+    for request in list(client._pending):
         request.expire_if_stalled(inf)
     assert statuses == [0]
     if late == "signed":
         signed.set_result("request")
     connected.set_result(connection)
     assert (connection.requests, statuses) == ([], [0])
-    assert connection.closed is (late == "connected"), "one that was waited for is not left open"
+    assert connection.closed is (late == "connected"), "a connection that comes too late is closed"
 
 
 def options(port: int) -> list[int]:
-    """TCP_NODELAY of each connection of this process to the port."""
+    """Return TCP_NODELAY of each connection of this process to the port."""
     found = []
     for entry in Path("/proc/self/fd").iterdir():
         with suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as connection:  # if it is a connection
@@ -225,16 +225,16 @@ def options(port: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds its connections in /proc")
-def test_no_piece_of_a_request_waits_for_an_acknowledgement(rig: Rig) -> None:
-    """It would come 40 ms later, so that small objects took many times as long."""
+def test_no_segment_of_a_request_waits_for_an_acknowledgement(rig: Rig) -> None:
+    """The acknowledgement comes 40 ms later: small objects would take many times as long."""
     with in_front_of(rig.other.endpoint) as proxy:
-        place = BucketEndpoint(f"{proxy.endpoint}/{TARGET}", REGION, "")
-        client = CrtHttpClient(place, lambda: SigningKeys(rig.other.access_key_id, rig.other.secret_access_key))
+        endpoint = BucketEndpoint(f"{proxy.endpoint}/{TARGET}", REGION, "")
+        client = CrtHttpClient(endpoint, lambda: SigningKeys(rig.other.access_key_id, rig.other.secret_access_key))
         assert client.request("PUT", "key", body=bytes(50_000)).status == 200
         assert options(urlsplit(proxy.endpoint).port or 0) == [1]
 
 
-def test_a_larger_object_is_for_the_common_path(rig: Rig) -> None:
+def test_a_large_object_is_not_copied_as_a_small_one(rig: Rig) -> None:
     rig.put("key", b"x" * (small_object_copy.MAX_SIZE + 1))
     rig.put_parts("parts", b"1" * 5 * MIB, b"2")
     assert run("migrate").code == 0

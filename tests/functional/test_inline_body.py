@@ -1,4 +1,4 @@
-"""A look that brings the bytes along: one GET for what the target lacks, whatever the object and the store are like."""
+"""One GET returns the state and the bytes of an object that the target lacks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize(
-    ("size", "asked"),
+    ("size", "methods"),
     [
         (100, ["GET", "HEAD"]),
         (INLINE_BODY_MAX, ["GET", "HEAD"]),
@@ -30,23 +30,23 @@ BODIES = {
         (0, ["GET", "HEAD", "HEAD"]),
     ],
 )
-def test_a_new_object_is_asked_for_as_seldom_as_can_be(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, size: int, asked: list[str]
+def test_a_new_object_takes_as_few_requests_as_possible(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, size: int, methods: list[str]
 ) -> None:
     monkeypatch.setenv("SYNC_TAGS", "false")
     rig.put("key", b"." * size, ContentType="text/plain", Metadata={"a": "b"}, RawExpires="whenever")
     assert rig.sync("key").actions == {"key": "copy"}
-    assert [request.method for request in rig.source_proxy.requests if request.key == "key"] == asked
+    assert [request.method for request in rig.source_proxy.requests if request.key == "key"] == methods
     assert [request.method for request in rig.target_proxy.requests] == ["HEAD", "PUT"]
     assert rig.differences() == []
 
 
-def test_a_key_that_neither_side_has_is_asked_for_once(rig: Rig) -> None:
+def test_a_key_that_neither_side_has_takes_one_request_each(rig: Rig) -> None:
     assert rig.sync("key").actions == {"key": "unchanged"}
     assert [request.method for request in rig.source_proxy.requests if request.key == "key"] == ["GET"]
 
 
-def test_a_store_that_overlooks_the_range_does_not_matter(rig: Rig) -> None:
+def test_a_store_may_ignore_the_range(rig: Rig) -> None:
     for name, size in BODIES.items():
         rig.put(name, b"." * size)
     rig.source_proxy.when(without("Range"), "GET", query="", times=inf)
@@ -55,7 +55,7 @@ def test_a_store_that_overlooks_the_range_does_not_matter(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_bytes_of_an_object_that_went_away_before_its_tags_were_told_are_forgotten(rig: Rig) -> None:
+def test_bytes_of_an_object_deleted_before_its_tags_were_read_are_dropped(rig: Rig) -> None:
     rig.put("key", b"first")
     rig.source_proxy.when(
         meanwhile(lambda: rig.source.delete_object(Bucket=SOURCE, Key="key")), "GET", key="key", query="tagging"

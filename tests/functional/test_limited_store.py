@@ -1,7 +1,7 @@
-"""`rclone serve s3` as the target: signatures and Content-MD5 are checked, and much else is missing.
+"""`rclone serve s3` as the target: it checks signatures and Content-MD5, and lacks much else.
 
-Its multipart ETags are not AWS's, it has no tags and no raw Expires, it refuses some keys, and `a` and `a/b` cannot
-both be there. What it can keep arrives; what it cannot keep is said clearly.
+Its multipart ETags differ from those of AWS. It has no tags and no raw Expires, it refuses some keys, and `a` and
+`a/b` cannot both exist. Supported objects arrive; each unsupported one has a clear reason.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from s3_syncer.core.model import INLINE_BODY_MAX
 
 pytestmark = pytest.mark.usefixtures("each_way")
 
-#: What rclone answers InvalidArgument to.
+#: Keys that rclone refuses with InvalidArgument.
 REFUSED = ("a//b", "/slash in front", "..", "../up", "down/../and/./up", "last/.")
 
-#: What it forgets, or finds too large.
+#: Properties that it drops, or that are too large for it.
 TOO_MUCH = {"expires", "expires that is no date", "expires as a number", "much metadata"}
 
 
 def same(rig: Rig, key: str) -> bool:
-    """Whether bytes, headers and metadata are equal."""
+    """Return True if bytes, headers and metadata are equal."""
     sides = []
     for client, bucket in ((rig.source, SOURCE), (rig.target, TARGET)):
-        answer: Mapping[str, Any] = client.get_object(Bucket=bucket, Key=key)
+        response: Mapping[str, Any] = client.get_object(Bucket=bucket, Key=key)
         metadata = {
-            name.lower(): value for name, value in answer["Metadata"].items() if name.lower() != verify.OWN_NOTE
+            name.lower(): value for name, value in response["Metadata"].items() if name.lower() != verify.OWN_NOTE
         }
-        headers = {name: answer[name] for name in verify.HEADERS if answer.get(name)}
-        sides.append((hashlib.sha256(answer["Body"].read()).hexdigest(), headers, metadata))
+        headers = {name: response[name] for name in verify.HEADERS if response.get(name)}
+        sides.append((hashlib.sha256(response["Body"].read()).hexdigest(), headers, metadata))
     return sides[0] == sides[1]
 
 
-def test_what_it_can_keep_arrives_and_stays(lesser: Rig) -> None:
+def test_supported_objects_are_copied_once(lesser: Rig) -> None:
     kept = {name: properties for name, properties in PROPERTIES.items() if name not in TOO_MUCH}
     for name, properties in kept.items():
         lesser.put(name, name.encode(), **properties)
@@ -53,7 +53,7 @@ def test_what_it_can_keep_arrives_and_stays(lesser: Rig) -> None:
     assert lesser.target_proxy.writes() == []
 
 
-def test_metadata_that_it_finds_too_large_is_no_matter_of_waiting(lesser: Rig) -> None:
+def test_metadata_that_is_too_large_for_it_goes_to_the_dead_letter_queue(lesser: Rig) -> None:
     lesser.put("key", b"body", **PROPERTIES["much metadata"])
     delivery = lesser.sync("key")
     assert delivery.actions == {"key": "dead-letter"}
@@ -80,7 +80,7 @@ def test_overwrites_and_deletes_arrive(lesser: Rig) -> None:
     assert lesser.sync("key").actions == {"key": "unchanged"}
 
 
-def test_parts_arrive_and_are_known_again_by_the_marker(lesser: Rig) -> None:
+def test_multipart_objects_are_recognized_by_the_marker(lesser: Rig) -> None:
     parts = [random.randbytes(5 * MIB), random.randbytes(5 * MIB), random.randbytes(17)]
     lesser.put_parts("parts", *parts, Metadata={"a": "b"}, ContentType="video/mp4")
     lesser.put("kms", b"body", ServerSideEncryption="aws:kms")
@@ -91,7 +91,7 @@ def test_parts_arrive_and_are_known_again_by_the_marker(lesser: Rig) -> None:
     assert lesser.target_proxy.writes() == []
 
 
-def test_keys_that_it_refuses_are_buried_with_its_reason(lesser: Rig) -> None:
+def test_refused_keys_go_to_the_dead_letter_queue_with_the_reason(lesser: Rig) -> None:
     for key in REFUSED:
         lesser.put(key, b"body")
     delivery = lesser.sync(*REFUSED)
@@ -102,7 +102,7 @@ def test_keys_that_it_refuses_are_buried_with_its_reason(lesser: Rig) -> None:
     assert all("unsupported characters" in letter.error for letter in letters)
 
 
-def test_other_strange_keys_are_ordinary_keys(lesser: Rig) -> None:
+def test_other_strange_keys_are_copied_and_deleted(lesser: Rig) -> None:
     segments = [key.split("/") for key in STRANGE_KEYS]
     folders = {"/".join(parts[:n]) for parts in segments for n in range(1, len(parts))}
     keys = [
@@ -132,8 +132,8 @@ def test_a_key_below_another_fails_clearly_and_harms_nothing(lesser: Rig, first:
     assert lesser.target_body(first) == b"first"
 
 
-def test_a_header_that_it_forgets_is_written_once_for_each_event(lesser: Rig) -> None:
-    """A difference that no copy can mend: the copy is made, nobody is stuck, and nothing goes round in circles."""
+def test_a_header_that_it_drops_is_written_once_for_each_event(lesser: Rig) -> None:
+    """A copy cannot remove this difference: each event copies once, and no message is retried."""
     lesser.put("key", b"body", RawExpires="0")
     assert lesser.sync("key").actions == {"key": "copy"}
     lesser.clear()
@@ -152,10 +152,10 @@ def test_a_header_that_it_forgets_is_written_once_for_each_event(lesser: Rig) ->
     ],
     ids=["text", "empty", "XML"],
 )
-def test_tags_that_it_cannot_keep_never_become_the_object(
+def test_unsupported_tags_never_become_the_object(
     lesser: Rig, monkeypatch: pytest.MonkeyPatch, body: bytes, action: str, reason: str
 ) -> None:
-    """With tag sync left on: this store takes `?tagging` for the object itself, to read, to write and to delete."""
+    """With tag sync on, this store reads, writes and deletes the object itself for `?tagging`."""
     monkeypatch.setenv("SYNC_TAGS", "true")
     lesser.put("key", body)
     for tags in ({"a": "b"}, {"a": "c"}, {}):
@@ -166,7 +166,7 @@ def test_tags_that_it_cannot_keep_never_become_the_object(
         assert lesser.target_body("key") == body
 
 
-def test_faults_leave_nothing_half_done(lesser: Rig) -> None:
+def test_faults_leave_no_partial_object(lesser: Rig) -> None:
     faults: dict[str, Any] = {"busy": refuse(503, "SlowDown"), "reset": reset, "cut": cut(10)}
     for key, fault in faults.items():
         lesser.put(key, b"body" * 100)
@@ -182,7 +182,7 @@ def test_faults_leave_nothing_half_done(lesser: Rig) -> None:
 
 @pytest.fixture
 def both_lesser(lesser: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    """The lesser store on both sides: it holds keys with line ends, which the source's emulator does not."""
+    """Put the limited store on both sides. It supports keys with line ends, unlike moto."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", lesser.other.endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", lesser.other.access_key_id)
@@ -191,7 +191,7 @@ def both_lesser(lesser: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
     return lesser
 
 
-def test_line_ends_are_ordinary_characters_of_a_key(both_lesser: Rig) -> None:
+def test_keys_with_line_ends_are_copied(both_lesser: Rig) -> None:
     keys = ("two\nlines", "end\n", "\r\n both")
     for key in keys:
         both_lesser.target.put_object(Bucket=SOURCE, Key=key, Body=key.encode(), Metadata={"a": "b"})
@@ -201,7 +201,7 @@ def test_line_ends_are_ordinary_characters_of_a_key(both_lesser: Rig) -> None:
     assert both_lesser.sync(*keys).actions == dict.fromkeys(keys, "unchanged")
 
 
-def test_a_source_whose_layout_cannot_be_known(both_lesser: Rig) -> None:
+def test_a_source_that_does_not_return_its_part_sizes(both_lesser: Rig) -> None:
     body = [random.randbytes(5 * MIB), random.randbytes(100)]
     put_parts(both_lesser.target, SOURCE, "key", body)
     assert both_lesser.sync("key").actions == {"key": "copy"}
@@ -209,7 +209,7 @@ def test_a_source_whose_layout_cannot_be_known(both_lesser: Rig) -> None:
     assert both_lesser.sync("key").actions == {"key": "unchanged"}
 
 
-def test_few_bytes_and_many_are_read_from_it(both_lesser: Rig) -> None:
+def test_small_and_large_objects_are_read_from_it(both_lesser: Rig) -> None:
     sizes = {"empty": 0, "few": INLINE_BODY_MAX, "many": INLINE_BODY_MAX + 1}
     for key, size in sizes.items():
         both_lesser.target.put_object(Bucket=SOURCE, Key=key, Body=b"." * size)

@@ -1,4 +1,4 @@
-"""What a bucket makes of the pages of a listing: the range, the order, the next page ahead. No store is asked."""
+"""The listing of a bucket: its range, its order, and pages requested ahead. No store takes part."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class UnusedTransport:
-    """A transport that answers only what a test lets it answer."""
+    """A transport that expects no request; tests override one method."""
 
     def list_page(self, position: Mapping[str, Any]) -> ListPage | None:
         raise AssertionError(f"no listing was expected: {position}")
@@ -38,14 +38,14 @@ class Pages(UnusedTransport):
     """Return the same pages in turn, whatever the position of the request."""
 
     def __init__(self, *pages: Sequence[str] | Exception) -> None:
-        self.pages, self.asked = pages, list[Mapping[str, Any]]()
-        self.all_asked = threading.Event()
+        self.pages, self.positions = pages, list[Mapping[str, Any]]()
+        self.all_requested = threading.Event()
 
     def list_page(self, position: Mapping[str, Any]) -> tuple[KeyPage, str | None]:
-        number = len(self.asked)
-        self.asked.append(position)
+        number = len(self.positions)
+        self.positions.append(position)
         if number == len(self.pages) - 1:
-            self.all_asked.set()
+            self.all_requested.set()
         page = self.pages[number]
         if isinstance(page, Exception):
             raise page
@@ -72,48 +72,48 @@ def listed(pages: Pages, after: str = "", until: str | None = None, *, in_order:
         ("a", "aa", ""),
     ],
 )
-def test_only_what_is_of_the_range_is_shown(after: str, until: str | None, keys: str) -> None:
+def test_only_keys_of_the_range_are_returned(after: str, until: str | None, keys: str) -> None:
     assert listed(Pages("abc", "def"), after, until) == list(keys)
 
 
-def test_what_lies_behind_the_range_is_not_asked_for() -> None:
+def test_no_page_behind_the_range_is_requested() -> None:
     pages = Pages("abc", "def", "ghi")
     assert listed(pages, until="c") == ["a", "b", "c"]
-    assert pages.asked == [{}]
+    assert pages.positions == [{}]
 
 
-def test_pages_that_come_empty_are_no_end() -> None:
+def test_an_empty_page_does_not_end_the_listing() -> None:
     assert listed(Pages("", "a", "", "b")) == ["a", "b"]
 
 
 @pytest.mark.parametrize("pages", [Pages("acb"), Pages("abc", "fed")], ids=["first page", "second page"])
-def test_keys_out_of_order_are_noticed(pages: Pages) -> None:
+def test_keys_out_of_order_raise_unordered(pages: Pages) -> None:
     with pytest.raises(Unordered):
         listed(pages)
 
 
-def test_keys_before_the_range_are_out_of_order() -> None:
+def test_a_key_before_the_range_is_out_of_order() -> None:
     with pytest.raises(Unordered):
         listed(Pages("abc"), "b")
 
 
-def test_in_whatever_order_every_key_of_the_range_is_shown() -> None:
+def test_without_order_every_key_of_the_range_is_returned() -> None:
     assert listed(Pages("zb", "ya", "c"), "a", "x", in_order=False) == ["b", "c"]
 
 
-def test_the_first_page_is_asked_for_at_once_and_the_next_while_one_is_read() -> None:
+def test_pages_are_requested_ahead() -> None:
     one = Pages("a")
     bucket(one).listing()
-    assert one.all_asked.wait(PATIENCE_S)
+    assert one.all_requested.wait(PATIENCE_S)
     two = Pages("a", "b")
     assert next(bucket(two).listing()).keys == ["a"]
-    assert two.all_asked.wait(PATIENCE_S)
+    assert two.all_requested.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("in_order", [True, False])
 @pytest.mark.parametrize("keys", ["", "a"], ids=["empty pages", "the same page"])
-def test_a_listing_that_does_not_get_on_is_no_listing(keys: str, in_order: bool) -> None:
-    """Some stores give the same continuation token twice and again."""
+def test_the_same_continuation_token_twice_is_an_error(keys: str, in_order: bool) -> None:
+    """Some stores return the same continuation token again and again."""
     requests = itertools.count(1)
 
     class SameToken(UnusedTransport):
@@ -132,7 +132,7 @@ ENDLESS: Mapping[str, Mapping[str, Any]] = {
 
 
 @pytest.mark.parametrize("operation", ENDLESS)
-def test_neither_are_parts_or_uploads(operation: str) -> None:
+def test_the_same_marker_of_parts_or_uploads_twice_is_an_error(operation: str) -> None:
     requests = itertools.count(1)
 
     class Endless(UnusedTransport):
@@ -147,7 +147,7 @@ def test_neither_are_parts_or_uploads(operation: str) -> None:
 
 
 class InUtf16(UnusedTransport):
-    """A store whose order is that of the keys in UTF-16."""
+    """A store with the order of the keys in UTF-16."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self.keys = sorted(keys, key=self.place)
@@ -163,8 +163,8 @@ class InUtf16(UnusedTransport):
         return KeyPage.of(ListEntry(key, 1, "e", NOON) for key in page), page[-1] if len(page) < len(behind) else None
 
 
-def test_a_range_that_is_cut_hides_no_disorder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each part ends at the first page that goes beyond it, in whatever order that is."""
+def test_ranges_that_are_cut_raise_unordered_or_return_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each range ends at the first page that goes beyond it, in any order."""
     monkeypatch.setattr(join_module, "PAGE_KEYS", 5)
     for seed in range(1700, 1800):
         rand = random.Random(seed)
@@ -172,11 +172,11 @@ def test_a_range_that_is_cut_hides_no_disorder(monkeypatch: pytest.MonkeyPatch) 
         keys = {"".join(rand.choices(letters, k=rand.randint(1, 4))) for _ in range(rand.randint(5, 200))}
         made = bucket(InUtf16(keys))
         with suppress(Unordered):
-            assert swept_in_parts(made, rand) == keys, seed
+            assert keys_listed_in_ranges(made, rand) == keys, seed
 
 
-def swept_in_parts(made: Bucket, rand: random.Random) -> set[str]:
-    """The keys that ranges show, which are cut now and then, and gone on with in any order."""
+def keys_listed_in_ranges(made: Bucket, rand: random.Random) -> set[str]:
+    """Return the keys that ranges list; ranges are cut now and then, and listed in any order."""
     todo: list[tuple[str, str | None]] = [("", None)]
     shown: set[str] = set()
     while todo:
@@ -190,7 +190,7 @@ def swept_in_parts(made: Bucket, rand: random.Random) -> set[str]:
     return shown
 
 
-def test_a_page_that_cannot_be_had_ends_it() -> None:
+def test_a_page_that_fails_raises_its_error() -> None:
     shown = bucket(Pages("a", StoreUnusable("gone"))).listing()
     assert next(shown).keys == ["a"]
     with pytest.raises(StoreUnusable):

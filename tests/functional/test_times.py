@@ -1,4 +1,4 @@
-"""Times in answers are read by ourselves, for speed: they are those that botocore reads."""
+"""The parser of times in responses, written for speed, returns the times that botocore returns."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from s3_syncer.stores.clients import parse_time, source_client
         "1767270896",
     ],
 )
-def test_every_form_is_read_as_botocore_reads_it(text: str) -> None:
+def test_every_form_is_parsed_as_botocore_parses_it(text: str) -> None:
     assert abs(parse_time(text) - parse_timestamp(text)).total_seconds() < 1e-3
     assert parse_time(text).tzinfo is not None
 
 
 @pytest.mark.parametrize("text", ["nonsenseZ", "nonsense GMT", "Thu, 32 Jan 2026 12:34:56 GMT"])
-def test_nonsense_is_refused(text: str) -> None:
+def test_an_invalid_time_raises_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=text):
         parse_time(text)
 
 
-def test_a_listing_and_a_look_tell_the_same_time(rig: Rig) -> None:
+def test_a_listing_and_a_head_return_the_same_time(rig: Rig) -> None:
     rig.put("key")
     client = source_client(1).lease().client
     (entry,) = client.list_objects_v2(Bucket=SOURCE)["Contents"]
-    looked = client.head_object(Bucket=SOURCE, Key="key")["LastModified"]
-    assert entry["LastModified"].replace(microsecond=0) == looked
+    modified = client.head_object(Bucket=SOURCE, Key="key")["LastModified"]
+    assert entry["LastModified"].replace(microsecond=0) == modified
     assert abs(entry["LastModified"] - datetime.now(UTC)).total_seconds() < 60

@@ -1,4 +1,4 @@
-"""Two clouds that speak HTTPS, as all do in earnest: whom to trust, and that nothing goes to anybody else."""
+"""Two clouds over HTTPS: the trusted CA bundle, and no request to an untrusted server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def bundle(authority: trustme.CA, tmp_path: Path) -> str:
-    """A file with the one authority that vouches for the stores."""
+    """Return a file with the CA certificate that signed those of the stores."""
     path = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(path)
     return str(path)
@@ -36,7 +36,7 @@ def bundle(authority: trustme.CA, tmp_path: Path) -> str:
 
 @pytest.fixture
 def fronts(rig: Rig, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Proxy, Proxy]]:
-    """Both clouds behind HTTPS, source first; nothing is said of whom to trust."""
+    """Put both clouds behind HTTPS, source first. No CA bundle is configured."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
     with in_front_of(rig.aws.endpoint, tls) as source, in_front_of(rig.other.endpoint, tls) as target:
@@ -45,7 +45,7 @@ def fronts(rig: Rig, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> 
         yield source, target
 
 
-def test_the_lane_trusts_whom_boto3_trusts(rig: Rig, fronts: tuple[Proxy, Proxy], bundle: str) -> None:
+def test_the_transport_trusts_the_ca_bundle_of_boto3(rig: Rig, fronts: tuple[Proxy, Proxy], bundle: str) -> None:
     rig.put("small", b"body")
     rig.put("streamed whole", bytes(9 * MIB))
     rig.put_parts("streamed in parts", bytes(5 * MIB), bytes(5 * MIB), b"end")
@@ -53,17 +53,17 @@ def test_the_lane_trusts_whom_boto3_trusts(rig: Rig, fronts: tuple[Proxy, Proxy]
     assert (ended.code, ended.out) == (0, "")
     assert rig.differences() == []
     source, target = fronts
-    reads = [asked for asked in source.requests if asked.method == "GET" and asked.key]
-    puts = [asked for asked in target.writes() if asked.method == "PUT"]
+    reads = [request for request in source.requests if request.method == "GET" and request.key]
+    puts = [request for request in target.writes() if request.method == "PUT"]
     assert len(puts) == 1 + 1 + 3
-    agents = {asked.headers.get("user-agent", "") for asked in (*reads, *puts)}
+    agents = {request.headers.get("user-agent", "") for request in (*reads, *puts)}
     assert {agent.partition(" ")[0] for agent in agents} == {f"s3-syncer/{__version__}"}
     assert [agent for agent in agents if "Boto3" in agent] == []
 
 
 @pytest.fixture
-def strangers(rig: Rig, authority: trustme.CA, bundle: str) -> Iterator[list[tuple[Proxy, BucketEndpoint]]]:
-    """The target under addresses that no request must go to, and whom to trust there."""
+def untrusted(rig: Rig, authority: trustme.CA, bundle: str) -> Iterator[list[tuple[Proxy, BucketEndpoint]]]:
+    """Return addresses of the target that must get no request, with the CA bundle to trust."""
     unknown, elsewhere = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(2))
     trustme.CA().issue_cert("127.0.0.1").configure_cert(unknown)
     authority.issue_cert("store.example.com").configure_cert(elsewhere)
@@ -75,27 +75,27 @@ def keys() -> SigningKeys:
     return SigningKeys("key", "secret")
 
 
-def test_nothing_is_asked_of_a_stranger(strangers: list[tuple[Proxy, BucketEndpoint]]) -> None:
-    proxy, place = strangers[1]
-    # awscrt takes its time: it holds an error of TLS back for ten seconds and more, against those who measure it.
-    assert CrtHttpClient(place, keys).request("GET", "key").status == 0
+def test_no_request_goes_to_an_untrusted_server(untrusted: list[tuple[Proxy, BucketEndpoint]]) -> None:
+    proxy, endpoint = untrusted[1]
+    # awscrt is slow here: it delays a TLS error by ten seconds and more, against timing attacks.
+    assert CrtHttpClient(endpoint, keys).request("GET", "key").status == 0
     assert proxy.requests == []
 
 
-def test_nothing_is_streamed_to_a_stranger(strangers: list[tuple[Proxy, BucketEndpoint]]) -> None:
-    for _, place in strangers:
-        with pytest.raises(ssl.SSLCertVerificationError), StreamingHttpClient(place, "", keys).begin("PUT", "key"):
+def test_no_stream_goes_to_an_untrusted_server(untrusted: list[tuple[Proxy, BucketEndpoint]]) -> None:
+    for _, endpoint in untrusted:
+        with pytest.raises(ssl.SSLCertVerificationError), StreamingHttpClient(endpoint, "", keys).begin("PUT", "key"):
             pass
-    assert [proxy.requests for proxy, _ in strangers] == [[], []]
+    assert [proxy.requests for proxy, _ in untrusted] == [[], []]
 
 
-def test_the_command_says_whom_it_does_not_trust(
-    rig: Rig, strangers: list[tuple[Proxy, BucketEndpoint]], bundle: str, monkeypatch: pytest.MonkeyPatch
+def test_the_command_names_the_untrusted_store(
+    rig: Rig, untrusted: list[tuple[Proxy, BucketEndpoint]], bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_sweep, "crt_transports", boto3_only)
     monkeypatch.setitem(clients._COMMON, "retries", {"mode": "standard", "total_max_attempts": 1})
     rig.put("key", b"body")
-    for proxy, _ in strangers:
+    for proxy, _ in untrusted:
         ended = run("migrate", TARGET_ENDPOINT=proxy.endpoint, AWS_CA_BUNDLE=bundle)
         assert ended.code == 3
         assert "the store does not answer: SSL validation failed" in ended.err

@@ -35,8 +35,8 @@ def error(status: int, code: str = "") -> dict[str, Any]:
 class Script:
     """A transport that expects these requests in this order, and returns their responses."""
 
-    def __init__(self, *exchanges: tuple[str, Mapping[str, Any]]) -> None:
-        self.left = list(exchanges)
+    def __init__(self, *requests: tuple[str, Mapping[str, Any]]) -> None:
+        self.left = list(requests)
 
     def list_page(self, position: Mapping[str, Any]) -> ListPage | None:
         raise AssertionError(f"a listing was requested: {position}")
@@ -52,12 +52,12 @@ def bucket(script: Script, *, tags: bool = False) -> Bucket:
     return Bucket("bucket", "", cast(Any, None), tags=tags, transport=script)
 
 
-Exchanges = Sequence[tuple[str, Mapping[str, Any]]]
+Requests = Sequence[tuple[str, Mapping[str, Any]]]
 NO_KEY = (GET, error(404, "NoSuchKey"))
 
 
 @pytest.mark.parametrize(
-    ("confirm_missing", "exchanges", "result"),
+    ("confirm_missing", "requests", "result"),
     [
         (False, [(HEAD, FOUND)], "e"),
         (True, [(HEAD, FOUND)], "e"),
@@ -80,9 +80,9 @@ NO_KEY = (GET, error(404, "NoSuchKey"))
     ],
 )
 def test_the_response_decides_the_next_request(
-    confirm_missing: bool, exchanges: Exchanges, result: str | type[SyncError] | None
+    confirm_missing: bool, requests: Requests, result: str | type[SyncError] | None
 ) -> None:
-    script = Script(*exchanges)
+    script = Script(*requests)
     if isinstance(result, type):
         with pytest.raises(result):
             bucket(script).head("key", confirm_missing=confirm_missing)
@@ -106,7 +106,7 @@ def test_a_store_that_never_has_the_tags_of_a_key_ends_the_lookups() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "exchanges", "found", "small"),
+    ("tags", "requests", "found", "small"),
     [
         (False, [(GET, body())], True, True),
         (False, [NO_KEY], False, False),
@@ -119,9 +119,9 @@ def test_a_store_that_never_has_the_tags_of_a_key_ends_the_lookups() -> None:
     ],
 )
 def test_one_get_brings_the_state_and_the_bytes_of_a_small_object(
-    tags: bool, exchanges: Exchanges, found: bool, small: bool
+    tags: bool, requests: Requests, found: bool, small: bool
 ) -> None:
-    script = Script(*exchanges)
+    script = Script(*requests)
     state = bucket(script, tags=tags).get_small("key")
     assert (state is not None) == found
     assert (state is not None and state.body is not None) == small

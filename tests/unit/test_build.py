@@ -1,4 +1,4 @@
-"""The committed package is what the sources build, the same bytes every time, and nothing but them."""
+"""The committed zip equals the build of the sources, and the build is reproducible."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def build() -> ModuleType:
     return module
 
 
-def test_the_committed_zip_is_what_the_sources_build(build: ModuleType) -> None:
+def test_the_committed_zip_equals_the_build(build: ModuleType) -> None:
     assert ARCHIVE.read_bytes() == build.build(), "run scripts/build and commit lambda/dist/s3_syncer.zip"
 
 
-def test_building_again_gives_the_same_bytes_wherever_and_whenever(build: ModuleType, tmp_path: Path) -> None:
+def test_the_build_is_reproducible(build: ModuleType, tmp_path: Path) -> None:
     first = build.build()
     for path in PACKAGE.rglob("*.py"):
         copy = tmp_path / "lambda" / "s3_syncer" / path.relative_to(PACKAGE)
@@ -49,7 +49,7 @@ def test_building_again_gives_the_same_bytes_wherever_and_whenever(build: Module
     assert (tmp_path / "lambda" / "dist" / "s3_syncer.zip").read_bytes() == first
 
 
-def test_it_holds_our_modules_and_nothing_else() -> None:
+def test_the_zip_contains_the_modules_of_this_project_only() -> None:
     with zipfile.ZipFile(ARCHIVE) as archive:
         assert archive.testzip() is None
         names = archive.namelist()
@@ -61,11 +61,11 @@ def test_it_holds_our_modules_and_nothing_else() -> None:
     assert "s3_syncer/__main__.py" not in names
 
 
-def test_it_is_small_enough_to_load_in_no_time() -> None:
+def test_the_zip_is_small() -> None:
     assert ARCHIVE.stat().st_size < 256 * 1024
 
 
-def test_every_entry_can_be_read_and_carries_no_date_of_its_build() -> None:
+def test_every_entry_is_readable_and_has_a_fixed_date() -> None:
     with zipfile.ZipFile(ARCHIVE) as archive:
         for entry in archive.infolist():
             assert entry.date_time == (1980, 1, 1, 0, 0, 0)
@@ -73,7 +73,7 @@ def test_every_entry_can_be_read_and_carries_no_date_of_its_build() -> None:
             assert entry.compress_type == zipfile.ZIP_STORED
 
 
-def test_it_imports_whole_with_what_the_runtime_brings() -> None:
+def test_the_zip_imports_with_the_libraries_of_the_runtime() -> None:
     program = (
         "import importlib, sys, zipfile; "
         f"sys.path.insert(0, {str(ARCHIVE)!r}); "
@@ -86,10 +86,10 @@ def test_it_imports_whole_with_what_the_runtime_brings() -> None:
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd="/", env=environment
     )
-    assert run.stdout.split() == [], "the command's libraries are not in the runtime"
+    assert run.stdout.split() == [], "the libraries of the CLI are not in the Lambda runtime"
 
 
-def test_check_tells_a_stale_zip(build: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_check_reports_a_stale_zip(build: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stale = tmp_path / "s3_syncer.zip"
     monkeypatch.setattr(build, "ARCHIVE", stale)
     assert build.main(["--check"]) == 1

@@ -1,4 +1,4 @@
-"""What single requests answer over the lane, in boto3's words, and what is left to boto3."""
+"""Requests about single keys over awscrt: responses in boto3's form, and those left to boto3."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from s3_syncer.crt.s3_xml import parse_error, parse_tag_set
 
 WHERE = {"Bucket": "bucket", "Key": "in/key"}
 RANGE = {**WHERE, "Range": "bytes=0-9"}
-TOLD = {"content-length": "3", "etag": '"e"', "last-modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
-BODY = Reply(200, TOLD, b"abc")
-PART = Reply(206, {**TOLD, "content-range": "bytes 0-2/7"}, b"abc")
+HEADERS = {"content-length": "3", "etag": '"e"', "last-modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+BODY = Reply(200, HEADERS, b"abc")
+PART = Reply(206, {**HEADERS, "content-range": "bytes 0-2/7"}, b"abc")
 
 
 def error(status: int, code: str) -> Reply:
@@ -24,11 +24,11 @@ def error(status: int, code: str) -> Reply:
 
 
 class Store:
-    """Answers whatever it was told to, and remembers what it was asked."""
+    """A client that returns `reply` and records its requests."""
 
     def __init__(self, reply: Reply) -> None:
         self.reply = reply
-        self.asked: list[tuple[str, str | None, str, dict[str, str], bytes]] = []
+        self.requests: list[tuple[str, str | None, str, dict[str, str], bytes]] = []
 
     def request(
         self,
@@ -41,7 +41,7 @@ class Store:
         max_body: float = 0,
     ) -> Reply:
         assert max_body == MAX_BODY
-        self.asked.append((method, key, query, dict(headers), body))
+        self.requests.append((method, key, query, dict(headers), body))
         return self.reply
 
 
@@ -49,41 +49,41 @@ def try_call(operation: str, reply: Reply, **parameters: Any) -> dict[str, Any] 
     return ObjectRequests(Store(reply)).try_call(operation, {**WHERE, **parameters})
 
 
-def test_a_look_tells_the_headers() -> None:
-    store = Store(Reply(200, TOLD))
-    answer = ObjectRequests(store).try_call("head_object", WHERE)
-    assert store.asked == [("HEAD", "in/key", "", {}, b"")]
-    assert answer == {"ETag": '"e"', "ResponseMetadata": {"HTTPHeaders": TOLD}}
+def test_head_returns_the_headers() -> None:
+    store = Store(Reply(200, HEADERS))
+    response = ObjectRequests(store).try_call("head_object", WHERE)
+    assert store.requests == [("HEAD", "in/key", "", {}, b"")]
+    assert response == {"ETag": '"e"', "ResponseMetadata": {"HTTPHeaders": HEADERS}}
 
 
-def test_headers_are_read_as_botocore_reads_them() -> None:
-    answer = try_call("head_object", Reply(200, {**TOLD, "x-amz-meta-a": "Zürich €"}))
-    assert answer is not None
-    told = answer["ResponseMetadata"]["HTTPHeaders"]["x-amz-meta-a"]
-    assert told.encode("latin-1") == "Zürich €".encode()
+def test_headers_are_decoded_as_botocore_decodes_them() -> None:
+    response = try_call("head_object", Reply(200, {**HEADERS, "x-amz-meta-a": "Zürich €"}))
+    assert response is not None
+    text = response["ResponseMetadata"]["HTTPHeaders"]["x-amz-meta-a"]
+    assert text.encode("latin-1") == "Zürich €".encode()
 
 
 @pytest.mark.parametrize("reply", [PART, Reply(200, PART.headers, b"abc")])
-def test_a_read_tells_of_how_many_bytes_these_are_a_part(reply: Reply) -> None:
+def test_a_range_read_returns_content_range(reply: Reply) -> None:
     store = Store(reply)
-    answer = ObjectRequests(store).try_call("get_object", {**RANGE, "IfMatch": '"e"'})
-    assert store.asked == [("GET", "in/key", "", {"range": "bytes=0-9", "if-match": '"e"'}, b"")]
-    assert answer is not None
-    assert answer["Body"].read(99) == b"abc"
-    assert (answer["ContentLength"], answer["ContentRange"], answer["ETag"]) == (3, "bytes 0-2/7", '"e"')
+    response = ObjectRequests(store).try_call("get_object", {**RANGE, "IfMatch": '"e"'})
+    assert store.requests == [("GET", "in/key", "", {"range": "bytes=0-9", "if-match": '"e"'}, b"")]
+    assert response is not None
+    assert response["Body"].read(99) == b"abc"
+    assert (response["ContentLength"], response["ContentRange"], response["ETag"]) == (3, "bytes 0-2/7", '"e"')
 
 
-def test_a_write_sends_every_property() -> None:
+def test_a_put_sends_every_property() -> None:
     store = Store(Reply(200, {"etag": '"e"'}))
     parameters = {"Body": bytearray(b"abc"), "ContentMD5": "md5", "ContentType": "text/x", "CacheControl": "no-store"}
     parameters |= {"RawExpires": "never", "Metadata": {"one": "1", "two": ""}}
     assert ObjectRequests(store).try_call("put_object", {**WHERE, **parameters}) == {"ETag": '"e"'}
     sent = {"content-md5": "md5", "content-type": "text/x", "cache-control": "no-store", "expires": "never"}
     sent |= {"x-amz-meta-one": "1", "x-amz-meta-two": ""}
-    assert store.asked == [("PUT", "in/key", "", sent, b"abc")]
+    assert store.requests == [("PUT", "in/key", "", sent, b"abc")]
 
 
-def test_tags_and_deletions() -> None:
+def test_get_tagging_and_delete() -> None:
     body = b"<Tagging xmlns='n'><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
     assert try_call("get_object_tagging", Reply(200, {}, body)) == {"TagSet": [{"Key": "a", "Value": "b"}]}
     assert try_call("delete_object", Reply(204)) == {}
@@ -99,11 +99,11 @@ def test_tags_and_deletions() -> None:
         ("get_object_tagging", error(404, "NoSuchKey"), "NoSuchKey"),
     ],
 )
-def test_what_is_not_there_is_an_answer_as_well(operation: str, reply: Reply, code: str) -> None:
-    answer = try_call(operation, reply)
-    assert answer is not None
-    assert answer["Error"]["Code"] == code
-    assert answer["ResponseMetadata"]["HTTPStatusCode"] == reply.status
+def test_a_certain_error_is_returned(operation: str, reply: Reply, code: str) -> None:
+    response = try_call(operation, reply)
+    assert response is not None
+    assert response["Error"]["Code"] == code
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == reply.status
 
 
 def without(name: str, reply: Reply = BODY) -> Reply:
@@ -113,17 +113,17 @@ def without(name: str, reply: Reply = BODY) -> Reply:
 @pytest.mark.parametrize(
     ("operation", "reply"),
     [
-        *(("head_object", without(name)) for name in TOLD),
-        *(("get_object", without(name)) for name in TOLD),
-        ("head_object", Reply(200, {**TOLD, "last-modified": "once"})),
-        ("head_object", Reply(200, {**TOLD, "content-length": "some"})),
-        ("head_object", Reply(206, TOLD)),
-        ("head_object", Reply(301, TOLD)),
+        *(("head_object", without(name)) for name in HEADERS),
+        *(("get_object", without(name)) for name in HEADERS),
+        ("head_object", Reply(200, {**HEADERS, "last-modified": "once"})),
+        ("head_object", Reply(200, {**HEADERS, "content-length": "some"})),
+        ("head_object", Reply(206, HEADERS)),
+        ("head_object", Reply(301, HEADERS)),
         ("head_object", Reply(403)),
         ("head_object", Reply(0)),
         ("get_object", without("content-range", PART)),
-        ("get_object", Reply(206, {**TOLD, "content-range": "bytes 0-2/*"}, b"abc")),
-        ("get_object", Reply(200, TOLD, b"ab")),
+        ("get_object", Reply(206, {**HEADERS, "content-range": "bytes 0-2/*"}, b"abc")),
+        ("get_object", Reply(200, HEADERS, b"ab")),
         ("get_object", error(404, "NoSuchBucket")),
         ("get_object", error(404, "")),
         ("get_object", Reply(404, {}, b"<html>")),
@@ -141,7 +141,7 @@ def without(name: str, reply: Reply = BODY) -> Reply:
         ("delete_object", Reply(404)),
     ],
 )
-def test_what_is_no_ordinary_answer_boto3_is_asked_for(operation: str, reply: Reply) -> None:
+def test_an_unusual_response_is_left_to_boto3(operation: str, reply: Reply) -> None:
     assert try_call(operation, reply, **({"Body": b""} if operation == "put_object" else {})) is None
 
 
@@ -161,10 +161,10 @@ def test_what_is_no_ordinary_answer_boto3_is_asked_for(operation: str, reply: Re
         ("put_object", {"Body": b"", "ACL": "public-read"}),
     ],
 )
-def test_what_is_no_ordinary_request_is_not_even_made(operation: str, parameters: dict[str, Any]) -> None:
-    store = Store(Reply(200, {**TOLD, "etag": '"e"'}))
+def test_an_unusual_request_is_not_sent(operation: str, parameters: dict[str, Any]) -> None:
+    store = Store(Reply(200, {**HEADERS, "etag": '"e"'}))
     assert ObjectRequests(store).try_call(operation, {**WHERE, **parameters}) is None
-    assert store.asked == []
+    assert store.requests == []
 
 
 @pytest.mark.parametrize(("status", "rests"), [(0, True), (503, True), (403, True), (301, True), (404, False)])
@@ -196,12 +196,12 @@ def test_boto3_makes_all_requests_for_a_while_after_a_store_failed(status: int, 
         (b"", None),
     ],
 )
-def test_tags_are_read_from_what_tells_tags(body: bytes, tags: list[dict[str, str]] | None) -> None:
+def test_a_tag_set_is_parsed(body: bytes, tags: list[dict[str, str]] | None) -> None:
     assert parse_tag_set(body) == tags
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "error"),
     [
         (b"<Error><Code>A</Code><Message>b</Message></Error>", ("A", "b")),
         (b"<Error xmlns='n'><Code>A</Code></Error>", ("A", "")),
@@ -210,5 +210,5 @@ def test_tags_are_read_from_what_tells_tags(body: bytes, tags: list[dict[str, st
         (b"", ("", "")),
     ],
 )
-def test_the_code_is_read_from_what_tells_an_error(body: bytes, told: tuple[str, str]) -> None:
-    assert parse_error(body) == told
+def test_an_error_is_parsed(body: bytes, error: tuple[str, str]) -> None:
+    assert parse_error(body) == error

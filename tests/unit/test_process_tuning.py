@@ -1,4 +1,4 @@
-"""The system gets large buffers back: a budget of bytes bounds the process, not only what it knows of."""
+"""Large buffers return to the operating system, so that the memory budget bounds the whole process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 LAMBDA = Path(__file__).parent.parent.parent / "lambda"
 
-#: A buffer of 16 MiB at a time, by eight threads that take turns; tells the MiB by which the peak grew.
+#: Allocates a buffer of 16 MiB at a time, in eight threads in turn; prints the MiB by which the peak grew.
 TURNS = """
 import re, threading
 from s3_syncer.process_tuning import return_large_buffers
@@ -44,6 +44,6 @@ def grown_mib(first: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps them")
-def test_buffers_are_given_back_at_once() -> None:
-    assert grown_mib("") > 60, "what it is for"
+def test_large_buffers_are_returned_at_once() -> None:
+    assert grown_mib("") > 60, "the function must make a difference"
     assert grown_mib("return_large_buffers()") < 24

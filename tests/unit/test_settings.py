@@ -27,7 +27,7 @@ def mistakes(**environment: str) -> list[str]:
     return str(refusal.value).split("; ")
 
 
-def test_what_is_required_is_enough() -> None:
+def test_the_required_variables_are_enough() -> None:
     settings = function_settings(REQUIRED)
     assert settings == Settings(
         source_bucket="photos",
@@ -63,7 +63,7 @@ def test_everything_can_be_set() -> None:
     assert settings.copy_memory == copy_memory(2048)
 
 
-def test_every_mistake_is_named_at_once() -> None:
+def test_one_error_names_every_mistake() -> None:
     with pytest.raises(SettingsError) as refusal:
         function_settings({"SOURCE_PREFIX": "/2026", "SYNC_DELETE": "maybe", "LOG_LEVEL": "loud"})
     assert str(refusal.value).split("; ") == [
@@ -81,7 +81,7 @@ def test_every_mistake_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "  ", "\t"])
-def test_blank_is_not_set(value: str) -> None:
+def test_a_blank_variable_counts_as_not_set(value: str) -> None:
     assert mistakes(TARGET_REGION=value) == ["TARGET_REGION is not set"]
 
 
@@ -112,14 +112,14 @@ def test_an_endpoint_is_a_url_up_to_the_host(endpoint: str, kept: str) -> None:
         ("https://me@s3.example.com", "must not carry credentials"),
     ],
 )
-def test_an_endpoint_that_cannot_be_used_says_what_to_write(endpoint: str, mistake: str) -> None:
+def test_the_error_for_an_invalid_endpoint_says_what_to_write(endpoint: str, mistake: str) -> None:
     (said,) = mistakes(TARGET_ENDPOINT=endpoint)
     assert said.startswith(f"TARGET_ENDPOINT {mistake}")
 
 
 @pytest.mark.parametrize("scheme", ["https", "ftp"])
 @pytest.mark.parametrize("path", ["", "/bucket"])
-def test_credentials_in_an_endpoint_are_refused_and_not_repeated(scheme: str, path: str) -> None:
+def test_credentials_in_an_endpoint_are_rejected_and_not_printed(scheme: str, path: str) -> None:
     assert mistakes(TARGET_ENDPOINT=f"{scheme}://me:hush@s3.example.com{path}") == [
         "TARGET_ENDPOINT must not carry credentials"
     ]
@@ -133,13 +133,13 @@ def test_memory_is_a_whole_number(value: str) -> None:
 
 
 @given(st.integers(1, 10_240))
-def test_copies_get_what_the_baseline_leaves_and_never_less_than_two_parts_need(memory_mb: int) -> None:
+def test_copies_get_the_memory_above_the_baseline_and_at_least_two_parts(memory_mb: int) -> None:
     budget = copy_memory(memory_mb)
     assert budget >= SMALLEST_BUDGET
     assert budget == SMALLEST_BUDGET or budget < memory_mb * MIB * 4 // 5
 
 
-def test_the_secret_half_of_credentials_never_shows() -> None:
+def test_the_repr_of_credentials_hides_the_secret() -> None:
     settings = Settings(
         source_bucket="photos",
         target_endpoint="https://s3.example.com",

@@ -1,4 +1,4 @@
-"""The lane over buckets in memory: what it takes, what it leaves, and what a listing can vouch for."""
+"""The small-object copier: the objects that it takes, and the copies that a listing confirms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOW = 100
 
 
 class World:
-    """Two buckets, the source's objects being old."""
+    """Two buckets; the objects of the source are old."""
 
     def __init__(self, *keys: str, tags: bool = False, memory: int = MIB, **target: Any) -> None:
         self.source, self.target = ListedBucket(clock=NOW), ListedBucket(clock=NOW, **target)
@@ -43,35 +43,35 @@ class World:
             threads=2,
             clock=self.clock,
         )
-        self.told: list[str] = []
+        self.copied: list[str] = []
 
     def copy(self, deadline: Deadline | None = None, entries: Sequence[ListEntry] | None = None) -> dict[str, Any]:
         listed = self.source.listed() if entries is None else entries
         self.listed = {entry.key: entry for entry in listed}
-        return self.copier.copy(listed, deadline or Deadline(), lambda entry: self.told.append(entry.key))
+        return self.copier.copy(listed, deadline or Deadline(), lambda entry: self.copied.append(entry.key))
 
 
-def test_an_ordinary_object_costs_one_get_and_one_put_and_the_listing_vouches_for_it() -> None:
+def test_an_ordinary_object_takes_one_get_and_one_put_and_the_listing_confirms_it() -> None:
     world = World("a", "b", "c")
     assert world.copy() == world.listed
-    assert world.told == ["a", "b", "c"]
+    assert world.copied == ["a", "b", "c"]
     assert world.source.mirrored == world.target.mirrored
     assert [call for call in world.source.calls if call != "list"] == ["fetch"] * 3
     assert world.target.calls == ["put"] * 3
 
 
-def test_every_property_is_passed_on() -> None:
+def test_every_property_is_copied() -> None:
     world = World()
     headers = {"Content-Type": "text/x", "Expires": "never", "Cache-Control": "no-store", "Content-Language": "de"}
     world.source.objects["a"] = stored(b"", headers=headers, metadata={"one": "1", "two": ""})
     world.copy()
     assert world.source.mirrored == world.target.mirrored
-    assert world.target.objects["a"].marker == world.source.objects["a"].etag  # nothing is known of the target yet
+    assert world.target.objects["a"].marker == world.source.objects["a"].etag  # the ETags of the target are unknown yet
     world.copy()
     assert world.target.objects["a"].marker is None
 
 
-def test_a_target_that_breaks_its_promise_gets_the_marker_after_all() -> None:
+def test_a_target_that_stops_returning_md5s_gets_the_marker() -> None:
     world = World("a", "b")
     world.copy(entries=world.source.listed()[:1])
     world.target._etag = opaque_etag
@@ -91,7 +91,7 @@ def test_a_target_that_breaks_its_promise_gets_the_marker_after_all() -> None:
         (1, None, False),
     ],
 )
-def test_what_seems_ordinary(size: int, etag: str | None, takes: bool) -> None:
+def test_small_objects_with_an_md5_etag_are_taken(size: int, etag: str | None, takes: bool) -> None:
     copier = World(memory=2 * small_object_copy.MAX_SIZE).copier
     assert copier.takes(KeyDiff(ListEntry("a", size, etag, at(0)), None)) == (ABSENT if takes else None)
 
@@ -102,7 +102,7 @@ def test_no_object_is_larger_than_half_of_the_memory() -> None:
     assert [copier.takes(row) for row in rows] == [ABSENT, None]
 
 
-def test_what_is_of_the_same_size_it_takes_once_the_target_has_shown_that_its_etags_are_md5s() -> None:
+def test_an_object_of_the_same_size_is_taken_once_the_target_has_returned_md5s() -> None:
     world = World("a")
     row = KeyDiff(ListEntry("a", 1, "0" * 32, at(0)), ListEntry("a", 1, "1" * 32, at(0)))
     assert world.copier.takes(row) is None
@@ -113,7 +113,7 @@ def test_what_is_of_the_same_size_it_takes_once_the_target_has_shown_that_its_et
     assert world.copier.takes(row) is None
 
 
-def test_what_only_the_target_has_it_does_not_take() -> None:
+def test_a_key_that_only_the_target_has_is_not_taken() -> None:
     assert World().copier.takes(KeyDiff(None, ListEntry("a", 1, "0" * 32, at(0)))) is None
 
 
@@ -125,7 +125,7 @@ def test_what_only_the_target_has_it_does_not_take() -> None:
         {"metadata": {"name": "Jürgen"}},
     ],
 )
-def test_what_turns_out_not_to_be_ordinary_is_left(properties: dict[str, Any]) -> None:
+def test_an_object_that_turns_out_to_be_unsupported_is_left(properties: dict[str, Any]) -> None:
     world = World("a", "b", "c", tags=True)
     world.source.objects["b"] = replace(world.source.objects["b"], **properties)
     assert world.copy().keys() == {"a", "c"}
@@ -141,7 +141,7 @@ def altered(**headers: str) -> Callable[[Reply], Reply]:
 @pytest.mark.parametrize(
     "spoil",
     [
-        altered(etag='"' + "0" * 32 + '"'),  # a store that overlooks If-Match
+        altered(etag='"' + "0" * 32 + '"'),  # a store that ignores If-Match
         altered(content_length="2"),
         altered(content_length="one"),
         altered(last_modified="once"),
@@ -153,11 +153,11 @@ def altered(**headers: str) -> Callable[[Reply], Reply]:
         lambda reply: replace(reply, status=404),
     ],
 )
-def test_nothing_is_written_of_an_answer_that_is_not_what_was_asked_for(spoil: Callable[[Reply], Reply]) -> None:
+def test_nothing_is_written_after_an_unexpected_response(spoil: Callable[[Reply], Reply]) -> None:
     world = World("a")
     world.source_side.replies["GET"] = spoil
     assert world.copy() == {}
-    assert world.target.calls == world.told == []
+    assert world.target.calls == world.copied == []
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,14 @@ def test_nothing_is_written_of_an_answer_that_is_not_what_was_asked_for(spoil: C
         altered(last_modified="Thu, 01 Jan 2026 00:00:12 GMT"),  # written again since it was listed
     ],
 )
-def test_a_listing_vouches_only_for_what_had_rested(spoil: Callable[[Reply], Reply]) -> None:
+def test_a_listing_confirms_only_objects_that_had_settled(spoil: Callable[[Reply], Reply]) -> None:
     world = World("a")
     world.source_side.replies["GET"] = spoil
     assert world.copy() in ({"a": None}, {})
     assert world.copy().get("a") is None
 
 
-def test_tags_that_came_meanwhile_are_for_the_common_path() -> None:
+def test_tags_written_during_the_copy_are_left_to_the_sweep() -> None:
     world = World("a", "b", tags=True)
 
     def tag_behind(operation: str, key: str) -> None:
@@ -187,13 +187,13 @@ def test_tags_that_came_meanwhile_are_for_the_common_path() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<Tagging>", b"<other/>", b"\0"])
-def test_what_says_nothing_of_tags_vouches_for_nothing(body: bytes) -> None:
+def test_an_invalid_tag_response_confirms_nothing(body: bytes) -> None:
     world = World("a", tags=True)
     world.source_side.replies["GET?tagging"] = lambda reply: replace(reply, body=body)
     assert world.copy() == {"a": None}
 
 
-@pytest.mark.parametrize("error", [Retryable("slow down"), StoreUnusable("no answer")])
+@pytest.mark.parametrize("error", [Retryable("slow down"), StoreUnusable("no response")])
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_nothing_is_copied_for_a_while_after_a_store_failed(error: Exception, side: str) -> None:
     world = World(*(f"key {number}" for number in range(9)))
@@ -213,7 +213,7 @@ def test_nothing_is_copied_for_a_while_after_a_store_failed(error: Exception, si
     assert len(world.copy()) == 9
 
 
-def test_a_bucket_of_unusual_objects_is_soon_left_to_the_common_path() -> None:
+def test_a_batch_of_unsupported_objects_is_left_after_a_few() -> None:
     world = World(*(f"key {number:03}" for number in range(500)))
     for key, there in world.source.objects.items():
         world.source.objects[key] = replace(there, kms=True)
@@ -221,7 +221,7 @@ def test_a_bucket_of_unusual_objects_is_soon_left_to_the_common_path() -> None:
     assert world.source.count("fetch") == small_object_copy.MAX_UNSUPPORTED + 1
 
 
-def test_a_fault_of_ours_keeps_nobody_waiting() -> None:
+def test_an_unexpected_exception_ends_the_copy() -> None:
     world = World("a", "b")
 
     def broken(reply: Reply) -> Reply:
@@ -231,13 +231,13 @@ def test_a_fault_of_ours_keeps_nobody_waiting() -> None:
     assert world.copy() == {}
 
 
-def test_nothing_is_begun_once_the_deadline_has_passed() -> None:
+def test_no_copy_starts_after_the_deadline() -> None:
     world, deadline = World("a", "b", "c"), Deadline()
     world.source.on_call = lambda operation, key: deadline.stop() if operation == "fetch" else None
     assert world.copy(deadline).keys() == {"a"}
 
 
-def test_memory_and_turns_come_back_whatever_happens() -> None:
+def test_memory_and_slots_are_always_released() -> None:
     world = World("a", "b", "c", "d", memory=4)
     for spoil in (lambda reply: reply, lambda reply: replace(reply, status=404), altered(etag='"x"')):
         world.source_side.replies["GET"] = spoil

@@ -1,4 +1,4 @@
-"""Streams between two stores: nothing counts that is not proven, and a body that is not whole is never ended as one."""
+"""Streams between two stores: no copy counts without a proof, no incomplete body is completed."""
 
 from __future__ import annotations
 
@@ -30,51 +30,51 @@ Headers = Sequence[tuple[str, str]]
 
 
 @dataclass
-class Asked:
-    """A request, and what has come of it."""
+class Received:
+    """A request and its result."""
 
     method: str
     query: str
     headers: Mapping[str, str]
     body: bytearray = field(default_factory=bytearray)
-    ended: bool = False  # with an answer
+    ended: bool = False  # with a response
 
 
 @dataclass
 class Store:
-    """One side, which answers as it is told to. Reads give `body`; `fail` is raised at a step by its name."""
+    """One side. Reads return `body`; `fail` has the exception of a step by its name."""
 
     body: bytes = b""
     status: int = 200
     etag: str | Callable[[bytes], str] = md5_hex
     length: int | None = None
     fail: Mapping[str, Exception] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    received: list[Received] = field(default_factory=list)
 
     @contextmanager
-    def begin(self, method: str, key: str, *, query: str = "", headers: Headers = ()) -> Iterator[Talk]:
+    def begin(self, method: str, key: str, *, query: str = "", headers: Headers = ()) -> Iterator[FakeRequest]:
         assert key == KEY
         self.step("begin")
-        self.asked.append(Asked(method, query, dict(headers)))
-        yield Talk(self, self.asked[-1])
+        self.received.append(Received(method, query, dict(headers)))
+        yield FakeRequest(self, self.received[-1])
 
     def step(self, name: str) -> None:
         if name in self.fail:
             raise self.fail[name]
 
 
-class Talk:
-    def __init__(self, store: Store, asked: Asked) -> None:
-        self._store, self._asked, self._left = store, asked, memoryview(store.body)
+class FakeRequest:
+    def __init__(self, store: Store, received: Received) -> None:
+        self._store, self._received, self._left = store, received, memoryview(store.body)
 
     def send(self, data: memoryview) -> None:
         self._store.step("send")
-        self._asked.body += data
+        self._received.body += data
 
     def response(self) -> tuple[int, Mapping[str, str]]:
-        self._store.step("answer")
-        self._asked.ended = True
-        content = bytes(self._asked.body) if self._asked.method == "PUT" else self._store.body
+        self._store.step("response")
+        self._received.ended = True
+        content = bytes(self._received.body) if self._received.method == "PUT" else self._store.body
         etag = self._store.etag if isinstance(self._store.etag, str) else self._store.etag(content)
         length = len(self._store.body) if self._store.length is None else self._store.length
         return self._store.status, {"etag": f'"{etag}"', "content-length": str(length)}
@@ -87,7 +87,7 @@ class Talk:
 
 
 def sides(**options: object) -> tuple[Store, Store]:
-    """A source of BODY whose ETag is that of an upload in parts, and a target."""
+    """Return a source of BODY with a multipart ETag, and a target."""
     return replace(Store(BODY, 206, "etag-2"), **options), Store()  # type: ignore[arg-type]
 
 
@@ -95,12 +95,14 @@ def part(source: Store, target: Store) -> str | None:
     return HttpStreamCopier(source, target).part(KEY, "etag-2", "an upload/+", PART)
 
 
-def test_a_part_is_passed_on_and_its_etag_proves_it() -> None:
+def test_a_part_is_streamed_and_its_etag_proves_it() -> None:
     source, target = sides()
     assert part(source, target) == md5_hex(BODY)
-    assert source.asked == [Asked("GET", "", {"if-match": '"etag-2"', "range": f"bytes=0-{len(BODY) - 1}"}, ended=True)]
+    assert source.received == [
+        Received("GET", "", {"if-match": '"etag-2"', "range": f"bytes=0-{len(BODY) - 1}"}, ended=True)
+    ]
     query, length = "?partNumber=2&uploadId=an%20upload%2F%2B", {"content-length": str(len(BODY))}
-    assert target.asked == [Asked("PUT", query, length, bytearray(BODY), ended=True)]
+    assert target.received == [Received("PUT", query, length, bytearray(BODY), ended=True)]
 
 
 @pytest.mark.parametrize(
@@ -112,14 +114,14 @@ def test_a_part_is_passed_on_and_its_etag_proves_it() -> None:
         Store(BODY, 206, "etag-2", length=len(BODY) + 1),
         Store(BODY, 206, "etag-2", fail={"begin": TimeoutError()}),
         Store(BODY, 206, "etag-2", fail={"begin": StoreUnusable("no credentials")}),
-        Store(BODY, 206, "etag-2", fail={"answer": ConnectionResetError()}),
+        Store(BODY, 206, "etag-2", fail={"response": ConnectionResetError()}),
     ],
-    ids=["changed", "busy", "unpinned", "longer", "no connection", "no keys", "no answer"],
+    ids=["changed", "busy", "other ETag", "longer", "no connection", "no credentials", "no response"],
 )
-def test_what_cannot_be_read_as_it_should_is_not_written(source: Store) -> None:
+def test_a_failed_read_writes_nothing(source: Store) -> None:
     target = Store()
     assert part(source, target) is None
-    assert target.asked == []
+    assert target.received == []
 
 
 @pytest.mark.parametrize(
@@ -128,14 +130,14 @@ def test_what_cannot_be_read_as_it_should_is_not_written(source: Store) -> None:
         Store(BODY[:-1], 206, "etag-2", length=len(BODY)),
         Store(BODY, 206, "etag-2", fail={"read": TimeoutError()}),
         Store(BODY, 206, "etag-2", fail={"read": IncompleteRead(b"")}),
-        Store(BODY, 206, "etag-2", fail={"read": RuntimeError("a fault of ours")}),
+        Store(BODY, 206, "etag-2", fail={"read": RuntimeError("an unexpected error")}),
     ],
-    ids=["short", "stalled", "cut", "fault"],
+    ids=["short", "stalled", "broken off", "unexpected"],
 )
-def test_a_read_that_ends_early_never_ends_the_write(source: Store) -> None:
+def test_a_read_that_breaks_off_never_completes_the_write(source: Store) -> None:
     target = Store()
     assert part(source, target) is None
-    assert [(asked.ended, len(asked.body) < len(BODY)) for asked in target.asked] == [(False, True)]
+    assert [(received.ended, len(received.body) < len(BODY)) for received in target.received] == [(False, True)]
 
 
 @pytest.mark.parametrize(
@@ -149,11 +151,11 @@ def test_a_read_that_ends_early_never_ends_the_write(source: Store) -> None:
         Store(status=503),
         Store(fail={"begin": ConnectionRefusedError()}),
         Store(fail={"send": BrokenPipeError()}),
-        Store(fail={"answer": TimeoutError()}),
+        Store(fail={"response": TimeoutError()}),
     ],
     ids=["opaque", "no ETag", "damaged", "denied", "gone", "busy", "refused", "broken", "stalled"],
 )
-def test_a_part_that_is_not_proven_does_not_count(target: Store) -> None:
+def test_a_part_without_a_proof_does_not_count(target: Store) -> None:
     assert part(sides()[0], target) is None
 
 
@@ -165,41 +167,41 @@ def _smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams_module, "MIN_SIZE", len(BODY))
 
 
-def looked(**properties: object) -> ObjectState:
+def state_of_body(**properties: object) -> ObjectState:
     state = ObjectState(len(BODY), md5_hex(BODY), at(0), {"Content-Type": "text/plain"}, {"by": "a"})
     return replace(state, **properties)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("_smaller")
-def test_a_whole_object_goes_with_its_properties_and_the_md5_that_it_must_have() -> None:
+def test_a_whole_object_is_sent_with_its_properties_and_its_md5() -> None:
     source, target = Store(BODY), Store(etag="opaque")
-    assert HttpStreamCopier(source, target).whole(KEY, looked(), "marked") == "opaque"
-    assert source.asked == [Asked("GET", "", {"if-match": f'"{md5_hex(BODY)}"'}, ended=True)]
-    told = {
+    assert HttpStreamCopier(source, target).whole(KEY, state_of_body(), "marked") == "opaque"
+    assert source.received == [Received("GET", "", {"if-match": f'"{md5_hex(BODY)}"'}, ended=True)]
+    properties = {
         "content-length": str(len(BODY)),
         "content-md5": b64encode(bytes.fromhex(md5_hex(BODY))).decode(),
         "content-type": "text/plain",
         "x-amz-meta-by": "a",
         "x-amz-meta-s3-syncer-source-etag": "marked",
     }
-    assert target.asked == [Asked("PUT", "", told, bytearray(BODY), ended=True)]
+    assert target.received == [Received("PUT", "", properties, bytearray(BODY), ended=True)]
 
 
 @pytest.mark.usefixtures("_smaller")
-def test_the_end_of_a_whole_object_is_sent_only_when_its_bytes_are_right() -> None:
+def test_the_last_block_is_sent_only_if_the_bytes_have_the_md5() -> None:
     source, target = Store(b"?" + BODY[1:], etag=md5_hex(BODY)), Store()
-    assert HttpStreamCopier(source, target).whole(KEY, looked(), None) is None
-    assert [(asked.ended, len(asked.body)) for asked in target.asked] == [(False, 3 * BLOCK)]
+    assert HttpStreamCopier(source, target).whole(KEY, state_of_body(), None) is None
+    assert [(received.ended, len(received.body)) for received in target.received] == [(False, 3 * BLOCK)]
 
 
 @pytest.mark.usefixtures("_smaller")
 @pytest.mark.parametrize(("kept", "etag"), [(BODY, md5_hex(BODY)), (b"?" + BODY[1:], None)], ids=["right", "damaged"])
-def test_where_etags_are_md5s_the_answer_is_the_proof(
+def test_the_etag_of_the_target_is_the_proof_where_etags_are_md5s(
     kept: bytes, etag: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = looked()
+    state = state_of_body()
     source, target = Store(BODY, etag=state.etag), Store(etag=md5_hex(kept))
-    monkeypatch.setattr(hashlib, "md5", lambda *_, **__: pytest.fail("hashed in vain"))
+    monkeypatch.setattr(hashlib, "md5", lambda *_, **__: pytest.fail("hashed without need"))
     assert HttpStreamCopier(source, target).whole(KEY, state, None, by_etag=True) == etag
 
 
@@ -207,32 +209,32 @@ def test_where_etags_are_md5s_the_answer_is_the_proof(
 @pytest.mark.parametrize(
     "state",
     [
-        looked(etag="etag-2"),
-        looked(kms=True),
-        looked(size=len(BODY) - 1),
-        looked(metadata={"by": "Zoë"}),
-        looked(headers={"Content-Disposition": "€"}),
+        state_of_body(etag="etag-2"),
+        state_of_body(kms=True),
+        state_of_body(size=len(BODY) - 1),
+        state_of_body(metadata={"by": "Zoë"}),
+        state_of_body(headers={"Content-Disposition": "€"}),
     ],
     ids=["in parts", "encrypted", "small", "metadata that is not ASCII", "a header that is not ASCII"],
 )
-def test_what_cannot_be_proven_or_is_not_ordinary_is_not_even_asked_for(state: ObjectState) -> None:
+def test_an_object_without_a_possible_proof_is_not_requested(state: ObjectState) -> None:
     source, target = Store(BODY), Store()
     assert HttpStreamCopier(source, target).whole(KEY, state, None) is None
-    assert source.asked == target.asked == []
+    assert source.received == target.received == []
 
 
-# -- rest --------------------------------------------------------------------------------------------------------------
+# -- rests after failures ----------------------------------------------------------------------------------------------
 
 
-def test_stores_that_are_not_well_are_left_alone_for_longer_and_longer_until_they_are() -> None:
+def test_the_rest_after_a_failure_doubles_until_a_stream_succeeds() -> None:
     source, target = sides()
     clock = FakeClock()
     streams = HttpStreamCopier(source, target, clock=clock)
 
     def tries() -> bool:
-        before = len(source.asked)
+        before = len(source.received)
         streams.part(KEY, "etag-2", "upload", PART)
-        return len(source.asked) > before
+        return len(source.received) > before
 
     target.status = 503
     for rest_s in (REST_S, 2 * REST_S, 4 * REST_S):
@@ -252,7 +254,7 @@ def test_stores_that_are_not_well_are_left_alone_for_longer_and_longer_until_the
 
 
 @pytest.mark.parametrize("status", [404, 412, 416])
-def test_what_concerns_one_object_holds_up_no_other(status: int) -> None:
+def test_an_object_level_error_does_not_stop_other_streams(status: int) -> None:
     source, target = sides(status=status)
     streams = HttpStreamCopier(source, target)
     assert streams.part(KEY, "etag-2", "upload", PART) is None
@@ -260,11 +262,11 @@ def test_what_concerns_one_object_holds_up_no_other(status: int) -> None:
     assert streams.part(KEY, "etag-2", "upload", PART) == md5_hex(BODY)
 
 
-# -- what a transfer makes of it ---------------------------------------------------------------------------------------
+# -- use by a transfer -------------------------------------------------------------------------------------------------
 
 
 class Streaming:
-    """Between two buckets in memory; `takes` says what of it works."""
+    """A stream copier between two buckets in memory; `takes` decides which parts it can copy."""
 
     holds = 1
 
@@ -315,7 +317,7 @@ def copy(transfer: Transfer, source: MemoryBucket, deadline: Deadline | None = N
     transfer.copy(KEY, state, deadline or Deadline())
 
 
-def test_parts_that_do_not_stream_go_the_common_path_one_by_one() -> None:
+def test_only_the_part_that_failed_to_stream_is_copied_over_boto3() -> None:
     source, target = MemoryBucket({KEY: IN_PARTS}), MemoryBucket()
     streams = Streaming(source, target, lambda number: number != 3)
     copies = transfer(source, target, streams)
@@ -326,7 +328,7 @@ def test_parts_that_do_not_stream_go_the_common_path_one_by_one() -> None:
     assert target.objects[KEY].etag == IN_PARTS.etag
 
 
-def test_a_target_is_taken_at_its_word_once_it_has_kept_it() -> None:
+def test_the_etag_counts_as_proof_once_the_target_has_returned_an_md5() -> None:
     source, target = MemoryBucket({KEY: stored(b"ab")}), MemoryBucket()
     works = True
     streams = Streaming(source, target, lambda _: works)
@@ -341,7 +343,7 @@ def test_a_target_is_taken_at_its_word_once_it_has_kept_it() -> None:
     assert streams.by_etag == [False, True, True, True, False]
 
 
-def test_nothing_is_streamed_any_more_to_a_target_whose_part_etags_prove_nothing() -> None:
+def test_no_part_is_streamed_to_a_target_with_opaque_part_etags() -> None:
     source = MemoryBucket({KEY: IN_PARTS})
     target = MemoryBucket(etag=lambda content: f"opaque-{len(content)}")
     streams = Streaming(source, target, lambda _: False)
@@ -352,7 +354,7 @@ def test_nothing_is_streamed_any_more_to_a_target_whose_part_etags_prove_nothing
     assert target.objects[KEY].body == IN_PARTS.body
 
 
-def test_a_part_that_changed_is_found_out_on_the_common_path() -> None:
+def test_a_changed_part_is_detected_over_boto3() -> None:
     source, target = MemoryBucket({KEY: IN_PARTS}), MemoryBucket()
     copies, state = transfer(source, target, Streaming(source, target, lambda _: False)), source.head(KEY)
     source.objects[KEY] = stored(b"abcd", b"efgh", b"ijkl", b"MN")
@@ -362,7 +364,7 @@ def test_a_part_that_changed_is_found_out_on_the_common_path() -> None:
     assert not target.under_way
 
 
-def test_streams_hold_their_blocks_and_no_parts_and_give_them_back() -> None:
+def test_a_stream_reserves_one_block_of_memory_and_releases_it() -> None:
     source, target = MemoryBucket({KEY: IN_PARTS}), MemoryBucket()
     free: list[bool] = []
 
@@ -381,7 +383,7 @@ def test_streams_hold_their_blocks_and_no_parts_and_give_them_back() -> None:
     assert copies.memory.try_acquire(copies.memory.size)
 
 
-def test_a_stopped_copy_that_streamed_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_copy_with_streamed_parts_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer_module, "RESUME_MIN", 1)
     source, target, deadline = MemoryBucket({KEY: IN_PARTS}), MemoryBucket(), Deadline()
 
@@ -413,7 +415,7 @@ def test_a_whole_object_is_streamed_or_else_read_once(streams: bool) -> None:
     assert target.objects[KEY].mirrored == original.mirrored
 
 
-def test_a_target_that_breaks_its_promise_under_a_stream_gets_the_marker_after_all() -> None:
+def test_a_target_that_stops_returning_md5s_during_a_stream_gets_the_marker() -> None:
     kept, original = True, stored(b"one")
     source = MemoryBucket({KEY: original})
     target = MemoryBucket(etag=lambda content: md5_hex(bytes(content)) if kept else "opaque")  # type: ignore[arg-type]
@@ -424,7 +426,7 @@ def test_a_target_that_breaks_its_promise_under_a_stream_gets_the_marker_after_a
     assert target.objects[KEY].marker == original.etag
 
 
-def test_a_body_that_the_look_brought_along_is_not_read_again() -> None:
+def test_a_prefetched_body_is_not_read_again() -> None:
     source, target = MemoryBucket({KEY: stored(b"one")}), MemoryBucket()
     streams = Streaming(source, target)
     copies = transfer(source, target, streams, memory=MIB)
