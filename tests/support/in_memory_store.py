@@ -189,7 +189,7 @@ class MemoryBucket:
 
     def _there(self, key: str) -> Stored:
         if key not in self.objects:
-            raise Changed("the object went away while it was read", "NoSuchKey")
+            raise Changed("the object was deleted while it was read", "NoSuchKey")
         return self.objects[key]
 
     def fetch(self, key: str, etag: str) -> Fetched:
@@ -300,6 +300,10 @@ class ListedBucket(MemoryBucket):
             else:
                 listed.update(order[:LIST_PAGE])
 
+    def first(self, after: str) -> str | None:
+        self._called("first", after)
+        return min((key for key in self.objects if key > after), default=None)
+
     @property
     def mirrored(self) -> dict[str, tuple[object, ...]]:
         return {key: kept.mirrored for key, kept in self.objects.items()}
@@ -386,7 +390,7 @@ class HttpSide:
 
 def _intact(data: bytes | bytearray, md5: bytes) -> bytes:
     if hashlib.md5(data, usedforsecurity=False).digest() != md5:
-        raise Retryable("the bytes were damaged on the way", "BadDigest")
+        raise Retryable("the bytes were damaged in transit", "BadDigest")
     return bytes(data)
 
 

@@ -1,4 +1,4 @@
-"""Cutting a range of keys: always inside it, never losing a key, and near enough to the middle to be worth it."""
+"""Cuts of a range of keys: inside the range, with a key in each part, and for few requests."""
 
 from __future__ import annotations
 
@@ -11,26 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_syncer.core.key_ranges import Probe, borders, split
-
-PAGE = 50
+from s3_syncer.core.key_ranges import borders
 
 
 class Store:
-    """Sorted keys that list a page at a time."""
+    """Sorted keys, and the number of requests for the first key behind a point."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self.keys = sorted(set(keys))
         self.requests = 0
 
-    def look(self, after: str, until: str | None) -> Probe:
-        self.requests += 1
-        begin = bisect_right(self.keys, after)
-        end = len(self.keys) if until is None else bisect_right(self.keys, until)
-        page = self.keys[begin : min(end, begin + PAGE)]
-        return Probe(tuple(page), full=len(page) == PAGE)
-
     def first(self, points: Sequence[str]) -> list[str | None]:
+        self.requests += len(points)
         places = [bisect_right(self.keys, point) for point in points]
         return [self.keys[place] if place < len(self.keys) else None for place in places]
 
@@ -60,78 +52,62 @@ def any_unicode(source: random.Random) -> str:
     )
 
 
-def two_heaps_far_apart(source: random.Random) -> str:
+def two_prefixes_far_apart(source: random.Random) -> str:
     return ("a/" if source.random() < 0.01 else "z/") + f"{source.randrange(10**6):06d}"
 
 
-SPREADS = [uniform, sequential, clustered, one_deep_prefix, any_unicode, two_heaps_far_apart]
+def chinese_names(source: random.Random) -> str:
+    return "photos/" + "".join(chr(source.randrange(0x4E00, 0xA000)) for _ in "123") + ".jpg"
+
+
+SPREADS = [uniform, sequential, clustered, one_deep_prefix, any_unicode, chinese_names, two_prefixes_far_apart]
 
 
 @pytest.mark.parametrize("spread", SPREADS, ids=lambda spread: spread.__name__)
-def test_neither_side_of_a_cut_has_less_than_a_tenth(spread: Callable[[random.Random], str]) -> None:
-    source = random.Random(7)
-    store = Store(spread(source) for _ in range(10_000))
-    cut = split(store.look, "", None)
-    assert cut is not None
-    assert 0.1 <= store.before(cut) / len(store.keys) <= 0.9
+def test_a_large_range_is_cut(spread: Callable[[random.Random], str]) -> None:
+    source = random.Random(1)
+    store = Store(spread(source) for _ in range(5000))
+    assert borders(store.first, "", None)
+    middle = store.keys[len(store.keys) // 2]
+    assert borders(store.first, middle, None)
+    assert borders(store.first, "", middle)
 
 
 @pytest.mark.parametrize("spread", SPREADS, ids=lambda spread: spread.__name__)
-def test_a_cut_costs_a_bounded_number_of_requests(spread: Callable[[random.Random], str]) -> None:
+def test_a_cut_takes_few_requests(spread: Callable[[random.Random], str]) -> None:
     source = random.Random(8)
     store = Store(spread(source) for _ in range(10_000))
-    split(store.look, "", None)
-    assert store.requests <= 250
+    borders(store.first, "", None)
+    assert store.requests <= 60
 
 
-def test_a_range_of_one_page_is_not_cut() -> None:
-    assert split(Store("abc").look, "", None) is None
-
-
-keys = st.lists(
-    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6), min_size=PAGE + 1, unique=True
-)
-
-
-@settings(max_examples=150)
-@given(keys, st.data())
-def test_any_cut_lies_inside_its_range_with_a_key_on_either_side(names: list[str], data: st.DataObject) -> None:
-    store = Store(names)
-    after = data.draw(st.sampled_from(["", *store.keys[:3]]))
-    until = data.draw(st.sampled_from([None, store.keys[-1], store.keys[-2]]))
-    cut = split(store.look, after, until)
-    begin, end = store.before(after), len(store.keys) if until is None else store.before(until)
-    if end - begin < PAGE:
-        assert cut is None
-    elif cut is not None:
-        assert after < cut
-        assert until is None or cut <= until
-        assert begin < store.before(cut)
-
-
-@settings(max_examples=50)
-@given(keys)
-def test_cutting_again_and_again_ends_with_pages_that_hold_every_key_once(names: list[str]) -> None:
-    store = Store(names)
+@pytest.mark.parametrize("spread", SPREADS, ids=lambda spread: spread.__name__)
+def test_repeated_cuts_lead_to_small_parts(spread: Callable[[random.Random], str]) -> None:
+    """A part with half of the keys is cut again, and so on: the number of cuts stays small for every distribution."""
+    source = random.Random(9)
+    store = Store(spread(source) for _ in range(10_000))
     ranges: list[tuple[str, str | None]] = [("", None)]
-    found: list[str] = []
-    for _ in range(10 * len(names)):
-        if not ranges:
-            break
+    cuts = 0
+    while ranges:
         after, until = ranges.pop()
-        cut = split(store.look, after, until)
         end = len(store.keys) if until is None else store.before(until)
-        if cut is None or store.before(cut) >= end:  # nothing behind the cut: not worth one
-            found += store.keys[store.before(after) : end]
-        else:
-            ranges += [(after, cut), (cut, until)]
-    assert ranges == []
-    assert sorted(found) == store.keys
+        if end - store.before(after) <= len(store.keys) / 20:
+            continue
+        found = borders(store.first, after, until)
+        assert found
+        cuts += 1
+        ranges += zip([after, *found], [*found, until], strict=True)
+    assert cuts <= 40
+
+
+@pytest.mark.parametrize("keys", [[], ["a"], ["same"]])
+def test_a_range_with_fewer_than_two_keys_is_not_cut(keys: list[str]) -> None:
+    assert borders(Store(keys).first, "", None) == []
 
 
 @given(st.sets(st.text(alphabet="/ab0\u1234", max_size=6) | st.text(max_size=3), max_size=40), st.data())
 @settings(max_examples=300)
-def test_borders_leave_a_key_in_each_part(keys: set[str], data: st.DataObject) -> None:
+def test_each_part_has_a_key(keys: set[str], data: st.DataObject) -> None:
     keys = {key for key in keys if key and key.isprintable()}
     ends = st.sampled_from(["", *sorted(keys)])
     after, until = data.draw(ends), data.draw(st.none() | ends)
@@ -144,11 +120,20 @@ def test_borders_leave_a_key_in_each_part(keys: set[str], data: st.DataObject) -
         assert all(parts[: len(cuts) + 1])
 
 
-@pytest.mark.parametrize("spread", SPREADS)
-def test_borders_cut_whatever_is_worth_it(spread: Callable[[random.Random], str]) -> None:
-    source = random.Random(1)
-    store = Store(spread(source) for _ in range(5000))
-    assert borders(store.first, "", None)
-    middle = store.keys[len(store.keys) // 2]
-    assert borders(store.first, middle, None)
-    assert borders(store.first, "", middle)
+@given(st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6), min_size=2, max_size=60))
+@settings(max_examples=100)
+def test_repeated_cuts_end_with_parts_that_hold_every_key_once(keys: set[str]) -> None:
+    store = Store(keys)
+    ranges: list[tuple[str, str | None]] = [("", None)]
+    found: list[str] = []
+    for _ in range(10 * len(keys)):
+        if not ranges:
+            break
+        after, until = ranges.pop()
+        cuts = borders(store.first, after, until)
+        ranges += list(zip([after, *cuts], [*cuts, until], strict=True)) if cuts else []
+        if not cuts:
+            end = len(store.keys) if until is None else store.before(until)
+            found += store.keys[store.before(after) : end]
+    assert ranges == []
+    assert sorted(found) == store.keys

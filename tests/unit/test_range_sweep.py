@@ -16,7 +16,7 @@ from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.events import decode
-from s3_syncer.core.key_ranges import Look
+from s3_syncer.core.key_ranges import FirstBehind
 from s3_syncer.core.listing_diff import Unordered
 from s3_syncer.core.multipart import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
@@ -32,7 +32,6 @@ KEYS = [f"{number % 7}/{number:04}" for number in range(300)]
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(join_module, "PAGE_KEYS", LIST_PAGE)
-    monkeypatch.setattr(ranges_module, "PAGE_KEYS", LIST_PAGE)
 
 
 def connection(source: ListedBucket, target: ListedBucket) -> Any:
@@ -81,16 +80,16 @@ def test_what_was_swept_stays_swept_when_the_rest_cannot_be_cut(
     error: SyncError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
-    split = ranges_module.split
+    borders = ranges_module.borders
 
     def fail(operation: str, key: str) -> None:
         raise error
 
-    def split_in_vain(look: Look, after: str, until: str | None) -> str | None:
+    def failing_borders(first: FirstBehind, after: str, until: str | None) -> list[str]:
         source.on_call = fail
-        return split(look, after, until)
+        return borders(first, after, until)
 
-    monkeypatch.setattr(ranges_module, "split", split_in_vain)
+    monkeypatch.setattr(ranges_module, "borders", failing_borders)
     ranges = RangeSweeper(connection(source, target), prefix="", threads=2, slice_s=0)
     (left,) = ranges.run(RangeWork(until="9", delete=True, max_delete=5), Deadline.after(60))
     assert isinstance(left, RangeWork)
@@ -100,8 +99,21 @@ def test_what_was_swept_stays_swept_when_the_rest_cannot_be_cut(
 def test_a_share_of_a_slice_is_cut_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
     ranges = RangeSweeper(connection(source, target), prefix="", threads=2, slice_s=60)
-    assert len(ranges.run(RangeWork(), Deadline.after(60), time_divisor=1_000_000)) == 2
+    assert len(ranges.run(RangeWork(), Deadline.after(60), time_divisor=1_000_000)) > 1
     assert 0 < len(target.objects) < len(KEYS)
+
+
+@pytest.mark.parametrize("most", [None, 0, 3, 40])
+def test_the_parts_of_a_rest_follow_each_other_and_divide_the_limit_of_deletions(most: int | None) -> None:
+    source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
+    ranges = RangeSweeper(connection(source, target), prefix="", threads=2, slice_s=0)
+    parts = ranges.run(RangeWork(until="9", delete=True, max_delete=most), Deadline.after(60))
+    assert len(parts) > 2
+    edges = [(part.after, part.until) for part in parts if isinstance(part, RangeWork)]
+    assert [after for after, _ in edges] == [max(target.objects), *(until for _, until in edges[:-1])]
+    assert edges[-1][1] == "9"
+    limits = [part.max_delete for part in parts if isinstance(part, RangeWork)]
+    assert limits == [None] * len(parts) if most is None else sum(map(int, filter(None, limits))) == most
 
 
 def test_the_brake_holds_over_all_the_pieces_of_a_range() -> None:

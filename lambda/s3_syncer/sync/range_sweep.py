@@ -1,7 +1,7 @@
-"""Processes ranges of keys from the queue: sweeps for a while, then cuts the rest in two and returns both halves.
+"""Processes ranges of keys from the queue: sweeps for a while, then returns the rest in parts.
 
-So a range of any size needs no plan: the number of workers on it doubles with every slice of time, until each of them
-finishes its part. A key that fails becomes a message and does not delay its range.
+So a range of any size needs no plan: the number of workers on it multiplies with every slice of time, until each of
+them finishes its part. A key that fails becomes a message and does not delay its range.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from ..core.deadline import Deadline
 from ..core.errors import SyncError
-from ..core.key_ranges import Probe, split
-from ..core.listing_diff import PAGE_KEYS
+from ..core.key_ranges import borders
 from ..core.multipart import MIB
 from ..core.work_items import KeyWork, RangeWork, Work
 from .converge import Outcome
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds of sweeping before the rest of a range is cut in two.
+#: Seconds of sweeping before the rest of a range is cut into parts.
 SLICE_S = 60.0
 
 #: Bytes above which an object becomes a message: its copy may take longer than a range has, and the other keys of the
@@ -56,7 +55,7 @@ class RangeSweeper:
     def run(
         self, work: RangeWork, deadline: Deadline, *, redelivered: bool = False, time_divisor: int = 1
     ) -> Sequence[Work]:
-        """Sweep the range; return the work that is left of it. Raises a SyncError if the message must come again.
+        """Sweep the range; return the work that is left. Raises a SyncError if the message must come again.
 
         The slice of time is divided by `time_divisor`: a worker that received several ranges returns each of them soon.
         """
@@ -102,28 +101,29 @@ class RangeSweeper:
     def _cut(self, work: RangeWork, deadline: Deadline) -> Sequence[RangeWork]:
         deadline.progress()
         try:
-            middle = None if deadline.passed() else split(self._probe, work.after, work.until)
+            cuts = [] if deadline.passed() else borders(self._first_behind, work.after, work.until)
         except SyncError:  # the swept keys stay done; the next worker meets the error itself if it persists
-            middle = None
-        if middle is None:
-            return [work]
-        # The limit of deletions holds for the whole run without a shared counter: each half may delete half of what is
-        # left, and a range that is delivered again deletes nothing.
-        most = work.max_delete
-        halves = (None, None) if most is None else (most // 2, most - most // 2)
-        return [
-            RangeWork(work.after, middle, work.delete, halves[0]),
-            RangeWork(middle, work.until, work.delete, halves[1]),
-        ]
+            cuts = []
+        # The limit of deletions holds for the whole run without a shared counter: the parts divide what is left of it,
+        # and a range that is delivered again deletes nothing.
+        limits = _divide(work.max_delete, len(cuts) + 1)
+        edges = zip([work.after, *cuts], [*cuts, work.until], strict=True)
+        return [RangeWork(*edge, work.delete, limit) for edge, limit in zip(edges, limits, strict=True)]
 
-    def _probe(self, after: str, until: str | None) -> Probe:
-        listing = self._context.source.listing(after, until)
-        keys = tuple(islice(chain.from_iterable(page.keys for page in listing), PAGE_KEYS))
-        return Probe(keys, full=len(keys) == PAGE_KEYS)
+    def _first_behind(self, points: Sequence[str]) -> Sequence[str | None]:
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="probe") as pool:
+            return list(pool.map(self._context.source.first, points))
+
+
+def _divide(number: int | None, parts: int) -> list[int | None]:
+    """Return `parts` whole numbers of about the same size with this sum; None divides into None."""
+    if number is None:
+        return [None] * parts
+    return [number * (part + 1) // parts - number * part // parts for part in range(parts)]
 
 
 def _without_deletions(work: RangeWork) -> RangeWork:
-    """Return the range without its deletions: an earlier delivery may have made them all, and nothing counts them."""
+    """Return the range without deletions: nothing counts those of an earlier delivery."""
     reason = "delivered again, so its part of the deletions may be used up: it deletes nothing, the next run does"
     extra = {"action": "delete-limit", "after": work.after, "until": work.until, "reason": reason}
     logger.warning("delete-limit", extra=extra)
