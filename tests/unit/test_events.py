@@ -111,7 +111,7 @@ TASK = {"s3Key": "key", "s3Bucket": BUCKET}
         ("key", "2.0", "not a task of S3 Batch Operations"),
         ({**TASK, "s3Key": "%ff"}, "2.0", "not a task of S3 Batch Operations: UnicodeDecodeError"),
         ({**TASK, "s3Key": ""}, "2.0", "the key is empty"),
-        ({**TASK, "s3Bucket": "other"}, "2.0", "about the bucket 'other', and this is the syncer of 'photos-source'"),
+        ({**TASK, "s3Bucket": "other"}, "2.0", "the event is for bucket 'other'; this instance syncs 'photos-source'"),
     ],
 )
 def test_a_task_that_is_not_ours_is_refused_with_the_reason(task: Any, version: Any, reason: str) -> None:
@@ -167,8 +167,11 @@ MALFORMED = [
     (json.dumps(created(None)), "not a record of an S3 notification"),
     (json.dumps(created(7)), "not a record of an S3 notification"),
     (json.dumps(created("%ff%fe")), "not a record of an S3 notification: UnicodeDecodeError"),
-    (json.dumps(created("key", bucket="other")), "about the bucket 'other', and this is the syncer of 'photos-source'"),
-    (json.dumps(created("key", bucket=None)), "about the bucket None"),
+    (
+        json.dumps(created("key", bucket="other")),
+        "the event is for bucket 'other'; this instance syncs 'photos-source'",
+    ),
+    (json.dumps(created("key", bucket=None)), "the event is for bucket None"),
     (json.dumps(created("key", time="yesterday")), "not a time: 'yesterday'"),
     (json.dumps(created("key", time=None)), "not a time: None"),
     ('{"source": "aws.s3"}', "not an EventBridge event about an object: KeyError('detail')"),

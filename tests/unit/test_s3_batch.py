@@ -94,7 +94,7 @@ def test_a_task_of_another_bucket_is_a_permanent_failure() -> None:
     assert given["task good"] == ("Succeeded", "equal")
     assert given["task elsewhere"] == (
         "PermanentFailure",
-        "about the bucket 'other', and this is the syncer of 'photos-source'",
+        "the event is for bucket 'other'; this instance syncs 'photos-source'",
     )
     assert worker.keys == ["good"]
 

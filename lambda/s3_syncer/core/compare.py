@@ -1,4 +1,7 @@
-"""Same or different, and why. Pure: the one place that decides whether a key needs work."""
+"""The comparison of two objects, and of their listing entries. Pure.
+
+Only this module decides if a key needs work.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,22 @@ from operator import ge
 
 from .model import CONTENT_HEADERS, MD5, KeyPage, ListEntry, ObjectState
 
-#: Why an object is copied to where there is none.
+#: The reason to copy an object that the target does not have.
 ABSENT = "absent from the target"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Why two looks differ: `body` needs a new copy of the object, otherwise writing the tags is enough."""
+    """The reason why two objects differ. With `body` the object must be copied, else only its tags."""
 
     reason: str
     body: bool = True
 
 
 def compare(source: ObjectState, target: ObjectState) -> Difference | None:
-    """The first difference between two looks at one key, or None when the target mirrors the source.
+    """Return the first difference between the source and the target of a key, or None if they are equal.
 
-    Content comes first, then headers and user metadata, tags last: the order of what it costs to mend.
+    The order is content, then headers and user metadata, then tags: a difference that costs more to remove comes first.
     """
     reason = _content(source, target) or _headers(source, target)
     if reason is None and source.metadata != target.metadata:
@@ -46,9 +49,10 @@ def _content(source: ObjectState, target: ObjectState) -> str | None:
         return None if target.marker == source.etag else "content"
     if source.md5 is not None and target.md5 is not None:
         return "content"
-    # Neither ETag can tell, and there is no marker. If one would have fitted, this copy is not ours: another tool
-    # wrote it, and size and time decide as `aws s3 sync` decides. If none would have fitted, it may be our own
-    # copy of an older version, written late by a worker that then died; trusting its time would be a lie.
+    # The ETags prove nothing, and there is no marker. If the metadata has room for a marker, another tool wrote this
+    # copy, because this project would have added one. Size and time decide then, as in `aws s3 sync`. If it has no
+    # room, this may be this project's copy of an older version, written late by a worker that then crashed. Its time
+    # is then later than the source's, and proves nothing.
     if not source.marker_fits:
         return "content cannot be compared"
     return None if target.last_modified >= source.last_modified else "newer"
@@ -110,18 +114,19 @@ def _in_sync(
     etags: tuple[Sequence[str | None], Sequence[str | None]],
     times: tuple[Sequence[datetime], Sequence[datetime]],
 ) -> bool:
-    """Return True if the listings show each object as equal; each argument is the source's and the target's column.
+    """Return True if the listings show each object as equal.
 
     That takes equal sizes and ETags, and a target that is not older than its source: metadata alone may have changed.
+    Each argument is a column of the source and the same column of the target.
     """
     return sizes[0] == sizes[1] and etags[0] == etags[1] and None not in etags[0] and all(map(ge, times[1], times[0]))
 
 
 def differs_by_listing(source: ListEntry, target: ListEntry | None, *, md5s: bool) -> str | None:
-    """Why the object has to be copied, in the words of `compare`, where the listings alone prove it; else None.
+    """Return the reason to copy the object, in the words of `compare`, or None if the listings prove none.
 
-    `md5s` says that the target's ETags are known to be MD5s. Where they are not, an equal copy may have any ETag, and
-    a marker that only a look at it shows.
+    `md5s` means that the target's ETags are known to be MD5s. If they are not, an equal copy may have any ETag, and a
+    marker that only a HEAD shows.
     """
     if target is None:
         return ABSENT

@@ -1,6 +1,6 @@
-"""Retryable or Permanent: the two kinds of failure that matter, and one table from store codes to them.
+"""The two kinds of failure that matter, Retryable and Permanent, and the table of error codes.
 
-Pure: `bucket.py` turns what boto3 raises into a code and a status and asks here.
+Pure: `stores/bucket.py` turns an exception of boto3 into a code and a status, and calls `classify`.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ class SyncError(Exception):
 
 
 class Retryable(SyncError):
-    """May work later: goes back to the queue."""
+    """May succeed later: the message goes back to the queue."""
 
 
 class Changed(Retryable):
-    """The object is no longer what was looked at: look again, at once."""
+    """The object changed after it was compared: compare it again at once."""
 
 
 class StoreUnusable(Retryable):
-    """Nothing in this store can work until somebody mends it: wrong credentials, no such bucket, no answer.
+    """No request to this store can succeed until an operator repairs it.
 
-    A queue keeps its messages for the mending; a command stops at once.
+    Examples are wrong credentials, a missing bucket, and a store that does not respond. The messages stay on the queue
+    until then; a command stops at once.
     """
 
 
 class Permanent(SyncError):
-    """Will not work however often it is tried: goes to the dead-letter queue with its reason."""
+    """Will fail on every attempt: the message goes to the dead-letter queue with its reason."""
 
 
-#: The credentials were refused, which a rotated secret explains: worth one fresh read of the secret.
+#: The store rejected the credentials. A rotated secret explains that, so the secret is read once more.
 CREDENTIAL_CODES = frozenset(
     {
         "AccessDenied",
@@ -64,18 +65,18 @@ CREDENTIAL_CODES = frozenset(
     }
 )
 
-# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; numeric codes are what a HEAD, which has no
-# body, leaves of them. Codes that are not here are judged by their status, see `classify`.
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. The response to a HEAD has no body, so its code
+# is the HTTP status. `classify` uses the status for codes that are not in the table.
 _TABLE: dict[str, tuple[type[SyncError], str]] = {
-    # the object moved on
+    # the object has changed
     "PreconditionFailed": (Changed, "the object changed while it was read"),
     "412": (Changed, "the object changed while it was read"),
-    "NoSuchKey": (Changed, "the object went away while it was read"),
-    "404": (Changed, "the object went away while it was read"),
+    "NoSuchKey": (Changed, "the object was deleted while it was read"),
+    "404": (Changed, "the object was deleted while it was read"),
     "InvalidRange": (Changed, "the object shrank while it was read"),
     "416": (Changed, "the object shrank while it was read"),
     "NoSuchUpload": (Changed, "the multipart upload is gone: it was completed or aborted elsewhere"),
-    "ConditionalRequestConflict": (Changed, "another write got in between"),
+    "ConditionalRequestConflict": (Changed, "another write happened at the same time"),
     # the store as a whole
     "NoSuchBucket": (StoreUnusable, "the bucket does not exist"),
     "InvalidAccessKeyId": (StoreUnusable, "the access key is unknown to the store"),
@@ -84,13 +85,13 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
     "InvalidToken": (StoreUnusable, "the session token is not valid"),
     "TokenRefreshRequired": (StoreUnusable, "the credentials have expired"),
     "RequestTimeTooSkewed": (StoreUnusable, "the clock of this machine or of the store is wrong"),
-    "AuthorizationHeaderMalformed": (StoreUnusable, "the region in the settings is not the bucket's"),
-    "PermanentRedirect": (StoreUnusable, "the bucket lives in another region or at another endpoint"),
+    "AuthorizationHeaderMalformed": (StoreUnusable, "the region in the settings is not the region of the bucket"),
+    "PermanentRedirect": (StoreUnusable, "the bucket is in another region or at another endpoint"),
     "AllAccessDisabled": (StoreUnusable, "the account is disabled"),
     "AccountProblem": (StoreUnusable, "there is a problem with the account"),
-    # not now
-    "BadDigest": (Retryable, "the bytes were damaged on the way"),
-    "XAmzContentSHA256Mismatch": (Retryable, "the bytes were damaged on the way"),
+    # temporary
+    "BadDigest": (Retryable, "the bytes were damaged in transit"),
+    "XAmzContentSHA256Mismatch": (Retryable, "the bytes were damaged in transit"),
     "IncompleteBody": (Retryable, "the connection broke"),
     "RequestTimeout": (Retryable, "the connection was too slow"),
     "InvalidPart": (Retryable, "a part is missing from the upload"),
@@ -101,7 +102,7 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
     "Throttling": (Retryable, "the store asks to slow down"),
     "ThrottlingException": (Retryable, "the store asks to slow down"),
     "RequestLimitExceeded": (Retryable, "the store asks to slow down"),
-    # never
+    # permanent
     "AccessDenied": (Permanent, "access denied"),
     "403": (Permanent, "access denied"),
     "InvalidObjectState": (Permanent, "the object is archived and must be restored first"),
@@ -114,10 +115,10 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
 
 
 def classify(code: str, status: int, message: str) -> SyncError:
-    """The error to raise for a store's answer; unknown codes go by their HTTP status.
+    """Return the error to raise for an error response; the HTTP status decides about an unknown code.
 
-    A 4xx that nobody knows is Permanent: asking again the same way gets the same answer, and the dead-letter queue
-    shows it to a person at once. Everything else (5xx, a redirect, a nonsense status) may pass.
+    An unknown 4xx is Permanent: the same request would get the same response, and the dead-letter queue shows it to an
+    operator at once. Every other status (5xx, a redirect, an invalid status) may be temporary.
     """
     kind, meaning = _TABLE.get(code, (None, ""))
     if kind is None:

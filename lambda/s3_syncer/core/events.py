@@ -1,4 +1,4 @@
-"""S3 notifications, EventBridge events, tasks of S3 Batch Operations and own JSON, decoded into work. Pure.
+"""Decodes S3 notifications, EventBridge events, S3 Batch Operations tasks and own messages. Pure.
 
 An event says only that a key may have changed, so every kind of event becomes the same KeyWork. To add one, add its
 decoder to `decode` and a verbatim payload to tests/events.
@@ -16,9 +16,9 @@ from .work_items import ENVELOPE, KeyWork, Malformed, Work, from_envelope
 
 
 def decode(body: str, bucket: str) -> Work | None:
-    """The work a queue message asks for, or None when it asks for none (the store's test message).
+    """Return the work that a queue message asks for, or None for S3's test message.
 
-    `bucket` is the source bucket; a message about another one is not ours to act on. Raises Malformed.
+    `bucket` is the source bucket. Raises Malformed, also for a message about another bucket.
     """
     content = _object(body)
     if content.get("Type") == "Notification" and isinstance(content.get("Message"), str):
@@ -37,10 +37,10 @@ def decode(body: str, bucket: str) -> Work | None:
 
 
 def decode_task(task: Any, version: Any, bucket: str) -> KeyWork:
-    """The work that a task of an S3 Batch Operations job asks for. Raises Malformed.
+    """Return the work that a task of an S3 Batch Operations job asks for. Raises Malformed.
 
-    `version` is the schema of the event that the task came in. A version of the object, which a manifest may name, is
-    of no matter: what is mirrored is the object as it is now.
+    `version` is the schema version of the event with the task. A manifest may name a version of the object. It is
+    ignored: the current version is mirrored.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-invoke-lambda.html
     """
     try:
@@ -51,17 +51,17 @@ def decode_task(task: Any, version: Any, bucket: str) -> KeyWork:
                 name = task["s3Bucket"]
             case _:
                 raise Malformed(f'"invocationSchemaVersion" must be "1.0" or "2.0", not {json.dumps(version)}')
-        key = unquote_plus(task["s3Key"], errors="strict")  # form-encoded, as it stands in the manifest
+        key = unquote_plus(task["s3Key"], errors="strict")  # form-encoded, as in the manifest
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise Malformed(f"not a task of S3 Batch Operations: {error!r}") from error
-    return KeyWork((_ours(key, name, bucket),))
+    return KeyWork((_checked_key(key, name, bucket),))
 
 
 def _object(text: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
-        json.dumps(content, ensure_ascii=False).encode()  # JSON can spell half a character, and no key can hold one
-    except (ValueError, RecursionError) as error:  # the latter for what is nested too deeply to be anybody's event
+        json.dumps(content, ensure_ascii=False).encode()  # JSON can contain half a surrogate pair, no key can
+    except (ValueError, RecursionError) as error:  # the latter: nested too deeply for an event
         raise Malformed(f"not JSON: {error}") from error
     if not isinstance(content, dict):
         raise Malformed("not a JSON object")
@@ -69,7 +69,10 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _notification(records: Any, bucket: str) -> KeyWork:
-    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html"""
+    """Decode the records of a notification.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+    """
     if not isinstance(records, list) or not records:
         raise Malformed('"Records" must be a list of one or more records')
     keys, times = [], []
@@ -79,23 +82,26 @@ def _notification(records: Any, bucket: str) -> KeyWork:
             name, time = record["s3"]["bucket"]["name"], record["eventTime"]
         except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
             raise Malformed(f"not a record of an S3 notification: {error!r}") from error
-        keys.append(_ours(key, name, bucket))
+        keys.append(_checked_key(key, name, bucket))
         times.append(_seconds(time))
     return KeyWork(tuple(keys), since=min(times))
 
 
 def _eventbridge(event: Mapping[str, Any], bucket: str) -> KeyWork:
-    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html; the key is plain there, not encoded."""
+    """Decode an event of EventBridge, in which the key is not encoded.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+    """
     try:
         key, name, time = event["detail"]["object"]["key"], event["detail"]["bucket"]["name"], event["time"]
     except (KeyError, TypeError) as error:
         raise Malformed(f"not an EventBridge event about an object: {error!r}") from error
-    return KeyWork((_ours(key, name, bucket),), since=_seconds(time))
+    return KeyWork((_checked_key(key, name, bucket),), since=_seconds(time))
 
 
-def _ours(key: Any, name: Any, bucket: str) -> str:
+def _checked_key(key: Any, name: Any, bucket: str) -> str:
     if name != bucket:
-        raise Malformed(f"about the bucket {name!r}, and this is the syncer of {bucket!r}")
+        raise Malformed(f"the event is for bucket {name!r}; this instance syncs {bucket!r}")
     if not isinstance(key, str) or not key:
         raise Malformed("the key is empty")
     return key

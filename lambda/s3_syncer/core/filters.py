@@ -8,18 +8,19 @@ from dataclasses import dataclass
 
 
 class BadPattern(ValueError):
-    """The pattern cannot be read; the message says where it goes wrong."""
+    """The pattern is invalid; the message names the mistake."""
 
 
 def key_filter(include: Sequence[str], exclude: Sequence[str]) -> Callable[[str], bool] | None:
-    """Whether a key is wanted, or None when every key is. Raises BadPattern.
+    """Return the predicate for the keys to process, or None if every key is processed. Raises BadPattern.
 
-    The first pattern that matches decides, includes before excludes; with any include, what matches none is excluded.
+    The first pattern that matches decides, includes before excludes. With at least one include, a key that matches no
+    pattern is excluded.
     """
     if not include and not exclude:
         return None
     for glob in include:
-        if glob.endswith("/"):  # rclone takes it for directories only, so that no file is ever included
+        if glob.endswith("/"):  # in rclone it matches directories only, and so never includes a file
             raise BadPattern(f"{glob!r} includes no key: write {glob + '**'!r}")
     rules = [(compile_glob(glob), True) for glob in include]
     rules += [(compile_glob(glob + "**" if glob.endswith("/") else glob), False) for glob in exclude]
@@ -28,20 +29,20 @@ def key_filter(include: Sequence[str], exclude: Sequence[str]) -> Callable[[str]
 
 @dataclass(frozen=True, slots=True)
 class KeyFilter:
-    """Says of a key whether it is wanted. A value, so that other processes can be told."""
+    """A predicate for keys. It is a value, so that it can be sent to other processes."""
 
     rules: tuple[tuple[re.Pattern[str], bool], ...]
     otherwise: bool
 
     def __call__(self, key: str) -> bool:
-        return next((verdict for pattern, verdict in self.rules if pattern.search(key)), self.otherwise)
+        return next((include for pattern, include in self.rules if pattern.search(key)), self.otherwise)
 
 
 def compile_glob(glob: str) -> re.Pattern[str]:
-    """A glob as a regular expression over whole keys. Raises BadPattern.
+    """Return a glob as a regular expression over whole keys. Raises BadPattern.
 
-    A leading `/` ties it to the beginning, otherwise it matches from any `/` on. `*` and `?` stop at `/`, `**` does
-    not; `[...]`, `{a,b}`, `{{regex}}` and `\\` are as in rclone.
+    With a leading `/` it matches from the start of the key, otherwise also behind any `/`. `*` and `?` stop at `/`, and
+    `**` does not. `[...]`, `{a,b}`, `{{regex}}` and `\\` are as in rclone.
     """
     if not glob:
         raise BadPattern("an empty pattern")
@@ -53,7 +54,7 @@ def compile_glob(glob: str) -> re.Pattern[str]:
 
 
 _TOKEN = re.compile(
-    r"\{\{(?P<regex>.*?)\}\}(?!\})"  # up to the last of several }
+    r"\{\{(?P<regex>.*?)\}\}(?!\})"  # up to the last } of several
     r"|\[(?P<set>[^\[\]]+)\]"
     r"|\\(?P<escaped>.)"
     r"|(?P<stars>\*+)"
@@ -76,7 +77,7 @@ def _translate(body: str) -> Iterator[str]:
         if kind == "regex":
             yield f"(?:{text})"
         elif kind == "set":
-            yield "[" + re.sub(r"[&|~]", r"\\\g<0>", text) + "]"  # two of these would be an operator to Python
+            yield "[" + re.sub(r"[&|~]", r"\\\g<0>", text) + "]"  # two of them are a set operator in Python
         elif kind == "escaped":
             yield f"\\{text}" if text.isalnum() else re.escape(text)  # \d is a digit, as in rclone
         elif kind == "stars":

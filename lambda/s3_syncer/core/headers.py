@@ -1,4 +1,4 @@
-"""What the headers of an answer tell of an object. Pure, and the one place that reads them, whatever fetched them."""
+"""The headers of an object: read from a response of any HTTP client, and written. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .model import CONTENT_HEADERS, RAW_EXPIRES, SOURCE_ETAG_MARKER, ObjectState
 
 META = "x-amz-meta-"
 
-#: Storage classes whose bytes cannot be read before a restore; Intelligent-Tiering says so in its archive status.
+#: Storage classes of objects that must be restored before a read. Intelligent-Tiering has an archive status instead.
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 _MIRRORED = {name: name.lower() for name in CONTENT_HEADERS}
@@ -21,7 +21,7 @@ PARAMETERS = {name.lower(): name.replace("-", "") for name in CONTENT_HEADERS} |
 
 
 def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
-    """The object that an answer to a HEAD or a GET of all of it describes; the names of `headers` are in lower case."""
+    """Return the object that a response to HeadObject or GetObject describes; header names in lower case."""
     metadata = {name[len(META) :]: value for name, value in headers.items() if name.startswith(META)}
     marker = metadata.pop(SOURCE_ETAG_MARKER, None)
     return ObjectState(
@@ -38,7 +38,7 @@ def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
 
 
 def written(state: ObjectState, marker: str | None) -> dict[str, str]:
-    """Return the headers that a write needs for the content headers and metadata of `state`, in lower case.
+    """Return the headers that write the content headers and metadata of `state`, in lower case.
 
     `marker` is the ETag marker, or None for none.
     """
@@ -49,16 +49,16 @@ def written(state: ObjectState, marker: str | None) -> dict[str, str]:
     return found
 
 
-@lru_cache(maxsize=1024)  # many objects are written, and more are told of, within one second
+@lru_cache(maxsize=1024)  # many objects and many responses have the same second
 def moment(date: str) -> datetime:
-    """The time in a header of dates. Raises ValueError when there is none in it."""
+    """Return the time of a date header. Raises ValueError if the header has none."""
     found = parsedate_to_datetime(date)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)  # "-0000": a time in UTC that says nothing of where
+    return found if found.tzinfo else found.replace(tzinfo=UTC)  # "-0000" is UTC, and parses without a time zone
 
 
 def _content(headers: Mapping[str, str]) -> dict[str, str]:
     found = {name: _text(headers[lower]) for name, lower in _MIRRORED.items() if headers.get(lower)}
-    # "aws-chunked" tells how the bytes once travelled, not how they are encoded; some stores keep it all the same.
+    # "aws-chunked" is the encoding of the upload request, not of the object. Some stores keep it nevertheless.
     codings = [coding.strip() for coding in found.get("Content-Encoding", "").split(",")]
     if "aws-chunked" in codings:
         del found["Content-Encoding"]
@@ -68,7 +68,7 @@ def _content(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _text(header: str) -> str:
-    """The text of a header: botocore reads its bytes as Latin-1 and writes them as UTF-8, which is what stores keep."""
+    """Return the text of a header: botocore decodes it as Latin-1, but encodes it as UTF-8 for stores."""
     try:
         return header.encode("latin-1").decode()
     except UnicodeError:

@@ -25,7 +25,7 @@ class Unordered(Retryable):
 
 @dataclass(frozen=True, slots=True)
 class DiffPage:
-    """The two listings of the keys behind `after` up to `until`; an `until` of None is the end of the range."""
+    """Two listings of the keys behind `after` up to `until`; None is the end of the range."""
 
     after: str
     until: str | None

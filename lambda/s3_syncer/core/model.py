@@ -1,4 +1,4 @@
-"""What is known of an object on one side. Pure values: no I/O, no boto3."""
+"""The values that describe objects and listings. Pure: no I/O, no boto3."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-#: User metadata key under which the target remembers the source's ETag. Written only when the target's own
-#: ETag cannot be expected to equal the source's; ignored by every comparison and never copied onwards.
+#: Key of the user metadata in which the target stores the source's ETag. It is written only if the target's ETag is not
+#: expected to equal the source's. Comparisons ignore it, and a further copy does not carry it.
 SOURCE_ETAG_MARKER = "s3-syncer-source-etag"
 
-#: Bytes of user metadata a store accepts: the UTF-8 lengths of all keys and values together.
+#: Bytes of user metadata that a store accepts: the UTF-8 lengths of all keys and values together.
 #: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 MAX_METADATA_BYTES = 2048
 
-#: Characters of the longest ETag S3 gives: an MD5 in hex and the number of parts.
+#: Characters of the longest ETag of S3: an MD5 in hex and the number of parts.
 LONGEST_ETAG = len("d41d8cd98f00b204e9800998ecf8427e-10000")
 
-#: Bytes that a look brings along at most: what is larger is worth a request of its own, and memory held for it.
+#: Bytes of the largest object with a body that the comparison also fetches. A larger object is worth a separate
+#: request, with memory reserved for it.
 INLINE_BODY_MAX = 256 * 1024
 
-#: The content headers that are mirrored, as HTTP names them.
+#: The content headers that are mirrored.
 CONTENT_HEADERS = (
     "Cache-Control",
     "Content-Disposition",
@@ -31,19 +32,20 @@ CONTENT_HEADERS = (
     "Expires",
 )
 
-#: A parameter of our own: boto3's Expires takes a date only, and the header may be any text. See `clients.py`.
+#: A parameter that this project adds to boto3. Its Expires accepts a date only, and the header may be any text. See
+#: `stores/clients.py`.
 RAW_EXPIRES = "RawExpires"
 
-#: An MD5 in hex, as ETags have it.
+#: An MD5 in hex, as in ETags.
 MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectState:
-    """One look at one object: enough to compare it, and to pin every later read to it.
+    """One object as a response describes it: enough to compare it, and to pin every later read to it.
 
-    Two states are equal when everything that is mirrored is equal. The modification time is left out: an object
-    rewritten with the same bytes and properties is still the object that was looked at.
+    Two states are equal if all mirrored properties are equal. The modification time is not compared: an object that is
+    rewritten with the same bytes and properties counts as unchanged.
     """
 
     size: int
@@ -53,16 +55,16 @@ class ObjectState:
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     marker: str | None = None
-    #: The store says that the bytes are encrypted with a KMS key, so the ETag is not their MD5.
+    #: True if the store encrypts the bytes with a KMS key, so that the ETag is not their MD5.
     kms: bool = False
-    #: The storage class that keeps the bytes from being read now, or None when they can be read.
+    #: The storage class that prevents a read until the object is restored; None if it can be read.
     archived: str | None = field(default=None, compare=False)
-    #: All of its bytes, where the look brought them along: see `bucket.Bucket.take`.
+    #: All bytes, if the response had them: see `bucket.Bucket.get_small`.
     body: bytearray | None = field(default=None, compare=False, repr=False)
 
     @property
     def md5(self) -> str | None:
-        """The hex MD5 of the bytes where the ETag is known to be that, else None."""
+        """The hex MD5 of the bytes if the ETag is known to be it, else None."""
         return self.etag if MD5.fullmatch(self.etag) and not self.kms else None
 
     @property
@@ -73,10 +75,10 @@ class ObjectState:
 
     @property
     def marker_fits(self) -> bool:
-        """Whether a copy of this object's metadata leaves room for the marker.
+        """True if a copy of this object's metadata leaves room for the marker.
 
-        The ETag at hand does not matter, so the answer holds for every version with the same metadata: whoever finds
-        a copy without a marker can tell from its metadata alone whether it might be one of this project's.
+        The result does not depend on this ETag, so it holds for every version with the same metadata. So the metadata
+        of a copy without a marker shows if the copy may be one of this project's.
         """
         used = sum(len(k.encode()) + len(v.encode()) for k, v in self.metadata.items())
         return used + len(SOURCE_ETAG_MARKER) + LONGEST_ETAG <= MAX_METADATA_BYTES
@@ -84,7 +86,7 @@ class ObjectState:
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
-    """What a listing tells of a key. Some stores leave the ETag out."""
+    """One key of a listing. Some stores list no ETag."""
 
     key: str
     size: int
@@ -94,9 +96,9 @@ class ListEntry:
 
 @dataclass(frozen=True, slots=True)
 class KeyPage:
-    """What a listing tells of keys that follow each other in it, in columns.
+    """Consecutive keys of a listing, in columns.
 
-    Most listings are compared with one that is the same, and columns are compared without a look at each entry.
+    Most listings are compared with an equal one, and columns are compared without an object for each entry.
     """
 
     keys: list[str]
@@ -122,20 +124,20 @@ class KeyPage:
         )
 
     def part(self, start: int, stop: int | None = None) -> KeyPage:
-        """The entries from number `start` to before `stop`."""
+        """Return the entries from number `start` to before `stop`."""
         if start == 0 and stop in (None, len(self)):
             return self
         within = slice(start, stop)
         return KeyPage(self.keys[within], self.sizes[within], self.etags[within], self.times[within])
 
 
-#: A page of a listing and the token of the one behind it, None when there is none.
+#: A page of a listing and the continuation token of the next page; None behind the last page.
 ListPage = tuple[KeyPage, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A multipart upload that was neither completed nor aborted, begun `age_s` seconds ago by the store's clock."""
+    """An unfinished multipart upload, created `age_s` seconds ago by the store's clock."""
 
     id: str
     age_s: float

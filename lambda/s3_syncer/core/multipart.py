@@ -40,7 +40,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:
-    """The division of an object's bytes into parts: each has `part_size` bytes, and the last one has the rest."""
+    """The division of an object into parts: each has `part_size` bytes, and the last one has the rest."""
 
     size: int
     part_size: int
@@ -78,10 +78,11 @@ DEFAULT_PART = 16 * MIB
 
 
 def reproduce_plan(size: int, count: int, first: int, *, largest_part: int, limits: Limits) -> PartPlan | None:
-    """Return the source's part plan if its first part explains its part count and the target accepts it; else None.
+    """Return the source's part plan, or None if it is unknown or the target does not accept it.
 
-    `largest_part` is the largest part in bytes that memory allows. With the same plan the target's multipart ETag
-    equals the source's, on every store that computes it as AWS does.
+    The size of the source's `first` part must explain its part `count`. `largest_part` is the largest part in bytes
+    that memory allows. With the same plan the target's multipart ETag equals the source's, on every store that computes
+    it as AWS does.
     """
     if not 1 <= first <= min(largest_part, limits.max_part):
         return None
@@ -97,7 +98,7 @@ OWN_PLAN_OFFSET = 4 * KIB
 
 
 def own_plan(size: int, *, largest_part: int, limits: Limits) -> PartPlan:
-    """Return this project's plan: parts of DEFAULT_PART, or more if the part count demands it, and OWN_PLAN_OFFSET.
+    """Return this project's plan: parts of DEFAULT_PART and OWN_PLAN_OFFSET, or more for many parts.
 
     Raises Permanent if a part would exceed `largest_part`.
     """

@@ -25,7 +25,7 @@ class SyncContext:
 
 
 class SmallObjectCopierFactory(Protocol):
-    """Builds the copier that shares the memory budget, the bandwidth and the ETag marker policy of a transfer."""
+    """Builds the copier that shares the buffer budget, bandwidth and ETag marker policy of a transfer."""
 
     def __call__(self, transfer: Transfer, *, tags: bool) -> SmallObjectCopier: ...
 

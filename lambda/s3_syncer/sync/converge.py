@@ -46,7 +46,7 @@ CHANGES = frozenset({"copy", "update", "tags", "delete"})
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The action for a key and its reason: `action` is one of CHANGES, or kept, or unchanged, or multipart.
+    """The action for a key and its reason: one of CHANGES, or kept, or unchanged, or multipart.
 
     multipart means that other workers send the parts. A sweep has more actions for keys that it leaves as they are: see
     `sweep.py`.
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def converge(pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0) -> Outcome:
-    """Make the key equal on both sides. A known `size` in bytes avoids a GET of a large object's first bytes.
+    """Make the key equal on both sides. A known `size` avoids a GET of a large object's first bytes.
 
     Returns the last write, or unchanged if both sides were equal already, or multipart for a copy by other workers.
     Raises a SyncError; writes made until then are harmless, because the next attempt starts from the beginning.
@@ -91,7 +91,7 @@ def converge(pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0) -
 def _make_equal(
     pair: BucketPair, key: str, deadline: Deadline, *, prefetch_body: bool
 ) -> tuple[Outcome, ObjectState | None]:
-    """Compare both sides and make them equal; return the outcome and the state of the source that was compared.
+    """Compare both sides and make them equal; return the outcome and the compared state of the source.
 
     An object that the target lacks must be copied. So the request to the source fetches the body as well, if the body
     is small.
@@ -125,7 +125,10 @@ def _apply(
 
 
 def _difference(pair: BucketPair, key: str, source: ObjectState, target: ObjectState | None) -> Difference | None:
-    """Return the difference. The target's tags are read only if all else is equal: a copy or deletion ignores them."""
+    """Return the difference, or None.
+
+    The target's tags are read only if all else is equal, because a copy does not depend on them.
+    """
     if target is None:
         return Difference(ABSENT)
     return compare(source, replace(target, tags=source.tags)) or compare(source, pair.target.with_tags(key, target))

@@ -1,4 +1,6 @@
-"""Copies of large objects by many workers: one creates the upload, all of them send parts, the last completes it.
+"""Copies of large objects by many workers: the first creates an upload, all of them send parts.
+
+The worker that finds all parts there completes the upload.
 
 The only state is in the buckets and on the queue; ListParts of the upload shows which parts have been sent. So a part
 that is requested twice is sent once, and a crash costs only the parts in flight. Two workers that complete the same
@@ -70,7 +72,7 @@ class DistributedCopier:
     def converge(
         self, pair: BucketPair, key: str, deadline: Deadline, *, upload_attempts: int | None, redelivered: bool
     ) -> Outcome:
-        """Make the key equal as `converge.converge` does, but divide the copy of a large object into work items.
+        """Make the key equal as `converge.converge` does, but divide a large object into work items.
 
         `upload_attempts` counts the uploads created so far; None means that the message tracks no upload. A
         `redelivered` message may have created an upload and then been lost, so the upload may have been left behind.
@@ -97,7 +99,7 @@ class DistributedCopier:
     # -- starting a copy -------------------------------------------------------------------------------------------
 
     def start(self, key: str, state: ObjectState, upload_attempts: int, deadline: Deadline) -> Sequence[Work]:
-        """Return the work that copies the object; none if this worker had to copy it itself. Raises a SyncError."""
+        """Return the work that copies the object; none if this worker copied it itself. Raises a SyncError."""
         plan = self._transfer.plan(key, state)
         if plan is None:
             return self._transfer.copy(key, state, deadline)
@@ -115,9 +117,9 @@ class DistributedCopier:
     def _upload_to_fill(
         self, key: str, state: ObjectState, plan: PartPlan, upload_attempts: int, deadline: Deadline
     ) -> tuple[ActiveUpload | None, int]:
-        """Return the upload whose missing parts become work items, and the uploads created so far.
+        """Return the upload to send the missing parts to, and the uploads created so far.
 
-        The upload is None if another worker's upload must be waited for.
+        The upload is None if another worker's upload is active.
         """
         uploads = self._active_uploads(key)
         verified: dict[str, bool] = {}

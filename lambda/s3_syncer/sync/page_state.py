@@ -14,11 +14,16 @@ from .converge import CHANGES, Outcome
 class KeyProgress(Enum):
     """The progress of a sweep with one key of a page, as the latest listing shows the key."""
 
-    EQUAL = "equal"  # nothing to do: the listings show no difference, or the copy that the sweep made
-    NEW = "new"  # nothing has been done for these listing entries yet
-    COPIED = "copied"  # the small-object copier wrote the key, and the listing does not show that copy
-    SETTLED = "settled"  # an earlier listing had the same entries, and their outcome is known
-    FAILED = "failed"  # the key was reported as failed, and the page ignores it from then on
+    #: Nothing to do: the listings show no difference, or the copy that the sweep made.
+    EQUAL = "equal"
+    #: Nothing has been done for these listing entries yet.
+    NEW = "new"
+    #: The small-object copier wrote the key, and the listing does not show that copy.
+    COPIED = "copied"
+    #: An earlier listing had the same entries, and their outcome is known.
+    SETTLED = "settled"
+    #: The key was reported as failed, and the page ignores it from then on.
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ class PagePlan:
 
     #: Every key with a difference, except the failed ones.
     differing: list[KeyDiff]
-    #: Keys whose outcome the listings alone decide.
+    #: The outcomes that follow from the listings alone.
     reported: dict[KeyDiff, Outcome]
     #: Keys that need requests, in the order of the listing.
     unresolved: list[KeyDiff]
@@ -64,7 +69,7 @@ class PageRound:
 class PageState:
     """The progress of each key of a page."""
 
-    #: True for a key whose listing entries call for a check.
+    #: Returns True if the listing entries of a key call for a check.
     needs_check: Callable[[KeyDiff], bool]
     #: The outcome of listing entries that need no further request.
     outcomes: dict[KeyDiff, Outcome] = field(default_factory=dict)
@@ -114,5 +119,5 @@ class PageState:
 
 
 def needs_recheck(outcome: Outcome) -> bool:
-    """Return True if the key needs another check: it was written, or it is listed in the source but is gone now."""
+    """Return True if the key needs another check: it was written, or deleted since it was listed."""
     return outcome.action in CHANGES or outcome.action == "kept"

@@ -1,10 +1,10 @@
-"""The algorithm for a range of keys: list both sides, converge what differs, and list the same page again.
+"""The algorithm for a range of keys: list both sides, converge the differences, list the page again.
 
 A page is done when a listing of it shows no new difference. So the last listing of a page is its verification, and
 concurrent writes do no harm. A sweep remembers only the pages in flight: its memory does not grow with the bucket.
 
-The action of an outcome is one of `converge`, or, for a key that the sweep leaves as it is: missing (from the target),
-differs, extra (absent from the source), or large (left to another worker).
+The action of an outcome is one of `converge`, or one of four more for a key that the sweep leaves as it is. These are
+missing (from the target), differs, extra (absent from the source) and large (left to another worker).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MAX_PAGE_LISTINGS = 10
 
 
 class SmallObjectCopier(Protocol):
-    """A fast way to copy small objects: see `crt/small_object_copy.py`. The sweep converges the other keys."""
+    """Copies small objects fast: see `crt/small_object_copy.py`. The sweep converges the other keys."""
 
     def takes(self, diff: KeyDiff) -> str | None:
         """Return the reason to copy the object if the listings prove one and show a small object; else None."""
@@ -58,7 +58,7 @@ class SweepListener(Protocol):
     """Receives the events of a sweep, from several threads."""
 
     def on_compared(self, keys: int) -> None:
-        """Count keys that the sweep has compared for the first time, and made equal as far as its options allow."""
+        """Count keys that were compared for the first time, and made equal as far as the options allow."""
 
     def on_changed(self, key: str, outcome: Outcome) -> None:
         """Note a key that the sweep wrote to the target or deleted from it."""
@@ -84,7 +84,7 @@ class SweepOptions:
     max_delete: int | None = None
     #: Keys that only the target has are not a difference, and are not checked.
     one_way: bool = False
-    #: Compare headers, metadata and tags of every key, not only of the keys whose listings differ.
+    #: Compare headers, metadata and tags of every key, also of keys with equal listing entries.
     full: bool = False
     #: Keys for which this is False are neither copied nor deleted; None selects all keys.
     key_filter: Callable[[str], bool] | None = None
@@ -128,7 +128,7 @@ class LocalDeleteLimit:
 
 
 class Sweep:
-    """Sweeps `ranges` ranges of a pair of buckets at a time, with `threads` keys at a time over all of them."""
+    """Sweeps up to `ranges` ranges of two buckets at a time, with `threads` keys at a time in all."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class Sweep:
         pages_until: Deadline | None = None,
         release_rest: Callable[[str], None] | None = None,
     ) -> str | None:
-        """Sweep a range as `run` does. Several threads may call it, any number of times. Also raises Unordered.
+        """Sweep a range as `run` does; several threads may call it repeatedly. Also raises Unordered.
 
         If given, `release_rest` is called with the key behind which this call starts no page, as soon as that is known.
         Another sweeper can then continue there without a wait for the pages in flight, which may hold large objects.
@@ -225,7 +225,7 @@ class Sweep:
         return merge_listings(source, target, after=after, until=until, every=every)
 
     def _single_pages(self, after: str, until: str | None) -> Iterator[DiffPage]:
-        """Yield every key of each side, in any order: no page stands for a range. Keys of both sides come twice."""
+        """Yield every key of each side, in any order, so that no page is a range. Common keys come twice."""
         for page in self._source.listing(after, until, in_order=False):
             last = page.keys[-1] if page.keys else until
             yield DiffPage(after, last, len(page), [KeyDiff(entry, None) for entry in page])
@@ -338,7 +338,7 @@ class Sweep:
     # -- keys ------------------------------------------------------------------------------------------------------
 
     def _outcome_by_listing(self, diff: KeyDiff) -> Outcome | None:
-        """Return the outcome of a key that the listings alone decide, or None if the key itself must be checked."""
+        """Return the outcome that the listings alone decide, or None if the key itself must be checked."""
         if diff.target is None and diff.source is not None and self._options.dry_run:
             return _missing(diff.source)
         if (

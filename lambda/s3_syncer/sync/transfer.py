@@ -33,7 +33,7 @@ from ..stores.protocols import SourceBucket, TargetBucket
 from .etag_marker import EtagMarkerPolicy, source_etag_marker
 from .limits import BandwidthLimiter, BufferBudget
 
-#: Smallest object in bytes whose unfinished upload is kept for a later run. A smaller object is quickly sent again.
+#: Bytes of the smallest object that keeps an unfinished upload for a later run. A smaller one is quickly sent again.
 RESUME_MIN = 256 * MIB
 
 #: Largest object in bytes that is copied in one piece, if memory allows. One GET and one PUT cost less than the four
@@ -99,7 +99,7 @@ class Transfer:
         self._pool.shutdown(cancel_futures=True)
 
     def copy(self, key: str, state: ObjectState, deadline: Deadline) -> Sequence[Work]:
-        """Copy the object that `state` describes to the target; the work left is always none. Raises a SyncError."""
+        """Copy the object that `state` describes to the target; no work is left. Raises a SyncError."""
         plan = self.plan(key, state)
         if plan is None:
             self._copy_whole(key, state, deadline)
@@ -178,7 +178,7 @@ class Transfer:
             self._target.abort_upload(key, upload)
 
     def _unfinished_upload(self, key: str, state: ObjectState, plan: PartPlan) -> tuple[str, dict[int, str]] | None:
-        """Return an unfinished upload of this object, and its parts' ETags by number; abort one of other bytes."""
+        """Return an unfinished upload of this object and its ETags by part number; abort one of other bytes."""
         try:
             uploads = self._target.uploads(key)
         except Permanent:  # the store does not list uploads
@@ -196,8 +196,8 @@ class Transfer:
     def last_part_matches(self, key: str, state: ObjectState, plan: PartPlan, sent: Mapping[int, UploadedPart]) -> bool:
         """Return True if the ETag of the last part that an upload has is the MD5 of this object's bytes there.
 
-        With one read this detects an upload of another object, and a store whose part ETags are no MD5s. It does not
-        prove that *all* parts are this object's. Only the hash over their hashes proves that: the source's ETag.
+        With one read this detects an upload of another object, and a store with part ETags that are no MD5s. It does
+        not prove that *all* parts are this object's. Only the hash over their hashes proves that: the source's ETag.
         """
         last = next(part for part in plan.parts() if part.number == max(sent))
         with self._memory.hold(last.size):

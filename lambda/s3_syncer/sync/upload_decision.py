@@ -1,4 +1,4 @@
-"""The next step for a large object whose key has multipart uploads in the target. Pure."""
+"""The next step in the copy of a large object, given the multipart uploads of its key. Pure."""
 
 from __future__ import annotations
 
