@@ -154,10 +154,10 @@ run "the_task_defaults" {
       environment = [
         { name = "AWS_DEFAULT_REGION", value = "eu-west-1" },
         { name = "DEAD_LETTER_QUEUE_URL", value = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters" },
+        { name = "QUEUE_URL", value = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer" },
         { name = "S3_SYNCER_LOG_FORMAT", value = "json" },
         { name = "S3_SYNCER_LOG_GROUP", value = "/aws/lambda/s3-syncer" },
         { name = "S3_SYNCER_MEMORY", value = "1510" },
-        { name = "QUEUE_URL", value = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer" },
         { name = "SOURCE_BUCKET", value = "source" },
         { name = "SOURCE_PREFIX", value = "" },
         { name = "SYNC_TAGS", value = "true" },
