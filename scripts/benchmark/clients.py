@@ -68,7 +68,7 @@ def s3_syncer(route: Route) -> Iterator[Step]:
             "TARGET_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
             **trust(route),
         },
-        says=f"equal: {route.count:,} keys looked at",
+        says=f"equal: {route.count:,} keys compared",
     )
 
 

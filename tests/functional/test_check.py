@@ -1,4 +1,4 @@
-"""`s3-syncer check`: names every difference, and changes nothing."""
+"""`s3-syncer check` lists every difference, and changes nothing."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ def migrated(rig: Rig) -> Rig:
     return rig
 
 
-def test_equal_sides_end_with_0(migrated: Rig) -> None:
+def test_equal_buckets_exit_with_0(migrated: Rig) -> None:
     for arguments in (["check"], ["check", "--full"]):
         ended = run(*arguments)
         assert (ended.code, ended.out) == (0, "")
-        assert ended.err.startswith("equal: 5 keys looked at, 0 failed")
+        assert ended.err.startswith("equal: 5 keys compared, 0 failed")
     assert migrated.target_proxy.writes() == []
     assert {request.operation for request in migrated.source_proxy.writes()} == {"GetSecretValue"}
 
 
-def test_an_equal_bucket_is_told_from_two_listings(migrated: Rig) -> None:
+def test_equal_buckets_need_one_listing_each(migrated: Rig) -> None:
     run("check")
     requests = migrated.source_proxy.requests + migrated.target_proxy.requests
     assert ["list-type" in request.query for request in requests if not request.operation] == [True, True]
 
 
-def test_one_byte_that_differs_is_named_and_ends_with_1(migrated: Rig) -> None:
+def test_one_different_byte_is_listed_and_exits_with_1(migrated: Rig) -> None:
     body = KEYS[3].encode()[:-1] + b"#"
     migrated.target.put_object(Bucket=TARGET, Key=KEYS[3], Body=body, Metadata={"a": "b"}, ContentType="text/plain")
     ended = run("check")
     assert ended.code == 1
     assert ended.named == {KEYS[3]: "differs: content"}
-    assert ended.err.startswith("different: 5 keys looked at, 1 differs, 0 failed, 12 B to send")
+    assert ended.err.startswith("different: 5 keys compared, 1 differs, 0 failed, 12 B to send")
     assert migrated.target_proxy.writes() == []
 
 
-def test_every_kind_of_difference_is_named(migrated: Rig) -> None:
+def test_every_kind_of_difference_is_listed(migrated: Rig) -> None:
     migrated.put("longer", b"12")
     migrated.target.put_object(Bucket=TARGET, Key="longer", Body=b"1")
     migrated.put("missing")
@@ -72,9 +72,7 @@ def test_every_kind_of_difference_is_named(migrated: Rig) -> None:
         ({"Metadata": {"a": "b"}, "ContentType": "text/plain", "Tagging": "a=b"}, "tags"),
     ],
 )
-def test_only_full_sees_what_was_changed_in_the_target_alone(
-    migrated: Rig, written: dict[str, Any], reason: str
-) -> None:
+def test_full_check_finds_changes_made_in_the_target(migrated: Rig, written: dict[str, Any], reason: str) -> None:
     migrated.target.put_object(Bucket=TARGET, Key=KEYS[2], Body=KEYS[2].encode(), **written)
     assert run("check").code == 0
     ended = run("check", "--full")
@@ -85,13 +83,13 @@ def test_only_full_sees_what_was_changed_in_the_target_alone(
     assert run("check", "--full").code == 0
 
 
-def test_tags_written_in_the_source_show_in_a_full_check(migrated: Rig) -> None:
+def test_full_check_finds_tags_written_in_the_source(migrated: Rig) -> None:
     migrated.tag(KEYS[0], {"a": "b"})
     ended = run("check", "--full")
     assert (ended.code, ended.named) == (1, {KEYS[0]: "differs: tags"})
     assert "0 B to send" in ended.err, "a tag update sends no object data"
 
 
-def test_both_sides_empty_are_equal(rig: Rig) -> None:
+def test_empty_buckets_are_equal(rig: Rig) -> None:
     ended = run("check")
     assert (ended.code, ended.out) == (0, "")

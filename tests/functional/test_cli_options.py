@@ -1,4 +1,4 @@
-"""The options of `s3-syncer` and their variables: what reaches the sweep, and what is refused. No store is asked."""
+"""The options of `s3-syncer` and their variables: their effect on the sweep, and usage errors. No store is used."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from tests.functional.command import Ended, run
 
 from s3_syncer import __version__
-from s3_syncer.cli import commands
-from s3_syncer.cli.commands import ByteRate, cli
-from s3_syncer.cli.queue_migration import Place
-from s3_syncer.cli.run import Job
+from s3_syncer.cli import commands, options
+from s3_syncer.cli.commands import cli
+from s3_syncer.cli.options import ByteRate, Command
+from s3_syncer.cli.queue_migration import QueueMigrationConfig
+from s3_syncer.cli.run import SweepJob
 from s3_syncer.core.multipart import MIB
 from s3_syncer.stores.credentials import Credentials
 
@@ -28,7 +29,7 @@ NEEDED = {
 }
 
 
-FLEET = ("migrate", "--workers=queue", "--queue-url=q")
+QUEUE = ("migrate", "--workers=queue", "--queue-url=q")
 
 
 @pytest.fixture(autouse=True)
@@ -39,11 +40,11 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
-    """The jobs that would have been run."""
-    jobs: list[Job] = []
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[SweepJob]:
+    """Record the jobs instead of running them."""
+    jobs: list[SweepJob] = []
 
-    def note(job: Job, console: object) -> int:
+    def note(job: SweepJob, console: object) -> int:
         jobs.append(job)
         return 0
 
@@ -51,7 +52,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     return jobs
 
 
-def job(jobs: list[Job], *arguments: str, **environment: str | None) -> Job:
+def job(jobs: list[SweepJob], *arguments: str, **environment: str | None) -> SweepJob:
     ended = run(*(arguments or ("migrate",)), **{**NEEDED, **environment})
     assert ended.code == 0, ended.err
     return jobs[-1]
@@ -64,18 +65,18 @@ def refused(*arguments: str, **environment: str | None) -> str:
     return " ".join(ended.err.split())
 
 
-def test_a_queue_is_for_those_who_ask_for_it(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The registered task always knows the queue."""
-    places: list[Place] = []
-    monkeypatch.setattr(commands, "hand_over", lambda job, place, console: places.append(place) or 0)
+def test_queue_is_used_only_with_workers_queue(jobs: list[SweepJob], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task definition of the module always sets the variables of the queue."""
+    configs: list[QueueMigrationConfig] = []
+    monkeypatch.setattr(commands, "migrate_by_queue", lambda job, config, console: configs.append(config) or 0)
     known = {"QUEUE_URL": "queue", "DEAD_LETTER_QUEUE_URL": "dead", "S3_SYNCER_LOG_GROUP": "one two"}
     assert job(jobs, **known).sweep_options.delete is False
-    assert places == []
+    assert configs == []
     assert run("migrate", "--workers=queue", **NEEDED, **known).code == 0
-    assert places == [Place("queue", "dead", ("one", "two"), 60)]
+    assert configs == [QueueMigrationConfig("queue", "dead", ("one", "two"), 60)]
 
 
-def test_the_settings_come_from_the_environment(jobs: list[Job]) -> None:
+def test_settings_come_from_the_environment(jobs: list[SweepJob]) -> None:
     settings = job(jobs).settings
     assert settings.source_bucket == "source"
     assert settings.target_endpoint == "https://s3.example.com"
@@ -86,7 +87,7 @@ def test_the_settings_come_from_the_environment(jobs: list[Job]) -> None:
     assert "a secret" not in repr(settings)
 
 
-def test_the_names_of_the_2021_container_still_work(jobs: list[Job]) -> None:
+def test_variables_of_the_2021_container_work(jobs: list[SweepJob]) -> None:
     environment = {
         "SOURCE_BUCKET": "source",
         "TARGET_BUCKET": "target",
@@ -104,25 +105,25 @@ def test_the_names_of_the_2021_container_still_work(jobs: list[Job]) -> None:
     assert settings.target_credentials == Credentials("an id", "a secret")
 
 
-def test_the_newer_names_win_over_those_of_2021(jobs: list[Job]) -> None:
+def test_newer_variables_win_over_those_of_2021(jobs: list[SweepJob]) -> None:
     settings = job(jobs, ENDPOINT="https://old.example.com", AWS_DEFAULT_REGION="eu-west-1").settings
     assert (settings.target_endpoint, settings.target_region) == ("https://s3.example.com", "us-east-1")
 
 
-def test_the_sources_region_is_not_taken_for_the_targets() -> None:
+def test_region_of_the_source_is_not_used_for_the_target() -> None:
     assert "--target-region is not set" in refused(TARGET_REGION=None, AWS_DEFAULT_REGION="eu-west-1")
 
 
-def test_a_secret_wins_over_keys(jobs: list[Job]) -> None:
+def test_secret_wins_over_keys(jobs: list[SweepJob]) -> None:
     assert job(jobs, TARGET_SECRET_ARN="arn:of:it").settings.target_credentials == "arn:of:it"
 
 
-def wanted(job: Job, *keys: str) -> list[str]:
+def wanted(job: SweepJob, *keys: str) -> list[str]:
     return [key for key in keys if job.sweep_options.key_filter is None or job.sweep_options.key_filter(key)]
 
 
 #: An option, its value, its variable, and what it sets. A flag has no value; its variable is true.
-OPTIONS: list[tuple[str, str | None, str, Callable[[Job], bool]]] = [
+OPTIONS: list[tuple[str, str | None, str, Callable[[SweepJob], bool]]] = [
     ("--source-bucket", "other", "SOURCE_BUCKET", lambda job: job.settings.source_bucket == "other"),
     ("--source-prefix", "in/", "SOURCE_PREFIX", lambda job: job.settings.source_prefix == "in/"),
     ("--target-endpoint", "http://h:1/", "TARGET_ENDPOINT", lambda job: job.settings.target_endpoint == "http://h:1"),
@@ -133,8 +134,8 @@ OPTIONS: list[tuple[str, str | None, str, Callable[[Job], bool]]] = [
     ("--concurrency", "7", "S3_SYNCER_CONCURRENCY", lambda job: job.threads == 7),
     ("--memory", "128", "S3_SYNCER_MEMORY", lambda job: job.settings.copy_memory == 128 * MIB),
     ("--bwlimit", "2M", "S3_SYNCER_BWLIMIT", lambda job: job.settings.bytes_per_s == 2 * MIB),
-    ("--log-format", "json", "S3_SYNCER_LOG_FORMAT", lambda job: job.log and not job.named),
-    ("--verbose", None, "S3_SYNCER_VERBOSE", lambda job: not job.log and not job.named),
+    ("--log-format", "json", "S3_SYNCER_LOG_FORMAT", lambda job: job.log and not job.list_findings),
+    ("--verbose", None, "S3_SYNCER_VERBOSE", lambda job: not job.log and not job.list_findings),
     ("--include", "a b,*", "S3_SYNCER_INCLUDE", lambda job: wanted(job, "a b,c", "c") == ["a b,c"]),
     ("--exclude", "a b,*", "S3_SYNCER_EXCLUDE", lambda job: wanted(job, "a b,c", "c") == ["c"]),
     ("--full", None, "S3_SYNCER_FULL", lambda job: job.sweep_options.full),
@@ -146,28 +147,28 @@ OPTIONS: list[tuple[str, str | None, str, Callable[[Job], bool]]] = [
 
 
 @pytest.mark.parametrize(("option", "value", "variable", "holds"), OPTIONS, ids=[option for option, *_ in OPTIONS])
-def test_every_option_has_its_variable(
-    jobs: list[Job], option: str, value: str | None, variable: str, holds: Callable[[Job], bool]
+def test_option_and_its_variable_have_the_same_effect(
+    jobs: list[SweepJob], option: str, value: str | None, variable: str, holds: Callable[[SweepJob], bool]
 ) -> None:
     assert not holds(job(jobs))
     assert holds(job(jobs, "migrate", *([option] if value is None else [option, value])))
     assert holds(job(jobs, **{variable: value or "true"}))
-    assert not holds(job(jobs, **{variable: NEEDED.get(variable, "")})), "an empty variable is none"
+    assert not holds(job(jobs, **{variable: NEEDED.get(variable, "")})), "an empty variable has no effect"
 
 
-def test_the_command_line_wins_over_the_environment(jobs: list[Job]) -> None:
+def test_command_line_wins_over_the_environment(jobs: list[SweepJob]) -> None:
     found = job(jobs, "migrate", "--concurrency", "7", "--tags", S3_SYNCER_CONCURRENCY="9", SYNC_TAGS="false")
     assert (found.threads, found.settings.tags) == (7, True)
 
 
-def test_max_delete_and_tags(jobs: list[Job]) -> None:
+def test_max_delete_and_tags(jobs: list[SweepJob]) -> None:
     assert job(jobs, "migrate", "--delete", "--max-delete", "0").sweep_options.max_delete == 0
     assert job(jobs, S3_SYNCER_DELETE="true", S3_SYNCER_MAX_DELETE="5").sweep_options.max_delete == 5
     assert job(jobs, "migrate", "--no-tags").settings.tags is False
     assert job(jobs, SYNC_TAGS="false").settings.tags is False
 
 
-def test_several_patterns_and_reports(jobs: list[Job]) -> None:
+def test_patterns_and_reports_are_repeatable(jobs: list[SweepJob]) -> None:
     found = job(jobs, "migrate", "--include", "*.a", "--include", "*.b", "--report", "a.json", "--report", "b.html")
     assert wanted(found, "x.a", "x.b", "x.c") == ["x.a", "x.b"]
     assert found.reports == (Path("a.json"), Path("b.html"))
@@ -176,7 +177,7 @@ def test_several_patterns_and_reports(jobs: list[Job]) -> None:
     assert found.reports == (Path("a.json"), Path("b.html"))
 
 
-def test_a_check_only_looks(jobs: list[Job]) -> None:
+def test_check_is_a_dry_run_without_deletes(jobs: list[SweepJob]) -> None:
     found = job(jobs, "check", "--full", "--one-way")
     assert (found.command, found.sweep_options.dry_run, found.sweep_options.full, found.sweep_options.one_way) == (
         "check",
@@ -187,35 +188,35 @@ def test_a_check_only_looks(jobs: list[Job]) -> None:
     assert job(jobs, "check", S3_SYNCER_DELETE="true").sweep_options.delete is False
 
 
-def test_every_variable_is_in_the_help() -> None:
+def test_help_lists_every_option_and_its_variables() -> None:
     for name, command in cli.commands.items():
         text = run(name, "--help").out
         for parameter in command.params:
-            if isinstance(parameter, click.Option) and parameter.name != "help":
+            if isinstance(parameter, click.Option) and not parameter.hidden:
                 variables = [parameter.envvar] if isinstance(parameter.envvar, str) else list(parameter.envvar or ())
                 assert variables, parameter.name
                 assert all(variable in text for variable in variables), parameter.name
 
 
-def test_a_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
+def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
     shared = {"DEAD_LETTER_QUEUE_URL", "DISTRIBUTED_COPY_THRESHOLD_MB", "ENDPOINT", "LOG_LEVEL", "QUEUE_URL"}
     shared |= {"SOURCE_BUCKET", "SOURCE_PREFIX", "SYNC_DELETE", "SYNC_TAGS"}
     shared |= {f"TARGET_{name}" for name in ("BUCKET", "ENDPOINT", "PREFIX", "REGION", "SECRET_ARN")}
-    variables = {variable for command in cli.commands.values() for variable in commands._variables(command)}
+    variables = {variable for command in cli.commands.values() for variable in command.variables}
     assert {variable for variable in variables if not variable.startswith("S3_SYNCER_")} == shared
 
 
-@pytest.mark.parametrize("former", sorted(commands._FORMER_VARIABLES))
-def test_a_former_variable_has_no_effect_but_a_warning(jobs: list[Job], former: str) -> None:
-    new = commands._FORMER_VARIABLES[former]
-    command = next(name for name, command in cli.commands.items() if new in commands._variables(command))
+@pytest.mark.parametrize("former", sorted(options.FORMER_VARIABLES))
+def test_former_variable_causes_only_a_warning(jobs: list[SweepJob], former: str) -> None:
+    new = options.FORMER_VARIABLES[former]
+    command = next(name for name, command in cli.commands.items() if new in command.variables)
     ended = run(command, "--no-such-option", **{former: "nonsense"})
     assert ended.err.splitlines()[0] == f"s3-syncer: warning: {former} has no effect: set {new} instead"
     assert "nonsense" not in ended.err
     assert f"{former} " not in run(command, "--no-such-option", **{former: ""}).err
 
 
-def test_former_variables_leave_the_defaults(jobs: list[Job]) -> None:
+def test_former_variables_do_not_change_the_defaults(jobs: list[SweepJob]) -> None:
     ended = run("migrate", **NEEDED, DRY_RUN="true", EXCLUDE="*", MIGRATE_DELETE="true", WORKERS="queue")
     assert ended.code == 0
     options = jobs[-1].sweep_options
@@ -226,7 +227,7 @@ def test_former_variables_leave_the_defaults(jobs: list[Job]) -> None:
 
 @pytest.mark.parametrize("command", [("sync", "a"), ("serve",)], ids=" ".join)
 @pytest.mark.parametrize("variable", ["S3_SYNCER_DELETE", "SYNC_DELETE"])
-def test_deletes_of_single_keys_are_turned_off_by_either_name(
+def test_either_variable_turns_deletes_of_single_keys_off(
     command: tuple[str, ...], variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deletes: list[bool] = []
@@ -240,18 +241,33 @@ def _exit() -> None:
     raise SystemExit
 
 
-def test_help_and_version_need_nothing() -> None:
+def test_help_has_sections_and_an_example_for_each_command() -> None:
+    for name, command in cli.commands.items():
+        text = run(name, "--help").out
+        assert isinstance(command, Command)
+        assert {"Source", "Target", "Speed and memory", "Output"} <= command.sections.keys()
+        assert all(f"{section}:" in text for section in (*command.sections, "Examples"))
+        assert all(f"\n    {line}\n" in text for _, line in command.examples)
+        assert command.examples
+
+
+def test_help_lists_the_commands_with_whole_summaries() -> None:
+    text = run("--help").out
+    assert "..." not in text.partition("Commands:")[2]
+
+
+def test_help_and_version_need_no_settings() -> None:
     ended = run("--help")
     assert ended.code == 0
-    for word in ("migrate", "check", "sync", "Exit codes", "130 or 143"):
+    for word in ("migrate", "check", "sync", "Exit codes", "130, 143"):
         assert word in ended.out
     assert run("--version").out == f"s3-syncer, version {__version__}\n"
 
 
-# -- refused -----------------------------------------------------------------------------------------------------------
+# -- usage errors ------------------------------------------------------------------------------------------------------
 
 
-def test_all_that_is_missing_is_said_at_once() -> None:
+def test_error_names_every_missing_setting() -> None:
     text = refused(**dict.fromkeys(NEEDED))
     for option in ("--source-bucket", "--target-endpoint", "--target-region", "--target-bucket"):
         assert f"{option} is not set" in text
@@ -264,30 +280,30 @@ def test_all_that_is_missing_is_said_at_once() -> None:
         (("migrate", "--target-endpoint", "s3.example.com"), "--target-endpoint must be a URL"),
         (("migrate", "--target-endpoint", "https://h/bucket"), "--target-endpoint must end after the host"),
         (("migrate", "--source-prefix", "/in"), "--source-prefix must not start with '/': write 'in'"),
-        (("migrate", "--workers", "queue"), "--workers queue wants --queue-url"),
+        (("migrate", "--workers", "queue"), "--workers queue needs --queue-url"),
         (
             ("migrate", "--workers=queue", "--queue-url=q", "--dry-run"),
-            "--dry-run cannot be handed over with --workers",
+            "--dry-run does not work with --workers queue",
         ),
-        ((*FLEET, "--include=a"), "--include cannot be handed over"),
-        ((*FLEET, "--exclude=a"), "leave --workers queue out to choose keys"),
+        ((*QUEUE, "--include=a"), "--include does not work with --workers queue"),
+        ((*QUEUE, "--exclude=a"), "run `migrate` without --workers queue to choose keys"),
         (
             ("migrate", "--workers=queue", "--queue-url=q", "--full"),
-            "run `s3-syncer check --full` when the fleet is done",
+            "run `s3-syncer check --full` after the migration",
         ),
         (
             ("migrate", "--workers=queue", "--queue-url=q", "--bwlimit=1M"),
-            "what bounds the fleet is sync.max_concurrency",
+            "the input sync.max_concurrency of the Terraform module limits the workers",
         ),
-        (("migrate", "--max-delete", "5"), "--max-delete does nothing without --delete"),
+        (("migrate", "--max-delete", "5"), "--max-delete has no effect without --delete"),
         (("migrate", "--max-delete", "-1", "--delete"), "-1 is not in the range"),
-        (("migrate", "--include", "a["), "a pattern cannot be read: 'a['"),
+        (("migrate", "--include", "a["), "invalid pattern: 'a['"),
         (("migrate", "--exclude", "***"), "more than two '*' in a row"),
         (("migrate", "--concurrency", "0"), "not in the range"),
         (("migrate", "--bwlimit", "fast"), "'fast' is not a rate: write 500k, 10M or 1.5G"),
         (("migrate", "--log-format", "xml"), "is not one of"),
         (("migrate", "--report", "report.txt"), "must end in .json or .html"),
-        (("migrate", "--report", "/nowhere/at/all.json"), "there is no folder '/nowhere/at'"),
+        (("migrate", "--report", "/nowhere/at/all.json"), "the folder '/nowhere/at' does not exist"),
         (("migrate", "--no-such-option"), "No such option"),
         (("migrate", "key"), "unexpected extra argument"),
         (("check", "--delete"), "No such option"),
@@ -296,11 +312,11 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     ],
     ids=" ".join,
 )
-def test_what_is_wrong_is_said_in_the_options_own_words(arguments: tuple[str, ...], says: str) -> None:
+def test_usage_error_names_the_option(arguments: tuple[str, ...], says: str) -> None:
     assert says in refused(*arguments)
 
 
-def test_a_secret_never_shows_in_a_refusal() -> None:
+def test_usage_error_never_shows_a_secret() -> None:
     assert "a secret" not in refused(TARGET_ENDPOINT="nonsense", TARGET_BUCKET=None)
 
 
@@ -324,11 +340,11 @@ def test_a_secret_never_shows_in_a_refusal() -> None:
         ("0", None),
     ],
 )
-def test_rates_are_rclones(text: str, rate: float | None) -> None:
+def test_rate_has_the_syntax_of_rclone(text: str, rate: float | None) -> None:
     assert ByteRate().convert(text, None, None) == rate
 
 
 @pytest.mark.parametrize("text", ["", "k", "-1", "10kB", "10MB", "1e3", "nan", "inf", "10 M", "0k", "1.2.3M", "10X"])
-def test_what_is_no_rate(text: str) -> None:
+def test_invalid_rate(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is not a rate"):
         ByteRate().convert(text, None, None)

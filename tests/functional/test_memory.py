@@ -47,7 +47,7 @@ def test_a_large_bucket_is_compared_and_reported_in_little_memory(
 
     assert ended.code == 1, ended.err
     missing = SOURCE_KEYS - TARGET_KEYS
-    assert f"{SOURCE_KEYS:,} keys looked at, {missing:,} missing, 0 failed" in ended.err
+    assert f"{SOURCE_KEYS:,} keys compared, {missing:,} missing, 0 failed" in ended.err
     assert len(ended.out.splitlines()) == missing
     content = json.loads(data.read_text())
     assert {finding["key"] for finding in content["differences"]} == {

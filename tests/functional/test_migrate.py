@@ -1,4 +1,4 @@
-"""`s3-syncer migrate` between two clouds: to the end whatever happens, stopped and run again, held back."""
+"""`s3-syncer migrate` between two emulated clouds: complete runs, limits, failures, stops and output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.functional.harness import MIB, SOURCE, TARGET, Rig
 from tests.functional.proxy import Exchange, Fault, admit, cut, held, refuse, silent
 
 from s3_syncer.cli import progress
-from s3_syncer.cli.stats import Tally
+from s3_syncer.cli.stats import Rates, SweepStats
 from s3_syncer.core import listing_diff
 
 AWKWARD = [
@@ -48,7 +48,7 @@ def puts(rig: Rig) -> list[str]:
 
 
 def listing_fault(change: Callable[[str], str]) -> Fault:
-    """A store whose listings are not what they should be."""
+    """Return a fault that changes the XML of each listing."""
 
     def fault(exchange: Exchange) -> None:
         with exchange.ask() as answer:
@@ -57,10 +57,10 @@ def listing_fault(change: Callable[[str], str]) -> Fault:
     return fault
 
 
-# -- to the end --------------------------------------------------------------------------------------------------------
+# -- complete runs -----------------------------------------------------------------------------------------------------
 
 
-def test_everything_is_migrated_and_once_only(rig: Rig) -> None:
+def test_every_key_is_migrated_once(rig: Rig) -> None:
     for key in AWKWARD:
         rig.put(key, key.encode(), Metadata={"a": "b"}, ContentType="text/x", Tagging="a=b", RawExpires="never")
     rig.put("empty")
@@ -71,7 +71,7 @@ def test_everything_is_migrated_and_once_only(rig: Rig) -> None:
     ended = run("migrate")
 
     assert (ended.code, ended.out) == (0, "")
-    assert re.match(r"equal: 11 keys looked at, 11 copied, 0 failed, 5\.2 MB sent, 0:\d\d:\d\d$", ended.err)
+    assert re.match(r"equal: 11 keys compared, 11 copied, 0 failed, 5\.2 MB sent, 0:\d\d:\d\d$", ended.err)
     assert rig.differences() == []
     assert not rig.uploads()
 
@@ -80,7 +80,7 @@ def test_everything_is_migrated_and_once_only(rig: Rig) -> None:
     assert rig.target_proxy.writes() == []
 
 
-def test_only_what_lies_below_the_prefixes(rig: Rig) -> None:
+def test_only_keys_below_the_prefix_are_migrated(rig: Rig) -> None:
     for key in ("in/a", "in/b/c", "in/", "in", "out", "into"):
         rig.put(key, key.encode())
     rig.target.put_object(Bucket=TARGET, Key="other")
@@ -89,7 +89,7 @@ def test_only_what_lies_below_the_prefixes(rig: Rig) -> None:
     assert rig.target_body("new/b/c") == b"in/b/c"
 
 
-def test_a_sweep_that_races_with_live_writes_and_deletes_ends_equal(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweep_beside_live_writes_and_deletes_ends_equal(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing_diff, "PAGE_KEYS", 10)
     keys, rand, touched, over = fill(rig, 30), random.Random(7), set[str](), threading.Event()
     for key in rand.sample(keys, 15):
@@ -117,14 +117,14 @@ def test_a_sweep_that_races_with_live_writes_and_deletes_ends_equal(rig: Rig, mo
     assert touched
     assert {rig.target_body(key) for key in keys[20:]} == {b"some bytes"}
 
-    rig.sync(*touched)  # live sync is late, and has all of it
+    rig.sync(*touched)  # live sync, late but complete
 
     assert rig.differences() == []
     assert run("migrate", "--delete", "--full").code == 0
     assert rig.differences() == []
 
 
-def test_a_lesser_store_is_served_as_well(lesser: Rig) -> None:
+def test_limited_store_is_migrated(lesser: Rig) -> None:
     for number in range(5):
         lesser.put(f"folder/key {number}", b"body", Metadata={"a": "b"})
     lesser.put_parts("parts", b"1" * 5 * MIB, b"2" * 100)
@@ -135,7 +135,7 @@ def test_a_lesser_store_is_served_as_well(lesser: Rig) -> None:
 
 
 @pytest.mark.parametrize("break_", ["no etags", "no order"])
-def test_listings_that_tell_little_or_nonsense_are_survived(rig: Rig, break_: str) -> None:
+def test_listings_without_etags_or_order_do_no_harm(rig: Rig, break_: str) -> None:
     def change(xml: str) -> str:
         if break_ == "no etags":
             return re.sub("<ETag>.*?</ETag>", "", xml)
@@ -158,14 +158,14 @@ def test_listings_that_tell_little_or_nonsense_are_survived(rig: Rig, break_: st
     else:
         assert (ended.code, ended.named) == (1, {"extra": "extra: absent from the source"})
         assert "extra" in rig.target_keys()
-        assert "notice: the-target does not list its keys in the order of their bytes" in ended.err
+        assert "note: the-target does not list its keys in the order of their bytes" in ended.err
         assert "comparing key by key, deleting nothing" in ended.err
 
 
-# -- what it may not do ------------------------------------------------------------------------------------------------
+# -- limits ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_changes_nothing_and_says_what_would_be_done(rig: Rig) -> None:
+def test_dry_run_changes_nothing_and_lists_the_plan(rig: Rig) -> None:
     rig.put("missing", b"12345")
     rig.put("newer", b"new")
     for key in ("newer", "extra"):
@@ -178,15 +178,15 @@ def test_a_dry_run_changes_nothing_and_says_what_would_be_done(rig: Rig) -> None
         "extra": "would be deleted: absent from the source",
     }
     assert ended.err.startswith(
-        "different: 3 keys looked at, 1 would be updated, 1 would be deleted, 1 would be copied, 0 failed, 8 B to send"
+        "different: 3 keys compared, 1 would be updated, 1 would be deleted, 1 would be copied, 0 failed, 8 B to send"
     )
     ended = run("migrate", "-n")
     assert (ended.code, ended.named.keys()) == (0, {"missing", "newer"})
-    assert "note: 1 keys are only in the target" in ended.err
+    assert "note: keys that only the target has: 1." in ended.err
     assert rig.target_proxy.writes() == []
 
 
-def test_a_dry_run_that_cannot_read_a_key_ends_with_1(rig: Rig) -> None:
+def test_dry_run_that_cannot_read_a_key_exits_with_1(rig: Rig) -> None:
     for key in ("a", "b"):
         rig.put(key, b"new")
         rig.target.put_object(Bucket=TARGET, Key=key)
@@ -197,7 +197,7 @@ def test_a_dry_run_that_cannot_read_a_key_ends_with_1(rig: Rig) -> None:
     assert ended.named["a"].startswith("failed: ")
 
 
-def test_deleting_is_asked_for_and_has_a_brake(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_deleted_only_on_request_and_up_to_the_limit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing_diff, "PAGE_KEYS", 3)
     rig.put("key")
     for number in range(20):
@@ -206,8 +206,8 @@ def test_deleting_is_asked_for_and_has_a_brake(rig: Rig, monkeypatch: pytest.Mon
     ended = run("migrate")
     assert (ended.code, ended.out, len(rig.target_keys())) == (0, "", 21)
     equal, note = ended.err.splitlines()
-    assert equal.startswith("equal: 21 keys looked at, 1 copied, 0 failed")
-    assert note == "note: 20 keys are only in the target; --delete deletes such keys"
+    assert equal.startswith("equal: 21 keys compared, 1 copied, 0 failed")
+    assert note == "note: keys that only the target has: 20. --delete deletes such keys."
     assert run("check").code == 1
     assert run("check", "--one-way").code == 0
 
@@ -222,7 +222,7 @@ def test_deleting_is_asked_for_and_has_a_brake(rig: Rig, monkeypatch: pytest.Mon
 
 
 def truncated(xml: str) -> str:
-    """Says that there is more, and not how to ask for it."""
+    """Return the first entry of the listing, truncated and without a continuation token."""
     first = re.findall("<Contents>.*?</Contents>", xml, re.DOTALL)[0]
     xml = re.sub("<Contents>.*</Contents>", first, xml, flags=re.DOTALL)
     return xml.replace("<IsTruncated>false</IsTruncated>", "<IsTruncated>true</IsTruncated>")
@@ -232,7 +232,7 @@ def truncated(xml: str) -> str:
 @pytest.mark.parametrize(
     "fault", [refuse(500, "InternalError"), cut(100), listing_fault(truncated)], ids=["error", "cut", "no token"]
 )
-def test_after_an_incomplete_listing_nothing_is_deleted(rig: Rig, side: str, fault: Fault) -> None:
+def test_incomplete_listing_deletes_nothing(rig: Rig, side: str, fault: Fault) -> None:
     for key in fill(rig, 3):
         rig.target.put_object(Bucket=TARGET, Key=key)
     rig.target.put_object(Bucket=TARGET, Key="zebra")
@@ -244,7 +244,7 @@ def test_after_an_incomplete_listing_nothing_is_deleted(rig: Rig, side: str, fau
     assert "zebra" in rig.target_keys()
 
 
-def test_a_source_that_forbids_to_look_deletes_nothing(rig: Rig) -> None:
+def test_forbidden_head_on_the_source_deletes_nothing(rig: Rig) -> None:
     rig.target.put_object(Bucket=TARGET, Key="extra")
     rig.source_proxy.when(refuse(403, "AccessDenied"), "HEAD", times=1e9)
     rig.source_proxy.when(refuse(403, "AccessDenied"), "GET", key="extra", times=1e9)
@@ -254,7 +254,7 @@ def test_a_source_that_forbids_to_look_deletes_nothing(rig: Rig) -> None:
     assert rig.target_keys() == ["extra"]
 
 
-def test_what_is_excluded_is_neither_copied_nor_deleted(rig: Rig) -> None:
+def test_excluded_key_is_neither_copied_nor_deleted(rig: Rig) -> None:
     for key in ("a.jpg", "a.tmp", "folder/a.tmp"):
         rig.put(key)
     for key in ("b.jpg", "b.tmp"):
@@ -268,7 +268,7 @@ def test_what_is_excluded_is_neither_copied_nor_deleted(rig: Rig) -> None:
 # -- failures ----------------------------------------------------------------------------------------------------------
 
 
-def test_one_keys_failure_never_stops_the_rest(rig: Rig, tmp_path: Path) -> None:
+def test_failed_key_does_not_stop_the_other_keys(rig: Rig, tmp_path: Path) -> None:
     keys = fill(rig, 8)
     rig.target_proxy.when(refuse(400, "KeyTooLongError"), "PUT", key=keys[2], times=1e9)
     rig.source_proxy.when(refuse(500, "InternalError"), "GET", key=keys[4], times=1e9)
@@ -285,8 +285,8 @@ def test_one_keys_failure_never_stops_the_rest(rig: Rig, tmp_path: Path) -> None
     assert set(puts(rig)) == {keys[2], keys[4]}
 
 
-#: Where nobody listens, and nobody will: a port that was free when it was looked for may be somebody's by now.
-NOBODY = "http://127.0.0.1:1"
+#: An endpoint without a server. A free port of a higher number could be taken meanwhile.
+NO_SERVER = "http://127.0.0.1:1"
 
 
 @pytest.mark.parametrize(
@@ -294,8 +294,8 @@ NOBODY = "http://127.0.0.1:1"
     [
         ({"SOURCE_BUCKET": "no-such"}, "list_objects_v2 in no-such: NoSuchBucket: the bucket does not exist"),
         ({"TARGET_BUCKET": "no-such"}, "list_objects_v2 in no-such: NoSuchBucket: the bucket does not exist"),
-        ({"TARGET_ENDPOINT": NOBODY}, "list_objects_v2 in the-target: the store does not answer"),
-        ({"AWS_ENDPOINT_URL_S3": NOBODY}, "list_objects_v2 in the-source: the store does not answer"),
+        ({"TARGET_ENDPOINT": NO_SERVER}, "list_objects_v2 in the-target: the store does not answer"),
+        ({"AWS_ENDPOINT_URL_S3": NO_SERVER}, "list_objects_v2 in the-source: the store does not answer"),
         ({"AWS_ENDPOINT_URL_S3": "nonsense"}, "cannot connect to the source: Invalid endpoint: nonsense"),
         ({"AWS_PROFILE": "no-such"}, "cannot connect to the source: The config profile (no-such) could not be found"),
         ({"AWS_ACCESS_KEY_ID": "somebody"}, "list_objects_v2 in the-source: InvalidAccessKeyId"),
@@ -316,7 +316,7 @@ NOBODY = "http://127.0.0.1:1"
     ],
     ids=str,
 )
-def test_what_makes_going_on_pointless_is_one_clear_line(
+def test_unusable_store_or_credentials_are_one_line(
     rig: Rig, tmp_path: Path, wrong: dict[str, str | None], says: str
 ) -> None:
     fill(rig, 3)
@@ -334,13 +334,13 @@ def test_what_makes_going_on_pointless_is_one_clear_line(
     assert says in ended.err
     assert ended.err.count("\n") == 1, ended.err
     assert rig.target_keys() == []
-    assert time.monotonic() - began < 120  # 1 s on a machine with nothing else to do
+    assert time.monotonic() - began < 120  # 1 s on an idle machine
     content = json.loads(report.read_text())
     assert content["result"] == "failed"
     assert f"s3-syncer: {content['error']}\n" == ended.err
 
 
-def test_a_store_that_is_lost_midway_stops_at_once(rig: Rig) -> None:
+def test_store_that_becomes_unusable_stops_the_sweep_at_once(rig: Rig) -> None:
     fill(rig, 60)
     rig.target_proxy.when(refuse(403, "InvalidAccessKeyId"), "PUT", skip=5, times=1e9)
     ended = run("migrate", "--concurrency", "2")
@@ -349,19 +349,19 @@ def test_a_store_that_is_lost_midway_stops_at_once(rig: Rig) -> None:
     assert "InvalidAccessKeyId" in ended.err
     assert (
         len(puts(rig)) <= 5 + 2 + 2 * 2
-    )  # two in the lane, each thread's own, its one try with credentials read again
+    )  # two of the CRT transport, and of each thread its own and one retry with new credentials
 
 
-def test_a_report_that_cannot_be_written_is_told_before_anything_is_done(rig: Rig) -> None:
+def test_invalid_report_path_is_an_error_before_the_sweep(rig: Rig) -> None:
     fill(rig, 1)
-    for path, says in (("/nowhere/a.json", "there is no folder"), ("report.txt", "must end in .json or .html")):
+    for path, says in (("/nowhere/a.json", "does not exist"), ("report.txt", "must end in .json or .html")):
         ended = run("migrate", "--report", path)
         assert (ended.code, says in ended.err) == (2, True)
     assert rig.target_keys() == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_a_report_that_cannot_be_written_in_the_end_is_one_line_too(rig: Rig, tmp_path: Path) -> None:
+def test_report_that_cannot_be_written_is_one_line(rig: Rig, tmp_path: Path) -> None:
     fill(rig, 1)
     report = tmp_path / "report.json"
     report.symlink_to("/dev/full")
@@ -379,9 +379,7 @@ def test_a_report_that_cannot_be_written_in_the_end_is_one_line_too(rig: Rig, tm
     [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)],
     ids=lambda value: str(value),
 )
-def test_stopped_midway_and_run_again_nothing_is_copied_twice(
-    rig: Rig, tmp_path: Path, number: signal.Signals, code: int
-) -> None:
+def test_run_after_a_stop_copies_nothing_twice(rig: Rig, tmp_path: Path, number: signal.Signals, code: int) -> None:
     fill(rig, 40)
     report, go_on = tmp_path / "report.json", threading.Event()
     rig.target_proxy.when(held(go_on), "PUT", skip=8, times=1e9)
@@ -400,10 +398,10 @@ def test_stopped_midway_and_run_again_nothing_is_copied_twice(
     assert 8 <= len(done) < 30
 
     if number != signal.SIGKILL:
-        assert done == set(puts(rig)), "what was begun was ended"
+        assert done == set(puts(rig)), "every started copy must be finished"
         assert ended.err.splitlines()[0].startswith("stopped: ")
         assert f"{len(done)} copied" in ended.err
-        assert ended.err.splitlines()[1].startswith("Run the same command again to go on")
+        assert ended.err.splitlines()[1].startswith("Run the same command again to continue")
         assert json.loads(report.read_text())["result"] == "stopped"
 
     rig.clear()
@@ -413,7 +411,7 @@ def test_stopped_midway_and_run_again_nothing_is_copied_twice(
     assert rig.differences() == []
 
 
-def test_a_stop_drops_the_multipart_upload_it_cuts_short(rig: Rig) -> None:
+def test_stop_aborts_the_multipart_upload_in_progress(rig: Rig) -> None:
     rig.put("large", b"x" * 40 * MIB)
     go_on = threading.Event()
     rig.target_proxy.when(held(go_on), "PUT", query="partNumber", times=1e9)
@@ -430,7 +428,7 @@ def test_a_stop_drops_the_multipart_upload_it_cuts_short(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(rig: Rig, tmp_path: Path) -> None:
+def test_stop_does_not_wait_for_a_silent_store(rig: Rig, tmp_path: Path) -> None:
     fill(rig, 5)
     report = tmp_path / "report.json"
     rig.target_proxy.when(silent, "PUT", times=1e9)
@@ -444,7 +442,7 @@ def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(rig: Rig, tmp_pat
     assert json.loads(report.read_text())["result"] == "stopped"
 
 
-def test_a_second_signal_ends_the_process_at_once(rig: Rig) -> None:
+def test_second_signal_ends_the_process_at_once(rig: Rig) -> None:
     fill(rig, 5)
     rig.target_proxy.when(silent, "PUT", times=1e9)
     with started("migrate") as command:
@@ -453,7 +451,7 @@ def test_a_second_signal_ends_the_process_at_once(rig: Rig) -> None:
         assert command.insist(signal.SIGINT).code == -signal.SIGINT
 
 
-def test_a_stop_ends_the_waits_of_the_bandwidth_limit(rig: Rig) -> None:
+def test_stop_ends_the_wait_of_the_bandwidth_limit(rig: Rig) -> None:
     fill(rig, 5, b"x" * 10_000)
     with started("migrate", "--bwlimit", "1k") as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
@@ -461,8 +459,8 @@ def test_a_stop_ends_the_waits_of_the_bandwidth_limit(rig: Rig) -> None:
         assert command.ended().code == 143
 
 
-def test_a_connection_that_breaks_under_a_write_does_not_kill_the_process(rig: Rig) -> None:
-    """The store closes its side, and then, more being sent, the connection: the next write is a broken pipe."""
+def test_connection_that_breaks_during_a_write_is_retried(rig: Rig) -> None:
+    """The store closes its side and then resets the connection, so that the next write is a broken pipe."""
     rig.put("key", b"x" * 20 * MIB)
     with (
         BreakingRelay(rig.target_proxy.endpoint) as relay,
@@ -474,7 +472,7 @@ def test_a_connection_that_breaks_under_a_write_does_not_kill_the_process(rig: R
 
 
 class BreakingRelay:
-    """Passes everything on, but breaks the first uploads in the middle of their bodies."""
+    """A relay that resets the connection of the first uploads in the middle of their bodies."""
 
     def __init__(self, endpoint: str, breaks: int = 2) -> None:
         host, port = endpoint.removeprefix("http://").split(":")
@@ -487,7 +485,7 @@ class BreakingRelay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)  # which wakes who waits there, as a close does not
+        self._listener.shutdown(socket.SHUT_RDWR)  # this wakes the accepting thread, which a close does not
         self._listener.close()
 
     def _accept(self) -> None:
@@ -529,32 +527,32 @@ class BreakingRelay:
             return
 
 
-# -- told to -----------------------------------------------------------------------------------------------------------
+# -- output and bandwidth ----------------------------------------------------------------------------------------------
 
 
-def test_bandwidth_is_roughly_kept_to(rig: Rig) -> None:
+def test_bandwidth_limit_is_kept(rig: Rig) -> None:
     fill(rig, 10, b"x" * 100_000)
     began = time.monotonic()
     assert run("migrate", "--bwlimit", "500k").code == 0
-    assert 1.5 < time.monotonic() - began < 60  # the first is free
+    assert 1.5 < time.monotonic() - began < 60  # the first object does not wait
 
 
 def line_shown(monkeypatch: pytest.MonkeyPatch, times: int = 1) -> threading.Event:
-    """Is set once the progress has been shown so often."""
+    """Return an event that is set after the progress was shown that many times."""
     shown, asked = threading.Event(), list[int]()
-    recent = Tally.recent
+    recent = SweepStats.recent_rates
 
-    def noting(tally: Tally) -> tuple[float, float]:
+    def noting(stats: SweepStats) -> Rates:
         asked.append(1)
-        if len(asked) > times:  # what was asked for before this one has been shown
+        if len(asked) > times:  # the line of the previous call has been shown
             shown.set()
-        return recent(tally)
+        return recent(stats)
 
-    monkeypatch.setattr(Tally, "recent", noting)
+    monkeypatch.setattr(SweepStats, "recent_rates", noting)
     return shown
 
 
-def test_a_log_is_json_lines_one_a_decision(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_log_has_one_line_for_each_decision(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINE_S", 0.05)
     fill(rig, 3)
     rig.target_proxy.when(held(line_shown(monkeypatch)), "PUT", key="key 000")
@@ -586,23 +584,23 @@ def test_a_log_is_json_lines_one_a_decision(rig: Rig, monkeypatch: pytest.Monkey
     }
 
 
-def test_verbose_names_every_key_as_it_is_done(rig: Rig) -> None:
+def test_verbose_prints_each_changed_key(rig: Rig) -> None:
     keys = fill(rig, 2)
     ended = run("migrate", "-v")
     assert sorted(ended.out.splitlines()) == [f"copy {key}: absent from the target" for key in keys]
 
 
-def test_elsewhere_than_on_a_terminal_there_is_a_line_now_and_then(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_a_line_is_printed_at_intervals(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINE_S", 0.1)
     fill(rig, 2)
     rig.target_proxy.when(held(line_shown(monkeypatch, times=2)), "PUT", times=2)
     ended = run("migrate")
     lines = ended.err.splitlines()
     assert len(lines) >= 3
-    assert re.fullmatch(r"0 keys · 0 copied · 0 B sent · 0 keys/s · 0 B/s · 0 failed", lines[0])
+    assert re.fullmatch(r"0 copied · 0 B sent · 0 objects/s · 0 B/s · 0 keys compared · 0 keys/s · 0 failed", lines[0])
 
 
-def test_both_reports_of_a_run(rig: Rig, tmp_path: Path) -> None:
+def test_run_writes_both_reports(rig: Rig, tmp_path: Path) -> None:
     rig.put("<script>alert(1)</script>", b"12345")
     page, data = tmp_path / "report.html", tmp_path / "report.json"
     assert run("migrate", "--report", str(page), "--report", str(data)).code == 0

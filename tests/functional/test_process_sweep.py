@@ -1,4 +1,4 @@
-"""A sweep shared out to several processes: done once and all of it, told by one, and never silently cut short."""
+"""A sweep in several processes: each key once, one report, and an error if a process is lost."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tests.functional.harness import MIB, TARGET, Rig
 from tests.functional.proxy import delayed, held, refuse
 
 from s3_syncer.cli import run as run_module
-from s3_syncer.cli.stats import Tally
+from s3_syncer.cli.stats import SweepStats
 from s3_syncer.core import listing_diff
 from s3_syncer.sync.converge import Outcome
 
-#: What makes a process of its own help from the beginning, and ranges small enough to be shared.
+#: Starts the other processes at once, and makes ranges small enough to be shared.
 EAGER = """
 from s3_syncer.core import listing_diff
 from s3_syncer.cli import run
-run.HELP_S, run.HELP_KEYS, listing_diff.PAGE_KEYS = 0.0, 0, 10
+run.SPAWN_AFTER_CPU_S, run.SPAWN_AFTER_KEYS, listing_diff.PAGE_KEYS = 0.0, 0, 10
 """
 
 
 @pytest.fixture(autouse=True)
 def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "HELP_S", 0.0)
-    monkeypatch.setattr(run_module, "HELP_KEYS", 0)
+    monkeypatch.setattr(run_module, "SPAWN_AFTER_CPU_S", 0.0)
+    monkeypatch.setattr(run_module, "SPAWN_AFTER_KEYS", 0)
     monkeypatch.setattr(listing_diff, "PAGE_KEYS", 10)
 
 
@@ -44,32 +44,32 @@ def keys(rig: Rig) -> list[str]:
     return keys
 
 
-def test_everything_is_copied_and_told_once(
+def test_every_key_is_copied_and_counted_once(
     rig: Rig, keys: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report, told_by_others = tmp_path / "report.json", list[str]()
-    changed = Tally.on_changed
+    report, from_child = tmp_path / "report.json", list[str]()
+    changed = SweepStats.on_changed
 
-    def noting(tally: Tally, key: str, outcome: Outcome) -> None:
-        if threading.current_thread().name == "elsewhere":
-            told_by_others.append(key)
-        elif tally.changes > 30 and len(told_by_others) < 10:  # the other process may be slow to start
+    def noting(stats: SweepStats, key: str, outcome: Outcome) -> None:
+        if threading.current_thread().name == "process events":
+            from_child.append(key)
+        elif stats.changed > 30 and len(from_child) < 10:  # the other process may start slowly
             time.sleep(1)
-        changed(tally, key, outcome)
+        changed(stats, key, outcome)
 
-    monkeypatch.setattr(Tally, "on_changed", noting)
+    monkeypatch.setattr(SweepStats, "on_changed", noting)
     ended = run("migrate", "--processes", "2", "--concurrency", "2", "--report", str(report))
     assert (ended.code, ended.out) == (0, "")
-    assert "equal: 300 keys looked at, 300 copied, 0 failed" in ended.err
+    assert "equal: 300 keys compared, 300 copied, 0 failed" in ended.err
     assert rig.differences() == []
-    told = json.loads(report.read_text())
-    assert (told["keys"], told["actions"]) == (300, {"copy": 300})
-    assert 10 <= len(told_by_others) < 300
+    content = json.loads(report.read_text())
+    assert (content["keys"], content["actions"]) == (300, {"copy": 300})
+    assert 10 <= len(from_child) < 300
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_large_objects_hold_up_nothing_behind_them(rig: Rig, processes: str) -> None:
-    """One in each of more pages than a range has in flight, and none of them arrives before all else has."""
+def test_large_objects_do_not_delay_the_keys_after_them(rig: Rig, processes: str) -> None:
+    """More pages than a range has in flight start with a large object, which is held until all else has arrived."""
     large, over, in_time = [f"{folder}/0 large" for folder in range(6)], threading.Event(), False
     others = {f"{folder}/{number:03}" for folder in range(6) for number in range(30)}
     for key in others:
@@ -91,19 +91,19 @@ def test_large_objects_hold_up_nothing_behind_them(rig: Rig, processes: str) -> 
     watching.start()
     ended = run("migrate", "--no-tags", "--processes", processes, "--concurrency", "8")
     watching.join()
-    assert in_time, "what is small was not copied before what is large"
+    assert in_time, "small objects waited for large ones"
     assert (ended.code, ended.out) == (0, "")
     assert rig.differences() == []
 
 
-def test_what_differs_is_named_whoever_finds_it(rig: Rig, keys: list[str]) -> None:
+def test_differences_of_all_processes_are_listed(rig: Rig, keys: list[str]) -> None:
     ended = run("check", "--processes", "2", "--exclude", "9/**")
     assert ended.code == 1
     assert ended.named == {key: "missing: absent from the target" for key in keys if not key.startswith("9/")}
 
 
 @pytest.mark.parametrize("most", [0, 7, 200])
-def test_the_brake_holds_over_all_processes(rig: Rig, keys: list[str], most: int) -> None:
+def test_delete_limit_holds_for_all_processes_together(rig: Rig, keys: list[str], most: int) -> None:
     extra = [f"{key}-extra" for key in keys[:100]]
     for key in extra:
         rig.target.put_object(Bucket=TARGET, Key=key)
@@ -115,7 +115,7 @@ def test_the_brake_holds_over_all_processes(rig: Rig, keys: list[str], most: int
 
 
 def children_of(parent: int) -> list[int]:
-    """The processes that the command has started. Any that are looked at may have ended by then."""
+    """Return the child processes of the command. A process that ends meanwhile is left out."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -127,7 +127,7 @@ def children_of(parent: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
-def test_a_process_that_is_killed_is_an_error_with_a_name(rig: Rig, keys: list[str]) -> None:
+def test_killed_process_is_an_error(rig: Rig, keys: list[str]) -> None:
     rig.target_proxy.when(delayed(0.2), "PUT", times=1e9)
     with started("migrate", "--processes", "2", "--concurrency", "1", before=EAGER) as command:
         mine: list[int] = []
@@ -144,7 +144,7 @@ def test_a_process_that_is_killed_is_an_error_with_a_name(rig: Rig, keys: list[s
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_all_of_them_in_good_order(rig: Rig, keys: list[str], number: signal.Signals, code: int) -> None:
+def test_signal_stops_all_processes_gracefully(rig: Rig, keys: list[str], number: signal.Signals, code: int) -> None:
     rig.target_proxy.when(delayed(0.1), "PUT", times=1e9)
     with started("migrate", "--processes", "2", "--concurrency", "1", before=EAGER) as command:
         command.wait_until(lambda: len(rig.target_proxy.writes()) > 20)
@@ -158,8 +158,8 @@ def test_a_signal_stops_all_of_them_in_good_order(rig: Rig, keys: list[str], num
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_a_process_starts_is_no_end_of_it(rig: Rig, keys: list[str], number: signal.Signals) -> None:
-    """A terminal sends SIGINT to all of them, the one included that has not come to say that it is not for it."""
+def test_signal_to_a_starting_process_has_no_effect(rig: Rig, keys: list[str], number: signal.Signals) -> None:
+    """A terminal sends SIGINT also to a process that starts, before it can ignore signals."""
     with started("migrate", "--processes", "2", "--concurrency", "1", before=EAGER) as command:
         command.wait_until(lambda: bool(children_of(command.id)))
         os.kill(children_of(command.id)[0], number)
@@ -169,7 +169,7 @@ def test_a_signal_while_a_process_starts_is_no_end_of_it(rig: Rig, keys: list[st
     assert rig.differences() == []
 
 
-def test_a_store_that_is_lost_midway_is_one_clear_line(rig: Rig, keys: list[str]) -> None:
+def test_store_that_becomes_unusable_is_one_line(rig: Rig, keys: list[str]) -> None:
     rig.target_proxy.when(refuse(403, "InvalidAccessKeyId"), "PUT", skip=100, times=1e9)
     ended = run("migrate", "--processes", "2", "--concurrency", "2")
     assert ended.code == 3

@@ -1,4 +1,4 @@
-"""`s3-syncer migrate --workers queue`: what it asks for, how it waits for the others, and what it makes of it."""
+"""`s3-syncer migrate --workers queue`: its message, its wait for the workers, and its result."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from tests.functional.harness import TARGET, Rig
 from tests.functional.proxy import refuse
 
 from s3_syncer.cli import queue_migration
-from s3_syncer.cli.queue_migration import LOG_DELAY_MS, MAX_PAGES, Place, RemoteFleet
+from s3_syncer.cli.queue_migration import LOG_DELAY_MS, MAX_PAGES, QueueMigrationConfig, QueueMonitor
 from s3_syncer.core.errors import StoreUnusable
 
 LOG_GROUP = "/aws/lambda/s3-syncer"
 
-HAND_OVER = ("migrate", "--workers", "queue", "--idle-timeout", "2")
+MIGRATE = ("migrate", "--workers", "queue", "--idle-timeout", "2")
 
 
 @pytest.fixture
 def log(rig: Rig) -> Any:
-    """The client of the fleet's log, which is there."""
+    """Return a CloudWatch Logs client, with the log group of the workers."""
     client = rig.aws.client("logs")
     client.create_log_group(logGroupName=LOG_GROUP)
     client.create_log_stream(logGroupName=LOG_GROUP, logStreamName="one")
     return client
 
 
-def handed_over(rig: Rig, *arguments: str, log: Any = None) -> Ended:
-    """The command in a process of its own, and here a fleet of one that works until it ends."""
+def run_with_worker(rig: Rig, *arguments: str, log: Any = None) -> Ended:
+    """Run the command as a child process, and work off the queue here until the command ends."""
 
     def tell(lines: Sequence[Mapping[str, Any]]) -> None:
         now = round(time.time() * 1000)
@@ -41,7 +41,7 @@ def handed_over(rig: Rig, *arguments: str, log: Any = None) -> Ended:
         events = [{"timestamp": now, "message": message} for message in messages]
         log.put_log_events(logGroupName=LOG_GROUP, logStreamName="one", logEvents=events)
 
-    with started(*HAND_OVER, *arguments) as command:
+    with started(*MIGRATE, *arguments) as command:
         while command.running:
             messages = rig.receive(10, wait_s=0)
             if not messages:
@@ -54,63 +54,63 @@ def handed_over(rig: Rig, *arguments: str, log: Any = None) -> Ended:
 # -- to the end --------------------------------------------------------------------------------------------------------
 
 
-def test_others_do_the_work_and_both_sides_are_compared(rig: Rig) -> None:
+def test_workers_copy_and_both_buckets_are_compared(rig: Rig) -> None:
     for number in range(20):
         rig.put(f"key {number:02}", b"some bytes")
-    ended = handed_over(rig)
+    ended = run_with_worker(rig)
     assert (ended.code, ended.out) == (0, "")
-    assert "The fleet is done" in ended.err
-    assert "0 more dead letters" in ended.err
-    assert "equal: 20 keys looked at, 0 failed" in ended.err
+    assert "The workers are done" in ended.err
+    assert "0 new dead letters" in ended.err
+    assert "equal: 20 keys compared, 0 failed" in ended.err
     assert rig.differences() == []
 
 
-def test_what_only_the_target_has_is_deleted_up_to_the_limit(rig: Rig) -> None:
+def test_workers_delete_up_to_the_limit(rig: Rig) -> None:
     for number in range(5):
         rig.target.put_object(Bucket=TARGET, Key=f"key {number}", Body=b"")
-    ended = handed_over(rig, "--delete", "--max-delete", "3")
+    ended = run_with_worker(rig, "--delete", "--max-delete", "3")
     assert ended.code == 1
     assert len(rig.target_keys()) == len(ended.named) == 2
     assert set(ended.named.values()) == {"extra: absent from the source"}
-    assert handed_over(rig, "--delete").code == 0
+    assert run_with_worker(rig, "--delete").code == 0
     assert rig.target_keys() == []
 
 
-def test_a_poisoned_key_is_counted_named_and_stalls_nothing(rig: Rig, log: Any) -> None:
+def test_dead_letter_is_counted_listed_and_stops_nothing(rig: Rig, log: Any) -> None:
     for key in ("good", "poisoned"):
         rig.put(key, b"some bytes")
     rig.target_proxy.when(refuse(400, "InvalidArgument"), "PUT", key="poisoned", times=inf)
-    ended = handed_over(rig, "--log-group", LOG_GROUP, log=log)
+    ended = run_with_worker(rig, "--log-group", LOG_GROUP, log=log)
     assert ended.code == 1
     dead, missing = ended.out.splitlines()
-    assert dead.startswith("dead\tpoisoned\tput_object in the-target: InvalidArgument: injected")
+    assert dead.startswith("dead-letter\tpoisoned\tput_object in the-target: InvalidArgument: injected")
     assert missing == "missing\tpoisoned\tabsent from the target"
-    assert "2 keys looked at, 1 copied, 0 deleted, 1 more dead letters, 10 B sent" in ended.err
-    assert "notice" not in ended.err
+    assert "2 keys compared, 1 copied, 0 deleted, 1 new dead letters, 10 B sent" in ended.err
+    assert "note" not in ended.err
     assert rig.target_keys() == ["good"]
 
 
-def test_in_a_log_everything_is_a_line(rig: Rig, log: Any) -> None:
+def test_json_log_has_every_message_as_a_line(rig: Rig, log: Any) -> None:
     rig.put("key", b"some bytes")
-    ended = handed_over(rig, "--log-group", LOG_GROUP, "--log-format", "json", log=log)
+    ended = run_with_worker(rig, "--log-group", LOG_GROUP, "--log-format", "json", log=log)
     lines = [json.loads(line) for line in ended.out.splitlines()]
     assert (ended.code, ended.err) == (0, "")
-    assert any(line["message"].startswith("The fleet is done: 1 keys looked at, 1 copied") for line in lines)
+    assert any(line["message"].startswith("The workers are done: 1 keys compared, 1 copied") for line in lines)
     assert (lines[-1]["message"], lines[-1]["result"]) == ("summary", "equal")
 
 
 # -- not to the end ----------------------------------------------------------------------------------------------------
 
 
-def test_a_signal_leaves_the_fleet_at_work_and_says_so(rig: Rig) -> None:
+def test_signal_stops_the_command_but_not_the_workers(rig: Rig) -> None:
     rig.put("key", b"some bytes")
-    with started(*HAND_OVER, "--delete") as command:
+    with started(*MIGRATE, "--delete") as command:
         command.wait_until(lambda: not rig.queue_is_empty())
         time.sleep(0.5)
         command.send(signal.SIGINT)
         ended = command.ended()
     assert (ended.code, ended.out) == (130, "")
-    assert "stopped: The fleet goes on with what is on the queue; `s3-syncer check` tells" in ended.err
+    assert "stopped: The workers continue with the messages on the queue. `s3-syncer check` compares" in ended.err
     (message,) = rig.receive(1)
     asked = {"work": "range", "after": "", "until": None, "delete": True, "max_delete": None}
     assert json.loads(message["Body"]) == {"s3-syncer": asked}
@@ -121,15 +121,15 @@ def test_a_signal_leaves_the_fleet_at_work_and_says_so(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--queue-url", "http://127.0.0.1:1/nowhere/queue"), "the fleet cannot be asked"),
-        (("--log-group", "missing"), "the fleet cannot be asked"),
+        (("--queue-url", "http://127.0.0.1:1/nowhere/queue"), "cannot use the queue or the log group"),
+        (("--log-group", "missing"), "cannot use the queue or the log group"),
         (("--target-bucket", "missing"), "NoSuchBucket"),
     ],
 )
-def test_what_would_fail_in_the_end_fails_before_anything_is_asked_for(
+def test_unusable_queue_log_or_bucket_fails_before_the_message_is_sent(
     rig: Rig, arguments: tuple[str, ...], says: str
 ) -> None:
-    ended = run(*HAND_OVER, *arguments)
+    ended = run(*MIGRATE, *arguments)
     assert (ended.code, ended.out) == (3, "")
     assert says in ended.err
     assert len(ended.err.splitlines()) == 1
@@ -140,7 +140,7 @@ def test_what_would_fail_in_the_end_fails_before_anything_is_asked_for(
 
 
 class Log:
-    """CloudWatch Logs with these events, a few a page, and what it was asked."""
+    """A CloudWatch Logs client with these events, a few on each page. It records the requests."""
 
     def __init__(self, *events: tuple[str, int, str], per_page: int = 2) -> None:
         self.events = list(events)
@@ -156,12 +156,12 @@ class Log:
         return {"events": page, **({"nextToken": str(last)} if last < len(found) else {})}
 
 
-def reader(log: Log) -> RemoteFleet:
-    place = Place("https://sqs.example.com/1/queue", log_groups=("group",))
-    return RemoteFleet(place, sqs=cast(Any, None), logs=log, began_ms=1000)
+def reader(log: Log) -> QueueMonitor:
+    config = QueueMigrationConfig("https://sqs.example.com/1/queue", log_groups=("group",))
+    return QueueMonitor(config, sqs=cast(Any, None), logs=log, began_ms=1000)
 
 
-def test_every_line_is_read_once_however_late_it_is_found() -> None:
+def test_line_that_appears_late_is_read_once() -> None:
     log = Log(*((str(n), 1000 + n, json.dumps({"n": n})) for n in range(5)))
     reading = reader(log)
     assert [line["n"] for line in reading.lines()] == [0, 1, 2, 3, 4]
@@ -171,10 +171,10 @@ def test_every_line_is_read_once_however_late_it_is_found() -> None:
     assert [line["n"] for line in reading.lines()] == ["late", "new"]
     log.asked.clear()
     assert list(reading.lines()) == []
-    assert log.asked[0]["startTime"] == 1002, "what is older than the delay is not asked for again"
+    assert log.asked[0]["startTime"] == 1002, "lines older than the delay must not be requested again"
 
 
-def test_a_look_reads_so_much_and_the_next_goes_on_there() -> None:
+def test_one_check_reads_a_limited_number_of_pages() -> None:
     count = 2 * MAX_PAGES + 3
     log = Log(*((str(n), 1000, json.dumps({"n": n})) for n in range(count)))
     reading = reader(log)
@@ -183,12 +183,12 @@ def test_a_look_reads_so_much_and_the_next_goes_on_there() -> None:
     assert first + [line["n"] for line in reading.lines()] == list(range(count))
 
 
-def test_what_is_no_line_of_ours_is_passed_over() -> None:
+def test_lines_of_other_programs_are_skipped() -> None:
     log = Log(("1", 1000, "START RequestId"), ("2", 1000, '"text"'), ("3", 1000, '{"action": "range"}'))
     assert list(reader(log).lines()) == [{"action": "range"}]
 
 
-def test_without_a_region_there_is_one_clear_line(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_region_is_a_clear_error(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(StoreUnusable, match="You must specify a region"):
-        queue_migration._reach(Place(rig.queue_url))
+        queue_migration._connect(QueueMigrationConfig(rig.queue_url))

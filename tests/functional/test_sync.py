@@ -1,4 +1,4 @@
-"""`s3-syncer sync KEY...`: converges these keys now, and says what was done and why."""
+"""`s3-syncer sync KEY...` makes these keys equal, and prints what was done and why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.functional.harness import TARGET, Rig
 from tests.functional.proxy import held, refuse
 
 
-def test_every_key_is_made_equal_and_named_with_what_was_done(rig: Rig) -> None:
+def test_each_key_is_made_equal_and_printed_with_its_action(rig: Rig) -> None:
     for key in ("copied", "updated", "tagged", "equal"):
         rig.put(key, b"old")
     rig.put("deleted")
@@ -35,14 +35,14 @@ def test_every_key_is_made_equal_and_named_with_what_was_done(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_a_delete_can_be_declined(rig: Rig) -> None:
+def test_no_delete_keeps_the_key_and_exits_with_1(rig: Rig) -> None:
     rig.target.put_object(Bucket=TARGET, Key="lost")
     ended = run("sync", "--no-delete", "lost")
     assert (ended.code, ended.named) == (1, {"lost": "kept: deleted from the source, and deletes are off"})
     assert rig.target_keys() == ["lost"]
 
 
-def test_one_keys_failure_does_not_stop_the_rest(rig: Rig) -> None:
+def test_failed_key_does_not_stop_the_other_keys(rig: Rig) -> None:
     for key in ("a", "b", "c"):
         rig.put(key)
     rig.target_proxy.when(refuse(403, "AccessDenied", "not this one"), "PUT", key="b", times=9)
@@ -52,7 +52,7 @@ def test_one_keys_failure_does_not_stop_the_rest(rig: Rig) -> None:
     assert rig.target_keys() == ["a", "c"]
 
 
-def test_keys_are_whole_keys_and_must_lie_below_the_prefix(rig: Rig) -> None:
+def test_key_includes_the_source_prefix(rig: Rig) -> None:
     rig.put("in/key")
     ended = run("sync", "--source-prefix", "in/", "--target-prefix", "out/", "in/key")
     assert (ended.code, ended.named) == (0, {"in/key": "copy: absent from the target"})
@@ -63,7 +63,7 @@ def test_keys_are_whole_keys_and_must_lie_below_the_prefix(rig: Rig) -> None:
         assert f"{key!r} is not below the source prefix 'in/'" in ended.err
 
 
-def test_an_unusable_store_is_one_line(rig: Rig) -> None:
+def test_unusable_store_is_one_line(rig: Rig) -> None:
     rig.source.delete_bucket(Bucket="the-source")
     ended = run("sync", "a", "b")
     assert (ended.code, ended.out) == (3, "")
@@ -72,7 +72,7 @@ def test_an_unusable_store_is_one_line(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_it_stops_between_two_keys(rig: Rig, number: signal.Signals, code: int) -> None:
+def test_signal_stops_between_two_keys(rig: Rig, number: signal.Signals, code: int) -> None:
     for key in ("a", "b"):
         rig.put(key)
     go_on = threading.Event()

@@ -298,7 +298,7 @@ TOTALS = {"keys": 12345, "changed": 2, "bytes": 1500, "different": 0, "failed": 
             record("summary", result="different", **TOTALS, duration_s=61.2),
             "different: 12,345 keys · 2 changed · 0 different · 1 failed · 1.5 kB sent, in 0:01:01",
         ),
-        (record("The fleet is done: 5 keys looked at."), "The fleet is done: 5 keys looked at."),
+        (record("The workers are done: 5 keys compared."), "The workers are done: 5 keys compared."),
         (
             record(
                 "progress", keys=5, changed=4, different=0, failed=0, bytes=9, keys_per_s=1, bytes_per_s=2, backlog=3

@@ -1,4 +1,4 @@
-"""The report: JSON for programs, one page for people, opened in a real browser where there is one."""
+"""The report as JSON and as an HTML page. A browser opens the page if one is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from s3_syncer.cli import report as report_module
 from s3_syncer.cli.report import Report
-from s3_syncer.cli.stats import Sample, Tally
+from s3_syncer.cli.stats import Sample, SweepStats
 from s3_syncer.core.errors import Permanent
 from s3_syncer.sync.converge import Outcome
 
@@ -35,24 +35,24 @@ HOSTILE = [
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-def tally(*, findings: int = 0) -> Tally:
-    tally = Tally(started=time.monotonic() - 3600)
-    tally.on_compared(1_234_567)
+def stats(*, findings: int = 0) -> SweepStats:
+    stats = SweepStats(started=time.monotonic() - 3600)
+    stats.on_compared(1_234_567)
     for key in HOSTILE:
-        tally.on_changed(key, Outcome("copy", "absent from the target", 10**9))
-        tally.on_skipped(key, Outcome("differs", f"metadata {key}", 7))
-        tally.on_failed(key, Permanent(f"refused: {key}"))
+        stats.on_changed(key, Outcome("copy", "absent from the target", 10**9))
+        stats.on_skipped(key, Outcome("differs", f"metadata {key}", 7))
+        stats.on_failed(key, Permanent(f"refused: {key}"))
     for number in range(findings):
-        tally.on_skipped(f"key {number}", Outcome("missing", "absent from the target", 1))
-    tally.on_changed("gone", Outcome("delete", "absent from the source"))
-    tally.notices.append("the target lists <b> after <a>")
-    tally.samples += [Sample(60.0 * n, 20_000 * n, n, 10**8 * n * n) for n in range(1, 61)]
-    return tally
+        stats.on_skipped(f"key {number}", Outcome("missing", "absent from the target", 1))
+    stats.on_changed("gone", Outcome("delete", "absent from the source"))
+    stats.notices.append("the target lists <b> after <a>")
+    stats.samples += [Sample(60.0 * n, 20_000 * n, n, 10**8 * n * n) for n in range(1, 61)]
+    return stats
 
 
-def report(tally: Tally, result: str = "different", error: str = "") -> Report:
+def report(stats: SweepStats, result: str = "different", error: str = "") -> Report:
     source, target = "s3://source/a<b>/", "https://s3.example.com/target/"
-    return Report("migrate", source, target, "2026-01-01T00:00:00+00:00", result, tally, error)
+    return Report("migrate", source, target, "2026-01-01T00:00:00+00:00", result, stats, error)
 
 
 @pytest.fixture
@@ -64,11 +64,11 @@ def write(tmp_path: Path) -> Callable[[Report, str], Path]:
     return write
 
 
-# -- for programs ------------------------------------------------------------------------------------------------------
+# -- JSON --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_json_report_has_everything(write: Callable[[Report, str], Path]) -> None:
-    content = json.loads(write(report(tally(findings=5000)), "report.json").read_text("utf-8"))
+def test_json_report_has_all_totals_and_findings(write: Callable[[Report, str], Path]) -> None:
+    content = json.loads(write(report(stats(findings=5000)), "report.json").read_text("utf-8"))
     assert content["command"] == "migrate"
     assert content["source"] == "s3://source/a<b>/"
     assert content["target"] == "https://s3.example.com/target/"
@@ -90,23 +90,23 @@ def test_the_json_report_has_everything(write: Callable[[Report, str], Path]) ->
     assert len(content["differences"]) == 5000 + len(HOSTILE)
 
 
-def test_an_empty_json_report(write: Callable[[Report, str], Path]) -> None:
-    content = json.loads(write(report(Tally(), "equal"), "report.json").read_text("utf-8"))
+def test_json_report_without_findings(write: Callable[[Report, str], Path]) -> None:
+    content = json.loads(write(report(SweepStats(), "equal"), "report.json").read_text("utf-8"))
     assert (content["result"], content["differences"], content["failures"]) == ("equal", [], [])
 
 
-def test_a_run_that_failed_says_why(write: Callable[[Report, str], Path]) -> None:
-    failed = report(Tally(), "failed", "list_objects_v2 in source: the bucket does not exist")
+def test_report_of_a_failed_run_has_the_error(write: Callable[[Report, str], Path]) -> None:
+    failed = report(SweepStats(), "failed", "list_objects_v2 in source: the bucket does not exist")
     content = json.loads(write(failed, "report.json").read_text("utf-8"))
     assert (content["result"], content["error"]) == ("failed", "list_objects_v2 in source: the bucket does not exist")
     assert "the bucket does not exist" in write(failed, "report.html").read_text("utf-8")
 
 
-# -- for people --------------------------------------------------------------------------------------------------------
+# -- HTML --------------------------------------------------------------------------------------------------------------
 
 
 class Page(HTMLParser):
-    """The elements of a page, and its text by element."""
+    """The elements of a page, their attributes, and the text of its table cells."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Page(HTMLParser):
 
 
 def test_no_key_becomes_markup(write: Callable[[Report, str], Path]) -> None:
-    text = write(report(tally()), "report.html").read_text("utf-8")
+    text = write(report(stats()), "report.html").read_text("utf-8")
     page = Page(text)
     assert not {"script", "img", "b"} & set(page.elements)
     assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "href")]
@@ -138,18 +138,18 @@ def test_no_key_becomes_markup(write: Callable[[Report, str], Path]) -> None:
         assert f"refused: {key}" in page.cells
 
 
-def test_the_page_needs_nothing_but_itself(write: Callable[[Report, str], Path]) -> None:
-    text = write(report(tally()), "report.html").read_text("utf-8")
+def test_page_loads_no_other_file(write: Callable[[Report, str], Path]) -> None:
+    text = write(report(stats()), "report.html").read_text("utf-8")
     assert not re.findall(r"url\(|@import|<link|src=|href=", re.sub(r"<td.*", "", text))
     assert text.startswith("<!doctype html>")
     assert "<meta charset=utf-8>" in text
 
 
-def test_the_page_lists_so_many_findings_and_counts_the_rest(write: Callable[[Report, str], Path]) -> None:
-    text = write(report(tally(findings=report_module.LISTED + 500)), "report.html").read_text("utf-8")
-    assert f"and {500 + len(HOSTILE):,} more, which a .json report names." in text
-    assert text.count("<td class=key>") == report_module.LISTED + len(HOSTILE)
-    assert f"Missing from the target<td>{report_module.LISTED + 500:,}" in text
+def test_page_lists_at_most_so_many_rows_and_counts_the_rest(write: Callable[[Report, str], Path]) -> None:
+    text = write(report(stats(findings=report_module.MAX_ROWS + 500)), "report.html").read_text("utf-8")
+    assert f"and {500 + len(HOSTILE):,} more: a .json report lists all of them." in text
+    assert text.count("<td class=key>") == report_module.MAX_ROWS + len(HOSTILE)
+    assert f"Missing from the target<td>{report_module.MAX_ROWS + 500:,}" in text
 
 
 @pytest.mark.parametrize(
@@ -157,15 +157,15 @@ def test_the_page_lists_so_many_findings_and_counts_the_rest(write: Callable[[Re
     [
         ([], 0),
         ([Sample(1, 1, 1, 1)], 0),
-        ([Sample(1, 10, 0, 0), Sample(2, 20, 0, 0), Sample(2.01, 30, 0, 0)], 2),
-        ([Sample(1, 0, 0, 0), Sample(2, 0, 0, 0)], 2),
-        ([Sample(1, 100, 0, 0), Sample(2, 10, 0, 0), Sample(3, 20, 0, 0)], 2),  # a sweep that started over
+        ([Sample(1, 10, 0, 0), Sample(2, 20, 0, 0), Sample(2.01, 30, 0, 0)], 3),
+        ([Sample(1, 0, 0, 0), Sample(2, 0, 0, 0)], 3),
+        ([Sample(1, 100, 0, 0), Sample(2, 10, 0, 0), Sample(3, 20, 0, 0)], 3),  # a sweep that was restarted
     ],
 )
-def test_plots_lie_within_their_frame(write: Callable[[Report, str], Path], samples: list[Sample], lines: int) -> None:
-    tally = Tally()
-    tally.samples += samples
-    text = write(report(tally), "report.html").read_text("utf-8")
+def test_plots_stay_inside_their_frame(write: Callable[[Report, str], Path], samples: list[Sample], lines: int) -> None:
+    stats = SweepStats()
+    stats.samples += samples
+    text = write(report(stats), "report.html").read_text("utf-8")
     plots = re.findall(r"<polyline points='([^']*)'", text)
     assert len(plots) == lines
     for plot in plots:
@@ -175,9 +175,24 @@ def test_plots_lie_within_their_frame(write: Callable[[Report, str], Path], samp
             assert 0 <= y <= report_module._HEIGHT
 
 
+def test_plots_show_copies_and_bytes_unless_nothing_is_written(write: Callable[[Report, str], Path]) -> None:
+    copied = {"Objects copied per second", "Bytes sent per second"}
+    for writes in (True, False):
+        samples = [Sample(n, 10 * n, n, 1000 * n) for n in range(5)]
+        text = write(report(SweepStats(writes=writes, samples=samples)), "report.html").read_text("utf-8")
+        plots = set(re.findall("aria-label='([^']*)'", text))
+        assert plots == {"Keys compared per second"} | (copied if writes else set())
+
+
+def test_page_counts_tolerated_keys_of_the_target(write: Callable[[Report, str], Path]) -> None:
+    tolerant = SweepStats(tolerates_target_only=True, target_only=1234)
+    assert "Only in the target, not deleted<td>1,234" in write(report(tolerant), "report.html").read_text("utf-8")
+    assert json.loads(write(report(tolerant), "report.json").read_text("utf-8"))["target_only"] == 1234
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium")
-def test_a_browser_shows_the_page_and_runs_nothing_in_it(write: Callable[[Report, str], Path], tmp_path: Path) -> None:
-    page = write(report(tally(findings=30)), "report.html")
+def test_browser_shows_the_page_and_runs_no_script_of_it(write: Callable[[Report, str], Path], tmp_path: Path) -> None:
+    page = write(report(stats(findings=30)), "report.html")
     picture = tmp_path / "report.png"
     command = [
         *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),

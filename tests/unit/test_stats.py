@@ -1,4 +1,4 @@
-"""What a sweep has done so far: counts, findings, samples, and the lines that show them."""
+"""Count the events of a sweep, keep its findings and samples, and show them as lines."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from s3_syncer.cli import progress
-from s3_syncer.cli import stats as tally_module
+from s3_syncer.cli import stats as stats_module
 from s3_syncer.cli.findings import Finding, Findings
 from s3_syncer.cli.progress import clock, in_lines, in_log, on_terminal, size, status
-from s3_syncer.cli.stats import MAX_SAMPLES, Sample, Tally
+from s3_syncer.cli.stats import MAX_SAMPLES, Sample, SweepStats
 from s3_syncer.core.errors import Permanent
 from s3_syncer.sync.converge import Outcome
 
@@ -25,29 +25,29 @@ HOSTILE = ["a\nb", "tab\there", "\x1b[2Jgone", "ünï/\U0001f600", "'quoted'", '
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The clock of the tally; its one item is set by the test."""
+    """Replace the clock of the stats. The test sets the one item of the list."""
     clock = [0.0]
-    monkeypatch.setattr(tally_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(stats_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     return clock
 
 
 # -- findings ----------------------------------------------------------------------------------------------------------
 
 
-def test_findings_come_back_as_they_were_added() -> None:
+def test_findings_are_read_as_they_were_added() -> None:
     findings, added = (
         Findings(),
         [Finding("failed", key, f"because of {key}", number) for number, key in enumerate(HOSTILE)],
     )
     for number, finding in enumerate(added, start=1):
         findings.add(finding)
-        assert list(findings) == added[:number]  # read in between, and added to again
+        assert list(findings) == added[:number]  # a read between two additions
     assert len(findings) == len(HOSTILE)
     assert findings.counts == {"failed": len(HOSTILE)}
     assert findings.size == sum(range(len(HOSTILE)))
 
 
-def test_findings_are_kept_in_little_memory() -> None:
+def test_findings_take_less_than_20_bytes_each() -> None:
     findings, rand = Findings(), random.Random(1)
     for number in range(20_000):
         request = f"{rand.getrandbits(64):016X}"
@@ -75,39 +75,39 @@ def test_findings_can_be_read_while_they_are_added_to() -> None:
 # -- counting ----------------------------------------------------------------------------------------------------------
 
 
-def test_everything_is_counted() -> None:
-    tally = Tally()
-    tally.on_compared(10)
-    tally.on_compared(5)
-    tally.on_changed("a", Outcome("copy", "absent from the target", 100))
-    tally.on_changed("b", Outcome("update", "size", 10))
-    tally.on_changed("c", Outcome("delete", "absent from the source"))
-    tally.on_skipped("d", Outcome("differs", "metadata", 7))
-    tally.on_failed("e", Permanent("refused"))
-    assert (tally.keys, tally.bytes, tally.changes) == (15, 110, 3)
-    assert tally.actions == {"copy": 1, "update": 1, "delete": 1}
-    assert list(tally.differences) == [Finding("differs", "d", "metadata", 7)]
-    assert list(tally.failures) == [Finding("failed", "e", "refused")]
+def test_every_event_is_counted() -> None:
+    stats = SweepStats()
+    stats.on_compared(10)
+    stats.on_compared(5)
+    stats.on_changed("a", Outcome("copy", "absent from the target", 100))
+    stats.on_changed("b", Outcome("update", "size", 10))
+    stats.on_changed("c", Outcome("delete", "absent from the source"))
+    stats.on_skipped("d", Outcome("differs", "metadata", 7))
+    stats.on_failed("e", Permanent("refused"))
+    assert (stats.keys, stats.bytes, stats.changed) == (15, 110, 3)
+    assert stats.actions == {"copy": 1, "update": 1, "delete": 1}
+    assert list(stats.differences) == [Finding("differs", "d", "metadata", 7)]
+    assert list(stats.failures) == [Finding("failed", "e", "refused")]
 
 
-def test_starting_over_forgets_all_but_what_was_done() -> None:
-    tally = Tally()
-    tally.on_compared(10)
-    tally.on_changed("a", Outcome("copy", "absent from the target", 100))
-    tally.on_skipped("d", Outcome("differs", "metadata"))
-    tally.on_failed("e", Permanent("refused"))
-    tally.on_restart("the target lists nonsense")
-    assert (tally.keys, tally.bytes, tally.changes) == (0, 100, 1)
-    assert not len(tally.differences)
-    assert not len(tally.failures)
-    assert tally.notices == ["the target lists nonsense"]
+def test_restart_keeps_only_the_changes() -> None:
+    stats = SweepStats()
+    stats.on_compared(10)
+    stats.on_changed("a", Outcome("copy", "absent from the target", 100))
+    stats.on_skipped("d", Outcome("differs", "metadata"))
+    stats.on_failed("e", Permanent("refused"))
+    stats.on_restart("the target lists nonsense")
+    assert (stats.keys, stats.bytes, stats.changed) == (0, 100, 1)
+    assert not len(stats.differences)
+    assert not len(stats.failures)
+    assert stats.notices == ["the target lists nonsense"]
 
 
-def test_every_decision_is_a_log_record_that_no_key_can_forge(caplog: pytest.LogCaptureFixture) -> None:
+def test_decision_is_a_log_record_that_no_key_can_forge(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "s3_syncer")
     logging.getLogger("s3_syncer").propagate = True
-    tally = Tally()
-    tally.on_changed("a\nfailed b: nonsense", Outcome("copy", "absent from the target", 100))
+    stats = SweepStats()
+    stats.on_changed("a\nfailed b: nonsense", Outcome("copy", "absent from the target", 100))
     (record,) = caplog.records
     assert record.getMessage() == r"copy 'a\nfailed b: nonsense': absent from the target"
     assert vars(record)["key"] == "a\nfailed b: nonsense"
@@ -118,59 +118,80 @@ def test_every_decision_is_a_log_record_that_no_key_can_forge(caplog: pytest.Log
 
 
 def test_samples_are_spaced_bounded_and_end_with_the_totals(now: list[float]) -> None:
-    tally = Tally(started=0.0)
+    stats = SweepStats(started=0.0)
     for second in range(10 * MAX_SAMPLES):
         now[0] = float(second)
-        tally.on_compared(1)
-        tally.sample()
-    tally.sample(last=True)
-    assert len(tally.samples) <= MAX_SAMPLES + 1
-    assert tally.samples[0] == Sample()
-    assert tally.samples[-1] == Sample(10 * MAX_SAMPLES - 1, 10 * MAX_SAMPLES, 0, 0)
-    spacings = {round(b.at_s - a.at_s) for a, b in zip(tally.samples[:-2], tally.samples[1:-1], strict=True)}
+        stats.on_compared(1)
+        stats.sample()
+    stats.sample(last=True)
+    assert len(stats.samples) <= MAX_SAMPLES + 1
+    assert stats.samples[0] == Sample()
+    assert stats.samples[-1] == Sample(10 * MAX_SAMPLES - 1, 10 * MAX_SAMPLES, 0, 0)
+    spacings = {round(b.at_s - a.at_s) for a, b in zip(stats.samples[:-2], stats.samples[1:-1], strict=True)}
     assert len(spacings) == 1
 
 
-def test_rates_are_those_of_late(now: list[float]) -> None:
-    tally = Tally(started=0.0)
+def test_rates_are_averages_of_the_last_seconds(now: list[float]) -> None:
+    stats = SweepStats(started=0.0)
     for second in range(100):
         now[0] = float(second)
-        tally.on_compared(1000 if second < 50 else 10)
-        tally.sample()
-    keys_per_s, bytes_per_s = tally.recent()
-    assert keys_per_s == pytest.approx(10, rel=0.1)
-    assert bytes_per_s == 0
+        stats.on_compared(1000 if second < 50 else 10)
+        stats.sample()
+    rates = stats.recent_rates()
+    assert rates.compared == pytest.approx(10, rel=0.1)
+    assert (rates.changed, rates.bytes) == (0, 0)
+
+
+def test_rates_of_changes_do_not_wait_for_the_first_page(now: list[float]) -> None:
+    stats = SweepStats(started=0.0)
+    for _ in range(50):
+        stats.on_changed("key", Outcome("copy", "absent from the target", 1000))
+    now[0] = 10.0
+    rates = stats.recent_rates()
+    assert (rates.compared, rates.changed, rates.bytes) == (0, 5, 5000)
+
+
+def test_keys_that_only_the_target_has_can_be_tolerated() -> None:
+    stats = SweepStats(tolerates_target_only=True)
+    for what in ("extra", "extra", "differs"):
+        stats.on_skipped("key", Outcome(what, "reason", 7))
+    assert (stats.target_only, dict(stats.differences.counts)) == (2, {"differs": 1})
+    stats.on_restart("the target lists nonsense")
+    assert stats.target_only == 0
 
 
 # -- lines -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_status_has_all_that_is_asked_for(now: list[float]) -> None:
-    tally = Tally(started=0.0)
-    tally.on_compared(25_000)
+def test_status_has_copies_bytes_keys_and_failures(now: list[float]) -> None:
+    stats = SweepStats(started=0.0)
+    stats.on_compared(25_000)
     for _ in range(3):
-        tally.on_changed("k", Outcome("copy", "absent from the target", 50_000_000))
-    tally.on_changed("k", Outcome("delete", "absent from the source"))
-    tally.on_failed("k", Permanent("refused"))
+        stats.on_changed("k", Outcome("copy", "absent from the target", 50_000_000))
+    stats.on_changed("k", Outcome("delete", "absent from the source"))
+    stats.on_failed("k", Permanent("refused"))
     now[0] = 10.0
-    assert status(tally, 100_000) == (
-        "25,000 of 100,000 keys · 3 copied · 1 deleted · 150.0 MB sent · 2,500 keys/s · 15.0 MB/s · 1 failed · "
-        "0:00:30 left"
+    assert status(stats, 100_000) == (
+        "3 copied · 1 deleted · 150.0 MB sent · 0 objects/s · 15.0 MB/s · 25,000 of 100,000 keys compared · "
+        "2,500 keys/s · 1 failed · 0:00:30 left"
     )
-    assert "left" not in status(tally, None)
-    assert "of" not in status(tally, 24_999)  # more keys than there were: the target's own count as well
+    assert "left" not in status(stats, None)
+    assert "of" not in status(stats, 24_999)  # keys that only the target has count as well
+    check = SweepStats(started=0.0, writes=False)
+    check.on_compared(25_000)
+    assert status(check, None) == "25,000 keys compared · 2,500 keys/s · 0 failed"
 
 
 @pytest.mark.parametrize(
     ("count", "text"),
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_500_000, "1.5 MB"), (2e12, "2.0 TB"), (5e15, "5,000.0 TB")],
 )
-def test_sizes(count: float, text: str) -> None:
+def test_size_has_decimal_units(count: float, text: str) -> None:
     assert size(count) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (3725, "1:02:05"), (-1, "0:00:00")])
-def test_clocks(seconds: float, text: str) -> None:
+def test_clock_is_hours_minutes_seconds(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
@@ -181,39 +202,48 @@ def wait_for(condition: object, seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-def test_elsewhere_than_on_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_a_line_is_printed_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     assert progress.LINE_S == 10
     monkeypatch.setattr(progress, "LINE_S", 0.05)
     out = io.StringIO()
-    tally = Tally()
-    with in_lines(tally, Console(file=out, width=20)):
+    stats = SweepStats()
+    with in_lines(stats, Console(file=out, width=20)):
         wait_for(lambda: out.getvalue().count("\n") >= 3)
-        tally.on_compared(7)
-        wait_for(lambda: "7 keys" in out.getvalue())
+        stats.on_compared(7)
+        wait_for(lambda: "7 keys compared" in out.getvalue())
     lines = out.getvalue().splitlines()
-    assert lines[0].startswith("0 keys · 0 copied")
-    assert all(line.endswith("failed") for line in lines), "a line was broken"
-    assert tally.samples[-1].looked == 7
+    assert lines[0].startswith("0 copied · 0 B sent")
+    assert all(line.endswith("failed") for line in lines), "a line was wrapped"
+    assert stats.samples[-1].compared == 7
 
 
-def test_in_a_log_progress_is_records(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_in_a_log_is_records(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "s3_syncer")
     logging.getLogger("s3_syncer").propagate = True
     monkeypatch.setattr(progress, "LINE_S", 0.05)
-    tally = Tally(keys=7)
-    with in_log(tally):
+    stats = SweepStats(keys=7)
+    with in_log(stats):
         wait_for(lambda: len(caplog.records) >= 2)
     record = vars(caplog.records[0])
     assert record["message"] == "progress"
-    assert {"keys", "changed", "bytes", "different", "failed", "keys_per_s", "bytes_per_s"} <= record.keys()
+    assert {
+        "keys",
+        "changed",
+        "bytes",
+        "different",
+        "failed",
+        "keys_per_s",
+        "changed_per_s",
+        "bytes_per_s",
+    } <= record.keys()
 
 
-def test_on_a_terminal_a_line_is_kept_up_to_date_and_taken_away() -> None:
+def test_line_on_a_terminal_is_updated_and_erased() -> None:
     out = io.StringIO()
-    tally, stopping = Tally(keys=7), [False]
+    stats, stopping = SweepStats(keys=7), [False]
     console = Console(file=out, force_terminal=True, width=200)
-    with on_terminal(tally, console, lambda: 10, lambda: stopping[0]):
-        wait_for(lambda: "7 of 10 keys" in out.getvalue())
+    with on_terminal(stats, console, lambda: 10, lambda: stopping[0]):
+        wait_for(lambda: "7 of 10 keys compared" in out.getvalue())
         stopping[0] = True
         wait_for(lambda: "stopping" in out.getvalue())
     assert out.getvalue().endswith("\x1b[2K"), "the line is erased"

@@ -1,4 +1,4 @@
-"""Ranges shared out among several: every key is swept once, whoever sweeps it, and failures end it all."""
+"""Ranges shared between sweepers: every key is swept once, and the first failure ends the whole run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from string import ascii_lowercase
 import pytest
 from tests.support.patience import PATIENCE_S
 
-from s3_syncer.cli.work_stealing import Range, Spread
+from s3_syncer.cli.work_stealing import Range, WorkStealingScheduler
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.core.listing_diff import Unordered
@@ -21,24 +21,27 @@ PAGE = 10
 
 
 class Keys:
-    """Keys in order, and how often they are asked about."""
+    """Keys in order."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = sorted(keys)
 
-    def behind(self, after: str, until: str | None = None) -> list[str]:
+    def after(self, after: str, until: str | None = None) -> list[str]:
         return [key for key in self.keys if key > after and (until is None or key <= until)]
 
-    def first(self, points: Sequence[str]) -> list[str | None]:
+    def first_behind(self, points: Sequence[str]) -> list[str | None]:
         places = [bisect_right(self.keys, point) for point in points]
         return [self.keys[place] if place < len(self.keys) else None for place in places]
 
 
-class Slow:
-    """Sweeps page by page, taking a moment for each, and waiting until it may go on or give a share away."""
+class SlowSweeper:
+    """Sweeps page by page, with a short sleep for each page.
 
-    wants_work = True
-    could_do_more = True
+    After a page it waits for `waits_until`, a release request or the deadline.
+    """
+
+    is_available = True
+    has_spare_capacity = True
 
     def __init__(
         self,
@@ -53,10 +56,12 @@ class Slow:
         self.threads: set[str] = set()
         self._lock = threading.Lock()
 
-    def sweep(self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]) -> str | None:
+    def sweep(
+        self, range_: Range, deadline: Deadline, release_request: Deadline, release_rest: Callable[[str], None]
+    ) -> str | None:
         after = range_.after
         while True:
-            page = self._keys.behind(after, range_.until)[:PAGE]
+            page = self._keys.after(after, range_.until)[:PAGE]
             time.sleep(0.001)
             with self._lock:
                 self.swept.update(page)
@@ -67,13 +72,13 @@ class Slow:
                 return None
             after = page[-1]
             end = time.monotonic() + PATIENCE_S
-            while not (self._may_go_on() or share.passed() or deadline.passed()):
-                assert time.monotonic() < end, "waited in vain"
+            while not (self._may_go_on() or release_request.passed() or deadline.passed()):
+                assert time.monotonic() < end, "the condition did not become true"
                 time.sleep(0.001)
             if deadline.passed():
                 return after
-            if share.passed():
-                hand_on(after)
+            if release_request.passed():
+                release_rest(after)
                 return None
 
 
@@ -93,94 +98,113 @@ SPACES = {
 @pytest.mark.parametrize("space", SPACES)
 def test_every_key_is_swept_once(space: str, several: int) -> None:
     keys = Keys(SPACES[space])
-    slow = Slow(keys)
-    assert Spread([slow] * several, keys.first).run(Range(), Deadline()) is None
+    slow = SlowSweeper(keys)
+    assert WorkStealingScheduler([slow] * several, keys.first_behind).run(Range(), Deadline()) is None
     assert slow.swept == Counter(keys.keys)
 
 
-def test_the_idle_take_a_share() -> None:
+def test_idle_slots_take_a_part_of_the_range() -> None:
     keys = Keys(SPACES["in a row"])
-    slow = Slow(keys, waits_until=lambda: len(slow.threads) == 4)
-    Spread([slow] * 4, keys.first).run(Range(), Deadline())
+    slow = SlowSweeper(keys, waits_until=lambda: len(slow.threads) == 4)
+    WorkStealingScheduler([slow] * 4, keys.first_behind).run(Range(), Deadline())
     assert len(slow.threads) == 4
     assert slow.swept == Counter(keys.keys)
 
 
-def test_nobody_takes_more_than_it_can_do() -> None:
+def test_sweeper_without_spare_capacity_takes_one_range() -> None:
     keys = Keys(SPACES["in a row"])
-    slow = Slow(keys)
-    slow.could_do_more = False
-    Spread([slow] * 4, keys.first).run(Range(), Deadline())
+    slow = SlowSweeper(keys)
+    slow.has_spare_capacity = False
+    WorkStealingScheduler([slow] * 4, keys.first_behind).run(Range(), Deadline())
     assert len(slow.threads) == 1
 
 
-def test_others_take_part_once_there_is_enough_to_do() -> None:
+def test_sweeper_takes_part_as_soon_as_it_is_available() -> None:
     keys = Keys(SPACES["in a row"])
 
     def the_other_has_done_some() -> bool:
-        other.wants_work = one.swept.total() > len(keys.keys) // 3
-        return not other.wants_work or other.swept.total() > len(keys.keys) // 10
+        other.is_available = one.swept.total() > len(keys.keys) // 3
+        return not other.is_available or other.swept.total() > len(keys.keys) // 10
 
-    one, other = Slow(keys, waits_until=the_other_has_done_some), Slow(keys)
-    one.could_do_more = other.could_do_more = other.wants_work = False
-    Spread([one, one, other, other], keys.first).run(Range(), Deadline())
+    one, other = SlowSweeper(keys, waits_until=the_other_has_done_some), SlowSweeper(keys)
+    one.has_spare_capacity = other.has_spare_capacity = other.is_available = False
+    WorkStealingScheduler([one, one, other, other], keys.first_behind).run(Range(), Deadline())
     assert one.swept + other.swept == Counter(keys.keys)
     assert one.swept.total() > len(keys.keys) // 3
     assert other.swept.total() > len(keys.keys) // 10
 
 
-@pytest.mark.parametrize("round_", range(10))
-def test_who_has_nothing_to_do_comes_before_who_could_do_more(round_: int) -> None:
-    keys = Keys([f"{folder}/{number:03}" for folder in "ab" for number in range(100)])
+def test_released_rest_goes_to_an_idle_sweeper_before_spare_capacity() -> None:
+    """Fails in about half of the runs if `_may_take` returns only `has_spare_capacity` for a busy sweeper."""
+    keys, taken = Keys([f"{folder}/{number:03}" for folder in "ab" for number in range(100)]), dict[str, str]()
 
-    class Slower(Slow):
-        """Gives its first range away, and keeps what it has taken since until the other has some."""
+    class Logged(SlowSweeper):
+        """Logs the start of each range. The first range makes the other sweeper available, and is released."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__(keys)
+            self._name = name
 
         def sweep(
-            self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]
+            self, range_: Range, deadline: Deadline, release_request: Deadline, release_rest: Callable[[str], None]
         ) -> str | None:
-            first = not self.swept
-            return super().sweep(range_, deadline, share if first else deadline, hand_on)
+            taken[range_.after] = self._name
+            if range_ == Range():
+                other.is_available = True
+                wait_for(release_request.passed)
+            unfinished = super().sweep(range_, deadline, release_request, release_rest)
+            wait_for(lambda: len(taken) > 1)  # or the slot that released the rest would itself be idle
+            return unfinished
 
-    one, other = Slower(keys, waits_until=lambda: other.swept.total() > 0), Slow(keys)
-    Spread([*[one] * 8, other], keys.first).run(Range(), Deadline())
+    one, other = Logged("one"), Logged("other")
+    other.is_available = False
+    WorkStealingScheduler([*[one] * 8, other], keys.first_behind).run(Range(), Deadline())
+    whole, first_part = sorted(taken)[:2]
+    assert (taken[whole], taken[first_part]) == ("one", "other")
     assert one.swept + other.swept == Counter(keys.keys)
 
 
-def test_who_has_handed_on_its_rest_keeps_nobody_waiting() -> None:
-    """It may have a large object under way, and is not to be asked for more."""
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "the condition did not become true"
+        time.sleep(0.001)
+
+
+def test_slot_that_released_its_rest_is_not_asked_again() -> None:
+    """It may have a large object in flight."""
     keys = Keys(SPACES["in a row"])
 
-    class Lingering(Slow):
+    class Lingering(SlowSweeper):
         def sweep(
-            self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]
+            self, range_: Range, deadline: Deadline, release_request: Deadline, release_rest: Callable[[str], None]
         ) -> str | None:
             first = not self.swept
-            unfinished = super().sweep(range_, deadline, share, hand_on)
+            unfinished = super().sweep(range_, deadline, release_request, release_rest)
             end = time.monotonic() + PATIENCE_S
             while first and self.swept.total() < len(keys.keys):
-                assert time.monotonic() < end, "waited in vain"
+                assert time.monotonic() < end, "the condition did not become true"
                 time.sleep(0.001)
             return unfinished
 
     slow = Lingering(keys, waits_until=lambda: len(slow.threads) == 4)
-    assert Spread([slow] * 4, keys.first).run(Range(), Deadline()) is None
+    assert WorkStealingScheduler([slow] * 4, keys.first_behind).run(Range(), Deadline()) is None
     assert slow.swept == Counter(keys.keys)
 
 
-def test_no_fault_is_taken_for_an_end() -> None:
+def test_unexpected_error_is_not_taken_for_the_end() -> None:
     keys = Keys(SPACES["in a row"])
 
-    class Faulty(Slow):
+    class Faulty(SlowSweeper):
         @property
-        def wants_work(self) -> bool:
-            raise AttributeError("a fault of ours")
+        def is_available(self) -> bool:
+            raise AttributeError("a bug")
 
-    with pytest.raises(AttributeError, match="a fault of ours"):
-        Spread([Faulty(keys)] * 2, keys.first).run(Range(), Deadline())
+    with pytest.raises(AttributeError, match="a bug"):
+        WorkStealingScheduler([Faulty(keys)] * 2, keys.first_behind).run(Range(), Deadline())
 
 
-def test_a_stop_says_where_to_go_on() -> None:
+def test_stop_returns_the_key_to_continue_after() -> None:
     keys, deadline = Keys(SPACES["in a row"]), Deadline()
 
     def stop() -> bool:
@@ -188,43 +212,43 @@ def test_a_stop_says_where_to_go_on() -> None:
             deadline.stop()
         return True
 
-    slow = Slow(keys, waits_until=stop)
-    rest = Spread([slow] * 4, keys.first).run(Range(), deadline)
+    slow = SlowSweeper(keys, waits_until=stop)
+    rest = WorkStealingScheduler([slow] * 4, keys.first_behind).run(Range(), deadline)
     assert rest is not None
     assert slow.swept.keys() >= {key for key in keys.keys if key <= rest}
     assert slow.swept.total() < len(keys.keys)
 
 
-def test_nothing_is_begun_after_a_stop() -> None:
+def test_no_range_is_started_after_a_stop() -> None:
     keys, deadline = Keys([f"{letter}/{n:03}" for letter in ascii_lowercase for n in range(30)]), Deadline()
     late: list[Range] = []
 
-    class Late(Slow):
+    class Late(SlowSweeper):
         def sweep(
-            self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]
+            self, range_: Range, deadline: Deadline, release_request: Deadline, release_rest: Callable[[str], None]
         ) -> str | None:
             if deadline.passed():
                 late.append(range_)
-            return super().sweep(range_, deadline, share, hand_on)
+            return super().sweep(range_, deadline, release_request, release_rest)
 
     def stop() -> bool:
-        if len(spread._state.waiting) > 2:
+        if len(scheduler.pending) > 2:
             deadline.stop()
         return True
 
     slow = Late(keys, waits_until=stop)
-    spread = Spread([slow] * 2, keys.first)
-    assert spread.run(Range(), deadline) is not None
-    assert spread._state.waiting
-    assert len(late) < 2, "at most what the other was about to begin"
+    scheduler = WorkStealingScheduler([slow] * 2, keys.first_behind)
+    assert scheduler.run(Range(), deadline) is not None
+    assert scheduler.pending
+    assert len(late) < 2, "at most the range that the other slot was about to start"
 
 
-@pytest.mark.parametrize("error", [StoreUnusable("gone"), Unordered("in disorder"), ValueError("a fault of ours")])
-def test_what_one_fails_with_ends_it_all(error: Exception) -> None:
+@pytest.mark.parametrize("error", [StoreUnusable("gone"), Unordered("not in order"), ValueError("a bug")])
+def test_first_failure_ends_the_whole_run(error: Exception) -> None:
     keys = Keys(SPACES["in a row"])
-    # Behind the failure nobody gives a share away or goes on, unless it is told to end.
-    slow = Slow(keys, fails_at="key 001500", error=error, waits_until=lambda: "key 001500" not in slow.swept)
+    # After the failure, the sweeper continues only when its deadline passes.
+    slow = SlowSweeper(keys, fails_at="key 001500", error=error, waits_until=lambda: "key 001500" not in slow.swept)
     with pytest.raises(type(error)) as raised:
-        Spread([slow] * 4, keys.first).run(Range(), Deadline())
+        WorkStealingScheduler([slow] * 4, keys.first_behind).run(Range(), Deadline())
     assert raised.value is error
     assert slow.swept.total() < len(keys.keys)

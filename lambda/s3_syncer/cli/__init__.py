@@ -1,4 +1,4 @@
-"""The command `s3-syncer`: sweeps and single keys on any machine, with progress and a report."""
+"""The command `s3-syncer`: sweeps of whole buckets, single keys, and the long-running service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import traceback
 
 
 def main() -> None:
-    """The entry point of the command."""
+    """Run the command. An unexpected error exits with the code for a command that could not finish."""
     from ..process_tuning import limit_malloc_arenas, relax_gc
 
     limit_malloc_arenas()
@@ -17,6 +17,6 @@ def main() -> None:
     relax_gc()
     try:
         cli(prog_name="s3-syncer")
-    except Exception:  # Python would exit with 1, which says that every difference was named
+    except Exception:  # Python would exit with 1, which means that every difference was listed
         traceback.print_exc()
         sys.exit(UNUSABLE)

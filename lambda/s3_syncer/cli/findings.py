@@ -1,4 +1,7 @@
-"""What a sweep finds about keys, kept until it is reported: compressed, so that a million of them fit."""
+"""Keep the findings of a sweep until the report is written.
+
+They are compressed, so that a million of them fit in memory.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A key and what is the matter with it; `size` is how many bytes a copy of it would send."""
+    """A key, the kind of finding, and its reason. `size` is the bytes that a copy would send."""
 
     what: str
     key: str
@@ -21,9 +24,10 @@ class Finding:
 
 
 class Findings:
-    """Findings in the order in which they were added. Iterating reads what was added until then; safe to share.
+    """Findings in the order in which they were added. Safe to share between threads.
 
-    A finding takes about 10 bytes where keys and reasons are alike, instead of some 400 as objects of their own.
+    An iteration reads the findings that were added before it started. If keys and reasons are alike, a finding takes
+    about 10 bytes. As an object of its class it would take about 400.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What one process does of a sweep: the buckets it is connected to, and ranges of their keys."""
+"""Sweep ranges of keys in this process."""
 
 from __future__ import annotations
 
@@ -8,72 +8,82 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..core.deadline import Deadline
+from ..core.listing_diff import Unordered
 from ..crt.factory import crt_transports
 from ..settings import Settings
 from ..sync.sweep import DeleteLimit, Sweep, SweepListener, SweepOptions
 from ..wiring import build_sync_context
 from .work_stealing import Range
 
-#: Ranges of keys that a process sweeps at a time where listings are what it waits for: a page of each side is under way
-#: in each of them.
+#: Ranges that a process sweeps at a time while it waits for listings. Each range has one page of each side in flight.
 RANGES = 32
 
-#: Seconds over which it is measured whether the process has all the work it can do, and the share of a core that it
-#: then takes.
+#: Seconds over which the CPU use of the process is measured, and the share of a core from which it is saturated.
 MEASURE_S = 0.2
 SATURATED = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What a process may use."""
+class SweeperConfig:
+    """The settings of one process of a sweep, and the resources that it may use."""
 
     settings: Settings
     sweep_options: SweepOptions
     threads: int
 
 
-class Here:
-    """Sweeps in this process; a sweeper in the sense of `spread.Sweeper`. Raises StoreUnusable."""
+class LocalSweeper:
+    """Sweep ranges in this process; a `work_stealing.Sweeper`. The constructor raises StoreUnusable."""
 
-    wants_work = True
+    is_available = True
 
-    def __init__(self, share: Share, listener: SweepListener, delete_limit: DeleteLimit | None) -> None:
-        self.connection = build_sync_context(
-            share.settings,
-            threads=share.threads,
+    def __init__(self, config: SweeperConfig, listener: SweepListener, delete_limit: DeleteLimit | None) -> None:
+        self.context = build_sync_context(
+            config.settings,
+            threads=config.threads,
             resumes=True,
-            transports=partial(crt_transports, concurrency=share.threads),
+            transports=partial(crt_transports, concurrency=config.threads),
         )
-        self._swept = Sweep(
-            self.connection.pair,
-            self.connection.source,
-            self.connection.target,
+        self._sweep = Sweep(
+            self.context.pair,
+            self.context.source,
+            self.context.target,
             listener,
-            share.sweep_options,
-            threads=share.threads,
-            small_object_copier=self.connection.small_object_copier,
+            config.sweep_options,
+            threads=config.threads,
+            small_object_copier=self.context.small_object_copier,
             ranges=RANGES,
             delete_limit=delete_limit,
         )
         self._measured, self._saturated = (time.monotonic(), time.process_time()), False
 
-    def sweep(self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]) -> str | None:
-        return self._swept.ordered(
-            deadline, after=range_.after, until=range_.until, pages_until=share, release_rest=hand_on
+    def sweep(
+        self, range_: Range, deadline: Deadline, release_request: Deadline, release_rest: Callable[[str], None]
+    ) -> str | None:
+        return self._sweep.ordered(
+            deadline,
+            after=range_.after,
+            until=range_.until,
+            pages_until=release_request,
+            release_rest=release_rest,
         )
 
-    @property
-    def whole(self) -> Sweep:
-        """For what is not done range by range."""
-        return self._swept
+    def key_by_key(self, why: Unordered, deadline: Deadline) -> str | None:
+        """Sweep all keys without trusting the order of the listings: see `Sweep.key_by_key`."""
+        return self._sweep.key_by_key(why, deadline)
+
+    def close(self) -> None:
+        self._sweep.close()
 
     @property
-    def could_do_more(self) -> bool:
-        """Whether stores are what is waited for: one interpreter computes no faster for having more to do."""
-        at, spent = time.monotonic(), time.process_time()
-        since, before = self._measured
-        if at - since >= MEASURE_S:
-            self._saturated = spent - before > SATURATED * (at - since)
-            self._measured = (at, spent)
-        return self._swept.waits_for_listings and not self._saturated
+    def has_spare_capacity(self) -> bool:
+        """Return True if the process waits for listings and less than SATURATED of a core is in use.
+
+        Python computes on one core at a time, so a further range would not make a saturated process faster.
+        """
+        now, cpu_s = time.monotonic(), time.process_time()
+        since, cpu_before_s = self._measured
+        if now - since >= MEASURE_S:
+            self._saturated = cpu_s - cpu_before_s > SATURATED * (now - since)
+            self._measured = (now, cpu_s)
+        return self._sweep.waits_for_listings and not self._saturated

@@ -1,7 +1,7 @@
-"""Sweeps ranges in a process of its own, for the cores that one interpreter cannot use.
+"""Sweep ranges in another process, because one Python process computes on one core at a time.
 
-The two speak over a pipe: ranges go one way, what happens to keys and how ranges end come the other. The process knows
-nothing of signals, the progress display or the report: those are its parent's, and without its parent it ends.
+The parent sends ranges over a pipe. The child sends back what happens to keys, and how each range ends. Signals, the
+progress display and the report belong to the parent. The child exits when its parent is gone.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.resource_tracker import ensure_running
 from typing import Any
@@ -27,24 +26,155 @@ from ..core.errors import Retryable, SyncError
 from ..process_tuning import limit_malloc_arenas, relax_gc
 from ..sync.converge import Outcome
 from ..sync.sweep import DeleteLimit, SweepListener
-from .local_sweep import Here, Share
+from .local_sweep import LocalSweeper, SweeperConfig
 from .work_stealing import Range
 
-_SPAWN = multiprocessing.get_context("spawn")  # a fork would take the locks of threads along that it leaves behind
+_SPAWN = multiprocessing.get_context("spawn")  # a forked child would inherit locks that no thread of it releases
 
-#: Signals that a terminal, or who stops a container, may send to all: the parent says what is to be done.
-_NOT_FOR_IT = (signal.SIGINT, signal.SIGTERM)
+#: Signals that a terminal or a container runtime may send to every process. Only the parent handles them.
+_PARENT_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-#: Seconds between two messages about what has happened, and between two looks at whether something is to be said.
-TELL_S = 0.1
-LOOK_S = 0.05
+#: Seconds between two messages of the child with events, and between two checks of the parent for something to send.
+SEND_S = 0.1
+CHECK_S = 0.05
 
-#: Seconds in which a process that has nothing left to do must end.
-END_S = 5.0
+#: Seconds that a child without work has to exit before it is killed.
+EXIT_S = 5.0
+
+
+# -- messages of the parent --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRange:
+    """Sweep the range; `number` identifies it in all further messages."""
+
+    number: int
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRest:
+    """Release the rest of the range."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Begin nothing more in any range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Exit: no range is left."""
+
+
+# -- messages of the child ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    keys: int
+
+    def report(self, listener: SweepListener) -> None:
+        listener.on_compared(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    key: str
+    outcome: Outcome
+
+    def report(self, listener: SweepListener) -> None:
+        listener.on_changed(self.key, self.outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    key: str
+    outcome: Outcome
+
+    def report(self, listener: SweepListener) -> None:
+        listener.on_skipped(self.key, self.outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    key: str
+    error: SyncError
+
+    def report(self, listener: SweepListener) -> None:
+        listener.on_failed(self.key, self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    why: str
+
+    def report(self, listener: SweepListener) -> None:
+        listener.on_restart(self.why)
+
+
+Event = Compared | Changed | Skipped | Failed | Restarted
+"""A call of the parent's listener."""
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Events of all ranges since the last message, and the capacity of the child."""
+
+    events: Sequence[Event]
+    has_spare_capacity: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RestReleased:
+    """The rest of the range, after the key `after`, is released."""
+
+    number: int
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class RangeEnded:
+    """The range has ended; `unfinished` is the key after which it is unfinished, or None."""
+
+    number: int
+    unfinished: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RangeFailed:
+    """The range has failed."""
+
+    number: int
+    error: BaseException
+
+
+class Channel:
+    """One end of the pipe between parent and child. Any thread may send; one thread receives."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._lock = connection, threading.Lock()
+
+    def send(self, message: object) -> None:
+        """Send the message. Raise OSError if the other process is gone."""
+        with self._lock:
+            self._connection.send(message)
+
+    def messages(self) -> Iterator[Any]:
+        """Yield messages until the other process is gone."""
+        with suppress(EOFError, OSError):
+            while True:
+                yield self._connection.recv()
+
+
+# -- in the parent -----------------------------------------------------------------------------------------------------
 
 
 class SharedDeleteLimit:
-    """A brake over several processes: see `sweep.DeleteBrake`."""
+    """A `sweep.DeleteLimit` for several processes."""
 
     def __init__(self, most: int) -> None:
         self._left = _SPAWN.Value("q", most)
@@ -61,225 +191,249 @@ class SharedDeleteLimit:
             return True
 
 
-class Elsewhere:
-    """A process that sweeps, seen from its parent; a sweeper in the sense of `spread.Sweeper`.
+@dataclass(slots=True)
+class _RemoteRange:
+    """A range that the child sweeps: its end, and the keys after which its rest was released."""
 
-    It is started once `wanted` says that there is enough to do.
+    end: Future[str | None] = field(default_factory=Future)
+    released: deque[str] = field(default_factory=deque)
+
+
+class ProcessSweeper:
+    """A child process that sweeps, as its parent sees it; a `work_stealing.Sweeper`.
+
+    The process starts with its first range. The sweeper is available as soon as `enough_work` returns True.
     """
 
     def __init__(
-        self, share: Share, listener: SweepListener, delete_limit: DeleteLimit | None, wanted: Callable[[], bool]
+        self,
+        config: SweeperConfig,
+        listener: SweepListener,
+        delete_limit: DeleteLimit | None,
+        enough_work: Callable[[], bool],
     ) -> None:
-        self._share, self._listener, self._delete_limit, self._wanted = share, listener, delete_limit, wanted
+        self._config, self._listener, self._delete_limit = config, listener, delete_limit
+        self._enough_work = enough_work
         self._process: Any = None
-        self._pipe: Connection | None = None
-        self._ranges: dict[int, _There] = {}
+        self._channel: Channel | None = None
         self._numbers = itertools.count()
+        self._has_spare_capacity = False
+        self._closing = False
         self._lock = threading.Lock()
-        self._could_do_more = False
-        self._over = False
+        # Guarded by the lock.
+        self._ranges: dict[int, _RemoteRange] = {}
+        self._failure: SyncError | None = None
 
     @property
-    def wants_work(self) -> bool:
-        return self._process is not None or self._wanted()
+    def is_available(self) -> bool:
+        return self._process is not None or self._enough_work()
 
     @property
-    def could_do_more(self) -> bool:
-        return self._could_do_more
+    def has_spare_capacity(self) -> bool:
+        return self._has_spare_capacity
 
-    def sweep(self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]) -> str | None:
-        number, there = next(self._numbers), _There()
+    def sweep(
+        self, range_: Range, deadline: Deadline, release_request: Deadline, release_rest: Callable[[str], None]
+    ) -> str | None:
+        number, remote = next(self._numbers), _RemoteRange()
         with self._lock:
-            if self._process is None:
-                self._start()
-            self._ranges[number] = there
-        self._say("sweep", number, range_)
-        unsaid = {"share": share, "stop": deadline}
+            if self._failure is not None:
+                raise self._failure
+            channel = self._channel or self._start()
+            self._ranges[number] = remote
+        self._send(channel, SweepRange(number, range_))
+        unsent: dict[ReleaseRest | Stop, Deadline] = {ReleaseRest(number): release_request, Stop(): deadline}
         while True:
-            ended = bool(wait([there.ending], LOOK_S).done)
-            while there.handed_on:  # before it ends
-                hand_on(there.handed_on.popleft())
+            ended = bool(wait([remote.end], CHECK_S).done)
+            while remote.released:  # before the end of the range is reported
+                release_rest(remote.released.popleft())
             if ended:
-                return there.ending.result()
-            for word in [word for word, moment in unsaid.items() if moment.passed()]:
-                del unsaid[word]
-                self._say(word, number)
+                return remote.end.result()
+            for message in [message for message, due in unsent.items() if due.passed()]:
+                del unsent[message]
+                self._send(channel, message)
 
     def close(self) -> None:
-        """Ends the process. No range is under way any more."""
-        if self._process is None:
+        """End the process. No range may be in progress."""
+        if self._channel is None:
             return
-        self._over = True
-        self._say("end")
-        self._process.join(END_S)
+        self._closing = True
+        self._send(self._channel, Exit())
+        self._process.join(EXIT_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
 
-    def _start(self) -> None:
-        self._pipe, other = _SPAWN.Pipe()
+    def _start(self) -> Channel:
+        ours, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(
-            target=work, args=(other, self._share, self._delete_limit), name="s3-syncer", daemon=True
+            target=sweep_for_parent, args=(theirs, self._config, self._delete_limit), name="s3-syncer", daemon=True
         )
-        with _deaf():
+        with _signals_blocked():
             self._process.start()
-        other.close()
-        threading.Thread(target=self._listen, args=(self._pipe,), name="elsewhere", daemon=True).start()
+        theirs.close()
+        self._channel = Channel(ours)
+        threading.Thread(target=self._receive, args=(self._channel,), name="process events", daemon=True).start()
+        return self._channel
 
-    def _say(self, *message: object) -> None:
-        assert self._pipe is not None
-        with self._lock, suppress(OSError):  # that it has ended is noticed by who listens
-            self._pipe.send(message)
+    @staticmethod
+    def _send(channel: Channel, message: SweepRange | ReleaseRest | Stop | Exit) -> None:
+        with suppress(OSError):  # the receiving thread notices that the process is gone
+            channel.send(message)
 
-    def _listen(self, pipe: Connection) -> None:
-        failure: SyncError | None = None
+    def _receive(self, channel: Channel) -> None:
         try:
-            while True:
-                kind, *content = pipe.recv()
-                if kind == "events":
-                    for name, arguments in content[0]:
-                        getattr(self._listener, name)(*arguments)
-                    self._could_do_more = content[1]
-                elif kind == "handed on":
-                    number, after = content
-                    self._ranges[number].handed_on.append(after)
-                else:
-                    number, result = content
-                    with self._lock:
-                        ending = self._ranges.pop(number).ending
-                    ending.set_exception(result) if kind == "failed" else ending.set_result(result)
-        except (EOFError, OSError):
-            self._process.join(END_S)
-            failure = Retryable(f"a process of the sweep ended with {self._process.exitcode}", "ProcessEnded")
+            for message in channel.messages():
+                self._handle(message)
         except Exception as error:
-            failure = Retryable(f"a process of the sweep cannot be understood: {error!r}", "ProcessEnded")
-        if not self._over:
+            failure = Retryable(f"invalid message from a process of the sweep: {error!r}", "ProcessEnded")
+        else:
+            self._process.join(EXIT_S)
+            failure = Retryable(f"a process of the sweep ended with {self._process.exitcode}", "ProcessEnded")
+        if not self._closing:
             with self._lock:
-                ranges, self._ranges = self._ranges, _Closed(failure)
-            for there in ranges.values():
-                there.ending.set_exception(failure)
+                self._failure, ranges = failure, list(self._ranges.values())
+            for remote in ranges:
+                remote.end.set_exception(failure)
+
+    def _handle(self, message: Events | RestReleased | RangeEnded | RangeFailed) -> None:
+        match message:
+            case Events(events, has_spare_capacity):
+                for event in events:
+                    event.report(self._listener)
+                self._has_spare_capacity = has_spare_capacity
+            case RestReleased(number, after):
+                self._ranges[number].released.append(after)
+            case RangeEnded(number, unfinished):
+                self._remove(number).end.set_result(unfinished)
+            case RangeFailed(number, error):
+                self._remove(number).end.set_exception(error)
+
+    def _remove(self, number: int) -> _RemoteRange:
+        with self._lock:
+            return self._ranges.pop(number)
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """What is started in the block does not get the signals of a terminal, from its very beginning."""
-    ensure_running()  # it would be started in the block otherwise, and end it
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_IT)
+def _signals_blocked() -> Iterator[None]:
+    """Start processes in the block with the signals of the parent blocked, from their first instruction."""
+    ensure_running()  # the resource tracker would otherwise start in the block, and unblock the signals at its end
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENT_SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@dataclass(slots=True)
-class _There:
-    """A range that is swept in the process: what comes of it, and behind which key others go on."""
-
-    ending: Future[str | None] = field(default_factory=Future)
-    handed_on: deque[str] = field(default_factory=deque)
+# -- in the child ------------------------------------------------------------------------------------------------------
 
 
-class _Closed(dict[int, _There]):
-    """The ranges of a process that has ended: whatever is added fails at once."""
-
-    def __init__(self, failure: SyncError) -> None:
-        self._failure = failure
-
-    def __setitem__(self, number: int, there: _There) -> None:
-        there.ending.set_exception(self._failure)
-
-
-def work(pipe: Connection, share: Share, delete_limit: DeleteLimit | None) -> None:
-    """What the process does, until it is told to end or its parent has gone."""
-    for number in _NOT_FOR_IT:
+def sweep_for_parent(connection: Connection, config: SweeperConfig, delete_limit: DeleteLimit | None) -> None:
+    """Sweep the ranges that the parent sends, until it sends Exit or is gone."""
+    for number in _PARENT_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     limit_malloc_arenas()
     relax_gc()
-    deadline, shares = Deadline(), dict[int, Deadline]()
-    telling = _Telling(pipe)
-    here: Here | None = None
-    with suppress(EOFError, OSError):
-        while True:
-            word, *content = pipe.recv()
-            if word == "end":
-                telling.flush()
-                break
-            if word == "stop":
-                deadline.stop()
-            elif word == "share":
-                if (asked := shares.get(content[0])) is not None:  # it may just have ended
-                    asked.stop()
-            else:
-                number, range_ = content
-                try:
-                    here = here or Here(share, telling, delete_limit)
-                except Exception as error:
-                    telling.say("failed", number, error)
-                    continue
-                telling.here = here
-                shares[number] = deadline.sooner()
-                arguments = (here, range_, number, deadline, shares, telling)
-                threading.Thread(target=_sweep, args=arguments, daemon=True).start()
-    os._exit(0)  # whatever is still under way has nobody to tell
+    _Child(Channel(connection), config, delete_limit).run()
+    os._exit(0)  # a range that is still in progress has no parent any more
 
 
-def _sweep(
-    here: Here, range_: Range, number: int, deadline: Deadline, shares: dict[int, Deadline], telling: _Telling
-) -> None:
-    try:
-        unfinished = here.sweep(range_, deadline, shares[number], partial(telling.say, "handed on", number))
-    except BaseException as error:
-        telling.say("failed", number, error)
-    else:
-        telling.say("done", number, unfinished)
-    finally:
-        del shares[number]
+class _Child:
+    """The child's side of a `ProcessSweeper`."""
+
+    def __init__(self, channel: Channel, config: SweeperConfig, delete_limit: DeleteLimit | None) -> None:
+        self._channel, self._config, self._delete_limit = channel, config, delete_limit
+        self._events = EventForwarder(channel)
+        self._sweeper: LocalSweeper | None = None
+        self._deadline = Deadline()
+        self._release_requests: dict[int, Deadline] = {}
+
+    def run(self) -> None:
+        for message in self._channel.messages():
+            match message:
+                case SweepRange(number, range_):
+                    self._start(number, range_)
+                case ReleaseRest(number):
+                    if (request := self._release_requests.get(number)) is not None:  # the range may have just ended
+                        request.stop()
+                case Stop():
+                    self._deadline.stop()
+                case Exit():
+                    self._events.flush()
+                    return
+
+    def _start(self, number: int, range_: Range) -> None:
+        """Sweep the range in a thread. The first range connects to the stores, and reports a failure of that."""
+        try:
+            if self._sweeper is None:
+                self._sweeper = LocalSweeper(self._config, self._events, self._delete_limit)
+                self._events.sweeper = self._sweeper
+        except Exception as error:
+            self._send(RangeFailed(number, _picklable(error)))
+            return
+        self._release_requests[number] = request = self._deadline.sooner()
+        arguments = (self._sweeper, number, range_, request)
+        threading.Thread(target=self._sweep, args=arguments, daemon=True).start()
+
+    def _sweep(self, sweeper: LocalSweeper, number: int, range_: Range, request: Deadline) -> None:
+        def release_rest(after: str) -> None:
+            self._send(RestReleased(number, after))
+
+        try:
+            unfinished = sweeper.sweep(range_, self._deadline, request, release_rest)
+        except BaseException as error:
+            self._send(RangeFailed(number, _picklable(error)))
+        else:
+            self._send(RangeEnded(number, unfinished))
+        finally:
+            del self._release_requests[number]
+
+    def _send(self, message: RestReleased | RangeEnded | RangeFailed) -> None:
+        """Send the message after all events that precede it."""
+        with suppress(OSError):  # the parent is gone, and `run` returns
+            self._events.flush()
+            self._channel.send(message)
 
 
-class _Telling:
-    """Tells the parent what happens, now and then; an observer in the sense of `sweep.Observer`."""
+class EventForwarder:
+    """Send the events of the sweep to the parent, at most every SEND_S seconds; a `sweep.SweepListener`."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe, self._lock = pipe, threading.Lock()
-        self._events: deque[tuple[str, tuple[object, ...]]] = deque()
-        self.here: Here | None = None
-        threading.Thread(target=self._tell, name="tell", daemon=True).start()
+    def __init__(self, channel: Channel) -> None:
+        self._channel, self._lock = channel, threading.Lock()
+        self._events: deque[Event] = deque()
+        self.sweeper: LocalSweeper | None = None
+        threading.Thread(target=self._send_repeatedly, name="events", daemon=True).start()
 
     def on_compared(self, keys: int) -> None:
-        self._events.append(("on_compared", (keys,)))
+        self._events.append(Compared(keys))
 
     def on_changed(self, key: str, outcome: Outcome) -> None:
-        self._events.append(("on_changed", (key, outcome)))
+        self._events.append(Changed(key, outcome))
 
     def on_skipped(self, key: str, outcome: Outcome) -> None:
-        self._events.append(("on_skipped", (key, outcome)))
+        self._events.append(Skipped(key, outcome))
 
     def on_failed(self, key: str, error: SyncError) -> None:
-        self._events.append(("on_failed", (key, _plain(error))))
+        self._events.append(Failed(key, _picklable(error)))
 
     def on_restart(self, why: str) -> None:
-        self._events.append(("on_restart", (why,)))
-
-    def say(self, kind: str, number: int, result: object) -> None:
-        """Tells how a range ended, or where others go on with it, after all that has happened in it."""
-        self.flush()
-        with self._lock:
-            self._pipe.send((kind, number, _plain(result) if isinstance(result, BaseException) else result))
+        self._events.append(Restarted(why))
 
     def flush(self) -> None:
-        with self._lock:
+        """Send all events. Raise OSError if the parent is gone."""
+        with self._lock:  # or another thread could send a later message before these events
             events = [self._events.popleft() for _ in range(len(self._events))]
-            self._pipe.send(("events", events, self.here is not None and self.here.could_do_more))
+            self._channel.send(Events(events, self.sweeper is not None and self.sweeper.has_spare_capacity))
 
-    def _tell(self) -> None:
-        with suppress(OSError):  # the parent has gone, and who listens to it ends the process
+    def _send_repeatedly(self) -> None:
+        with suppress(OSError):  # the parent is gone, and `_Child.run` returns
             while True:
-                time.sleep(TELL_S)
+                time.sleep(SEND_S)
                 self.flush()
 
 
-def _plain(error: BaseException) -> BaseException:
-    """The error as it can be sent: without what led to it, and of a kind that the parent knows."""
+def _picklable(error: BaseException) -> SyncError:
+    """Return the error without its cause, and of a class that the parent knows."""
     if isinstance(error, SyncError):
         plain = type(error)(str(error), error.code)
         plain.args = (str(error),)

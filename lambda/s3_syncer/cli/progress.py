@@ -1,4 +1,7 @@
-"""Shows a tally while it grows: one live line on a terminal, otherwise a line every ten seconds."""
+"""Show the stats of a sweep while it runs.
+
+A terminal shows one updated line. Elsewhere there is a line every ten seconds.
+"""
 
 from __future__ import annotations
 
@@ -12,60 +15,64 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from .stats import Tally
+from .stats import SweepStats
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks at the tally, which are two refreshes of a terminal; and between two lines elsewhere.
+#: Seconds between two refreshes of the line on a terminal, and between two lines elsewhere.
 REFRESH_S = 0.25
 LINE_S = 10.0
 
 Total = Callable[[], int | None]
-"""The number of keys there are, once that is known."""
+"""Returns the number of keys in the source, or None while it is not known."""
 
 
 @contextmanager
-def on_terminal(tally: Tally, console: Console, total: Total, stopping: Callable[[], bool]) -> Iterator[None]:
-    """A line that is kept up to date, and gone in the end."""
+def on_terminal(stats: SweepStats, console: Console, total: Total, stopping: Callable[[], bool]) -> Iterator[None]:
+    """Keep one line up to date while the block runs, then erase it."""
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def refresh() -> None:
-            ending = "stopping, once more to stop at once · " if stopping() else ""
-            live.update(Text(ending + status(tally, total())), refresh=True)
+            prefix = "stopping, press Ctrl-C again to stop at once · " if stopping() else ""
+            live.update(Text(prefix + status(stats, total())), refresh=True)
 
-        with _calling(refresh, REFRESH_S, tally):
+        with _calling(refresh, REFRESH_S, stats):
             yield
 
 
 @contextmanager
-def in_lines(tally: Tally, console: Console) -> Iterator[None]:
-    """Plain lines, one above the other."""
-    with _calling(lambda: console.print(status(tally, None), soft_wrap=True, highlight=False), LINE_S, tally):
+def in_lines(stats: SweepStats, console: Console) -> Iterator[None]:
+    """Print a plain line every LINE_S seconds while the block runs."""
+    with _calling(lambda: console.print(status(stats, None), soft_wrap=True, highlight=False), LINE_S, stats):
         yield
 
 
 @contextmanager
-def in_log(tally: Tally) -> Iterator[None]:
-    """A log record now and then, in the form of all the others."""
+def in_log(stats: SweepStats) -> Iterator[None]:
+    """Write a log record every LINE_S seconds while the block runs."""
 
     def log() -> None:
-        keys_per_s, bytes_per_s = tally.recent()
-        rates = {"keys_per_s": round(keys_per_s), "bytes_per_s": round(bytes_per_s)}
-        logger.info("progress", extra=totals(tally) | rates)
+        rates = stats.recent_rates()
+        extra = {
+            "keys_per_s": round(rates.compared),
+            "changed_per_s": round(rates.changed),
+            "bytes_per_s": round(rates.bytes),
+        }
+        logger.info("progress", extra=totals(stats) | extra)
 
-    with _calling(log, LINE_S, tally):
+    with _calling(log, LINE_S, stats):
         yield
 
 
 @contextmanager
-def _calling(show: Callable[[], None], every_s: float, tally: Tally) -> Iterator[None]:
-    """Calls `show` every so often for the block, and lets the tally take its samples."""
+def _calling(show: Callable[[], None], every_s: float, stats: SweepStats) -> Iterator[None]:
+    """Call `show` at that interval while the block runs, and let the stats take samples."""
     over = threading.Event()
 
     def work() -> None:
         due = time.monotonic() + every_s
         while not over.wait(min(REFRESH_S, every_s)):
-            tally.sample()
+            stats.sample()
             if time.monotonic() >= due:
                 due += every_s
                 show()
@@ -77,44 +84,52 @@ def _calling(show: Callable[[], None], every_s: float, tally: Tally) -> Iterator
     finally:
         over.set()
         thread.join()
-        tally.sample(last=True)
+        stats.sample(last=True)
 
 
-def status(tally: Tally, total: int | None) -> str:
-    """One line: keys looked at and changed, bytes, rates, failures, and the time left where the total is known."""
-    keys_per_s, bytes_per_s = tally.recent()
-    of = f" of {total:,}" if total is not None and total >= tally.keys else ""
-    deleted = tally.actions["delete"]
-    parts = [
-        f"{tally.keys:,}{of} keys",
-        f"{tally.changes - deleted:,} copied",
+def status(stats: SweepStats, total: int | None) -> str:
+    """Return one line with copies, keys and findings; with the time left if the total is known.
+
+    Copies and bytes grow with each object. The number of compared keys grows with each page of up to 1,000 keys.
+    """
+    rates = stats.recent_rates()
+    of_total = f" of {total:,}" if total is not None and total >= stats.keys else ""
+    deleted = stats.actions["delete"]
+    copies = [
+        f"{stats.changed - deleted:,} copied",
         *([f"{deleted:,} deleted"] if deleted else []),
-        f"{size(tally.bytes)} sent",
-        f"{keys_per_s:,.0f} keys/s",
-        f"{size(bytes_per_s)}/s",
-        *([f"{len(tally.differences):,} differ"] if tally.differences else []),
-        f"{len(tally.failures):,} failed",
-        *([f"{tally.backlog:,} messages left"] if tally.backlog is not None else []),
+        f"{size(stats.bytes)} sent",
+        f"{rates.changed:,.0f} objects/s",
+        f"{size(rates.bytes)}/s",
     ]
-    if of and total and keys_per_s > 0:
-        parts.append(f"{clock((total - tally.keys) / keys_per_s)} left")
+    parts = [
+        *(copies if stats.writes else []),
+        f"{stats.keys:,}{of_total} keys compared",
+        f"{rates.compared:,.0f} keys/s",
+        *([f"{len(stats.differences):,} differ"] if stats.differences else []),
+        f"{len(stats.failures):,} failed",
+        *([f"{stats.backlog:,} messages left"] if stats.backlog is not None else []),
+    ]
+    if of_total and total and rates.compared > 0:
+        parts.append(f"{clock((total - stats.keys) / rates.compared)} left")
     return " · ".join(parts)
 
 
-def totals(tally: Tally) -> dict[str, int]:
-    """The tally as fields of a log record."""
+def totals(stats: SweepStats) -> dict[str, int]:
+    """Return the totals as fields of a log record."""
     return {
-        "keys": tally.keys,
-        "changed": tally.changes,
-        "bytes": tally.bytes,
-        "different": len(tally.differences),
-        "failed": len(tally.failures),
-        **({"backlog": tally.backlog} if tally.backlog is not None else {}),
+        "keys": stats.keys,
+        "changed": stats.changed,
+        "bytes": stats.bytes,
+        "different": len(stats.differences),
+        "failed": len(stats.failures),
+        **({"target_only": stats.target_only} if stats.tolerates_target_only else {}),
+        **({"backlog": stats.backlog} if stats.backlog is not None else {}),
     }
 
 
 def size(count: float) -> str:
-    """Bytes for people, in decimal units."""
+    """Return a number of bytes in decimal units, such as 1.5 MB."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 1000 or unit == "TB":
             return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
@@ -123,6 +138,6 @@ def size(count: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as H:MM:SS."""
+    """Return seconds as H:MM:SS."""
     whole = max(0, round(seconds))
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -1,4 +1,4 @@
-"""`migrate --workers queue`: one range for the fleet, its work watched from afar, and both sides compared."""
+"""Migrate by the workers of a queue: send one range, follow the work, and compare both buckets."""
 
 from __future__ import annotations
 
@@ -11,79 +11,80 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import boto3
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from rich.console import Console
 
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
-from ..stores.clients import logs_client, queue_client
 from ..sync.sweep import SweepOptions
 from ..wiring import build_sync_context
 from .progress import clock, size
-from .queue_progress import Line, Watch, wait
-from .run import Job, run, shown
-from .signals import stoppable
-from .stats import Tally, printable
+from .queue_progress import Line, QueueProgress, wait_until_done
+from .run import SweepJob, run, show_progress
+from .signals import handle_signals
+from .stats import SweepStats, printable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks at the queue and the log, at most; a look is a request each, and one for each page of log.
+#: Maximum seconds between two checks. A check costs one request to SQS, and one to CloudWatch Logs for each log page.
 INTERVAL_S = 10.0
 
-#: Pages of a log that are read at a look: what is more is read at the next.
+#: Maximum number of log pages that one check reads. The next check continues with the next page.
 MAX_PAGES = 20
 
-#: Milliseconds that a line may take to be found in the log, so that many are read again and recognised.
+#: Milliseconds until CloudWatch Logs finds a new line. Lines of that age are read again, and skipped if already seen.
 LOG_DELAY_MS = 60_000
 
-#: What is of interest in the log: not each key that a range has copied, which its own line counts.
+#: Filter of the log lines. The lines of single keys are left out: a range logs its totals in one line.
 PATTERN = (
     '{ ($.action = "range") || ($.action = "dead-letter") || ($.action = "part") || ($.action = "complete")'
     " || ($.lag_ms IS NULL) }"
 )
 
-GOES_ON = "The fleet goes on with what is on the queue; `s3-syncer check` tells whether both sides are equal."
+WORKERS_CONTINUE = "The workers continue with the messages on the queue. `s3-syncer check` compares both buckets."
 
 _COUNTS = ("", "NotVisible", "Delayed")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the fleet takes its work from and tells of it."""
+class QueueMigrationConfig:
+    """The queues and log groups of the workers."""
 
     queue_url: str
     dead_letter_queue_url: str = ""
     log_groups: tuple[str, ...] = ()
-    #: Seconds for which the queue must be empty before that is believed.
-    idle_s: float = 60.0
+    #: Seconds for which the queue must be empty, because its counts are approximate.
+    idle_timeout_s: float = 60.0
 
 
-class RemoteFleet:
-    """A fleet of which nothing is known but its queues and its logs; see `waiting.Fleet`."""
+class QueueMonitor:
+    """The workers of a queue, seen through the queue and the logs; a `queue_progress.WorkerActivity`."""
 
-    def __init__(self, place: Place, *, sqs: SQSClient, logs: Any, began_ms: int) -> None:
-        self._place, self._sqs, self._logs = place, sqs, logs
-        self._began_ms = dict.fromkeys(place.log_groups, began_ms)
-        self._page: dict[str, str] = {}
+    def __init__(self, config: QueueMigrationConfig, *, sqs: SQSClient, logs: Any, began_ms: int) -> None:
+        self._config, self._sqs, self._logs = config, sqs, logs
+        self._began_ms = dict.fromkeys(config.log_groups, began_ms)
+        self._next_token: dict[str, str] = {}
         self._seen: dict[str, int] = {}
 
     def send(self, work: RangeWork) -> None:
-        self._ask(lambda: self._sqs.send_message(QueueUrl=self._place.queue_url, MessageBody=work.to_json()))
+        """Send the work to the queue."""
+        self._call(lambda: self._sqs.send_message(QueueUrl=self._config.queue_url, MessageBody=work.to_json()))
 
     def backlog(self) -> int:
-        return self._count(self._place.queue_url)
+        return self._count(self._config.queue_url)
 
     def dead_letters(self) -> int | None:
-        """How many dead letters there are; None when nobody said where."""
-        return self._count(self._place.dead_letter_queue_url) if self._place.dead_letter_queue_url else None
+        """Return the number of dead letters, or None if the dead-letter queue is not configured."""
+        return self._count(self._config.dead_letter_queue_url) if self._config.dead_letter_queue_url else None
 
     def lines(self) -> Iterator[Line]:
-        for group in self._place.log_groups:
-            for event in self._events(group):
+        for group in self._config.log_groups:
+            for event in self._new_events(group):
                 try:
                     line = json.loads(event["message"])
                 except ValueError:
@@ -91,102 +92,104 @@ class RemoteFleet:
                 if isinstance(line, dict):
                     yield line
 
-    def _events(self, group: str) -> Iterator[Any]:
-        """Those not seen yet."""
+    def _new_events(self, group: str) -> Iterator[Any]:
+        """Yield the events of the log group that were not yielded before."""
         for _ in range(MAX_PAGES):
-            page = {"nextToken": self._page.pop(group)} if group in self._page else {}
+            page = {"nextToken": self._next_token.pop(group)} if group in self._next_token else {}
             request = {"logGroupName": group, "startTime": self._began_ms[group], "filterPattern": PATTERN, **page}
-            answer = self._ask(partial(self._logs.filter_log_events, **request))
-            for event in answer["events"]:
+            response = self._call(partial(self._logs.filter_log_events, **request))
+            for event in response["events"]:
                 if event["eventId"] not in self._seen:
                     self._seen[event["eventId"]] = event["timestamp"]
                     yield event
-            if not answer.get("nextToken"):
-                newest = max((event["timestamp"] for event in answer["events"]), default=0)
+            if not response.get("nextToken"):
+                newest = max((event["timestamp"] for event in response["events"]), default=0)
                 self._began_ms[group] = max(self._began_ms[group], newest - LOG_DELAY_MS)
                 oldest = min(self._began_ms.values())
                 self._seen = {id: at for id, at in self._seen.items() if at >= oldest}
                 return
-            self._page[group] = answer["nextToken"]
+            self._next_token[group] = response["nextToken"]
 
     def _count(self, url: str) -> int:
         names: Any = [f"ApproximateNumberOfMessages{kind}" for kind in _COUNTS]
-        answer = self._ask(lambda: self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names))
-        return sum(int(answer["Attributes"][name]) for name in names)
+        response = self._call(lambda: self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names))
+        return sum(int(response["Attributes"][name]) for name in names)
 
-    def _ask(self, request: Callable[[], Any]) -> Any:
-        """The answer. Raises Retryable for what may pass, StoreUnusable for what will not."""
+    def _call(self, request: Callable[[], Any]) -> Any:
+        """Return the response. Raise Retryable if a later request may succeed, otherwise StoreUnusable."""
         try:
             return request()
         except ClientError as error:
-            told = error.response.get("Error", {})
+            code = error.response.get("Error", {}).get("Code", "")
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            if type(classify(told.get("Code", ""), status, "")) is Retryable:
+            if type(classify(code, status, "")) is Retryable:
                 raise Retryable(str(error)) from error
-            raise StoreUnusable(f"the fleet cannot be asked: {error}") from error
+            raise StoreUnusable(f"cannot use the queue or the log group: {error}") from error
         except HTTPClientError as error:
             raise Retryable(str(error)) from error
         except BotoCoreError as error:
-            raise StoreUnusable(f"the fleet cannot be asked: {error}") from error
+            raise StoreUnusable(f"cannot use the queue or the log group: {error}") from error
 
 
-def hand_over(job: Job, place: Place, console: Console) -> int:
-    """Has the fleet do the job, and compares both sides in the end. Returns the exit code.
+def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Console) -> int:
+    """Let the workers do the job, then compare both buckets. Return the exit code of the comparison.
 
-    Raises a SyncError for what makes going on pointless, and OSError for a report that cannot be written.
+    Raise a SyncError if the job cannot finish, and OSError if a report cannot be written.
     """
-    fleet = _reach(place)
-    connection = build_sync_context(job.settings, threads=job.threads)
-    for bucket in (connection.source, connection.target):  # what would fail in the end shall fail now
+    monitor = _connect(config)
+    context = build_sync_context(job.settings, threads=job.threads)
+    for bucket in (context.source, context.target):  # an error of the comparison at the end must show before the start
         next(iter(bucket.listing()), None)
-    dead, tally, deadline = fleet.dead_letters(), Tally(), Deadline()
-    fleet.send(RangeWork(delete=job.sweep_options.delete, max_delete=job.sweep_options.max_delete))
-    watch = Watch(tally, idle_s=place.idle_s)
+    letters_before, stats, deadline = monitor.dead_letters(), SweepStats(), Deadline()
+    monitor.send(RangeWork(delete=job.sweep_options.delete, max_delete=job.sweep_options.max_delete))
+    progress = QueueProgress(stats, idle_s=config.idle_timeout_s)
     try:
-        with stoppable(deadline) as stop, shown(job, tally, console, connection.source, deadline):
-            wait(fleet, watch, deadline, interval_s=min(INTERVAL_S, place.idle_s / 4))
-            watch.read(fleet.lines())
+        with handle_signals(deadline) as stop, show_progress(job, stats, console, context.source, deadline):
+            wait_until_done(monitor, progress, deadline, interval_s=min(INTERVAL_S, config.idle_timeout_s / 4))
+            progress.read(monitor.lines())
     except OutOfTime:
-        _say(job, console, f"stopped: {GOES_ON}")
+        _print(job, console, f"stopped: {WORKERS_CONTINUE}")
         return stop.exit_code
     except SyncError:
-        _say(job, console, GOES_ON)
+        _print(job, console, WORKERS_CONTINUE)
         raise
-    letters = None if dead is None else max(0, (fleet.dead_letters() or 0) - dead)
-    for line in _told(job, tally, letters, swept=watch.swept or not place.log_groups):
-        _say(job, console, line)
-    return run(
-        replace(job, command="check", sweep_options=SweepOptions(dry_run=True, one_way=job.sweep_options.one_way)),
-        console,
-    )
+    letters = None if letters_before is None else max(0, (monitor.dead_letters() or 0) - letters_before)
+    for line in _summary(job, stats, letters, all_swept=progress.all_swept or not config.log_groups):
+        _print(job, console, line)
+    options = SweepOptions(dry_run=True, one_way=job.sweep_options.one_way)
+    return run(replace(job, command="check", sweep_options=options), console)
 
 
-def _reach(place: Place) -> RemoteFleet:
-    """The fleet, once it was asked for all that will be asked of it."""
+def _connect(config: QueueMigrationConfig) -> QueueMonitor:
+    """Return the monitor, after one request of each kind that it needs. Raise a SyncError."""
     began_ms = round(time.time() * 1000)
-    fleet = RemoteFleet(place, sqs=queue_client(1), logs=logs_client(), began_ms=began_ms)
-    fleet.backlog()
-    list(fleet.lines())
-    return fleet
+    try:
+        sqs, logs = boto3.client("sqs"), boto3.client("logs")
+    except BotoCoreError as error:
+        raise StoreUnusable(f"cannot use the queue or the log group: {error}") from error
+    monitor = QueueMonitor(config, sqs=sqs, logs=logs, began_ms=began_ms)
+    monitor.backlog()
+    list(monitor.lines())
+    return monitor
 
 
-def _told(job: Job, tally: Tally, letters: int | None, *, swept: bool) -> Iterator[str]:
-    """What the fleet has done, as far as its log and its queue tell."""
-    if job.named:
-        for finding in tally.failures:
-            sys.stdout.write(f"dead\t{printable(finding.key)}\t{printable(finding.reason)}\n")
+def _summary(job: SweepJob, stats: SweepStats, letters: int | None, *, all_swept: bool) -> Iterator[str]:
+    """Print the dead letters, and yield lines about the work as far as the log and the queue show it."""
+    if job.list_findings:
+        for finding in stats.failures:
+            sys.stdout.write(f"dead-letter\t{printable(finding.key)}\t{printable(finding.reason)}\n")
         sys.stdout.flush()
-    deleted = tally.actions["delete"]
-    done = [f"{tally.keys:,} keys looked at", f"{tally.changes - deleted:,} copied", f"{deleted:,} deleted"]
-    done += [] if letters is None else [f"{letters:,} more dead letters"]
-    yield f"The fleet is done: {', '.join(done)}, {size(tally.bytes)} sent, {clock(tally.elapsed_s)}."
-    if tally.backlog:
-        yield f"notice: {tally.backlog:,} messages are on the queue: live sync's, or of what fails again and again"
-    if not swept:
-        yield "notice: the log has not shown every range to be swept"
+    deleted = stats.actions["delete"]
+    done = [f"{stats.keys:,} keys compared", f"{stats.changed - deleted:,} copied", f"{deleted:,} deleted"]
+    done += [] if letters is None else [f"{letters:,} new dead letters"]
+    yield f"The workers are done: {', '.join(done)}, {size(stats.bytes)} sent, {clock(stats.elapsed_s)}."
+    if stats.backlog:
+        yield f"note: messages on the queue: {stats.backlog:,}. Live sync sent them, or they fail again and again."
+    if not all_swept:
+        yield "note: the log does not show that every range was swept"
 
 
-def _say(job: Job, console: Console, text: str) -> None:
+def _print(job: SweepJob, console: Console, text: str) -> None:
     if job.log:
         logger.info("%s", text)
     else:

@@ -1,7 +1,8 @@
-"""When work that was handed to the fleet is done, told from its log and its queue. Pure but for the clock.
+"""Decide from a queue and a log when work of the queue's workers is done. Pure but for the clock.
 
-The queue alone cannot tell: its counts are approximate, and live sync puts messages on it as long as anybody writes. So
-the log is read too: each range says which stretch of keys it has swept, and together they must leave no key out.
+The queue alone cannot show it. Its counts are approximate, and live sync adds messages as long as applications write to
+the source. So the log is read too. Each range logs the interval of keys that it has swept, and together the intervals
+must cover all keys.
 """
 
 from __future__ import annotations
@@ -13,112 +14,121 @@ from typing import Any, Protocol
 from ..core.deadline import Deadline
 from ..core.errors import Permanent, Retryable, StoreUnusable
 from ..sync.converge import CHANGES, Outcome
-from .stats import Tally
+from .stats import SweepStats
 
-#: Seconds after which what the fleet still has, once every range is swept, counts as waiting for another attempt: no
-#: call of a function takes longer, https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+#: Seconds without a log line after which, with every range swept, the remaining messages count as retries.
+#: No invocation of a Lambda function takes longer: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 SILENCE_S = 900.0 + 60.0
 
 Line = Mapping[str, Any]
+"""A line of the workers' log."""
 
 
-class Fleet(Protocol):
-    """Who works off the queue, as far as it can be watched. Raises a SyncError."""
+class WorkerActivity(Protocol):
+    """The observable activity of the workers of a queue. The methods raise a SyncError."""
 
     def lines(self) -> Iterable[Line]:
-        """What the log says that it did not say before."""
+        """Return the log lines that were not returned before."""
 
     def backlog(self) -> int:
-        """How many messages are on the queue, those in the hands of a worker included; approximate."""
+        """Return the approximate number of messages on the queue, including those that a worker has received."""
 
 
 class Coverage:
-    """The stretches of keys that were swept: each is behind its first key up to its last, and None is no end."""
+    """Swept intervals of keys.
+
+    An interval starts after its first key and includes its last; None is the end.
+    """
 
     def __init__(self) -> None:
-        self._stretches: list[tuple[str, str | None]] = []
+        self._intervals: list[tuple[str, str | None]] = []
 
     @property
-    def whole(self) -> bool:
-        """Whether no key is left out."""
-        return self._stretches == [("", None)]
+    def is_complete(self) -> bool:
+        """Return True if the intervals cover every key."""
+        return self._intervals == [("", None)]
 
     def add(self, after: str, until: str | None) -> None:
         if until is not None and until <= after:
             return
         apart: list[tuple[str, str | None]] = []
-        for begin, end in self._stretches:
+        for begin, end in self._intervals:
             if (end is not None and end < after) or (until is not None and until < begin):
                 apart.append((begin, end))
                 continue
             after = min(after, begin)
             until = None if until is None or end is None else max(until, end)
-        self._stretches = sorted([*apart, (after, until)], key=lambda stretch: stretch[0])
+        self._intervals = sorted([*apart, (after, until)], key=lambda interval: interval[0])
 
 
-class Watch:
-    """Reads the log into a tally, and judges by it and by the queue whether all is done.
+class QueueProgress:
+    """Add the log to the stats, and decide from the log and the queue whether the work is done.
 
-    Done is when the queue has been empty for `idle_s`; or when every range is swept and for `silence_s` nothing came
-    of what they handed on, so that what the queue holds is live sync's, or fails again and again.
+    The work is done when the queue has been empty for `idle_s`. It is also done when every range is swept, and for
+    `silence_s` the log has no line about the work that the ranges produced. The remaining messages then belong to live
+    sync, or fail again and again.
     """
 
     def __init__(
         self,
-        tally: Tally,
+        stats: SweepStats,
         *,
         idle_s: float,
         silence_s: float = SILENCE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tally, self._idle_s, self._silence_s, self._clock = tally, idle_s, silence_s, clock
+        self._stats, self._idle_s, self._silence_s, self._clock = stats, idle_s, silence_s, clock
         self._coverage = Coverage()
-        self._busy_at = self._told_at = clock()
+        self._busy_at = self._logged_at = clock()
 
     @property
-    def swept(self) -> bool:
-        """Whether the log has shown every range to be swept."""
-        return self._coverage.whole
+    def all_swept(self) -> bool:
+        """Return True if the log shows that every range was swept."""
+        return self._coverage.is_complete
 
     def read(self, lines: Iterable[Line]) -> None:
+        """Add the lines to the stats."""
         for line in lines:
             match line.get("action"):
                 case "range":
                     self._coverage.add(line["after"], line["until"])
-                    self._tally.swept(line["keys"], line["changed"], line.get("deleted", 0), line.get("bytes", 0))
+                    self._stats.add_range(line["keys"], line["changed"], line.get("deleted", 0), line.get("bytes", 0))
                 case "dead-letter":
-                    self._tally.on_failed(line["key"], Permanent(line["reason"]))
-                case "complete":  # of many parts, which "part" tells of
-                    self._tally.on_changed(line["key"], Outcome("copy", "its parts are complete", line["bytes"]))
+                    self._stats.on_failed(line["key"], Permanent(line["reason"]))
+                case "complete":  # the bytes of all parts; each "part" line has its own as well
+                    self._stats.on_changed(line["key"], Outcome("copy", "its parts are complete", line["bytes"]))
                 case "part":
                     pass
                 case action if action in CHANGES and "lag_ms" in line and line["lag_ms"] is None:
-                    # Nobody knows the lag of a key that no event named: a range has handed it on.
-                    self._tally.on_changed(line["key"], Outcome(action, line["reason"], line["bytes"]))
+                    # A key without lag comes from a range, not from an event.
+                    self._stats.on_changed(line["key"], Outcome(action, line["reason"], line["bytes"]))
                 case _:
                     continue
-            self._told_at = self._clock()
+            self._logged_at = self._clock()
 
-    def over(self, backlog: int) -> bool:
+    def is_done(self, backlog: int) -> bool:
+        """Return True if the work is done, with this number of messages on the queue now."""
         now = self._clock()
-        self._tally.backlog = backlog
+        self._stats.backlog = backlog
         if backlog:
             self._busy_at = now
-        return now - self._busy_at >= self._idle_s or (self.swept and now - self._told_at >= self._silence_s)
+        return now - self._busy_at >= self._idle_s or (self.all_swept and now - self._logged_at >= self._silence_s)
 
 
-def wait(fleet: Fleet, watch: Watch, deadline: Deadline, *, interval_s: float) -> None:
-    """Returns when all is done. Raises OutOfTime when told to stop, and what makes going on pointless.
+def wait_until_done(
+    activity: WorkerActivity, progress: QueueProgress, deadline: Deadline, *, interval_s: float
+) -> None:
+    """Wait until the work is done. Raise OutOfTime at the deadline, and StoreUnusable.
 
-    What may pass is waited for: nothing is lost when nobody looks for a while.
+    A retryable error only delays the check: the workers continue without it.
     """
     while True:
         try:
-            watch.read(fleet.lines())
-            if watch.over(fleet.backlog()):
+            progress.read(activity.lines())
+            if progress.is_done(activity.backlog()):
                 return
         except StoreUnusable:
             raise
         except Retryable:
-            watch.over(backlog=1)  # unknown, so not known to be none
+            progress.is_done(backlog=1)  # the backlog is unknown, so it must not count as empty
         deadline.sleep(interval_s)

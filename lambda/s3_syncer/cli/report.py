@@ -1,4 +1,7 @@
-"""The report of a sweep: JSON for programs, one self-contained HTML page for people. Pure but for writing the file."""
+"""Write the report of a sweep, as JSON or as one self-contained HTML page.
+
+Pure but for writing the file.
+"""
 
 from __future__ import annotations
 
@@ -13,41 +16,41 @@ from typing import Any
 from .. import __version__
 from .findings import Findings
 from .progress import clock, size
-from .stats import Sample, Tally
+from .stats import Sample, SweepStats
 
-#: The endings a report's file name may have.
-ENDINGS = (".json", ".html")
+#: Suffixes of the file name of a report.
+SUFFIXES = (".json", ".html")
 
-#: Findings of a kind that the page for people lists.
-LISTED = 1000
+#: Maximum number of failures, and of differences, on the HTML page.
+MAX_ROWS = 1000
 
 _WIDTH, _HEIGHT = 720, 160  # of a plot, in CSS pixels
 
-_SHORTEST_S = 0.1  # the time between two samples from which a rate can be told
+_SHORTEST_S = 0.1  # minimum seconds between two samples for a meaningful rate
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a sweep did and found, once it is over."""
+    """The result of a sweep that has ended."""
 
     command: str
     source: str
     target: str
     started: str  # RFC 3339
     result: str  # "equal", "different", "stopped" or "failed"
-    tally: Tally
-    #: Why it failed.
+    stats: SweepStats
+    #: The error of a failed sweep.
     error: str = ""
 
     def write(self, path: Path) -> None:
-        """Writes the report in the form its ending asks for. Raises OSError."""
+        """Write the report in the format of the suffix. Raise OSError."""
         with path.open("w", encoding="utf-8") as file:
             for piece in self.html() if path.suffix == ".html" else self.json():
                 file.write(piece)
 
     def totals(self) -> dict[str, Any]:
-        """All but what was found about single keys."""
-        tally = self.tally
+        """Return the part of the JSON report that is not about single keys."""
+        stats = self.stats
         return {
             "s3_syncer": __version__,
             "command": self.command,
@@ -56,22 +59,22 @@ class Report:
             "started": self.started,
             "result": self.result,
             "error": self.error or None,
-            "duration_s": round(tally.elapsed_s, 3),
-            "keys": tally.keys,
-            "bytes": tally.bytes,
-            "actions": dict(sorted(tally.actions.items())),
-            **({"target_only": tally.target_only} if tally.tolerates_target_only else {}),
-            "notices": tally.notices,
+            "duration_s": round(stats.elapsed_s, 3),
+            "keys": stats.keys,
+            "bytes": stats.bytes,
+            "actions": dict(sorted(stats.actions.items())),
+            **({"target_only": stats.target_only} if stats.tolerates_target_only else {}),
+            "notices": stats.notices,
             "samples": [
-                {"at_s": round(s.at_s, 3), "keys": s.looked, "changed": s.changed, "bytes": s.bytes}
-                for s in tally.samples
+                {"at_s": round(s.at_s, 3), "keys": s.compared, "changed": s.changed, "bytes": s.bytes}
+                for s in stats.samples
             ],
         }
 
     def json(self) -> Iterator[str]:
-        """The report in pieces: what was found may be more than is good to have in memory at once."""
+        """Yield the JSON report in pieces, because all findings together may not fit in memory."""
         yield json.dumps(self.totals(), indent=2, ensure_ascii=False).removesuffix("\n}")
-        for name, findings in (("differences", self.tally.differences), ("failures", self.tally.failures)):
+        for name, findings in (("differences", self.stats.differences), ("failures", self.stats.failures)):
             yield f',\n  "{name}": ['
             separator = "\n    "
             for finding in findings:
@@ -81,18 +84,24 @@ class Report:
         yield "\n}\n"
 
     def html(self) -> Iterator[str]:
-        tally = self.tally
-        seconds = max(tally.elapsed_s, 1e-9)
+        """Yield the HTML page in pieces."""
+        stats = self.stats
+        seconds = max(stats.elapsed_s, 1e-9)
         totals = [
-            ("Keys looked at", f"{tally.keys:,}"),
-            *((_ACTIONS.get(action, action), f"{count:,}") for action, count in sorted(tally.actions.items())),
-            *((_KINDS[what], f"{count:,}") for what, count in sorted(tally.differences.counts.items())),
-            *([("Only in the target, left there", f"{tally.target_only:,}")] if tally.target_only else []),
-            ("Failed", f"{len(tally.failures):,}"),
-            ("Sent", size(tally.bytes)),
+            ("Keys compared", f"{stats.keys:,}"),
+            *((_ACTIONS.get(action, action), f"{count:,}") for action, count in sorted(stats.actions.items())),
+            *((_KINDS[what], f"{count:,}") for what, count in sorted(stats.differences.counts.items())),
+            *([("Only in the target, not deleted", f"{stats.target_only:,}")] if stats.target_only else []),
+            ("Failed", f"{len(stats.failures):,}"),
+            ("Sent", size(stats.bytes)),
             ("Time", clock(seconds)),
-            ("Keys per second", f"{tally.keys / seconds:,.0f}"),
-            ("Sent per second", size(tally.bytes / seconds)),
+            ("Keys compared per second", f"{stats.keys / seconds:,.0f}"),
+            ("Bytes sent per second", size(stats.bytes / seconds)),
+        ]
+        plots: list[tuple[str, str, Callable[[float], str]]] = [
+            *([("Objects copied per second", "changed", _count)] if stats.writes else []),
+            *([("Bytes sent per second", "bytes", size)] if stats.writes else []),
+            ("Keys compared per second", "compared", _count),
         ]
         yield _PAGE.format(
             title=escape(f"s3-syncer {self.command}"),
@@ -101,13 +110,12 @@ class Report:
             target=escape(self.target),
             started=escape(self.started),
             version=escape(__version__),
-            notices="".join(f"<p class=notice>{escape(notice)}" for notice in (self.error, *tally.notices) if notice),
+            notices="".join(f"<p class=notice>{escape(notice)}" for notice in (self.error, *stats.notices) if notice),
             totals="".join(f"<tr><th>{escape(name)}<td>{escape(value)}" for name, value in totals),
-            plots=_plot("Keys looked at per second", tally.samples, "looked", lambda rate: f"{rate:,.0f}")
-            + _plot("Sent per second", tally.samples, "bytes", size),
+            plots="".join(_plot(title, stats.samples, total, label) for title, total, label in plots),
         )
-        yield from _table("Failures", tally.failures)
-        yield from _table("Differences", tally.differences)
+        yield from _table("Failures", stats.failures)
+        yield from _table("Differences", stats.differences)
         yield "</html>\n"
 
 
@@ -122,24 +130,28 @@ def _table(title: str, findings: Findings) -> Iterator[str]:
         return
     several = len(findings.counts) > 1
     yield f"<table class=list><tr><th>Key{'<th>What' if several else ''}<th>Reason"
-    for finding in islice(findings, LISTED):
+    for finding in islice(findings, MAX_ROWS):
         what = f"<td class=what>{escape(finding.what)}" if several else ""
         yield f"<tr><td class=key>{escape(finding.key)}{what}<td>{escape(finding.reason)}"
     yield "</table>"
-    if len(findings) > LISTED:
-        yield f"<p>and {len(findings) - LISTED:,} more, which a .json report names."
+    if len(findings) > MAX_ROWS:
+        yield f"<p>and {len(findings) - MAX_ROWS:,} more: a .json report lists all of them."
 
 
-def _plot(title: str, samples: list[Sample], what: str, label: Callable[[float], str]) -> str:
-    """A line of rates over time as an SVG drawing: the rate between each sample and the one before it."""
+def _count(rate: float) -> str:
+    return f"{rate:,.0f}"
+
+
+def _plot(title: str, samples: list[Sample], total: str, label: Callable[[float], str]) -> str:
+    """Return an SVG plot of the growth of a total per second, between each sample and the one before it."""
     rates = [
-        (b.at_s, (getattr(b, what) - getattr(a, what)) / (b.at_s - a.at_s))
+        (b.at_s, (getattr(b, total) - getattr(a, total)) / (b.at_s - a.at_s))
         for a, b in pairwise(samples)
         if b.at_s - a.at_s > _SHORTEST_S
     ]
     heading = f"<h2>{escape(title)}</h2>"
     if len(rates) < 2:
-        return f"{heading}<p>Too short a run to plot."
+        return f"{heading}<p>The run was too short for a plot."
     first, last, top = rates[0][0], rates[-1][0], max(rate for _, rate in rates) or 1.0
     points = " ".join(
         f"{(at - first) / (last - first) * _WIDTH:.1f},{_HEIGHT - max(0.0, rate) / top * _HEIGHT:.1f}"

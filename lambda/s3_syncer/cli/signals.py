@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM do: end the work in good order, or, when it does not end, at least end."""
+"""Handle SIGINT and SIGTERM: stop the work gracefully, or exit after a grace period."""
 
 from __future__ import annotations
 
@@ -13,37 +13,41 @@ from typing import NoReturn
 
 from ..core.deadline import Deadline
 
-#: Seconds that work in flight may take to end after a signal: ECS kills a task 30 s after it asked it to stop.
+#: Seconds that work in flight has to end after a signal. ECS kills a task 30 s after SIGTERM, unless it is configured.
 GRACE_S = 20.0
+
+#: Seconds within which the watching thread notices a signal.
+_TICK_S = 0.5
 
 
 class Stop:
-    """The signal that came, if one did."""
+    """The signal that was received, if any."""
 
     signal: int | None = None
 
     @property
     def exit_code(self) -> int:
+        """Return 128 plus the number of the signal, as a shell does."""
         assert self.signal is not None
         return 128 + self.signal
 
 
 @contextmanager
-def stoppable(
+def handle_signals(
     deadline: Deadline,
     give_up: Callable[[], None] = lambda: None,
     *,
     grace_s: float | None = None,
     exit_code: int | None = None,
 ) -> Iterator[Stop]:
-    """Lets the first signal end the deadline, and a second one the process.
+    """Stop the deadline on the first signal while the block runs; a second signal kills the process.
 
-    When the block does not end within the grace, a store that does not answer holding it up, `give_up` is called from
-    a thread of its own and the process ends, with `exit_code` if it is not to be the signal's.
+    If the block does not end within the grace period, because a store does not answer, another thread calls `give_up`
+    and exits the process. The exit code is `exit_code`, or else that of the signal.
     """
     stop, over = Stop(), threading.Event()
 
-    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a signal handler
+    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a signal handler
         stop.signal = number
         deadline.stop()
         for each in before:
@@ -51,17 +55,17 @@ def stoppable(
 
     def watch() -> None:
         while not deadline.is_stopped:
-            if over.wait(0.5):
+            if over.wait(_TICK_S):
                 return
         if not over.wait(GRACE_S if grace_s is None else grace_s):
             try:
                 give_up()
             finally:
-                leave(stop.exit_code if exit_code is None else exit_code)
+                exit_now(stop.exit_code if exit_code is None else exit_code)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
-        signal.signal(number, ask)
+        signal.signal(number, on_signal)
     threading.Thread(target=watch, name="stop", daemon=True).start()
     try:
         yield stop
@@ -71,8 +75,8 @@ def stoppable(
             signal.signal(number, handler)
 
 
-def leave(exit_code: int) -> NoReturn:
-    """Ends the process now, without the wait for threads that were left to end by themselves."""
+def exit_now(exit_code: int) -> NoReturn:
+    """Exit the process without waiting for its threads."""
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""What a sweep has done so far: counted from its threads, read by the progress display and the report."""
+"""Count what a sweep has done, for the progress display and the report."""
 
 from __future__ import annotations
 
@@ -14,45 +14,56 @@ from .findings import Finding, Findings
 
 logger = logging.getLogger(__name__)
 
-#: Samples kept for the plot of throughput over time; when there are more, every second one is dropped.
+#: Samples kept for the plots. When there are more, every second sample is dropped and the spacing doubles.
 MAX_SAMPLES = 600
 
-#: Seconds over which the current rates are averaged: long enough for one large object not to make them jump.
+#: Seconds over which the current rates are averaged. A single large object does not make them jump.
 RECENT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Totals at a moment: seconds since the start, keys looked at, keys changed, bytes sent."""
+    """Totals at a moment, in seconds since the start: keys compared, keys changed, bytes sent."""
 
     at_s: float = 0.0
-    looked: int = 0
+    compared: int = 0
     changed: int = 0
     bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Averages per second: keys compared, keys changed, bytes sent."""
+
+    compared: float
+    changed: float
+    bytes: float
+
+
 @dataclass(slots=True)
-class Tally:
-    """Counts what a sweep tells it; an observer in the sense of `sweep.Observer`."""
+class SweepStats:
+    """Count the events of a sweep; a `sweep.SweepListener`. Safe to share between threads."""
 
     started: float = field(default_factory=time.monotonic)
     keys: int = 0
     bytes: int = 0
     actions: Counter[str] = field(default_factory=Counter)
-    #: What differs and was left so.
+    #: Keys that differ and were not changed.
     differences: Findings = field(default_factory=Findings)
-    #: What could not be made equal.
+    #: Keys that could not be made equal.
     failures: Findings = field(default_factory=Findings)
+    #: False if the sweep changes nothing. The progress display then shows no copies.
+    writes: bool = True
     #: Count keys that only the target has, instead of listing them as differences.
     tolerates_target_only: bool = False
     #: Keys that only the target has, where they are tolerated.
     target_only: int = 0
     notices: list[str] = field(default_factory=list)
-    #: Messages on the queue, where others do the work; None where nobody does.
+    #: Messages on the queue, if the workers of a queue do the work; otherwise None.
     backlog: int | None = None
     samples: list[Sample] = field(default_factory=lambda: [Sample()])
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _spacing: float = 1.0
+    _spacing_s: float = 1.0
 
     def on_compared(self, keys: int) -> None:
         with self._lock:
@@ -64,23 +75,14 @@ class Tally:
             self.bytes += outcome.size
         _log(logging.INFO, outcome.action, key, outcome.reason, outcome.size)
 
-    def swept(self, keys: int, changed: int, deleted: int, bytes_: int) -> None:
-        """What others have done, without saying to which keys."""
-        with self._lock:
-            self.keys += keys
-            self.actions["copy"] += changed - deleted
-            self.actions["delete"] += deleted
-            self.bytes += bytes_
-
     def on_skipped(self, key: str, outcome: Outcome) -> None:
-        if self.tolerates_target_only and outcome.action == "extra":
-            with self._lock:
-                self.target_only += 1
-            _log(logging.INFO, outcome.action, key, outcome.reason, 0)
-            return
+        tolerated = self.tolerates_target_only and outcome.action == "extra"
         with self._lock:
-            self.differences.add(Finding(outcome.action, key, outcome.reason, outcome.size))
-        _log(logging.WARNING, outcome.action, key, outcome.reason, 0)
+            if tolerated:
+                self.target_only += 1
+            else:
+                self.differences.add(Finding(outcome.action, key, outcome.reason, outcome.size))
+        _log(logging.INFO if tolerated else logging.WARNING, outcome.action, key, outcome.reason, 0)
 
     def on_failed(self, key: str, error: SyncError) -> None:
         with self._lock:
@@ -94,9 +96,17 @@ class Tally:
             self.notices.append(why)
         logger.warning("%s", why)
 
+    def add_range(self, keys: int, changed: int, deleted: int, bytes_: int) -> None:
+        """Add the totals of a range that a worker of the queue has swept; its keys are not known."""
+        with self._lock:
+            self.keys += keys
+            self.actions["copy"] += changed - deleted
+            self.actions["delete"] += deleted
+            self.bytes += bytes_
+
     @property
-    def changes(self) -> int:
-        """Writes to the target: keys copied, updated or deleted."""
+    def changed(self) -> int:
+        """Return the number of writes to the target: keys copied, updated, tagged or deleted."""
         return self.actions.total()
 
     @property
@@ -104,30 +114,34 @@ class Tally:
         return time.monotonic() - self.started
 
     def sample(self, *, last: bool = False) -> None:
-        """Notes the totals, at most once a spacing, and the last in any case."""
+        """Store the totals as a sample, at most once per spacing; the last sample is always stored."""
         with self._lock:
             now = self._now()
-            if now.at_s - self.samples[-1].at_s < self._spacing and not last:
+            if now.at_s - self.samples[-1].at_s < self._spacing_s and not last:
                 return
             self.samples.append(now)
             if len(self.samples) > MAX_SAMPLES:
                 self.samples = self.samples[::2]
-                self._spacing *= 2
+                self._spacing_s *= 2
 
-    def recent(self) -> tuple[float, float]:
-        """Keys and bytes a second as of late."""
+    def recent_rates(self) -> Rates:
+        """Return the rates over the last RECENT_S seconds. A restart of the sweep never makes a rate negative."""
         with self._lock:
             now = self._now()
             then = next((s for s in reversed(self.samples) if now.at_s - s.at_s >= RECENT_S), self.samples[0])
         seconds = max(now.at_s - then.at_s, 1e-9)
-        return max(0.0, (now.looked - then.looked) / seconds), (now.bytes - then.bytes) / seconds
+        return Rates(
+            max(0.0, (now.compared - then.compared) / seconds),
+            (now.changed - then.changed) / seconds,
+            (now.bytes - then.bytes) / seconds,
+        )
 
     def _now(self) -> Sample:
-        return Sample(self.elapsed_s, self.keys, self.changes, self.bytes)
+        return Sample(self.elapsed_s, self.keys, self.changed, self.bytes)
 
 
 def printable(text: str) -> str:
-    """The text as it is, or, with characters that a terminal would act on, as Python writes it."""
+    """Return the text, or its Python literal if a terminal would interpret some of its characters."""
     return text if text.isprintable() else repr(text)
 
 

@@ -1,7 +1,24 @@
-"""Sweeps several ranges of keys at once: whoever has nothing to do takes a share of what somebody else has left.
+"""Share one range of keys between several sweepers by work stealing.
 
-Nobody knows how the keys are spread, so no plan is made: a range begins as a whole, and is cut when there is somebody
-to take a part. In a small bucket that never comes to pass.
+The distribution of the keys is unknown, so there is no plan. The sweep starts with one range that holds all keys. A
+range is cut when a sweeper has nothing to do; in a small bucket that never happens.
+
+A slot is one thread that sweeps one range at a time. A sweeper (a process) has several slots. A slot without a range
+repeats these rules, in this order:
+
+| state | the slot |
+|---|---|
+| the deadline has passed, a sweeper failed, or no range is pending or busy | ends |
+| the sweeper may not take a range now (see below) | waits, and checks again after BLOCKED_POLL_S |
+| a range is pending | sweeps it |
+| a release request is open | waits, and checks again after IDLE_POLL_S |
+| otherwise | requests the range that has run for longest to release its rest, then waits |
+
+A sweeper without a busy range may take a range if it `is_available`. A sweeper with busy ranges may take another one if
+it `has_spare_capacity`, and only after all available sweepers without a range: work goes to an idle process first.
+
+The released rest of a range is cut into parts that become pending. The slot that released it finishes the pages that it
+has begun, and is not asked again: it may have a large object in flight.
 """
 
 from __future__ import annotations
@@ -11,7 +28,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -20,163 +37,209 @@ from ..core.errors import SyncError
 from ..core.key_ranges import FirstBehind, borders
 from ..core.listing_diff import Unordered
 
-#: Seconds between two looks at whether an idle one could help a busy one.
-LOOK_S = 0.02
+#: Seconds between two checks of a slot that may take a range.
+IDLE_POLL_S = 0.02
 
-#: The same for one that takes nothing at the moment.
-DOZE_S = 0.2
+#: Seconds between two checks of a slot that may not take a range now.
+BLOCKED_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The keys behind `after` up to `until`; None is the end."""
+    """The keys after `after` up to and including `until`; None is the end."""
 
     after: str = ""
     until: str | None = None
 
 
 class Sweeper(Protocol):
-    """Sweeps a range, or leaves the rest of it to others when it is told to."""
+    """Sweeps ranges, and releases the rest of a range on request."""
 
-    def sweep(self, range_: Range, deadline: Deadline, share: Deadline, hand_on: Callable[[str], None]) -> str | None:
-        """Sweeps until `share` has passed, then calls `hand_on` with the key behind which the rest lies, and finishes.
+    def sweep(
+        self, range_: Range, deadline: Deadline, release_request: Deadline, release_rest: Callable[[str], None]
+    ) -> str | None:
+        """Sweep the range until its end, or until `release_request` passes.
 
-        Returns the key behind which it could not finish before the deadline, None when all is done but for what it
-        has handed on. Raises a SyncError, or Unordered.
+        In the second case the sweeper calls `release_rest` with the key after which the rest starts, and finishes what
+        it has begun. Return the key after which the range is unfinished because the deadline passed, or None. Raise a
+        SyncError, or Unordered.
         """
 
     @property
-    def wants_work(self) -> bool:
-        """Whether there is enough to do for it to take part."""
+    def is_available(self) -> bool:
+        """Return True if the sweeper may take a range while it has none: there is enough work for it."""
 
     @property
-    def could_do_more(self) -> bool:
-        """Whether another range at the same time would not only slow down those it is at."""
-
-
-@dataclass(slots=True)
-class _State:
-    """What is left to do and who does it; guarded by `changed`."""
-
-    #: What nobody has begun. A part that is asked for its rest at once has begun at least one page when it answers.
-    waiting: deque[Range] = field(default_factory=deque)
-    busy: dict[int, _Task] = field(default_factory=dict)
-    #: Those of whom one thread looks after a while whether it could help; the others wait until something changes.
-    looking: list[Sweeper] = field(default_factory=list)
-    unfinished: list[str] = field(default_factory=list)
-    error: BaseException | None = None
-    changed: threading.Condition = field(default_factory=threading.Condition)
+    def has_spare_capacity(self) -> bool:
+        """Return True if another range would not only slow down the ranges that the sweeper has."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
     range: Range
-    began: float
-    share: Deadline
+    started: float
+    release_request: Deadline
     sweeper: Sweeper
-    #: Whether there is something left of it that others could do.
-    shares: bool = True
 
 
-class Spread:
-    """Shares ranges out to sweepers, each of which may be given several times to do several ranges at once."""
+class BusyRanges:
+    """The ranges that are swept now, by slot. The caller holds the lock of the scheduler."""
 
-    def __init__(self, sweepers: Sequence[Sweeper], first: FirstBehind) -> None:
-        self._sweepers, self._first = sweepers, first
-        self._everybody = tuple(dict.fromkeys(sweepers))  # each once
-        self._state = _State()
+    def __init__(self) -> None:
+        self._tasks: dict[int, _Task] = {}
+        #: Slots that still can release the rest of their range.
+        self._divisible: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._tasks)
+
+    def start(self, slot: int, task: _Task) -> None:
+        self._tasks[slot] = task
+        self._divisible.add(slot)
+
+    def end(self, slot: int) -> None:
+        self._tasks.pop(slot, None)
+        self._divisible.discard(slot)
+
+    def released(self, slot: int) -> None:
+        """Note that the slot has released the rest of its range."""
+        self._divisible.discard(slot)
+
+    def sweepers(self) -> list[Sweeper]:
+        """Return the sweeper of each busy range."""
+        return [task.sweeper for task in self._tasks.values()]
+
+    def request_release(self) -> None:
+        """Request the rest of the range that has run for longest, unless a request is open already."""
+        tasks = [self._tasks[slot] for slot in self._divisible]
+        if tasks and not any(task.release_request.is_stopped for task in tasks):
+            min(tasks, key=lambda task: task.started).release_request.stop()
+
+
+class IdleSlots:
+    """The slots without a range. One slot of each sweeper polls; the other slots wait for a change."""
+
+    def __init__(self, changed: threading.Condition) -> None:
+        self._changed = changed
+        self._polling: list[Sweeper] = []
+
+    def wait(self, sweeper: Sweeper, poll_s: float) -> None:
+        """Wait for a change; if no other slot of the sweeper polls, wait at most `poll_s` seconds."""
+        if sweeper in self._polling:
+            self._changed.wait()
+            return
+        self._polling.append(sweeper)
+        self._changed.wait(poll_s)
+        self._polling.remove(sweeper)
+
+
+class WorkStealingScheduler:
+    """Share ranges between sweepers. A sweeper that is given several times has as many slots."""
+
+    def __init__(self, slots: Sequence[Sweeper], first_behind: FirstBehind) -> None:
+        self._slots, self._first_behind = slots, first_behind
+        self._sweepers = tuple(dict.fromkeys(slots))
+        self._changed = threading.Condition()
+        # All of these are guarded by the condition.
+        self._pending: deque[Range] = deque()
+        self._busy = BusyRanges()
+        self._idle = IdleSlots(self._changed)
+        self._unfinished: list[str] = []
+        self._error: BaseException | None = None
+
+    @property
+    def pending(self) -> Sequence[Range]:
+        """Return the ranges that no slot has started."""
+        return tuple(self._pending)
 
     def run(self, whole: Range, deadline: Deadline) -> str | None:
-        """Sweeps the whole range: None when all keys were looked at, else the first key behind which some were not.
+        """Sweep the whole range. Return None, or the first key after which keys are unfinished.
 
-        Raises what a sweeper raises, once no other is at work.
+        Keys are unfinished if the deadline has passed.
+
+        Raise the error of a sweeper, after every other slot has ended.
         """
-        state, own = self._state, deadline.sooner()
-        state.waiting.append(whole)
+        own = deadline.sooner()
+        self._pending.append(whole)
         threads = [
-            threading.Thread(target=self._work, args=(number, sweeper, own), name=f"range {number}", daemon=True)
-            for number, sweeper in enumerate(self._sweepers)
+            threading.Thread(target=self._work, args=(slot, sweeper, own), name=f"range {slot}", daemon=True)
+            for slot, sweeper in enumerate(self._slots)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        if state.error is not None:
-            raise state.error
-        return min([*state.unfinished, *(range_.after for range_ in state.waiting)], default=None)
+        if self._error is not None:
+            raise self._error
+        return min([*self._unfinished, *(range_.after for range_ in self._pending)], default=None)
 
-    def _work(self, number: int, sweeper: Sweeper, deadline: Deadline) -> None:
-        """What one does until nothing is left. Whatever goes wrong, it is not taken for an end."""
-        state = self._state
+    def _work(self, slot: int, sweeper: Sweeper, deadline: Deadline) -> None:
+        """Sweep ranges until none is left.
+
+        Every exception ends the whole run: an error must not look like the end of a range.
+        """
         try:
-            while (task := self._next(number, sweeper, deadline)) is not None:
-                hand_on = partial(self._handed_on, number, task, deadline)
-                unfinished = sweeper.sweep(task.range, deadline, task.share, hand_on)
-                with state.changed:
-                    del state.busy[number]
+            while (task := self._next(slot, sweeper, deadline)) is not None:
+                release_rest = partial(self._release_rest, slot, task, deadline)
+                unfinished = sweeper.sweep(task.range, deadline, task.release_request, release_rest)
+                with self._changed:
+                    self._busy.end(slot)
                     if unfinished is not None:
-                        state.unfinished.append(unfinished)
-                    state.changed.notify_all()
+                        self._unfinished.append(unfinished)
+                    self._changed.notify_all()
         except BaseException as error:
-            deadline.stop()  # the others need not go on
-            with state.changed:
-                state.busy.pop(number, None)
-                if state.error is None or isinstance(state.error, Unordered):
-                    state.error = error
-                state.changed.notify_all()
+            deadline.stop()
+            with self._changed:
+                self._busy.end(slot)
+                if self._error is None or isinstance(self._error, Unordered):
+                    self._error = error
+                self._changed.notify_all()
 
-    def _handed_on(self, number: int, task: _Task, deadline: Deadline, after: str) -> None:
-        """What is left of the task is for others, and who does it has only to finish what it has begun."""
-        rest = Range(after, task.range.until)
-        parts = [rest] if deadline.passed() else self._cut(rest)
-        with self._state.changed:
-            self._state.busy[number] = replace(task, shares=False)
-            self._state.waiting.extend(parts)
-            self._state.changed.notify_all()
-
-    def _next(self, number: int, sweeper: Sweeper, deadline: Deadline) -> _Task | None:
-        """The next range, or None when there will be no more. Who waits for one asks the busy to share."""
-        state = self._state
-        with state.changed:
-            while state.error is None and not deadline.passed() and (state.waiting or state.busy):
-                takes = self._takes(sweeper)
-                if takes and state.waiting:
-                    task = _Task(state.waiting.popleft(), time.monotonic(), deadline.sooner(), sweeper)
-                    state.busy[number] = task
-                    state.changed.notify_all()  # somebody else may look now
+    def _next(self, slot: int, sweeper: Sweeper, deadline: Deadline) -> _Task | None:
+        """Return the next range for the slot, or None if there will be no more. See the rules of the module."""
+        with self._changed:
+            while self._error is None and not deadline.passed() and (self._pending or self._busy):
+                takes = self._may_take(sweeper)
+                if takes and self._pending:
+                    task = _Task(self._pending.popleft(), time.monotonic(), deadline.sooner(), sweeper)
+                    self._busy.start(slot, task)
+                    self._changed.notify_all()  # another slot of the sweeper polls from now on
                     return task
                 if takes:
-                    self._ask()
-                if sweeper in state.looking:
-                    state.changed.wait()
-                    continue
-                state.looking.append(sweeper)
-                state.changed.wait(LOOK_S if takes else DOZE_S)
-                state.looking.remove(sweeper)
+                    self._busy.request_release()
+                self._idle.wait(sweeper, IDLE_POLL_S if takes else BLOCKED_POLL_S)
             return None
 
-    def _takes(self, sweeper: Sweeper) -> bool:
-        """Whether it is its turn: who has nothing to do comes before who could do more."""
-        busy = [task.sweeper for task in self._state.busy.values()]
+    def _may_take(self, sweeper: Sweeper) -> bool:
+        """Return True if the sweeper may take a range now: available sweepers without a range come first."""
+        busy = self._busy.sweepers()
         if sweeper not in busy:
-            return sweeper.wants_work
-        return sweeper.could_do_more and not any(other.wants_work for other in self._everybody if other not in busy)
+            return sweeper.is_available
+        return sweeper.has_spare_capacity and not any(
+            other.is_available for other in self._sweepers if other not in busy
+        )
 
-    def _ask(self) -> None:
-        """Asks the one that has been at its range for longest to share it, unless somebody has been asked already."""
-        tasks = [task for task in self._state.busy.values() if task.shares]
-        if tasks and not any(task.share.is_stopped for task in tasks):
-            min(tasks, key=lambda task: task.began).share.stop()
+    def _release_rest(self, slot: int, task: _Task, deadline: Deadline, after: str) -> None:
+        """Make the rest of the slot's range pending, cut into parts."""
+        rest = Range(after, task.range.until)
+        parts = [rest] if deadline.passed() else self._cut(rest)
+        with self._changed:
+            self._busy.released(slot)
+            self._pending.extend(parts)
+            self._changed.notify_all()
 
     def _cut(self, rest: Range) -> list[Range]:
         try:
-            cuts = borders(self._first, rest.after, rest.until)
-        except SyncError:  # a store that is not well: whoever goes on with the range finds out what it comes to
+            cuts = borders(self._first_behind, rest.after, rest.until)
+        except SyncError:  # the store has a problem: the next sweeper of the range reports it, or finds it solved
             cuts = []
         return [Range(a, b) for a, b in zip([rest.after, *cuts], [*cuts, rest.until], strict=True)]
 
 
-def at_once(first: Callable[[str], str | None], most: int) -> FirstBehind:
-    """The first key behind each of several, by one request each, `most` of them at a time."""
-    pool = ThreadPoolExecutor(most, thread_name_prefix="probe")
-    return lambda points: list(pool.map(first, points))
+def probe_concurrently(first_behind: Callable[[str], str | None], concurrency: int) -> FirstBehind:
+    """Return a function that finds the first key after each of several points.
+
+    It makes `concurrency` requests at a time.
+    """
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="probe")
+    return lambda points: list(pool.map(first_behind, points))
