@@ -1,4 +1,4 @@
-"""The command `s3-syncer` as a test runs it: in this process, or, where it is to be killed, in one of its own."""
+"""Run the command `s3-syncer` in this process, or as a child process that the test can signal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from s3_syncer.cli.commands import cli
 
 @dataclass(frozen=True)
 class Ended:
-    """A run of the command that is over."""
+    """The result of a run of the command."""
 
     code: int
     out: str
@@ -30,35 +30,35 @@ class Ended:
 
     @property
     def named(self) -> dict[str, str]:
-        """What was said of each key: the first word of its line, and the reason."""
+        """Return the kind and the reason of the output line of each key."""
         rows = (line.split("\t") for line in self.out.splitlines())
         return {key: f"{what}: {reason}" for what, key, reason in rows}
 
 
 def run(*arguments: str, **environment: str | None) -> Ended:
-    """In this process, with its environment and these changes to it; None takes a variable away."""
-    boto3.DEFAULT_SESSION = None  # as in a new process: it keeps the credentials that it once found
+    """Run the command in this process. `environment` changes variables; None removes one."""
+    boto3.DEFAULT_SESSION = None  # it keeps the credentials of an earlier run
     result = CliRunner().invoke(cli, arguments, env=environment, catch_exceptions=False)
     return Ended(result.exit_code, result.stdout, result.stderr)
 
 
-#: What makes the process note, in a file, each time that its work is told to stop, and lets it take its time for that.
-_NOTING = """
+#: Source of the child process: it appends a character to a file for each stop, and gets a long grace period.
+_RECORD_STOPS = """
 from s3_syncer.cli import signals as _stopping
 from s3_syncer.core.deadline import Deadline as _Deadline
 _stopping.GRACE_S = {patience}
 _stop = _Deadline.stop
-def _noting(self):
+def _recorded(self):
     _stop(self)
-    if self._outer is None:  # no share of it, which others may ask for
+    if self._outer is None:  # not a release request for one range
         with open({file!r}, "a") as file:
             file.write(".")
-_Deadline.stop = _noting
+_Deadline.stop = _recorded
 """
 
 
 class Started:
-    """A run of the command in a process of its own. `stops` is a file with a character for each time it was stopped."""
+    """A child process that runs the command. The file `stops` gets a character for each stop of the work."""
 
     def __init__(self, process: subprocess.Popen[str], stops: Path) -> None:
         self._process, self._stops = process, stops
@@ -72,7 +72,7 @@ class Started:
         return self._process.pid
 
     def stop(self, number: signal.Signals, times: int = 1) -> None:
-        """Sends the signal, and waits until the work is told to stop, for so many times: a grace may come before."""
+        """Send the signal, and wait until the work was stopped that many times: a grace period may come first."""
         self.send(number)
         self.wait_until(lambda: self._stops.stat().st_size >= times)
 
@@ -80,16 +80,16 @@ class Started:
         end = time.monotonic() + seconds
         while not condition():
             assert self._process.poll() is None, self._process.communicate()
-            assert time.monotonic() < end, f"it took too long; what its threads were at: {self._threads()}"
+            assert time.monotonic() < end, f"the condition did not become true; threads: {self._threads()}"
             time.sleep(0.01)
 
     def _threads(self) -> str:
-        """Where each thread of the process is; it ends by that."""
+        """Return the stack of each thread of the process, which this ends."""
         self.send(signal.SIGABRT)
         return self.ended().err
 
     def insist(self, number: signal.Signals) -> Ended:
-        """Sends the signal anew until the process has ended: it may not have done yet with the first."""
+        """Send the signal repeatedly until the process has ended: it may still handle the first one."""
         while self.running:
             self.send(number)
             time.sleep(0.05)
@@ -103,19 +103,19 @@ class Started:
             out, err = self._process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             self.send(signal.SIGABRT)
-            raise AssertionError(f"it does not end; what its threads are at: {self._process.communicate()}") from None
+            raise AssertionError(f"the process does not end. Its threads: {self._process.communicate()}") from None
         return Ended(self._process.returncode, out, err)
 
 
 @contextlib.contextmanager
 def started(*arguments: str, before: str = "", **environment: str) -> Iterator[Started]:
-    """The command in a process of its own, killed at the end of the block if it is still there.
+    """Run the command as a child process, and kill it at the end of the block if it still runs.
 
-    `before` is Python that the process runs first.
+    `before` is Python source that the process runs first.
     """
     with tempfile.NamedTemporaryFile() as stops:
-        noting = _NOTING.format(file=stops.name, patience=PATIENCE_S / 2)
-        code = f"{noting}\n{before}\nfrom s3_syncer.cli import main\nmain()"
+        record_stops = _RECORD_STOPS.format(file=stops.name, patience=PATIENCE_S / 2)
+        code = f"{record_stops}\n{before}\nfrom s3_syncer.cli import main\nmain()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             env={**os.environ, "PYTHONFAULTHANDLER": "1", **environment},

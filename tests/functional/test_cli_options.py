@@ -1,4 +1,4 @@
-"""The options of `s3-syncer` and their variables: their effect on the sweep, and usage errors. No store is used."""
+"""The options and variables of `s3-syncer`: their effect on the sweep, and usage errors. No store is used."""
 
 from __future__ import annotations
 

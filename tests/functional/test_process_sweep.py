@@ -69,7 +69,7 @@ def test_every_key_is_copied_and_counted_once(
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_large_objects_do_not_delay_the_keys_after_them(rig: Rig, processes: str) -> None:
-    """More pages than a range has in flight start with a large object, which is held until all else has arrived."""
+    """More pages than a range has in flight have a large object, which is held until all else has arrived."""
     large, over, in_time = [f"{folder}/0 large" for folder in range(6)], threading.Event(), False
     others = {f"{folder}/{number:03}" for folder in range(6) for number in range(30)}
     for key in others:

@@ -1,0 +1,66 @@
+"""Write the reference of the command `s3-syncer` from its options and help texts: docs/cli.md."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+
+import click
+
+from devtools.module_docs import code, table
+from s3_syncer.cli.commands import EXIT_CODES, cli
+from s3_syncer.cli.options import Command, Option
+
+
+def reference() -> str:
+    """Return the exit codes and a section for each command, as Markdown."""
+    lines = [
+        "## Exit codes\n",
+        *table(("Exit code", "Meaning"), [(code(codes), meaning) for codes, meaning in EXIT_CODES.items()]),
+    ]
+    for command in cli.commands.values():
+        assert isinstance(command, Command)
+        lines += ["", *section(command)]
+    return "\n".join(lines)
+
+
+def section(command: Command) -> Iterator[str]:
+    """Yield the lines of a command: usage, description, options by section, and examples."""
+    arguments = [
+        parameter.make_metavar(click.Context(command)) for parameter in command.params if is_argument(parameter)
+    ]
+    yield f"## s3-syncer {command.name}\n"
+    yield f"```text\n{' '.join(['s3-syncer', str(command.name), '[OPTIONS]', *arguments])}\n```\n"
+    yield inspect.cleandoc(command.help or "")
+    for title, options in command.sections.items():
+        yield f"\n**{title}**\n"
+        yield from table(("Option", "Variable", "Default", "Meaning"), map(row, options))
+    yield "\n**Examples**\n\n```sh"
+    yield from without_last_blank(example for pair in command.examples for example in (f"# {pair[0]}", pair[1], ""))
+    yield "```"
+
+
+def is_argument(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Argument)
+
+
+def row(option: Option) -> tuple[str, ...]:
+    """Return the table row of an option."""
+    names = ", ".join(code(name) for name in (*option.opts, *option.secondary_opts))
+    return names, ", ".join(map(code, option.variables)), default(option), option.help or ""
+
+
+def default(option: Option) -> str:
+    """Return the default as the help shows it, or nothing if the help text names it."""
+    if isinstance(option.show_default, str):
+        return option.show_default
+    if not option.show_default:
+        return ""
+    if option.secondary_opts:
+        return code((option.opts if option.default else option.secondary_opts)[0])
+    return code(str(option.default))
+
+
+def without_last_blank(lines: Iterable[str]) -> list[str]:
+    """Return the lines without a blank one at the end."""
+    return "\n".join(lines).rstrip().splitlines()

@@ -1,0 +1,27 @@
+"""The reference of the command, docs/cli.md, is that of the present options."""
+
+from __future__ import annotations
+
+from devtools import cli_docs
+from devtools.bootstrap import ROOT
+from devtools.docs import PARTS
+from s3_syncer.cli.commands import cli
+from s3_syncer.cli.options import Command
+
+
+def test_document_matches_the_help_of_the_command() -> None:
+    (part,) = (part for part in PARTS if part.document == ROOT / "docs" / "cli.md")
+    text = part.document.read_text(encoding="utf-8")
+    assert part.into(text) == text, "docs/cli.md is out of date: run scripts/docs"
+
+
+def test_reference_has_every_command_option_and_variable() -> None:
+    text = cli_docs.reference()
+    for name, command in cli.commands.items():
+        assert isinstance(command, Command)
+        section = text.partition(f"## s3-syncer {name}\n")[2].partition("\n## ")[0]
+        assert command.help
+        assert all(line in section for _, line in command.examples)
+        for option in (option for options in command.sections.values() for option in options):
+            assert all(f"`{word}`" in section for word in (*option.opts, *option.variables)), option.name
+    assert "receive-wait" not in text, "a hidden option"
