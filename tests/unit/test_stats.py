@@ -31,6 +31,21 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return clock
 
 
+# -- the log -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_request_id_of_a_failure_is_shown_to_people_and_is_a_log_field(caplog: pytest.LogCaptureFixture) -> None:
+    stats = SweepStats()
+    stats.on_failed("a", Permanent("access denied", "AccessDenied", request_id="4K2"))
+    stats.on_failed("b", Permanent("access denied", "AccessDenied"))
+    with_id, without_id = caplog.records
+    assert with_id.message == "failed a: access denied, request ID 4K2"
+    assert (with_id.reason, with_id.request_id) == ("access denied", "4K2")  # type: ignore[attr-defined]
+    assert (without_id.message, without_id.reason) == ("failed b: access denied", "access denied")  # type: ignore[attr-defined]
+    assert not hasattr(without_id, "request_id")
+    assert [finding.reason for finding in stats.failures] == ["access denied, request ID 4K2", "access denied"]
+
+
 # -- findings ----------------------------------------------------------------------------------------------------------
 
 

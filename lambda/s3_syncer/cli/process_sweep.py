@@ -435,7 +435,7 @@ class EventForwarder:
 def _picklable(error: BaseException) -> SyncError:
     """Return the error without its cause, and of a class that the parent knows."""
     if isinstance(error, SyncError):
-        plain = type(error)(str(error), error.code)
-        plain.args = (str(error),)
+        plain = type(error)(error.reason, error.code, request_id=error.request_id)
+        plain.args = (error.reason,)
         return plain
     return Retryable(f"unexpected failure: {error!r}")

@@ -87,7 +87,8 @@ class SweepStats:
     def on_failed(self, key: str, error: SyncError) -> None:
         with self._lock:
             self.failures.add(Finding("failed", key, str(error)))
-        _log(logging.ERROR, "failed", key, str(error), 0)
+        fields = {"reason": error.reason, **({"request_id": error.request_id} if error.request_id else {})}
+        _log(logging.ERROR, "failed", key, str(error), 0, **fields)
 
     def on_restart(self, why: str) -> None:
         with self._lock:
@@ -145,6 +146,7 @@ def printable(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def _log(level: int, action: str, key: str, reason: str, size: int) -> None:
-    extra = {"action": action, "key": key, "reason": reason, "bytes": size}
-    logger.log(level, "%s %s: %s", action, printable(key), printable(reason), extra=extra)
+def _log(level: int, action: str, key: str, text: str, size: int, **fields: str) -> None:
+    """Log an event. `text` is for people, and the field `reason` as well unless `fields` has another."""
+    extra = {"action": action, "key": key, "reason": text, "bytes": size, **fields}
+    logger.log(level, "%s %s: %s", action, printable(key), printable(text), extra=extra)
