@@ -164,7 +164,7 @@ def test_every_command_exists_with_its_options(block: Block) -> None:
             assert command in EVERYWHERE, f"{block}: {command} is nothing that is known"
 
 
-EVERYWHERE = ("cd", "docker", "eval", "export", "git", "pip")
+EVERYWHERE = ("cd", "docker", "eval", "export", "git", "pip", "python")
 
 
 def options(arguments: list[str]) -> set[str]:
