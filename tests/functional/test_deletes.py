@@ -1,4 +1,4 @@
-"""Deleting is the dangerous half: it needs a key that is missing from a source that answers."""
+"""Deletions, the dangerous half: only a key that a working source lacks is deleted."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ KEY = "key"
 
 @pytest.fixture
 def orphaned(rig: Rig) -> Rig:
-    """Only the target has the key: it was mirrored, and then deleted from the source."""
+    """Return a rig with a key that only the target has: it was mirrored, then deleted from the source."""
     rig.put(KEY, b"precious")
     rig.target.put_object(Bucket=TARGET, Key=KEY, Body=b"precious")
     rig.source.delete_object(Bucket=SOURCE, Key=KEY)
     return rig
 
 
-def test_what_was_deleted_from_the_source_goes(orphaned: Rig) -> None:
+def test_a_key_deleted_from_the_source_is_deleted(orphaned: Rig) -> None:
     delivery = orphaned.deliver(notification(KEY, event="ObjectRemoved:Delete"))
     assert delivery.actions == {KEY: "delete"}
     assert orphaned.target_keys() == []
@@ -31,7 +31,7 @@ def test_what_was_deleted_from_the_source_goes(orphaned: Rig) -> None:
     assert orphaned.target_proxy.writes() == []
 
 
-def test_an_event_that_says_deleted_deletes_nothing_that_is_there(rig: Rig) -> None:
+def test_a_deletion_event_for_an_existing_object_deletes_nothing(rig: Rig) -> None:
     rig.put("key", b"precious")
     for _ in range(2):
         rig.deliver(notification("key", event="ObjectRemoved:Delete"))
@@ -46,7 +46,7 @@ def test_nothing_is_deleted_when_deletes_are_off(orphaned: Rig, monkeypatch: pyt
 
 
 def _page(exchange: Exchange) -> None:
-    """What a web server or a proxy says that knows nothing of buckets."""
+    """Respond as a web server or a proxy that does not know S3."""
     exchange.reply(404, "<html>There is nothing here.</html>", {"Content-Type": "text/html"})
 
 
@@ -63,7 +63,9 @@ def _page(exchange: Exchange) -> None:
     ],
     ids=["access denied", "no bucket", "invalid", "redirect", "error", "slow down", "some web page"],
 )
-def test_nothing_is_deleted_unless_the_source_names_the_key(orphaned: Rig, fault: Fault, action: str) -> None:
+def test_nothing_is_deleted_unless_the_404_of_the_source_names_the_key(
+    orphaned: Rig, fault: Fault, action: str
+) -> None:
     orphaned.source_proxy.when(fault, "HEAD", times=inf)
     orphaned.source_proxy.when(fault, "GET", times=inf)
     assert orphaned.sync(KEY).actions == {KEY: action}
@@ -75,16 +77,16 @@ def test_nothing_is_deleted_unless_the_source_names_the_key(orphaned: Rig, fault
     ("status", "code", "action"),
     [(403, "AccessDenied", "dead-letter"), (503, "SlowDown", "retry"), (404, "NoSuchBucket", "retry")],
 )
-def test_a_head_alone_is_not_believed(orphaned: Rig, status: int, code: str, action: str) -> None:
-    """A HEAD has no body, so its 404 may be the bucket's or a proxy's."""
+def test_a_404_of_a_head_is_confirmed(orphaned: Rig, status: int, code: str, action: str) -> None:
+    """A response to HEAD has no body, so its 404 may mean a missing bucket, or come from a proxy."""
     orphaned.source_proxy.when(refuse(status, code), "GET", times=inf)
     assert orphaned.sync(KEY).actions == {KEY: action}
     assert orphaned.target_keys() == [KEY]
 
 
 @pytest.mark.parametrize(("status", "action"), [(404, "retry"), (403, "dead-letter"), (500, "retry")])
-def test_where_no_reason_can_be_read_the_bucket_is_asked(orphaned: Rig, status: int, action: str) -> None:
-    """As it is with keys that XML cannot carry."""
+def test_a_404_without_a_readable_body_is_confirmed_by_the_bucket(orphaned: Rig, status: int, action: str) -> None:
+    """Keys that XML cannot contain have no readable body."""
     orphaned.source_proxy.when(_page, "GET", key=KEY, times=inf)
     orphaned.source_proxy.when(refuse(status, "AnyCode"), "HEAD", key="", times=inf)
     assert orphaned.sync(KEY).actions == {KEY: action}
@@ -95,7 +97,7 @@ def test_where_no_reason_can_be_read_the_bucket_is_asked(orphaned: Rig, status: 
 
 
 @pytest.mark.parametrize("key", ["key", "control \x01"])
-def test_nothing_is_deleted_when_the_source_bucket_is_gone(rig: Rig, key: str) -> None:
+def test_nothing_is_deleted_if_the_source_bucket_does_not_exist(rig: Rig, key: str) -> None:
     rig.put(key, b"precious")
     rig.sync(key)
     rig.source.delete_object(Bucket=SOURCE, Key=key)
@@ -129,7 +131,7 @@ def test_a_key_that_comes_back_during_the_deletion_is_copied_again(orphaned: Rig
 
 
 @pytest.mark.parametrize("fault", [lose_answer, refuse(404, "NoSuchKey"), refuse(503, "SlowDown")])
-def test_a_deletion_is_tried_until_it_is_true(orphaned: Rig, fault: Fault) -> None:
+def test_a_deletion_is_retried_until_it_succeeds(orphaned: Rig, fault: Fault) -> None:
     orphaned.target_proxy.when(fault, "DELETE", key=KEY, times=2)
     delivery = orphaned.sync(KEY)
     assert delivery.returned == []
@@ -166,7 +168,7 @@ def test_a_versioned_source_is_mirrored_by_its_current_version(rig: Rig) -> None
     assert rig.differences() == []
 
 
-def test_a_versioned_target_shows_what_the_source_shows(rig: Rig) -> None:
+def test_a_versioned_target_shows_the_same_objects_as_the_source(rig: Rig) -> None:
     rig.target.put_bucket_versioning(Bucket=TARGET, VersioningConfiguration={"Status": "Enabled"})
     rig.put("key", b"one")
     rig.sync("key")

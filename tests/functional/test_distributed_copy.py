@@ -1,4 +1,4 @@
-"""Large objects copied by many: items on a real queue, each done by an invocation of its own, between two stores."""
+"""Distributed copies between two stores: items on a real queue, each processed by one invocation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PART = 5 * MIB
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Objects above 8 MiB, a part an item, and watched without delay."""
+    """Distribute objects above 8 MiB, with one part in an item and a recheck without delay."""
     monkeypatch.setenv("DISTRIBUTED_COPY_THRESHOLD_MB", "8")
     monkeypatch.setattr(parts_module, "ITEM_SIZE", PART)
     monkeypatch.setattr(parts_module, "RECHECK_MIN_S", 0)
@@ -35,11 +35,11 @@ def put_large(rig: Rig, seed: int = 0, **properties: Any) -> str:
 
 
 def work_off(rig: Rig, *, invocations: int = 60) -> list[Delivery]:
-    """An invocation for each message until none is left."""
+    """Invoke the function for each message until none is left."""
     done = []
     while messages := rig.receive(1):
         done.append(rig.invoke(messages))
-        assert len(done) < invocations, "the work does not come to an end"
+        assert len(done) < invocations, "the work does not end"
     return done
 
 
@@ -51,13 +51,13 @@ def send(rig: Rig) -> None:
     rig.sqs.send_message(QueueUrl=rig.queue_url, MessageBody=notification("large"))
 
 
-def test_a_large_object_comes_in_parts_by_many_and_is_the_same(rig: Rig) -> None:
+def test_a_large_object_is_copied_by_many_items_and_is_equal(rig: Rig) -> None:
     etag = put_large(rig, Metadata={"a": "b"}, ContentType="text/plain", Tagging="colour=red")
     send(rig)
     done = work_off(rig)
     assert rig.differences() == []
     assert rig.target_head("large")["ETag"].strip('"') == etag
-    assert actions(done)["part"] == 4, "and the last part by the one that began"
+    assert actions(done)["part"] == 4, "the last part is sent with the creation of the upload"
     assert actions(done)["complete"] == 1
     assert rig.uploads() == []
     assert rig.dead_letters() == []
@@ -75,7 +75,7 @@ def test_every_part_is_sent_once_though_every_message_is_delivered_twice(rig: Ri
     assert rig.uploads() == []
 
 
-def test_a_source_that_changes_midway_is_copied_as_it_is_then(rig: Rig) -> None:
+def test_a_source_that_changes_during_the_copy_is_copied_again(rig: Rig) -> None:
     put_large(rig)
     rig.target_proxy.when(meanwhile(lambda: put_large(rig, seed=100)), "PUT", key="large", query="partNumber", skip=2)
     send(rig)
@@ -85,7 +85,7 @@ def test_a_source_that_changes_midway_is_copied_as_it_is_then(rig: Rig) -> None:
     assert rig.uploads() == []
 
 
-def test_a_source_that_goes_midway_goes_from_the_target_too(rig: Rig) -> None:
+def test_a_source_deleted_during_the_copy_is_deleted_from_the_target(rig: Rig) -> None:
     put_large(rig)
     gone = meanwhile(lambda: rig.source.delete_object(Bucket=SOURCE, Key="large"))
     rig.target_proxy.when(gone, "PUT", key="large", query="partNumber", skip=2)
@@ -95,7 +95,7 @@ def test_a_source_that_goes_midway_goes_from_the_target_too(rig: Rig) -> None:
     assert rig.uploads() == []
 
 
-def test_an_upload_that_somebody_aborts_is_begun_anew(rig: Rig) -> None:
+def test_an_upload_that_is_aborted_from_outside_is_created_again(rig: Rig) -> None:
     put_large(rig)
 
     def abort() -> None:
@@ -109,7 +109,7 @@ def test_an_upload_that_somebody_aborts_is_begun_anew(rig: Rig) -> None:
     assert rig.uploads() == []
 
 
-def test_parts_that_the_target_refuses_are_a_dead_letter_at_once(rig: Rig) -> None:
+def test_a_rejected_part_becomes_a_dead_letter_at_once(rig: Rig) -> None:
     put_large(rig)
     rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", key="large", query="partNumber", times=inf)
     send(rig)
@@ -120,7 +120,7 @@ def test_parts_that_the_target_refuses_are_a_dead_letter_at_once(rig: Rig) -> No
     assert rig.uploads() == []
 
 
-def test_parts_that_fail_for_good_later_on_are_not_begun_for_ever(rig: Rig) -> None:
+def test_parts_that_fail_permanently_are_given_up(rig: Rig) -> None:
     put_large(rig)
     rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", key="large", query="partNumber", skip=1, times=inf)
     send(rig)
@@ -130,12 +130,12 @@ def test_parts_that_fail_for_good_later_on_are_not_begun_for_ever(rig: Rig) -> N
     letters = rig.dead_letters()
     assert all("AccessDenied" in letter.error and letter.key == "large" for letter in letters)
     assert actions(done)["dead-letter"] == len(letters) == 2, (
-        "an item, and the message that watches, when it begins anew"
+        "an item, and the message of the key, when it creates another upload"
     )
 
 
 @pytest.mark.parametrize("query", ["uploads", "uploadId"])
-def test_a_target_that_does_not_tell_of_uploads_gets_the_object_from_one_function(rig: Rig, query: str) -> None:
+def test_without_a_listing_of_uploads_one_function_copies_the_object(rig: Rig, query: str) -> None:
     put_large(rig)
     rig.target_proxy.when(refuse(403, "AccessDenied"), "GET", query=query, times=inf)
     send(rig)
@@ -145,7 +145,7 @@ def test_a_target_that_does_not_tell_of_uploads_gets_the_object_from_one_functio
     assert rig.uploads() == []
 
 
-def test_an_item_does_what_time_allows_and_puts_the_rest_back(
+def test_an_item_returns_the_parts_that_it_has_no_time_for(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock
 ) -> None:
     monkeypatch.setattr(parts_module, "ITEM_SIZE", 100 * PART)
@@ -172,9 +172,7 @@ def test_an_item_does_what_time_allows_and_puts_the_rest_back(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=str)
-def test_a_migration_that_is_stopped_in_a_large_object_does_not_send_its_parts_again(
-    rig: Rig, number: signal.Signals
-) -> None:
+def test_a_migration_stopped_in_a_large_object_does_not_send_its_parts_again(rig: Rig, number: signal.Signals) -> None:
     etag = rig.put_parts("large", *(bytes([part]) * PART for part in range(8)))
     go_on = threading.Event()
     rig.target_proxy.when(held(go_on), "PUT", query="partNumber", skip=3, times=inf)

@@ -1,4 +1,4 @@
-"""Everything that README promises to mirror arrives as it is, and nothing is written that is there already."""
+"""Every property that the documents promise is mirrored, and equal objects are not written again."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ STRANGE_KEYS = (
 )
 
 
-def test_every_property_arrives_and_is_seen_as_equal_afterwards(rig: Rig) -> None:
+def test_every_property_is_copied_and_then_compares_as_equal(rig: Rig) -> None:
     for name, properties in PROPERTIES.items():
         rig.put(name, name.encode(), **properties)
     assert rig.deliver(notification(*PROPERTIES)).actions == dict.fromkeys(PROPERTIES, "copy")
@@ -106,7 +106,7 @@ def test_headers_that_are_not_ascii_arrive_byte_for_byte(rig: Rig) -> None:
     assert rig.sync("key").actions == {"key": "unchanged"}
 
 
-def test_aws_chunked_is_no_content_encoding(rig: Rig) -> None:
+def test_aws_chunked_is_not_copied_as_a_content_encoding(rig: Rig) -> None:
     codings = {
         "aws-chunked": None,
         "gzip,aws-chunked": "gzip",
@@ -121,7 +121,7 @@ def test_aws_chunked_is_no_content_encoding(rig: Rig) -> None:
     assert rig.sync(*codings).actions == dict.fromkeys(codings, "unchanged")
 
 
-def test_every_strange_key_is_an_ordinary_key(rig: Rig) -> None:
+def test_keys_with_special_characters_are_mirrored(rig: Rig) -> None:
     for key in STRANGE_KEYS:
         rig.put(key, key.encode(), Metadata={"length": str(len(key))})
     delivery = rig.deliver(*(notification(*STRANGE_KEYS[n : n + 5]) for n in range(0, len(STRANGE_KEYS), 5)))
@@ -157,7 +157,7 @@ def test_an_overwrite_replaces_everything(rig: Rig) -> None:
     assert rig.target_body("key") == b"second"
 
 
-def test_a_change_of_metadata_alone_arrives(rig: Rig) -> None:
+def test_a_change_of_metadata_alone_is_copied(rig: Rig) -> None:
     etag = rig.put("key", b"body", Metadata={"a": "1"}, ContentType="text/plain")
     rig.tag("key", {"kept": "yes"})
     rig.sync("key")
@@ -174,7 +174,7 @@ def test_a_change_of_metadata_alone_arrives(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_a_change_of_tags_alone_arrives_without_the_bytes(rig: Rig) -> None:
+def test_a_change_of_tags_alone_is_copied_without_the_bytes(rig: Rig) -> None:
     rig.put("key", b"body")
     rig.tag("key", {"a": "1", "b": "2"})
     rig.sync("key")
@@ -190,7 +190,7 @@ def test_a_change_of_tags_alone_arrives_without_the_bytes(rig: Rig) -> None:
     assert [request for request in rig.source_proxy.requests if request.method == "GET" and not request.query] == []
 
 
-def test_tags_stay_out_of_it_when_they_are_off(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_tags_option_tags_are_neither_read_nor_written(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNC_TAGS", "false")
     rig.put("key", b"body")
     rig.tag("key", {"a": "1"})
@@ -201,7 +201,7 @@ def test_tags_stay_out_of_it_when_they_are_off(rig: Rig, monkeypatch: pytest.Mon
     assert not any("tagging" in request.query for request in requests)
 
 
-def test_prefixes_take_the_place_of_each_other(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_source_prefix_is_replaced_by_the_target_prefix(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_PREFIX", "in/")
     monkeypatch.setenv("TARGET_PREFIX", "out/here-")
     for key in ("in/a b", "in//c", "in/", "other/d", "inside"):
@@ -213,8 +213,8 @@ def test_prefixes_take_the_place_of_each_other(rig: Rig, monkeypatch: pytest.Mon
     assert [delivery.actions[key] for key in ("in/", "other/d", "inside")] == ["ignored"] * 3
 
 
-def test_a_copy_by_another_tool_is_taken_for_what_it_is(rig: Rig) -> None:
-    rig.put_parts("same", b"0" * 100)  # an ETag that says nothing of the bytes
+def test_a_copy_by_another_tool_is_compared_by_size_and_time(rig: Rig) -> None:
+    rig.put_parts("same", b"0" * 100)  # an ETag that proves nothing about the bytes
     rig.target.put_object(Bucket=TARGET, Key="same", Body=b"0" * 100)
     rig.put("other", b"aaaa")
     rig.target.put_object(Bucket=TARGET, Key="other", Body=b"bbbb")

@@ -1,4 +1,4 @@
-"""Memory does not grow with the bucket. A million keys take what these here take: see docs/migration.md."""
+"""Memory does not grow with the bucket. A million keys take no more: see docs/migration.md."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pytest
 from tests.functional.command import started
 from tests.functional.generated import generated, key
 
-#: Megabytes that the whole process may take, with a budget for copies that no copy uses here.
+#: Megabytes that the whole process may use. There are no copies here, so their budget stays unused.
 MOST_MB = 200
 
-#: Keys of the source, and how many of them the target has; the rest differs, is named and reported.
+#: Keys of the source, and the number of them that the target has; the rest is missing, and is reported.
 SOURCE_KEYS, TARGET_KEYS = 100_000, 75_000
 
-#: Not `ru_maxrss`: a process inherits that of the one that started it, here of all tests before this one.
-TELL_PEAK = """
+#: Not `ru_maxrss`, which a process inherits from its parent, here from all tests before this one.
+PRINT_PEAK = """
 import atexit, re, sys
 peak = lambda: re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]
 atexit.register(lambda: sys.stderr.write(f"peak {peak()}\\n"))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak in KiB")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the peak in KiB")
 def test_a_large_bucket_is_compared_and_reported_in_little_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,7 +42,7 @@ def test_a_large_bucket_is_compared_and_reported_in_little_memory(
             **dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "TARGET_SECRET_ACCESS_KEY"), "a secret"),
         }
         arguments = ("check", "--report", str(page), "--report", str(data))
-        with started(*arguments, before=TELL_PEAK, **environment) as command:
+        with started(*arguments, before=PRINT_PEAK, **environment) as command:
             ended = command.ended(seconds=480)
 
     assert ended.code == 1, ended.err

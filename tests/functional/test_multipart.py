@@ -1,4 +1,4 @@
-"""Objects in parts: the layout is reproduced where it can be, memory stays bounded, and no upload is left behind."""
+"""Objects in parts: the source's part plan, bounded memory, and no upload left behind."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def parts_of(count: int, last: int = 1000) -> list[bytes]:
     return [body_of(PART + number)[:PART] for number in range(count - 1)] + [body_of(last)]
 
 
-def test_the_layout_is_reproduced_so_the_etags_are_equal(rig: Rig) -> None:
+def test_the_part_plan_is_reproduced_so_the_etags_are_equal(rig: Rig) -> None:
     layouts = {
         "three": [body_of(PART), body_of(PART), body_of(7)],
         "exact": [body_of(PART), body_of(PART)],
@@ -59,7 +59,7 @@ def test_the_layout_is_reproduced_so_the_etags_are_equal(rig: Rig) -> None:
     assert rig.target_proxy.writes() == []
 
 
-def test_a_layout_that_cannot_be_reproduced_is_remembered_by_the_marker(rig: Rig) -> None:
+def test_a_copy_with_another_part_plan_gets_the_marker(rig: Rig) -> None:
     etag = rig.put_parts("uneven", body_of(6 * MIB), body_of(PART), body_of(10))
     rig.put_parts("empty", b"")
     assert rig.sync("uneven", "empty").actions == {"uneven": "copy", "empty": "copy"}
@@ -73,7 +73,7 @@ def test_a_layout_that_cannot_be_reproduced_is_remembered_by_the_marker(rig: Rig
     assert rig.differences() == []
 
 
-def test_a_large_object_of_a_single_put_goes_in_parts(rig: Rig) -> None:
+def test_a_large_object_of_a_single_put_is_copied_in_parts(rig: Rig) -> None:
     etag = rig.put("large", body_of(64 * MIB + 1), Metadata={"a": "b"})
     assert rig.sync("large").actions == {"large": "copy"}
     assert rig.differences() == []
@@ -85,7 +85,7 @@ def test_a_large_object_of_a_single_put_goes_in_parts(rig: Rig) -> None:
     assert rig.target_proxy.writes() == []
 
 
-def test_a_change_of_metadata_alone_arrives(rig: Rig) -> None:
+def test_a_change_of_metadata_alone_is_copied(rig: Rig) -> None:
     rig.put_parts("key", *parts_of(2), Metadata={"a": "1"})
     rig.sync("key")
     rig.put_parts("key", *parts_of(2), Metadata={"a": "2"})
@@ -93,8 +93,8 @@ def test_a_change_of_metadata_alone_arrives(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_an_object_encrypted_with_kms_is_recognised_by_the_marker(rig: Rig) -> None:
-    """Its ETag looks like an MD5 and is none."""
+def test_an_object_encrypted_with_kms_is_compared_by_the_marker(rig: Rig) -> None:
+    """Its ETag has the form of an MD5 and is none."""
     rig.put("key", b"body", ServerSideEncryption="aws:kms")
     etag = "0123456789abcdef0123456789abcdef"
 
@@ -112,7 +112,7 @@ def test_an_object_encrypted_with_kms_is_recognised_by_the_marker(rig: Rig) -> N
 
 
 def test_metadata_that_leaves_no_room_for_the_marker(rig: Rig) -> None:
-    """Equal ETags need none. Where only the marker would tell, every event copies once more, and that is all."""
+    """Equal ETags need no marker. If only a marker proves equality, every event copies the object again."""
     full = {"name": "v" * (2048 - len("name"))}
     rig.put_parts("equal layout", *parts_of(2), Metadata=full)
     rig.put_parts("other layout", body_of(6 * MIB), body_of(PART), body_of(10), Metadata=full)
@@ -125,7 +125,7 @@ def test_metadata_that_leaves_no_room_for_the_marker(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_a_target_whose_etags_are_its_own_affair_gets_markers(rig: Rig) -> None:
+def test_a_target_with_other_etags_gets_markers(rig: Rig) -> None:
     rig.target_proxy.when(answering(ETag='"its-own-affair"'), times=inf)
     etags = {key: rig.put(key, key.encode()) for key in ("first", "second")}
     for key in etags:
@@ -138,7 +138,7 @@ def test_a_target_whose_etags_are_its_own_affair_gets_markers(rig: Rig) -> None:
     assert rig.target_proxy.writes() == []
 
 
-def test_a_target_that_stops_giving_md5s_is_found_out(rig: Rig) -> None:
+def test_a_target_that_stops_giving_md5s_is_detected(rig: Rig) -> None:
     etags = {key: rig.put(key, key.encode()) for key in ("first", "second", "third", "fourth")}
     rig.sync("first")
     rig.sync("second")
@@ -146,7 +146,7 @@ def test_a_target_that_stops_giving_md5s_is_found_out(rig: Rig) -> None:
     rig.sync("third")
     rig.sync("fourth")
     marked = [key for key in etags if rig.target_head(key)["Metadata"]]
-    assert marked == ["first", "third", "fourth"], "the first, because nothing was known of the store yet"
+    assert marked == ["first", "third", "fourth"], "the first, because the store was still unknown"
     assert [write.key for write in rig.target_proxy.writes()] == ["first", "second", "third", "third", "fourth"]
 
 
@@ -186,7 +186,7 @@ def test_no_upload_is_left_behind(rig: Rig, side: str, fault: Fault, query: str,
 
 
 @pytest.mark.parametrize("status", [200, 503], ids=["inside a 200", "503"])
-def test_a_completion_that_fails_at_first_is_tried_again(rig: Rig, status: int) -> None:
+def test_a_completion_that_fails_at_first_is_retried(rig: Rig, status: int) -> None:
     rig.put_parts("key", *parts_of(2))
     rig.target_proxy.when(refuse(status, "InternalError"), "POST", key="key", query="uploadId", times=2)
     assert rig.sync("key").actions == {"key": "copy"}
@@ -194,7 +194,7 @@ def test_a_completion_that_fails_at_first_is_tried_again(rig: Rig, status: int) 
     assert rig.uploads() == []
 
 
-def test_a_completion_whose_answer_is_lost_counts(rig: Rig) -> None:
+def test_a_completion_with_a_lost_response_counts(rig: Rig) -> None:
     rig.put_parts("key", *parts_of(2))
     rig.target_proxy.when(lose_answer, "POST", key="key", query="uploadId")
     delivery = rig.sync("key")
@@ -204,7 +204,7 @@ def test_a_completion_whose_answer_is_lost_counts(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("store", ["with If-Match", "that ignores If-Match"])
-def test_a_source_overwritten_in_the_middle_ends_equal(rig: Rig, store: str) -> None:
+def test_a_source_overwritten_during_the_copy_ends_equal(rig: Rig, store: str) -> None:
     rig.put_parts("key", *parts_of(3))
     fresh = [part[::-1] for part in parts_of(3)]
     change: Callable[[], object] = lambda: rig.put_parts("key", *fresh, Metadata={"new": "yes"})  # noqa: E731
@@ -217,7 +217,7 @@ def test_a_source_overwritten_in_the_middle_ends_equal(rig: Rig, store: str) -> 
     assert rig.uploads() == []
 
 
-def test_a_source_deleted_in_the_middle_is_deleted(rig: Rig) -> None:
+def test_a_source_deleted_during_the_copy_is_deleted(rig: Rig) -> None:
     rig.put_parts("key", *parts_of(2))
     delete = meanwhile(lambda: rig.source.delete_object(Bucket=SOURCE, Key="key"))
     rig.source_proxy.when(delete, "GET", key="key", query="", skip=1)
@@ -234,7 +234,7 @@ def test_the_deadline_aborts_a_copy(rig: Rig, monkeypatch: pytest.MonkeyPatch, c
     delivery = rig.sync("key", remaining_s=900)
     assert delivery.actions == {"key": "retry"}
     assert len(delivery.returned) == 1
-    assert len(rig.receive(1)) == 1, "to be seen again at once"
+    assert len(rig.receive(1)) == 1, "it is visible again at once"
     assert rig.uploads() == []
     assert rig.target_keys() == []
 
@@ -249,15 +249,15 @@ class Context:
 
 response = lambda_handler.handler(json.loads(sys.argv[1]), Context())
 assert response == {"batchItemFailures": []}, response
-# Not ru_maxrss, which a child inherits from the parent that started it.
+# Not ru_maxrss, which a child process inherits from its parent.
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(int(status["VmHWM"].split()[0]) // 1024, file=sys.stderr)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the peak")
 def test_the_function_stays_within_its_memory(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a process of its own, so that nothing but the function is measured."""
+    """Measure in a separate process, so that only the function counts."""
     memory_mb = 256
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", str(memory_mb))
     body = body_of(60 * MIB)
@@ -277,7 +277,7 @@ def test_the_function_stays_within_its_memory(rig: Rig, monkeypatch: pytest.Monk
     assert rig.target_body("two") == body
 
 
-def test_the_target_is_never_seen_half_written(rig: Rig) -> None:
+def test_the_target_never_shows_half_an_object(rig: Rig) -> None:
     old = rig.put_parts("key", *parts_of(2))
     rig.sync("key")
     rig.put_parts("key", *[part[::-1] for part in parts_of(2)])

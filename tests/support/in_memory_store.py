@@ -1,7 +1,7 @@
-"""A bucket in memory that answers as `s3_syncer.stores.bucket.Bucket` does, for tests that must not know boto3.
+"""A bucket in memory with the interface of `s3_syncer.stores.bucket.Bucket`, for tests without boto3.
 
-It keeps what it is given and refuses what S3 refuses; how it makes ETags is the store's own affair, so that is a
-parameter.
+It stores the objects it gets and rejects the requests that S3 rejects. Stores compute ETags in different ways, so the
+ETag function is a parameter.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def at(second: int) -> datetime:
-    """A moment on the tests' clock."""
+    """Return a moment on the clock of the tests."""
     return EPOCH + timedelta(seconds=second)
 
 
@@ -38,19 +38,19 @@ def md5_hex(data: bytes | bytearray) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-#: How a store makes an ETag: of bytes put whole, or of the parts of an upload.
+#: Computes the ETag of an object from its bytes, or from the parts of its upload.
 Etag = Callable[[bytes | list[bytes]], str]
 
 
 def md5_etag(content: bytes | list[bytes]) -> str:
-    """ETags as AWS makes them: the MD5 of the bytes, or of the parts' MD5s, and their number."""
+    """Return an ETag as AWS computes it: the MD5 of the bytes, or of the parts' MD5s and their number."""
     if isinstance(content, bytes):
         return md5_hex(content)
     return f"{md5_hex(b''.join(bytes.fromhex(md5_hex(part)) for part in content))}-{len(content)}"
 
 
 def opaque_etag(content: bytes | list[bytes]) -> str:
-    """ETags of a store that goes its own ways: nothing can be told from them."""
+    """Return an ETag of a store that does not use MD5s: it proves nothing."""
     return f"opaque-{len(content)}"
 
 
@@ -69,7 +69,7 @@ class Stored:
     part_sizes: tuple[int, ...] = ()
 
     def look(self) -> ObjectState:
-        """What a HEAD tells of it: everything but the tags."""
+        """Return the state that a HEAD shows: everything but the tags."""
         return ObjectState(
             size=len(self.body),
             etag=self.etag,
@@ -82,12 +82,12 @@ class Stored:
 
     @property
     def mirrored(self) -> tuple[object, ...]:
-        """All that a mirror must have in common with what it mirrors."""
+        """Everything that must be equal in a copy."""
         return self.body, dict(self.headers), dict(self.metadata), dict(self.tags)
 
 
 def stored(*parts: bytes, **properties: Any) -> Stored:
-    """An object as AWS stores these bytes: put whole, or uploaded in parts when there are several."""
+    """Return an object as AWS stores these bytes: put whole, or uploaded in parts if there are several."""
     if len(parts) == 1:
         return replace(Stored(parts[0], md5_etag(parts[0])), **properties)
     uploaded = Stored(b"".join(parts), md5_etag(list(parts)), part_sizes=tuple(map(len, parts)))
@@ -96,14 +96,14 @@ def stored(*parts: bytes, **properties: Any) -> Stored:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An object, and the moment at which the store told of it."""
+    """An object, and the time of the response that has it."""
 
     there: Stored
     moment: int
 
     @property
     def headers(self) -> dict[str, str]:
-        """As HTTP has them."""
+        """The headers of the response."""
         found = {name.lower(): value for name, value in self.there.headers.items()}
         found |= {f"x-amz-meta-{name}": value for name, value in self.there.metadata.items()}
         found |= {"content-length": str(len(self.there.body)), "etag": f'"{self.there.etag}"'}
@@ -119,9 +119,9 @@ class Fetched:
 
 
 class MemoryBucket:
-    """Objects by key, the uploads under way, and a record of the calls. Safe to share between threads.
+    """Objects by key, the active uploads, and a record of the calls. Safe to share between threads.
 
-    `on_call` sees every call before it happens and may raise what a store would.
+    `on_call` is called before every call and may raise the error of a store.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class MemoryBucket:
     ) -> None:
         self.objects: dict[str, Stored] = dict(objects or {})
         self.under_way: dict[str, tuple[Stored, dict[int, bytes]]] = {}
-        self.created = 0  # uploads, of which none has the id of another
+        self.created = 0  # the uploads so far, for unique ids
         self.age_s = 0.0  # of every part, and about that of every upload
         self.calls: list[str] = []
         self.clock = clock
@@ -147,7 +147,7 @@ class MemoryBucket:
             self.calls.append(operation)
         self.on_call(operation, key)
 
-    # -- looking and reading ---------------------------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------------------------------
 
     def look(self, key: str) -> ObjectState | None:
         self._called("head", key)
@@ -166,7 +166,7 @@ class MemoryBucket:
         return replace(state, tags=self.tags(key))
 
     def whole(self, key: str) -> tuple[ObjectState, bytes] | None:
-        """A look and the bytes, of one moment."""
+        """Return the state and the bytes at one moment."""
         self._called("take", key)
         found = self.objects.get(key)
         return (found.look(), found.body) if found else None
@@ -193,14 +193,14 @@ class MemoryBucket:
         return self.objects[key]
 
     def fetch(self, key: str, etag: str) -> Fetched:
-        """The whole object in one answer, as it was at one moment."""
+        """Return the whole object in one response, as it is at one moment."""
         self._called("fetch", key)
         found = self._there(key)
         if found.etag != etag:
             raise Changed("the object changed while it was read", "PreconditionFailed")
         return Fetched(found, self.clock)
 
-    # -- writing ---------------------------------------------------------------------------------------------------
+    # -- writing -------------------------------------------------------------------------------------------------------
 
     def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
         self._called("put", key)
@@ -220,7 +220,7 @@ class MemoryBucket:
         headers, metadata = dict(state.headers), dict(state.metadata)
         return Stored(b"", "", headers, metadata, marker=marker, modified=self.clock)
 
-    # -- multipart uploads -----------------------------------------------------------------------------------------
+    # -- multipart uploads ---------------------------------------------------------------------------------------------
 
     def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
         self._called("create_upload", key)
@@ -272,7 +272,7 @@ class MemoryBucket:
 
 
 class ListedBucket(MemoryBucket):
-    """Lists as a store does: page by page, each page a look at one moment."""
+    """A bucket that lists its keys page by page, each page as of one moment."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -314,25 +314,25 @@ class ListedBucket(MemoryBucket):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer over HTTP."""
+    """An HTTP response."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
 
-#: A failure as a store would put it into a status; anything else is a fault within the store.
+#: The HTTP status of an error code; any other error is an internal error of the store.
 _STATUS = {"PreconditionFailed": 412, "NoSuchKey": 404}
 
 
 class HttpSide:
-    """A bucket as the lane sees it: asked in HTTP, it answers at once, but not before the one who asks has ended."""
+    """A bucket behind the interface of the CRT transport. It responds after the caller of `send` returns."""
 
     _waiting = threading.local()
 
     def __init__(self, bucket: Any) -> None:
         self._bucket = bucket
-        self.replies: dict[str, Callable[[Reply], Reply]] = {}  # by method and query: what is made of the answer
+        self.replies: dict[str, Callable[[Reply], Reply]] = {}  # by method and query: a change of the response
 
     def send(
         self,
@@ -395,7 +395,7 @@ def _intact(data: bytes | bytearray, md5: bytes) -> bytes:
 
 
 class OnTheSpot(Executor):
-    """Does the work when it is handed over."""
+    """Runs the work at once, in the calling thread."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass

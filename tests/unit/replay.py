@@ -1,7 +1,7 @@
-"""Runs a worker one store call at a time, with no threads: a worker is a pure function of the answers it has had.
+"""Runs a worker one store call at a time, without threads: it is a pure function of its responses.
 
-So the code under test is run against stubs that replay those answers and, when there are no more, suspend it at its
-next call. A model then makes that one call, atomically, on a bucket in memory, and appends the answer.
+The code under test runs against stubs that replay the recorded responses. When there are no more, they suspend it at
+its next call. A model then makes that one call on a bucket in memory, atomically, and appends the response.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Call:
 
 
 class Suspended(BaseException):
-    """The recorded answers are used up. Not an Exception: the code under test must not catch it."""
+    """There are no more recorded responses. Not an Exception: the code under test must not catch it."""
 
     def __init__(self, call: Call) -> None:
         super().__init__(call)
@@ -41,7 +41,7 @@ class Suspended(BaseException):
 
 
 class Answers:
-    """Replays recorded answers, then suspends the worker."""
+    """Replays recorded responses, then suspends the worker."""
 
     def __init__(self, recorded: Iterable[Any]) -> None:
         self._recorded = iter(recorded)
@@ -49,7 +49,7 @@ class Answers:
         self.written = False
 
     def to(self, call: Call) -> Any:
-        if self._suspended:  # what it does on its way out, the model does not see
+        if self._suspended:  # the model ignores the calls of exception handlers
             raise self._suspended
         for answer in self._recorded:
             self.written = self.written or call.writes
@@ -61,7 +61,7 @@ class Answers:
 
 
 class Side:
-    """A look is two store calls when tags are mirrored, as in `bucket.Bucket`: a change may come between them."""
+    """One side. With tags a comparison is two store calls, as in `bucket.Bucket`."""
 
     def __init__(self, side: Literal["source", "target"], answers: Answers, *, tags: bool) -> None:
         self._side, self._answers, self._tags = side, answers, tags
@@ -89,7 +89,7 @@ class Side:
 
 
 class SourceSide(Side):
-    """With `layouts` the store tells how an object was cut, else all is copied in one piece."""
+    """The source. With `layouts` the store returns part sizes, else all objects are copied in one piece."""
 
     prefetch_body = True
 
@@ -150,12 +150,12 @@ class TargetSide(Side):
 
 
 def bag(*items: int) -> tuple[int, ...]:
-    """A multiset of numbers, as every order of them is the same state."""
+    """Return a multiset of numbers: every order of them is the same state."""
     return tuple(sorted(items))
 
 
 def distinct(bag: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """The index of one of each number of a bag, and the number."""
+    """Yield each distinct number of a bag, after the index of one of its occurrences."""
     for index, item in enumerate(bag):
         if index == 0 or bag[index - 1] != item:
             yield index, item

@@ -1,4 +1,4 @@
-"""The bandwidth limit, and the deadline that ends its waits, by a clock that moves only when somebody sleeps."""
+"""The bandwidth limit and the deadline that ends its waits, with a clock that only sleeps advance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     return clock
 
 
-def test_the_first_goes_at_once_and_each_pays_for_the_one_before(clock: FakeClock) -> None:
+def test_the_first_wait_is_none_and_each_later_one_pays_for_the_one_before(clock: FakeClock) -> None:
     pace, turns = BandwidthLimiter(100), []
     for size in (50, 200, 0, 100):
         pace.wait(size, Deadline())
@@ -39,13 +39,13 @@ def test_a_pause_earns_no_burst(clock: FakeClock) -> None:
     assert clock.now == pytest.approx(1061)
 
 
-def test_without_a_limit_nobody_waits(clock: FakeClock) -> None:
+def test_without_a_limit_no_thread_waits(clock: FakeClock) -> None:
     for _ in range(10):
         BandwidthLimiter(None).wait(10**15, Deadline())
     assert clock.now == 1000
 
 
-def test_nobody_waits_longer_than_the_deadline(clock: FakeClock) -> None:
+def test_no_thread_waits_longer_than_the_deadline(clock: FakeClock) -> None:
     pace, deadline = BandwidthLimiter(1), Deadline.after(3)
     pace.wait(10**6, deadline)
     with pytest.raises(OutOfTime, match="no time left"):

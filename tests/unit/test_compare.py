@@ -1,4 +1,4 @@
-"""Same or different, and why."""
+"""The comparison of objects and of listing entries, and its reasons."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def state(etag: str = MD5, **properties: Any) -> ObjectState:
 FULL = {"m": "x" * (MAX_METADATA_BYTES - 1)}
 NEWER, OLDER = at(11), at(9)
 
-#: What the looks at source and target are, and the reason to copy, or None.
+#: A source, a target, and the reason to copy, or None.
 CONTENT = [
     ("equal etags", state(), state(), None),
     ("equal multipart etags", state(f"{MD5}-3"), state(f"{MD5}-3"), None),
@@ -39,7 +39,7 @@ CONTENT = [
     ("another size under the same etag", state(size=0), state(size=4), "size"),
     ("other bytes", state(MD5), state(OTHER_MD5), "content"),
     ("other bytes written later", state(MD5), state(OTHER_MD5, last_modified=NEWER), "content"),
-    # the marker decides where the ETags cannot
+    # the marker decides if the ETags cannot
     ("marked", state(f"{MD5}-3"), state("opaque", marker=f"{MD5}-3"), None),
     ("marked as of another version", state(f"{MD5}-3"), state("opaque", marker=f"{OTHER_MD5}-3"), "content"),
     ("marked as of another, later", state(f"{MD5}-3"), state("o", marker="x", last_modified=NEWER), "content"),
@@ -47,16 +47,16 @@ CONTENT = [
     ("marked as of another, and encrypted", state("k2", kms=True), state(MD5, marker="k1"), "content"),
     ("equal etags under another marker", state(), state(marker="x"), None),
     ("marked, though both could be MD5s", state(MD5), state(OTHER_MD5, marker=MD5), None),
-    # neither can tell and nobody marked it: another tool wrote it, so time decides
+    # the ETags prove nothing and there is no marker: another tool wrote it, so time decides
     ("another tool's, as old", state(f"{MD5}-3"), state(MD5), None),
     ("another tool's, newer", state(f"{MD5}-3"), state(MD5, last_modified=NEWER), None),
     ("another tool's, older", state(f"{MD5}-3"), state(MD5, last_modified=OLDER), "newer"),
     ("another tool's, of an encrypted object", state(OTHER_MD5, kms=True), state(MD5, last_modified=NEWER), None),
     ("another tool's, encrypted at the target", state(MD5), state(OTHER_MD5, kms=True, last_modified=NEWER), None),
-    ("another tool's, in a store of its own ways", state(MD5), state("opaque", last_modified=OLDER), "newer"),
-    # there was no room for a marker: it may be our own copy, so time does not decide
+    ("another tool's, in a store with opaque ETags", state(MD5), state("opaque", last_modified=OLDER), "newer"),
+    # there was no room for a marker: it may be a copy of this project, so time does not decide
     (
-        "ours or not, nobody knows",
+        "of this project or another tool",
         state(f"{MD5}-3", metadata=FULL),
         state(MD5, metadata=FULL, last_modified=NEWER),
         "content cannot be compared",
@@ -87,11 +87,11 @@ def test_metadata_counts_in_whole(target: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("target", [{}, {"colour": "blue"}, {"colour": "red", "size": "l"}])
-def test_tags_are_mended_without_a_copy(target: dict[str, str]) -> None:
+def test_a_difference_in_tags_alone_needs_no_copy(target: dict[str, str]) -> None:
     assert compare(state(tags={"colour": "red"}), state(tags=target)) == Difference("tags", body=False)
 
 
-def test_a_copy_mends_the_tags_as_well_so_they_come_last() -> None:
+def test_tags_come_last_because_a_copy_writes_them_too() -> None:
     source = state(metadata={"by": "a"}, tags={"colour": "red"})
     assert compare(source, state()) == Difference("metadata")
     assert compare(source, state(OTHER_MD5, tags={"colour": "red"})) == Difference("content")
@@ -126,7 +126,7 @@ def test_a_faithful_marked_copy_is_the_same_whatever_its_etag(source: ObjectStat
 
 
 @given(STATES, STATES)
-def test_what_is_called_the_same_has_equal_properties(source: ObjectState, target: ObjectState) -> None:
+def test_equal_objects_have_equal_properties(source: ObjectState, target: ObjectState) -> None:
     if compare(source, target) is None:
         assert (source.size, source.headers) == (target.size, target.headers)
         assert (source.metadata, source.tags) == (target.metadata, target.tags)
@@ -137,13 +137,13 @@ def listed(state: ObjectState) -> ListEntry:
 
 
 @given(STATES, STATES, st.booleans())
-def test_what_listings_prove_a_look_would_have_found_as_well(
+def test_a_difference_by_listing_is_a_difference_by_comparison(
     source: ObjectState, target: ObjectState, md5s: bool
 ) -> None:
     reason = differs_by_listing(listed(source), listed(target), md5s=md5s)
-    told = source.md5 is not None and target.md5 == target.etag and target.marker is None
-    if reason == "content" and not told:
-        return  # which only the bytes of the source, or a target that breaks its promise, can show
+    md5s_known = source.md5 is not None and target.md5 == target.etag and target.marker is None
+    if reason == "content" and not md5s_known:
+        return  # only the bytes of the source, or a target that stops giving MD5s, could show that
     difference = compare(source, target)
     assert reason is None or (difference is not None and difference.reason == reason)
 
@@ -160,7 +160,7 @@ def test_what_listings_prove_a_look_would_have_found_as_well(
         (ListEntry("key", 1, f"{MD5}-1", NEWER), True, None),
     ],
 )
-def test_what_two_listings_prove(target: ListEntry | None, md5s: bool, reason: str | None) -> None:
+def test_reasons_that_two_listings_prove(target: ListEntry | None, md5s: bool, reason: str | None) -> None:
     assert differs_by_listing(ListEntry("key", 1, MD5, NEWER), target, md5s=md5s) == reason
 
 
@@ -169,10 +169,10 @@ def test_a_source_whose_etag_is_no_md5_proves_nothing_by_it(etag: str | None) ->
     assert differs_by_listing(ListEntry("key", 1, etag, NEWER), ListEntry("key", 1, MD5, NEWER), md5s=True) is None
 
 
-# -- what the model says of an object ----------------------------------------------------------------------------------
+# -- the model of an object --------------------------------------------------------------------------------------------
 
 
-def test_an_etag_is_an_md5_only_when_it_looks_so_and_no_kms_key_was_used() -> None:
+def test_an_etag_is_an_md5_only_if_it_has_the_form_and_no_kms_key_was_used() -> None:
     assert state(MD5).md5 == MD5
     assert state(MD5, kms=True).md5 is None
     assert state(f"{MD5}-2").md5 is None
@@ -188,12 +188,12 @@ def test_the_part_count_is_read_from_the_etag(etag: str, count: int | None) -> N
     assert state(etag).part_count == count
 
 
-def test_a_look_leaves_the_time_out_of_what_it_compares() -> None:
+def test_states_are_compared_without_their_time() -> None:
     assert state(last_modified=OLDER) == state(last_modified=NEWER)
     assert state(tags={"colour": "red"}) != state()
 
 
-def test_room_for_the_marker_is_counted_in_bytes_of_names_and_values() -> None:
+def test_room_for_the_marker_is_counted_in_bytes_of_keys_and_values() -> None:
     room = MAX_METADATA_BYTES - len(SOURCE_ETAG_MARKER) - LONGEST_ETAG
     assert state(metadata={"m": "x" * (room - 1)}).marker_fits
     assert not state(metadata={"m": "x" * room}).marker_fits

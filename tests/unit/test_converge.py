@@ -1,4 +1,4 @@
-"""What converging a key does in each situation and how it reports it; see also test_interleavings.py."""
+"""The convergence of one key: writes and outcomes. See also test_interleavings.py."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def run(
         (RETAGGED, ONE, Outcome("tags", "tags")),
     ],
 )
-def test_each_situation_is_mended_and_named(source: Stored | None, target: Stored | None, outcome: Outcome) -> None:
+def test_each_difference_is_removed_and_reported(
+    source: Stored | None, target: Stored | None, outcome: Outcome
+) -> None:
     left, right = buckets(source, target)
     assert run(left, right) == outcome
     assert [kept.mirrored for kept in left.objects.values()] == [kept.mirrored for kept in right.objects.values()]
@@ -51,20 +53,20 @@ def test_each_situation_is_mended_and_named(source: Stored | None, target: Store
     assert bool(wrote) == (outcome.action in CHANGES)
 
 
-def test_equal_objects_cost_one_look_at_each_side() -> None:
+def test_equal_objects_cost_one_head_on_each_side() -> None:
     source, target = buckets(ONE, ONE)
     run(source, target)
     assert source.calls == target.calls == ["head", "tags"]
 
 
-def test_a_new_object_is_looked_at_and_read_at_once() -> None:
+def test_a_new_object_is_compared_and_read_in_one_request() -> None:
     source, target = buckets(ONE, None)
     run(source, target)
     assert source.calls == ["take", "tags", "head", "tags"]
     assert target.calls == ["head", "put", "put_tags"]
 
 
-def test_what_is_known_to_be_large_is_not_read_with_a_look() -> None:
+def test_a_large_object_is_compared_without_its_body() -> None:
     source, target = buckets(ONE, None)
     pair = BucketPair(source, target, Transfer(source, target, memory=MIB, threads=1))
     assert converge(pair, KEY, Deadline(), size=INLINE_BODY_MAX + 1).action == "copy"
@@ -72,7 +74,7 @@ def test_what_is_known_to_be_large_is_not_read_with_a_look() -> None:
     assert target.objects[KEY].mirrored == ONE.mirrored
 
 
-def test_a_deletion_is_looked_at_again_at_once() -> None:
+def test_a_deletion_is_compared_again_at_once() -> None:
     source, target = buckets(None, ONE)
     run(source, target)
     assert source.calls == ["head", "take"]
@@ -85,16 +87,16 @@ def test_tags_alone_are_not_worth_a_copy() -> None:
     assert "put" not in target.calls
 
 
-def test_with_deletes_off_the_target_keeps_what_the_source_has_lost() -> None:
+def test_with_deletes_off_the_target_keeps_a_key_deleted_from_the_source() -> None:
     source, target = buckets(None, ONE)
     assert run(source, target, delete=False) == Outcome("kept", "deleted from the source, and deletes are off")
     assert target.objects == {KEY: ONE}
 
 
-def test_only_a_sure_look_says_that_the_source_has_nothing() -> None:
+def test_a_missing_source_is_confirmed() -> None:
     class Unsure(MemoryBucket):
         def head(self, key: str, *, confirm_missing: bool = False) -> ObjectState | None:
-            assert confirm_missing, "a deletion may follow from this"
+            assert confirm_missing, "a deletion may follow"
             return super().head(key)
 
     _, target = buckets(None, ONE)
@@ -103,7 +105,7 @@ def test_only_a_sure_look_says_that_the_source_has_nothing() -> None:
 
 
 class Restless(MemoryBucket):
-    """Becomes the next of `versions` whenever it is read."""
+    """A bucket with an object that becomes the next of `versions` at each read."""
 
     versions: Iterator[Stored]
 
@@ -118,14 +120,14 @@ class Restless(MemoryBucket):
         return whole
 
 
-def test_a_source_that_changes_meanwhile_is_copied_again_as_it_is_then() -> None:
+def test_a_source_that_changes_during_the_copy_is_copied_again() -> None:
     source, target = Restless({KEY: ONE}), MemoryBucket()
     source.versions = iter([TWO, ONE, TWO])
     assert run(source, target) == Outcome("update", "size", 4)
     assert target.objects[KEY].mirrored == TWO.mirrored
 
 
-def test_a_source_that_never_rests_goes_back_to_the_queue() -> None:
+def test_a_source_that_keeps_changing_goes_back_to_the_queue() -> None:
     source, target = Restless({KEY: ONE}), MemoryBucket()
     source.versions = cycle([TWO, ONE])
     with pytest.raises(Retryable, match=f"gave up after {MAX_ATTEMPTS} attempts") as failure:
@@ -134,7 +136,7 @@ def test_a_source_that_never_rests_goes_back_to_the_queue() -> None:
     assert target.calls.count("put") == MAX_ATTEMPTS
 
 
-def test_a_target_that_another_deletes_between_the_copy_and_its_tags_is_looked_at_again() -> None:
+def test_a_target_deleted_between_the_copy_and_its_tags_is_compared_again() -> None:
     def delete_before_the_first_tags(operation: str, key: str) -> None:
         if operation == "put_tags" and target.calls.count("put_tags") == 1:
             target.objects.clear()
@@ -145,7 +147,7 @@ def test_a_target_that_another_deletes_between_the_copy_and_its_tags_is_looked_a
     assert target.objects[KEY].mirrored == ONE.mirrored
 
 
-def test_a_failure_is_passed_on_as_it_is() -> None:
+def test_an_error_is_raised_unchanged() -> None:
     error = Permanent("access denied", "AccessDenied")
 
     def refuse(operation: str, key: str) -> None:

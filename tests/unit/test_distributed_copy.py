@@ -1,4 +1,4 @@
-"""Large objects as work for many: how they are divided, what is sent, and what becomes of uploads that fail."""
+"""Distributed copies: the division of large objects, the parts sent, and the end of failed uploads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OBJECT = stored(b"aaa", b"bbb", b"ccc", b"d", metadata={"by": "a"})
 
 
 class Bench:
-    """Two buckets in memory and the parts between them; work is done one item after the other, as from a queue."""
+    """Two buckets in memory and a distributed copier; items are processed one by one, as from a queue."""
 
     def __init__(self, original: Stored | None = OBJECT, **options: Any) -> None:
         self.source = MemoryBucket({KEY: original} if original else {})
@@ -62,11 +62,11 @@ def an_item_for_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout_module, "OWN_PLAN_OFFSET", 4)
 
 
-# -- the way it goes ---------------------------------------------------------------------------------------------------
+# -- without errors ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["in order", "backwards"])
-def test_whoever_sends_the_last_part_completes_the_upload_and_has_the_key_looked_at(order: int) -> None:
+def test_the_item_that_sends_the_last_part_completes_the_upload_and_rechecks_the_key(order: int) -> None:
     bench = Bench()
     items = bench.items()[::order]
     assert [bench.do(item) for item in items] == [[], [], LOOK]
@@ -82,22 +82,22 @@ def test_an_object_up_to_the_threshold_is_copied_at_once() -> None:
     assert bench.target.objects[KEY].body == b"abcd"
 
 
-def test_a_part_that_is_asked_for_twice_is_sent_once() -> None:
+def test_a_part_that_is_requested_twice_is_sent_once() -> None:
     bench = Bench()
     first, *_ = bench.items()
     for _ in range(2):
         assert bench.do(first) == []
-    assert bench.target.calls.count("upload_part") == 2, "the last part by the one that began"
+    assert bench.target.calls.count("upload_part") == 2, "the last part is sent with the creation of the upload"
 
 
-def test_an_item_whose_upload_is_gone_is_done() -> None:
+def test_an_item_without_its_upload_is_done() -> None:
     bench = Bench()
     items = bench.items()
     bench.target.abort_upload(KEY, items[0].upload)
     assert [bench.do(item) for item in items] == [[], [], []]
 
 
-def test_tags_follow_with_the_look_at_the_key() -> None:
+def test_tags_follow_with_the_recheck_of_the_key() -> None:
     bench = Bench(stored(b"aaa", b"bb", tags={"colour": "red"}))
     for item in bench.items():
         bench.do(item)
@@ -111,7 +111,7 @@ def test_tags_follow_with_the_look_at_the_key() -> None:
 @pytest.mark.parametrize(
     ("size", "part_size"), [(2 * GIB, 16 * MIB), (5 * TIB, 525 * MIB), (100 * GIB, 8 * MIB), (GIB + 1, 64 * MIB)]
 )
-def test_items_cover_all_parts_and_are_of_a_good_size(
+def test_items_cover_all_parts_and_have_about_the_same_size(
     size: int, part_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts_module, "ITEM_SIZE", ITEM_SIZE)
@@ -130,17 +130,17 @@ def test_runs_do_not_bridge_gaps() -> None:
     assert list(contiguous_runs([], 3)) == []
 
 
-# -- others at work ----------------------------------------------------------------------------------------------------
+# -- other workers -----------------------------------------------------------------------------------------------------
 
 
-def test_a_second_message_leaves_an_upload_alone_that_somebody_is_at() -> None:
+def test_a_second_message_leaves_an_active_upload_alone() -> None:
     bench = Bench()
     bench.items()
     assert bench.begin() == (WATCH,)
     assert len(bench.target.under_way) == 1
 
 
-def test_a_deserted_upload_of_the_same_object_is_gone_on_with() -> None:
+def test_an_abandoned_upload_of_the_same_object_is_continued() -> None:
     bench = Bench()
     items = bench.items()
     bench.do(items[1])
@@ -150,7 +150,7 @@ def test_a_deserted_upload_of_the_same_object_is_gone_on_with() -> None:
     assert watch == KeyWork((PREFIX + KEY,), delay_s=RECHECK_MIN_S, upload_attempts=1)
 
 
-def test_a_deserted_upload_of_another_object_is_dropped() -> None:
+def test_an_abandoned_upload_of_another_object_is_aborted() -> None:
     bench = Bench()
     first, *_ = bench.items()
     bench.do(first)
@@ -171,7 +171,7 @@ def test_parts_of_two_objects_are_never_made_into_one() -> None:
     assert (bench.target.objects, bench.target.under_way) == ({}, {})
 
 
-def test_where_part_etags_are_no_md5s_nobody_goes_on_with_what_another_left() -> None:
+def test_if_part_etags_are_no_md5s_an_abandoned_upload_is_not_continued() -> None:
     bench = Bench(etag=opaque_etag)
     items = bench.items()
     bench.do(items[0])
@@ -182,7 +182,7 @@ def test_where_part_etags_are_no_md5s_nobody_goes_on_with_what_another_left() ->
     assert bench.target.objects[KEY].mirrored == OBJECT.mirrored
 
 
-def test_of_two_that_begin_at_once_the_first_goes_on() -> None:
+def test_of_two_uploads_created_at_the_same_time_the_first_continues() -> None:
     bench = Bench()
     create = bench.target.create_upload
 
@@ -195,22 +195,22 @@ def test_of_two_that_begin_at_once_the_first_goes_on() -> None:
     assert [*bench.target.under_way] == ["upload-1"]
 
 
-def test_a_lost_messages_upload_is_dropped_when_its_key_turns_out_to_be_equal() -> None:
+def test_the_upload_of_a_lost_message_is_aborted_if_its_key_is_equal() -> None:
     bench = Bench()
     bench.items()
     bench.target.objects[KEY] = OBJECT
-    assert bench.begin(redelivered=True) == (WATCH,), "somebody may be at it"
+    assert bench.begin(redelivered=True) == (WATCH,), "another worker may be active"
     bench.target.age_s = ABANDONED_AFTER_S
     assert bench.begin(upload_attempts=0) == (WATCH,)
     assert not bench.target.under_way
     assert bench.begin(upload_attempts=0) == ()
 
 
-# -- what goes wrong ---------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("now", [None, stored(b"aaa", b"bbb", b"zzz", b"d"), stored(b"small")])
-def test_a_source_that_changed_ends_the_upload_and_the_key_is_looked_at(now: Stored | None) -> None:
+def test_a_changed_source_aborts_the_upload_and_rechecks_the_key(now: Stored | None) -> None:
     bench = Bench()
     items = bench.items()
     bench.do(items[0])
@@ -219,10 +219,10 @@ def test_a_source_that_changed_ends_the_upload_and_the_key_is_looked_at(now: Sto
         bench.source.objects[KEY] = now
     assert bench.do(items[1]) == LOOK
     assert not bench.target.under_way
-    assert bench.do(items[2]) == [], "one look is enough"
+    assert bench.do(items[2]) == [], "one recheck is enough"
 
 
-def test_what_time_did_not_suffice_for_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_that_were_not_sent_in_time_become_an_item(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts_module, "ITEM_SIZE", 100)
     bench = Bench()
     (item,) = bench.items()
@@ -240,7 +240,7 @@ def test_what_time_did_not_suffice_for_is_put_back(monkeypatch: pytest.MonkeyPat
     assert bench.target.objects[KEY].mirrored == OBJECT.mirrored
 
 
-def test_an_item_that_got_nowhere_is_given_back() -> None:
+def test_an_item_of_which_nothing_was_done_is_retried() -> None:
     bench = Bench()
     first, *_ = bench.items()
     late = Deadline()
@@ -251,7 +251,7 @@ def test_an_item_that_got_nowhere_is_given_back() -> None:
 
 
 @pytest.mark.parametrize("error", [Retryable("slow down"), StoreUnusable("no answer")])
-def test_what_may_pass_keeps_the_upload(error: Exception) -> None:
+def test_a_temporary_error_keeps_the_upload(error: Exception) -> None:
     bench = Bench()
     first, *_ = bench.items()
     bench.target.on_call = lambda operation, key: _raise_at(operation, "upload_part", error)
@@ -260,7 +260,7 @@ def test_what_may_pass_keeps_the_upload(error: Exception) -> None:
     assert bench.target.under_way
 
 
-def test_what_never_passes_drops_the_upload() -> None:
+def test_a_permanent_error_aborts_the_upload() -> None:
     bench = Bench()
     first, *_ = bench.items()
     bench.target.on_call = lambda operation, key: _raise_at(operation, "upload_part", Permanent("access denied"))
@@ -269,14 +269,14 @@ def test_what_never_passes_drops_the_upload() -> None:
     assert not bench.target.under_way
 
 
-def test_parts_that_fail_again_and_again_are_given_up() -> None:
+def test_a_key_gives_up_after_too_many_uploads() -> None:
     bench = Bench()
     with pytest.raises(Permanent, match=f"gave up after {MAX_UPLOAD_ATTEMPTS} multipart uploads of this object"):
         bench.begin(upload_attempts=MAX_UPLOAD_ATTEMPTS)
     assert not bench.target.under_way
 
 
-def test_a_failure_right_after_the_beginning_leaves_no_upload() -> None:
+def test_a_failure_right_after_the_creation_leaves_no_upload() -> None:
     bench = Bench()
     bench.target.on_call = lambda operation, key: (
         _raise_at(operation, "uploads", Retryable("slow down")) if bench.target.created else None
@@ -287,7 +287,7 @@ def test_a_failure_right_after_the_beginning_leaves_no_upload() -> None:
 
 
 @pytest.mark.parametrize("operation", ["uploads", "parts"])
-def test_a_store_that_does_not_tell_of_uploads_gets_the_object_from_one_worker(operation: str) -> None:
+def test_without_a_listing_of_uploads_one_worker_copies_the_object(operation: str) -> None:
     bench = Bench()
     bench.target.on_call = lambda called, key: _raise_at(called, operation, Permanent("NotImplemented"))
     assert bench.begin() == ()
@@ -295,7 +295,7 @@ def test_a_store_that_does_not_tell_of_uploads_gets_the_object_from_one_worker(o
     assert not bench.target.under_way
 
 
-def test_an_object_beyond_the_targets_limit_is_refused_with_the_reason() -> None:
+def test_an_object_beyond_the_limit_of_the_target_fails_with_the_reason() -> None:
     bench = Bench()
     bench.parts._transfer._limits = Limits(max_object=9, min_part=2)
     with pytest.raises(Permanent, match="the object has 10 bytes and the target takes at most 9"):
@@ -307,10 +307,10 @@ def _raise_at(called: str, operation: str, error: Exception) -> None:
         raise error
 
 
-# -- layouts -----------------------------------------------------------------------------------------------------------
+# -- part plans --------------------------------------------------------------------------------------------------------
 
 
-def test_our_own_layout_is_told_from_the_layouts_of_others() -> None:
+def test_an_own_part_plan_differs_from_the_plans_of_other_tools() -> None:
     own = layout_module.own_plan(300 * MIB, largest_part=GIB, limits=Limits())
     assert layout_module.is_own_plan(own)
     assert not any(layout_module.is_own_plan(PartPlan(GIB, size * MIB)) for size in (5, 8, 16, 100))

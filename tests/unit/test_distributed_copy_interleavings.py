@@ -1,12 +1,12 @@
-"""The real `Parts`, with the real `converge` and `Transfer`, through every interleaving there is.
+"""The real `DistributedCopier`, `converge` and `Transfer`, through every interleaving.
 
-As `test_interleavings.py`, for objects that are copied part by part by whoever gets the work: messages about a key and
-about its parts share a queue, the source changes meanwhile, and a worker may die between any two calls, or after it has
-put some of the work that it leaves on the queue. When nothing is left to do, the target must be what the source is,
-no upload may be left behind, and at no time may the target be what the source never was.
+As `test_interleavings.py`, for objects that several workers copy part by part. Messages about a key and about its parts
+share a queue, and the source changes at the same time. A worker may crash between any two calls, or after it has put
+some of the work that it leaves on the queue. When no work is left, the target must equal the source, and no upload may
+be left behind. At no time may the target show an object that the source never was.
 
-Time is in the model only as far as it matters: an upload seems deserted when no work for it is left. A scenario may
-have it seem so at other times as well, as it does to somebody who was away for too long.
+The model contains time only as far as it matters: an upload seems abandoned when no work for it is left. In some
+scenarios it seems abandoned at other times as well, as it does to a worker that was suspended for too long.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from s3_syncer.sync.upload_decision import ABANDONED_AFTER_S
 
 KEY = "key"
 
-#: Two parts of our own layout fit, and nothing larger: with OWN bytes a part.
+#: Bytes for two parts of an own plan, of OWN_PLAN_OFFSET bytes each, and for nothing larger.
 MEMORY = 8
 
 
@@ -46,7 +46,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What the source goes through, and among whom."""
+    """The changes of the source, the number of workers, and the faults."""
 
     name: str
     script: Sequence[Stored | None]
@@ -56,9 +56,9 @@ class Scenario:
     etag: Etag = md5_etag
     #: Bytes of a work item: by default each part has its own.
     item_size: int = 1
-    #: How often an upload may seem deserted that is not.
+    #: The number of times that an upload may seem abandoned although it is not.
     false_alarms: int = 0
-    #: An upload that was begun and deserted before: its object, and the numbers of the parts that it has got.
+    #: An upload that was abandoned before: its object, and the numbers of the parts that it has.
     left_over: tuple[Stored, tuple[int, ...]] | None = None
 
     def __str__(self) -> str:
@@ -75,9 +75,9 @@ class Store(NamedTuple):
 
 @dataclass(frozen=True)
 class Moment:
-    """A worker between two calls, or, when it has none to make, with what it leaves; `more` is None if it failed.
+    """A worker between two calls, or at its end with the work it leaves; `more` is None if it failed.
 
-    One that has not written anything does not die: its message is as good as not received yet.
+    A worker that has not written does not crash in the model: its message counts as not received yet.
     """
 
     message: int
@@ -89,7 +89,7 @@ class Moment:
 
 
 class State(NamedTuple):
-    """Everything there is. Numbers stand for values."""
+    """The complete state. Numbers stand for values."""
 
     changes: int = 0
     store: int = 0
@@ -100,13 +100,13 @@ class State(NamedTuple):
 
 
 class Model:
-    """The transition system of a scenario. A worker that has called nothing yet is as good as one not begun."""
+    """The transition system of a scenario. A worker without a call yet counts as not started."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.moments: list[Moment] = []
         self.stores: list[Store] = []
-        self.messages: list[tuple[str, bool]] = []  # the body, and whether it was delivered before
+        self.messages: list[tuple[str, bool]] = []  # the body, and True if it was delivered before
         self._indices: dict[str, int] = {}
         self._begins: dict[int, int] = {}
         self._after: dict[tuple[int, str], int] = {}
@@ -129,7 +129,7 @@ class Model:
             message = self._message(KeyWork((KEY,)).to_json())
             sent = [message] * self.scenario.messages
             yield state._replace(changes=state.changes + 1, queue=bag(*state.queue, *sent))
-        else:  # once the source no longer changes, nothing can tell when it is asked
+        else:  # once the source no longer changes, the time of a call to it makes no difference
             for index, worker in enumerate(state.workers):
                 call = self.moments[worker].call
                 if call and call.side == "source":
@@ -144,7 +144,9 @@ class Model:
         for index, worker in distinct(state.workers):
             moment, others = self.moments[worker], state.workers[:index] + state.workers[index + 1 :]
             if self._mortal(state, worker):
-                for some in _beginnings(moment.more or ()):  # it may have sent any beginning of what it leaves
+                for some in _beginnings(
+                    moment.more or ()
+                ):  # it may have sent any first part of the work that it leaves
                     back = bag(*state.queue, *some, self._back(worker))
                     yield state._replace(queue=back, workers=others, deaths=state.deaths + 1)
             if moment.call is not None:
@@ -153,7 +155,7 @@ class Model:
                 yield self._ended(state, index)
 
     def _called(self, state: State, index: int) -> Iterator[State]:
-        """The states after a worker has made the call it is at, for each answer there may be."""
+        """Yield the states after the next call of a worker, for each response that is possible."""
         worker = state.workers[index]
         others = state.workers[:index] + state.workers[index + 1 :]
         call = self.moments[worker].call
@@ -164,7 +166,7 @@ class Model:
             after, store = self._answered(worker, state.changes, state.store, quiet)
             alarms = state.alarms + (quiet and not deserted)
             called = state._replace(store=store, workers=(*others, after), alarms=alarms)
-            # What it leaves is left at once where nothing can happen to it before.
+            # Its work goes to the queue at once if no crash can happen before.
             ends = self.moments[after].call is None and not self._mortal(state, after)
             yield self._ended(called, len(others)) if ends else called._replace(workers=bag(*called.workers))
 
@@ -172,14 +174,14 @@ class Model:
         return state.deaths < self.scenario.deaths and self.moments[worker].written
 
     def _ended(self, state: State, index: int) -> State:
-        """The state after a worker has put what it leaves on the queue."""
+        """Return the state after a worker has put the work that it leaves on the queue."""
         worker, moment = state.workers[index], self.moments[state.workers[index]]
         left = moment.more if moment.more is not None else () if moment.dead else (self._back(worker),)
         others = state.workers[:index] + state.workers[index + 1 :]
         return state._replace(queue=bag(*state.queue, *left), workers=bag(*others))
 
     def _worked_at(self, state: State, others: Sequence[int]) -> bool:
-        """Whether work for an upload is left, or somebody else is about to leave some."""
+        """Return True if work for an upload is left, or another worker may leave some."""
         return bool(others) or any('"parts"' in self.messages[message][0] for message in state.queue)
 
     def settled(self, state: State) -> bool:
@@ -194,7 +196,7 @@ class Model:
         return store.there.mirrored == source.mirrored
 
     def mixed(self, state: State) -> bool:
-        """Whether the target shows what the source never was."""
+        """Return True if the target shows an object that the source never was."""
         there = self.stores[state.store].there
         return there is not None and there.mirrored not in [was.mirrored for was in self.scenario.script if was]
 
@@ -232,7 +234,7 @@ class Model:
         return answer, self._store(self._frozen(bucket)) if call.side == "target" else store
 
     def _suspend(self, message: int, answers: tuple[Any, ...]) -> int:
-        """Runs the code under test from its beginning to the first call that the answers do not cover."""
+        """Run the code under test from its start to the first call without a recorded response."""
         heard = Answers(answers)
         source, target = SourceSide("source", heard, tags=False, layouts=True), TargetSide("target", heard, tags=False)
         transfer = Transfer(source, target, memory=MEMORY, threads=1, limits=Limits(min_part=2))
@@ -262,13 +264,13 @@ class Model:
         self.moments.append(replace(moment, written=heard.written))
         return len(self.moments) - 1
 
-    # -- numbers for values ----------------------------------------------------------------------------------------
+    # -- numbers for values --------------------------------------------------------------------------------------------
 
     def _message(self, body: str, redelivered: bool = False) -> int:
         return self._index((body, redelivered), self.messages)
 
     def _back(self, worker: int) -> int:
-        """The message of a worker, to be delivered again."""
+        """Return the message of a worker, to be delivered again."""
         return self._message(self.messages[self.moments[worker].message][0], redelivered=True)
 
     def _store(self, store: Store) -> int:
@@ -297,7 +299,7 @@ def _beginnings(more: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 
 def explore(scenario: Scenario) -> tuple[int, set[bool], str | None]:
-    """How many states there are, whether endings are right, and a shortest way to something that is not."""
+    """Return the number of states, the results of the endings, and a shortest way to a fault."""
     model = Model(scenario)
     came_from: dict[State, State | None] = {model.first: None}
     waiting, endings = deque(came_from), set[bool]()
@@ -326,24 +328,24 @@ def _story(model: Model, came_from: dict[State, State | None], state: State | No
 
 
 ONE, TWO = stored(b"aaa", b"bb"), stored(b"aaa", b"cc")
-#: Of three parts: the last is sent by whoever begins, so that two are left, and two who may complete the upload.
+#: Of three parts: the worker that creates the upload sends the last, so that two are left to two workers.
 THREE, OTHER = stored(b"aaa", b"bbb", b"c"), stored(b"aaa", b"ddd", b"c")
 SMALL = stored(b"abc")
 ONE_KMS = stored(b"aaaabb", etag="k1-2", kms=True)
 TWO_KMS = stored(b"aaaacc", etag="k2-2", kms=True)
 THREE_KMS = stored(b"aaaabbbbc", etag="k3-2", kms=True)
 
-#: Bytes of an item that has all parts of an object.
+#: Bytes of an item with all parts of an object.
 WHOLE = 8
 
 SCENARIOS = [
     # an item for each part
     Scenario("one large object", [THREE], deaths=2),
-    Scenario("one large object, told twice", [THREE], messages=2),
+    Scenario("one large object, two messages", [THREE], messages=2),
     Scenario("one large object, three workers", [THREE], workers=3),
     Scenario("deleted", [THREE, None]),
     Scenario("becomes small", [THREE, SMALL], deaths=0),
-    Scenario("somebody was away", [THREE], false_alarms=1),
+    Scenario("a worker was suspended", [THREE], false_alarms=1),
     Scenario("left over", [THREE], left_over=(THREE, (1,)), deaths=2),
     Scenario("left over whole", [THREE], left_over=(THREE, (1, 2, 3)), deaths=2),
     Scenario("left over from another object", [OTHER], left_over=(THREE, (1, 2, 3))),
@@ -360,30 +362,30 @@ SCENARIOS = [
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
-def test_however_the_workers_interleave_both_sides_end_equal_no_upload_is_left_and_nothing_is_mixed(
+def test_however_the_workers_interleave_both_sides_end_equal_without_uploads_or_mixed_objects(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts_module, "ITEM_SIZE", scenario.item_size)
     states, endings, fault = explore(scenario)
     print(f"{scenario}: {states} states")
-    assert endings, "nothing ever ended"
+    assert endings, "no interleaving ended"
     if fault is not None:
         pytest.fail(f"{scenario} goes wrong:\n{fault}", pytrace=False)
 
 
-def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody cleans up after a message that was lost with an upload begun."""
+def _ignore_lost_uploads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ignore the upload that a lost message has left behind."""
     monkeypatch.setattr(DistributedCopier, "_active_uploads_if_listable", lambda copier, key, required: [])
 
 
-def _abandon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message about the key goes once its parts are on the queue, as if they could not get lost."""
+def _acknowledge_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Acknowledge the message about the key once its parts are on the queue, as if no part could be lost."""
     start = DistributedCopier.start
     monkeypatch.setattr(DistributedCopier, "start", lambda *arguments: start(*arguments)[:-1])
 
 
-def _trust(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts that were found are taken for the object's by their sizes."""
+def _trust_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adopt parts by their sizes alone."""
     monkeypatch.setattr(Transfer, "last_part_matches", lambda *arguments: True)
     monkeypatch.setattr(parts_module, "multipart_etag", lambda etags: THREE.etag)
     for module in (parts_module, decision_module):
@@ -393,12 +395,12 @@ def _trust(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("flaw", "scenario"),
     [
-        (_forget, Scenario("one large object, told twice", [ONE], messages=2)),
-        (_abandon, Scenario("deleted", [ONE, TWO], item_size=WHOLE, deaths=0)),
-        (_trust, Scenario("left over from another object", [THREE], left_over=(OTHER, (2, 3)))),
+        (_ignore_lost_uploads, Scenario("one large object, two messages", [ONE], messages=2)),
+        (_acknowledge_early, Scenario("deleted", [ONE, TWO], item_size=WHOLE, deaths=0)),
+        (_trust_sizes, Scenario("left over from another object", [THREE], left_over=(OTHER, (2, 3)))),
     ],
 )
-def test_what_could_be_left_out_cannot(
+def test_without_each_precaution_there_is_a_fault(
     flaw: Callable[[pytest.MonkeyPatch], None], scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts_module, "ITEM_SIZE", scenario.item_size)

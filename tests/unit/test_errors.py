@@ -1,4 +1,4 @@
-"""What stores' answers mean. A wrong row here loses events, or retries for ever."""
+"""The kinds of error responses. A wrong row here loses events, or retries for ever."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MEANINGS: dict[type[SyncError], list[tuple[str, int]]] = {
         ("IncompleteBody", 400),
         ("Throttling", 400),
         ("OperationAborted", 409),
-        # nobody knows these: what may pass by its status
+        # unknown codes: temporary by their status
         ("Whatever", 500),
         ("Whatever", 408),
         ("Whatever", 409),
@@ -56,7 +56,7 @@ MEANINGS: dict[type[SyncError], list[tuple[str, int]]] = {
         ("MetadataTooLarge", 400),
         ("NotImplemented", 501),
         ("MethodNotAllowed", 405),
-        # nobody knows these: what will not pass by its status
+        # unknown codes: permanent by their status
         ("Whatever", 400),
         ("InvalidRequest", 400),
         ("XMinioInvalidObjectName", 400),
@@ -67,19 +67,19 @@ MEANINGS: dict[type[SyncError], list[tuple[str, int]]] = {
 @pytest.mark.parametrize(
     ("kind", "code", "status"), [(kind, code, status) for kind, rows in MEANINGS.items() for code, status in rows]
 )
-def test_an_answer_means(kind: type[SyncError], code: str, status: int) -> None:
+def test_an_error_response_has_a_kind_and_a_reason(kind: type[SyncError], code: str, status: int) -> None:
     error = classify(code, status, "")
     assert type(error) is kind
     assert error.code == (code or kind.__name__)
 
 
-def test_only_a_permanent_error_is_not_worth_another_try() -> None:
+def test_only_a_permanent_error_is_not_retried() -> None:
     assert issubclass(Changed, Retryable)
     assert issubclass(StoreUnusable, Retryable)
     assert not issubclass(Permanent, Retryable)
 
 
-def test_the_message_says_code_meaning_and_what_the_store_said() -> None:
+def test_the_message_has_the_code_its_meaning_and_the_text_of_the_store() -> None:
     assert str(classify("SlowDown", 503, "")) == "SlowDown: the store asks to slow down"
     assert str(classify("SlowDown", 503, "Reduce your rate")) == (
         "SlowDown: the store asks to slow down (Reduce your rate)"
@@ -94,12 +94,12 @@ def test_a_numeric_code_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403"])
-def test_a_refusal_that_a_rotated_secret_explains_is_worth_reading_it_again(code: str) -> None:
+def test_a_rejection_that_a_rotated_secret_explains_is_a_credential_code(code: str) -> None:
     assert code in CREDENTIAL_CODES
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "404", "NoSuchBucket", "SlowDown", "InvalidObjectState", "412"])
-def test_other_refusals_are_not(code: str) -> None:
+def test_other_rejections_are_no_credential_codes(code: str) -> None:
     assert code not in CREDENTIAL_CODES
 
 

@@ -1,4 +1,4 @@
-"""What arrives on the queue, decoded: every payload of tests/events, and what must be refused."""
+"""Messages of the queue, decoded: every payload of tests/events, and messages that must be rejected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def keys(*keys: str, at: str | None = "2026-11-20T09:15:42.317Z") -> KeyWork:
     return KeyWork(keys, since=None if at is None else datetime.fromisoformat(at).timestamp())
 
 
-#: EventBridge's times have whole seconds.
+#: Times of EventBridge have whole seconds.
 SECOND = "2026-11-20T09:15:42Z"
 
 DECODED: dict[str, Work | None] = {
@@ -42,7 +42,7 @@ DECODED: dict[str, Work | None] = {
         "several/first.txt", "several/second one.txt", "several/first.txt", at="2026-11-20T09:15:43Z"
     ),
     "s3-test-event": None,
-    # plain keys: "+" and "%" stand for themselves
+    # plain keys: "+" and "%" are not escapes
     "eventbridge-object-created": keys("2026/red flower+100%25 (1).jpg", at=SECOND),
     "eventbridge-object-created-multipart": keys("übersicht/写真.png", at=SECOND),
     "eventbridge-object-deleted": keys("folder/", at=SECOND),
@@ -56,7 +56,7 @@ DECODED: dict[str, Work | None] = {
     "own-range": RangeWork("2026/", "2027/", delete=True, max_delete=100),
 }
 
-#: Events that Lambda gets instead of messages.
+#: Events that the Lambda function receives directly, without a message.
 TASKS = {
     "batch-operations-1.0": keys("2026/red flower+100%25 (1).jpg", at=None),
     "batch-operations-2.0": keys("übersicht/写真.png", at=None),
@@ -67,7 +67,7 @@ def payload(name: str) -> str:
     return (EVENTS / f"{name}.json").read_text(encoding="utf-8")
 
 
-def test_every_payload_that_is_kept_is_decoded() -> None:
+def test_every_recorded_payload_is_decoded() -> None:
     assert {path.stem for path in EVENTS.glob("*.json")} == set(DECODED) | set(TASKS)
 
 
@@ -84,7 +84,7 @@ def test_a_task_becomes_the_work_it_asks_for(name: str) -> None:
 
 
 @given(st.text(min_size=1))
-def test_a_task_gives_any_key_back_as_it_was(key: str) -> None:
+def test_any_key_survives_the_encoding_of_a_task(key: str) -> None:
     assert decode_task({"s3Key": quote_plus(key), "s3Bucket": BUCKET}, "2.0", BUCKET) == KeyWork((key,))
 
 
@@ -92,8 +92,8 @@ def test_a_task_gives_any_key_back_as_it_was(key: str) -> None:
     "arn",
     ["arn:aws:s3:::photos-source", "arn:aws-cn:s3:::photos-source", "arn:aws:s3:us-east-1:0123456788:photos-source"],
 )
-def test_the_bucket_of_a_task_is_the_last_word_of_its_arn(arn: str) -> None:
-    """The last form is in AWS's documentation, though no bucket has such an ARN."""
+def test_the_bucket_of_a_task_is_the_last_element_of_its_arn(arn: str) -> None:
+    """The last form is in the documentation of AWS, although no bucket has such an ARN."""
     assert decode_task({"s3Key": "key", "s3BucketArn": arn}, "1.0", BUCKET) == KeyWork(("key",))
 
 
@@ -114,7 +114,7 @@ TASK = {"s3Key": "key", "s3Bucket": BUCKET}
         ({**TASK, "s3Bucket": "other"}, "2.0", "the event is for bucket 'other'; this instance syncs 'photos-source'"),
     ],
 )
-def test_a_task_that_is_not_ours_is_refused_with_the_reason(task: Any, version: Any, reason: str) -> None:
+def test_a_malformed_task_is_rejected_with_the_reason(task: Any, version: Any, reason: str) -> None:
     with pytest.raises(Malformed) as refusal:
         decode_task(task, version, BUCKET)
     assert reason in str(refusal.value)
@@ -125,20 +125,22 @@ def created(key: object, bucket: object = BUCKET, time: object = "2026-11-20T09:
 
 
 @given(st.text(min_size=1))
-def test_a_notification_gives_any_key_back_as_it_was(key: str) -> None:
+def test_any_key_survives_the_encoding_of_a_notification(key: str) -> None:
     work = decode(json.dumps(created(quote_plus(key))), BUCKET)
     assert isinstance(work, KeyWork)
     assert work.keys == (key,)
 
 
 @given(st.lists(st.text(min_size=1), min_size=1))
-def test_own_work_survives_the_queue(keys: list[str]) -> None:
+def test_own_work_equals_its_decoded_message(keys: list[str]) -> None:
     work = KeyWork(tuple(keys))
     assert decode(work.to_json(), BUCKET) == work
 
 
 @given(st.text(), st.none() | st.text(), st.booleans(), st.none() | st.integers(min_value=0))
-def test_a_range_survives_the_queue(after: str, until: str | None, delete: bool, max_delete: int | None) -> None:
+def test_a_range_equals_its_decoded_message(
+    after: str, until: str | None, delete: bool, max_delete: int | None
+) -> None:
     work = RangeWork(after, until, delete, max_delete)
     assert decode(work.to_json(), BUCKET) == work
 
@@ -195,13 +197,13 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize(("body", "reason"), MALFORMED, ids=lambda text: text[:60])
-def test_what_is_not_understood_is_refused_with_the_reason(body: str, reason: str) -> None:
+def test_a_malformed_message_is_rejected_with_the_reason(body: str, reason: str) -> None:
     with pytest.raises(Malformed) as refusal:
         decode(body, BUCKET)
     assert reason in str(refusal.value)
 
 
-#: Words that lead the decoder astray where they do not belong.
+#: Values that could mislead the decoder in a wrong place.
 WORDS = "Records s3 object key bucket name eventTime source detail time Type Message Event s3-syncer work keys after"
 
 JSON = st.recursive(
@@ -218,12 +220,12 @@ EVENTBRIDGE: dict[str, Any] = {
 
 
 @given(JSON | st.builds(created, JSON, JSON, JSON))
-def test_nothing_but_malformed_is_ever_raised(content: object) -> None:
+def test_any_text_raises_malformed_or_nothing(content: object) -> None:
     _decode_or_refuse(content)
 
 
 @given(st.sampled_from(["Records", "source", "time", "detail"]), JSON)
-def test_nothing_but_malformed_is_raised_for_a_damaged_event(name: str, value: object) -> None:
+def test_a_damaged_event_raises_malformed_or_nothing(name: str, value: object) -> None:
     _decode_or_refuse({**EVENTBRIDGE, name: value})
     _decode_or_refuse({**EVENTBRIDGE, "detail": {**EVENTBRIDGE["detail"], "object": value}})
     _decode_or_refuse({"Records": [{**created("key")["Records"][0], "s3": value}]})

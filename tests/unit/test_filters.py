@@ -1,4 +1,4 @@
-"""The filters against the real rclone, which decides what a pattern means, and where we refuse what it misreads."""
+"""The filters beside the real rclone, which defines the patterns; and patterns that are rejected."""
 
 from __future__ import annotations
 
@@ -119,19 +119,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-#: Lets rclone look into every folder. Otherwise it infers from an include such as `dir/*` that only `/dir` is worth a
-#: look and never sees `other/dir/a.jpg`, which the pattern matches; a bucket has no folders to leave out.
+#: Makes rclone read every folder. Otherwise it infers from an include such as `dir/*` that it must read `/dir` only,
+#: and does not find `other/dir/a.jpg`, which the pattern matches. A bucket has no folders to skip.
 EVERY_FOLDER = "--include=**/"
 
 
 class Rclone:
-    """Asks rclone, several questions at a time: most of an answer's time is its start."""
+    """Runs rclone, several processes at a time, because most of the time of a run is its start."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def lists(self, arguments: Sequence[str]) -> set[str] | None:
-        """The files it lists, or None when it refuses."""
+        """Return the files that rclone lists, or None if it rejects the arguments."""
         command = (str(RCLONE), "lsf", "-R", "--files-only", "--config", "", *arguments, str(self._folder))
         answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         return set(answer.stdout.splitlines()) if answer.returncode == 0 else None
@@ -153,13 +153,13 @@ def ours(include: Sequence[str], exclude: Sequence[str]) -> set[str]:
     return {key for key in KEYS if wanted is None or wanted(key)}
 
 
-def test_an_include_matches_what_it_matches_in_rclone(rclone: Rclone) -> None:
+def test_an_include_matches_the_same_keys_as_in_rclone(rclone: Rclone) -> None:
     theirs = rclone.lists_all([[f"--include={pattern}", EVERY_FOLDER] for pattern in PATTERNS])
     assert {pattern: ours([pattern], []) for pattern in PATTERNS} == dict(zip(PATTERNS, theirs, strict=True))
 
 
-def test_an_exclude_leaves_what_it_leaves_in_rclone(rclone: Rclone) -> None:
-    patterns = PATTERNS[::4]  # the same matching, once more the other way round
+def test_an_exclude_leaves_the_same_keys_as_in_rclone(rclone: Rclone) -> None:
+    patterns = PATTERNS[::4]  # the same patterns, as excludes
     theirs = rclone.lists_all([[f"--exclude={pattern}"] for pattern in patterns])
     assert {pattern: ours([], [pattern]) for pattern in patterns} == dict(zip(patterns, theirs, strict=True))
 
@@ -189,7 +189,7 @@ def test_several_patterns_decide_in_rclones_order(rclone: Rclone) -> None:
     assert [ours(*case) for case in cases] == theirs
 
 
-def test_what_rclone_cannot_read_is_refused(rclone: Rclone) -> None:
+def test_a_pattern_that_rclone_rejects_is_rejected(rclone: Rclone) -> None:
     assert rclone.lists_all([[f"--include={pattern}"] for pattern in REFUSED]) == [None] * len(REFUSED)
     for pattern in REFUSED:
         with pytest.raises(BadPattern, match=r"."):
@@ -199,13 +199,13 @@ def test_what_rclone_cannot_read_is_refused(rclone: Rclone) -> None:
 @pytest.mark.parametrize(
     ("pattern", "says"),
     [
-        ("dir/", r"'dir/\*\*'"),  # rclone includes no file by it
-        ("", "empty"),  # rclone takes it for no option at all
-        ("a\\", "nothing follows"),  # rclone escapes its own end of the pattern with it
+        ("dir/", r"'dir/\*\*'"),  # in rclone it includes no file
+        ("", "empty"),  # rclone ignores the option
+        ("a\\", "nothing follows"),  # in rclone it escapes the end of the pattern
         ("[[:alpha:]]", r"\[:alpha:\]"),  # Go's, not Python's
     ],
 )
-def test_what_would_silently_mean_something_else_is_refused(pattern: str, says: str) -> None:
+def test_a_pattern_that_would_silently_differ_from_rclone_is_rejected(pattern: str, says: str) -> None:
     with pytest.raises(BadPattern, match=says):
         key_filter([pattern], [])
 
@@ -222,7 +222,7 @@ def test_any_key_can_be_matched(key: str) -> None:
 
 
 @pytest.mark.parametrize(("key", "matches"), [("//a", True), ("dir//a", True), ("dir/", False), ("a/", False)])
-def test_slashes_that_no_file_system_has(key: str, matches: bool) -> None:
+def test_slashes_that_no_file_system_allows(key: str, matches: bool) -> None:
     wanted = key_filter(["a"], [])
     assert wanted is not None
     assert wanted(key) is matches

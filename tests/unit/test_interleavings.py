@@ -1,10 +1,10 @@
-"""The real `converge`, with the real `Transfer`, through every interleaving there is.
+"""The real `converge` and `Transfer`, through every interleaving.
 
-Some workers share a queue and a changing source. Every change sends its message twice, messages carry the key only,
-and a worker may die between any two store calls, whereupon its message comes back. Whatever the order of all this,
-when nothing is left to do the target must be what the source is.
+Several workers share a queue and a source that changes. Every change sends its message twice, and messages carry only
+the key. A worker may crash between any two store calls, and its message then comes back. In every order of these steps,
+the target must equal the source when no work is left.
 
-No threads: see `replay.py`. States are explored breadth first, each once.
+There are no threads: see `replay.py`. States are explored breadth first, each once.
 """
 
 from __future__ import annotations
@@ -44,41 +44,41 @@ from s3_syncer.sync.transfer import Transfer
 
 KEY = "key"
 
-#: Messages of the product, and, beside them, what a sweep would come upon.
+#: A message of the product, and a key that a sweep finds.
 ORDINARY, SWEEP = 0, -1
 
 #: Seconds from one change to the next.
 APART_S = 10
 
-#: The target's clock.
+#: The target's clock, in seconds ahead of the source's.
 AHEAD = 1_000_000
 
-# -- what can happen ---------------------------------------------------------------------------------------------------
+# -- scenarios ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What the source goes through, and among whom."""
+    """The changes of the source, the number of workers, and the faults."""
 
     name: str
     #: The source's object after each change; None is a deletion.
     script: Sequence[Stored | None]
     workers: int = 2
-    #: How many workers may die; without a bound the model would not be finite.
+    #: Workers that may crash; without a limit the model would not be finite.
     deaths: int = 2
     #: Messages that every change sends.
     messages: int = 2
     #: How the target makes ETags.
     etag: Etag = md5_etag
-    #: Whether the workers have copied to this target before, and so know what its ETags are.
+    #: True if the workers have copied to this target before, and so know its ETags.
     experienced: bool = False
     tags: bool = True
     delete: bool = True
-    #: Whether a store's times tell one change from the next.
+    #: True if a store's times distinguish one change from the next.
     times_tell: bool = True
-    #: Whether the bytes are few enough for a look to bring them.
+    #: True if the object is small enough that the comparison also fetches the body.
     prefetch_body: bool = True
-    #: Whether a sweep may die behind a write: where no listing shows what it missed, no later sweep will know.
+    #: True if a sweep may crash after a write. If no listing shows what it missed, no later sweep finds it.
     sweeps_die: bool = True
 
     def __str__(self) -> str:
@@ -90,14 +90,14 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Desk:
-    """What a worker has before it."""
+    """The input of a worker."""
 
     scenario: Scenario
     answers: Answers
     source: SourceSide
     target: TargetSide
     transfer: Transfer
-    #: The change that the message was sent for, counted from 1; the product's messages do not say, or SWEEP.
+    #: The number of the change that sent the message, from 1; ORDINARY for a message of the product, or SWEEP.
     change: int
 
 
@@ -105,12 +105,12 @@ Protocol = Callable[[Desk], None]
 
 
 def look_again(desk: Desk) -> None:
-    """The product."""
+    """Run the product."""
     converge(BucketPair(desk.source, desk.target, desk.transfer, delete=desk.scenario.delete), KEY, Deadline())
 
 
 def sweep_beside(desk: Desk) -> None:
-    """The product's sweep with its lane, while the other message of each change goes the ordinary way."""
+    """Run the product's sweep with its small-object copier, and the product for each other message."""
     if desk.change == ORDINARY:
         look_again(desk)
         return
@@ -132,7 +132,7 @@ def sweep_beside(desk: Desk) -> None:
 
 
 class Unmoved:
-    """An observer to whom a failure of the key is one of the message."""
+    """A listener that turns the failure of the key into a failure of the message."""
 
     def on_compared(self, keys: int) -> None: ...
 
@@ -147,7 +147,7 @@ class Unmoved:
 
 
 def look_once(desk: Desk) -> None:
-    """The product without the second look: once a worker has written, the source seems to be what it was."""
+    """Run the product without the second comparison: after a write, the source seems unchanged."""
     look, get_small = desk.source.head, desk.source.get_small
     seen: ObjectState | None = None
 
@@ -169,7 +169,7 @@ def look_once(desk: Desk) -> None:
 
 
 def apply_event(desk: Desk) -> None:
-    """What one is tempted to build: do what the event says."""
+    """Run the obvious but wrong algorithm: apply the event."""
     new = desk.scenario.script[desk.change - 1]
     if new is None:
         desk.target.delete(KEY)
@@ -178,12 +178,12 @@ def apply_event(desk: Desk) -> None:
         desk.target.put_tags(KEY, new.tags)
 
 
-# -- everybody together ------------------------------------------------------------------------------------------------
+# -- the model ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A worker between two calls: the answers it has had and the call they lead it to, None when it has ended."""
+    """A worker between two calls: its responses so far and the next call, None when it has ended."""
 
     change: int
     answers: tuple[Any, ...]
@@ -193,11 +193,11 @@ class Moment:
 
 
 class State(NamedTuple):
-    """Everything there is. Small numbers stand for values: there are very many states."""
+    """The complete state. Small numbers stand for values, because there are very many states."""
 
     changes: int = 0  # made to the source
     target: int = 0  # index into Model.targets
-    queue: tuple[int, ...] = ()  # messages, by their change where the protocol looks at it
+    queue: tuple[int, ...] = ()  # messages, by their change if the protocol uses it
     workers: tuple[int, ...] = ()  # indices into Model.moments
     deaths: int = 0
 
@@ -211,10 +211,10 @@ class Step(NamedTuple):
 class Model:
     """The transition system of a scenario under a protocol.
 
-    Unless `plain`, steps are left out that another order of the same steps makes superfluous:
-    - A worker makes its first call in the step in which it receives its message: nothing can tell the difference.
-    - A worker that has not written does not die: its message is as good as not received yet.
-    - Once the source no longer changes, a call to it is made at once: no other step can tell when.
+    Unless `plain`, it omits steps that another order of the same steps makes superfluous:
+    - A worker makes its first call in the step in which it receives its message. No other step can observe that.
+    - A worker that has not written does not crash: its message counts as not received yet.
+    - Once the source no longer changes, a call to it is made at once. No other step can observe the time.
     """
 
     def __init__(self, scenario: Scenario, protocol: Protocol, *, plain: bool = False) -> None:
@@ -255,7 +255,7 @@ class Model:
             yield self._call(state, index)
 
     def _call(self, state: State, index: int) -> Step:
-        """The step in which a worker makes the call it is at."""
+        """Return the step in which a worker makes its next call."""
         changes, target, queue, workers, deaths = state
         after, target = self._answered(workers[index], changes, target)
         moment, others = self.moments[after], workers[:index] + workers[index + 1 :]
@@ -265,11 +265,11 @@ class Model:
         return Step("call", index, State(changes, target, left, others, deaths))
 
     def settled(self, state: State) -> bool:
-        """Nothing is left to be done."""
+        """Return True if no work is left."""
         return state.changes == len(self.scenario.script) and not state.queue and not state.workers
 
     def right(self, state: State) -> bool:
-        """By the model's own values, not by the product's comparison."""
+        """Return True if the target equals the source, by the values of the model and not by the product."""
         source, target = self.source(state), self.targets[state.target]
         if source is None:
             return target is None or not self.scenario.delete
@@ -279,7 +279,7 @@ class Model:
         script, written = self.scenario.script, state.changes
         there = script[written - 1] if written else None
         while there and written > 1 and (before := script[written - 2]) and replace(before, tags=there.tags) == there:
-            written -= 1  # only the tags changed, and no store's time tells of that
+            written -= 1  # only the tags changed, which no store's time shows
         return there and replace(there, modified=written * self._apart_s)
 
     @property
@@ -292,7 +292,7 @@ class Model:
         return self._begins[message]
 
     def _answered(self, worker: int, changes: int, target: int) -> tuple[int, int]:
-        """The worker after the call it is at, and the target after it."""
+        """Return the worker and the target after the next call of the worker."""
         known = self._calls.get((worker, changes, target))
         if known is None:
             moment = self.moments[worker]
@@ -306,7 +306,7 @@ class Model:
 
     def _make(self, call: Call, state: State) -> tuple[Any, int]:
         there = self.source(state) if call.side == "source" else self.targets[state.target]
-        # Halfway to the next change; a target's is far ahead, so whatever judges a copy by its time judges wrongly.
+        # Halfway to the next change. The target's clock is far ahead, so a comparison by time gives a wrong result.
         clock = state.changes * self._apart_s + self._apart_s // 2 if call.side == "source" else AHEAD
         bucket = ListedBucket({KEY: there} if there else {}, etag=self.scenario.etag, clock=clock)
         try:
@@ -324,7 +324,7 @@ class Model:
         return index
 
     def _suspend(self, change: int, answers: tuple[Any, ...]) -> int:
-        """Runs the code under test from its beginning to the first call that the answers do not cover."""
+        """Run the code under test from its start to the first call without a recorded response."""
         practice = stored(b"practice")
         heard = Answers((practice.body, practice.etag, *answers) if self.scenario.experienced else answers)
         source = SourceSide("source", heard, tags=self.scenario.tags)
@@ -347,15 +347,15 @@ class Model:
         return len(self.moments) - 1
 
 
-# -- looking at all of it ----------------------------------------------------------------------------------------------
+# -- exploration -------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Findings:
     states: int = 0
-    #: What the target is when all is done, over all interleavings.
+    #: The final objects of the target, over all interleavings.
     endings: set[str] = field(default_factory=set)
-    #: A shortest way to an ending that is wrong.
+    #: A shortest way to a wrong ending.
     fault: str | None = None
 
 
@@ -378,16 +378,16 @@ def explore(scenario: Scenario, protocol: Protocol = look_again, *, plain: bool 
 
 
 def ends_equal(scenario: Scenario, protocol: Protocol = look_again) -> None:
-    """Fails with the shortest story of a divergence, if there is one."""
+    """Fail with the shortest way to a divergence, if there is one."""
     findings = explore(scenario, protocol)
     print(f"{scenario}: {findings.states} states")
-    assert findings.endings, "nothing ever ended"
+    assert findings.endings, "no interleaving ended"
     if findings.fault is not None:
         pytest.fail(f"{scenario} diverges:\n{findings.fault}", pytrace=False)
 
 
 def _story(model: Model, came_from: Mapping[State, State | None], end: State) -> str:
-    """The steps that lead to a state, told with names for the workers."""
+    """Return the steps that lead to a state, with names for the workers."""
     way = [end]
     while (before := came_from[way[-1]]) is not None:
         way.append(before)
@@ -406,7 +406,7 @@ def _story(model: Model, came_from: Mapping[State, State | None], end: State) ->
         if not still:
             free.append(who)
         if step.kind == "death":
-            lines.append(f"{who} dies, and its message comes back")
+            lines.append(f"{who} crashes, and its message comes back")
             continue
         if step.worker is None:
             (message,) = Counter(state.queue) - Counter(after.queue)
@@ -436,11 +436,11 @@ def _told(value: Any) -> str:
     raise TypeError(value)
 
 
-# -- the scenarios -----------------------------------------------------------------------------------------------------
+# -- scenarios ---------------------------------------------------------------------------------------------------------
 
 
 def kms(body: bytes, etag: str, **properties: Any) -> Stored:
-    """An object whose ETag is not its MD5 and differs from write to write, as with SSE-KMS."""
+    """Return an object with an ETag that is not its MD5 and differs at each write, as with SSE-KMS."""
     return stored(body, etag=etag, kms=True, **properties)
 
 
@@ -464,7 +464,7 @@ SCENARIOS = [
     Scenario("create, overwrite, and back", [ONE, TWO, ONE], workers=3, deaths=1, tags=False, experienced=True),
     Scenario("create, delete, create", [ONE, None, TWO], workers=3, deaths=1, tags=False, experienced=True),
     Scenario("deletes are off", [ONE, None, TWO], tags=False, delete=False),
-    # tags, whose writing is a call of its own
+    # tags, which are written by a separate call
     Scenario("tagged: create, overwrite", [ONE_TAGGED, TWO_TAGGED], deaths=3),
     Scenario("tagged: create, overwrite, delete", [ONE_TAGGED, TWO_TAGGED, None], deaths=0, experienced=True),
     Scenario(
@@ -481,7 +481,7 @@ SCENARIOS = [
         "metadata changes, and back", [ONE_DESCRIBED, ONE_OTHERWISE, ONE_DESCRIBED], workers=3, tags=False, deaths=1
     ),
     Scenario("metadata and tags change", [ONE_DESCRIBED, replace(ONE_OTHERWISE, tags={"colour": "red"})], deaths=2),
-    # ETags that tell nothing
+    # ETags that prove nothing
     Scenario("kms", [kms(b"one", "k1"), kms(b"two", "k2"), kms(b"one", "k3")], tags=False),
     Scenario("kms, no room for the marker", [kms(b"one", "k1", metadata=FULL), kms(b"two", "k2", metadata=FULL)]),
     Scenario(
@@ -502,45 +502,45 @@ SCENARIOS = [
 ]
 
 
-@pytest.mark.parametrize("prefetch_body", [True, False], ids=["few bytes", "many"])
+@pytest.mark.parametrize("prefetch_body", [True, False], ids=["small", "large"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 def test_however_the_workers_interleave_both_sides_end_equal(scenario: Scenario, prefetch_body: bool) -> None:
     ends_equal(replace(scenario, prefetch_body=prefetch_body))
 
 
 FAST = [
-    Scenario("lane: create, overwrite", [ONE, TWO], tags=False, experienced=True),
-    Scenario("lane: create, overwrite, and back", [ONE, TWO, ONE], tags=False, deaths=0, experienced=True),
-    Scenario("lane: create, delete, create", [ONE, None, TWO], tags=False, deaths=1, experienced=True),
+    Scenario("sweep: create, overwrite", [ONE, TWO], tags=False, experienced=True),
+    Scenario("sweep: create, overwrite, and back", [ONE, TWO, ONE], tags=False, deaths=0, experienced=True),
+    Scenario("sweep: create, delete, create", [ONE, None, TWO], tags=False, deaths=1, experienced=True),
     Scenario(
-        "lane: metadata changes, and back",
+        "sweep: metadata changes, and back",
         [ONE_DESCRIBED, ONE_OTHERWISE, ONE_DESCRIBED],
         tags=False,
         deaths=1,
         sweeps_die=False,
     ),
     Scenario(
-        "lane: all within a second",
+        "sweep: all within a second",
         [ONE_DESCRIBED, ONE_OTHERWISE],
         tags=False,
         times_tell=False,
         sweeps_die=False,
     ),
-    Scenario("lane: tags come", [ONE, ONE_TAGGED], deaths=1, sweeps_die=False),
-    Scenario("lane: tags go", [ONE_TAGGED, ONE], deaths=1, sweeps_die=False),
-    Scenario("lane: tags and bytes change", [ONE, TWO_TAGGED], deaths=1, sweeps_die=False, experienced=True),
-    Scenario("lane: opaque target", [ONE, TWO], etag=opaque_etag, tags=False, deaths=1),
-    Scenario("lane: deletes are off", [ONE, None, TWO], tags=False, delete=False, deaths=1),
-    # what is there already, and differs by what listings tell
-    Scenario("lane: overwritten by more", [ONE, THREE], tags=False),
-    Scenario("lane: overwritten by more, and back", [ONE, THREE, ONE], tags=False, deaths=0),
-    Scenario("lane: overwritten by more, deleted", [ONE, THREE, None], tags=False, deaths=1),
-    Scenario("lane: overwritten, tags go", [ONE_TAGGED, THREE], deaths=1, sweeps_die=False, experienced=True),
-    Scenario("lane: overwritten, tags come", [ONE, THREE, THREE_TAGGED], deaths=0, experienced=True),
-    Scenario("lane: opaque target, overwritten by more", [ONE, THREE], etag=opaque_etag, tags=False, deaths=1),
-    Scenario("lane: kms, overwritten", [kms(b"one", "1" * 32), kms(b"two", "2" * 32)], tags=False, experienced=True),
+    Scenario("sweep: tags come", [ONE, ONE_TAGGED], deaths=1, sweeps_die=False),
+    Scenario("sweep: tags go", [ONE_TAGGED, ONE], deaths=1, sweeps_die=False),
+    Scenario("sweep: tags and bytes change", [ONE, TWO_TAGGED], deaths=1, sweeps_die=False, experienced=True),
+    Scenario("sweep: opaque target", [ONE, TWO], etag=opaque_etag, tags=False, deaths=1),
+    Scenario("sweep: deletes are off", [ONE, None, TWO], tags=False, delete=False, deaths=1),
+    # objects that the target has, and that differ by the listings
+    Scenario("sweep: overwritten by more", [ONE, THREE], tags=False),
+    Scenario("sweep: overwritten by more, and back", [ONE, THREE, ONE], tags=False, deaths=0),
+    Scenario("sweep: overwritten by more, deleted", [ONE, THREE, None], tags=False, deaths=1),
+    Scenario("sweep: overwritten, tags go", [ONE_TAGGED, THREE], deaths=1, sweeps_die=False, experienced=True),
+    Scenario("sweep: overwritten, tags come", [ONE, THREE, THREE_TAGGED], deaths=0, experienced=True),
+    Scenario("sweep: opaque target, overwritten by more", [ONE, THREE], etag=opaque_etag, tags=False, deaths=1),
+    Scenario("sweep: kms, overwritten", [kms(b"one", "1" * 32), kms(b"two", "2" * 32)], tags=False, experienced=True),
     Scenario(
-        "lane: overwritten, all within a second",
+        "sweep: overwritten, all within a second",
         [ONE, replace(TWO, metadata={"by": "a"}), replace(TWO, metadata={"by": "b"})],
         tags=False,
         deaths=0,
@@ -556,20 +556,20 @@ def _on_the_spot(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("scenario", FAST, ids=str)
-def test_a_sweep_with_its_lane_beside_live_sync_ends_equal(scenario: Scenario) -> None:
+def test_a_sweep_with_its_small_object_copier_beside_live_sync_ends_equal(scenario: Scenario) -> None:
     ends_equal(scenario, sweep_beside)
 
 
 @pytest.mark.parametrize(
     ("name", "careless", "scenario"),
     [
-        ("MTIME_SETTLE_TIME", timedelta(0), "lane: all within a second"),
-        ("MTIME_SETTLE_TIME", timedelta(0), "lane: overwritten, all within a second"),
-        ("_is_untagged", lambda body: True, "lane: tags come"),
-        ("_is_untagged", lambda body: True, "lane: overwritten, tags come"),
+        ("MTIME_SETTLE_TIME", timedelta(0), "sweep: all within a second"),
+        ("MTIME_SETTLE_TIME", timedelta(0), "sweep: overwritten, all within a second"),
+        ("_is_untagged", lambda body: True, "sweep: tags come"),
+        ("_is_untagged", lambda body: True, "sweep: overwritten, tags come"),
     ],
 )
-def test_without_its_precautions_it_does_not(
+def test_without_its_precautions_the_sweep_diverges(
     monkeypatch: pytest.MonkeyPatch, name: str, careless: object, scenario: str
 ) -> None:
     monkeypatch.setattr(small_object_copy, name, careless)
@@ -579,14 +579,14 @@ def test_without_its_precautions_it_does_not(
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS[:2], ids=str)
-def test_without_the_second_look_they_do_not(scenario: Scenario) -> None:
+def test_without_the_second_comparison_the_workers_diverge(scenario: Scenario) -> None:
     with pytest.raises(pytest.fail.Exception, match=r"in the end the source is .*, the target") as failure:
         ends_equal(scenario, look_once)
     print(failure.value)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS[:2], ids=str)
-def test_applying_events_in_the_order_of_their_arrival_does_not_either(scenario: Scenario) -> None:
+def test_workers_that_apply_events_in_the_order_of_arrival_diverge(scenario: Scenario) -> None:
     with pytest.raises(pytest.fail.Exception, match=r"in the end the source is .*, the target") as failure:
         ends_equal(scenario, apply_event)
     print(failure.value)
@@ -602,5 +602,5 @@ def test_applying_events_in_the_order_of_their_arrival_does_not_either(scenario:
     ],
     ids=str,
 )
-def test_the_steps_left_out_lead_to_no_other_ending(scenario: Scenario, protocol: Protocol) -> None:
+def test_the_omitted_steps_lead_to_no_other_ending(scenario: Scenario, protocol: Protocol) -> None:
     assert explore(scenario, protocol).endings == explore(scenario, protocol, plain=True).endings

@@ -83,7 +83,7 @@ def test_a_cut_takes_few_requests(spread: Callable[[random.Random], str]) -> Non
 
 @pytest.mark.parametrize("spread", SPREADS, ids=lambda spread: spread.__name__)
 def test_repeated_cuts_lead_to_small_parts(spread: Callable[[random.Random], str]) -> None:
-    """A part with half of the keys is cut again, and so on: the number of cuts stays small for every distribution."""
+    """Large parts are cut again until all parts are small: the number of cuts stays small."""
     source = random.Random(9)
     store = Store(spread(source) for _ in range(10_000))
     ranges: list[tuple[str, str | None]] = [("", None)]

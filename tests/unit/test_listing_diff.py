@@ -1,4 +1,4 @@
-"""Two listings side by side, and what may be concluded from them."""
+"""Two listings merged by key, and the status of each key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def listing(keys: Iterable[str]) -> list[KeyPage]:
 
 
 def in_pieces(entries: Sequence[ListEntry], rand: random.Random) -> Iterator[KeyPage]:
-    """A listing whose pages are as long as the store likes, empty ones among them."""
+    """Yield a listing in pages of any length, some of them empty."""
     start = 0
     while start < len(entries):
         end = start + rand.randint(0, 7)
@@ -63,12 +63,10 @@ def test_every_key_comes_once_and_in_order(seed: int, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_what_is_left_out_is_what_a_look_at_each_row_shows_to_be_the_same(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_keys_left_out_are_those_in_sync(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rand = random.Random(seed)
     monkeypatch.setattr(join_module, "PAGE_KEYS", rand.choice([1, 3, 5, 1000]))
-    drift = rand.choice([0, 0.01, 0.1])  # with less of it there are pages without any
+    drift = rand.choice([0, 0.01, 0.1])  # with a small drift some pages have none
 
     def drifted(entry: ListEntry) -> Iterator[ListEntry]:
         changes: dict[str, Any] = {"size": 2, "etag": rand.choice(["f", None]), "modified": NOON - timedelta(seconds=1)}
@@ -93,11 +91,11 @@ def test_what_is_left_out_is_what_a_look_at_each_row_shows_to_be_the_same(
     assert [page.keys for page in full] == [len(page.diffs) for page in full]
     for page in full:
         for side in ([row for row in page.diffs if row.source], [row for row in page.diffs if row.target]):
-            assert len(side) <= join_module.PAGE_KEYS, "to look again takes one request"
+            assert len(side) <= join_module.PAGE_KEYS, "to list the page again takes one request"
 
 
 def test_the_order_is_that_of_the_keys_bytes() -> None:
-    keys = ["~", "é", "ﬁ", "\U0001f600"]  # in UTF-16, as some stores sort, the last two change places
+    keys = ["~", "é", "ﬁ", "\U0001f600"]  # in UTF-16, the order of some stores, the last two are swapped
     assert sorted(keys) == sorted(keys, key=str.encode) == keys
     assert len(rows_of(merge_listings(listing(keys), []))) == len(keys)
 
@@ -105,7 +103,7 @@ def test_the_order_is_that_of_the_keys_bytes() -> None:
 @pytest.mark.parametrize("side", ["source", "target"])
 @pytest.mark.parametrize("in_one", [True, False])
 @pytest.mark.parametrize("keys", [["b", "a"], ["a", "c", "b"], ["a", "a"], ["a", "B"], ["\U0001f600", "ﬁ"]])
-def test_a_listing_out_of_order_is_noticed(side: str, in_one: bool, keys: list[str]) -> None:
+def test_a_listing_out_of_order_is_detected(side: str, in_one: bool, keys: list[str]) -> None:
     wrong = listing(keys) if in_one else [stretch for key in keys for stretch in listing([key])]
     sides = (wrong, listing("abc")) if side == "source" else (listing("abc"), wrong)
     with pytest.raises(Unordered, match=re.escape(f"the {side} lists {keys[-1]!r} after {keys[-2]!r}")):
@@ -113,23 +111,23 @@ def test_a_listing_out_of_order_is_noticed(side: str, in_one: bool, keys: list[s
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "verdict"),
+    ("source", "target", "status"),
     [
         (listed("k"), None, KeyStatus.SOURCE_ONLY),
         (None, listed("k"), KeyStatus.TARGET_ONLY),
         (listed("k"), listed("k"), KeyStatus.IN_SYNC),
         (listed("k"), listed("k", modified=LATER), KeyStatus.IN_SYNC),
-        (listed("k", modified=LATER), listed("k"), KeyStatus.CHECK),  # its metadata may be new
+        (listed("k", modified=LATER), listed("k"), KeyStatus.CHECK),  # its metadata may have changed
         (listed("k", size=2), listed("k"), KeyStatus.CHECK),
         (listed("k", etag="f"), listed("k"), KeyStatus.CHECK),
         (listed("k"), listed("k", etag=None), KeyStatus.CHECK),
         (listed("k", etag=None), listed("k"), KeyStatus.CHECK),
-        (listed("k", etag=None), listed("k", etag=None), KeyStatus.CHECK),  # nothing is not equal to nothing
+        (listed("k", etag=None), listed("k", etag=None), KeyStatus.CHECK),  # a missing ETag proves nothing
     ],
 )
-def test_verdicts(source: ListEntry | None, target: ListEntry | None, verdict: KeyStatus) -> None:
+def test_the_status_of_a_key(source: ListEntry | None, target: ListEntry | None, status: KeyStatus) -> None:
     row = KeyDiff(source, target)
-    assert (row.key, row.status) == ("k", verdict)
+    assert (row.key, row.status) == ("k", status)
 
 
 @pytest.mark.parametrize("count", [0, 1, PAGE_KEYS - 1, PAGE_KEYS, PAGE_KEYS + 1, 3 * PAGE_KEYS])

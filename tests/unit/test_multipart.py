@@ -1,4 +1,4 @@
-"""Part maths: whatever the size, the parts cover the object exactly and every store takes them."""
+"""Part plans: for every size, the parts cover the object exactly and every store accepts them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from s3_syncer.settings import SMALLEST_BUDGET
 
 LIMITS = Limits()
 
-#: Sizes around whatever could go wrong, and any other.
+#: Sizes around every limit, and any other size.
 SIZES = st.one_of(
     st.integers(1, LIMITS.max_object),
     st.integers(1, 100 * MIB),
@@ -26,7 +26,7 @@ SIZES = st.one_of(
 
 
 def assert_exact(layout: PartPlan, size: int, limits: Limits = LIMITS) -> None:
-    """The parts cover the object from end to end without a gap, and are as the limits want them."""
+    """Check that the parts cover the object without a gap and are within the limits."""
     end = 0
     for expected, part in enumerate(layout.parts(), 1):
         assert part.number == expected
@@ -44,7 +44,7 @@ def assert_exact(layout: PartPlan, size: int, limits: Limits = LIMITS) -> None:
 @example(LIMITS.max_object)
 @example(DEFAULT_PART * LIMITS.max_parts)
 @example(DEFAULT_PART * LIMITS.max_parts + 1)
-def test_our_own_layout_fits_any_object_the_target_takes(size: int) -> None:
+def test_an_own_part_plan_fits_every_object_that_the_target_accepts(size: int) -> None:
     layout = own_plan(size, largest_part=LIMITS.max_part, limits=LIMITS)
     assert_exact(layout, size)
 
@@ -60,20 +60,20 @@ def test_no_part_is_larger_than_memory_allows(size: int, memory: int) -> None:
         assert_exact(layout, size)
 
 
-def test_an_object_beyond_the_limit_is_refused_for_good() -> None:
+def test_an_object_beyond_the_limit_fails_permanently() -> None:
     with pytest.raises(Permanent, match="takes at most 5497558138880") as refusal:
         check_size(5 * TIB + 1, LIMITS)
     assert refusal.value.code == "EntityTooLarge"
 
 
-def test_a_worker_too_small_for_an_object_says_so() -> None:
+def test_an_object_that_needs_more_memory_fails_with_the_reason() -> None:
     with pytest.raises(Permanent, match="give the worker more memory") as refusal:
         own_plan(5 * TIB, largest_part=SMALLEST_BUDGET, limits=LIMITS)
     assert refusal.value.code == "MemoryTooSmall"
 
 
 @given(SIZES, st.integers(LIMITS.min_part, 600 * MIB))
-def test_a_layout_is_reproduced_from_its_part_count_and_first_part(size: int, part_size: int) -> None:
+def test_a_part_plan_is_reproduced_from_its_part_count_and_first_part(size: int, part_size: int) -> None:
     source = PartPlan(size, part_size)
     first = next(source.parts()).size
     copied = reproduce_plan(size, source.count, first, largest_part=GIB, limits=LIMITS)
@@ -86,7 +86,7 @@ def test_a_layout_is_reproduced_from_its_part_count_and_first_part(size: int, pa
 
 
 @given(SIZES, st.integers(-1, 20_000), st.integers(-1, 5 * GIB))
-def test_what_is_reproduced_explains_what_was_told(size: int, count: int, first: int) -> None:
+def test_a_reproduced_part_plan_has_the_part_count_of_the_source(size: int, count: int, first: int) -> None:
     copied = reproduce_plan(size, count, first, largest_part=GIB, limits=LIMITS)
     if copied is not None:
         assert copied.count == count
@@ -99,17 +99,17 @@ def test_what_is_reproduced_explains_what_was_told(size: int, count: int, first:
     [
         pytest.param(20 * MIB, 2, 8 * MIB, id="more parts than told"),
         pytest.param(20 * MIB, 4, 8 * MIB, id="fewer parts than told"),
-        pytest.param(20 * MIB, 5, 4 * MIB, id="parts the target finds too small"),
+        pytest.param(20 * MIB, 5, 4 * MIB, id="parts too small for the target"),
         pytest.param(8 * GIB, 2, 4 * GIB, id="parts larger than memory"),
         pytest.param(10_001 * 5 * MIB, 10_001, 5 * MIB, id="too many parts"),
         pytest.param(20 * MIB, 1, 0, id="an empty first part"),
     ],
 )
-def test_a_layout_that_cannot_be_had_is_not_reproduced(size: int, count: int, first: int) -> None:
+def test_a_part_plan_that_the_target_cannot_take_is_not_reproduced(size: int, count: int, first: int) -> None:
     assert reproduce_plan(size, count, first, largest_part=GIB, limits=LIMITS) is None
 
 
-def test_one_part_may_be_as_small_as_it_likes() -> None:
+def test_a_single_part_may_have_any_size() -> None:
     layout = reproduce_plan(7, 1, 7, largest_part=GIB, limits=LIMITS)
     assert layout is not None
     assert [part.size for part in layout.parts()] == [7]

@@ -1,4 +1,4 @@
-"""Ranges on a queue: whatever is handed back until nothing is, both sides end equal, and the brake holds."""
+"""Ranges on a queue: their rests are processed until both sides are equal, and the delete limit holds."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def worker(source: ListedBucket, target: ListedBucket) -> Worker:
 
 
 def work_off(both: Any, first: RangeWork, *, slice_s: float, prefix: str = "") -> tuple[list[RangeWork], list[KeyWork]]:
-    """Does a range and what it hands back until nothing is left; returns the ranges done and the keys handed back."""
+    """Process a range until no rest is left; return the ranges and the keys that became messages."""
     queue: deque[Work] = deque([first])
     done: list[RangeWork] = []
     keys: list[KeyWork] = []
@@ -56,7 +56,7 @@ def work_off(both: Any, first: RangeWork, *, slice_s: float, prefix: str = "") -
             keys.append(work)
             continue
         done.append(work)
-        assert len(done) < 1000, "the ranges do not come to an end"
+        assert len(done) < 1000, "the ranges do not end"
         queue += RangeSweeper(both, prefix=prefix, threads=2, slice_s=slice_s).run(work, Deadline.after(60))
     return done, keys
 
@@ -68,7 +68,7 @@ def test_one_message_makes_everything_equal() -> None:
     assert (len(done), keys) == (1, [])
 
 
-def test_a_range_that_outlasts_its_slice_is_cut_until_all_of_it_is_done() -> None:
+def test_a_range_longer_than_its_slice_is_cut_until_all_of_it_is_done() -> None:
     source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
     done, _ = work_off(connection(source, target), RangeWork(), slice_s=0)
     assert target.mirrored == source.mirrored
@@ -76,9 +76,7 @@ def test_a_range_that_outlasts_its_slice_is_cut_until_all_of_it_is_done() -> Non
 
 
 @pytest.mark.parametrize("error", [Retryable("busy", "SlowDown"), StoreUnusable("gone"), Unordered("in disorder")])
-def test_what_was_swept_stays_swept_when_the_rest_cannot_be_cut(
-    error: SyncError, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_swept_keys_stay_done_if_the_rest_cannot_be_cut(error: SyncError, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
     borders = ranges_module.borders
 
@@ -96,7 +94,7 @@ def test_what_was_swept_stays_swept_when_the_rest_cannot_be_cut(
     assert left == RangeWork(max(target.objects), "9", delete=True, max_delete=5)
 
 
-def test_a_share_of_a_slice_is_cut_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_divided_slice_ends_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
     ranges = RangeSweeper(connection(source, target), prefix="", threads=2, slice_s=60)
     assert len(ranges.run(RangeWork(), Deadline.after(60), time_divisor=1_000_000)) > 1
@@ -116,15 +114,15 @@ def test_the_parts_of_a_rest_follow_each_other_and_divide_the_limit_of_deletions
     assert limits == [None] * len(parts) if most is None else sum(map(int, filter(None, limits))) == most
 
 
-def test_the_brake_holds_over_all_the_pieces_of_a_range() -> None:
+def test_the_delete_limit_holds_over_all_parts_of_a_range() -> None:
     source = ListedBucket({KEYS[0]: stored(b"kept")})
     target = ListedBucket({key: stored(key.encode()) for key in KEYS})
     work_off(connection(source, target), RangeWork(delete=True, max_delete=40), slice_s=0)
     assert len(KEYS) - len(target.objects) <= 40
 
 
-def test_the_brake_holds_when_a_range_is_delivered_again() -> None:
-    """The worker dies midway and its deletions with nobody to count them; others go on with what SQS delivers."""
+def test_the_delete_limit_holds_when_a_range_is_delivered_again() -> None:
+    """The worker crashes, and nothing has counted its deletions; another worker gets the same message."""
     target = ListedBucket({key: stored(key.encode()) for key in KEYS})
     source = ListedBucket({KEYS[0]: stored(b"kept")})
     message = Message("1", RangeWork(delete=True, max_delete=40).to_json())
@@ -148,7 +146,7 @@ def test_the_brake_holds_when_a_range_is_delivered_again() -> None:
     assert target.objects[KEYS[0]].body == b"kept", "it still copies"
 
 
-def test_a_range_that_is_delivered_again_says_that_it_deletes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_range_that_is_delivered_again_logs_that_it_deletes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     target = ListedBucket({key: stored(key.encode()) for key in KEYS})
     message = Message("1", RangeWork(delete=True, max_delete=40).to_json(), attempt=2)
     worker(ListedBucket(), target).run([message], Deadline.after(60))
@@ -157,27 +155,27 @@ def test_a_range_that_is_delivered_again_says_that_it_deletes_nothing(caplog: py
     assert "delivered again" in line.reason  # type: ignore[attr-defined]
 
 
-def test_without_a_brake_a_range_that_is_delivered_again_deletes_all_the_same() -> None:
+def test_without_a_delete_limit_a_range_that_is_delivered_again_deletes() -> None:
     target = ListedBucket({key: stored(key.encode()) for key in KEYS})
     message = Message("1", RangeWork(delete=True).to_json(), attempt=2)
     worker(ListedBucket(), target).run([message], Deadline.after(60))
     assert target.objects == {}
 
 
-def test_without_a_brake_every_key_that_the_source_lacks_is_deleted() -> None:
+def test_without_a_delete_limit_every_key_that_the_source_lacks_is_deleted() -> None:
     source = ListedBucket({KEYS[0]: stored(b"kept")})
     target = ListedBucket({key: stored(key.encode()) for key in KEYS})
     work_off(connection(source, target), RangeWork(delete=True), slice_s=0)
     assert target.mirrored == source.mirrored
 
 
-def test_nothing_is_deleted_unless_asked_for() -> None:
+def test_a_range_without_delete_deletes_nothing() -> None:
     target = ListedBucket({key: stored(key.encode()) for key in KEYS})
     work_off(connection(ListedBucket(), target), RangeWork(), slice_s=60)
     assert len(target.objects) == len(KEYS)
 
 
-def test_a_key_that_fails_becomes_a_message_of_its_own_and_stalls_nothing() -> None:
+def test_a_key_that_fails_becomes_a_message_and_delays_nothing() -> None:
     poisoned = random.Random(3).sample(KEYS, 3)
 
     def refuse(operation: str, key: str) -> None:
@@ -191,8 +189,8 @@ def test_a_key_that_fails_becomes_a_message_of_its_own_and_stalls_nothing() -> N
     assert target.objects.keys() == set(KEYS) - set(poisoned)
 
 
-def test_each_stretch_has_a_line_that_says_what_was_found(caplog: pytest.LogCaptureFixture) -> None:
-    """Metric filters in monitoring.tf count by it, and `migrate --workers queue` tells by it what is done."""
+def test_each_range_logs_a_line_with_its_counts(caplog: pytest.LogCaptureFixture) -> None:
+    """Metric filters in monitoring.tf count these lines, and `migrate --workers queue` follows them."""
     caplog.set_level(logging.INFO)
 
     def refuse(operation: str, key: str) -> None:
@@ -207,7 +205,7 @@ def test_each_stretch_has_a_line_that_says_what_was_found(caplog: pytest.LogCapt
     assert told == {"after": "", "until": "y", "keys": 5, "changed": 3, "deleted": 1, "bytes": 10, "failed": 1}
 
 
-def test_an_object_that_may_take_long_becomes_a_message_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_object_becomes_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges_module, "MAX_OBJECT_IN_RANGE", 10)
     source, target = ListedBucket({"large": stored(b"x" * 11), "small": stored(b"x" * 10)}), ListedBucket()
     _, keys = work_off(connection(source, target), RangeWork(), slice_s=60)
@@ -215,7 +213,7 @@ def test_an_object_that_may_take_long_becomes_a_message_of_its_own(monkeypatch: 
     assert target.objects.keys() == {"small"}
 
 
-def test_a_range_begun_too_late_is_handed_back_whole() -> None:
+def test_a_range_that_starts_after_the_deadline_is_returned_whole() -> None:
     source, target = ListedBucket({key: stored(b"x") for key in KEYS}), ListedBucket()
     passed = Deadline.after(0)
     try:
@@ -227,5 +225,5 @@ def test_a_range_begun_too_late_is_handed_back_whole() -> None:
 
 
 @pytest.mark.parametrize("work", [RangeWork(), RangeWork("a", "ü/€", True, 0), RangeWork("", None, True, None)])
-def test_a_range_survives_its_message(work: RangeWork) -> None:
+def test_a_range_equals_its_decoded_message(work: RangeWork) -> None:
     assert decode(work.to_json(), "bucket") == work

@@ -1,6 +1,6 @@
-"""The sweep over buckets in memory: racing with writers, stopped, refused, lied to by listings.
+"""The sweep over buckets in memory: races with writers, stops, errors, and listings that are wrong.
 
-Where the order of things matters, executors run their work on the spot, so that a seed tells all.
+If the order of calls matters, executors run their work at once, so that a seed determines everything.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WRITES = {"put", "put_tags", "delete", "create_upload"}
 
 @dataclass
 class Notes:
-    """An observer that remembers everything."""
+    """A listener that records everything."""
 
     keys: int = 0
     changes: list[tuple[str, str]] = field(default_factory=list)
@@ -76,7 +76,7 @@ def on_the_spot(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class World:
-    """Two buckets, and a clock that every store call moves on."""
+    """Two buckets, and a clock that every store call advances."""
 
     def __init__(self, source: Iterable[str] = (), target: Iterable[str] = (), **target_options: Any) -> None:
         self.clock = 0
@@ -103,16 +103,16 @@ class World:
         return self.clock
 
     def write(self, key: str, body: bytes | None = None, **properties: Any) -> None:
-        """An owner writes to the source."""
+        """Write to the source, as its owner does."""
         now = self.tick()
         self.source.objects[key] = stored(f"{key} {now}".encode() if body is None else body, modified=now, **properties)
 
     def litter(self, key: str) -> None:
-        """Somebody writes to the target."""
+        """Write to the target an object that the source does not have."""
         self.target.objects[key] = stored(b"litter", modified=self.tick())
 
     def copy(self, key: str, **changes: Any) -> None:
-        """The target has what the source has, but for these changes."""
+        """Give the target the object of the source, except for these changes."""
         self.target.objects[key] = replace(self.source.objects[key], modified=self.tick(), **changes)
 
     def pair(self, *, delete: bool = False) -> BucketPair:
@@ -141,7 +141,7 @@ class World:
         return notes, sweep.run(deadline, **range_)
 
     def fail(self, side: str, operation: str, key: str, error: Exception) -> None:
-        """From now on this call fails."""
+        """Make this call fail from now on."""
 
         def hook(*call: str) -> None:
             if call == (side, operation, key):
@@ -155,7 +155,7 @@ def keys(count: int) -> list[str]:
 
 
 class Writers:
-    """Owners that write to, tag and delete from the source between any two store calls, by the dice."""
+    """Owners that write, tag and delete in the source between any two store calls, at random."""
 
     def __init__(self, world: World, seed: int, budget: int, *, live: bool) -> None:
         self.world, self.rand, self.budget, self.live = world, random.Random(seed), budget, live
@@ -189,7 +189,7 @@ class Writers:
             self.world.write(key, metadata={"n": str(self.budget % 3)})
 
     def deliver(self) -> None:
-        """Live sync takes an event, in no order."""
+        """Let live sync process an event, in random order."""
         key = self.events.pop(self.rand.randrange(len(self.events)))
         converge(self.world.pair(delete=True), key, Deadline())
 
@@ -225,7 +225,7 @@ def test_a_sweep_that_races_with_writers_and_live_sync_ends_equal(seed: int, fas
 @pytest.mark.usefixtures("on_the_spot")
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("seed", range(100))
-def test_a_sweep_answers_for_every_key_that_nobody_touches(seed: int, fast: bool) -> None:
+def test_a_sweep_makes_every_key_equal_that_no_writer_touches(seed: int, fast: bool) -> None:
     world = racing_world(seed)
     writers = Writers(world, seed, budget=60, live=False)  # every event is lost
 
@@ -234,7 +234,9 @@ def test_a_sweep_answers_for_every_key_that_nobody_touches(seed: int, fast: bool
 
     source, target = world.source.mirrored, world.target.mirrored
     assert {key for key in keys(30) if source.get(key) != target.get(key)} <= writers.touched
-    second, _ = world.sweep(SweepOptions(delete=True, full=True), fast=fast)  # writing tags alone shows in no listing
+    second, _ = world.sweep(
+        SweepOptions(delete=True, full=True), fast=fast
+    )  # a write of tags alone shows in no listing
     assert source == world.target.mirrored
     assert {key for _, key in second.changes} <= writers.touched
     assert not second.failures
@@ -257,7 +259,7 @@ def test_a_sweep_with_real_threads_ends_equal(seed: int, fast: bool) -> None:
 
 
 @pytest.mark.usefixtures("on_the_spot")
-def test_a_page_is_looked_at_again_after_it_was_changed() -> None:
+def test_a_page_is_listed_again_after_it_was_changed() -> None:
     world = World(keys(3))
 
     def write_behind(side: str, operation: str, key: str) -> None:
@@ -273,7 +275,7 @@ def test_a_page_is_looked_at_again_after_it_was_changed() -> None:
 
 
 @pytest.mark.usefixtures("on_the_spot")
-def test_a_key_that_never_rests_is_named_and_the_rest_is_done() -> None:
+def test_a_key_that_keeps_changing_fails_and_the_other_keys_are_done() -> None:
     world = World(keys(7))
 
     def rewrite(side: str, operation: str, key: str) -> None:
@@ -290,14 +292,14 @@ def test_a_key_that_never_rests_is_named_and_the_rest_is_done() -> None:
 
 
 @pytest.mark.usefixtures("on_the_spot")
-@pytest.mark.parametrize("fast", [False, True], ids=["common path", "lane"])
+@pytest.mark.parametrize("fast", [False, True], ids=["without", "with the small-object copier"])
 @pytest.mark.parametrize(
     "rules",
     [SweepOptions(), SweepOptions(delete=True), SweepOptions(dry_run=True), SweepOptions(max_object_size=0)],
-    ids=["copies", "deletes", "looks", "leaves large"],
+    ids=["copy", "delete", "dry run", "too large"],
 )
-def test_a_page_that_never_rests_is_ended_key_by_key(rules: SweepOptions, fast: bool) -> None:
-    """Between two looks at the page somebody writes to one key or another of it, and live sync is a little late."""
+def test_a_page_that_keeps_changing_ends_key_by_key(rules: SweepOptions, fast: bool) -> None:
+    """Between two listings of the page a writer changes one of its keys, and live sync is a little late."""
     world, number = World(keys(3), ["extra"]), count(1)
 
     def busy(side: str, operation: str, key: str) -> None:
@@ -321,14 +323,14 @@ def test_a_page_that_never_rests_is_ended_key_by_key(rules: SweepOptions, fast: 
 
 
 @pytest.mark.usefixtures("on_the_spot")
-def test_a_key_deleted_from_the_source_meanwhile_is_what_the_rules_say() -> None:
+def test_the_options_decide_about_a_key_deleted_from_the_source_during_the_sweep() -> None:
     for rules, there, differs in (
         (SweepOptions(), True, ["key 001"]),
         (SweepOptions(one_way=True), True, []),
         (SweepOptions(delete=True), False, []),
     ):
         world = World(keys(3), ["key 001"])
-        world.write("key 001")  # so that it is suspect
+        world.write("key 001")  # so that the listings differ
 
         def vanish(side: str, operation: str, key: str, world: World = world) -> None:
             if (side, operation, key) == ("source", "head", "key 001"):
@@ -342,7 +344,7 @@ def test_a_key_deleted_from_the_source_meanwhile_is_what_the_rules_say() -> None
 # -- failures ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [Permanent("refused"), Retryable("not now"), ValueError("a fault of ours")])
+@pytest.mark.parametrize("error", [Permanent("refused"), Retryable("not now"), ValueError("a bug")])
 @pytest.mark.parametrize(("side", "operation"), [("source", "take"), ("target", "put")])
 @pytest.mark.parametrize("fast", [False, True])
 def test_one_keys_failure_never_stops_the_rest(error: Exception, side: str, operation: str, fast: bool) -> None:
@@ -375,7 +377,7 @@ def test_an_unusable_store_stops_everything(side: str, operation: str) -> None:
     assert world.target.count("put") <= 4  # one for each thread
 
 
-def test_a_listing_that_ends_too_soon_stops_the_sweep_and_nothing_behind_it_is_deleted() -> None:
+def test_a_listing_that_breaks_stops_the_sweep_and_no_later_key_is_deleted() -> None:
     for side in ("source", "target"):
         world = World(keys(4), keys(30))
         calls = {"list": 0}
@@ -396,14 +398,14 @@ def test_a_listing_that_ends_too_soon_stops_the_sweep_and_nothing_behind_it_is_d
 # -- deleting ----------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_deleted_unless_told_to() -> None:
+def test_nothing_is_deleted_without_the_option() -> None:
     world = World(keys(3), keys(12))
     notes, _ = world.sweep()
     assert len(world.target.objects) == 12
     assert notes.differences == dict.fromkeys(keys(12)[3:], "extra: absent from the source")
 
 
-def test_extra_keys_are_deleted_when_told_to() -> None:
+def test_extra_keys_are_deleted_with_the_option() -> None:
     world = World(keys(3), keys(40))
     notes, _ = world.sweep(SweepOptions(delete=True))
     assert world.target.objects.keys() == set(keys(3))
@@ -412,7 +414,7 @@ def test_extra_keys_are_deleted_when_told_to() -> None:
 
 
 @pytest.mark.parametrize("most", [0, 1, 7, 36, 37, 100])
-def test_the_brake_holds_over_all_pages_and_threads(most: int) -> None:
+def test_the_delete_limit_holds_over_all_pages_and_threads(most: int) -> None:
     world = World(keys(3), keys(40))
     notes, _ = world.sweep(SweepOptions(delete=True, max_delete=most), threads=8)
     deleted = min(most, 37)
@@ -424,7 +426,7 @@ def test_the_brake_holds_over_all_pages_and_threads(most: int) -> None:
     }
 
 
-def test_a_source_that_does_not_say_gone_keeps_the_key() -> None:
+def test_a_source_that_denies_access_keeps_the_key() -> None:
     world = World(keys(3), keys(4))
     world.fail("source", "head", "key 003", Permanent("access denied"))
     notes, _ = world.sweep(SweepOptions(delete=True))
@@ -448,11 +450,11 @@ def test_a_key_that_came_back_after_it_was_listed_is_not_deleted() -> None:
     assert notes.changes == [("update", "key 003")]
 
 
-# -- the lane ----------------------------------------------------------------------------------------------------------
+# -- the small-object copier -------------------------------------------------------------------------------------------
 
 
 def differing() -> World:
-    """A key for each way in which an object can differ, and some more."""
+    """Return a world with a key for each kind of difference, and some more."""
     world = World(keys(12), keys(12))
     for key in ("absent", "key 000"):
         world.write(key, b"of another size")
@@ -464,11 +466,11 @@ def differing() -> World:
     world.copy("key 004", etag="opaque", marker="of another")
     world.write("parts")
     world.source.objects["parts"] = stored(b"p", b"arts", modified=world.tick())
-    world.clock += 10  # all of it has rested
+    world.clock += 10  # so that no object is new
     return world
 
 
-def test_what_differs_the_lane_copies_as_the_common_path_would() -> None:
+def test_the_small_object_copier_copies_the_same_keys_as_the_sweep() -> None:
     ordinary, fast = differing(), differing()
     (expected, _), (notes, _) = ordinary.sweep(), fast.sweep(fast=True)
     assert notes.outcomes == expected.outcomes
@@ -485,7 +487,7 @@ def test_what_differs_the_lane_copies_as_the_common_path_would() -> None:
     assert not notes.failures
 
 
-def test_what_differs_costs_a_get_and_a_put_where_listings_prove_it() -> None:
+def test_a_difference_by_listing_costs_a_get_and_a_put() -> None:
     world = World(keys(12), keys(12))
     for key in keys(12):
         world.write(key, b"of another size")
@@ -525,10 +527,10 @@ def test_an_object_is_copied_once_when_the_target_still_lists_what_was_there() -
     assert world.target.count("put") == 3
 
 
-# -- listings that tell little, or nonsense ----------------------------------------------------------------------------
+# -- listings without ETags or without order ---------------------------------------------------------------------------
 
 
-def test_a_target_that_lists_no_etags_is_compared_by_looking_at_each_key() -> None:
+def test_a_target_that_lists_no_etags_is_compared_key_by_key() -> None:
     world = World(keys(12), keys(12), etag=opaque_etag)
     world.target.list_etags = False
     world.write("key 005")
@@ -538,14 +540,14 @@ def test_a_target_that_lists_no_etags_is_compared_by_looking_at_each_key() -> No
 
 
 def upper_first(keys: Iterable[str]) -> list[str]:
-    """No order that anybody promised."""
+    """Return the keys in an order that S3 does not allow."""
     return sorted(keys, key=lambda key: (key[-1], key))
 
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("side", ["source", "target"])
 @pytest.mark.parametrize("delete", [False, True])
-def test_an_unordered_listing_is_survived_and_then_nothing_is_deleted(side: str, seed: int, delete: bool) -> None:
+def test_with_an_unordered_listing_all_keys_are_copied_and_none_is_deleted(side: str, seed: int, delete: bool) -> None:
     rand = random.Random(seed)
     world = World(keys(30), rand.sample(keys(40), 30))
     getattr(world, side).list_order = upper_first
@@ -565,7 +567,7 @@ def test_an_unordered_listing_is_survived_and_then_nothing_is_deleted(side: str,
     assert not notes.failures
 
 
-def test_an_unordered_listing_is_only_looked_at_in_a_check() -> None:
+def test_a_check_of_an_unordered_listing_changes_nothing() -> None:
     world = World(keys(30), keys(40)[10:])
     world.target.list_order = upper_first
     world.write("key 020")
@@ -576,11 +578,11 @@ def test_an_unordered_listing_is_only_looked_at_in_a_check() -> None:
     assert notes.differences.keys() == {*keys(10), "key 020"}
 
 
-# -- looking only ------------------------------------------------------------------------------------------------------
+# -- dry runs ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_check_changes_nothing_and_names_every_difference(seed: int) -> None:
+def test_a_check_changes_nothing_and_reports_every_difference(seed: int) -> None:
     world = racing_world(seed)
     source, target = world.source.mirrored, world.target.mirrored
     notes, _ = world.sweep(SweepOptions(dry_run=True))
@@ -589,7 +591,7 @@ def test_a_check_changes_nothing_and_names_every_difference(seed: int) -> None:
     assert not notes.changes
 
 
-def test_what_differs_is_named_by_its_kind_and_reason() -> None:
+def test_a_difference_is_reported_with_its_action_and_reason() -> None:
     world = World(keys(3), [*keys(2), "litter"])
     world.write("key 000", b"another size")
     notes, _ = world.sweep(SweepOptions(dry_run=True))
@@ -600,7 +602,7 @@ def test_what_differs_is_named_by_its_kind_and_reason() -> None:
     }
 
 
-def test_what_listings_tell_twice_needs_no_request_of_its_own() -> None:
+def test_a_key_that_two_listings_decide_needs_no_request() -> None:
     world = World(keys(40)[:20], keys(40)[20:])
     notes, _ = world.sweep(SweepOptions(dry_run=True))
     assert len(notes.differences) == 40
@@ -608,7 +610,7 @@ def test_what_listings_tell_twice_needs_no_request_of_its_own() -> None:
 
 
 @pytest.mark.usefixtures("on_the_spot")
-def test_a_difference_that_is_over_at_the_second_look_is_none() -> None:
+def test_a_difference_that_the_second_listing_does_not_show_is_not_reported() -> None:
     world = World(keys(3), ["key 000", "key 001", "litter"])
     looks = {"target": 0}
 
@@ -632,7 +634,7 @@ def test_a_difference_that_is_over_at_the_second_look_is_none() -> None:
         ({"tags": {"a": "b"}}, "tags"),
     ],
 )
-def test_only_a_full_look_sees_what_no_listing_shows(change: dict[str, Any], reason: str) -> None:
+def test_only_a_full_check_finds_a_difference_that_no_listing_shows(change: dict[str, Any], reason: str) -> None:
     world = World(keys(12), keys(12))
     world.copy("key 005", **change)
     plain, _ = world.sweep(SweepOptions(dry_run=True))
@@ -647,7 +649,7 @@ def test_only_a_full_look_sees_what_no_listing_shows(change: dict[str, Any], rea
 # -- ranges, filters and stops -----------------------------------------------------------------------------------------
 
 
-def test_what_is_not_wanted_is_neither_copied_nor_deleted_nor_named() -> None:
+def test_a_filtered_key_is_neither_copied_nor_deleted_nor_reported() -> None:
     world = World(["a.jpg", "a.tmp"], ["b.jpg", "b.tmp"])
     notes, _ = world.sweep(SweepOptions(delete=True, full=True, key_filter=lambda key: key.endswith(".jpg")))
     assert world.target.objects.keys() == {"a.jpg", "b.tmp"}
@@ -655,7 +657,7 @@ def test_what_is_not_wanted_is_neither_copied_nor_deleted_nor_named() -> None:
     assert not notes.differences
 
 
-def test_one_way_what_only_the_target_has_is_no_difference() -> None:
+def test_with_one_way_a_key_that_only_the_target_has_is_no_difference() -> None:
     world = World(keys(3), keys(12))
     notes, _ = world.sweep(SweepOptions(one_way=True))
     assert not notes.differences
@@ -696,7 +698,7 @@ def test_a_stopped_sweep_can_be_run_again_and_copies_nothing_twice(puts: int, th
 
 
 @pytest.mark.parametrize("threads", [1, 8])
-def test_slices_of_time_lead_to_the_end_and_copy_nothing_twice(threads: int) -> None:
+def test_slices_of_time_complete_the_sweep_and_copy_nothing_twice(threads: int) -> None:
     world, slices = World(keys(60)), 0
     rest: str | None = ""
     while rest is not None:
@@ -718,11 +720,11 @@ def test_a_stop_during_the_last_page_leaves_nothing_to_do_when_it_was_finished()
     assert rest is None
     deadline = Deadline()
     world.hooks.append(lambda side, operation, key: deadline.stop())
-    notes, rest = world.sweep(SweepOptions(), deadline=deadline)  # all equal: nothing that a stop could cut short
+    notes, rest = world.sweep(SweepOptions(), deadline=deadline)  # all equal: a stop has nothing to interrupt
     assert (notes.keys, rest) == (3, None)
 
 
-def test_an_unordered_sweep_that_is_stopped_goes_on_from_its_beginning() -> None:
+def test_an_unordered_sweep_that_is_stopped_starts_again() -> None:
     world = World(keys(40))
     world.source.list_order = upper_first
     _, rest = world.sweep(after="key 000", deadline=stop_after(world, 3))

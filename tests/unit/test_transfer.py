@@ -1,4 +1,4 @@
-"""Copying one object: faithful, pinned, verified, within its memory, and leaving nothing behind when it fails."""
+"""The copy of one object: equal, pinned, verified, within its memory, and without remains if it fails."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def copy(
     memory: int = MIB,
     threads: int = 4,
 ) -> None:
-    """Looks at KEY and copies it as a worker does."""
+    """Compare KEY and copy it as a worker does."""
     state = state or source.head(KEY)
     assert state is not None
     transfer = Transfer(source, target, memory=memory, threads=threads, limits=LIMITS)
@@ -49,14 +49,14 @@ def copy(
 
 
 def copied(original: Stored, target: MemoryBucket | None = None, **options: Any) -> Stored:
-    """What becomes of an object in a target."""
+    """Return the object that the target has after a copy."""
     target = target or MemoryBucket()
     copy(MemoryBucket({KEY: original}), target, **options)
     assert not target.under_way
     return target.objects[KEY]
 
 
-# -- faithful ----------------------------------------------------------------------------------------------------------
+# -- properties --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -69,16 +69,16 @@ def copied(original: Stored, target: MemoryBucket | None = None, **options: Any)
         pytest.param(stored(b"one"), id="bare"),
     ],
 )
-def test_everything_that_is_mirrored_arrives(original: Stored) -> None:
+def test_every_mirrored_property_is_copied(original: Stored) -> None:
     assert copied(original).mirrored == original.mirrored
 
 
-def test_properties_that_are_gone_from_the_source_go_from_the_target() -> None:
+def test_properties_that_the_source_lost_are_removed_from_the_target() -> None:
     target = MemoryBucket({KEY: stored(b"old", **PROPERTIES)})
     assert copied(stored(b"one"), target).mirrored == stored(b"one").mirrored
 
 
-def test_tags_are_written_only_where_there_are_some() -> None:
+def test_tags_are_written_only_if_there_are_some() -> None:
     target = MemoryBucket()
     copied(stored(b"one"), target)
     assert target.calls == ["put"]
@@ -87,7 +87,7 @@ def test_tags_are_written_only_where_there_are_some() -> None:
 # -- one piece or parts ------------------------------------------------------------------------------------------------
 
 
-def test_the_source_layout_is_reproduced_so_the_etags_are_equal() -> None:
+def test_the_part_plan_of_the_source_is_reproduced_so_the_etags_are_equal() -> None:
     original = stored(b"abcd", b"efgh", b"ij")
     target = MemoryBucket()
     assert copied(original, target).etag == original.etag
@@ -99,15 +99,15 @@ def test_a_multipart_upload_of_one_part_stays_one() -> None:
     assert copied(original).etag == original.etag
 
 
-@pytest.mark.parametrize("part_sizes", [(), (3, 7), (4, 2, 2, 2)], ids=["not told", "growing", "shrinking"])
-def test_a_layout_that_is_not_told_or_not_regular_is_not_reproduced(part_sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("part_sizes", [(), (3, 7), (4, 2, 2, 2)], ids=["unknown", "growing", "shrinking"])
+def test_an_unknown_or_irregular_part_plan_is_not_reproduced(part_sizes: tuple[int, ...]) -> None:
     original = stored(b"abc", b"defghij", part_sizes=part_sizes)
     target = MemoryBucket()
     assert copied(original, target).body == original.body
     assert target.calls == ["put"]
 
 
-def test_an_object_larger_than_half_the_memory_goes_in_parts_of_our_own() -> None:
+def test_an_object_larger_than_half_the_memory_is_copied_with_an_own_part_plan() -> None:
     original = stored(bytes(range(256)) * (9 * MIB // 256))
     target = MemoryBucket()
     result = copied(original, target, memory=2 * MIB)
@@ -116,7 +116,7 @@ def test_an_object_larger_than_half_the_memory_goes_in_parts_of_our_own() -> Non
     assert target.calls.count("upload_part") == 9
 
 
-# -- what is refused ---------------------------------------------------------------------------------------------------
+# -- permanent errors --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_an_object_larger_than_half_the_memory_goes_in_parts_of_our_own() -> Non
     ],
     ids=["archived", "too large for the target", "too large for the memory"],
 )
-def test_what_cannot_be_copied_is_refused_for_good_before_anything_is_read(state: ObjectState, code: str) -> None:
+def test_an_object_that_cannot_be_copied_fails_permanently_before_any_read(state: ObjectState, code: str) -> None:
     source, target = MemoryBucket({KEY: stored(b"one")}), MemoryBucket()
     with pytest.raises(Permanent) as refusal:
         copy(source, target, state=state)
@@ -141,7 +141,7 @@ def test_what_cannot_be_copied_is_refused_for_good_before_anything_is_read(state
 
 @pytest.mark.parametrize("now", [stored(b"two"), None], ids=["overwritten", "deleted"])
 @pytest.mark.parametrize("before", [stored(b"one"), stored(b"one ", b"two")], ids=["in one piece", "in parts"])
-def test_a_source_that_changed_after_the_look_is_not_copied(before: Stored, now: Stored | None) -> None:
+def test_a_source_that_changed_after_the_comparison_is_not_copied(before: Stored, now: Stored | None) -> None:
     source, target = MemoryBucket({KEY: before}), MemoryBucket()
     state = source.head(KEY)
     source.objects = {KEY: now} if now else {}
@@ -168,7 +168,7 @@ def test_a_source_that_changes_between_two_parts_is_not_copied() -> None:
 
 
 class Corrupting(MemoryBucket):
-    """Gives every body back with one bit turned."""
+    """A bucket that returns every body with one flipped bit."""
 
     def read(self, key: str, etag: str, start: int, size: int) -> bytearray:
         data = super().read(key, etag, start, size)
@@ -185,7 +185,7 @@ def test_bytes_that_do_not_hash_to_the_source_etag_are_not_written() -> None:
 
 
 @pytest.mark.parametrize("original", [stored(b"one"), stored(b"one ", b"two")], ids=["in one piece", "in parts"])
-def test_every_write_carries_the_md5_of_what_was_read(original: Stored) -> None:
+def test_every_write_carries_the_md5_of_the_bytes_read(original: Stored) -> None:
     class Recording(MemoryBucket):
         digests: dict[bytes, bytes]
 
@@ -208,7 +208,7 @@ def test_every_write_carries_the_md5_of_what_was_read(original: Stored) -> None:
 
 
 def raising(operation: str, error: BaseException, after: int = 0) -> Callable[[str, str], None]:
-    """A store whose `operation` fails, after so many that did not."""
+    """Return a hook that makes an operation fail after `after` calls that succeed."""
     left = [after]
     lock = threading.Lock()
 
@@ -226,7 +226,7 @@ FAILURES = [
     Retryable("the store asks to slow down", "SlowDown"),
     Changed("the multipart upload is gone", "NoSuchUpload"),
     Permanent("access denied", "AccessDenied"),
-    RuntimeError("a fault of ours"),
+    RuntimeError("a bug"),
     KeyboardInterrupt(),
 ]
 
@@ -261,7 +261,7 @@ def _hook(on_call: Callable[[str, str], None] | None) -> dict[str, Any]:
     return {"on_call": on_call} if on_call else {}
 
 
-def test_an_abort_that_fails_as_well_does_not_hide_why() -> None:
+def test_an_abort_that_fails_does_not_hide_the_first_error() -> None:
     def fail(operation: str, key: str) -> None:
         if operation in ("upload_part", "abort_upload"):
             raise Retryable(f"{operation} failed")
@@ -270,11 +270,11 @@ def test_an_abort_that_fails_as_well_does_not_hide_why() -> None:
         copy(MemoryBucket({KEY: stored(b"abcd", b"ef")}), MemoryBucket(on_call=fail))
 
 
-def test_after_a_failure_the_parts_that_wait_are_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_failure_waiting_parts_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     told = threading.Event()
 
     def noting(futures: Iterable[Future[str]], **options: Any) -> Any:
-        if not options:  # the wait for what had begun when the failure was noticed
+        if not options:  # the wait for the parts in flight after the failure
             told.set()
         return wait(futures, **options)
 
@@ -287,10 +287,10 @@ def test_after_a_failure_the_parts_that_wait_are_not_begun(monkeypatch: pytest.M
     source = MemoryBucket({KEY: stored(*(b"abcd" for _ in range(50)))}, on_call=fail)
     with pytest.raises(Retryable):
         copy(source, MemoryBucket(), threads=1)
-    assert source.calls.count("read") <= 2, "the one that failed, and one that had begun by then"
+    assert source.calls.count("read") <= 2, "the part that failed, and one that was in flight"
 
 
-def test_parts_under_way_have_ended_before_the_upload_is_aborted() -> None:
+def test_parts_in_flight_end_before_the_upload_is_aborted() -> None:
     first = threading.Lock()
 
     def slow_but_the_first(operation: str, key: str) -> None:
@@ -306,7 +306,7 @@ def test_parts_under_way_have_ended_before_the_upload_is_aborted() -> None:
     assert not target.under_way
 
 
-def test_past_the_deadline_no_part_is_begun_and_the_upload_is_aborted() -> None:
+def test_after_the_deadline_no_part_starts_and_the_upload_is_aborted() -> None:
     source, target = MemoryBucket({KEY: stored(b"abcd", b"efgh", b"ij")}), MemoryBucket()
     with pytest.raises(OutOfTime):
         copy(source, target, deadline=Deadline.after(-1))
@@ -318,7 +318,7 @@ def test_past_the_deadline_no_part_is_begun_and_the_upload_is_aborted() -> None:
 
 
 class Gauge:
-    """How many bytes are between a read and the end of the write of what was read."""
+    """The bytes in memory: from a read to the end of the write of these bytes."""
 
     def __init__(self) -> None:
         self.now = self.most = 0
@@ -355,7 +355,7 @@ class GaugedTarget(MemoryBucket):
             self.gauge.add(-len(data))
 
 
-def test_all_copies_together_stay_within_the_memory_and_make_use_of_it() -> None:
+def test_all_copies_together_stay_within_the_memory_and_use_it() -> None:
     memory = 64 * KIB
     objects: dict[str, Stored] = {}
     for number in range(12):
@@ -382,12 +382,12 @@ def test_all_copies_together_stay_within_the_memory_and_make_use_of_it() -> None
     assert memory // 2 < source.gauge.most <= memory
 
 
-def test_memory_is_given_back_when_a_copy_fails() -> None:
+def test_memory_is_released_when_a_copy_fails() -> None:
     source = MemoryBucket({KEY: stored(bytes(20))}, on_call=raising("read", Retryable("no")))
     transfer = Transfer(source, MemoryBucket(), memory=40, threads=1, limits=LIMITS)
     state = source.head(KEY)
     assert state is not None
-    for _ in range(10):  # the third would wait for ever
+    for _ in range(10):  # without a release, the third would wait for ever
         with pytest.raises(Retryable):
             transfer.copy(KEY, state, Deadline())
 
@@ -403,7 +403,7 @@ class Copies:
         self._transfer = Transfer(self.source, target, memory=MIB, threads=1, limits=LIMITS)
 
     def of(self, original: Stored) -> str | None:
-        """The marker on a copy."""
+        """Copy the object, and return the marker of the copy."""
         self.source.objects[KEY] = original
         self.target.calls.clear()
         state = self.source.head(KEY)
@@ -416,21 +416,21 @@ ONE, TWO = stored(b"one"), stored(b"two")
 FULL: Mapping[str, str] = {"m": "x" * (MAX_METADATA_BYTES - 1)}
 
 
-def test_a_target_is_trusted_with_md5_etags_once_it_has_given_one() -> None:
+def test_no_marker_is_written_once_the_target_has_given_an_md5() -> None:
     copies = Copies(MemoryBucket())
     assert copies.of(ONE) == ONE.etag
     assert copies.of(TWO) is None
     assert copies.of(ONE) is None
 
 
-def test_a_target_with_etags_of_its_own_gets_the_marker_with_the_first_write() -> None:
+def test_a_target_with_other_etags_gets_the_marker_with_the_first_write() -> None:
     copies = Copies(MemoryBucket(etag=opaque_etag))
     for original in (ONE, TWO):
         assert copies.of(original) == original.etag
         assert copies.target.calls == ["put"]
 
 
-def test_a_target_that_breaks_its_promise_gets_the_marker_after_all_and_is_not_trusted_again() -> None:
+def test_a_target_that_stops_giving_md5s_gets_the_marker_from_then_on() -> None:
     kept = True
     copies = Copies(MemoryBucket(etag=lambda content: md5_etag(content) if kept else opaque_etag(content)))
     copies.of(ONE)
@@ -452,25 +452,25 @@ def test_a_source_without_an_md5_is_always_marked(original: Stored) -> None:
     copies = Copies(MemoryBucket())
     copies.of(ONE)
     assert copies.of(original) == original.etag
-    assert copies.of(TWO) is None, "it has taught nothing about the target"
+    assert copies.of(TWO) is None, "such a copy shows nothing about the target"
 
 
 @pytest.mark.parametrize("etag", [md5_etag, opaque_etag])
-def test_a_marker_without_room_is_left_out_and_nothing_is_written_twice(etag: Etag) -> None:
+def test_without_room_for_the_marker_nothing_is_written_twice(etag: Etag) -> None:
     copies = Copies(MemoryBucket(etag=etag))
     for original in (replace(ONE, metadata=FULL), stored(b"x", metadata=FULL, kms=True, etag="k1")):
         assert copies.of(original) is None
         assert copies.target.calls == ["put"]
 
 
-# -- going on with what was begun --------------------------------------------------------------------------------------
+# -- continuing an upload ----------------------------------------------------------------------------------------------
 
 LARGE = stored(b"aaa", b"bbb", b"ccc", b"d")
 
 
 @pytest.fixture
 def resuming(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Transfer]:
-    """Makes transfers that keep the uploads of objects of any size."""
+    """Return a factory of transfers that keep the uploads of objects of any size."""
     monkeypatch.setattr(transfer_module, "RESUME_MIN", 1)
 
     def make(source: MemoryBucket, target: MemoryBucket) -> Transfer:
@@ -480,7 +480,7 @@ def resuming(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Transfer]:
 
 
 def stopped_after(parts: int, source: MemoryBucket, target: MemoryBucket, transfer: Transfer) -> None:
-    """A copy that is told to stop after so many parts."""
+    """Copy the object, and stop the deadline after that many parts."""
     deadline, state = Deadline(), source.head(KEY)
     assert state is not None
 
@@ -501,7 +501,7 @@ def copy_again(source: MemoryBucket, target: MemoryBucket, transfer: Transfer) -
     transfer.copy(KEY, state, Deadline())
 
 
-def test_a_stopped_copy_goes_on_where_it_was(resuming: Callable[..., Transfer]) -> None:
+def test_a_stopped_copy_continues_with_the_missing_parts(resuming: Callable[..., Transfer]) -> None:
     source, target = MemoryBucket({KEY: LARGE}), MemoryBucket()
     stopped_after(2, source, target, resuming(source, target))
     assert target.under_way
@@ -516,10 +516,10 @@ def test_a_stopped_copy_goes_on_where_it_was(resuming: Callable[..., Transfer]) 
     "now",
     [
         pytest.param(stored(b"xxx", b"yyy", b"zzz", b"w"), id="other bytes"),
-        pytest.param(stored(b"xxx", b"bbb", b"ccc", b"d"), id="other bytes in what the last part does not show"),
+        pytest.param(stored(b"xxx", b"bbb", b"ccc", b"d"), id="other bytes, but the same last part"),
     ],
 )
-def test_parts_of_what_the_source_was_are_never_made_part_of_what_it_is(
+def test_parts_of_an_older_version_are_never_used_for_the_current_one(
     now: Stored, resuming: Callable[..., Transfer]
 ) -> None:
     source, target = MemoryBucket({KEY: LARGE}), MemoryBucket()
@@ -531,7 +531,7 @@ def test_parts_of_what_the_source_was_are_never_made_part_of_what_it_is(
     assert not target.under_way
 
 
-def test_where_the_parts_etags_prove_nothing_everything_is_sent_again(resuming: Callable[..., Transfer]) -> None:
+def test_if_part_etags_prove_nothing_all_parts_are_sent_again(resuming: Callable[..., Transfer]) -> None:
     source, target = MemoryBucket({KEY: LARGE}), MemoryBucket(etag=opaque_etag)
     stopped_after(2, source, target, resuming(source, target))
     copy_again(source, target, resuming(source, target))
@@ -547,7 +547,7 @@ def test_where_the_parts_etags_prove_nothing_everything_is_sent_again(resuming: 
         pytest.param(stored(b"a" * MIB, b"b" * MIB, kms=True), id="encrypted"),
     ],
 )
-def test_what_can_never_be_proven_is_not_kept(original: Stored, resuming: Callable[..., Transfer]) -> None:
+def test_an_upload_that_can_never_be_proven_is_not_kept(original: Stored, resuming: Callable[..., Transfer]) -> None:
     source, target = MemoryBucket({KEY: original}), MemoryBucket()
     transfer = resuming(source, target)
     deadline, state = Deadline(), source.head(KEY)

@@ -61,7 +61,7 @@ def decision(*uploads: ActiveUpload, **known: Any) -> Decision:
         ([ONE], {}, Verify(ONE)),
         ([ONE], {"verified": {"1": True}}, Adopt(ONE)),
         ([ONE], {"verified": {"1": False}}, Abort(ONE)),
-        # several: the first that matches continues, and all others are aborted
+        # several: the first that matches continues, and the rest are aborted
         ([ONE, TWO], {"verified": {"1": True}}, Abort(TWO)),
         ([ONE, TWO], {"verified": {"1": False}}, Abort(ONE)),
         ([OTHER, ONE], {}, Abort(OTHER)),
