@@ -42,11 +42,9 @@ def run(*arguments: str, **environment: str | None) -> Ended:
     return Ended(result.exit_code, result.stdout, result.stderr)
 
 
-#: Source of the child process: it appends a character to a file for each stop, and gets a long grace period.
+#: Source of the child process: it appends a character to a file for each stop.
 _RECORD_STOPS = """
-from s3_syncer.cli import signals as _stopping
 from s3_syncer.core.deadline import Deadline as _Deadline
-_stopping.GRACE_S = {patience}
 _stop = _Deadline.stop
 def _recorded(self):
     _stop(self)
@@ -111,14 +109,16 @@ class Started:
 def started(*arguments: str, before: str = "", **environment: str) -> Iterator[Started]:
     """Run the command as a child process, and kill it at the end of the block if it still runs.
 
+    After a stop it has a long grace period, unless the test sets another one.
+
     `before` is Python source that the process runs first.
     """
     with tempfile.NamedTemporaryFile() as stops:
-        record_stops = _RECORD_STOPS.format(file=stops.name, patience=PATIENCE_S / 2)
+        record_stops = _RECORD_STOPS.format(file=stops.name)
         code = f"{record_stops}\n{before}\nfrom s3_syncer.cli import main\nmain()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
-            env={**os.environ, "PYTHONFAULTHANDLER": "1", **environment},
+            env={**os.environ, "PYTHONFAULTHANDLER": "1", "S3_SYNCER_STOP_GRACE": str(PATIENCE_S / 2), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

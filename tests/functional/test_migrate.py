@@ -432,8 +432,7 @@ def test_stop_does_not_wait_for_a_silent_store(rig: Rig, tmp_path: Path) -> None
     fill(rig, 5)
     report = tmp_path / "report.json"
     rig.target_proxy.when(silent, "PUT", times=1e9)
-    before = "import s3_syncer.cli.signals as stop; stop.GRACE_S = 0.5"
-    with started("migrate", "--report", str(report), before=before) as command:
+    with started("migrate", "--report", str(report), "--stop-grace", "0.5") as command:
         command.wait_until(lambda: len(puts(rig)) >= 1)
         command.send(signal.SIGTERM)
         ended = command.ended()

@@ -15,23 +15,19 @@ from tests.functional.command import run, started
 from tests.functional.harness import MIB, TARGET, Rig
 from tests.functional.proxy import delayed, held, refuse
 
-from s3_syncer.cli import run as run_module
 from s3_syncer.cli.stats import SweepStats
 from s3_syncer.core import listing_diff
 from s3_syncer.sync.converge import Outcome
 
-#: Starts the other processes at once, and makes ranges small enough to be shared.
-EAGER = """
-from s3_syncer.core import listing_diff
-from s3_syncer.cli import run
-run.SPAWN_AFTER_CPU_S, run.SPAWN_AFTER_KEYS, listing_diff.PAGE_KEYS = 0.0, 0, 10
-"""
+#: Makes pages so small that a range can be shared.
+SMALL_PAGES = "from s3_syncer.core import listing_diff; listing_diff.PAGE_KEYS = 10"
 
 
 @pytest.fixture(autouse=True)
 def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "SPAWN_AFTER_CPU_S", 0.0)
-    monkeypatch.setattr(run_module, "SPAWN_AFTER_KEYS", 0)
+    """Start the other processes at once."""
+    monkeypatch.setenv("S3_SYNCER_SPAWN_AFTER_CPU", "0")
+    monkeypatch.setenv("S3_SYNCER_SPAWN_AFTER_KEYS", "0")
     monkeypatch.setattr(listing_diff, "PAGE_KEYS", 10)
 
 
@@ -129,7 +125,7 @@ def children_of(parent: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
 def test_killed_process_is_an_error(rig: Rig, keys: list[str]) -> None:
     rig.target_proxy.when(delayed(0.2), "PUT", times=1e9)
-    with started("migrate", "--processes", "2", "--concurrency", "1", before=EAGER) as command:
+    with started("migrate", "--processes", "2", "--concurrency", "1", before=SMALL_PAGES) as command:
         mine: list[int] = []
 
         def there() -> bool:
@@ -146,7 +142,7 @@ def test_killed_process_is_an_error(rig: Rig, keys: list[str]) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_stops_all_processes_gracefully(rig: Rig, keys: list[str], number: signal.Signals, code: int) -> None:
     rig.target_proxy.when(delayed(0.1), "PUT", times=1e9)
-    with started("migrate", "--processes", "2", "--concurrency", "1", before=EAGER) as command:
+    with started("migrate", "--processes", "2", "--concurrency", "1", before=SMALL_PAGES) as command:
         command.wait_until(lambda: len(rig.target_proxy.writes()) > 20)
         command.send(number)
         ended = command.ended()
@@ -160,7 +156,7 @@ def test_signal_stops_all_processes_gracefully(rig: Rig, keys: list[str], number
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_to_a_starting_process_has_no_effect(rig: Rig, keys: list[str], number: signal.Signals) -> None:
     """A terminal sends SIGINT also to a process that starts, before it can ignore signals."""
-    with started("migrate", "--processes", "2", "--concurrency", "1", before=EAGER) as command:
+    with started("migrate", "--processes", "2", "--concurrency", "1", before=SMALL_PAGES) as command:
         command.wait_until(lambda: bool(children_of(command.id)))
         os.kill(children_of(command.id)[0], number)
         ended = command.ended()

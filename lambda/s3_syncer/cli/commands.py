@@ -87,6 +87,7 @@ def cli() -> None:
 )
 @with_options(groups.STORES, groups.DRY_RUN, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
 @with_options(groups.WORKERS, groups.CONCURRENCY, groups.PROCESSES, groups.REPORTS, groups.LOG)
+@with_options(groups.SPAWN, groups.STOP_GRACE)
 def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any) -> None:
     """Copy the existing objects to the target, and compare again until both buckets are equal.
 
@@ -117,6 +118,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
 )
 @with_options(groups.STORES, groups.KEYS, groups.TAGS)
 @with_options(groups.CONCURRENCY, groups.PROCESSES, groups.REPORTS, groups.LOG)
+@with_options(groups.SPAWN, groups.STOP_GRACE)
 def check(**options: Any) -> None:
     """Compare both buckets, and list each difference with its reason. Nothing is changed.
 
@@ -134,7 +136,7 @@ def check(**options: Any) -> None:
     short_help="Make single keys equal now.",
     examples=[("Copy or delete two keys, whatever the source has", "s3-syncer sync photos/1.jpg photos/2.jpg")],
 )
-@with_options(groups.STORES, groups.TAGS, groups.KEY_DELETES, groups.CONCURRENCY, groups.LOG)
+@with_options(groups.STORES, groups.TAGS, groups.KEY_DELETES, groups.CONCURRENCY, groups.LOG, groups.STOP_GRACE)
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
     """Make each KEY of the source equal in the target now, and print what was done and why.
@@ -147,7 +149,7 @@ def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
     if outside:
         raise click.UsageError(f"{outside[0]!r} is not below the source prefix {settings.source_prefix!r}")
     try:
-        sys.exit(_sync(settings, [key.removeprefix(settings.source_prefix) for key in keys], options["concurrency"]))
+        sys.exit(_sync(settings, [key.removeprefix(settings.source_prefix) for key in keys], options))
     except SyncError as error:
         _fail(error)
 
@@ -201,11 +203,13 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
     exit_now(EQUAL)
 
 
-def _sync(settings: Settings, keys: Sequence[str], threads: int) -> int:
+def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> int:
     """Converge the keys and return the exit code. Raise StoreUnusable, and every other key would fail too."""
     code, deadline = EQUAL, Deadline()
-    with handle_signals(deadline) as stop:
-        context = build_sync_context(settings, threads=threads, resumes=True, transports=stream_transports)
+    with handle_signals(deadline, grace_s=options["stop_grace"]) as stop:
+        context = build_sync_context(
+            settings, threads=options["concurrency"], resumes=True, transports=stream_transports
+        )
         for key in keys:
             try:
                 deadline.check()
@@ -235,6 +239,9 @@ def _sweep(
         threads=options["concurrency"],
         tolerates_target_only=command == "migrate" and not sweep_options.delete,
         processes=options["processes"],
+        spawn_after_cpu_s=options["spawn_after_cpu"],
+        spawn_after_keys=options["spawn_after_keys"],
+        stop_grace_s=options["stop_grace"],
         reports=options["reports"],
         log=log,
         list_findings=not log and not options["verbose"],

@@ -13,6 +13,8 @@ import click
 from ..service.service import ServiceOptions
 from ..settings import LOG_LEVELS
 from .report import SUFFIXES
+from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
+from .signals import GRACE_S
 
 #: Environment variables that the command read before its variables started with S3_SYNCER_, and the present names.
 FORMER_VARIABLES = {
@@ -440,6 +442,15 @@ SERVICE_OUTPUT = (
         help="Address of the health endpoint; 0.0.0.0 for all addresses of the machine.",
     ),
 )
+
+#: Hidden: the tests start the other processes of a sweep at once.
+SPAWN = (
+    option(_SPEED, "--spawn-after-cpu", hidden=True, type=float, default=SPAWN_AFTER_CPU_S),
+    option(_SPEED, "--spawn-after-keys", hidden=True, type=int, default=SPAWN_AFTER_KEYS),
+)
+
+#: Hidden: the tests change this time.
+STOP_GRACE = (option(_OUTPUT, "--stop-grace", hidden=True, type=float, default=GRACE_S),)
 
 #: Hidden: the tests shorten these times.
 SERVICE_TIMES = (

@@ -144,7 +144,10 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
     monitor.send(RangeWork(delete=job.sweep_options.delete, max_delete=job.sweep_options.max_delete))
     progress = QueueProgress(stats, idle_s=config.idle_timeout_s)
     try:
-        with handle_signals(deadline) as stop, show_progress(job, stats, console, context.source, deadline):
+        with (
+            handle_signals(deadline, grace_s=job.stop_grace_s) as stop,
+            show_progress(job, stats, console, context.source, deadline),
+        ):
             wait_until_done(monitor, progress, deadline, interval_s=min(INTERVAL_S, config.idle_timeout_s / 4))
             progress.read(monitor.lines())
     except OutOfTime:

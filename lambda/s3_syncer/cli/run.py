@@ -24,7 +24,7 @@ from .local_sweep import RANGES, LocalSweeper, SweeperConfig
 from .process_sweep import ProcessSweeper, SharedDeleteLimit
 from .progress import clock, in_lines, in_log, on_terminal, size, totals
 from .report import Report
-from .signals import handle_signals
+from .signals import GRACE_S, handle_signals
 from .stats import SweepStats, printable
 from .work_stealing import Range, Sweeper, WorkStealingScheduler, probe_concurrently
 
@@ -53,6 +53,10 @@ class SweepJob:
     #: Report keys that only the target has as a note, not as differences.
     tolerates_target_only: bool = False
     processes: int = 1
+    #: When more processes start, see SPAWN_AFTER_CPU_S.
+    spawn_after_cpu_s: float = SPAWN_AFTER_CPU_S
+    spawn_after_keys: int = SPAWN_AFTER_KEYS
+    stop_grace_s: float = GRACE_S
     reports: tuple[Path, ...] = ()
     #: Write everything as log records: see `logs.py`.
     log: bool = False
@@ -84,7 +88,7 @@ def run(job: SweepJob, console: Console) -> int:
             report.write(path)
 
     try:
-        with handle_signals(deadline, give_up=lambda: conclude("stopped")) as stop:
+        with handle_signals(deadline, lambda: conclude("stopped"), grace_s=job.stop_grace_s) as stop:
             local, others = _sweepers(job, stats)
             with show_progress(job, stats, console, local.context.source, deadline):
                 unfinished = _sweep(local, others, deadline)
@@ -125,7 +129,7 @@ def _sweepers(job: SweepJob, stats: SweepStats) -> tuple[LocalSweeper, Sequence[
         delete_limit = SharedDeleteLimit(job.sweep_options.max_delete)
 
     def enough_work() -> bool:
-        return time.process_time() >= SPAWN_AFTER_CPU_S and stats.keys >= SPAWN_AFTER_KEYS
+        return time.process_time() >= job.spawn_after_cpu_s and stats.keys >= job.spawn_after_keys
 
     return LocalSweeper(config, stats, delete_limit), [
         ProcessSweeper(config, stats, delete_limit, enough_work) for _ in range(processes - 1)

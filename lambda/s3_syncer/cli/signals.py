@@ -37,7 +37,7 @@ def handle_signals(
     deadline: Deadline,
     give_up: Callable[[], None] = lambda: None,
     *,
-    grace_s: float | None = None,
+    grace_s: float = GRACE_S,
     exit_code: int | None = None,
 ) -> Iterator[Stop]:
     """Stop the deadline on the first signal while the block runs; a second signal kills the process.
@@ -57,7 +57,7 @@ def handle_signals(
         while not deadline.is_stopped:
             if over.wait(_TICK_S):
                 return
-        if not over.wait(GRACE_S if grace_s is None else grace_s):
+        if not over.wait(grace_s):
             try:
                 give_up()
             finally:
