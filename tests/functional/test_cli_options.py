@@ -1,17 +1,18 @@
-"""The options and variables of `s3-syncer`: their effect on the sweep, and usage errors. No store is used."""
+"""The options and variables of `s3-syncer`: their effect on the sweep, and usage errors. Uses no store."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from tests.functional.command import Ended, run
 
-from s3_syncer import __version__
-from s3_syncer.cli import commands, options
+from s3_syncer import __version__, process_tuning
+from s3_syncer.cli import commands, main, options
 from s3_syncer.cli.commands import cli
 from s3_syncer.cli.options import ByteRate, Command
 from s3_syncer.cli.queue_migration import QueueMigrationConfig
@@ -262,6 +263,20 @@ def test_help_and_version_need_no_settings() -> None:
     for word in ("migrate", "check", "sync", "Exit codes", "130, 143"):
         assert word in ended.out
     assert run("--version").out == f"s3-syncer, version {__version__}\n"
+
+
+def test_unexpected_error_does_not_exit_with_1(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Exit code 1 means that the command finished and listed each difference."""
+
+    def broken(**_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(process_tuning, "limit_malloc_arenas", lambda: None)
+    monkeypatch.setattr(process_tuning, "relax_gc", lambda: None)
+    monkeypatch.setattr(commands, "cli", broken)
+    with pytest.raises(SystemExit, match="3"):
+        main()
+    assert "RuntimeError: a bug" in capsys.readouterr().err
 
 
 # -- usage errors ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Count the events of a sweep, keep its findings and samples, and show them as lines."""
+"""The counts, findings and samples of a sweep, and the lines that show them."""
 
 from __future__ import annotations
 
