@@ -57,11 +57,14 @@ def run_with_worker(rig: Rig, *arguments: str, log: Any = None) -> Ended:
 def test_workers_copy_and_both_buckets_are_compared(rig: Rig) -> None:
     for number in range(20):
         rig.put(f"key {number:02}", b"some bytes")
+    rig.target.put_object(Bucket=TARGET, Key="only in the target")
     ended = run_with_worker(rig)
     assert (ended.code, ended.out) == (0, "")
     assert "The workers are done" in ended.err
     assert "0 new dead letters" in ended.err
-    assert "equal: 20 keys compared, 0 failed" in ended.err
+    assert "equal: 21 keys compared, 0 failed" in ended.err
+    assert "note: keys that only the target has: 1." in ended.err
+    rig.target.delete_object(Bucket=TARGET, Key="only in the target")
     assert rig.differences() == []
 
 
