@@ -75,8 +75,8 @@ def main(
 ) -> None:
     """Measure s3-syncer and other S3 clients against servers that run on this machine.
 
-    ARGUMENTS are added to the command of s3-syncer. Every run ends with a comparison of all keys. A client whose
-    x
+    ARGUMENTS are added to the command of s3-syncer. Every run ends with a comparison of all keys. A client is
+    marked WRONG if the target is not equal to the source afterwards, and the exit code is 1.
     """
     signals.interrupt_on_termination()
     measured: list[dict[str, Any]] = []

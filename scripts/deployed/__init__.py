@@ -1,1 +1,1 @@
-"""For users, with what they have applied: fill the repository, run the migration. Needs only `pip install .`."""
+"""Commands for an applied module: push the image, run the migration, wait for the queues."""

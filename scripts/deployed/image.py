@@ -1,4 +1,4 @@
-"""Builds the image of the command and pushes it to the module's repository, with Docker or Podman."""
+"""Build the image of the CLI and push it to the module's repository, with Docker or Podman."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ PLATFORMS = {"ARM64": "linux/arm64", "X86_64": "linux/amd64"}
 
 
 class ImageError(Exception):
-    """The image cannot be made or pushed; the message says why and what to do."""
+    """The image cannot be built or pushed. The message says why and what to do."""
 
 
-#: The program that builds, and the options that it takes before its command.
+#: The program that builds the image, and its options before the command.
 Engine = Sequence[str]
 
 
 def find_engine() -> Engine:
-    """Docker, or else Podman."""
+    """Return the command of Docker if it is installed, otherwise of Podman."""
     for program in ("docker", "podman"):
         if shutil.which(program):
             return [program]
-    raise ImageError("Neither docker nor podman is on the PATH: install one of them.")
+    raise ImageError("neither docker nor podman is on the PATH: install one of them")
 
 
 def build(engine: Engine, image: str, architecture: str, base: str | None = None) -> None:
-    """Builds `image` from this checkout for "ARM64" or "X86_64"; `base` is what it starts from, if not the default."""
+    """Build `image` from this checkout for "ARM64" or "X86_64".
+
+    `base` is the base image, if it is not the default.
+    """
     arguments = ["--build-arg", f"BASE={base}"] if base else []
     platform = PLATFORMS[architecture]
     _run(engine, "build", "--platform", platform, *arguments, "--tag", image, str(CONTEXT))
@@ -45,7 +48,7 @@ def push(engine: Engine, image: str) -> None:
 
 
 def log_in(engine: Engine, ecr: Any, image: str) -> None:
-    """Gives the engine a token for the registry, good for twelve hours; it goes through no command line."""
+    """Log the engine in to the registry for twelve hours. The token is passed through standard input."""
     registry = image.partition("/")[0]
     (authorization,) = ecr.get_authorization_token()["authorizationData"]
     user, _, password = base64.b64decode(authorization["authorizationToken"]).decode().partition(":")
@@ -53,17 +56,17 @@ def log_in(engine: Engine, ecr: Any, image: str) -> None:
 
 
 def is_pushed(ecr: Any, image: str) -> bool:
-    """Whether the repository has this tag, which is made from what is in the image."""
+    """Return True if the repository has this tag, which is a hash of the files of the image."""
     return bool(ecr.batch_get_image(**_named(image))["images"])
 
 
 def remove(ecr: Any, image: str) -> None:
-    """Takes the image out of the repository, which lets nobody overwrite a tag."""
+    """Remove the image from the repository, because the tags of the repository are immutable."""
     ecr.batch_delete_image(**_named(image))
 
 
 def deploy(ecs: Any, service: Service) -> None:
-    """Has the service take the image: ECS may have given up on it, and gone back, while it was not there."""
+    """Deploy the service again: ECS may have rolled the deployment back while the image was missing."""
     ecs.update_service(
         cluster=service.cluster_arn,
         service=service.name,
@@ -78,11 +81,11 @@ def _named(image: str) -> dict[str, Any]:
 
 
 def _run(engine: Engine, *arguments: str, given: str | None = None) -> None:
-    # A tag then is the image itself, not an index of it and of a record of its making.
+    # Without attestations, the tag names the image itself and not an index of image and attestation.
     environment = {**os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
     try:
         subprocess.run([*engine, *arguments], env=environment, input=given, text=True, check=True)
     except FileNotFoundError:
-        raise ImageError(f"There is no {engine[0]!r} on the PATH.") from None
+        raise ImageError(f"{engine[0]!r} is not on the PATH: install it, or name another with --engine") from None
     except subprocess.CalledProcessError as error:
-        raise ImageError(f"`{engine[0]} {arguments[0]}` exited {error.returncode}.") from None
+        raise ImageError(f"`{engine[0]} {arguments[0]}` exited with {error.returncode}: see its output above") from None

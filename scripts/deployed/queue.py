@@ -1,4 +1,4 @@
-"""Waits until nothing is left in the queues: before they are destroyed, with all that is in them."""
+"""Wait until the queues are empty, before they are destroyed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deployed.outputs import Queues
 
 COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
 
-# The counts are right only some time after the last change, "a minute" says SQS: so long they have to say nothing.
+# Seconds for which the counts must be zero. SQS says that they are right about a minute after the last change.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html
 SETTLED_S = 60.0
 POLL_INTERVAL_S = 5.0
@@ -21,19 +21,22 @@ Show = Callable[[str], None]
 
 
 class NotDrainedError(Exception):
-    """Something is left; the message says what, and what may be done."""
+    """Messages are left. The message says how many, and what to do."""
 
 
 @dataclass
 class Drain:
-    """The queues to wait for, each with a client of its region."""
+    """The queues to wait for, each with an SQS client for its region."""
 
     queues: Sequence[tuple[Queues, Any]]
     settled_s: float = SETTLED_S
     poll_interval_s: float = POLL_INTERVAL_S
 
     def wait(self, timeout_s: float, show: Show) -> None:
-        """Until all queues have been seen empty at both ends of a while; there may be no dead letters either then."""
+        """Wait until all queues have stayed empty for `settled_s` seconds.
+
+        Raises NotDrainedError after `timeout_s` seconds, or if there are dead letters.
+        """
         began, empty_since = time.monotonic(), math.inf
         shown: list[int] = []
         while True:
@@ -47,16 +50,16 @@ class Drain:
                 break
             if any(left) and now - began > timeout_s:
                 raise NotDrainedError(
-                    f"{sum(left)} messages are still there after {timeout_s:.0f} s. If they do not get fewer, "
-                    "something still sends (does the bucket notify?) or the target refuses them (the log says)."
+                    f"{sum(left)} messages are left after {timeout_s:.0f} s. If the number does not fall, "
+                    "the bucket still sends events (remove its notifications), or the target rejects requests."
                 )
             time.sleep(min(self.poll_interval_s, self.settled_s))
-        dead = {each.dead_letter_queue_url: count(sqs, each.dead_letter_queue_url) for each, sqs in self.queues}
-        if any(dead.values()):
-            named = ", ".join(f"{number} in {url}" for url, number in dead.items() if number)
+        dead_letters = {each.dead_letter_queue_url: count(sqs, each.dead_letter_queue_url) for each, sqs in self.queues}
+        if any(dead_letters.values()):
+            named = ", ".join(f"{number} in {url}" for url, number in dead_letters.items() if number)
             raise NotDrainedError(
-                f"The queues are empty, but there are dead letters, which would be gone as well: {named}. "
-                "docs/operations.md says how to read them and send them back."
+                f"The queues are empty, but dead letters are left, which would be lost: {named}. "
+                "See docs/operations.md to read them and send them back."
             )
 
     def _show(self, left: Sequence[int], show: Show) -> None:
@@ -65,6 +68,6 @@ class Drain:
 
 
 def count(sqs: Any, url: str) -> int:
-    """All messages of a queue, whether they wait, are worked on, or are delayed; approximately."""
+    """Return the approximate number of messages of a queue: visible, in flight and delayed."""
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(COUNTS))["Attributes"]
     return sum(int(attributes[name]) for name in COUNTS)

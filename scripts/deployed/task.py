@@ -1,4 +1,4 @@
-"""Runs the migration as a task of ECS, and follows it to its end."""
+"""Run the migration as an ECS task, and follow it to its end."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from s3_syncer.cli.progress import clock, size
 
 POLL_INTERVAL_S = 2.0
 
-#: How long after a task has stopped its last lines may take to be in the log.
+#: Seconds that the last lines of a stopped task may take to reach the log.
 LOG_DELAY_S = 5.0
 
-#: The exit code for a task that ended without one of its own, as Docker has it for a container that did not start.
+#: The exit code for a task that has none. Docker uses it for a container that did not start.
 NOT_RUN = 125
 
 Show = Callable[[str], None]
 
 
 class TaskError(Exception):
-    """The task did not run; the message says why."""
+    """The task did not run. The message says why."""
 
 
 @dataclass(frozen=True)
 class Definition:
-    """The one container of a registered task definition, as far as running it takes it."""
+    """A registered task definition with its only container."""
 
     arn: str
     family: str
@@ -54,7 +54,10 @@ class Definition:
         return {variable["name"]: variable["value"] for variable in self.container["environment"]}
 
     def command(self, arguments: Sequence[str]) -> list[str]:
-        """The registered command with further options, or, where a word comes first, another command in its place."""
+        """Return the command of the container: the registered one with further options, or another command.
+
+        Arguments that begin with a word, and not with an option, replace the registered command.
+        """
         registered = list(self.container["command"])
         replaces = arguments and not arguments[0].startswith("-")
         return [*arguments] if replaces else [*registered, *arguments]
@@ -78,33 +81,33 @@ class Task:
         return self.arn.rpartition("/")[2]
 
     def stop(self) -> None:
-        """Asks it to end as Ctrl-C would: it finishes or undoes what is under way, and says how to go on."""
+        """Ask the task to stop, like Ctrl-C: it finishes or aborts its requests and prints how to continue."""
         self.ecs.stop_task(cluster=self.cluster_arn, task=self.arn, reason="Stopped by the user")
 
     def follow(self, show: Show) -> int:
-        """Shows each line of its log, and returns its exit code. Raises TaskError when it has none."""
-        while (task := self._look())["lastStatus"] != "STOPPED":
+        """Show each line of the log, and return the exit code. Raises TaskError if there is none."""
+        while (task := self._describe())["lastStatus"] != "STOPPED":
             self._show_new(show)
             time.sleep(self.poll_interval_s)
-        over = time.monotonic() + self.log_delay_s
-        while self._show_new(show) or time.monotonic() < over:
+        end = time.monotonic() + self.log_delay_s
+        while self._show_new(show) or time.monotonic() < end:
             time.sleep(self.poll_interval_s)
         (container,) = task["containers"]
         if container.get("exitCode") is None:
-            reason = container.get("reason") or task.get("stoppedReason") or "ECS does not say why"
-            hint = "; scripts/push_image fills the repository" if "CannotPullContainer" in reason else ""
+            reason = container.get("reason") or task.get("stoppedReason") or "ECS gives no reason"
+            hint = ": push the image with scripts/push_image" if "CannotPullContainer" in reason else ""
             raise TaskError(f"The task did not run: {reason}{hint}")
         return int(container["exitCode"])
 
-    def _look(self) -> dict[str, Any]:
-        answer = self.ecs.describe_tasks(cluster=self.cluster_arn, tasks=[self.arn])
-        if not answer["tasks"]:
+    def _describe(self) -> dict[str, Any]:
+        response = self.ecs.describe_tasks(cluster=self.cluster_arn, tasks=[self.arn])
+        if not response["tasks"]:
             raise TaskError(f"ECS has forgotten the task {self.id}; its log is in {self._log['awslogs-group']}")
-        task: dict[str, Any] = answer["tasks"][0]
+        task: dict[str, Any] = response["tasks"][0]
         return task
 
     def _show_new(self, show: Show) -> bool:
-        """Whether there was anything new."""
+        """Show new lines of the log, and return True if there were any."""
         shown = False
         for line in self._new_lines():
             show(line)
@@ -113,7 +116,7 @@ class Task:
 
     def _new_lines(self) -> Iterator[str]:
         stream = f"{self._log['awslogs-stream-prefix']}/{self.definition.container['name']}/{self.id}"
-        # There is no stream before its first line.
+        # The stream does not exist before its first line.
         with suppress(self.logs.exceptions.ResourceNotFoundException):
             while True:
                 page = self.logs.get_log_events(
@@ -134,24 +137,27 @@ class Task:
 
 
 def start(ecs: Any, logs: Any, migration: Migration, arguments: Sequence[str]) -> Task:
-    """Starts the registered task definition with these arguments. Raises TaskError when ECS does not take it."""
+    """Start the registered task definition with these arguments. Raises TaskError if ECS rejects it."""
     definition = Definition.registered(ecs, migration.task_definition_arn)
     override = {"name": definition.container["name"], "command": definition.command(arguments)}
-    answer = ecs.run_task(
+    response = ecs.run_task(
         cluster=migration.cluster_arn,
         taskDefinition=definition.arn,
         launchType="FARGATE",
         networkConfiguration=migration.network_configuration,
         overrides={"containerOverrides": [override]},
     )
-    if not answer["tasks"]:
-        reasons = ", ".join(failure.get("reason", "?") for failure in answer["failures"])
+    if not response["tasks"]:
+        reasons = ", ".join(failure.get("reason", "?") for failure in response["failures"])
         raise TaskError(f"ECS did not start the task: {reasons}")
-    return Task(answer["tasks"][0]["taskArn"], migration.cluster_arn, definition, ecs, logs)
+    return Task(response["tasks"][0]["taskArn"], migration.cluster_arn, definition, ecs, logs)
 
 
 def readable(line: str, *, verbose: bool) -> str | None:
-    """A line of the log for people, or None for what only the verbose want to see: what was done to each key."""
+    """Return a log line as text, or None for lines that only the verbose output shows.
+
+    Lines about single keys are such lines, if nothing is wrong with the key.
+    """
     try:
         record = json.loads(line)
         level, message = record["level"], record["message"]
@@ -163,7 +169,7 @@ def readable(line: str, *, verbose: bool) -> str | None:
     if message == "summary":
         return f"{record['result']}: {_totals(record)}, in {clock(record['duration_s'])}"
     text = message if message.isprintable() else repr(message)
-    if level == "INFO" and "action" not in record:  # not about a key, but about all of it
+    if level == "INFO" and "action" not in record:  # a line about the whole run, and not about a key
         return text
     return f"{level}: {text}" if verbose or level not in ("DEBUG", "INFO") else None
 

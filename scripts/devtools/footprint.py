@@ -1,7 +1,7 @@
-"""`scripts/footprint`: what the function weighs before it does anything, and the requests that a change costs.
+"""`scripts/footprint`: measure the function's size, cold import and idle memory, and count requests.
 
-Each measurement is a fresh process that imports the unpacked zip, as Lambda does: compiled anew, because the package
-carries no bytecode, with boto3's bytecode already there.
+Each measurement starts a new process that imports the unpacked zip, as Lambda does. The process compiles the package,
+because the zip has no bytecode. The bytecode of boto3 exists already.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 COLUMNS = 120
 
-# Run by the measured process: the import first, then the clients that the first call builds.
+# The program of the measured process: it imports the handler, and then builds the clients of the first call.
 _PROBE = """
 import json, os, pathlib, subprocess, time
 
@@ -70,9 +70,9 @@ print(json.dumps({
 
 
 @click.command()
-@click.option("--runs", default=9, show_default=True, help="Fresh processes; what is printed is their median.")
+@click.option("--runs", default=9, show_default=True, help="Number of new processes; the output shows medians.")
 def main(runs: int) -> None:
-    """Measure the function's package: size, cold import, idle memory, and requests for each kind of change."""
+    """Measure the function's package, and count the requests for each kind of change."""
     with tempfile.TemporaryDirectory() as unpacked:
         zipfile.ZipFile(PACKAGE).extractall(unpacked)
         measured = [measure(Path(unpacked)) for _ in range(runs)]
@@ -90,7 +90,7 @@ def main(runs: int) -> None:
 
 
 def measure(unpacked: Path) -> dict[str, Any]:
-    """What one fresh process took: seconds, and bytes of resident memory."""
+    """Run one new process, and return its seconds and bytes of resident memory."""
     environment = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ} | {
         "PYTHONPATH": str(unpacked),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -98,10 +98,12 @@ def measure(unpacked: Path) -> dict[str, Any]:
         "AWS_ACCESS_KEY_ID": "id",
         "AWS_SECRET_ACCESS_KEY": "secret",
     }
-    said = subprocess.run([sys.executable, "-c", _PROBE], env=environment, capture_output=True, text=True, check=True)
-    run: dict[str, Any] = json.loads(said.stdout)
+    process = subprocess.run(
+        [sys.executable, "-c", _PROBE], env=environment, capture_output=True, text=True, check=True
+    )
+    run: dict[str, Any] = json.loads(process.stdout)
     if not run["from"].startswith(str(unpacked)):
-        raise click.ClickException(f"{run['from']} was measured, not the package")
+        raise click.ClickException(f"measured {run['from']}, which is not in the package")
     return run
 
 
@@ -109,7 +111,7 @@ def measure(unpacked: Path) -> dict[str, Any]:
 
 
 class Bench:
-    """A pair of buckets within this process, every request to them counted by side and kind."""
+    """A pair of buckets in this process that counts the requests by side and kind."""
 
     def __init__(self, source: S3Client, target: S3Client, *, tags: bool) -> None:
         self.client = source
@@ -130,7 +132,7 @@ class Bench:
         client.meta.events.register("before-call.s3", count)
 
     def requests(self, key: str) -> dict[str, Counter[str]]:
-        """The requests that converging the key makes now."""
+        """Converge the key, and return its requests."""
         self.counts = {"source": Counter(), "target": Counter()}
         converge(self._pair, key, Deadline())
         return self.counts
@@ -147,10 +149,10 @@ def bench(*, tags: bool) -> Iterator[Bench]:
 
 Change = Callable[["S3Client"], object]
 
-# In this order: each change meets what the one before it left behind.
+# The order matters: each change starts from the result of the previous one.
 CHANGES: tuple[tuple[str, Change], ...] = (
     ("new object", lambda s3: s3.put_object(Bucket="source", Key="k", Body=b"one", Tagging="a=1")),
-    ("the same event again", lambda _: None),
+    ("same event again", lambda _: None),
     ("overwritten", lambda s3: s3.put_object(Bucket="source", Key="k", Body=b"two", Tagging="a=1")),
     (
         "tags changed",

@@ -1,4 +1,4 @@
-"""`terraform fmt -check` and `terraform test`, with Terraform as it can be had on this machine."""
+"""Run `terraform fmt -check` and `terraform test` with the Terraform of this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         case ["test", binary]:
             return 0 if tests_pass(Path(binary)) else 1
         case _:
-            raise SystemExit("either `fmt`, or `test` and the executable")
+            raise SystemExit("usage: devtools.hcl fmt | test EXECUTABLE")
 
 
 def formatted() -> bool:
@@ -36,9 +36,9 @@ def formatted() -> bool:
 
 
 def tests_pass(binary: Path) -> bool:
-    """Each file in a process of its own, as many at a time as there are processors: most of it is the provider's start.
+    """Run each test file in a separate process, one for each processor, and return True if all pass.
 
-    The provider does not live long enough for its garbage to be worth collecting often.
+    The start of the provider takes most of the time. It collects garbage seldom, because it does not run for long.
     """
     tool = terraform.prepare(DIRECTORY / f"tests-{terraform.version(binary)}")
     tool = replace(tool, binary=binary, environment={**tool.environment, "GOGC": "400"})
@@ -50,12 +50,12 @@ def tests_pass(binary: Path) -> bool:
             return False, error.output
 
     tool.run("init", "-backend=false", "-no-color", cwd=ROOT)
-    # The longest first, or the last process would run alone.
+    # The longest file first, so that it does not run alone at the end.
     files = sorted(ROOT.glob("tests/*.tftest.hcl"), key=lambda file: file.stat().st_size, reverse=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(run, files))
-    for _, said in results:
-        print(said, end="")
+    for _, output in results:
+        print(output, end="")
     return all(passed for passed, _ in results)
 
 

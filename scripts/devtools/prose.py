@@ -1,4 +1,4 @@
-"""Check that docstrings, comments, messages and documents are plain English, by the rules of CONTRIBUTING.md.
+"""Check the text of code and documents against the rules of CONTRIBUTING.md.
 
     python -m devtools.prose [FILE ...]
 
@@ -97,7 +97,7 @@ def repository() -> Iterator[Path]:
 
 
 def texts(name: str, source: str) -> Iterator[Text]:
-    """Return the texts of a file. A file without a known suffix is a script, of which only comments are read."""
+    """Return the texts of a file. Of a script without a suffix, these are only the comments."""
     yield from READERS.get(Path(name).suffix, of_comments)(source)
 
 
@@ -178,7 +178,7 @@ def of_terraform(source: str) -> Iterator[Text]:
 
 
 def of_markdown(source: str) -> Iterator[Text]:
-    """Return each line outside code blocks: the documents break lines inside sentences only where they have to."""
+    """Return each line outside code blocks. A sentence over two lines is read in two parts."""
     is_code = False
     for number, line in enumerate(source.splitlines(), start=1):
         if line.strip().startswith("```"):

