@@ -38,7 +38,9 @@ def borders(first: FirstBehind, after: str, until: str | None) -> list[str]:
         shared, high = _parting(found, low)
     if high is None:
         return []  # no key, or one key, or keys that all start with the first key
-    seen = {*low[shared:], *high[shared:], *_COMMON, *_behind(high[shared])}
+    seen = {*low[shared:], *high[shared:], *_COMMON}
+    if len(high) > shared:  # always, unless the store lists keys in another order: its listing shows that later
+        seen |= _behind(high[shared])
     tried = {low[:shared] + character for character in seen if ord(character) not in _UNUSABLE}
     tried.add(low[: shared + 1] + chr(_LAST_POINT))
     points = [after, *sorted(point for point in tried if after < point and (until is None or point < until))]
