@@ -35,7 +35,7 @@ def same(rig: Rig, key: str) -> bool:
     for client, bucket in ((rig.source, SOURCE), (rig.target, TARGET)):
         response: Mapping[str, Any] = client.get_object(Bucket=bucket, Key=key)
         metadata = {
-            name.lower(): value for name, value in response["Metadata"].items() if name.lower() != verify.OWN_NOTE
+            name.lower(): value for name, value in response["Metadata"].items() if name.lower() != verify.ETAG_MARKER
         }
         headers = {name: response[name] for name in verify.HEADERS if response.get(name)}
         sides.append((hashlib.sha256(response["Body"].read()).hexdigest(), headers, metadata))
