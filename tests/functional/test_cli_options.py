@@ -1,4 +1,4 @@
-"""The options and variables of `s3-syncer`: their effect on the sweep, and usage errors. Uses no store."""
+"""The options and variables of `s3-syncer`: their effect on the sweep, and usage errors. No store."""
 
 from __future__ import annotations
 

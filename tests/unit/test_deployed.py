@@ -1,4 +1,4 @@
-"""What users run after they have applied the module: which outputs are taken, how a task is started and followed."""
+"""Test the commands for an applied module: reading outputs, and starting and following a task."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def test_outputs_are_found_in_an_output_that_is_the_whole_module() -> None:
     assert Migration.find({"vpc": {"id": "vpc-1"}, "mirror": {**OUTPUTS, "queue_url": "..."}}) == MIGRATION
 
 
-def test_a_configuration_without_the_outputs_is_told_how_to_pass_them_on() -> None:
+def test_error_without_the_outputs_says_how_to_pass_them_on() -> None:
     with pytest.raises(OutputsError, match=r'output "s3_syncer" \{ value = module.s3_syncer \}'):
         Migration.find({"queue_url": "..."})
 
 
-def test_a_module_without_migration_is_told_how_to_get_one() -> None:
+def test_error_without_migration_says_how_to_enable_it() -> None:
     with pytest.raises(OutputsError, match=r"migration = \{ enabled = true"):
         Migration.find({"s3_syncer": {**OUTPUTS, "migration": None}})
 
 
-def test_outputs_that_were_forgotten_are_named() -> None:
+def test_missing_outputs_are_named() -> None:
     some = {name: value for name, value in OUTPUTS["migration"].items() if name not in ("cluster_arn", "image")}
     with pytest.raises(OutputsError, match=r"migration\.cluster_arn, migration\.image"):
         Migration.find({"migration": some})
@@ -65,17 +65,17 @@ def test_outputs_are_read_by_terraform(tmp_path: Path) -> None:
     assert calls(tmp_path) == [[f"-chdir={tmp_path}", "output", "-json"]]
 
 
-def test_what_terraform_complains_of_is_passed_on(tmp_path: Path) -> None:
+def test_errors_of_terraform_are_passed_on(tmp_path: Path) -> None:
     with pytest.raises(OutputsError, match="no state here"):
         Migration.read(tmp_path, program(tmp_path, "sys.exit('no state here')"))
 
 
-def test_a_missing_terraform_is_named(tmp_path: Path) -> None:
+def test_missing_terraform_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputsError, match="tofoo"):
         Migration.read(tmp_path, "tofoo")
 
 
-# The image, of whoever runs it
+# The image of the task that runs it
 
 SERVICE = Service("s3-syncer-service", MIGRATION.cluster_arn, "arn:aws:ecs:eu-west-1:123456789012:task-definition/s:3")
 OF_SERVICE: dict[str, Any] = {
@@ -89,7 +89,7 @@ def test_the_image_is_that_of_the_migration() -> None:
     assert Image.find(OUTPUTS).region == "eu-west-1"
 
 
-def test_the_image_is_that_of_the_service_where_there_is_no_migration() -> None:
+def test_without_migration_the_image_is_that_of_the_service() -> None:
     found = Image.find({"s3_syncer": {**DISABLED, **OF_SERVICE}})
     assert found == Image(MIGRATION.image, REPOSITORY, SERVICE.task_definition_arn, SERVICE)
 
@@ -98,7 +98,7 @@ def test_a_service_beside_the_migration_takes_the_same_image() -> None:
     assert Image.find({**OUTPUTS, **OF_SERVICE}) == Image(MIGRATION.image, REPOSITORY, ARN, SERVICE)
 
 
-def test_an_image_that_was_given_is_not_pushed() -> None:
+def test_image_from_the_input_is_not_pushed() -> None:
     given = {**OUTPUTS["migration"], "repository_url": None}
     with pytest.raises(OutputsError, match=r"no image repository, because ecs\.image is set to .*0123456789ab"):
         Image.find({**OUTPUTS, "migration": given})
@@ -109,7 +109,7 @@ def test_a_module_without_tasks_has_no_image() -> None:
         Image.find(DISABLED)
 
 
-def test_the_service_is_told_to_take_it() -> None:
+def test_service_is_deployed_with_the_image() -> None:
     asked: list[dict[str, Any]] = []
 
     class Services:
@@ -150,7 +150,7 @@ def definition(**container: Any) -> dict[str, Any]:
 
 
 class ECS:
-    """Runs one task, which is in each of these states once, and in the last one for ever."""
+    """An ECS client with one task, which has each of these states once, and then the last one."""
 
     def __init__(self, *states: dict[str, Any]) -> None:
         self.states = list(states)
@@ -176,7 +176,7 @@ class ECS:
 
 
 class Logs:
-    """A log stream whose pages become readable one after the other, and which is not there at first."""
+    """A log stream that does not exist at first, with pages that appear one after the other."""
 
     class exceptions:
         class ResourceNotFoundException(Exception):
@@ -235,7 +235,7 @@ def test_options_are_added_and_commands_replaced(arguments: list[str], command: 
     assert task.Definition.registered(ECS(), ARN).command(arguments) == command
 
 
-def test_a_task_that_ecs_does_not_take_says_why() -> None:
+def test_task_that_ecs_rejects_gives_the_reason() -> None:
     with pytest.raises(task.TaskError, match="RESOURCE:CPU, AGENT"):
         started(ECS(), Logs())
 
@@ -249,18 +249,18 @@ def test_every_line_is_shown_once_and_the_code_is_the_containers(code: int) -> N
     assert {request["logStreamName"] for request in logs.asked} == {"migration/s3-syncer/abc"}
 
 
-def test_the_image_that_was_never_pushed_is_known_by_its_error() -> None:
+def test_error_of_a_missing_image_says_how_to_push_it() -> None:
     ended = stopped(reason="CannotPullContainerError: not found")
     with pytest.raises(task.TaskError, match="not found: push the image with scripts/push_image"):
         started(ECS(ended), Logs()).follow(print)
 
 
-def test_a_task_that_never_ran_says_why() -> None:
+def test_task_that_never_ran_gives_the_reason() -> None:
     with pytest.raises(task.TaskError, match="Essential container in task exited"):
         started(ECS(stopped()), Logs()).follow(print)
 
 
-def test_a_task_that_ecs_has_forgotten_is_not_waited_for() -> None:
+def test_task_that_ecs_no_longer_knows_is_an_error() -> None:
     with pytest.raises(task.TaskError, match="forgotten the task abc"):
         started(ECS({}), Logs()).follow(print)
 
@@ -307,11 +307,11 @@ TOTALS = {"keys": 12345, "changed": 2, "bytes": 1500, "different": 0, "failed": 
         ),
     ],
 )
-def test_people_see_progress_and_what_went_wrong(line: str, shown: str | None) -> None:
+def test_readable_output_shows_progress_and_failures(line: str, shown: str | None) -> None:
     assert task.readable(line, verbose=False) == shown
 
 
-def test_the_verbose_see_what_was_done_to_each_key() -> None:
+def test_verbose_output_shows_the_action_of_each_key() -> None:
     assert task.readable(record("copy k: new", action="copy"), verbose=True) == "INFO: copy k: new"
 
 
@@ -319,7 +319,7 @@ def test_the_verbose_see_what_was_done_to_each_key() -> None:
 
 
 class ECR:
-    """A repository with these tags."""
+    """An ECR client with a repository with these tags."""
 
     def __init__(self, *tags: str) -> None:
         self.tags = tags
@@ -337,7 +337,7 @@ class ECR:
 
 
 def program(directory: Path, code: str) -> str:
-    """An executable that notes its arguments and its input, and then runs this code."""
+    """Write an executable that records its arguments and its input, and then runs this code."""
     file = directory / "program"
     note = f"open({str(directory / 'calls')!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')"
     file.write_text(f"#!{sys.executable}\nimport json, sys\n{note}\n{code}\n")
@@ -369,12 +369,12 @@ def test_the_password_of_the_registry_is_in_no_command_line(tmp_path: Path) -> N
     assert (tmp_path / "given").read_text() == "secret"
 
 
-def test_a_build_that_fails_is_an_error(tmp_path: Path) -> None:
+def test_failed_build_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(image.ImageError, match="build` exited with 3"):
         image.build([program(tmp_path, "sys.exit(3)")], "x:1", "ARM64")
 
 
-def test_an_image_is_pushed_or_not() -> None:
+def test_is_pushed_is_true_for_an_existing_tag() -> None:
     assert image.is_pushed(ECR("0.1.0-0123456789ab"), MIGRATION.image)
     assert not image.is_pushed(ECR("0.1.0-other"), MIGRATION.image)
 
@@ -396,7 +396,7 @@ MIRROR = {
 
 
 class SQS:
-    """Queues with these counts of messages, one after the other and then the last for ever."""
+    """An SQS client with queues that have these counts of messages, and then always the last one."""
 
     def __init__(self, **counts: list[int]) -> None:
         self.counts = counts
@@ -404,7 +404,7 @@ class SQS:
     def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
         counts = self.counts[QueueUrl.rpartition("/")[2].replace("-", "_")]
         number = counts.pop(0) if len(counts) > 1 else counts[0]
-        # Whether a message waits, is worked on or is delayed, it is there.
+        # A visible, in-flight or delayed message counts.
         return {
             "Attributes": {name: str(number if index == number % 3 else 0) for index, name in enumerate(AttributeNames)}
         }
@@ -417,7 +417,7 @@ def drained(sqs: SQS, timeout_s: float = 60, pause_s: float = 0.01) -> list[str]
     return shown
 
 
-def test_queues_are_found_however_the_outputs_are_passed_on() -> None:
+def test_queues_are_found_in_every_form_of_the_outputs() -> None:
     other = {**MIRROR, "queue_arn": "arn:aws:sqs:us-east-1:1:other"}
     assert [each.region for each in Queues.find({"all": {"a": MIRROR, "b": other}, "x": 1})] == [
         "eu-west-1",
@@ -429,16 +429,16 @@ def test_queues_are_found_however_the_outputs_are_passed_on() -> None:
 
 
 @pytest.mark.parametrize("pause_s", [0.01, 0.1], ids=["looked at often", "looked at seldom"])
-def test_a_queue_is_waited_for_until_it_stays_empty(pause_s: float) -> None:
+def test_drain_waits_until_the_queue_stays_empty(pause_s: float) -> None:
     sqs = SQS(mirror=[2, 1, 0, 1, 0], mirror_dead_letters=[0])
     assert [line.split()[0] for line in drained(sqs, pause_s=pause_s)] == ["2", "1", "0", "1", "0"]
 
 
-def test_a_queue_that_does_not_empty_is_not_waited_for_for_ever() -> None:
+def test_drain_ends_at_its_timeout() -> None:
     with pytest.raises(NotDrainedError, match="7 messages are left"):
         drained(SQS(mirror=[7], mirror_dead_letters=[0]), timeout_s=0.05)
 
 
-def test_dead_letters_are_work_too() -> None:
+def test_dead_letters_prevent_the_end() -> None:
     with pytest.raises(NotDrainedError, match=r"3 in https://\S+/mirror-dead-letters"):
         drained(SQS(mirror=[0], mirror_dead_letters=[3]))

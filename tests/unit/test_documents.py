@@ -1,4 +1,4 @@
-"""The documents hang together: every link leads somewhere."""
+"""Test that every link in the documents has a target, and that the README leads to every document."""
 
 from __future__ import annotations
 
@@ -18,29 +18,27 @@ ANCHOR = re.compile(r'<a name="([^"]+)">')
 
 
 def anchors(document: Path) -> set[str]:
-    """What can be linked to: headings as GitHub names them, and anchors that are written out."""
+    """Return the anchors of a document: headings in GitHub's form, and explicit ones."""
     text = FENCED.sub("", document.read_text())
     headings = (re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text))
     return {*headings, *ANCHOR.findall(text)}
 
 
 def links(document: Path) -> list[str]:
-    # A table that terraform-docs would write escapes underscores, in links too.
+    # Tables in the form of terraform-docs escape underscores, also in links.
     return [link.replace(r"\_", "_") for link in LINK.findall(FENCED.sub("", document.read_text()))]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     for link in links(document):
         if link.startswith("https://"):
             continue
         file, _, anchor = link.partition("#")
         target = (document.parent / file).resolve() if file else document
-        assert target.exists(), f"{document.relative_to(ROOT)} links to {link}, and there is no such file"
+        assert target.exists(), f"{document.relative_to(ROOT)} links to {link}, which is no file"
         if anchor:
-            assert anchor in anchors(target), (
-                f"{document.relative_to(ROOT)} links to {link}, and there is no such heading"
-            )
+            assert anchor in anchors(target), f"{document.relative_to(ROOT)} links to {link}, which is no heading"
 
 
 def test_every_document_can_be_found_from_the_readme() -> None:

@@ -1,4 +1,4 @@
-"""What the image is made of: the versions that the tests run with, every file by its hash, and nothing else."""
+"""Test that the image has only the tested versions of its packages, each pinned by hash."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def pins(text: str) -> dict[str, str]:
     return {normalized(name): version for name, version in re.findall(r"^([\w.-]+)==([^\s\\]+)", text, re.MULTILINE)}
 
 
-def test_the_image_has_the_versions_that_are_tested() -> None:
+def test_image_has_the_tested_versions() -> None:
     tested = pins((ROOT / "requirements" / "dev.txt").read_text())
     in_image = pins(REQUIREMENTS)
     assert in_image == {name: tested[name] for name in in_image}
 
 
-def test_the_image_has_what_the_command_is_declared_to_need() -> None:
+def test_image_has_every_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = {normalized(re.split(r"[<>=~! \[;]", dependency)[0]) for dependency in project["dependencies"]}
     assert needed <= pins(REQUIREMENTS).keys()
 
 
-def test_every_file_is_known_by_its_hash_and_from_nowhere_in_particular() -> None:
+def test_every_package_is_pinned_by_hash_without_an_index() -> None:
     lines = [line.strip() for line in REQUIREMENTS.splitlines() if line.strip() and not line.startswith("#")]
     assert all(re.fullmatch(r"([\w.-]+==[\w.]+ \\|--hash=sha256:[0-9a-f]{64}( \\)?)", line) for line in lines)
     for requirement, following in zip(lines, [*lines[1:], ""], strict=True):
@@ -39,8 +39,8 @@ def test_every_file_is_known_by_its_hash_and_from_nowhere_in_particular() -> Non
             assert following.startswith("--hash=sha256:")
 
 
-def test_the_context_of_the_build_is_what_the_tag_is_made_from() -> None:
-    """A tag is the hash of these files: what else got into the image, the tag would not tell."""
+def test_build_context_has_only_the_files_of_the_tag() -> None:
+    """The tag is a hash of these files, so another file in the image would not change the tag."""
     ignored = (ROOT / "lambda" / ".dockerignore").read_text().split("\n")
     assert [line for line in ignored if line.startswith("!")] == ["!requirements.txt", "!s3_syncer"]
     assert "*" in ignored

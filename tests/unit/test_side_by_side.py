@@ -1,4 +1,4 @@
-"""Commands side by side: all of them to the end, what each said in one piece, and none left behind."""
+"""Test that concurrent commands run to their end, show their output together, and leave no process."""
 
 from __future__ import annotations
 
@@ -23,17 +23,15 @@ def results(commands: list[Command], directory: Path, at_a_time: int = 2) -> dic
     return {result.name: result.ok for result in run(commands, directory / "logs", at_a_time=at_a_time)}
 
 
-def test_a_failure_is_named_shows_what_it_said_and_stops_no_other(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_failed_command_shows_its_output_and_stops_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands = [
         shell("wrong", "echo one; echo two >&2; exit 3", tmp_path),
         shell("a/right", "echo three", tmp_path),
     ]
     assert results(commands, tmp_path) == {"wrong": False, "a/right": True}
-    said = capsys.readouterr().out
-    assert re.search("^=== wrong\none\ntwo\n=== wrong: FAILED in \\d+ s$", said, re.MULTILINE)
-    assert re.search("^=== a/right\nthree\n=== a/right: ok in \\d+ s$", said, re.MULTILINE)
+    output = capsys.readouterr().out
+    assert re.search("^=== wrong\none\ntwo\n=== wrong: FAILED in \\d+ s$", output, re.MULTILINE)
+    assert re.search("^=== a/right\nthree\n=== a/right: ok in \\d+ s$", output, re.MULTILINE)
 
 
 def test_two_run_at_the_same_time(tmp_path: Path) -> None:
@@ -42,12 +40,12 @@ def test_two_run_at_the_same_time(tmp_path: Path) -> None:
     assert results(commands, tmp_path) == {"a": True, "b": True}
 
 
-def test_no_more_than_so_many_run_at_the_same_time(tmp_path: Path) -> None:
+def test_at_most_at_a_time_commands_run_at_the_same_time(tmp_path: Path) -> None:
     commands = [shell(str(n), "mkdir busy && sleep 0.1 && rmdir busy", tmp_path) for n in range(4)]
     assert results(commands, tmp_path, at_a_time=1) == dict.fromkeys("0123", True)
 
 
-def test_one_that_comes_after_another_waits_for_it_and_holds_up_nobody(tmp_path: Path) -> None:
+def test_command_waits_for_its_predecessor_and_delays_no_other(tmp_path: Path) -> None:
     commands = [
         shell("first", "for _ in $(seq 600); do [ -e third ] && touch first && exit 0; sleep 0.1; done", tmp_path),
         shell("second", "[ -e first ]", tmp_path, after=("first",)),
@@ -56,7 +54,7 @@ def test_one_that_comes_after_another_waits_for_it_and_holds_up_nobody(tmp_path:
     assert results(commands, tmp_path) == {"first": True, "second": True, "third": True}
 
 
-def test_an_interrupt_reaches_those_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_reaches_running_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = """
 import pathlib, time
 try:
