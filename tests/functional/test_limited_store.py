@@ -37,7 +37,7 @@ def same(rig: Rig, key: str) -> bool:
         metadata = {
             name.lower(): value for name, value in response["Metadata"].items() if name.lower() != verify.ETAG_MARKER
         }
-        headers = {name: response[name] for name in verify.HEADERS if response.get(name)}
+        headers = {name: response[name] for name in verify.MIRRORED_HEADERS if response.get(name)}
         sides.append((hashlib.sha256(response["Body"].read()).hexdigest(), headers, metadata))
     return sides[0] == sides[1]
 
