@@ -15,7 +15,7 @@ VISIBILITY_S = 60
 INTERVAL_S = VISIBILITY_S / EXTENSIONS_PER_TIMEOUT
 
 
-class FakeQueue:
+class VisibilityQueue:
     """A queue that notes the extensions, and until when each message is hidden."""
 
     def __init__(self) -> None:
@@ -36,12 +36,12 @@ class FakeQueue:
 
 
 @pytest.fixture
-def queue() -> FakeQueue:
-    return FakeQueue()
+def queue() -> VisibilityQueue:
+    return VisibilityQueue()
 
 
 @pytest.fixture
-def heartbeat(queue: FakeQueue) -> VisibilityHeartbeat:
+def heartbeat(queue: VisibilityQueue) -> VisibilityHeartbeat:
     return VisibilityHeartbeat(queue, visibility_timeout_s=VISIBILITY_S, clock=queue.clock)
 
 
@@ -49,19 +49,21 @@ def message(receipt: str) -> Message:
     return Message(f"id of {receipt}", "body", 1, receipt)
 
 
-def deliver(queue: FakeQueue, heartbeat: VisibilityHeartbeat, *receipts: str) -> None:
+def deliver(queue: VisibilityQueue, heartbeat: VisibilityHeartbeat, *receipts: str) -> None:
     heartbeat.add([message(receipt) for receipt in receipts], queue.now)
     for receipt in receipts:
         queue.hidden_until[receipt] = queue.now + VISIBILITY_S
 
 
-def advance(queue: FakeQueue, heartbeat: VisibilityHeartbeat, times: int = 1) -> None:
+def advance(queue: VisibilityQueue, heartbeat: VisibilityHeartbeat, times: int = 1) -> None:
     for _ in range(times):
         queue.now += heartbeat.interval_s
         heartbeat.extend_due()
 
 
-def test_a_message_done_within_one_interval_is_not_extended(queue: FakeQueue, heartbeat: VisibilityHeartbeat) -> None:
+def test_a_message_done_within_one_interval_is_not_extended(
+    queue: VisibilityQueue, heartbeat: VisibilityHeartbeat
+) -> None:
     deliver(queue, heartbeat, "a")
     queue.now += INTERVAL_S / 2
     heartbeat.extend_due()
@@ -70,7 +72,9 @@ def test_a_message_done_within_one_interval_is_not_extended(queue: FakeQueue, he
     assert queue.requests == []
 
 
-def test_a_message_stays_hidden_for_as_long_as_its_work_takes(queue: FakeQueue, heartbeat: VisibilityHeartbeat) -> None:
+def test_a_message_stays_hidden_for_as_long_as_its_work_takes(
+    queue: VisibilityQueue, heartbeat: VisibilityHeartbeat
+) -> None:
     queue.now = 7.0  # between two extensions
     deliver(queue, heartbeat, "a")
     queue.now = 0.0
@@ -80,7 +84,7 @@ def test_a_message_stays_hidden_for_as_long_as_its_work_takes(queue: FakeQueue, 
     assert all(request == {"a": VISIBILITY_S} for request in queue.requests)
 
 
-def test_several_messages_are_extended_with_one_request(queue: FakeQueue, heartbeat: VisibilityHeartbeat) -> None:
+def test_several_messages_are_extended_with_one_request(queue: VisibilityQueue, heartbeat: VisibilityHeartbeat) -> None:
     deliver(queue, heartbeat, "a", "b")
     advance(queue, heartbeat)
     assert queue.requests == [{"a": VISIBILITY_S, "b": VISIBILITY_S}]
@@ -88,7 +92,7 @@ def test_several_messages_are_extended_with_one_request(queue: FakeQueue, heartb
 
 @pytest.mark.parametrize("failures", [1, 2])
 def test_failed_extensions_are_repeated_before_the_timeout_ends(
-    queue: FakeQueue, heartbeat: VisibilityHeartbeat, failures: int
+    queue: VisibilityQueue, heartbeat: VisibilityHeartbeat, failures: int
 ) -> None:
     deliver(queue, heartbeat, "a")
     queue.refuses = {"a": True}
@@ -100,7 +104,7 @@ def test_failed_extensions_are_repeated_before_the_timeout_ends(
 
 
 def test_a_message_with_an_invalid_receipt_handle_is_no_longer_extended(
-    queue: FakeQueue, heartbeat: VisibilityHeartbeat, caplog: pytest.LogCaptureFixture
+    queue: VisibilityQueue, heartbeat: VisibilityHeartbeat, caplog: pytest.LogCaptureFixture
 ) -> None:
     deliver(queue, heartbeat, "a", "b")
     queue.refuses = {"a": False}
@@ -113,7 +117,7 @@ def test_a_message_with_an_invalid_receipt_handle_is_no_longer_extended(
 
 
 def test_extensions_end_at_the_twelve_hours_of_sqs(
-    queue: FakeQueue, heartbeat: VisibilityHeartbeat, caplog: pytest.LogCaptureFixture
+    queue: VisibilityQueue, heartbeat: VisibilityHeartbeat, caplog: pytest.LogCaptureFixture
 ) -> None:
     deliver(queue, heartbeat, "a")
     while queue.now < 13 * 60 * 60:
@@ -124,7 +128,9 @@ def test_extensions_end_at_the_twelve_hours_of_sqs(
     assert [record.message for record in caplog.records] == ["visibility no longer extended"]
 
 
-def test_clear_ends_all_extensions_and_returns_the_messages(queue: FakeQueue, heartbeat: VisibilityHeartbeat) -> None:
+def test_clear_ends_all_extensions_and_returns_the_messages(
+    queue: VisibilityQueue, heartbeat: VisibilityHeartbeat
+) -> None:
     deliver(queue, heartbeat, "a", "b")
     assert heartbeat.clear() == [message("a"), message("b")]
     advance(queue, heartbeat)
@@ -134,7 +140,7 @@ def test_clear_ends_all_extensions_and_returns_the_messages(queue: FakeQueue, he
 def test_remove_waits_for_a_request_in_flight() -> None:
     began, go_on = threading.Event(), threading.Event()
 
-    class SlowQueue(FakeQueue):
+    class SlowQueue(VisibilityQueue):
         def extend(self, delays: Mapping[str, int]) -> Mapping[str, bool]:
             began.set()
             assert go_on.wait(PATIENCE_S)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from s3_syncer.core.key_ranges import borders
 
 
-class Store:
+class SortedKeys:
     """Sorted keys, and the number of requests for the first key behind a point."""
 
     def __init__(self, keys: Iterable[str]) -> None:
@@ -66,7 +66,7 @@ SPREADS = [uniform, sequential, clustered, one_deep_prefix, any_unicode, chinese
 @pytest.mark.parametrize("spread", SPREADS, ids=lambda spread: spread.__name__)
 def test_a_large_range_is_cut(spread: Callable[[random.Random], str]) -> None:
     source = random.Random(1)
-    store = Store(spread(source) for _ in range(5000))
+    store = SortedKeys(spread(source) for _ in range(5000))
     assert borders(store.first, "", None)
     middle = store.keys[len(store.keys) // 2]
     assert borders(store.first, middle, None)
@@ -76,7 +76,7 @@ def test_a_large_range_is_cut(spread: Callable[[random.Random], str]) -> None:
 @pytest.mark.parametrize("spread", SPREADS, ids=lambda spread: spread.__name__)
 def test_a_cut_takes_few_requests(spread: Callable[[random.Random], str]) -> None:
     source = random.Random(8)
-    store = Store(spread(source) for _ in range(10_000))
+    store = SortedKeys(spread(source) for _ in range(10_000))
     borders(store.first, "", None)
     assert store.requests <= 60
 
@@ -85,7 +85,7 @@ def test_a_cut_takes_few_requests(spread: Callable[[random.Random], str]) -> Non
 def test_repeated_cuts_lead_to_small_parts(spread: Callable[[random.Random], str]) -> None:
     """Large parts are cut again until all parts are small: the number of cuts stays small."""
     source = random.Random(9)
-    store = Store(spread(source) for _ in range(10_000))
+    store = SortedKeys(spread(source) for _ in range(10_000))
     ranges: list[tuple[str, str | None]] = [("", None)]
     cuts = 0
     while ranges:
@@ -102,7 +102,7 @@ def test_repeated_cuts_lead_to_small_parts(spread: Callable[[random.Random], str
 
 @pytest.mark.parametrize("keys", [[], ["a"], ["same"]])
 def test_a_range_with_fewer_than_two_keys_is_not_cut(keys: list[str]) -> None:
-    assert borders(Store(keys).first, "", None) == []
+    assert borders(SortedKeys(keys).first, "", None) == []
 
 
 @given(st.sets(st.text(alphabet="/ab0\u1234", max_size=6) | st.text(max_size=3), max_size=40), st.data())
@@ -111,7 +111,7 @@ def test_each_part_has_a_key(keys: set[str], data: st.DataObject) -> None:
     keys = {key for key in keys if key and key.isprintable()}
     ends = st.sampled_from(["", *sorted(keys)])
     after, until = data.draw(ends), data.draw(st.none() | ends)
-    store = Store(keys)
+    store = SortedKeys(keys)
     cuts = borders(store.first, after, until)
     edges = [after, *cuts, *([until] if until is not None else [])]
     if cuts:
@@ -123,7 +123,7 @@ def test_each_part_has_a_key(keys: set[str], data: st.DataObject) -> None:
 @given(st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6), min_size=2, max_size=60))
 @settings(max_examples=100)
 def test_repeated_cuts_end_with_parts_that_hold_every_key_once(keys: set[str]) -> None:
-    store = Store(keys)
+    store = SortedKeys(keys)
     ranges: list[tuple[str, str | None]] = [("", None)]
     found: list[str] = []
     for _ in range(10 * len(keys)):

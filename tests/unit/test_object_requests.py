@@ -23,7 +23,7 @@ def error(status: int, code: str) -> Reply:
     return Reply(status, {"x-amz-request-id": "id"}, f"<Error><Code>{code}</Code><Message>m</Message></Error>".encode())
 
 
-class Store:
+class CannedResponses:
     """A client that returns `reply` and records its requests."""
 
     def __init__(self, reply: Reply) -> None:
@@ -46,11 +46,11 @@ class Store:
 
 
 def try_call(operation: str, reply: Reply, **parameters: Any) -> dict[str, Any] | None:
-    return ObjectRequests(Store(reply)).try_call(operation, {**WHERE, **parameters})
+    return ObjectRequests(CannedResponses(reply)).try_call(operation, {**WHERE, **parameters})
 
 
 def test_head_returns_the_headers() -> None:
-    store = Store(Reply(200, HEADERS))
+    store = CannedResponses(Reply(200, HEADERS))
     response = ObjectRequests(store).try_call("head_object", WHERE)
     assert store.requests == [("HEAD", "in/key", "", {}, b"")]
     assert response == {"ETag": '"e"', "ResponseMetadata": {"HTTPHeaders": HEADERS}}
@@ -65,7 +65,7 @@ def test_headers_are_decoded_as_botocore_decodes_them() -> None:
 
 @pytest.mark.parametrize("reply", [PART, Reply(200, PART.headers, b"abc")])
 def test_a_range_read_returns_content_range(reply: Reply) -> None:
-    store = Store(reply)
+    store = CannedResponses(reply)
     response = ObjectRequests(store).try_call("get_object", {**RANGE, "IfMatch": '"e"'})
     assert store.requests == [("GET", "in/key", "", {"range": "bytes=0-9", "if-match": '"e"'}, b"")]
     assert response is not None
@@ -74,7 +74,7 @@ def test_a_range_read_returns_content_range(reply: Reply) -> None:
 
 
 def test_a_put_sends_every_property() -> None:
-    store = Store(Reply(200, {"etag": '"e"'}))
+    store = CannedResponses(Reply(200, {"etag": '"e"'}))
     parameters = {"Body": bytearray(b"abc"), "ContentMD5": "md5", "ContentType": "text/x", "CacheControl": "no-store"}
     parameters |= {"RawExpires": "never", "Metadata": {"one": "1", "two": ""}}
     assert ObjectRequests(store).try_call("put_object", {**WHERE, **parameters}) == {"ETag": '"e"'}
@@ -162,14 +162,14 @@ def test_an_unusual_response_is_left_to_boto3(operation: str, reply: Reply) -> N
     ],
 )
 def test_an_unusual_request_is_not_sent(operation: str, parameters: dict[str, Any]) -> None:
-    store = Store(Reply(200, {**HEADERS, "etag": '"e"'}))
+    store = CannedResponses(Reply(200, {**HEADERS, "etag": '"e"'}))
     assert ObjectRequests(store).try_call(operation, {**WHERE, **parameters}) is None
     assert store.requests == []
 
 
 @pytest.mark.parametrize(("status", "rests"), [(0, True), (503, True), (403, True), (301, True), (404, False)])
 def test_boto3_makes_all_requests_for_a_while_after_a_store_failed(status: int, rests: bool) -> None:
-    store, clock = Store(Reply(status)), FakeClock()
+    store, clock = CannedResponses(Reply(status)), FakeClock()
     requests = ObjectRequests(store, clock=clock)
     requests.try_call("get_object", RANGE)
     store.reply = PART

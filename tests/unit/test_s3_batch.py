@@ -38,7 +38,7 @@ class FakeWorker:
         return dispositions
 
 
-class FakeQueue:
+class RecordingQueue:
     """A queue that notes the work, and accepts it or not."""
 
     def __init__(self, *, accepts: bool = True) -> None:
@@ -50,8 +50,8 @@ class FakeQueue:
         return self._accepts or not self.sent
 
 
-def run(event: Any, worker: FakeWorker, queue: FakeQueue | None = None, prefix: str = "") -> Response:
-    job = BatchOperationsJob(cast(Worker, worker), cast(Any, queue or FakeQueue()), bucket=BUCKET, prefix=prefix)
+def run(event: Any, worker: FakeWorker, queue: RecordingQueue | None = None, prefix: str = "") -> Response:
+    job = BatchOperationsJob(cast(Worker, worker), cast(Any, queue or RecordingQueue()), bucket=BUCKET, prefix=prefix)
     return job.run(event, Deadline(), grace_s=1)
 
 
@@ -110,7 +110,7 @@ def test_a_key_that_is_not_below_the_prefix_is_a_permanent_failure(key: str) -> 
 
 def test_the_remaining_work_of_a_task_is_sent_to_the_queue() -> None:
     left = (RangeWork("a"), RangeWork("b"))
-    queue = FakeQueue()
+    queue = RecordingQueue()
     given = results(run(event("huge"), FakeWorker({"huge": Ack(left)}), queue))
     assert given == {"task huge": ("Succeeded", "sent to the queue as 2 messages")}
     assert queue.sent == list(left)
@@ -118,7 +118,7 @@ def test_the_remaining_work_of_a_task_is_sent_to_the_queue() -> None:
 
 def test_a_task_fails_when_its_remaining_work_cannot_be_sent() -> None:
     worker = FakeWorker({"huge": Ack((RangeWork("a"),))})
-    given = results(run(event("huge"), worker, FakeQueue(accepts=False)))
+    given = results(run(event("huge"), worker, RecordingQueue(accepts=False)))
     assert given["task huge"][0] == "TemporaryFailure"
 
 

@@ -23,7 +23,7 @@ from s3_syncer.sync.transfer import Transfer
 NOW = 100
 
 
-class World:
+class CopySides:
     """Two buckets; the objects of the source are old."""
 
     def __init__(self, *keys: str, tags: bool = False, memory: int = MIB, **target: Any) -> None:
@@ -52,7 +52,7 @@ class World:
 
 
 def test_an_ordinary_object_takes_one_get_and_one_put_and_the_listing_confirms_it() -> None:
-    world = World("a", "b", "c")
+    world = CopySides("a", "b", "c")
     assert world.copy() == world.listed
     assert world.copied == ["a", "b", "c"]
     assert world.source.mirrored == world.target.mirrored
@@ -61,7 +61,7 @@ def test_an_ordinary_object_takes_one_get_and_one_put_and_the_listing_confirms_i
 
 
 def test_every_property_is_copied() -> None:
-    world = World()
+    world = CopySides()
     headers = {"Content-Type": "text/x", "Expires": "never", "Cache-Control": "no-store", "Content-Language": "de"}
     world.source.objects["a"] = stored(b"", headers=headers, metadata={"one": "1", "two": ""})
     world.copy()
@@ -72,7 +72,7 @@ def test_every_property_is_copied() -> None:
 
 
 def test_a_target_that_stops_returning_md5s_gets_the_marker() -> None:
-    world = World("a", "b")
+    world = CopySides("a", "b")
     world.copy(entries=world.source.listed()[:1])
     world.target._etag = opaque_etag
     assert world.copy(entries=world.source.listed()[1:]).keys() == {"b"}
@@ -92,18 +92,18 @@ def test_a_target_that_stops_returning_md5s_gets_the_marker() -> None:
     ],
 )
 def test_small_objects_with_an_md5_etag_are_taken(size: int, etag: str | None, takes: bool) -> None:
-    copier = World(memory=2 * small_object_copy.MAX_SIZE).copier
+    copier = CopySides(memory=2 * small_object_copy.MAX_SIZE).copier
     assert copier.takes(KeyDiff(ListEntry("a", size, etag, at(0)), None)) == (ABSENT if takes else None)
 
 
 def test_no_object_is_larger_than_half_of_the_memory() -> None:
-    copier = World(memory=1000).copier
+    copier = CopySides(memory=1000).copier
     rows = [KeyDiff(ListEntry("a", size, "0" * 32, at(0)), None) for size in (500, 501)]
     assert [copier.takes(row) for row in rows] == [ABSENT, None]
 
 
 def test_an_object_of_the_same_size_is_taken_once_the_target_has_returned_md5s() -> None:
-    world = World("a")
+    world = CopySides("a")
     row = KeyDiff(ListEntry("a", 1, "0" * 32, at(0)), ListEntry("a", 1, "1" * 32, at(0)))
     assert world.copier.takes(row) is None
     world.copy()
@@ -114,7 +114,7 @@ def test_an_object_of_the_same_size_is_taken_once_the_target_has_returned_md5s()
 
 
 def test_a_key_that_only_the_target_has_is_not_taken() -> None:
-    assert World().copier.takes(KeyDiff(None, ListEntry("a", 1, "0" * 32, at(0)))) is None
+    assert CopySides().copier.takes(KeyDiff(None, ListEntry("a", 1, "0" * 32, at(0)))) is None
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_key_that_only_the_target_has_is_not_taken() -> None:
     ],
 )
 def test_an_object_that_turns_out_to_be_unsupported_is_left(properties: dict[str, Any]) -> None:
-    world = World("a", "b", "c", tags=True)
+    world = CopySides("a", "b", "c", tags=True)
     world.source.objects["b"] = replace(world.source.objects["b"], **properties)
     assert world.copy().keys() == {"a", "c"}
     assert world.target.objects.keys() == {"a", "c"}
@@ -154,7 +154,7 @@ def altered(**headers: str) -> Callable[[Reply], Reply]:
     ],
 )
 def test_nothing_is_written_after_an_unexpected_response(spoil: Callable[[Reply], Reply]) -> None:
-    world = World("a")
+    world = CopySides("a")
     world.source_side.replies["GET"] = spoil
     assert world.copy() == {}
     assert world.target.calls == world.copied == []
@@ -169,14 +169,14 @@ def test_nothing_is_written_after_an_unexpected_response(spoil: Callable[[Reply]
     ],
 )
 def test_a_listing_confirms_only_objects_that_had_settled(spoil: Callable[[Reply], Reply]) -> None:
-    world = World("a")
+    world = CopySides("a")
     world.source_side.replies["GET"] = spoil
     assert world.copy() in ({"a": None}, {})
     assert world.copy().get("a") is None
 
 
 def test_tags_written_during_the_copy_are_left_to_the_sweep() -> None:
-    world = World("a", "b", tags=True)
+    world = CopySides("a", "b", tags=True)
 
     def tag_behind(operation: str, key: str) -> None:
         if operation == "tags" and key == "b":
@@ -188,7 +188,7 @@ def test_tags_written_during_the_copy_are_left_to_the_sweep() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<Tagging>", b"<other/>", b"\0"])
 def test_an_invalid_tag_response_confirms_nothing(body: bytes) -> None:
-    world = World("a", tags=True)
+    world = CopySides("a", tags=True)
     world.source_side.replies["GET?tagging"] = lambda reply: replace(reply, body=body)
     assert world.copy() == {"a": None}
 
@@ -196,7 +196,7 @@ def test_an_invalid_tag_response_confirms_nothing(body: bytes) -> None:
 @pytest.mark.parametrize("error", [Retryable("slow down"), StoreUnusable("no response")])
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_nothing_is_copied_for_a_while_after_a_store_failed(error: Exception, side: str) -> None:
-    world = World(*(f"key {number}" for number in range(9)))
+    world = CopySides(*(f"key {number}" for number in range(9)))
     store = getattr(world, side)
     failing = True
 
@@ -214,7 +214,7 @@ def test_nothing_is_copied_for_a_while_after_a_store_failed(error: Exception, si
 
 
 def test_a_batch_of_unsupported_objects_is_left_after_a_few() -> None:
-    world = World(*(f"key {number:03}" for number in range(500)))
+    world = CopySides(*(f"key {number:03}" for number in range(500)))
     for key, there in world.source.objects.items():
         world.source.objects[key] = replace(there, kms=True)
     assert world.copy() == {}
@@ -222,7 +222,7 @@ def test_a_batch_of_unsupported_objects_is_left_after_a_few() -> None:
 
 
 def test_an_unexpected_exception_ends_the_copy() -> None:
-    world = World("a", "b")
+    world = CopySides("a", "b")
 
     def broken(reply: Reply) -> Reply:
         return Reply(200, {"etag": None})  # type: ignore[dict-item]
@@ -232,13 +232,13 @@ def test_an_unexpected_exception_ends_the_copy() -> None:
 
 
 def test_no_copy_starts_after_the_deadline() -> None:
-    world, deadline = World("a", "b", "c"), Deadline()
+    world, deadline = CopySides("a", "b", "c"), Deadline()
     world.source.on_call = lambda operation, key: deadline.stop() if operation == "fetch" else None
     assert world.copy(deadline).keys() == {"a"}
 
 
 def test_memory_and_slots_are_always_released() -> None:
-    world = World("a", "b", "c", "d", memory=4)
+    world = CopySides("a", "b", "c", "d", memory=4)
     for spoil in (lambda reply: reply, lambda reply: replace(reply, status=404), altered(etag='"x"')):
         world.source_side.replies["GET"] = spoil
         done = threading.Thread(target=world.copy, daemon=True)

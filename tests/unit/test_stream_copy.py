@@ -41,7 +41,7 @@ class Received:
 
 
 @dataclass
-class Store:
+class StreamSide:
     """One side. Reads return `body`; `fail` has the exception of a step by its name."""
 
     body: bytes = b""
@@ -64,7 +64,7 @@ class Store:
 
 
 class FakeRequest:
-    def __init__(self, store: Store, received: Received) -> None:
+    def __init__(self, store: StreamSide, received: Received) -> None:
         self._store, self._received, self._left = store, received, memoryview(store.body)
 
     def send(self, data: memoryview) -> None:
@@ -86,12 +86,12 @@ class FakeRequest:
         return len(piece)
 
 
-def sides(**options: object) -> tuple[Store, Store]:
+def sides(**options: object) -> tuple[StreamSide, StreamSide]:
     """Return a source of BODY with a multipart ETag, and a target."""
-    return replace(Store(BODY, 206, "etag-2"), **options), Store()  # type: ignore[arg-type]
+    return replace(StreamSide(BODY, 206, "etag-2"), **options), StreamSide()  # type: ignore[arg-type]
 
 
-def part(source: Store, target: Store) -> str | None:
+def part(source: StreamSide, target: StreamSide) -> str | None:
     return HttpStreamCopier(source, target).part(KEY, "etag-2", "an upload/+", PART)
 
 
@@ -108,18 +108,18 @@ def test_a_part_is_streamed_and_its_etag_proves_it() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        Store(BODY, 412, "etag-2"),
-        Store(BODY, 503, "etag-2"),
-        Store(BODY, 206, "of another"),
-        Store(BODY, 206, "etag-2", length=len(BODY) + 1),
-        Store(BODY, 206, "etag-2", fail={"begin": TimeoutError()}),
-        Store(BODY, 206, "etag-2", fail={"begin": StoreUnusable("no credentials")}),
-        Store(BODY, 206, "etag-2", fail={"response": ConnectionResetError()}),
+        StreamSide(BODY, 412, "etag-2"),
+        StreamSide(BODY, 503, "etag-2"),
+        StreamSide(BODY, 206, "of another"),
+        StreamSide(BODY, 206, "etag-2", length=len(BODY) + 1),
+        StreamSide(BODY, 206, "etag-2", fail={"begin": TimeoutError()}),
+        StreamSide(BODY, 206, "etag-2", fail={"begin": StoreUnusable("no credentials")}),
+        StreamSide(BODY, 206, "etag-2", fail={"response": ConnectionResetError()}),
     ],
     ids=["changed", "busy", "other ETag", "longer", "no connection", "no credentials", "no response"],
 )
-def test_a_failed_read_writes_nothing(source: Store) -> None:
-    target = Store()
+def test_a_failed_read_writes_nothing(source: StreamSide) -> None:
+    target = StreamSide()
     assert part(source, target) is None
     assert target.received == []
 
@@ -127,15 +127,15 @@ def test_a_failed_read_writes_nothing(source: Store) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        Store(BODY[:-1], 206, "etag-2", length=len(BODY)),
-        Store(BODY, 206, "etag-2", fail={"read": TimeoutError()}),
-        Store(BODY, 206, "etag-2", fail={"read": IncompleteRead(b"")}),
-        Store(BODY, 206, "etag-2", fail={"read": RuntimeError("an unexpected error")}),
+        StreamSide(BODY[:-1], 206, "etag-2", length=len(BODY)),
+        StreamSide(BODY, 206, "etag-2", fail={"read": TimeoutError()}),
+        StreamSide(BODY, 206, "etag-2", fail={"read": IncompleteRead(b"")}),
+        StreamSide(BODY, 206, "etag-2", fail={"read": RuntimeError("an unexpected error")}),
     ],
     ids=["short", "stalled", "broken off", "unexpected"],
 )
-def test_a_read_that_breaks_off_never_completes_the_write(source: Store) -> None:
-    target = Store()
+def test_a_read_that_breaks_off_never_completes_the_write(source: StreamSide) -> None:
+    target = StreamSide()
     assert part(source, target) is None
     assert [(received.ended, len(received.body) < len(BODY)) for received in target.received] == [(False, True)]
 
@@ -143,19 +143,19 @@ def test_a_read_that_breaks_off_never_completes_the_write(source: Store) -> None
 @pytest.mark.parametrize(
     "target",
     [
-        Store(etag="opaque"),
-        Store(etag=""),
-        Store(etag=lambda body: md5_hex(body[::-1])),
-        Store(status=403),
-        Store(status=404),
-        Store(status=503),
-        Store(fail={"begin": ConnectionRefusedError()}),
-        Store(fail={"send": BrokenPipeError()}),
-        Store(fail={"response": TimeoutError()}),
+        StreamSide(etag="opaque"),
+        StreamSide(etag=""),
+        StreamSide(etag=lambda body: md5_hex(body[::-1])),
+        StreamSide(status=403),
+        StreamSide(status=404),
+        StreamSide(status=503),
+        StreamSide(fail={"begin": ConnectionRefusedError()}),
+        StreamSide(fail={"send": BrokenPipeError()}),
+        StreamSide(fail={"response": TimeoutError()}),
     ],
     ids=["opaque", "no ETag", "damaged", "denied", "gone", "busy", "refused", "broken", "stalled"],
 )
-def test_a_part_without_a_proof_does_not_count(target: Store) -> None:
+def test_a_part_without_a_proof_does_not_count(target: StreamSide) -> None:
     assert part(sides()[0], target) is None
 
 
@@ -174,7 +174,7 @@ def state_of_body(**properties: object) -> ObjectState:
 
 @pytest.mark.usefixtures("_smaller")
 def test_a_whole_object_is_sent_with_its_properties_and_its_md5() -> None:
-    source, target = Store(BODY), Store(etag="opaque")
+    source, target = StreamSide(BODY), StreamSide(etag="opaque")
     assert HttpStreamCopier(source, target).whole(KEY, state_of_body(), "marked") == "opaque"
     assert source.received == [Received("GET", "", {"if-match": f'"{md5_hex(BODY)}"'}, ended=True)]
     properties = {
@@ -189,7 +189,7 @@ def test_a_whole_object_is_sent_with_its_properties_and_its_md5() -> None:
 
 @pytest.mark.usefixtures("_smaller")
 def test_the_last_block_is_sent_only_if_the_bytes_have_the_md5() -> None:
-    source, target = Store(b"?" + BODY[1:], etag=md5_hex(BODY)), Store()
+    source, target = StreamSide(b"?" + BODY[1:], etag=md5_hex(BODY)), StreamSide()
     assert HttpStreamCopier(source, target).whole(KEY, state_of_body(), None) is None
     assert [(received.ended, len(received.body)) for received in target.received] == [(False, 3 * BLOCK)]
 
@@ -200,7 +200,7 @@ def test_the_etag_of_the_target_is_the_proof_where_etags_are_md5s(
     kept: bytes, etag: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = state_of_body()
-    source, target = Store(BODY, etag=state.etag), Store(etag=md5_hex(kept))
+    source, target = StreamSide(BODY, etag=state.etag), StreamSide(etag=md5_hex(kept))
     monkeypatch.setattr(hashlib, "md5", lambda *_, **__: pytest.fail("hashed without need"))
     assert HttpStreamCopier(source, target).whole(KEY, state, None, by_etag=True) == etag
 
@@ -218,7 +218,7 @@ def test_the_etag_of_the_target_is_the_proof_where_etags_are_md5s(
     ids=["in parts", "encrypted", "small", "metadata that is not ASCII", "a header that is not ASCII"],
 )
 def test_an_object_without_a_possible_proof_is_not_requested(state: ObjectState) -> None:
-    source, target = Store(BODY), Store()
+    source, target = StreamSide(BODY), StreamSide()
     assert HttpStreamCopier(source, target).whole(KEY, state, None) is None
     assert source.received == target.received == []
 
