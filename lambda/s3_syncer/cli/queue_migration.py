@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from rich.console import Console
 
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
+from ..stores.clients import logs_client, queue_client
 from ..sync.sweep import SweepOptions
 from ..wiring import build_sync_context
 from .progress import clock, size
@@ -166,11 +166,7 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
 def _connect(config: QueueMigrationConfig) -> QueueMonitor:
     """Return the monitor, after one request of each kind that it needs. Raise a SyncError."""
     began_ms = round(time.time() * 1000)
-    try:
-        sqs, logs = boto3.client("sqs"), boto3.client("logs")
-    except BotoCoreError as error:
-        raise StoreUnusable(f"cannot use the queue or the log group: {error}") from error
-    monitor = QueueMonitor(config, sqs=sqs, logs=logs, began_ms=began_ms)
+    monitor = QueueMonitor(config, sqs=queue_client(1), logs=logs_client(), began_ms=began_ms)
     monitor.backlog()
     list(monitor.lines())
     return monitor
