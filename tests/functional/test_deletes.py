@@ -85,15 +85,50 @@ def test_a_404_of_a_head_is_confirmed(orphaned: Rig, status: int, code: str, act
 
 
 @pytest.mark.parametrize(("status", "action"), [(404, "retry"), (403, "dead-letter"), (500, "retry")])
-def test_a_404_without_a_readable_body_is_confirmed_by_the_bucket(orphaned: Rig, status: int, action: str) -> None:
-    """Keys that XML cannot contain have no readable body."""
+def test_for_a_key_that_xml_cannot_contain_the_bucket_confirms_a_404(rig: Rig, status: int, action: str) -> None:
+    key = "control \x01"
+    rig.target.put_object(Bucket=TARGET, Key=key, Body=b"precious")
+    rig.source_proxy.when(_page, "GET", key=key, times=inf)
+    rig.source_proxy.when(refuse(status, "AnyCode"), "HEAD", key="", times=inf)
+    assert rig.sync(key).actions == {key: action}
+    assert rig.target_keys() == [key]
+    rig.clear()
+    rig.source_proxy.when(_page, "GET", key=key, times=inf)
+    assert rig.sync(key).actions == {key: "delete"}
+
+
+def test_for_any_other_key_a_404_without_a_code_deletes_nothing(orphaned: Rig) -> None:
     orphaned.source_proxy.when(_page, "GET", key=KEY, times=inf)
-    orphaned.source_proxy.when(refuse(status, "AnyCode"), "HEAD", key="", times=inf)
-    assert orphaned.sync(KEY).actions == {KEY: action}
+    assert orphaned.sync(KEY).actions == {KEY: "retry"}
     assert orphaned.target_keys() == [KEY]
+
+
+@pytest.mark.parametrize("fault", [refuse(404, "NoSuchBucket"), _page], ids=["no bucket", "some web page"])
+def test_a_404_of_the_target_acknowledges_no_deletion(orphaned: Rig, fault: Fault) -> None:
+    """Without a confirmation the key would count as absent on both sides, and no event would come."""
+    for method in ("HEAD", "GET", "DELETE"):
+        orphaned.target_proxy.when(fault, method, times=inf)
+    delivery = orphaned.deliver(notification(KEY, event="ObjectRemoved:Delete"))
+    assert delivery.actions == {KEY: "retry"}
+    assert len(delivery.returned) == 1
     orphaned.clear()
-    orphaned.source_proxy.when(_page, "GET", key=KEY, times=inf)
     assert orphaned.sync(KEY).actions == {KEY: "delete"}
+    assert orphaned.target_keys() == []
+
+
+def _pretend(exchange: Exchange) -> None:
+    exchange.reply(204, "")
+
+
+@pytest.mark.parametrize("fault", [_page, _pretend], ids=["some web page", "nothing deleted"])
+def test_a_response_is_no_deletion_while_the_object_is_still_there(orphaned: Rig, fault: Fault) -> None:
+    orphaned.target_proxy.when(fault, "DELETE", key=KEY, times=inf)
+    delivery = orphaned.sync(KEY)
+    assert delivery.actions == {KEY: "retry"}
+    assert len(delivery.returned) == 1
+    orphaned.clear()
+    assert orphaned.sync(KEY).actions == {KEY: "delete"}
+    assert orphaned.target_keys() == []
 
 
 @pytest.mark.parametrize("key", ["key", "control \x01"])
@@ -130,11 +165,12 @@ def test_a_key_that_comes_back_during_the_deletion_is_copied_again(orphaned: Rig
     assert orphaned.differences() == []
 
 
-@pytest.mark.parametrize("fault", [lose_answer, refuse(404, "NoSuchKey"), refuse(503, "SlowDown")])
+@pytest.mark.parametrize("fault", [lose_answer, refuse(404, "NoSuchKey"), refuse(503, "SlowDown"), _page])
 def test_a_deletion_is_retried_until_it_succeeds(orphaned: Rig, fault: Fault) -> None:
     orphaned.target_proxy.when(fault, "DELETE", key=KEY, times=2)
     delivery = orphaned.sync(KEY)
     assert delivery.returned == []
+    assert orphaned.target_keys() == []
 
 
 def test_a_versioned_source_is_mirrored_by_its_current_version(rig: Rig) -> None:

@@ -162,6 +162,10 @@ class MemoryBucket:
         state = self.look(key)
         return self.with_tags(key, state) if state and tags else state
 
+    def is_missing(self, key: str) -> bool:
+        self._called("is_missing", key)
+        return key not in self.objects
+
     def with_tags(self, key: str, state: ObjectState) -> ObjectState:
         return replace(state, tags=self.tags(key))
 

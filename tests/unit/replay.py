@@ -115,6 +115,9 @@ class SourceSide(Side):
 
 
 class TargetSide(Side):
+    def is_missing(self, key: str) -> bool:
+        return self._call("look") is None
+
     def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
         etag: str = self._call("put", bytes(data), md5, state, marker)
         return etag

@@ -13,6 +13,7 @@ from s3_syncer.core.model import ListPage
 from s3_syncer.stores.bucket import MAX_LOOKUPS, Bucket
 
 HEAD, GET, TAGS, HEAD_BUCKET = "head_object", "get_object", "get_object_tagging", "head_bucket"
+DELETE, ABORT = "delete_object", "abort_multipart_upload"
 
 HEADERS = {"etag": '"e"', "content-length": "1", "last-modified": "Thu, 01 Jan 2026 12:34:56 GMT"}
 FOUND = {"ETag": '"e"', "ResponseMetadata": {"HTTPHeaders": HEADERS}}
@@ -63,8 +64,7 @@ NO_KEY = (GET, error(404, "NoSuchKey"))
         (True, [(HEAD, FOUND)], "e"),
         (False, [(HEAD, error(404))], None),
         (True, [(HEAD, error(404)), NO_KEY], None),
-        (True, [(HEAD, error(404)), (GET, error(404)), (HEAD_BUCKET, EXISTS)], None),
-        (True, [(HEAD, error(404)), (GET, error(404)), (HEAD_BUCKET, error(404))], StoreUnusable),
+        (True, [(HEAD, error(404)), (GET, error(404))], Retryable),
         (True, [(HEAD, error(404)), (GET, error(404, "NoSuchBucket"))], StoreUnusable),
         (True, [(HEAD, error(404)), (GET, error(403, "AccessDenied"))], Permanent),
         (True, [(HEAD, error(404)), (GET, error(503, "SlowDown"))], Retryable),
@@ -92,6 +92,57 @@ def test_the_response_decides_the_next_request(
     assert script.left == []
 
 
+@pytest.mark.parametrize("key", ["control \x01", "escape \x1b[0m", "not a character \uffff"])
+def test_for_a_key_that_xml_cannot_contain_the_bucket_explains_a_404_without_a_code(key: str) -> None:
+    without_code = [(HEAD, error(404)), (GET, error(404))]
+    script = Script(*without_code, (HEAD_BUCKET, EXISTS))
+    assert bucket(script).head(key, confirm_missing=True) is None
+    assert script.left == []
+    with pytest.raises(StoreUnusable):
+        bucket(Script(*without_code, (HEAD_BUCKET, error(404)))).head(key, confirm_missing=True)
+
+
+@pytest.mark.parametrize("key", ["key", "a b+c%2F", "line\nbreak", "tab\t", "\u00e9 \ud7ff \U0001f600"])
+def test_for_any_other_key_a_404_without_a_code_proves_nothing(key: str) -> None:
+    script = Script((HEAD, error(404)), (GET, error(404)))
+    with pytest.raises(Retryable, match="does not say what is missing") as caught:
+        bucket(script).head(key, confirm_missing=True)
+    assert not isinstance(caught.value, Changed)
+
+
+@pytest.mark.parametrize(
+    ("requests", "error_code"),
+    [
+        ([(DELETE, {}), NO_KEY], None),
+        ([(DELETE, error(404, "NoSuchKey")), NO_KEY], None),
+        ([(DELETE, error(404)), NO_KEY], None),
+        ([(DELETE, error(404)), (GET, body())], "NotDeleted"),
+        ([(DELETE, error(404)), (GET, error(404))], "NoErrorCode"),
+        ([(DELETE, error(404, "NoSuchBucket"))], "NoSuchBucket"),
+        ([(DELETE, {}), (GET, body())], "NotDeleted"),
+        ([(DELETE, error(404, "NoSuchKey")), (GET, body())], "NotDeleted"),
+        ([(DELETE, {}), (GET, error(416, "InvalidRange"))], "NotDeleted"),
+        ([(DELETE, {}), (GET, error(404))], "NoErrorCode"),
+    ],
+)
+def test_a_deletion_counts_once_the_store_names_the_key_as_missing(requests: Requests, error_code: str | None) -> None:
+    script = Script(*requests)
+    if error_code is None:
+        bucket(script).delete("key")
+    else:
+        with pytest.raises(Retryable) as caught:
+            bucket(script).delete("key")
+        assert caught.value.code == error_code
+    assert script.left == []
+
+
+def test_a_404_without_a_code_does_not_mean_that_an_upload_is_gone() -> None:
+    bucket(Script((ABORT, error(404, "NoSuchUpload")))).abort_upload("key", "upload")
+    for response in (error(404), error(404, "NoSuchBucket")):
+        with pytest.raises(Retryable):
+            bucket(Script((ABORT, response))).abort_upload("key", "upload")
+
+
 def test_a_key_that_is_deleted_before_its_tags_are_read_is_looked_up_again() -> None:
     script = Script((HEAD, FOUND), (TAGS, error(404, "NoSuchKey")), (HEAD, error(404)), NO_KEY)
     assert bucket(script, tags=True).head("key") is None
@@ -110,7 +161,7 @@ def test_a_store_that_never_has_the_tags_of_a_key_ends_the_lookups() -> None:
     [
         (False, [(GET, body())], True, True),
         (False, [NO_KEY], False, False),
-        (False, [(GET, error(404)), (HEAD, error(404)), NO_KEY], False, False),
+        (False, [(GET, error(403, "AccessDenied")), (HEAD, error(404)), NO_KEY], False, False),
         (False, [(GET, error(416, "InvalidRange")), (HEAD, FOUND)], True, False),
         (False, [(GET, {**body(), "ContentLength": 1 << 30})], True, False),
         (True, [(GET, body()), (TAGS, UNTAGGED)], True, True),

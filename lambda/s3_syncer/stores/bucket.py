@@ -6,6 +6,7 @@ Keys are relative to the prefix of the bucket. No error of boto3 leaves this mod
 from __future__ import annotations
 
 import base64
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -66,6 +67,12 @@ _NO_CREDENTIALS = (
     SSOError,
     TokenRetrievalError,
 )
+
+#: The characters that XML 1.0 cannot contain: https://www.w3.org/TR/xml/#charsets
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+#: The code of a 404 that does not say what is missing.
+_NO_ERROR_CODE = "NoErrorCode"
 
 #: Lookups of one key that are made while the key is deleted and created again between two requests.
 MAX_LOOKUPS = 5
@@ -158,7 +165,7 @@ class Bucket:
         | HEAD | any other error | raised |
         | GET | 200 or 206; InvalidRange, because the object is empty | the key exists: HEAD again |
         | GET | NoSuchKey | the key is missing |
-        | GET | 404 without a code | HEAD of the bucket: the key is missing, or StoreUnusable is raised |
+        | GET | 404 without a code, if XML cannot contain the key | HEAD of the bucket: missing, or an error |
         | GET | any other error | raised |
 
         An error of the second HEAD is raised.
@@ -171,19 +178,22 @@ class Bucket:
                 return None
             if not missing and error.code not in ("400", "403"):
                 raise
-        if self._get_says_missing(key):
+        if self.is_missing(key):
             return None
         return self._call("head_object", key)
 
-    def _get_says_missing(self, key: str) -> bool:
-        """Return True if the error of a GET of one byte says that the key is missing: see `_lookup`."""
+    def is_missing(self, key: str) -> bool:
+        """Return True if the store names the key as missing; a 404 of a HEAD does not: see `_lookup`.
+
+        Raises a SyncError if the store does not say what is missing.
+        """
         try:
             with closing(self._call("get_object", key, Range="bytes=0-0")["Body"]) as body:
                 body.read()
         except SyncError as error:
             if error.code == "NoSuchKey":
                 return True
-            if error.code == "404":  # no code, because XML cannot contain a key with control characters
+            if isinstance(error, Changed) and error.code == "404":  # no code, because XML cannot contain the key
                 self._check_bucket()
                 return True
             if error.code != "InvalidRange":
@@ -322,11 +332,18 @@ class Bucket:
             self._call("delete_object_tagging", key)
 
     def delete(self, key: str) -> None:
-        """Delete the key. A key that is missing counts as deleted."""
+        """Delete the key. Raises Changed unless the store then says that the key is missing.
+
+        A key that was missing before counts as deleted. The last request is a GET of one byte. Without it, a response
+        of a proxy, or of a store that keeps the object, would be taken for a deletion.
+        """
         try:
             self._call("delete_object", key)
-        except Changed:
-            return  # a store that responds 404 where AWS responds 204
+        except Retryable as error:
+            if error.code not in ("NoSuchKey", "404", _NO_ERROR_CODE):  # some stores respond 404 where AWS responds 204
+                raise
+        if not self.is_missing(key):
+            raise Changed(f"delete_object in {self.name}: the object is still there", "NotDeleted")
 
     # -- multipart uploads -----------------------------------------------------------------------------------------
 
@@ -352,8 +369,9 @@ class Bucket:
         """Abort the upload and drop its parts. An upload that no longer exists counts as aborted."""
         try:
             self._call("abort_multipart_upload", key, UploadId=upload)
-        except Changed:
-            return
+        except Changed as error:
+            if error.code not in ("NoSuchUpload", "404"):
+                raise
 
     def uploads(self, key: str) -> list[Upload]:
         """Return the uploads of exactly this key that are neither completed nor aborted."""
@@ -399,7 +417,7 @@ class Bucket:
             parameters["Key"] = self.full_key(key)
         if self._transport is not None and (response := self._transport.try_call(operation, parameters)) is not None:
             if "Error" in response:
-                raise self._as_sync_error(operation, ClientError(cast("Any", response), operation))
+                raise self._as_sync_error(operation, key, ClientError(cast("Any", response), operation))
             return response
         lease = self._clients.lease()
         try:
@@ -407,24 +425,31 @@ class Bucket:
         except ClientError as error:
             fresh = self._clients.renew(lease) if _code(error) in CREDENTIAL_CODES else None
             if fresh is None:
-                raise self._as_sync_error(operation, error) from error
+                raise self._as_sync_error(operation, key, error) from error
         except (BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
-            raise self._as_sync_error(operation, error) from error
+            raise self._as_sync_error(operation, key, error) from error
         try:
             return _request(fresh.client, operation, parameters)
         except (ClientError, BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
-            raise self._as_sync_error(operation, error) from error
+            raise self._as_sync_error(operation, key, error) from error
 
-    def _as_sync_error(self, operation: str, error: Exception) -> SyncError:
+    def _as_sync_error(self, operation: str, key: str | None, error: Exception) -> SyncError:
         if isinstance(error, ClientError):
             metadata = error.response.get("ResponseMetadata", {})
             message = error.response.get("Error", {}).get("Message", "")
             found = classify(_code(error), metadata.get("HTTPStatusCode", 0), message)
+            if found.code == "404" and not operation.startswith("head_") and not self._breaks_xml(key):
+                # A web server or a proxy responds so. It says nothing about the key, the upload or the bucket.
+                found = Retryable("the 404 has no error code, so it does not say what is missing", _NO_ERROR_CODE)
             found.request_id = metadata.get("RequestId", "")
         else:
             found = _without_response(error)
         found.args = (f"{operation} in {self.name}: {found.reason}",)
         return found
+
+    def _breaks_xml(self, key: str | None) -> bool:
+        """Return True if XML cannot contain the key, so that the error of S3 for this key cannot be parsed."""
+        return key is not None and _NOT_XML.search(self.full_key(key)) is not None
 
 
 def _request(client: S3Client, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:

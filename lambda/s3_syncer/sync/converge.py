@@ -107,7 +107,7 @@ def _apply(
     pair: BucketPair, key: str, source: ObjectState | None, target: ObjectState | None, deadline: Deadline
 ) -> Outcome:
     if source is None:
-        if target is None:
+        if target is None and pair.target.is_missing(key):  # its 404 may have been the bucket's or a proxy's
             return Outcome("unchanged", "absent on both sides")
         if not pair.delete:
             return Outcome("kept", "deleted from the source, and deletes are off")

@@ -418,7 +418,8 @@ class Sweep:
         """Return the difference that requests to both sides show now, and change nothing."""
         source, target = self._source.head(key, confirm_missing=True), self._target.head(key)
         if source is None:
-            return Outcome("unchanged", "absent on both sides") if target is None else self._extra()
+            absent = target is None and self._target.is_missing(key)
+            return Outcome("unchanged", "absent on both sides") if absent else self._extra()
         if target is None:
             return _missing(source)
         difference = compare(source, target)
