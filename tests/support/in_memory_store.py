@@ -184,6 +184,10 @@ class MemoryBucket:
         sizes = self._there(key).part_sizes
         return (len(sizes), sizes[0]) if sizes else None
 
+    def part_size(self, key: str, number: int) -> int:
+        self._called("part_size", key)
+        return self._there(key).part_sizes[number - 1]
+
     def read(self, key: str, etag: str, start: int, size: int) -> bytearray:
         self._called("read", key)
         found = self._there(key)

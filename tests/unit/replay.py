@@ -101,6 +101,10 @@ class SourceSide(Side):
         told: tuple[int, int] | None = self._call("first_part") if self._layouts else None
         return told
 
+    def part_size(self, key: str, number: int) -> int:
+        size: int = self._call("part_size", number)
+        return size
+
     def get_small(self, key: str) -> ObjectState | None:
         if not self.prefetch_body:
             return self.head(key, confirm_missing=True)

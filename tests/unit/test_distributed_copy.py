@@ -161,14 +161,22 @@ def test_an_abandoned_upload_of_another_object_is_aborted() -> None:
     assert [*bench.target.under_way] == ["upload-2"]
 
 
-def test_parts_of_two_objects_are_never_made_into_one() -> None:
-    bench = Bench()
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "original", [OBJECT, stored(b"aaaa", b"bbbb", b"cccc", b"d")], ids=["any plan", "like our own"]
+)
+def test_parts_with_other_bytes_are_never_completed(original: Stored, number: int) -> None:
+    bench = Bench(original)
     items = bench.items()
     for item in items[:-1]:
         bench.do(item)
-    bench.target.under_way[items[0].upload][1][1] = b"zzz"
-    assert bench.do(items[-1]) == LOOK
+    parts = bench.target.under_way[items[0].upload][1]
+    parts[3] = original.body[2 * original.part_sizes[0] : 3 * original.part_sizes[0]]
+    parts[number] = b"z" * len(parts[number])
+    assert bench.do(items[-1]) == []
     assert (bench.target.objects, bench.target.under_way) == ({}, {})
+    *_, watch = bench.begin(upload_attempts=1)
+    assert watch == KeyWork((PREFIX + KEY,), delay_s=RECHECK_MIN_S, upload_attempts=2), "each upload is counted"
 
 
 def test_if_part_etags_are_no_md5s_an_abandoned_upload_is_not_continued() -> None:

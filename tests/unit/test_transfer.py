@@ -184,6 +184,45 @@ def test_bytes_that_do_not_hash_to_the_source_etag_are_not_written() -> None:
     assert not target.objects
 
 
+class DamagedOnce(MemoryBucket):
+    """Turns one bit of the read that starts at `start`, the first time."""
+
+    start: int | None = None
+
+    def read(self, key: str, etag: str, start: int, size: int) -> bytearray:
+        data = super().read(key, etag, start, size)
+        if start == self.start:
+            self.start = None
+            data[-1] ^= 1
+        return data
+
+
+@pytest.mark.parametrize("etag", [md5_etag, opaque_etag])
+@pytest.mark.parametrize("start", [0, 4, 8], ids=["first part", "second part", "last part"])
+def test_parts_that_do_not_hash_to_the_source_etag_are_not_completed(start: int, etag: Etag) -> None:
+    original = stored(b"one ", b"two ", b"xyz")
+    source, target = DamagedOnce({KEY: original}), MemoryBucket(etag=etag)
+    source.start = start
+    with pytest.raises(Changed, match="do not give the source's ETag") as failure:
+        copy(source, target)
+    assert failure.value.code == "BadDigest"
+    assert (target.objects, target.under_way) == ({}, {})
+    copy(source, target)
+    assert target.objects[KEY].body == original.body
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        pytest.param(stored(b"abcd", b"efg", b"hij"), id="other parts than the first explains"),
+        pytest.param(stored(b"abcd", b"efgh", b"ij", kms=True), id="encrypted"),
+        pytest.param(stored(b"abcd", b"efgh", b"ij", etag=f"{'0' * 32}-4"), id="another number of parts"),
+    ],
+)
+def test_an_etag_that_is_no_hash_over_the_plan_proves_nothing(original: Stored) -> None:
+    assert copied(original).body == original.body
+
+
 @pytest.mark.parametrize("original", [stored(b"one"), stored(b"one ", b"two")], ids=["in one piece", "in parts"])
 def test_every_write_carries_the_md5_of_the_bytes_read(original: Stored) -> None:
     class Recording(MemoryBucket):

@@ -138,6 +138,15 @@ def matches_plan(plan: PartPlan, sent: Mapping[int, UploadedPart]) -> bool:
     return bool(sent) and all(sizes.get(number) == part.size for number, part in sent.items())
 
 
+def contradicts(state: ObjectState, plan: PartPlan, md5s: Mapping[int, str]) -> bool:
+    """Return True if the source's ETag is not the hash over these MD5s of parts, by number, as it should be.
+
+    An ETag says nothing if it counts another number of parts, or under KMS. A contradiction proves that bytes differ
+    only if the plan is exactly the source's: its first part and the number of parts can explain another plan too.
+    """
+    return state.part_count == plan.count and not state.kms and multipart_etag(md5s) != state.etag
+
+
 def contiguous_runs(numbers: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
     """Yield part numbers in ascending order as runs of at most `most`: the first and the last of each run."""
     first = last = None

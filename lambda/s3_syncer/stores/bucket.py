@@ -236,6 +236,11 @@ class Bucket:
         count = response.get("PartsCount")
         return (count, response["ContentLength"]) if count else None
 
+    def part_size(self, key: str, number: int) -> int:
+        """Return the bytes of a part of the object. Raises Changed when the object was deleted."""
+        size: int = self._call("head_object", key, PartNumber=number)["ContentLength"]
+        return size
+
     # -- listings --------------------------------------------------------------------------------------------------
 
     def listing(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[KeyPage]:

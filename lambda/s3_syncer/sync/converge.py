@@ -21,6 +21,8 @@ from ..stores.protocols import SourceBucket, TargetBucket
 #: Attempts before a key that keeps changing goes back to the queue. Its next message is on the queue in any case.
 MAX_ATTEMPTS = 5
 
+_KEPT_CHANGING = "the source kept changing"
+
 
 class Copier(Protocol):
     """Copies an object: see `transfer.Transfer`."""
@@ -65,14 +67,14 @@ def converge(pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0) -
     Returns the last write, or unchanged if both sides were equal already, or multipart for a copy by other workers.
     Raises a SyncError; writes made until then are harmless, because the next attempt starts from the beginning.
     """
-    done, reason, request_id = Outcome("unchanged", "equal"), "", ""
+    done, reason, request_id = Outcome("unchanged", "equal"), _KEPT_CHANGING, ""
     for _ in range(MAX_ATTEMPTS):
         deadline.progress()
         deadline.check()
         try:
             step, state = _make_equal(pair, key, deadline, prefetch_body=size <= INLINE_BODY_MAX)
         except Changed as error:
-            reason, request_id = f" (last: {error.reason})", error.request_id
+            reason, request_id = error.reason, error.request_id
             continue
         if step.action == "multipart":
             return step
@@ -83,8 +85,8 @@ def converge(pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0) -
         again = pair.source.get_small(key) if state is None else pair.source.head(key, confirm_missing=True)
         if again == state:
             return done
-        reason, request_id = "", ""
-    message = f"the source kept changing: gave up after {MAX_ATTEMPTS} attempts{reason}"
+        reason, request_id = _KEPT_CHANGING, ""
+    message = f"{reason}: gave up after {MAX_ATTEMPTS} attempts"
     raise Retryable(message, "KeepsChanging", request_id=request_id)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ from ..core.compare import compare
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, StoreUnusable
 from ..core.model import ObjectState, Upload
-from ..core.multipart import MIB, PartPlan, UploadedPart, contiguous_runs, is_resumable, multipart_etag
+from ..core.multipart import MIB, PartPlan, UploadedPart, contiguous_runs, contradicts, is_resumable
 from ..core.work_items import KeyWork, PartsWork, Work
 from ..stores.protocols import SourceBucket, TargetBucket
 from .converge import BucketPair, Outcome, converge
@@ -101,7 +101,7 @@ class DistributedCopier:
     def start(self, key: str, state: ObjectState, upload_attempts: int, deadline: Deadline) -> Sequence[Work]:
         """Return the work that copies the object; none if this worker copied it itself. Raises a SyncError."""
         plan = self._transfer.plan(key, state)
-        if plan is None:
+        if plan is None or plan.count == 1:  # one request cannot be divided
             return self._transfer.copy(key, state, deadline)
         try:
             found, upload_attempts = self._upload_to_fill(key, state, plan, upload_attempts, deadline)
@@ -190,8 +190,8 @@ class DistributedCopier:
             first = first_upload(uploads, Upload(id, 0.0))
             if first.id == id:
                 *_, last = plan.parts()
-                etags = self._transfer.send_parts(key, state, id, [last], deadline)
-                return ActiveUpload(first, {last.number: UploadedPart(last.size, etags[last.number])})
+                sent = self._transfer.send_parts(key, state, id, [last], deadline)
+                return ActiveUpload(first, {last.number: UploadedPart(last.size, sent[last.number].etag)})
         except BaseException:
             self._transfer.abort(key, id)
             raise
@@ -256,19 +256,32 @@ class DistributedCopier:
         return [number for number in range(work.first, work.last + 1) if number not in sent]
 
     def _complete(self, key: str, state: ObjectState, work: PartsWork) -> Sequence[Work]:
-        """Complete the upload if it has all parts, and return a check of the key."""
+        """Complete the upload if it has all parts, and return a check of the key.
+
+        If the parts are provably not the object's, abort the upload. The recheck creates another one, and counts it.
+        """
         plan = PartPlan(work.size, work.part_size)
         sent = self._target.parts(key, work.upload)
         if len(sent) < plan.count:
             return []
         etags = {number: part.etag for number, part in sent.items()}
-        differs = is_resumable(state, plan) and multipart_etag(etags) != state.etag
-        # If the last part does not match either, the store's part ETags are no MD5s, and the difference proves nothing.
-        if differs and self._transfer.last_part_matches(key, state, plan, sent):
-            return self._abort(key, work, "the upload has parts of another version of the object")
+        if self._is_wrong(key, state, plan, sent):
+            self._abort(key, work, "the parts of the upload do not give the source's ETag")
+            return []
         self._target.complete_upload(key, work.upload, etags)
         logger.info("complete", extra={"action": "complete", "key": work.key, "bytes": work.size})
         return [KeyWork((work.key,))]
+
+    def _is_wrong(self, key: str, state: ObjectState, plan: PartPlan, sent: Mapping[int, UploadedPart]) -> bool:
+        """Return True if the parts of an upload are not the object's: damaged, or those of another version.
+
+        If no compared part matches, the part ETags of the store are no MD5s, and prove nothing.
+        """
+        return (
+            contradicts(state, plan, {number: part.etag for number, part in sent.items()})
+            and (is_resumable(state, plan) or self._transfer.is_source_plan(key, plan))
+            and self._transfer.has_md5_etags(key, state, plan, sent)
+        )
 
 
 @dataclass(frozen=True, slots=True)

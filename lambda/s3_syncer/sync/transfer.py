@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, SyncError
@@ -22,9 +22,9 @@ from ..core.multipart import (
     PartPlan,
     UploadedPart,
     check_size,
+    contradicts,
     is_resumable,
     matches_plan,
-    multipart_etag,
     own_plan,
     reproduce_plan,
 )
@@ -39,6 +39,13 @@ RESUME_MIN = 256 * MIB
 #: Largest object in bytes that is copied in one piece, if memory allows. One GET and one PUT cost less than the four
 #: requests of the smallest multipart upload. And an ETag that is an MD5 stays an MD5.
 WHOLE_MAX = 64 * MIB
+
+
+class SentPart(NamedTuple):
+    """A part that was sent: its ETag from the target, and the MD5 of the bytes that were read."""
+
+    etag: str
+    md5: str
 
 
 class StreamCopier(Protocol):
@@ -160,9 +167,9 @@ class Transfer:
         upload, etags = found or (self.create_upload(key, state), {})
         try:
             missing = [part for part in plan.parts() if part.number not in etags]
-            etags |= self.send_parts(key, state, upload, missing, deadline)
-            if found:
-                _check_parts(state, etags)
+            sent = self.send_parts(key, state, upload, missing, deadline)
+            self._check_parts(key, state, plan, etags | {number: part.md5 for number, part in sent.items()}, found)
+            etags |= {number: part.etag for number, part in sent.items()}
             self._target.complete_upload(key, upload, etags)
         except OutOfTime:
             if not keeps:
@@ -171,6 +178,25 @@ class Transfer:
         except BaseException:
             self.abort(key, upload)
             raise
+
+    def _check_parts(
+        self, key: str, state: ObjectState, plan: PartPlan, md5s: Mapping[int, str], found: object
+    ) -> None:
+        """Raise Changed if parts with these MD5s are not the object's, so that it is copied again at once.
+
+        If parts of the upload were `found`, they may be those of another version. Otherwise bytes were damaged between
+        the source and this worker.
+        """
+        if not contradicts(state, plan, md5s):
+            return
+        if found:
+            raise Changed("the unfinished upload has parts of another version of the object", "OtherParts")
+        if self.is_source_plan(key, plan):
+            raise Changed(f"the MD5s of the parts read do not give the source's ETag {state.etag}", "BadDigest")
+
+    def is_source_plan(self, key: str, plan: PartPlan) -> bool:
+        """Return True if the source has exactly the parts of this plan. Needs a request for each part."""
+        return all(self._source.part_size(key, part.number) == part.size for part in plan.parts())
 
     def abort(self, key: str, upload: str) -> None:
         """Abort the upload after a failure. Raises no SyncError itself."""
@@ -199,20 +225,32 @@ class Transfer:
         With one read this detects an upload of another object, and a store with part ETags that are no MD5s. It does
         not prove that *all* parts are this object's. Only the hash over their hashes proves that: the source's ETag.
         """
-        last = next(part for part in plan.parts() if part.number == max(sent))
-        with self._memory.hold(last.size):
-            return _md5(self._source.read(key, state.etag, last.start, last.size)).hex() == sent[last.number].etag
+        return self._part_matches(key, state, plan, sent, max(sent))
+
+    def has_md5_etags(self, key: str, state: ObjectState, plan: PartPlan, sent: Mapping[int, UploadedPart]) -> bool:
+        """Return True if the ETag of the last or the first part is the MD5 of this object's bytes there.
+
+        The part ETags of the target are MD5s then. Two parts are compared, because one may have damaged bytes.
+        """
+        return any(self._part_matches(key, state, plan, sent, number) for number in (max(sent), min(sent)))
+
+    def _part_matches(
+        self, key: str, state: ObjectState, plan: PartPlan, sent: Mapping[int, UploadedPart], number: int
+    ) -> bool:
+        part = next(part for part in plan.parts() if part.number == number)
+        with self._memory.hold(part.size):
+            return _md5(self._source.read(key, state.etag, part.start, part.size)).hex() == sent[number].etag
 
     def send_parts(
         self, key: str, state: ObjectState, upload: str, parts: Iterable[Part], deadline: Deadline
-    ) -> dict[int, str]:
-        """Send parts of the object, pinned to its ETag, several at a time; return their ETags by number."""
+    ) -> dict[int, SentPart]:
+        """Send parts of the object, pinned to its ETag, several at a time; return them by number."""
 
-        def send(part: Part) -> str:
+        def send(part: Part) -> SentPart:
             self._bandwidth.wait(part.size, deadline)
             etag = self._stream_part(key, state, upload, part, deadline)
             if etag is not None:
-                return etag
+                return SentPart(etag, etag)
             with self._memory.hold(part.size):
                 deadline.progress()
                 deadline.check()
@@ -220,7 +258,7 @@ class Transfer:
                 md5 = _md5(data)
                 etag = self._target.upload_part(key, upload, part, data, md5)
                 self._part_etags_are_md5 = etag == md5.hex()
-                return etag
+                return SentPart(etag, md5.hex())
 
         futures = {part.number: self._pool.submit(send, part) for part in parts}
         try:
@@ -235,19 +273,13 @@ class Transfer:
         return {number: future.result() for number, future in futures.items()}
 
     def _stream_part(self, key: str, state: ObjectState, upload: str, part: Part, deadline: Deadline) -> str | None:
-        """Stream a part and return its ETag, which proves its bytes; None if it must be sent without a stream."""
+        """Stream a part and return its ETag, which is its MD5; None if it must be sent without a stream."""
         if self._stream_copier is None or not self._part_etags_are_md5:
             return None
         with self._memory.hold(self._stream_copier.holds):
             deadline.progress()
             deadline.check()
             return self._stream_copier.part(key, state.etag, upload, part)
-
-
-def _check_parts(state: ObjectState, etags: Mapping[int, str]) -> None:
-    """Raise Changed unless parts with these ETags make up the object."""
-    if multipart_etag(etags) != state.etag:
-        raise Changed("the unfinished upload has parts of another version of the object", "OtherParts")
 
 
 def _md5(data: bytes | bytearray) -> bytes:
