@@ -54,7 +54,7 @@ def build_sync_context(
         source,
         target,
         transfer,
-        BucketPair(source, target, transfer, delete=settings.delete),
+        BucketPair(source, target, transfer, delete=settings.delete, marker_policy=transfer.marker_policy),
         built.small_object_copier(transfer, tags=settings.tags) if built.small_object_copier is not None else None,
     )
 

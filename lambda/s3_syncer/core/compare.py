@@ -25,26 +25,39 @@ class Difference:
     body: bool = True
 
 
-def compare(source: ObjectState, target: ObjectState) -> Difference | None:
+def compare(source: ObjectState, target: ObjectState, *, md5s: bool = False) -> Difference | None:
     """Return the first difference between the source and the target of a key, or None if they are equal.
 
     The order is content, then headers and user metadata, then tags: a difference that costs more to remove comes first.
+    `md5s` means that the target's ETags are known to be MD5s where they look so.
     """
-    reason = _content(source, target) or _headers(source, target)
+    reason = _content(source, target, md5s=md5s) or _headers(source, target)
     if reason is None and source.metadata != target.metadata:
         reason = "metadata"
-    if reason is not None:
-        return Difference(reason)
-    if source.tags != target.tags:
-        return Difference("tags", body=False)
-    return None
+    return compare_tags(source, target) if reason is None else Difference(reason)
 
 
-def _content(source: ObjectState, target: ObjectState) -> str | None:
+def compare_tags(source: ObjectState, target: ObjectState) -> Difference | None:
+    """Return the difference of the tags, or None if they are equal."""
+    return Difference("tags", body=False) if source.tags != target.tags else None
+
+
+def etags_contradict_marker(source: ObjectState, target: ObjectState) -> bool:
+    """Return True if the marker says equal, and both ETags look like MD5s and differ.
+
+    Either another tool changed the bytes and kept the metadata, or the target has ETags that only look like MD5s.
+    """
+    marked = target.marker is not None and target.marker == source.etag and source.size == target.size
+    return marked and source.md5 is not None and target.md5 not in (None, source.md5)
+
+
+def _content(source: ObjectState, target: ObjectState, *, md5s: bool) -> str | None:
     if source.size != target.size:
         return "size"
     if source.etag == target.etag:
         return None
+    if etags_contradict_marker(source, target):
+        return "content" if md5s else None
     if target.marker is not None:
         return None if target.marker == source.etag else "content"
     if source.md5 is not None and target.md5 is not None:

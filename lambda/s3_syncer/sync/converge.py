@@ -8,15 +8,16 @@ this code through every interleaving.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ..core.compare import ABSENT, Difference, compare
+from ..core.compare import ABSENT, Difference, compare_tags
 from ..core.deadline import Deadline
 from ..core.errors import Changed, Retryable
 from ..core.model import INLINE_BODY_MAX, ObjectState
 from ..core.work_items import Work
 from ..stores.protocols import SourceBucket, TargetBucket
+from .etag_marker import EtagMarkerPolicy
 
 #: Attempts before a key that keeps changing goes back to the queue. Its next message is on the queue in any case.
 MAX_ATTEMPTS = 5
@@ -40,6 +41,8 @@ class BucketPair:
     copier: Copier
     #: False keeps keys in the target that were deleted from the source.
     delete: bool = True
+    #: What is known of the target's ETags. The copier learns it too, so both share it.
+    marker_policy: EtagMarkerPolicy = field(default_factory=EtagMarkerPolicy, compare=False)
 
 
 #: The actions that write to the target.
@@ -133,4 +136,5 @@ def _difference(pair: BucketPair, key: str, source: ObjectState, target: ObjectS
     """
     if target is None:
         return Difference(ABSENT)
-    return compare(source, replace(target, tags=source.tags)) or compare(source, pair.target.with_tags(key, target))
+    difference = pair.marker_policy.compare(pair.target, key, source, replace(target, tags=source.tags))
+    return difference or compare_tags(source, pair.target.with_tags(key, target))

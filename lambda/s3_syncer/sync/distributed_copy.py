@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from ..core.compare import compare
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, StoreUnusable
 from ..core.model import ObjectState, Upload
@@ -140,7 +139,8 @@ class DistributedCopier:
                     return each, upload_attempts
                 case CheckTarget():
                     target = self._target.head(key)
-                    is_equal = target is not None and compare(state, target) is None
+                    policy = self._transfer.marker_policy
+                    is_equal = target is not None and policy.compare(self._target, key, state, target) is None
                 case AlreadyEqual():
                     raise Changed("another worker has just copied the object", "Copied")
                 case Create():

@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..core.compare import ABSENT, KeyDiff, KeyStatus, compare
+from ..core.compare import ABSENT, KeyDiff, KeyStatus
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
@@ -422,7 +422,7 @@ class Sweep:
             return Outcome("unchanged", "absent on both sides") if absent else self._extra()
         if target is None:
             return _missing(source)
-        difference = compare(source, target)
+        difference = self._keeping.marker_policy.compare(self._target, key, source, target)
         if difference is None:
             return Outcome("unchanged", "equal")
         return Outcome("differs", difference.reason, source.size if difference.body else 0)
