@@ -139,7 +139,7 @@ def matches_plan(plan: PartPlan, sent: Mapping[int, UploadedPart]) -> bool:
 
 
 def contradicts(state: ObjectState, plan: PartPlan, md5s: Mapping[int, str]) -> bool:
-    """Return True if the source's ETag is not the hash over these MD5s of parts, by number, as it should be.
+    """Return True if the source's ETag is not the hash over the MD5s of these parts, as it should be.
 
     An ETag says nothing if it counts another number of parts, or under KMS. A contradiction proves that bytes differ
     only if the plan is exactly the source's: its first part and the number of parts can explain another plan too.
