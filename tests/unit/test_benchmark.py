@@ -11,6 +11,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from tests.support.patience import PATIENCE_S
 
 from benchmark import fake_store, lambda_bench, measure, objects, results, stores
 from benchmark.cases import CASES
@@ -155,7 +156,8 @@ def test_command_must_print_that_it_compared_everything(tmp_path: Path) -> None:
         measure.run(command, os.environ, tmp_path / "log", says="8 keys")
 
 
-def test_helper_that_ends_with_its_command_counts(tmp_path: Path) -> None:
+def test_helper_that_ends_with_its_command_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "LEAVE_S", PATIENCE_S)
     helper = "import sys, time\nsys.stdin.read()\nwhile time.process_time() < 0.3: pass"
     usage = python(f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {helper!r}], stdin=-1)", tmp_path)
     assert usage.cpu_s >= 0.3
