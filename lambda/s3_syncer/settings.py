@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from .core.multipart import GIB, MIB
-
-if TYPE_CHECKING:
-    from .stores.credentials import Credentials
 
 #: MiB that the interpreter, boto3 and its two clients take before the first byte is copied, with some room.
 #: `scripts/footprint` prints the real figure.
@@ -24,6 +20,14 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 class SettingsError(ValueError):
     """The environment has mistakes. The message names each mistake and what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key of the target. Its repr hides the secret access key."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ import s3_syncer.lambda_handler
 imported = time.perf_counter()
 
 from s3_syncer.stores.clients import source_client, target_client
-from s3_syncer.stores.credentials import Credentials
+from s3_syncer.settings import Credentials
 target = target_client("https://store.invalid", "us-east-1", Credentials("id", "secret"), 20)
 leases = source_client(20).lease(), target.lease()
 built = time.perf_counter()

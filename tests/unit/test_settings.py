@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3_syncer.core.multipart import MIB
-from s3_syncer.settings import SMALLEST_BUDGET, Settings, SettingsError, copy_memory, function_settings
-from s3_syncer.stores.credentials import Credentials
+from s3_syncer.settings import SMALLEST_BUDGET, Credentials, Settings, SettingsError, copy_memory, function_settings
 
 REQUIRED = {
     "SOURCE_BUCKET": "photos",

@@ -22,8 +22,7 @@ from ..crt.factory import crt_transports, stream_transports
 from ..logs import log_json
 from ..service.health import health_endpoint
 from ..service.service import RANGE_THREADS, Service, ServiceOptions
-from ..settings import Reader, Settings, SettingsError
-from ..stores.credentials import Credentials
+from ..settings import Credentials, Reader, Settings, SettingsError
 from ..sync.converge import Outcome, converge
 from ..sync.sweep import SweepOptions
 from ..wiring import build_queue_worker, build_sync_context

@@ -14,7 +14,8 @@ from botocore.utils import parse_timestamp
 
 from .. import __version__
 from ..core.model import RAW_EXPIRES
-from .credentials import Credentials, FixedClient, RotatingClient, explained, read_secret
+from ..settings import Credentials
+from .credentials import FixedClient, RotatingClient, explained, read_secret
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -14,6 +14,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from ..core.errors import StoreUnusable
+from ..settings import Credentials
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -28,14 +29,6 @@ SECRET_TTL_S = 300.0
 SECRET_FRESH_S = 2.0
 
 _EXPECTED = 'write {"access_key_id": "...", "secret_access_key": "..."} into it'
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """An access key of the target. The repr never shows the secret half."""
-
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
