@@ -34,7 +34,7 @@ def section(command: Command) -> Iterator[str]:
     yield inspect.cleandoc(command.help or "")
     for title, options in command.sections.items():
         yield f"\n**{title}**\n"
-        yield from table(("Option", "Variable", "Default", "Meaning"), map(row, options))
+        yield from table(("Option", "Variable", "Default", "Allowed values", "Meaning"), map(row, options))
     yield "\n**Examples**\n\n```sh"
     yield from without_last_blank(example for pair in command.examples for example in (f"# {pair[0]}", pair[1], ""))
     yield "```"
@@ -47,11 +47,14 @@ def is_argument(parameter: click.Parameter) -> bool:
 def row(option: Option) -> tuple[str, ...]:
     """Return the table row of an option."""
     names = ", ".join(code(name) for name in (*option.opts, *option.secondary_opts))
-    return names, ", ".join(map(code, option.variables)), default(option), option.help or ""
+    variables = ", ".join(map(code, option.variables))
+    return names, variables, default(option), allowed(option), option.help or ""
 
 
 def default(option: Option) -> str:
-    """Return the default as the help shows it, or nothing if the help text names it."""
+    """Return the default as the help shows it, "required", or nothing if the help text names the default."""
+    if option.needed:
+        return "required"
     if isinstance(option.show_default, str):
         return option.show_default
     if not option.show_default:
@@ -59,6 +62,16 @@ def default(option: Option) -> str:
     if option.secondary_opts:
         return code((option.opts if option.default else option.secondary_opts)[0])
     return code(str(option.default))
+
+
+def allowed(option: Option) -> str:
+    """Return the choices or the range of the option, or nothing if the help text describes the values."""
+    kind = option.type
+    if isinstance(kind, click.Choice):
+        return ", ".join(map(code, kind.choices))
+    if not isinstance(kind, click.IntRange | click.FloatRange):
+        return ""
+    return f"{kind.min:g} or more" if kind.max is None else f"{kind.min} to {kind.max}"
 
 
 def without_last_blank(lines: Iterable[str]) -> list[str]:

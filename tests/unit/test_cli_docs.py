@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+
+import pytest
+from click.testing import CliRunner
+
 from devtools import cli_docs
 from devtools.bootstrap import ROOT
 from devtools.docs import PARTS
@@ -25,3 +31,23 @@ def test_reference_has_every_command_option_and_variable() -> None:
         for option in (option for options in command.sections.values() for option in options):
             assert all(f"`{word}`" in section for word in (*option.opts, *option.variables)), option.name
     assert "receive-wait" not in text, "a hidden option"
+
+
+def test_reference_names_required_options_ranges_and_choices() -> None:
+    text = cli_docs.reference()
+    assert "| `--source-bucket` | `SOURCE_BUCKET` | required |" in text
+    assert "| `--concurrency` | `S3_SYNCER_CONCURRENCY` | `32` | 1 to 512 |" in text
+    assert "| `--max-delete` | `S3_SYNCER_MAX_DELETE` |  | 0 or more |" in text
+    assert "| `--workers` | `S3_SYNCER_WORKERS` | `local` | `local`, `queue` |" in text
+
+
+def test_options_marked_as_required_are_those_that_the_command_misses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"TARGET_SECRET_ARN": "secret"})
+    for command in cli.commands.values():
+        assert isinstance(command, Command)
+        needed = {
+            name for options in command.sections.values() for each in options if each.needed for name in each.opts
+        }
+        ended = CliRunner().invoke(command, ["key"] if command.name == "sync" else [])
+        assert ended.exit_code == 2
+        assert set(re.findall(r"(--[a-z-]+) is not set", ended.output)) == needed

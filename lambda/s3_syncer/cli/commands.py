@@ -44,11 +44,12 @@ _NOT_FOR_QUEUE = {
 
 
 EXIT_CODES = {
-    "0": "Both buckets are equal, or a --dry-run compared every key.",
-    "1": "There are differences or failed keys; each of them is listed.",
+    "0": "The command finished without a difference or a failed key. Also: a --dry-run that compared every key, and a "
+    "stopped `serve`.",
+    "1": "The command finished and lists at least one difference or failed key.",
     "2": "Wrong usage.",
     "3": "The command could not finish: a store, the queue or the credentials cannot be used.",
-    "130, 143": "Stopped by a signal. Run the same command again to continue.",
+    "130, 143": "Stopped by Ctrl-C or SIGTERM. Run the same command again to continue. `serve` exits with 0 instead.",
 }
 
 
@@ -85,7 +86,7 @@ def cli() -> None:
     ],
 )
 @with_options(groups.STORES, groups.DRY_RUN, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
-@with_options(groups.WORKERS, groups.CONCURRENCY, groups.PROCESSES, groups.REPORTS, groups.LOG)
+@with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.REPORTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
 def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any) -> None:
     """Copy the existing objects to the target, and compare again until both buckets are equal.
@@ -116,7 +117,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
     ],
 )
 @with_options(groups.STORES, groups.KEYS, groups.TAGS)
-@with_options(groups.CONCURRENCY, groups.PROCESSES, groups.REPORTS, groups.LOG)
+@with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.REPORTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
 def check(**options: Any) -> None:
     """Compare both buckets, and list each difference with its reason. Nothing is changed.
@@ -135,7 +136,8 @@ def check(**options: Any) -> None:
     short_help="Make single keys equal now.",
     examples=[("Copy or delete two keys, whatever the source has", "s3-syncer sync photos/1.jpg photos/2.jpg")],
 )
-@with_options(groups.STORES, groups.TAGS, groups.KEY_DELETES, groups.CONCURRENCY, groups.LOG, groups.STOP_GRACE)
+@with_options(groups.STORES, groups.TAGS, groups.KEY_DELETES, groups.KEY_CONCURRENCY, groups.MEMORY)
+@with_options(groups.LOG, groups.STOP_GRACE)
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
     """Make each KEY of the source equal in the target now, and print what was done and why.
@@ -159,7 +161,8 @@ def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
     examples=[("Do the work of the Lambda function, with a health endpoint", "s3-syncer serve --health-port 8080")],
 )
 @with_options(groups.STORES, groups.TAGS, groups.KEY_DELETES, groups.SERVICE)
-@with_options(groups.CONCURRENCY, groups.DISTRIBUTED_COPY, groups.SERVICE_OUTPUT, groups.SERVICE_TIMES)
+@with_options(groups.SERVICE_CONCURRENCY, groups.MEMORY, groups.DISTRIBUTED_COPY)
+@with_options(groups.SERVICE_OUTPUT, groups.SERVICE_TIMES)
 def serve(**options: Any) -> None:
     """Receive messages from the queue and do their work, as the Lambda function does, until stopped.
 

@@ -16,7 +16,8 @@ from .report import SUFFIXES
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .signals import GRACE_S
 
-#: Environment variables that the command read before its variables started with S3_SYNCER_, and the present names.
+#: Exactly the variables that the command read before its own variables started with S3_SYNCER_, and their new names.
+#: A general name like VERBOSE may be set for another program. The warning then only says that it has no effect here.
 FORMER_VARIABLES = {
     **{
         name: f"S3_SYNCER_{name}"
@@ -35,11 +36,23 @@ FORMER_VARIABLES = {
 
 
 class Option(click.Option):
-    """An option with the section of the help that lists it."""
+    """An option with the section of the help that lists it.
 
-    def __init__(self, *args: Any, section: str, **attributes: Any) -> None:
+    `needed` marks an option that the command cannot work without. Click does not check it: the reader of the settings
+    names all missing options at once.
+    """
+
+    def __init__(self, *args: Any, section: str, needed: bool = False, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self.section = section
+        self.needed = needed
+
+    def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
+        """Return the notes behind the help text, with a mark for a needed option."""
+        extra = super().get_help_extra(ctx)
+        if self.needed:
+            extra["required"] = "required"
+        return extra
 
     @property
     def variables(self) -> Sequence[str]:
@@ -173,7 +186,7 @@ _COPY, _DELETES, _QUEUE, _SPEED, _OUTPUT = "What to copy", "Deletes", "Queue", "
 _DELETE_VARIABLES = ("S3_SYNCER_DELETE", "SYNC_DELETE")
 
 STORES = (
-    option("Source", "--source-bucket", envvar="SOURCE_BUCKET", help="Bucket on AWS S3 to read."),
+    option("Source", "--source-bucket", envvar="SOURCE_BUCKET", needed=True, help="Bucket on AWS S3 to read."),
     option(
         "Source",
         "--source-prefix",
@@ -185,12 +198,20 @@ STORES = (
         "Target",
         "--target-endpoint",
         envvar=["TARGET_ENDPOINT", "ENDPOINT"],
+        needed=True,
         help="URL of the other store, such as https://s3.us-east-1.example.lyve.seagate.com.",
     ),
     option(
-        "Target", "--target-region", envvar="TARGET_REGION", callback=_target_region, help="Region of the other store."
+        "Target",
+        "--target-region",
+        envvar="TARGET_REGION",
+        callback=_target_region,
+        needed=True,
+        help="Region of the other store.",
     ),
-    option("Target", "--target-bucket", envvar="TARGET_BUCKET", help="Bucket on the other store to write."),
+    option(
+        "Target", "--target-bucket", envvar="TARGET_BUCKET", needed=True, help="Bucket on the other store to write."
+    ),
     option(
         "Target",
         "--target-prefix",
@@ -257,7 +278,7 @@ KEYS = (
         _COPY,
         "--one-way",
         is_flag=True,
-        help="Ignore keys that only the target has. It does not stop --delete.",
+        help="Do not count keys that only the target has as differences. `migrate --delete` still deletes them.",
     ),
 )
 
@@ -324,8 +345,14 @@ WORKERS = (
 )
 
 SERVICE = (
-    option(_QUEUE, "--queue-url", envvar="QUEUE_URL", help="URL of the SQS queue to receive from."),
-    option(_QUEUE, "--dead-letter-queue-url", envvar="DEAD_LETTER_QUEUE_URL", help="URL of the dead-letter queue."),
+    option(_QUEUE, "--queue-url", envvar="QUEUE_URL", needed=True, help="URL of the SQS queue to receive from."),
+    option(
+        _QUEUE,
+        "--dead-letter-queue-url",
+        envvar="DEAD_LETTER_QUEUE_URL",
+        needed=True,
+        help="URL of the dead-letter queue.",
+    ),
     option(
         _QUEUE,
         "--visibility-timeout",
@@ -346,15 +373,18 @@ SERVICE = (
     ),
 )
 
-CONCURRENCY = (
-    option(
-        _SPEED,
-        "--concurrency",
-        type=click.IntRange(1, 512),
-        default=32,
-        show_default=True,
-        help="Keys at a time in each process, and as many parts of large objects in addition.",
-    ),
+
+def _concurrency(text: str) -> Decorator:
+    return option(_SPEED, "--concurrency", type=click.IntRange(1, 512), default=32, show_default=True, help=text)
+
+
+SWEEP_CONCURRENCY = (_concurrency("Keys at a time in each process, and as many parts of large objects in addition."),)
+
+KEY_CONCURRENCY = (_concurrency("Parts of a large object at a time. The keys are processed one after the other."),)
+
+SERVICE_CONCURRENCY = (_concurrency("Messages at a time, and as many parts of large objects in addition."),)
+
+MEMORY = (
     option(
         _SPEED,
         "--memory",
@@ -387,7 +417,7 @@ DISTRIBUTED_COPY = (
         _SPEED,
         "--distributed-copy-threshold",
         envvar="DISTRIBUTED_COPY_THRESHOLD_MB",
-        type=click.IntRange(1),
+        type=click.IntRange(64, 5 * 1024 * 1024),  # the range of the input sync.distributed_copy_threshold_mb
         default=1024,
         show_default=True,
         help="Size in MiB above which several workers copy an object together.",
@@ -402,7 +432,7 @@ REPORTS = (
         multiple=True,
         type=click.Path(path_type=Path, dir_okay=False),
         callback=_report_path,
-        help="Write a report to this .json or .html file. Repeatable.",
+        help="Write a report to this .json or .html file. Repeatable; in the variable, separated by colons.",
     ),
 )
 
