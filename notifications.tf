@@ -38,7 +38,7 @@ locals {
   )
 }
 
-# The provider has no data source for notifications, but Cloud Control returns the notifications of a bucket.
+# Version 5 of the provider has no data source for notifications, but Cloud Control returns those of a bucket.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-s3-bucket-notificationconfiguration.html
 data "aws_cloudcontrolapi_resource" "source_bucket" {
   count = local.writes_notifications && var.existing_notifications == "refuse" ? 1 : 0

@@ -1,7 +1,8 @@
 """Sweep ranges in another process, because one Python process computes on one core at a time.
 
 The parent sends ranges over a pipe. The child sends back what happens to keys, and how each range ends. Signals, the
-progress display and the report belong to the parent. The child exits when its parent is gone.
+progress display and the report belong to the parent. The child exits when its parent is gone. `_sweepers` in
+`cli/run.py` decides the number of processes.
 """
 
 from __future__ import annotations

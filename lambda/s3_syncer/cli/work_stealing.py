@@ -3,8 +3,8 @@
 The distribution of the keys is unknown, so there is no plan. The sweep starts with one range that holds all keys. A
 range is cut when a sweeper has nothing to do; in a small bucket that never happens.
 
-A slot is one thread that sweeps one range at a time. A sweeper (a process) has several slots. A slot without a range
-repeats these rules, in this order:
+A slot is one thread that sweeps one range at a time. A sweeper (a process) has several slots. `_sweepers` in
+`cli/run.py` decides the number of processes. A slot without a range repeats these rules, in this order:
 
 | state | the slot |
 |---|---|

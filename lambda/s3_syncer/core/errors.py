@@ -113,16 +113,21 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
     "MethodNotAllowed": (Permanent, "the store does not allow this"),
 }
 
+#: Client errors that are temporary although their code is not in the table. The request is correct, and only came at
+#: the wrong time: timeout (408), conflict with another request (409), too early (425), too many requests (429).
+_TEMPORARY_4XX = frozenset({408, 409, 425, 429})
+
 
 def classify(code: str, status: int, message: str) -> SyncError:
     """Return the error to raise for an error response; the HTTP status decides about an unknown code.
 
-    An unknown 4xx is Permanent: the same request would get the same response, and the dead-letter queue shows it to an
-    operator at once. Every other status (5xx, a redirect, an invalid status) may be temporary.
+    An unknown 4xx is Permanent, except _TEMPORARY_4XX: the same request would get the same response, and the
+    dead-letter queue shows it to an operator at once. Every other status (5xx, a redirect, an invalid status) may be
+    temporary.
     """
     kind, meaning = _TABLE.get(code, (None, ""))
     if kind is None:
-        kind = Permanent if 400 <= status < 500 and status not in (408, 409, 425, 429) else Retryable
+        kind = Permanent if 400 <= status < 500 and status not in _TEMPORARY_4XX else Retryable
         meaning = message or f"status {status}"
     elif message and message != code:
         meaning = f"{meaning} ({message})"
