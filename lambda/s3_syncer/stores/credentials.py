@@ -95,30 +95,32 @@ class RotatingClient:
         if current is not None and self._clock() - current.read_at < SECRET_TTL_S:
             return current
         with self._lock:
-            if self._current is current:
-                self._reload()
-            assert self._current is not None
+            if self._current is current or self._current is None:
+                return self._reload()
             return self._current
 
     def renew(self, refused: Lease) -> Lease | None:
-        """Return a client with newer credentials than `refused` has, or None if there are none."""
+        """Return a client with newer credentials than `refused` has, or None if there are none.
+
+        A reload that finds the same credentials gives a new lease of the same client. So the clients are compared: a
+        request that began before such a reload may be refused after a rotation.
+        """
         with self._lock:
-            if self._current is refused:
-                if self._clock() - refused.read_at < SECRET_FRESH_S:
-                    return None
-                self._reload()
-            current = self._current
-            assert current is not None
+            current = self._current or refused
+            if current.client is refused.client and self._clock() - current.read_at >= SECRET_FRESH_S:
+                current = self._reload()
             return current if current.client is not refused.client else None
 
-    def _reload(self) -> None:
+    def _reload(self) -> Lease:
         read_at = self._clock()
         credentials = self._read()
         if self._current is not None and credentials == self._credentials:
-            self._current = Lease(self._current.client, read_at, credentials)  # keeps the open connections
+            lease = Lease(self._current.client, read_at, credentials)  # keeps the open connections
         else:
-            self._current = Lease(self._build(credentials), read_at, credentials)
+            lease = Lease(self._build(credentials), read_at, credentials)
             self._credentials = credentials
+        self._current = lease
+        return lease
 
 
 def read_secret(client: SecretsManagerClient, secret: str) -> Credentials:

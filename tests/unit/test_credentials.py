@@ -1,0 +1,73 @@
+"""The client of the target, and the secret that it is built from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from s3_syncer.stores.credentials import SECRET_FRESH_S, SECRET_TTL_S, Credentials, RotatingClient
+
+OLD, NEW = Credentials("old", "1"), Credentials("new", "2")
+
+
+class Secret:
+    """A secret, a clock, and a rotating client whose S3 clients are the credentials themselves."""
+
+    def __init__(self) -> None:
+        self.value, self.now, self.reads = OLD, 1000.0, 0
+        self.client = RotatingClient(self._read, self._build, clock=lambda: self.now)
+
+    def _read(self) -> Credentials:
+        self.reads += 1
+        return self.value
+
+    @staticmethod
+    def _build(credentials: Credentials) -> Any:
+        return [credentials]
+
+
+@pytest.fixture
+def secret() -> Secret:
+    return Secret()
+
+
+def test_a_refused_request_reads_the_secret_again(secret: Secret) -> None:
+    refused = secret.client.lease()
+    secret.value, secret.now = NEW, secret.now + SECRET_FRESH_S
+    renewed = secret.client.renew(refused)
+    assert renewed is not None
+    assert renewed.credentials == NEW
+
+
+def test_a_request_that_began_before_a_reload_reads_the_secret_again_too(secret: Secret) -> None:
+    """The reload found the same credentials, and so gave a new lease of the same client."""
+    refused = secret.client.lease()
+    secret.now += SECRET_TTL_S
+    assert secret.client.lease() is not refused
+    secret.value, secret.now = NEW, secret.now + SECRET_FRESH_S
+    renewed = secret.client.renew(refused)
+    assert renewed is not None
+    assert renewed.credentials == NEW
+
+
+def test_requests_that_are_refused_together_read_the_secret_once(secret: Secret) -> None:
+    refused = secret.client.lease()
+    secret.value, secret.now = NEW, secret.now + SECRET_FRESH_S
+    assert secret.client.renew(refused) is secret.client.renew(refused)
+    assert secret.reads == 2
+
+
+def test_a_secret_that_has_just_been_read_is_not_read_again(secret: Secret) -> None:
+    refused = secret.client.lease()
+    secret.now += SECRET_TTL_S
+    secret.client.lease()
+    assert secret.client.renew(refused) is None
+    assert secret.reads == 2
+
+
+def test_credentials_that_have_not_changed_are_no_newer_ones(secret: Secret) -> None:
+    refused = secret.client.lease()
+    secret.now += SECRET_FRESH_S
+    assert secret.client.renew(refused) is None
+    assert secret.reads == 2
