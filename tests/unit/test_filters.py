@@ -42,6 +42,11 @@ KEYS = (
     "my dir/a.jpg",
     "other/dir/a.jpg",
     "other/dir/sub/b.txt",
+    "a.jpg ",
+    " a.jpg",
+    " a.jpg ",
+    "a,b ",
+    " ",
 )
 
 PATTERNS = (
@@ -162,6 +167,32 @@ def test_an_exclude_leaves_the_same_keys_as_in_rclone(rclone: Rclone) -> None:
     patterns = PATTERNS[::4]  # the same patterns, as excludes
     theirs = rclone.lists_all([[f"--exclude={pattern}"] for pattern in patterns])
     assert {pattern: ours([], [pattern]) for pattern in patterns} == dict(zip(patterns, theirs, strict=True))
+
+
+#: Patterns with blanks, in which rclone trims those at the end of the last pattern.
+BLANKS = (
+    ("a.jpg ",),
+    ("a.jpg\u00a0\u2003",),
+    ("a.jpg\x1c",),
+    (" a.jpg",),
+    (" a.jpg ",),
+    ("a b ",),
+    ("a,b ",),
+    ("{a.jpg ,abc}",),
+    ("*.jpg ", "abc "),
+    ("abc ", "*.jpg"),
+    ("my dir/* ",),
+    ("[ ]",),
+    (" ",),
+)
+
+
+@pytest.mark.parametrize("option", ["include", "exclude"])
+def test_blanks_are_trimmed_as_in_rclone(option: str, rclone: Rclone) -> None:
+    before = [EVERY_FOLDER] if option == "include" else []
+    theirs = rclone.lists_all([[*before, *(f"--{option}={pattern}" for pattern in patterns)] for patterns in BLANKS])
+    found = [ours(patterns, []) if option == "include" else ours([], patterns) for patterns in BLANKS]
+    assert dict(zip(BLANKS, found, strict=True)) == dict(zip(BLANKS, theirs, strict=True))
 
 
 def mixtures() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:

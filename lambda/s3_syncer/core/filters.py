@@ -19,6 +19,7 @@ def key_filter(include: Sequence[str], exclude: Sequence[str]) -> Callable[[str]
     """
     if not include and not exclude:
         return None
+    include, exclude = _trimmed(include), _trimmed(exclude)
     for glob in include:
         if glob.endswith("/"):  # in rclone it matches directories only, and so never includes a file
             raise BadPattern(f"{glob!r} includes no key: write {glob + '**'!r}")
@@ -36,6 +37,23 @@ class KeyFilter:
 
     def __call__(self, key: str) -> bool:
         return next((include for pattern, include in self.rules if pattern.search(key)), self.otherwise)
+
+
+#: The characters that Go's strings.TrimSpace removes.
+_BLANKS = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+
+
+def _trimmed(globs: Sequence[str]) -> list[str]:
+    """Return the patterns of one option as rclone reads them: without the blanks at the end of the last pattern.
+
+    rclone joins the patterns to a line of CSV and trims it. A pattern that CSV puts in quotes keeps its blanks: one
+    that starts with a blank, or contains a comma, a quote or a line break.
+    """
+    if not globs:
+        return []
+    *others, last = globs
+    is_quoted = last[:1] in _BLANKS or any(character in last for character in ',"\r\n')
+    return [*others, last if is_quoted else last.rstrip(_BLANKS)]
 
 
 def compile_glob(glob: str) -> re.Pattern[str]:
