@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.functional.harness import MIB, SOURCE, TARGET, Rig
 from tests.functional.proxy import Exchange, Fault, admit, cut, held, refuse, silent
 
 from s3_syncer.cli import progress
+from s3_syncer.cli import run as run_module
 from s3_syncer.cli.stats import Rates, SweepStats
 from s3_syncer.core import listing_diff
 
@@ -350,6 +352,21 @@ def test_store_that_becomes_unusable_stops_the_sweep_at_once(rig: Rig) -> None:
     assert (
         len(puts(rig)) <= 5 + 2 + 2 * 2
     )  # two of the CRT transport, and of each thread its own and one retry with new credentials
+
+
+def test_report_is_written_even_if_nothing_can_be_printed(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.put("key", b"body")
+    report = tmp_path / "report.json"
+
+    def fail(*arguments: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(run_module, "_summarize", fail)
+    with suppress(BrokenPipeError):
+        run("check", "--report", str(report))
+    assert json.loads(report.read_text())["result"] == "different"
 
 
 def test_invalid_report_path_is_an_error_before_the_sweep(rig: Rig) -> None:

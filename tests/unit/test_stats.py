@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -262,3 +265,29 @@ def test_line_on_a_terminal_is_updated_and_erased() -> None:
         stopping[0] = True
         wait_for(lambda: "stopping" in out.getvalue())
     assert out.getvalue().endswith("\x1b[2K"), "the line is erased"
+
+
+PRINT_ROWS = """
+from s3_syncer.cli.stats import print_row
+for number in range(2):
+    print_row("missing", "\u65e5/caf\u00e9", "tab\\t")
+"""
+
+
+def test_a_character_that_standard_output_cannot_encode_is_escaped() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": "lambda"}
+    done = subprocess.run([sys.executable, "-c", PRINT_ROWS], env=environment, stdout=subprocess.PIPE, check=True)
+    assert [line.split(b"\t") for line in done.stdout.splitlines()] == [
+        [b"missing", rb"\u65e5/caf\xe9", rb"'tab\t'"]
+    ] * 2
+
+
+def test_a_closed_pipe_does_not_end_the_command() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = {**os.environ, "PYTHONPATH": "lambda"}
+    done = subprocess.run(
+        [sys.executable, "-c", PRINT_ROWS], env=environment, stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -31,7 +31,7 @@ from .options import Command, with_options
 from .queue_migration import QueueMigrationConfig, migrate_by_queue
 from .run import DIFFERENT, EQUAL, UNUSABLE, SweepJob, run
 from .signals import exit_now, handle_signals
-from .stats import printable
+from .stats import print_row, printable
 
 #: Options of `migrate` that do not work with --workers queue, and what to do instead.
 _NOT_FOR_QUEUE = {
@@ -222,7 +222,7 @@ def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> i
                 raise
             except SyncError as error:
                 outcome = Outcome("failed", str(error))
-            click.echo(f"{outcome.action}\t{printable(settings.source_prefix + key)}\t{printable(outcome.reason)}")
+            print_row(outcome.action, settings.source_prefix + key, outcome.reason)
             if outcome.action in ("failed", "kept"):
                 code = DIFFERENT
     return code

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from .progress import clock, size
 from .queue_progress import Line, QueueProgress, wait_until_done
 from .run import SweepJob, run, show_progress
 from .signals import handle_signals
-from .stats import SweepStats, printable
+from .stats import SweepStats, print_row
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -176,8 +175,7 @@ def _summary(job: SweepJob, stats: SweepStats, letters: int | None, *, all_swept
     """Print the dead letters, and yield lines about the work as far as the log and the queue show it."""
     if job.list_findings:
         for finding in stats.failures:
-            sys.stdout.write(f"dead-letter\t{printable(finding.key)}\t{printable(finding.reason)}\n")
-        sys.stdout.flush()
+            print_row("dead-letter", finding.key, finding.reason)
     deleted = stats.actions["delete"]
     done = [f"{stats.keys:,} keys compared", f"{stats.changed - deleted:,} copied", f"{deleted:,} deleted"]
     done += [] if letters is None else [f"{letters:,} new dead letters"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from .process_sweep import ProcessSweeper, SharedDeleteLimit
 from .progress import clock, in_lines, in_log, on_terminal, size, totals
 from .report import Report
 from .signals import GRACE_S, handle_signals
-from .stats import SweepStats, printable
+from .stats import SweepStats, print_row, printable
 from .work_stealing import Range, Sweeper, WorkStealingScheduler, probe_concurrently
 
 logger = logging.getLogger(__name__)
@@ -81,11 +80,12 @@ def run(job: SweepJob, console: Console) -> int:
     stats = SweepStats(writes=not job.sweep_options.dry_run, tolerates_target_only=job.tolerates_target_only)
 
     def conclude(result: str, error: str = "") -> None:
-        if not error:
-            _summarize(job, stats, result, console)
+        # The reports come first: printing may fail, if standard error is a closed pipe.
         report = Report(job.command, *_route(job.settings), started.isoformat(timespec="seconds"), result, stats, error)
         for path in job.reports:
             report.write(path)
+        if not error:
+            _summarize(job, stats, result, console)
 
     try:
         with handle_signals(deadline, lambda: conclude("stopped"), grace_s=job.stop_grace_s) as stop:
@@ -183,9 +183,7 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
     if job.list_findings:
         for findings in (stats.differences, stats.failures):
             for finding in findings:
-                what = _title(job, finding.what)
-                sys.stdout.write(f"{what}\t{printable(finding.key)}\t{printable(finding.reason)}\n")
-        sys.stdout.flush()
+                print_row(_title(job, finding.what), finding.key, finding.reason)
     lines = [f"note: {printable(notice)}" for notice in stats.notices]
     done = [f"{stats.keys:,} keys compared"]
     done += [f"{number:,} {_DONE.get(action, action)}" for action, number in sorted(stats.actions.items())]

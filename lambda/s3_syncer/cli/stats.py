@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..core.errors import SyncError
@@ -144,6 +147,23 @@ class SweepStats:
 def printable(text: str) -> str:
     """Return the text, or its Python literal if a terminal would interpret some of its characters."""
     return text if text.isprintable() else repr(text)
+
+
+def print_row(*columns: str) -> None:
+    """Write columns, separated by tabs, as one line to standard output, and raise nothing if that is impossible.
+
+    A character that standard output cannot encode is escaped. A closed pipe, as of `| head -1`, or a full disk must not
+    end a command that has more to do: all later output is discarded.
+    """
+    stream = sys.stdout
+    line = "\t".join(map(printable, columns)) + "\n"
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _log(level: int, action: str, key: str, text: str, size: int, **fields: str) -> None:
