@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, urlsplit
 
 from .core.multipart import GIB, MIB
@@ -53,16 +53,24 @@ class Settings:
     log_level: str = "INFO"
 
 
-def function_settings(environment: Mapping[str, str]) -> Settings:
-    """Return the settings that the Terraform module gives the Lambda function. Raises SettingsError."""
-    reader = Reader(environment)
-    settings = Settings(
+def read_stores(reader: Reader) -> Settings:
+    """Return settings with both buckets as `reader` names them, without credentials, and the defaults of the rest."""
+    return Settings(
         source_bucket=reader.required("SOURCE_BUCKET"),
         source_prefix=reader.prefix("SOURCE_PREFIX"),
         target_endpoint=reader.endpoint("TARGET_ENDPOINT"),
         target_region=reader.required("TARGET_REGION"),
         target_bucket=reader.required("TARGET_BUCKET"),
         target_prefix=reader.prefix("TARGET_PREFIX"),
+        target_credentials="",
+    )
+
+
+def function_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the settings that the Terraform module gives the Lambda function. Raises SettingsError."""
+    reader = Reader(environment)
+    settings = replace(
+        read_stores(reader),
         target_credentials=reader.required("TARGET_SECRET_ARN"),
         queue_url=reader.required("QUEUE_URL"),
         dead_letter_queue_url=reader.required("DEAD_LETTER_QUEUE_URL"),

@@ -259,8 +259,6 @@ class Model:
             moment = replace(moment, dead=True)
         else:
             moment = replace(moment, more=tuple(self._message(each.to_json()) for each in more))
-        finally:
-            transfer.close()
         self.moments.append(replace(moment, written=heard.written))
         return len(self.moments) - 1
 

@@ -12,11 +12,12 @@ from typing import Any, cast
 import pytest
 from tests.support.in_memory_store import LIST_PAGE, ListedBucket, stored
 
+from s3_syncer.core import key_ranges
 from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.events import decode
-from s3_syncer.core.key_ranges import FirstBehind
+from s3_syncer.core.key_ranges import FirstBehind, borders
 from s3_syncer.core.listing_diff import Unordered
 from s3_syncer.core.multipart import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
@@ -78,7 +79,6 @@ def test_a_range_longer_than_its_slice_is_cut_until_all_of_it_is_done() -> None:
 @pytest.mark.parametrize("error", [Retryable("busy", "SlowDown"), StoreUnusable("gone"), Unordered("in disorder")])
 def test_swept_keys_stay_done_if_the_rest_cannot_be_cut(error: SyncError, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
-    borders = ranges_module.borders
 
     def fail(operation: str, key: str) -> None:
         raise error
@@ -87,7 +87,7 @@ def test_swept_keys_stay_done_if_the_rest_cannot_be_cut(error: SyncError, monkey
         source.on_call = fail
         return borders(first, after, until)
 
-    monkeypatch.setattr(ranges_module, "borders", failing_borders)
+    monkeypatch.setattr(key_ranges, "borders", failing_borders)
     ranges = RangeSweeper(connection(source, target), prefix="", threads=2, slice_s=0)
     (left,) = ranges.run(RangeWork(until="9", delete=True, max_delete=5), Deadline.after(60))
     assert isinstance(left, RangeWork)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, cast
 
 import pytest
 from tests.support.clock import OffsetClock
@@ -14,6 +15,7 @@ from tests.support.patience import PATIENCE_S
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.core.work_items import KeyWork
+from s3_syncer.queue.sqs import Queue
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry
 from s3_syncer.service.service import Service, ServiceOptions
 from s3_syncer.service.watchdog import THREAD_MAX_S, WORK_MAX_S
@@ -164,11 +166,19 @@ def test_no_more_messages_are_received_than_slots_are_free() -> None:
     assert max(queue.max_messages) <= 3
 
 
-def test_a_poll_asks_for_ten_messages_at_most() -> None:
-    queue = FakeQueue(*(str(number) for number in range(40)))
-    with Bench(queue, concurrency=32).running():
-        eventually(lambda: len(queue.deleted) == 40)
-    assert max(queue.max_messages) == 10
+def test_a_poll_asks_sqs_for_ten_messages_at_most() -> None:
+    """SQS refuses a request for more, and the service asks for as many as it has free slots."""
+    asked: list[int] = []
+
+    class Client:
+        def receive_message(self, **request: Any) -> dict[str, Any]:
+            asked.append(request["MaxNumberOfMessages"])
+            return {}
+
+    queue = Queue(cast(Any, Client()), url="", dead_letter_url="", bucket="")
+    for free in (1, 10, 32):
+        assert queue.receive(free, visibility_timeout_s=60, wait_s=0) == []
+    assert asked == [1, 10, 10]
 
 
 def test_a_slow_message_delays_no_other() -> None:

@@ -42,10 +42,7 @@ def copy(
     state = state or source.head(KEY)
     assert state is not None
     transfer = Transfer(source, target, memory=memory, threads=threads, limits=LIMITS)
-    try:
-        transfer.copy(KEY, state, deadline or Deadline())
-    finally:
-        transfer.close()
+    transfer.copy(KEY, state, deadline or Deadline())
 
 
 def copied(original: Stored, target: MemoryBucket | None = None, **options: Any) -> Stored:
@@ -412,7 +409,6 @@ def test_all_copies_together_stay_within_the_memory_and_use_it() -> None:
 
     with ThreadPoolExecutor(8) as workers:
         list(workers.map(run, objects))
-    transfer.close()
 
     assert {key: copy.mirrored for key, copy in target.objects.items()} == {
         key: original.mirrored for key, original in objects.items()

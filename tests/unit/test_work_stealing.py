@@ -232,14 +232,14 @@ def test_no_range_is_started_after_a_stop() -> None:
             return super().sweep(range_, deadline, release_request, release_rest)
 
     def stop() -> bool:
-        if len(scheduler.pending) > 2:
+        if len(scheduler._pending) > 2:
             deadline.stop()
         return True
 
     slow = Late(keys, waits_until=stop)
     scheduler = WorkStealingScheduler([slow] * 2, keys.first_behind)
     assert scheduler.run(Range(), deadline) is not None
-    assert scheduler.pending
+    assert scheduler._pending
     assert len(late) < 2, "at most the range that the other slot was about to start"
 
 

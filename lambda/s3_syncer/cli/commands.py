@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..crt.factory import crt_transports, stream_transports
 from ..logs import log_json
 from ..service.health import health_endpoint
 from ..service.service import RANGE_THREADS, Service, ServiceOptions
-from ..settings import Credentials, Reader, Settings, SettingsError
+from ..settings import Credentials, Reader, Settings, SettingsError, read_stores
 from ..sync.converge import Outcome, converge
 from ..sync.sweep import SweepOptions
 from ..wiring import build_queue_worker, build_sync_context
@@ -44,11 +45,13 @@ _NOT_FOR_QUEUE = {
 
 
 EXIT_CODES = {
-    "0": "The command finished without a difference or a failed key. Also: a --dry-run that compared every key, and a "
+    str(
+        EQUAL
+    ): "The command finished without a difference or a failed key. Also: a --dry-run that compared every key, and a "
     "stopped `serve`.",
-    "1": "The command finished and lists at least one difference or failed key.",
-    "2": "Wrong usage.",
-    "3": "The command could not finish: a store, the queue or the credentials cannot be used.",
+    str(DIFFERENT): "The command finished and lists at least one difference or failed key.",
+    "2": "Wrong usage.",  # click's own
+    str(UNUSABLE): "The command could not finish: a store, the queue or the credentials cannot be used.",
     "130, 143": "Stopped by Ctrl-C or SIGTERM. Run the same command again to continue. `serve` exits with 0 instead.",
 }
 
@@ -290,13 +293,8 @@ def _settings(options: dict[str, Any], *, delete: bool, queue: bool = False) -> 
     """
     environment = {name.upper(): str(value) for name, value in options.items() if value not in (None, "")}
     reader = Reader(environment, label=lambda name: "--" + name.lower().replace("_", "-"))
-    settings = Settings(
-        source_bucket=reader.required("SOURCE_BUCKET"),
-        source_prefix=reader.prefix("SOURCE_PREFIX"),
-        target_endpoint=reader.endpoint("TARGET_ENDPOINT"),
-        target_region=reader.required("TARGET_REGION"),
-        target_bucket=reader.required("TARGET_BUCKET"),
-        target_prefix=reader.prefix("TARGET_PREFIX"),
+    settings = replace(
+        read_stores(reader),
         target_credentials=options["target_secret_arn"] or _target_keys(reader),
         queue_url=reader.required("QUEUE_URL") if queue else "",
         dead_letter_queue_url=reader.required("DEAD_LETTER_QUEUE_URL") if queue else "",

@@ -23,7 +23,7 @@ from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
 from ..core.deadline import Deadline
-from ..core.errors import Retryable, SyncError
+from ..core.errors import Retryable, SyncError, unexpected_failure
 from ..process_tuning import limit_malloc_arenas, relax_gc
 from ..sync.converge import Outcome
 from ..sync.sweep import DeleteLimit, SweepListener
@@ -439,4 +439,4 @@ def _picklable(error: BaseException) -> SyncError:
         plain = type(error)(error.reason, error.code, request_id=error.request_id)
         plain.args = (error.reason,)
         return plain
-    return Retryable(f"unexpected failure: {error!r}")
+    return unexpected_failure(error)

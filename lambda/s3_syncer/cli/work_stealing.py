@@ -33,8 +33,7 @@ from functools import partial
 from typing import Protocol
 
 from ..core.deadline import Deadline
-from ..core.errors import SyncError
-from ..core.key_ranges import FirstBehind, borders
+from ..core.key_ranges import FirstBehind, cut_range
 from ..core.listing_diff import Unordered
 
 #: Seconds between two checks of a slot that may take a range.
@@ -147,11 +146,6 @@ class WorkStealingScheduler:
         self._unfinished: list[str] = []
         self._error: BaseException | None = None
 
-    @property
-    def pending(self) -> Sequence[Range]:
-        """Return the ranges that no slot has started."""
-        return tuple(self._pending)
-
     def run(self, whole: Range, deadline: Deadline) -> str | None:
         """Sweep the whole range. Return None, or the first key after which keys are unfinished.
 
@@ -221,19 +215,11 @@ class WorkStealingScheduler:
 
     def _release_rest(self, slot: int, task: _Task, deadline: Deadline, after: str) -> None:
         """Make the rest of the slot's range pending, cut into parts."""
-        rest = Range(after, task.range.until)
-        parts = [rest] if deadline.passed() else self._cut(rest)
+        parts = [Range(*part) for part in cut_range(self._first_behind, after, task.range.until, deadline)]
         with self._changed:
             self._busy.released(slot)
             self._pending.extend(parts)
             self._changed.notify_all()
-
-    def _cut(self, rest: Range) -> list[Range]:
-        try:
-            cuts = borders(self._first_behind, rest.after, rest.until)
-        except SyncError:  # the store has a problem: the next sweeper of the range reports it, or finds it solved
-            cuts = []
-        return [Range(a, b) for a, b in zip([rest.after, *cuts], [*cuts, rest.until], strict=True)]
 
 
 def probe_concurrently(first_behind: Callable[[str], str | None], concurrency: int) -> FirstBehind:

@@ -18,6 +18,11 @@ class SyncError(Exception):
         self.request_id = request_id
 
     @property
+    def log_fields(self) -> dict[str, str]:
+        """Return the fields of a log record: the reason, and the request ID if there is one."""
+        return {"reason": self.reason} | ({"request_id": self.request_id} if self.request_id else {})
+
+    @property
     def reason(self) -> str:
         """Return the message without the request ID, so that equal failures have equal reasons in the log."""
         return super().__str__()
@@ -116,6 +121,11 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
 #: Client errors that are temporary although their code is not in the table. The request is correct, and only came at
 #: the wrong time: timeout (408), conflict with another request (409), too early (425), too many requests (429).
 _TEMPORARY_4XX = frozenset({408, 409, 425, 429})
+
+
+def unexpected_failure(error: BaseException) -> Retryable:
+    """Return the error for an exception that only a defect of this program, or a malformed response, explains."""
+    return Retryable(f"unexpected failure: {error!r}")
 
 
 def classify(code: str, status: int, message: str) -> SyncError:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from .deadline import Deadline
+from .errors import SyncError
+
 #: Returns for each of several keys the first key behind it, or None; it may request all of them at once.
 FirstBehind = Callable[[Sequence[str]], Sequence[str | None]]
 
@@ -19,6 +22,19 @@ _COMMON = "48CGMSYdhlpty"
 _UNUSABLE = range(0xD800, 0x10000)
 
 _LAST_POINT = 0x10FFFF
+
+
+def cut_range(first: FirstBehind, after: str, until: str | None, deadline: Deadline) -> list[tuple[str, str | None]]:
+    """Return the parts of the range behind `after` up to `until`, in order, each as such a pair of keys.
+
+    The only part is the whole range if it cannot be cut, if the deadline has passed, or if a request fails. The next
+    sweep of the range then reports the error, or finds it solved.
+    """
+    try:
+        cuts = [] if deadline.passed() else borders(first, after, until)
+    except SyncError:
+        cuts = []
+    return list(zip([after, *cuts], [*cuts, until], strict=True))
 
 
 def borders(first: FirstBehind, after: str, until: str | None) -> list[str]:

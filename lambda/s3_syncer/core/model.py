@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,11 @@ RAW_EXPIRES = "RawExpires"
 
 #: An MD5 in hex, as in ETags.
 MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+def md5_of(data: bytes | bytearray) -> bytes:
+    """Return the MD5 of the bytes, with which a store checks a body. It protects against damage only."""
+    return hashlib.md5(data, usedforsecurity=False).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ two clients.
 from __future__ import annotations
 
 import base64
-import hashlib
 import logging
 import threading
 import time
@@ -22,7 +21,7 @@ from ..core import headers
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.compare import KeyDiff, differs_by_listing
 from ..core.deadline import Deadline, OutOfTime
-from ..core.model import MD5, ListEntry, ObjectState
+from ..core.model import MD5, ListEntry, ObjectState, md5_of
 from ..core.multipart import MIB
 from ..sync.transfer import Transfer
 from .protocols import OBJECT_LEVEL_STATUSES, Headers, HttpClient, HttpResponse
@@ -211,7 +210,7 @@ class CrtSmallObjectCopier:
         read = yield _Request(self._source, "GET", source_key, headers=pinned)
         if read.status != 200:
             raise _RequestFailed(read.status)
-        md5 = _md5(read.body)
+        md5 = md5_of(read.body)
         try:
             state = self._ordinary_state(entry, read, md5.hex())
             confirmed_by_listing = _listing_shows_next_write(entry, state, read)
@@ -275,7 +274,3 @@ def _listing_shows_next_write(entry: ListEntry, state: ObjectState, read: HttpRe
 def _is_untagged(body: bytes) -> bool:
     """Return True if the response to a GET of the tags says that there are none."""
     return parse_tag_set(body) == []
-
-
-def _md5(data: bytes) -> bytes:
-    return hashlib.md5(data, usedforsecurity=False).digest()

@@ -41,8 +41,10 @@ MIN_SIZE = MIB
 #: Seconds for which nothing is streamed after a failure: at first, and at most. They double until a stream succeeds.
 REST_S, REST_MAX_S = 5.0, 300.0
 
-#: Statuses of a response that concern the object or the upload, and say nothing about the store.
-_OBJECT_LEVEL_STATUSES = frozenset({404, 412, 416})
+#: Statuses of a response that says that the object or the upload is gone or has changed. They are fewer than
+#: `protocols.OBJECT_LEVEL_STATUSES`: a store that rejects the form of a stream, for example with 400, 411 or 501,
+#: rejects every other stream as well.
+_CHANGED_STATUSES = frozenset({404, 412, 416})
 
 
 class StreamingRequest(Protocol):
@@ -140,7 +142,7 @@ class HttpStreamCopier:
         """
         with self._source.begin("GET", key, headers=[("if-match", f'"{etag}"'), *read_headers]) as source:
             status, read = source.response()
-            if status in _OBJECT_LEVEL_STATUSES:
+            if status in _CHANGED_STATUSES:
                 return None
             if status not in (200, 206):  # some stores respond 200 to a range
                 raise _Failed
@@ -150,7 +152,7 @@ class HttpStreamCopier:
             with self._target.begin("PUT", key, query=query, headers=[length, *properties]) as target:
                 found = _forward(source, target, size, md5, hashed=hashed)
                 status, written = target.response()
-                if status in _OBJECT_LEVEL_STATUSES:
+                if status in _CHANGED_STATUSES:
                     return None
                 if status != 200:
                     raise _Failed

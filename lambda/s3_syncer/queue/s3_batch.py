@@ -6,7 +6,6 @@ with a temporary failure, and writes the results into its report.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -14,12 +13,10 @@ from ..core.deadline import Deadline
 from ..core.errors import Permanent
 from ..core.events import decode_task
 from ..core.work_items import KeyWork
-from .worker import Ack, DeadLetter, Disposition, Message, Retry, Worker
+from .worker import Ack, DeadLetter, Disposition, Message, Retry, Worker, log_failure
 
 if TYPE_CHECKING:
     from .sqs import Queue
-
-logger = logging.getLogger(__name__)
 
 ResultCode = Literal["Succeeded", "TemporaryFailure", "PermanentFailure"]
 
@@ -64,8 +61,7 @@ class BatchOperationsJob:
                 messages.append(Message(task["taskId"], self._decode(task, version).to_json()))
             except Permanent as error:
                 dispositions[task["taskId"]] = DeadLetter(str(error))
-                extra = {"action": "dead-letter", "key": task.get("s3Key", ""), "reason": error.reason}
-                logger.log(logging.ERROR, "dead-letter", extra=extra)
+                log_failure(task.get("s3Key", ""), error)
         dispositions |= self._worker.run(messages, deadline, grace_s=grace_s)
         return {
             "invocationSchemaVersion": version,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.backoff import Backoff
 from ..core.deadline import Deadline, OutOfTime
-from ..core.errors import Permanent, Retryable, StoreUnusable, SyncError
+from ..core.errors import Permanent, Retryable, StoreUnusable, SyncError, unexpected_failure
 from ..core.events import decode
 from ..core.work_items import KeyWork, PartsWork, RangeWork, Work
 from ..sync.converge import BucketPair, Outcome
@@ -191,7 +191,7 @@ class Worker:
             try:
                 work = decode(message.body, self._bucket) or KeyWork(())
             except Permanent as error:
-                _log_failure("", error, attempts=message.attempt)
+                log_failure("", error, attempts=message.attempt)
                 dispositions[message.id] = disposition(error, message.attempt)
                 continue
             if not isinstance(work, KeyWork):
@@ -281,7 +281,7 @@ def _run_item(item: _Item, deadline: Deadline, available_s: float | None) -> Res
         result = error
     except Exception as error:  # a bug: this message must return, and only this one
         logger.exception("unexpected failure", extra={"key": item.key})
-        result = Retryable(f"unexpected failure: {error!r}")
+        result = unexpected_failure(error)
     spent_s = time.monotonic() - began
     if item.is_key and isinstance(result, OutOfTime) and is_too_long(item.attempt, spent_s, available_s):
         result = _TOO_LONG
@@ -345,19 +345,18 @@ def _log_result(item: _Item, result: Result, spent_s: float | None) -> None:
         }
     fields["attempts"] = item.attempt
     if isinstance(result, SyncError):
-        _log_failure(item.key, result, name=item.name, **fields)
+        log_failure(item.key, result, name=item.name, **fields)
     elif item.is_key:
         _log(result.action, item.key, result.reason, **fields)
 
 
-def _log_failure(key: str, error: SyncError, *, name: str = "", **fields: object) -> None:
+def log_failure(key: str, error: SyncError, *, name: str = "", **fields: object) -> None:
     """Log a failure. Equal failures have the same `reason`: the request ID is another field."""
     action = "dead-letter" if isinstance(error, Permanent) else "retry"
-    if error.request_id:
-        fields["request_id"] = error.request_id
-    _log(action, key, f"{name}: {error.reason}" if name else error.reason, **fields)
+    reason = f"{name}: {error.reason}" if name else error.reason
+    _log(action, key, **{**fields, **error.log_fields, "reason": reason})
 
 
-def _log(action: str, key: str, reason: str, **fields: object) -> None:
+def _log(action: str, key: str, reason: object, **fields: object) -> None:
     level = {"dead-letter": logging.ERROR, "retry": logging.WARNING}.get(action, logging.INFO)
     logger.log(level, "%s", action, extra={"action": action, "key": key, "reason": reason, **fields})

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline
+from ..core.errors import unexpected_failure
 from ..queue.worker import DeadLetter, Disposition, Message, Retry, redelivery_delay_s
 from .heartbeat import VisibilityExtender, VisibilityHeartbeat
 
@@ -103,7 +104,7 @@ class MessageProcessor:
         except Exception:  # a bug: SQS delivers the message again when its visibility timeout ends
             logger.exception("unexpected failure")
         finally:
-            self._heartbeat.remove(message)
+            self._heartbeat.remove(message)  # `_apply` did, unless an exception ended the work before
             self._on_progress()
             with self._slot_freed:
                 self._in_flight -= 1
@@ -115,10 +116,10 @@ class MessageProcessor:
             return self._worker.run([message], deadline, grace_s=self._abort_grace_s)[message.id]
         except Exception as error:
             logger.exception("unexpected failure")
-            return Retry(redelivery_delay_s(message.attempt), f"unexpected failure: {error!r}")
+            return Retry(redelivery_delay_s(message.attempt), unexpected_failure(error).reason)
 
     def _apply(self, message: Message, disposition: Disposition) -> None:
-        self._heartbeat.remove(message)
+        self._heartbeat.remove(message)  # first, so that no extension hides the message after it is released
         if isinstance(disposition, Retry) and disposition.unusable:
             self._stores.record_failure(disposition.reason)
         else:

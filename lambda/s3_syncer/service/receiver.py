@@ -9,16 +9,12 @@ from concurrent.futures import wait
 
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline
-from ..core.errors import SyncError
+from ..core.errors import SyncError, unexpected_failure
 from .heartbeat import VisibilityHeartbeat
 from .processor import MessageProcessor, MessageQueue
 from .watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
-
-#: Messages in one response of SQS at most.
-#: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
-MAX_MESSAGES = 10
 
 
 class Receiver:
@@ -62,7 +58,7 @@ class Receiver:
                 self._polls.record_failure(error.reason)
             except Exception as error:  # a bug: a service that tries again is better than one that ends
                 logger.exception("unexpected failure")
-                self._polls.record_failure(f"unexpected failure: {error!r}")
+                self._polls.record_failure(unexpected_failure(error).reason)
 
     def _receive(self, stop: Deadline) -> None:
         """Receive as many messages as there are free slots, and start them.
@@ -76,7 +72,7 @@ class Receiver:
             return
         is_trial = not self._stores.is_closed
         messages = self._queue.receive(
-            1 if is_trial else min(free, MAX_MESSAGES),
+            1 if is_trial else free,
             visibility_timeout_s=self._visibility_timeout_s,
             wait_s=self._wait_s,
         )

@@ -364,11 +364,10 @@ class Bucket:
         )
         return _unquoted(response["ETag"])
 
-    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str:
-        """Complete the upload from the parts with these ETags, by part number; return the ETag of the object."""
+    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> None:
+        """Complete the upload from the parts with these ETags, by part number."""
         parts = [{"PartNumber": number, "ETag": _quoted(etags[number])} for number in sorted(etags)]
-        response = self._call("complete_multipart_upload", key, UploadId=upload, MultipartUpload={"Parts": parts})
-        return _unquoted(response["ETag"])
+        self._call("complete_multipart_upload", key, UploadId=upload, MultipartUpload={"Parts": parts})
 
     def abort_upload(self, key: str, upload: str) -> None:
         """Abort the upload and drop its parts. An upload that no longer exists counts as aborted."""

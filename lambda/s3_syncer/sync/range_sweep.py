@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..core.deadline import Deadline
 from ..core.errors import SyncError
-from ..core.key_ranges import borders
+from ..core.key_ranges import cut_range
 from ..core.multipart import MIB
 from ..core.work_items import KeyWork, RangeWork, Work
 from .converge import Outcome
@@ -100,15 +100,11 @@ class RangeSweeper:
 
     def _cut(self, work: RangeWork, deadline: Deadline) -> Sequence[RangeWork]:
         deadline.progress()
-        try:
-            cuts = [] if deadline.passed() else borders(self._first_behind, work.after, work.until)
-        except SyncError:  # the swept keys stay done; the next worker meets the error itself if it persists
-            cuts = []
+        parts = cut_range(self._first_behind, work.after, work.until, deadline)
         # The limit of deletions holds for the whole run without a shared counter: the parts divide what is left of it,
         # and a range that is delivered again deletes nothing.
-        limits = _divide(work.max_delete, len(cuts) + 1)
-        edges = zip([work.after, *cuts], [*cuts, work.until], strict=True)
-        return [RangeWork(*edge, work.delete, limit) for edge, limit in zip(edges, limits, strict=True)]
+        limits = _divide(work.max_delete, len(parts))
+        return [RangeWork(*part, work.delete, limit) for part, limit in zip(parts, limits, strict=True)]
 
     def _first_behind(self, points: Sequence[str]) -> Sequence[str | None]:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="probe") as pool:
@@ -159,9 +155,7 @@ class _Found:
     def on_failed(self, key: str, error: SyncError) -> None:
         self.failed_keys += 1
         self.own_messages.append(self._prefix + key)
-        extra = {"action": "failed", "key": self._prefix + key, "reason": error.reason}
-        if error.request_id:
-            extra["request_id"] = error.request_id
+        extra = {"action": "failed", "key": self._prefix + key, **error.log_fields}
         logger.warning("failed", extra=extra)
 
     def on_restart(self, why: str) -> None:

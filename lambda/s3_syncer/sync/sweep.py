@@ -18,7 +18,7 @@ from typing import Protocol
 
 from ..core.compare import ABSENT, KeyDiff, KeyStatus
 from ..core.deadline import Deadline, OutOfTime
-from ..core.errors import Retryable, StoreUnusable, SyncError
+from ..core.errors import Retryable, StoreUnusable, SyncError, unexpected_failure
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
@@ -400,7 +400,7 @@ class Sweep:
             raise
         except Exception as error:  # a bug, or a malformed response: it fails one key and not the sweep
             logger.exception("unexpected failure", extra={"key": diff.key})
-            raise Retryable(f"unexpected failure: {error!r}") from error
+            raise unexpected_failure(error) from error
         if outcome.action in CHANGES:
             self._listener.on_changed(diff.key, outcome)
         return outcome

@@ -6,7 +6,6 @@ A multipart upload is aborted unless the copy succeeds, or stops in such a way t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -14,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, SyncError
-from ..core.model import ObjectState
+from ..core.model import ObjectState, md5_of
 from ..core.multipart import (
     MIB,
     Limits,
@@ -102,9 +101,6 @@ class Transfer:
     def bandwidth(self) -> BandwidthLimiter:
         return self._bandwidth
 
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
     def copy(self, key: str, state: ObjectState, deadline: Deadline) -> Sequence[Work]:
         """Copy the object that `state` describes to the target; no work is left. Raises a SyncError."""
         plan = self.plan(key, state)
@@ -144,7 +140,7 @@ class Transfer:
             return
         with self._memory.hold(state.size):
             data = self._source.read(key, state.etag, 0, state.size) if state.body is None else state.body
-            md5 = _md5(data)
+            md5 = md5_of(data)
             if state.md5 not in (None, md5.hex()):
                 raise Retryable(f"the MD5 of the bytes read is not the source's ETag {state.etag}", "BadDigest")
             marker = self.marker_policy.marker_for(state)
@@ -239,7 +235,7 @@ class Transfer:
     ) -> bool:
         part = next(part for part in plan.parts() if part.number == number)
         with self._memory.hold(part.size):
-            return _md5(self._source.read(key, state.etag, part.start, part.size)).hex() == sent[number].etag
+            return md5_of(self._source.read(key, state.etag, part.start, part.size)).hex() == sent[number].etag
 
     def send_parts(
         self, key: str, state: ObjectState, upload: str, parts: Iterable[Part], deadline: Deadline
@@ -255,7 +251,7 @@ class Transfer:
                 deadline.progress()
                 deadline.check()
                 data = self._source.read(key, state.etag, part.start, part.size)
-                md5 = _md5(data)
+                md5 = md5_of(data)
                 etag = self._target.upload_part(key, upload, part, data, md5)
                 self._part_etags_are_md5 = etag == md5.hex()
                 return SentPart(etag, md5.hex())
@@ -280,7 +276,3 @@ class Transfer:
             deadline.progress()
             deadline.check()
             return self._stream_copier.part(key, state.etag, upload, part)
-
-
-def _md5(data: bytes | bytearray) -> bytes:
-    return hashlib.md5(data, usedforsecurity=False).digest()
