@@ -137,7 +137,7 @@ variable "target_credentials" {
 
   validation {
     condition     = (var.target_credentials == null) == (var.target_credentials_version == null)
-    error_message = "Write both target_credentials and target_credentials_version, or neither to write the secret by hand. Terraform cannot compare the credentials, so the version says when to write them."
+    error_message = "Write target_credentials_version = 1 beside target_credentials, and increase it with each new key; or write neither, and fill the secret by hand."
   }
 
   validation {
