@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypedDict
 
 from .core.deadline import Deadline
 from .logs import log_json
-from .queue.s3_batch import BatchOperationsJob, Response
+from .queue.s3_batch import BatchOperationsTasks, Response
 from .queue.worker import Message
 from .settings import function_settings
 from .wiring import QueueContext, build_queue_worker
@@ -61,7 +61,7 @@ class Function:
 
     def __init__(self, queue_context: QueueContext) -> None:
         self._worker, self._queue = queue_context.worker, queue_context.queue
-        self._job = BatchOperationsJob(
+        self._tasks = BatchOperationsTasks(
             self._worker, self._queue, bucket=queue_context.bucket, prefix=queue_context.prefix
         )
 
@@ -78,7 +78,7 @@ class Function:
         reserve_s = min(RESERVE_S, remaining_s * RESERVE_SHARE)
         deadline = Deadline.after(remaining_s - reserve_s)
         if "tasks" in event:
-            return self._job.run(event, deadline, grace_s=reserve_s / 2)
+            return self._tasks.run(event, deadline, grace_s=reserve_s / 2)
         return self._process_batch(event, deadline, grace_s=reserve_s / 2)
 
     def _process_batch(self, event: Mapping[str, Any], deadline: Deadline, *, grace_s: float) -> BatchResponse:
@@ -93,5 +93,5 @@ class Function:
             for record in event["Records"]
         ]
         dispositions = self._worker.run(messages, deadline, grace_s=grace_s)
-        returned = self._queue.apply(messages, dispositions)
+        returned = self._queue.send_and_release(messages, dispositions)
         return {"batchItemFailures": [{"itemIdentifier": message.id} for message in returned]}

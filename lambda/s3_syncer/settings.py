@@ -54,7 +54,7 @@ class Settings:
 
 
 def read_stores(reader: Reader) -> Settings:
-    """Return settings with both buckets as `reader` names them, without credentials, and the defaults of the rest."""
+    """Return settings with the two buckets that the variables name, and without credentials."""
     return Settings(
         source_bucket=reader.required("SOURCE_BUCKET"),
         source_prefix=reader.prefix("SOURCE_PREFIX"),

@@ -10,7 +10,7 @@ from .queue.worker import Worker
 from .settings import Settings
 from .stores.bucket import Bucket
 from .stores.clients import queue_client, source_client, target_client
-from .stores.protocols import BucketLocation
+from .stores.protocols import BucketLocation, Transport
 from .sync.context import SyncContext, TransportFactory, Transports
 from .sync.converge import BucketPair
 from .sync.distributed_copy import DistributedCopier
@@ -31,16 +31,18 @@ def build_sync_context(
     """
     return_large_buffers()
     connections = 2 * threads + SPARE_CONNECTIONS
-    source_end = BucketLocation(settings.source_bucket, settings.source_prefix, source_client(connections))
+    source_location = BucketLocation(settings.source_bucket, settings.source_prefix, source_client(connections))
     target_clients = target_client(
         settings.target_endpoint, settings.target_region, settings.target_credentials, connections
     )
-    target_end = BucketLocation(settings.target_bucket, settings.target_prefix, target_clients)
-    built = transports(source_end, target_end) if transports is not None else Transports()
-    source, target = (
-        Bucket(end.name, end.prefix, end.clients, tags=settings.tags, transport=transport)
-        for end, transport in ((source_end, built.source), (target_end, built.target))
-    )
+    target_location = BucketLocation(settings.target_bucket, settings.target_prefix, target_clients)
+    built_transports = transports(source_location, target_location) if transports is not None else Transports()
+
+    def bucket(location: BucketLocation, transport: Transport | None) -> Bucket:
+        return Bucket(location.name, location.prefix, location.clients, tags=settings.tags, transport=transport)
+
+    source, target = bucket(source_location, built_transports.source), bucket(target_location, built_transports.target)
+    small_object_copier = built_transports.small_object_copier
     transfer = Transfer(
         source,
         target,
@@ -48,14 +50,14 @@ def build_sync_context(
         threads=threads,
         bytes_per_s=settings.bytes_per_s,
         resumes=resumes,
-        stream_copier=built.stream_copier,
+        stream_copier=built_transports.stream_copier,
     )
     return SyncContext(
         source,
         target,
         transfer,
         BucketPair(source, target, transfer, delete=settings.delete, marker_policy=transfer.marker_policy),
-        built.small_object_copier(transfer, tags=settings.tags) if built.small_object_copier is not None else None,
+        small_object_copier(transfer, tags=settings.tags) if small_object_copier is not None else None,
     )
 
 
@@ -79,15 +81,15 @@ def build_queue_worker(
     """
     context = build_sync_context(settings, threads=threads, transports=transports)
     bucket, prefix = settings.source_bucket, settings.source_prefix
-    parts = DistributedCopier(
+    distributed_copier = DistributedCopier(
         context.source, context.target, context.transfer, prefix=prefix, threshold=settings.distributed_copy_threshold
     )
-    ranges = RangeSweeper(context, prefix=prefix, threads=range_threads, max_object_size=parts.threshold)
+    ranges = RangeSweeper(context, prefix=prefix, threads=range_threads, max_object_size=distributed_copier.threshold)
     queue = Queue(
         queue_client(threads + SPARE_CONNECTIONS),
         url=settings.queue_url,
         dead_letter_url=settings.dead_letter_queue_url,
         bucket=bucket,
     )
-    worker = Worker(context.pair, ranges, parts, bucket=bucket, prefix=prefix, threads=threads)
+    worker = Worker(context.pair, ranges, distributed_copier, bucket=bucket, prefix=prefix, threads=threads)
     return QueueContext(bucket, prefix, worker, queue)

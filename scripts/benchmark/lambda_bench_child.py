@@ -123,10 +123,10 @@ class Service:
 
         settings = function_settings(os.environ)
         log_json(settings.log_level)
-        runtime = build_queue_worker(
+        queue_context = build_queue_worker(
             settings, threads=concurrency, range_threads=2, transports=partial(crt_transports, concurrency=2)
         )
-        self._worker, self._pool = runtime.worker, ThreadPoolExecutor(concurrency)
+        self._worker, self._pool = queue_context.worker, ThreadPoolExecutor(concurrency)
 
     def process(self, records: Sequence[dict[str, Any]]) -> None:
         dispositions = list(self._pool.map(self._one, records))

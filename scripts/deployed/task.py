@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployed.outputs import Migration
-from s3_syncer.cli.progress import clock, size
+from s3_syncer.cli.progress import format_bytes, format_duration
 
 POLL_INTERVAL_S = 2.0
 
@@ -165,9 +165,9 @@ def readable(line: str, *, verbose: bool) -> str | None:
         return line
     if message == "progress":
         left = f" · {record['backlog']:,} messages left" if "backlog" in record else ""
-        return f"{_totals(record)} · {record['keys_per_s']:,} keys/s · {size(record['bytes_per_s'])}/s{left}"
+        return f"{_totals(record)} · {record['keys_per_s']:,} keys/s · {format_bytes(record['bytes_per_s'])}/s{left}"
     if message == "summary":
-        return f"{record['result']}: {_totals(record)}, in {clock(record['duration_s'])}"
+        return f"{record['result']}: {_totals(record)}, in {format_duration(record['duration_s'])}"
     text = message if message.isprintable() else repr(message)
     if level == "INFO" and "action" not in record:  # a line about the whole run, and not about a key
         return text
@@ -176,4 +176,4 @@ def readable(line: str, *, verbose: bool) -> str | None:
 
 def _totals(record: Mapping[str, Any]) -> str:
     numbers = " · ".join(f"{record[name]:,} {name}" for name in ("keys", "changed", "different", "failed"))
-    return f"{numbers} · {size(record['bytes'])} sent"
+    return f"{numbers} · {format_bytes(record['bytes'])} sent"

@@ -147,7 +147,7 @@ FAULTS = [
 def test_a_single_fault_is_repaired(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, way: str, side: str, fault: Fault
 ) -> None:
-    monkeypatch.setattr(stream_copy, "REST_S", -1.0)  # every rest is over at once, for all threads
+    monkeypatch.setattr(stream_copy, "PAUSE_S", -1.0)  # every pause is over at once, for all threads
     rig.put_parts("parts", *parts_of(4))
     rig.put("whole", body_of(WHOLE))
     proxy, method = (rig.source_proxy, "GET") if side == "source" else (rig.target_proxy, "PUT")

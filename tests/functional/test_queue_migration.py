@@ -200,7 +200,7 @@ def test_missing_region_is_a_clear_error(rig: Rig, monkeypatch: pytest.MonkeyPat
 
 
 def test_first_client_parses_times_as_the_later_clients_do(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that `boto3.client` itself builds first gives the session, and every later listing, the slow parser."""
+    """Only `stores.clients` gives the session, and with it every later listing, the fast parser."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     queue_migration._connect(QueueMigrationConfig(rig.queue_url))
     session: Any = boto3.DEFAULT_SESSION

@@ -9,7 +9,7 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.in_memory_store import Reply
 
-from s3_syncer.crt.object_requests import MAX_BODY, REST_S, ObjectRequests
+from s3_syncer.crt.object_requests import MAX_BODY, PAUSE_S, ObjectRequests
 from s3_syncer.crt.s3_xml import parse_error, parse_tag_set
 
 WHERE = {"Bucket": "bucket", "Key": "in/key"}
@@ -173,7 +173,7 @@ def test_boto3_makes_all_requests_for_a_while_after_a_store_failed(status: int, 
     requests = ObjectRequests(store, clock=clock)
     requests.try_call("get_object", RANGE)
     store.reply = PART
-    clock.now += REST_S - 0.1
+    clock.now += PAUSE_S - 0.1
     assert (requests.try_call("get_object", RANGE) is None) is rests
     clock.now += 0.2
     assert requests.try_call("get_object", RANGE) is not None

@@ -13,7 +13,7 @@ import pytest
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.events import decode
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
-from s3_syncer.queue.s3_batch import RESULT_MAX, BatchOperationsJob, Response
+from s3_syncer.queue.s3_batch import RESULT_MAX, BatchOperationsTasks, Response
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry, Worker
 
 EVENTS = Path(__file__).parent.parent / "events"
@@ -51,7 +51,7 @@ class RecordingQueue:
 
 
 def run(event: Any, worker: FakeWorker, queue: RecordingQueue | None = None, prefix: str = "") -> Response:
-    job = BatchOperationsJob(cast(Worker, worker), cast(Any, queue or RecordingQueue()), bucket=BUCKET, prefix=prefix)
+    job = BatchOperationsTasks(cast(Worker, worker), cast(Any, queue or RecordingQueue()), bucket=BUCKET, prefix=prefix)
     return job.run(event, Deadline(), grace_s=1)
 
 

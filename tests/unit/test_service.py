@@ -60,7 +60,7 @@ class FakeQueue:
         self.extended += delays
         return {}
 
-    def apply(self, messages: Iterable[Message], dispositions: Mapping[str, Disposition]) -> list[Message]:
+    def send_and_release(self, messages: Iterable[Message], dispositions: Mapping[str, Disposition]) -> list[Message]:
         returned = [m for m in messages if self.refuses_work or isinstance(dispositions[m.id], Retry)]
         self.release({message.receipt: getattr(dispositions[message.id], "delay_s", 1) for message in returned})
         return returned

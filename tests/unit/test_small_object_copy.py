@@ -207,7 +207,7 @@ def test_nothing_is_copied_for_a_while_after_a_store_failed(error: Exception, si
     store.on_call = fail
     assert len(world.copy()) == 3
     failing = False
-    world.clock.now += small_object_copy.REST_S - 0.1
+    world.clock.now += small_object_copy.PAUSE_S - 0.1
     assert world.copy() == {}
     world.clock.now += 0.2
     assert len(world.copy()) == 9

@@ -18,7 +18,7 @@ from rich.console import Console
 from s3_syncer.cli import progress
 from s3_syncer.cli import stats as stats_module
 from s3_syncer.cli.findings import Finding, Findings
-from s3_syncer.cli.progress import clock, in_lines, in_log, on_terminal, size, status
+from s3_syncer.cli.progress import format_bytes, format_duration, in_lines, in_log, on_terminal, status
 from s3_syncer.cli.stats import MAX_SAMPLES, Sample, SweepStats
 from s3_syncer.core.errors import Permanent
 from s3_syncer.sync.converge import Outcome
@@ -205,12 +205,12 @@ def test_status_has_copies_bytes_keys_and_failures(now: list[float]) -> None:
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_500_000, "1.5 MB"), (2e12, "2.0 TB"), (5e15, "5,000.0 TB")],
 )
 def test_size_has_decimal_units(count: float, text: str) -> None:
-    assert size(count) == text
+    assert format_bytes(count) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (3725, "1:02:05"), (-1, "0:00:00")])
 def test_clock_is_hours_minutes_seconds(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def wait_for(condition: object, seconds: float = 60) -> None:

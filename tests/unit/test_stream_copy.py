@@ -18,7 +18,7 @@ from s3_syncer.core.errors import Changed, StoreUnusable
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.multipart import MIB, Limits, Part
 from s3_syncer.crt import stream_copy as streams_module
-from s3_syncer.crt.stream_copy import BLOCK, REST_MAX_S, REST_S, HttpStreamCopier
+from s3_syncer.crt.stream_copy import BLOCK, PAUSE_MAX_S, PAUSE_S, HttpStreamCopier
 from s3_syncer.sync import transfer as transfer_module
 from s3_syncer.sync.transfer import StreamCopier, Transfer
 
@@ -237,19 +237,19 @@ def test_the_rest_after_a_failure_doubles_until_a_stream_succeeds() -> None:
         return len(source.received) > before
 
     target.status = 503
-    for rest_s in (REST_S, 2 * REST_S, 4 * REST_S):
+    for pause_s in (PAUSE_S, 2 * PAUSE_S, 4 * PAUSE_S):
         assert tries()
-        clock.now += rest_s - 0.1
+        clock.now += pause_s - 0.1
         assert not tries()
         clock.now += 0.2
     for _ in range(10):
         assert tries()
-        clock.now += REST_MAX_S
+        clock.now += PAUSE_MAX_S
     target.status = 200
     assert tries()
     target.status = 503
     assert tries()
-    clock.now += REST_S
+    clock.now += PAUSE_S
     assert tries()
 
 
@@ -268,7 +268,7 @@ def test_an_object_level_error_does_not_stop_other_streams(status: int) -> None:
 class Streaming:
     """A stream copier between two buckets in memory; `takes` decides which parts it can copy."""
 
-    holds = 1
+    buffer_size = 1
 
     def __init__(
         self, source: MemoryBucket, target: MemoryBucket, takes: Callable[[int], bool] = lambda _: True

@@ -33,7 +33,7 @@ from s3_syncer.queue.worker import (
     Message,
     Retry,
     Worker,
-    disposition,
+    disposition_for_error,
     is_too_long,
     redelivery_delay_s,
 )
@@ -317,7 +317,7 @@ def test_a_key_takes_too_long_after_three_full_attempts(
 
 def test_disposition_of_a_permanent_error_is_a_dead_letter_with_the_request_id() -> None:
     error = Permanent("access denied", "AccessDenied", request_id="4K2")
-    assert disposition(error, 1, key="a") == DeadLetter("access denied, request ID 4K2", "a")
+    assert disposition_for_error(error, 1, key="a") == DeadLetter("access denied, request ID 4K2", "a")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_disposition_of_a_permanent_error_is_a_dead_letter_with_the_request_id()
     ids=["out of time", "retryable", "store unusable"],
 )
 def test_disposition_of_any_other_error_is_a_retry(error: SyncError, delays_s: Any, unusable: bool) -> None:
-    retry = disposition(error, 3)
+    retry = disposition_for_error(error, 3)
     assert isinstance(retry, Retry)
     assert retry.delay_s in delays_s
     assert (retry.unusable, retry.reason) == (unusable, str(error))
@@ -338,7 +338,8 @@ def test_disposition_of_any_other_error_is_a_retry(error: SyncError, delays_s: A
 
 def test_remaining_work_is_part_of_every_disposition() -> None:
     more = (KeyWork(("later",)),)
-    assert disposition(RETRYABLE, 1, more=more).more == disposition(PERMANENT, 1, more=more).more == more
+    for error in (RETRYABLE, PERMANENT):
+        assert disposition_for_error(error, 1, more=more).more == more
 
 
 # -- ranges ------------------------------------------------------------------------------------------------------------

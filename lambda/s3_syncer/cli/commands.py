@@ -149,6 +149,7 @@ def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
     is given.
     """
     settings = _settings(options, delete=delete)
+    _configure_log(options["log_format"], verbose=options["verbose"])
     outside = [key for key in keys if not key.startswith(settings.source_prefix) or key == settings.source_prefix]
     if outside:
         raise click.UsageError(f"{outside[0]!r} is not below the source prefix {settings.source_prefix!r}")
@@ -182,13 +183,13 @@ def serve(**options: Any) -> None:
 
 def _serve(settings: Settings, options: dict[str, Any]) -> None:
     """Serve until a signal, then exit the process. Raise a SyncError or an OSError if the start fails."""
-    runtime = build_queue_worker(
+    queue_context = build_queue_worker(
         settings,
         threads=options["concurrency"],
         range_threads=RANGE_THREADS,
         transports=partial(crt_transports, concurrency=RANGE_THREADS),
     )
-    runtime.queue.check()
+    queue_context.queue.check()
     service_options = ServiceOptions(
         concurrency=options["concurrency"],
         visibility_timeout_s=options["visibility_timeout"],
@@ -198,7 +199,7 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
         pause_first_s=options["pause_first"],
         pause_max_s=options["pause_max"],
     )
-    service, stop = Service(runtime.worker, runtime.queue, service_options), Deadline()
+    service, stop = Service(queue_context.worker, queue_context.queue, service_options), Deadline()
     with ExitStack() as stack:
         if options["health_port"]:
             stack.enter_context(health_endpoint(service.health, options["health_address"], options["health_port"]))
@@ -236,6 +237,7 @@ def _sweep(
 ) -> None:
     """Run the sweep and exit. With a `config`, the workers of a queue do it."""
     settings = _settings(options, delete=sweep_options.delete)
+    _configure_log(options["log_format"], verbose=options["verbose"])
     log = options["log_format"] == "json"
     job = SweepJob(
         command=command,
@@ -308,8 +310,6 @@ def _settings(options: dict[str, Any], *, delete: bool, queue: bool = False) -> 
         reader.done()
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
-    if "log_format" in options:
-        _configure_log(options["log_format"], verbose=options["verbose"])
     return settings
 
 

@@ -60,7 +60,7 @@ class LocalSweeper:
     def sweep(
         self, range_: Range, deadline: Deadline, release_request: Deadline, release_rest: Callable[[str], None]
     ) -> str | None:
-        return self._sweep.ordered(
+        return self._sweep.sweep_in_order(
             deadline,
             after=range_.after,
             until=range_.until,
@@ -68,9 +68,9 @@ class LocalSweeper:
             release_rest=release_rest,
         )
 
-    def key_by_key(self, why: Unordered, deadline: Deadline) -> str | None:
-        """Sweep all keys without trusting the order of the listings: see `Sweep.key_by_key`."""
-        return self._sweep.key_by_key(why, deadline)
+    def sweep_key_by_key(self, why: Unordered, deadline: Deadline) -> str | None:
+        """Sweep all keys without trusting the order of the listings: see `Sweep.sweep_key_by_key`."""
+        return self._sweep.sweep_key_by_key(why, deadline)
 
     def close(self) -> None:
         self._sweep.close()

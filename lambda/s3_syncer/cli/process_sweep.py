@@ -75,7 +75,7 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class KeysCompared:
     keys: int
 
     def report(self, listener: SweepListener) -> None:
@@ -83,7 +83,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class KeyChanged:
     key: str
     outcome: Outcome
 
@@ -92,7 +92,7 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class KeySkipped:
     key: str
     outcome: Outcome
 
@@ -101,7 +101,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class KeyFailed:
     key: str
     error: SyncError
 
@@ -117,7 +117,7 @@ class Restarted:
         listener.on_restart(self.why)
 
 
-Event = Compared | Changed | Skipped | Failed | Restarted
+Event = KeysCompared | KeyChanged | KeySkipped | KeyFailed | Restarted
 """A call of the parent's listener."""
 
 
@@ -406,16 +406,16 @@ class EventForwarder:
         threading.Thread(target=self._send_repeatedly, name="events", daemon=True).start()
 
     def on_compared(self, keys: int) -> None:
-        self._events.append(Compared(keys))
+        self._events.append(KeysCompared(keys))
 
     def on_changed(self, key: str, outcome: Outcome) -> None:
-        self._events.append(Changed(key, outcome))
+        self._events.append(KeyChanged(key, outcome))
 
     def on_skipped(self, key: str, outcome: Outcome) -> None:
-        self._events.append(Skipped(key, outcome))
+        self._events.append(KeySkipped(key, outcome))
 
     def on_failed(self, key: str, error: SyncError) -> None:
-        self._events.append(Failed(key, _picklable(error)))
+        self._events.append(KeyFailed(key, _picklable(error)))
 
     def on_restart(self, why: str) -> None:
         self._events.append(Restarted(why))

@@ -98,9 +98,9 @@ def status(stats: SweepStats, total: int | None) -> str:
     copies = [
         f"{stats.changed - deleted:,} copied",
         *([f"{deleted:,} deleted"] if deleted else []),
-        f"{size(stats.bytes)} sent",
+        f"{format_bytes(stats.bytes)} sent",
         f"{rates.changed:,.0f} objects/s",
-        f"{size(rates.bytes)}/s",
+        f"{format_bytes(rates.bytes)}/s",
     ]
     parts = [
         *(copies if stats.writes else []),
@@ -111,7 +111,7 @@ def status(stats: SweepStats, total: int | None) -> str:
         *([f"{stats.backlog:,} messages left"] if stats.backlog is not None else []),
     ]
     if of_total and total and rates.compared > 0:
-        parts.append(f"{clock((total - stats.keys) / rates.compared)} left")
+        parts.append(f"{format_duration((total - stats.keys) / rates.compared)} left")
     return " · ".join(parts)
 
 
@@ -128,7 +128,7 @@ def totals(stats: SweepStats) -> dict[str, int]:
     }
 
 
-def size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Return a number of bytes in decimal units, such as 1.5 MB."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 1000 or unit == "TB":
@@ -137,7 +137,7 @@ def size(count: float) -> str:
     raise AssertionError
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return seconds as H:MM:SS."""
     whole = max(0, round(seconds))
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

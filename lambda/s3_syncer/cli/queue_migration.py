@@ -19,7 +19,7 @@ from ..core.work_items import RangeWork
 from ..stores.clients import logs_client, queue_client
 from ..sync.sweep import SweepOptions
 from ..wiring import build_sync_context
-from .progress import clock, size
+from .progress import format_bytes, format_duration
 from .queue_progress import Line, QueueProgress, wait_until_done
 from .run import SweepJob, run, show_progress
 from .signals import handle_signals
@@ -179,7 +179,8 @@ def _summary(job: SweepJob, stats: SweepStats, letters: int | None, *, all_swept
     deleted = stats.actions["delete"]
     done = [f"{stats.keys:,} keys compared", f"{stats.changed - deleted:,} copied", f"{deleted:,} deleted"]
     done += [] if letters is None else [f"{letters:,} new dead letters"]
-    yield f"The workers are done: {', '.join(done)}, {size(stats.bytes)} sent, {clock(stats.elapsed_s)}."
+    done += [f"{format_bytes(stats.bytes)} sent", format_duration(stats.elapsed_s)]
+    yield f"The workers are done: {', '.join(done)}."
     if stats.backlog:
         yield f"note: messages on the queue: {stats.backlog:,}. Live sync sent them, or they fail again and again."
     if not all_swept:

@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import __version__
 from .findings import Findings
-from .progress import clock, size
+from .progress import format_bytes, format_duration
 from .stats import Sample, SweepStats
 
 #: Suffixes of the file name of a report.
@@ -93,14 +93,14 @@ class Report:
             *((_KINDS[what], f"{count:,}") for what, count in sorted(stats.differences.counts.items())),
             *([("Only in the target, not deleted", f"{stats.target_only:,}")] if stats.target_only else []),
             ("Failed", f"{len(stats.failures):,}"),
-            ("Sent", size(stats.bytes)),
-            ("Time", clock(seconds)),
+            ("Sent", format_bytes(stats.bytes)),
+            ("Time", format_duration(seconds)),
             ("Keys compared per second", f"{stats.keys / seconds:,.0f}"),
-            ("Bytes sent per second", size(stats.bytes / seconds)),
+            ("Bytes sent per second", format_bytes(stats.bytes / seconds)),
         ]
         plots: list[tuple[str, str, Callable[[float], str]]] = [
             *([("Objects copied per second", "changed", _count)] if stats.writes else []),
-            *([("Bytes sent per second", "bytes", size)] if stats.writes else []),
+            *([("Bytes sent per second", "bytes", format_bytes)] if stats.writes else []),
             ("Keys compared per second", "compared", _count),
         ]
         yield _PAGE.format(
@@ -162,8 +162,8 @@ def _plot(title: str, samples: list[Sample], total: str, label: Callable[[float]
         f"<polygon points='0,{_HEIGHT} {points} {_WIDTH},{_HEIGHT}'/><polyline points='{points}'/>"
         f"<path d='M0,0V{_HEIGHT}H{_WIDTH}'/>"
         f"<text x=-8 y=8 class=end>{escape(label(top))}</text><text x=-8 y={_HEIGHT} class=end>0</text>"
-        f"<text x=0 y={_HEIGHT + 20}>{clock(first)}</text>"
-        f"<text x={_WIDTH} y={_HEIGHT + 20} class=end>{clock(last)}</text></svg>"
+        f"<text x=0 y={_HEIGHT + 20}>{format_duration(first)}</text>"
+        f"<text x={_WIDTH} y={_HEIGHT + 20} class=end>{format_duration(last)}</text></svg>"
     )
 
 

@@ -21,7 +21,7 @@ from ..stores.bucket import Bucket
 from ..sync.sweep import SweepOptions
 from .local_sweep import RANGES, LocalSweeper, SweeperConfig
 from .process_sweep import ProcessSweeper, SharedDeleteLimit
-from .progress import clock, in_lines, in_log, on_terminal, size, totals
+from .progress import format_bytes, format_duration, in_lines, in_log, on_terminal, totals
 from .report import Report
 from .signals import GRACE_S, handle_signals
 from .stats import SweepStats, print_row, printable
@@ -111,7 +111,7 @@ def _sweep(local: LocalSweeper, others: Sequence[ProcessSweeper], deadline: Dead
         first_behind = probe_concurrently(local.context.source.first, PROBES)
         return WorkStealingScheduler(slots, first_behind).run(Range(), deadline)
     except Unordered as error:
-        return local.key_by_key(error, deadline)
+        return local.sweep_key_by_key(error, deadline)
     finally:
         for other in others:
             other.close()
@@ -189,8 +189,8 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
     done += [f"{number:,} {_DONE.get(action, action)}" for action, number in sorted(stats.actions.items())]
     done += [f"{number:,} {_title(job, what)}" for what, number in sorted(stats.differences.counts.items())]
     done += [f"{len(stats.failures):,} failed"]
-    bytes_ = f"{size(stats.bytes)} sent" if stats.writes else f"{size(stats.differences.size)} to send"
-    lines.append(f"{result}: {', '.join(done)}, {bytes_}, {clock(stats.elapsed_s)}")
+    bytes_ = f"{format_bytes(stats.bytes)} sent" if stats.writes else f"{format_bytes(stats.differences.size)} to send"
+    lines.append(f"{result}: {', '.join(done)}, {bytes_}, {format_duration(stats.elapsed_s)}")
     if stats.target_only:
         lines.append(f"note: keys that only the target has: {stats.target_only:,}. --delete deletes such keys.")
     if result == "stopped":

@@ -1,4 +1,4 @@
-"""Stop requests to a store or queue that fails as a whole, and allow a trial after a rest.
+"""Stop requests to a store or queue that fails as a whole, and allow a trial after a pause.
 
 Pure but for the clock. The pattern: https://learn.microsoft.com/azure/architecture/patterns/circuit-breaker
 """
@@ -19,13 +19,13 @@ class CircuitBreaker:
     """A circuit breaker for one dependency. Safe to share between threads.
 
     - Closed: no request failed since the last success. Send requests as usual.
-    - Open: a request failed, and its rest is not over. Send nothing.
-    - Half-open: the rest is over. Send a trial request and record its result: a success closes the circuit, a failure
+    - Open: a request failed, and its pause is not over. Send nothing.
+    - Half-open: the pause is over. Send a trial request and record its result: a success closes the circuit, a failure
       opens it for twice as long.
 
     The caller decides how many trials it sends at a time: the circuit breaker does not count requests.
 
-    The first rest takes `first_s` seconds and the longest `max_s`; equal values make every rest equally long.
+    The first pause takes `first_s` seconds and the longest `max_s`; equal values make every pause equally long.
     With `log=True` the circuit breaker logs each change to open, and the change to closed.
     """
 
@@ -46,16 +46,16 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Return True if the rest after a failure is not over, so no request may be sent."""
+        """Return True if the pause after a failure is not over, so no request may be sent."""
         return self.retry_in_s() > 0
 
     @property
     def is_half_open(self) -> bool:
-        """Return True if the rest is over and no request succeeded since: the next request is a trial."""
+        """Return True if the pause is over and no request succeeded since: the next request is a trial."""
         return not self.is_closed and not self.is_open
 
     def retry_in_s(self) -> float:
-        """Return the seconds until the rest is over; 0.0 unless the circuit is open."""
+        """Return the seconds until the pause is over; 0.0 unless the circuit is open."""
         return max(0.0, self._open_until - self._clock())
 
     def record_failure(self, reason: str = "") -> None:
@@ -64,11 +64,11 @@ class CircuitBreaker:
             if self.is_open:
                 return
             self._failures += 1
-            rest_s = self._backoff.delay_s(self._failures)
-            self._open_until = self._clock() + rest_s
+            pause_s = self._backoff.delay_s(self._failures)
+            self._open_until = self._clock() + pause_s
             self.reason = reason
         if self._log:
-            extra = {"action": "circuit-open", "reason": reason, "retry_in_s": rest_s}
+            extra = {"action": "circuit-open", "reason": reason, "retry_in_s": pause_s}
             logger.warning("circuit open", extra=extra)
 
     def record_success(self) -> None:

@@ -23,7 +23,7 @@ from .s3_xml import parse_error, parse_tag_set
 MAX_BODY = MIB
 
 #: Seconds for which boto3 makes all requests after a store was busy, refused a request or did not respond.
-REST_S = 5.0
+PAUSE_S = 5.0
 
 #: Parameters that are a header with the same value.
 _HEADERS = {"ContentMD5": "content-md5", "IfMatch": "if-match", "Range": "range"}
@@ -55,7 +55,7 @@ class ObjectRequests:
 
     def __init__(self, client: HttpClient, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
-        self._circuit = CircuitBreaker(first_s=REST_S, max_s=REST_S, clock=clock)
+        self._circuit = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_S, clock=clock)
 
     def try_call(self, operation: str, parameters: Mapping[str, Any]) -> Reply | None:
         """Return the response that boto3 would have, or None if boto3 must make the request.

@@ -38,7 +38,7 @@ MAX_SIZE = MIB
 MTIME_SETTLE_TIME = timedelta(seconds=2)
 
 #: Seconds for which nothing is copied here after a store was busy, refused a request or did not respond.
-REST_S = 5.0
+PAUSE_S = 5.0
 
 #: Objects of a batch that may be unsupported before the rest of the batch is left. Each was read for nothing.
 MAX_UNSUPPORTED = 8
@@ -111,14 +111,14 @@ class CrtSmallObjectCopier:
         self._marker_policy = transfer.marker_policy
         self._slots = threading.Semaphore(threads)
         self._max_size = min(MAX_SIZE, transfer.memory.size // 2)
-        self._circuit = CircuitBreaker(first_s=REST_S, max_s=REST_S, clock=clock)
+        self._circuit = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_S, clock=clock)
 
-    def takes(self, row: KeyDiff) -> str | None:
+    def takes(self, diff: KeyDiff) -> str | None:
         """Return the reason for a copy, if the listings prove it and the object seems ordinary; else None."""
-        entry = row.source
+        entry = diff.source
         if entry is None or entry.size > self._max_size or entry.etag is None or not MD5.fullmatch(entry.etag):
             return None
-        return differs_by_listing(entry, row.target, md5s=self._marker_policy.target_gives_md5)
+        return differs_by_listing(entry, diff.target, md5s=self._marker_policy.target_gives_md5)
 
     def copy(
         self, entries: Iterable[ListEntry], deadline: Deadline, copied: Callable[[ListEntry], None]

@@ -39,7 +39,7 @@ BLOCK = 256 * KIB
 MIN_SIZE = MIB
 
 #: Seconds for which nothing is streamed after a failure: at first, and at most. They double until a stream succeeds.
-REST_S, REST_MAX_S = 5.0, 300.0
+PAUSE_S, PAUSE_MAX_S = 5.0, 300.0
 
 #: Statuses of a response that says that the object or the upload is gone or has changed. They are fewer than
 #: `protocols.OBJECT_LEVEL_STATUSES`: a store that rejects the form of a stream, for example with 400, 411 or 501,
@@ -71,13 +71,13 @@ class StreamingClient(Protocol):
 class HttpStreamCopier:
     """Streams from one bucket to the other: see `transfer.StreamCopier`. Safe to share between threads."""
 
-    holds = BLOCK
+    buffer_size = BLOCK
 
     def __init__(
         self, source: StreamingClient, target: StreamingClient, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._source, self._target = source, target
-        self._circuit = CircuitBreaker(first_s=REST_S, max_s=REST_MAX_S, clock=clock)
+        self._circuit = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_MAX_S, clock=clock)
 
     def part(self, key: str, etag: str, upload: str, part: Part) -> str | None:
         """Upload a part of the object with this ETag. Return the part's ETag, which is its MD5, or None."""

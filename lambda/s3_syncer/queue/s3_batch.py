@@ -24,7 +24,7 @@ ResultCode = Literal["Succeeded", "TemporaryFailure", "PermanentFailure"]
 RESULT_MAX = 1000
 
 
-class Result(TypedDict):
+class TaskResult(TypedDict):
     """The result of one task."""
 
     taskId: str
@@ -38,10 +38,10 @@ class Response(TypedDict):
     invocationSchemaVersion: str
     treatMissingKeysAs: ResultCode
     invocationId: str
-    results: list[Result]
+    results: list[TaskResult]
 
 
-class BatchOperationsJob:
+class BatchOperationsTasks:
     """Process the tasks of any job with the worker of the queue.
 
     `bucket` and `prefix` are those of the source.
@@ -63,11 +63,14 @@ class BatchOperationsJob:
                 dispositions[task["taskId"]] = DeadLetter(str(error))
                 log_failure(task.get("s3Key", ""), error)
         dispositions |= self._worker.run(messages, deadline, grace_s=grace_s)
+        for task in event["tasks"]:
+            if not self._queue.send(dispositions[task["taskId"]].more):
+                dispositions[task["taskId"]] = Retry(0, "the remaining work could not be sent to the queue")
         return {
             "invocationSchemaVersion": version,
             "treatMissingKeysAs": "TemporaryFailure",  # a task without a result counts as failed, not as done
             "invocationId": event["invocationId"],
-            "results": [self._result(task["taskId"], dispositions[task["taskId"]]) for task in event["tasks"]],
+            "results": [_result(task["taskId"], dispositions[task["taskId"]]) for task in event["tasks"]],
         }
 
     def _decode(self, task: Mapping[str, Any], version: object) -> KeyWork:
@@ -81,17 +84,17 @@ class BatchOperationsJob:
                 raise Permanent(f"{key!r} is not below the prefix {self._prefix!r}: only keys below it are mirrored")
         return work
 
-    def _result(self, task_id: str, disposition: Disposition) -> Result:
-        code, text = self._code_and_text(disposition)
-        return {"taskId": task_id, "resultCode": code, "resultString": text[:RESULT_MAX]}
 
-    def _code_and_text(self, disposition: Disposition) -> tuple[ResultCode, str]:
-        if not self._queue.send(disposition.more):
-            return "TemporaryFailure", "the remaining work could not be sent to the queue"
-        match disposition:
-            case Ack(more):
-                return "Succeeded", f"sent to the queue as {len(more)} messages" if more else "equal"
-            case Retry(reason=reason):
-                return "TemporaryFailure", reason
-            case DeadLetter(error):
-                return "PermanentFailure", error
+def _result(task_id: str, disposition: Disposition) -> TaskResult:
+    code, text = _code_and_text(disposition)
+    return {"taskId": task_id, "resultCode": code, "resultString": text[:RESULT_MAX]}
+
+
+def _code_and_text(disposition: Disposition) -> tuple[ResultCode, str]:
+    match disposition:
+        case Ack(more):
+            return "Succeeded", f"sent to the queue as {len(more)} messages" if more else "equal"
+        case Retry(reason=reason):
+            return "TemporaryFailure", reason
+        case DeadLetter(error):
+            return "PermanentFailure", error

@@ -91,10 +91,11 @@ class Queue:
             for message in response.get("Messages", [])
         ]
 
-    def apply(self, messages: Iterable[Message], dispositions: Mapping[str, Disposition]) -> list[Message]:
-        """Apply the dispositions. Return the messages that were released: the caller deletes the rest.
+    def send_and_release(self, messages: Iterable[Message], dispositions: Mapping[str, Disposition]) -> list[Message]:
+        """Send remaining work and dead letters, and release the messages to retry.
 
-        Work that a disposition leaves is sent before its message ends. If that fails, the message is released.
+        Return the released messages: the caller deletes the rest. A message is also released if the work that its
+        disposition leaves, or its dead letter, could not be sent.
         """
         released: list[Message] = []
         delays: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Turn messages into dispositions: acknowledge, retry or dead letter. Knows neither Lambda nor SQS.
+"""Turn messages into dispositions: acknowledge, retry or dead letter. Makes no request to SQS.
 
 Each distinct key of a batch is converged once, several keys at a time. A message is done when all its keys are.
 """
@@ -103,7 +103,9 @@ def redelivery_delay_s(attempt: int, rand: Callable[[], float] = random.random) 
     return round(REDELIVERY.delay_s(attempt, rand))
 
 
-def disposition(error: SyncError, attempt: int, *, key: str = "", more: tuple[Work, ...] = ()) -> Retry | DeadLetter:
+def disposition_for_error(
+    error: SyncError, attempt: int, *, key: str = "", more: tuple[Work, ...] = ()
+) -> Retry | DeadLetter:
     """Return the disposition of a message that failed with this error, at delivery number `attempt`."""
     if isinstance(error, Permanent):
         return DeadLetter(str(error), key, more)
@@ -185,36 +187,36 @@ class Worker:
         """
         dispositions: dict[str, Disposition] = {}
         requests: dict[str, _KeyRequest] = {}
-        keys_of: list[tuple[Message, tuple[str, ...]]] = []
-        jobs: list[tuple[Message, RangeWork | PartsWork]] = []
+        key_messages: list[tuple[Message, tuple[str, ...]]] = []
+        ranges_and_parts: list[tuple[Message, RangeWork | PartsWork]] = []
         for message in messages:
             try:
                 work = decode(message.body, self._bucket) or KeyWork(())
             except Permanent as error:
                 log_failure("", error, attempts=message.attempt)
-                dispositions[message.id] = disposition(error, message.attempt)
+                dispositions[message.id] = disposition_for_error(error, message.attempt)
                 continue
             if not isinstance(work, KeyWork):
-                jobs.append((message, work))
+                ranges_and_parts.append((message, work))
                 continue
             keys = tuple(key for key in work.keys if self._is_below_prefix(key, message))
-            keys_of.append((message, keys))
+            key_messages.append((message, keys))
             for key in keys:
                 requests.setdefault(key, _KeyRequest()).add(work, message.attempt)
         items = {key: self._key_item(key, request) for key, request in requests.items()}
         results = _run_all(items, self._pool, deadline, grace_s)
-        for message, keys in keys_of:
+        for message, keys in key_messages:
             dispositions[message.id] = _combined(message, {key: results[key] for key in keys})
         # Ranges and parts run last: they take long, and the events of the batch are waiting.
-        return dispositions | self._run_jobs(jobs, deadline, grace_s)
+        return dispositions | self._run_ranges_and_parts(ranges_and_parts, deadline, grace_s)
 
-    def _run_jobs(
-        self, jobs: list[tuple[Message, RangeWork | PartsWork]], deadline: Deadline, grace_s: float
+    def _run_ranges_and_parts(
+        self, ranges_and_parts: list[tuple[Message, RangeWork | PartsWork]], deadline: Deadline, grace_s: float
     ) -> dict[str, Disposition]:
         """Run ranges and parts one after the other, because each of them keeps all threads busy."""
-        ranges = sum(isinstance(work, RangeWork) for _, work in jobs)
-        items = {message: self._job_item(message, work, ranges) for message, work in jobs}
-        with_one_thread = ThreadPoolExecutor(1, thread_name_prefix="job")
+        ranges = sum(isinstance(work, RangeWork) for _, work in ranges_and_parts)
+        items = {message: self._range_or_parts_item(message, work, ranges) for message, work in ranges_and_parts}
+        with_one_thread = ThreadPoolExecutor(1, thread_name_prefix="range")
         try:
             results = _run_all(items, with_one_thread, deadline, grace_s)
         finally:
@@ -233,7 +235,7 @@ class Worker:
 
         return _Item(key, request.attempt, run, since=request.since)
 
-    def _job_item(self, message: Message, work: RangeWork | PartsWork, ranges: int) -> _Item:
+    def _range_or_parts_item(self, message: Message, work: RangeWork | PartsWork, ranges: int) -> _Item:
         def run(deadline: Deadline) -> Outcome:
             if isinstance(work, PartsWork):
                 return Outcome("part", "", more=tuple(self._copier.run(work, deadline)))
@@ -262,9 +264,10 @@ def _run_all(items: Mapping[_Id, _Item], pool: Executor, deadline: Deadline, gra
     _wait_for(futures.values(), deadline, grace_s)
     results: dict[_Id, Result] = {}
     for id, future in futures.items():
-        if not _is_abandoned(future):
+        if future.done():
             results[id] = future.result()
             continue
+        future.cancel()  # an item that runs already ends at its next deadline check
         results[id] = OutOfTime(_NO_TIME)
         _log_result(items[id], results[id], None)
     return results
@@ -296,7 +299,7 @@ def _combined(message: Message, results: Mapping[str, Result]) -> Disposition:
     if not failures:
         return Ack(more)
     key, error = min(failures, key=lambda failure: _precedence(failure[1]))
-    return disposition(error, message.attempt, key=key, more=more)
+    return disposition_for_error(error, message.attempt, key=key, more=more)
 
 
 def _precedence(error: SyncError) -> int:
@@ -311,17 +314,6 @@ def _wait_for(futures: Iterable[Future[Any]], deadline: Deadline, grace_s: float
         if not wait(waited, timeout=_TICK_S if left_s is None else min(left_s, _TICK_S)).not_done:
             return
     wait(waited, timeout=grace_s)
-
-
-def _is_abandoned(future: Future[Any]) -> bool:
-    """Return True if the future is not done, and cancel it.
-
-    An item that runs already ends at its next deadline check.
-    """
-    if future.done():
-        return False
-    future.cancel()
-    return True
 
 
 def _least(one: _Number | None, other: _Number | None) -> _Number | None:

@@ -23,7 +23,9 @@ class MessageQueue(VisibilityExtender, Protocol):
 
     def receive(self, max_messages: int, *, visibility_timeout_s: int, wait_s: int) -> list[Message]: ...
 
-    def apply(self, messages: Iterable[Message], dispositions: Mapping[str, Disposition]) -> list[Message]: ...
+    def send_and_release(
+        self, messages: Iterable[Message], dispositions: Mapping[str, Disposition]
+    ) -> list[Message]: ...
 
     def delete(self, messages: Sequence[Message]) -> None: ...
 
@@ -39,7 +41,7 @@ class MessageWorker(Protocol):
 class MessageProcessor:
     """The slots of the service, which share a deadline: none, until `stop`.
 
-    A disposition applies as in the Lambda function, and `stores` records whether a store was unusable.
+    A disposition applies as in the Lambda function, and `store_circuit` records whether a store was unusable.
     After `stop`, work in flight has `abort_grace_s` seconds to abort its upload.
     """
 
@@ -48,13 +50,13 @@ class MessageProcessor:
         worker: MessageWorker,
         queue: MessageQueue,
         heartbeat: VisibilityHeartbeat,
-        stores: CircuitBreaker,
+        store_circuit: CircuitBreaker,
         *,
         concurrency: int,
         abort_grace_s: float,
         on_progress: Callable[[], None],
     ) -> None:
-        self._worker, self._queue, self._heartbeat, self._stores = worker, queue, heartbeat, stores
+        self._worker, self._queue, self._heartbeat, self._store_circuit = worker, queue, heartbeat, store_circuit
         self._concurrency, self._abort_grace_s, self._on_progress = concurrency, abort_grace_s, on_progress
         self._slots = ThreadPoolExecutor(concurrency, thread_name_prefix="slot")
         self._deadline = Deadline()
@@ -100,7 +102,7 @@ class MessageProcessor:
     def _process(self, message: Message) -> None:
         self._on_progress()
         try:
-            self._apply(message, self._disposition(message))
+            self._apply(message, self._run_worker(message))
         except Exception:  # a bug: SQS delivers the message again when its visibility timeout ends
             logger.exception("unexpected failure")
         finally:
@@ -110,7 +112,7 @@ class MessageProcessor:
                 self._in_flight -= 1
                 self._slot_freed.notify_all()
 
-    def _disposition(self, message: Message) -> Disposition:
+    def _run_worker(self, message: Message) -> Disposition:
         deadline = self._deadline.with_progress(self._on_progress)
         try:
             return self._worker.run([message], deadline, grace_s=self._abort_grace_s)[message.id]
@@ -121,10 +123,10 @@ class MessageProcessor:
     def _apply(self, message: Message, disposition: Disposition) -> None:
         self._heartbeat.remove(message)  # first, so that no extension hides the message after it is released
         if isinstance(disposition, Retry) and disposition.unusable:
-            self._stores.record_failure(disposition.reason)
+            self._store_circuit.record_failure(disposition.reason)
         else:
-            self._stores.record_success()
-        if self._queue.apply([message], {message.id: disposition}):
+            self._store_circuit.record_success()
+        if self._queue.send_and_release([message], {message.id: disposition}):
             self._counts["returned"] += 1
             return
         self._queue.delete([message])

@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 class Receiver:
     """The loop that polls the queue and starts the messages in the slots.
 
-    It pauses while one of two circuit breakers is open: `polls` for the queue, `stores` for the source and the target.
-    While `stores` is not closed, it receives one message at a time, as a trial. More would waste deliveries: SQS counts
-    each of them, and moves a message that was delivered too often to the dead-letter queue.
+    It pauses while one of two circuit breakers is open: `queue_circuit` for the queue, `store_circuit` for the source
+    and the target. While `store_circuit` is not closed, it receives one message at a time, as a trial. More would waste
+    deliveries: SQS counts each of them, and moves a message that was delivered too often to the dead-letter queue.
     """
 
     def __init__(
@@ -32,15 +32,15 @@ class Receiver:
         heartbeat: VisibilityHeartbeat,
         watchdog: Watchdog,
         *,
-        polls: CircuitBreaker,
-        stores: CircuitBreaker,
+        queue_circuit: CircuitBreaker,
+        store_circuit: CircuitBreaker,
         visibility_timeout_s: int,
         wait_s: int,
         tick_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue, self._processor, self._heartbeat, self._watchdog = queue, processor, heartbeat, watchdog
-        self._polls, self._stores = polls, stores
+        self._queue_circuit, self._store_circuit = queue_circuit, store_circuit
         self._visibility_timeout_s, self._wait_s, self._tick_s, self._clock = (
             visibility_timeout_s,
             wait_s,
@@ -55,29 +55,29 @@ class Receiver:
             try:
                 self._receive(stop)
             except SyncError as error:
-                self._polls.record_failure(error.reason)
+                self._queue_circuit.record_failure(error.reason)
             except Exception as error:  # a bug: a service that tries again is better than one that ends
                 logger.exception("unexpected failure")
-                self._polls.record_failure(unexpected_failure(error).reason)
+                self._queue_circuit.record_failure(unexpected_failure(error).reason)
 
     def _receive(self, stop: Deadline) -> None:
         """Receive as many messages as there are free slots, and start them.
 
         While that is not possible, wait for a tick.
         """
-        if (retry_in_s := max(self._polls.retry_in_s(), self._stores.retry_in_s())) > 0:
+        if (retry_in_s := max(self._queue_circuit.retry_in_s(), self._store_circuit.retry_in_s())) > 0:
             time.sleep(min(retry_in_s, self._tick_s))
             return
         if not (free := self._processor.free_slots(self._tick_s)):
             return
-        is_trial = not self._stores.is_closed
+        is_trial = not self._store_circuit.is_closed
         messages = self._queue.receive(
             1 if is_trial else free,
             visibility_timeout_s=self._visibility_timeout_s,
             wait_s=self._wait_s,
         )
         self._watchdog.touch("response")
-        self._polls.record_success()
+        self._queue_circuit.record_success()
         if stop.is_stopped:
             self._queue.release({message.receipt: 0 for message in messages})
             return

@@ -62,16 +62,15 @@ class Service:
         self._queue, self._options = queue, options
         self._stop = Deadline()
         self._watchdog = Watchdog(clock)
-        self._stores, self._polls = (
-            CircuitBreaker(first_s=options.pause_first_s, max_s=options.pause_max_s, log=True, clock=clock)
-            for _ in range(2)
-        )
+        first_s, max_s = options.pause_first_s, options.pause_max_s
+        self._store_circuit = CircuitBreaker(first_s=first_s, max_s=max_s, log=True, clock=clock)
+        self._queue_circuit = CircuitBreaker(first_s=first_s, max_s=max_s, log=True, clock=clock)
         self._heartbeat = VisibilityHeartbeat(queue, visibility_timeout_s=options.visibility_timeout_s, clock=clock)
         self._processor = MessageProcessor(
             worker,
             queue,
             self._heartbeat,
-            self._stores,
+            self._store_circuit,
             concurrency=options.concurrency,
             abort_grace_s=options.abort_grace_s,
             on_progress=lambda: self._watchdog.touch("work"),
@@ -81,8 +80,8 @@ class Service:
             self._processor,
             self._heartbeat,
             self._watchdog,
-            polls=self._polls,
-            stores=self._stores,
+            queue_circuit=self._queue_circuit,
+            store_circuit=self._store_circuit,
             visibility_timeout_s=options.visibility_timeout_s,
             wait_s=options.receive_wait_s,
             tick_s=options.tick_s,
@@ -136,7 +135,7 @@ class Service:
             return "stopping", "the service was asked to stop"
         if reason := self._watchdog.stuck_reason(in_flight=self._processor.in_flight):
             return "stuck", reason
-        for breaker in (self._polls, self._stores):
+        for breaker in (self._queue_circuit, self._store_circuit):
             if not breaker.is_closed:
                 return "degraded", breaker.reason
         return "ok", ""

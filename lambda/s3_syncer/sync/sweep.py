@@ -33,8 +33,8 @@ PAGES = 4
 #: Seconds between two checks of the time limit while a range waits for its pages.
 _TICK_S = 0.25
 
-#: Listings of one page before the sweep stops to wait for a quiet moment: writers change its keys faster than it
-#: copies them.
+#: Maximum number of listings of one page. After that, the sweep converges each unconfirmed key once more: applications
+#: write the keys of the page faster than the sweep copies them.
 MAX_PAGE_LISTINGS = 10
 
 
@@ -145,7 +145,7 @@ class Sweep:
     ) -> None:
         self._source, self._target, self._small_object_copier = source, target, small_object_copier
         # A key is deleted only if a complete listing of the source lacks it and the delete limit allows it.
-        self._keeping, self._deleting = replace(pair, delete=False), replace(pair, delete=True)
+        self._pair_without_deletes, self._pair_with_deletes = replace(pair, delete=False), replace(pair, delete=True)
         self._listener, self._options = listener, options
         self._delete_limit = delete_limit or LocalDeleteLimit(options.max_delete)
         self._keys = ThreadPoolExecutor(threads, thread_name_prefix="key")
@@ -168,13 +168,13 @@ class Sweep:
         """
         try:
             try:
-                return self.ordered(deadline, after=after, until=until, pages_until=pages_until)
+                return self.sweep_in_order(deadline, after=after, until=until, pages_until=pages_until)
             except Unordered as error:
-                return self.key_by_key(error, deadline, after=after, until=until)
+                return self.sweep_key_by_key(error, deadline, after=after, until=until)
         finally:
             self.close()
 
-    def ordered(
+    def sweep_in_order(
         self,
         deadline: Deadline,
         *,
@@ -193,7 +193,7 @@ class Sweep:
         unfinished = self._run(pages, self._reconcile_page, deadline.sooner(), pages_until, until, release_rest)
         return min(unfinished, default=None)
 
-    def key_by_key(
+    def sweep_key_by_key(
         self, why: Unordered, deadline: Deadline, *, after: str = "", until: str | None = None
     ) -> str | None:
         """Sweep a range as `run` does, after a listing has shown that the order of listings cannot be trusted.
@@ -392,7 +392,7 @@ class Sweep:
         deadline.progress()
         deadline.check()
         try:
-            outcome = self._make_equal(diff, deadline)
+            outcome = self._process_key(diff, deadline)
         except StoreUnusable:
             deadline.stop()  # each other key would fail in the same way, after all of its retries
             raise
@@ -405,14 +405,14 @@ class Sweep:
             self._listener.on_changed(diff.key, outcome)
         return outcome
 
-    def _make_equal(self, diff: KeyDiff, deadline: Deadline) -> Outcome:
+    def _process_key(self, diff: KeyDiff, deadline: Deadline) -> Outcome:
         if self._options.dry_run or (diff.status is KeyStatus.TARGET_ONLY and not self._options.delete):
             return self._check(diff.key)
         if diff.status is not KeyStatus.TARGET_ONLY:
-            return converge(self._keeping, diff.key, deadline, size=diff.source.size if diff.source else 0)
+            return converge(self._pair_without_deletes, diff.key, deadline, size=diff.source.size if diff.source else 0)
         if not self._delete_limit.acquire():
             return self._over_delete_limit()
-        return converge(self._deleting, diff.key, deadline)
+        return converge(self._pair_with_deletes, diff.key, deadline)
 
     def _check(self, key: str) -> Outcome:
         """Return the difference that requests to both sides show now, and change nothing."""
@@ -422,7 +422,7 @@ class Sweep:
             return Outcome("unchanged", "absent on both sides") if absent else self._extra()
         if target is None:
             return _missing(source)
-        difference = self._keeping.marker_policy.compare(self._target, key, source, target)
+        difference = self._pair_without_deletes.marker_policy.compare(self._target, key, source, target)
         if difference is None:
             return Outcome("unchanged", "equal")
         return Outcome("differs", difference.reason, source.size if difference.body else 0)

@@ -48,14 +48,14 @@ class SentPart(NamedTuple):
 
 
 class StreamCopier(Protocol):
-    """Copies from store to store with few of the bytes in memory at a time: see `crt/stream_copy.py`.
+    """Copies from store to store with a small part of the object in memory: see `crt/stream_copy.py`.
 
     Its methods return the ETag that the target gave to exactly the source's bytes. They return None if `Transfer` must
     copy the bytes itself, for any reason.
     """
 
     @property
-    def holds(self) -> int:
+    def buffer_size(self) -> int:
         """The bytes of memory that one stream holds."""
 
     def part(self, key: str, etag: str, upload: str, part: Part) -> str | None: ...
@@ -153,7 +153,7 @@ class Transfer:
         if self._stream_copier is None:
             return False
         marker = self.marker_policy.marker_for(state)
-        with self._memory.hold(self._stream_copier.holds):
+        with self._memory.hold(self._stream_copier.buffer_size):
             etag = self._stream_copier.whole(key, state, marker, by_etag=self.marker_policy.target_gives_md5)
         return etag is not None and not self.marker_policy.needs_rewrite(state, marker, etag)
 
@@ -272,7 +272,7 @@ class Transfer:
         """Stream a part and return its ETag, which is its MD5; None if it must be sent without a stream."""
         if self._stream_copier is None or not self._part_etags_are_md5:
             return None
-        with self._memory.hold(self._stream_copier.holds):
+        with self._memory.hold(self._stream_copier.buffer_size):
             deadline.progress()
             deadline.check()
             return self._stream_copier.part(key, state.etag, upload, part)
