@@ -12,7 +12,7 @@ OLD, NEW = Credentials("old", "1"), Credentials("new", "2")
 
 
 class Secret:
-    """A secret, a clock, and a rotating client whose S3 clients are the credentials themselves."""
+    """A secret, a clock, and a rotating client. Its S3 clients are the credentials themselves."""
 
     def __init__(self) -> None:
         self.value, self.now, self.reads = OLD, 1000.0, 0

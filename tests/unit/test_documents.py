@@ -49,3 +49,9 @@ def test_every_document_can_be_found_from_the_readme() -> None:
         linked |= {directory / "README.md" for directory in linked if directory.is_dir()}
         new = (linked & set(DOCUMENTS)) - found
     assert found == set(DOCUMENTS)
+
+
+def test_index_links_every_page_and_every_decision_record() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
+    assert set(ROOT.glob("docs/**/*.md")) - {index} <= linked

@@ -142,7 +142,10 @@ def test_repeated_cuts_end_with_parts_that_hold_every_key_once(keys: set[str]) -
 @given(st.sets(st.text("abc", min_size=1, max_size=4), min_size=2), st.text("abc", max_size=4), st.randoms())
 @settings(max_examples=500)
 def test_a_store_without_order_breaks_no_cut(keys: set[str], after: str, dice: random.Random) -> None:
-    """The listing of the range detects the disorder. Seen to fail with IndexError without the check of the length."""
+    """The listing of the range detects the disorder.
+
+    Seen to fail with IndexError without the check of the length.
+    """
 
     def first(points: Sequence[str]) -> list[str | None]:
         return [dice.choice([None, *sorted(key for key in keys if key > point)]) for point in points]

@@ -150,7 +150,7 @@ def printable(text: str) -> str:
 
 
 def print_row(*columns: str) -> None:
-    """Write columns, separated by tabs, as one line to standard output, and raise nothing if that is impossible.
+    """Write columns as one line to standard output, separated by tabs. Raise no error if that fails.
 
     A character that standard output cannot encode is escaped. A closed pipe, as of `| head -1`, or a full disk must not
     end a command that has more to do: all later output is discarded.

@@ -124,7 +124,7 @@ _TEMPORARY_4XX = frozenset({408, 409, 425, 429})
 
 
 def unexpected_failure(error: BaseException) -> Retryable:
-    """Return the error for an exception that only a defect of this program, or a malformed response, explains."""
+    """Return the error for an exception that a defect of this program or a malformed response causes."""
     return Retryable(f"unexpected failure: {error!r}")
 
 

@@ -44,7 +44,7 @@ _BLANKS = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B)))
 
 
 def _trimmed(globs: Sequence[str]) -> list[str]:
-    """Return the patterns of one option as rclone reads them: without the blanks at the end of the last pattern.
+    """Return the patterns of one option without the blanks at the end of the last one, as rclone does.
 
     rclone joins the patterns to a line of CSV and trims it. A pattern that CSV puts in quotes keeps its blanks: one
     that starts with a blank, or contains a comma, a quote or a line break.
