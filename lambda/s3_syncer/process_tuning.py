@@ -6,7 +6,7 @@ import ctypes
 import gc
 from contextlib import suppress
 
-from .core.multipart import MIB
+from .core.units import MIB
 
 #: https://man7.org/linux/man-pages/man3/mallopt.3.html
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8

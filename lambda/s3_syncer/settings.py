@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, urlsplit
 
-from .core.multipart import GIB, MIB
+from .core.units import GIB, MIB
 
 #: MiB that the interpreter, boto3 and its two clients take before the first byte is copied, with some room.
 #: `scripts/footprint` prints the real figure.

@@ -24,7 +24,7 @@ from pathlib import Path
 from devtools.bootstrap import EMULATOR
 
 HOST = "127.0.0.1"
-MOTO_SERVER = Path(__file__).with_name("moto_server.py")
+MOTO_SERVER = Path(__file__).with_name("moto_patches.py")
 READY_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 10
 
@@ -102,7 +102,7 @@ def ministack(*, region: str, engine: str | None = None) -> Program:
     """
     return Program(
         name="ministack",
-        command=lambda _port: [str(EMULATOR.python), str(Path(__file__).with_name("ministack_server.py"))],
+        command=lambda _port: [str(EMULATOR.python), str(Path(__file__).with_name("ministack_patches.py"))],
         ready="/_ministack/ready",
         environment=lambda port: {
             "AUTH": "true",

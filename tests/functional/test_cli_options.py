@@ -17,7 +17,7 @@ from s3_syncer.cli.commands import cli
 from s3_syncer.cli.options import ByteRate, Command
 from s3_syncer.cli.queue_migration import QueueMigrationConfig
 from s3_syncer.cli.run import SweepJob
-from s3_syncer.core.multipart import MIB
+from s3_syncer.core.units import MIB
 from s3_syncer.settings import Credentials
 
 NEEDED = {

@@ -10,14 +10,14 @@ from tests.support.clock import FakeClock
 
 from s3_syncer.core import deadline as deadline_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
-from s3_syncer.sync import limits as limits_module
-from s3_syncer.sync.limits import BandwidthLimiter
+from s3_syncer.sync import bandwidth as bandwidth_module
+from s3_syncer.sync.bandwidth import BandwidthLimiter
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     clock = FakeClock()
-    monkeypatch.setattr(limits_module, "time", clock)
+    monkeypatch.setattr(bandwidth_module, "time", clock)
     monkeypatch.setattr(deadline_module, "time", clock)
     return clock
 

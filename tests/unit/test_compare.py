@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.support.in_memory_store import at, md5_hex
 
 from s3_syncer.core.compare import ABSENT, Difference, compare, differs_by_listing
+from s3_syncer.core.headers import CONTENT_HEADERS
 from s3_syncer.core.model import (
-    CONTENT_HEADERS,
     LONGEST_ETAG,
     MAX_METADATA_BYTES,
     SOURCE_ETAG_MARKER,
@@ -50,10 +50,15 @@ CONTENT = [
     # the ETags prove nothing and there is no marker: another tool wrote it, so time decides
     ("another tool's, as old", state(f"{MD5}-3"), state(MD5), None),
     ("another tool's, newer", state(f"{MD5}-3"), state(MD5, last_modified=NEWER), None),
-    ("another tool's, older", state(f"{MD5}-3"), state(MD5, last_modified=OLDER), "newer"),
+    ("another tool's, older", state(f"{MD5}-3"), state(MD5, last_modified=OLDER), "source is newer"),
     ("another tool's, of an encrypted object", state(OTHER_MD5, kms=True), state(MD5, last_modified=NEWER), None),
     ("another tool's, encrypted at the target", state(MD5), state(OTHER_MD5, kms=True, last_modified=NEWER), None),
-    ("another tool's, in a store with opaque ETags", state(MD5), state("opaque", last_modified=OLDER), "newer"),
+    (
+        "another tool's, in a store with opaque ETags",
+        state(MD5),
+        state("opaque", last_modified=OLDER),
+        "source is newer",
+    ),
     # there was no room for a marker: it may be a copy of this project, so time does not decide
     (
         "of this project or another tool",

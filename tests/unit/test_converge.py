@@ -12,7 +12,7 @@ from tests.support.in_memory_store import MemoryBucket, Stored, stored
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable
 from s3_syncer.core.model import INLINE_BODY_MAX, ObjectState
-from s3_syncer.core.multipart import MIB
+from s3_syncer.core.units import MIB
 from s3_syncer.sync.converge import CHANGES, MAX_ATTEMPTS, BucketPair, Outcome, converge
 from s3_syncer.sync.transfer import Transfer
 

@@ -8,7 +8,8 @@ import pytest
 from tests.support.in_memory_store import HttpSide, ListedBucket, MemoryBucket, stored
 
 from s3_syncer.core.deadline import Deadline, OutOfTime
-from s3_syncer.core.multipart import MIB, Limits
+from s3_syncer.core.multipart import Limits
+from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.sync.context import SyncContext

@@ -12,7 +12,8 @@ from s3_syncer.core import multipart as layout_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable
 from s3_syncer.core.model import ObjectState
-from s3_syncer.core.multipart import GIB, MIB, TIB, Limits, PartPlan, contiguous_runs
+from s3_syncer.core.multipart import Limits, PartPlan, contiguous_runs
+from s3_syncer.core.units import GIB, MIB, TIB
 from s3_syncer.core.work_items import KeyWork, PartsWork, Work
 from s3_syncer.sync import distributed_copy as parts_module
 from s3_syncer.sync.converge import BucketPair

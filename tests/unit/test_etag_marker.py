@@ -9,7 +9,7 @@ from tests.support.in_memory_store import ListedBucket, MemoryBucket, Stored, md
 
 from s3_syncer.core.compare import Difference
 from s3_syncer.core.deadline import Deadline
-from s3_syncer.core.multipart import MIB
+from s3_syncer.core.units import MIB
 from s3_syncer.sync.converge import BucketPair, Outcome, converge
 from s3_syncer.sync.etag_marker import PROBE_MAX, EtagMarkerPolicy
 from s3_syncer.sync.transfer import Transfer

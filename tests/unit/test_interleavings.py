@@ -34,7 +34,7 @@ from tests.unit.replay import Answers, Call, SourceSide, Suspended, TargetSide, 
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Retryable, SyncError
 from s3_syncer.core.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, ObjectState
-from s3_syncer.core.multipart import MIB
+from s3_syncer.core.units import MIB
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.sync import sweep as sweep_module

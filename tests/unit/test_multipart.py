@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3_syncer.core.errors import Permanent
-from s3_syncer.core.multipart import DEFAULT_PART, GIB, MIB, TIB, Limits, PartPlan, check_size, own_plan, reproduce_plan
+from s3_syncer.core.multipart import DEFAULT_PART, Limits, PartPlan, check_size, own_plan, reproduce_plan
+from s3_syncer.core.units import GIB, MIB, TIB
 from s3_syncer.settings import SMALLEST_BUDGET
 
 LIMITS = Limits()

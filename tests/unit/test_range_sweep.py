@@ -19,7 +19,7 @@ from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.events import decode
 from s3_syncer.core.key_ranges import FirstBehind, borders
 from s3_syncer.core.listing_diff import Unordered
-from s3_syncer.core.multipart import MIB
+from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
 from s3_syncer.queue.worker import Ack, Message, Retry, Worker
 from s3_syncer.sync import range_sweep as ranges_module

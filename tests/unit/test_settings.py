@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_syncer.core.multipart import MIB
+from s3_syncer.core.units import MIB
 from s3_syncer.settings import SMALLEST_BUDGET, Credentials, Settings, SettingsError, copy_memory, function_settings
 
 REQUIRED = {

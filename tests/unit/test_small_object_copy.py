@@ -15,7 +15,7 @@ from s3_syncer.core.compare import ABSENT, KeyDiff
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Retryable, StoreUnusable
 from s3_syncer.core.model import ListEntry
-from s3_syncer.core.multipart import MIB
+from s3_syncer.core.units import MIB
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.sync.transfer import Transfer

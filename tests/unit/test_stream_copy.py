@@ -16,7 +16,8 @@ from tests.support.in_memory_store import MemoryBucket, at, md5_hex, stored
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Changed, StoreUnusable
 from s3_syncer.core.model import ObjectState
-from s3_syncer.core.multipart import MIB, Limits, Part
+from s3_syncer.core.multipart import Limits, Part
+from s3_syncer.core.units import MIB
 from s3_syncer.crt import stream_copy as streams_module
 from s3_syncer.crt.stream_copy import BLOCK, PAUSE_MAX_S, PAUSE_S, HttpStreamCopier
 from s3_syncer.sync import transfer as transfer_module

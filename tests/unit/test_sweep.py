@@ -19,7 +19,7 @@ from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.compare import ABSENT
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
-from s3_syncer.core.multipart import MIB
+from s3_syncer.core.units import MIB
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.sync import sweep as sweep_module
 from s3_syncer.sync.converge import CHANGES, BucketPair, Outcome, converge

@@ -15,7 +15,8 @@ from tests.support.in_memory_store import Etag, MemoryBucket, Stored, at, md5_et
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Changed, Permanent, Retryable
 from s3_syncer.core.model import MAX_METADATA_BYTES, ObjectState
-from s3_syncer.core.multipart import KIB, MIB, TIB, Limits, Part
+from s3_syncer.core.multipart import Limits, Part
+from s3_syncer.core.units import KIB, MIB, TIB
 from s3_syncer.sync import transfer as transfer_module
 from s3_syncer.sync.converge import BucketPair, converge
 from s3_syncer.sync.transfer import Transfer

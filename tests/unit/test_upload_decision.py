@@ -8,7 +8,8 @@ import pytest
 from tests.support.in_memory_store import md5_hex, stored
 
 from s3_syncer.core.model import Upload
-from s3_syncer.core.multipart import MIB, Limits, PartPlan, UploadedPart, own_plan
+from s3_syncer.core.multipart import Limits, PartPlan, UploadedPart, own_plan
+from s3_syncer.core.units import MIB
 from s3_syncer.sync.upload_decision import (
     ABANDONED_AFTER_S,
     MAX_UPLOAD_ATTEMPTS,

@@ -22,7 +22,7 @@ from tests.support.patience import PATIENCE_S
 from s3_syncer.core import deadline as deadline_module
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
-from s3_syncer.core.multipart import MIB
+from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
 from s3_syncer.queue import worker as worker_module
 from s3_syncer.queue.worker import (

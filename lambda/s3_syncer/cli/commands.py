@@ -18,7 +18,7 @@ from .. import __version__
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import StoreUnusable, SyncError
 from ..core.filters import BadPattern, key_filter
-from ..core.multipart import GIB, MIB
+from ..core.units import GIB, MIB
 from ..crt.factory import crt_transports, stream_transports
 from ..logs import log_json
 from ..service.health import health_endpoint

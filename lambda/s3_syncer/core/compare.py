@@ -11,7 +11,8 @@ from datetime import datetime
 from enum import Enum
 from operator import ge
 
-from .model import CONTENT_HEADERS, MD5, KeyPage, ListEntry, ObjectState
+from .headers import CONTENT_HEADERS
+from .model import MD5, KeyPage, ListEntry, ObjectState
 
 #: The reason to copy an object that the target does not have.
 ABSENT = "absent from the target"
@@ -68,7 +69,7 @@ def _content(source: ObjectState, target: ObjectState, *, md5s: bool) -> str | N
     # is then later than the source's, and proves nothing.
     if not source.marker_fits:
         return "content cannot be compared"
-    return None if target.last_modified >= source.last_modified else "newer"
+    return None if target.last_modified >= source.last_modified else "source is newer"
 
 
 def _headers(source: ObjectState, target: ObjectState) -> str | None:

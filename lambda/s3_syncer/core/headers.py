@@ -7,7 +7,17 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-from .model import CONTENT_HEADERS, RAW_EXPIRES, SOURCE_ETAG_MARKER, ObjectState
+from .model import RAW_EXPIRES, SOURCE_ETAG_MARKER, ObjectState
+
+#: The content headers that are mirrored.
+CONTENT_HEADERS = (
+    "Cache-Control",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Type",
+    "Expires",
+)
 
 META = "x-amz-meta-"
 

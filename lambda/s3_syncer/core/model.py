@@ -23,16 +23,6 @@ LONGEST_ETAG = len("d41d8cd98f00b204e9800998ecf8427e-10000")
 #: request, with memory reserved for it.
 INLINE_BODY_MAX = 256 * 1024
 
-#: The content headers that are mirrored.
-CONTENT_HEADERS = (
-    "Cache-Control",
-    "Content-Disposition",
-    "Content-Encoding",
-    "Content-Language",
-    "Content-Type",
-    "Expires",
-)
-
 #: A parameter that this project adds to boto3. Its Expires accepts a date only, and the header may be any text. See
 #: `stores/clients.py`.
 RAW_EXPIRES = "RawExpires"

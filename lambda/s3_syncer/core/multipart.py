@@ -8,11 +8,7 @@ from dataclasses import dataclass
 
 from .errors import Permanent
 from .model import ObjectState
-
-KIB = 1024
-MIB = 1024 * KIB
-GIB = 1024 * MIB
-TIB = 1024 * GIB
+from .units import GIB, KIB, MIB, TIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core import headers
 from ..core.circuit_breaker import CircuitBreaker
-from ..core.multipart import MIB
+from ..core.units import MIB
 from .protocols import OBJECT_LEVEL_STATUSES, HttpClient, HttpResponse
 from .s3_xml import parse_error, parse_tag_set
 

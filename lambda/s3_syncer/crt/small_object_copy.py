@@ -22,7 +22,7 @@ from ..core.circuit_breaker import CircuitBreaker
 from ..core.compare import KeyDiff, differs_by_listing
 from ..core.deadline import Deadline, OutOfTime
 from ..core.model import MD5, ListEntry, ObjectState, md5_of
-from ..core.multipart import MIB
+from ..core.units import MIB
 from ..sync.transfer import Transfer
 from .protocols import OBJECT_LEVEL_STATUSES, Headers, HttpClient, HttpResponse
 from .s3_xml import parse_tag_set

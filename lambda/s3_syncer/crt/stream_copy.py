@@ -26,7 +26,8 @@ from urllib.parse import quote
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.errors import SyncError
 from ..core.model import ObjectState
-from ..core.multipart import KIB, MIB, Part
+from ..core.multipart import Part
+from ..core.units import KIB, MIB
 from .protocols import Headers
 from .small_object_copy import write_headers
 

@@ -46,7 +46,8 @@ from ..core.model import (
     ObjectState,
     Upload,
 )
-from ..core.multipart import MIB, Part, UploadedPart
+from ..core.multipart import Part, UploadedPart
+from ..core.units import MIB
 from .protocols import ClientSource, Transport
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, StoreUnusable
 from ..core.model import ObjectState, Upload
-from ..core.multipart import MIB, PartPlan, UploadedPart, contiguous_runs, contradicts, is_resumable
+from ..core.multipart import PartPlan, UploadedPart, contiguous_runs, contradicts, is_resumable
+from ..core.units import MIB
 from ..core.work_items import KeyWork, PartsWork, Work
 from ..stores.protocols import SourceBucket, TargetBucket
 from .converge import BucketPair, Outcome, converge

@@ -6,7 +6,7 @@ import hashlib
 
 from ..core.compare import Difference, compare, etags_contradict_marker
 from ..core.model import ObjectState
-from ..core.multipart import MIB
+from ..core.units import MIB
 from ..stores.protocols import TargetBucket
 
 #: Largest object in bytes that is read to learn if its ETag is its MD5, and the bytes of one read. No larger object is

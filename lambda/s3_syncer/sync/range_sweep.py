@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..core.deadline import Deadline
 from ..core.errors import SyncError
 from ..core.key_ranges import cut_range
-from ..core.multipart import MIB
+from ..core.units import MIB
 from ..core.work_items import KeyWork, RangeWork, Work
 from .converge import Outcome
 from .sweep import Sweep, SweepOptions

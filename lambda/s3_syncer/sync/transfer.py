@@ -15,7 +15,6 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, SyncError
 from ..core.model import ObjectState, md5_of
 from ..core.multipart import (
-    MIB,
     Limits,
     Part,
     PartPlan,
@@ -27,10 +26,12 @@ from ..core.multipart import (
     own_plan,
     reproduce_plan,
 )
+from ..core.units import MIB
 from ..core.work_items import Work
 from ..stores.protocols import SourceBucket, TargetBucket
+from .bandwidth import BandwidthLimiter
+from .buffer_budget import BufferBudget
 from .etag_marker import EtagMarkerPolicy, source_etag_marker
-from .limits import BandwidthLimiter, BufferBudget
 
 #: Bytes of the smallest object that keeps an unfinished upload for a later run. A smaller one is quickly sent again.
 RESUME_MIN = 256 * MIB

@@ -1,4 +1,4 @@
-"""Test the corrections of moto's server in `scripts/localcloud/moto_server.py`."""
+"""Test the corrections of moto's server in `scripts/localcloud/moto_patches.py`."""
 
 from __future__ import annotations
 
