@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.in_memory_store import at, md5_hex
 
-from s3_syncer.core.compare import ABSENT, Difference, compare, differs_by_listing
+from s3_syncer.core.compare import ABSENT, Difference, compare, differs_by_listing, with_values
 from s3_syncer.core.headers import CONTENT_HEADERS
 from s3_syncer.core.model import (
     LONGEST_ETAG,
@@ -203,3 +203,32 @@ def test_room_for_the_marker_is_counted_in_bytes_of_keys_and_values() -> None:
     assert state(metadata={"m": "x" * (room - 1)}).marker_fits
     assert not state(metadata={"m": "x" * room}).marker_fits
     assert not state(metadata={"m": "ü" * (room // 2), "n": ""}).marker_fits
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "text"),
+    [
+        (state(), state(size=4), "size: 3 in the source, 4 in the target"),
+        (state(MD5), state(OTHER_MD5), f"content: '{MD5}' in the source, '{OTHER_MD5}' in the target"),
+        (
+            state(headers={"Expires": "0"}),
+            state(),
+            "header Expires: '0' in the source, None in the target",
+        ),
+        (
+            state(metadata={"a": "1", "b": "2"}),
+            state(metadata={"a": "1", "c": "3"}),
+            "metadata: {'b': '2'} in the source, {'c': '3'} in the target",
+        ),
+        (state(tags={"a": "1"}), state(), "tags: {'a': '1'} in the source, {} in the target"),
+        (
+            state(f"{MD5}-3"),
+            state("opaque", last_modified=OLDER),
+            "newer: '2026-01-01T00:00:10+00:00' in the source, '2026-01-01T00:00:09+00:00' in the target",
+        ),
+    ],
+)
+def test_a_difference_is_described_with_both_values(source: ObjectState, target: ObjectState, text: str) -> None:
+    difference = compare(source, target)
+    assert difference is not None
+    assert with_values(difference, source, target) == text

@@ -19,6 +19,7 @@ from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.compare import ABSENT
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
+from s3_syncer.core.model import ObjectState
 from s3_syncer.core.units import MIB
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.sync import sweep as sweep_module
@@ -320,6 +321,86 @@ def test_a_page_that_keeps_changing_ends_key_by_key(rules: SweepOptions, fast: b
         assert world.target.objects.keys() == {*keys(3)} | (set() if rules.delete else {"extra"})
         assert world.sweep(SweepOptions(delete=True))[0].failures == {}
         assert world.target.mirrored == world.source.mirrored
+
+
+# -- targets that do not keep what they are given ----------------------------------------------------------------------
+
+
+def drops_headers(world: World) -> None:
+    put = world.target.put
+
+    def put_without_headers(
+        key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None
+    ) -> str:
+        return put(key, data, md5, replace(state, headers={}), marker)
+
+    world.target.put = put_without_headers  # type: ignore[method-assign]
+
+
+def keeps_nothing(world: World) -> None:
+    put = world.target.put
+
+    def put_and_forget(key: str, *arguments: Any) -> str:
+        etag = put(key, *arguments)
+        del world.target.objects[key]
+        return etag
+
+    world.target.put = put_and_forget  # type: ignore[method-assign]
+
+
+NO_STORE = "header Cache-Control: 'no-store' in the source, None in the target"
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("unordered", [False, True])
+@pytest.mark.parametrize(
+    ("flaw", "difference", "puts"), [(drops_headers, NO_STORE, 3), (keeps_nothing, ABSENT, 3)], ids=["header", "object"]
+)
+def test_a_difference_that_copies_do_not_remove_fails_the_key(
+    flaw: Callable[[World], None], difference: str, puts: int, unordered: bool, fast: bool
+) -> None:
+    world = World()
+    for key in keys(2):
+        world.write(key, headers={"Cache-Control": "no-store"})
+    if unordered:
+        world.source.list_order = lambda found: sorted(found, reverse=True)
+    flaw(world)
+    notes, rest = world.sweep(SweepOptions(full=True), fast=fast)
+    assert rest is None
+    assert notes.failures == dict.fromkeys(keys(2), f"still different after it was copied again: {difference}")
+    assert world.target.calls.count("put") <= 2 * puts
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize(("flaw", "difference"), [(drops_headers, NO_STORE), (keeps_nothing, ABSENT)])
+def test_a_key_that_the_last_listing_changed_is_checked_once_more(
+    flaw: Callable[[World], None], difference: str, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_module, "MAX_PAGE_LISTINGS", 1)
+    world = World()
+    world.write("key", headers={"Cache-Control": "no-store"})
+    flaw(world)
+    notes, _ = world.sweep(SweepOptions(full=True), fast=fast)
+    assert notes.failures == {"key": f"still different after it was copied again: {difference}"}
+
+
+@pytest.mark.usefixtures("on_the_spot")
+def test_a_late_write_over_a_copy_is_corrected_and_no_failure() -> None:
+    world = World(keys(1))
+    world.write("key 000", b"new", metadata={"version": "2"})
+    late = replace(world.source.objects["key 000"], metadata={"version": "1"})
+
+    def write_late(side: str, operation: str, key: str) -> None:
+        if (side, operation) == ("source", "list") and world.target.calls.count("put") == 1:
+            world.hooks.clear()
+            world.target.objects["key 000"] = late
+
+    world.hooks.append(write_late)
+    notes, _ = world.sweep(SweepOptions(full=True))
+    assert (world.target.calls.count("put"), notes.failures) == (2, {})
+    assert world.target.mirrored == world.source.mirrored
 
 
 @pytest.mark.usefixtures("on_the_spot")

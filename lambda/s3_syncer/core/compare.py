@@ -52,6 +52,24 @@ def etags_contradict_marker(source: ObjectState, target: ObjectState) -> bool:
     return marked and source.md5 is not None and target.md5 not in (None, source.md5)
 
 
+def with_values(difference: Difference, source: ObjectState, target: ObjectState) -> str:
+    """Return the reason of the difference with the values of both sides, for a person."""
+    reason, (kind, _, name) = difference.reason, difference.reason.partition(" ")
+    if kind == "header":
+        values: tuple[object, ...] = source.headers.get(name), target.headers.get(name)
+    elif reason in ("metadata", "tags"):
+        items = [dict(getattr(side, reason)) for side in (source, target)]
+        common = items[0].items() & items[1].items()
+        values = tuple({name: value for name, value in side.items() if (name, value) not in common} for side in items)
+    elif reason == "size":
+        values = source.size, target.size
+    elif reason == "newer":
+        values = source.last_modified.isoformat(), target.last_modified.isoformat()
+    else:
+        values = source.etag, target.etag
+    return f"{reason}: {values[0]!r} in the source, {values[1]!r} in the target"
+
+
 def _content(source: ObjectState, target: ObjectState, *, md5s: bool) -> str | None:
     if source.size != target.size:
         return "size"

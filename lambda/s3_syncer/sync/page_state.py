@@ -56,6 +56,11 @@ class PageRound:
         return not (self.plan.reported or self.copied or any(map(needs_recheck, self.checked.values())))
 
     @property
+    def written(self) -> list[str]:
+        """The keys that this round wrote to the target or deleted from it."""
+        return [*self.copied, *(diff.key for diff, outcome in self.checked.items() if outcome.action in CHANGES)]
+
+    @property
     def unconfirmed(self) -> list[KeyDiff]:
         """The keys that this round decided by the listings or copied, so that only one check has seen them.
 
@@ -76,6 +81,8 @@ class PageState:
     #: By key that the small-object copier wrote: the source entry that proves the copy current. None proves nothing.
     expected_listing: dict[str, ListEntry | None] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
+    #: By key that the sweep wrote: the difference that the check after the write found; "" before that check.
+    written: dict[str, str] = field(default_factory=dict)
 
     def progress(self, diff: KeyDiff) -> KeyProgress:
         """Return the progress with a key that the latest listing shows as `diff`."""
@@ -114,6 +121,8 @@ class PageState:
     def advance(self, done: PageRound) -> None:
         """Record the results of a round. A key that must be checked again gets no outcome."""
         self.expected_listing |= done.copied
+        for key in done.written:
+            self.written.setdefault(key, "")
         self.outcomes |= done.plan.reported
         self.outcomes |= {diff: outcome for diff, outcome in done.checked.items() if not needs_recheck(outcome)}
 

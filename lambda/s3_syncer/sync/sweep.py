@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..core.compare import ABSENT, KeyDiff, KeyStatus
+from ..core.compare import ABSENT, Difference, KeyDiff, KeyStatus, with_values
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError, unexpected_failure
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
@@ -283,8 +283,8 @@ class Sweep:
         request, but two listings. A key that the small-object copier wrote is checked itself, unless the source still
         lists the object that was copied.
 
-        Under constant writes there is always a key of the page that changes. Such a page ends key by key, and
-        `converge` checks each key twice: every key has been seen equal, if not all of them at the same time.
+        Under constant writes there is always a key of the page that changes. Such a page ends key by key. Every key has
+        then been seen equal after its last write, if not all at the same time, or is reported as failed.
         """
         state = PageState(self._options.needs_check)
         for number in range(MAX_PAGE_LISTINGS):
@@ -297,7 +297,8 @@ class Sweep:
             if done.is_settled:
                 break
         else:
-            state.outcomes |= done.checked | self._converge_all(done.unconfirmed, state.failed, deadline)
+            last = done.checked | self._converge_all(done.unconfirmed, state, deadline)
+            state.outcomes |= last | self._confirm(last, state, deadline)
         for diff in done.plan.differing:
             if diff.key not in state.failed:
                 self._report_skipped(diff.key, state.outcomes.get(diff))
@@ -307,19 +308,21 @@ class Sweep:
         plan = state.plan(page.diffs, self._outcome_by_listing)
         copied = self._copy_small_objects(plan.copyable, deadline)
         unresolved = [diff for diff in plan.unresolved if diff.key not in copied]
-        return PageRound(plan, copied, self._converge_all(unresolved, state.failed, deadline))
+        return PageRound(plan, copied, self._converge_all(unresolved, state, deadline))
 
     def _reconcile_keys(self, page: DiffPage, deadline: Deadline) -> None:
         """Converge the keys of a page again and again, without the listings, which cannot be trusted."""
-        diffs, failed = [diff for diff in page.diffs if self._options.needs_check(diff)], set[str]()
+        diffs = [diff for diff in page.diffs if self._options.needs_check(diff)]
+        state = PageState(self._options.needs_check)
         for number in range(MAX_PAGE_LISTINGS):
-            outcomes = self._converge_all(diffs, failed, deadline)
+            outcomes = self._converge_all(diffs, state, deadline)
             if number == 0:
                 self._listener.on_compared(page.keys)
             diffs = []
             for diff, outcome in outcomes.items():
                 if outcome.action in CHANGES:
                     diffs.append(diff)
+                    state.written.setdefault(diff.key, "")
                 elif diff.source is not None or outcome.action == "extra":  # else the key's own source entry reports it
                     self._report_skipped(diff.key, outcome)
             if not diffs:
@@ -366,9 +369,29 @@ class Sweep:
 
         return copier.copy(taken, deadline, copied)
 
-    def _converge_all(self, diffs: Iterable[KeyDiff], failed: set[str], deadline: Deadline) -> dict[KeyDiff, Outcome]:
-        """Converge keys; report the keys that fail, and add them to `failed`."""
-        futures = {diff: self._keys.submit(self._converge, diff, deadline) for diff in diffs}
+    def _confirm(
+        self, outcomes: Mapping[KeyDiff, Outcome], state: PageState, deadline: Deadline
+    ) -> dict[KeyDiff, Outcome]:
+        """Check the keys with a write as their last outcome, and return their outcomes.
+
+        A key that differs is written once more. If it then still differs, it is reported as failed.
+        """
+        for _ in range(2):
+            written = _written(outcomes, state)
+            for diff in written:
+                state.written.setdefault(diff.key, "")
+            outcomes = {**outcomes, **self._converge_all(written, state, deadline)}
+        for diff in _written(outcomes, state):
+            self._fail(diff.key, Retryable("the key kept changing", "KeepsChanging"), state)
+        return {**outcomes}
+
+    def _fail(self, key: str, error: SyncError, state: PageState) -> None:
+        state.failed.add(key)
+        self._listener.on_failed(key, error)
+
+    def _converge_all(self, diffs: Iterable[KeyDiff], state: PageState, deadline: Deadline) -> dict[KeyDiff, Outcome]:
+        """Converge keys; report the keys that fail, and add them to the failed keys of the page."""
+        futures = {diff: self._keys.submit(self._converge, diff, state, deadline) for diff in diffs}
         if not futures:
             return {}
         self._keys.submit(self._busy_pages.add, -1)  # runs once the last of these keys has started
@@ -384,15 +407,15 @@ class Sweep:
             except OutOfTime:
                 raise
             except SyncError as error:
-                failed.add(diff.key)
-                self._listener.on_failed(diff.key, error)
+                self._fail(diff.key, error, state)
         return outcomes
 
-    def _converge(self, diff: KeyDiff, deadline: Deadline) -> Outcome:
+    def _converge(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
         deadline.progress()
         deadline.check()
         try:
-            outcome = self._process_key(diff, deadline)
+            outcome = self._checked_after_write(diff, state) if diff.key in state.written else None
+            outcome = outcome or self._process_key(diff, deadline)
         except StoreUnusable:
             deadline.stop()  # each other key would fail in the same way, after all of its retries
             raise
@@ -405,6 +428,23 @@ class Sweep:
             self._listener.on_changed(diff.key, outcome)
         return outcome
 
+    def _checked_after_write(self, diff: KeyDiff, state: PageState) -> Outcome | None:
+        """Check a key that the sweep wrote; return its outcome, or None if it must be written again.
+
+        Raises Retryable if the check after the write before found the same difference: a further copy would not help.
+        """
+        source, target = self._states(diff.key)
+        if source is None:
+            return None  # deleted since: the options decide
+        difference = self._compare(diff.key, source, target)
+        if difference is None:
+            return Outcome("unchanged", "equal")
+        found = difference.reason if target is None else with_values(difference, source, target)
+        if found == state.written[diff.key]:
+            raise Retryable(f"still different after it was copied again: {found}", "StillDifferent")
+        state.written[diff.key] = found
+        return None
+
     def _process_key(self, diff: KeyDiff, deadline: Deadline) -> Outcome:
         if self._options.dry_run or (diff.status is KeyStatus.TARGET_ONLY and not self._options.delete):
             return self._check(diff.key)
@@ -416,16 +456,24 @@ class Sweep:
 
     def _check(self, key: str) -> Outcome:
         """Return the difference that requests to both sides show now, and change nothing."""
-        source, target = self._source.head(key, confirm_missing=True), self._target.head(key)
+        source, target = self._states(key)
         if source is None:
             absent = target is None and self._target.is_missing(key)
             return Outcome("unchanged", "absent on both sides") if absent else self._extra()
         if target is None:
             return _missing(source)
-        difference = self._pair_without_deletes.marker_policy.compare(self._target, key, source, target)
+        difference = self._compare(key, source, target)
         if difference is None:
             return Outcome("unchanged", "equal")
         return Outcome("differs", difference.reason, source.size if difference.body else 0)
+
+    def _states(self, key: str) -> tuple[ObjectState | None, ObjectState | None]:
+        return self._source.head(key, confirm_missing=True), self._target.head(key)
+
+    def _compare(self, key: str, source: ObjectState, target: ObjectState | None) -> Difference | None:
+        if target is None:
+            return Difference(ABSENT)
+        return self._pair_without_deletes.marker_policy.compare(self._target, key, source, target)
 
     def _extra(self) -> Outcome:
         if self._options.one_way:
@@ -488,6 +536,11 @@ class _PageExecutor:
                 future.result()
             except OutOfTime:
                 self.unfinished.append(page)
+
+
+def _written(outcomes: Mapping[KeyDiff, Outcome], state: PageState) -> list[KeyDiff]:
+    """Return the keys with a write as their outcome that have not failed since."""
+    return [diff for diff, outcome in outcomes.items() if outcome.action in CHANGES and diff.key not in state.failed]
 
 
 def _missing(source: ListEntry | ObjectState) -> Outcome:
