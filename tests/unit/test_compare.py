@@ -224,7 +224,7 @@ def test_room_for_the_marker_is_counted_in_bytes_of_keys_and_values() -> None:
         (
             state(f"{MD5}-3"),
             state("opaque", last_modified=OLDER),
-            "newer: '2026-01-01T00:00:10+00:00' in the source, '2026-01-01T00:00:09+00:00' in the target",
+            "source is newer: '2026-01-01T00:00:10+00:00' in the source, '2026-01-01T00:00:09+00:00' in the target",
         ),
     ],
 )

@@ -17,6 +17,8 @@ from .model import MD5, KeyPage, ListEntry, ObjectState
 #: The reason to copy an object that the target does not have.
 ABSENT = "absent from the target"
 
+_NEWER = "source is newer"
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -63,7 +65,7 @@ def with_values(difference: Difference, source: ObjectState, target: ObjectState
         values = tuple({name: value for name, value in side.items() if (name, value) not in common} for side in items)
     elif reason == "size":
         values = source.size, target.size
-    elif reason == "newer":
+    elif reason == _NEWER:
         values = source.last_modified.isoformat(), target.last_modified.isoformat()
     else:
         values = source.etag, target.etag
@@ -87,7 +89,7 @@ def _content(source: ObjectState, target: ObjectState, *, md5s: bool) -> str | N
     # is then later than the source's, and proves nothing.
     if not source.marker_fits:
         return "content cannot be compared"
-    return None if target.last_modified >= source.last_modified else "source is newer"
+    return None if target.last_modified >= source.last_modified else _NEWER
 
 
 def _headers(source: ObjectState, target: ObjectState) -> str | None:
