@@ -223,7 +223,7 @@ def test_an_unreachable_store_returns_the_message_to_the_queue(rig: Rig) -> None
     rig.target_proxy.close()
     delivery = rig.sync("key")
     assert delivery.actions == {"key": "retry"}
-    assert "does not answer" in delivery.reasons["key"]
+    assert "does not respond" in delivery.reasons["key"]
     assert delivery.seconds < 60
 
 

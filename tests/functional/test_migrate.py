@@ -296,8 +296,8 @@ NO_SERVER = "http://127.0.0.1:1"
     [
         ({"SOURCE_BUCKET": "no-such"}, "list_objects_v2 in no-such: NoSuchBucket: the bucket does not exist"),
         ({"TARGET_BUCKET": "no-such"}, "list_objects_v2 in no-such: NoSuchBucket: the bucket does not exist"),
-        ({"TARGET_ENDPOINT": NO_SERVER}, "list_objects_v2 in the-target: the store does not answer"),
-        ({"AWS_ENDPOINT_URL_S3": NO_SERVER}, "list_objects_v2 in the-source: the store does not answer"),
+        ({"TARGET_ENDPOINT": NO_SERVER}, "list_objects_v2 in the-target: the store does not respond"),
+        ({"AWS_ENDPOINT_URL_S3": NO_SERVER}, "list_objects_v2 in the-source: the store does not respond"),
         ({"AWS_ENDPOINT_URL_S3": "nonsense"}, "cannot connect to the source: Invalid endpoint: nonsense"),
         ({"AWS_PROFILE": "no-such"}, "cannot connect to the source: The config profile (no-such) could not be found"),
         ({"AWS_ACCESS_KEY_ID": "somebody"}, "list_objects_v2 in the-source: InvalidAccessKeyId"),

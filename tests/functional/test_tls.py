@@ -98,5 +98,5 @@ def test_the_command_names_the_untrusted_store(
     for proxy, _ in untrusted:
         ended = run("migrate", TARGET_ENDPOINT=proxy.endpoint, AWS_CA_BUNDLE=bundle)
         assert ended.code == 3
-        assert "the store does not answer: SSL validation failed" in ended.err
+        assert "the store does not respond: SSL validation failed" in ended.err
         assert proxy.requests == []

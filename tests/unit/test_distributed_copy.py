@@ -50,7 +50,7 @@ class Bench:
         return [item for item in items if isinstance(item, PartsWork)]
 
     def do(self, item: PartsWork, deadline: Deadline | None = None) -> Sequence[Work]:
-        return self.parts.run(item, deadline or Deadline())
+        return self.parts.process_item(item, deadline or Deadline())
 
 
 LOOK = [KeyWork((PREFIX + KEY,))]

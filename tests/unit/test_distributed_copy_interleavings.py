@@ -244,7 +244,7 @@ class Model:
         work = decode(body, "")
         try:
             if isinstance(work, PartsWork):
-                more = parts.run(work, Deadline())
+                more = parts.process_item(work, Deadline())
             else:
                 assert isinstance(work, KeyWork)
                 pair = BucketPair(source, target, transfer)

@@ -449,10 +449,10 @@ def test_an_unusable_store_stops_everything(side: str, operation: str) -> None:
 
     def dead(*call: str) -> None:
         if call[:2] == (side, operation):
-            raise StoreUnusable("the store does not answer")
+            raise StoreUnusable("the store does not respond")
 
     world.hooks.append(dead)
-    with pytest.raises(StoreUnusable, match="does not answer"):
+    with pytest.raises(StoreUnusable, match="does not respond"):
         world.sweep()
     assert not world.target.objects
     assert world.target.count("put") <= 4  # one for each thread

@@ -210,7 +210,7 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
 
 
 def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> int:
-    """Converge the keys and return the exit code. Raise StoreUnusable, and every other key would fail too."""
+    """Converge the keys and return the exit code. Raise StoreUnusable: every other key would fail too."""
     code, deadline = EQUAL, Deadline()
     with handle_signals(deadline, grace_s=options["stop_grace"]) as stop:
         context = build_sync_context(

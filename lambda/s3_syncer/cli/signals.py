@@ -42,7 +42,7 @@ def handle_signals(
 ) -> Iterator[Stop]:
     """Stop the deadline on the first signal while the block runs; a second signal kills the process.
 
-    If the block does not end within the grace period, because a store does not answer, another thread calls `give_up`
+    If the block does not end within the grace period, because a store does not respond, another thread calls `give_up`
     and exits the process. The exit code is `exit_code`, or else that of the signal.
     """
     stop, over = Stop(), threading.Event()

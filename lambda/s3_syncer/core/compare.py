@@ -1,6 +1,6 @@
 """The comparison of two objects, and of their listing entries. Pure.
 
-Only this module decides if a key needs work.
+Only this module decides if two objects are equal.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class _OnlyBoto3(Exception):
 
 
 class _Side:
-    """A bucket and its endpoint, which is found out once, as soon as the bucket's client has credentials."""
+    """A bucket and its endpoint, which is determined once, as soon as the bucket's client has credentials."""
 
     def __init__(self, location: BucketLocation) -> None:
         self.location, self._lock = location, threading.Lock()
@@ -202,8 +202,8 @@ def _endpoint(location: BucketLocation) -> BucketEndpoint:
     url = signed.partition("?")[0].removesuffix(f"/{_KEY}")
     if _is_proxied(url):
         raise _OnlyBoto3
-    own = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return BucketEndpoint(url, client.meta.region_name, own or str(get_cert_path(True)))
+    ca_bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
+    return BucketEndpoint(url, client.meta.region_name, ca_bundle or str(get_cert_path(True)))
 
 
 def _is_proxied(url: str) -> bool:

@@ -238,7 +238,7 @@ class Worker:
     def _range_or_parts_item(self, message: Message, work: RangeWork | PartsWork, ranges: int) -> _Item:
         def run(deadline: Deadline) -> Outcome:
             if isinstance(work, PartsWork):
-                return Outcome("part", "", more=tuple(self._copier.run(work, deadline)))
+                return Outcome("part", "", more=tuple(self._copier.process_item(work, deadline)))
             redelivered = message.attempt > 1
             left = self._ranges.run(work, deadline, redelivered=redelivered, time_divisor=ranges)
             return Outcome("range", "", more=tuple(left))

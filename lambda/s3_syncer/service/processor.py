@@ -96,7 +96,7 @@ class MessageProcessor:
         self._deadline.stop()
 
     def close(self) -> None:
-        """End the threads of the slots. To be called when no message is in flight."""
+        """End the threads of the slots. Call it only when no message is in flight."""
         self._slots.shutdown()
 
     def _process(self, message: Message) -> None:

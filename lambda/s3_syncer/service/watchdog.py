@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-#: Something that the service does again and again, as long as nothing hangs.
+#: Something that the service does again and again. If it stops, a thread hangs.
 Activity = Literal["receive", "response", "heartbeat", "work"]
 
 #: Seconds after which the receiver and the visibility heartbeat count as stuck. Far more than the longest poll takes,
@@ -14,7 +14,7 @@ Activity = Literal["receive", "response", "heartbeat", "work"]
 THREAD_MAX_S = 180.0
 
 #: The same for the work in all slots together: it reports progress at every key and every part. One request over
-#: awscrt, then over boto3 with all its retries, takes up to 460 s; a part of 4 GiB on a slow line takes a few more.
+#: awscrt, then over boto3 with all its retries, takes up to 460 s; a part of 4 GiB on a slow line takes longer.
 #: It is no limit for one slot: a slot may wait as long as another slot has parts to send.
 WORK_MAX_S = 900.0
 

@@ -90,7 +90,7 @@ class Bucket:
         """Connect to the bucket.
 
         With `tags`, objects are read with their tags. With `transport`, boto3 makes only the requests that the
-        transport does not answer.
+        transport does not respond.
         """
         self.name = name
         self.prefix = prefix
@@ -217,7 +217,7 @@ class Bucket:
         try:
             response = self._call("get_object_tagging", key)
         except SyncError as error:
-            if error.code != "BadAnswer":
+            if error.code != "BadResponse":
                 raise
             response = {}
         if "TagSet" not in response:  # the store ignored "?tagging"
@@ -302,7 +302,7 @@ class Bucket:
         if not token:  # taken for the end of the listing, all further keys would count as absent
             raise Retryable(
                 f"list_objects_v2 in {self.name}: the listing is truncated but has no NextContinuationToken",
-                "CutListing",
+                "TruncatedListing",
             )
         return page, token
 
@@ -466,13 +466,13 @@ def _without_response(error: Exception) -> SyncError:
     """Return the SyncError for a failure without a usable response."""
     if isinstance(error, ResponseParserError):
         # The text of this error is left out: it may contain the bytes of an object.
-        return Retryable("the response is not an S3 response", "BadAnswer")
+        return Retryable("the response is not an S3 response", "BadResponse")
     if isinstance(error, ParamValidationError):
         return Permanent(str(error).replace("\n", " "), "InvalidRequest")
     if isinstance(error, _NO_CREDENTIALS):
         return StoreUnusable(f"no credentials: {error}", "NoCredentials")
     if isinstance(error, _UNREACHABLE):
-        return StoreUnusable(f"the store does not answer: {error}", "NoAnswer")
+        return StoreUnusable(f"the store does not respond: {error}", "NoResponse")
     if isinstance(error, (HTTPClientError, HTTPError, OSError)):
         return Retryable(f"the connection broke: {error}", "ConnectionBroke")
     return Permanent(f"{type(error).__name__}: {error}", "InvalidRequest")
@@ -544,7 +544,7 @@ def _checked_token(name: str, before: _Token, token: _Token) -> _Token:
     Raises Retryable if the page before had the same token: the listing would never end.
     """
     if token is not None and token == before:
-        raise Retryable(f"{name}: the listing returned the same continuation token twice", "CutListing")
+        raise Retryable(f"{name}: the listing returned the same continuation token twice", "TruncatedListing")
     return token
 
 

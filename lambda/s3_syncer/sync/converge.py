@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ..core.compare import ABSENT, Difference, compare_tags
 from ..core.deadline import Deadline
@@ -45,19 +45,35 @@ class BucketPair:
     marker_policy: EtagMarkerPolicy = field(default_factory=EtagMarkerPolicy, compare=False)
 
 
+#: An action in an outcome and in the log. The first four write to the target. `multipart` means that other workers send
+#: the parts. A sweep reports missing, differs, extra and large: see `sweep.py`. `part` and `range` are work from a
+#: queue, and `failed` is a key of `s3-syncer sync` that could not be made equal.
+Action = Literal[
+    "copy",
+    "update",
+    "tags",
+    "delete",
+    "unchanged",
+    "kept",
+    "multipart",
+    "missing",
+    "differs",
+    "extra",
+    "large",
+    "part",
+    "range",
+    "failed",
+]
+
 #: The actions that write to the target.
-CHANGES = frozenset({"copy", "update", "tags", "delete"})
+CHANGES: frozenset[Action] = frozenset({"copy", "update", "tags", "delete"})
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The action for a key and its reason: one of CHANGES, or kept, or unchanged, or multipart.
+    """The action for a key, and its reason."""
 
-    multipart means that other workers send the parts. A sweep has more actions for keys that it leaves as they are: see
-    `sweep.py`.
-    """
-
-    action: str
+    action: Action
     reason: str
     size: int = 0  # bytes sent
     #: The work that must be done before the key can be equal.

@@ -50,9 +50,11 @@ ITEM_SIZE = 128 * MIB
 #: Work items of one object. Each of them lists parts of the upload, so more of them mean more requests.
 MAX_ITEMS = 1000
 
-#: Seconds before a recheck of a key with an active upload: the expected time for its bytes with a few functions, at
-#: RECHECK_RATE bytes a second. The maximum is the longest delay of SQS.
-RECHECK_RATE = 64 * MIB
+#: Bytes a second that a few functions together send. A key with an active upload is rechecked when its bytes should
+#: have been sent at this rate.
+RECHECK_BYTES_PER_S = 64 * MIB
+
+#: Shortest and longest time in seconds before a recheck. The longest is the longest delay of SQS.
 RECHECK_MIN_S, RECHECK_MAX_S = 30, 900
 
 
@@ -93,7 +95,7 @@ class DistributedCopier:
 
     def _recheck(self, key: str, size: int, upload_attempts: int) -> KeyWork:
         """Return the message that checks the key again when `size` bytes should have been sent."""
-        delay_s = min(max(size // RECHECK_RATE, RECHECK_MIN_S), RECHECK_MAX_S)
+        delay_s = min(max(size // RECHECK_BYTES_PER_S, RECHECK_MIN_S), RECHECK_MAX_S)
         return KeyWork((self._prefix + key,), delay_s=delay_s, upload_attempts=upload_attempts)
 
     # -- starting a copy -------------------------------------------------------------------------------------------
@@ -165,7 +167,7 @@ class DistributedCopier:
     def _active_uploads_if_listable(self, key: str, *, required: bool) -> list[ActiveUpload]:
         """Return the uploads of a key, or none if the store does not list them.
 
-        Unless they are `required`, a temporary error of the listing must not keep the key from being converged.
+        Raise a temporary error only if `required`; otherwise return no uploads, so that the key is converged.
         """
         try:
             return self._active_uploads(key)
@@ -183,25 +185,25 @@ class DistributedCopier:
 
         The part is sent at once because some stores report a wrong creation time for an upload.
         """
-        id = self._transfer.create_upload(key, state)
+        upload_id = self._transfer.create_upload(key, state)
         try:
             with _unsupported_if_permanent():
                 uploads = self._target.uploads(key)
-                self._target.parts(key, id)
-            first = first_upload(uploads, Upload(id, 0.0))
-            if first.id == id:
+                self._target.parts(key, upload_id)
+            first = first_upload(uploads, Upload(upload_id, 0.0))
+            if first.id == upload_id:
                 *_, last = plan.parts()
-                sent = self._transfer.send_parts(key, state, id, [last], deadline)
+                sent = self._transfer.send_parts(key, state, upload_id, [last], deadline)
                 return ActiveUpload(first, {last.number: UploadedPart(last.size, sent[last.number].etag)})
         except BaseException:
-            self._transfer.abort(key, id)
+            self._transfer.abort(key, upload_id)
             raise
-        self._target.abort_upload(key, id)
+        self._target.abort_upload(key, upload_id)
         return None
 
     # -- processing a work item ------------------------------------------------------------------------------------
 
-    def run(self, work: PartsWork, deadline: Deadline) -> Sequence[Work]:
+    def process_item(self, work: PartsWork, deadline: Deadline) -> Sequence[Work]:
         """Send the missing parts of a work item, and complete the upload if it then has all parts.
 
         Returns the work that is left: the rest of the parts, or a recheck of the key. Raises a SyncError if nothing of

@@ -22,7 +22,7 @@ from ..core.errors import Retryable, StoreUnusable, SyncError, unexpected_failur
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
-from .converge import CHANGES, BucketPair, Outcome, converge
+from .converge import CHANGES, Action, BucketPair, Outcome, converge
 from .page_state import PageRound, PageState
 
 logger = logging.getLogger(__name__)
@@ -364,7 +364,7 @@ class Sweep:
         taken = {diff.source: reason for diff in diffs if diff.source and (reason := copier.takes(diff))}
 
         def copied(entry: ListEntry) -> None:
-            action = "copy" if taken[entry] == ABSENT else "update"
+            action: Action = "copy" if taken[entry] == ABSENT else "update"
             self._listener.on_changed(entry.key, Outcome(action, taken[entry], entry.size))
 
         return copier.copy(taken, deadline, copied)
