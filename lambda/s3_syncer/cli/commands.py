@@ -45,13 +45,12 @@ _NOT_FOR_QUEUE = {
 
 
 EXIT_CODES = {
-    str(
-        EQUAL
-    ): "The command finished without a difference or a failed key. Also: a --dry-run that compared every key, and a "
-    "stopped `serve`.",
-    str(DIFFERENT): "The command finished and lists at least one difference or failed key.",
+    f"{EQUAL}": "The command finished without a difference or a failed key. Also: a --dry-run that compared every key, "
+    "and a stopped `serve`.",
+    f"{DIFFERENT}": "The command finished and lists at least one difference or failed key.",
     "2": "Wrong usage.",  # click's own
-    str(UNUSABLE): "The command could not finish: a store, the queue or the credentials cannot be used.",
+    f"{UNUSABLE}": "The command could not finish: a store, the queue, the credentials or a report file cannot be used, "
+    "or an unexpected error.",
     "130, 143": "Stopped by Ctrl-C or SIGTERM. Run the same command again to continue. `serve` exits with 0 instead.",
 }
 
