@@ -34,7 +34,7 @@ from s3_syncer.queue.worker import (
     Retry,
     Worker,
     disposition_for_error,
-    is_too_long,
+    is_full_attempt,
     redelivery_delay_s,
 )
 from s3_syncer.sync.converge import BucketPair
@@ -212,11 +212,23 @@ def test_after_the_deadline_every_message_returns_without_a_request() -> None:
     assert bench.ranges.swept == []
 
 
-@pytest.mark.parametrize(("attempt", "kind"), [(2, Retry), (3, DeadLetter)])
-def test_a_key_that_exceeds_a_whole_batch_is_a_dead_letter_after_three_attempts(
-    attempt: int, kind: type[Disposition], clock: FakeClock
+@pytest.mark.parametrize(
+    ("full_attempts", "attempt", "after"),
+    [
+        (0, 1, Ack((KeyWork(("huge",), full_attempts=1),))),
+        (0, 9, Ack((KeyWork(("huge",), full_attempts=1),))),
+        (1, 1, Ack((KeyWork(("huge",), full_attempts=2),))),
+        (2, 1, None),
+    ],
+    ids=["first", "first after quick failures", "second", "third"],
+)
+def test_a_key_that_exceeds_a_whole_batch_is_a_dead_letter_after_three_full_attempts(
+    full_attempts: int, attempt: int, after: Disposition | None, clock: FakeClock
 ) -> None:
-    """Each attempt sends the whole object again, so the attempts must end before SQS ends them."""
+    """Each attempt sends the whole object again, so the attempts must end before SQS ends them.
+
+    SQS counts deliveries, also those that failed quickly. So the message itself counts the full attempts.
+    """
     deadline = Deadline.after(300)
 
     def outlast(operation: str, key: str) -> None:
@@ -224,9 +236,27 @@ def test_a_key_that_exceeds_a_whole_batch_is_a_dead_letter_after_three_attempts(
             deadline.sleep(1000)
 
     bench = Bench({"huge": stored(b"one")}, on_call=outlast)
-    disposition = bench.worker.run([message_for("huge", attempt=attempt)], deadline, grace_s=PATIENCE_S)["1"]
-    assert isinstance(disposition, kind)
-    assert not isinstance(disposition, DeadLetter) or "s3-syncer sync" in disposition.error
+    message = Message("1", KeyWork(("huge",), full_attempts=full_attempts).to_json(), attempt)
+    disposition = bench.worker.run([message], deadline, grace_s=PATIENCE_S)["1"]
+    if after is not None:
+        assert disposition == after
+    else:
+        assert isinstance(disposition, DeadLetter)
+        assert "s3-syncer sync" in disposition.error
+
+
+def test_a_message_with_another_failed_key_returns_after_a_full_attempt(clock: FakeClock) -> None:
+    deadline = Deadline.after(300)
+
+    def outlast(operation: str, key: str) -> None:
+        if key == "refused":
+            raise RETRYABLE
+        if operation == "take":
+            deadline.sleep(1000)
+
+    bench = Bench({"huge": stored(b"one")}, on_call=outlast, threads=1)
+    dispositions = bench.worker.run([message_for("huge", "refused")], deadline, grace_s=PATIENCE_S)
+    assert dispositions == {"1": Retry(0)}
 
 
 def test_a_key_that_began_late_returns_at_any_attempt(clock: FakeClock) -> None:
@@ -295,21 +325,19 @@ def test_a_message_out_of_time_returns_at_once_although_other_keys_failed() -> N
 
 
 @pytest.mark.parametrize(
-    ("attempt", "spent_s", "available_s", "expected"),
+    ("spent_s", "available_s", "expected"),
     [
-        pytest.param(3, 300.0, 300.0, True, id="three full attempts"),
-        pytest.param(50, 300.0, 300.0, True, id="more than three"),
-        pytest.param(3, 270.0, 300.0, True, id="90 % of the batch is a full attempt"),
-        pytest.param(3, 269.9, 300.0, False, id="less is not"),
-        pytest.param(2, 300.0, 300.0, False, id="two full attempts"),
-        pytest.param(50, 10.0, 300.0, False, id="began late in its batch"),
-        pytest.param(3, 10_000.0, None, False, id="no time limit"),
+        pytest.param(300.0, 300.0, True, id="all the time of the batch"),
+        pytest.param(270.0, 300.0, True, id="90 % of the batch is a full attempt"),
+        pytest.param(269.9, 300.0, False, id="less is not"),
+        pytest.param(10.0, 300.0, False, id="began late in its batch"),
+        pytest.param(10_000.0, None, False, id="no time limit"),
     ],
 )
-def test_a_key_takes_too_long_after_three_full_attempts(
-    attempt: int, spent_s: float, available_s: float | None, expected: bool
+def test_an_attempt_with_the_time_of_its_batch_is_full(
+    spent_s: float, available_s: float | None, expected: bool
 ) -> None:
-    assert is_too_long(attempt, spent_s, available_s) is expected
+    assert is_full_attempt(spent_s, available_s) is expected
 
 
 # -- dispositions ------------------------------------------------------------------------------------------------------

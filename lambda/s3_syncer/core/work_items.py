@@ -29,9 +29,12 @@ class KeyWork:
     #: The number of multipart uploads that this message and its predecessors have created for the key; None for a
     #: message that does not track a distributed copy.
     upload_attempts: int | None = None
+    #: The number of full attempts that ended without time left, see `worker.MAX_FULL_ATTEMPTS`.
+    full_attempts: int = 0
 
     def to_json(self) -> str:
         tracked = {} if self.upload_attempts is None else {"upload_attempts": self.upload_attempts}
+        tracked |= {"full_attempts": self.full_attempts} if self.full_attempts else {}
         return _envelope("keys", keys=list(self.keys), **tracked)
 
 
@@ -97,7 +100,10 @@ def _keys(content: Mapping[str, Any]) -> KeyWork:
     upload_attempts = content.get("upload_attempts")
     if upload_attempts is not None and not _is_whole(upload_attempts):
         raise Malformed('"upload_attempts" must be a whole number')
-    return KeyWork(tuple(keys), upload_attempts=upload_attempts)
+    full_attempts = content.get("full_attempts", 0)
+    if not _is_whole(full_attempts):
+        raise Malformed('"full_attempts" must be a whole number')
+    return KeyWork(tuple(keys), upload_attempts=upload_attempts, full_attempts=full_attempts)
 
 
 def _range(content: Mapping[str, Any]) -> RangeWork:

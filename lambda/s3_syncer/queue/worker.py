@@ -113,15 +113,21 @@ def disposition_for_error(
     return Retry(delay_s, error.reason, isinstance(error, StoreUnusable), more)
 
 
-def is_too_long(attempt: int, spent_s: float, available_s: float | None) -> bool:
-    """Return True if a key that ran out of time can never be done in the time of a batch.
+def is_full_attempt(spent_s: float, available_s: float | None) -> bool:
+    """Return True if an attempt had all the time of its batch, so that running out of time says something.
 
-    `spent_s` is the time of this attempt, `available_s` that of its batch, None without a limit. An attempt that began
+    `spent_s` is the time of the attempt, `available_s` that of its batch, None without a limit. An attempt that began
     late in its batch proves nothing.
     """
-    if available_s is None or attempt < MAX_FULL_ATTEMPTS:
-        return False
-    return spent_s >= FULL_ATTEMPT_SHARE * available_s
+    return available_s is not None and available_s > 0 and spent_s >= FULL_ATTEMPT_SHARE * available_s
+
+
+class _FullAttempt(OutOfTime):
+    """A full attempt at a key that was not done: its next attempt is the work item `next_attempt`."""
+
+    def __init__(self, error: OutOfTime, next_attempt: KeyWork) -> None:
+        super().__init__(error.reason)
+        self.next_attempt = next_attempt
 
 
 @dataclass(slots=True)
@@ -134,12 +140,15 @@ class _KeyRequest:
     attempt: int = 1
     #: The lowest number of multipart uploads started; None if no message tracks an upload.
     upload_attempts: int | None = None
+    #: The lowest number of full attempts; None before the first message.
+    full_attempts: int | None = None
 
     def add(self, work: KeyWork, attempt: int) -> None:
         """Add a message."""
         self.since = _least(self.since, work.since)
         self.attempt = max(self.attempt, attempt)
         self.upload_attempts = _least(self.upload_attempts, work.upload_attempts)
+        self.full_attempts = _least(self.full_attempts, work.full_attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +162,8 @@ class _Item:
     name: str = ""
     #: Time of the oldest event for a key, see `_KeyRequest`.
     since: float | None = None
+    #: The work of a key after a full attempt that was not done.
+    next_attempt: KeyWork | None = None
 
     @property
     def is_key(self) -> bool:
@@ -230,10 +241,13 @@ class Worker:
                 key.removeprefix(self._prefix),
                 deadline,
                 upload_attempts=request.upload_attempts,
-                redelivered=request.attempt > 1,
+                redelivered=request.attempt > 1 or bool(request.full_attempts),
             )
 
-        return _Item(key, request.attempt, run, since=request.since)
+        next_attempt = KeyWork(
+            (key,), upload_attempts=request.upload_attempts, full_attempts=(request.full_attempts or 0) + 1
+        )
+        return _Item(key, request.attempt, run, since=request.since, next_attempt=next_attempt)
 
     def _range_or_parts_item(self, message: Message, work: RangeWork | PartsWork, ranges: int) -> _Item:
         def run(deadline: Deadline) -> Outcome:
@@ -286,8 +300,9 @@ def _run_item(item: _Item, deadline: Deadline, available_s: float | None) -> Res
         logger.exception("unexpected failure", extra={"key": item.key})
         result = unexpected_failure(error)
     spent_s = time.monotonic() - began
-    if item.is_key and isinstance(result, OutOfTime) and is_too_long(item.attempt, spent_s, available_s):
-        result = _TOO_LONG
+    if item.next_attempt is not None and isinstance(result, OutOfTime) and is_full_attempt(spent_s, available_s):
+        is_last = item.next_attempt.full_attempts >= MAX_FULL_ATTEMPTS
+        result = _TOO_LONG if is_last else _FullAttempt(result, item.next_attempt)
     _log_result(item, result, spent_s)
     return result
 
@@ -298,6 +313,9 @@ def _combined(message: Message, results: Mapping[str, Result]) -> Disposition:
     failures = [(key, result) for key, result in results.items() if isinstance(result, SyncError)]
     if not failures:
         return Ack(more)
+    counted = [error.next_attempt for _, error in failures if isinstance(error, _FullAttempt)]
+    if len(counted) == len(failures):  # SQS counts deliveries, so a message that counts full attempts takes its place
+        return Ack((*more, *counted))
     key, error = min(failures, key=lambda failure: _precedence(failure[1]))
     return disposition_for_error(error, message.attempt, key=key, more=more)
 
