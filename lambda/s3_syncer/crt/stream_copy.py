@@ -80,12 +80,12 @@ class HttpStreamCopier:
         self._source, self._target = source, target
         self._circuit = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_MAX_S, clock=clock)
 
-    def part(self, key: str, etag: str, upload: str, part: Part) -> str | None:
+    def part(self, key: str, etag: str, upload_id: str, part: Part) -> str | None:
         """Upload a part of the object with this ETag. Return the part's ETag, which is its MD5, or None."""
 
         def stream() -> str | None:
             window = [("range", f"bytes={part.start}-{part.start + part.size - 1}")]
-            query = f"?partNumber={part.number}&uploadId={quote(upload, safe='')}"
+            query = f"?partNumber={part.number}&uploadId={quote(upload_id, safe='')}"
             sent = self._stream(key, etag, part.size, read_headers=window, query=query)
             return sent[1] if sent is not None and sent[0] == sent[1] else None
 

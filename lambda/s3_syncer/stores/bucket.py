@@ -358,22 +358,22 @@ class Bucket:
         upload: str = self._call("create_multipart_upload", key, **_properties(state, marker))["UploadId"]
         return upload
 
-    def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
+    def upload_part(self, key: str, upload_id: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
         """Upload one part; return its ETag from the store."""
         response = self._call(
-            "upload_part", key, UploadId=upload, PartNumber=part.number, Body=data, ContentMD5=_base64(md5)
+            "upload_part", key, UploadId=upload_id, PartNumber=part.number, Body=data, ContentMD5=_base64(md5)
         )
         return _unquoted(response["ETag"])
 
-    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> None:
+    def complete_upload(self, key: str, upload_id: str, etags: Mapping[int, str]) -> None:
         """Complete the upload from the parts with these ETags, by part number."""
         parts = [{"PartNumber": number, "ETag": _quoted(etags[number])} for number in sorted(etags)]
-        self._call("complete_multipart_upload", key, UploadId=upload, MultipartUpload={"Parts": parts})
+        self._call("complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts})
 
-    def abort_upload(self, key: str, upload: str) -> None:
+    def abort_upload(self, key: str, upload_id: str) -> None:
         """Abort the upload and drop its parts. An upload that no longer exists counts as aborted."""
         try:
-            self._call("abort_multipart_upload", key, UploadId=upload)
+            self._call("abort_multipart_upload", key, UploadId=upload_id)
         except Changed as error:
             if error.code not in ("NoSuchUpload", "404"):
                 raise
@@ -393,14 +393,16 @@ class Bucket:
             following = {"KeyMarker": response["NextKeyMarker"], "UploadIdMarker": response["NextUploadIdMarker"]}
             position = _checked_token(self.name, position, following)
 
-    def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, UploadedPart]:
+    def parts(self, key: str, upload_id: str, after: int = 0, until: int | None = None) -> dict[int, UploadedPart]:
         """Return the uploaded parts by number, behind `after` up to `until`.
 
         Raises Changed when the upload does not exist any more.
         """
         found: dict[int, UploadedPart] = {}
         while True:
-            response = self._call("list_parts", key, UploadId=upload, **({"PartNumberMarker": after} if after else {}))
+            response = self._call(
+                "list_parts", key, UploadId=upload_id, **({"PartNumberMarker": after} if after else {})
+            )
             for item in response.get("Parts", []):
                 if until is not None and item["PartNumber"] > until:
                     return found

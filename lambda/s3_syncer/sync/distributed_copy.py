@@ -313,9 +313,9 @@ def _unsupported_if_permanent() -> Iterator[None]:
         raise _ListingUploadsUnsupported from error
 
 
-def _items(key: str, state: ObjectState, plan: PartPlan, upload: str, numbers: Sequence[int]) -> Iterator[PartsWork]:
+def _items(key: str, state: ObjectState, plan: PartPlan, upload_id: str, numbers: Sequence[int]) -> Iterator[PartsWork]:
     """Yield work items for these parts, of about the same number of bytes each."""
     item_size = max(ITEM_SIZE, -(-plan.size // MAX_ITEMS))
     most = max(1, item_size // plan.part_size)
     for first, last in contiguous_runs(numbers, most):
-        yield PartsWork(key, state.etag, upload, plan.size, plan.part_size, first, last)
+        yield PartsWork(key, state.etag, upload_id, plan.size, plan.part_size, first, last)

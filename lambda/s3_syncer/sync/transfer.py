@@ -59,7 +59,7 @@ class StreamCopier(Protocol):
     def buffer_size(self) -> int:
         """The bytes of memory that one stream holds."""
 
-    def part(self, key: str, etag: str, upload: str, part: Part) -> str | None: ...
+    def part(self, key: str, etag: str, upload_id: str, part: Part) -> str | None: ...
 
     def whole(self, key: str, state: ObjectState, marker: str | None, *, by_etag: bool = False) -> str | None: ...
 
@@ -161,19 +161,19 @@ class Transfer:
     def _copy_parts(self, key: str, state: ObjectState, plan: PartPlan, deadline: Deadline) -> None:
         keeps = self._resumes and state.size >= RESUME_MIN and is_resumable(state, plan)
         found = self._unfinished_upload(key, state, plan) if keeps else None
-        upload, etags = found or (self.create_upload(key, state), {})
+        upload_id, etags = found or (self.create_upload(key, state), {})
         try:
             missing = [part for part in plan.parts() if part.number not in etags]
-            sent = self.send_parts(key, state, upload, missing, deadline)
+            sent = self.send_parts(key, state, upload_id, missing, deadline)
             self._check_parts(key, state, plan, etags | {number: part.md5 for number, part in sent.items()}, found)
             etags |= {number: part.etag for number, part in sent.items()}
-            self._target.complete_upload(key, upload, etags)
+            self._target.complete_upload(key, upload_id, etags)
         except OutOfTime:
             if not keeps:
-                self.abort(key, upload)
+                self.abort(key, upload_id)
             raise
         except BaseException:
-            self.abort(key, upload)
+            self.abort(key, upload_id)
             raise
 
     def _check_parts(
@@ -195,10 +195,10 @@ class Transfer:
         """Return True if the source has exactly the parts of this plan. Needs a request for each part."""
         return all(self._source.part_size(key, part.number) == part.size for part in plan.parts())
 
-    def abort(self, key: str, upload: str) -> None:
+    def abort(self, key: str, upload_id: str) -> None:
         """Abort the upload after a failure. Raises no SyncError itself."""
         with suppress(SyncError):  # the earlier failure is the one to report
-            self._target.abort_upload(key, upload)
+            self._target.abort_upload(key, upload_id)
 
     def _unfinished_upload(self, key: str, state: ObjectState, plan: PartPlan) -> tuple[str, dict[int, str]] | None:
         """Return an unfinished upload of this object and its ETags by part number; abort one of other bytes."""
@@ -239,13 +239,13 @@ class Transfer:
             return md5_of(self._source.read(key, state.etag, part.start, part.size)).hex() == sent[number].etag
 
     def send_parts(
-        self, key: str, state: ObjectState, upload: str, parts: Iterable[Part], deadline: Deadline
+        self, key: str, state: ObjectState, upload_id: str, parts: Iterable[Part], deadline: Deadline
     ) -> dict[int, SentPart]:
         """Send parts of the object, pinned to its ETag, several at a time; return them by number."""
 
         def send(part: Part) -> SentPart:
             self._bandwidth.wait(part.size, deadline)
-            etag = self._stream_part(key, state, upload, part, deadline)
+            etag = self._stream_part(key, state, upload_id, part, deadline)
             if etag is not None:
                 return SentPart(etag, etag)
             with self._memory.hold(part.size):
@@ -253,7 +253,7 @@ class Transfer:
                 deadline.check()
                 data = self._source.read(key, state.etag, part.start, part.size)
                 md5 = md5_of(data)
-                etag = self._target.upload_part(key, upload, part, data, md5)
+                etag = self._target.upload_part(key, upload_id, part, data, md5)
                 self._part_etags_are_md5 = etag == md5.hex()
                 return SentPart(etag, md5.hex())
 
@@ -269,11 +269,11 @@ class Transfer:
                 raise error
         return {number: future.result() for number, future in futures.items()}
 
-    def _stream_part(self, key: str, state: ObjectState, upload: str, part: Part, deadline: Deadline) -> str | None:
+    def _stream_part(self, key: str, state: ObjectState, upload_id: str, part: Part, deadline: Deadline) -> str | None:
         """Stream a part and return its ETag, which is its MD5; None if it must be sent without a stream."""
         if self._stream_copier is None or not self._part_etags_are_md5:
             return None
         with self._memory.hold(self._stream_copier.buffer_size):
             deadline.progress()
             deadline.check()
-            return self._stream_copier.part(key, state.etag, upload, part)
+            return self._stream_copier.part(key, state.etag, upload_id, part)
