@@ -16,13 +16,13 @@ COSTS = {
     "new": (["GET", "HEAD"], ["HEAD", "PUT"]),
     "again": (["HEAD"], ["HEAD"]),
     "overwritten": (["HEAD", "GET", "HEAD"], ["HEAD", "PUT"]),
-    "deleted": (["HEAD", "GET", "GET"], ["HEAD", "DELETE"]),
+    "deleted": (["HEAD", "GET", "GET"], ["HEAD", "DELETE", "GET"]),
 }
 WITH_TAGS = {
     "new": (["GET", "GET tags", "HEAD", "GET tags"], ["HEAD", "PUT"]),
     "again": (["HEAD", "GET tags"], ["HEAD", "GET tags"]),
     "overwritten": (["HEAD", "GET tags", "GET", "HEAD", "GET tags"], ["HEAD", "PUT"]),
-    "deleted": (["HEAD", "GET", "GET"], ["HEAD", "DELETE"]),
+    "deleted": (["HEAD", "GET", "GET"], ["HEAD", "DELETE", "GET"]),
 }
 
 
