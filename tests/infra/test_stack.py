@@ -193,7 +193,7 @@ def test_object_with_denied_kms_key_goes_to_the_dead_letter_queue(applied: Appli
     put(applied, "encrypted", Body=b"readable")
     head = applied.stack.s3().head_object(Bucket=applied.stack.source_bucket, Key="encrypted")
     assert head["ServerSideEncryption"] == "aws:kms"
-    assert eventually(lambda: in_target(applied, "encrypted")) == in_source(applied, "encrypted")
+    eventually(lambda: in_target(applied, "encrypted") == in_source(applied, "encrypted"))
 
 
 def test_s3_needs_its_statement_in_the_key_policy(applied: Applied) -> None:
@@ -299,7 +299,7 @@ def test_service_does_the_work_of_the_function_with_its_role(applied: Applied) -
     try:
         put(applied, "served", Body=b"x", ContentType="text/plain", Tagging="a=b")
         with run_service.started(applied.stack, ["--visibility-timeout", "60", "--shutdown-grace", "60"]) as process:
-            assert eventually(lambda: in_target(applied, "served")) == in_source(applied, "served")
+            eventually(lambda: in_target(applied, "served") == in_source(applied, "served"))
             applied.stack.s3().delete_object(Bucket=applied.stack.source_bucket, Key="served")
             eventually(lambda: in_target(applied, "served") is None)
             applied.stack.sqs().send_message(QueueUrl=applied.stack.queue_url, MessageBody="not understood")
@@ -396,7 +396,7 @@ def test_comparison_from_the_queue_finds_objects_without_events(applied: Applied
         compare(applied)
         eventually(is_dead_letter)
     compare(applied)
-    assert eventually(lambda: in_target(applied, "unnoticed")) == in_source(applied, "unnoticed")
+    eventually(lambda: in_target(applied, "unnoticed") == in_source(applied, "unnoticed"))
 
 
 #: A large object: 2 GiB, in 128 parts.
@@ -497,7 +497,7 @@ def test_missing_target_bucket_is_retried_until_it_exists(applied: Applied) -> N
     put(applied, "early", Body=b"x")
     eventually(lambda: any(line.get("action") == "retry" and line["key"] == "early" for line in log_lines(applied)))
     client.create_bucket(Bucket=target.bucket)
-    assert eventually(lambda: in_target(applied, "early")) == in_source(applied, "early")
+    eventually(lambda: in_target(applied, "early") == in_source(applied, "early"))
 
 
 # Permissions that the emulated AWS does not use, and why. The tests of this file use all remaining ones.
