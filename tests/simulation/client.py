@@ -1,0 +1,225 @@
+"""The way from a process to a server: latency, faults, boto3's retries, and clients in boto3's form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectionError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ReadTimeoutError,
+)
+
+from .faults import NO_FAULTS, SIGNATURE_MAX_AGE_S, Faults
+from .scheduler import Scheduler
+from .store import Refused, Response, Server, Store
+
+#: Seconds that a request or a response is on its way. Most are equal, so that requests meet; some are long.
+LATENCIES_S = (0.0, 0.01, 0.01, 0.01, 0.05, 0.2, 2.0)
+
+#: Seconds until a client notices that its connection is broken. 60 is the read timeout of `stores/clients.py`.
+_BREAKS_S = (0.0, 1.0, 60.0)
+
+#: Shares of SIGNATURE_MAX_AGE_S after which the server applies a late request.
+_LATE_SHARES = (0.001, 0.02, 0.1, 0.5, 0.99)
+
+#: boto3 repeats a request after these: https://github.com/boto/botocore/blob/develop/botocore/retries/standard.py
+_BROKEN = (ConnectionError, HTTPClientError)
+_RETRIED_STATUS = frozenset({500, 502, 503, 504})
+_RETRIED_CODES = frozenset({"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException"})
+_BACKOFF_MAX_S = 20.0
+
+
+class Connection:
+    """Sends the requests of one process to one server.
+
+    `check` is called before each attempt, as the event hook of the product's clients is: it raises OutOfTime in work
+    that was given up. `attempts` is the number of attempts of boto3.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        faults: Faults = NO_FAULTS,
+        *,
+        check: Callable[[], None] = lambda: None,
+        attempts: int = 6,
+    ) -> None:
+        self._server, self._faults, self._check, self._attempts = server, faults, check, attempts
+        self._scheduler: Scheduler = server.scheduler
+
+    def request(self, operation: str, apply: Callable[[], Response], *, subject: str, is_write: bool) -> Response:
+        """Return the response. Raises what boto3 raises. `subject` names the object in the history."""
+        label = f"{operation}({subject})"
+        for attempt in range(1, self._attempts + 1):
+            self._check()
+            try:
+                return self._attempt(operation, apply, label, is_write=is_write)
+            except (ClientError, *_BROKEN) as error:
+                self._scheduler.note(self._server.name, label, "fails:", _text(error))
+                if attempt == self._attempts or not _is_retried(error):
+                    raise
+            scale_s = min(0.05 * 2 ** (attempt - 1), _BACKOFF_MAX_S)
+            self._scheduler.sleep(scale_s * self._scheduler.choose((0.1, 0.5, 0.9)), "backoff")
+        raise AssertionError("the last attempt returns or raises")
+
+    def body(self, data: bytes) -> Body:
+        """Return the body of a response as a stream."""
+        if self._happens(self._faults.damage) and data:
+            place = self._scheduler.choose(range(len(data)))
+            data = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+            self._scheduler.note(self._server.name, "damages a body at byte", place)
+        return Body(data, cut=self._happens(self._faults.body_cut))
+
+    def _attempt(self, operation: str, apply: Callable[[], Response], label: str, *, is_write: bool) -> Response:
+        scheduler, faults = self._scheduler, self._faults
+        self._travel(label)
+        self._meet_outage(operation)
+        if self._happens(faults.request_lost):
+            self._break()
+        if self._happens(faults.busy):
+            raise _client_error(operation, Refused(*scheduler.choose((("SlowDown", 503), ("InternalError", 500)))))
+        if is_write and self._happens(faults.late):
+            self._server.apply_later(SIGNATURE_MAX_AGE_S * scheduler.choose(_LATE_SHARES), apply, label)
+            self._break()
+        try:
+            response, error = apply(), None
+        except Refused as refused:
+            response, error = {}, refused
+        scheduler.note(self._server.name, label, error or "")
+        self._travel(label)
+        if self._happens(faults.response_lost):
+            self._break()
+        if error is not None:
+            raise _client_error(operation, error)
+        return response
+
+    def _travel(self, label: str) -> None:
+        latency_s = self._scheduler.choose(LATENCIES_S)
+        if latency_s:
+            self._scheduler.sleep(latency_s, label)
+        else:
+            self._scheduler.pause(label)
+
+    def _meet_outage(self, operation: str) -> None:
+        outage = self._faults.outage(self._scheduler.now)
+        if outage is None:
+            return
+        if outage.kind == "refused":
+            if self._scheduler.chance(0.5):
+                raise EndpointConnectionError(endpoint_url=self._server.name)
+            self._scheduler.sleep(5.0, "connect timeout")
+            raise ConnectTimeoutError(endpoint_url=self._server.name)
+        raise _client_error(operation, Refused("", 404 if outage.kind == "not found" else 503))
+
+    def _break(self) -> NoReturn:
+        wait_s = self._scheduler.choose(_BREAKS_S)
+        self._scheduler.sleep(wait_s, "broken connection")
+        broken = ReadTimeoutError if wait_s == max(_BREAKS_S) else ConnectionClosedError
+        raise broken(endpoint_url=self._server.name)
+
+    def _happens(self, rate: float) -> bool:
+        return rate > 0 and self._scheduler.chance(rate)
+
+
+class Body:
+    """The body of a response, as botocore's StreamingBody. With `cut`, the connection breaks halfway."""
+
+    def __init__(self, data: bytes, *, cut: bool) -> None:
+        self._data, self._place, self._cut = data, 0, cut
+
+    def read(self, amount: int | None = None) -> bytes:
+        end = len(self._data) if amount is None else self._place + amount
+        if self._cut and end > len(self._data) // 2:
+            raise ReadTimeoutError(endpoint_url="the body of a response")
+        found = self._data[self._place : end]
+        self._place += len(found)
+        return found
+
+    def close(self) -> None:
+        """Do nothing: there is no connection to keep."""
+
+
+#: The operations that change a store, and those that do not.
+_WRITES = frozenset(
+    {
+        "put_object",
+        "delete_object",
+        "put_object_tagging",
+        "delete_object_tagging",
+        "create_multipart_upload",
+        "upload_part",
+        "complete_multipart_upload",
+        "abort_multipart_upload",
+    }
+)
+_READS = frozenset(
+    {
+        "head_bucket",
+        "head_object",
+        "get_object",
+        "get_object_tagging",
+        "list_objects_v2",
+        "list_parts",
+        "list_multipart_uploads",
+    }
+)
+
+
+class S3Client:
+    """A client in boto3's form for the store at the other end of a connection."""
+
+    def __init__(self, store: Store, connection: Connection) -> None:
+        self._store, self._connection = store, connection
+
+    def __getattr__(self, operation: str) -> Callable[..., Response]:
+        if operation not in _WRITES | _READS:
+            raise AttributeError(f"the simulated S3 has no {operation}")
+
+        def call(*, Bucket: str, **parameters: Any) -> Response:
+            def apply() -> Response:
+                if Bucket != self._store.name:
+                    raise Refused("NoSuchBucket", 404)
+                response: Response = getattr(self._store, operation)(**parameters)
+                return response
+
+            subject = parameters.get("Key") or parameters.get("Prefix", "")
+            response = self._connection.request(operation, apply, subject=subject, is_write=operation in _WRITES)
+            return {**response, "Body": self._connection.body(response["Body"])} if "Body" in response else response
+
+        setattr(self, operation, call)  # the next call finds it without this method
+        return call
+
+
+def _client_error(operation: str, refused: Refused) -> ClientError:
+    # botocore gives a page without XML the status as its code, and the response to a HEAD has no body.
+    code = str(refused.status) if not refused.code or operation.startswith("head_") else refused.code
+    return ClientError(
+        {
+            "Error": {"Code": code, "Message": refused.message},
+            "ResponseMetadata": {
+                "HTTPStatusCode": refused.status,
+                "RequestId": "simulated",
+                "HTTPHeaders": {},
+                "HostId": "",
+                "RetryAttempts": 0,
+            },
+        },
+        "".join(word.capitalize() for word in operation.split("_")),
+    )
+
+
+def _is_retried(error: Exception) -> bool:
+    if not isinstance(error, ClientError):
+        return True
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status in _RETRIED_STATUS or error.response["Error"]["Code"] in _RETRIED_CODES
+
+
+def _text(error: Exception) -> str:
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
