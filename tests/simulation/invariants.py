@@ -1,0 +1,182 @@
+"""The promises that every history must keep, checked once nothing moves any more.
+
+A history is quiet when the queue is empty, no request is late, and no process has work. To add a promise, write a
+function that yields one plain line for each violation, and list it in INVARIANTS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+
+from s3_syncer.core.errors import Permanent
+from s3_syncer.core.events import decode
+from s3_syncer.core.work_items import KeyWork, PartsWork
+
+from .sqs import Queued
+from .store import Store, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The result of a sweep that began when the history was quiet: its name, and the keys that it named."""
+
+    name: str
+    #: True if the sweep says that both sides are equal: exit code 0.
+    equal: bool
+    #: Keys that it reported as different, failed or unproven.
+    named: Set[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """A history that is quiet, with what it must be judged by."""
+
+    source: Store
+    target: Store
+    #: The messages that are still on the queue.
+    queue: Sequence[Queued] = ()
+    dead_letters: Sequence[Queued] = ()
+    #: Keys that a sweep or a check reported: different, failed, unproven or extra.
+    findings: Set[str] = frozenset()
+    #: The keys that must be equal: those with an event, or all keys of the source after a sweep.
+    duty: Set[str] = frozenset()
+    #: True if the live sync deletes.
+    deletes: bool = True
+    #: True if tags are mirrored.
+    tags: bool = True
+    #: The objects of the target at the beginning.
+    before: Mapping[str, Version] = field(default_factory=dict)
+    #: Texts in the error of each dead letter that the history explains.
+    explained_errors: Sequence[str] = ()
+    #: The verdicts of sweeps over a quiet history.
+    verdicts: Sequence[Verdict] = ()
+    #: True if an upload may stay behind: see docs/operations.md, "Incomplete multipart uploads".
+    uploads_may_stay: bool = False
+
+    @property
+    def excused(self) -> Set[str]:
+        """The keys that a dead letter or a finding names."""
+        return self.findings | {key for letter in self.dead_letters for key in keys_of(letter)}
+
+
+def keys_of(message: Queued) -> Set[str]:
+    """Return the keys that a message names: its own attribute, or those of its work."""
+    if message.key is not None:
+        return {message.key}
+    try:
+        work = decode(message.body, "source")
+    except Permanent:
+        return frozenset()
+    if isinstance(work, KeyWork):
+        return set(work.keys)
+    return {work.key} if isinstance(work, PartsWork) else frozenset()
+
+
+def every_message_ended(end: Ending) -> Iterator[str]:
+    for message in end.queue:
+        yield f"a message is still on the queue: {message.body}"
+
+
+def no_request_is_late(end: Ending) -> Iterator[str]:
+    for store in (end.source, end.target):
+        if store.late_requests:
+            yield f"the history ended before {store.late_requests} late requests of the {store.name}"
+
+
+def nothing_is_missing(end: Ending) -> Iterator[str]:
+    """Each object that the source has is in the target."""
+    for key in end.source.objects:
+        if key in end.duty - end.excused and end.target.current(key) is None:
+            yield f"{key}: the source has the object and the target does not"
+
+
+def copies_are_equal(end: Ending) -> Iterator[str]:
+    """Each object that both sides have has the same body, headers, metadata and tags."""
+    for key in end.duty - end.excused:
+        source, target = end.source.current(key), end.target.current(key)
+        if source is None or target is None:
+            continue
+        for name, one, other in zip(
+            ("body", "headers or metadata", "tags"), source.mirrored, target.mirrored, strict=True
+        ):
+            if one != other and (end.tags or name != "tags"):
+                yield f"{key}: the {name} differ: {_short(one)} in the source, {_short(other)} in the target"
+
+
+def no_ghost_stays(end: Ending) -> Iterator[str]:
+    """An object that was deleted from the source is not in the target, where live sync deletes."""
+    if not end.deletes:
+        return
+    for key in end.target.objects:
+        if key in end.duty - end.excused and end.source.current(key) is None:
+            yield f"{key}: the object was deleted from the source, and the target still has it"
+
+
+def nothing_of_others_is_gone(end: Ending) -> Iterator[str]:
+    """Without deletes, each object that was in the target before is still there."""
+    if end.deletes:
+        return
+    for key in end.before:
+        if end.target.current(key) is None:
+            yield f"{key}: the object was in the target before, deletes are off, and it is gone"
+
+
+def verdicts_are_true(end: Ending) -> Iterator[str]:
+    """A sweep over a quiet history that says "equal" is right, and each difference has its key named."""
+    for verdict in end.verdicts:
+        for key in {**end.source.objects, **end.target.objects}:
+            source, target = end.source.current(key), end.target.current(key)
+            if source is None and not end.deletes:
+                continue
+            if _same(source, target, tags=end.tags):
+                continue
+            if verdict.equal:
+                yield f"{key}: {verdict.name} says that both sides are equal, and this key differs"
+            elif key not in verdict.named:
+                yield f"{key}: {verdict.name} does not name this key, and it differs"
+
+
+def no_upload_stays(end: Ending) -> Iterator[str]:
+    if end.uploads_may_stay:
+        return
+    for key in end.target.upload_keys:
+        yield f"{key}: a multipart upload stays behind in the target"
+
+
+def dead_letters_are_explained(end: Ending) -> Iterator[str]:
+    for letter in end.dead_letters:
+        error = letter.attributes.get("error", "redrive")
+        if not any(text in error for text in end.explained_errors):
+            yield f"a dead letter without a cause in this history: {error}: {letter.body}"
+
+
+#: Every promise. An earlier one explains more.
+INVARIANTS: tuple[Callable[[Ending], Iterator[str]], ...] = (
+    nothing_is_missing,
+    copies_are_equal,
+    no_ghost_stays,
+    nothing_of_others_is_gone,
+    verdicts_are_true,
+    no_upload_stays,
+    dead_letters_are_explained,
+    every_message_ended,
+    no_request_is_late,
+)
+
+
+def violations(end: Ending) -> list[str]:
+    """Return one line for each broken promise, with the name of the promise."""
+    return [f"{check.__name__}: {line}" for check in INVARIANTS for line in sorted(check(end))]
+
+
+def _same(source: Version | None, target: Version | None, *, tags: bool) -> bool:
+    if source is None or target is None:
+        return source is target
+    count = 3 if tags else 2
+    return source.mirrored[:count] == target.mirrored[:count]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

@@ -1,0 +1,72 @@
+"""Each invariant finds the violation that it is named after, and nothing in a history without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.simulation.invariants import Ending, Verdict, violations
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.sqs import Queued
+from tests.simulation.store import Store
+
+
+def ending(change: Callable[[Store, Store], object] = lambda source, target: None, **properties: Any) -> Ending:
+    """Return the end of a history with two equal stores, after a change of them."""
+    scheduler = Scheduler(0)
+    source, target = Store("source", scheduler), Store("target", scheduler)
+    for store in (source, target):
+        store.write("k", b"body", {"cache-control": "no-store"}, {"tag": "1"})
+    change(source, target)
+    return Ending(source=source, target=target, **{"duty": {"k", "other"}, **properties})
+
+
+LETTER = Queued("m1", "{}", 0.0, {"key": "k", "error": "InvalidRequest: refused"})
+
+BROKEN = {
+    "nothing_is_missing": ending(lambda source, target: target.remove("k")),
+    "copies_are_equal": ending(lambda source, target: target.write("k", b"BODY")),
+    "no_ghost_stays": ending(lambda source, target: source.remove("k")),
+    "nothing_of_others_is_gone": ending(before={"old": Store("target", Scheduler(0)).write("old", b"")}, deletes=False),
+    "verdicts_are_true": ending(
+        lambda source, target: target.write("x", b""), verdicts=[Verdict("check", equal=True)], duty=frozenset()
+    ),
+    "no_upload_stays": ending(lambda source, target: target.begin_upload("k")),
+    "dead_letters_are_explained": ending(dead_letters=[LETTER]),
+    "every_message_ended": ending(queue=[Queued("m1", "{}", 0.0)]),
+    "no_request_is_late": ending(lambda source, target: target.apply_later(60.0, dict, "put")),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_invariant_finds_its_violation(name: str) -> None:
+    assert {line.partition(":")[0] for line in violations(BROKEN[name])} == {name}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ending(),
+        ending(lambda source, target: target.tag("k", {}), tags=False),
+        ending(lambda source, target: target.tag("k", {}), findings={"k"}),
+        ending(lambda source, target: source.remove("k"), deletes=False),
+        ending(lambda source, target: target.remove("k"), dead_letters=[LETTER], explained_errors=["InvalidRequest"]),
+        ending(
+            lambda source, target: target.write("other", b"", {"x-amz-meta-s3-syncer-source-etag": "e"}), duty={"k"}
+        ),
+        ending(lambda source, target: target.remove("k"), duty=frozenset()),
+    ],
+)
+def test_no_invariant_finds_what_is_allowed(end: Ending) -> None:
+    assert violations(end) == []
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_the_body_headers_and_tags_are_compared(side: str) -> None:
+    for change in ({"body": b"x"}, {"headers": {"x-amz-meta-a": "b"}}, {"tags": {"a": "b"}}):
+        written = {"body": b"body", "headers": {"cache-control": "no-store"}, "tags": {"tag": "1"}, **change}
+        end = ending(
+            lambda source, target, written=written: {"source": source, "target": target}[side].write("k", **written)
+        )
+        assert len(violations(end)) == 1
