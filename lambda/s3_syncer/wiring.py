@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .process_tuning import return_large_buffers
 from .queue.sqs import Queue
 from .queue.worker import Worker
-from .settings import Settings
+from .settings import Credentials, Settings
 from .stores.bucket import Bucket
 from .stores.clients import queue_client, source_client, target_client
-from .stores.protocols import BucketLocation, Transport
+from .stores.protocols import BucketLocation, ClientSource, Transport
 from .sync.context import SyncContext, TransportFactory, Transports
 from .sync.converge import BucketPair
 from .sync.distributed_copy import DistributedCopier
 from .sync.range_sweep import RangeSweeper
 from .sync.transfer import Transfer
 
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
 #: Connections of a client beyond two per thread: for requests that overlap with a response that is still read.
 SPARE_CONNECTIONS = 4
 
 
+@dataclass(frozen=True, slots=True)
+class ClientFactories:
+    """Builders of the clients of both stores and of SQS: see `stores/clients.py` for their parameters."""
+
+    source: Callable[[int], ClientSource] = source_client
+    target: Callable[[str, str, str | Credentials, int], ClientSource] = target_client
+    queue: Callable[[int], SQSClient] = queue_client
+
+
+#: The clients of boto3.
+BOTO3 = ClientFactories()
+
+
 def build_sync_context(
-    settings: Settings, *, threads: int, resumes: bool = False, transports: TransportFactory | None = None
+    settings: Settings,
+    *,
+    threads: int,
+    resumes: bool = False,
+    transports: TransportFactory | None = None,
+    clients: ClientFactories = BOTO3,
 ) -> SyncContext:
     """Build the context for `threads` keys and as many parts at a time. Raises StoreUnusable.
 
     With `resumes`, a large object continues from the parts that an earlier run uploaded: see `transfer.Transfer`.
-    Without `transports`, boto3 makes every request.
+    Without `transports`, the clients make every request.
     """
     return_large_buffers()
     connections = 2 * threads + SPARE_CONNECTIONS
-    source_location = BucketLocation(settings.source_bucket, settings.source_prefix, source_client(connections))
-    target_clients = target_client(
+    source_location = BucketLocation(settings.source_bucket, settings.source_prefix, clients.source(connections))
+    target_clients = clients.target(
         settings.target_endpoint, settings.target_region, settings.target_credentials, connections
     )
     target_location = BucketLocation(settings.target_bucket, settings.target_prefix, target_clients)
@@ -72,21 +95,26 @@ class QueueContext:
 
 
 def build_queue_worker(
-    settings: Settings, *, threads: int, range_threads: int, transports: TransportFactory | None = None
+    settings: Settings,
+    *,
+    threads: int,
+    range_threads: int,
+    transports: TransportFactory | None = None,
+    clients: ClientFactories = BOTO3,
 ) -> QueueContext:
     """Build the worker of a queue. Raises StoreUnusable.
 
-    It converges `threads` keys at a time, and `range_threads` keys in each range. `transports` is as for
+    It converges `threads` keys at a time, and `range_threads` keys in each range. `transports` and `clients` are as for
     `build_sync_context`.
     """
-    context = build_sync_context(settings, threads=threads, transports=transports)
+    context = build_sync_context(settings, threads=threads, transports=transports, clients=clients)
     bucket, prefix = settings.source_bucket, settings.source_prefix
     distributed_copier = DistributedCopier(
         context.source, context.target, context.transfer, prefix=prefix, threshold=settings.distributed_copy_threshold
     )
     ranges = RangeSweeper(context, prefix=prefix, threads=range_threads, max_object_size=distributed_copier.threshold)
     queue = Queue(
-        queue_client(threads + SPARE_CONNECTIONS),
+        clients.queue(threads + SPARE_CONNECTIONS),
         url=settings.queue_url,
         dead_letter_url=settings.dead_letter_queue_url,
         bucket=bucket,
