@@ -11,6 +11,7 @@ frozen (SIGSTOP, or Lambda between two invocations) and thawed.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any, TypeVar
@@ -99,6 +100,8 @@ class Scheduler:
         self.now = 0.0
         self.steps = 0
         self.history: list[Record] = []
+        #: Numbers of requests and faults by kind, for the report of many histories.
+        self.counts: Counter[str] = Counter()
         self._max_steps = max_steps
         self._hub = getcurrent()
         self._current: Task | None = None

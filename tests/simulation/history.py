@@ -1,0 +1,290 @@
+"""Run one history: the seed decides the stores, the faults, the processes, the changes of the source and the order.
+
+An application changes the source while Lambda environments, services and sweeps mirror it, and are killed, frozen and
+suspended. Then the changes and outages end, and once nothing moves, the promises of `invariants.py` must hold.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from s3_syncer.core.units import KIB
+from s3_syncer.core.work_items import RangeWork
+from s3_syncer.service.service import ServiceOptions
+from s3_syncer.sync.sweep import SweepOptions
+
+from .faults import NO_FAULTS, draw_faults, draw_source, draw_target
+from .invariants import Ending, Verdict, violations
+from .processes import (
+    DEAD_LETTERS,
+    QUEUE,
+    SETTINGS,
+    Findings,
+    LambdaService,
+    ServiceTask,
+    World,
+    send_range,
+    start_sweep,
+)
+from .scale import scaled_down
+from .scheduler import Record, Scheduler, SimulationError
+from .sqs import Sqs
+from .store import Store
+from .threads import running, simulated
+
+KEYS = ("a", "b", "c/d", "e")
+
+#: Seconds in which the source changes. Faults and kills happen in the same time.
+ACTIVE_S = (1.0, 20.0, 200.0, 2000.0)
+
+#: Seconds after the last change within which the mirror must be equal.
+QUIET_MAX_S = 24 * 3600.0
+
+#: Bytes of an object: empty, small, in parts, and in parts by several workers. Equal sizes are the hard case.
+SIZES = (0, 10, 10, 10, 300, 10 * KIB, 20 * KIB)
+
+
+def is_a(key: str) -> bool:
+    """Return True for the key "a": a filter of a sweep."""
+    return key == "a"
+
+
+class Violation(Exception):
+    """A promise is broken at the end of a history; the message has one line for each."""
+
+
+@dataclass(slots=True)
+class Result:
+    """A history that ended, and the error that it ended with."""
+
+    seed: int
+    error: Exception | None
+    steps: int
+    history: list[Record]
+    counts: Counter[str]
+
+
+@contextmanager
+def product_in_simulation() -> Iterator[None]:
+    """Run the product on simulated threads and small sizes, for many histories."""
+    with simulated(), scaled_down():
+        yield
+
+
+def run_history(seed: int) -> Result:
+    """Run the history of a seed. The caller has entered `product_in_simulation`."""
+    scheduler = Scheduler(seed)
+    error: Exception | None = None
+    with running(scheduler):
+        try:
+            history = History(scheduler)
+            main = scheduler.spawn(history.run, name="history", group="history")
+            scheduler.run(until=lambda: main.done)
+        except (SimulationError, Violation) as failure:
+            error = failure.__cause__ if isinstance(failure.__cause__, Violation) else failure
+        finally:
+            scheduler.close()
+    return Result(seed, error, scheduler.steps, scheduler.history, scheduler.counts)
+
+
+class History:
+    """The story of one seed."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        choose, chance = scheduler.choose, scheduler.chance
+        self.active_s = choose(ACTIVE_S)
+        self.keys = KEYS[: choose((1, 2, 3, 4))]
+        sqs = Sqs(scheduler)
+        sqs.create(DEAD_LETTERS)
+        sqs.create(QUEUE, dead_letter_url=DEAD_LETTERS)
+        source = Store(
+            "source",
+            scheduler,
+            draw_source(scheduler),
+            lambda key, event: sqs.notify(QUEUE, "source", key, event),
+        )
+        target = Store("target", scheduler, draw_target(scheduler))
+        self.world = World(scheduler, source, target, sqs)
+        if chance(0.7):
+            self.world = replace(
+                self.world,
+                source_faults=draw_faults(scheduler, until_s=self.active_s, late=False),
+                target_faults=draw_faults(scheduler, until_s=self.active_s),
+                queue_faults=draw_faults(scheduler, until_s=self.active_s, late=False),
+            )
+        if chance(0.1):
+            self.world.settings = replace(SETTINGS, delete=False)
+        self.lambda_service = LambdaService(
+            self.world, timeout_s=choose((20.0, 60.0, 300.0)), batch_size=choose((1, 3)), threads=choose((1, 2, 3))
+        )
+        self.service_options = ServiceOptions(
+            concurrency=choose((1, 2)), visibility_timeout_s=choose((30, 120)), shutdown_grace_s=20.0, tick_s=5.0
+        )
+        self.services: list[ServiceTask] = []
+        self.sweeps: list[Findings] = []
+
+    # -- the story -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        scheduler = self.scheduler
+        for key in self.keys:
+            if scheduler.chance(0.5):
+                self.write(key)
+        self.lambda_service.start()
+        if scheduler.chance(0.5):
+            self.start_service()
+        tasks = [scheduler.spawn(self.change_source, name="application", group="application")]
+        if scheduler.chance(0.6):
+            tasks.append(scheduler.spawn(self.disturb, name="disturbance", group="disturbance"))
+        if scheduler.chance(0.5):
+            tasks.append(scheduler.spawn(self.sweep, name="operator", group="operator"))
+        for task in tasks:
+            scheduler.join(task)
+        scheduler.note("the changes end")
+        self.become_quiet()
+        self.lambda_service.thaw_idle(300.0)
+        self.become_quiet()
+        self.check()
+
+    def change_source(self) -> None:
+        scheduler = self.scheduler
+        for _ in range(scheduler.choose((1, 3, 6))):
+            scheduler.sleep(self.active_s * scheduler.choose((0.0, 0.01, 0.1, 0.3)))
+            scheduler.choose(
+                (self.write, self.write, self.write_parts, self.remove, self.remove, self.tag, self.roll_back)
+            )(scheduler.choose(self.keys))
+
+    def disturb(self) -> None:
+        scheduler = self.scheduler
+        for _ in range(scheduler.choose((1, 2, 4))):
+            scheduler.sleep(self.active_s * scheduler.choose((0.01, 0.1, 0.3)))
+            scheduler.choose((self.lambda_service.crash, self.thaw_environments, self.disturb_service))()
+
+    def sweep(self) -> None:
+        scheduler = self.scheduler
+        for _ in range(scheduler.choose((1, 2))):
+            scheduler.sleep(self.active_s * scheduler.choose((0.0, 0.1, 0.3)))
+            delete = self.world.settings.delete and scheduler.chance(0.5)
+            if scheduler.chance(0.4):
+                send_range(self.world, RangeWork(delete=delete, max_delete=scheduler.choose((None, 1))))
+                continue
+            options = SweepOptions(
+                dry_run=scheduler.chance(0.2),
+                delete=delete,
+                full=scheduler.chance(0.3),
+                key_filter=scheduler.choose((None, None, None, is_a)),
+            )
+            self.start_sweep(options)
+
+    def start_sweep(self, options: SweepOptions) -> Findings:
+        findings = start_sweep(self.world, options)
+        self.sweeps.append(findings)
+        return findings
+
+    # -- the application -------------------------------------------------------------------------------------------
+
+    def body(self, size: int) -> bytes:
+        return str(self.scheduler.number()).encode().ljust(size, b"-")[:size]
+
+    def headers(self) -> dict[str, str]:
+        return {"cache-control": "no-cache"} if self.scheduler.chance(0.2) else {}
+
+    def tags(self) -> dict[str, str]:
+        return {"tag": str(self.scheduler.number())} if self.scheduler.chance(0.3) else {}
+
+    def write(self, key: str) -> None:
+        size = self.scheduler.choose(SIZES)
+        self.scheduler.note("writes", key, f"of {size} bytes")
+        self.world.source.write(key, self.body(size), self.headers(), self.tags())
+
+    def write_parts(self, key: str) -> None:
+        part_size, parts = self.scheduler.choose((10, 2 * KIB, 3 * KIB)), self.scheduler.choose((1, 2, 5))
+        self.scheduler.note("writes", key, f"in {parts} parts of {part_size} bytes")
+        upload_id = self.world.source.begin_upload(key, self.headers(), self.tags())
+        self.scheduler.sleep(self.scheduler.choose((0.0, 1.0, 30.0)))
+        self.world.source.end_upload(upload_id, [self.body(part_size) for _ in range(parts)])
+
+    def remove(self, key: str) -> None:
+        self.scheduler.note("deletes", key)
+        self.world.source.remove(key)
+
+    def tag(self, key: str) -> None:
+        self.scheduler.note("tags", key)
+        self.world.source.tag(key, self.tags())
+
+    def roll_back(self, key: str) -> None:
+        self.scheduler.note("rolls back", key)
+        self.world.source.roll_back(key)
+
+    # -- disturbances ----------------------------------------------------------------------------------------------
+
+    def start_service(self) -> None:
+        service = ServiceTask(self.world, self.service_options)
+        self.services.append(service)
+        service.start()
+
+    def thaw_environments(self) -> None:
+        self.lambda_service.thaw_idle(self.scheduler.choose((1.0, 100.0)))
+
+    def disturb_service(self) -> None:
+        if not self.services:
+            self.start_service()
+            return
+        service = self.services.pop()
+        how = self.scheduler.choose(("stop", "kill", "suspend"))
+        if how == "stop":
+            service.stop()
+        elif how == "kill":
+            service.kill()
+        else:
+            service.suspend(self.scheduler.choose((10.0, 300.0)))
+            self.services.append(service)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def become_quiet(self) -> None:
+        """Wait until every message is acknowledged or dead-lettered, and no request is on its way."""
+        end = self.scheduler.now + QUIET_MAX_S
+        while not self.is_quiet():
+            if self.scheduler.now > end:
+                raise Violation(f"not quiet after {QUIET_MAX_S:.0f} s: {self.world.sqs.messages(QUEUE)}")
+            self.scheduler.sleep(60.0)
+
+    def is_quiet(self) -> bool:
+        world = self.world
+        servers = (world.source, world.target, world.sqs)
+        return (
+            not world.sqs.messages(QUEUE)
+            and not any(server.late_requests for server in servers)
+            and not self.lambda_service.busy
+            and all(sweep.ended for sweep in self.sweeps)
+        )
+
+    def check(self) -> None:
+        """Check every promise of `invariants.py`. Raises Violation."""
+        world, verdicts = self.world, []
+        if self.scheduler.chance(0.3):
+            check = self.start_sweep(SweepOptions(dry_run=True, full=True))
+            self.become_quiet()
+            if check.error is None:
+                named = check.skipped.keys() | check.failed.keys()
+                verdicts = [Verdict("check --full", equal=not named, named=named)]
+        broken = violations(
+            Ending(
+                source=world.source,
+                target=world.target,
+                queue=world.sqs.messages(QUEUE),
+                dead_letters=world.sqs.messages(DEAD_LETTERS),
+                findings={key for sweep in self.sweeps for key in sweep.left},
+                duty=set(self.keys),
+                deletes=world.settings.delete,
+                verdicts=verdicts,
+                uploads_may_stay=bool(world.deaths) or world.target_faults != NO_FAULTS,
+            )
+        )
+        if broken:
+            raise Violation("\n".join(broken))

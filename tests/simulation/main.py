@@ -1,0 +1,131 @@
+"""`scripts/simulate`: run histories of seeds on all cores, or print the history of one seed."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import click
+
+from .history import Result, product_in_simulation, run_history
+
+#: Seeds that a process runs before it reports. The garbage collector runs as often, and never within a history.
+CHUNK = 50
+
+#: Failed seeds that are listed.
+LISTED = 20
+
+
+@dataclass(slots=True)
+class Totals:
+    """The results of many histories."""
+
+    histories: int = 0
+    steps: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    #: Length of the history, seed and error of each failed seed.
+    failed: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def add(self, result: Result) -> None:
+        self.histories += 1
+        self.steps += result.steps
+        self.counts += result.counts
+        if result.error is not None:
+            self.failed.append((len(result.history), result.seed, str(result.error)))
+
+    def __iadd__(self, other: Totals) -> Totals:
+        self.histories += other.histories
+        self.steps += other.steps
+        self.counts += other.counts
+        self.failed += other.failed
+        return self
+
+
+@click.command()
+@click.option("--seed", type=int, help="Print the history of this seed.")
+@click.option("--seeds", default=1000, show_default=True, type=click.IntRange(1), help="Run so many histories.")
+@click.option("--first", default=0, show_default=True, help="The first seed of --seeds.")
+@click.option("--processes", default=os.cpu_count(), show_default="one per core", help="Processes for --seeds.")
+def main(seed: int | None, seeds: int, first: int, processes: int) -> None:
+    """Run the product on simulated stores, queues, clocks and threads, and check what must hold in the end.
+
+    A seed decides everything that happens. Exits with 1 if a seed fails.
+    """
+    if seed is not None:
+        sys.exit(replay(seed))
+    began = time.monotonic()
+    totals = run(range(first, first + seeds), processes)
+    report(totals, time.monotonic() - began, processes)
+    sys.exit(1 if totals.failed else 0)
+
+
+def replay(seed: int) -> int:
+    """Print the history of a seed, and return the exit code."""
+    with product():
+        result = run_history(seed)
+    for record in result.history:
+        print(record)
+    print(f"\nseed {seed}: {result.error or 'every promise is kept'}")
+    return 1 if result.error else 0
+
+
+def run(seeds: range, processes: int) -> Totals:
+    """Run the histories of the seeds in several processes."""
+    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
+    totals = Totals()
+    with multiprocessing.Pool(processes) as pool:
+        for each in pool.imap_unordered(run_chunk, chunks):
+            totals += each
+    return totals
+
+
+def run_chunk(seeds: range) -> Totals:
+    """Run the histories of some seeds in this process."""
+    totals = Totals()
+    with product():
+        for seed in seeds:
+            totals.add(run_history(seed))
+    return totals
+
+
+@contextmanager
+def product() -> Iterator[None]:
+    """Prepare the product for simulated histories: without log output, and without the garbage collector.
+
+    A collection may end a generator of the product, at a point that depends on the histories before.
+    """
+    logging.getLogger("s3_syncer").setLevel(logging.CRITICAL + 1)
+    gc.collect()
+    gc.disable()
+    try:
+        with product_in_simulation():
+            yield
+    finally:
+        gc.enable()
+
+
+def report(totals: Totals, seconds: float, processes: int) -> None:
+    """Print the figures, and the failed seeds with the shortest history first."""
+    rate = totals.histories / seconds
+    print(f"{totals.histories:,} histories in {seconds:.0f} s: {rate:.0f} a second in {processes} processes,", end=" ")
+    print(f"{totals.steps / totals.histories:.0f} steps each")
+    for name, count in sorted(totals.counts.items()):
+        print(f"{count:12,} {name}")
+    for length, seed, error in sorted(totals.failed)[:LISTED]:
+        print(f"FAILED: seed {seed}, {length} lines: {error}")
+    if len(totals.failed) > LISTED:
+        print(f"... and {len(totals.failed) - LISTED:,} more failed seeds")
+    if totals.failed:
+        print("Print the history of a seed with scripts/simulate --seed N.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,318 @@
+"""Simulated processes: Lambda environments, service tasks and sweeps, on simulated stores and SQS.
+
+The code in them is the product's, from the composition root down. A process is a group of the scheduler, so it can be
+killed, frozen and thawed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from s3_syncer.core.deadline import Deadline
+from s3_syncer.core.errors import SyncError
+from s3_syncer.core.units import KIB
+from s3_syncer.core.work_items import RangeWork
+from s3_syncer.lambda_handler import Function
+from s3_syncer.service.service import Service, ServiceOptions
+from s3_syncer.settings import Credentials, Settings
+from s3_syncer.stores.credentials import FixedClient
+from s3_syncer.sync.converge import Outcome
+from s3_syncer.sync.sweep import Sweep, SweepOptions
+from s3_syncer.wiring import ClientFactories, build_queue_worker, build_sync_context
+
+from .client import Connection, S3Client
+from .faults import NO_FAULTS, Faults
+from .scheduler import Scheduler, Task
+from .sqs import Queued, Sqs, SqsClient
+from .store import Store
+
+QUEUE, DEAD_LETTERS = "queue", "dead-letters"
+
+#: The settings of all processes. An object above 8 KiB is copied in parts of 4 KiB or in those of the source, and above
+#: 12 KiB by several workers: see `scale.py`.
+SETTINGS = Settings(
+    source_bucket="source",
+    target_endpoint="https://target.example.com",
+    target_region="region",
+    target_bucket="target",
+    target_credentials=Credentials("id", "key"),
+    queue_url=QUEUE,
+    dead_letter_queue_url=DEAD_LETTERS,
+    copy_memory=16 * KIB,
+    distributed_copy_threshold=12 * KIB,
+)
+
+
+@dataclass(slots=True)
+class World:
+    """Two stores, the queue, and the faults on the way to each of them."""
+
+    scheduler: Scheduler
+    source: Store
+    target: Store
+    sqs: Sqs
+    source_faults: Faults = NO_FAULTS
+    target_faults: Faults = NO_FAULTS
+    queue_faults: Faults = NO_FAULTS
+    settings: Settings = SETTINGS
+    #: Called before each attempt of a request, as the hook of the product's clients is.
+    check: Callable[[], None] = lambda: None
+    #: The processes that were killed.
+    deaths: list[str] = field(default_factory=list)
+
+    def kill(self, group: str, why: str) -> None:
+        """Kill a process."""
+        self.deaths.append(group)
+        self.scheduler.note(group, why)
+        self.scheduler.kill(group)
+
+    def clients(self) -> ClientFactories:
+        """Return factories for the clients of one process."""
+
+        def client(store: Store, faults: Faults) -> FixedClient:
+            client: Any = S3Client(store, Connection(store, faults, check=self.check))
+            return FixedClient(client)
+
+        def queue_client(_: int) -> Any:
+            return SqsClient(self.sqs, Connection(self.sqs, self.queue_faults, attempts=3))
+
+        return ClientFactories(
+            source=lambda _: client(self.source, self.source_faults),
+            target=lambda *_: client(self.target, self.target_faults),
+            queue=queue_client,
+        )
+
+
+# -- AWS Lambda ----------------------------------------------------------------------------------------------------
+
+
+class Environment:
+    """A Lambda environment: a process that handles one event at a time, and is frozen between two events."""
+
+    def __init__(self, world: World, name: str, threads: int) -> None:
+        self.name, self._world, self._threads = name, world, threads
+        self._function: Function | None = None
+        self._end_s = 0.0
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self._end_s - self._world.scheduler.now) * 1000)
+
+    def invoke(self, event: dict[str, Any], timeout_s: float, response: list[Any]) -> None:
+        """Handle an event, and append the response. A cold start builds the function."""
+        self._end_s = self._world.scheduler.now + timeout_s
+        if self._function is None:
+            self._function = Function(
+                build_queue_worker(
+                    self._world.settings,
+                    threads=self._threads,
+                    range_threads=self._threads,
+                    clients=self._world.clients(),
+                )
+            )
+        response.append(self._function.handle(event, self))
+
+
+class LambdaService:
+    """AWS Lambda: it polls the queue, and invokes the function in up to `concurrency` environments."""
+
+    def __init__(
+        self, world: World, *, concurrency: int = 2, timeout_s: float = 60.0, batch_size: int = 3, threads: int = 2
+    ) -> None:
+        self._world, self._scheduler = world, world.scheduler
+        self._concurrency, self._timeout_s, self._batch_size, self._threads = (
+            concurrency,
+            timeout_s,
+            batch_size,
+            threads,
+        )
+        #: The environments that are frozen, and those that handle an event.
+        self.idle: list[Environment] = []
+        self.busy: list[Environment] = []
+
+    def start(self) -> None:
+        self._scheduler.spawn(self._poll, name="lambda poller", group="aws")
+
+    def crash(self) -> None:
+        """Kill an environment that handles an event."""
+        if self.busy:
+            self._world.kill(self._scheduler.choose(self.busy).name, "crashes")
+
+    def thaw_idle(self, seconds: float) -> None:
+        """Let the frozen environments run for a while, as the invocations for unrelated keys do."""
+        thawed = list(self.idle)
+        for environment in thawed:
+            self._scheduler.thaw(environment.name)
+        self._scheduler.sleep(seconds)
+        for environment in thawed:
+            if environment in self.idle:
+                self._scheduler.freeze(environment.name)
+
+    def _poll(self) -> None:
+        while True:
+            self._world.sqs.wait(QUEUE, float("inf"))
+            if len(self.busy) >= self._concurrency:
+                self._scheduler.sleep(1.0, "concurrency limit")
+                continue
+            messages = self._world.sqs.receive(QUEUE, self._batch_size, 6 * self._timeout_s)
+            if messages:
+                self._start_invocation(messages)
+
+    def _start_invocation(self, messages: Sequence[Queued]) -> None:
+        scheduler = self._scheduler
+        if self.idle and not scheduler.chance(0.1):
+            environment = self.idle.pop(scheduler.choose(range(len(self.idle))))
+        else:
+            environment = Environment(self._world, f"lambda-{scheduler.number()}", self._threads)
+        self.busy.append(environment)
+        scheduler.spawn(self._invoke, environment, messages, name=f"invocation of {environment.name}", group="aws")
+
+    def _invoke(self, environment: Environment, messages: Sequence[Queued]) -> None:
+        scheduler, response = self._scheduler, []
+        scheduler.thaw(environment.name)
+        event = {
+            "Records": [
+                {
+                    "messageId": message.id,
+                    "body": message.body,
+                    "receiptHandle": message.receipt,
+                    "attributes": {"ApproximateReceiveCount": str(message.received)},
+                }
+                for message in messages
+            ]
+        }
+        scheduler.note("invokes", environment.name, "with", *(message.body for message in messages))
+        receipts = {message.id: message.receipt for message in messages}
+        task = scheduler.spawn(
+            environment.invoke, event, self._timeout_s, response, name=environment.name, group=environment.name
+        )
+        ended = scheduler.join(task, self._timeout_s)
+        self.busy.remove(environment)
+        if not response:
+            self._world.kill(environment.name, "has crashed" if ended else "runs out of time")
+            return
+        failed = {failure["itemIdentifier"] for failure in response[0]["batchItemFailures"]}
+        scheduler.freeze(environment.name)
+        self.idle.append(environment)
+        scheduler.note(environment.name, "returns", *sorted(failed), "and is frozen")
+        for message in messages:
+            if message.id not in failed:
+                self._world.sqs.delete(QUEUE, receipts[message.id])
+
+
+# -- the service ---------------------------------------------------------------------------------------------------
+
+
+class ServiceTask:
+    """An ECS task that runs the service. It can be stopped, killed, and paused as SIGSTOP does."""
+
+    def __init__(self, world: World, options: ServiceOptions) -> None:
+        self._world, self._options = world, options
+        self.name = f"service-{world.scheduler.number()}"
+        self._stop: Deadline | None = None
+        self.task: Task | None = None
+
+    def start(self) -> None:
+        self.task = self._world.scheduler.spawn(self._run, name=self.name, group=self.name)
+
+    def stop(self) -> None:
+        """Stop the service as SIGTERM does, and kill it when its time is over."""
+        scheduler = self._world.scheduler
+        scheduler.note("stops", self.name)
+        if self._stop is not None and self.task is not None:
+            self._stop.stop()
+            scheduler.join(self.task, self._options.stop_timeout_s)
+        if self.task is not None and not self.task.done:
+            self._world.kill(self.name, "is killed: it did not stop in time")
+
+    def kill(self) -> None:
+        self._world.kill(self.name, "is killed")
+
+    def suspend(self, seconds: float) -> None:
+        """Suspend the process, as SIGSTOP and SIGCONT do."""
+        scheduler = self._world.scheduler
+        scheduler.note("suspends", self.name)
+        scheduler.freeze(self.name)
+        scheduler.sleep(seconds)
+        scheduler.note("continues", self.name)
+        scheduler.thaw(self.name)
+
+    def _run(self) -> None:
+        self._stop = Deadline()
+        worker = build_queue_worker(
+            self._world.settings,
+            threads=self._options.concurrency,
+            range_threads=2,
+            clients=self._world.clients(),
+        )
+        Service(worker.worker, worker.queue, self._options).run(self._stop)
+
+
+# -- sweeps --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Findings:
+    """The listener of a sweep: what it reports, as the CLI would."""
+
+    scheduler: Scheduler
+    name: str
+    options: SweepOptions
+    changed: dict[str, Outcome] = field(default_factory=dict)
+    skipped: dict[str, Outcome] = field(default_factory=dict)
+    failed: dict[str, SyncError] = field(default_factory=dict)
+    #: The error that ended the sweep.
+    error: SyncError | None = None
+    ended: bool = False
+
+    @property
+    def left(self) -> list[str]:
+        """The keys that the sweep was to make equal, and that it names because it could not."""
+        return [] if self.options.dry_run else [*self.skipped, *self.failed]
+
+    def on_compared(self, keys: int) -> None: ...
+
+    def on_changed(self, key: str, outcome: Outcome) -> None:
+        self.scheduler.note("reports", outcome.action, key, f"({outcome.reason})")
+        self.changed[key] = outcome
+
+    def on_skipped(self, key: str, outcome: Outcome) -> None:
+        self.scheduler.note("reports", outcome.action, key, f"({outcome.reason})")
+        self.skipped[key] = outcome
+
+    def on_failed(self, key: str, error: SyncError) -> None:
+        self.scheduler.note("reports failed", key, f"({error.reason})")
+        self.failed[key] = error
+
+    def on_restart(self, why: str) -> None:
+        self.skipped.clear()
+        self.failed.clear()
+
+
+def start_sweep(world: World, options: SweepOptions, *, threads: int = 2) -> Findings:
+    """Start a sweep in a new process, as `migrate` and `check` do; return its findings."""
+    scheduler = world.scheduler
+    name = f"sweep-{scheduler.number()}"
+    findings = Findings(scheduler, name, options)
+
+    def run() -> None:
+        settings = replace(world.settings, delete=options.delete)
+        context = build_sync_context(settings, threads=threads, resumes=True, clients=world.clients())
+        sweep = Sweep(context.pair, context.source, context.target, findings, options, threads=threads)
+        try:
+            sweep.run(Deadline())
+        except SyncError as error:
+            scheduler.note("ends with", error.reason)
+            findings.error = error
+        findings.ended = True
+
+    scheduler.note("starts", name, options)
+    scheduler.spawn(run, name=name, group=name)
+    return findings
+
+
+def send_range(world: World, work: RangeWork) -> None:
+    """Put a range on the queue, as the scheduled reconcile does."""
+    world.scheduler.note("sends", work)
+    world.sqs.send(QUEUE, work.to_json())
