@@ -20,8 +20,10 @@ from tests.support.in_memory_store import MemoryBucket, Stored, stored
 from tests.support.patience import PATIENCE_S
 
 from s3_syncer.core import deadline as deadline_module
+from s3_syncer.core import fence as fences
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
+from s3_syncer.core.fence import LATE_WRITE_S, writing
 from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
 from s3_syncer.queue import worker as worker_module
@@ -418,6 +420,100 @@ def test_a_retryable_range_returns_and_fails_no_other_message(error: Exception) 
     assert isinstance(dispositions["1"], Retry)
     assert dispositions["1"].delay_s >= 4
     assert dispositions["2"] == Ack()
+
+
+# -- late writes: core/fence.py ----------------------------------------------------------------------------------------
+
+
+def loses(*keys: str, then: BaseException | None = None) -> Callable[[str, str], None]:
+    """Return a hook that loses the response to a write of these keys, and then raises an error or goes on."""
+
+    def lose(operation: str, key: str) -> None:
+        if operation == "put" and key in keys:
+            with writing(key):
+                fences.check()
+            if then is not None:
+                raise then
+
+    return lose
+
+
+def late(key: str) -> KeyWork:
+    return KeyWork((key,), delay_s=LATE_WRITE_S)
+
+
+def test_a_key_with_a_lost_response_is_acknowledged_with_a_later_check() -> None:
+    bench = Bench({"a": stored(b"one"), "b": stored(b"two")}, prefix="2026/")
+    bench.target.on_call = loses("a")
+    assert bench.disposition(message_for("2026/a", "2026/b")) == Ack((late("2026/a"),))
+    assert bench.disposition(message_for("2026/a", attempt=1)) == Ack(), "the later check itself writes nothing"
+
+
+@pytest.mark.parametrize("error", [OutOfTime("no time left"), RETRYABLE], ids=["out of time", "retryable"])
+def test_a_failed_key_with_a_lost_response_returns_when_no_write_can_come_late(error: SyncError) -> None:
+    bench = Bench({"a": stored(b"one"), "b": stored(b"two")})
+    bench.target.on_call = loses("a", then=error)
+    assert bench.disposition(message_for("a", "b")) == Retry(LATE_WRITE_S)
+
+
+def test_a_failed_key_does_not_wait_for_the_later_check_of_another_key() -> None:
+    bench = Bench({"a": stored(b"one")}, on_call=failing("b", error=OutOfTime("no time left")))
+    bench.target.on_call = loses("a")
+    assert bench.disposition(message_for("a", "b")) == Retry(0, more=(late("a"),))
+
+
+def test_the_next_of_several_full_attempts_comes_when_no_write_can_come_late(clock: FakeClock) -> None:
+    def run_out(operation: str, key: str) -> None:
+        loses("a")(operation, key)
+        if operation == "put":
+            clock.sleep(1000)
+            raise OutOfTime("no time left")
+
+    bench = Bench({"a": stored(b"one")})
+    bench.target.on_call = run_out
+    message = Message("1", KeyWork(("a",), full_attempts=1, upload_attempts=2).to_json())
+    disposition = bench.worker.run([message], Deadline.after(500), grace_s=PATIENCE_S)["1"]
+    assert disposition == Ack((KeyWork(("a",), delay_s=LATE_WRITE_S, full_attempts=2, upload_attempts=2),))
+
+
+def test_the_uncertain_keys_of_a_range_are_checked_later() -> None:
+    def sweep(work: RangeWork, error: BaseException | None = None) -> Sequence[Work]:
+        loses("k", "l", then=error)("put", "k")
+        loses("k", "l", then=error)("put", "l")
+        return [work]
+
+    message = Message("1", RANGE.to_json())
+    bench = Bench(ranges=RangeSweeper(sweep), prefix="2026/")
+    assert bench.disposition(message) == Ack((RANGE, late("2026/k"), late("2026/l")))
+    bench = Bench(ranges=RangeSweeper(lambda work: sweep(work, OutOfTime("no time left"))), prefix="2026/")
+    assert bench.disposition(message) == Retry(0, more=(late("2026/k"),)), "the range itself need not wait"
+
+
+def test_work_that_was_given_up_sends_nothing_more(release: threading.Event, clock: FakeClock) -> None:
+    """The thread goes on later, as in a thawed environment of Lambda."""
+    refused, broken = threading.Event(), threading.Event()
+
+    def hang(operation: str, key: str) -> None:
+        if operation != "put":
+            return
+        with writing(key) as write:
+            fences.check()
+            write.connect(broken.set)
+            clock.sleep(1000)
+            assert release.wait(PATIENCE_S)
+            try:
+                fences.check()
+            except OutOfTime:
+                refused.set()
+                raise
+
+    bench = Bench({"slow": stored(b"one")})
+    bench.target.on_call = hang
+    assert bench.run(message_for("slow"), deadline=Deadline.after(500)) == {"1": Retry(LATE_WRITE_S)}
+    assert broken.is_set(), "the connection is broken before the worker returns"
+    release.set()
+    assert refused.wait(PATIENCE_S)
+    assert bench.target.objects == {}
 
 
 # -- redelivery --------------------------------------------------------------------------------------------------------

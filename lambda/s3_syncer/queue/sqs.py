@@ -95,7 +95,8 @@ class Queue:
         """Send remaining work and dead letters, and release the messages to retry.
 
         Return the released messages: the caller deletes the rest. A message is also released if the work that its
-        disposition leaves, or its dead letter, could not be sent.
+        disposition leaves, or its dead letter, could not be sent. It then takes the place of that work, so it returns
+        no sooner than the work would have come.
         """
         released: list[Message] = []
         delays: dict[str, int] = {}
@@ -111,7 +112,7 @@ class Queue:
                     delay_s = redelivery_delay_s(message.attempt)
                 case _:
                     continue
-            delays[message.receipt] = delay_s
+            delays[message.receipt] = delay_s if sent else max(delay_s, _longest_delay_s(disposition.more))
             released.append(message)
         self.release(delays)
         return released
@@ -199,6 +200,10 @@ class Queue:
             logger.exception("dead letter not sent", extra={"key": letter.key, "reason": str(error)})
             return False
         return True
+
+
+def _longest_delay_s(works: Iterable[Work]) -> int:
+    return max((work.delay_s for work in works if isinstance(work, KeyWork)), default=0)
 
 
 def _entry(index: int, work: Work) -> SendMessageBatchRequestEntryTypeDef:

@@ -10,13 +10,14 @@ import random
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.backoff import Backoff
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Permanent, Retryable, StoreUnusable, SyncError, unexpected_failure
 from ..core.events import decode
+from ..core.fence import LATE_WRITE_S, Fence, current, fenced
 from ..core.work_items import KeyWork, PartsWork, RangeWork, Work
 from ..sync.converge import BucketPair, Outcome
 
@@ -38,6 +39,10 @@ FULL_ATTEMPT_SHARE = 0.9
 
 #: Seconds within which a wait for work notices that the deadline was stopped.
 _TICK_S = 0.5
+
+#: Share of the grace period that threads get to end after their work was given up. Their connections are broken, so
+#: they need milliseconds.
+_END_SHARE = 0.25
 
 _NO_TIME = "no time left before the deadline"
 
@@ -89,6 +94,32 @@ Disposition = Ack | Retry | DeadLetter
 
 #: The result of an item: its outcome, or the error that ended it.
 Result = Outcome | SyncError
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """The result of an item, and the keys with a write that may still take effect: see `core/fence.py`."""
+
+    item: _Item
+    result: Result
+    #: Relative to the source prefix.
+    uncertain: frozenset[str]
+
+    @property
+    def may_change(self) -> bool:
+        """Return True if the key of a failed item may still change."""
+        return self.item.is_key and bool(self.uncertain)
+
+    def late_checks(self, prefix: str) -> tuple[KeyWork, ...]:
+        """Return the messages that check the uncertain keys once more, when no write can take effect any more.
+
+        A failed key needs none, because its own message comes back. Parts need none: the message about their key
+        returns as long as their upload exists, so it sees a late completion.
+        """
+        if self.item.is_parts or (self.item.is_key and isinstance(self.result, SyncError)):
+            return ()
+        return tuple(KeyWork((prefix + key,), delay_s=LATE_WRITE_S) for key in sorted(self.uncertain))
+
 
 #: Errors in the order in which they decide on a message with several keys. A message returns as long as one of its
 #: keys may succeed: the keys that are done cost little to check again.
@@ -160,6 +191,7 @@ class _Item:
     run: Callable[[Deadline], Outcome]
     #: The name of a range or parts in the log; empty for a key.
     name: str = ""
+    is_parts: bool = False
     #: Time of the oldest event for a key, see `_KeyRequest`.
     since: float | None = None
     #: The work of a key after a full attempt that was not done.
@@ -217,7 +249,7 @@ class Worker:
         items = {key: self._key_item(key, request) for key, request in requests.items()}
         results = _run_all(items, self._pool, deadline, grace_s)
         for message, keys in key_messages:
-            dispositions[message.id] = _combined(message, {key: results[key] for key in keys})
+            dispositions[message.id] = self._combined(message, {key: results[key] for key in keys})
         # Ranges and parts run last: they take long, and the events of the batch are waiting.
         return dispositions | self._run_ranges_and_parts(ranges_and_parts, deadline, grace_s)
 
@@ -232,7 +264,7 @@ class Worker:
             results = _run_all(items, with_one_thread, deadline, grace_s)
         finally:
             with_one_thread.shutdown(wait=False)
-        return {message.id: _combined(message, {items[message].key: result}) for message, result in results.items()}
+        return {message.id: self._combined(message, {done.item.key: done}) for message, done in results.items()}
 
     def _key_item(self, key: str, request: _KeyRequest) -> _Item:
         def run(deadline: Deadline) -> Outcome:
@@ -258,8 +290,27 @@ class Worker:
             return Outcome("range", "", more=tuple(left))
 
         if isinstance(work, PartsWork):
-            return _Item(work.key, message.attempt, run, name=f"parts {work.first} to {work.last}")
+            return _Item(work.key, message.attempt, run, name=f"parts {work.first} to {work.last}", is_parts=True)
         return _Item("", message.attempt, run, name=f"range after {work.after!r}")
+
+    def _combined(self, message: Message, results: Mapping[str, _Done]) -> Disposition:
+        """Return the disposition of a message from the results of its keys: see `_PRECEDENCE`."""
+        more: list[Work] = []
+        for done in results.values():
+            more += done.result.more if isinstance(done.result, Outcome) else ()
+            more += done.late_checks(self._prefix)
+        failures = [(key, done.result) for key, done in results.items() if isinstance(done.result, SyncError)]
+        if not failures:
+            return Ack(tuple(more))
+        delay_s = LATE_WRITE_S if any(results[key].may_change for key, _ in failures) else 0
+        counted = [error.next_attempt for _, error in failures if isinstance(error, _FullAttempt)]
+        if len(counted) == len(failures):  # SQS counts deliveries, so a message that counts full attempts replaces it
+            return Ack((*more, *(replace(work, delay_s=delay_s) for work in counted)))
+        key, error = min(failures, key=lambda failure: _precedence(failure[1]))
+        disposition = disposition_for_error(error, message.attempt, key=key, more=tuple(more))
+        if isinstance(disposition, Retry):
+            return replace(disposition, delay_s=max(disposition.delay_s, delay_s))
+        return disposition
 
     def _is_below_prefix(self, key: str, message: Message) -> bool:
         if key.startswith(self._prefix) and key != self._prefix:
@@ -268,32 +319,35 @@ class Worker:
         return False
 
 
-def _run_all(items: Mapping[_Id, _Item], pool: Executor, deadline: Deadline, grace_s: float) -> dict[_Id, Result]:
+def _run_all(items: Mapping[_Id, _Item], pool: Executor, deadline: Deadline, grace_s: float) -> dict[_Id, _Done]:
     """Run the items in the pool, and return their results.
 
-    An item that is not done `grace_s` seconds after the deadline is out of time.
+    An item that is not done `grace_s` seconds after the deadline is out of time, and its thread sends nothing more.
     """
     available_s = deadline.timeout()
-    futures = {id: pool.submit(_run_item, item, deadline, available_s) for id, item in items.items()}
+    fences = {id: Fence(expires=Deadline(deadline.at + grace_s), outer=current()) for id in items}
+    futures = {id: pool.submit(_run_item, item, fences[id], deadline, available_s) for id, item in items.items()}
     _wait_for(futures.values(), deadline, grace_s)
-    results: dict[_Id, Result] = {}
-    for id, future in futures.items():
-        if future.done():
-            results[id] = future.result()
-            continue
-        future.cancel()  # an item that runs already ends at its next deadline check
+    results: dict[_Id, Result] = {id: future.result() for id, future in futures.items() if future.done()}
+    given_up = [id for id in items if id not in results]
+    for id in given_up:
+        futures[id].cancel()  # if its thread has not begun
+        fences[id].close()
+    wait([futures[id] for id in given_up], timeout=grace_s * _END_SHARE)
+    for id in given_up:
         results[id] = OutOfTime(_NO_TIME)
         _log_result(items[id], results[id], None)
-    return results
+    return {id: _Done(item, results[id], fences[id].uncertain) for id, item in items.items()}
 
 
-def _run_item(item: _Item, deadline: Deadline, available_s: float | None) -> Result:
+def _run_item(item: _Item, fence: Fence, deadline: Deadline, available_s: float | None) -> Result:
     """Run one item, log the decision, and return it. `available_s` is the time of the batch."""
     began = time.monotonic()
     try:
         deadline.progress()
         deadline.check()
-        result: Result = item.run(deadline)
+        with fenced(fence):
+            result: Result = item.run(deadline)
     except SyncError as error:
         result = error
     except Exception as error:  # a bug: this message must return, and only this one
@@ -305,19 +359,6 @@ def _run_item(item: _Item, deadline: Deadline, available_s: float | None) -> Res
         result = _TOO_LONG if is_last else _FullAttempt(result, item.next_attempt)
     _log_result(item, result, spent_s)
     return result
-
-
-def _combined(message: Message, results: Mapping[str, Result]) -> Disposition:
-    """Return the disposition of a message from the results of its keys: see `_PRECEDENCE`."""
-    more = tuple(work for result in results.values() if isinstance(result, Outcome) for work in result.more)
-    failures = [(key, result) for key, result in results.items() if isinstance(result, SyncError)]
-    if not failures:
-        return Ack(more)
-    counted = [error.next_attempt for _, error in failures if isinstance(error, _FullAttempt)]
-    if len(counted) == len(failures):  # SQS counts deliveries, so a message that counts full attempts takes its place
-        return Ack((*more, *counted))
-    key, error = min(failures, key=lambda failure: _precedence(failure[1]))
-    return disposition_for_error(error, message.attempt, key=key, more=more)
 
 
 def _precedence(error: SyncError) -> int:

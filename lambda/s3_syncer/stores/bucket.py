@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -20,22 +20,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectTimeoutError,
     CredentialRetrievalError,
-    EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
-    ProxyConnectionError,
-    SSLError,
     SSOError,
     TokenRetrievalError,
 )
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from ..core import headers
+from ..core import fence, headers
 from ..core.errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
 from ..core.listing_diff import Unordered
 from ..core.model import (
@@ -48,6 +44,7 @@ from ..core.model import (
 )
 from ..core.multipart import Part, UploadedPart
 from ..core.units import MIB
+from .fenced_requests import UNREACHABLE
 from .protocols import ClientSource, Transport
 
 if TYPE_CHECKING:
@@ -57,8 +54,10 @@ if TYPE_CHECKING:
 #: Bytes read from the network at a time. A read holds so many bytes beyond the buffer of the part.
 _CHUNK = MIB
 
-#: The store was not reached at all. Other connection errors broke a request that had begun.
-_UNREACHABLE = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError)
+#: The operations that change an object, its tags or its existence. A late part or a late abort changes none of them.
+_WRITES = frozenset(
+    {"put_object", "delete_object", "put_object_tagging", "delete_object_tagging", "complete_multipart_upload"}
+)
 
 #: The AWS chain has no valid credentials: there are none, a login has expired, or a role cannot be assumed.
 _NO_CREDENTIALS = (
@@ -252,7 +251,7 @@ class Bucket:
         keys raises Unordered, even behind `until`: a later page might still have a key of the range.
         """
         ahead = ThreadPoolExecutor(1, thread_name_prefix="list")
-        first = ahead.submit(self._page, {"StartAfter": self.full_key(after)} if after else {})
+        first = ahead.submit(fence.carried(self._page), {"StartAfter": self.full_key(after)} if after else {})
         return self._listing(ahead, first, after, until, in_order=in_order)
 
     def _listing(
@@ -270,7 +269,7 @@ class Bucket:
                     if until is not None and keys[-1] >= until:
                         token = None  # all further keys are behind the range
                 if token:
-                    pending = ahead.submit(self._page, {"ContinuationToken": token})
+                    pending = ahead.submit(fence.carried(self._page), {"ContinuationToken": token})
                 yield _between(page, after, until) if in_order else _within(page, after, until)
                 if not token:
                     return
@@ -417,8 +416,13 @@ class Bucket:
     def _call(self, operation: str, key: str | None, **parameters: Any) -> dict[str, Any]:
         """Make a request. After refused credentials, read the secret again and repeat the request once.
 
-        Raises a SyncError that names the bucket, the operation and the request id.
+        Raises a SyncError that names the bucket, the operation and the request id. Every attempt asks the fence: see
+        `core/fence.py`.
         """
+        with fence.writing(key) if key is not None and operation in _WRITES else nullcontext():
+            return self._attempt(operation, key, parameters)
+
+    def _attempt(self, operation: str, key: str | None, parameters: dict[str, Any]) -> dict[str, Any]:
         parameters["Bucket"] = self.name
         if key is not None:
             parameters["Key"] = self.full_key(key)
@@ -461,7 +465,13 @@ class Bucket:
 
 def _request(client: S3Client, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
     call: Callable[..., dict[str, Any]] = getattr(client, operation)
-    return call(**parameters)
+    try:
+        response = call(**parameters)
+    except ClientError:
+        fence.answered()
+        raise
+    fence.answered()
+    return response
 
 
 def _without_response(error: Exception) -> SyncError:
@@ -473,7 +483,7 @@ def _without_response(error: Exception) -> SyncError:
         return Permanent(str(error).replace("\n", " "), "InvalidRequest")
     if isinstance(error, _NO_CREDENTIALS):
         return StoreUnusable(f"no credentials: {error}", "NoCredentials")
-    if isinstance(error, _UNREACHABLE):
+    if isinstance(error, UNREACHABLE):
         return StoreUnusable(f"the store does not respond: {error}", "NoResponse")
     if isinstance(error, (HTTPClientError, HTTPError, OSError)):
         return Retryable(f"the connection broke: {error}", "ConnectionBroke")

@@ -16,6 +16,7 @@ from .. import __version__
 from ..core.model import RAW_EXPIRES
 from ..settings import Credentials
 from .credentials import FixedClient, RotatingClient, explained, read_secret
+from .fenced_requests import ask_fence, fence_connections
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,7 +44,9 @@ def source_client(connections: int) -> FixedClient:
     Region, credentials and endpoint come from the default AWS chain.
     """
     with explained("the source"):
-        return FixedClient(_client("s3", config=Config(max_pool_connections=connections, **_COMMON)))
+        client: S3Client = _client("s3", config=Config(max_pool_connections=connections, **_COMMON))
+    ask_fence(client)
+    return FixedClient(client)
 
 
 def target_client(endpoint: str, region: str, credentials: str | Credentials, connections: int) -> RotatingClient:
@@ -73,6 +76,7 @@ def target_client(endpoint: str, region: str, credentials: str | Credentials, co
                 config=config,
             )
         pass_raw_expires(client)
+        ask_fence(client)
         return client
 
     if isinstance(credentials, Credentials):
@@ -112,6 +116,7 @@ def _client(service: str, **options: Any) -> Any:
     library: botocore's own parser takes more than half of the CPU time of a listing.
     """
     if boto3.DEFAULT_SESSION is None:
+        fence_connections()
         session = botocore.session.get_session()
         session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
         boto3.setup_default_session(botocore_session=session)

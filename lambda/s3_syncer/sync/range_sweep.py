@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..core.deadline import Deadline
 from ..core.errors import SyncError
+from ..core.fence import carried
 from ..core.key_ranges import cut_range
 from ..core.units import MIB
 from ..core.work_items import KeyWork, RangeWork, Work
@@ -108,7 +109,7 @@ class RangeSweeper:
 
     def _first_behind(self, points: Sequence[str]) -> Sequence[str | None]:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="probe") as pool:
-            return list(pool.map(self._context.source.first, points))
+            return list(pool.map(carried(self._context.source.first), points))
 
 
 def _divide(number: int | None, parts: int) -> list[int | None]:

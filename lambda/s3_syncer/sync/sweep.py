@@ -19,6 +19,7 @@ from typing import Protocol
 from ..core.compare import ABSENT, Difference, KeyDiff, KeyStatus, with_values
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError, unexpected_failure
+from ..core.fence import carried
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
@@ -391,7 +392,7 @@ class Sweep:
 
     def _converge_all(self, diffs: Iterable[KeyDiff], state: PageState, deadline: Deadline) -> dict[KeyDiff, Outcome]:
         """Converge keys; report the keys that fail, and add them to the failed keys of the page."""
-        futures = {diff: self._keys.submit(self._converge, diff, state, deadline) for diff in diffs}
+        futures = {diff: self._keys.submit(carried(self._converge), diff, state, deadline) for diff in diffs}
         if not futures:
             return {}
         self._keys.submit(self._busy_pages.add, -1)  # runs once the last of these keys has started
@@ -511,7 +512,7 @@ class _PageExecutor:
 
     def submit(self, reconcile: Callable[[DiffPage, Deadline], None], page: DiffPage, deadline: Deadline) -> None:
         self._busy.add(1)
-        future = self._pool.submit(reconcile, page, deadline)
+        future = self._pool.submit(carried(reconcile), page, deadline)
         future.add_done_callback(lambda _: self._busy.add(-1))
         self._in_flight[future] = page
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, SyncError
+from ..core.fence import carried
 from ..core.model import ObjectState, md5_of
 from ..core.multipart import (
     Limits,
@@ -257,7 +258,7 @@ class Transfer:
                 self._part_etags_are_md5 = etag == md5.hex()
                 return SentPart(etag, md5.hex())
 
-        futures = {part.number: self._pool.submit(send, part) for part in parts}
+        futures = {part.number: self._pool.submit(carried(send), part) for part in parts}
         try:
             wait(futures.values(), return_when=FIRST_EXCEPTION)
         finally:  # after a failure, the parts in flight must end before the upload is aborted

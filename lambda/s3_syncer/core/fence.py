@@ -1,0 +1,249 @@
+"""Refuse the requests of work that was given up, and remember the writes that may still take effect.
+
+A worker gives work up while a thread still runs it: at the deadline, at a stop, or when its message belongs to another
+worker. Lambda freezes such a thread, and runs it on in a later invocation. A write that it sends then would overwrite
+newer content, and no message would be left to repair that. So each piece of work has a `Fence`, and every attempt of
+every request asks it first. That includes the attempts that boto3 repeats by itself.
+
+A write without a response may take effect later, because the store may have received the request. Its key is
+*uncertain*, and must be compared again after LATE_WRITE_S. docs/adr/0011-fenced-writers.md has the reasons.
+
+The fence of a thread is a context variable. `carried` takes it to another thread. Pure.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from .deadline import Deadline, OutOfTime
+
+#: Seconds after which a store no longer begins to process a request, because the signature has expired. "The signed
+#: portions (using AWS Signatures) of requests are valid within 15 minutes of the timestamp in the request." It is also
+#: the longest delay of a new SQS message.
+#: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
+LATE_WRITE_S = 900
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+
+class Fence:
+    """The permission of one piece of work to send requests, until `close`. Safe to share between threads.
+
+    A fence also counts as closed once `expires` has passed, while `is_held` returns False, and while the fence around
+    it, `outer`, is closed.
+    """
+
+    def __init__(
+        self,
+        *,
+        expires: Deadline | None = None,
+        is_held: Callable[[], bool] | None = None,
+        outer: Fence | None = None,
+    ) -> None:
+        self._expires, self._is_held, self._outer = expires, is_held, outer
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._writes: set[Write] = set()
+        self._uncertain: set[str] = set()
+
+    @property
+    def is_closed(self) -> bool:
+        """Return True if the work must send no further request."""
+        return (
+            self._is_closed
+            or (self._expires is not None and self._expires.passed())
+            or (self._is_held is not None and not self._is_held())
+            or (self._outer is not None and self._outer.is_closed)
+        )
+
+    @property
+    def uncertain(self) -> frozenset[str]:
+        """Return the keys with a write that may still take effect."""
+        with self._lock:
+            return frozenset(self._uncertain)
+
+    def ensure_open(self) -> None:
+        """Raise OutOfTime if the fence is closed."""
+        if self.is_closed:
+            raise OutOfTime("the work was given up: it sends no further request")
+
+    def close(self) -> None:
+        """Refuse all further requests, and break the connections of the writes in flight.
+
+        The keys of these writes become uncertain.
+        """
+        with self._lock:
+            self._is_closed = True
+            writes = list(self._writes)
+        for write in writes:
+            write.abandon()
+
+    def add(self, write: Write) -> None:
+        """Note a write in flight, here and in the outer fences. Raises OutOfTime if one of them is closed."""
+        for fence in self._chain():
+            with fence._lock:
+                fence._writes.add(write)
+        self.ensure_open()
+
+    def remove(self, write: Write) -> None:
+        """Forget a write that is no longer in flight."""
+        for fence in self._chain():
+            with fence._lock:
+                fence._writes.discard(write)
+
+    def mark_uncertain(self, key: str) -> None:
+        """Note that a write to the key may still take effect."""
+        for fence in self._chain():
+            with fence._lock:
+                fence._uncertain.add(key)
+
+    def _chain(self) -> Iterator[Fence]:
+        fence: Fence | None = self
+        while fence is not None:
+            yield fence
+            fence = fence._outer
+
+
+class Write:
+    """One write to a key, over all of its attempts. `end` it when no further attempt follows.
+
+    As a context manager, it is the write of the current thread inside the block.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key, self._fence = key, current()
+        self._in_flight = False
+        self._break_connection: Callable[[], object] | None = None
+
+    def __enter__(self) -> Write:
+        self._before = _write.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _write.reset(self._before)
+
+    @property
+    def is_connected(self) -> bool:
+        """Return True if the attempt in flight has a connection, so that the store may have received it."""
+        return self._break_connection is not None
+
+    def begin(self) -> None:
+        """Begin an attempt: from now on it may take effect. Raises OutOfTime if the fence is closed.
+
+        If the attempt before got no response, the key becomes uncertain.
+        """
+        if self._in_flight:
+            self._lose()
+        self._in_flight, self._break_connection = True, None
+        if self._fence is not None:
+            try:
+                self._fence.add(self)
+            except OutOfTime:
+                self.answered()  # nothing was sent
+                raise
+
+    def connect(self, break_connection: Callable[[], object]) -> None:
+        """Set the function that breaks the connection of the attempt. Raises OutOfTime if the fence is closed."""
+        self._break_connection = break_connection
+        if self._fence is not None:
+            self._fence.add(self)
+
+    def answered(self) -> None:
+        """Note that the attempt can no longer take effect: its response was read, or nothing was sent."""
+        self._in_flight, self._break_connection = False, None
+        if self._fence is not None:
+            self._fence.remove(self)
+
+    def end(self) -> None:
+        """End the write. If its last attempt got no response, the key becomes uncertain."""
+        if self._in_flight:
+            self._lose()
+        self.answered()
+
+    def abandon(self) -> None:
+        """Break the connection of the attempt in flight. The key becomes uncertain if the attempt has begun."""
+        if self._in_flight:
+            self._lose()
+        if (break_connection := self._break_connection) is not None:
+            break_connection()
+
+    def _lose(self) -> None:
+        if self._fence is not None:
+            self._fence.mark_uncertain(self._key)
+
+
+_fence: ContextVar[Fence | None] = ContextVar("fence", default=None)
+_write: ContextVar[Write | None] = ContextVar("write", default=None)
+
+
+def current() -> Fence | None:
+    """Return the fence of this thread, or None if its work cannot be given up."""
+    return _fence.get()
+
+
+def current_write() -> Write | None:
+    """Return the write that this thread makes, or None."""
+    return _write.get()
+
+
+@contextmanager
+def fenced(fence: Fence | None) -> Iterator[None]:
+    """Make this the fence of the thread inside the block."""
+    before = _fence.set(fence)
+    try:
+        yield
+    finally:
+        _fence.reset(before)
+
+
+def carried(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Return the function for another thread: it runs there with the fence of this thread."""
+    fence = current()
+
+    @wraps(function)
+    def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> _Result:
+        with fenced(fence):
+            return function(*arguments, **options)
+
+    return run
+
+
+@contextmanager
+def writing(key: str) -> Iterator[Write]:
+    """Make one write to the key inside the block, with any number of attempts."""
+    write = Write(key)
+    try:
+        with write:
+            yield write
+    finally:
+        write.end()
+
+
+def check() -> None:
+    """Ask for permission before each attempt of any request.
+
+    Raises OutOfTime if the fence of the thread is closed. Inside `writing`, this begins an attempt of the write. Call
+    `answered` once its response was read.
+    """
+    if (write := _write.get()) is not None:
+        write.begin()
+    elif (fence := _fence.get()) is not None:
+        fence.ensure_open()
+
+
+def answered() -> None:
+    """Note that the response to the attempt of this thread was read, or that nothing was sent."""
+    if (write := _write.get()) is not None:
+        write.answered()
+
+
+def ensure_open() -> None:
+    """Raise OutOfTime if the fence of the thread is closed. Begins no attempt."""
+    if (fence := _fence.get()) is not None:
+        fence.ensure_open()

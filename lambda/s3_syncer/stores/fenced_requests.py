@@ -1,0 +1,101 @@
+"""Make every attempt of a boto3 client ask the fence of its work: see `core/fence.py`.
+
+boto3 repeats a request by itself, also after a failure that leaves open if the store has received it. Its events show
+each attempt, and its connections can be broken while an attempt is in flight.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError
+
+from ..core import fence
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+#: The store was not reached at all, so nothing was sent. An SSLError can also end a request that was sent: only one
+#: without a connection counts.
+UNREACHABLE = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError)
+
+#: Closing a socket with a linger time of 0 s drops the bytes that were not sent yet.
+_DROP_UNSENT = struct.pack("ii", 1, 0)
+
+
+def ask_fence(client: S3Client) -> None:
+    """Make the client ask the fence before each attempt, and before the pause that precedes the next one."""
+    events = client.meta.events
+    events.register("before-send.s3", _before_send)
+    events.register("response-received.s3", _response_received)
+    events.register("needs-retry.s3", _needs_retry)
+
+
+def _before_send(**_: Any) -> None:
+    fence.check()
+
+
+def _response_received(exception: Exception | None, **_: Any) -> None:
+    write = fence.current_write()
+    if write is not None and (exception is None or (isinstance(exception, UNREACHABLE) and not write.is_connected)):
+        write.answered()
+
+
+def _needs_retry(**_: Any) -> None:
+    fence.ensure_open()
+
+
+def connection_breaker(connection: socket.socket) -> Callable[[], None]:
+    """Return a function that ends a connection, and wakes the thread that waits for it.
+
+    That thread then closes the socket, which drops the bytes that the kernel has not sent. Another thread must not
+    close it: the descriptor could belong to another connection already.
+    """
+
+    def break_connection() -> None:
+        with suppress(OSError):  # it has just been closed
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
+            # That of the socket below TLS: `SSLSocket.shutdown` would make its next bytes leave in the clear.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    return break_connection
+
+
+class _Fenced:
+    """Part of a connection of boto3 that makes its socket known to the write in flight."""
+
+    sock: socket.socket | None
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        self._note_connection()
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        self._note_connection()
+        super().request(*arguments, **options)  # type: ignore[misc]
+
+    def _note_connection(self) -> None:
+        if self.sock is not None and (write := fence.current_write()) is not None:
+            write.connect(connection_breaker(self.sock))
+
+
+class _FencedConnection(_Fenced, AWSHTTPConnection):  # type: ignore[misc]
+    pass
+
+
+class _FencedSecureConnection(_Fenced, AWSHTTPSConnection):  # type: ignore[misc]
+    pass
+
+
+def fence_connections() -> None:
+    """Make the connections of boto3 known to the writes that use them.
+
+    boto3 has no option for the class of its connections, so it is set for the whole process.
+    """
+    AWSHTTPConnectionPool.ConnectionCls = _FencedConnection
+    AWSHTTPSConnectionPool.ConnectionCls = _FencedSecureConnection
