@@ -154,9 +154,10 @@ class History:
         scheduler = self.scheduler
         for _ in range(scheduler.choose((1, 3, 6))):
             scheduler.sleep(self.active_s * scheduler.choose((0.0, 0.01, 0.1, 0.3)))
-            scheduler.choose(
-                (self.write, self.write, self.write_parts, self.remove, self.remove, self.tag, self.roll_back)
-            )(scheduler.choose(self.keys))
+            key = scheduler.choose(self.keys)
+            create = scheduler.choose((self.write, self.write, self.write_parts, self.roll_back))
+            change = scheduler.choose((create, self.remove, self.tag))
+            (create if self.world.source.current(key) is None else change)(key)
 
     def disturb(self) -> None:
         scheduler = self.scheduler

@@ -6,8 +6,9 @@ killed, frozen and thawed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from s3_syncer.core.deadline import Deadline
@@ -143,6 +144,7 @@ class LambdaService:
         """Let the frozen environments run for a while, as the invocations for unrelated keys do."""
         thawed = list(self.idle)
         for environment in thawed:
+            self._scheduler.note("thaws", environment.name)
             self._scheduler.thaw(environment.name)
         self._scheduler.sleep(seconds)
         for environment in thawed:
@@ -182,7 +184,7 @@ class LambdaService:
                 for message in messages
             ]
         }
-        scheduler.note("invokes", environment.name, "with", *(message.body for message in messages))
+        scheduler.note("invokes", environment.name, "with", *map(_Text, messages))
         receipts = {message.id: message.receipt for message in messages}
         task = scheduler.spawn(
             environment.invoke, event, self._timeout_s, response, name=environment.name, group=environment.name
@@ -199,6 +201,18 @@ class LambdaService:
         for message in messages:
             if message.id not in failed:
                 self._world.sqs.delete(QUEUE, receipts[message.id])
+
+
+class _Text:
+    """The text of a message in the history: the events and keys of S3, or the product's work."""
+
+    def __init__(self, message: Queued) -> None:
+        self._message = message
+
+    def __str__(self) -> str:
+        content = json.loads(self._message.body)
+        events = [f"{each['eventName']} {each['s3']['object']['key']}" for each in content.get("Records", [])]
+        return f"{self._message.id}: {', '.join(events) or content['s3-syncer']};"
 
 
 # -- the service ---------------------------------------------------------------------------------------------------
@@ -307,9 +321,19 @@ def start_sweep(world: World, options: SweepOptions, *, threads: int = 2) -> Fin
             findings.error = error
         findings.ended = True
 
-    scheduler.note("starts", name, options)
+    scheduler.note("starts", name, *_changed(options))
     scheduler.spawn(run, name=name, group=name)
     return findings
+
+
+def _changed(options: SweepOptions) -> list[str]:
+    """Return the options that are not the defaults, for the history."""
+    values = {each.name: getattr(options, each.name) for each in fields(options)}
+    return [
+        f"{name}={getattr(value, '__name__', value)}"
+        for name, value in values.items()
+        if value != getattr(SweepOptions(), name)
+    ]
 
 
 def send_range(world: World, work: RangeWork) -> None:

@@ -1,4 +1,4 @@
-"""Sizes for simulated objects of some KiB, in place of the product's MiB, so that bytes cost no time."""
+"""Sizes and intervals for the simulation: objects of some KiB in place of MiB, and fewer checks of a deadline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from unittest.mock import patch
 
 from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import KIB
-from s3_syncer.sync import distributed_copy, range_sweep, transfer
+from s3_syncer.queue import worker
+from s3_syncer.sync import distributed_copy, range_sweep, sweep, transfer
 
 #: Constants of the product by module and name, with their simulated values.
 SCALED = (
@@ -17,6 +18,9 @@ SCALED = (
     (range_sweep, "MAX_OBJECT_IN_RANGE", 10 * KIB),
     (transfer, "RESUME_MIN", 8 * KIB),
     (transfer, "Limits", partial(Limits, min_part=1 * KIB)),
+    # Seconds within which a wait notices a stop. Each check is a step of the scheduler.
+    (worker, "_TICK_S", 5.0),
+    (sweep, "_TICK_S", 5.0),
 )
 
 
