@@ -52,7 +52,7 @@ class Target:
     secret_access_key: str
 
     def s3(self) -> S3Client:
-        client = _client("s3", self.endpoint, self.region, self.access_key_id, self.secret_access_key)
+        client = make_client("s3", self.endpoint, self.region, self.access_key_id, self.secret_access_key)
         return cast("S3Client", client)
 
 
@@ -93,7 +93,7 @@ class Stack:
 
     def client(self, service: str) -> Any:
         """Return a client of a service of the emulated AWS, with root credentials."""
-        return _client(service, self.aws_endpoint, self.region, self.access_key_id, self.secret_access_key)
+        return make_client(service, self.aws_endpoint, self.region, self.access_key_id, self.secret_access_key)
 
 
 class StackError(Exception):
@@ -216,7 +216,7 @@ def from_outputs(
     )
 
 
-def _client(service: str, endpoint: str, region: str, access_key_id: str, secret_access_key: str) -> Any:
+def make_client(service: str, endpoint: str, region: str, access_key_id: str, secret_access_key: str) -> Any:
     session = boto3.Session(access_key_id, secret_access_key, region_name=region)
     # Requests between processes of one machine do not use the proxy of the environment.
     config = Config(max_pool_connections=CONNECTIONS, proxies={}, s3={"addressing_style": "path"})
