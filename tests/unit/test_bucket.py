@@ -8,16 +8,17 @@ from typing import Any, cast
 
 import pytest
 
-from s3_syncer.core.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
+from s3_syncer.core.errors import Busy, Changed, Permanent, Retryable, StoreUnavailable, StoreUnusable, SyncError
 from s3_syncer.core.model import ListPage
 from s3_syncer.stores.bucket import MAX_LOOKUPS, Bucket
 
 HEAD, GET, TAGS, HEAD_BUCKET = "head_object", "get_object", "get_object_tagging", "head_bucket"
-DELETE, ABORT = "delete_object", "abort_multipart_upload"
+DELETE, ABORT, LIST = "delete_object", "abort_multipart_upload", "list_objects_v2"
 
 HEADERS = {"etag": '"e"', "content-length": "1", "last-modified": "Thu, 01 Jan 2026 12:34:56 GMT"}
 FOUND = {"ETag": '"e"', "ResponseMetadata": {"HTTPHeaders": HEADERS}}
 EXISTS = {"ResponseMetadata": {"HTTPHeaders": {}}}
+EMPTY: dict[str, Any] = {"Contents": []}
 UNTAGGED: dict[str, Any] = {"TagSet": []}
 
 
@@ -65,17 +66,26 @@ NO_KEY = (GET, error(404, "NoSuchKey"))
         (False, [(HEAD, error(404))], None),
         (True, [(HEAD, error(404)), NO_KEY], None),
         (True, [(HEAD, error(404)), (GET, error(404))], Retryable),
-        (True, [(HEAD, error(404)), (GET, error(404, "NoSuchBucket"))], StoreUnusable),
+        (
+            True,
+            [(HEAD, error(404)), (GET, error(404, "NoSuchBucket")), (LIST, error(404, "NoSuchBucket"))],
+            StoreUnusable,
+        ),
         (True, [(HEAD, error(404)), (GET, error(403, "AccessDenied"))], Permanent),
-        (True, [(HEAD, error(404)), (GET, error(503, "SlowDown"))], Retryable),
+        (True, [(HEAD, error(404)), (GET, error(503, "SlowDown")), (LIST, EMPTY)], Busy),
+        (True, [(HEAD, error(404)), (GET, error(503, "SlowDown")), (LIST, error(503, "SlowDown"))], StoreUnavailable),
         (True, [(HEAD, error(404)), (GET, body()), (HEAD, FOUND)], "e"),
         (True, [(HEAD, error(404)), (GET, error(416, "InvalidRange")), (HEAD, FOUND)], "e"),
         (True, [(HEAD, error(404)), (GET, body()), (HEAD, error(404))], Changed),
         (False, [(HEAD, error(403)), NO_KEY], None),
         (False, [(HEAD, error(403)), (GET, error(403, "AccessDenied"))], Permanent),
         (False, [(HEAD, error(403)), (GET, body()), (HEAD, FOUND)], "e"),
-        (False, [(HEAD, error(400)), (GET, error(400, "ExpiredToken"))], StoreUnusable),
-        (False, [(HEAD, error(503))], Retryable),
+        (
+            False,
+            [(HEAD, error(400)), (GET, error(400, "ExpiredToken")), (LIST, error(400, "ExpiredToken"))],
+            StoreUnusable,
+        ),
+        (False, [(HEAD, error(503)), (LIST, EMPTY)], Busy),
         (True, [(HEAD, error(412))], Changed),
     ],
 )
@@ -118,7 +128,8 @@ def test_for_any_other_key_a_404_without_a_code_proves_nothing(key: str) -> None
         ([(DELETE, error(404)), NO_KEY], None),
         ([(DELETE, error(404)), (GET, body())], "NotDeleted"),
         ([(DELETE, error(404)), (GET, error(404))], "NoErrorCode"),
-        ([(DELETE, error(404, "NoSuchBucket"))], "NoSuchBucket"),
+        ([(DELETE, error(404, "NoSuchBucket")), (LIST, error(404, "NoSuchBucket"))], "NoSuchBucket"),
+        ([(DELETE, error(404, "NoSuchBucket")), (LIST, EMPTY)], "NoSuchBucket"),
         ([(DELETE, {}), (GET, body())], "NotDeleted"),
         ([(DELETE, error(404, "NoSuchKey")), (GET, body())], "NotDeleted"),
         ([(DELETE, {}), (GET, error(416, "InvalidRange"))], "NotDeleted"),
@@ -138,9 +149,9 @@ def test_a_deletion_counts_once_the_store_names_the_key_as_missing(requests: Req
 
 def test_a_404_without_a_code_does_not_mean_that_an_upload_is_gone() -> None:
     bucket(Script((ABORT, error(404, "NoSuchUpload")))).abort_upload("key", "upload")
-    for response in (error(404), error(404, "NoSuchBucket")):
+    for responses in ([(ABORT, error(404))], [(ABORT, error(404, "NoSuchBucket")), (LIST, EMPTY)]):
         with pytest.raises(Retryable):
-            bucket(Script((ABORT, response))).abort_upload("key", "upload")
+            bucket(Script(*responses)).abort_upload("key", "upload")
 
 
 def test_a_key_that_is_deleted_before_its_tags_are_read_is_looked_up_again() -> None:

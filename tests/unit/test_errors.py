@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from s3_syncer.core.errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
+from s3_syncer.core.errors import (
+    CREDENTIAL_CODES,
+    Busy,
+    Changed,
+    Permanent,
+    Retryable,
+    StoreUnavailable,
+    StoreUnusable,
+    SyncError,
+    Transient,
+    classify,
+)
 
 MEANINGS: dict[type[SyncError], list[tuple[str, int]]] = {
     Changed: [
@@ -27,23 +38,27 @@ MEANINGS: dict[type[SyncError], list[tuple[str, int]]] = {
         ("AuthorizationHeaderMalformed", 400),
         ("PermanentRedirect", 301),
     ],
-    Retryable: [
+    Busy: [
         ("SlowDown", 503),
         ("503", 503),
+        ("ServiceUnavailable", 503),
+        ("Throttling", 400),
+        ("Whatever", 429),
+    ],
+    Transient: [
         ("500", 500),
         ("InternalError", 500),
-        ("ServiceUnavailable", 503),
         ("RequestTimeout", 400),
-        ("BadDigest", 400),
         ("IncompleteBody", 400),
-        ("Throttling", 400),
-        ("OperationAborted", 409),
         # unknown codes: temporary by their status
         ("Whatever", 500),
         ("Whatever", 408),
-        ("Whatever", 409),
         ("Whatever", 425),
-        ("Whatever", 429),
+    ],
+    Retryable: [
+        ("BadDigest", 400),
+        ("OperationAborted", 409),
+        ("Whatever", 409),
         ("", 0),
         ("301", 301),
     ],
@@ -75,8 +90,15 @@ def test_an_error_response_has_a_kind_and_a_reason(kind: type[SyncError], code: 
 
 def test_only_a_permanent_error_is_not_retried() -> None:
     assert issubclass(Changed, Retryable)
+    assert issubclass(Transient, Retryable)
     assert issubclass(StoreUnusable, Retryable)
     assert not issubclass(Permanent, Retryable)
+
+
+def test_a_store_that_waiting_may_mend_is_still_unusable_until_then() -> None:
+    assert issubclass(Busy, Transient)
+    assert issubclass(StoreUnavailable, StoreUnusable)
+    assert not issubclass(StoreUnavailable, Transient)
 
 
 def test_the_message_has_the_code_its_meaning_and_the_text_of_the_store() -> None:

@@ -40,12 +40,24 @@ class Changed(Retryable):
     """The object changed after it was compared: compare it again at once."""
 
 
+class Transient(Retryable):
+    """The store did not serve the request, or the connection broke: the same request may succeed soon."""
+
+
+class Busy(Transient):
+    """The store is too busy for the request: it asks to slow down, or to come back later."""
+
+
 class StoreUnusable(Retryable):
     """No request to this store can succeed until an operator repairs it.
 
-    Examples are wrong credentials, a missing bucket, and a store that does not respond. The messages stay on the queue
-    until then; a command stops at once.
+    Examples are wrong credentials and a missing bucket. The messages stay on the queue until then; a command stops at
+    once. An error about a single object proves no such thing: see `stores/availability.py`.
     """
+
+
+class StoreUnavailable(StoreUnusable):
+    """The store serves no request at the moment: it does not respond, or it is too busy. Waiting may help."""
 
 
 class Permanent(SyncError):
@@ -97,16 +109,16 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
     # temporary
     "BadDigest": (Retryable, "the bytes were damaged in transit"),
     "XAmzContentSHA256Mismatch": (Retryable, "the bytes were damaged in transit"),
-    "IncompleteBody": (Retryable, "the connection broke"),
-    "RequestTimeout": (Retryable, "the connection was too slow"),
+    "IncompleteBody": (Transient, "the connection broke"),
+    "RequestTimeout": (Transient, "the connection was too slow"),
     "InvalidPart": (Retryable, "a part is missing from the upload"),
     "InvalidPartOrder": (Retryable, "a part is missing from the upload"),
     "OperationAborted": (Retryable, "another operation was in progress"),
-    "BandwidthLimitExceeded": (Retryable, "the store limits the bandwidth"),
-    "SlowDown": (Retryable, "the store asks to slow down"),
-    "Throttling": (Retryable, "the store asks to slow down"),
-    "ThrottlingException": (Retryable, "the store asks to slow down"),
-    "RequestLimitExceeded": (Retryable, "the store asks to slow down"),
+    "BandwidthLimitExceeded": (Busy, "the store limits the bandwidth"),
+    "SlowDown": (Busy, "the store asks to slow down"),
+    "Throttling": (Busy, "the store asks to slow down"),
+    "ThrottlingException": (Busy, "the store asks to slow down"),
+    "RequestLimitExceeded": (Busy, "the store asks to slow down"),
     # permanent
     "AccessDenied": (Permanent, "access denied"),
     "403": (Permanent, "access denied"),
@@ -118,10 +130,6 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
     "MethodNotAllowed": (Permanent, "the store does not allow this"),
 }
 
-#: Client errors that are temporary although their code is not in the table. The request is correct, and only came at
-#: the wrong time: timeout (408), conflict with another request (409), too early (425), too many requests (429).
-_TEMPORARY_4XX = frozenset({408, 409, 425, 429})
-
 
 def unexpected_failure(error: BaseException) -> Retryable:
     """Return the error for an exception that a defect of this program or a malformed response causes."""
@@ -129,16 +137,25 @@ def unexpected_failure(error: BaseException) -> Retryable:
 
 
 def classify(code: str, status: int, message: str) -> SyncError:
-    """Return the error to raise for an error response; the HTTP status decides about an unknown code.
-
-    An unknown 4xx is Permanent, except _TEMPORARY_4XX: the same request would get the same response, and the
-    dead-letter queue shows it to an operator at once. Every other status (5xx, a redirect, an invalid status) may be
-    temporary.
-    """
+    """Return the error to raise for an error response; the HTTP status decides about an unknown code."""
     kind, meaning = _TABLE.get(code, (None, ""))
     if kind is None:
-        kind = Permanent if 400 <= status < 500 and status not in _TEMPORARY_4XX else Retryable
+        kind = _kind_by_status(status)
         meaning = message or f"status {status}"
     elif message and message != code:
         meaning = f"{meaning} ({message})"
     return kind(f"{code}: {meaning}" if code else meaning, code)
+
+
+def _kind_by_status(status: int) -> type[SyncError]:
+    """Return the kind of an error with an unknown code.
+
+    A client error is permanent, and the dead-letter queue shows it to an operator at once: the same request would get
+    the same response. It is temporary if the request is correct, and only came at the wrong time: timeout (408),
+    conflict with another request (409), too early (425), too many requests (429). Every other status may be temporary.
+    """
+    if status in (429, 503):  # also the SlowDown of AWS: the response to a HEAD has no code but its status
+        return Busy
+    if status in (408, 425) or 500 <= status < 600:
+        return Transient
+    return Permanent if 400 <= status < 500 and status != 409 else Retryable

@@ -32,7 +32,16 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from ..core import fence, headers
-from ..core.errors import CREDENTIAL_CODES, Changed, Permanent, Retryable, StoreUnusable, SyncError, classify
+from ..core.errors import (
+    CREDENTIAL_CODES,
+    Changed,
+    Permanent,
+    Retryable,
+    StoreUnusable,
+    SyncError,
+    Transient,
+    classify,
+)
 from ..core.listing_diff import Unordered
 from ..core.model import (
     INLINE_BODY_MAX,
@@ -44,6 +53,7 @@ from ..core.model import (
 )
 from ..core.multipart import Part, UploadedPart
 from ..core.units import MIB
+from .availability import AvailabilityCheck
 from .fenced_requests import UNREACHABLE
 from .protocols import ClientSource, Transport
 
@@ -77,6 +87,7 @@ _NO_ERROR_CODE = "NoErrorCode"
 #: Lookups of one key that are made while the key is deleted and created again between two requests.
 MAX_LOOKUPS = 5
 
+_Result = TypeVar("_Result")
 _Token = TypeVar("_Token")
 
 
@@ -96,6 +107,7 @@ class Bucket:
         self.mirrors_tags = tags
         self._clients, self._transport = clients, transport
         self._supports_tags = False  # until the store has returned the tags of an object
+        self._availability = AvailabilityCheck(self._list_one_key)
 
     def full_key(self, key: str) -> str:
         """Return the key as the store has it, with the prefix."""
@@ -126,18 +138,22 @@ class Bucket:
         One GET of at most INLINE_BODY_MAX bytes does what a HEAD would. A None is certain, because the error of a GET
         says what is missing. Where the error of the GET says less than a HEAD would, `head` looks the key up.
         """
+
+        def get() -> tuple[dict[str, Any], bytearray | None]:
+            response = self._request("get_object", key, Range=f"bytes=0-{INLINE_BODY_MAX - 1}")
+            with closing(response["Body"]) as stream:
+                # A store that ignores the range may send any number of bytes. Closing then ends the connection.
+                small = response["ContentLength"] <= INLINE_BODY_MAX
+                return response, _read_body(stream, response["ContentLength"]) if small else None
+
         try:
-            response = self._call("get_object", key, Range=f"bytes=0-{INLINE_BODY_MAX - 1}")
+            response, body = self._confirmed(get, key)
         except SyncError as error:
             if error.code == "NoSuchKey":
                 return None
             if isinstance(error, (Changed, Permanent)):  # the object is empty or archived, or access is denied
                 return self.head(key, confirm_missing=True)
             raise
-        with closing(response["Body"]) as stream:
-            # A store that ignores the range may send any number of bytes. Closing then ends the connection.
-            small = response["ContentLength"] <= INLINE_BODY_MAX
-            body = _read_body(stream, response["ContentLength"]) if small else None
         try:
             state: ObjectState | None = self._state(key, _as_head(response))
         except Changed:  # the object was deleted between the two requests
@@ -312,12 +328,16 @@ class Bucket:
         if size == 0:
             return bytearray()
         window = {"Range": f"bytes={start}-{start + size - 1}"}
-        response = self._call("get_object", key, IfMatch=_quoted(etag), **window)
-        if _unquoted(response["ETag"]) != etag:  # the store ignores If-Match
-            response["Body"].close()
-            raise Changed("the object changed while it was read", "PreconditionFailed")
-        with closing(response["Body"]) as stream:
-            return _read_body(stream, size)
+
+        def get() -> bytearray:
+            response = self._request("get_object", key, IfMatch=_quoted(etag), **window)
+            if _unquoted(response["ETag"]) != etag:  # the store ignores If-Match
+                response["Body"].close()
+                raise Changed("the object changed while it was read", "PreconditionFailed")
+            with closing(response["Body"]) as stream:
+                return _read_body(stream, size)
+
+        return self._confirmed(get, key)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -414,6 +434,24 @@ class Bucket:
     # -- requests --------------------------------------------------------------------------------------------------
 
     def _call(self, operation: str, key: str | None, **parameters: Any) -> dict[str, Any]:
+        """Make a request, and confirm its error: see `availability.py`. Raises a SyncError as `_request` does."""
+        return self._confirmed(lambda: self._request(operation, key, **parameters), key)
+
+    def _confirmed(self, request: Callable[[], _Result], key: str | None) -> _Result:
+        """Return the result of a request. Raises its error, after a check that the error is about the store."""
+        try:
+            return request()
+        except StoreUnusable as error:
+            if key is None:  # an error about the bucket needs no check
+                raise
+            raise self._availability.confirm(error) from error
+        except Transient as error:
+            raise self._availability.confirm(error) from error
+
+    def _list_one_key(self) -> None:
+        self._request("list_objects_v2", None, Prefix=self.prefix, MaxKeys=1)
+
+    def _request(self, operation: str, key: str | None, **parameters: Any) -> dict[str, Any]:
         """Make a request. After refused credentials, read the secret again and repeat the request once.
 
         Raises a SyncError that names the bucket, the operation and the request id. Every attempt asks the fence: see
@@ -484,9 +522,9 @@ def _without_response(error: Exception) -> SyncError:
     if isinstance(error, _NO_CREDENTIALS):
         return StoreUnusable(f"no credentials: {error}", "NoCredentials")
     if isinstance(error, UNREACHABLE):
-        return StoreUnusable(f"the store does not respond: {error}", "NoResponse")
+        return Transient(f"the store does not respond: {error}", "NoResponse")
     if isinstance(error, (HTTPClientError, HTTPError, OSError)):
-        return Retryable(f"the connection broke: {error}", "ConnectionBroke")
+        return Transient(f"the connection broke: {error}", "ConnectionBroke")
     return Permanent(f"{type(error).__name__}: {error}", "InvalidRequest")
 
 
@@ -507,7 +545,7 @@ def _read_body(stream: StreamingBody, size: int) -> bytearray:
             view[filled : filled + len(chunk)] = chunk
             filled += len(chunk)
     except (BotoCoreError, HTTPError, OSError) as error:
-        raise Retryable(f"the connection broke while reading: {error}", "ConnectionBroke") from error
+        raise Transient(f"the connection broke while reading: {error}", "ConnectionBroke") from error
     if filled != size:
         raise Retryable(f"the store sent {filled} of {size} bytes", "ShortBody")
     return data
