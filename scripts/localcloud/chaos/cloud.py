@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Self
 
+from devtools.bootstrap import ROOT
 from localcloud import servers, stack
 from localcloud.chaos.chance import seeded
 from localcloud.chaos.proxy import Proxy, Turbulence
@@ -94,6 +95,7 @@ class Cloud:
             target_proxy=target_proxy,
             environment={
                 "PATH": os.environ.get("PATH", os.defpath),
+                "PYTHONPATH": str(ROOT / "scripts"),
                 "AWS_ENDPOINT_URL": source_proxy.endpoint,
                 "AWS_DEFAULT_REGION": stack.REGION,
                 "AWS_ACCESS_KEY_ID": stack.ROOT_KEY,

@@ -9,6 +9,7 @@ The exit code is 0 only if both buckets are equal, the queue is empty, and no me
 
 from __future__ import annotations
 
+import math
 import secrets
 import sys
 import time
@@ -28,11 +29,13 @@ from localcloud.chaos import report, worker_logs
 from localcloud.chaos.chance import seeded
 from localcloud.chaos.cloud import Cloud
 from localcloud.chaos.disturbances import Disturbances
+from localcloud.chaos.proxy import HOLD_MAX_S
 from localcloud.chaos.sweeps import Sweeper
 from localcloud.chaos.tally import Tally
 from localcloud.chaos.workers import LambdaEnvironment, Service, Worker
 from localcloud.chaos.writers import LARGE_INTERVAL_S, SWEPT_PREFIX, LargeWriter, Writer
 from localcloud.main import DIRECTORY
+from s3_syncer.core.fence import LATE_WRITE_S
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -67,6 +70,7 @@ class Options:
     changes_per_s: float
     services: int
     environments: int
+    late_write_s: int
 
 
 class Run:
@@ -79,7 +83,9 @@ class Run:
         self._cloud = cloud = Cloud.started(directory, self._chance("proxies"), self.tally, exits)
         self._logs = [directory / "logs" / f"service-{n}.log" for n in range(options.services)]
         self._logs += [directory / "logs" / f"lambda-{n}.log" for n in range(options.environments)]
-        self._services = [Service(cloud.environment, log, self.tally) for log in self._logs[: options.services]]
+        self._services = [
+            Service(cloud.environment, log, self.tally, options.late_write_s) for log in self._logs[: options.services]
+        ]
         self._environments = [
             LambdaEnvironment(
                 cloud.environment,
@@ -88,6 +94,7 @@ class Run:
                 queue_url=cloud.queue_url,
                 chance=self._chance(log.stem),
                 tally=self.tally,
+                late_write_s=options.late_write_s,
             )
             for log in self._logs[options.services :]
         ]
@@ -264,12 +271,26 @@ def _clock() -> str:
 @click.option(
     "--environments", default=2, show_default=True, type=click.IntRange(min=0), help="Lambda execution environments."
 )
-def main(minutes: float, seed: int | None, changes_per_second: float, services: int, environments: int) -> None:
+@click.option(
+    "--late-write-seconds",
+    default=60,
+    show_default=True,
+    type=click.IntRange(math.ceil(HOLD_MAX_S) + 1, LATE_WRITE_S),
+    help=f"Seconds until a key with a write that may land late is compared again; {LATE_WRITE_S} in the product.",
+)
+def main(
+    minutes: float,
+    seed: int | None,
+    changes_per_second: float,
+    services: int,
+    environments: int,
+    late_write_seconds: int,
+) -> None:
     if not services and not environments:
         raise click.UsageError("write at least 1 for --services or --environments")
     signals.interrupt_on_termination()
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    options = Options(minutes, seed, changes_per_second, services, environments)
+    options = Options(minutes, seed, changes_per_second, services, environments, late_write_seconds)
     directory = DIRECTORY / "chaos" / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     directory.mkdir(parents=True)
     console.print(f"scripts/chaos --minutes {minutes:g} --seed {seed}; the logs are in {directory}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-ENVIRONMENT = Path(__file__).with_name("lambda_environment.py")
+SHORTENED = Path(__file__).with_name("shortened.py")
 
 #: Seconds of an invocation: the shortest timeout that the module allows. Lambda ends an environment that takes longer.
 FUNCTION_TIMEOUT_S = 30
@@ -69,10 +69,10 @@ class Service:
 
     kind = "service"
 
-    def __init__(self, environment: Mapping[str, str], log: Path, tally: Tally) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, tally: Tally, late_write_s: int) -> None:
         self._environment = environment
         self._log = log.open("ab")
-        self._tally = tally
+        self._tally, self._late_write_s = tally, late_write_s
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen = False
@@ -82,8 +82,9 @@ class Service:
         with self._lock:
             self._process = subprocess.Popen(
                 [
-                    *(str(Path(sys.executable).parent / "s3-syncer"), "serve", "--concurrency", "8"),
-                    *("--visibility-timeout", str(SERVICE_VISIBILITY_S), "--distributed-copy-threshold", "64"),
+                    *_command(self._late_write_s, "s3_syncer"),
+                    *("serve", "--concurrency", "8", "--distributed-copy-threshold", "64"),
+                    *("--visibility-timeout", str(SERVICE_VISIBILITY_S)),
                 ],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -164,8 +165,9 @@ class LambdaEnvironment:
         queue_url: str,
         chance: Random,
         tally: Tally,
+        late_write_s: int,
     ) -> None:
-        self._environment = environment
+        self._environment, self._late_write_s = environment, late_write_s
         self._log = log.open("ab")
         self._connect, self._queue_url = connect, queue_url
         self._chance, self._tally = chance, tally
@@ -266,7 +268,7 @@ class LambdaEnvironment:
     def _begin_process(self) -> subprocess.Popen[bytes]:
         self._end_process()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(ENVIRONMENT)],
+            _command(self._late_write_s, "localcloud.chaos.lambda_environment"),
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -286,6 +288,10 @@ class LambdaEnvironment:
                         with contextlib.suppress(OSError):  # input that the process did not read
                             pipe.close()
             self._process, self._frozen_at = None, None
+
+
+def _command(late_write_s: int, module: str) -> list[str]:
+    return [sys.executable, "-P", str(SHORTENED), str(late_write_s), module]
 
 
 def _record(message: MessageTypeDef) -> dict[str, Any]:
