@@ -17,7 +17,7 @@ from devtools.hcl import DIRECTORY
 from devtools.side_by_side import Command
 
 #: Packages that mypy checks.
-PACKAGES = ("s3_syncer", "localcloud", "devtools", "deployed", "benchmark")
+PACKAGES = ("s3_syncer", "localcloud", "devtools", "deployed", "benchmark", "tests.simulation")
 
 #: Data of the test coverage: one file for each process.
 COVERAGE = ROOT / ".local" / "coverage"

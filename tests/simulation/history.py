@@ -122,7 +122,7 @@ class History:
             self.world, timeout_s=choose((20.0, 60.0, 300.0)), batch_size=choose((1, 3)), threads=choose((1, 2, 3))
         )
         self.service_options = ServiceOptions(
-            concurrency=choose((1, 2)), visibility_timeout_s=choose((30, 120)), shutdown_grace_s=20.0, tick_s=5.0
+            concurrency=choose((1, 2)), visibility_timeout_s=choose((60, 120)), shutdown_grace_s=20.0, tick_s=15.0
         )
         self.services: list[ServiceTask] = []
         self.sweeps: list[Findings] = []
@@ -145,6 +145,8 @@ class History:
         for task in tasks:
             scheduler.join(task)
         scheduler.note("the changes end")
+        if scheduler.chance(0.5):
+            self.stop_services()
         self.become_quiet()
         self.lambda_service.thaw_idle(300.0)
         self.become_quiet()
@@ -227,6 +229,10 @@ class History:
         service = ServiceTask(self.world, self.service_options)
         self.services.append(service)
         service.start()
+
+    def stop_services(self) -> None:
+        while self.services:
+            self.services.pop().stop()
 
     def thaw_environments(self) -> None:
         self.lambda_service.thaw_idle(self.scheduler.choose((1.0, 100.0)))

@@ -171,7 +171,8 @@ class LambdaService:
         scheduler.spawn(self._invoke, environment, messages, name=f"invocation of {environment.name}", group="aws")
 
     def _invoke(self, environment: Environment, messages: Sequence[Queued]) -> None:
-        scheduler, response = self._scheduler, []
+        scheduler = self._scheduler
+        response: list[Any] = []
         scheduler.thaw(environment.name)
         event = {
             "Records": [

@@ -155,7 +155,7 @@ class Scheduler:
     def park(self, timeout: float | None = None, label: str = "") -> bool:
         """Wait until another task calls `wake` with this one; return False if the time ran out first."""
         task = self._alive(label)
-        task.wait_number = number = self.number()
+        self._number = task.wait_number = number = self._number + 1
         task.woken = False
         if timeout is not None:
             heappush(self._timers, (self.now + timeout, number, task, number))
@@ -182,7 +182,9 @@ class Scheduler:
         self._alive("")
 
     def _alive(self, label: str) -> Task:
-        task = self.task
+        task = self._current
+        if task is None:
+            raise SimulationError("no task runs")
         if task.group.dead:
             raise Killed
         task.label = label
@@ -272,9 +274,8 @@ class Scheduler:
                 raise TaskFailed(f"{failure!r}") from failure
             if until is not None and until():
                 return
-            for task, condition in list(self._conditions.items()):
-                if task.wait_number and condition():
-                    self.wake(task)
+            if self._conditions:
+                self._wake_by_condition()
             if self._runnable:
                 self._step()
             elif self._timers:
@@ -354,6 +355,11 @@ class Scheduler:
                 task.done = True
                 for waiter in task.waiters:
                     self.wake(waiter)
+
+    def _wake_by_condition(self) -> None:
+        for task, condition in list(self._conditions.items()):
+            if task.wait_number and condition():
+                self.wake(task)
 
     def _waiting(self) -> list[Task]:
         return [task for group in self._groups.values() for task in group.tasks]

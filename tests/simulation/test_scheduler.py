@@ -39,7 +39,9 @@ def test_time_jumps_to_the_next_wake_up() -> None:
 
 
 def test_a_wait_ends_by_its_condition_or_its_timeout() -> None:
-    scheduler, box, results = Scheduler(1), [], []
+    scheduler = Scheduler(1)
+    box: list[int] = []
+    results: list[tuple[float, bool, float]] = []
 
     def waiter(timeout: float) -> None:
         results.append((timeout, scheduler.block(lambda: bool(box), timeout), scheduler.now))

@@ -21,8 +21,14 @@ from s3_syncer.core import circuit_breaker, deadline
 from s3_syncer.service import heartbeat
 from s3_syncer.sync import transfer
 
-#: Packages of the product that the simulation does not run: they need the C threads of awscrt, a terminal or processes.
-NOT_SIMULATED = ("s3_syncer.cli", "s3_syncer.crt", "s3_syncer.__main__", "s3_syncer.service.health")
+#: Modules with code that the simulation does not run: it needs a terminal, processes, sockets or the threads of awscrt.
+NOT_SIMULATED = (
+    "s3_syncer.__main__",
+    "s3_syncer.cli",
+    "s3_syncer.crt",
+    "s3_syncer.service.health",
+    "s3_syncer.stores.fenced_requests",
+)
 
 #: Standard modules that block, or that depend on chance. No simulated module of the product may use them.
 FORBIDDEN = {"asyncio", "multiprocessing", "queue", "secrets", "select", "selectors", "signal", "socket", "subprocess"}
@@ -90,7 +96,9 @@ def test_a_future_in_the_queue_of_a_pool_can_be_cancelled_and_a_running_one_cann
 @pytest.mark.parametrize("seed", range(20))
 def test_a_lock_excludes_and_a_condition_wakes(seed: int) -> None:
     def main() -> None:
-        changed, items, inside = threads.Condition(), [], []
+        changed = threads.Condition()
+        items: list[int] = []
+        inside: list[int] = []
 
         def take() -> None:
             with changed:
@@ -131,10 +139,12 @@ def test_each_task_has_its_own_local_values() -> None:
 
 
 def test_the_product_runs_on_simulated_threads_and_on_real_ones_afterwards() -> None:
+    defaults = circuit_breaker.CircuitBreaker.__init__.__kwdefaults__
+    assert defaults is not None
     with threads.simulated():
-        assert transfer.ThreadPoolExecutor is threads.ThreadPoolExecutor
-        assert heartbeat.time.monotonic is threads.monotonic
-        assert circuit_breaker.CircuitBreaker.__init__.__kwdefaults__["clock"] is threads.monotonic
+        assert vars(transfer)["ThreadPoolExecutor"] is threads.ThreadPoolExecutor
+        assert vars(heartbeat)["time"].monotonic is threads.monotonic
+        assert defaults["clock"] is threads.monotonic
 
         def main() -> None:
             assert isinstance(deadline.Deadline()._stopped, threads.Event)  # a default factory
@@ -142,8 +152,8 @@ def test_the_product_runs_on_simulated_threads_and_on_real_ones_afterwards() -> 
             assert threads.monotonic() == pytest.approx(30)
 
         simulate(main)
-    assert heartbeat.time is time
-    assert circuit_breaker.CircuitBreaker.__init__.__kwdefaults__["clock"] is time.monotonic
+    assert vars(heartbeat)["time"] is time
+    assert defaults["clock"] is time.monotonic
     assert isinstance(deadline.Deadline()._stopped, threading.Event)
 
 
