@@ -8,7 +8,7 @@ import threading
 import pytest
 from tests.functional.command import run, started
 from tests.functional.harness import TARGET, Rig
-from tests.functional.proxy import held, refuse
+from tests.functional.proxy import held, meanwhile, refuse
 
 
 def test_each_key_is_made_equal_and_printed_with_its_action(rig: Rig) -> None:
@@ -84,3 +84,16 @@ def test_signal_stops_between_two_keys(rig: Rig, number: signal.Signals, code: i
         ended = command.ended()
     assert (ended.code, ended.named, ended.err) == (code, {"a": "copy: absent from the target"}, "")
     assert rig.target_keys() == ["a"]
+
+
+@pytest.mark.parametrize(("there", "action"), [(False, "undo"), (True, "kept")], ids=["brought", "updated"])
+def test_no_delete_leaves_no_late_copy_unnamed(rig: Rig, there: bool, action: str) -> None:
+    """The key is deleted from the source while it is copied. Only a copy that the command brought is removed."""
+    if there:
+        rig.target.put_object(Bucket=TARGET, Key="key", Body=b"older")
+    rig.put("key")
+    delete = meanwhile(lambda: rig.source.delete_object(Bucket="the-source", Key="key"))
+    rig.target_proxy.when(delete, "PUT", key="key")
+    ended = run("sync", "--no-delete", "key")
+    assert (ended.code, ended.out.split("\t")[0]) == (int(there), action)
+    assert rig.target_keys() == (["key"] if there else [])

@@ -101,7 +101,9 @@ def test_each_small_object_over_the_crt_transport_reports_progress() -> None:
     transfer = Transfer(source, target, memory=MIB, threads=1)
     sides: Any = HttpSide(source), HttpSide(target)
     copier = CrtSmallObjectCopier(*sides, transfer, source_prefix="", target_prefix="", tags=False, threads=2)
-    assert len(copier.copy(source.listed(), Deadline().with_progress(progress), lambda entry: None)) == 10
+    assert (
+        len(copier.copy(source.listed(), Deadline().with_progress(progress), lambda *_: None, lambda entry: None)) == 10
+    )
     assert progress.reports >= 10
 
 

@@ -213,6 +213,21 @@ def test_a_large_object_becomes_a_message(monkeypatch: pytest.MonkeyPatch) -> No
     assert target.objects.keys() == {"small"}
 
 
+@pytest.mark.parametrize("there", [False, True], ids=["brought", "updated"])
+def test_a_range_without_deletes_leaves_no_late_copy_behind(there: bool) -> None:
+    """The source's object is deleted while the range copies it. Live sync decides about an updated object."""
+    source, target = ListedBucket({"key": stored(b"new")}), ListedBucket({"key": stored(b"older")} if there else {})
+
+    def delete(operation: str, key: str) -> None:
+        if operation == "put":
+            source.objects.clear()
+
+    target.on_call = delete
+    _, keys = work_off(connection(source, target), RangeWork(), slice_s=60, prefix="photos/")
+    assert keys == ([KeyWork(("photos/key",))] if there else [])
+    assert ("key" in target.objects) == there
+
+
 def test_a_range_that_starts_after_the_deadline_is_returned_whole() -> None:
     source, target = ListedBucket({key: stored(b"x") for key in KEYS}), ListedBucket()
     passed = Deadline.after(0)

@@ -14,7 +14,7 @@ from tests.support.in_memory_store import HttpSide, ListedBucket, Reply, at, opa
 from s3_syncer.core.compare import ABSENT, KeyDiff
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Retryable, StoreUnusable
-from s3_syncer.core.model import ListEntry
+from s3_syncer.core.model import ListEntry, ObjectState
 from s3_syncer.core.units import MIB
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
@@ -43,18 +43,23 @@ class CopySides:
             threads=2,
             clock=self.clock,
         )
+        self.writing: list[str] = []
         self.copied: list[str] = []
+
+    def _note(self, entry: ListEntry, source: ObjectState) -> None:
+        assert (source.etag, source.size) == (entry.etag, entry.size)
+        self.writing.append(entry.key)
 
     def copy(self, deadline: Deadline | None = None, entries: Sequence[ListEntry] | None = None) -> dict[str, Any]:
         listed = self.source.listed() if entries is None else entries
         self.listed = {entry.key: entry for entry in listed}
-        return self.copier.copy(listed, deadline or Deadline(), lambda entry: self.copied.append(entry.key))
+        return self.copier.copy(listed, deadline or Deadline(), self._note, lambda entry: self.copied.append(entry.key))
 
 
 def test_an_ordinary_object_takes_one_get_and_one_put_and_the_listing_confirms_it() -> None:
     world = CopySides("a", "b", "c")
     assert world.copy() == world.listed
-    assert world.copied == ["a", "b", "c"]
+    assert world.writing == world.copied == ["a", "b", "c"]
     assert world.source.mirrored == world.target.mirrored
     assert [call for call in world.source.calls if call != "list"] == ["fetch"] * 3
     assert world.target.calls == ["put"] * 3

@@ -156,10 +156,14 @@ def keys(count: int) -> list[str]:
 
 
 class Writers:
-    """Owners that write, tag and delete in the source between any two store calls, at random."""
+    """Owners that write, tag and delete in the source between any two store calls, at random.
 
-    def __init__(self, world: World, seed: int, budget: int, *, live: bool) -> None:
-        self.world, self.rand, self.budget, self.live = world, random.Random(seed), budget, live
+    If `live`, live sync runs beside the sweep. If `fast`, each event concerns the key of the next call, comes once, and
+    is processed before that call.
+    """
+
+    def __init__(self, world: World, seed: int, budget: int, *, live: bool, fast: bool = False) -> None:
+        self.world, self.rand, self.budget, self.live, self.fast = world, random.Random(seed), budget, live, fast
         self.touched: set[str] = set()
         self.events: list[str] = []
         self._busy = False
@@ -172,8 +176,8 @@ class Writers:
         try:
             while self.budget and self.rand.random() < 0.2:
                 self.budget -= 1
-                self.touch(self.rand.choice(keys(30)))
-            if self.live and self.events and self.rand.random() < 0.2:
+                self.touch(key if self.fast and key in keys(30) else self.rand.choice(keys(30)))
+            while self.live and self.events and (self.fast or self.rand.random() < 0.2):
                 self.deliver()
         finally:
             self._busy = False
@@ -181,7 +185,7 @@ class Writers:
     def touch(self, key: str) -> None:
         objects, dice = self.world.source.objects, self.rand.random()
         self.touched.add(key)
-        self.events += [key] * self.rand.randint(1, 2)
+        self.events += [key] * (1 if self.fast else self.rand.randint(1, 2))
         if dice < 0.3:
             objects.pop(key, None)
         elif dice < 0.5 and key in objects:
@@ -529,6 +533,146 @@ def test_a_key_that_came_back_after_it_was_listed_is_not_deleted() -> None:
     assert world.target.count("delete") == 0
     assert world.source.mirrored == world.target.mirrored
     assert notes.changes == [("update", "key 003")]
+
+
+# -- copies of keys that are deleted meanwhile -------------------------------------------------------------------------
+
+STALE = "deleted from the source after this sweep wrote it over an older object: run `s3-syncer sync KEY`"
+WITHOUT_DELETES = [SweepOptions(), SweepOptions(one_way=True), SweepOptions(delete=True, max_delete=0)]
+
+
+def delete_during_the_copy(world: World, key: str, *, lose_the_response: bool = False) -> None:
+    """Delete the key from the source while its copy is written, after live sync processed the deletion."""
+    put = world.target.put
+
+    def late_put(name: str, *arguments: Any) -> str:
+        if name != key:
+            return put(name, *arguments)
+        if world.source.objects.pop(name, None):
+            world.target.objects.pop(name, None)
+        etag = put(name, *arguments)
+        if lose_the_response:
+            raise Retryable("the connection broke", "ConnectionBroke")
+        return etag
+
+    world.target.put = late_put  # type: ignore[method-assign]
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("unordered", [False, True])
+@pytest.mark.parametrize("rules", WITHOUT_DELETES, ids=["plain", "one way", "limit is used up"])
+def test_a_sweep_removes_a_late_copy_that_it_brought(rules: SweepOptions, unordered: bool, fast: bool) -> None:
+    world = World(keys(3))
+    if unordered:
+        world.source.list_order = lambda found: sorted(found, reverse=True)
+    delete_during_the_copy(world, "key 001")
+    notes, _ = world.sweep(rules, fast=fast)
+    assert world.target.mirrored == world.source.mirrored
+    assert (notes.differences, notes.failures, notes.outcomes["key 001"].action) == ({}, {}, "undo")
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("rules", WITHOUT_DELETES, ids=["plain", "one way", "limit is used up"])
+def test_a_sweep_names_a_late_copy_over_an_older_object(rules: SweepOptions, fast: bool) -> None:
+    """Live sync deleted the older object meanwhile. The sweep cannot know that, so it must not delete."""
+    world = World(keys(3), ["key 001"])
+    world.write("key 001", b"longer than before")
+    delete_during_the_copy(world, "key 001")
+    notes, _ = world.sweep(rules, fast=fast)
+    assert (notes.differences, notes.failures) == ({"key 001": f"stale: {STALE}"}, {})
+    assert world.target.objects["key 001"].body == b"longer than before"
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_sweep_with_deletes_deletes_a_late_copy_over_an_older_object(fast: bool) -> None:
+    world = World(keys(3), ["key 001"])
+    world.write("key 001", b"longer than before")
+    delete_during_the_copy(world, "key 001")
+    notes, _ = world.sweep(SweepOptions(delete=True), fast=fast)
+    assert world.target.mirrored == world.source.mirrored
+    assert (notes.differences, notes.failures) == ({}, {})
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_sweep_removes_no_object_that_another_worker_wrote_over_its_copy(fast: bool) -> None:
+    """Deletes are off for the other worker too: its object stays."""
+    world = World(keys(3))
+
+    def replaced(side: str, operation: str, key: str) -> None:
+        if (side, operation) == ("source", "list") and "key 001" in world.target.objects:
+            world.hooks.clear()
+            world.target.objects["key 001"] = stored(b"newer than the copy", modified=world.tick())
+            del world.source.objects["key 001"]
+
+    world.hooks.append(replaced)
+    notes, _ = world.sweep(fast=fast)
+    assert world.target.objects["key 001"].body == b"newer than the copy"
+    assert notes.differences == {"key 001": f"stale: {STALE}"}
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_copy_whose_response_was_lost_is_removed_or_named(fast: bool) -> None:
+    world = World(keys(3))
+    delete_during_the_copy(world, "key 001", lose_the_response=True)
+    notes, _ = world.sweep(fast=fast)
+    assert "key 001" not in world.target.objects or "key 001" in notes.failures
+    assert notes.differences == {}
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("unordered", [False, True])
+@pytest.mark.parametrize("there", [False, True], ids=["brought", "updated"])
+def test_a_sweep_that_is_stopped_answers_for_its_copies(there: bool, unordered: bool, fast: bool) -> None:
+    world, deadline = World(keys(5), ["key 001"] if there else []), Deadline()
+    world.write("key 001", b"longer than before")
+    if unordered:
+        world.source.list_order = lambda found: sorted(found, reverse=True)
+    delete_during_the_copy(world, "key 001")
+
+    def stop_after_the_copy(side: str, operation: str, key: str) -> None:
+        if (side, operation, key) == ("target", "put", "key 001"):
+            deadline.stop()
+
+    world.hooks.append(stop_after_the_copy)
+    notes, rest = world.sweep(fast=fast, deadline=deadline)
+    assert rest is not None
+    assert notes.differences == ({"key 001": f"stale: {STALE}"} if there else {})
+    assert ("key 001" in world.target.objects) == there
+
+
+@pytest.mark.usefixtures("on_the_spot")
+def test_an_own_copy_that_the_target_refuses_to_delete_fails_the_key() -> None:
+    world = World(keys(3))
+    delete_during_the_copy(world, "key 001")
+    world.fail("target", "delete", "key 001", Permanent("access denied", "AccessDenied"))
+    notes, _ = world.sweep()
+    assert list(notes.failures) == ["key 001"]
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("seed", range(60))
+def test_a_sweep_without_deletes_that_races_with_live_sync_leaves_no_copy_unnamed(seed: int, fast: bool) -> None:
+    world = racing_world(seed)
+    litter = {key for key in world.target.objects if key not in world.source.objects}
+    writers = Writers(world, seed, budget=60, live=True, fast=True)
+    notes, _ = world.sweep(SweepOptions(one_way=True), fast=fast)
+    writers.budget = 0
+    handed_over = [key for key, difference in notes.differences.items() if difference.startswith("stale")]
+    for key in [*handed_over, *notes.failures]:
+        converge(world.pair(delete=True), key, Deadline())
+    while writers.events:
+        writers.deliver()
+    assert {key: found for key, found in world.target.mirrored.items() if key not in litter - writers.touched} == (
+        world.source.mirrored
+    )
+    assert litter - writers.touched <= world.target.objects.keys()
 
 
 # -- the small-object copier -------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from ..service.health import health_endpoint
 from ..service.service import RANGE_THREADS, Service, ServiceOptions
 from ..settings import Credentials, Reader, Settings, SettingsError, read_stores
 from ..sync.converge import Outcome, converge
+from ..sync.own_copies import OwnCopies
 from ..sync.sweep import SweepOptions
 from ..wiring import build_queue_worker, build_sync_context
 from . import options as groups
@@ -218,7 +219,7 @@ def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> i
         for key in keys:
             try:
                 deadline.check()
-                outcome = converge(context.pair, key, deadline)
+                outcome = converge(context.pair, key, deadline, own_copies=OwnCopies())
             except OutOfTime:
                 return stop.exit_code
             except StoreUnusable:

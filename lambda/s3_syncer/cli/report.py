@@ -119,8 +119,19 @@ class Report:
         yield "</html>\n"
 
 
-_ACTIONS = {"copy": "Copied", "update": "Updated", "tags": "Tags written", "delete": "Deleted"}
-_KINDS = {"missing": "Missing from the target", "differs": "Different", "extra": "Only in the target"}
+_ACTIONS = {
+    "copy": "Copied",
+    "update": "Updated",
+    "tags": "Tags written",
+    "delete": "Deleted",
+    "undo": "Copied, then removed again",
+}
+_KINDS = {
+    "missing": "Missing from the target",
+    "differs": "Different",
+    "extra": "Only in the target",
+    "stale": "Deleted from the source after the copy",
+}
 
 
 def _table(title: str, findings: Findings) -> Iterator[str]:

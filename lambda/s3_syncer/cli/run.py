@@ -199,7 +199,7 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-_DONE = {"copy": "copied", "update": "updated", "tags": "tagged", "delete": "deleted"}
+_DONE = {"copy": "copied", "update": "updated", "tags": "tagged", "delete": "deleted", "undo": "removed again"}
 _PLANNED = {"missing": "would be copied", "differs": "would be updated"}
 
 

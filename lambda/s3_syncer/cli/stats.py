@@ -96,7 +96,10 @@ class SweepStats:
     def on_restart(self, why: str) -> None:
         with self._lock:
             self.keys = self.target_only = 0
-            self.differences, self.failures = Findings(), Findings()
+            before, self.differences, self.failures = self.differences, Findings(), Findings()
+            for finding in before:
+                if finding.what == "stale":  # the sweep that starts again does not know what this one wrote
+                    self.differences.add(finding)
             self.notices.append(why)
         logger.warning("%s", why)
 

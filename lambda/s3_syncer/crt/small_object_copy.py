@@ -76,6 +76,7 @@ class _Batch:
 
     waiting: deque[ListEntry]
     deadline: Deadline
+    on_writing: Callable[[ListEntry, ObjectState], None]
     on_copied: Callable[[ListEntry], None]
     #: By key, the listing entry that the source must still show for the copy to be current; None if none can.
     copied: dict[str, ListEntry | None] = field(default_factory=dict)
@@ -121,14 +122,18 @@ class CrtSmallObjectCopier:
         return differs_by_listing(entry, diff.target, md5s=self._marker_policy.target_gives_md5)
 
     def copy(
-        self, entries: Iterable[ListEntry], deadline: Deadline, copied: Callable[[ListEntry], None]
+        self,
+        entries: Iterable[ListEntry],
+        deadline: Deadline,
+        writing: Callable[[ListEntry, ObjectState], None],
+        copied: Callable[[ListEntry], None],
     ) -> dict[str, ListEntry | None]:
-        """Copy the objects that can be copied here, and call `copied` for each.
+        """Copy the objects that can be copied here. Call `writing` before each is written, and `copied` when it is.
 
         Return by key the entry that the listing of the source must show from now on for the copy to be current, or
         None if no listing can show that.
         """
-        batch, slots = _Batch(deque(entries), deadline, copied), 0
+        batch, slots = _Batch(deque(entries), deadline, writing, copied), 0
         while batch.waiting:
             self._slots.acquire()
             if not self._start_next(batch, may_wait=True):
@@ -217,6 +222,7 @@ class CrtSmallObjectCopier:
         except (KeyError, ValueError) as error:  # a header that every store sends is missing, or has another form
             raise _Unsupported from error
         marker = self._marker_policy.marker_for(state)
+        batch.on_writing(entry, state)
         while True:
             written = yield _Request(
                 self._target,

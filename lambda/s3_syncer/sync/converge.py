@@ -18,6 +18,7 @@ from ..core.model import INLINE_BODY_MAX, ObjectState
 from ..core.work_items import Work
 from ..stores.protocols import SourceBucket, TargetBucket
 from .etag_marker import EtagMarkerPolicy
+from .own_copies import OwnCopies
 
 #: Attempts before a key that keeps changing goes back to the queue. Its next message is on the queue in any case.
 MAX_ATTEMPTS = 5
@@ -45,20 +46,23 @@ class BucketPair:
     marker_policy: EtagMarkerPolicy = field(default_factory=EtagMarkerPolicy, compare=False)
 
 
-#: An action in an outcome and in the log. The first four write to the target. `multipart` means that other workers send
-#: the parts. A sweep reports missing, differs, extra and large: see `sweep.py`. `part` and `range` are work from a
-#: queue, and `failed` is a key of `s3-syncer sync` that could not be made equal.
+#: An action in an outcome and in the log. The first five write to the target: `undo` removes a copy that the same sweep
+#: brought. `multipart` means that other workers send the parts. A sweep reports missing, differs, extra, stale and
+#: large: see `sweep.py`. `part` and `range` are work from a queue, and `failed` is a key of `s3-syncer sync` that could
+#: not be made equal.
 Action = Literal[
     "copy",
     "update",
     "tags",
     "delete",
+    "undo",
     "unchanged",
     "kept",
     "multipart",
     "missing",
     "differs",
     "extra",
+    "stale",
     "large",
     "part",
     "range",
@@ -66,7 +70,7 @@ Action = Literal[
 ]
 
 #: The actions that write to the target.
-CHANGES: frozenset[Action] = frozenset({"copy", "update", "tags", "delete"})
+CHANGES: frozenset[Action] = frozenset({"copy", "update", "tags", "delete", "undo"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +84,16 @@ class Outcome:
     more: tuple[Work, ...] = ()
 
 
-def converge(pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0) -> Outcome:
+def converge(
+    pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0, own_copies: OwnCopies | None = None
+) -> Outcome:
     """Make the key equal on both sides. A known `size` avoids a GET of a large object's first bytes.
 
+    With `own_copies`, a copy that this caller brought is removed if its key is gone from the source, also where the
+    pair does not delete. The worker of an event has none: where deletes are off, its copy stays.
+
     Returns the last write, or unchanged if both sides were equal already, or multipart for a copy by other workers.
+    Returns kept if the source has no such key any more and the target's object stays.
     Raises a SyncError; writes made until then are harmless, because the next attempt starts from the beginning.
     """
     done, reason, request_id = Outcome("unchanged", "equal"), _KEPT_CHANGING, ""
@@ -91,13 +101,13 @@ def converge(pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0) -
         deadline.progress()
         deadline.check()
         try:
-            step, state = _make_equal(pair, key, deadline, prefetch_body=size <= INLINE_BODY_MAX)
+            step, state = _make_equal(pair, key, deadline, own_copies, prefetch_body=size <= INLINE_BODY_MAX)
         except Changed as error:
             reason, request_id = error.reason, error.request_id
             continue
-        if step.action == "multipart":
+        if step.action in ("multipart", "kept"):
             return step
-        if step.action in ("unchanged", "kept"):
+        if step.action == "unchanged":
             return step if done.action == "unchanged" else done
         done = step
         # For a deleted key one GET confirms the 404. A HEAD would need a second request to confirm it.
@@ -110,7 +120,7 @@ def converge(pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0) -
 
 
 def _make_equal(
-    pair: BucketPair, key: str, deadline: Deadline, *, prefetch_body: bool
+    pair: BucketPair, key: str, deadline: Deadline, own_copies: OwnCopies | None, *, prefetch_body: bool
 ) -> tuple[Outcome, ObjectState | None]:
     """Compare both sides and make them equal; return the outcome and the compared state of the source.
 
@@ -121,18 +131,26 @@ def _make_equal(
     source = (
         pair.source.get_small(key) if target is None and prefetch_body else pair.source.head(key, confirm_missing=True)
     )
-    return _apply(pair, key, source, target, deadline), source
+    return _apply(pair, key, source, target, deadline, own_copies), source
 
 
 def _apply(
-    pair: BucketPair, key: str, source: ObjectState | None, target: ObjectState | None, deadline: Deadline
+    pair: BucketPair,
+    key: str,
+    source: ObjectState | None,
+    target: ObjectState | None,
+    deadline: Deadline,
+    own_copies: OwnCopies | None,
 ) -> Outcome:
     if source is None:
         if target is None and pair.target.is_missing(key):  # its 404 may have been the bucket's or a proxy's
             return Outcome("unchanged", "absent on both sides")
-        if not pair.delete:
+        is_own = own_copies is not None and target is not None and own_copies.is_own(key, target)
+        if not pair.delete and not is_own:
             return Outcome("kept", "deleted from the source, and deletes are off")
         pair.target.delete(key)
+        if is_own:
+            return Outcome("undo", "deleted from the source after it was copied to a target that did not have it")
         return Outcome("delete", "absent from the source")
     difference = _difference(pair, key, source, target)
     if difference is None:
@@ -140,6 +158,8 @@ def _apply(
     if not difference.body:
         pair.target.put_tags(key, source.tags)
         return Outcome("tags", difference.reason)
+    if own_copies is not None:
+        own_copies.note(key, source, target)
     if more := pair.copier.copy(key, source, deadline):
         return Outcome("multipart", difference.reason, more=tuple(more))
     return Outcome("copy" if target is None else "update", difference.reason, source.size)

@@ -9,6 +9,7 @@ from enum import Enum
 from ..core.compare import KeyDiff
 from ..core.model import ListEntry
 from .converge import CHANGES, Outcome
+from .own_copies import OwnCopies
 
 
 class KeyProgress(Enum):
@@ -83,6 +84,8 @@ class PageState:
     failed: set[str] = field(default_factory=set)
     #: By key that the sweep wrote: the difference that the check after the write found; "" before that check.
     written: dict[str, str] = field(default_factory=dict)
+    #: The copies of the sweep to keys of this page.
+    own_copies: OwnCopies = field(default_factory=OwnCopies)
 
     def progress(self, diff: KeyDiff) -> KeyProgress:
         """Return the progress with a key that the latest listing shows as `diff`."""
@@ -90,11 +93,15 @@ class PageState:
             return KeyProgress.FAILED
         copied = diff.key in self.expected_listing
         as_expected = not copied or self.expected_listing[diff.key] == diff.source
-        if as_expected and not self.needs_check(diff):
+        if as_expected and not self._needs_check(diff):
             return KeyProgress.EQUAL
         if diff in self.outcomes:
             return KeyProgress.SETTLED
         return KeyProgress.COPIED if copied else KeyProgress.NEW
+
+    def _needs_check(self, diff: KeyDiff) -> bool:
+        """Return True if the key needs a check. No sweep ignores a copy of its own that only the target has."""
+        return self.needs_check(diff) or (diff.source is None and diff.key in self.own_copies)
 
     def plan(self, diffs: Iterable[KeyDiff], by_listing: Callable[[KeyDiff], Outcome | None]) -> PagePlan:
         """Return the work for a listing; `by_listing` decides keys by the listings alone, or returns None.
@@ -121,7 +128,10 @@ class PageState:
     def advance(self, done: PageRound) -> None:
         """Record the results of a round. A key that must be checked again gets no outcome."""
         self.expected_listing |= done.copied
-        for key in done.written:
+        if written := set(done.written):
+            # What was found before a write says nothing about the key after it.
+            self.outcomes = {diff: outcome for diff, outcome in self.outcomes.items() if diff.key not in written}
+        for key in written:
             self.written.setdefault(key, "")
         self.outcomes |= done.plan.reported
         self.outcomes |= {diff: outcome for diff, outcome in done.checked.items() if not needs_recheck(outcome)}

@@ -1,7 +1,8 @@
 """Processes ranges of keys from the queue: sweeps for a while, then returns the rest in parts.
 
 So a range of any size needs no plan: the number of workers on it multiplies with every slice of time, until each of
-them finishes its part. A key that fails becomes a message and does not delay its range.
+them finishes its part. A key that fails becomes a message and does not delay its range. So does a key that the range
+wrote and that was deleted from the source meanwhile: live sync deletes it, if its deletes are on.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class RangeSweeper:
         )
         slice_end = deadline.sooner(self._slice_s / time_divisor)
         rest = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
-        left: list[Work] = [KeyWork((key,)) for key in found.own_messages]
+        left: list[Work] = [KeyWork((key,)) for key in (*found.own_messages, *found.stale)]
         if rest is not None:
             left += self._cut(RangeWork(rest, work.until, work.delete, sweep.deletions_left), deadline)
         logger.info(
@@ -133,14 +134,16 @@ class _Found:
     def __init__(self, prefix: str) -> None:
         self._prefix, self._lock = prefix, threading.Lock()
         self.keys = self.changes = self.deletions = self.bytes = self.failed_keys = 0
-        self.own_messages: list[str] = []  # whole keys, each of which becomes a message
+        # Whole keys, each of which becomes a message. A restart finds the first again, but not the stale ones.
+        self.own_messages: list[str] = []
+        self.stale: list[str] = []
 
     def on_compared(self, keys: int) -> None:
         self.keys += keys
 
     def on_changed(self, key: str, outcome: Outcome) -> None:
         with self._lock:
-            self.changes += 1
+            self.changes += outcome.action != "undo"
             self.deletions += outcome.action == "delete"
             self.bytes += outcome.size
         extra = {"action": outcome.action, "key": self._prefix + key, "reason": outcome.reason, "bytes": outcome.size}
@@ -150,6 +153,8 @@ class _Found:
         if outcome.action == "large":
             self.own_messages.append(self._prefix + key)
             return
+        if outcome.action == "stale":
+            self.stale.append(self._prefix + key)
         extra = {"action": outcome.action, "key": self._prefix + key, "reason": outcome.reason}
         logger.warning("%s", outcome.action, extra=extra)
 

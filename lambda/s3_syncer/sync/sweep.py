@@ -3,8 +3,13 @@
 A page is done when a listing of it shows no new difference. So the last listing of a page is its verification, and
 concurrent writes do no harm. A sweep remembers only the pages in flight: its memory does not grow with the bucket.
 
-The action of an outcome is one of `converge`, or one of four more for a key that the sweep leaves as it is. These are
-missing (from the target), differs, extra (absent from the source) and large (left to another worker).
+The action of an outcome is one of `converge`, or one of five more for a key that the sweep leaves as it is. These are
+missing (from the target), differs, extra (absent from the source), stale (deleted from the source after the sweep
+wrote the key) and large (left to another worker).
+
+A sweep beside live sync may write a key late: after live sync processed its deletion. No event of that key follows. So
+the sweep answers for each copy it made, also without deletes: see `own_copies.py`. It removes a copy of a key that the
+target did not have. What it wrote over an older object stays, and is reported as stale.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -34,6 +40,10 @@ PAGES = 4
 #: Seconds between two checks of the time limit while a range waits for its pages.
 _TICK_S = 0.25
 
+#: Seconds that a page has, after the sweep was stopped, to answer for its copies. It is less than the 7.5 s that a
+#: function gives to work in flight.
+_STOP_S = 5.0
+
 #: Maximum number of listings of one page. After that, the sweep converges each unconfirmed key once more: applications
 #: write the keys of the page faster than the sweep copies them.
 MAX_PAGE_LISTINGS = 10
@@ -46,10 +56,15 @@ class SmallObjectCopier(Protocol):
         """Return the reason to copy the object if the listings prove one and show a small object; else None."""
 
     def copy(
-        self, entries: Iterable[ListEntry], deadline: Deadline, copied: Callable[[ListEntry], None]
+        self,
+        entries: Iterable[ListEntry],
+        deadline: Deadline,
+        writing: Callable[[ListEntry, ObjectState], None],
+        copied: Callable[[ListEntry], None],
     ) -> Mapping[str, ListEntry | None]:
-        """Copy the objects it can, call `copied` for each, and raise nothing.
+        """Copy the objects it can, and raise nothing.
 
+        Calls `writing` before each object is written, with its state, and `copied` when it is.
         Returns by key the entry that the source's listing must still show to prove the copy current. The entry is None
         if no listing can prove it.
         """
@@ -288,6 +303,10 @@ class Sweep:
         then been seen equal after its last write, if not all at the same time, or is reported as failed.
         """
         state = PageState(self._options.needs_check)
+        with self._answering_for_copies(page, state):
+            self._reconcile_listings(page, state, deadline)
+
+    def _reconcile_listings(self, page: DiffPage, state: PageState, deadline: Deadline) -> None:
         for number in range(MAX_PAGE_LISTINGS):
             if number:
                 page = self._list_again(page)
@@ -302,19 +321,23 @@ class Sweep:
             state.outcomes |= last | self._confirm(last, state, deadline)
         for diff in done.plan.differing:
             if diff.key not in state.failed:
-                self._report_skipped(diff.key, state.outcomes.get(diff))
+                self._report_skipped(diff.key, state.outcomes.get(diff), state)
 
     def _reconcile_listing(self, page: DiffPage, state: PageState, deadline: Deadline) -> PageRound:
         """Copy and converge the keys that one listing of a page shows as unresolved."""
-        plan = state.plan(page.diffs, self._outcome_by_listing)
-        copied = self._copy_small_objects(plan.copyable, deadline)
+        plan = state.plan(page.diffs, lambda diff: self._outcome_by_listing(diff, state))
+        copied = self._copy_small_objects(plan.copyable, state, deadline)
         unresolved = [diff for diff in plan.unresolved if diff.key not in copied]
         return PageRound(plan, copied, self._converge_all(unresolved, state, deadline))
 
     def _reconcile_keys(self, page: DiffPage, deadline: Deadline) -> None:
         """Converge the keys of a page again and again, without the listings, which cannot be trusted."""
-        diffs = [diff for diff in page.diffs if self._options.needs_check(diff)]
         state = PageState(self._options.needs_check)
+        with self._answering_for_copies(page, state):
+            self._reconcile_single_keys(page, state, deadline)
+
+    def _reconcile_single_keys(self, page: DiffPage, state: PageState, deadline: Deadline) -> None:
+        diffs = [diff for diff in page.diffs if self._options.needs_check(diff)]
         for number in range(MAX_PAGE_LISTINGS):
             outcomes = self._converge_all(diffs, state, deadline)
             if number == 0:
@@ -325,23 +348,55 @@ class Sweep:
                     diffs.append(diff)
                     state.written.setdefault(diff.key, "")
                 elif diff.source is not None or outcome.action == "extra":  # else the key's own source entry reports it
-                    self._report_skipped(diff.key, outcome)
+                    self._report_skipped(diff.key, outcome, state)
             if not diffs:
                 return
         for diff in diffs:
             message = f"the key kept changing: gave up after {MAX_PAGE_LISTINGS} attempts"
             self._listener.on_failed(diff.key, Retryable(message, "KeepsChanging"))
 
-    def _report_skipped(self, key: str, outcome: Outcome | None) -> None:
+    @contextmanager
+    def _answering_for_copies(self, page: DiffPage, state: PageState) -> Iterator[None]:
+        """Answer for the copies of a page that ends early: the next sweep of the page does not know them."""
+        try:
+            yield
+        except SyncError:
+            if state.own_copies:
+                self._answer_for_copies(page, state)
+            raise
+
+    def _answer_for_copies(self, page: DiffPage, state: PageState) -> None:
+        """Remove or report the copies of keys that the source no longer has. Raises no SyncError.
+
+        One listing of the page finds them. If the source cannot be listed, the copies stay unchecked.
+        """
+        deadline = Deadline.after(_STOP_S)
+        try:
+            pages = self._source.listing(page.after, page.until)
+            listed = {key for part in pages for key in part.keys}
+        except Unordered:
+            listed = set()
+        except SyncError:
+            return
+        for key in [key for key in state.own_copies if key not in listed]:
+            try:
+                outcome = converge(self._pair_without_deletes, key, deadline, own_copies=state.own_copies)
+            except SyncError as error:
+                outcome = Outcome("stale", f"{_STALE.reason}; the check failed: {error.reason}")
+            if outcome.action in CHANGES:
+                self._listener.on_changed(key, outcome)
+            self._report_skipped(key, outcome, state)
+
+    def _report_skipped(self, key: str, outcome: Outcome | None, state: PageState) -> None:
         """Report a key that stays as it is although it differs."""
         if outcome is not None and outcome.action == "kept":
-            outcome = self._extra()
+            outcome = self._kept(key, state)
         if outcome is not None and outcome.action != "unchanged" and outcome.action not in CHANGES:
             self._listener.on_skipped(key, outcome)
 
     # -- keys ------------------------------------------------------------------------------------------------------
 
-    def _outcome_by_listing(self, diff: KeyDiff) -> Outcome | None:
+    def _outcome_by_listing(self, diff: KeyDiff, state: PageState) -> Outcome | None:
         """Return the outcome that the listings alone decide, or None if the key itself must be checked."""
         if diff.target is None and diff.source is not None and self._options.dry_run:
             return _missing(diff.source)
@@ -351,24 +406,32 @@ class Sweep:
             and diff.source.size > self._options.max_object_size
         ):
             return Outcome("large", "too large for this sweep", diff.source.size)
+        if diff.key in state.own_copies:
+            return None
         if diff.status is KeyStatus.TARGET_ONLY and (self._options.dry_run or not self._options.delete):
             return self._extra()
         if diff.status is KeyStatus.TARGET_ONLY and self._delete_limit.left == 0:
             return self._over_delete_limit()
         return None
 
-    def _copy_small_objects(self, diffs: Iterable[KeyDiff], deadline: Deadline) -> Mapping[str, ListEntry | None]:
+    def _copy_small_objects(
+        self, diffs: Iterable[KeyDiff], state: PageState, deadline: Deadline
+    ) -> Mapping[str, ListEntry | None]:
         """Let the small-object copier copy the keys that it takes: see `SmallObjectCopier.copy`."""
         copier = self._small_object_copier
         if copier is None or self._options.dry_run:
             return {}
         taken = {diff.source: reason for diff in diffs if diff.source and (reason := copier.takes(diff))}
+        replaced = {diff.key: diff.target for diff in diffs}
+
+        def writing(entry: ListEntry, source: ObjectState) -> None:
+            state.own_copies.note(entry.key, source, replaced[entry.key])
 
         def copied(entry: ListEntry) -> None:
             action: Action = "copy" if taken[entry] == ABSENT else "update"
             self._listener.on_changed(entry.key, Outcome(action, taken[entry], entry.size))
 
-        return copier.copy(taken, deadline, copied)
+        return copier.copy(taken, deadline, writing, copied)
 
     def _confirm(
         self, outcomes: Mapping[KeyDiff, Outcome], state: PageState, deadline: Deadline
@@ -416,7 +479,7 @@ class Sweep:
         deadline.check()
         try:
             outcome = self._checked_after_write(diff, state) if diff.key in state.written else None
-            outcome = outcome or self._process_key(diff, deadline)
+            outcome = outcome or self._process_key(diff, state, deadline)
         except StoreUnusable:
             deadline.stop()  # each other key would fail in the same way, after all of its retries
             raise
@@ -446,13 +509,21 @@ class Sweep:
         state.written[diff.key] = found
         return None
 
-    def _process_key(self, diff: KeyDiff, deadline: Deadline) -> Outcome:
-        if self._options.dry_run or (diff.status is KeyStatus.TARGET_ONLY and not self._options.delete):
+    def _process_key(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
+        written, gone = diff.key in state.own_copies, diff.status is KeyStatus.TARGET_ONLY
+        if self._options.dry_run or (gone and not self._options.delete and not written):
             return self._check(diff.key)
-        if diff.status is not KeyStatus.TARGET_ONLY:
-            return converge(self._pair_without_deletes, diff.key, deadline, size=diff.source.size if diff.source else 0)
+        if written or not gone:
+            size = diff.source.size if diff.source else 0
+            copies = state.own_copies
+            outcome = converge(self._pair_without_deletes, diff.key, deadline, size=size, own_copies=copies)
+            if outcome.action != "kept" or not gone:
+                return outcome
+        # The removal of an own copy is not counted: the target did not have the key before.
+        if not self._options.delete:
+            return self._kept(diff.key, state)
         if not self._delete_limit.acquire():
-            return self._over_delete_limit()
+            return _STALE if written else self._over_delete_limit()
         return converge(self._pair_with_deletes, diff.key, deadline)
 
     def _check(self, key: str) -> Outcome:
@@ -475,6 +546,10 @@ class Sweep:
         if target is None:
             return Difference(ABSENT)
         return self._pair_without_deletes.marker_policy.compare(self._target, key, source, target)
+
+    def _kept(self, key: str, state: PageState) -> Outcome:
+        """Return the outcome of a key that the source no longer has and that stays in the target."""
+        return _STALE if key in state.own_copies else self._extra()
 
     def _extra(self) -> Outcome:
         if self._options.one_way:
@@ -542,6 +617,11 @@ class _PageExecutor:
 def _written(outcomes: Mapping[KeyDiff, Outcome], state: PageState) -> list[KeyDiff]:
     """Return the keys with a write as their outcome that have not failed since."""
     return [diff for diff, outcome in outcomes.items() if outcome.action in CHANGES and diff.key not in state.failed]
+
+
+_STALE = Outcome(
+    "stale", "deleted from the source after this sweep wrote it over an older object: run `s3-syncer sync KEY`"
+)
 
 
 def _missing(source: ListEntry | ObjectState) -> Outcome:
