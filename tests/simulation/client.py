@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from botocore.exceptions import (
@@ -14,6 +16,8 @@ from botocore.exceptions import (
     HTTPClientError,
     ReadTimeoutError,
 )
+
+from s3_syncer.core import fence
 
 from .faults import NO_FAULTS, SIGNATURE_MAX_AGE_S, Faults
 from .scheduler import Scheduler
@@ -35,35 +39,56 @@ _RETRIED_CODES = frozenset({"RequestTimeout", "SlowDown", "Throttling", "Throttl
 _BACKOFF_MAX_S = 20.0
 
 
+class Events:
+    """The events of a client, as botocore's: handlers by the name of the event."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, list[Callable[..., object]]] = defaultdict(list)
+
+    def register(self, name: str, handler: Callable[..., object]) -> None:
+        self._handlers[name].append(handler)
+
+    def emit(self, name: str, **values: object) -> None:
+        for handler in self._handlers[name]:
+            handler(**values)
+
+
+class Socket:
+    """The connection of one attempt. Another thread can break it, which wakes the thread that waits for it."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler, self._waiting, self.is_broken = scheduler, scheduler.task, False
+
+    def shut_down(self) -> None:
+        self.is_broken = True
+        self._scheduler.wake(self._waiting)
+
+
 class Connection:
-    """Sends the requests of one process to one server.
+    """Sends the requests of one process to one server. `attempts` is the number of attempts of boto3."""
 
-    `check` is called before each attempt, as the event hook of the product's clients is: it raises OutOfTime in work
-    that was given up. `attempts` is the number of attempts of boto3.
-    """
-
-    def __init__(
-        self,
-        server: Server,
-        faults: Faults = NO_FAULTS,
-        *,
-        check: Callable[[], None] = lambda: None,
-        attempts: int = 6,
-    ) -> None:
-        self._server, self._faults, self._check, self._attempts = server, faults, check, attempts
+    def __init__(self, server: Server, faults: Faults = NO_FAULTS, *, attempts: int = 6) -> None:
+        self._server, self._faults, self._attempts = server, faults, attempts
         self._scheduler: Scheduler = server.scheduler
+        self.events = Events()
 
     def request(self, operation: str, apply: Callable[[], Response], *, subject: str, is_write: bool) -> Response:
         """Return the response. Raises what boto3 raises. `subject` names the object in the history."""
         label = f"{operation}({subject})"
         for attempt in range(1, self._attempts + 1):
-            self._check()
+            self.events.emit("before-send.s3")
+            response, error = Response(), None
             try:
-                return self._attempt(operation, apply, label, is_write=is_write)
-            except (ClientError, *_BROKEN) as error:
-                self._scheduler.note(self._server.name, label, "fails:", _text(error))
-                if attempt == self._attempts or not _is_retried(error):
-                    raise
+                response = self._attempt(operation, apply, label, is_write=is_write)
+            except (ClientError, *_BROKEN) as failure:
+                error = failure
+                self._scheduler.note(self._server.name, label, "fails:", _text(failure))
+            self.events.emit("response-received.s3", exception=None if isinstance(error, ClientError) else error)
+            self.events.emit("needs-retry.s3")  # after a success too, as in botocore
+            if error is None:
+                return response
+            if attempt == self._attempts or not _is_retried(error):
+                raise error
             scale_s = min(0.05 * 2 ** (attempt - 1), _BACKOFF_MAX_S)
             self._scheduler.sleep(scale_s * self._scheduler.choose((0.1, 0.5, 0.9)), "backoff")
         raise AssertionError("the last attempt returns or raises")
@@ -78,22 +103,27 @@ class Connection:
 
     def _attempt(self, operation: str, apply: Callable[[], Response], label: str, *, is_write: bool) -> Response:
         scheduler, faults = self._scheduler, self._faults
-        self._travel(label)
         self._meet_outage(operation)
+        socket = Socket(scheduler)
+        if (write := fence.current_write()) is not None:
+            write.connect(socket.shut_down)
+        self._travel(label)
         if self._happens(faults.request_lost):
+            self._break()
+        is_late = is_write and (scheduler.chance(0.5) if socket.is_broken else self._happens(faults.late))
+        if is_late:
+            self._server.apply_later(SIGNATURE_MAX_AGE_S * scheduler.choose(_LATE_SHARES), apply, label)
+        if is_late or socket.is_broken:
             self._break()
         if self._happens(faults.busy):
             raise _client_error(operation, Refused(*scheduler.choose((("SlowDown", 503), ("InternalError", 500)))))
-        if is_write and self._happens(faults.late):
-            self._server.apply_later(SIGNATURE_MAX_AGE_S * scheduler.choose(_LATE_SHARES), apply, label)
-            self._break()
         try:
             response, error = apply(), None
         except Refused as refused:
             response, error = {}, refused
         scheduler.note(self._server.name, label, error or "")
         self._travel(label)
-        if self._happens(faults.response_lost):
+        if socket.is_broken or self._happens(faults.response_lost):
             self._break()
         if error is not None:
             raise _client_error(operation, error)
@@ -176,6 +206,7 @@ class S3Client:
 
     def __init__(self, store: Store, connection: Connection) -> None:
         self._store, self._connection = store, connection
+        self.meta = SimpleNamespace(events=connection.events)
 
     def __getattr__(self, operation: str) -> Callable[..., Response]:
         if operation not in _WRITES | _READS:
@@ -190,6 +221,8 @@ class S3Client:
 
             subject = parameters.get("Key") or parameters.get("Prefix", "")
             response = self._connection.request(operation, apply, subject=subject, is_write=operation in _WRITES)
+            if "UploadId" in response:
+                self._store.known_uploads.add(response["UploadId"])
             return {**response, "Body": self._connection.body(response["Body"])} if "Body" in response else response
 
         setattr(self, operation, call)  # the next call finds it without this method

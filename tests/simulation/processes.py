@@ -7,7 +7,7 @@ killed, frozen and thawed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from s3_syncer.lambda_handler import Function
 from s3_syncer.service.service import Service, ServiceOptions
 from s3_syncer.settings import Credentials, Settings
 from s3_syncer.stores.credentials import FixedClient
+from s3_syncer.stores.fenced_requests import ask_fence
 from s3_syncer.sync.converge import Outcome
 from s3_syncer.sync.sweep import Sweep, SweepOptions
 from s3_syncer.wiring import ClientFactories, build_queue_worker, build_sync_context
@@ -58,8 +59,6 @@ class World:
     target_faults: Faults = NO_FAULTS
     queue_faults: Faults = NO_FAULTS
     settings: Settings = SETTINGS
-    #: Called before each attempt of a request, as the hook of the product's clients is.
-    check: Callable[[], None] = lambda: None
     #: The processes that were killed.
     deaths: list[str] = field(default_factory=list)
 
@@ -73,7 +72,8 @@ class World:
         """Return factories for the clients of one process."""
 
         def client(store: Store, faults: Faults) -> FixedClient:
-            client: Any = S3Client(store, Connection(store, faults, check=self.check))
+            client: Any = S3Client(store, Connection(store, faults))
+            ask_fence(client)
             return FixedClient(client)
 
         def queue_client(_: int) -> Any:

@@ -119,6 +119,8 @@ class Store(Server):
         self._versions: dict[str, list[Version | None]] = {}
         self._uploads: dict[str, _Upload] = {}
         self._completed: dict[str, Response] = {}
+        #: The uploads with an ID that a client has read.
+        self.known_uploads: set[str] = set()
         self._number = 0
 
     # -- applications and checks -----------------------------------------------------------------------------------
@@ -130,8 +132,11 @@ class Store(Server):
 
     @property
     def upload_keys(self) -> list[str]:
-        """The keys of the multipart uploads that are neither completed nor aborted."""
-        return [upload.key for upload in self._uploads.values()]
+        """The keys of the multipart uploads that are neither completed nor aborted.
+
+        An upload is left out if the response to its creation was lost, so that no client knows its ID.
+        """
+        return [upload.key for id, upload in self._uploads.items() if id in self.known_uploads]
 
     def current(self, key: str) -> Version | None:
         versions = self._versions.get(key)

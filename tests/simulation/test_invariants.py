@@ -32,7 +32,7 @@ BROKEN = {
     "verdicts_are_true": ending(
         lambda source, target: target.write("x", b""), verdicts=[Verdict("check", equal=True)], duty=frozenset()
     ),
-    "no_upload_stays": ending(lambda source, target: target.begin_upload("k")),
+    "no_upload_stays": ending(lambda source, target: target.known_uploads.add(target.begin_upload("k"))),
     "dead_letters_are_explained": ending(dead_letters=[LETTER]),
     "every_message_ended": ending(queue=[Queued("m1", "{}", 0.0)]),
     "no_request_is_late": ending(lambda source, target: target.apply_later(60.0, dict, "put")),
