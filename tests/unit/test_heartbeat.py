@@ -128,6 +128,35 @@ def test_extensions_end_at_the_twelve_hours_of_sqs(
     assert [record.message for record in caplog.records] == ["visibility no longer extended"]
 
 
+def test_a_message_is_held_while_its_last_extension_lasts(
+    queue: VisibilityQueue, heartbeat: VisibilityHeartbeat
+) -> None:
+    deliver(queue, heartbeat, "a")
+    advance(queue, heartbeat, 8)
+    queue.now += VISIBILITY_S - 1
+    assert heartbeat.is_held(message("a"))
+    queue.now += 1
+    assert not heartbeat.is_held(message("a")), "the process was stopped, so nothing extended the message"
+    heartbeat.extend_due()
+    assert heartbeat.is_held(message("a")), "SQS accepts the receipt handle still: no other worker has the message"
+    queue.refuses["a"] = False
+    advance(queue, heartbeat)
+    assert not heartbeat.is_held(message("a"))
+
+
+def test_the_last_extension_ends_at_the_twelve_hours_of_sqs(
+    queue: VisibilityQueue, heartbeat: VisibilityHeartbeat
+) -> None:
+    deliver(queue, heartbeat, "a")
+    queue.now = MAX_IN_FLIGHT_S - 20
+    heartbeat.extend_due()
+    assert queue.requests[-1] == {"a": 20}
+    queue.now += 19
+    assert heartbeat.is_held(message("a"))
+    queue.now += 1
+    assert not heartbeat.is_held(message("a"))
+
+
 def test_clear_ends_all_extensions_and_returns_the_messages(
     queue: VisibilityQueue, heartbeat: VisibilityHeartbeat
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.in_memory_store import Reply
 
+from s3_syncer.core.deadline import OutOfTime
+from s3_syncer.core.fence import Fence, fenced
 from s3_syncer.crt.object_requests import MAX_BODY, PAUSE_S, ObjectRequests
 from s3_syncer.crt.s3_xml import parse_error, parse_tag_set
 
@@ -212,3 +214,32 @@ def test_a_tag_set_is_parsed(body: bytes, tags: list[dict[str, str]] | None) -> 
 )
 def test_an_error_is_parsed(body: bytes, error: tuple[str, str]) -> None:
     assert parse_error(body) == error
+
+
+def test_a_request_of_work_that_was_given_up_is_not_made_and_opens_no_circuit() -> None:
+    store = CannedResponses(Reply(0))
+    requests, fence = ObjectRequests(store), Fence()
+    with fenced(fence):
+        assert requests.try_call("tags", WHERE) is None
+        fence.close()
+        with pytest.raises(OutOfTime):
+            requests.try_call("delete_object", WHERE)
+    assert store.requests == []
+    store.reply = Reply(204)
+    assert requests.try_call("delete_object", WHERE) == {}, "the store did not fail"
+
+
+def test_a_request_that_is_given_up_opens_no_circuit() -> None:
+    fence = Fence()
+
+    class GivesUp(CannedResponses):
+        def request(self, *arguments: Any, **options: Any) -> Reply:
+            fence.close()
+            return super().request(*arguments, **options)
+
+    store = GivesUp(Reply(0))
+    requests = ObjectRequests(store)
+    with fenced(fence), pytest.raises(OutOfTime):
+        requests.try_call("delete_object", WHERE)
+    store.reply = Reply(204)
+    assert requests.try_call("delete_object", WHERE) == {}, "the store did not fail"

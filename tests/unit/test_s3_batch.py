@@ -12,6 +12,7 @@ import pytest
 
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.events import decode
+from s3_syncer.core.fence import LATE_WRITE_S
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
 from s3_syncer.queue.s3_batch import RESULT_MAX, BatchOperationsTasks, Response
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry, Worker
@@ -125,3 +126,11 @@ def test_a_task_fails_when_its_remaining_work_cannot_be_sent() -> None:
 def test_a_long_result_string_is_cut() -> None:
     given = results(run(event("key"), FakeWorker({"key": DeadLetter("x" * 5000)})))
     assert given["task key"] == ("PermanentFailure", "x" * RESULT_MAX)
+
+
+def test_a_task_with_an_uncertain_key_sends_a_later_check() -> None:
+    """The job repeats the task soon, and the repeated task may find the key equal before the late write arrives."""
+    queue = RecordingQueue()
+    response = run(event("a", "b"), FakeWorker({"a": Retry(LATE_WRITE_S, "broke", is_uncertain=True)}), queue)
+    assert [result["resultCode"] for result in response["results"]] == ["TemporaryFailure", "Succeeded"]
+    assert queue.sent == [KeyWork(("a",), delay_s=LATE_WRITE_S)]

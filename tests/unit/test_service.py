@@ -12,8 +12,10 @@ import pytest
 from tests.support.clock import OffsetClock
 from tests.support.patience import PATIENCE_S
 
-from s3_syncer.core.deadline import Deadline
+from s3_syncer.core import fence as fences
+from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import StoreUnusable
+from s3_syncer.core.fence import LATE_WRITE_S, writing
 from s3_syncer.core.work_items import KeyWork
 from s3_syncer.queue.sqs import Queue
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry
@@ -278,6 +280,85 @@ def test_messages_that_a_poll_returns_after_the_stop_are_released_at_once() -> N
         answer.set()
     assert queue.released == [("a", 0)]
     assert bench.worker.started == []
+
+
+def refusals(refused: list[int]) -> Callable[[], None]:
+    """Return a function that makes an attempt of a write, and notes if the fence refuses it."""
+
+    def attempt() -> None:
+        with writing("key"):
+            try:
+                fences.check()
+            except OutOfTime:
+                refused.append(1)
+                raise
+            fences.answered()
+
+    return attempt
+
+
+def test_a_process_that_was_stopped_sends_nothing_for_messages_that_others_may_have() -> None:
+    """SIGSTOP for longer than the visibility timeout, then SIGCONT: the clock went on, and nothing was extended."""
+    refused: list[int] = []
+    attempt, begun, resumed = refusals(refused), threading.Event(), threading.Event()
+
+    def does(message: Message, deadline: Deadline) -> Disposition:
+        attempt()
+        begun.set()
+        assert resumed.wait(PATIENCE_S)
+        attempt()
+        return Ack()
+
+    queue = FakeQueue("a")
+    queue.extend = lambda delays: dict.fromkeys(delays, False)  # type: ignore[method-assign] # another worker has it
+    with Bench(queue, FakeWorker(does)).running() as bench:
+        assert begun.wait(PATIENCE_S)
+        assert not refused
+        bench.clock.advance(61)
+        resumed.set()
+        eventually(lambda: queue.released)
+        assert refused == [1]
+
+
+def test_messages_in_a_response_that_waited_for_a_stopped_process_are_not_held() -> None:
+    refused: list[int] = []
+    attempt, queue = refusals(refused), FakeQueue("a")
+    queue.extend = lambda delays: dict.fromkeys(delays, False)  # type: ignore[method-assign] # another worker has it
+
+    def does(message: Message, deadline: Deadline) -> Disposition:
+        attempt()
+        return Ack()
+
+    bench = Bench(queue, FakeWorker(does))
+    queue.on_receive = lambda: bench.clock.advance(600 if len(queue.max_messages) == 1 else 0)
+    with bench.running():
+        eventually(lambda: queue.released)
+        assert refused == [1]
+
+
+def test_release_all_gives_uncertain_keys_time_and_ends_their_requests() -> None:
+    begun, broken, go_on = threading.Barrier(3), threading.Event(), threading.Event()
+
+    def does(message: Message, deadline: Deadline) -> Disposition:
+        with writing("key") as write:
+            write.connect(broken.set)
+            if message.body == "uncertain":
+                write.begin()
+            begun.wait(PATIENCE_S)
+            assert go_on.wait(PATIENCE_S)
+        return Retry(0)
+
+    queue = FakeQueue("uncertain", "certain")
+    bench = Bench(queue, FakeWorker(does))
+    bench.thread.start()
+    begun.wait(PATIENCE_S)
+    bench.stopping.stop()
+    bench.service.release_all()
+    assert sorted(queue.released) == [("certain", 0), ("uncertain", LATE_WRITE_S)]
+    assert broken.is_set()
+    queue.hidden |= {f"{message.id}/1": message for message in queue.visible}  # to release them again
+    go_on.set()
+    bench.stop()
 
 
 def test_release_all_releases_messages_whose_work_hangs() -> None:

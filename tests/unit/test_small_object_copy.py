@@ -11,9 +11,11 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.in_memory_store import HttpSide, ListedBucket, Reply, at, opaque_etag, stored
 
+from s3_syncer.core import fence as fences
 from s3_syncer.core.compare import ABSENT, KeyDiff
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Retryable, StoreUnusable
+from s3_syncer.core.fence import Fence, fenced
 from s3_syncer.core.model import ListEntry, ObjectState
 from s3_syncer.core.units import MIB
 from s3_syncer.crt import small_object_copy
@@ -250,3 +252,48 @@ def test_memory_and_slots_are_always_released() -> None:
         done.start()
         done.join(60)
         assert not done.is_alive()
+
+
+# -- work that was given up: core/fence.py -----------------------------------------------------------------------------
+
+
+class FencedSide(HttpSide):
+    """A side that begins the writes, as the client over awscrt does."""
+
+    def send(self, method: str, key: str | None, done: Callable[[Reply], None], **options: Any) -> None:
+        write = fences.current_write()
+        assert (write is not None) == (method == "PUT")
+        if write is not None:
+            write.begin()
+
+        def responded(reply: Reply) -> None:
+            if write is not None and reply.status:
+                write.answered()
+            done(reply)
+
+        super().send(method, key, responded, **options)
+
+
+@pytest.mark.parametrize(("status", "uncertain"), [(200, set()), (503, set()), (0, {"a"})])
+def test_a_put_without_a_response_makes_its_key_uncertain(status: int, uncertain: set[str]) -> None:
+    world, fence = CopySides("a"), Fence()
+    world.copier._target = FencedSide(world.target)
+    world.copier._target.replies["PUT"] = lambda reply: Reply(status, reply.headers)
+    with fenced(fence):
+        world.copy()
+    assert fence.uncertain == uncertain
+
+
+def test_a_batch_that_was_given_up_sends_nothing_more_and_opens_no_circuit() -> None:
+    world, fence = CopySides("a", "b", "c", "d", "e"), Fence()
+
+    def give_up(reply: Reply) -> Reply:
+        fence.close()
+        return Reply(0)
+
+    world.target_side.replies["PUT"] = give_up
+    with fenced(fence):
+        assert world.copy() == {}
+    assert world.target.calls == ["put"]
+    world.target_side.replies.clear()
+    assert world.copy().keys() == {"a", "b", "c", "d", "e"}, "the stores did not fail"

@@ -15,6 +15,7 @@ from tests.support.in_memory_store import MemoryBucket, at, md5_hex, stored
 
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Changed, StoreUnusable
+from s3_syncer.core.fence import Fence, fenced
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.multipart import Limits, Part
 from s3_syncer.core.units import MIB
@@ -436,3 +437,62 @@ def test_a_prefetched_body_is_not_read_again() -> None:
     copies.copy(KEY, state, Deadline())
     assert streams.streamed == []
     assert target.objects[KEY].body == b"one"
+
+
+# -- work that was given up: core/fence.py -----------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_smaller")
+@pytest.mark.parametrize(
+    ("step", "uncertain"),
+    [
+        pytest.param("", False, id="a response"),
+        pytest.param("response", True, id="no response"),
+        pytest.param("begin", False, id="no connection"),
+    ],
+)
+def test_a_whole_body_without_a_response_makes_the_key_uncertain(step: str, uncertain: bool) -> None:
+    source, target = StreamSide(BODY, etag=md5_hex(BODY)), StreamSide(fail={step: ConnectionResetError()})
+    fence = Fence()
+    with fenced(fence):
+        HttpStreamCopier(source, target).whole(KEY, state_of_body(), None)
+    assert target.received or step == "begin"
+    assert fence.uncertain == ({KEY} if uncertain else set())
+
+
+@pytest.mark.usefixtures("_smaller")
+def test_a_body_that_broke_off_makes_no_key_uncertain() -> None:
+    source, target = StreamSide(BODY[: 2 * BLOCK], etag=md5_hex(BODY), length=len(BODY)), StreamSide()
+    fence = Fence()
+    with fenced(fence):
+        assert HttpStreamCopier(source, target).whole(KEY, state_of_body(), None) is None
+    assert len(target.received[0].body) == 2 * BLOCK
+    assert not fence.uncertain
+
+
+def test_a_part_makes_no_key_uncertain() -> None:
+    source, target = sides()
+    target.fail = {"response": ConnectionResetError()}
+    fence = Fence()
+    with fenced(fence):
+        assert part(source, target) is None
+    assert not fence.uncertain
+
+
+def test_a_stream_that_was_given_up_is_not_repeated_without_a_stream() -> None:
+    source, target = sides()
+    fence = Fence()
+
+    class GivenUp(StreamSide):
+        def step(self, name: str) -> None:
+            if name == "response":
+                fence.close()
+                raise ConnectionResetError
+
+    with fenced(fence), pytest.raises(OutOfTime):
+        part(source, GivenUp())
+    copier = HttpStreamCopier(source, GivenUp())
+    with fenced(fence), pytest.raises(OutOfTime):
+        copier.part(KEY, "etag-2", "upload", PART)
+    copier._target = target
+    assert copier.part(KEY, "etag-2", "upload", PART), "the stores did not fail"

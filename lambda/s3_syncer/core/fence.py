@@ -113,10 +113,11 @@ class Fence:
 class Write:
     """One write to a key, over all of its attempts. `end` it when no further attempt follows.
 
-    As a context manager, it is the write of the current thread inside the block.
+    A key of None is for a write that changes no object: to a multipart upload before its completion. As a context
+    manager, it is the write of the current thread inside the block.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str | None) -> None:
         self._key, self._fence = key, current()
         self._in_flight = False
         self._break_connection: Callable[[], object] | None = None
@@ -140,7 +141,8 @@ class Write:
         """
         if self._in_flight:
             self._lose()
-        self._in_flight, self._break_connection = True, None
+            self._break_connection = None
+        self._in_flight = True
         if self._fence is not None:
             try:
                 self._fence.add(self)
@@ -149,7 +151,10 @@ class Write:
                 raise
 
     def connect(self, break_connection: Callable[[], object]) -> None:
-        """Set the function that breaks the connection of the attempt. Raises OutOfTime if the fence is closed."""
+        """Set the function that breaks the connection of the attempt. Raises OutOfTime if the fence is closed.
+
+        Before `begin`, so little of the request is sent that it cannot take effect.
+        """
         self._break_connection = break_connection
         if self._fence is not None:
             self._fence.add(self)
@@ -174,7 +179,7 @@ class Write:
             break_connection()
 
     def _lose(self) -> None:
-        if self._fence is not None:
+        if self._fence is not None and self._key is not None:
             self._fence.mark_uncertain(self._key)
 
 
@@ -215,8 +220,8 @@ def carried(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _
 
 
 @contextmanager
-def writing(key: str) -> Iterator[Write]:
-    """Make one write to the key inside the block, with any number of attempts."""
+def writing(key: str | None) -> Iterator[Write]:
+    """Make one write to the key inside the block, with any number of attempts: see `Write`."""
     write = Write(key)
     try:
         with write:
@@ -241,6 +246,11 @@ def answered() -> None:
     """Note that the response to the attempt of this thread was read, or that nothing was sent."""
     if (write := _write.get()) is not None:
         write.answered()
+
+
+def is_closed() -> bool:
+    """Return True if the fence of the thread is closed."""
+    return (fence := _fence.get()) is not None and fence.is_closed
 
 
 def ensure_open() -> None:

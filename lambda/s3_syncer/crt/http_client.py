@@ -21,6 +21,7 @@ import awscrt
 from awscrt import auth, http, io
 
 from .. import __version__
+from ..core import fence
 from ..stores.credentials import SigningKeys
 from .endpoint import BucketEndpoint
 from .protocols import Headers, HttpResponse
@@ -180,12 +181,24 @@ class CrtHttpClient:
 
 
 class _Request:
-    """One request and its response."""
+    """One request and its response. It has the fence and the write of the thread that made it."""
 
-    __slots__ = ("_body", "_client", "_connection", "_done", "_due", "_headers", "_room", "_status")
+    __slots__ = (
+        "_body",
+        "_client",
+        "_connection",
+        "_done",
+        "_due",
+        "_ensure_open",
+        "_headers",
+        "_room",
+        "_status",
+        "_write",
+    )
 
     def __init__(self, client: CrtHttpClient, done: Done, size: int, max_body: float) -> None:
-        self._client, self._done, self._room = client, done, max_body
+        self._client, self._done, self._room = client, fence.carried(done), max_body
+        self._write, self._ensure_open = fence.current_write(), fence.carried(fence.ensure_open)
         self._due = time.monotonic() + STALL_TIMEOUT_S + size / MIN_BYTES_PER_S
         self._connection: http.HttpClientConnection | None = None
         self._status, self._headers = 0, dict[str, str]()
@@ -210,11 +223,20 @@ class _Request:
             if not self._client.is_pending(self):  # boto3 may have written since: this older request must not follow
                 self._connection.close()
                 return
+            self._ask_fence()
             stream = self._connection.request(message, self._on_response, self._on_body)
             stream.completion_future.add_done_callback(self._on_complete)
             stream.activate()
         except Exception:
-            self.end(0)
+            self.abort()
+
+    def _ask_fence(self) -> None:
+        """Raise OutOfTime if the work was given up. Otherwise the request may take effect from now on."""
+        if self._write is None:
+            self._ensure_open()
+        else:
+            self._write.begin()
+            self._write.connect(self.abort)
 
     def _on_response(self, *, status_code: int, headers: list[tuple[str, str]], **_: Any) -> None:
         self._status = status_code
@@ -236,6 +258,8 @@ class _Request:
     def end(self, status: int) -> None:
         if not self._client.finish(self):
             return
+        if status and self._write is not None:
+            self._write.answered()
         if status and self._connection is not None:
             self._client.put_back(self._connection)
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from ..core import headers
+from ..core import fence, headers
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.units import MIB
 from .protocols import OBJECT_LEVEL_STATUSES, HttpClient, HttpResponse
@@ -60,7 +60,7 @@ class ObjectRequests:
     def try_call(self, operation: str, parameters: Mapping[str, Any]) -> Reply | None:
         """Return the response that boto3 would have, or None if boto3 must make the request.
 
-        The response has an "Error" where boto3 would raise ClientError.
+        The response has an "Error" where boto3 would raise ClientError. Raises OutOfTime if the work was given up.
         """
         known = _OPERATIONS.get(operation)
         if known is None or self._circuit.is_open:
@@ -68,6 +68,7 @@ class ObjectRequests:
         sent, body = _headers(parameters), parameters.get("Body", b"")
         if sent is None or max(len(body), _range_size(parameters)) > MAX_BODY:
             return None
+        fence.ensure_open()
         response = self._client.request(
             known.method,
             parameters["Key"],
@@ -77,6 +78,7 @@ class ObjectRequests:
             max_body=MAX_BODY,  # a store that ignores the range may send any number of bytes
         )
         if not 200 <= response.status < 300 and response.status not in OBJECT_LEVEL_STATUSES:
+            fence.ensure_open()  # a request that was given up says nothing about the store
             self._circuit.record_failure()
             return None
         if self._circuit.is_half_open:

@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 
-from ..core import headers
+from ..core import fence, headers
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.compare import KeyDiff, differs_by_listing
 from ..core.deadline import Deadline, OutOfTime
@@ -157,8 +158,8 @@ class CrtSmallObjectCopier:
         awscrt must not wait.
         """
         batch.deadline.progress()
-        ends = batch.failed or batch.unsupported > MAX_UNSUPPORTED or self._circuit.is_open or batch.deadline.passed()
-        if ends:
+        is_over = batch.deadline.passed() or fence.is_closed()
+        if is_over or batch.failed or batch.unsupported > MAX_UNSUPPORTED or self._circuit.is_open:
             batch.waiting.clear()
             return False
         if not may_wait and self._bandwidth.limits:
@@ -188,23 +189,33 @@ class CrtSmallObjectCopier:
         except _Unsupported:
             batch.unsupported += 1
         except _RequestFailed as error:
-            batch.failed = batch.failed or error.status not in OBJECT_LEVEL_STATUSES
+            # A request that was given up says nothing about the store.
+            if error.status not in OBJECT_LEVEL_STATUSES and not fence.is_closed():
+                batch.failed = True
         except Exception:  # a fault of this program: the batch must end all the same
             logger.exception("unexpected failure", extra={"key": entry.key})
         else:
-            request.client.send(
-                request.method,
-                request.key,
-                lambda response: self._advance(batch, entry, steps, response),
-                query=request.query,
-                headers=request.headers,
-                body=request.body,
-            )
+            self._send(request, entry.key, lambda response: self._advance(batch, entry, steps, response))
             return
         self._memory.release(entry.size)
         if not self._start_next(batch, may_wait=False):
             self._slots.release()
             batch.slots_done.release()
+
+    def _send(self, request: _Request, key: str, done: Callable[[HttpResponse], None]) -> None:
+        """Send a request of a copy. A PUT is a write to the key: see `fence.Write`."""
+        send = partial(request.client.send, request.method, request.key, query=request.query, headers=request.headers)
+        if request.method != "PUT":
+            send(done)
+            return
+        write = fence.Write(key)
+
+        def written(response: HttpResponse) -> None:
+            write.end()
+            done(response)
+
+        with write:
+            send(written, body=request.body)
 
     # -- one object ------------------------------------------------------------------------------------------------
 

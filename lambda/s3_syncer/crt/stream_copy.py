@@ -23,7 +23,9 @@ from http.client import HTTPException
 from typing import Protocol
 from urllib.parse import quote
 
+from ..core import fence
 from ..core.circuit_breaker import CircuitBreaker
+from ..core.deadline import OutOfTime
 from ..core.errors import SyncError
 from ..core.model import ObjectState
 from ..core.multipart import Part
@@ -116,7 +118,10 @@ class HttpStreamCopier:
             return None
         try:
             etag = stream()
+        except OutOfTime:
+            raise
         except Exception as error:
+            fence.ensure_open()  # a connection that was broken on purpose says nothing about the store
             if not isinstance(error, (_Failed, OSError, HTTPException, SyncError)):
                 logger.exception("unexpected failure", extra={"key": key})
             self._circuit.record_failure()
@@ -150,9 +155,13 @@ class HttpStreamCopier:
             if read.get("etag", "").strip('"') != etag or read.get("content-length") != str(size):
                 return None
             length = ("content-length", str(size))
-            with self._target.begin("PUT", key, query=query, headers=[length, *properties]) as target:
-                found = _forward(source, target, size, md5, hashed=hashed)
+            with (
+                fence.writing(None if query else key) as write,  # a part changes no object
+                self._target.begin("PUT", key, query=query, headers=[length, *properties]) as target,
+            ):
+                found = _forward(source, target, size, md5, write.begin, hashed=hashed)
                 status, written = target.response()
+                write.answered()
                 if status in _CHANGED_STATUSES:
                     return None
                 if status != 200:
@@ -164,10 +173,19 @@ class _Failed(Exception):
     """A store failed, refused a request, or sent other bytes than it should."""
 
 
-def _forward(source: StreamingRequest, target: StreamingRequest, size: int, md5: str | None, *, hashed: bool) -> str:
+def _forward(
+    source: StreamingRequest,
+    target: StreamingRequest,
+    size: int,
+    md5: str | None,
+    before_last: Callable[[], None],
+    *,
+    hashed: bool,
+) -> str:
     """Send what is read. Return its MD5, or "" if it is not hashed.
 
     Raises _Failed if there are fewer bytes, or if `md5` is given and is not theirs. The last block is not sent then.
+    A body without its last block cannot take effect, so `before_last` is called before that block.
     """
     digest = hashlib.md5(usedforsecurity=False) if hashed else None
     buffer, left = memoryview(bytearray(min(BLOCK, size))), size
@@ -180,5 +198,7 @@ def _forward(source: StreamingRequest, target: StreamingRequest, size: int, md5:
             digest.update(block)
             if not left and md5 not in (None, digest.hexdigest()):
                 raise _Failed
+        if not left:
+            before_last()
         target.send(block)
     return digest.hexdigest() if digest is not None else ""

@@ -22,7 +22,9 @@ from botocore.credentials import Credentials
 from urllib3.util import wait_for_read
 
 from .. import __version__
+from ..core import fence
 from ..stores.credentials import SigningKeys
+from ..stores.fenced_requests import connection_breaker
 from .endpoint import BucketEndpoint
 from .protocols import Headers
 
@@ -58,11 +60,15 @@ class StreamingHttpClient:
     def begin(self, method: str, key: str, *, query: str = "", headers: Headers = ()) -> Iterator[StreamingRequest]:
         """Send the header of a request; the block sends the body.
 
-        Raises OSError, HTTPException or StoreUnusable. The connection is kept if the response was read to its end, and
-        closed otherwise. So a store never takes a body that broke off for a complete one.
+        Raises OSError, HTTPException, StoreUnusable, or OutOfTime if the work was given up. The connection is kept if
+        the response was read to its end, and closed otherwise. So a store never takes a body that broke off for a
+        complete one.
         """
+        fence.ensure_open()
         connection, kept = self._connection(), False
         try:
+            if (write := fence.current_write()) is not None:
+                write.connect(connection_breaker(connection.sock))
             target = f"{self._path}/{quote(self._prefix + key, safe='/~')}{query}"
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for name, value in self._signed(method, target, headers).items():
@@ -117,7 +123,8 @@ class StreamingRequest:
         self._response: HTTPResponse | None = None
 
     def send(self, data: memoryview) -> None:
-        """Send a block of the body."""
+        """Send a block of the body. Raises OutOfTime if the work was given up."""
+        fence.ensure_open()
         self._connection.send(data)
 
     def response(self) -> tuple[int, Mapping[str, str]]:

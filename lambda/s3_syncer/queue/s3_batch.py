@@ -7,12 +7,14 @@ with a temporary failure, and writes the results into its report.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ..core.deadline import Deadline
 from ..core.errors import Permanent
 from ..core.events import decode_task
-from ..core.work_items import KeyWork
+from ..core.fence import LATE_WRITE_S
+from ..core.work_items import KeyWork, Work
 from .worker import Ack, DeadLetter, Disposition, Message, Retry, Worker, log_failure
 
 if TYPE_CHECKING:
@@ -52,20 +54,28 @@ class BatchOperationsTasks:
         self._bucket, self._prefix = bucket, prefix
 
     def run(self, event: Mapping[str, Any], deadline: Deadline, *, grace_s: float) -> Response:
-        """Process the tasks of an event. A failure is the result of its task and is not raised."""
+        """Process the tasks of an event. A failure is the result of its task and is not raised.
+
+        The job repeats a failed task soon. So if a write to its key may still take effect, a message checks the key
+        when that is over.
+        """
         version = event["invocationSchemaVersion"]
-        messages: list[Message] = []
+        works: dict[str, KeyWork] = {}
         dispositions: dict[str, Disposition] = {}
         for task in event["tasks"]:
             try:
-                messages.append(Message(task["taskId"], self._decode(task, version).to_json()))
+                works[task["taskId"]] = self._decode(task, version)
             except Permanent as error:
                 dispositions[task["taskId"]] = DeadLetter(str(error))
                 log_failure(task.get("s3Key", ""), error)
+        messages = [Message(id, work.to_json()) for id, work in works.items()]
         dispositions |= self._worker.run(messages, deadline, grace_s=grace_s)
-        for task in event["tasks"]:
-            if not self._queue.send(dispositions[task["taskId"]].more):
-                dispositions[task["taskId"]] = Retry(0, "the remaining work could not be sent to the queue")
+        for id, disposition in dispositions.items():
+            more: tuple[Work, ...] = disposition.more
+            if isinstance(disposition, Retry) and disposition.is_uncertain:
+                more = (*more, replace(works[id], delay_s=LATE_WRITE_S))
+            if not self._queue.send(more):
+                dispositions[id] = Retry(0, "the remaining work could not be sent to the queue")
         return {
             "invocationSchemaVersion": version,
             "treatMissingKeysAs": "TemporaryFailure",  # a task without a result counts as failed, not as done

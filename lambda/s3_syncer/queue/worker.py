@@ -78,6 +78,8 @@ class Retry:
     reason: str = field(default="", compare=False)
     #: True if a store is unusable, so that other messages fail as well.
     unusable: bool = field(default=False, compare=False)
+    #: True if a write to one of its keys may still take effect: see `core/fence.py`.
+    is_uncertain: bool = field(default=False, compare=False)
     more: tuple[Work, ...] = ()
 
 
@@ -141,7 +143,7 @@ def disposition_for_error(
     if isinstance(error, Permanent):
         return DeadLetter(str(error), key, more)
     delay_s = 0 if isinstance(error, OutOfTime) else redelivery_delay_s(attempt)
-    return Retry(delay_s, error.reason, isinstance(error, StoreUnusable), more)
+    return Retry(delay_s, error.reason, isinstance(error, StoreUnusable), more=more)
 
 
 def is_full_attempt(spent_s: float, available_s: float | None) -> bool:
@@ -302,14 +304,15 @@ class Worker:
         failures = [(key, done.result) for key, done in results.items() if isinstance(done.result, SyncError)]
         if not failures:
             return Ack(tuple(more))
-        delay_s = LATE_WRITE_S if any(results[key].may_change for key, _ in failures) else 0
+        is_uncertain = any(results[key].may_change for key, _ in failures)
+        delay_s = LATE_WRITE_S if is_uncertain else 0
         counted = [error.next_attempt for _, error in failures if isinstance(error, _FullAttempt)]
         if len(counted) == len(failures):  # SQS counts deliveries, so a message that counts full attempts replaces it
             return Ack((*more, *(replace(work, delay_s=delay_s) for work in counted)))
         key, error = min(failures, key=lambda failure: _precedence(failure[1]))
         disposition = disposition_for_error(error, message.attempt, key=key, more=tuple(more))
         if isinstance(disposition, Retry):
-            return replace(disposition, delay_s=max(disposition.delay_s, delay_s))
+            return replace(disposition, delay_s=max(disposition.delay_s, delay_s), is_uncertain=is_uncertain)
         return disposition
 
     def _is_below_prefix(self, key: str, message: Message) -> bool:

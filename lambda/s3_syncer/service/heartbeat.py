@@ -38,11 +38,12 @@ class VisibilityExtender(Protocol):
 
 @dataclass(slots=True)
 class _InFlight:
-    """A message, with the times of its delivery and of its last extension."""
+    """A message, with the times of its delivery and of its last extension, and the end of the latter."""
 
     message: Message
     delivered_at: float
     extended_at: float
+    hidden_until: float
 
 
 class VisibilityHeartbeat:
@@ -68,7 +69,8 @@ class VisibilityHeartbeat:
         """Start to extend messages that were delivered at that time of the clock."""
         with self._lock:
             for message in messages:
-                self._in_flight[message.receipt] = _InFlight(message, delivered_at, delivered_at)
+                hidden_until = delivered_at + self._visibility_timeout_s
+                self._in_flight[message.receipt] = _InFlight(message, delivered_at, delivered_at, hidden_until)
 
     def remove(self, message: Message) -> None:
         """Stop extending a message.
@@ -84,6 +86,15 @@ class VisibilityHeartbeat:
             messages = [each.message for each in self._in_flight.values()]
             self._in_flight.clear()
         return messages
+
+    def is_held(self, message: Message) -> bool:
+        """Return True if SQS certainly still hides the message.
+
+        A process that was stopped for longer than the visibility timeout finds out here: another worker may have the
+        message by then.
+        """
+        each = self._in_flight.get(message.receipt)  # without the lock, which a request to SQS may hold for long
+        return each is not None and self._clock() < each.hidden_until
 
     def extend_due(self) -> None:
         """Extend the messages that are due. Call it every `interval_s` seconds."""
@@ -103,15 +114,13 @@ class VisibilityHeartbeat:
             failed = self._queue.extend(timeouts)
             for receipt in timeouts:
                 if receipt not in failed:
-                    self._in_flight[receipt].extended_at = now
+                    each = self._in_flight[receipt]
+                    each.extended_at, each.hidden_until = now, now + timeouts[receipt]
                 elif not failed[receipt]:
                     self._give_up(receipt, "SQS no longer accepts the receipt handle")
 
     def _give_up(self, receipt: str, reason: str) -> None:
-        """Stop extending a message while the work on it continues.
-
-        SQS may deliver the message to another worker. That costs time and does no harm.
-        """
+        """Stop extending a message. SQS may deliver it to another worker, so its work here sends nothing more."""
         message = self._in_flight.pop(receipt).message
         extra = {"reason": reason, "message_id": message.id, "attempts": message.attempt}
         logger.warning("visibility no longer extended", extra=extra)

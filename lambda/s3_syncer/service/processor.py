@@ -7,11 +7,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline
 from ..core.errors import unexpected_failure
+from ..core.fence import Fence, fenced
 from ..queue.worker import DeadLetter, Disposition, Message, Retry, redelivery_delay_s
 from .heartbeat import VisibilityExtender, VisibilityHeartbeat
 
@@ -42,7 +44,8 @@ class MessageProcessor:
     """The slots of the service, which share a deadline: none, until `stop`.
 
     A disposition applies as in the Lambda function, and `store_circuit` records whether a store was unusable.
-    After `stop`, work in flight has `abort_grace_s` seconds to abort its upload.
+    After `stop`, work in flight has `abort_grace_s` seconds to abort its upload. The work of a message sends nothing
+    more once SQS may have delivered the message to another worker: see `core/fence.py`.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class MessageProcessor:
         self._deadline = Deadline()
         self._slot_freed = threading.Condition()
         self._in_flight = 0
+        self._fences: dict[str, Fence] = {}  # by receipt handle
         self._counts: Counter[str] = Counter()
 
     @property
@@ -95,6 +99,13 @@ class MessageProcessor:
         """Make the deadline of all work pass now."""
         self._deadline.stop()
 
+    def give_up(self) -> frozenset[str]:
+        """Make the work in flight send nothing more. Return the receipt handles of the messages with uncertain keys."""
+        fences = dict(self._fences)
+        for fence in fences.values():
+            fence.close()
+        return frozenset(receipt for receipt, fence in fences.items() if fence.uncertain)
+
     def close(self) -> None:
         """End the threads of the slots. Call it only when no message is in flight."""
         self._slots.shutdown()
@@ -107,6 +118,7 @@ class MessageProcessor:
             logger.exception("unexpected failure")
         finally:
             self._heartbeat.remove(message)  # `_apply` did, unless an exception ended the work before
+            self._fences.pop(message.receipt, None)
             self._on_progress()
             with self._slot_freed:
                 self._in_flight -= 1
@@ -114,8 +126,10 @@ class MessageProcessor:
 
     def _run_worker(self, message: Message) -> Disposition:
         deadline = self._deadline.with_progress(self._on_progress)
+        fence = self._fences[message.receipt] = Fence(is_held=partial(self._heartbeat.is_held, message))
         try:
-            return self._worker.run([message], deadline, grace_s=self._abort_grace_s)[message.id]
+            with fenced(fence):
+                return self._worker.run([message], deadline, grace_s=self._abort_grace_s)[message.id]
         except Exception as error:
             logger.exception("unexpected failure")
             return Retry(redelivery_delay_s(message.attempt), unexpected_failure(error).reason)

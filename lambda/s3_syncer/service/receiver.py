@@ -16,6 +16,10 @@ from .watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
+#: Seconds within which SQS responds after the wait of a poll. If a response takes longer, the process may have been
+#: stopped while the visibility timeout of the messages in it ran.
+RESPONSE_MAX_S = 5.0
+
 
 class Receiver:
     """The loop that polls the queue and starts the messages in the slots.
@@ -71,6 +75,7 @@ class Receiver:
         if not (free := self._processor.free_slots(self._tick_s)):
             return
         is_trial = not self._store_circuit.is_closed
+        asked_at = self._clock()
         messages = self._queue.receive(
             1 if is_trial else free,
             visibility_timeout_s=self._visibility_timeout_s,
@@ -81,7 +86,8 @@ class Receiver:
         if stop.is_stopped:
             self._queue.release({message.receipt: 0 for message in messages})
             return
-        self._heartbeat.add(messages, self._clock())
+        is_delayed = self._clock() - asked_at > self._wait_s + RESPONSE_MAX_S
+        self._heartbeat.add(messages, asked_at if is_delayed else self._clock())
         started = [self._processor.start(message) for message in messages]
         while is_trial and wait(started, timeout=self._tick_s).not_done and not stop.is_stopped:
             self._watchdog.touch("receive")

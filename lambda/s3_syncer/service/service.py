@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline
+from ..core.fence import LATE_WRITE_S
 from .health import Health, Status
 from .heartbeat import VisibilityHeartbeat
 from .processor import MessageProcessor, MessageQueue, MessageWorker
@@ -114,8 +115,13 @@ class Service:
         logger.info("stopped", extra={**self._processor.totals})
 
     def release_all(self) -> None:
-        """Release all messages in flight at once, because the process ends before their work does."""
-        self._queue.release({message.receipt: 0 for message in self._heartbeat.clear()})
+        """Release all messages in flight at once, because the process ends before their work does.
+
+        A message comes back later if a write to one of its keys may still take effect.
+        """
+        uncertain = self._processor.give_up()
+        messages = self._heartbeat.clear()
+        self._queue.release({each.receipt: LATE_WRITE_S if each.receipt in uncertain else 0 for each in messages})
         extra = {"in_flight": self._processor.in_flight, **self._processor.totals}
         logger.warning("stopped before all work ended", extra=extra)
 

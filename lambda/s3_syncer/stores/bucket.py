@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -64,10 +64,13 @@ if TYPE_CHECKING:
 #: Bytes read from the network at a time. A read holds so many bytes beyond the buffer of the part.
 _CHUNK = MIB
 
-#: The operations that change an object, its tags or its existence. A late part or a late abort changes none of them.
-_WRITES = frozenset(
+#: The operations that change an object, its tags or its existence.
+_OBJECT_WRITES = frozenset(
     {"put_object", "delete_object", "put_object_tagging", "delete_object_tagging", "complete_multipart_upload"}
 )
+
+#: The operations that change a multipart upload only.
+_UPLOAD_WRITES = frozenset({"create_multipart_upload", "upload_part", "abort_multipart_upload"})
 
 #: The AWS chain has no valid credentials: there are none, a login has expired, or a role cannot be assumed.
 _NO_CREDENTIALS = (
@@ -457,8 +460,13 @@ class Bucket:
         Raises a SyncError that names the bucket, the operation and the request id. Every attempt asks the fence: see
         `core/fence.py`.
         """
-        with fence.writing(key) if key is not None and operation in _WRITES else nullcontext():
+        with self._writing(operation, key):
             return self._attempt(operation, key, parameters)
+
+    def _writing(self, operation: str, key: str | None) -> AbstractContextManager[object]:
+        if operation in _OBJECT_WRITES:
+            return fence.writing(key)
+        return fence.writing(None) if operation in _UPLOAD_WRITES else nullcontext()
 
     def _attempt(self, operation: str, key: str | None, parameters: dict[str, Any]) -> dict[str, Any]:
         parameters["Bucket"] = self.name
