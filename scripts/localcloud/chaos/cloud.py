@@ -95,7 +95,7 @@ class Cloud:
             target_proxy=target_proxy,
             environment={
                 "PATH": os.environ.get("PATH", os.defpath),
-                "PYTHONPATH": str(ROOT / "scripts"),
+                "PYTHONPATH": os.pathsep.join((str(ROOT / "scripts"), str(ROOT / "lambda"))),
                 "AWS_ENDPOINT_URL": source_proxy.endpoint,
                 "AWS_DEFAULT_REGION": stack.REGION,
                 "AWS_ACCESS_KEY_ID": stack.ROOT_KEY,
