@@ -1,7 +1,8 @@
 """Sweep the buckets now and then: ranges by the workers of the queue, and migrations as processes.
 
-A range on the queue covers the whole bucket, because its message returns until the range is done. A migration that
-is stopped or fails must be run again, so migrations sweep only `SWEPT_PREFIX`, and the last one of a run succeeds.
+A range with deletes covers the whole bucket, because its message returns until the range is done. A sweep without
+deletes, and a migration, cannot finish the work of one that was killed: docs/reliability.md. They sweep only
+`SWEPT_PREFIX`, and one more migration of it, at the end of the run, must succeed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from localcloud.chaos.background import Background
 from localcloud.chaos.tally import Tally
-from localcloud.chaos.writers import SWEPT_PREFIX
+from localcloud.chaos.writers import SWEPT_END, SWEPT_PREFIX
 from s3_syncer.core.work_items import RangeWork
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class Sweeper:
                 self._migrate_for_a_while()
 
     def _send_range(self, *, delete: bool) -> None:
-        self._sqs.send_message(QueueUrl=self._queue_url, MessageBody=RangeWork(delete=delete).to_json())
+        work = RangeWork(delete=True) if delete else RangeWork(after=SWEPT_PREFIX, until=SWEPT_END)
+        self._sqs.send_message(QueueUrl=self._queue_url, MessageBody=work.to_json())
         self._tally.count(f"sweeps/range on the queue, {'with' if delete else 'without'} deletes")
 
     def _migrate_for_a_while(self) -> None:

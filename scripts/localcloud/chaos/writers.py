@@ -18,6 +18,9 @@ MIB = 1024 * 1024
 #: Keys that migrations sweep while live sync copies them too. See `sweeps.py`.
 SWEPT_PREFIX = "swept/"
 
+#: A key behind all keys below `SWEPT_PREFIX`, because "0" follows "/".
+SWEPT_END = "swept0"
+
 #: Keys of ordinary objects. A quarter of them is below `SWEPT_PREFIX`.
 KEYS = 800
 HOT_KEYS = 5
