@@ -28,6 +28,7 @@ resource "aws_scheduler_schedule" "reconcile" {
         work       = "range"
         delete     = var.reconcile.delete
         max_delete = var.reconcile.max_delete
+        full       = var.reconcile.full
       }
     })
   }

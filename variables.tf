@@ -262,15 +262,17 @@ variable "sync" {
 
 variable "reconcile" {
   description = <<-EOT
-    Scheduled comparison of both buckets, which repairs differences that no event reported. It costs two list requests per 1,000 keys:
+    Scheduled comparison of both buckets, which repairs differences that no event reported. It costs two list requests per 1,000 keys. The listings show neither tags nor every change of metadata: only `full` compares those:
     - `schedule` (`rate(...)`, `cron(...)` or `at(...)`): schedule expression of EventBridge Scheduler in UTC, like `rate(1 day)` or `cron(0 3 * * ? *)`. Null turns the comparison off
     - `delete`: true deletes objects that exist only in the target
     - `max_delete` (0 or more): maximum number of objects that one run deletes
+    - `full`: true also compares headers, metadata and tags of every object. It costs two more requests per object on each side: HEAD and GetObjectTagging, or HEAD alone with `sync.tags = false`
   EOT
   type = object({
     schedule   = optional(string)
     delete     = optional(bool, false)
     max_delete = optional(number, 1000)
+    full       = optional(bool, false)
   })
   default  = {}
   nullable = false

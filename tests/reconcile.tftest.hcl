@@ -28,7 +28,7 @@ run "the_schedule_sends_the_whole_range" {
 
   assert {
     condition = jsondecode(aws_scheduler_schedule.reconcile[0].target[0].input) == {
-      "s3-syncer" = { work = "range", delete = true, max_delete = 7 }
+      "s3-syncer" = { work = "range", delete = true, max_delete = 7, full = false }
     }
     error_message = "The message must be a RangeWork with the delete limit of the input."
   }
@@ -57,8 +57,21 @@ run "deletes_are_off_and_limited_by_default" {
   }
 
   assert {
-    condition     = jsondecode(aws_scheduler_schedule.reconcile[0].target[0].input)["s3-syncer"] == { work = "range", delete = false, max_delete = 1000 }
-    error_message = "A comparison must not delete by default."
+    condition     = jsondecode(aws_scheduler_schedule.reconcile[0].target[0].input)["s3-syncer"] == { work = "range", delete = false, max_delete = 1000, full = false }
+    error_message = "A comparison must not delete by default, nor make requests for every object."
+  }
+}
+
+run "a_full_comparison" {
+  command = plan
+
+  variables {
+    reconcile = { schedule = "rate(7 days)", full = true }
+  }
+
+  assert {
+    condition     = jsondecode(aws_scheduler_schedule.reconcile[0].target[0].input)["s3-syncer"].full == true
+    error_message = "With reconcile.full, the message must ask for a full comparison."
   }
 }
 

@@ -46,6 +46,7 @@ module "s3_syncer" {
     schedule   = "cron(0 3 * * ? *)" # every night at 03:00 UTC
     delete     = true
     max_delete = 1000
+    full       = false # true also compares headers, metadata and tags of every object
   }
 
   function = {

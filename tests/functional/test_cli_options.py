@@ -303,10 +303,6 @@ def test_error_names_every_missing_setting() -> None:
         ((*QUEUE, "--include=a"), "--include does not work with --workers queue"),
         ((*QUEUE, "--exclude=a"), "run `migrate` without --workers queue to choose keys"),
         (
-            ("migrate", "--workers=queue", "--queue-url=q", "--full"),
-            "run `s3-syncer check --full` after the migration",
-        ),
-        (
             ("migrate", "--workers=queue", "--queue-url=q", "--bwlimit=1M"),
             "the input sync.max_concurrency of the Terraform module limits the workers",
         ),

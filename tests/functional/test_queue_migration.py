@@ -70,6 +70,16 @@ def test_workers_copy_and_both_buckets_are_compared(rig: Rig) -> None:
     assert rig.differences() == []
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_only_full_mends_a_lost_tagging_event(rig: Rig, full: bool) -> None:
+    rig.put("key")
+    assert run("migrate").code == 0
+    rig.tag("key", {"colour": "red"})
+    ended = run_with_worker(rig, *(["--full"] if full else []))
+    assert ended.code == 0
+    assert bool(rig.differences()) != full
+
+
 def test_workers_delete_up_to_the_limit(rig: Rig) -> None:
     for number in range(5):
         rig.target.put_object(Bucket=TARGET, Key=f"key {number}", Body=b"")
@@ -117,7 +127,7 @@ def test_signal_stops_the_command_but_not_the_workers(rig: Rig) -> None:
     assert (ended.code, ended.out) == (130, "")
     assert "stopped: The workers continue with the messages on the queue. `s3-syncer check` compares" in ended.err
     (message,) = rig.receive(1)
-    asked = {"work": "range", "after": "", "until": None, "delete": True, "max_delete": None}
+    asked = {"work": "range", "after": "", "until": None, "delete": True, "max_delete": None, "full": False}
     assert json.loads(message["Body"]) == {"s3-syncer": asked}
     rig.invoke([message])
     assert rig.differences() == []

@@ -45,6 +45,7 @@ CASES: dict[str, Any] = {
     "reconcile.schedule": None,
     "reconcile.delete": False,
     "reconcile.max_delete": 1,
+    "reconcile.full": True,
     "function.enabled": False,
     "function.memory_mb": 1024,
     "function.timeout_s": 600,
@@ -145,6 +146,7 @@ EXPECTED: dict[str, list[str]] = {
     ],
     "reconcile.delete": [SCHEDULE],
     "reconcile.max_delete": [SCHEDULE],
+    "reconcile.full": [SCHEDULE],
     "function.enabled": [
         *(MAPPING, *SERVICE),
         *(f'- aws_cloudwatch_log_metric_filter.sweep["function-{name}"]' for name in FIGURES),

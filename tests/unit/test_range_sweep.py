@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from collections import deque
@@ -20,7 +21,7 @@ from s3_syncer.core.events import decode
 from s3_syncer.core.key_ranges import FirstBehind, borders
 from s3_syncer.core.listing_diff import Unordered
 from s3_syncer.core.units import MIB
-from s3_syncer.core.work_items import KeyWork, RangeWork, Work
+from s3_syncer.core.work_items import KeyWork, Malformed, RangeWork, Work
 from s3_syncer.queue.worker import Ack, Message, Retry, Worker
 from s3_syncer.sync import range_sweep as ranges_module
 from s3_syncer.sync.converge import BucketPair
@@ -239,6 +240,43 @@ def test_a_range_that_starts_after_the_deadline_is_returned_whole() -> None:
     assert target.objects == {}
 
 
-@pytest.mark.parametrize("work", [RangeWork(), RangeWork("a", "ü/€", True, 0), RangeWork("", None, True, None)])
+@pytest.mark.parametrize("full", [False, True])
+def test_only_a_full_range_finds_what_no_listing_shows(full: bool) -> None:
+    """Events about tags and about metadata were lost. No time shows the change of metadata."""
+    source = ListedBucket({"equal": stored(b"x"), "metadata": stored(b"x", metadata={"v": "1"}), "tags": stored(b"x")})
+    target = ListedBucket({key: replace(found, modified=1) for key, found in source.objects.items()})
+    source.objects["metadata"] = stored(b"x", metadata={"v": "2"})
+    source.objects["tags"] = stored(b"x", tags={"colour": "red"})
+    work_off(connection(source, target), RangeWork(full=full), slice_s=60)
+    assert (target.mirrored == source.mirrored) == full
+
+
+def test_a_full_range_makes_two_requests_for_an_equal_object_on_each_side() -> None:
+    source = ListedBucket({"key": stored(b"x")})
+    target = ListedBucket(source.objects)
+    work_off(connection(source, target), RangeWork(full=True), slice_s=60)
+    for side in (source, target):
+        assert [call for call in side.calls if call != "list"] == ["head", "tags"]
+
+
+@pytest.mark.parametrize("attempt", [1, 2], ids=["first delivery", "delivered again"])
+def test_the_parts_of_a_full_range_are_full(attempt: int) -> None:
+    source = ListedBucket({key: stored(key.encode()) for key in KEYS})
+    ranges = RangeSweeper(connection(source, ListedBucket()), prefix="", threads=2, slice_s=0)
+    work = RangeWork(delete=True, max_delete=5, full=True)
+    parts = ranges.run(work, Deadline.after(60), redelivered=attempt > 1)
+    assert len(parts) > 2
+    assert all(isinstance(part, RangeWork) and part.full for part in parts)
+
+
+@pytest.mark.parametrize("full", [1, "true", None])
+def test_full_is_true_or_false(full: object) -> None:
+    with pytest.raises(Malformed, match='"full" must be true or false'):
+        decode(json.dumps({"s3-syncer": {"work": "range", "full": full}}), "bucket")
+
+
+@pytest.mark.parametrize(
+    "work", [RangeWork(), RangeWork("a", "ü/€", True, 0), RangeWork("", None, True, None), RangeWork(full=True)]
+)
 def test_a_range_equals_its_decoded_message(work: RangeWork) -> None:
     assert decode(work.to_json(), "bucket") == work

@@ -40,7 +40,6 @@ _NOT_FOR_QUEUE = {
     "dry_run": ("--dry-run", "`s3-syncer check` lists the differences and changes nothing"),
     "include": ("--include", "run `migrate` without --workers queue to choose keys"),
     "exclude": ("--exclude", "run `migrate` without --workers queue to choose keys"),
-    "full": ("--full", "run `s3-syncer check --full` after the migration"),
     "bwlimit": ("--bwlimit", "the input sync.max_concurrency of the Terraform module limits the workers"),
 }
 

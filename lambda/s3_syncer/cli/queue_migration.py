@@ -140,7 +140,8 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
     for bucket in (context.source, context.target):  # an error of the comparison at the end must show before the start
         next(iter(bucket.listing()), None)
     letters_before, stats, deadline = monitor.dead_letters(), SweepStats(), Deadline()
-    monitor.send(RangeWork(delete=job.sweep_options.delete, max_delete=job.sweep_options.max_delete))
+    options = job.sweep_options
+    monitor.send(RangeWork(delete=options.delete, max_delete=options.max_delete, full=options.full))
     progress = QueueProgress(stats, idle_s=config.idle_timeout_s)
     try:
         with (
@@ -158,8 +159,8 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
     letters = None if letters_before is None else max(0, (monitor.dead_letters() or 0) - letters_before)
     for line in _summary(job, stats, letters, all_swept=progress.all_swept or not config.log_groups):
         _print(job, console, line)
-    options = SweepOptions(dry_run=True, one_way=job.sweep_options.one_way)
-    return run(replace(job, command="check", sweep_options=options), console)
+    comparison = SweepOptions(dry_run=True, one_way=options.one_way, full=options.full)
+    return run(replace(job, command="check", sweep_options=comparison), console)
 
 
 def _connect(config: QueueMigrationConfig) -> QueueMonitor:

@@ -50,9 +50,11 @@ class RangeWork:
     #: True to delete keys that only the target has, at most `max_delete` of them; None is no limit.
     delete: bool = False
     max_delete: int | None = None
+    #: True to compare headers, metadata and tags of every key, also of keys with equal listing entries.
+    full: bool = False
 
     def to_json(self) -> str:
-        return _envelope("range", after=self.after, until=self.until, delete=self.delete, max_delete=self.max_delete)
+        return _envelope("range", **asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +110,16 @@ def _keys(content: Mapping[str, Any]) -> KeyWork:
 
 def _range(content: Mapping[str, Any]) -> RangeWork:
     after, until = content.get("after", ""), content.get("until")
-    delete, max_delete = content.get("delete", False), content.get("max_delete")
+    delete, max_delete, full = content.get("delete", False), content.get("max_delete"), content.get("full", False)
     if not isinstance(after, str) or not (until is None or isinstance(until, str)):
         raise Malformed('"after" must be a key or "", and "until" a key or null')
     if not isinstance(delete, bool):
         raise Malformed('"delete" must be true or false')
     if max_delete is not None and not _is_whole(max_delete):
         raise Malformed('"max_delete" must be a whole number or null')
-    return RangeWork(after, until, delete, max_delete)
+    if not isinstance(full, bool):
+        raise Malformed('"full" must be true or false')
+    return RangeWork(after, until, delete, max_delete, full)
 
 
 def _parts(content: Mapping[str, Any]) -> PartsWork:

@@ -68,6 +68,7 @@ class RangeSweeper:
             delete=work.delete,
             max_delete=work.max_delete,
             one_way=not work.delete,
+            full=work.full,
             max_object_size=self._max_object_size,
         )
         source, target = self._context.source, self._context.target
@@ -84,7 +85,7 @@ class RangeSweeper:
         rest = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
         left: list[Work] = [KeyWork((key,)) for key in (*found.own_messages, *found.stale)]
         if rest is not None:
-            left += self._cut(RangeWork(rest, work.until, work.delete, sweep.deletions_left), deadline)
+            left += self._cut(replace(work, after=rest, max_delete=sweep.deletions_left), deadline)
         logger.info(
             "range",
             extra={
@@ -106,7 +107,10 @@ class RangeSweeper:
         # The limit of deletions holds for the whole run without a shared counter: the parts divide what is left of it,
         # and a range that is delivered again deletes nothing.
         limits = _divide(work.max_delete, len(parts))
-        return [RangeWork(*part, work.delete, limit) for part, limit in zip(parts, limits, strict=True)]
+        return [
+            replace(work, after=after, until=until, max_delete=limit)
+            for (after, until), limit in zip(parts, limits, strict=True)
+        ]
 
     def _first_behind(self, points: Sequence[str]) -> Sequence[str | None]:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="probe") as pool:
