@@ -1,8 +1,9 @@
 """Sweep the buckets now and then: ranges by the workers of the queue, and migrations as processes.
 
-A range with deletes covers the whole bucket, because its message returns until the range is done. A sweep without
-deletes, and a migration, cannot finish the work of one that was killed: docs/reliability.md. They sweep only
-`SWEPT_PREFIX`, and one more migration of it, at the end of the run, must succeed.
+A range with deletes returns until it is done, so nothing must follow it. A sweep without deletes, and a migration,
+cannot finish the work of one that was killed: docs/reliability.md. They sweep only `SWEPT_PREFIX`, and one more
+migration of it, at the end of the run, must succeed. No sweep covers the keys before `RANGE_PREFIX`: it would hide a
+fault of live sync.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from typing import TYPE_CHECKING
 
 from localcloud.chaos.background import Background
 from localcloud.chaos.tally import Tally
-from localcloud.chaos.writers import SWEPT_END, SWEPT_PREFIX
+from localcloud.chaos.writers import RANGE_PREFIX, SWEPT_PREFIX
 from s3_syncer.core.work_items import RangeWork
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+
+#: A key behind all keys below `SWEPT_PREFIX`, because "0" follows "/".
+SWEPT_END = "swept0"
 
 #: Mean number of seconds between the end of a sweep and the next one.
 INTERVAL_S = 20.0
@@ -71,7 +75,7 @@ class Sweeper:
                 self._migrate_for_a_while()
 
     def _send_range(self, *, delete: bool) -> None:
-        work = RangeWork(delete=True) if delete else RangeWork(after=SWEPT_PREFIX, until=SWEPT_END)
+        work = RangeWork(after=RANGE_PREFIX if delete else SWEPT_PREFIX, until=SWEPT_END, delete=delete)
         self._sqs.send_message(QueueUrl=self._queue_url, MessageBody=work.to_json())
         self._tally.count(f"sweeps/range on the queue, {'with' if delete else 'without'} deletes")
 

@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 
-#: Keys that migrations sweep while live sync copies them too. See `sweeps.py`.
+#: Keys that no sweep covers, so that no sweep hides a fault of live sync.
+LIVE_PREFIX = "live/"
+
+#: Keys that ranges on the queue sweep too.
+RANGE_PREFIX = "range/"
+
+#: Keys that migrations sweep too. See `sweeps.py`.
 SWEPT_PREFIX = "swept/"
 
-#: A key behind all keys below `SWEPT_PREFIX`, because "0" follows "/".
-SWEPT_END = "swept0"
+#: The prefix of a key is the one at the number of the key, modulo four.
+PREFIXES = (SWEPT_PREFIX, LIVE_PREFIX, RANGE_PREFIX, LIVE_PREFIX)
 
-#: Keys of ordinary objects. A quarter of them is below `SWEPT_PREFIX`.
+#: Keys of ordinary objects.
 KEYS = 800
 HOT_KEYS = 5
 MULTIPART_KEYS = 10
@@ -78,9 +84,7 @@ class Writer:
     def _key(self) -> str:
         """Return a key of an object that may exist. Low numbers are chosen more often."""
         number = int(KEYS * self._chance.random() ** 3)
-        if number % 4 == 0:
-            return f"{SWEPT_PREFIX}{number % 7}/{number:05}"
-        return f"objects/{number % 7}/{number:05}"
+        return _key(f"{number % 7}/{number:05}", number)
 
     def _put(self, key: str) -> None:
         size = 0 if self._chance.random() < 0.05 else int(2 ** self._chance.uniform(0, 18))
@@ -115,13 +119,14 @@ class Writer:
         self._client.delete_object_tagging(Bucket=self._bucket, Key=self._key())
 
     def _overwrite_hot_key(self) -> None:
-        key = f"objects/hot/{self._chance.randrange(HOT_KEYS)}"
+        number = self._chance.randrange(HOT_KEYS)
+        key = _key(f"hot/{number}", number)
         for _ in range(10):
             self._put(key)
 
     def _put_multipart(self) -> None:
-        key = f"objects/parts/{self._chance.randrange(MULTIPART_KEYS)}"
-        self._upload(key, [5 * MIB, self._chance.randrange(1, MIB)])
+        number = self._chance.randrange(MULTIPART_KEYS)
+        self._upload(_key(f"parts/{number}", number), [5 * MIB, self._chance.randrange(1, MIB)])
 
     def _upload(self, key: str, sizes: Sequence[int]) -> None:
         metadata = {"change": f"{self._chance.getrandbits(32):08x}"}
@@ -157,7 +162,12 @@ class LargeWriter(Writer):
         )
 
     def _large_key(self) -> str:
-        return f"objects/large/{self._chance.randrange(LARGE_KEYS)}"
+        number = self._chance.randrange(LARGE_KEYS)
+        return _key(f"large/{number}", number + 1)  # one of live sync, one of ranges
 
     def _put_large(self) -> None:
         self._upload(self._large_key(), [LARGE_PART_SIZE] * LARGE_PARTS)
+
+
+def _key(name: str, number: int) -> str:
+    return f"{PREFIXES[number % len(PREFIXES)]}{name}"
