@@ -14,6 +14,7 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,8 +146,7 @@ class Run:
             environment.is_patient = False
         console.print(f"{_clock()}  the last fault is over, {self._cloud.messages():,} messages are on the queue")
         equal_after_s, drained_after_s = self._drain()
-        for worker in self._workers:
-            worker.close()
+        self._stop_workers()
         cloud = self._cloud
         for proxy in cloud.proxies:
             proxy.wait_until_idle(DRAIN_TIMEOUT_S)
@@ -232,6 +232,11 @@ class Run:
         """Return the source of chance of one part of the run. It depends only on the seed."""
         return seeded(f"{self._options.seed}/{name}")
 
+    def _stop_workers(self) -> None:
+        """Stop all workers at the same time, because a service waits up to 20 seconds for its last poll."""
+        with ThreadPoolExecutor(len(self._workers)) as pool:
+            list(pool.map(lambda worker: worker.close(), self._workers))
+
     def _close(self) -> None:
         """Stop every thread and process of the run."""
         with signals.held():
@@ -239,8 +244,7 @@ class Run:
                 writer.background.stop()
             self._disturbances.stop()
             self._sweeper.close()
-            for worker in self._workers:
-                worker.close()
+            self._stop_workers()
 
 
 def _listing(client: S3Client, bucket: str) -> dict[str, tuple[int, str]]:
