@@ -130,6 +130,14 @@ resource "aws_lambda_function" "sync" {
   depends_on = [aws_iam_role_policy.function]
 }
 
+# A sweep, or the copy of a large object, is a chain of messages: an invocation sends the work that is left to the queue that
+# invokes the function. By default Lambda stops such a chain after about 16 invocations and drops the message.
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+resource "aws_lambda_function_recursion_config" "sync" {
+  function_name  = aws_lambda_function.sync.function_name
+  recursive_loop = "Allow"
+}
+
 resource "aws_lambda_event_source_mapping" "work" {
   event_source_arn = aws_sqs_queue.work.arn
   function_name    = aws_lambda_function.sync.arn
@@ -144,4 +152,7 @@ resource "aws_lambda_event_source_mapping" "work" {
   }
 
   tags = var.tags
+
+  # The first message may begin a chain.
+  depends_on = [aws_lambda_function_recursion_config.sync]
 }

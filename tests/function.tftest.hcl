@@ -173,6 +173,15 @@ run "the_function_defaults" {
   }
 }
 
+run "lambda_does_not_stop_chains_of_work" {
+  command = plan
+
+  assert {
+    condition     = aws_lambda_function_recursion_config.sync.recursive_loop == "Allow" && aws_lambda_function_recursion_config.sync.function_name == "s3-syncer"
+    error_message = "A long sweep sends its rest to the queue more than 16 times. Lambda must not stop it."
+  }
+}
+
 run "the_function_inputs" {
   command = plan
 

@@ -199,7 +199,7 @@ SWEEPING = {"name", "tags"}
 OF_OUTPUTS_ALONE = {
     *("existing_notifications", "ecs.subnet_ids", "ecs.security_group_ids", "ecs.assign_public_ip"),
 }
-# The emulated AWS has no Application Auto Scaling, so the service is off. tests/service.tftest.hcl covers these inputs.
+# The service is off in the example. tests/service.tftest.hcl covers these inputs.
 OF_THE_SERVICE_ALONE = {name for name in CASES if name.startswith("service.") and name != "service.enabled"}
 
 # The attribute with the name of each kind of resource, and the names that AWS allows.
@@ -221,6 +221,7 @@ NAMES = {
 }
 NAMELESS = {
     *("aws_cloudwatch_event_target", "aws_ecr_lifecycle_policy", "aws_lambda_event_source_mapping"),
+    "aws_lambda_function_recursion_config",
     *("aws_s3_bucket_notification", "aws_secretsmanager_secret_version"),
     *("aws_sqs_queue_policy", "aws_sqs_queue_redrive_allow_policy"),
 }
