@@ -17,6 +17,10 @@ POLL_INTERVAL_S = 2.0
 #: Seconds that the last lines of a stopped task may take to reach the log.
 LOG_DELAY_S = 5.0
 
+#: Seconds after RunTask in which ECS may not know the task yet: ECS is eventually consistent.
+#: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html
+CONSISTENCY_S = 300.0
+
 #: The exit code for a task that has none. Docker uses it for a container that did not start.
 NOT_RUN = 125
 
@@ -25,6 +29,10 @@ Show = Callable[[str], None]
 
 class TaskError(Exception):
     """The task did not run. The message says why."""
+
+
+class _TaskMissingError(TaskError):
+    """ECS does not know the task: not yet, or no longer."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class Task:
     logs: Any
     poll_interval_s: float = POLL_INTERVAL_S
     log_delay_s: float = LOG_DELAY_S
+    consistency_s: float = CONSISTENCY_S
     _position: str | None = field(default=None, init=False)
 
     @property
@@ -86,9 +95,11 @@ class Task:
 
     def follow(self, show: Show) -> int:
         """Show each line of the log, and return the exit code. Raises TaskError if there is none."""
-        while (task := self._describe())["lastStatus"] != "STOPPED":
+        task = self._first_description()
+        while task["lastStatus"] != "STOPPED":
             self._show_new(show)
             time.sleep(self.poll_interval_s)
+            task = self._describe()
         end = time.monotonic() + self.log_delay_s
         while self._show_new(show) or time.monotonic() < end:
             time.sleep(self.poll_interval_s)
@@ -99,10 +110,18 @@ class Task:
             raise TaskError(f"The task did not run: {reason}{hint}")
         return int(container["exitCode"])
 
+    def _first_description(self) -> dict[str, Any]:
+        end = time.monotonic() + self.consistency_s
+        while time.monotonic() < end:
+            with suppress(_TaskMissingError):
+                return self._describe()
+            time.sleep(self.poll_interval_s)
+        return self._describe()
+
     def _describe(self) -> dict[str, Any]:
         response = self.ecs.describe_tasks(cluster=self.cluster_arn, tasks=[self.arn])
         if not response["tasks"]:
-            raise TaskError(f"ECS has forgotten the task {self.id}; its log is in {self._log['awslogs-group']}")
+            raise _TaskMissingError(f"ECS does not know the task {self.id}; its log is in {self._log['awslogs-group']}")
         task: dict[str, Any] = response["tasks"][0]
         return task
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.patience import PATIENCE_S
 
 from deployed import image, task
 from deployed.outputs import Image, Migration, OutputsError, Queues, Service
@@ -203,9 +204,9 @@ def stopped(**container: Any) -> dict[str, Any]:
     return {"lastStatus": "STOPPED", "stoppedReason": "Essential container in task exited", "containers": [container]}
 
 
-def started(ecs: ECS, logs: Logs, arguments: Sequence[str] = ()) -> task.Task:
+def started(ecs: ECS, logs: Logs, arguments: Sequence[str] = (), consistency_s: float = PATIENCE_S) -> task.Task:
     running = task.start(ecs, logs, MIGRATION, arguments)
-    running.poll_interval_s, running.log_delay_s = 0, 0.01
+    running.poll_interval_s, running.log_delay_s, running.consistency_s = 0, 0.01, consistency_s
     return running
 
 
@@ -260,9 +261,18 @@ def test_task_that_never_ran_gives_the_reason() -> None:
         started(ECS(stopped()), Logs()).follow(print)
 
 
+def test_task_that_ecs_does_not_know_yet_is_described_again() -> None:
+    assert started(ECS({}, {}, RUNNING, stopped(exitCode=0)), Logs()).follow(print) == 0
+
+
+def test_task_that_ecs_never_knows_is_an_error() -> None:
+    with pytest.raises(task.TaskError, match="does not know the task abc; its log is in"):
+        started(ECS({}), Logs(), consistency_s=0).follow(print)
+
+
 def test_task_that_ecs_no_longer_knows_is_an_error() -> None:
-    with pytest.raises(task.TaskError, match="forgotten the task abc"):
-        started(ECS({}), Logs()).follow(print)
+    with pytest.raises(task.TaskError, match="does not know the task abc; its log is in"):
+        started(ECS(RUNNING, {}), Logs()).follow(print)
 
 
 def test_stopping_asks_ecs() -> None:
