@@ -205,7 +205,13 @@ resource "aws_iam_role_policy" "task" {
 resource "aws_ecs_task_definition" "task" {
   for_each = local.tasks
 
-  family                   = "${var.name}-${each.key}"
+  family = "${var.name}-${each.key}"
+
+  # A replaced revision stays registered. ECS runs no task of a deregistered revision, and the deployment circuit breaker
+  # could not return to the version before. The family keeps its old revisions after a destroy too; they cost nothing.
+  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeregisterTaskDefinition.html
+  skip_destroy = true
+
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
   cpu                      = each.value.cpu
@@ -225,16 +231,19 @@ resource "aws_ecs_task_definition" "task" {
       image     = local.task_image
       essential = true
 
-      # The task reads the secret with its role, and reads it again when the target rejects the keys.
+      # The task reads the secret with its role, and reads it again when the target rejects the keys. ECS drops variables
+      # with an empty value, and every plan would replace the task definition. Without the variable the value is empty too.
+      # https://github.com/hashicorp/terraform-provider-aws/issues/39533
       environment = [for name, value in merge(
         local.worker_environment,
         { AWS_DEFAULT_REGION = local.region, S3_SYNCER_MEMORY = tostring(local.task_copy_memory_mb[each.key]) },
         { migration = local.migration_environment, service = local.service_environment }[each.key],
-      ) : { name = name, value = value }]
+      ) : { name = name, value = value } if value != ""]
 
       user                   = "65532:65532"
       readonlyRootFilesystem = true
-      linuxParameters        = { capabilities = { drop = ["ALL"] } }
+      # ECS adds an empty list. Without it here, every plan would replace the task definition.
+      linuxParameters = { capabilities = { add = [], drop = ["ALL"] } }
 
       # Seconds between SIGTERM and SIGKILL, the maximum of Fargate: time for running copies to end.
       stopTimeout = 120

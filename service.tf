@@ -36,6 +36,12 @@ resource "aws_ecs_cluster_capacity_providers" "tasks" {
 
   cluster_name       = aws_ecs_cluster.tasks[0].name
   capacity_providers = ["FARGATE", "FARGATE_SPOT"]
+
+  # In an account that never used ECS, the cluster creates a service-linked role that ECS cannot assume at once. Neither
+  # ECS nor the provider retries. The role policies wait for the queues, which take about a minute, and the service waits
+  # for them anyway.
+  # https://github.com/hashicorp/terraform-provider-aws/issues/19977
+  depends_on = [aws_iam_role_policy.task]
 }
 
 resource "aws_ecs_service" "service" {

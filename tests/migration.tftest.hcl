@@ -159,17 +159,15 @@ run "the_task_defaults" {
         { name = "S3_SYNCER_LOG_GROUP", value = "/aws/lambda/s3-syncer" },
         { name = "S3_SYNCER_MEMORY", value = "1510" },
         { name = "SOURCE_BUCKET", value = "source" },
-        { name = "SOURCE_PREFIX", value = "" },
         { name = "SYNC_TAGS", value = "true" },
         { name = "TARGET_BUCKET", value = "mirror" },
         { name = "TARGET_ENDPOINT", value = "https://s3.example.com" },
-        { name = "TARGET_PREFIX", value = "" },
         { name = "TARGET_REGION", value = "us-east-1" },
         { name = "TARGET_SECRET_ARN", value = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked" },
       ]
       user                   = "65532:65532"
       readonlyRootFilesystem = true
-      linuxParameters        = { capabilities = { drop = ["ALL"] } }
+      linuxParameters        = { capabilities = { add = [], drop = ["ALL"] } }
       stopTimeout            = 120
       logConfiguration = {
         logDriver = "awslogs"
@@ -182,6 +180,11 @@ run "the_task_defaults" {
       }
     }]
     error_message = "The container must have exactly this command and environment, no secret, no root user and a read-only file system."
+  }
+
+  assert {
+    condition     = aws_ecs_task_definition.task["migration"].skip_destroy
+    error_message = "ECS must keep the revision before, for running tasks and for a rollback."
   }
 
   assert {

@@ -137,7 +137,7 @@ run "the_task_defaults" {
       }
       user                   = "65532:65532"
       readonlyRootFilesystem = true
-      linuxParameters        = { capabilities = { drop = ["ALL"] } }
+      linuxParameters        = { capabilities = { add = [], drop = ["ALL"] } }
       stopTimeout            = 120
       logConfiguration = {
         logDriver = "awslogs"
@@ -154,7 +154,7 @@ run "the_task_defaults" {
 
   assert {
     condition = { for variable in jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0].environment : variable.name => variable.value } == merge(
-      { for name, value in aws_lambda_function.sync.environment[0].variables : name => value },
+      { for name, value in aws_lambda_function.sync.environment[0].variables : name => value if value != "" },
       {
         AWS_DEFAULT_REGION       = "eu-west-1"
         S3_SYNCER_MEMORY         = "1510"
@@ -163,7 +163,7 @@ run "the_task_defaults" {
         S3_SYNCER_SHUTDOWN_GRACE = "90"
       },
     )
-    error_message = "The environment must be that of the function, plus the variables of a task."
+    error_message = "The environment must be that of the function without empty values, plus the variables of a task."
   }
 }
 

@@ -7,6 +7,8 @@ says what it corrects. It can be removed when MiniStack behaves so itself.
 from __future__ import annotations
 
 import json
+import os
+import re
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -16,7 +18,12 @@ from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from ministack import app as ministack  # type: ignore[import-not-found]
-from ministack.core import iam_actions, iam_evaluator, lambda_runtime  # type: ignore[import-not-found]
+from ministack.core import (  # type: ignore[import-not-found]
+    iam_actions,
+    iam_evaluator,
+    lambda_runtime,
+    router,
+)
 from ministack.services import (  # type: ignore[import-not-found]
     cloudcontrol,
     cloudwatch,
@@ -32,6 +39,8 @@ from ministack.services import (  # type: ignore[import-not-found]
     sqs,
     sts,
 )
+
+from localcloud import ecs_patches
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -97,6 +106,42 @@ def describe_all_alarm_properties(describe: Callable[..., Any]) -> Callable[...,
         return cloudwatch._xml(status, "DescribeAlarmsResponse", result)
 
     return wrapped
+
+
+def keep_metrics_of_alarms(put: Callable[..., Any]) -> Callable[..., Any]:
+    """Store the metrics of an alarm on an expression. Such an alarm has no other period and no other statistic."""
+
+    def wrapped(params: Any, data: Any, is_cbor: bool, is_json: bool = False) -> Any:
+        response = put(params, data, is_cbor, is_json)
+        request = data if is_cbor or is_json else query_as_json(params)
+        if (alarm := cloudwatch._alarms.get(request["AlarmName"])) and request.get("Metrics"):
+            del alarm["Period"], alarm["Statistic"]
+            alarm["Metrics"] = request["Metrics"]
+        return response
+
+    return wrapped
+
+
+def query_as_json(params: dict[str, list[str]]) -> Any:
+    """Return the parameters of the query protocol as JSON, with numbers and truth values."""
+    tree: dict[str, Any] = {}
+    for name in sorted(params):
+        *path, last = name.split(".")
+        text = cloudwatch._p(params, name)
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = json.loads(text) if re.fullmatch(r"\d+|true|false", text) else text
+    return lists_of(tree)
+
+
+def lists_of(node: Any) -> Any:
+    """Return a tree of query parameters with its `member.N` as lists."""
+    if not isinstance(node, dict):
+        return node
+    if node.keys() == {"member"} and isinstance(node["member"], dict):
+        return [lists_of(each) for _, each in sorted(node["member"].items(), key=lambda item: int(item[0]))]
+    return {name: lists_of(each) for name, each in node.items()}
 
 
 def describe_buckets(get_resource: Callable[..., Any]) -> Callable[..., Any]:
@@ -444,14 +489,20 @@ def as_xml(value: Any) -> str:
 
 
 if __name__ == "__main__":
+    os.environ.pop("PYTHONPATH")  # the functions that MiniStack runs must not find this package
     ministack.app = treat_requests_as_tls(ministack.app)
     iam_actions.extract_iam_action = authorize_batches_as_single_requests(iam_actions.extract_iam_action)
     ec2._parse_ip_permissions = parse_prefix_lists(ec2._parse_ip_permissions)
     ec2._sg_rule_xml = show_prefix_list(ec2._sg_rule_xml)
     cloudcontrol._get_resource = describe_buckets(cloudcontrol._get_resource)
     cloudwatch._describe_alarms = describe_all_alarm_properties(cloudwatch._describe_alarms)
+    cloudwatch._put_metric_alarm = keep_metrics_of_alarms(cloudwatch._put_metric_alarm)
     iam_evaluator.evaluate_trust_policy = add_account_to_trust_context(iam_evaluator.evaluate_trust_policy)
     cloudwatch_logs._filter_log_events = add_event_ids(cloudwatch_logs._filter_log_events)
+    ecs_patches.correct(ecs._ACTION_MAP)
+    scaling = ecs_patches.ApplicationAutoScaling()
+    router.SERVICE_PATTERNS["application-autoscaling"] = {"target_prefixes": [scaling.target_prefix]}
+    ministack.SERVICE_HANDLERS["application-autoscaling"] = scaling.handle
     ecs._start_task_worker = use_host_network(ecs._start_task_worker)
     ecs._register_metadata = pass_role_credentials(ecs._register_metadata)
     ecs._build_run_kwargs = apply_container_limits(ecs._build_run_kwargs)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from devtools.bootstrap import EMULATOR
+from devtools.bootstrap import EMULATOR, ROOT
 
 HOST = "127.0.0.1"
 MOTO_SERVER = Path(__file__).with_name("moto_patches.py")
@@ -112,6 +112,7 @@ def ministack(*, region: str, engine: str | None = None) -> Program:
             "IOT_MTLS_ENABLED": "0",
             "LAMBDA_EXECUTOR": "local",
             "MINISTACK_REGION": region,
+            "PYTHONPATH": str(ROOT / "scripts"),  # for the package of its corrections
             "SFTP_ENABLED": "0",
         },
     )

@@ -28,6 +28,9 @@ OVERRIDE = "emulated_override.tf"
 # The emulator serves all buckets under one host name.
 PROVIDER = 'provider "aws" {\n  s3_use_path_style = true\n}\n'
 
+# A configuration with the ECS service, which no example enables.
+SERVICE = "service"
+
 # All examples except `local`, which tests/infra/test_stack.py applies.
 NAMES = ("simple", "complete", "existing-iac", "eventbridge", "multiple", "vpc")
 
@@ -47,7 +50,7 @@ class AWS:
     """The emulated AWS of the examples, with the resources that exist before them."""
 
     endpoint: str
-    buckets: tuple[str, ...] = ("my-bucket", "my-reports", "my-invoices", "my-documents", "my-private")
+    buckets: tuple[str, ...] = ("my-bucket", "my-reports", "my-invoices", "my-documents", "my-private", "my-served")
 
     def client(self, service: str) -> Any:
         session = boto3.Session(ROOT_KEY, ROOT_KEY, region_name=REGION)
@@ -129,7 +132,8 @@ class Examples:
 
     def begin(self, name: str, variables: Mapping[str, object]) -> None:
         """Start to apply a copy of the example, beside a copy of the module."""
-        source, directory = ROOT / "examples" / name, self.directory / "module" / "examples" / name
+        parent = Path(__file__).with_name("configurations") if name == SERVICE else ROOT / "examples"
+        source, directory = parent / name, self.directory / "module" / "examples" / name
         shutil.copytree(source, directory, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
         (directory / OVERRIDE).write_text(PROVIDER)
         tool = terraform.prepare(self.directory / name, variables)
@@ -165,7 +169,7 @@ def applying(directory: Path) -> Iterator[Examples]:
         aws.make_buckets()
         for bucket in ("my-invoices-mirror", "my-documents-mirror", "my-archive"):
             target.s3().create_bucket(Bucket=bucket)
-        pool = cleanup.enter_context(ThreadPoolExecutor(len(NAMES)))
+        pool = cleanup.enter_context(ThreadPoolExecutor(len(NAMES) + 1))
         examples = Examples(aws, target, directory, pool, aws.key())
         begin_all(examples)
         yield examples
@@ -180,6 +184,7 @@ def begin_all(examples: Examples) -> None:
     examples.begin("eventbridge", bucket)
     examples.begin("existing-iac", {**bucket, "subnet_ids": [network.subnet_id]})
     examples.begin("multiple", store)
+    examples.begin(SERVICE, {**bucket, "subnet_ids": [network.subnet_id]})
     examples.begin(
         "vpc",
         {

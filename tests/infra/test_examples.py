@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.infra.examples import NAMES, Examples
+from tests.infra.examples import NAMES, SERVICE, Examples
 from tests.infra.waiting import eventually
 
 from devtools import terraform
@@ -202,7 +202,7 @@ def test_drain_waits_for_work_and_reports_dead_letters(filled: Examples, tmp_pat
 
 @pytest.mark.destroys
 def test_destroy_leaves_only_what_existed_before(examples: Examples) -> None:
-    applied = [examples[name] for name in NAMES]
+    applied = [examples[name] for name in (*NAMES, SERVICE)]
     for bucket in ("my-uploads", "my-events"):
         empty(examples, bucket)
     with ThreadPoolExecutor(len(applied)) as pool:
@@ -219,11 +219,14 @@ def test_destroy_leaves_only_what_existed_before(examples: Examples) -> None:
         "log groups": aws("logs").describe_log_groups()["logGroups"],
         "alarms": aws("cloudwatch").describe_alarms()["MetricAlarms"],
         "clusters": aws("ecs").list_clusters()["clusterArns"],
-        "task definitions": aws("ecs").list_task_definitions()["taskDefinitionArns"],
         "repositories": aws("ecr").describe_repositories()["repositories"],
         "topics": [topic for topic in aws("sns").list_topics()["Topics"] if not topic["TopicArn"].endswith(":on-call")],
     }
     assert left == {kind: [] for kind in left}
+    # Revisions of task definitions cost nothing. They stay for running tasks and for a rollback.
+    revisions = aws("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
+    families = {arn.rpartition("/")[2].rpartition(":")[0] for arn in revisions}
+    assert families == {"reports-syncer-migration", "uploads-mirror-migration", "served-service"}
     assert sorted(bucket["Name"] for bucket in aws("s3").list_buckets()["Buckets"]) == sorted(examples.aws.buckets)
     for bucket in examples.aws.buckets:
         document = aws("s3").get_bucket_notification_configuration(Bucket=bucket)

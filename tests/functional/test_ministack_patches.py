@@ -1,0 +1,70 @@
+"""Test the corrections of the emulated AWS in `scripts/localcloud/ministack_patches.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.functional.harness import REGION, Account
+
+from localcloud import servers
+from localcloud.stack import ROOT_KEY
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    with servers.running(servers.ministack(region=REGION), tmp_path_factory.mktemp("ministack")) as server:
+        yield Account(server.endpoint, ROOT_KEY, ROOT_KEY)
+
+
+def register(ecs: Any, family: str, **container: Any) -> Any:
+    described = {"name": "one", "image": "image", **container}
+    return ecs.register_task_definition(family=family, containerDefinitions=[described])["taskDefinition"]
+
+
+def test_ecs_drops_empty_variables_and_adds_empty_capabilities(cloud: Account) -> None:
+    (container,) = register(
+        cloud.client("ecs"),
+        "normalized",
+        environment=[{"name": "A", "value": "1"}, {"name": "B", "value": ""}],
+        linuxParameters={"capabilities": {"drop": ["ALL"]}},
+    )["containerDefinitions"]
+    assert container["environment"] == [{"name": "A", "value": "1"}]
+    assert container["linuxParameters"]["capabilities"] == {"add": [], "drop": ["ALL"]}
+
+
+def test_deregistered_definition_runs_no_task(cloud: Account) -> None:
+    ecs = cloud.client("ecs")
+    definition = register(ecs, "deregistered")["taskDefinitionArn"]
+    ecs.deregister_task_definition(taskDefinition=definition)
+    with pytest.raises(ClientError, match="inactive"):
+        ecs.run_task(taskDefinition=definition)
+    with pytest.raises(ClientError, match="inactive"):
+        ecs.create_service(serviceName="deregistered", taskDefinition=definition)
+
+
+def test_role_of_ecs_is_not_usable_right_after_the_first_cluster(cloud: Account) -> None:
+    ecs = cloud.client("ecs")
+    ecs.create_cluster(clusterName="first")
+    with pytest.raises(ClientError, match="Unable to assume the service linked role"):
+        ecs.put_cluster_capacity_providers(
+            cluster="first", capacityProviders=["FARGATE"], defaultCapacityProviderStrategy=[]
+        )
+
+
+def test_alarm_on_an_expression_has_no_period_of_its_own(cloud: Account) -> None:
+    alarms = cloud.client("cloudwatch")
+    metric = {"Metric": {"Namespace": "N", "MetricName": "M"}, "Period": 900, "Stat": "Maximum"}
+    queries = [{"Id": "e", "Expression": "m"}, {"Id": "m", "MetricStat": metric, "ReturnData": False}]
+    alarms.put_metric_alarm(
+        AlarmName="expression",
+        ComparisonOperator="GreaterThanThreshold",
+        EvaluationPeriods=1,
+        Threshold=1,
+        Metrics=queries,
+    )
+    (alarm,) = alarms.describe_alarms(AlarmNames=["expression"])["MetricAlarms"]
+    assert not alarm.keys() & {"Period", "Statistic"}
+    assert alarm["Metrics"][1]["MetricStat"]["Period"] == 900
