@@ -7,7 +7,7 @@ To add a fault of requests: add its rate to `Faults`, draw the rate in `draw_fau
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -66,6 +66,21 @@ NO_FAULTS = Faults()
 
 
 @dataclass(frozen=True, slots=True)
+class QueueFaults:
+    """Rates of what SQS and S3's notifications may do at any time, and seldom do."""
+
+    #: A message that was deleted comes again after its visibility timeout.
+    duplicate: float = 0.0
+    #: S3 sends an event twice.
+    repeated_event: float = 0.0
+    #: One entry of a batch fails.
+    failed_entry: float = 0.0
+
+
+NO_QUEUE_FAULTS = QueueFaults()
+
+
+@dataclass(frozen=True, slots=True)
 class Traits:
     """The behaviour in which stores differ. The defaults are those of AWS, with small pages."""
 
@@ -103,22 +118,28 @@ def draw_faults(choices: Choices, *, until_s: float, likelihood: float = 0.4, la
     every ETag proves it: a history switches it on where the ETags of the source do.
     """
 
-    def rate() -> float:
-        return choices.choose(_RATES) if choices.chance(likelihood) else 0.0
-
     outages: tuple[Outage, ...] = ()
     if choices.chance(likelihood / 2):
         start_s = until_s * choices.choose((0.0, 0.1, 0.3, 0.6))
         length_s = choices.choose((1.0, 10.0, 60.0, 240.0))
         outages = (Outage(start_s, start_s + length_s, choices.choose(("refused", "not found", "unavailable"))),)
     return Faults(
-        request_lost=rate(),
-        response_lost=rate(),
-        late=rate() if late else 0.0,
-        busy=rate(),
-        body_cut=rate(),
+        request_lost=_rate(choices, likelihood),
+        response_lost=_rate(choices, likelihood),
+        late=_rate(choices, likelihood) if late else 0.0,
+        busy=_rate(choices, likelihood),
+        body_cut=_rate(choices, likelihood),
         outages=outages,
     )
+
+
+def draw_queue_faults(choices: Choices, *, likelihood: float = 0.2) -> QueueFaults:
+    """Return faults of SQS at random."""
+    return QueueFaults(*(_rate(choices, likelihood) for _ in fields(QueueFaults)))
+
+
+def _rate(choices: Choices, likelihood: float) -> float:
+    return choices.choose(_RATES) if choices.chance(likelihood) else 0.0
 
 
 def draw_target(choices: Choices) -> Traits:

@@ -7,7 +7,7 @@ suspended. Then the changes and outages end, and once nothing moves, the promise
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ from s3_syncer.core.work_items import RangeWork
 from s3_syncer.service.service import ServiceOptions
 from s3_syncer.sync.sweep import SweepOptions
 
-from .faults import NO_FAULTS, draw_faults, draw_source, draw_target
+from .faults import draw_faults, draw_queue_faults, draw_source, draw_target
 from .invariants import Ending, Verdict, violations
 from .processes import (
     DEAD_LETTERS,
@@ -74,13 +74,17 @@ def product_in_simulation() -> Iterator[None]:
         yield
 
 
-def run_history(seed: int) -> Result:
-    """Run the history of a seed. The caller has entered `product_in_simulation`."""
+def run_history(seed: int, focus: Callable[[History], object] = lambda history: None) -> Result:
+    """Run the history of a seed. The caller has entered `product_in_simulation`.
+
+    `focus` changes what the seed decided, before the history begins.
+    """
     scheduler = Scheduler(seed)
     error: Exception | None = None
     with running(scheduler):
         try:
             history = History(scheduler)
+            focus(history)
             main = scheduler.spawn(history.run, name="history", group="history")
             scheduler.run(until=lambda: main.done)
         except (SimulationError, Violation) as failure:
@@ -98,7 +102,7 @@ class History:
         choose, chance = scheduler.choose, scheduler.chance
         self.active_s = choose(ACTIVE_S)
         self.keys = KEYS[: choose((1, 2, 3, 4))]
-        sqs = Sqs(scheduler)
+        sqs = Sqs(scheduler, draw_queue_faults(scheduler))
         sqs.create(DEAD_LETTERS)
         sqs.create(QUEUE, dead_letter_url=DEAD_LETTERS)
         source = Store(
@@ -290,7 +294,7 @@ class History:
                 duty=set(self.keys),
                 deletes=world.settings.delete,
                 verdicts=verdicts,
-                uploads_may_stay=bool(world.deaths) or world.target_faults != NO_FAULTS,
+                uploads_may_stay=not world.target.traits.lists_uploads,
             )
         )
         if broken:

@@ -1,6 +1,6 @@
 """SQS in memory, as `queue/sqs.py` and Lambda use it: at least once, in any order, with redrive.
 
-To add a fault of the queue: add its rate to `QueueFaults`, and use it in `Sqs` with `_happens`.
+To add a fault: add its rate to `faults.QueueFaults`, and use it in `Sqs` with `_happens`.
 """
 
 from __future__ import annotations
@@ -13,27 +13,13 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from .client import Connection
+from .faults import NO_QUEUE_FAULTS, QueueFaults
 from .scheduler import Scheduler, Task
 from .store import Refused, Response, Server
 from .threads import EPOCH
 
 #: Seconds between a change of the source and its event in the queue.
 EVENT_DELAYS_S = (0.0, 0.0, 0.1, 1.0, 5.0, 60.0)
-
-
-@dataclass(frozen=True, slots=True)
-class QueueFaults:
-    """Rates of what SQS and S3's notifications may do at any time, and seldom do."""
-
-    #: A message that was deleted comes again after its visibility timeout.
-    duplicate: float = 0.0
-    #: S3 sends an event twice.
-    repeated_event: float = 0.0
-    #: One entry of a batch fails.
-    failed_entry: float = 0.0
-
-
-NO_QUEUE_FAULTS = QueueFaults()
 
 
 @dataclass(slots=True)

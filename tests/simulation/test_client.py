@@ -9,9 +9,9 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ConnectTimeoutError, ReadTimeoutError
 from tests.simulation import threads
 from tests.simulation.client import Connection, S3Client
-from tests.simulation.faults import Faults, Outage, Traits
+from tests.simulation.faults import Faults, Outage, QueueFaults, Traits
 from tests.simulation.scheduler import Scheduler
-from tests.simulation.sqs import QueueFaults, Sqs
+from tests.simulation.sqs import Sqs
 from tests.simulation.store import Refused, Store
 
 from s3_syncer.core.deadline import OutOfTime
