@@ -100,7 +100,7 @@ class MessageProcessor:
         self._deadline.stop()
 
     def give_up(self) -> frozenset[str]:
-        """Make the work in flight send nothing more. Return the receipt handles of the messages with uncertain keys."""
+        """Make the work in flight send nothing more. Return the receipt handles of uncertain messages."""
         fences = dict(self._fences)
         for fence in fences.values():
             fence.close()
@@ -133,6 +133,8 @@ class MessageProcessor:
         except Exception as error:
             logger.exception("unexpected failure")
             return Retry(redelivery_delay_s(message.attempt), unexpected_failure(error).reason)
+        finally:
+            fence.close()
 
     def _apply(self, message: Message, disposition: Disposition) -> None:
         self._heartbeat.remove(message)  # first, so that no extension hides the message after it is released

@@ -81,7 +81,8 @@ class _Fenced:
 
     def _note_connection(self) -> None:
         if self.sock is not None and (write := fence.current_write()) is not None:
-            write.connect(connection_breaker(self.sock))
+            # TLS inside the TLS of a proxy is an object of urllib3 with the socket below it.
+            write.connect(connection_breaker(getattr(self.sock, "socket", self.sock)))
 
 
 class _FencedConnection(_Fenced, AWSHTTPConnection):  # type: ignore[misc]
