@@ -86,28 +86,25 @@ class Fence:
 
     def add(self, write: Write) -> None:
         """Note a write in flight, here and in the outer fences. Raises OutOfTime if one of them is closed."""
-        for fence in self._chain():
-            with fence._lock:
-                fence._writes.add(write)
+        with self._lock:
+            self._writes.add(write)
+        if self._outer is not None:
+            self._outer.add(write)
         self.ensure_open()
 
     def remove(self, write: Write) -> None:
         """Forget a write that is no longer in flight."""
-        for fence in self._chain():
-            with fence._lock:
-                fence._writes.discard(write)
+        with self._lock:
+            self._writes.discard(write)
+        if self._outer is not None:
+            self._outer.remove(write)
 
     def mark_uncertain(self, key: str) -> None:
         """Note that a write to the key may still take effect."""
-        for fence in self._chain():
-            with fence._lock:
-                fence._uncertain.add(key)
-
-    def _chain(self) -> Iterator[Fence]:
-        fence: Fence | None = self
-        while fence is not None:
-            yield fence
-            fence = fence._outer
+        with self._lock:
+            self._uncertain.add(key)
+        if self._outer is not None:
+            self._outer.mark_uncertain(key)
 
 
 class Write:

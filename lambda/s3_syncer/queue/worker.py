@@ -330,12 +330,15 @@ def _run_all(items: Mapping[_Id, _Item], pool: Executor, deadline: Deadline, gra
     available_s = deadline.timeout()
     fences = {id: Fence(expires=Deadline(deadline.at + grace_s), outer=current()) for id in items}
     futures = {id: pool.submit(_run_item, item, fences[id], deadline, available_s) for id, item in items.items()}
-    _wait_for(futures.values(), deadline, grace_s)
-    results: dict[_Id, Result] = {id: future.result() for id, future in futures.items() if future.done()}
-    given_up = [id for id in items if id not in results]
-    for id in given_up:
-        futures[id].cancel()  # if its thread has not begun
-        fences[id].close()
+    try:
+        _wait_for(futures.values(), deadline, grace_s)
+        results: dict[_Id, Result] = {id: future.result() for id, future in futures.items() if future.done()}
+        given_up = [id for id in items if id not in results]
+        for id in given_up:
+            futures[id].cancel()  # if its thread has not begun
+    finally:
+        for fence in fences.values():
+            fence.close()
     wait([futures[id] for id in given_up], timeout=grace_s * _END_SHARE)
     for id in given_up:
         results[id] = OutOfTime(_NO_TIME)
