@@ -32,7 +32,7 @@ from .processes import (
 from .scale import scaled_down
 from .scheduler import Record, Scheduler, SimulationError
 from .sqs import Sqs
-from .store import Store
+from .store import Store, Version
 from .threads import running, simulated
 
 KEYS = ("a", "b", "c/d", "e")
@@ -102,14 +102,14 @@ class History:
         choose, chance = scheduler.choose, scheduler.chance
         self.active_s = choose(ACTIVE_S)
         self.keys = KEYS[: choose((1, 2, 3, 4))]
-        sqs = Sqs(scheduler, draw_queue_faults(scheduler))
+        self.sqs = sqs = Sqs(scheduler, draw_queue_faults(scheduler))
         sqs.create(DEAD_LETTERS)
         sqs.create(QUEUE, dead_letter_url=DEAD_LETTERS)
         source = Store(
             "source",
             scheduler,
             draw_source(scheduler),
-            lambda key, event: sqs.notify(QUEUE, "source", key, event),
+            self.on_change,
         )
         target = Store("target", scheduler, draw_target(scheduler))
         self.world = World(scheduler, source, target, sqs)
@@ -120,8 +120,10 @@ class History:
                 target_faults=draw_faults(scheduler, until_s=self.active_s),
                 queue_faults=draw_faults(scheduler, until_s=self.active_s, late=False),
             )
-        if chance(0.1):
-            self.world.settings = replace(SETTINGS, delete=False)
+        self.world.settings = replace(SETTINGS, delete=chance(0.9), tags=chance(0.9))
+        #: The objects of the target at the beginning, and the keys that must become equal.
+        self.before: dict[str, Version] = {}
+        self.duty: set[str] = set()
         self.lambda_service = LambdaService(
             self.world, timeout_s=choose((20.0, 60.0, 300.0)), batch_size=choose((1, 3)), threads=choose((1, 2, 3))
         )
@@ -136,8 +138,11 @@ class History:
     def run(self) -> None:
         scheduler = self.scheduler
         for key in self.keys:
+            if scheduler.chance(0.3):
+                self.write_target(key)
             if scheduler.chance(0.5):
                 self.write(key)
+        self.before = self.world.target.objects
         self.lambda_service.start()
         if scheduler.chance(0.5):
             self.start_service()
@@ -185,10 +190,10 @@ class History:
                 full=scheduler.chance(0.3),
                 key_filter=scheduler.choose((None, None, None, is_a)),
             )
-            self.start_sweep(options)
+            self.start_sweep(options, tags=scheduler.chance(0.8))
 
-    def start_sweep(self, options: SweepOptions) -> Findings:
-        findings = start_sweep(self.world, options)
+    def start_sweep(self, options: SweepOptions, *, tags: bool = True) -> Findings:
+        findings = start_sweep(self.world, options, tags=tags)
         self.sweeps.append(findings)
         return findings
 
@@ -202,6 +207,20 @@ class History:
 
     def tags(self) -> dict[str, str]:
         return {"tag": str(self.scheduler.number())} if self.scheduler.chance(0.3) else {}
+
+    def on_change(self, key: str, event: str) -> None:
+        """Send the event of a change to the queue. From now on, the key must become equal."""
+        self.duty.add(key)
+        self.sqs.notify(QUEUE, "source", key, event)
+
+    def write_target(self, key: str) -> None:
+        """Write an object that another tool has copied, perhaps long ago, perhaps in parts."""
+        self.scheduler.note("another tool writes", key, "to the target")
+        body = self.body(self.scheduler.choose((0, 10)))
+        if self.scheduler.chance(0.5):
+            self.world.target.write(key, body, self.headers(), self.tags())
+        else:
+            self.world.target.end_upload(self.world.target.begin_upload(key), [body])
 
     def write(self, key: str) -> None:
         size = self.scheduler.choose(SIZES)
@@ -252,8 +271,8 @@ class History:
         elif how == "kill":
             service.kill()
         else:
+            # Not killed afterwards: see docs/reliability.md, "A worker that loses its message and then dies".
             service.suspend(self.scheduler.choose((10.0, 300.0)))
-            self.services.append(service)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -291,8 +310,10 @@ class History:
                 queue=world.sqs.messages(QUEUE),
                 dead_letters=world.sqs.messages(DEAD_LETTERS),
                 findings={key for sweep in self.sweeps for key in sweep.left},
-                duty=set(self.keys),
+                duty=self.duty,
                 deletes=world.settings.delete,
+                tags=world.settings.tags,
+                before=self.before,
                 verdicts=verdicts,
                 uploads_may_stay=not world.target.traits.lists_uploads,
             )

@@ -66,6 +66,8 @@ class World:
         """Kill a process."""
         self.deaths.append(group)
         self.scheduler.note(group, why)
+        for store in (self.source, self.target):
+            store.hasten(group)
         self.scheduler.kill(group)
 
     def clients(self) -> ClientFactories:
@@ -220,26 +222,29 @@ class _Text:
 
 
 class ServiceTask:
-    """An ECS task that runs the service. It can be stopped, killed, and paused as SIGSTOP does."""
+    """An ECS task that runs the service. It can be stopped, killed and suspended."""
 
     def __init__(self, world: World, options: ServiceOptions) -> None:
         self._world, self._options = world, options
         self.name = f"service-{world.scheduler.number()}"
-        self._stop: Deadline | None = None
+        self._stop = Deadline()
+        self._service: Service | None = None
         self.task: Task | None = None
 
     def start(self) -> None:
         self.task = self._world.scheduler.spawn(self._run, name=self.name, group=self.name)
 
     def stop(self) -> None:
-        """Stop the service as SIGTERM does, and kill it when its time is over."""
+        """Stop the service as SIGTERM does: see `cli/signals.py`."""
         scheduler = self._world.scheduler
         scheduler.note("stops", self.name)
-        if self._stop is not None and self.task is not None:
-            self._stop.stop()
-            scheduler.join(self.task, self._options.stop_timeout_s)
-        if self.task is not None and not self.task.done:
-            self._world.kill(self.name, "is killed: it did not stop in time")
+        if self.task is None or self._service is None or self.task.done:
+            return
+        self._stop.stop()
+        if not scheduler.join(self.task, self._options.stop_timeout_s):
+            release = scheduler.spawn(self._service.release_all, name=f"{self.name}/stop", group=self.name)
+            scheduler.join(release, 60.0)
+            self._world.kill(self.name, "ends before its work")
 
     def kill(self) -> None:
         self._world.kill(self.name, "is killed")
@@ -254,14 +259,14 @@ class ServiceTask:
         scheduler.thaw(self.name)
 
     def _run(self) -> None:
-        self._stop = Deadline()
         worker = build_queue_worker(
             self._world.settings,
             threads=self._options.concurrency,
             range_threads=2,
             clients=self._world.clients(),
         )
-        Service(worker.worker, worker.queue, self._options).run(self._stop)
+        self._service = Service(worker.worker, worker.queue, self._options)
+        self._service.run(self._stop)
 
 
 # -- sweeps --------------------------------------------------------------------------------------------------------
@@ -305,14 +310,14 @@ class Findings:
         self.failed.clear()
 
 
-def start_sweep(world: World, options: SweepOptions, *, threads: int = 2) -> Findings:
+def start_sweep(world: World, options: SweepOptions, *, tags: bool = True, threads: int = 2) -> Findings:
     """Start a sweep in a new process, as `migrate` and `check` do; return its findings."""
     scheduler = world.scheduler
     name = f"sweep-{scheduler.number()}"
     findings = Findings(scheduler, name, options)
 
     def run() -> None:
-        settings = replace(world.settings, delete=options.delete)
+        settings = replace(world.settings, delete=options.delete, tags=tags and world.settings.tags)
         context = build_sync_context(settings, threads=threads, resumes=True, clients=world.clients())
         sweep = Sweep(context.pair, context.source, context.target, findings, options, threads=threads)
         try:
@@ -322,7 +327,7 @@ def start_sweep(world: World, options: SweepOptions, *, threads: int = 2) -> Fin
             findings.error = error
         findings.ended = True
 
-    scheduler.note("starts", name, *_changed(options))
+    scheduler.note("starts", name, *_changed(options), "" if tags else "tags=False")
     scheduler.spawn(run, name=name, group=name)
     return findings
 

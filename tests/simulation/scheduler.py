@@ -142,6 +142,11 @@ class Scheduler:
             raise SimulationError("no task runs")
         return self._current
 
+    @property
+    def process(self) -> str:
+        """Return the name of the group that runs now, or an empty text outside of every task."""
+        return self._current.group.name if self._current else ""
+
     def pause(self, label: str = "") -> None:
         """Let any runnable task go next, perhaps this one again."""
         task = self._alive(label)
