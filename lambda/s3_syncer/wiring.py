@@ -79,7 +79,7 @@ def build_sync_context(
         source,
         target,
         transfer,
-        BucketPair(source, target, transfer, delete=settings.delete, marker_policy=transfer.marker_policy),
+        BucketPair(source, target, transfer, delete=settings.delete, capabilities=transfer.capabilities),
         small_object_copier(transfer, tags=settings.tags) if small_object_copier is not None else None,
     )
 

@@ -56,6 +56,10 @@ def test_an_event_takes_the_same_requests_over_both_transports(
         "overwritten": lambda: rig.put("key", b"second"),
         "deleted": lambda: rig.source.delete_object(Bucket=SOURCE, Key="key"),
     }
+    rig.put("earlier", b"earlier", Metadata={"a": "b"})
+    assert rig.sync("earlier").returned == []  # the first write of a process costs one more HEAD of the target
+    rig.source.delete_object(Bucket=SOURCE, Key="earlier")
+    assert rig.sync("earlier").returned == []
     for name, change in changes.items():
         change()
         rig.clear()
@@ -68,6 +72,17 @@ def test_an_event_takes_the_same_requests_over_both_transports(
         assert (made[0], made[1]) == costs[name], name
         assert len(by_boto3) == (0 if each_way == "crt" else sum(map(len, made))), name
     assert rig.source_keys() == rig.target_keys() == []
+
+
+def test_the_first_write_of_a_process_costs_one_more_head_of_the_target(rig: Rig, each_way: str) -> None:
+    for key in ("first", "second"):
+        rig.put(key, b"body", Metadata={"a": "b"})
+    made = {}
+    for key in ("first", "second"):
+        rig.clear()
+        assert rig.sync(key).actions == {key: "copy"}
+        made[key] = [request.method for request in rig.target_proxy.requests]
+    assert made == {"first": ["HEAD", "PUT", "HEAD"], "second": ["HEAD", "PUT"]}
 
 
 @pytest.mark.parametrize("text", ["Zürich", 'attachment; filename="Ã¼"'])

@@ -243,7 +243,7 @@ class MemoryBucket:
         self._upload(upload)[1][part.number] = _intact(data, md5)
         return self._part_etag(data)
 
-    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> None:
+    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str:
         self._called("complete_upload", key)
         empty, parts = self._upload(upload)
         pieces = [parts.get(number, b"") for number in sorted(etags)]
@@ -252,6 +252,7 @@ class MemoryBucket:
         sizes = tuple(map(len, pieces))
         self.objects[key] = replace(empty, body=b"".join(pieces), etag=self._etag(pieces), part_sizes=sizes)
         del self.under_way[upload]
+        return self.objects[key].etag
 
     def abort_upload(self, key: str, upload: str) -> None:
         self._called("abort_upload", key)

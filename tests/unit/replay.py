@@ -140,8 +140,9 @@ class TargetSide(Side):
         etag: str = self._call("upload_part", upload, part, bytes(data), md5)
         return etag
 
-    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> None:
-        self._call("complete_upload", upload, dict(etags))
+    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str:
+        etag: str = self._call("complete_upload", upload, dict(etags))
+        return etag
 
     def abort_upload(self, key: str, upload: str) -> None:
         self._call("abort_upload", upload)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.in_memory_store import at, md5_hex
 
-from s3_syncer.core.compare import ABSENT, Difference, compare, differs_by_listing, with_values
+from s3_syncer.core.compare import ABSENT, Difference, compare, differs_by_listing, not_kept
 from s3_syncer.core.headers import CONTENT_HEADERS
 from s3_syncer.core.model import (
     LONGEST_ETAG,
@@ -208,27 +208,37 @@ def test_room_for_the_marker_is_counted_in_bytes_of_keys_and_values() -> None:
 @pytest.mark.parametrize(
     ("source", "target", "text"),
     [
-        (state(), state(size=4), "size: 3 in the source, 4 in the target"),
-        (state(MD5), state(OTHER_MD5), f"content: '{MD5}' in the source, '{OTHER_MD5}' in the target"),
+        (state(), state(size=4), "the size: the source has 3 bytes, the target has 4 bytes"),
+        (
+            state(MD5),
+            state(OTHER_MD5),
+            f"the content: the source has the ETag '{MD5}', the target has the ETag '{OTHER_MD5}'",
+        ),
         (
             state(headers={"Expires": "0"}),
             state(),
-            "header Expires: '0' in the source, None in the target",
+            "Expires: the source has '0', the target has nothing",
         ),
         (
             state(metadata={"a": "1", "b": "2"}),
             state(metadata={"a": "1", "c": "3"}),
-            "metadata: {'b': '2'} in the source, {'c': '3'} in the target",
+            "the metadata: the source has {'b': '2'}, the target has {'c': '3'}",
         ),
-        (state(tags={"a": "1"}), state(), "tags: {'a': '1'} in the source, {} in the target"),
+        (state(tags={"a": "1"}), state(), "the tags: the source has {'a': '1'}, the target has nothing"),
         (
             state(f"{MD5}-3"),
             state("opaque", last_modified=OLDER),
-            "source is newer: '2026-01-01T00:00:10+00:00' in the source, '2026-01-01T00:00:09+00:00' in the target",
+            "the time: the source has 2026-01-01T00:00:10+00:00, the target has 2026-01-01T00:00:09+00:00",
         ),
     ],
 )
 def test_a_difference_is_described_with_both_values(source: ObjectState, target: ObjectState, text: str) -> None:
     difference = compare(source, target)
     assert difference is not None
-    assert with_values(difference, source, target) == text
+    assert not_kept(difference, source, target) == f"the target does not keep {text}"
+
+
+def test_an_object_that_the_target_lacks_is_described_by_its_size() -> None:
+    assert not_kept(Difference(ABSENT), state(), None) == (
+        "the target does not keep the object: the source has 3 bytes, the target has nothing"
+    )

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import cycle
+from typing import Any
 
 import pytest
-from tests.support.in_memory_store import MemoryBucket, Stored, stored
+from tests.support.in_memory_store import MemoryBucket, Stored, opaque_etag, stored
 
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable
-from s3_syncer.core.model import INLINE_BODY_MAX, ObjectState
+from s3_syncer.core.model import INLINE_BODY_MAX, MAX_METADATA_BYTES, ObjectState
 from s3_syncer.core.units import MIB
+from s3_syncer.stores.capabilities import SAMPLE_EVERY, TAGS_WRITTEN, TargetCapabilities, properties_of
+from s3_syncer.sync import converge as converge_module
 from s3_syncer.sync.converge import CHANGES, MAX_ATTEMPTS, BucketPair, Outcome, converge
 from s3_syncer.sync.transfer import Transfer
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Confirm a finding at once: there is no other worker here."""
+    monkeypatch.setattr(converge_module, "CONFIRM_AFTER_S", 0.0)
+
 
 KEY = "key"
 ONE, TWO = stored(b"one", tags={"colour": "red"}), stored(b"twoo")
@@ -25,11 +35,23 @@ def buckets(source: Stored | None, target: Stored | None) -> tuple[MemoryBucket,
     return MemoryBucket({KEY: source} if source else {}), MemoryBucket({KEY: target} if target else {})
 
 
+def pair_of(source: MemoryBucket, target: MemoryBucket, *, delete: bool = True, proven: bool = False) -> BucketPair:
+    """Return a pair. With `proven`, the target is known to keep ordinary objects and their tags."""
+    transfer = Transfer(source, target, memory=MIB, threads=1)
+    if proven:
+        transfer.capabilities.record_kept(properties_of(ONE.look()) | {TAGS_WRITTEN})
+    return BucketPair(source, target, transfer, delete=delete, capabilities=transfer.capabilities)
+
+
 def run(
-    source: MemoryBucket, target: MemoryBucket, *, delete: bool = True, deadline: Deadline | None = None
+    source: MemoryBucket,
+    target: MemoryBucket,
+    *,
+    delete: bool = True,
+    proven: bool = False,
+    deadline: Deadline | None = None,
 ) -> Outcome:
-    pair = BucketPair(source, target, Transfer(source, target, memory=MIB, threads=1), delete=delete)
-    return converge(pair, KEY, deadline or Deadline())
+    return converge(pair_of(source, target, delete=delete, proven=proven), KEY, deadline or Deadline())
 
 
 @pytest.mark.parametrize(
@@ -61,14 +83,14 @@ def test_equal_objects_cost_one_head_on_each_side() -> None:
 
 def test_a_new_object_is_compared_and_read_in_one_request() -> None:
     source, target = buckets(ONE, None)
-    run(source, target)
+    run(source, target, proven=True)
     assert source.calls == ["take", "tags", "head", "tags"]
     assert target.calls == ["head", "put", "put_tags"]
 
 
 def test_a_large_object_is_compared_without_its_body() -> None:
     source, target = buckets(ONE, None)
-    pair = BucketPair(source, target, Transfer(source, target, memory=MIB, threads=1))
+    pair = pair_of(source, target)
     assert converge(pair, KEY, Deadline(), size=INLINE_BODY_MAX + 1).action == "copy"
     assert source.calls == ["head", "tags", "read", "head", "tags"]
     assert target.objects[KEY].mirrored == ONE.mirrored
@@ -166,3 +188,210 @@ def test_past_the_deadline_nothing_is_written() -> None:
     with pytest.raises(OutOfTime):
         run(source, target, deadline=Deadline.after(-1))
     assert target.calls == []
+
+
+# -- the check of the target after a write -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "calls"),
+    [
+        (TWO, None, ["head", "put", "head"]),
+        (ONE, None, ["head", "put", "put_tags", "head", "tags"]),
+        (TWO, ONE, ["head", "put", "head"]),
+        (RETAGGED, ONE, ["head", "tags", "put_tags", "head", "tags"]),
+    ],
+    ids=["new", "new with tags", "overwritten", "tags"],
+)
+def test_the_first_write_of_a_process_costs_one_more_head_of_the_target(
+    source: Stored, target: Stored | None, calls: list[str]
+) -> None:
+    left, right = buckets(source, target)
+    run(left, right)
+    assert right.calls == calls
+
+
+def described(number: int, **headers: str) -> Stored:
+    return stored(f"body {number}".encode(), headers={"Content-Type": "text/plain", **headers}, metadata={"by": "me"})
+
+
+def writes(target: MemoryBucket, *objects: Stored, sample_every: int = SAMPLE_EVERY) -> list[int]:
+    """Copy the objects to new keys; return the HEADs of the target that each of them takes."""
+    source = MemoryBucket()
+    capabilities = TargetCapabilities(sample_every=sample_every)
+    transfer = Transfer(source, target, memory=MIB, threads=1, capabilities=capabilities)
+    pair, heads = BucketPair(source, target, transfer, capabilities=capabilities), []
+    for number, original in enumerate(objects):
+        source.objects[f"key {number}"], before = original, target.calls.count("head")
+        assert converge(pair, f"key {number}", Deadline()).action == "copy"
+        heads.append(target.calls.count("head") - before)
+    return heads
+
+
+def test_later_writes_of_the_same_properties_cost_no_request_more() -> None:
+    assert writes(MemoryBucket(), *map(described, range(5))) == [2, 1, 1, 1, 1]
+
+
+def test_a_new_header_or_metadata_name_is_checked_once() -> None:
+    objects = [
+        described(0),
+        described(1, **{"Cache-Control": "no-store"}),
+        described(2, **{"Cache-Control": "no-store"}),
+        described(3, **{"Cache-Control": "max-age=60"}),
+        replace(described(4), metadata={"By": "me"}),
+        replace(described(5), metadata={"By": ""}),
+        replace(described(6), metadata={"By": "Zo\u00eb"}),
+        replace(described(7), metadata={"By": "somebody else"}),
+    ]
+    assert writes(MemoryBucket(), *objects) == [2, 2, 1, 2, 2, 2, 2, 1]
+
+
+def test_one_write_in_so_many_is_checked_again() -> None:
+    assert writes(MemoryBucket(), *map(described, range(9)), sample_every=4) == [2, 1, 1, 2, 1, 1, 1, 2, 1]
+
+
+def test_an_object_that_is_found_equal_shows_what_the_target_keeps() -> None:
+    source, target = buckets(described(0), described(0))
+    pair = pair_of(source, target)
+    assert converge(pair, KEY, Deadline()).action == "unchanged"
+    source.objects["other"] = described(1)
+    target.calls.clear()
+    assert converge(pair, "other", Deadline()).action == "copy"
+    assert target.calls == ["head", "put"]
+
+
+def test_an_etag_that_proves_nothing_is_no_substitute_for_the_check() -> None:
+    assert writes(MemoryBucket(etag=opaque_etag), *map(described, range(3))) == [2, 2, 2]
+
+
+class Forgetful(MemoryBucket):
+    """A target that answers as usual and does not keep what `lose` takes from each object."""
+
+    def __init__(self, lose: Callable[[Stored], Stored | None], **options: Any) -> None:
+        super().__init__(**options)
+        self.lose = lose
+
+    def put(self, key: str, *arguments: Any) -> str:
+        etag = super().put(key, *arguments)
+        self._lose(key)
+        return etag
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        super().put_tags(key, tags)
+        self._lose(key)
+
+    def complete_upload(self, key: str, *arguments: Any) -> str:
+        etag = super().complete_upload(key, *arguments)
+        self._lose(key)
+        return etag
+
+    def _lose(self, key: str) -> None:
+        kept = self.lose(self.objects.pop(key))
+        if kept is not None:
+            self.objects[key] = kept
+
+
+CACHED = stored(b"one", headers={"Cache-Control": "max-age=60", "Content-Type": "text/plain"}, metadata={"By": "me"})
+
+
+def without_header(kept: Stored) -> Stored:
+    return replace(kept, headers={name: value for name, value in kept.headers.items() if name != "Cache-Control"})
+
+
+def with_charset(kept: Stored) -> Stored:
+    return replace(kept, headers={**kept.headers, "Content-Type": f"{kept.headers['Content-Type']}; charset=utf-8"})
+
+
+FLAWS: list[tuple[str, Callable[[Stored], Stored | None], Stored, str]] = [
+    ("header", without_header, CACHED, "Cache-Control: the source has 'max-age=60', the target has nothing"),
+    (
+        "changed header",
+        with_charset,
+        CACHED,
+        "Content-Type: the source has 'text/plain', the target has 'text/plain; charset=utf-8'",
+    ),
+    (
+        "case of a metadata name",
+        lambda kept: replace(kept, metadata={"by": "me"}),
+        CACHED,
+        "the metadata: the source has {'By': 'me'}, the target has {'by': 'me'}",
+    ),
+    (
+        "tags",
+        lambda kept: replace(kept, tags={}),
+        ONE,
+        "the tags: the source has {'colour': 'red'}, the target has nothing",
+    ),
+    ("object", lambda kept: None, CACHED, "the object: the source has 3 bytes, the target has nothing"),
+    (
+        "bytes",
+        lambda kept: replace(kept, body=kept.body[:2]),
+        CACHED,
+        "the size: the source has 3 bytes, the target has 2 bytes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("lose", "original", "finding"), [flaw[1:] for flaw in FLAWS], ids=[flaw[0] for flaw in FLAWS])
+def test_what_a_target_does_not_keep_is_a_finding_after_two_copies(
+    lose: Callable[[Stored], Stored | None], original: Stored, finding: str
+) -> None:
+    source, target = MemoryBucket({KEY: original}), Forgetful(lose)
+    with pytest.raises(Permanent) as failure:
+        run(source, target)
+    assert (failure.value.code, failure.value.reason) == ("StillDifferent", f"the target does not keep {finding}")
+    assert target.calls.count("put") <= 2
+
+
+def test_a_target_that_ignores_tags_is_found_by_a_change_of_tags_too() -> None:
+    source = MemoryBucket({KEY: RETAGGED})
+    target = Forgetful(lambda kept: replace(kept, tags=ONE.tags), objects={KEY: ONE})
+    with pytest.raises(Permanent, match="does not keep the tags"):
+        run(source, target)
+    assert target.calls.count("put_tags") == 2
+
+
+def test_a_target_that_starts_to_lose_a_header_is_found_by_a_sample() -> None:
+    source, target = MemoryBucket(), Forgetful(lambda kept: kept)
+    capabilities = TargetCapabilities(sample_every=4)
+    transfer = Transfer(source, target, memory=MIB, threads=1, capabilities=capabilities)
+    pair, found = BucketPair(source, target, transfer, capabilities=capabilities), []
+    for number in range(8):
+        if number == 1:
+            target.lose = without_header
+        source.objects[f"key {number}"] = CACHED
+        try:
+            converge(pair, f"key {number}", Deadline())
+        except Permanent:
+            found.append(number)
+    assert found == [3, 4, 5, 6, 7], "from the first sample on, each write is checked"
+
+
+def test_a_late_write_of_another_worker_is_corrected() -> None:
+    late = replace(CACHED, headers={"Cache-Control": "no-store"})
+
+    def write_late(operation: str, key: str) -> None:
+        if operation == "head" and target.calls.count("put") == 1:
+            target.objects[KEY] = late
+
+    source = MemoryBucket({KEY: CACHED})
+    target = MemoryBucket(on_call=write_late)
+    assert run(source, target) == Outcome("update", "header Cache-Control", 3)
+    assert target.objects[KEY].mirrored == CACHED.mirrored
+
+
+def test_a_copy_that_no_comparison_can_prove_is_written_once() -> None:
+    full = {"m": "x" * (MAX_METADATA_BYTES - 1)}
+    source = MemoryBucket({KEY: stored(b"one", kms=True, etag="k1", metadata=full)})
+    target = MemoryBucket()
+    assert run(source, target).action == "copy"
+    assert run(source, target) == Outcome("update", "content cannot be compared", 3)
+    assert target.calls.count("put") == 2
+
+
+@pytest.mark.parametrize("parts", [(b"a" * 100, b"b" * 50), (b"a" * 100,)])
+def test_the_etag_of_a_completed_upload_proves_the_bytes(parts: tuple[bytes, ...]) -> None:
+    source, target = MemoryBucket({KEY: stored(*parts, part_sizes=tuple(map(len, parts)))}), MemoryBucket()
+    pair = pair_of(source, target, proven=True)
+    assert converge(pair, KEY, Deadline(), size=INLINE_BODY_MAX + 1).action == "copy"
+    assert target.calls.count("head") == 1

@@ -10,8 +10,9 @@ from tests.support.in_memory_store import ListedBucket, MemoryBucket, Stored, md
 from s3_syncer.core.compare import Difference
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.units import MIB
+from s3_syncer.stores.capabilities import TargetCapabilities
+from s3_syncer.sync.comparison import PROBE_MAX, compare_objects
 from s3_syncer.sync.converge import BucketPair, Outcome, converge
-from s3_syncer.sync.etag_marker import PROBE_MAX, EtagMarkerPolicy
 from s3_syncer.sync.transfer import Transfer
 
 KEY, OTHER_KEY = "key", "other key"
@@ -32,7 +33,7 @@ def lookalike(original: Stored) -> Stored:
 
 def pair_of(source: MemoryBucket, target: MemoryBucket) -> BucketPair:
     transfer = Transfer(source, target, memory=MIB, threads=1)
-    return BucketPair(source, target, transfer, marker_policy=transfer.marker_policy)
+    return BucketPair(source, target, transfer, capabilities=transfer.capabilities)
 
 
 def test_a_marker_does_not_outrank_two_md5s() -> None:
@@ -80,8 +81,8 @@ def test_a_source_under_kms_has_no_md5_to_contradict_the_marker() -> None:
 def test_an_object_too_large_to_be_read_for_this_leaves_the_decision_to_the_marker() -> None:
     source = replace(ONE.look(), size=PROBE_MAX + 1)
     target = replace(EDITED.look(), size=PROBE_MAX + 1)
-    policy, bucket = EtagMarkerPolicy(), ListedBucket()
-    assert policy.compare(bucket, KEY, source, target) is None
-    policy.needs_rewrite(ONE.look(), ONE.etag, ONE.etag)
-    assert policy.compare(bucket, KEY, source, target) == Difference("content")
+    capabilities, bucket = TargetCapabilities(), ListedBucket()
+    assert compare_objects(bucket, capabilities, KEY, source, target) is None
+    capabilities.record_etag(is_md5=True)
+    assert compare_objects(bucket, capabilities, KEY, source, target) == Difference("content")
     assert bucket.calls == []

@@ -19,6 +19,9 @@ ABSENT = "absent from the target"
 
 _NEWER = "source is newer"
 
+#: The reason for a copy that no comparison can prove, because its metadata leaves no room for the ETag marker.
+_INCOMPARABLE = "content cannot be compared"
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -28,13 +31,16 @@ class Difference:
     body: bool = True
 
 
-def compare(source: ObjectState, target: ObjectState, *, md5s: bool = False) -> Difference | None:
+def compare(
+    source: ObjectState, target: ObjectState, *, md5s: bool = False, written_etag: str | None = None
+) -> Difference | None:
     """Return the first difference between the source and the target of a key, or None if they are equal.
 
     The order is content, then headers and user metadata, then tags: a difference that costs more to remove comes first.
-    `md5s` means that the target's ETags are known to be MD5s where they look so.
+    `md5s` means that the target's ETags are known to be MD5s where they look so. `written_etag` is the ETag of the copy
+    that this worker has just made of this source object, or None.
     """
-    reason = _content(source, target, md5s=md5s) or _headers(source, target)
+    reason = _content(source, target, md5s=md5s, written_etag=written_etag) or _headers(source, target)
     if reason is None and source.metadata != target.metadata:
         reason = "metadata"
     return compare_tags(source, target) if reason is None else Difference(reason)
@@ -54,25 +60,41 @@ def etags_contradict_marker(source: ObjectState, target: ObjectState) -> bool:
     return marked and source.md5 is not None and target.md5 not in (None, source.md5)
 
 
-def with_values(difference: Difference, source: ObjectState, target: ObjectState) -> str:
-    """Return the reason of the difference with the values of both sides, for a person."""
-    reason, (kind, _, name) = difference.reason, difference.reason.partition(" ")
+def not_kept(difference: Difference, source: ObjectState, target: ObjectState | None) -> str:
+    """Return the finding about a target with this difference after a copy, with both values."""
+    what, values = _values(difference.reason, source, target)
+    shown = [f"the {name} has {value}" for name, value in zip(("source", "target"), values, strict=True)]
+    return f"the target does not keep {what}: {', '.join(shown)}"
+
+
+def _values(reason: str, source: ObjectState, target: ObjectState | None) -> tuple[str, tuple[str, str]]:
+    """Return the name of what differs, and its value on each side."""
+    if target is None:
+        return "the object", (f"{source.size} bytes", _NOTHING)
+    kind, _, name = reason.partition(" ")
     if kind == "header":
-        values: tuple[object, ...] = source.headers.get(name), target.headers.get(name)
-    elif reason in ("metadata", "tags"):
+        return name, (_shown(source.headers.get(name)), _shown(target.headers.get(name)))
+    if reason in ("metadata", "tags"):
         items = [dict(getattr(side, reason)) for side in (source, target)]
         common = items[0].items() & items[1].items()
-        values = tuple({name: value for name, value in side.items() if (name, value) not in common} for side in items)
-    elif reason == "size":
-        values = source.size, target.size
-    elif reason == _NEWER:
-        values = source.last_modified.isoformat(), target.last_modified.isoformat()
-    else:
-        values = source.etag, target.etag
-    return f"{reason}: {values[0]!r} in the source, {values[1]!r} in the target"
+        one, other = ({name: value for name, value in side.items() if (name, value) not in common} for side in items)
+        return f"the {reason}", (_shown(one), _shown(other))
+    if reason == "size":
+        return "the size", (f"{source.size} bytes", f"{target.size} bytes")
+    if reason == _NEWER:
+        return "the time", (source.last_modified.isoformat(), target.last_modified.isoformat())
+    name = "content that can be compared" if reason == _INCOMPARABLE else "the content"
+    return name, (f"the ETag {source.etag!r}", f"the ETag {target.etag!r}")
 
 
-def _content(source: ObjectState, target: ObjectState, *, md5s: bool) -> str | None:
+_NOTHING = "nothing"
+
+
+def _shown(value: object) -> str:
+    return repr(value) if value else _NOTHING
+
+
+def _content(source: ObjectState, target: ObjectState, *, md5s: bool, written_etag: str | None) -> str | None:
     if source.size != target.size:
         return "size"
     if source.etag == target.etag:
@@ -86,9 +108,9 @@ def _content(source: ObjectState, target: ObjectState, *, md5s: bool) -> str | N
     # The ETags prove nothing, and there is no marker. If the metadata has room for a marker, another tool wrote this
     # copy, because this project would have added one. Size and time decide then, as in `aws s3 sync`. If it has no
     # room, this may be this project's copy of an older version, written late by a worker that then crashed. Its time
-    # is then later than the source's, and proves nothing.
+    # is then later than the source's, and proves nothing. Only the worker that has just written it knows better.
     if not source.marker_fits:
-        return "content cannot be compared"
+        return None if target.etag == written_etag else _INCOMPARABLE
     return None if target.last_modified >= source.last_modified else _NEWER
 
 

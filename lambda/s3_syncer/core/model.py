@@ -81,6 +81,16 @@ class ObjectState:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenObject:
+    """An object that was written, as the response to the write describes it."""
+
+    #: The ETag; "" if the response has none.
+    etag: str
+    #: True if the ETag shows that the store has exactly the bytes that were sent.
+    proves_bytes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ListEntry:
     """One key of a listing. Some stores list no ETag."""
 

@@ -387,10 +387,14 @@ class Bucket:
         )
         return _unquoted(response["ETag"])
 
-    def complete_upload(self, key: str, upload_id: str, etags: Mapping[int, str]) -> None:
-        """Complete the upload from the parts with these ETags, by part number."""
+    def complete_upload(self, key: str, upload_id: str, etags: Mapping[int, str]) -> str:
+        """Complete the upload from the parts with these ETags, by part number; return the ETag of the object.
+
+        The ETag is "" if the response has none.
+        """
         parts = [{"PartNumber": number, "ETag": _quoted(etags[number])} for number in sorted(etags)]
-        self._call("complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts})
+        response = self._call("complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts})
+        return _unquoted(response.get("ETag", ""))
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         """Abort the upload and drop its parts. An upload that no longer exists counts as aborted."""

@@ -7,18 +7,20 @@ this code through every interleaving.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from ..core.compare import ABSENT, Difference, compare_tags
 from ..core.deadline import Deadline
-from ..core.errors import Changed, Retryable
-from ..core.model import INLINE_BODY_MAX, ObjectState
+from ..core.errors import Changed, Permanent, Retryable
+from ..core.model import INLINE_BODY_MAX, ObjectState, WrittenObject
 from ..core.work_items import Work
+from ..stores.capabilities import TAGS_REMOVED, TAGS_WRITTEN, Property, TargetCapabilities, properties_of
 from ..stores.protocols import SourceBucket, TargetBucket
-from .etag_marker import EtagMarkerPolicy
+from .comparison import compare_objects
 from .own_copies import OwnCopies
+from .write_checks import CONFIRM_AFTER_S, WriteChecks
 
 #: Attempts before a key that keeps changing goes back to the queue. Its next message is on the queue in any case.
 MAX_ATTEMPTS = 5
@@ -29,7 +31,7 @@ _KEPT_CHANGING = "the source kept changing"
 class Copier(Protocol):
     """Copies an object: see `transfer.Transfer`."""
 
-    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> Sequence[Work]:
+    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> WrittenObject | Sequence[Work]:
         """Copy the object, or return the work that copies it. Once that work ends, the key is checked again."""
 
 
@@ -42,8 +44,8 @@ class BucketPair:
     copier: Copier
     #: False keeps keys in the target that were deleted from the source.
     delete: bool = True
-    #: What is known of the target's ETags. The copier learns it too, so both share it.
-    marker_policy: EtagMarkerPolicy = field(default_factory=EtagMarkerPolicy, compare=False)
+    #: What is known of the target. The copier learns about its ETags too, so both share this object.
+    capabilities: TargetCapabilities = field(default_factory=TargetCapabilities, compare=False)
 
 
 #: An action in an outcome and in the log. The first five write to the target: `undo` removes a copy that the same sweep
@@ -85,44 +87,83 @@ class Outcome:
 
 
 def converge(
-    pair: BucketPair, key: str, deadline: Deadline, *, size: int = 0, own_copies: OwnCopies | None = None
+    pair: BucketPair,
+    key: str,
+    deadline: Deadline,
+    *,
+    size: int = 0,
+    own_copies: OwnCopies | None = None,
+    checks: WriteChecks | None = None,
 ) -> Outcome:
     """Make the key equal on both sides. A known `size` avoids a GET of a large object's first bytes.
 
     With `own_copies`, a copy that this caller brought is removed if its key is gone from the source, also where the
     pair does not delete. The worker of an event has none: where deletes are off, its copy stays.
 
+    `checks` are those of earlier writes of the key by the same sweep, so that the first comparison is another of them.
+
     Returns the last write, or unchanged if both sides were equal already, or multipart for a copy by other workers.
     Returns kept if the source has no such key any more and the target's object stays.
-    Raises a SyncError; writes made until then are harmless, because the next attempt starts from the beginning.
+    Raises a SyncError; writes made until then are harmless, because the next attempt starts from the beginning. Raises
+    Permanent if the target does not keep what is written: see `write_checks`.
     """
     done, reason, request_id = Outcome("unchanged", "equal"), _KEPT_CHANGING, ""
+    prefetch_body = size <= INLINE_BODY_MAX
+    follows_write, checks = checks is not None, checks or WriteChecks()
+    sides: _Sides | None = None
     for _ in range(MAX_ATTEMPTS):
         deadline.progress()
         deadline.check()
         try:
-            step, state = _make_equal(pair, key, deadline, own_copies, prefetch_body=size <= INLINE_BODY_MAX)
+            if sides is None:
+                sides = _compare_sides(pair, key, prefetch_body=prefetch_body)
+                if follows_write:
+                    sides, follows_write = _judge(pair, key, sides, checks, deadline), False
+            step = _make_equal(pair, key, sides, deadline, own_copies)
+            if isinstance(step, Outcome):
+                return step if done.action == "unchanged" or step.action != "unchanged" else done
+            done = step.outcome
+            sides = _check_write(pair, key, step, prefetch_body=prefetch_body)
+            if sides is not None and sides.source == step.source:
+                sides = _judge(pair, key, sides, checks, deadline, step)
+                if sides.difference is None and sides.source == step.source:
+                    return done
+            reason, request_id = _KEPT_CHANGING, ""
         except Changed as error:
-            reason, request_id = error.reason, error.request_id
-            continue
-        if step.action in ("multipart", "kept"):
-            return step
-        if step.action == "unchanged":
-            return step if done.action == "unchanged" else done
-        done = step
-        # For a deleted key one GET confirms the 404. A HEAD would need a second request to confirm it.
-        again = pair.source.get_small(key) if state is None else pair.source.head(key, confirm_missing=True)
-        if again == state:
-            return done
-        reason, request_id = _KEPT_CHANGING, ""
+            sides, reason, request_id = None, error.reason, error.request_id
     message = f"{reason}: gave up after {MAX_ATTEMPTS} attempts"
     raise Retryable(message, "KeepsChanging", request_id=request_id)
 
 
-def _make_equal(
-    pair: BucketPair, key: str, deadline: Deadline, own_copies: OwnCopies | None, *, prefetch_body: bool
-) -> tuple[Outcome, ObjectState | None]:
-    """Compare both sides and make them equal; return the outcome and the compared state of the source.
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Both sides of a key, as one check found them."""
+
+    source: ObjectState | None
+    #: The target's object without tags; None also if the check spared the request.
+    target: ObjectState | None = None
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A write to the target, and how to check it."""
+
+    outcome: Outcome
+    #: The state of the source that the target has now; None after a deletion.
+    source: ObjectState | None
+    #: The object that was written; None for a write of tags alone, or a deletion.
+    copied: WrittenObject | None = None
+    #: The properties that the target must keep.
+    properties: Set[Property] = frozenset()
+
+    @property
+    def wrote_tags(self) -> bool:
+        return bool(self.properties & {TAGS_WRITTEN, TAGS_REMOVED})
+
+
+def _compare_sides(pair: BucketPair, key: str, *, prefetch_body: bool, write: _Write | None = None) -> _Sides:
+    """Read both sides and compare them, after `write` if there was one.
 
     An object that the target lacks must be copied. So the request to the source fetches the body as well, if the body
     is small.
@@ -131,17 +172,41 @@ def _make_equal(
     source = (
         pair.source.get_small(key) if target is None and prefetch_body else pair.source.head(key, confirm_missing=True)
     )
-    return _apply(pair, key, source, target, deadline, own_copies), source
+    if source is None:
+        return _Sides(None, target, None if target is None else Difference("absent from the source"))
+    if write is not None and write.source != source:
+        write = None  # it is no longer the object that was written
+    difference = _difference(pair, key, source, target, write)
+    if difference is None:
+        tags = {TAGS_WRITTEN} if source.tags else set()
+        pair.capabilities.record_kept(properties_of(source) | tags)
+    return _Sides(source, target, difference)
 
 
-def _apply(
-    pair: BucketPair,
-    key: str,
-    source: ObjectState | None,
-    target: ObjectState | None,
-    deadline: Deadline,
-    own_copies: OwnCopies | None,
-) -> Outcome:
+def _difference(
+    pair: BucketPair, key: str, source: ObjectState, target: ObjectState | None, write: _Write | None
+) -> Difference | None:
+    """Return the difference, or None.
+
+    The target's tags are read only if all else is equal, because a copy does not depend on them. After a copy of an
+    object without tags they are not read: a PUT replaces the tags too.
+    """
+    if target is None:
+        return Difference(ABSENT)
+    written_etag = write.copied.etag if write is not None and write.copied is not None else None
+    difference = compare_objects(
+        pair.target, pair.capabilities, key, source, replace(target, tags=source.tags), written_etag=written_etag
+    )
+    if difference is not None or (write is not None and not write.wrote_tags):
+        return difference
+    return compare_tags(source, pair.target.with_tags(key, target))
+
+
+def _make_equal(
+    pair: BucketPair, key: str, sides: _Sides, deadline: Deadline, own_copies: OwnCopies | None
+) -> _Write | Outcome:
+    """Remove the difference; return the write, or the outcome if nothing was written."""
+    source, target, difference = sides.source, sides.target, sides.difference
     if source is None:
         if target is None and pair.target.is_missing(key):  # its 404 may have been the bucket's or a proxy's
             return Outcome("unchanged", "absent on both sides")
@@ -150,27 +215,63 @@ def _apply(
             return Outcome("kept", "deleted from the source, and deletes are off")
         pair.target.delete(key)
         if is_own:
-            return Outcome("undo", "deleted from the source after it was copied to a target that did not have it")
-        return Outcome("delete", "absent from the source")
-    difference = _difference(pair, key, source, target)
+            reason = "deleted from the source after it was copied to a target that did not have it"
+            return _Write(Outcome("undo", reason), None)
+        return _Write(Outcome("delete", "absent from the source"), None)
     if difference is None:
         return Outcome("unchanged", "equal")
     if not difference.body:
         pair.target.put_tags(key, source.tags)
-        return Outcome("tags", difference.reason)
+        properties = frozenset({TAGS_WRITTEN if source.tags else TAGS_REMOVED})
+        return _Write(Outcome("tags", difference.reason), source, properties=properties)
     if own_copies is not None:
         own_copies.note(key, source, target)
-    if more := pair.copier.copy(key, source, deadline):
-        return Outcome("multipart", difference.reason, more=tuple(more))
-    return Outcome("copy" if target is None else "update", difference.reason, source.size)
+    copied = pair.copier.copy(key, source, deadline)
+    if not isinstance(copied, WrittenObject):
+        return Outcome("multipart", difference.reason, more=tuple(copied))
+    outcome = Outcome("copy" if target is None else "update", difference.reason, source.size)
+    tags = {TAGS_WRITTEN} if source.tags else set()
+    return _Write(outcome, source, copied, properties_of(source) | tags)
 
 
-def _difference(pair: BucketPair, key: str, source: ObjectState, target: ObjectState | None) -> Difference | None:
-    """Return the difference, or None.
+def _check_write(pair: BucketPair, key: str, write: _Write, *, prefetch_body: bool) -> _Sides | None:
+    """Check a write; return both sides, or None if the source has changed and must be compared again.
 
-    The target's tags are read only if all else is equal, because a copy does not depend on them.
+    The source is always read. The target is read unless its earlier responses make that superfluous: see
+    `stores/capabilities.py`. `TargetBucket.delete` has checked a deletion already.
     """
-    if target is None:
-        return Difference(ABSENT)
-    difference = pair.marker_policy.compare(pair.target, key, source, replace(target, tags=source.tags))
-    return difference or compare_tags(source, pair.target.with_tags(key, target))
+    if write.source is None:
+        # For a deleted key one GET confirms the 404. A HEAD would need a second request to confirm it.
+        return _Sides(None) if pair.source.get_small(key) is None else None
+    is_proven = write.copied is None or write.copied.proves_bytes
+    if not pair.capabilities.needs_read(write.properties) and is_proven:
+        return _Sides(write.source) if pair.source.head(key, confirm_missing=True) == write.source else None
+    sides = _compare_sides(pair, key, prefetch_body=prefetch_body, write=write)
+    if sides.difference is None:
+        pair.capabilities.record_kept(write.properties)
+    return sides
+
+
+def _judge(
+    pair: BucketPair, key: str, sides: _Sides, checks: WriteChecks, deadline: Deadline, write: _Write | None = None
+) -> _Sides:
+    """Judge a check that follows a write of the same source object; return both sides.
+
+    Raises Permanent if the target does not keep what is written. The confirmation is spared if the target is known not
+    to keep it: a sweep can have a million such keys.
+    """
+    if sides.source is None or sides.difference is None:
+        return sides
+    pair.capabilities.forget_kept()
+    if not checks.repeats(sides.difference, sides.source, sides.target):
+        return sides
+    lost = sides.difference.reason
+    if not pair.capabilities.is_lost(lost):
+        deadline.sleep(CONFIRM_AFTER_S)
+        sides = _compare_sides(pair, key, prefetch_body=False, write=write)
+        if sides.source is None or sides.difference is None:
+            return sides
+        if not checks.repeats(sides.difference, sides.source, sides.target):
+            return sides
+        pair.capabilities.record_lost(lost)
+    raise Permanent(checks.finding, "StillDifferent")

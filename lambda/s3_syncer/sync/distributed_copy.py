@@ -21,11 +21,12 @@ from dataclasses import dataclass, replace
 
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, StoreUnusable
-from ..core.model import ObjectState, Upload
+from ..core.model import ObjectState, Upload, WrittenObject
 from ..core.multipart import PartPlan, UploadedPart, contiguous_runs, contradicts, is_resumable
 from ..core.units import MIB
 from ..core.work_items import KeyWork, PartsWork, Work
 from ..stores.protocols import SourceBucket, TargetBucket
+from .comparison import compare_objects
 from .converge import BucketPair, Outcome, converge
 from .transfer import Transfer
 from .upload_decision import (
@@ -100,8 +101,10 @@ class DistributedCopier:
 
     # -- starting a copy -------------------------------------------------------------------------------------------
 
-    def start(self, key: str, state: ObjectState, upload_attempts: int, deadline: Deadline) -> Sequence[Work]:
-        """Return the work that copies the object; none if this worker copied it itself. Raises a SyncError."""
+    def start(
+        self, key: str, state: ObjectState, upload_attempts: int, deadline: Deadline
+    ) -> WrittenObject | Sequence[Work]:
+        """Return the work that copies the object, or the copy if this worker made it. Raises a SyncError."""
         plan = self._transfer.plan(key, state)
         if plan is None or plan.count == 1:  # one request cannot be divided
             return self._transfer.copy(key, state, deadline)
@@ -142,8 +145,8 @@ class DistributedCopier:
                     return each, upload_attempts
                 case CheckTarget():
                     target = self._target.head(key)
-                    policy = self._transfer.marker_policy
-                    is_equal = target is not None and policy.compare(self._target, key, state, target) is None
+                    known = self._transfer.capabilities
+                    is_equal = target is not None and compare_objects(self._target, known, key, state, target) is None
                 case AlreadyEqual():
                     raise Changed("another worker has just copied the object", "Copied")
                 case Create():
@@ -295,7 +298,7 @@ class _Copier:
     transfer: Transfer
     upload_attempts: int
 
-    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> Sequence[Work]:
+    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> WrittenObject | Sequence[Work]:
         if state.size <= self.distributed.threshold:
             return self.transfer.copy(key, state, deadline)
         return self.distributed.start(key, state, self.upload_attempts, deadline)

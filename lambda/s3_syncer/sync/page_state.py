@@ -10,6 +10,7 @@ from ..core.compare import KeyDiff
 from ..core.model import ListEntry
 from .converge import CHANGES, Outcome
 from .own_copies import OwnCopies
+from .write_checks import WriteChecks
 
 
 class KeyProgress(Enum):
@@ -82,8 +83,8 @@ class PageState:
     #: By key that the small-object copier wrote: the source entry that proves the copy current. None proves nothing.
     expected_listing: dict[str, ListEntry | None] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
-    #: By key that the sweep wrote: the difference that the check after the write found; "" before that check.
-    written: dict[str, str] = field(default_factory=dict)
+    #: By key that the sweep wrote: the checks that follow its writes.
+    written: dict[str, WriteChecks] = field(default_factory=dict)
     #: The copies of the sweep to keys of this page.
     own_copies: OwnCopies = field(default_factory=OwnCopies)
 
@@ -132,7 +133,7 @@ class PageState:
             # What was found before a write says nothing about the key after it.
             self.outcomes = {diff: outcome for diff, outcome in self.outcomes.items() if diff.key not in written}
         for key in written:
-            self.written.setdefault(key, "")
+            self.written.setdefault(key, WriteChecks())
         self.outcomes |= done.plan.reported
         self.outcomes |= {diff: outcome for diff, outcome in done.checked.items() if not needs_recheck(outcome)}
 

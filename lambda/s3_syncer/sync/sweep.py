@@ -22,15 +22,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..core.compare import ABSENT, Difference, KeyDiff, KeyStatus, with_values
+from ..core.compare import ABSENT, Difference, KeyDiff, KeyStatus
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError, unexpected_failure
 from ..core.fence import carried
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
+from .comparison import compare_objects
 from .converge import CHANGES, Action, BucketPair, Outcome, converge
 from .page_state import PageRound, PageState
+from .write_checks import WriteChecks
 
 logger = logging.getLogger(__name__)
 
@@ -346,7 +348,7 @@ class Sweep:
             for diff, outcome in outcomes.items():
                 if outcome.action in CHANGES:
                     diffs.append(diff)
-                    state.written.setdefault(diff.key, "")
+                    state.written.setdefault(diff.key, WriteChecks())
                 elif diff.source is not None or outcome.action == "extra":  # else the key's own source entry reports it
                     self._report_skipped(diff.key, outcome, state)
             if not diffs:
@@ -443,7 +445,7 @@ class Sweep:
         for _ in range(2):
             written = _written(outcomes, state)
             for diff in written:
-                state.written.setdefault(diff.key, "")
+                state.written.setdefault(diff.key, WriteChecks())
             outcomes = {**outcomes, **self._converge_all(written, state, deadline)}
         for diff in _written(outcomes, state):
             self._fail(diff.key, Retryable("the key kept changing", "KeepsChanging"), state)
@@ -478,8 +480,7 @@ class Sweep:
         deadline.progress()
         deadline.check()
         try:
-            outcome = self._checked_after_write(diff, state) if diff.key in state.written else None
-            outcome = outcome or self._process_key(diff, state, deadline)
+            outcome = self._process_key(diff, state, deadline)
         except StoreUnusable:
             deadline.stop()  # each other key would fail in the same way, after all of its retries
             raise
@@ -492,31 +493,21 @@ class Sweep:
             self._listener.on_changed(diff.key, outcome)
         return outcome
 
-    def _checked_after_write(self, diff: KeyDiff, state: PageState) -> Outcome | None:
-        """Check a key that the sweep wrote; return its outcome, or None if it must be written again.
-
-        Raises Retryable if the check after the write before found the same difference: a further copy would not help.
-        """
-        source, target = self._states(diff.key)
-        if source is None:
-            return None  # deleted since: the options decide
-        difference = self._compare(diff.key, source, target)
-        if difference is None:
-            return Outcome("unchanged", "equal")
-        found = difference.reason if target is None else with_values(difference, source, target)
-        if found == state.written[diff.key]:
-            raise Retryable(f"still different after it was copied again: {found}", "StillDifferent")
-        state.written[diff.key] = found
-        return None
-
     def _process_key(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
         written, gone = diff.key in state.own_copies, diff.status is KeyStatus.TARGET_ONLY
+        checks = state.written.get(diff.key)
         if self._options.dry_run or (gone and not self._options.delete and not written):
             return self._check(diff.key)
         if written or not gone:
             size = diff.source.size if diff.source else 0
-            copies = state.own_copies
-            outcome = converge(self._pair_without_deletes, diff.key, deadline, size=size, own_copies=copies)
+            outcome = converge(
+                self._pair_without_deletes,
+                diff.key,
+                deadline,
+                size=size,
+                own_copies=state.own_copies,
+                checks=checks,
+            )
             if outcome.action != "kept" or not gone:
                 return outcome
         # The removal of an own copy is not counted: the target did not have the key before.
@@ -524,7 +515,7 @@ class Sweep:
             return self._kept(diff.key, state)
         if not self._delete_limit.acquire():
             return _STALE if written else self._over_delete_limit()
-        return converge(self._pair_with_deletes, diff.key, deadline)
+        return converge(self._pair_with_deletes, diff.key, deadline, checks=checks)
 
     def _check(self, key: str) -> Outcome:
         """Return the difference that requests to both sides show now, and change nothing."""
@@ -545,7 +536,7 @@ class Sweep:
     def _compare(self, key: str, source: ObjectState, target: ObjectState | None) -> Difference | None:
         if target is None:
             return Difference(ABSENT)
-        return self._pair_without_deletes.marker_policy.compare(self._target, key, source, target)
+        return compare_objects(self._target, self._pair_without_deletes.capabilities, key, source, target)
 
     def _kept(self, key: str, state: PageState) -> Outcome:
         """Return the outcome of a key that the source no longer has and that stays in the target."""

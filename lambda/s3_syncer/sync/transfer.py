@@ -6,7 +6,7 @@ A multipart upload is aborted unless the copy succeeds, or stops in such a way t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import NamedTuple, Protocol
@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, SyncError
 from ..core.fence import carried
-from ..core.model import ObjectState, md5_of
+from ..core.model import ObjectState, WrittenObject, md5_of
 from ..core.multipart import (
     Limits,
     Part,
@@ -24,11 +24,12 @@ from ..core.multipart import (
     contradicts,
     is_resumable,
     matches_plan,
+    multipart_etag,
     own_plan,
     reproduce_plan,
 )
 from ..core.units import MIB
-from ..core.work_items import Work
+from ..stores.capabilities import TargetCapabilities
 from ..stores.protocols import SourceBucket, TargetBucket
 from .bandwidth import BandwidthLimiter
 from .buffer_budget import BufferBudget
@@ -83,6 +84,7 @@ class Transfer:
         resumes: bool = False,
         limits: Limits | None = None,
         stream_copier: StreamCopier | None = None,
+        capabilities: TargetCapabilities | None = None,
     ) -> None:
         self._source, self._target = source, target
         self._stream_copier = stream_copier
@@ -92,7 +94,8 @@ class Transfer:
         self._limits = limits or Limits()
         self._whole_max = min(WHOLE_MAX, memory // 2)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
-        self.marker_policy = EtagMarkerPolicy()
+        self.capabilities = capabilities or TargetCapabilities()
+        self.marker_policy = EtagMarkerPolicy(self.capabilities)
         self._part_etags_are_md5 = True  # until the target's response to a part shows another ETag
 
     @property
@@ -103,16 +106,16 @@ class Transfer:
     def bandwidth(self) -> BandwidthLimiter:
         return self._bandwidth
 
-    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> Sequence[Work]:
-        """Copy the object that `state` describes to the target; no work is left. Raises a SyncError."""
+    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> WrittenObject:
+        """Copy the object that `state` describes to the target. Raises a SyncError."""
         plan = self.plan(key, state)
         if plan is None:
-            self._copy_whole(key, state, deadline)
+            written = self._copy_whole(key, state, deadline)
         else:
-            self._copy_parts(key, state, plan, deadline)
+            written = self._copy_parts(key, state, plan, deadline)
         if state.tags:
             self._target.put_tags(key, state.tags)
-        return ()
+        return written
 
     def plan(self, key: str, state: ObjectState) -> PartPlan | None:
         """Return the part plan of the object, or None for one piece. Raises Permanent if it cannot be copied."""
@@ -136,10 +139,10 @@ class Transfer:
         """Create the multipart upload of a copy; return its id."""
         return self._target.create_upload(key, state, source_etag_marker(state))
 
-    def _copy_whole(self, key: str, state: ObjectState, deadline: Deadline) -> None:
+    def _copy_whole(self, key: str, state: ObjectState, deadline: Deadline) -> WrittenObject:
         self._bandwidth.wait(state.size, deadline)
-        if state.body is None and self._stream_whole(key, state):
-            return
+        if state.body is None and (streamed := self._stream_whole(key, state)):
+            return streamed
         with self._memory.hold(state.size):
             data = self._source.read(key, state.etag, 0, state.size) if state.body is None else state.body
             md5 = md5_of(data)
@@ -148,27 +151,32 @@ class Transfer:
             marker = self.marker_policy.marker_for(state)
             etag = self._target.put(key, data, md5, state, marker)
             if self.marker_policy.needs_rewrite(state, marker, etag):
-                self._target.put(key, data, md5, state, source_etag_marker(state))
+                etag = self._target.put(key, data, md5, state, source_etag_marker(state))
+            return WrittenObject(etag, proves_bytes=etag == md5.hex())
 
-    def _stream_whole(self, key: str, state: ObjectState) -> bool:
-        """Stream the object; return False if it must be copied without a stream."""
+    def _stream_whole(self, key: str, state: ObjectState) -> WrittenObject | None:
+        """Stream the object; return None if it must be copied without a stream."""
         if self._stream_copier is None:
-            return False
+            return None
         marker = self.marker_policy.marker_for(state)
         with self._memory.hold(self._stream_copier.buffer_size):
             etag = self._stream_copier.whole(key, state, marker, by_etag=self.marker_policy.target_gives_md5)
-        return etag is not None and not self.marker_policy.needs_rewrite(state, marker, etag)
+        if etag is None or self.marker_policy.needs_rewrite(state, marker, etag):
+            return None
+        return WrittenObject(etag, proves_bytes=etag == state.md5)
 
-    def _copy_parts(self, key: str, state: ObjectState, plan: PartPlan, deadline: Deadline) -> None:
+    def _copy_parts(self, key: str, state: ObjectState, plan: PartPlan, deadline: Deadline) -> WrittenObject:
         keeps = self._resumes and state.size >= RESUME_MIN and is_resumable(state, plan)
         found = self._unfinished_upload(key, state, plan) if keeps else None
         upload_id, etags = found or (self.create_upload(key, state), {})
         try:
             missing = [part for part in plan.parts() if part.number not in etags]
             sent = self.send_parts(key, state, upload_id, missing, deadline)
-            self._check_parts(key, state, plan, etags | {number: part.md5 for number, part in sent.items()}, found)
+            md5s = etags | {number: part.md5 for number, part in sent.items()}
+            self._check_parts(key, state, plan, md5s, found)
             etags |= {number: part.etag for number, part in sent.items()}
-            self._target.complete_upload(key, upload_id, etags)
+            etag = self._target.complete_upload(key, upload_id, etags)
+            return WrittenObject(etag, proves_bytes=etag in (multipart_etag(md5s), state.etag))
         except OutOfTime:
             if not keeps:
                 self.abort(key, upload_id)

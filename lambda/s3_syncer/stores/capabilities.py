@@ -1,0 +1,105 @@
+"""The knowledge of the target that its responses have given in this process.
+
+A store is not described by its name, only by what it does. The knowledge here decides two questions: if a copy needs
+the ETag marker, and if the target must be read after a write.
+
+A write without a later read proves too little: a store can accept a header and drop it. One HEAD after each write would
+cost a small object a quarter more requests. So the read is spared where all of these are true:
+
+- The ETag in the response to the write proves the bytes. The caller knows that.
+- An earlier HEAD in this process has shown that the target keeps each property of the object: see `properties_of`.
+- The write is not a sample: one in SAMPLE_EVERY writes is read in any case, because a store can change.
+
+A read that finds a difference drops the knowledge, so that every write is read again until the target proves itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Set
+
+from ..core.model import ObjectState
+
+#: Writes of which one is read again although the target is known to keep its properties. A request of that kind adds
+#: 1 / SAMPLE_EVERY requests to each object.
+SAMPLE_EVERY = 100
+
+#: Properties that are remembered; with more, all are dropped and learnt again. Each takes about 200 bytes.
+MAX_PROPERTIES = 10_000
+
+#: Headers with few different values. A store can keep one value and change another: some append a charset to
+#: `text/plain` only. So each value is a separate property.
+_BY_VALUE = frozenset({"Cache-Control", "Content-Encoding", "Content-Language", "Content-Type"})
+
+#: A property of an object: its name, and its value or the kind of its value.
+Property = tuple[str, str]
+
+#: The properties of a write of tags, and of a removal of all tags.
+TAGS_WRITTEN: Property = ("tags", "written")
+TAGS_REMOVED: Property = ("tags", "removed")
+
+_EXISTS: Property = ("object", "exists")
+
+
+def properties_of(state: ObjectState) -> frozenset[Property]:
+    """Return the properties that a store must keep for a copy of the object to be equal, without tags."""
+    headers = ((name, value if name in _BY_VALUE else _kind(value)) for name, value in state.headers.items())
+    metadata = ((f"x-amz-meta-{name}", _kind(value)) for name, value in state.metadata.items())
+    return frozenset((_EXISTS, *headers, *metadata))
+
+
+def _kind(value: str) -> str:
+    """Return the kind of a value. Stores that change values change empty ones, or ones that are not ASCII."""
+    if not value:
+        return "empty"
+    return "ASCII" if value.isascii() else "not ASCII"
+
+
+class TargetCapabilities:
+    """The knowledge about one target. Safe to share between threads."""
+
+    def __init__(self, *, sample_every: int = SAMPLE_EVERY) -> None:
+        self._sample_every = sample_every
+        self._lock = threading.Lock()
+        # Guarded by the lock.
+        self._gives_md5: bool | None = None
+        self._kept: set[Property] = set()
+        self._lost: set[str] = set()
+        self._writes = 0
+
+    @property
+    def gives_md5(self) -> bool | None:
+        """True if each ETag that was checked was the MD5 of the bytes in one piece; None before the first."""
+        return self._gives_md5
+
+    def record_etag(self, *, is_md5: bool) -> None:
+        """Record if an ETag of the target was an MD5. After one that was none, `gives_md5` stays False."""
+        with self._lock:
+            self._gives_md5 = is_md5 and self._gives_md5 is not False
+
+    def needs_read(self, properties: Set[Property]) -> bool:
+        """Count a write of these properties; return True if the target must be read after it."""
+        with self._lock:
+            self._writes += 1
+            return self._writes % self._sample_every == 0 or not properties <= self._kept
+
+    def record_kept(self, properties: Set[Property]) -> None:
+        """Record that a HEAD has shown an object of the target with these properties as the source has them."""
+        with self._lock:
+            if len(self._kept) + len(properties) > MAX_PROPERTIES:
+                self._kept.clear()
+            self._kept |= properties
+
+    def is_lost(self, reason: str) -> bool:
+        """Return True if a finding has confirmed that writes do not remove a difference with this reason."""
+        return reason in self._lost
+
+    def record_lost(self, reason: str) -> None:
+        """Record a confirmed finding by the reason of its difference, such as `header Cache-Control`."""
+        with self._lock:
+            self._lost.add(reason)
+
+    def forget_kept(self) -> None:
+        """Forget which properties the target keeps: a read after a write found a difference."""
+        with self._lock:
+            self._kept.clear()
