@@ -170,12 +170,14 @@ def test_every_executor_carries_the_fence() -> None:
 
 
 class FakeSession:
-    """The HTTP session of a client: it connects, and does what the test says at each attempt."""
+    """The HTTP session of a client: it denies each read, and does what the test says at each write."""
 
     def __init__(self, *steps: Callable[[AWSPreparedRequest], AWSResponse]) -> None:
         self._steps, self.requests = list(steps), list[AWSPreparedRequest]()
 
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
+        if request.method == "GET":  # asks if the store fails as a whole
+            return responds(403)(request)
         self.requests.append(request)
         return self._steps.pop(0)(request)
 

@@ -129,7 +129,7 @@ def test_a_long_result_string_is_cut() -> None:
 
 
 def test_a_task_with_an_uncertain_key_sends_a_later_check() -> None:
-    """The job repeats the task soon. The repeated task may find the key equal before the late write arrives."""
+    """The job repeats the task soon, which may find the key equal before the late write arrives."""
     queue = RecordingQueue()
     response = run(event("a", "b"), FakeWorker({"a": Retry(LATE_WRITE_S, "broke", is_uncertain=True)}), queue)
     assert [result["resultCode"] for result in response["results"]] == ["TemporaryFailure", "Succeeded"]

@@ -298,7 +298,7 @@ def refusals(refused: list[int]) -> Callable[[], None]:
 
 
 def test_a_process_that_was_stopped_sends_nothing_for_messages_that_others_may_have() -> None:
-    """SIGSTOP for longer than the visibility timeout, then SIGCONT: the clock went on, and nothing was extended."""
+    """SIGSTOP for longer than the visibility timeout: the clock went on, and nothing was extended."""
     refused: list[int] = []
     attempt, begun, resumed = refusals(refused), threading.Event(), threading.Event()
 

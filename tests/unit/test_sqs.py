@@ -1,4 +1,4 @@
-"""What a disposition means for SQS."""
+"""The requests to SQS that follow from a disposition."""
 
 from __future__ import annotations
 
