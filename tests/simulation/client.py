@@ -95,27 +95,28 @@ class Connection:
 
     def body(self, data: bytes) -> Body:
         """Return the body of a response as a stream."""
-        if self._happens(self._faults.damage) and data:
+        if self._happens("damage") and data:
             place = self._scheduler.choose(range(len(data)))
             data = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
             self._scheduler.note(self._server.name, "damages a body at byte", place)
-        return Body(data, cut=self._happens(self._faults.body_cut))
+        return Body(data, cut=self._happens("body_cut"))
 
     def _attempt(self, operation: str, apply: Callable[[], Response], label: str, *, is_write: bool) -> Response:
-        scheduler, faults = self._scheduler, self._faults
+        scheduler = self._scheduler
+        scheduler.count("request")
         self._meet_outage(operation)
         socket = Socket(scheduler)
         if (write := fence.current_write()) is not None:
             write.connect(socket.shut_down)
         self._travel(label)
-        if self._happens(faults.request_lost):
+        if self._happens("request_lost"):
             self._break()
-        is_late = is_write and (scheduler.chance(0.5) if socket.is_broken else self._happens(faults.late))
+        is_late = is_write and (scheduler.chance(0.5) if socket.is_broken else self._happens("late"))
         if is_late:
             self._server.apply_later(SIGNATURE_MAX_AGE_S * scheduler.choose(_LATE_SHARES), apply, label)
         if is_late or socket.is_broken:
             self._break()
-        if self._happens(faults.busy):
+        if self._happens("busy"):
             raise _client_error(operation, Refused(*scheduler.choose((("SlowDown", 503), ("InternalError", 500)))))
         try:
             response, error = apply(), None
@@ -123,7 +124,7 @@ class Connection:
             response, error = {}, refused
         scheduler.note(self._server.name, label, error or "")
         self._travel(label)
-        if socket.is_broken or self._happens(faults.response_lost):
+        if socket.is_broken or self._happens("response_lost"):
             self._break()
         if error is not None:
             raise _client_error(operation, error)
@@ -140,6 +141,7 @@ class Connection:
         outage = self._faults.outage(self._scheduler.now)
         if outage is None:
             return
+        self._scheduler.count("outage")
         if outage.kind == "refused":
             if self._scheduler.chance(0.5):
                 raise EndpointConnectionError(endpoint_url=self._server.name)
@@ -153,8 +155,10 @@ class Connection:
         broken = ReadTimeoutError if wait_s == max(_BREAKS_S) else ConnectionClosedError
         raise broken(endpoint_url=self._server.name)
 
-    def _happens(self, rate: float) -> bool:
-        return rate > 0 and self._scheduler.chance(rate)
+    def _happens(self, name: str) -> bool:
+        """Return True if the fault with this name happens now, and count it."""
+        rate: float = getattr(self._faults, name)
+        return rate > 0 and self._scheduler.chance(rate) and self._scheduler.count(name)
 
 
 class Body:

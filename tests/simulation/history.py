@@ -6,8 +6,7 @@ suspended. Then the changes and outages end, and once nothing moves, the promise
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -64,7 +63,7 @@ class Result:
     error: Exception | None
     steps: int
     history: list[Record]
-    counts: Counter[str]
+    counts: Mapping[str, int]
 
 
 @contextmanager
@@ -315,7 +314,8 @@ class History:
                 tags=world.settings.tags,
                 before=self.before,
                 verdicts=verdicts,
-                uploads_may_stay=not world.target.traits.lists_uploads,
+                # A sweep that a store ended could not abort its uploads.
+                uploads_may_stay=not world.target.traits.lists_uploads or any(each.error for each in self.sweeps),
             )
         )
         if broken:

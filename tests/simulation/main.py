@@ -37,7 +37,7 @@ class Totals:
     def add(self, result: Result) -> None:
         self.histories += 1
         self.steps += result.steps
-        self.counts += result.counts
+        self.counts.update(result.counts)
         if result.error is not None:
             self.failed.append((len(result.history), result.seed, str(result.error)))
 
@@ -118,7 +118,7 @@ def report(totals: Totals, seconds: float, processes: int) -> None:
     print(f"{totals.histories:,} histories in {seconds:.0f} s: {rate:.0f} a second in {processes} processes,", end=" ")
     print(f"{totals.steps / totals.histories:.0f} steps each")
     for name, count in sorted(totals.counts.items()):
-        print(f"{count:12,} {name}")
+        print(f"{count:12,} {name.replace('_', ' ')}")
     for length, seed, error in sorted(totals.failed)[:LISTED]:
         print(f"FAILED: seed {seed}, {length} lines: {error}")
     if len(totals.failed) > LISTED:

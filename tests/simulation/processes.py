@@ -65,6 +65,7 @@ class World:
     def kill(self, group: str, why: str) -> None:
         """Kill a process."""
         self.deaths.append(group)
+        self.scheduler.count("killed process")
         self.scheduler.note(group, why)
         for store in (self.source, self.target):
             store.hasten(group)
@@ -198,6 +199,7 @@ class LambdaService:
             self._world.kill(environment.name, "has crashed" if ended else "runs out of time")
             return
         failed = {failure["itemIdentifier"] for failure in response[0]["batchItemFailures"]}
+        scheduler.count("freeze")
         scheduler.freeze(environment.name)
         self.idle.append(environment)
         scheduler.note(environment.name, "returns", *sorted(failed), "and is frozen")
@@ -252,6 +254,7 @@ class ServiceTask:
     def suspend(self, seconds: float) -> None:
         """Suspend the process, as SIGSTOP and SIGCONT do."""
         scheduler = self._world.scheduler
+        scheduler.count("suspended process")
         scheduler.note("suspends", self.name)
         scheduler.freeze(self.name)
         scheduler.sleep(seconds)

@@ -18,6 +18,8 @@ SCALED = (
     (range_sweep, "MAX_OBJECT_IN_RANGE", 10 * KIB),
     (transfer, "RESUME_MIN", 8 * KIB),
     (transfer, "Limits", partial(Limits, min_part=1 * KIB)),
+    # Seconds after which a worker checks an upload of another worker. The check is repeated for an hour.
+    (distributed_copy, "RECHECK_MIN_S", 300),
     # Seconds within which a wait notices a stop. Each check is a step of the scheduler.
     (worker, "_TICK_S", 5.0),
     (sweep, "_TICK_S", 5.0),

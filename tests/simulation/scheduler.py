@@ -11,7 +11,7 @@ frozen (SIGSTOP, or Lambda between two invocations) and thawed.
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any, TypeVar
@@ -101,7 +101,7 @@ class Scheduler:
         self.steps = 0
         self.history: list[Record] = []
         #: Numbers of requests and faults by kind, for the report of many histories.
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, int] = defaultdict(int)
         self._max_steps = max_steps
         self._hub = getcurrent()
         self._current: Task | None = None
@@ -128,6 +128,11 @@ class Scheduler:
         """Return 1, 2, 3 and so on: an identity that does not depend on addresses in memory."""
         self._number += 1
         return self._number
+
+    def count(self, kind: str) -> bool:
+        """Count a request or a fault of this kind; return True."""
+        self.counts[kind] += 1
+        return True
 
     def note(self, *parts: object) -> None:
         """Add a line to the history. The values must not change afterwards."""

@@ -82,7 +82,7 @@ class Sqs(Server):
             "s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}},
         }
         body = json.dumps({"Records": [record]})
-        for _ in range(1 + self._happens(self._faults.repeated_event)):
+        for _ in range(1 + self._happens("repeated_event")):
             self.send(url, body, self.scheduler.choose(EVENT_DELAYS_S))
 
     def receive(self, url: str, most: int, visibility_timeout_s: float) -> list[Queued]:
@@ -113,7 +113,7 @@ class Sqs(Server):
             return
         if message.receipt != receipt and self.scheduler.chance(0.5):
             return
-        if not message.deleted and self._happens(self._faults.duplicate):
+        if not message.deleted and self._happens("duplicate"):
             message.deleted = True
             return
         del self._queues[url].messages[message.id]
@@ -150,8 +150,10 @@ class Sqs(Server):
     def _by_receipt(self, url: str, receipt: str) -> Queued | None:
         return self._queues[url].messages.get(receipt.partition(":")[0])
 
-    def _happens(self, rate: float) -> bool:
-        return rate > 0 and self.scheduler.chance(rate)
+    def _happens(self, name: str) -> bool:
+        """Return True if the fault with this name happens now, and count it."""
+        rate: float = getattr(self._faults, name)
+        return rate > 0 and self.scheduler.chance(rate) and self.scheduler.count(name)
 
     # -- the requests of clients -----------------------------------------------------------------------------------
 
@@ -169,7 +171,7 @@ class Sqs(Server):
         return {"Failed": failed} if failed else {}
 
     def _meet_failed_entry(self) -> None:
-        if self._happens(self._faults.failed_entry):
+        if self._happens("failed_entry"):
             raise Refused("InternalError", 500)
 
 
