@@ -19,7 +19,7 @@ from localcloud.chaos.workers import Worker
 #: Mean number of seconds between two disturbances of each kind.
 KILL_INTERVAL_S = 8.0
 FREEZE_INTERVAL_S = 15.0
-OUTAGE_INTERVAL_S = 40.0
+OUTAGE_INTERVAL_S = 25.0
 
 #: The shares of requests with a fault, and the seconds for which a share lasts.
 FAULT_RATES = (0.0, 0.02, 0.05, 0.05, 0.15)

@@ -35,7 +35,7 @@ MULTIPART_KEYS = 10
 #: A multipart upload above the services' and the functions' threshold of 64 MiB, which several workers copy.
 LARGE_KEYS = 2
 LARGE_PARTS, LARGE_PART_SIZE = 9, 8 * MIB
-LARGE_INTERVAL_S = 120.0
+LARGE_INTERVAL_S = 60.0
 
 #: Combinations of content headers, user metadata and tags of new objects.
 PROPERTIES: tuple[dict[str, Any], ...] = (
