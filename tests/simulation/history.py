@@ -1,4 +1,4 @@
-"""Run one history: the seed decides the stores, the faults, the processes, the changes of the source and the order.
+"""Run one history: a seed decides the stores, faults, processes, changes and the order of steps.
 
 An application changes the source while Lambda environments, services and sweeps mirror it, and are killed, frozen and
 suspended. Then the changes and outages end, and once nothing moves, the promises of `invariants.py` must hold.
@@ -6,6 +6,7 @@ suspended. Then the changes and outages end, and once nothing moves, the promise
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -42,6 +43,9 @@ ACTIVE_S = (1.0, 20.0, 200.0, 2000.0)
 #: Seconds after the last change within which the mirror must be equal.
 QUIET_MAX_S = 24 * 3600.0
 
+#: Seconds of CPU time that a history may take. A usual one takes a hundredth of a second.
+STUCK_S = 60.0
+
 #: Bytes of an object: empty, small, in parts, and in parts by several workers. Equal sizes are the hard case.
 SIZES = (0, 10, 10, 10, 300, 10 * KIB, 20 * KIB)
 
@@ -49,6 +53,10 @@ SIZES = (0, 10, 10, 10, 300, 10 * KIB, 20 * KIB)
 def is_a(key: str) -> bool:
     """Return True for the key "a": a filter of a sweep."""
     return key == "a"
+
+
+class Stuck(BaseException):  # no Exception, so that the code of the product does not handle it
+    """A task computed for STUCK_S seconds without a call to the scheduler."""
 
 
 class Violation(Exception):
@@ -67,6 +75,22 @@ class Result:
 
 
 @contextmanager
+def stopped_if_stuck() -> Iterator[None]:
+    """Raise Stuck in a task that never yields. The limit is CPU time, so a busy machine cannot reach it."""
+
+    def raise_stuck(*_: object) -> None:
+        raise Stuck(f"a task used {STUCK_S:.0f} s of CPU time: it never yields")
+
+    before = signal.signal(signal.SIGVTALRM, raise_stuck)
+    signal.setitimer(signal.ITIMER_VIRTUAL, STUCK_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+@contextmanager
 def product_in_simulation() -> Iterator[None]:
     """Run the product on simulated threads and small sizes, for many histories."""
     with simulated(), scaled_down():
@@ -80,7 +104,7 @@ def run_history(seed: int, focus: Callable[[History], object] = lambda history: 
     """
     scheduler = Scheduler(seed)
     error: Exception | None = None
-    with running(scheduler):
+    with running(scheduler), stopped_if_stuck():
         try:
             history = History(scheduler)
             focus(history)
@@ -149,7 +173,7 @@ class History:
         if scheduler.chance(0.6):
             tasks.append(scheduler.spawn(self.disturb, name="disturbance", group="disturbance"))
         if scheduler.chance(0.5):
-            tasks.append(scheduler.spawn(self.sweep, name="operator", group="operator"))
+            tasks.append(scheduler.spawn(self.operate, name="operator", group="operator"))
         for task in tasks:
             scheduler.join(task)
         scheduler.note("the changes end")
@@ -175,11 +199,15 @@ class History:
             scheduler.sleep(self.active_s * scheduler.choose((0.01, 0.1, 0.3)))
             scheduler.choose((self.lambda_service.crash, self.thaw_environments, self.disturb_service))()
 
-    def sweep(self) -> None:
+    def operate(self) -> None:
+        """Start sweeps, ranges and jobs."""
         scheduler = self.scheduler
         for _ in range(scheduler.choose((1, 2))):
             scheduler.sleep(self.active_s * scheduler.choose((0.0, 0.1, 0.3)))
             delete = self.world.settings.delete and scheduler.chance(0.5)
+            if scheduler.chance(0.2):
+                self.lambda_service.run_job(self.keys)
+                continue
             if scheduler.chance(0.4):
                 send_range(self.world, RangeWork(delete=delete, max_delete=scheduler.choose((None, 1))))
                 continue
@@ -315,7 +343,9 @@ class History:
                 before=self.before,
                 verdicts=verdicts,
                 # A sweep that a store ended could not abort its uploads.
-                uploads_may_stay=not world.target.traits.lists_uploads or any(each.error for each in self.sweeps),
+                uploads_may_stay=not world.target.traits.lists_uploads
+                or any(each.error for each in self.sweeps)
+                or self.lambda_service.killed_task,
             )
         )
         if broken:

@@ -55,7 +55,7 @@ class Totals:
 @click.option("--first", default=0, show_default=True, help="The first seed of --seeds.")
 @click.option("--processes", default=os.cpu_count(), show_default="one per core", help="Processes for --seeds.")
 def main(seed: int | None, seeds: int, first: int, processes: int) -> None:
-    """Run the product on simulated stores, queues, clocks and threads, and check what must hold in the end.
+    """Run the product on simulated stores, queues, clocks and threads, and check its promises.
 
     A seed decides everything that happens. Exits with 1 if a seed fails.
     """

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
+from urllib.parse import quote_plus
 
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import SyncError
@@ -59,12 +60,9 @@ class World:
     target_faults: Faults = NO_FAULTS
     queue_faults: Faults = NO_FAULTS
     settings: Settings = SETTINGS
-    #: The processes that were killed.
-    deaths: list[str] = field(default_factory=list)
 
     def kill(self, group: str, why: str) -> None:
         """Kill a process."""
-        self.deaths.append(group)
         self.scheduler.count("killed process")
         self.scheduler.note(group, why)
         for store in (self.source, self.target):
@@ -134,6 +132,8 @@ class LambdaService:
         #: The environments that are frozen, and those that handle an event.
         self.idle: list[Environment] = []
         self.busy: list[Environment] = []
+        #: True if a task of S3 Batch Operations was killed. No message then watches its upload.
+        self.killed_task = False
 
     def start(self) -> None:
         self._scheduler.spawn(self._poll, name="lambda poller", group="aws")
@@ -162,21 +162,36 @@ class LambdaService:
                 continue
             messages = self._world.sqs.receive(QUEUE, self._batch_size, 6 * self._timeout_s)
             if messages:
-                self._start_invocation(messages)
+                environment = self._take_environment()
+                name = f"invocation of {environment.name}"
+                self._scheduler.spawn(self._process_batch, environment, messages, name=name, group="aws")
 
-    def _start_invocation(self, messages: Sequence[Queued]) -> None:
+    def run_job(self, keys: Sequence[str]) -> None:
+        """Run a job of S3 Batch Operations over the keys. S3 repeats a task with a temporary failure."""
+        version, bucket = "2.0", self._world.source.name
+        for key in keys:
+            for attempt in range(3):
+                task = {"taskId": "1", "s3Key": quote_plus(key), "s3VersionId": None, "s3Bucket": bucket}
+                event = {"invocationSchemaVersion": version, "invocationId": str(attempt), "tasks": [task]}
+                self._scheduler.note("runs an S3 Batch task of", key)
+                response = self._invoke(self._take_environment(), event)
+                if response is None:
+                    self.killed_task = True
+                elif response["results"][0]["resultCode"] != "TemporaryFailure":
+                    break
+                self._scheduler.sleep(30.0)
+
+    def _take_environment(self) -> Environment:
+        """Return a frozen environment, or a new one, that is busy from now on."""
         scheduler = self._scheduler
         if self.idle and not scheduler.chance(0.1):
             environment = self.idle.pop(scheduler.choose(range(len(self.idle))))
         else:
             environment = Environment(self._world, f"lambda-{scheduler.number()}", self._threads)
         self.busy.append(environment)
-        scheduler.spawn(self._invoke, environment, messages, name=f"invocation of {environment.name}", group="aws")
+        return environment
 
-    def _invoke(self, environment: Environment, messages: Sequence[Queued]) -> None:
-        scheduler = self._scheduler
-        response: list[Any] = []
-        scheduler.thaw(environment.name)
+    def _process_batch(self, environment: Environment, messages: Sequence[Queued]) -> None:
         event = {
             "Records": [
                 {
@@ -188,8 +203,22 @@ class LambdaService:
                 for message in messages
             ]
         }
-        scheduler.note("invokes", environment.name, "with", *map(_Text, messages))
+        self._scheduler.note("invokes", environment.name, "with", *map(_Text, messages))
         receipts = {message.id: message.receipt for message in messages}
+        response = self._invoke(environment, event)
+        if response is None:
+            return
+        failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
+        self._scheduler.note(environment.name, "returns", *sorted(failed), "and is frozen")
+        for id, receipt in receipts.items():
+            if id not in failed:
+                self._world.sqs.delete(QUEUE, receipt)
+
+    def _invoke(self, environment: Environment, event: dict[str, Any]) -> Any:
+        """Return the response of the function, or None if its environment crashed or ran out of time."""
+        scheduler = self._scheduler
+        scheduler.thaw(environment.name)
+        response: list[Any] = []
         task = scheduler.spawn(
             environment.invoke, event, self._timeout_s, response, name=environment.name, group=environment.name
         )
@@ -197,15 +226,11 @@ class LambdaService:
         self.busy.remove(environment)
         if not response:
             self._world.kill(environment.name, "has crashed" if ended else "runs out of time")
-            return
-        failed = {failure["itemIdentifier"] for failure in response[0]["batchItemFailures"]}
+            return None
         scheduler.count("freeze")
         scheduler.freeze(environment.name)
         self.idle.append(environment)
-        scheduler.note(environment.name, "returns", *sorted(failed), "and is frozen")
-        for message in messages:
-            if message.id not in failed:
-                self._world.sqs.delete(QUEUE, receipts[message.id])
+        return response[0]
 
 
 class _Text:

@@ -1,4 +1,4 @@
-"""Sizes and intervals for the simulation: objects of some KiB in place of MiB, and fewer checks of a deadline."""
+"""Make the objects of the product smaller for the simulation, and its checks rarer."""
 
 from __future__ import annotations
 

@@ -260,9 +260,6 @@ class Scheduler:
         self._runnable.extend(home.held)
         home.held.clear()
 
-    def is_frozen(self, group: str) -> bool:
-        return self._group(group).frozen
-
     def _group(self, name: str) -> Group:
         if name not in self._groups:
             self._groups[name] = Group(name)

@@ -35,7 +35,20 @@ def test_a_seed_gives_the_same_history_in_another_process() -> None:
     assert replay() == first
 
 
-@pytest.mark.parametrize("word", ["crashes", "is killed", "suspends", "stops", "range", "starts sweep", "rolls back"])
+def test_a_task_that_never_yields_ends_its_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compute(_: object) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr("tests.simulation.history.STUCK_S", 0.05)
+    monkeypatch.setattr("tests.simulation.history.History.change_source", compute)
+    with product_in_simulation():
+        assert "never yields" in str(run_history(1).error)
+
+
+@pytest.mark.parametrize(
+    "word", ["crashes", "is killed", "suspends", "stops", "range", "starts sweep", "rolls back", "Batch task"]
+)
 def test_some_of_the_first_seeds_have_each_kind_of_event(word: str) -> None:
     with product_in_simulation():
         assert any(word in text_of(seed) for seed in range(100))
