@@ -34,14 +34,15 @@ from localcloud.chaos.proxy import HOLD_MAX_S
 from localcloud.chaos.sweeps import Sweeper
 from localcloud.chaos.tally import Tally
 from localcloud.chaos.workers import LambdaEnvironment, Service, Worker
-from localcloud.chaos.writers import LARGE_INTERVAL_S, SWEPT_PREFIX, LargeWriter, Writer
+from localcloud.chaos.writers import LARGE_INTERVAL_S, SWEPT_PREFIX, BurstWriter, LargeWriter, Writer
 from localcloud.main import DIRECTORY
 from s3_syncer.core.fence import LATE_WRITE_S
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-WRITERS = 3
+#: The writers that share `--changes-per-second`. One more writes large objects.
+WRITERS = (Writer, Writer, BurstWriter, BurstWriter)
 
 #: Seconds between two lines of progress.
 PROGRESS_S = 30.0
@@ -109,14 +110,14 @@ class Run:
             tally=self.tally,
         )
         self._writers = [
-            Writer(
+            kind(
                 cloud.source,
                 cloud.source_bucket,
                 self._chance(f"writer {n}"),
                 self.tally,
-                WRITERS / options.changes_per_s,
+                len(WRITERS) / options.changes_per_s,
             )
-            for n in range(WRITERS)
+            for n, kind in enumerate(WRITERS)
         ]
         large = LargeWriter(cloud.source, cloud.source_bucket, self._chance("large"), self.tally, LARGE_INTERVAL_S)
         self._writers.append(large)
@@ -267,7 +268,7 @@ def _clock() -> str:
 @click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(min=0.1), help="Minutes with faults.")
 @click.option("--seed", type=int, help="Seed of all choices, but not of the times. Default: a random one.")
 @click.option(
-    "--changes-per-second", default=4.0, show_default=True, type=click.FloatRange(min=0.1), help="Rate of the writers."
+    "--changes-per-second", default=5.0, show_default=True, type=click.FloatRange(min=0.1), help="Rate of the writers."
 )
 @click.option(
     "--services", default=2, show_default=True, type=click.IntRange(min=0), help="`s3-syncer serve` processes."

@@ -30,6 +30,10 @@ PREFIXES = (SWEPT_PREFIX, LIVE_PREFIX, RANGE_PREFIX, LIVE_PREFIX)
 #: Keys of ordinary objects.
 KEYS = 800
 HOT_KEYS = 5
+
+#: Mean number of changes of a key of a burst.
+BURST_CHANGES = 6
+
 MULTIPART_KEYS = 10
 
 #: A multipart upload above the services' and the functions' threshold of 64 MiB, which several workers copy.
@@ -149,6 +153,31 @@ class Writer:
     def _wrote(self, size: int) -> None:
         self._tally.count("objects written")
         self._tally.count("bytes written", size)
+
+
+class BurstWriter(Writer):
+    """Changes a key several times in a row, and never again.
+
+    No later event of such a key hides a late write to it.
+    """
+
+    def __init__(self, client: S3Client, bucket: str, chance: Random, tally: Tally, interval_s: float) -> None:
+        super().__init__(client, bucket, chance, tally, interval_s)
+        self._burst = chance.getrandbits(32)
+
+    def changes(self) -> Sequence[tuple[int, str, Callable[[], None]]]:
+        return (
+            (6, "burst: object written", lambda: self._put(self._key())),
+            (2, "burst: object deleted", lambda: self._delete(self._key())),
+            (1, "burst: object deleted and written again at once", self._delete_and_put),
+            (2, "burst: metadata changed, same bytes", self._change_metadata),
+            (1, "burst: tags changed", self._change_tags),
+        )
+
+    def _key(self) -> str:
+        if self._chance.random() < 1 / BURST_CHANGES:
+            self._burst = self._chance.getrandbits(32)
+        return f"{LIVE_PREFIX}burst/{self._burst:08x}"
 
 
 class LargeWriter(Writer):
