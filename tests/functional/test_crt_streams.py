@@ -105,13 +105,13 @@ def test_sync_streams_large_objects(rig: Rig) -> None:
 def test_the_endpoint_of_a_bucket_is_found_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The CRT client and the streaming client share the endpoint."""
     names: list[str] = []
-    endpoint = factory._endpoint
+    endpoint = factory.bucket_endpoint
 
     def noted(location: BucketLocation) -> BucketEndpoint:
         names.append(location.name)
         return endpoint(location)
 
-    monkeypatch.setattr(factory, "_endpoint", noted)
+    monkeypatch.setattr(factory, "bucket_endpoint", noted)
     assert run("migrate").code == 0
     assert sorted(names) == sorted([SOURCE, TARGET])
 
@@ -264,8 +264,8 @@ def test_the_smallest_memory_suffices(rig: Rig, way: str) -> None:
 def test_nothing_is_streamed_through_a_proxy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.put_parts("parts", *parts_of(2))
     rig.clear()
-    monkeypatch.setattr("s3_syncer.crt.factory.getproxies", lambda: {"http": "http://127.0.0.1:1"})
-    monkeypatch.setattr("s3_syncer.crt.factory.proxy_bypass", lambda _host: False)
+    monkeypatch.setattr("s3_syncer.crt.endpoint.getproxies", lambda: {"http": "http://127.0.0.1:1"})
+    monkeypatch.setattr("s3_syncer.crt.endpoint.proxy_bypass", lambda _host: False)
     assert run("migrate").code == 0
     assert streamed(rig) == [False] * 2
     assert rig.differences() == []

@@ -1,8 +1,21 @@
-"""The endpoint of a bucket, shared by the CRT client and the streaming client."""
+"""Find the endpoint of a bucket, for the CRT client and the streaming client."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.httpsession import get_cert_path
+
+from ..stores.protocols import BucketLocation
+
+#: Stands for a key in a URL; percent-encoding leaves it as it is.
+_KEY = "key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +25,47 @@ class BucketEndpoint:
     url: str
     region: str
     ca_file: str
+
+
+class OnlyBoto3Error(Exception):
+    """Only boto3 can reach the bucket."""
+
+
+def bucket_endpoint(location: BucketLocation) -> BucketEndpoint:
+    """Return the endpoint to which boto3 sends its requests for the bucket.
+
+    Raises OnlyBoto3Error where no other client can reach the bucket. Raises StoreUnusable or a BotoCoreError when
+    there are no credentials.
+    """
+    name = location.name
+    if name.startswith("arn:") or name.endswith("--x-s3"):  # access points and directory buckets sign differently
+        raise OnlyBoto3Error
+    lease = location.clients.lease()
+    lease.signing_keys()
+    url, region = _address(lease.client, name)
+    if _is_proxied(url):
+        raise OnlyBoto3Error
+    ca_bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
+    return BucketEndpoint(url, region, ca_bundle or str(get_cert_path(True)))
+
+
+def _address(client: Any, bucket: str) -> tuple[str, str]:
+    """Return the URL of the bucket, and the region that signatures name.
+
+    boto3 decides both, for every partition, FIPS, dual stack and custom endpoints, and whether the bucket is in the
+    host or in the path. So this makes a request that `_answer` answers before boto3 sends it. A presigned URL would
+    not do: in the partition `aws` it names the global endpoint. No code of this package sends a GetObjectAcl request.
+    """
+    client.meta.events.register_first("before-call.s3.GetObjectAcl", _answer, unique_id="s3-syncer-address")
+    answer = client.get_object_acl(Bucket=bucket, Key=_KEY)
+    return answer["url"].partition("?")[0].removesuffix(f"/{_KEY}"), answer["region"]
+
+
+def _answer(params: dict[str, Any], context: dict[str, Any], **_: object) -> tuple[AWSResponse, dict[str, str]]:
+    url = params["url"]
+    return AWSResponse(url, 200, HTTPHeaders(), None), {"url": url, "region": context["signing"]["region"]}
+
+
+def _is_proxied(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in getproxies() and not proxy_bypass(parts.netloc)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from botocore.exceptions import BotoCoreError
-from botocore.httpsession import get_cert_path
 
 from ..core.errors import StoreUnusable
 from ..stores.credentials import SigningKeys
 from ..stores.protocols import BucketLocation
 from ..sync.context import Transports
 from ..sync.transfer import Transfer
-from .endpoint import BucketEndpoint
+from .endpoint import BucketEndpoint, OnlyBoto3Error, bucket_endpoint
 from .list_objects import ObjectListing
 from .object_requests import ObjectRequests
 from .protocols import HttpResponse
@@ -31,9 +27,6 @@ if TYPE_CHECKING:
     from .http_client import CrtHttpClient
 
 Client = TypeVar("Client")
-
-#: Stands for a key in a URL; percent-encoding leaves it as it is.
-_KEY = "key"
 
 
 def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrency: int) -> Transports:
@@ -49,7 +42,7 @@ def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrenc
         return Transports(stream_copier=stream_copier)
     try:
         source_client, target_client = map(_http_client, sides)
-    except _OnlyBoto3:
+    except OnlyBoto3Error:
         return Transports(stream_copier=stream_copier)
 
     def small_object_copier(transfer: Transfer, *, tags: bool) -> CrtSmallObjectCopier:
@@ -84,10 +77,6 @@ class CrtTransport:
         self.try_call = ObjectRequests(client).try_call
 
 
-class _OnlyBoto3(Exception):
-    """Only boto3 can reach the bucket."""
-
-
 class _Side:
     """A bucket and its endpoint, which is determined once, as soon as the bucket's client has credentials."""
 
@@ -96,9 +85,9 @@ class _Side:
         self._endpoint: BucketEndpoint | None = None
 
     def endpoint(self) -> BucketEndpoint:
-        """Return the endpoint of the bucket. Raises as `_endpoint` does."""
+        """Return the endpoint of the bucket. Raises as `bucket_endpoint` does."""
         with self._lock:
-            self._endpoint = self._endpoint or _endpoint(self.location)
+            self._endpoint = self._endpoint or bucket_endpoint(self.location)
             return self._endpoint
 
     def signing_keys(self) -> SigningKeys:
@@ -115,7 +104,7 @@ class _Deferred(Generic[Client]):
 
     def get(self) -> Client | None:
         """Return the client, or None as long as it cannot be built."""
-        with self._lock, suppress(BotoCoreError, StoreUnusable, _OnlyBoto3):
+        with self._lock, suppress(BotoCoreError, StoreUnusable, OnlyBoto3Error):
             self._built = self._built or self._build(self._side)
         return self._built
 
@@ -149,7 +138,7 @@ def _http_client(side: _Side) -> CrtHttpClient | _DeferredHttpClient:
 
 
 def _crt_http_client(side: _Side) -> CrtHttpClient:
-    """Return an awscrt client for the bucket. Raises as `_endpoint` does."""
+    """Return an awscrt client for the bucket. Raises as `bucket_endpoint` does."""
     from .http_client import CrtHttpClient  # here, because it imports awscrt, which may not be installed
 
     return CrtHttpClient(side.endpoint(), side.signing_keys)
@@ -158,7 +147,7 @@ def _crt_http_client(side: _Side) -> CrtHttpClient:
 def _stream_copier(source: _Side, target: _Side) -> HttpStreamCopier | None:
     try:
         return HttpStreamCopier(_stream_client(source), _stream_client(target))
-    except _OnlyBoto3:
+    except OnlyBoto3Error:
         return None
 
 
@@ -183,29 +172,5 @@ def _stream_client(side: _Side) -> StreamingHttpClient | _DeferredStreamClient:
 
 
 def _streaming_http_client(side: _Side) -> StreamingHttpClient:
-    """Return a streaming client for the bucket. Raises as `_endpoint` does."""
+    """Return a streaming client for the bucket. Raises as `bucket_endpoint` does."""
     return StreamingHttpClient(side.endpoint(), side.location.prefix, side.signing_keys)
-
-
-def _endpoint(location: BucketLocation) -> BucketEndpoint:
-    """Return the endpoint that boto3 would use.
-
-    Raises _OnlyBoto3 where no other client can reach the bucket. Raises StoreUnusable or a BotoCoreError when there
-    are no credentials.
-    """
-    name = location.name
-    if name.startswith("arn:") or name.endswith("--x-s3"):  # access points and directory buckets sign differently
-        raise _OnlyBoto3
-    client = location.clients.lease().client
-    # boto3 decides whether the bucket is in the host or in the path, for every partition and custom endpoint.
-    signed = client.generate_presigned_url("get_object", Params={"Bucket": name, "Key": _KEY})
-    url = signed.partition("?")[0].removesuffix(f"/{_KEY}")
-    if _is_proxied(url):
-        raise _OnlyBoto3
-    ca_bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return BucketEndpoint(url, client.meta.region_name, ca_bundle or str(get_cert_path(True)))
-
-
-def _is_proxied(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme in getproxies() and not proxy_bypass(parts.netloc)

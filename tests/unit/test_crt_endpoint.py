@@ -1,0 +1,124 @@
+"""Test that the CRT transport uses the endpoint of boto3's own requests, in every region and with every setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+
+from s3_syncer.core.errors import StoreUnusable
+from s3_syncer.crt.endpoint import OnlyBoto3Error, bucket_endpoint
+from s3_syncer.settings import Credentials
+from s3_syncer.stores.clients import source_client, target_client
+from s3_syncer.stores.credentials import FixedClient
+from s3_syncer.stores.protocols import BucketLocation
+
+KEYS = {"AWS_ACCESS_KEY_ID": "access-key", "AWS_SECRET_ACCESS_KEY": "secret-key"}
+FIPS, DUAL_STACK = {"AWS_USE_FIPS_ENDPOINT": "true"}, {"AWS_USE_DUALSTACK_ENDPOINT": "true"}
+VPCE = "https://bucket.vpce-1a2b3c4d-5e6f.s3.eu-west-1.vpce.amazonaws.com"
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the settings of the caller, and the session that has read them."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    for name in ("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", *FIPS, *DUAL_STACK):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+def source(monkeypatch: pytest.MonkeyPatch, region: str, settings: Mapping[str, str]) -> FixedClient:
+    for name, value in {"AWS_DEFAULT_REGION": region, **settings}.items():
+        monkeypatch.setenv(name, value)
+    return source_client(connections=1)
+
+
+def sent(client: Any, bucket: str) -> str:
+    """Return the address of a GetObject request of boto3, without the key."""
+    addresses: list[str] = []
+
+    def note(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        addresses.append(str(request.url))
+        return AWSResponse(request.url, 200, {}, None)
+
+    client.meta.events.register_first("before-send.s3.GetObject", note)
+    client.get_object(Bucket=bucket, Key="key")
+    return addresses[0].removesuffix("/key")
+
+
+@pytest.mark.parametrize(
+    ("region", "settings", "bucket", "url"),
+    [
+        ("us-east-1", {}, "the-bucket", "https://the-bucket.s3.amazonaws.com"),
+        ("eu-west-1", {}, "the-bucket", "https://the-bucket.s3.eu-west-1.amazonaws.com"),
+        ("eu-south-1", {}, "the-bucket", "https://the-bucket.s3.eu-south-1.amazonaws.com"),
+        ("cn-north-1", {}, "the-bucket", "https://the-bucket.s3.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", {}, "the-bucket", "https://the-bucket.s3.us-gov-west-1.amazonaws.com"),
+        ("us-east-1", FIPS, "the-bucket", "https://the-bucket.s3-fips.us-east-1.amazonaws.com"),
+        ("eu-west-1", FIPS, "the-bucket", "https://the-bucket.s3-fips.eu-west-1.amazonaws.com"),
+        ("eu-south-1", FIPS, "the-bucket", "https://the-bucket.s3-fips.eu-south-1.amazonaws.com"),
+        ("us-gov-west-1", FIPS, "the-bucket", "https://the-bucket.s3-fips.us-gov-west-1.amazonaws.com"),
+        ("us-east-1", DUAL_STACK, "the-bucket", "https://the-bucket.s3.dualstack.us-east-1.amazonaws.com"),
+        ("eu-west-1", DUAL_STACK, "the-bucket", "https://the-bucket.s3.dualstack.eu-west-1.amazonaws.com"),
+        ("eu-south-1", DUAL_STACK, "the-bucket", "https://the-bucket.s3.dualstack.eu-south-1.amazonaws.com"),
+        ("cn-north-1", DUAL_STACK, "the-bucket", "https://the-bucket.s3.dualstack.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", DUAL_STACK, "the-bucket", "https://the-bucket.s3.dualstack.us-gov-west-1.amazonaws.com"),
+        ("us-gov-west-1", FIPS | DUAL_STACK, "b-b", "https://b-b.s3-fips.dualstack.us-gov-west-1.amazonaws.com"),
+        ("us-east-1", {}, "the.bucket", "https://s3.amazonaws.com/the.bucket"),
+        ("eu-south-1", {}, "the.bucket", "https://s3.eu-south-1.amazonaws.com/the.bucket"),
+        ("cn-north-1", {}, "the.bucket", "https://s3.cn-north-1.amazonaws.com.cn/the.bucket"),
+        ("eu-west-1", FIPS, "the.bucket", "https://s3-fips.eu-west-1.amazonaws.com/the.bucket"),
+        ("eu-west-1", {"AWS_ENDPOINT_URL_S3": VPCE}, "the-bucket", f"{VPCE}/the-bucket"),
+        ("eu-west-1", {"AWS_ENDPOINT_URL": VPCE}, "the.bucket", f"{VPCE}/the.bucket"),
+        ("eu-west-1", {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9000"}, "b-b", "http://127.0.0.1:9000/b-b"),
+        ("eu-west-1", {"AWS_ENDPOINT_URL_S3": "https://s3.example.com/api"}, "b-b", "https://s3.example.com/api/b-b"),
+    ],
+)
+def test_endpoint_of_the_source_is_that_of_boto3(
+    monkeypatch: pytest.MonkeyPatch, region: str, settings: Mapping[str, str], bucket: str, url: str
+) -> None:
+    clients = source(monkeypatch, region, settings)
+    endpoint = bucket_endpoint(BucketLocation(bucket, "", clients))
+    assert (endpoint.url, endpoint.region) == (url, region)
+    assert sent(clients.lease().client, bucket) == url
+
+
+def test_requests_after_the_question_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request that asks for the address is not sent, and changes no other request of the client."""
+    clients = source(monkeypatch, "eu-west-1", {})
+    first = bucket_endpoint(BucketLocation("the-bucket", "", clients))
+    assert bucket_endpoint(BucketLocation("the-bucket", "", clients)) == first
+    assert bucket_endpoint(BucketLocation("other", "", clients)).url == "https://other.s3.eu-west-1.amazonaws.com"
+
+
+def test_signatures_name_the_region_of_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`aws-global` is a name of the endpoint, and no region that a signature can name."""
+    clients = source(monkeypatch, "aws-global", {})
+    assert bucket_endpoint(BucketLocation("the-bucket", "", clients)).region == "us-east-1"
+
+
+@pytest.mark.parametrize("endpoint", ["https://s3.eu-1.example.com", "http://127.0.0.1:9000"])
+def test_endpoint_of_the_target_has_the_bucket_in_the_path(endpoint: str) -> None:
+    clients = target_client(endpoint, "eu-1", Credentials("access-key", "secret-key"), connections=1)
+    found = bucket_endpoint(BucketLocation("the.bucket", "out/", clients))
+    assert (found.url, found.region) == (f"{endpoint}/the.bucket", "eu-1")
+
+
+@pytest.mark.parametrize("bucket", ["arn:aws:s3:eu-west-1:123456789012:accesspoint/a", "one--euw1-az1--x-s3"])
+def test_only_boto3_reaches_buckets_with_other_signatures(monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
+    with pytest.raises(OnlyBoto3Error):
+        bucket_endpoint(BucketLocation(bucket, "", source(monkeypatch, "eu-west-1", {})))
+
+
+def test_there_is_no_endpoint_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in KEYS:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(StoreUnusable):
+        bucket_endpoint(BucketLocation("the-bucket", "", source(monkeypatch, "eu-west-1", {})))
