@@ -80,5 +80,14 @@ locals {
       Resource  = [key]
       Condition = { StringEquals = { "kms:ViaService" = [for service in ["secretsmanager", "sqs"] : local.kms_via[service]] } }
     } if key != null],
+    # A message stays encrypted with the key under which it was sent.
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+    [for keys in [var.previous_kms_key_arns] : {
+      Sid       = "DecryptEarlierMessages"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt"]
+      Resource  = keys
+      Condition = { StringEquals = { "kms:ViaService" = [local.kms_via["sqs"]] } }
+    } if length(keys) > 0],
   )
 }

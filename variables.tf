@@ -565,6 +565,23 @@ variable "kms_key_arn" {
   }
 }
 
+variable "previous_kms_key_arns" {
+  description = "ARNs of the keys that were `kms_key_arn` before. Messages stay encrypted with the key under which they were sent, so the workers need each key until its last message has left the queues, at most 14 days after the change. The policies of these keys must still allow the roles."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.previous_kms_key_arns : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
+    error_message = "Write previous_kms_key_arns as key ARNs, like \"arn:aws:kms:eu-west-1:123456789012:key/...\": a policy cannot name a key by its alias."
+  }
+
+  validation {
+    condition     = !contains(var.previous_kms_key_arns, coalesce(var.kms_key_arn, "none"))
+    error_message = "Write only earlier keys into previous_kms_key_arns: the workers may use kms_key_arn anyway."
+  }
+}
+
 variable "role_path" {
   description = "IAM path of all roles, like `/workloads/mirrors/`."
   type        = string

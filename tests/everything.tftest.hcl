@@ -24,6 +24,7 @@ run "everything" {
 
     source_kms_key_arns      = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
     kms_key_arn              = "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222"
+    previous_kms_key_arns    = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
     permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
     role_path                = "/workloads/mirrors/"
 

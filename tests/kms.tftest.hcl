@@ -168,3 +168,53 @@ run "an_existing_secret_may_use_a_source_key" {
     error_message = "The role must be allowed to decrypt the secret."
   }
 }
+
+run "messages_under_an_earlier_key_can_be_received" {
+  command = plan
+
+  variables {
+    previous_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
+    ecs                   = { subnet_ids = ["subnet-1"] }
+    service               = { enabled = true }
+    migration             = { enabled = true }
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in [aws_iam_role_policy.function.policy, aws_iam_role_policy.task["service"].policy] :
+      contains(jsondecode(policy).Statement, {
+        Sid       = "DecryptEarlierMessages"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"]
+        Resource  = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-3333"]
+        Condition = { StringEquals = { "kms:ViaService" = ["sqs.eu-west-1.amazonaws.com"] } }
+      })
+    ])
+    error_message = "The function and the service must be able to decrypt messages that were sent under an earlier key."
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.task["migration"].policy, "33333333-3333")
+    error_message = "The migration receives no messages, so it must not get an earlier key."
+  }
+}
+
+run "an_earlier_key_by_alias" {
+  command = plan
+
+  variables {
+    previous_kms_key_arns = ["alias/mirror"]
+  }
+
+  expect_failures = [var.previous_kms_key_arns]
+}
+
+run "the_present_key_as_an_earlier_key" {
+  command = plan
+
+  variables {
+    previous_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
+  }
+
+  expect_failures = [var.previous_kms_key_arns]
+}

@@ -95,6 +95,7 @@ module "s3_syncer" {
 
   source_kms_key_arns      = var.source_kms_key_arns
   kms_key_arn              = var.kms_key_arn
+  previous_kms_key_arns    = [] # after a change of kms_key_arn: the key before, until the queues are empty
   permissions_boundary_arn = var.permissions_boundary_arn
   role_path                = "/mirrors/"
 

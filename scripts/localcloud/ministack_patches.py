@@ -307,24 +307,57 @@ def add_event_ids(find: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def kms_key_of(action: str, resource: str) -> str | None:
-    """Return the ARN of the customer's key that the action on this resource needs, or None."""
+def remember_key_of_messages(set_attributes: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep messages under the key with which they were sent, when the queue gets another key.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+    """
+
+    def wrapped(data: Any, url: str) -> Any:
+        queue = sqs._get_q(data.get("QueueUrl", url))
+        key = queue["attributes"].get("KmsMasterKeyId")
+        response = set_attributes(data, url)
+        if queue["attributes"].get("KmsMasterKeyId") != key:
+            for message in queue["messages"]:
+                message.setdefault("kms_key", key)
+        return response
+
+    return wrapped
+
+
+def change_keys_of_log_groups(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Store the key that a log group gets or loses after its creation, which MiniStack rejects."""
+
+    async def wrapped(method: str, path: str, headers: dict[str, str], body: bytes, query: Any) -> Any:
+        if headers.get("x-amz-target", "").endswith(("AssociateKmsKey", "DisassociateKmsKey")):
+            request = json.loads(body)
+            cloudwatch_logs._log_groups[request["logGroupName"]]["kmsKeyId"] = request.get("kmsKeyId")
+            return cloudwatch_logs.json_response({})
+        return await handle(method, path, headers, body, query)
+
+    return wrapped
+
+
+def kms_keys_of(action: str, resource: str) -> set[str]:
+    """Return the ARNs of the customer's keys that the action on this resource needs."""
+    named: set[str | None] = set()
     if action not in KMS_ACTIONS:
-        return None
-    named: str | None = None
+        return set()
     if action.startswith("sqs:"):
-        named = ((sqs._queue_by_arn(resource) or {}).get("attributes") or {}).get("KmsMasterKeyId")
+        queue = sqs._queue_by_arn(resource) or {}
+        named = {(queue.get("attributes") or {}).get("KmsMasterKeyId")}
+        if action == "sqs:ReceiveMessage":
+            named |= {message["kms_key"] for message in queue.get("messages", []) if "kms_key" in message}
     elif action.startswith("secretsmanager:"):
-        named = (secretsmanager._resolve(resource)[1] or {}).get("KmsKeyId")
+        named = {(secretsmanager._resolve(resource)[1] or {}).get("KmsKeyId")}
     else:
         request = iam_evaluator._signed_request.get()
         if request is not None and request.method == "HEAD":  # a HEAD returns no encrypted data
-            return None
+            return set()
         bucket, _, key = resource.rpartition(":")[2].partition("/")
         stored = (s3._buckets.get(bucket) or {}).get("objects", {}).get(unquote(key)) or {}
-        named = (stored.get("preserved_headers") or {}).get("x-amz-server-side-encryption-aws-kms-key-id")
-    found = kms._resolve_key(named) if named else None
-    return found["Arn"] if found else None
+        named = {(stored.get("preserved_headers") or {}).get("x-amz-server-side-encryption-aws-kms-key-id")}
+    return {found["Arn"] for name in named if name and (found := kms._resolve_key(name))}
 
 
 def enforce_kms_permissions(enforce: Callable[..., Any]) -> Callable[..., Any]:
@@ -335,10 +368,14 @@ def enforce_kms_permissions(enforce: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         resource = named.pop("resource_arn", resource)
         denied = enforce(caller, action, service, region, resource, *rest, **named)
-        if denied or not (key := kms_key_of(action, resource)):
+        if denied:
             return denied
         via = {"kms:ViaService": f"{service}.{region}.amazonaws.com"}
-        denials = (enforce(caller, needed, "kms", region, key, via) for needed in KMS_ACTIONS[action])
+        denials = (
+            enforce(caller, needed, "kms", region, key, via)
+            for key in kms_keys_of(action, resource)
+            for needed in KMS_ACTIONS[action]
+        )
         return next((denied for denied in denials if denied), None)
 
     return wrapped
@@ -373,9 +410,8 @@ def is_role_allowed(role: str, action: str, resource: str) -> bool:
         return bool(result.decision == "Allow")
 
     via = {"kms:viaservice": f"{action.partition(':')[0]}.{region}.amazonaws.com"}
-    key = kms_key_of(action, resource)
-    return is_allowed(action, resource) and (
-        not key or all(is_allowed(needed, key, **via) for needed in KMS_ACTIONS[action])
+    return is_allowed(action, resource) and all(
+        is_allowed(needed, key, **via) for key in kms_keys_of(action, resource) for needed in KMS_ACTIONS[action]
     )
 
 
@@ -424,16 +460,14 @@ def wait_for_late_lines(drain: Callable[..., str]) -> Callable[..., str]:
 
 def is_key_usable_by_service(service: str, queue: str, context: dict[str, str]) -> bool:
     """Return True if the queue has no key, or if the key's policy lets the service send a message."""
-    key = kms_key_of("sqs:SendMessage", queue)
-    if key is None:
-        return True
-    policy, _ = kms.key_policy_for_arn(key)
-    request = iam_evaluator.EvalContext("*", "Service", "", "", key, key.split(":")[3], service_context=context)
-    return all(
-        iam_evaluator.evaluate_resource_policy(policy, replace(request, action=needed), service=service).decision
-        == "Allow"
-        for needed in KMS_ACTIONS["sqs:SendMessage"]
-    )
+
+    def allows(key: str, action: str) -> bool:
+        policy, _ = kms.key_policy_for_arn(key)
+        request = iam_evaluator.EvalContext("*", "Service", "", action, key, key.split(":")[3], service_context=context)
+        return bool(iam_evaluator.evaluate_resource_policy(policy, request, service=service).decision == "Allow")
+
+    keys, actions = kms_keys_of("sqs:SendMessage", queue), KMS_ACTIONS["sqs:SendMessage"]
+    return all(allows(key, action) for key in keys for action in actions)
 
 
 def check_key_policy_for_s3(allows: Callable[..., bool]) -> Callable[..., bool]:
@@ -498,6 +532,7 @@ if __name__ == "__main__":
     cloudwatch._describe_alarms = describe_all_alarm_properties(cloudwatch._describe_alarms)
     cloudwatch._put_metric_alarm = keep_metrics_of_alarms(cloudwatch._put_metric_alarm)
     iam_evaluator.evaluate_trust_policy = add_account_to_trust_context(iam_evaluator.evaluate_trust_policy)
+    ministack.SERVICE_HANDLERS["logs"] = change_keys_of_log_groups(ministack.SERVICE_HANDLERS["logs"])
     cloudwatch_logs._filter_log_events = add_event_ids(cloudwatch_logs._filter_log_events)
     ecs_patches.correct(ecs._ACTION_MAP)
     scaling = ecs_patches.ApplicationAutoScaling()
@@ -508,6 +543,7 @@ if __name__ == "__main__":
     ecs._build_run_kwargs = apply_container_limits(ecs._build_run_kwargs)
     iam_evaluator.evaluate = log_used_permissions(iam_evaluator.evaluate)
     iam_evaluator.enforce = enforce_kms_permissions(iam_evaluator.enforce)
+    sqs._HANDLERS["SetQueueAttributes"] = remember_key_of_messages(sqs._HANDLERS["SetQueueAttributes"])
     sqs._receive_messages_for_esm = receive_as_function_role(sqs._receive_messages_for_esm)
     s3._put_object_tagging = send_tagging_events(s3._put_object_tagging, "s3:ObjectTagging:Put")
     s3._delete_object_tagging = send_tagging_events(s3._delete_object_tagging, "s3:ObjectTagging:Delete")

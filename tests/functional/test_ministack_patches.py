@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from tests.functional.harness import REGION, Account
@@ -68,3 +70,45 @@ def test_alarm_on_an_expression_has_no_period_of_its_own(cloud: Account) -> None
     (alarm,) = alarms.describe_alarms(AlarmNames=["expression"])["MetricAlarms"]
     assert not alarm.keys() & {"Period", "Statistic"}
     assert alarm["Metrics"][1]["MetricStat"]["Period"] == 900
+
+
+def test_message_stays_under_the_key_with_which_it_was_sent(cloud: Account) -> None:
+    """A role that has lost the earlier key cannot receive the message."""
+    sqs, kms, iam = (cloud.client(service) for service in ("sqs", "kms", "iam"))
+    earlier, later = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    queue = sqs.create_queue(QueueName="keys", Attributes={"KmsMasterKeyId": earlier})["QueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody="earlier")
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"KmsMasterKeyId": later, "VisibilityTimeout": "0"})
+
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName="keys", AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+    may_receive = {"Effect": "Allow", "Action": "sqs:ReceiveMessage", "Resource": "*"}
+
+    def receive(*keys: str) -> list[str]:
+        may_decrypt = {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": list(keys)}
+        iam.put_role_policy(RoleName="keys", PolicyName="keys", PolicyDocument=policy(may_receive, may_decrypt))
+        session = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="keys")["Credentials"]
+        names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        client = boto3.Session(*(session[name] for name in names), region_name=REGION).client(
+            "sqs", endpoint_url=cloud.endpoint
+        )
+        return [message["Body"] for message in client.receive_message(QueueUrl=queue)["Messages"]]
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        receive(later)
+    assert receive(later, earlier) == ["earlier"]
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def test_log_group_gets_another_key(cloud: Account) -> None:
+    logs = cloud.client("logs")
+    logs.create_log_group(logGroupName="group", kmsKeyId="arn:aws:kms:us-east-1:000000000000:key/1")
+    logs.associate_kms_key(logGroupName="group", kmsKeyId="arn:aws:kms:us-east-1:000000000000:key/2")
+    (group,) = logs.describe_log_groups(logGroupNamePrefix="group")["logGroups"]
+    assert group["kmsKeyId"].endswith("/2")
+    logs.disassociate_kms_key(logGroupName="group")
+    (group,) = logs.describe_log_groups(logGroupNamePrefix="group")["logGroups"]
+    assert "kmsKeyId" not in group

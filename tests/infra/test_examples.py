@@ -226,7 +226,9 @@ def test_destroy_leaves_only_what_existed_before(examples: Examples) -> None:
     # Revisions of task definitions cost nothing. They stay for running tasks and for a rollback.
     revisions = aws("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
     families = {arn.rpartition("/")[2].rpartition(":")[0] for arn in revisions}
-    assert families == {"reports-syncer-migration", "uploads-mirror-migration", "served-service"}
+    assert families == {
+        *("private-syncer-migration", "reports-syncer-migration", "uploads-mirror-migration", "served-service"),
+    }
     assert sorted(bucket["Name"] for bucket in aws("s3").list_buckets()["Buckets"]) == sorted(examples.aws.buckets)
     for bucket in examples.aws.buckets:
         document = aws("s3").get_bucket_notification_configuration(Bucket=bucket)

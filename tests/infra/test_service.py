@@ -1,13 +1,35 @@
 """Test the ECS service of `configurations/service` on the emulated AWS, with an ECS that behaves as AWS does.
 
-The account has never used ECS before, and the repository has no image.
+The account has never used ECS before, and the repository has no image. The tests run in this order: each applies other
+inputs.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from tests.infra.examples import SERVICE, Examples
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from tests.infra.examples import REGION, SERVICE, Example, Examples
+
+
+def with_inputs(service: Example, inputs: Mapping[str, object]) -> Example:
+    variables = {
+        f"TF_VAR_{name}": value if isinstance(value, str) else json.dumps(value) for name, value in inputs.items()
+    }
+    return replace(service, tool=replace(service.tool, environment={**service.tool.environment, **variables}))
+
+
+def apply(service: Example, **inputs: object) -> Example:
+    """Apply other inputs, and test that the next plan is empty."""
+    changed = with_inputs(service, inputs)
+    changed.terraform("apply", "-auto-approve")
+    changed.terraform("plan", "-detailed-exitcode", "-lock=false")
+    return changed
 
 
 def test_first_apply_needs_no_image(examples: Examples) -> None:
@@ -27,14 +49,39 @@ def test_service_can_return_to_the_task_definition_before(examples: Examples) ->
     """The deployment circuit breaker does so. ECS accepts no task definition that was deregistered."""
     service, ecs = examples[SERVICE], examples.aws.client("ecs")
     before = service.outputs["s3_syncer"]["service"]
-    changed = {**service.tool.environment, "TF_VAR_arguments": '["--bwlimit=9M"]'}
-    changed_service = replace(service, tool=replace(service.tool, environment=changed))
-    changed_service.terraform("apply", "-auto-approve")
+    apply(service, arguments=["--bwlimit=9M"])
     after = service.outputs["s3_syncer"]["service"]
     assert after["task_definition_arn"] != before["task_definition_arn"]
 
     at = {"cluster": before["cluster_arn"], "service": before["name"]}
     rolled_back = ecs.update_service(**at, taskDefinition=before["task_definition_arn"])["service"]
     assert rolled_back["taskDefinition"] == before["task_definition_arn"]
-    changed_service.terraform("apply", "-auto-approve")
-    changed_service.terraform("plan", "-detailed-exitcode", "-lock=false")
+
+
+def test_message_under_an_earlier_key_is_received(examples: Examples) -> None:
+    service, sqs = examples[SERVICE], examples.aws.client("sqs")
+    earlier, later = examples.aws.key(), examples.aws.key()
+    apply(service, kms_key_arn=earlier)
+    outputs = service.outputs["s3_syncer"]
+    queue = outputs["queue_url"]
+    sqs.send_message(QueueUrl=queue, MessageBody="under the earlier key")
+
+    apply(service, kms_key_arn=later, previous_kms_key_arns=[earlier])
+    as_service = client_of(examples, outputs["role_arns"]["service"])
+    (received,) = as_service.receive_message(QueueUrl=queue)["Messages"]
+    assert received["Body"] == "under the earlier key"
+
+    apply(service, kms_key_arn=later)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        as_service.receive_message(QueueUrl=queue)
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=received["ReceiptHandle"])
+    sqs.send_message(QueueUrl=queue, MessageBody="under the later key")
+    (received,) = as_service.receive_message(QueueUrl=queue)["Messages"]
+    assert received["Body"] == "under the later key"
+
+
+def client_of(examples: Examples, role: str) -> Any:
+    """Return an SQS client with the permissions of the role."""
+    session = examples.aws.client("sts").assume_role(RoleArn=role, RoleSessionName="receiver")["Credentials"]
+    keys = (session[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+    return boto3.Session(*keys, region_name=REGION).client("sqs", endpoint_url=examples.aws.endpoint)

@@ -77,6 +77,7 @@ CASES: dict[str, Any] = {
     "service.arguments": [],
     "source_kms_key_arns": [],
     "kms_key_arn": "arn:aws:kms:eu-west-1:000000000000:key/00000000-0000-0000-0000-000000000000",
+    "previous_kms_key_arns": ["arn:aws:kms:eu-west-1:000000000000:key/11111111-0000-0000-0000-000000000000"],
     "role_path": "/other/",
     "permissions_boundary_arn": None,
     "log_retention_days": 7,
@@ -183,6 +184,7 @@ EXPECTED: dict[str, list[str]] = {
         ),  # its encryption cannot change
         *(f"~ aws_iam_role_policy.{role}" for role in ROLES),
     ],
+    "previous_kms_key_arns": ["~ aws_iam_role_policy.function"],
     "role_path": [
         *(FUNCTION, TASK, SCHEDULE),
         *(f"± aws_iam_role.{role}" for role in ROLES),

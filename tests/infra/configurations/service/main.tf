@@ -17,6 +17,16 @@ variable "arguments" {
   default = []
 }
 
+variable "kms_key_arn" {
+  type    = string
+  default = null
+}
+
+variable "previous_kms_key_arns" {
+  type    = list(string)
+  default = []
+}
+
 module "s3_syncer" {
   source = "../.."
 
@@ -27,6 +37,9 @@ module "s3_syncer" {
   function = { enabled = false }
   service  = { enabled = true, min_tasks = 1, max_tasks = 3, spot_percent = 50, arguments = var.arguments }
   ecs      = { subnet_ids = var.subnet_ids }
+
+  kms_key_arn           = var.kms_key_arn
+  previous_kms_key_arns = var.previous_kms_key_arns
 
   tags = { team = "storage" }
 }
