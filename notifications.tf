@@ -38,8 +38,9 @@ locals {
   )
 }
 
-# Version 5 of the provider has no data source for notifications, but Cloud Control returns those of a bucket.
-# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-s3-bucket-notificationconfiguration.html
+# Version 6 of the provider has a data source for notifications, version 5 has none. Terraform checks the type of a data
+# source before its count, so a configuration with it is invalid for version 5. Cloud Control serves both versions.
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-s3-bucket-notificationconfiguration.html
 data "aws_cloudcontrolapi_resource" "source_bucket" {
   count = local.writes_notifications && var.existing_notifications == "refuse" ? 1 : 0
 
@@ -48,13 +49,30 @@ data "aws_cloudcontrolapi_resource" "source_bucket" {
 }
 
 locals {
-  existing_notifications = try(jsondecode(data.aws_cloudcontrolapi_resource.source_bucket[0].properties).NotificationConfiguration, {})
+  # Null without the check, and for a response that is not JSON.
+  bucket_properties      = try(jsondecode(data.aws_cloudcontrolapi_resource.source_bucket[0].properties), null)
+  existing_notifications = try(local.bucket_properties.NotificationConfiguration, {})
+
+  # Properties with destinations, and the attribute that has the ARN.
+  notification_kinds = { TopicConfigurations = "Topic", LambdaConfigurations = "Function", QueueConfigurations = "Queue" }
+
+  # A response in another form could hide a destination. A bucket without notifications has no NotificationConfiguration.
+  understands_notifications = length(data.aws_cloudcontrolapi_resource.source_bucket) == 0 || try(alltrue(concat(
+    [local.bucket_properties.BucketName == var.source_bucket],
+    [for name in keys(local.bucket_properties) : name == "NotificationConfiguration" if strcontains(lower(name), "notification")],
+    [for kind, value in local.existing_notifications :
+      (kind == "EventBridgeConfiguration"
+        ? can(tobool(value.EventBridgeEnabled)) && value.EventBridgeEnabled != null
+        : alltrue([for each in value : startswith(each[local.notification_kinds[kind]], "arn:")])
+      )
+    ],
+  )), false)
 
   # Destinations that would no longer receive events. The queue of the module is left out: its ARN follows from its name.
   foreign_destinations = concat(
-    [for each in try(local.existing_notifications.TopicConfigurations, []) : each.Topic],
-    [for each in try(local.existing_notifications.LambdaConfigurations, []) : each.Function],
-    [for each in try(local.existing_notifications.QueueConfigurations, []) : each.Queue if !endswith(each.Queue, ":${local.account_id}:${var.name}")],
+    try(local.existing_notifications.TopicConfigurations[*].Topic, []),
+    try(local.existing_notifications.LambdaConfigurations[*].Function, []),
+    [for queue in try(local.existing_notifications.QueueConfigurations[*].Queue, []) : queue if !endswith(queue, ":${local.account_id}:${var.name}")],
     !local.by_eventbridge && try(tobool(local.existing_notifications.EventBridgeConfiguration.EventBridgeEnabled), false) ? ["EventBridge"] : [],
   )
 }
@@ -79,6 +97,13 @@ resource "aws_s3_bucket_notification" "source" {
   }
 
   lifecycle {
+    precondition {
+      condition     = local.understands_notifications
+      error_message = <<-EOT
+        Cloud Control described bucket ${var.source_bucket} in a form that this module does not know. Applying this module could remove notifications that it cannot see. Read them with: aws s3api get-bucket-notification-configuration --bucket ${var.source_bucket}. If none of them is needed, write existing_notifications = "overwrite". Otherwise write notification_mode = "none", and add the queue of the module where the notifications are written.
+      EOT
+    }
+
     precondition {
       condition     = length(local.foreign_destinations) == 0
       error_message = <<-EOT

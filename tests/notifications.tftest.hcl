@@ -251,7 +251,7 @@ run "an_existing_topic_fails" {
   override_data {
     target = data.aws_cloudcontrolapi_resource.source_bucket
     values = {
-      properties = "{\"NotificationConfiguration\": {\"TopicConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Topic\": \"arn:aws:sns:eu-west-1:123456789012:uploads\"}]}}"
+      properties = "{\"BucketName\": \"source\", \"NotificationConfiguration\": {\"TopicConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Topic\": \"arn:aws:sns:eu-west-1:123456789012:uploads\"}]}}"
     }
   }
 
@@ -264,7 +264,7 @@ run "an_existing_function_fails" {
   override_data {
     target = data.aws_cloudcontrolapi_resource.source_bucket
     values = {
-      properties = "{\"NotificationConfiguration\": {\"LambdaConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Function\": \"arn:aws:lambda:eu-west-1:123456789012:function:thumbnails\"}]}}"
+      properties = "{\"BucketName\": \"source\", \"NotificationConfiguration\": {\"LambdaConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Function\": \"arn:aws:lambda:eu-west-1:123456789012:function:thumbnails\"}]}}"
     }
   }
 
@@ -277,7 +277,7 @@ run "the_queue_of_another_module_fails" {
   override_data {
     target = data.aws_cloudcontrolapi_resource.source_bucket
     values = {
-      properties = "{\"NotificationConfiguration\": {\"QueueConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Queue\": \"arn:aws:sqs:eu-west-1:123456789012:other-s3-syncer\"}]}}"
+      properties = "{\"BucketName\": \"source\", \"NotificationConfiguration\": {\"QueueConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Queue\": \"arn:aws:sqs:eu-west-1:123456789012:other-s3-syncer\"}]}}"
     }
   }
 
@@ -290,7 +290,7 @@ run "eventbridge_that_would_be_disabled_fails" {
   override_data {
     target = data.aws_cloudcontrolapi_resource.source_bucket
     values = {
-      properties = "{\"NotificationConfiguration\": {\"EventBridgeConfiguration\": {\"EventBridgeEnabled\": true}}}"
+      properties = "{\"BucketName\": \"source\", \"NotificationConfiguration\": {\"EventBridgeConfiguration\": {\"EventBridgeEnabled\": true}}}"
     }
   }
 
@@ -308,7 +308,7 @@ run "enabling_eventbridge_fails_with_an_existing_topic" {
   override_data {
     target = data.aws_cloudcontrolapi_resource.source_bucket
     values = {
-      properties = "{\"NotificationConfiguration\": {\"TopicConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Topic\": \"arn:aws:sns:eu-west-1:123456789012:uploads\"}], \"EventBridgeConfiguration\": {\"EventBridgeEnabled\": true}}}"
+      properties = "{\"BucketName\": \"source\", \"NotificationConfiguration\": {\"TopicConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Topic\": \"arn:aws:sns:eu-west-1:123456789012:uploads\"}], \"EventBridgeConfiguration\": {\"EventBridgeEnabled\": true}}}"
     }
   }
 
@@ -326,7 +326,7 @@ run "the_own_queue_and_eventbridge_setting_are_ignored" {
   override_data {
     target = data.aws_cloudcontrolapi_resource.source_bucket
     values = {
-      properties = "{\"NotificationConfiguration\": {\"QueueConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Queue\": \"arn:aws:sqs:eu-west-1:123456789012:s3-syncer\"}], \"EventBridgeConfiguration\": {\"EventBridgeEnabled\": true}}}"
+      properties = "{\"BucketName\": \"source\", \"NotificationConfiguration\": {\"QueueConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"Queue\": \"arn:aws:sqs:eu-west-1:123456789012:s3-syncer\"}], \"EventBridgeConfiguration\": {\"EventBridgeEnabled\": true}}}"
     }
   }
 
@@ -359,5 +359,164 @@ run "no_check_without_writing_notifications" {
   assert {
     condition     = length(data.aws_cloudcontrolapi_resource.source_bucket) == 0
     error_message = "Without writing notifications the module must not read the bucket."
+  }
+}
+
+run "a_response_with_another_bucket_fails" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"BucketName\": \"other\"}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_response_with_no_name_fails" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"NotificationConfiguration\": {}}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_response_with_no_json_fails" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "AccessDenied"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_response_with_a_list_fails" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "[]"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_response_with_a_null_fails" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "null"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_response_with_another_name_of_the_configuration_fails" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"BucketName\": \"source\", \"BucketNotification\": {\"TopicConfigurations\": []}}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_response_with_another_kind_of_destination_fails" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"BucketName\": \"source\", \"NotificationConfiguration\": {\"PipeConfigurations\": [{\"Pipe\": \"arn:aws:pipes:eu-west-1:123456789012:pipe/a\"}]}}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_response_with_another_name_of_the_destination_fails" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"BucketName\": \"source\", \"NotificationConfiguration\": {\"TopicConfigurations\": [{\"Event\": \"s3:ObjectCreated:*\", \"TopicArn\": \"arn:aws:sns:eu-west-1:123456789012:uploads\"}]}}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_response_with_a_destination_without_its_list_fails" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"BucketName\": \"source\", \"NotificationConfiguration\": {\"TopicConfigurations\": {\"Event\": \"s3:ObjectCreated:*\", \"Topic\": \"arn:aws:sns:eu-west-1:123456789012:uploads\"}}}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_response_with_eventbridge_without_its_switch_fails" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"BucketName\": \"source\", \"NotificationConfiguration\": {\"EventBridgeConfiguration\": {}}}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_response_with_no_object_of_notifications_fails" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"BucketName\": \"source\", \"NotificationConfiguration\": \"arn:aws:sns:eu-west-1:123456789012:uploads\"}"
+    }
+  }
+
+  expect_failures = [aws_s3_bucket_notification.source]
+}
+
+run "a_bucket_with_other_properties_is_understood" {
+  command = plan
+
+  override_data {
+    target = data.aws_cloudcontrolapi_resource.source_bucket
+    values = {
+      properties = "{\"BucketName\": \"source\", \"VersioningConfiguration\": {\"Status\": \"Enabled\"}, \"NotificationConfiguration\": {\"TopicConfigurations\": [], \"EventBridgeConfiguration\": {\"EventBridgeEnabled\": false}}, \"Tags\": [{\"Key\": \"a\", \"Value\": \"b\"}]}"
+    }
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket_notification.source) == 1
+    error_message = "Other properties of the bucket must not fail the plan."
   }
 }

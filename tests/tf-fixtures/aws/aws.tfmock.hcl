@@ -14,7 +14,7 @@ mock_data "aws_caller_identity" {
 
 # A bucket without notifications.
 mock_data "aws_cloudcontrolapi_resource" {
-  defaults = { properties = "{}" }
+  defaults = { properties = "{\"BucketName\": \"source\"}" }
 }
 
 mock_resource "aws_iam_role" {
