@@ -17,8 +17,8 @@ from tests.functional.proxy import refuse
 
 from s3_syncer.cli import queue_migration
 from s3_syncer.cli.queue_migration import LOG_DELAY_MS, MAX_PAGES, QueueMigrationConfig, QueueMonitor
-from s3_syncer.core.errors import StoreUnusable
-from s3_syncer.stores.clients import parse_time
+from s3_syncer.core.errors import Retryable, StoreUnusable, SyncError
+from s3_syncer.stores.clients import parse_time, queue_client
 
 LOG_GROUP = "/aws/lambda/s3-syncer"
 
@@ -201,6 +201,28 @@ def test_one_check_reads_a_limited_number_of_pages() -> None:
 def test_lines_of_other_programs_are_skipped() -> None:
     log = Log(("1", 1000, "START RequestId"), ("2", 1000, '"text"'), ("3", 1000, '{"action": "range"}'))
     assert list(reader(log).lines()) == [{"action": "range"}]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (503, "SlowDown", Retryable),
+        (400, "ThrottlingException", Retryable),
+        (500, "InternalError", Retryable),
+        (403, "AccessDenied", StoreUnusable),
+        (403, "InvalidAccessKeyId", StoreUnusable),
+        (400, "AWS.SimpleQueueService.NonExistentQueue", StoreUnusable),
+    ],
+)
+def test_only_a_failure_that_may_pass_is_worth_a_later_request(
+    rig: Rig, status: int, code: str, kind: type[SyncError]
+) -> None:
+    rig.source_proxy.when(refuse(status, code), operation="GetQueueAttributes", times=inf)
+    config = QueueMigrationConfig(rig.queue_url)
+    monitor = QueueMonitor(config, sqs=queue_client(1), logs=None, began_ms=0)
+    with pytest.raises(SyncError) as caught:
+        monitor.backlog()
+    assert type(caught.value) is kind
 
 
 def test_missing_region_is_a_clear_error(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from rich.console import Console
 
 from ..core.deadline import Deadline, OutOfTime
-from ..core.errors import Retryable, StoreUnusable, SyncError, classify
+from ..core.errors import Changed, Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
 from ..stores.clients import logs_client, queue_client
 from ..sync.sweep import SweepOptions
@@ -121,7 +121,8 @@ class QueueMonitor:
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            if type(classify(code, status, "")) is Retryable:
+            found = classify(code, status, "")
+            if isinstance(found, Retryable) and not isinstance(found, (Changed, StoreUnusable)):
                 raise Retryable(str(error)) from error
             raise StoreUnusable(f"cannot use the queue or the log group: {error}") from error
         except HTTPClientError as error:
