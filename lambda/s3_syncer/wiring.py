@@ -12,7 +12,7 @@ from .queue.worker import Worker
 from .settings import Credentials, Settings
 from .stores.bucket import Bucket
 from .stores.clients import queue_client, source_client, target_client
-from .stores.protocols import BucketLocation, ClientSource, Transport
+from .stores.protocols import BucketLocation, ClientSource, RequestGate, Transport
 from .sync.context import SyncContext, TransportFactory, Transports
 from .sync.converge import BucketPair
 from .sync.distributed_copy import DistributedCopier
@@ -39,6 +39,17 @@ class ClientFactories:
 BOTO3 = ClientFactories()
 
 
+@dataclass(frozen=True, slots=True)
+class RequestGates:
+    """The gates of both stores: see `cli/outage.py`."""
+
+    source: RequestGate | None = None
+    target: RequestGate | None = None
+
+
+NO_GATES = RequestGates()
+
+
 def build_sync_context(
     settings: Settings,
     *,
@@ -46,11 +57,12 @@ def build_sync_context(
     resumes: bool = False,
     transports: TransportFactory | None = None,
     clients: ClientFactories = BOTO3,
+    gates: RequestGates = NO_GATES,
 ) -> SyncContext:
     """Build the context for `threads` keys and as many parts at a time. Raises StoreUnusable.
 
     With `resumes`, a large object continues from the parts that an earlier run uploaded: see `transfer.Transfer`.
-    Without `transports`, the clients make every request.
+    Without `transports`, the clients make every request. Without `gates`, an unavailable store is an error at once.
     """
     return_large_buffers()
     connections = 2 * threads + SPARE_CONNECTIONS
@@ -61,10 +73,13 @@ def build_sync_context(
     target_location = BucketLocation(settings.target_bucket, settings.target_prefix, target_clients)
     built_transports = transports(source_location, target_location) if transports is not None else Transports()
 
-    def bucket(location: BucketLocation, transport: Transport | None) -> Bucket:
-        return Bucket(location.name, location.prefix, location.clients, tags=settings.tags, transport=transport)
+    def bucket(location: BucketLocation, transport: Transport | None, gate: RequestGate | None) -> Bucket:
+        return Bucket(
+            location.name, location.prefix, location.clients, tags=settings.tags, transport=transport, gate=gate
+        )
 
-    source, target = bucket(source_location, built_transports.source), bucket(target_location, built_transports.target)
+    source = bucket(source_location, built_transports.source, gates.source)
+    target = bucket(target_location, built_transports.target, gates.target)
     small_object_copier = built_transports.small_object_copier
     transfer = Transfer(
         source,

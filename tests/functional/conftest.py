@@ -26,7 +26,9 @@ from tests.support.patience import PATIENCE_S
 import s3_syncer
 from localcloud import servers
 from s3_syncer import lambda_handler
+from s3_syncer.cli import outage
 from s3_syncer.core import deadline
+from s3_syncer.core.backoff import Backoff
 from s3_syncer.crt.factory import crt_transports
 from s3_syncer.wiring import build_queue_worker
 
@@ -100,8 +102,11 @@ def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the pauses between the SDK's attempts; their number is unchanged."""
+    """Remove the pauses between the attempts of the SDK and of a command; their number is unchanged."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda self, context: 0.0)
+    monkeypatch.setattr(outage, "REPEAT", Backoff(0.001, 0.001))
+    monkeypatch.setattr(outage, "PAUSE_FIRST_S", 0.01)
+    monkeypatch.setattr(outage, "PAUSE_MAX_S", 0.1)
 
 
 @pytest.fixture(autouse=True, scope="session")

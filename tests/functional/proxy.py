@@ -284,7 +284,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(self, proxy: Proxy) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", proxy._port), _Handler)
         self.proxy = proxy
         if proxy.tls is not None:
             self.socket = proxy.tls.wrap_socket(self.socket, server_side=True)
@@ -319,14 +319,21 @@ class Proxy:
     _rules: list[_Rule] = field(default_factory=list)
     _lock: threading.Condition = field(default_factory=threading.Condition)
     _server: ThreadingHTTPServer = field(init=False)
+    #: The port; 0 before the first server has taken a free one.
+    _port: int = 0
 
     def __post_init__(self) -> None:
+        self.listen()
+
+    def listen(self) -> None:
+        """Accept connections, also again after `hang_up`."""
         self._server = _Server(self)
+        self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
     def endpoint(self) -> str:
-        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._server.server_port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}"
 
     def when(
         self,
@@ -376,15 +383,25 @@ class Proxy:
         with self._lock:
             assert self._lock.wait_for(settled, timeout=PATIENCE_S), "the proxy still has requests in flight"
 
+    def hang_up(self) -> None:
+        """Refuse new connections until `listen`, and end the others after their requests in flight."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._end_idle_connections()
+
+    def _end_idle_connections(self) -> None:
+        with self._lock:
+            for connection in self._connections:
+                with suppress(OSError):  # the client has closed it already
+                    connection.shutdown(socket.SHUT_RD)
+
     def close(self) -> None:
         """Reset new requests and wait for those in flight, so that no client uses the store afterwards."""
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
+        self._end_idle_connections()
         with self._lock:
-            for connection in self._connections:
-                with suppress(OSError):  # the client has closed it already
-                    connection.shutdown(socket.SHUT_RD)
             is_idle = self._lock.wait_for(lambda: not self._connections, timeout=PATIENCE_S)
         assert is_idle, "the proxy still has requests in flight"
 

@@ -21,7 +21,7 @@ from s3_syncer.core.errors import (
     SyncError,
     Transient,
 )
-from s3_syncer.stores.availability import SHARE_FAILURE_S, AvailabilityCheck
+from s3_syncer.stores.availability import SHARE_FAILURE_S, Availability
 
 
 class Probe:
@@ -61,28 +61,28 @@ DENIED = Permanent("AccessDenied", "AccessDenied")
 def test_a_request_about_the_bucket_decides(
     error: SyncError, about_the_bucket: SyncError | None, kind: type[SyncError], code: str
 ) -> None:
-    found = AvailabilityCheck(Probe(about_the_bucket)).confirm(error)
+    found = Availability(Probe(about_the_bucket)).confirm(error)
     assert type(found) is kind
     assert found.code == code
 
 
 def test_an_error_of_one_key_says_so() -> None:
-    found = AvailabilityCheck(Probe()).confirm(WRONG_KEY)
+    found = Availability(Probe()).confirm(WRONG_KEY)
     assert found.reason.startswith("SignatureDoesNotMatch: ")
-    assert "Only this key fails so" in found.reason
+    assert "concerns only this request" in found.reason
 
 
 @pytest.mark.parametrize("error", [Changed("gone"), Permanent("too large"), Retryable("damaged")])
 def test_other_errors_cost_no_request(error: SyncError) -> None:
     probe = Probe()
-    assert AvailabilityCheck(probe).confirm(error) is error
+    assert Availability(probe).confirm(error) is error
     assert probe.count == 0
 
 
 def test_a_failed_check_is_shared_for_some_seconds() -> None:
     """Otherwise each of the many requests that fail in an outage would repeat the check."""
     clock, probe = FakeClock(), Probe(BROKEN)
-    check = AvailabilityCheck(probe, clock)
+    check = Availability(probe, clock=clock)
     for _ in range(10):
         assert isinstance(check.confirm(BROKEN), StoreUnavailable)
         clock.now += SHARE_FAILURE_S / 11
@@ -96,7 +96,7 @@ def test_a_failed_check_is_shared_for_some_seconds() -> None:
 def test_a_success_does_not_count_for_a_later_failure() -> None:
     """Otherwise the first keys of an outage would fail, because the store has just served another key."""
     clock, probe = FakeClock(), Probe()
-    check = AvailabilityCheck(probe, clock)
+    check = Availability(probe, clock=clock)
     assert type(check.confirm(BROKEN)) is Transient
     clock.now += 0.001
     probe.error = BUSY
@@ -111,7 +111,7 @@ def test_requests_that_fail_together_share_one_check() -> None:
         assert go.wait(PATIENCE_S)
 
     probe = Probe(BROKEN, meanwhile)
-    check = AvailabilityCheck(probe, FakeClock())
+    check = Availability(probe, clock=FakeClock())
 
     def fail() -> SyncError:
         waiting.release()
@@ -127,6 +127,6 @@ def test_requests_that_fail_together_share_one_check() -> None:
 
 
 def test_work_that_was_given_up_proves_nothing() -> None:
-    check = AvailabilityCheck(Probe(OutOfTime("given up")))
+    check = Availability(Probe(OutOfTime("given up")))
     with pytest.raises(OutOfTime):
         check.confirm(WRONG_KEY)

@@ -225,7 +225,7 @@ def test_without_a_terminal_a_line_is_printed_at_intervals(monkeypatch: pytest.M
     monkeypatch.setattr(progress, "LINE_S", 0.05)
     out = io.StringIO()
     stats = SweepStats()
-    with in_lines(stats, Console(file=out, width=20)):
+    with in_lines(stats, Console(file=out, width=20), list):
         wait_for(lambda: out.getvalue().count("\n") >= 3)
         stats.on_compared(7)
         wait_for(lambda: "7 keys compared" in out.getvalue())
@@ -258,12 +258,12 @@ def test_progress_in_a_log_is_records(monkeypatch: pytest.MonkeyPatch, caplog: p
 
 def test_line_on_a_terminal_is_updated_and_erased() -> None:
     out = io.StringIO()
-    stats, stopping = SweepStats(keys=7), [False]
+    stats, state = SweepStats(keys=7), list[str]()
     console = Console(file=out, force_terminal=True, width=200)
-    with on_terminal(stats, console, lambda: 10, lambda: stopping[0]):
+    with on_terminal(stats, console, lambda: 10, lambda: state):
         wait_for(lambda: "7 of 10 keys compared" in out.getvalue())
-        stopping[0] = True
-        wait_for(lambda: "stopping" in out.getvalue())
+        state.append("stopping")
+        wait_for(lambda: "stopping · 0 copied" in out.getvalue())
     assert out.getvalue().endswith("\x1b[2K"), "the line is erased"
 
 

@@ -30,6 +30,7 @@ from ..sync.sweep import SweepOptions
 from ..wiring import build_queue_worker, build_sync_context
 from . import options as groups
 from .options import Command, with_options
+from .outage import OutageDisplay, WaitEnd, outage_gates
 from .queue_migration import QueueMigrationConfig, migrate_by_queue
 from .run import DIFFERENT, EQUAL, UNUSABLE, SweepJob, run
 from .signals import exit_now, handle_signals
@@ -88,7 +89,8 @@ def cli() -> None:
     ],
 )
 @with_options(groups.STORES, groups.DRY_RUN, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
-@with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.REPORTS, groups.LOG)
+@with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
+@with_options(groups.REPORTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
 def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any) -> None:
     """Copy the existing objects to the target, and compare again until both buckets are equal.
@@ -119,7 +121,8 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
     ],
 )
 @with_options(groups.STORES, groups.KEYS, groups.TAGS)
-@with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.REPORTS, groups.LOG)
+@with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
+@with_options(groups.REPORTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
 def check(**options: Any) -> None:
     """Compare both buckets, and list each difference with its reason. Nothing is changed.
@@ -139,7 +142,7 @@ def check(**options: Any) -> None:
     examples=[("Copy or delete two keys, whatever the source has", "s3-syncer sync photos/1.jpg photos/2.jpg")],
 )
 @with_options(groups.STORES, groups.TAGS, groups.KEY_DELETES, groups.KEY_CONCURRENCY, groups.MEMORY)
-@with_options(groups.LOG, groups.STOP_GRACE)
+@with_options(groups.OUTAGES, groups.LOG, groups.STOP_GRACE)
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
     """Make each KEY of the source equal in the target now, and print what was done and why.
@@ -211,9 +214,14 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
 def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> int:
     """Converge the keys and return the exit code. Raise StoreUnusable: every other key would fail too."""
     code, deadline = EQUAL, Deadline()
+    outages = OutageDisplay(lambda line: click.echo(printable(line), err=True))
     with handle_signals(deadline, grace_s=options["stop_grace"]) as stop:
         context = build_sync_context(
-            settings, threads=options["concurrency"], resumes=True, transports=stream_transports
+            settings,
+            threads=options["concurrency"],
+            resumes=True,
+            transports=stream_transports,
+            gates=outage_gates(outages, WaitEnd(deadline), options["outage_timeout"]),
         )
         for key in keys:
             try:
@@ -245,6 +253,7 @@ def _sweep(
         threads=options["concurrency"],
         tolerates_target_only=command == "migrate" and not sweep_options.delete,
         processes=options["processes"],
+        outage_timeout_s=options["outage_timeout"],
         spawn_after_cpu_s=options["spawn_after_cpu"],
         spawn_after_keys=options["spawn_after_keys"],
         stop_grace_s=options["stop_grace"],

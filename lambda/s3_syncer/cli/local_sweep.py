@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from ..core.deadline import Deadline
+from ..core.deadline import Deadline, OutOfTime
 from ..core.listing_diff import Unordered
 from ..crt.factory import crt_transports
 from ..settings import Settings
 from ..sync.sweep import DeleteLimit, Sweep, SweepListener, SweepOptions
 from ..wiring import build_sync_context
+from .outage import OutageListener, WaitEnd, outage_gates
 from .work_stealing import Range
 
 #: Ranges that a process sweeps at a time while it waits for listings. Each range has one page of each side in flight.
@@ -30,6 +31,10 @@ class SweeperConfig:
     settings: Settings
     sweep_options: SweepOptions
     threads: int
+    #: Seconds for which the sweep waits for a store that does not respond; 0 is not at all.
+    outage_timeout_s: float = 0.0
+    #: True if the stores have responded before, so that their endpoints are right.
+    have_responded: bool = False
 
 
 class LocalSweeper:
@@ -37,12 +42,21 @@ class LocalSweeper:
 
     is_available = True
 
-    def __init__(self, config: SweeperConfig, listener: SweepListener, delete_limit: DeleteLimit | None) -> None:
+    def __init__(
+        self,
+        config: SweeperConfig,
+        listener: SweepListener,
+        outages: OutageListener,
+        delete_limit: DeleteLimit | None,
+        deadline: Deadline,
+    ) -> None:
+        self._wait_end = WaitEnd(deadline)
         self.context = build_sync_context(
             config.settings,
             threads=config.threads,
             resumes=True,
             transports=partial(crt_transports, concurrency=config.threads),
+            gates=outage_gates(outages, self._wait_end, config.outage_timeout_s, have_responded=config.have_responded),
         )
         self._sweep = Sweep(
             self.context.pair,
@@ -60,6 +74,7 @@ class LocalSweeper:
     def sweep(
         self, range_: Range, deadline: Deadline, release_request: Deadline, release_rest: Callable[[str], None]
     ) -> str | None:
+        self._wait_end.follow(deadline)
         return self._sweep.sweep_in_order(
             deadline,
             after=range_.after,
@@ -70,7 +85,11 @@ class LocalSweeper:
 
     def sweep_key_by_key(self, why: Unordered, deadline: Deadline) -> str | None:
         """Sweep all keys without trusting the order of the listings: see `Sweep.sweep_key_by_key`."""
-        return self._sweep.sweep_key_by_key(why, deadline)
+        self._wait_end.follow(deadline)
+        try:
+            return self._sweep.sweep_key_by_key(why, deadline)
+        except OutOfTime:  # a listing waited for a store
+            return ""
 
     def close(self) -> None:
         self._sweep.close()

@@ -122,6 +122,20 @@ class ByteRate(click.ParamType[float | None]):
         return float(rate[1]) * factor
 
 
+class Duration(click.ParamType[float]):
+    """A duration in seconds; with the unit s, m or h in that unit."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if not isinstance(value, str):
+            return float(value)
+        duration = re.fullmatch(r"(\d+\.?\d*|\.\d+)([smh]?)", value, re.IGNORECASE)
+        if duration is None:
+            self.fail(f"{value!r} is not a duration: write 90, 90s, 15m or 1h; 0 is no time", param, ctx)
+        return float(duration[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[duration[2].lower()]
+
+
 class Pattern(click.ParamType[str]):
     """A glob pattern.
 
@@ -181,6 +195,7 @@ def with_options(*groups: Sequence[Decorator]) -> Decorator:
 
 
 _COPY, _DELETES, _QUEUE, _SPEED, _OUTPUT = "What to copy", "Deletes", "Queue", "Speed and memory", "Output"
+_FAILURES = "Failures"
 
 #: S3_SYNCER_DELETE comes first, so that it wins over an environment made for the Lambda function.
 _DELETE_VARIABLES = ("S3_SYNCER_DELETE", "SYNC_DELETE")
@@ -370,6 +385,20 @@ SERVICE = (
         show_default=True,
         help="Seconds that work in flight has to end after a stop signal. The process then needs up to 20 more to "
         "release the other messages.",
+    ),
+)
+
+
+OUTAGES = (
+    option(
+        _FAILURES,
+        "--outage-timeout",
+        type=Duration(),
+        default="15m",
+        show_default=True,
+        help="Time to wait for a store that does not respond, or is too busy for any request: 90, 90s, 15m or 1h. The "
+        "command then continues where it was. After this time it ends with exit code 3. 0: end at once. A store that "
+        "has not responded once in this run is not waited for.",
     ),
 )
 

@@ -28,6 +28,7 @@ from ..process_tuning import limit_malloc_arenas, relax_gc
 from ..sync.converge import Outcome
 from ..sync.sweep import DeleteLimit, SweepListener
 from .local_sweep import LocalSweeper, SweeperConfig
+from .outage import Outage, OutageListener
 from .work_stealing import Range
 
 _SPAWN = multiprocessing.get_context("spawn")  # a forked child would inherit locks that no thread of it releases
@@ -153,6 +154,22 @@ class RangeFailed:
     error: BaseException
 
 
+@dataclass(frozen=True, slots=True)
+class OutageNoticed:
+    outage: Outage
+
+    def report(self, listener: OutageListener) -> None:
+        listener.on_outage(self.outage)
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryNoticed:
+    outage: Outage
+
+    def report(self, listener: OutageListener) -> None:
+        listener.on_recovery(self.outage)
+
+
 class Channel:
     """One end of the pipe between parent and child. Any thread may send; one thread receives."""
 
@@ -210,11 +227,12 @@ class ProcessSweeper:
         self,
         config: SweeperConfig,
         listener: SweepListener,
+        outages: OutageListener,
         delete_limit: DeleteLimit | None,
         enough_work: Callable[[], bool],
     ) -> None:
         self._config, self._listener, self._delete_limit = config, listener, delete_limit
-        self._enough_work = enough_work
+        self._outages, self._enough_work = outages, enough_work
         self._process: Any = None
         self._channel: Channel | None = None
         self._numbers = itertools.count()
@@ -297,8 +315,12 @@ class ProcessSweeper:
             for remote in ranges:
                 remote.end.set_exception(failure)
 
-    def _handle(self, message: Events | RestReleased | RangeEnded | RangeFailed) -> None:
+    def _handle(
+        self, message: Events | RestReleased | RangeEnded | RangeFailed | OutageNoticed | RecoveryNoticed
+    ) -> None:
         match message:
+            case OutageNoticed() | RecoveryNoticed():
+                message.report(self._outages)
             case Events(events, has_spare_capacity):
                 for event in events:
                     event.report(self._listener)
@@ -367,7 +389,8 @@ class _Child:
         """Sweep the range in a thread. The first range connects to the stores, and reports a failure of that."""
         try:
             if self._sweeper is None:
-                self._sweeper = LocalSweeper(self._config, self._events, self._delete_limit)
+                outages = OutageForwarder(self._channel)
+                self._sweeper = LocalSweeper(self._config, self._events, outages, self._delete_limit, self._deadline)
                 self._events.sweeper = self._sweeper
         except Exception as error:
             self._send(RangeFailed(number, _picklable(error)))
@@ -431,6 +454,23 @@ class EventForwarder:
             while True:
                 time.sleep(SEND_S)
                 self.flush()
+
+
+class OutageForwarder:
+    """Send the outages that the child notices to the parent; an `outage.OutageListener`."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def on_outage(self, outage: Outage) -> None:
+        self._send(OutageNoticed(outage))
+
+    def on_recovery(self, outage: Outage) -> None:
+        self._send(RecoveryNoticed(outage))
+
+    def _send(self, message: OutageNoticed | RecoveryNoticed) -> None:
+        with suppress(OSError):  # the parent is gone, and the child exits
+            self._channel.send(message)
 
 
 def _picklable(error: BaseException) -> SyncError:

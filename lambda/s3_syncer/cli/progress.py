@@ -26,24 +26,30 @@ LINE_S = 10.0
 Total = Callable[[], int | None]
 """Returns the number of keys in the source, or None while it is not known."""
 
+State = Callable[[], list[str]]
+"""Returns notes about the state of the command, such as an outage that it waits for. They begin the line."""
+
 
 @contextmanager
-def on_terminal(stats: SweepStats, console: Console, total: Total, stopping: Callable[[], bool]) -> Iterator[None]:
+def on_terminal(stats: SweepStats, console: Console, total: Total, state: State) -> Iterator[None]:
     """Keep one line up to date while the block runs, then erase it."""
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def refresh() -> None:
-            prefix = "stopping, press Ctrl-C again to stop at once · " if stopping() else ""
-            live.update(Text(prefix + status(stats, total())), refresh=True)
+            live.update(Text(" · ".join([*state(), status(stats, total())])), refresh=True)
 
         with _calling(refresh, REFRESH_S, stats):
             yield
 
 
 @contextmanager
-def in_lines(stats: SweepStats, console: Console) -> Iterator[None]:
+def in_lines(stats: SweepStats, console: Console, state: State) -> Iterator[None]:
     """Print a plain line every LINE_S seconds while the block runs."""
-    with _calling(lambda: console.print(status(stats, None), soft_wrap=True, highlight=False), LINE_S, stats):
+
+    def show() -> None:
+        console.print(" · ".join([*state(), status(stats, None)]), soft_wrap=True, highlight=False, markup=False)
+
+    with _calling(show, LINE_S, stats):
         yield
 
 

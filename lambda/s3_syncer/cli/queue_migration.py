@@ -161,7 +161,7 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
     for line in _summary(job, stats, letters, all_swept=progress.all_swept or not config.log_groups):
         _print(job, console, line)
     comparison = SweepOptions(dry_run=True, one_way=options.one_way, full=options.full)
-    return run(replace(job, command="check", sweep_options=comparison), console)
+    return run(replace(job, command="check", sweep_options=comparison, have_responded=True), console)
 
 
 def _connect(config: QueueMigrationConfig) -> QueueMonitor:

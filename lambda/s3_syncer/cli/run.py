@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from ..settings import SMALLEST_BUDGET, Settings
 from ..stores.bucket import Bucket
 from ..sync.sweep import SweepOptions
 from .local_sweep import RANGES, LocalSweeper, SweeperConfig
+from .outage import OUTAGE_TIMEOUT_S, OutageDisplay, OutageListener
 from .process_sweep import ProcessSweeper, SharedDeleteLimit
 from .progress import format_bytes, format_duration, in_lines, in_log, on_terminal, totals
 from .report import Report
@@ -52,6 +54,10 @@ class SweepJob:
     #: Report keys that only the target has as a note, not as differences.
     tolerates_target_only: bool = False
     processes: int = 1
+    #: Seconds for which the sweep waits for a store that does not respond; 0 is not at all.
+    outage_timeout_s: float = OUTAGE_TIMEOUT_S
+    #: True if the stores have responded in this command, so that an outage is no wrong endpoint.
+    have_responded: bool = False
     #: When more processes start, see SPAWN_AFTER_CPU_S.
     spawn_after_cpu_s: float = SPAWN_AFTER_CPU_S
     spawn_after_keys: int = SPAWN_AFTER_KEYS
@@ -89,8 +95,9 @@ def run(job: SweepJob, console: Console) -> int:
 
     try:
         with handle_signals(deadline, lambda: conclude("stopped"), grace_s=job.stop_grace_s) as stop:
-            local, others = _sweepers(job, stats)
-            with show_progress(job, stats, console, local.context.source, deadline):
+            outages = OutageDisplay((lambda _: None) if job.log else partial(print_line, console))
+            local, others = _sweepers(job, stats, outages, deadline)
+            with show_progress(job, stats, console, local.context.source, deadline, outages):
                 unfinished = _sweep(local, others, deadline)
     except SyncError as error:
         conclude("failed", str(error))
@@ -118,21 +125,28 @@ def _sweep(local: LocalSweeper, others: Sequence[ProcessSweeper], deadline: Dead
         local.close()
 
 
-def _sweepers(job: SweepJob, stats: SweepStats) -> tuple[LocalSweeper, Sequence[ProcessSweeper]]:
+def _sweepers(
+    job: SweepJob, stats: SweepStats, outages: OutageListener, deadline: Deadline
+) -> tuple[LocalSweeper, Sequence[ProcessSweeper]]:
     """Return the sweeper of this process and those of the other processes. Raise StoreUnusable."""
     # One process keeps to a bandwidth limit, and is fast enough for any limit.
     most = job.settings.copy_memory // (2 * SMALLEST_BUDGET)
     processes = 1 if job.settings.bytes_per_s is not None else max(1, min(job.processes, most))
     settings = replace(job.settings, copy_memory=job.settings.copy_memory // processes)
-    config, delete_limit = SweeperConfig(settings, job.sweep_options, job.threads), None
+    config, delete_limit = (
+        SweeperConfig(settings, job.sweep_options, job.threads, job.outage_timeout_s, job.have_responded),
+        None,
+    )
     if job.sweep_options.max_delete is not None and processes > 1:
         delete_limit = SharedDeleteLimit(job.sweep_options.max_delete)
 
     def enough_work() -> bool:
         return time.process_time() >= job.spawn_after_cpu_s and stats.keys >= job.spawn_after_keys
 
-    return LocalSweeper(config, stats, delete_limit), [
-        ProcessSweeper(config, stats, delete_limit, enough_work) for _ in range(processes - 1)
+    # The other processes start once this one has compared keys.
+    of_others = replace(config, have_responded=True)
+    return LocalSweeper(config, stats, outages, delete_limit, deadline), [
+        ProcessSweeper(of_others, stats, outages, delete_limit, enough_work) for _ in range(processes - 1)
     ]
 
 
@@ -145,14 +159,27 @@ def _route(settings: Settings) -> tuple[str, str]:
 
 
 def show_progress(
-    job: SweepJob, stats: SweepStats, console: Console, source: Bucket, deadline: Deadline
+    job: SweepJob, stats: SweepStats, console: Console, source: Bucket, deadline: Deadline, waiting: object = ""
 ) -> AbstractContextManager[None]:
-    """Return a context in which the stats are shown: in the log, as one line on a terminal, or as lines."""
+    """Return a context in which the stats are shown: in the log, as one line on a terminal, or as lines.
+
+    The text of `waiting` says which store the command waits for; it is empty most of the time.
+    """
     if job.log:
         return in_log(stats)
+
+    def state() -> list[str]:
+        stopping = ["stopping, press Ctrl-C again to stop at once"] if deadline.is_stopped else []
+        return stopping + ([str(waiting)] if str(waiting) else [])
+
     if console.is_terminal:
-        return on_terminal(stats, console, count_keys(source, deadline), stopping=lambda: deadline.is_stopped)
-    return in_lines(stats, console)
+        return on_terminal(stats, console, count_keys(source, deadline), state)
+    return in_lines(stats, console, state)
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print one line of text, unchanged, above the progress line of a terminal."""
+    console.print(printable(text), soft_wrap=True, highlight=False, markup=False)
 
 
 def count_keys(source: Bucket, deadline: Deadline) -> Callable[[], int | None]:
@@ -196,7 +223,7 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
     if result == "stopped":
         lines.append("Run the same command again to continue. It skips keys that are already equal.")
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        print_line(console, line)
 
 
 _DONE = {"copy": "copied", "update": "updated", "tags": "tagged", "delete": "deleted", "undo": "removed again"}

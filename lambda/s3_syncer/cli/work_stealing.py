@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from ..core.deadline import Deadline
+from ..core.deadline import Deadline, OutOfTime
 from ..core.key_ranges import FirstBehind, cut_range
 from ..core.listing_diff import Unordered
 
@@ -174,8 +174,7 @@ class WorkStealingScheduler:
         """
         try:
             while (task := self._next(slot, sweeper, deadline)) is not None:
-                release_rest = partial(self._release_rest, slot, task, deadline)
-                unfinished = sweeper.sweep(task.range, deadline, task.release_request, release_rest)
+                unfinished = self._sweep(slot, task, deadline)
                 with self._changed:
                     self._busy.end(slot)
                     if unfinished is not None:
@@ -188,6 +187,13 @@ class WorkStealingScheduler:
                 if self._error is None or isinstance(self._error, Unordered):
                     self._error = error
                 self._changed.notify_all()
+
+    def _sweep(self, slot: int, task: _Task, deadline: Deadline) -> str | None:
+        release_rest = partial(self._release_rest, slot, task, deadline)
+        try:
+            return task.sweeper.sweep(task.range, deadline, task.release_request, release_rest)
+        except OutOfTime:  # a listing waited for a store, so the last finished page is unknown
+            return task.range.after
 
     def _next(self, slot: int, sweeper: Sweeper, deadline: Deadline) -> _Task | None:
         """Return the next range for the slot, or None if there will be no more. See the rules of the module."""

@@ -6,10 +6,10 @@ the bucket confirms such an error.
 
 | error of the request | request about the bucket | result |
 |---|---|---|
-| StoreUnusable | succeeds | Retryable, for this key only |
+| StoreUnusable | succeeds | Retryable, for this request only |
 | StoreUnusable | StoreUnusable | StoreUnusable |
 | StoreUnusable | Transient | StoreUnavailable |
-| Transient | succeeds | the error of the request, for this key only |
+| Transient | succeeds | the error of the request |
 | Transient | StoreUnusable | StoreUnusable |
 | Transient | Transient | StoreUnavailable |
 
@@ -22,41 +22,86 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from ..core.deadline import OutOfTime
-from ..core.errors import Retryable, StoreUnavailable, StoreUnusable, SyncError, Transient
+from ..core.errors import Changed, Retryable, StoreUnavailable, StoreUnusable, SyncError, Transient
+from .protocols import RequestGate
 
 #: Seconds for which a failed check is shared. In an outage many requests fail, and each would repeat the check.
 SHARE_FAILURE_S = 5.0
 
 
-class AvailabilityCheck:
-    """Confirms the errors of one store. Safe to share between threads.
+#: Seconds from the first attempt of a write after which it is not repeated. Another worker may have written newer
+#: content since then, so the key must be compared again.
+STALE_WRITE_S = 60.0
 
-    `probe` makes a harmless request about the bucket, and raises a SyncError if it fails.
+_Result = TypeVar("_Result")
+
+
+class Availability:
+    """Makes the requests to one store and confirms their errors. Safe to share between threads.
+
+    `probe` makes a harmless request about the bucket, and raises a SyncError if it fails. With a `gate`, requests wait
+    while the store is unavailable. Without one, each error is raised at once.
     """
 
-    def __init__(self, probe: Callable[[], object], clock: Callable[[], float] = time.monotonic) -> None:
-        self._probe, self._clock = probe, clock
+    def __init__(
+        self,
+        probe: Callable[[], object],
+        gate: RequestGate | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._probe, self._gate, self._clock = probe, gate, clock
+        self._has_responded = False
         self._lock = threading.Lock()
         # The last check: its begin and end on the clock, and its error.
         self._began = self._ended = float("-inf")
         self._found: SyncError | None = None
+
+    def request(self, send: Callable[[], _Result], *, about_bucket: bool = False, writes: bool = False) -> _Result:
+        """Return the result of `send`, which makes a request. Raises its confirmed error.
+
+        `about_bucket` says that the request proves as much as the check, unless the store has served requests before.
+        `writes` says that the request changes an object. Raises Changed if such a request is too old to be repeated.
+        """
+        began, failures = self._clock(), 0
+        while True:
+            if self._gate is not None:
+                self._gate.wait()
+            try:
+                result = send()
+            except (StoreUnusable, Transient) as error:
+                needs_no_check = about_bucket and not self._has_responded
+                cause, failure = error, _confirmed(error, error) if needs_no_check else self.confirm(error)
+            except SyncError:
+                self.note_response()
+                raise
+            else:
+                self.note_response()
+                return result
+            failures += 1
+            if self._gate is None or not self._gate.may_repeat(failure, failures, self._probe):
+                raise failure from cause
+            if writes and self._clock() - began > STALE_WRITE_S:
+                message = f"{failure.reason}: the write is too old to be repeated"
+                raise Changed(message, failure.code, request_id=failure.request_id)
+
+    def note_response(self) -> None:
+        """Note that the store responded to a request, also to one that another client made."""
+        self._has_responded = True
+        if self._gate is not None:
+            self._gate.on_response()
 
     def confirm(self, error: SyncError) -> SyncError:
         """Return the error for a request that failed with `error`: see the table of the module."""
         if not isinstance(error, (StoreUnusable, Transient)):
             return error
         found = self._check()
-        if isinstance(found, StoreUnusable):
-            return error if isinstance(error, StoreUnusable) else found
-        if isinstance(found, Transient):
-            cause = error if isinstance(error, Transient) else found
-            return StoreUnavailable(cause.reason, cause.code, request_id=cause.request_id)
-        if isinstance(error, StoreUnusable):
-            message = f"{error.reason}. Only this key fails so: the store serves other requests"
-            return Retryable(message, error.code, request_id=error.request_id)
-        return error
+        if found is None:
+            self.note_response()
+        return _confirmed(error, found)
 
     def _check(self) -> SyncError | None:
         """Return the error of a request about the bucket, or None if the store serves it.
@@ -82,3 +127,16 @@ class AvailabilityCheck:
         except SyncError:  # a response all the same, such as "access denied"
             return None
         return None
+
+
+def _confirmed(error: SyncError, about_bucket: SyncError | None) -> SyncError:
+    """Return the error for a request, from its own and that of a request about the bucket: see the module."""
+    if isinstance(about_bucket, StoreUnusable):
+        return error if isinstance(error, StoreUnusable) else about_bucket
+    if about_bucket is not None:
+        cause = error if isinstance(error, Transient) else about_bucket
+        return StoreUnavailable(cause.reason, cause.code, request_id=cause.request_id)
+    if isinstance(error, StoreUnusable):
+        message = f"{error.reason}. The error concerns only this request: the store serves others"
+        return Retryable(message, error.code, request_id=error.request_id)
+    return error

@@ -53,9 +53,9 @@ from ..core.model import (
 )
 from ..core.multipart import Part, UploadedPart
 from ..core.units import MIB
-from .availability import AvailabilityCheck
+from .availability import Availability
 from .fenced_requests import UNREACHABLE
-from .protocols import ClientSource, Transport
+from .protocols import ClientSource, RequestGate, Transport
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -90,7 +90,6 @@ _NO_ERROR_CODE = "NoErrorCode"
 #: Lookups of one key that are made while the key is deleted and created again between two requests.
 MAX_LOOKUPS = 5
 
-_Result = TypeVar("_Result")
 _Token = TypeVar("_Token")
 
 
@@ -98,19 +97,26 @@ class Bucket:
     """A bucket below a prefix. Safe to share between threads."""
 
     def __init__(
-        self, name: str, prefix: str, clients: ClientSource, *, tags: bool, transport: Transport | None = None
+        self,
+        name: str,
+        prefix: str,
+        clients: ClientSource,
+        *,
+        tags: bool,
+        transport: Transport | None = None,
+        gate: RequestGate | None = None,
     ) -> None:
         """Connect to the bucket.
 
-        With `tags`, objects are read with their tags. With `transport`, boto3 makes only the requests that the
-        transport does not respond.
+        With `tags`, objects are read with their tags. With `transport`, boto3 makes only the requests for which the
+        transport has no response. With `gate`, requests wait while the store is unavailable.
         """
         self.name = name
         self.prefix = prefix
         self.mirrors_tags = tags
         self._clients, self._transport = clients, transport
         self._supports_tags = False  # until the store has returned the tags of an object
-        self._availability = AvailabilityCheck(self._list_one_key)
+        self._availability = Availability(self._list_one_key, gate)
 
     def full_key(self, key: str) -> str:
         """Return the key as the store has it, with the prefix."""
@@ -150,7 +156,7 @@ class Bucket:
                 return response, _read_body(stream, response["ContentLength"]) if small else None
 
         try:
-            response, body = self._confirmed(get, key)
+            response, body = self._availability.request(get)
         except SyncError as error:
             if error.code == "NoSuchKey":
                 return None
@@ -303,6 +309,7 @@ class Bucket:
 
     def _page(self, position: Mapping[str, Any]) -> ListPage:
         if self._transport is not None and (found := self._transport.list_page(position)) is not None:
+            self._availability.note_response()
             return found
         response = self._call("list_objects_v2", None, Prefix=self.prefix, **position)
         page = KeyPage.of(
@@ -340,7 +347,7 @@ class Bucket:
             with closing(response["Body"]) as stream:
                 return _read_body(stream, size)
 
-        return self._confirmed(get, key)
+        return self._availability.request(get)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -441,19 +448,13 @@ class Bucket:
     # -- requests --------------------------------------------------------------------------------------------------
 
     def _call(self, operation: str, key: str | None, **parameters: Any) -> dict[str, Any]:
-        """Make a request, and confirm its error: see `availability.py`. Raises a SyncError as `_request` does."""
-        return self._confirmed(lambda: self._request(operation, key, **parameters), key)
-
-    def _confirmed(self, request: Callable[[], _Result], key: str | None) -> _Result:
-        """Return the result of a request. Raises its error, after a check that the error is about the store."""
-        try:
-            return request()
-        except StoreUnusable as error:
-            if key is None:  # an error about the bucket needs no check
-                raise
-            raise self._availability.confirm(error) from error
-        except Transient as error:
-            raise self._availability.confirm(error) from error
+        """Make a request. Raises a SyncError as `_request` does, confirmed: see `availability.py`."""
+        return self._availability.request(
+            lambda: self._request(operation, key, **parameters),
+            about_bucket=key is None,
+            # The repeat of a completion is as late as that of a PUT, but the alternative is to send all parts again.
+            writes=operation in _OBJECT_WRITES and operation != "complete_multipart_upload",
+        )
 
     def _list_one_key(self) -> None:
         self._request("list_objects_v2", None, Prefix=self.prefix, MaxKeys=1)

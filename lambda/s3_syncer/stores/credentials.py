@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 
-from ..core.errors import StoreUnusable
+from ..core.errors import StoreUnusable, Transient, classify
 from ..settings import Credentials
+from .fenced_requests import UNREACHABLE
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -126,15 +127,24 @@ class RotatingClient:
 def read_secret(client: SecretsManagerClient, secret: str) -> Credentials:
     """Read the credentials of the target from Secrets Manager.
 
-    Raises StoreUnusable; its message never contains the value of the secret.
+    Raises StoreUnusable, or Transient where a later request may succeed. No message contains the value of the secret.
     """
     try:
         text = client.get_secret_value(SecretId=secret)["SecretString"]
     except KeyError:
         raise StoreUnusable(f"the secret {secret} is binary: {_EXPECTED}", "BadSecret") from None
     except (ClientError, BotoCoreError) as error:
-        raise StoreUnusable(f"the secret {secret} cannot be read: {error}", "SecretUnreadable") from error
+        kind = Transient if _may_pass(error) else StoreUnusable
+        raise kind(f"the secret {secret} cannot be read: {error}", "SecretUnreadable") from error
     return parse_secret(text, secret)
+
+
+def _may_pass(error: ClientError | BotoCoreError) -> bool:
+    """Return True if the service was busy, or was not reached."""
+    if not isinstance(error, ClientError):
+        return isinstance(error, (*UNREACHABLE, HTTPClientError))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return isinstance(classify(error.response.get("Error", {}).get("Code", ""), status, ""), Transient)
 
 
 def parse_secret(text: str, name: str) -> Credentials:

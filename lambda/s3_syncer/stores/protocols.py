@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..core.errors import SyncError
 from ..core.model import KeyPage, ListPage, ObjectState, Upload
 from ..core.multipart import Part, UploadedPart
 
@@ -86,6 +87,23 @@ class ListedSourceBucket(SourceBucket, Listing, Protocol): ...
 
 
 class ListedTargetBucket(TargetBucket, Listing, Protocol): ...
+
+
+class RequestGate(Protocol):
+    """Holds the requests to a store while it is unavailable: see `cli/outage.py`."""
+
+    def wait(self) -> None:
+        """Wait while the store is unavailable. Raises OutOfTime at a stop, and StoreUnusable if the wait is over."""
+
+    def on_response(self) -> None:
+        """Note that the store responded to a request."""
+
+    def may_repeat(self, error: SyncError, failures: int, probe: Callable[[], object]) -> bool:
+        """Return True, after a wait, if a request with this confirmed error is to be repeated.
+
+        `failures` is the number of its attempts. `probe` makes a harmless request, and raises a SyncError if it fails.
+        Raises what `wait` raises.
+        """
 
 
 class Transport(Protocol):
