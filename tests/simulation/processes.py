@@ -135,6 +135,11 @@ class LambdaService:
         #: True if a task of S3 Batch Operations was killed. No message then watches its upload.
         self.killed_task = False
 
+    @property
+    def visibility_timeout_s(self) -> float:
+        """Return the visibility timeout of the queue, as `queue.tf` sets it."""
+        return 6 * self._timeout_s
+
     def start(self) -> None:
         self._scheduler.spawn(self._poll, name="lambda poller", group="aws")
 
@@ -160,7 +165,7 @@ class LambdaService:
             if len(self.busy) >= self._concurrency:
                 self._scheduler.sleep(1.0, "concurrency limit")
                 continue
-            messages = self._world.sqs.receive(QUEUE, self._batch_size, 6 * self._timeout_s)
+            messages = self._world.sqs.receive(QUEUE, self._batch_size, self.visibility_timeout_s)
             if messages:
                 environment = self._take_environment()
                 name = f"invocation of {environment.name}"
@@ -310,6 +315,8 @@ class Findings:
     changed: dict[str, Outcome] = field(default_factory=dict)
     skipped: dict[str, Outcome] = field(default_factory=dict)
     failed: dict[str, SyncError] = field(default_factory=dict)
+    #: Keys with a write that may still take effect. The report names them.
+    uncertain: dict[str, None] = field(default_factory=dict)
     #: The error that ended the sweep.
     error: SyncError | None = None
     ended: bool = False
@@ -317,7 +324,7 @@ class Findings:
     @property
     def left(self) -> list[str]:
         """The keys that the sweep was to make equal, and that it names because it could not."""
-        return [] if self.options.dry_run else [*self.skipped, *self.failed]
+        return [] if self.options.dry_run else [*self.skipped, *self.failed, *self.uncertain]
 
     def on_compared(self, keys: int) -> None: ...
 
@@ -332,6 +339,10 @@ class Findings:
     def on_failed(self, key: str, error: SyncError) -> None:
         self.scheduler.note("reports failed", key, f"({error.reason})")
         self.failed[key] = error
+
+    def on_uncertain(self, key: str) -> None:
+        self.scheduler.note("reports uncertain", key)
+        self.uncertain[key] = None
 
     def on_restart(self, why: str) -> None:
         self.skipped.clear()
