@@ -20,6 +20,7 @@ from typing import Any
 
 from s3_syncer.core.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.headers import state as parsed
+from s3_syncer.core.headers import written
 from s3_syncer.core.model import SOURCE_ETAG_MARKER, KeyPage, ListEntry, ObjectState, Upload
 from s3_syncer.core.multipart import Part, UploadedPart
 
@@ -389,11 +390,21 @@ class HttpSide:
         if (method, query) == ("GET", ""):
             fetched = self._bucket.fetch(key, headers["if-match"].strip('"'))
             return Reply(200, fetched.headers, fetched.there.body)
+        if (method, query) == ("HEAD", ""):
+            state = self._bucket.head(key, tags=False)
+            return Reply(404) if state is None else Reply(200, _head_headers(state))
         assert (method, query) == ("PUT", "")
         told = {"etag": '""', "last-modified": format_datetime(EPOCH), "content-length": str(len(body)), **headers}
         state = parsed(told, {})
         etag = self._bucket.put(key, body, b64decode(headers["content-md5"]), replace(state, marker=None), state.marker)
         return Reply(200, {"etag": f'"{etag}"'})
+
+
+def _head_headers(state: ObjectState) -> dict[str, str]:
+    """Return the headers of a response to a HEAD of the object."""
+    found = {"content-length": str(state.size), "etag": f'"{state.etag}"'}
+    found["last-modified"] = format_datetime(state.last_modified, usegmt=True)
+    return found | written(state, state.marker)
 
 
 def _intact(data: bytes | bytearray, md5: bytes) -> bytes:

@@ -20,20 +20,23 @@ from s3_syncer.core.model import ListEntry, ObjectState
 from s3_syncer.core.units import MIB
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
+from s3_syncer.stores.capabilities import SAMPLE_EVERY, properties_of
 from s3_syncer.sync.transfer import Transfer
 
 NOW = 100
 
 
 class CopySides:
-    """Two buckets; the objects of the source are old."""
+    """Two buckets; the objects of the source are old. With `proven`, the target is known to keep ordinary objects."""
 
-    def __init__(self, *keys: str, tags: bool = False, memory: int = MIB, **target: Any) -> None:
+    def __init__(self, *keys: str, tags: bool = False, memory: int = MIB, proven: bool = True, **target: Any) -> None:
         self.source, self.target = ListedBucket(clock=NOW), ListedBucket(clock=NOW, **target)
         for key in keys:
             self.source.objects[key] = stored(key.encode(), modified=10)
         self.source_side, self.target_side = HttpSide(self.source), HttpSide(self.target)
         transfer = Transfer(self.source, self.target, memory=memory, threads=1)
+        if proven:
+            transfer.capabilities.record_kept(properties_of(stored(b"").look()))
         self.clock = FakeClock()
         self.copier = CrtSmallObjectCopier(
             self.source_side,
@@ -65,6 +68,47 @@ def test_an_ordinary_object_takes_one_get_and_one_put_and_the_listing_confirms_i
     assert world.source.mirrored == world.target.mirrored
     assert [call for call in world.source.calls if call != "list"] == ["fetch"] * 3
     assert world.target.calls == ["put"] * 3
+
+
+def test_the_first_copy_shows_what_the_target_keeps() -> None:
+    world = CopySides("a", "b", "c", proven=False)
+    assert world.copy() == world.listed
+    assert world.target.calls == ["put", "head", "put", "put"]
+    world.source.objects["a"] = stored(b"a", headers={"Cache-Control": "no-store"}, modified=10)
+    world.target.calls.clear()
+    assert world.copy() == world.listed
+    assert world.target.calls == ["put", "head", "put", "put"]
+
+
+def test_one_copy_in_so_many_is_checked_again() -> None:
+    world = CopySides(*map(str, range(2 * SAMPLE_EVERY)))
+    assert world.copy() == world.listed
+    assert world.target.calls.count("head") == 2
+
+
+@pytest.mark.parametrize("proven", [False, True])
+def test_no_listing_confirms_copies_to_a_target_that_loses_a_header(proven: bool) -> None:
+    world = CopySides(*map(str, range(SAMPLE_EVERY)), proven=proven)
+    put = world.target.put
+
+    def put_without_headers(
+        key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None
+    ) -> str:
+        return put(key, data, md5, replace(state, headers={}), marker)
+
+    world.target.put = put_without_headers  # type: ignore[method-assign]
+    for key, original in world.source.objects.items():
+        world.source.objects[key] = replace(original, headers={"Cache-Control": "no-store"})
+    assert set(world.copy().values()) == {None}
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda reply: Reply(404), lambda reply: Reply(503), lambda reply: replace(reply, headers={})]
+)
+def test_a_head_that_shows_no_equal_object_confirms_nothing(spoil: Callable[[Reply], Reply]) -> None:
+    world = CopySides("a", "b", proven=False)
+    world.target_side.replies["HEAD"] = spoil
+    assert world.copy() == {"a": None, "b": None}
 
 
 def test_every_property_is_copied() -> None:

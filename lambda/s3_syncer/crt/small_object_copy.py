@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -20,10 +20,11 @@ from typing import NamedTuple
 
 from ..core import fence, headers
 from ..core.circuit_breaker import CircuitBreaker
-from ..core.compare import KeyDiff, differs_by_listing
+from ..core.compare import KeyDiff, compare, differs_by_listing
 from ..core.deadline import Deadline, OutOfTime
 from ..core.model import MD5, ListEntry, ObjectState, md5_of
 from ..core.units import MIB
+from ..stores.capabilities import Property, properties_of
 from ..sync.transfer import Transfer
 from .protocols import OBJECT_LEVEL_STATUSES, Headers, HttpClient, HttpResponse
 from .s3_xml import parse_tag_set
@@ -81,6 +82,8 @@ class _Batch:
     on_copied: Callable[[ListEntry], None]
     #: By key, the listing entry that the source must still show for the copy to be current; None if none can.
     copied: dict[str, ListEntry | None] = field(default_factory=dict)
+    #: The properties that the target must keep, by key that was copied.
+    properties: dict[str, Set[Property]] = field(default_factory=dict)
     unsupported: int = 0
     failed: bool = False
     #: Counts the slots that have no further object of this batch.
@@ -110,7 +113,7 @@ class CrtSmallObjectCopier:
         self._source_prefix, self._target_prefix = source_prefix, target_prefix
         self._tags = tags
         self._memory, self._bandwidth = transfer.memory, transfer.bandwidth
-        self._marker_policy = transfer.marker_policy
+        self._capabilities, self._marker_policy = transfer.capabilities, transfer.marker_policy
         self._slots = threading.Semaphore(threads)
         self._max_size = min(MAX_SIZE, transfer.memory.size // 2)
         self._circuit = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_S, clock=clock)
@@ -132,7 +135,7 @@ class CrtSmallObjectCopier:
         """Copy the objects that can be copied here. Call `writing` before each is written, and `copied` when it is.
 
         Return by key the entry that the listing of the source must show from now on for the copy to be current, or
-        None if no listing can show that.
+        None if no listing can show that, or if the target may not keep the object's headers.
         """
         batch, slots = _Batch(deque(entries), deadline, writing, copied), 0
         while batch.waiting:
@@ -147,7 +150,9 @@ class CrtSmallObjectCopier:
             self._circuit.record_failure()
         elif batch.copied and self._circuit.is_half_open:
             self._circuit.record_success()
-        return batch.copied
+        # No listing shows headers and metadata: a copy with properties that the target was not seen to keep is checked.
+        kept = {key for key, properties in batch.properties.items() if self._capabilities.keeps(properties)}
+        return {key: entry if key in kept else None for key, entry in batch.copied.items()}
 
     # -- slots -----------------------------------------------------------------------------------------------------
 
@@ -220,7 +225,11 @@ class CrtSmallObjectCopier:
     # -- one object ------------------------------------------------------------------------------------------------
 
     def _steps(self, batch: _Batch, entry: ListEntry) -> _Steps:
-        """Copy one object: GET, PUT, a second PUT if the marker is needed after all, and GET of the tags."""
+        """Copy one object: GET, PUT, a second PUT if the marker is needed after all, and GET of the tags.
+
+        A HEAD of the copy follows if nothing has shown yet that the target keeps such an object, and now and then: see
+        `stores/capabilities.py`.
+        """
         source_key = self._source_prefix + entry.key
         pinned = [("if-match", f'"{entry.etag}"')]
         read = yield _Request(self._source, "GET", source_key, headers=pinned)
@@ -252,7 +261,25 @@ class CrtSmallObjectCopier:
             tagging = yield _Request(self._source, "GET", source_key, query="?tagging")
             confirmed_by_listing = tagging.status == 200 and _is_untagged(tagging.body)
         batch.copied[entry.key] = entry if confirmed_by_listing else None
+        batch.properties[entry.key] = properties = properties_of(state)
         batch.on_copied(entry)
+        if self._capabilities.claim_read(properties):
+            kept = False
+            try:
+                found = yield _Request(self._target, "HEAD", self._target_prefix + entry.key)
+                kept = self._is_equal(state, found)
+            finally:
+                self._capabilities.end_read(properties, kept=kept)
+
+    def _is_equal(self, source: ObjectState, found: HttpResponse) -> bool:
+        """Return True if the response to a HEAD shows an equal object, so that the target keeps its properties."""
+        if found.status != 200:
+            return False
+        try:
+            target = headers.state(found.headers, source.tags)
+        except (KeyError, ValueError):
+            return False
+        return compare(source, target, md5s=self._marker_policy.target_gives_md5) is None
 
     def _ordinary_state(self, entry: ListEntry, read: HttpResponse, md5: str) -> ObjectState:
         """Return the state of the object that was read. Raises _Unsupported if it is not ordinary.

@@ -65,6 +65,7 @@ class TargetCapabilities:
         self._gives_md5: bool | None = None
         self._kept: set[Property] = set()
         self._lost: set[str] = set()
+        self._being_read: set[Property] = set()
         self._writes = 0
 
     @property
@@ -82,6 +83,33 @@ class TargetCapabilities:
         with self._lock:
             self._writes += 1
             return self._writes % self._sample_every == 0 or not properties <= self._kept
+
+    def claim_read(self, properties: Set[Property]) -> bool:
+        """Count a write as `needs_read` does; return True if the caller must read the target after it.
+
+        Of several writes at a time with the same new properties, only the first is read. The caller calls `end_read`.
+        """
+        with self._lock:
+            self._writes += 1
+            is_new = not properties <= self._kept | self._being_read
+            if not is_new and self._writes % self._sample_every:
+                return False
+            self._being_read |= properties
+            return True
+
+    def end_read(self, properties: Set[Property], *, kept: bool) -> None:
+        """Record the result of a read that was claimed."""
+        with self._lock:
+            self._being_read -= properties
+        if kept:
+            self.record_kept(properties)
+        else:
+            self.forget_kept()
+
+    def keeps(self, properties: Set[Property]) -> bool:
+        """Return True if earlier reads have shown that the target keeps all of these properties."""
+        with self._lock:
+            return properties <= self._kept
 
     def record_kept(self, properties: Set[Property]) -> None:
         """Record that a HEAD has shown an object of the target with these properties as the source has them."""
