@@ -27,6 +27,8 @@ def state(etag: str = MD5, **properties: Any) -> ObjectState:
     return replace(ObjectState(size=3, etag=etag, last_modified=at(10)), **properties)
 
 
+UNPROVEN = "content is not proven: the ETags cannot be compared, and the copy has no ETag marker"
+UNPROVABLE = "content cannot be proven: the ETags cannot be compared, and the metadata has no room for the ETag marker"
 FULL = {"m": "x" * (MAX_METADATA_BYTES - 1)}
 NEWER, OLDER = at(11), at(9)
 
@@ -64,14 +66,36 @@ CONTENT = [
         "of this project or another tool",
         state(f"{MD5}-3", metadata=FULL),
         state(MD5, metadata=FULL, last_modified=NEWER),
-        "content cannot be compared",
+        UNPROVABLE,
     ),
 ]
 
 
 @pytest.mark.parametrize(("source", "target", "reason"), [row[1:] for row in CONTENT], ids=[row[0] for row in CONTENT])
 def test_content(source: ObjectState, target: ObjectState, reason: str | None) -> None:
-    assert compare(source, target) == (Difference(reason) if reason else None)
+    expected = Difference(reason, unproven=reason == UNPROVABLE) if reason else None
+    assert compare(source, target, trusts_time=True) == expected
+
+
+@pytest.mark.parametrize(("source", "target", "reason"), [row[1:] for row in CONTENT], ids=[row[0] for row in CONTENT])
+def test_without_trust_in_times_another_tools_copy_is_unproven(
+    source: ObjectState, target: ObjectState, reason: str | None
+) -> None:
+    found = compare(source, target)
+    for_time = [row for row in CONTENT if row[0].startswith("another tool's")]
+    if any(row[1:] == (source, target, reason) for row in for_time):
+        assert found == Difference(UNPROVEN, unproven=True)
+    else:
+        assert found == compare(source, target, trusts_time=True)
+
+
+def test_a_difference_outranks_an_unproven_content() -> None:
+    source, copy = state(f"{MD5}-3", tags={"colour": "red"}), state("opaque", tags={"colour": "red"})
+    assert compare(source, copy) == Difference(UNPROVEN, unproven=True)
+    assert compare(source, replace(copy, headers={"Expires": "0"})) == Difference("header Expires")
+    assert compare(source, replace(copy, metadata={"by": "a"})) == Difference("metadata")
+    assert compare(source, replace(copy, tags={})) == Difference("tags"), "a copy proves the content too"
+    assert compare(source, replace(copy, tags={}), trusts_time=True) == Difference("tags", body=False)
 
 
 @pytest.mark.parametrize("header", CONTENT_HEADERS)
@@ -227,13 +251,18 @@ def test_room_for_the_marker_is_counted_in_bytes_of_keys_and_values() -> None:
         (state(tags={"a": "1"}), state(), "the tags: the source has {'a': '1'}, the target has nothing"),
         (
             state(f"{MD5}-3"),
+            state("opaque"),
+            f"the metadata s3-syncer-source-etag: the source has the ETag '{MD5}-3', the target has the ETag 'opaque'",
+        ),
+        (
+            state(f"{MD5}-3"),
             state("opaque", last_modified=OLDER),
             "the time: the source has 2026-01-01T00:00:10+00:00, the target has 2026-01-01T00:00:09+00:00",
         ),
     ],
 )
 def test_a_difference_is_described_with_both_values(source: ObjectState, target: ObjectState, text: str) -> None:
-    difference = compare(source, target)
+    difference = compare(source, target, trusts_time="the time" in text)
     assert difference is not None
     assert not_kept(difference, source, target) == f"the target does not keep {text}"
 

@@ -385,7 +385,11 @@ def test_a_copy_that_no_comparison_can_prove_is_written_once() -> None:
     source = MemoryBucket({KEY: stored(b"one", kms=True, etag="k1", metadata=full)})
     target = MemoryBucket()
     assert run(source, target).action == "copy"
-    assert run(source, target) == Outcome("update", "content cannot be compared", 3)
+    assert run(source, target) == Outcome(
+        "update",
+        "content cannot be proven: the ETags cannot be compared, and the metadata has no room for the ETag marker",
+        3,
+    )
     assert target.calls.count("put") == 2
 
 
@@ -395,3 +399,36 @@ def test_the_etag_of_a_completed_upload_proves_the_bytes(parts: tuple[bytes, ...
     pair = pair_of(source, target, proven=True)
     assert converge(pair, KEY, Deadline(), size=INLINE_BODY_MAX + 1).action == "copy"
     assert target.calls.count("head") == 1
+
+
+# -- content that no ETag and no marker proves -------------------------------------------------------------------------
+
+UNPROVEN = "content is not proven: the ETags cannot be compared, and the copy has no ETag marker"
+
+
+@pytest.mark.parametrize("modified", [0, 100], ids=["older", "newer"])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [(ONE, stored(b"t", b"wo")), (stored(b"o", b"ne"), stored(b"two")), (ONE, stored(b"one", kms=True, etag="k"))],
+    ids=["a copy in parts", "a source in parts", "an encrypted copy"],
+)
+def test_another_tools_copy_is_copied_once_whatever_its_time(source: Stored, target: Stored, modified: int) -> None:
+    left, right = buckets(replace(source, tags={}, modified=50), replace(target, modified=modified))
+    pair = pair_of(left, right)
+    assert converge(pair, KEY, Deadline()) == Outcome("update", UNPROVEN, 3)
+    assert right.objects[KEY].body == b"one"
+    assert converge(pair, KEY, Deadline()) == Outcome("unchanged", "equal")
+
+
+def test_a_plain_sweep_may_trust_times() -> None:
+    source, target = buckets(replace(TWO, modified=1), stored(b"tw", b"oo", modified=2))
+    pair = replace(pair_of(source, target), trusts_time=True)
+    assert converge(pair, KEY, Deadline()) == Outcome("unchanged", "equal")
+
+
+def test_a_target_that_drops_the_marker_is_a_finding_and_not_copied_for_ever() -> None:
+    source = MemoryBucket({KEY: stored(b"o", b"ne")})
+    target = Forgetful(lambda kept: replace(kept, marker=None))
+    with pytest.raises(Permanent, match="does not keep the metadata s3-syncer-source-etag"):
+        run(source, target)
+    assert target.calls.count("put") == 2

@@ -27,7 +27,10 @@ NOW = 100
 
 
 class CopySides:
-    """Two buckets; the objects of the source are old. With `proven`, the target is known to keep ordinary objects."""
+    """Two buckets; the objects of the source are old.
+
+    With `proven`, the target is known to keep ordinary objects.
+    """
 
     def __init__(self, *keys: str, tags: bool = False, memory: int = MIB, proven: bool = True, **target: Any) -> None:
         self.source, self.target = ListedBucket(clock=NOW), ListedBucket(clock=NOW, **target)

@@ -62,7 +62,7 @@ def test_findings_are_read_as_they_were_added() -> None:
         assert list(findings) == added[:number]  # a read between two additions
     assert len(findings) == len(HOSTILE)
     assert findings.counts == {"failed": len(HOSTILE)}
-    assert findings.size == sum(range(len(HOSTILE)))
+    assert findings.sizes.total() == sum(range(len(HOSTILE)))
 
 
 def test_findings_take_less_than_20_bytes_each() -> None:

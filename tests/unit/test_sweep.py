@@ -882,6 +882,46 @@ def test_only_a_full_check_finds_a_difference_that_no_listing_shows(change: dict
     assert world.source.mirrored == world.target.mirrored
 
 
+def another_tools_copy() -> World:
+    """Return a world with a copy that nothing proves. Its bytes differ, and it is newer than the source."""
+    world = World(keys(3), keys(2))
+    world.write("key 002", b"the right bytes")
+    world.target.objects["key 002"] = stored(b"other", b" bytes, 15", modified=world.tick())
+    world.clock += 10
+    return world
+
+
+UNPROVEN = "content is not proven: the ETags cannot be compared, and the copy has no ETag marker"
+
+
+def test_a_full_check_names_keys_with_unproven_content() -> None:
+    world = another_tools_copy()
+    full, _ = world.sweep(SweepOptions(dry_run=True, full=True))
+    plain, _ = world.sweep(SweepOptions(dry_run=True))
+    assert full.differences == {"key 002": f"unproven: {UNPROVEN}"}
+    assert plain.differences == {}
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_full_sweep_copies_a_key_with_unproven_content_once(fast: bool) -> None:
+    world = another_tools_copy()
+    assert world.sweep(fast=fast)[0].changes == []
+    assert world.sweep(SweepOptions(full=True), fast=fast)[0].changes == [("update", "key 002")]
+    assert world.source.mirrored == world.target.mirrored
+    again, _ = world.sweep(SweepOptions(full=True), fast=fast)
+    assert (again.changes, again.differences, again.failures) == ([], {}, {})
+
+
+@pytest.mark.parametrize(("full", "reports"), [(False, {}), (True, {"key 002": "large: too large for this sweep"})])
+def test_a_plain_range_leaves_no_key_with_unproven_content_to_another_worker(
+    full: bool, reports: dict[str, str]
+) -> None:
+    """That worker would copy the object, which a plain sweep does not do."""
+    world = another_tools_copy()
+    notes, _ = world.sweep(SweepOptions(full=full, max_object_size=12))
+    assert notes.differences == reports
+
+
 # -- ranges, filters and stops -----------------------------------------------------------------------------------------
 
 

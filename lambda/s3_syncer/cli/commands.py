@@ -48,7 +48,7 @@ _NOT_FOR_QUEUE = {
 EXIT_CODES = {
     f"{EQUAL}": "The command finished without a difference or a failed key. Also: a --dry-run that compared every key, "
     "and a stopped `serve`.",
-    f"{DIFFERENT}": "The command finished and lists at least one difference or failed key.",
+    f"{DIFFERENT}": "The command finished and lists at least one difference, unproven key or failed key.",
     "2": "Wrong usage.",  # click's own
     f"{UNUSABLE}": "The command could not finish: a store, the queue, the credentials or a report file cannot be used, "
     "or an unexpected error.",

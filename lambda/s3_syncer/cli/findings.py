@@ -32,7 +32,8 @@ class Findings:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.size = 0
+        #: The bytes that copies would send, by kind.
+        self.sizes: Counter[str] = Counter()
         self._chunks: list[bytes] = []
         self._compressor = zlib.compressobj(1)
         self._lock = threading.Lock()
@@ -44,7 +45,7 @@ class Findings:
         line = json.dumps([finding.what, finding.key, finding.reason, finding.size]) + "\n"
         with self._lock:
             self.counts[finding.what] += 1
-            self.size += finding.size
+            self.sizes[finding.what] += finding.size
             if chunk := self._compressor.compress(line.encode()):
                 self._chunks.append(chunk)
 

@@ -37,7 +37,7 @@ class Report:
     source: str
     target: str
     started: str  # RFC 3339
-    result: str  # "equal", "different", "stopped" or "failed"
+    result: str  # "equal", "different", "unproven", "stopped" or "failed"
     stats: SweepStats
     #: The error of a failed sweep.
     error: str = ""
@@ -64,6 +64,10 @@ class Report:
             "bytes": stats.bytes,
             "actions": dict(sorted(stats.actions.items())),
             **({"target_only": stats.target_only} if stats.tolerates_target_only else {}),
+            "unproven": {
+                "keys": stats.differences.counts["unproven"],
+                "bytes": stats.differences.sizes["unproven"],
+            },
             "notices": stats.notices,
             "samples": [
                 {"at_s": round(s.at_s, 3), "keys": s.compared, "changed": s.changed, "bytes": s.bytes}
@@ -130,6 +134,7 @@ _KINDS = {
     "missing": "Missing from the target",
     "differs": "Different",
     "extra": "Only in the target",
+    "unproven": "Content not proven",
     "stale": "Deleted from the source after the copy",
 }
 

@@ -105,9 +105,9 @@ def run(job: SweepJob, console: Console) -> int:
     if unfinished is not None:
         conclude("stopped")
         return stop.exit_code
-    equal = not stats.differences and not stats.failures
-    conclude("equal" if equal else "different")
-    return EQUAL if equal or (job.is_dry_run and not stats.failures) else DIFFERENT
+    result = stats.result
+    conclude(result)
+    return EQUAL if result == "equal" or (job.is_dry_run and not stats.failures) else DIFFERENT
 
 
 def _sweep(local: LocalSweeper, others: Sequence[ProcessSweeper], deadline: Deadline) -> str | None:
@@ -214,9 +214,13 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
     lines = [f"note: {printable(notice)}" for notice in stats.notices]
     done = [f"{stats.keys:,} keys compared"]
     done += [f"{number:,} {_DONE.get(action, action)}" for action, number in sorted(stats.actions.items())]
-    done += [f"{number:,} {_title(job, what)}" for what, number in sorted(stats.differences.counts.items())]
+    done += [_count(job, stats, what) for what in sorted(stats.differences.counts)]
     done += [f"{len(stats.failures):,} failed"]
-    bytes_ = f"{format_bytes(stats.bytes)} sent" if stats.writes else f"{format_bytes(stats.differences.size)} to send"
+    bytes_ = (
+        f"{format_bytes(stats.bytes)} sent"
+        if stats.writes
+        else f"{format_bytes(stats.differences.sizes.total())} to send"
+    )
     lines.append(f"{result}: {', '.join(done)}, {bytes_}, {format_duration(stats.elapsed_s)}")
     if stats.target_only:
         lines.append(f"note: keys that only the target has: {stats.target_only:,}. --delete deletes such keys.")
@@ -227,7 +231,17 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
 
 
 _DONE = {"copy": "copied", "update": "updated", "tags": "tagged", "delete": "deleted", "undo": "removed again"}
-_PLANNED = {"missing": "would be copied", "differs": "would be updated"}
+_PLANNED = {
+    "missing": "would be copied",
+    "differs": "would be updated",
+    "unproven": "would be copied to prove the content",
+}
+
+
+def _count(job: SweepJob, stats: SweepStats, what: str) -> str:
+    """Return the number of keys of a kind of difference; for unproven keys, also their bytes."""
+    counted = f"{stats.differences.counts[what]:,} {_title(job, what)}"
+    return f"{counted} ({format_bytes(stats.differences.sizes[what])})" if what == "unproven" else counted
 
 
 def _title(job: SweepJob, what: str) -> str:

@@ -112,6 +112,16 @@ class SweepStats:
             self.bytes += bytes_
 
     @property
+    def result(self) -> str:
+        """Return the result of a sweep that compared all keys: equal, different, or unproven.
+
+        It is unproven if nothing differs or failed, but the content of some keys is not proven to be equal.
+        """
+        if not self.differences and not self.failures:
+            return "equal"
+        return "unproven" if not self.failures and set(self.differences.counts) == {"unproven"} else "different"
+
+    @property
     def changed(self) -> int:
         """Return the number of writes to the target: keys copied, updated, tagged or deleted."""
         return self.actions.total()

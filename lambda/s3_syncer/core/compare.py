@@ -12,15 +12,24 @@ from enum import Enum
 from operator import ge
 
 from .headers import CONTENT_HEADERS
-from .model import MD5, KeyPage, ListEntry, ObjectState
+from .model import MD5, SOURCE_ETAG_MARKER, KeyPage, ListEntry, ObjectState
 
 #: The reason to copy an object that the target does not have.
 ABSENT = "absent from the target"
 
 _NEWER = "source is newer"
 
-#: The reason for a copy that no comparison can prove, because its metadata leaves no room for the ETag marker.
-_INCOMPARABLE = "content cannot be compared"
+#: Compares the time of a target's object with that of the source's. The two places below that use it are the only ones
+#: where a time decides that objects are equal, and only in a plain sweep, as in `aws s3 sync`. docs/migration.md names
+#: the limits, because a time proves nothing:
+#: - The removal of a version brings back an older object with its old time.
+#: - AWS gives an object that was uploaded in parts the time at which its upload began.
+#: - The clocks of two clouds differ, and some stores give whole seconds only.
+_is_not_older = ge
+
+#: The reasons for a copy that another copy would prove, and for one that nothing can prove.
+_UNPROVEN = "content is not proven: the ETags cannot be compared, and the copy has no ETag marker"
+_UNPROVABLE = "content cannot be proven: the ETags cannot be compared, and the metadata has no room for the ETag marker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +38,37 @@ class Difference:
 
     reason: str
     body: bool = True
+    #: True if nothing differs as far as a comparison can say, but nothing proves that the bytes are equal.
+    unproven: bool = False
 
 
 def compare(
-    source: ObjectState, target: ObjectState, *, md5s: bool = False, written_etag: str | None = None
+    source: ObjectState,
+    target: ObjectState,
+    *,
+    md5s: bool = False,
+    written_etag: str | None = None,
+    trusts_time: bool = False,
 ) -> Difference | None:
     """Return the first difference between the source and the target of a key, or None if they are equal.
 
     The order is content, then headers and user metadata, then tags: a difference that costs more to remove comes first.
     `md5s` means that the target's ETags are known to be MD5s where they look so. `written_etag` is the ETag of the copy
-    that this worker has just made of this source object, or None.
+    that this worker has just made of this source object, or None. With `trusts_time`, the size and the time decide
+    where nothing proves the content, as in `aws s3 sync`. Without it, such an object is different and `unproven`.
     """
-    reason = _content(source, target, md5s=md5s, written_etag=written_etag) or _headers(source, target)
+    content = _content(source, target, md5s=md5s, written_etag=written_etag, trusts_time=trusts_time)
+    unproven = content in (_UNPROVEN, _UNPROVABLE)
+    if content is not None and not unproven:
+        return Difference(content)
+    reason = _headers(source, target)
     if reason is None and source.metadata != target.metadata:
         reason = "metadata"
-    return compare_tags(source, target) if reason is None else Difference(reason)
+    if reason is not None:
+        return Difference(reason)
+    if source.tags != target.tags:
+        return Difference("tags", body=unproven)
+    return None if content is None else Difference(content, unproven=True)
 
 
 def compare_tags(source: ObjectState, target: ObjectState) -> Difference | None:
@@ -63,8 +88,10 @@ def etags_contradict_marker(source: ObjectState, target: ObjectState) -> bool:
 def not_kept(difference: Difference, source: ObjectState, target: ObjectState | None) -> str:
     """Return the finding about a target with this difference after a copy, with both values."""
     what, values = _values(difference.reason, source, target)
-    shown = [f"the {name} has {value}" for name, value in zip(("source", "target"), values, strict=True)]
-    return f"the target does not keep {what}: {', '.join(shown)}"
+    shown = ", ".join(f"the {side} has {value}" for side, value in zip(("source", "target"), values, strict=True))
+    if difference.reason == _UNPROVABLE:
+        return f"{difference.reason}: {shown}"
+    return f"the target does not keep {what}: {shown}"
 
 
 def _values(reason: str, source: ObjectState, target: ObjectState | None) -> tuple[str, tuple[str, str]]:
@@ -83,7 +110,7 @@ def _values(reason: str, source: ObjectState, target: ObjectState | None) -> tup
         return "the size", (f"{source.size} bytes", f"{target.size} bytes")
     if reason == _NEWER:
         return "the time", (source.last_modified.isoformat(), target.last_modified.isoformat())
-    name = "content that can be compared" if reason == _INCOMPARABLE else "the content"
+    name = f"the metadata {SOURCE_ETAG_MARKER}" if reason == _UNPROVEN else "the content"
     return name, (f"the ETag {source.etag!r}", f"the ETag {target.etag!r}")
 
 
@@ -94,7 +121,9 @@ def _shown(value: object) -> str:
     return repr(value) if value else _NOTHING
 
 
-def _content(source: ObjectState, target: ObjectState, *, md5s: bool, written_etag: str | None) -> str | None:
+def _content(
+    source: ObjectState, target: ObjectState, *, md5s: bool, written_etag: str | None, trusts_time: bool
+) -> str | None:
     if source.size != target.size:
         return "size"
     if source.etag == target.etag:
@@ -105,13 +134,14 @@ def _content(source: ObjectState, target: ObjectState, *, md5s: bool, written_et
         return None if target.marker == source.etag else "content"
     if source.md5 is not None and target.md5 is not None:
         return "content"
-    # The ETags prove nothing, and there is no marker. If the metadata has room for a marker, another tool wrote this
-    # copy, because this project would have added one. Size and time decide then, as in `aws s3 sync`. If it has no
-    # room, this may be this project's copy of an older version, written late by a worker that then crashed. Its time
-    # is then later than the source's, and proves nothing. Only the worker that has just written it knows better.
+    # The ETags prove nothing, and there is no marker. Without room for one, this may be this project's copy of an older
+    # version, written late by a worker that then crashed. Only the worker that has just written it knows better.
     if not source.marker_fits:
-        return None if target.etag == written_etag else _INCOMPARABLE
-    return None if target.last_modified >= source.last_modified else _NEWER
+        return None if target.etag == written_etag else _UNPROVABLE
+    # With room for a marker, another tool wrote this copy, because this project would have added one.
+    if trusts_time:
+        return None if _is_not_older(target.last_modified, source.last_modified) else _NEWER
+    return _UNPROVEN
 
 
 def _headers(source: ObjectState, target: ObjectState) -> str | None:
@@ -172,17 +202,23 @@ def _in_sync(
 ) -> bool:
     """Return True if the listings show each object as equal.
 
-    That takes equal sizes and ETags, and a target that is not older than its source: metadata alone may have changed.
-    Each argument is a column of the source and the same column of the target.
+    That takes equal sizes and ETags, and a target that is not older than its source. Equal ETags prove the content. The
+    time proves nothing: it finds most changes of metadata alone, which keep the ETag and make the source newer. A full
+    sweep checks each key. Each argument is a column of the source and the same column of the target.
     """
-    return sizes[0] == sizes[1] and etags[0] == etags[1] and None not in etags[0] and all(map(ge, times[1], times[0]))
+    return (
+        sizes[0] == sizes[1]
+        and etags[0] == etags[1]
+        and None not in etags[0]
+        and all(map(_is_not_older, times[1], times[0]))
+    )
 
 
 def differs_by_listing(source: ListEntry, target: ListEntry | None, *, md5s: bool) -> str | None:
     """Return the reason to copy the object, in the words of `compare`, or None if the listings prove none.
 
     `md5s` means that the target's ETags are known to be MD5s. If they are not, an equal copy may have any ETag, and a
-    marker that only a HEAD shows.
+    marker that only a HEAD shows. No time is compared: an older or newer object with the same ETag needs a HEAD.
     """
     if target is None:
         return ABSENT

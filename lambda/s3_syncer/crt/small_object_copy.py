@@ -132,9 +132,9 @@ class CrtSmallObjectCopier:
         writing: Callable[[ListEntry, ObjectState], None],
         copied: Callable[[ListEntry], None],
     ) -> dict[str, ListEntry | None]:
-        """Copy the objects that can be copied here. Call `writing` before each is written, and `copied` when it is.
+        """Copy the objects that can be copied here; call `writing` before each write, and `copied` after it.
 
-        Return by key the entry that the listing of the source must show from now on for the copy to be current, or
+        Return by key the entry that the listing of the source must show from now on for the copy to be current. It is
         None if no listing can show that, or if the target may not keep the object's headers.
         """
         batch, slots = _Batch(deque(entries), deadline, writing, copied), 0
@@ -272,7 +272,7 @@ class CrtSmallObjectCopier:
                 self._capabilities.end_read(properties, kept=kept)
 
     def _is_equal(self, source: ObjectState, found: HttpResponse) -> bool:
-        """Return True if the response to a HEAD shows an equal object, so that the target keeps its properties."""
+        """Return True if the response to a HEAD shows an equal object: the target keeps its properties."""
         if found.status != 200:
             return False
         try:

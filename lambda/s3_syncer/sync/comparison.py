@@ -29,6 +29,7 @@ def compare_objects(
     target: ObjectState,
     *,
     written_etag: str | None = None,
+    trusts_time: bool = False,
 ) -> Difference | None:
     """Compare as `compare.compare` does.
 
@@ -37,7 +38,8 @@ def compare_objects(
     """
     if capabilities.gives_md5 is None and etags_contradict_marker(source, target) and target.size <= PROBE_MAX:
         capabilities.record_etag(is_md5=_md5(target_bucket, key, target) == target.etag)
-    return compare(source, target, md5s=capabilities.gives_md5 is True, written_etag=written_etag)
+    md5s = capabilities.gives_md5 is True
+    return compare(source, target, md5s=md5s, written_etag=written_etag, trusts_time=trusts_time)
 
 
 def _md5(bucket: ReadableBucket, key: str, state: ObjectState) -> str:

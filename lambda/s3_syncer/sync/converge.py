@@ -44,14 +44,16 @@ class BucketPair:
     copier: Copier
     #: False keeps keys in the target that were deleted from the source.
     delete: bool = True
+    #: True in a plain sweep: see `compare.compare`.
+    trusts_time: bool = False
     #: What is known of the target. The copier learns about its ETags too, so both share this object.
     capabilities: TargetCapabilities = field(default_factory=TargetCapabilities, compare=False)
 
 
 #: An action in an outcome and in the log. The first five write to the target: `undo` removes a copy that the same sweep
-#: brought. `multipart` means that other workers send the parts. A sweep reports missing, differs, extra, stale and
-#: large: see `sweep.py`. `part` and `range` are work from a queue, and `failed` is a key of `s3-syncer sync` that could
-#: not be made equal.
+#: brought. `multipart` means that other workers send the parts. A sweep reports missing, differs, unproven, extra,
+#: stale and large: see `sweep.py`. `part` and `range` are work from a queue, and `failed` is a key of `s3-syncer sync`
+#: that could not be made equal.
 Action = Literal[
     "copy",
     "update",
@@ -63,6 +65,7 @@ Action = Literal[
     "multipart",
     "missing",
     "differs",
+    "unproven",
     "extra",
     "stale",
     "large",
@@ -195,7 +198,13 @@ def _difference(
         return Difference(ABSENT)
     written_etag = write.copied.etag if write is not None and write.copied is not None else None
     difference = compare_objects(
-        pair.target, pair.capabilities, key, source, replace(target, tags=source.tags), written_etag=written_etag
+        pair.target,
+        pair.capabilities,
+        key,
+        source,
+        replace(target, tags=source.tags),
+        written_etag=written_etag,
+        trusts_time=pair.trusts_time,
     )
     if difference is not None or (write is not None and not write.wrote_tags):
         return difference

@@ -3,9 +3,9 @@
 A page is done when a listing of it shows no new difference. So the last listing of a page is its verification, and
 concurrent writes do no harm. A sweep remembers only the pages in flight: its memory does not grow with the bucket.
 
-The action of an outcome is one of `converge`, or one of five more for a key that the sweep leaves as it is. These are
+The action of an outcome is one of `converge`, or one of six more for a key that the sweep leaves as it is. These are
 missing (from the target), differs, extra (absent from the source), stale (deleted from the source after the sweep
-wrote the key) and large (left to another worker).
+wrote the key) and large (left to another worker). The sixth is unproven: nothing differs, and nothing proves the bytes.
 
 A sweep beside live sync may write a key late: after live sync processed its deletion. No event of that key follows. So
 the sweep answers for each copy it made, also without deletes: see `own_copies.py`. It removes a copy of a key that the
@@ -163,6 +163,7 @@ class Sweep:
     ) -> None:
         self._source, self._target, self._small_object_copier = source, target, small_object_copier
         # A key is deleted only if a complete listing of the source lacks it and the delete limit allows it.
+        pair = replace(pair, trusts_time=not options.full)
         self._pair_without_deletes, self._pair_with_deletes = replace(pair, delete=False), replace(pair, delete=True)
         self._listener, self._options = listener, options
         self._delete_limit = delete_limit or LocalDeleteLimit(options.max_delete)
@@ -402,12 +403,10 @@ class Sweep:
         """Return the outcome that the listings alone decide, or None if the key itself must be checked."""
         if diff.target is None and diff.source is not None and self._options.dry_run:
             return _missing(diff.source)
-        if (
-            diff.source is not None
-            and self._options.max_object_size is not None
-            and diff.source.size > self._options.max_object_size
-        ):
-            return Outcome("large", "too large for this sweep", diff.source.size)
+        if diff.source is not None and self._is_too_large(diff.source.size):
+            # A worker that gets the key on its own does not trust times. So a plain sweep asks first if it does.
+            needs_check = diff.target is not None and not self._options.full and diff.source.size == diff.target.size
+            return None if needs_check else _large(diff.source)
         if diff.key in state.own_copies:
             return None
         if diff.status is KeyStatus.TARGET_ONLY and (self._options.dry_run or not self._options.delete):
@@ -496,6 +495,9 @@ class Sweep:
     def _process_key(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
         written, gone = diff.key in state.own_copies, diff.status is KeyStatus.TARGET_ONLY
         checks = state.written.get(diff.key)
+        if diff.source is not None and self._is_too_large(diff.source.size):
+            found = self._check(diff.key)
+            return found if found.action == "unchanged" else _large(diff.source)
         if self._options.dry_run or (gone and not self._options.delete and not written):
             return self._check(diff.key)
         if written or not gone:
@@ -528,7 +530,8 @@ class Sweep:
         difference = self._compare(key, source, target)
         if difference is None:
             return Outcome("unchanged", "equal")
-        return Outcome("differs", difference.reason, source.size if difference.body else 0)
+        action: Action = "unproven" if difference.unproven else "differs"
+        return Outcome(action, difference.reason, source.size if difference.body else 0)
 
     def _states(self, key: str) -> tuple[ObjectState | None, ObjectState | None]:
         return self._source.head(key, confirm_missing=True), self._target.head(key)
@@ -536,7 +539,11 @@ class Sweep:
     def _compare(self, key: str, source: ObjectState, target: ObjectState | None) -> Difference | None:
         if target is None:
             return Difference(ABSENT)
-        return compare_objects(self._target, self._pair_without_deletes.capabilities, key, source, target)
+        pair = self._pair_without_deletes
+        return compare_objects(self._target, pair.capabilities, key, source, target, trusts_time=pair.trusts_time)
+
+    def _is_too_large(self, size: int) -> bool:
+        return self._options.max_object_size is not None and size > self._options.max_object_size
 
     def _kept(self, key: str, state: PageState) -> Outcome:
         """Return the outcome of a key that the source no longer has and that stays in the target."""
@@ -613,6 +620,10 @@ def _written(outcomes: Mapping[KeyDiff, Outcome], state: PageState) -> list[KeyD
 _STALE = Outcome(
     "stale", "deleted from the source after this sweep wrote it over an older object: run `s3-syncer sync KEY`"
 )
+
+
+def _large(source: ListEntry) -> Outcome:
+    return Outcome("large", "too large for this sweep", source.size)
 
 
 def _missing(source: ListEntry | ObjectState) -> Outcome:
