@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -62,7 +63,7 @@ class Turbulence(proxy.Turbulence):
 
     fault: proxy.Fault | None = None
 
-    def choose(self) -> tuple[str, proxy.Fault] | None:
+    def choose(self, request: proxy.Request) -> tuple[str, proxy.Fault] | None:
         return None if self.fault is None else ("the fault", self.fault)
 
 
@@ -230,10 +231,23 @@ def test_log_has_every_fault_and_write_and_no_ordinary_read(
 
 
 def test_same_seed_chooses_the_same_faults() -> None:
-    one, same, other = (proxy.Turbulence(seeded(seed), rate=0.5) for seed in (1, 1, 2))
-    names = [[chosen[0] if (chosen := each.choose()) else "" for _ in range(2000)] for each in (one, same, other)]
+    write = proxy.Request("PUT", "/", Message(), b"")
+    one, same, other = (proxy.Turbulence(seeded(seed), rate=0.1) for seed in (1, 1, 2))
+    names = [[chosen[0] if (chosen := each.choose(write)) else "" for _ in range(5000)] for each in (one, same, other)]
     assert names[0] == names[1] != names[2]
-    assert {name for name, _, _ in proxy.FAULTS} | {proxy.DELAYED, ""} == set(names[0])
+    assert set(names[0]) == {name for name, _, _ in proxy.FAULTS} | {proxy.DELAYED, proxy.DELAYED_WRITE, ""}
+
+
+def test_writes_are_delayed_more_often_than_reads() -> None:
+    turbulence = proxy.Turbulence(seeded("a test"), rate=0.1)
+    delayed = {
+        method: sum(
+            chosen is not None and chosen[0].startswith("delayed")
+            for chosen in (turbulence.choose(proxy.Request(method, "/", Message(), b"")) for _ in range(1000))
+        )
+        for method in ("PUT", "GET")
+    }
+    assert delayed["PUT"] > 5 * delayed["GET"] > 0
 
 
 def test_held_request_is_shorter_than_the_visibility_of_its_message() -> None:

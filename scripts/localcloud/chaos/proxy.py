@@ -59,6 +59,11 @@ class Request:
         """Return True for a request to a JSON service, such as SQS."""
         return "x-amz-target" in self.headers
 
+    @property
+    def is_write(self) -> bool:
+        """Return True for a request that may change an object."""
+        return self.method not in ("GET", "HEAD") and not self.is_json
+
 
 @dataclass(frozen=True)
 class Response:
@@ -190,6 +195,11 @@ FAULTS: tuple[tuple[str, int, Fault], ...] = (
 DELAYED = "delayed: held before the store gets the request"
 DELAY_WEIGHT = 28
 
+#: Late writes are what most rules of the product are about. So writes of objects are delayed more often than other
+#: requests have any fault, by this factor.
+DELAYED_WRITE = "delayed: write held before the store gets it"
+WRITE_DELAYS = 5
+
 
 class Turbulence:
     """Chooses the fault of each request. `rate` is the share of the requests that have one."""
@@ -198,17 +208,22 @@ class Turbulence:
         self._chance = chance
         self.rate = rate
 
-    def choose(self) -> tuple[str, Fault] | None:
+    def choose(self, request: Request) -> tuple[str, Fault] | None:
         """Return the name of a fault and the fault, or None for a request without one."""
+        if request.is_write and self._chance.random() < self.rate * WRITE_DELAYS:
+            return DELAYED_WRITE, self._delay()
         if self._chance.random() >= self.rate:
             return None
         weights = [DELAY_WEIGHT, *(weight for _, weight, _ in FAULTS)]
         number = self._chance.choices(range(len(weights)), weights)[0]
         if number == 0:
-            longest = HOLD_MAX_S if self._chance.random() < HOLD_SHARE else DELAY_MAX_S
-            return DELAYED, delay(self._chance.uniform(0.05, longest))
+            return DELAYED, self._delay()
         name, _, fault = FAULTS[number - 1]
         return name, fault
+
+    def _delay(self) -> Fault:
+        longest = HOLD_MAX_S if self._chance.random() < HOLD_SHARE else DELAY_MAX_S
+        return delay(self._chance.uniform(0.05, longest))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -316,7 +331,7 @@ class Proxy:
                 self._tally.count(f"requests in an outage/{self.name}")
                 self.log(exchange.request, "outage")
                 outage(exchange)
-            elif chosen := self.turbulence.choose():
+            elif chosen := self.turbulence.choose(exchange.request):
                 name, fault = chosen
                 self._tally.count(f"faults/{name}")
                 self.log(exchange.request, name)
