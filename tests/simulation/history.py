@@ -36,7 +36,7 @@ from .sqs import Sqs
 from .store import Store, Version
 from .threads import running, simulated
 
-KEYS = ("a", "b", "c/d", "e")
+KEYS = ("a", "b", "c/d", "e", "f", "g")
 
 #: Seconds in which the source changes. Faults and kills happen in the same time.
 ACTIVE_S = (1.0, 20.0, 200.0, 2000.0)
@@ -125,7 +125,7 @@ class History:
         self.scheduler = scheduler
         choose, chance = scheduler.choose, scheduler.chance
         self.active_s = choose(ACTIVE_S)
-        self.keys = KEYS[: choose((1, 2, 3, 4))]
+        self.keys = KEYS[: choose((1, 2, 3, 3, 6))]
         self.sqs = sqs = Sqs(scheduler, draw_queue_faults(scheduler))
         sqs.create(DEAD_LETTERS)
         sqs.create(QUEUE, dead_letter_url=DEAD_LETTERS)
@@ -352,7 +352,7 @@ class History:
                 # A sweep that a store ended could not abort its uploads.
                 uploads_may_stay=not world.target.traits.lists_uploads
                 or any(each.error for each in self.sweeps)
-                or self.lambda_service.killed_task,
+                or self.lambda_service.failed_task,
             )
         )
         if broken:

@@ -132,8 +132,8 @@ class LambdaService:
         #: The environments that are frozen, and those that handle an event.
         self.idle: list[Environment] = []
         self.busy: list[Environment] = []
-        #: True if a task of S3 Batch Operations was killed. No message then watches its upload.
-        self.killed_task = False
+        #: True if a task of S3 Batch Operations failed. No message watches the upload of such a task.
+        self.failed_task = False
 
     @property
     def visibility_timeout_s(self) -> float:
@@ -180,10 +180,9 @@ class LambdaService:
                 event = {"invocationSchemaVersion": version, "invocationId": str(attempt), "tasks": [task]}
                 self._scheduler.note("runs an S3 Batch task of", key)
                 response = self._invoke(self._take_environment(), event)
-                if response is None:
-                    self.killed_task = True
-                elif response["results"][0]["resultCode"] != "TemporaryFailure":
+                if response is not None and response["results"][0]["resultCode"] != "TemporaryFailure":
                     break
+                self.failed_task = True
                 self._scheduler.sleep(30.0)
 
     def _take_environment(self) -> Environment:

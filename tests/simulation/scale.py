@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from unittest.mock import patch
 
+from s3_syncer import wiring
+from s3_syncer.core import listing_diff
 from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import KIB
 from s3_syncer.queue import worker
@@ -18,6 +20,10 @@ SCALED = (
     (range_sweep, "MAX_OBJECT_IN_RANGE", 10 * KIB),
     (transfer, "RESUME_MIN", 8 * KIB),
     (transfer, "Limits", partial(Limits, min_part=1 * KIB)),
+    # Keys of a page, so that a sweep has several pages.
+    (listing_diff, "PAGE_KEYS", 2),
+    # Seconds after which the rest of a range is cut into parts, as soon as a page is listed.
+    (wiring, "RangeSweeper", partial(range_sweep.RangeSweeper, slice_s=1.0)),
     # Seconds after which a worker checks an upload of another worker. The check is repeated for an hour.
     (distributed_copy, "RECHECK_MIN_S", 300),
     # Seconds within which a wait notices a stop. Each check is a step of the scheduler.

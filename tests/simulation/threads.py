@@ -373,22 +373,24 @@ class ThreadPoolExecutor:
 
     def __init__(self, max_workers: int, thread_name_prefix: str = "") -> None:
         self._max_workers, self._prefix = max_workers, thread_name_prefix
+        # Kept, because a generator of the product may end its pool after the end of the history.
+        self._scheduler = current()
         self._items: deque[tuple[Future, Callable[[], Any]]] = deque()
         self._idle: list[Task] = []
         self._workers: list[Task] = []
         self._is_shut_down = False
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
-        current().check_alive()
+        self._scheduler.check_alive()
         if self._is_shut_down:
             raise RuntimeError("cannot schedule new futures after shutdown")
         future = Future()
         self._items.append((future, lambda: function(*args, **kwargs)))
         if self._idle:
-            current().wake(self._idle.pop())
+            self._scheduler.wake(self._idle.pop())
         elif len(self._workers) < self._max_workers:
-            name = f"{current().task.group.name}/{self._prefix}_{len(self._workers)}"
-            self._workers.append(current().spawn(self._work, name=name))
+            name = f"{self._scheduler.task.group.name}/{self._prefix}_{len(self._workers)}"
+            self._workers.append(self._scheduler.spawn(self._work, name=name))
         return future
 
     def map(self, function: Callable[..., Any], *iterables: Iterable[Any]) -> Iterator[Any]:
@@ -400,11 +402,11 @@ class ThreadPoolExecutor:
         while cancel_futures and self._items:
             self._items.popleft()[0].cancel()
         for task in self._idle:
-            current().wake(task)
+            self._scheduler.wake(task)
         self._idle.clear()
         if wait:
             for task in self._workers:
-                current().join(task)
+                self._scheduler.join(task)
 
     def __enter__(self) -> ThreadPoolExecutor:
         return self
@@ -418,8 +420,8 @@ class ThreadPoolExecutor:
                 self._run(*self._items.popleft())
             if self._is_shut_down:
                 return
-            self._idle.append(current().task)
-            current().park(None, "idle")
+            self._idle.append(self._scheduler.task)
+            self._scheduler.park(None, "idle")
 
     def _run(self, future: Future, function: Callable[[], Any]) -> None:
         if not future.set_running_or_notify_cancel():
