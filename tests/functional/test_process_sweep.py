@@ -166,7 +166,7 @@ def test_signal_to_a_starting_process_has_no_effect(rig: Rig, keys: list[str], n
 
 
 def test_store_that_becomes_unusable_is_one_line(rig: Rig, keys: list[str]) -> None:
-    rig.target_proxy.when(refuse(403, "InvalidAccessKeyId"), "PUT", skip=100, times=1e9)
+    rig.target_proxy.when(refuse(403, "InvalidAccessKeyId"), skip=100, times=1e9)
     ended = run("migrate", "--processes", "2", "--concurrency", "2")
     assert ended.code == 3
     (error,) = (line for line in ended.err.splitlines() if line.startswith("s3-syncer: "))  # no progress lines

@@ -238,6 +238,8 @@ class ProcessSweeper:
         self._numbers = itertools.count()
         self._has_spare_capacity = False
         self._closing = False
+        # If two threads waited for the exit, one would not see it, and would kill another process with the same id.
+        self._exit_lock = threading.Lock()
         self._lock = threading.Lock()
         # Guarded by the lock.
         self._ranges: dict[int, _RemoteRange] = {}
@@ -278,10 +280,11 @@ class ProcessSweeper:
             return
         self._closing = True
         self._send(self._channel, Exit())
-        self._process.join(EXIT_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        with self._exit_lock:
+            self._process.join(EXIT_S)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
 
     def _start(self) -> Channel:
         ours, theirs = _SPAWN.Pipe()
@@ -307,7 +310,8 @@ class ProcessSweeper:
         except Exception as error:
             failure = Retryable(f"invalid message from a process of the sweep: {error!r}", "ProcessEnded")
         else:
-            self._process.join(EXIT_S)
+            with self._exit_lock:
+                self._process.join(EXIT_S)
             failure = Retryable(f"a process of the sweep ended with {self._process.exitcode}", "ProcessEnded")
         if not self._closing:
             with self._lock:
