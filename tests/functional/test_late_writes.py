@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.functional.command import started
+from tests.functional.command import run, started
 from tests.functional.harness import MIB, Rig, notification
 from tests.functional.proxy import Exchange, Fault, lose_answer, reset
 from tests.support.patience import PATIENCE_S
@@ -186,7 +186,9 @@ def test_a_thawed_environment_writes_nothing_for_work_that_it_gave_up(
 def test_a_key_with_a_lost_response_is_compared_again_later(rig: Rig, each_way: str) -> None:
     rig.put("k", b"body")
     rig.target_proxy.when(lose_answer, "PUT", key="k")
-    assert rig.sync("k").actions == {"k": "copy"}
+    delivery = rig.sync("k")
+    assert delivery.actions == {"k": "copy"}
+    assert [line["delay_s"] for line in delivery.log if line.get("message") == "late check"] == [LATE_WRITE_S]
     (body,) = late_checks(rig)
     assert late_checks(rig)[body] == LATE_WRITE_S
     rig.clear()
@@ -210,6 +212,22 @@ def test_an_ordinary_event_makes_no_further_request(rig: Rig, each_way: str) -> 
     rig.sync("k")
     assert late_checks(rig) == {}
     assert rig.delays() == []
+
+
+def test_a_command_names_the_keys_with_a_lost_response(rig: Rig) -> None:
+    rig.put("k", b"body")
+    rig.put("other", b"body")
+    rig.target_proxy.when(lose_answer, "PUT", key="k")
+    ended = run("migrate")
+    assert ended.code == 0
+    assert "keys with a write without a response: 1." in ended.err
+    assert rig.differences() == []
+    assert "without a response" not in run("check").err
+    rig.put("k", b"another body")
+    rig.target_proxy.when(lose_answer, "PUT", key="k")
+    ended = run("sync", "k")
+    assert ended.code == 0
+    assert "keys with a write without a response: 1." in ended.err
 
 
 # -- the service, over awscrt ------------------------------------------------------------------------------------------

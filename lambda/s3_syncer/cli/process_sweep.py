@@ -111,6 +111,14 @@ class KeyFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyUncertain:
+    key: str
+
+    def report(self, listener: SweepListener) -> None:
+        listener.on_uncertain(self.key)
+
+
+@dataclass(frozen=True, slots=True)
 class Restarted:
     why: str
 
@@ -118,7 +126,7 @@ class Restarted:
         listener.on_restart(self.why)
 
 
-Event = KeysCompared | KeyChanged | KeySkipped | KeyFailed | Restarted
+Event = KeysCompared | KeyChanged | KeySkipped | KeyFailed | KeyUncertain | Restarted
 """A call of the parent's listener."""
 
 
@@ -443,6 +451,9 @@ class EventForwarder:
 
     def on_failed(self, key: str, error: SyncError) -> None:
         self._events.append(KeyFailed(key, _picklable(error)))
+
+    def on_uncertain(self, key: str) -> None:
+        self._events.append(KeyUncertain(key))
 
     def on_restart(self, why: str) -> None:
         self._events.append(Restarted(why))
