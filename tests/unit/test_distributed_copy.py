@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ class Bench:
         return self.parts.process_item(item, deadline or Deadline())
 
 
-LOOK = [KeyWork((PREFIX + KEY,))]
+LOOK = [KeyWork((PREFIX + KEY,), upload_attempts=1)]
 WATCH = KeyWork((PREFIX + KEY,), delay_s=RECHECK_MIN_S, upload_attempts=0)
 
 
@@ -118,7 +119,7 @@ def test_items_cover_all_parts_and_have_about_the_same_size(
     monkeypatch.setattr(parts_module, "ITEM_SIZE", ITEM_SIZE)
     layout = PartPlan(size, part_size)
     state = ObjectState(size, "e", Bench().source.objects[KEY].look().last_modified)
-    items = list(parts_module._items(KEY, state, layout, "u", range(1, layout.count + 1)))
+    items = list(parts_module._items(KEY, state, layout, "u", range(1, layout.count + 1), 1))
     assert [number for item in items for number in range(item.first, item.last + 1)] == [*range(1, layout.count + 1)]
     assert len(items) <= 2 * MAX_ITEMS
     whole = items[:-1]
@@ -187,7 +188,8 @@ def test_if_part_etags_are_no_md5s_an_abandoned_upload_is_not_continued() -> Non
     bench.target.age_s = ABANDONED_AFTER_S
     *again, _ = bench.begin(upload_attempts=1)
     assert len(again) == 3
-    assert [bench.do(item) for item in again if isinstance(item, PartsWork)][-1] == LOOK
+    (check,) = [bench.do(item) for item in again if isinstance(item, PartsWork)][-1]
+    assert check == KeyWork((PREFIX + KEY,), upload_attempts=2)
     assert bench.target.objects[KEY].mirrored == OBJECT.mirrored
 
 
@@ -226,7 +228,7 @@ def test_a_changed_source_aborts_the_upload_and_rechecks_the_key(now: Stored | N
     bench.source.objects.pop(KEY)
     if now:
         bench.source.objects[KEY] = now
-    assert bench.do(items[1]) == LOOK
+    assert bench.do(items[1]) == [KeyWork((PREFIX + KEY,))], "the check of another version counts no upload"
     assert not bench.target.under_way
     assert bench.do(items[2]) == [], "one recheck is enough"
 
@@ -283,6 +285,29 @@ def test_a_key_gives_up_after_too_many_uploads() -> None:
     with pytest.raises(Permanent, match=f"gave up after {MAX_UPLOAD_ATTEMPTS} multipart uploads of this object"):
         bench.begin(upload_attempts=MAX_UPLOAD_ATTEMPTS)
     assert not bench.target.under_way
+
+
+@pytest.mark.parametrize("options", [{}, {"etag": opaque_etag}], ids=["md5", "opaque"])
+def test_a_target_that_drops_a_property_of_a_large_object_gets_two_copies_and_a_finding(options: Any) -> None:
+    # Without the number of uploads in the items and in the check after them, the copies never ended.
+    bench = Bench(**options)
+    works, errors = [*bench.begin()], []
+    while works and bench.target.created < 20:
+        work = works.pop(0)
+        if isinstance(work, PartsWork):
+            works += bench.do(work)
+            if KEY in bench.target.objects:
+                bench.target.objects[KEY] = replace(bench.target.objects[KEY], metadata={})
+            continue
+        assert isinstance(work, KeyWork)
+        try:
+            works += bench.begin(work.upload_attempts)
+        except Permanent as error:
+            errors.append(error)
+    assert bench.target.created == 2
+    assert {str(error) for error in errors} == {
+        "the target does not keep the metadata: the source has {'by': 'a'}, the target has nothing"
+    }
 
 
 def test_a_failure_right_after_the_creation_leaves_no_upload() -> None:

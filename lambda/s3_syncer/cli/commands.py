@@ -17,7 +17,6 @@ from rich.console import Console
 from .. import __version__
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import StoreUnusable, SyncError
-from ..core.fence import Fence, fenced
 from ..core.filters import BadPattern, key_filter
 from ..core.units import GIB, MIB
 from ..crt.factory import crt_transports, stream_transports
@@ -35,7 +34,7 @@ from .outage import OutageDisplay, WaitEnd, outage_gates
 from .queue_migration import QueueMigrationConfig, migrate_by_queue
 from .run import DIFFERENT, EQUAL, UNUSABLE, SweepJob, run
 from .signals import exit_now, handle_signals
-from .stats import print_row, printable, uncertain_note
+from .stats import print_row, printable
 
 #: Options of `migrate` that do not work with --workers queue, and what to do instead.
 _NOT_FOR_QUEUE = {
@@ -214,7 +213,7 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
 
 def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> int:
     """Converge the keys and return the exit code. Raise StoreUnusable: every other key would fail too."""
-    code, deadline, fence = EQUAL, Deadline(), Fence()
+    code, deadline = EQUAL, Deadline()
     outages = OutageDisplay(lambda line: click.echo(printable(line), err=True))
     with handle_signals(deadline, grace_s=options["stop_grace"]) as stop:
         context = build_sync_context(
@@ -227,8 +226,7 @@ def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> i
         for key in keys:
             try:
                 deadline.check()
-                with fenced(fence):
-                    outcome = converge(context.pair, key, deadline, own_copies=OwnCopies())
+                outcome = converge(context.pair, key, deadline, own_copies=OwnCopies())
             except OutOfTime:
                 return stop.exit_code
             except StoreUnusable:
@@ -238,8 +236,6 @@ def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> i
             print_row(outcome.action, settings.source_prefix + key, outcome.reason)
             if outcome.action in ("failed", "kept"):
                 code = DIFFERENT
-    if fence.uncertain:
-        click.echo(f"note: {uncertain_note(len(fence.uncertain))}", err=True)
     return code
 
 

@@ -74,6 +74,8 @@ class PartsWork:
     part_size: int
     first: int
     last: int
+    #: The number of multipart uploads created for the key so far, this one included: see `KeyWork.upload_attempts`.
+    upload_attempts: int = 0
 
     def to_json(self) -> str:
         return _envelope("parts", **asdict(self))
@@ -129,7 +131,10 @@ def _parts(content: Mapping[str, Any]) -> PartsWork:
     numbers = {name: content.get(name) for name in ("size", "part_size", "first", "last")}
     if not all(_is_whole(number) and number for number in numbers.values()):
         raise Malformed('"size", "part_size", "first" and "last" must be whole numbers above 0')
-    work = PartsWork(**texts, **numbers)  # type: ignore[arg-type]
+    upload_attempts = content.get("upload_attempts", 0)
+    if not _is_whole(upload_attempts):
+        raise Malformed('"upload_attempts" must be a whole number')
+    work = PartsWork(**texts, **numbers, upload_attempts=upload_attempts)  # type: ignore[arg-type]
     if not work.first <= work.last <= -(-work.size // work.part_size):
         raise Malformed(f"there are no parts {work.first} to {work.last} of an object of {work.size} bytes")
     return work

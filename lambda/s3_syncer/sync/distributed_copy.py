@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
+from ..core.compare import not_kept
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, StoreUnusable
 from ..core.model import ObjectState, Upload, WrittenObject
@@ -117,7 +118,8 @@ class DistributedCopier:
             return [recheck]
         missing = [number for number in range(1, plan.count + 1) if number not in found.sent]
         # If no part is missing, the upload must only be completed, and any item does that.
-        return [*_items(self._prefix + key, state, plan, found.upload.id, missing or [plan.count]), recheck]
+        items = _items(self._prefix + key, state, plan, found.upload.id, missing or [plan.count], upload_attempts)
+        return [*items, recheck]
 
     def _upload_to_fill(
         self, key: str, state: ObjectState, plan: PartPlan, upload_attempts: int, deadline: Deadline
@@ -144,9 +146,7 @@ class DistributedCopier:
                 case Adopt(each):
                     return each, upload_attempts
                 case CheckTarget():
-                    target = self._target.head(key)
-                    known = self._transfer.capabilities
-                    is_equal = target is not None and compare_objects(self._target, known, key, state, target) is None
+                    is_equal = self._is_equal(key, state, upload_attempts)
                 case AlreadyEqual():
                     raise Changed("another worker has just copied the object", "Copied")
                 case Create():
@@ -158,6 +158,24 @@ class DistributedCopier:
                         "equal. The reasons are in the dead-letter queue and in the log",
                         "PartsFailed",
                     )
+
+    def _is_equal(self, key: str, state: ObjectState, upload_attempts: int) -> bool:
+        """Return True if the target has the object.
+
+        Raises Permanent if completed copies do not become equal: the target does not keep what is written. Another copy
+        would not help, and large objects are expensive to send.
+        """
+        target, known = self._target.head(key), self._transfer.capabilities
+        if target is None:
+            return False
+        difference = compare_objects(self._target, known, key, state, target)
+        if difference is None:
+            return True
+        is_copy = difference.body and state.etag in (target.etag, target.marker)
+        if is_copy and upload_attempts >= (1 if known.is_lost(difference.reason) else 2):
+            known.record_lost(difference.reason)
+            raise Permanent(not_kept(difference, state, target), "StillDifferent")
+        return False
 
     def _active_uploads(self, key: str) -> list[ActiveUpload]:
         found = []
@@ -217,22 +235,26 @@ class DistributedCopier:
             missing = self._missing(key, work)
             state = self._source.head(key)
             if state is None or state.etag != work.etag:
-                return self._abort(key, work, "the source object has changed since the upload was created")
+                return self._abort(key, work, "the source object has changed since the upload was created", state)
             left = self._send(key, state, work, missing, deadline)
             return left or self._complete(key, state, work)
         except Changed as error:
             if error.code == "NoSuchUpload":
                 return []  # completed or aborted: the worker that did it, or the recheck, checks the key
-            return self._abort(key, work, error.reason)
+            return self._abort(key, work, error.reason, self._source.head(key))
         except Permanent:
             self._transfer.abort(key, work.upload)
             raise
 
-    def _abort(self, key: str, work: PartsWork, why: str) -> Sequence[Work]:
-        """Abort the upload, and return a check of the key."""
+    def _abort(self, key: str, work: PartsWork, why: str, state: ObjectState | None) -> Sequence[Work]:
+        """Abort the upload, and return a check of the key. `state` is that of the source now.
+
+        The check of another version starts to count uploads again.
+        """
         logger.info("abort", extra={"action": "abort", "key": work.key, "reason": why})
         self._target.abort_upload(key, work.upload)
-        return [KeyWork((work.key,))]
+        is_same = state is not None and state.etag == work.etag
+        return [_check(work) if is_same else KeyWork((work.key,))]
 
     def _send(
         self, key: str, state: ObjectState, work: PartsWork, missing: list[int], deadline: Deadline
@@ -272,11 +294,11 @@ class DistributedCopier:
             return []
         etags = {number: part.etag for number, part in sent.items()}
         if self._is_wrong(key, state, plan, sent):
-            self._abort(key, work, "the parts of the upload do not give the source's ETag")
+            self._abort(key, work, "the parts of the upload do not give the source's ETag", state)
             return []
         self._target.complete_upload(key, work.upload, etags)
         logger.info("complete", extra={"action": "complete", "key": work.key, "bytes": work.size})
-        return [KeyWork((work.key,))]
+        return [_check(work)]
 
     def _is_wrong(self, key: str, state: ObjectState, plan: PartPlan, sent: Mapping[int, UploadedPart]) -> bool:
         """Return True if the parts of an upload are not the object's: damaged, or those of another version.
@@ -316,9 +338,16 @@ def _unsupported_if_permanent() -> Iterator[None]:
         raise _ListingUploadsUnsupported from error
 
 
-def _items(key: str, state: ObjectState, plan: PartPlan, upload_id: str, numbers: Sequence[int]) -> Iterator[PartsWork]:
+def _check(work: PartsWork) -> KeyWork:
+    """Return the check of the key after its upload ended. It counts the uploads, so that their number has a bound."""
+    return KeyWork((work.key,), upload_attempts=work.upload_attempts)
+
+
+def _items(
+    key: str, state: ObjectState, plan: PartPlan, upload_id: str, numbers: Sequence[int], upload_attempts: int
+) -> Iterator[PartsWork]:
     """Yield work items for these parts, of about the same number of bytes each."""
     item_size = max(ITEM_SIZE, -(-plan.size // MAX_ITEMS))
     most = max(1, item_size // plan.part_size)
     for first, last in contiguous_runs(numbers, most):
-        yield PartsWork(key, state.etag, upload_id, plan.size, plan.part_size, first, last)
+        yield PartsWork(key, state.etag, upload_id, plan.size, plan.part_size, first, last, upload_attempts)
