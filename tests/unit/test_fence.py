@@ -137,7 +137,7 @@ _WITHOUT_A_FENCE = {
 
 #: Calls that look like it, each with its reason.
 _OTHER_CALLS = {
-    "sync/sweep.py: executor.submit(reconcile, page, deadline)": "`_PageExecutor.submit` carries the fence",
+    "sync/sweep.py: executor.submit(self._noting_uncertain(reconcile), page, deadline)": "`submit` carries it",
     "sync/sweep.py: self._keys.submit(self._busy_pages.add, -1)": "counts, and makes no request",
 }
 

@@ -162,6 +162,8 @@ class Unmoved:
     def on_failed(self, key: str, error: SyncError) -> None:
         raise Retryable("the key failed")
 
+    def on_uncertain(self, key: str) -> None: ...
+
     def on_restart(self, why: str) -> None: ...
 
 

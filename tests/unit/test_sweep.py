@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from tests.support.in_memory_store import LIST_PAGE, HttpSide, ListedBucket, OnTheSpot, md5_hex, opaque_etag, stored
 
+from s3_syncer.core import fence as fences
 from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.compare import ABSENT
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
+from s3_syncer.core.fence import Fence, fenced, writing
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.units import MIB
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
@@ -43,6 +45,7 @@ class Notes:
     differences: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     restarts: list[str] = field(default_factory=list)
+    uncertain: list[str] = field(default_factory=list)
 
     def on_compared(self, keys: int) -> None:
         self.keys += keys
@@ -59,6 +62,9 @@ class Notes:
     def on_failed(self, key: str, error: SyncError) -> None:
         assert key not in self.failures, "reported twice"
         self.failures[key] = str(error)
+
+    def on_uncertain(self, key: str) -> None:
+        self.uncertain.append(key)
 
     def on_restart(self, why: str) -> None:
         self.restarts.append(why)
@@ -1005,3 +1011,25 @@ def test_an_unordered_sweep_that_is_stopped_starts_again() -> None:
     world.source.list_order = upper_first
     _, rest = world.sweep(after="key 000", deadline=stop_after(world, 3))
     assert rest == "key 000"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_key_with_a_lost_response_is_named(fails: bool) -> None:
+    world, fence = World(keys(3)), Fence()
+
+    def lose(side: str, operation: str, key: str) -> None:
+        if (operation, key) == ("put", "key 001") and not fence.uncertain:
+            with writing(key):
+                fences.check()
+            if fails:
+                raise StoreUnusable("no such bucket")
+
+    world.hooks.append(lose)
+    with fenced(fence):
+        if fails:
+            with pytest.raises(StoreUnusable):
+                world.sweep()
+        else:
+            notes, _ = world.sweep()
+            assert notes.uncertain == ["key 001"]
+    assert fence.uncertain == {"key 001"}, "the worker of a queue sees it as well"

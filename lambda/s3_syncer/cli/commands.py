@@ -17,6 +17,7 @@ from rich.console import Console
 from .. import __version__
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import StoreUnusable, SyncError
+from ..core.fence import Fence, fenced
 from ..core.filters import BadPattern, key_filter
 from ..core.units import GIB, MIB
 from ..crt.factory import crt_transports, stream_transports
@@ -34,7 +35,7 @@ from .outage import OutageDisplay, WaitEnd, outage_gates
 from .queue_migration import QueueMigrationConfig, migrate_by_queue
 from .run import DIFFERENT, EQUAL, UNUSABLE, SweepJob, run
 from .signals import exit_now, handle_signals
-from .stats import print_row, printable
+from .stats import print_row, printable, uncertain_note
 
 #: Options of `migrate` that do not work with --workers queue, and what to do instead.
 _NOT_FOR_QUEUE = {
@@ -213,7 +214,7 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
 
 def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> int:
     """Converge the keys and return the exit code. Raise StoreUnusable: every other key would fail too."""
-    code, deadline = EQUAL, Deadline()
+    code, deadline, fence = EQUAL, Deadline(), Fence()
     outages = OutageDisplay(lambda line: click.echo(printable(line), err=True))
     with handle_signals(deadline, grace_s=options["stop_grace"]) as stop:
         context = build_sync_context(
@@ -226,7 +227,8 @@ def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> i
         for key in keys:
             try:
                 deadline.check()
-                outcome = converge(context.pair, key, deadline, own_copies=OwnCopies())
+                with fenced(fence):
+                    outcome = converge(context.pair, key, deadline, own_copies=OwnCopies())
             except OutOfTime:
                 return stop.exit_code
             except StoreUnusable:
@@ -236,6 +238,8 @@ def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> i
             print_row(outcome.action, settings.source_prefix + key, outcome.reason)
             if outcome.action in ("failed", "kept"):
                 code = DIFFERENT
+    if fence.uncertain:
+        click.echo(f"note: {uncertain_note(len(fence.uncertain))}", err=True)
     return code
 
 

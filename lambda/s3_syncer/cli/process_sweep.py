@@ -111,6 +111,14 @@ class KeyFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyUncertain:
+    key: str
+
+    def report(self, listener: SweepListener) -> None:
+        listener.on_uncertain(self.key)
+
+
+@dataclass(frozen=True, slots=True)
 class Restarted:
     why: str
 
@@ -118,7 +126,7 @@ class Restarted:
         listener.on_restart(self.why)
 
 
-Event = KeysCompared | KeyChanged | KeySkipped | KeyFailed | Restarted
+Event = KeysCompared | KeyChanged | KeySkipped | KeyFailed | KeyUncertain | Restarted
 """A call of the parent's listener."""
 
 
@@ -238,6 +246,8 @@ class ProcessSweeper:
         self._numbers = itertools.count()
         self._has_spare_capacity = False
         self._closing = False
+        # If two threads waited for the exit, one would not see it, and would kill another process with the same id.
+        self._exit_lock = threading.Lock()
         self._lock = threading.Lock()
         # Guarded by the lock.
         self._ranges: dict[int, _RemoteRange] = {}
@@ -278,10 +288,11 @@ class ProcessSweeper:
             return
         self._closing = True
         self._send(self._channel, Exit())
-        self._process.join(EXIT_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        with self._exit_lock:
+            self._process.join(EXIT_S)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
 
     def _start(self) -> Channel:
         ours, theirs = _SPAWN.Pipe()
@@ -307,7 +318,8 @@ class ProcessSweeper:
         except Exception as error:
             failure = Retryable(f"invalid message from a process of the sweep: {error!r}", "ProcessEnded")
         else:
-            self._process.join(EXIT_S)
+            with self._exit_lock:
+                self._process.join(EXIT_S)
             failure = Retryable(f"a process of the sweep ended with {self._process.exitcode}", "ProcessEnded")
         if not self._closing:
             with self._lock:
@@ -439,6 +451,9 @@ class EventForwarder:
 
     def on_failed(self, key: str, error: SyncError) -> None:
         self._events.append(KeyFailed(key, _picklable(error)))
+
+    def on_uncertain(self, key: str) -> None:
+        self._events.append(KeyUncertain(key))
 
     def on_restart(self, why: str) -> None:
         self._events.append(Restarted(why))

@@ -68,7 +68,7 @@ class Report:
                 "keys": stats.differences.counts["unproven"],
                 "bytes": stats.differences.sizes["unproven"],
             },
-            "notices": stats.notices,
+            "notices": stats.notes,
             "samples": [
                 {"at_s": round(s.at_s, 3), "keys": s.compared, "changed": s.changed, "bytes": s.bytes}
                 for s in stats.samples
@@ -114,7 +114,7 @@ class Report:
             target=escape(self.target),
             started=escape(self.started),
             version=escape(__version__),
-            notices="".join(f"<p class=notice>{escape(notice)}" for notice in (self.error, *stats.notices) if notice),
+            notices="".join(f"<p class=notice>{escape(notice)}" for notice in (self.error, *stats.notes) if notice),
             totals="".join(f"<tr><th>{escape(name)}<td>{escape(value)}" for name, value in totals),
             plots="".join(_plot(title, stats.samples, total, label) for title, total, label in plots),
         )

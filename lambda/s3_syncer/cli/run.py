@@ -211,7 +211,7 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
         for findings in (stats.differences, stats.failures):
             for finding in findings:
                 print_row(_title(job, finding.what), finding.key, finding.reason)
-    lines = [f"note: {printable(notice)}" for notice in stats.notices]
+    lines = [f"note: {printable(notice)}" for notice in stats.notes]
     done = [f"{stats.keys:,} keys compared"]
     done += [f"{number:,} {_DONE.get(action, action)}" for action, number in sorted(stats.actions.items())]
     done += [_count(job, stats, what) for what in sorted(stats.differences.counts)]

@@ -62,6 +62,8 @@ class SweepStats:
     #: Keys that only the target has, where they are tolerated.
     target_only: int = 0
     notices: list[str] = field(default_factory=list)
+    #: Keys with a write that may still take effect: see `core/fence.py`.
+    uncertain: int = 0
     #: Messages on the queue, if the workers of a queue do the work; otherwise None.
     backlog: int | None = None
     samples: list[Sample] = field(default_factory=lambda: [Sample()])
@@ -92,6 +94,12 @@ class SweepStats:
             self.failures.add(Finding("failed", key, str(error)))
         fields = {"reason": error.reason, **({"request_id": error.request_id} if error.request_id else {})}
         _log(logging.ERROR, "failed", key, str(error), 0, **fields)
+
+    def on_uncertain(self, key: str) -> None:
+        with self._lock:
+            self.uncertain += 1
+        reason = "a write has no response, so the target may apply it within 15 minutes"
+        _log(logging.WARNING, "uncertain", key, reason, 0)
 
     def on_restart(self, why: str) -> None:
         with self._lock:
@@ -127,6 +135,11 @@ class SweepStats:
         return self.actions.total()
 
     @property
+    def notes(self) -> list[str]:
+        """Return the notices, and how to make sure of the uncertain keys."""
+        return [*self.notices, *([uncertain_note(self.uncertain)] if self.uncertain else [])]
+
+    @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self.started
 
@@ -155,6 +168,12 @@ class SweepStats:
 
     def _now(self) -> Sample:
         return Sample(self.elapsed_s, self.keys, self.changed, self.bytes)
+
+
+def uncertain_note(keys: int) -> str:
+    """Return the note about this number of uncertain keys: see `core/fence.py`."""
+    reason = f"keys with a write without a response: {keys:,}. The target may apply such a write late"
+    return f"{reason}: run `s3-syncer check` in 15 minutes"
 
 
 def printable(text: str) -> str:

@@ -300,7 +300,10 @@ class Worker:
         more: list[Work] = []
         for done in results.values():
             more += done.result.more if isinstance(done.result, Outcome) else ()
-            more += done.late_checks(self._prefix)
+            for check in done.late_checks(self._prefix):
+                more.append(check)
+                extra = {"key": check.keys[0], "reason": "a write has no response", "delay_s": check.delay_s}
+                logger.warning("late check", extra=extra)
         failures = [(key, done.result) for key, done in results.items() if isinstance(done.result, SyncError)]
         if not failures:
             return Ack(tuple(more))

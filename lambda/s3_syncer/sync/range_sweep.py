@@ -168,6 +168,9 @@ class _Found:
         extra = {"action": "failed", "key": self._prefix + key, **error.log_fields}
         logger.warning("failed", extra=extra)
 
+    def on_uncertain(self, key: str) -> None:
+        """Do nothing: the worker sends a message for the key."""
+
     def on_restart(self, why: str) -> None:
         logger.warning("%s", why)
         self.keys = self.failed_keys = 0

@@ -25,7 +25,7 @@ from typing import Protocol
 from ..core.compare import ABSENT, Difference, KeyDiff, KeyStatus
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError, unexpected_failure
-from ..core.fence import carried
+from ..core.fence import Fence, carried, current, fenced
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
@@ -86,6 +86,9 @@ class SweepListener(Protocol):
 
     def on_failed(self, key: str, error: SyncError) -> None:
         """Note a key that the sweep could not make equal."""
+
+    def on_uncertain(self, key: str) -> None:
+        """Note a key with a write that has no response, so that it may still take effect: see `core/fence.py`."""
 
     def on_restart(self, why: str) -> None:
         """Forget the compared, skipped and failed keys: they will be reported again. Changes stay made."""
@@ -280,7 +283,7 @@ class Sweep:
         try:
             for page in pages:
                 deadline.progress()
-                executor.submit(reconcile, page, deadline)
+                executor.submit(self._noting_uncertain(reconcile), page, deadline)
                 if page.until is None or page.until == until:  # the last page: there is no rest to stop before
                     executor.wait_for_slot()
                     continue
@@ -294,6 +297,22 @@ class Sweep:
             executor.wait()
             raise
         return unstarted + [page.after for page in executor.unfinished]
+
+    def _noting_uncertain(
+        self, reconcile: Callable[[DiffPage, Deadline], None]
+    ) -> Callable[[DiffPage, Deadline], None]:
+        """Return the function with a report of the uncertain keys of the page."""
+
+        def run(page: DiffPage, deadline: Deadline) -> None:
+            fence = Fence(outer=current())
+            try:
+                with fenced(fence):
+                    reconcile(page, deadline)
+            finally:
+                for key in sorted(fence.uncertain):
+                    self._listener.on_uncertain(key)
+
+        return run
 
     def _reconcile_page(self, page: DiffPage, deadline: Deadline) -> None:
         """Converge the keys that differ and list the page again, until a listing shows nothing new.
