@@ -1,0 +1,56 @@
+"""The knowledge of a target: which properties it keeps, and when it must be read again."""
+
+from __future__ import annotations
+
+from tests.support.in_memory_store import stored
+
+from s3_syncer.stores import capabilities as capabilities_module
+from s3_syncer.stores.capabilities import TargetCapabilities, properties_of
+
+ONE = properties_of(stored(b"1", headers={"Content-Type": "text/plain"}).look())
+TWO = properties_of(stored(b"2", headers={"Content-Type": "text/plain"}, metadata={"by": "me"}).look())
+
+
+def test_nothing_is_taken_for_kept_before_it_was_seen() -> None:
+    assert TargetCapabilities().needs_read(properties_of(stored(b"").look()))
+
+
+def test_properties_that_were_seen_need_no_read() -> None:
+    known = TargetCapabilities()
+    known.record_kept(TWO)
+    assert not known.needs_read(ONE)
+    assert not known.needs_read(TWO)
+
+
+def test_of_several_writes_at_a_time_the_first_is_read() -> None:
+    known = TargetCapabilities()
+    assert [known.claim_read(ONE), known.claim_read(ONE), known.claim_read(TWO)] == [True, False, True]
+    known.end_read(TWO, kept=True)
+    assert known.keeps(ONE)
+    assert not known.claim_read(TWO)
+
+
+def test_a_read_that_finds_a_difference_drops_what_was_known() -> None:
+    known = TargetCapabilities(sample_every=2)
+    known.record_kept(ONE)
+    assert [known.claim_read(ONE), known.claim_read(ONE)] == [False, True]
+    known.end_read(ONE, kept=False)
+    assert not known.keeps(ONE)
+    assert known.claim_read(ONE)
+
+
+def test_the_number_of_remembered_properties_is_bounded() -> None:
+    known = TargetCapabilities()
+    for number in range(3 * capabilities_module.MAX_PROPERTIES):
+        known.record_kept({("Cache-Control", f"max-age={number}")})
+    assert len(known._kept) <= capabilities_module.MAX_PROPERTIES
+    assert known.keeps({("Cache-Control", f"max-age={number}")})
+
+
+def test_an_etag_that_is_no_md5_is_remembered() -> None:
+    known = TargetCapabilities()
+    seen = [known.gives_md5]
+    for is_md5 in (True, False, True):
+        known.record_etag(is_md5=is_md5)
+        seen.append(known.gives_md5)
+    assert seen == [None, True, False, False]
