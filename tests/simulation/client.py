@@ -224,6 +224,8 @@ class S3Client:
                 return response
 
             subject = parameters.get("Key") or parameters.get("Prefix", "")
+            if operation == "abort_multipart_upload":
+                self._store.known_uploads.discard(parameters["UploadId"])
             response = self._connection.request(operation, apply, subject=subject, is_write=operation in _WRITES)
             if "UploadId" in response:
                 self._store.known_uploads.add(response["UploadId"])

@@ -126,6 +126,10 @@ class History:
         choose, chance = scheduler.choose, scheduler.chance
         self.active_s = choose(ACTIVE_S)
         self.keys = KEYS[: choose((1, 2, 3, 3, 6))]
+        #: Bytes of an object in one piece, and of a part of an object in parts.
+        self.sizes, self.part_sizes = SIZES, (10, 2 * KIB, 3 * KIB)
+        #: Parts of the errors of dead letters that the faults of the history explain.
+        self.explained_errors: list[str] = []
         self.sqs = sqs = Sqs(scheduler, draw_queue_faults(scheduler))
         sqs.create(DEAD_LETTERS)
         sqs.create(QUEUE, dead_letter_url=DEAD_LETTERS)
@@ -256,12 +260,12 @@ class History:
             self.world.target.end_upload(self.world.target.begin_upload(key), [body])
 
     def write(self, key: str) -> None:
-        size = self.scheduler.choose(SIZES)
+        size = self.scheduler.choose(self.sizes)
         self.scheduler.note("writes", key, f"of {size} bytes")
         self.world.source.write(key, self.body(size), self.headers(), self.tags())
 
     def write_parts(self, key: str) -> None:
-        part_size, parts = self.scheduler.choose((10, 2 * KIB, 3 * KIB)), self.scheduler.choose((1, 2, 5))
+        part_size, parts = self.scheduler.choose(self.part_sizes), self.scheduler.choose((1, 2, 5))
         self.scheduler.note("writes", key, f"in {parts} parts of {part_size} bytes")
         upload_id = self.world.source.begin_upload(key, self.headers(), self.tags())
         self.scheduler.sleep(self.scheduler.choose((0.0, 1.0, 30.0)))
@@ -345,6 +349,7 @@ class History:
                 dead_letters=world.sqs.messages(DEAD_LETTERS),
                 findings={key for sweep in self.sweeps for key in sweep.left},
                 duty=self.duty,
+                explained_errors=self.explained_errors,
                 deletes=world.settings.delete,
                 tags=world.settings.tags,
                 before=self.before,

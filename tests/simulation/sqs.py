@@ -53,7 +53,7 @@ class Sqs(Server):
 
     def __init__(self, scheduler: Scheduler, faults: QueueFaults = NO_QUEUE_FAULTS) -> None:
         super().__init__("sqs", scheduler)
-        self._faults = faults
+        self.faults = faults
         self._queues: dict[str, _Queue] = {}
         self._waiting: list[Task] = []
 
@@ -152,7 +152,7 @@ class Sqs(Server):
 
     def _happens(self, name: str) -> bool:
         """Return True if the fault with this name happens now, and count it."""
-        rate: float = getattr(self._faults, name)
+        rate: float = getattr(self.faults, name)
         return rate > 0 and self.scheduler.chance(rate) and self.scheduler.count(name)
 
     # -- the requests of clients -----------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ class Store(Server):
         self._versions: dict[str, list[Version | None]] = {}
         self._uploads: dict[str, _Upload] = {}
         self._completed: dict[str, Response] = {}
-        #: The uploads with an ID that a client has read.
+        #: The uploads with an ID that a client has read, and has not tried to abort.
         self.known_uploads: set[str] = set()
         self._number = 0
 
@@ -158,7 +158,8 @@ class Store(Server):
     def upload_keys(self) -> list[str]:
         """The keys of the multipart uploads that are neither completed nor aborted.
 
-        An upload is left out if the response to its creation was lost, so that no client knows its ID.
+        An upload is left out if the response to its creation was lost, so that no client knows its ID, or if a client
+        has tried to abort it: the product tries that once.
         """
         return [upload.key for id, upload in self._uploads.items() if id in self.known_uploads]
 
