@@ -74,7 +74,8 @@ resource "aws_ecr_repository" "image" {
 resource "aws_ecr_lifecycle_policy" "image" {
   count = local.owns_repository ? 1 : 0
 
-  repository = aws_ecr_repository.image[0].name
+  # Not the name, which Terraform knows before: a replaced repository has lost its policy.
+  repository = aws_ecr_repository.image[0].id
 
   policy = jsonencode({
     rules = [{

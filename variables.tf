@@ -566,7 +566,7 @@ variable "kms_key_arn" {
 }
 
 variable "previous_kms_key_arns" {
-  description = "ARNs of the keys that were `kms_key_arn` before. Messages stay encrypted with the key under which they were sent, so the workers need each key until its last message has left the queues, at most 14 days after the change. The policies of these keys must still allow the roles."
+  description = "ARNs of the keys that were `kms_key_arn` before. Messages stay encrypted with the key under which they were sent. The workers need each key until its last message has left the queues, at most 14 days after the change. The policies of these keys must still allow the roles."
   type        = list(string)
   default     = []
   nullable    = false

@@ -109,7 +109,7 @@ def describe_all_alarm_properties(describe: Callable[..., Any]) -> Callable[...,
 
 
 def keep_metrics_of_alarms(put: Callable[..., Any]) -> Callable[..., Any]:
-    """Store the metrics of an alarm on an expression. Such an alarm has no other period and no other statistic."""
+    """Store the metrics of an alarm on an expression, which has no other period and no other statistic."""
 
     def wrapped(params: Any, data: Any, is_cbor: bool, is_json: bool = False) -> Any:
         response = put(params, data, is_cbor, is_json)

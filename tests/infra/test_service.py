@@ -1,4 +1,4 @@
-"""Test the ECS service of `configurations/service` on the emulated AWS, with an ECS that behaves as AWS does.
+"""Test the ECS service of `configurations/service` on the emulated AWS.
 
 The account has never used ECS before, and the repository has no image. The tests run in this order: each applies other
 inputs.

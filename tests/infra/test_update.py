@@ -178,10 +178,8 @@ EXPECTED: dict[str, list[str]] = {
     "source_kms_key_arns": READERS,
     "kms_key_arn": [
         *(FUNCTION, TASK, QUEUE, "~ aws_sqs_queue.dead_letters", SCHEDULE, SECRET, *LOG_GROUPS),
-        *(
-            "~ aws_ecs_cluster.tasks[0]",
-            "± aws_ecr_repository.image[0]",
-        ),  # its encryption cannot change
+        "~ aws_ecs_cluster.tasks[0]",
+        *(f"± {part}" for part in REPOSITORY),  # the encryption of a repository cannot change
         *(f"~ aws_iam_role_policy.{role}" for role in ROLES),
     ],
     "previous_kms_key_arns": ["~ aws_iam_role_policy.function"],

@@ -1,4 +1,4 @@
-"""Test that the CRT transport uses the endpoint of boto3's own requests, in every region and with every setting."""
+"""Test that the CRT transport uses the endpoint of boto3's own requests."""
 
 from __future__ import annotations
 
