@@ -18,12 +18,16 @@ data "aws_partition" "current" {}
 
 data "aws_caller_identity" "current" {}
 
-data "aws_region" "current" {}
+# For the region. Version 6 of the provider deprecates `id` and `name` of aws_region, and version 5 has no other attribute
+# of it with the name of the region.
+data "aws_service" "sqs" {
+  service_id = "sqs"
+}
 
 locals {
   source_bucket_arn = "arn:${data.aws_partition.current.partition}:s3:::${var.source_bucket}"
   account_id        = data.aws_caller_identity.current.account_id
-  region            = data.aws_region.current.id # version 6 of the provider deprecates name
+  region            = data.aws_service.sqs.region
 
   # Environment shared by all workers: the function, the service and the migration.
   worker_environment = {
