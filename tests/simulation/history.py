@@ -165,6 +165,7 @@ class History:
         )
         self.services: list[ServiceTask] = []
         self.sweeps: list[Findings] = []
+        self.sent_range = False
 
     # -- the story -------------------------------------------------------------------------------------------------
 
@@ -219,6 +220,7 @@ class History:
                 self.lambda_service.run_job(self.keys)
                 continue
             if scheduler.chance(0.4):
+                self.sent_range = True
                 send_range(self.world, RangeWork(delete=delete, max_delete=scheduler.choose((None, 1))))
                 continue
             options = SweepOptions(
@@ -322,6 +324,15 @@ class History:
                 raise Violation(f"not quiet after {QUIET_MAX_S:.0f} s: {self.world.sqs.messages(QUEUE)}")
             self.scheduler.sleep(60.0)
 
+    @property
+    def has_unwatched_uploads(self) -> bool:
+        """Return True if the history had work that may leave uploads without a message that watches them.
+
+        A key of a range has no message, and neither has a task of S3 Batch Operations. A sweep that a store ended
+        could not abort its uploads.
+        """
+        return self.sent_range or self.lambda_service.failed_task or any(sweep.error for sweep in self.sweeps)
+
     def is_quiet(self) -> bool:
         world = self.world
         servers = (world.source, world.target, world.sqs)
@@ -354,10 +365,7 @@ class History:
                 tags=world.settings.tags,
                 before=self.before,
                 verdicts=verdicts,
-                # A sweep that a store ended could not abort its uploads.
-                uploads_may_stay=not world.target.traits.lists_uploads
-                or any(each.error for each in self.sweeps)
-                or self.lambda_service.failed_task,
+                uploads_may_stay=not world.target.traits.lists_uploads or self.has_unwatched_uploads,
             )
         )
         if broken:
