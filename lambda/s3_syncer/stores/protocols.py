@@ -93,7 +93,7 @@ class RequestGate(Protocol):
     """Holds the requests to a store while it is unavailable: see `cli/outage.py`."""
 
     def wait(self) -> None:
-        """Wait while the store is unavailable. Raises OutOfTime at a stop, and StoreUnusable if the wait is over."""
+        """Wait while the store is unavailable. Raises OutOfTime at a stop, or StoreUnusable."""
 
     def on_response(self) -> None:
         """Note that the store responded to a request."""
