@@ -132,15 +132,16 @@ def test_a_key_below_another_fails_clearly_and_harms_nothing(lesser: Rig, first:
     assert lesser.target_body(first) == b"first"
 
 
-def test_a_header_that_it_drops_is_written_once_for_each_event(lesser: Rig) -> None:
-    """A copy cannot remove this difference: each event copies once, and no message is retried."""
+def test_a_header_that_it_drops_is_a_dead_letter_after_two_copies(lesser: Rig) -> None:
     lesser.put("key", b"body", RawExpires="0")
-    assert lesser.sync("key").actions == {"key": "copy"}
-    lesser.clear()
     delivery = lesser.sync("key")
-    assert delivery.actions == {"key": "update"}
-    assert delivery.reasons == {"key": "header Expires"}
-    assert len(lesser.target_proxy.writes()) == 1
+    assert delivery.returned == []
+    assert delivery.actions == {"key": "dead-letter"}
+    finding = "the target does not keep Expires: the source has '0', the target has nothing"
+    assert delivery.reasons == {"key": finding}
+    assert [letter.error for letter in lesser.dead_letters()] == [finding]
+    assert len(lesser.target_proxy.writes()) == 2
+    assert lesser.target_body("key") == b"body"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ logger = logging.getLogger(__name__)
 MAX_SIZE = MIB
 
 #: Time between the last write of an object and its read, from which its Last-Modified shows every later write. S3
-#: gives that time in whole seconds; one more second is for clocks that differ.
+#: gives that time in whole seconds; one more second is for clocks that differ. Both times are the source's own, so the
+#: clock of the target does not matter. A time that goes back is safe too: an upload in parts has another ETag. An
+#: older version that comes back has another ETag or time, unless both versions were written within one second.
 MTIME_SETTLE_TIME = timedelta(seconds=2)
 
 #: Seconds for which nothing is copied here after a store was busy, refused a request or did not respond.
