@@ -89,6 +89,7 @@ def build_sync_context(
         bytes_per_s=settings.bytes_per_s,
         resumes=resumes,
         stream_copier=built_transports.stream_copier,
+        tags=settings.tags,
     )
     return SyncContext(
         source,

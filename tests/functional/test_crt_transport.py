@@ -89,13 +89,20 @@ def test_an_ordinary_object_takes_one_get_and_one_put(rig: Rig) -> None:
     assert rig.differences() == []
 
 
-def test_an_object_that_differs_takes_one_get_and_one_put(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("options", "source", "target"),
+    [((), {"GET": 40}, {"PUT": 20, "HEAD": 1}), (("--no-tags",), {"GET": 20}, {"PUT": 20, "HEAD": 21})],
+    ids=["and a read of its tags", "or a HEAD to see the tags of the target"],
+)
+def test_an_object_that_differs_takes_one_get_and_one_put(
+    rig: Rig, options: tuple[str, ...], source: dict[str, int], target: dict[str, int]
+) -> None:
     for number in range(20):
         rig.target.put_object(Bucket=TARGET, Key=f"key {number}", Body=b"before", Metadata={"n": "0"})
         rig.put(f"key {number}", b"afterwards", Metadata={"n": str(number)})
     rig.clear()
-    assert run("migrate", "--no-tags").code == 0
-    assert requests_of(rig) == ({"GET": 20}, {"PUT": 20, "HEAD": 1})
+    assert run("migrate", *options).code == 0
+    assert requests_of(rig) == (source, target)
     assert rig.differences() == []
 
 

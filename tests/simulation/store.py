@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache, partial
 from typing import Any
+from urllib.parse import parse_qsl
 
 from .faults import AWS, Traits
 from .scheduler import Scheduler
@@ -254,11 +255,13 @@ class Store(Server):
         ContentMD5: str | None = None,
         IfMatch: str | None = None,
         IfNoneMatch: str | None = None,
+        Tagging: str = "",
         **properties: Any,
     ) -> Response:
         self._check_conditions(Key, IfMatch, IfNoneMatch)
         _check_md5(Body, ContentMD5)
-        version = self._version([Body], self._kept(_header_names(properties)), {}, in_parts=False)
+        tags = dict(parse_qsl(Tagging))
+        version = self._version([Body], self._kept(_header_names(properties)), tags, in_parts=False)
         if not self.traits.keeps_nothing:
             self._set(Key, version, "ObjectCreated:Put")
         return self._response(ETag=f'"{version.etag}"')
@@ -316,12 +319,17 @@ class Store(Server):
         return self._response(ETag=f'"{etag}"')
 
     def complete_multipart_upload(
-        self, Key: str, UploadId: str, MultipartUpload: Mapping[str, Any], IfMatch: str | None = None
+        self,
+        Key: str,
+        UploadId: str,
+        MultipartUpload: Mapping[str, Any],
+        IfMatch: str | None = None,
+        IfNoneMatch: str | None = None,
     ) -> Response:
         if UploadId in self._completed and self.traits.repeats_completion:
             return self._completed[UploadId]
         upload = self._upload(Key, UploadId)
-        self._check_conditions(Key, IfMatch, None)
+        self._check_conditions(Key, IfMatch, IfNoneMatch)
         bodies = []
         for part in MultipartUpload["Parts"]:
             body, etag, _ = upload.parts.get(part["PartNumber"], (b"", "", 0.0))

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from s3_syncer.core.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.headers import state as parsed
 from s3_syncer.core.headers import written
-from s3_syncer.core.model import SOURCE_ETAG_MARKER, KeyPage, ListEntry, ObjectState, Upload
+from s3_syncer.core.model import SOURCE_ETAG_MARKER, KeyPage, ListEntry, ObjectState, Upload, WriteGuard
 from s3_syncer.core.multipart import Part, UploadedPart
 
 #: Keys that one listing request shows.
@@ -79,6 +79,7 @@ class Stored:
             metadata=self.metadata,
             marker=self.marker,
             kms=self.kms,
+            tag_count=len(self.tags),
         )
 
     @property
@@ -136,6 +137,7 @@ class MemoryBucket:
         self.objects: dict[str, Stored] = dict(objects or {})
         self.under_way: dict[str, tuple[Stored, dict[int, bytes]]] = {}
         self.created = 0  # the uploads so far, for unique ids
+        self.conditions: Literal["honoured", "ignored", "refused", "never met"] = "honoured"
         self.age_s = 0.0  # of every part, and about that of every upload
         self.calls: list[str] = []
         self.clock = clock
@@ -211,11 +213,30 @@ class MemoryBucket:
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
+    def put(
+        self,
+        key: str,
+        data: bytes | bytearray,
+        md5: bytes,
+        state: ObjectState,
+        marker: str | None,
+        guard: WriteGuard | None = None,
+    ) -> str:
         self._called("put", key)
-        body = _intact(data, md5)
-        self.objects[key] = replace(self._empty(state, marker), body=body, etag=self._etag(body))
+        self._judge(key, guard)
+        body, tags = _intact(data, md5), dict(guard.tags) if guard else {}
+        self.objects[key] = replace(self._empty(state, marker), body=body, etag=self._etag(body), tags=tags)
         return self.objects[key].etag
+
+    def _judge(self, key: str, guard: WriteGuard | None) -> None:
+        """Raise the error of a condition that is not met, or that the store does not know."""
+        if guard is None or not guard.conditional or self.conditions == "ignored":
+            return
+        if self.conditions == "refused":
+            raise Permanent("A header you provided implies functionality that is not implemented", "NotImplemented")
+        found = self.objects.get(key)
+        if (found.etag if found else None) != guard.etag or self.conditions == "never met":
+            raise Changed("another object is there", "PreconditionFailed")
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
         self._called("put_tags", key)
@@ -244,8 +265,9 @@ class MemoryBucket:
         self._upload(upload)[1][part.number] = _intact(data, md5)
         return self._part_etag(data)
 
-    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str:
+    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str], guard: WriteGuard | None = None) -> str:
         self._called("complete_upload", key)
+        self._judge(key, guard)
         empty, parts = self._upload(upload)
         pieces = [parts.get(number, b"") for number in sorted(etags)]
         if [self._part_etag(piece) for piece in pieces] != [etags[number] for number in sorted(etags)]:
@@ -331,7 +353,7 @@ class Reply:
 
 
 #: The HTTP status of an error code; any other error is an internal error of the store.
-_STATUS = {"PreconditionFailed": 412, "NoSuchKey": 404}
+_STATUS = {"PreconditionFailed": 412, "NoSuchKey": 404, "NotImplemented": 501}
 
 
 class HttpSide:
@@ -396,7 +418,13 @@ class HttpSide:
         assert (method, query) == ("PUT", "")
         told = {"etag": '""', "last-modified": format_datetime(EPOCH), "content-length": str(len(body)), **headers}
         state = parsed(told, {})
-        etag = self._bucket.put(key, body, b64decode(headers["content-md5"]), replace(state, marker=None), state.marker)
+        md5, marker = b64decode(headers["content-md5"]), state.marker
+        guard = None
+        if "if-none-match" in headers:
+            guard = WriteGuard(None)
+        elif "if-match" in headers:
+            guard = WriteGuard(headers["if-match"].strip('"'))
+        etag = self._bucket.put(key, body, md5, replace(state, marker=None), marker, guard)
         return Reply(200, {"etag": f'"{etag}"'})
 
 
@@ -404,6 +432,7 @@ def _head_headers(state: ObjectState) -> dict[str, str]:
     """Return the headers of a response to a HEAD of the object."""
     found = {"content-length": str(state.size), "etag": f'"{state.etag}"'}
     found["last-modified"] = format_datetime(state.last_modified, usegmt=True)
+    found["x-amz-tagging-count"] = str(state.tag_count)
     return found | written(state, state.marker)
 
 

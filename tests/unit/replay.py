@@ -13,7 +13,7 @@ from typing import Any, Literal
 from tests.support.in_memory_store import Fetched
 
 from s3_syncer.core.errors import SyncError
-from s3_syncer.core.model import KeyPage, ObjectState, Upload
+from s3_syncer.core.model import KeyPage, ObjectState, Upload, WriteGuard
 from s3_syncer.core.multipart import Part, UploadedPart
 
 _WRITES = frozenset({"put", "put_tags", "delete", "create_upload", "upload_part", "complete_upload", "abort_upload"})
@@ -122,8 +122,16 @@ class TargetSide(Side):
     def is_missing(self, key: str) -> bool:
         return self._call("look") is None
 
-    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
-        etag: str = self._call("put", bytes(data), md5, state, marker)
+    def put(
+        self,
+        key: str,
+        data: bytes | bytearray,
+        md5: bytes,
+        state: ObjectState,
+        marker: str | None,
+        guard: WriteGuard | None = None,
+    ) -> str:
+        etag: str = self._call("put", bytes(data), md5, state, marker, guard)
         return etag
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
@@ -140,8 +148,8 @@ class TargetSide(Side):
         etag: str = self._call("upload_part", upload, part, bytes(data), md5)
         return etag
 
-    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str]) -> str:
-        etag: str = self._call("complete_upload", upload, dict(etags))
+    def complete_upload(self, key: str, upload: str, etags: Mapping[int, str], guard: WriteGuard | None = None) -> str:
+        etag: str = self._call("complete_upload", upload, dict(etags), guard)
         return etag
 
     def abort_upload(self, key: str, upload: str) -> None:

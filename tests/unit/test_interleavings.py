@@ -44,6 +44,7 @@ from s3_syncer.sync.converge import BucketPair, Outcome, converge
 from s3_syncer.sync.own_copies import OwnCopies
 from s3_syncer.sync.sweep import Sweep, SweepOptions
 from s3_syncer.sync.transfer import Transfer
+from s3_syncer.sync.write_guards import WriteGuards
 
 KEY = "key"
 
@@ -80,6 +81,8 @@ class Scenario:
     delete: bool = True
     #: False if the sweep never deletes, as `migrate` without --delete beside live sync that does.
     sweep_deletes: bool = True
+    #: False if the sweep does not mirror tags, as `migrate --no-tags` beside live sync that does.
+    sweep_tags: bool = True
     #: The target's object before the first change of the source.
     before: Stored | None = None
     #: True if a store's times distinguish one change from the next.
@@ -88,6 +91,10 @@ class Scenario:
     prefetch_body: bool = True
     #: True if a sweep may crash after a write. If no listing shows what it missed, no later sweep finds it.
     sweeps_die: bool = True
+
+    def mirrors_tags(self, change: int) -> bool:
+        """Return True if the worker of a message mirrors tags."""
+        return self.tags and (self.sweep_tags or change != SWEEP)
 
     def __str__(self) -> str:
         return self.name
@@ -129,7 +136,7 @@ def sweep_beside(desk: Desk) -> None:
     if desk.change == ORDINARY:
         look_again(desk)
         return
-    transfer, tags = desk.transfer, desk.scenario.tags
+    transfer, tags = desk.transfer, desk.scenario.mirrors_tags(SWEEP)
     copier = CrtSmallObjectCopier(
         HttpSide(desk.source), HttpSide(desk.target), transfer, source_prefix="", target_prefix="", tags=tags, threads=1
     )
@@ -329,6 +336,8 @@ class Model:
             moment = self.moments[worker]
             assert moment.call is not None
             answer, new_target = self._make(moment.call, State(changes, target))
+            if isinstance(answer, ObjectState) and self.scenario.mirrors_tags(moment.change):
+                answer = replace(answer, tag_count=0)  # it is not used, and would only make more states
             follows = (worker, repr(answer))
             if follows not in self._after:
                 self._after[follows] = self._suspend(moment.change, (*moment.answers, answer))
@@ -358,10 +367,11 @@ class Model:
         """Run the code under test from its start to the first call without a recorded response."""
         practice = stored(b"practice", metadata={"by": "me"})
         heard = Answers((practice.body, practice.etag, *answers) if self.scenario.experienced else answers)
-        source = SourceSide("source", heard, tags=self.scenario.tags)
+        tags = self.scenario.mirrors_tags(change)
+        source = SourceSide("source", heard, tags=tags)
         source.prefetch_body = self.scenario.prefetch_body
-        target = TargetSide("target", heard, tags=self.scenario.tags)
-        transfer = Transfer(source, target, memory=MIB, threads=1)
+        target = TargetSide("target", heard, tags=tags)
+        transfer = Transfer(source, target, memory=MIB, threads=1, tags=tags)
         if self.scenario.experienced:
             transfer.copy("another key", practice.look(), Deadline())
             transfer.capabilities.record_kept(properties_of(practice.look()) | {TAGS_WRITTEN})
@@ -620,6 +630,31 @@ def test_a_sweep_with_its_small_object_copier_beside_live_sync_ends_equal(scenar
 @pytest.mark.parametrize("scenario", WITHOUT_DELETES, ids=str)
 def test_a_sweep_without_deletes_beside_live_sync_ends_equal(scenario: Scenario, prefetch_body: bool) -> None:
     ends_equal(replace(scenario, sweep_deletes=False, sweeps_die=False, prefetch_body=prefetch_body), sweep_beside)
+
+
+WITHOUT_TAGS = [
+    Scenario("created with tags", [ONE_TAGGED], deaths=1),
+    Scenario("overwritten by more, with tags", [ONE_TAGGED, THREE_TAGGED], deaths=0, experienced=True),
+    Scenario("overwritten by more, other tags", [ONE_RETAGGED, THREE_TAGGED], deaths=0, experienced=True),
+    Scenario("the target has tags", [ONE_TAGGED], before=THREE_TAGGED, deaths=1),
+    Scenario("opaque target, tags", [ONE_TAGGED, THREE_TAGGED], etag=opaque_etag, deaths=0),
+]
+
+
+@pytest.mark.parametrize("prefetch_body", [True, False], ids=["small", "large"])
+@pytest.mark.parametrize("scenario", WITHOUT_TAGS, ids=str)
+def test_a_sweep_without_tags_beside_live_sync_removes_no_tags(scenario: Scenario, prefetch_body: bool) -> None:
+    ends_equal(replace(scenario, sweep_tags=False, sweeps_die=False, prefetch_body=prefetch_body), sweep_beside)
+
+
+@pytest.mark.parametrize("scenario", [WITHOUT_TAGS[0], WITHOUT_TAGS[2]], ids=str)
+def test_a_sweep_without_tags_and_without_guards_removes_tags(
+    monkeypatch: pytest.MonkeyPatch, scenario: Scenario
+) -> None:
+    monkeypatch.setattr(WriteGuards, "guard", lambda guards, key, replaced: None)
+    with pytest.raises(pytest.fail.Exception, match=r"in the end the source is .*, the target") as failure:
+        ends_equal(replace(scenario, sweep_tags=False, sweeps_die=False), sweep_beside)
+    print(failure.value)
 
 
 def forgets(copies: OwnCopies, key: str, source: object, replaced: object) -> None: ...

@@ -32,12 +32,20 @@ class CopySides:
     With `proven`, the target is known to keep ordinary objects.
     """
 
-    def __init__(self, *keys: str, tags: bool = False, memory: int = MIB, proven: bool = True, **target: Any) -> None:
+    def __init__(
+        self,
+        *keys: str,
+        tags: bool = False,
+        mirrors_tags: bool = True,
+        memory: int = MIB,
+        proven: bool = True,
+        **target: Any,
+    ) -> None:
         self.source, self.target = ListedBucket(clock=NOW), ListedBucket(clock=NOW, **target)
         for key in keys:
             self.source.objects[key] = stored(key.encode(), modified=10)
         self.source_side, self.target_side = HttpSide(self.source), HttpSide(self.target)
-        transfer = Transfer(self.source, self.target, memory=memory, threads=1)
+        transfer = Transfer(self.source, self.target, memory=memory, threads=1, tags=mirrors_tags)
         if proven:
             transfer.capabilities.record_kept(properties_of(stored(b"").look()))
         self.clock = FakeClock()
@@ -51,6 +59,7 @@ class CopySides:
             threads=2,
             clock=self.clock,
         )
+        self.replaced: set[str] = set()
         self.writing: list[str] = []
         self.copied: list[str] = []
 
@@ -61,7 +70,9 @@ class CopySides:
     def copy(self, deadline: Deadline | None = None, entries: Sequence[ListEntry] | None = None) -> dict[str, Any]:
         listed = self.source.listed() if entries is None else entries
         self.listed = {entry.key: entry for entry in listed}
-        return self.copier.copy(listed, deadline or Deadline(), self._note, lambda entry: self.copied.append(entry.key))
+        return self.copier.copy(
+            listed, deadline or Deadline(), self._note, lambda entry: self.copied.append(entry.key), self.replaced
+        )
 
 
 def test_an_ordinary_object_takes_one_get_and_one_put_and_the_listing_confirms_it() -> None:
@@ -94,10 +105,8 @@ def test_no_listing_confirms_copies_to_a_target_that_loses_a_header(proven: bool
     world = CopySides(*map(str, range(SAMPLE_EVERY)), proven=proven)
     put = world.target.put
 
-    def put_without_headers(
-        key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None
-    ) -> str:
-        return put(key, data, md5, replace(state, headers={}), marker)
+    def put_without_headers(key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, *rest: Any) -> str:
+        return put(key, data, md5, replace(state, headers={}), *rest)
 
     world.target.put = put_without_headers  # type: ignore[method-assign]
     for key, original in world.source.objects.items():
@@ -165,6 +174,22 @@ def test_an_object_of_the_same_size_is_taken_once_the_target_has_returned_md5s()
     world.target._etag = opaque_etag
     world.copy()
     assert world.copier.takes(row) is None
+
+
+@pytest.mark.parametrize("tags", [{}, {"colour": "red"}], ids=["untagged", "tagged"])
+def test_without_tags_a_head_shows_if_the_replaced_object_has_tags(tags: dict[str, str]) -> None:
+    world = CopySides("a", mirrors_tags=False)
+    world.target.objects["a"] = stored(b"older", tags=tags)
+    world.replaced = {"a"}
+    assert bool(world.copy()) != bool(tags)
+    assert world.target.calls == (["head"] if tags else ["head", "put"])
+
+
+def test_without_tags_an_object_that_another_worker_has_written_meanwhile_stays() -> None:
+    world = CopySides("a", "b", tags=False, mirrors_tags=False)
+    world.target.objects["a"] = stored(b"a", tags={"colour": "red"})
+    assert world.copy().keys() == {"b"}
+    assert world.target.objects["a"].tags == {"colour": "red"}
 
 
 def test_a_key_that_only_the_target_has_is_not_taken() -> None:

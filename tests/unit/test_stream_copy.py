@@ -16,7 +16,7 @@ from tests.support.in_memory_store import MemoryBucket, at, md5_hex, stored
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Changed, StoreUnusable
 from s3_syncer.core.fence import Fence, fenced
-from s3_syncer.core.model import ObjectState
+from s3_syncer.core.model import ObjectState, WriteGuard
 from s3_syncer.core.multipart import Limits, Part
 from s3_syncer.core.units import MIB
 from s3_syncer.crt import stream_copy as streams_module
@@ -287,13 +287,24 @@ class Streaming:
         data = self._source.objects[key].body[start:end]
         return self._target.upload_part(key, upload, part, data, bytes.fromhex(md5_hex(data)))
 
-    def whole(self, key: str, state: ObjectState, marker: str | None, *, by_etag: bool = False) -> str | None:
+    def takes(self, state: ObjectState) -> bool:
+        return True
+
+    def whole(
+        self,
+        key: str,
+        state: ObjectState,
+        marker: str | None,
+        *,
+        by_etag: bool = False,
+        guard: WriteGuard | None = None,
+    ) -> str | None:
         self.streamed.append(0)
         self.by_etag.append(by_etag)
         if not self._takes(0):
             return None
         data = self._source.objects[key].body
-        return self._target.put(key, data, bytes.fromhex(md5_hex(data)), state, marker)
+        return self._target.put(key, data, bytes.fromhex(md5_hex(data)), state, marker, guard)
 
 
 LIMITS = Limits(min_part=2)

@@ -346,10 +346,8 @@ def test_a_page_that_keeps_changing_ends_key_by_key(rules: SweepOptions, fast: b
 def drops_headers(world: World) -> None:
     put = world.target.put
 
-    def put_without_headers(
-        key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None
-    ) -> str:
-        return put(key, data, md5, replace(state, headers={}), marker)
+    def put_without_headers(key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, *rest: Any) -> str:
+        return put(key, data, md5, replace(state, headers={}), *rest)
 
     world.target.put = put_without_headers  # type: ignore[method-assign]
 

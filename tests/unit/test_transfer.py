@@ -226,9 +226,9 @@ def test_every_write_carries_the_md5_of_the_bytes_read(original: Stored) -> None
     class Recording(MemoryBucket):
         digests: dict[bytes, bytes]
 
-        def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
+        def put(self, key: str, data: bytes | bytearray, md5: bytes, *rest: Any) -> str:
             self.digests[bytes(data)] = md5
-            return super().put(key, data, md5, state, marker)
+            return super().put(key, data, md5, *rest)
 
         def upload_part(self, key: str, upload: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
             self.digests[bytes(data)] = md5
@@ -379,9 +379,9 @@ class GaugedSource(MemoryBucket):
 class GaugedTarget(MemoryBucket):
     gauge: Gauge
 
-    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
+    def put(self, key: str, data: bytes | bytearray, md5: bytes, *rest: Any) -> str:
         try:
-            return super().put(key, data, md5, state, marker)
+            return super().put(key, data, md5, *rest)
         finally:
             self.gauge.add(-len(data))
 

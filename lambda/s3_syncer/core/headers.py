@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from urllib.parse import quote, urlencode
 
-from .model import RAW_EXPIRES, SOURCE_ETAG_MARKER, ObjectState
+from .model import RAW_EXPIRES, SOURCE_ETAG_MARKER, ObjectState, WriteGuard
 
 #: The content headers that are mirrored.
 CONTENT_HEADERS = (
@@ -26,8 +27,13 @@ _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 _MIRRORED = {name: name.lower() for name in CONTENT_HEADERS}
 
-#: The parameter of boto3 for each content header. Expires may be any text: see `stores/clients.py`.
-PARAMETERS = {name.lower(): name.replace("-", "") for name in CONTENT_HEADERS} | {"expires": RAW_EXPIRES}
+#: The parameter of boto3 for each header of a write. Expires may be any text: see `stores/clients.py`.
+PARAMETERS = {name.lower(): name.replace("-", "") for name in CONTENT_HEADERS} | {
+    "expires": RAW_EXPIRES,
+    "if-match": "IfMatch",
+    "if-none-match": "IfNoneMatch",
+    "x-amz-tagging": "Tagging",
+}
 
 
 def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
@@ -44,15 +50,26 @@ def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
         marker=marker,
         kms=headers.get("x-amz-server-side-encryption", "").startswith("aws:kms"),
         archived=_archived(headers),
+        tag_count=int(headers.get("x-amz-tagging-count") or 0),
     )
 
 
-def written(state: ObjectState, marker: str | None) -> dict[str, str]:
+def conditions(guard: WriteGuard | None) -> dict[str, str]:
+    """Return the headers with which a store refuses a write that would replace another object, in lower case."""
+    if guard is None or not guard.conditional:
+        return {}
+    return {"if-none-match": "*"} if guard.etag is None else {"if-match": f'"{guard.etag}"'}
+
+
+def written(state: ObjectState, marker: str | None, guard: WriteGuard | None = None) -> dict[str, str]:
     """Return the headers that write the content headers and metadata of `state`, in lower case.
 
     `marker` is the ETag marker, or None for none.
     """
-    found = {name.lower(): value for name, value in state.headers.items()}
+    found = conditions(guard)
+    if guard is not None and guard.tags:
+        found["x-amz-tagging"] = urlencode(guard.tags, safe="", quote_via=quote)
+    found |= {name.lower(): value for name, value in state.headers.items()}
     found |= {META + name: value for name, value in state.metadata.items()}
     if marker is not None:
         found[META + SOURCE_ETAG_MARKER] = marker

@@ -55,6 +55,8 @@ class ObjectState:
     kms: bool = False
     #: The storage class that prevents a read until the object is restored; None if it can be read.
     archived: str | None = field(default=None, compare=False)
+    #: The number of tags, as a response without tags says it; 0 if it does not say it.
+    tag_count: int = field(default=0, compare=False)
     #: All bytes, if the response had them: see `bucket.Bucket.get_small`.
     body: bytearray | None = field(default=None, compare=False, repr=False)
 
@@ -88,6 +90,21 @@ class WrittenObject:
     etag: str
     #: True if the ETag shows that the store has exactly the bytes that were sent.
     proves_bytes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WriteGuard:
+    """What a write by a worker that does not mirror tags may replace, and the tags that it keeps.
+
+    A PUT replaces an object together with its tags. So such a worker writes the tags of the object again that it saw,
+    and asks the store to refuse the write if there is another object by now: a worker with tags may have written it.
+    """
+
+    #: The ETag of the object that the write may replace; None if the target had none.
+    etag: str | None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    #: False if the store refuses conditional writes.
+    conditional: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Generator, Iterable, Set
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from ..core import fence, headers
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.compare import KeyDiff, compare, differs_by_listing
 from ..core.deadline import Deadline, OutOfTime
-from ..core.model import MD5, ListEntry, ObjectState, md5_of
+from ..core.model import MD5, ListEntry, ObjectState, WriteGuard, md5_of
 from ..core.units import MIB
 from ..stores.capabilities import Property, properties_of
 from ..sync.transfer import Transfer
@@ -82,6 +82,8 @@ class _Batch:
     deadline: Deadline
     on_writing: Callable[[ListEntry, ObjectState], None]
     on_copied: Callable[[ListEntry], None]
+    #: The keys that the target has.
+    replaced: Collection[str]
     #: By key, the listing entry that the source must still show for the copy to be current; None if none can.
     copied: dict[str, ListEntry | None] = field(default_factory=dict)
     #: The properties that the target must keep, by key that was copied.
@@ -116,6 +118,7 @@ class CrtSmallObjectCopier:
         self._tags = tags
         self._memory, self._bandwidth = transfer.memory, transfer.bandwidth
         self._capabilities, self._marker_policy = transfer.capabilities, transfer.marker_policy
+        self._guards = transfer.guards
         self._slots = threading.Semaphore(threads)
         self._max_size = min(MAX_SIZE, transfer.memory.size // 2)
         self._circuit = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_S, clock=clock)
@@ -133,13 +136,17 @@ class CrtSmallObjectCopier:
         deadline: Deadline,
         writing: Callable[[ListEntry, ObjectState], None],
         copied: Callable[[ListEntry], None],
+        replaced: Collection[str] = (),
     ) -> dict[str, ListEntry | None]:
         """Copy the objects that can be copied here; call `writing` before each write, and `copied` after it.
+
+        `replaced` are the keys that the target has. Without tag sync, each of them takes a HEAD of the target: no
+        listing shows if its object has tags, which the copy must keep.
 
         Return by key the entry that the listing of the source must show from now on for the copy to be current. It is
         None if no listing can show that, or if the target may not keep the object's headers.
         """
-        batch, slots = _Batch(deque(entries), deadline, writing, copied), 0
+        batch, slots = _Batch(deque(entries), deadline, writing, copied, replaced), 0
         while batch.waiting:
             self._slots.acquire()
             if not self._start_next(batch, may_wait=True):
@@ -244,13 +251,17 @@ class CrtSmallObjectCopier:
         except (KeyError, ValueError) as error:  # a header that every store sends is missing, or has another form
             raise _Unsupported from error
         marker = self._marker_policy.marker_for(state)
+        there = None
+        if not self._tags and entry.key in batch.replaced:
+            there = self._untagged_state((yield _Request(self._target, "HEAD", self._target_prefix + entry.key)))
+        guard = self._guards.guard(entry.key, there)
         batch.on_writing(entry, state)
         while True:
             written = yield _Request(
                 self._target,
                 "PUT",
                 self._target_prefix + entry.key,
-                headers=write_headers(state, marker, md5),
+                headers=write_headers(state, marker, md5, guard),
                 body=read.body,
             )
             etag = written.headers.get("etag", "").strip('"')
@@ -259,6 +270,7 @@ class CrtSmallObjectCopier:
             if not self._marker_policy.needs_rewrite(state, marker, etag):
                 break
             marker = state.etag
+            guard = guard and replace(guard, etag=etag)
         if self._tags and confirmed_by_listing:  # no listing shows a change of tags
             tagging = yield _Request(self._source, "GET", source_key, query="?tagging")
             confirmed_by_listing = tagging.status == 200 and _is_untagged(tagging.body)
@@ -283,6 +295,18 @@ class CrtSmallObjectCopier:
             return False
         return compare(source, target, md5s=self._marker_policy.target_gives_md5) is None
 
+    def _untagged_state(self, response: HttpResponse) -> ObjectState:
+        """Return the target's object. Raises _Unsupported if it has tags, or if the response is unusual."""
+        if response.status != 200:
+            raise _RequestFailed(response.status)
+        try:
+            state = headers.state(response.headers, {})
+        except (KeyError, ValueError) as error:
+            raise _Unsupported from error
+        if state.tag_count:
+            raise _Unsupported
+        return state
+
     def _ordinary_state(self, entry: ListEntry, read: HttpResponse, md5: str) -> ObjectState:
         """Return the state of the object that was read. Raises _Unsupported if it is not ordinary.
 
@@ -302,9 +326,11 @@ class CrtSmallObjectCopier:
         return state
 
 
-def write_headers(state: ObjectState, marker: str | None, md5: bytes) -> list[tuple[str, str]]:
+def write_headers(
+    state: ObjectState, marker: str | None, md5: bytes, guard: WriteGuard | None = None
+) -> list[tuple[str, str]]:
     """Return the headers of a write: its properties, and the MD5 with which the store checks the bytes."""
-    return [("content-md5", base64.b64encode(md5).decode()), *headers.written(state, marker).items()]
+    return [("content-md5", base64.b64encode(md5).decode()), *headers.written(state, marker, guard).items()]
 
 
 def _listing_shows_next_write(entry: ListEntry, state: ObjectState, read: HttpResponse) -> bool:

@@ -27,7 +27,7 @@ from ..core import fence
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import OutOfTime
 from ..core.errors import SyncError
-from ..core.model import ObjectState
+from ..core.model import ObjectState, WriteGuard
 from ..core.multipart import Part
 from ..core.units import KIB, MIB
 from .protocols import Headers
@@ -93,14 +93,25 @@ class HttpStreamCopier:
 
         return self._try(stream, key)
 
-    def whole(self, key: str, state: ObjectState, marker: str | None, *, by_etag: bool = False) -> str | None:
+    def takes(self, state: ObjectState) -> bool:
+        return state.md5 is not None and state.size >= MIN_SIZE
+
+    def whole(
+        self,
+        key: str,
+        state: ObjectState,
+        marker: str | None,
+        *,
+        by_etag: bool = False,
+        guard: WriteGuard | None = None,
+    ) -> str | None:
         """Copy the object with its properties. Return the ETag that the target gave it, or None.
 
         With `by_etag`, that ETag must be the MD5 of the object, and is the proof.
         """
-        if state.md5 is None or state.size < MIN_SIZE:
+        if state.md5 is None or not self.takes(state):
             return None
-        properties = write_headers(state, marker, bytes.fromhex(state.md5))
+        properties = write_headers(state, marker, bytes.fromhex(state.md5), guard)
         if not all(value.isascii() for _, value in properties):
             return None
 

@@ -50,6 +50,7 @@ from ..core.model import (
     ListPage,
     ObjectState,
     Upload,
+    WriteGuard,
 )
 from ..core.multipart import Part, UploadedPart
 from ..core.units import MIB
@@ -351,9 +352,21 @@ class Bucket:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str:
-        """Write the bytes with the headers and metadata of `state`; return the ETag from the store."""
-        response = self._call("put_object", key, Body=data, ContentMD5=_base64(md5), **_properties(state, marker))
+    def put(
+        self,
+        key: str,
+        data: bytes | bytearray,
+        md5: bytes,
+        state: ObjectState,
+        marker: str | None,
+        guard: WriteGuard | None = None,
+    ) -> str:
+        """Write the bytes with the headers and metadata of `state`; return the ETag from the store.
+
+        Raises Changed if the target's object is not the one of the guard.
+        """
+        properties = _properties(headers.written(state, marker, guard))
+        response = self._call("put_object", key, Body=data, ContentMD5=_base64(md5), **properties)
         return _unquoted(response["ETag"])
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
@@ -384,7 +397,8 @@ class Bucket:
 
     def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
         """Create a multipart upload with the headers and metadata of `state`; return its id."""
-        upload: str = self._call("create_multipart_upload", key, **_properties(state, marker))["UploadId"]
+        properties = _properties(headers.written(state, marker))
+        upload: str = self._call("create_multipart_upload", key, **properties)["UploadId"]
         return upload
 
     def upload_part(self, key: str, upload_id: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
@@ -394,13 +408,19 @@ class Bucket:
         )
         return _unquoted(response["ETag"])
 
-    def complete_upload(self, key: str, upload_id: str, etags: Mapping[int, str]) -> str:
+    def complete_upload(
+        self, key: str, upload_id: str, etags: Mapping[int, str], guard: WriteGuard | None = None
+    ) -> str:
         """Complete the upload from the parts with these ETags, by part number; return the ETag of the object.
 
-        The ETag is "" if the response has none.
+        The ETag is "" if the response has none. Raises Changed if the target's object is not the one of the guard. The
+        tags of the guard are not written.
         """
         parts = [{"PartNumber": number, "ETag": _quoted(etags[number])} for number in sorted(etags)]
-        response = self._call("complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts})
+        conditions = {headers.PARAMETERS[name]: value for name, value in headers.conditions(guard).items()}
+        response = self._call(
+            "complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **conditions
+        )
         return _unquoted(response.get("ETag", ""))
 
     def abort_upload(self, key: str, upload_id: str) -> None:
@@ -580,11 +600,11 @@ def _state(response: Mapping[str, Any], tags: Mapping[str, str]) -> ObjectState:
     return headers.state(read, tags)
 
 
-def _properties(state: ObjectState, marker: str | None) -> dict[str, Any]:
-    """Return the parameters of boto3 that write the headers and user metadata of `state`."""
+def _properties(written: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameters of boto3 for the headers of a write."""
     metadata: dict[str, str] = {}
     parameters: dict[str, Any] = {"Metadata": metadata}
-    for name, value in headers.written(state, marker).items():
+    for name, value in written.items():
         if name.startswith(headers.META):
             metadata[name.removeprefix(headers.META)] = value
         else:

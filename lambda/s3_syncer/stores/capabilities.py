@@ -67,6 +67,7 @@ class TargetCapabilities:
         self._lost: set[str] = set()
         self._being_read: set[Property] = set()
         self._writes = 0
+        self._conditional_writes = True
 
     @property
     def gives_md5(self) -> bool | None:
@@ -77,6 +78,15 @@ class TargetCapabilities:
         """Record if an ETag of the target was an MD5. After one that was none, `gives_md5` stays False."""
         with self._lock:
             self._gives_md5 = is_md5 and self._gives_md5 is not False
+
+    @property
+    def conditional_writes(self) -> bool:
+        """False once the store has refused a write with a condition and then accepted it without."""
+        return self._conditional_writes
+
+    def record_conditions_refused(self) -> None:
+        """Record that the store does not accept writes with a condition."""
+        self._conditional_writes = False
 
     def needs_read(self, properties: Set[Property]) -> bool:
         """Count a write of these properties; return True if the target must be read after it."""

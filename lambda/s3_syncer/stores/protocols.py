@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.errors import SyncError
-from ..core.model import KeyPage, ListPage, ObjectState, Upload
+from ..core.model import KeyPage, ListPage, ObjectState, Upload, WriteGuard
 from ..core.multipart import Part, UploadedPart
 
 if TYPE_CHECKING:
@@ -62,7 +62,17 @@ class TargetBucket(Protocol):
 
     def read(self, key: str, etag: str, start: int, size: int) -> bytearray: ...
 
-    def put(self, key: str, data: bytes | bytearray, md5: bytes, state: ObjectState, marker: str | None) -> str: ...
+    def tags(self, key: str) -> Mapping[str, str]: ...
+
+    def put(
+        self,
+        key: str,
+        data: bytes | bytearray,
+        md5: bytes,
+        state: ObjectState,
+        marker: str | None,
+        guard: WriteGuard | None = None,
+    ) -> str: ...
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None: ...
 
@@ -72,7 +82,9 @@ class TargetBucket(Protocol):
 
     def upload_part(self, key: str, upload_id: str, part: Part, data: bytes | bytearray, md5: bytes) -> str: ...
 
-    def complete_upload(self, key: str, upload_id: str, etags: Mapping[int, str]) -> str: ...
+    def complete_upload(
+        self, key: str, upload_id: str, etags: Mapping[int, str], guard: WriteGuard | None = None
+    ) -> str: ...
 
     def abort_upload(self, key: str, upload_id: str) -> None: ...
 

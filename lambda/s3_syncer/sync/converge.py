@@ -31,8 +31,13 @@ _KEPT_CHANGING = "the source kept changing"
 class Copier(Protocol):
     """Copies an object: see `transfer.Transfer`."""
 
-    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> WrittenObject | Sequence[Work]:
-        """Copy the object, or return the work that copies it. Once that work ends, the key is checked again."""
+    def copy(
+        self, key: str, state: ObjectState, deadline: Deadline, replaced: ObjectState | None = None
+    ) -> WrittenObject | Sequence[Work]:
+        """Copy the object over the `replaced` one of the target, or return the work that copies it.
+
+        Once that work ends, the key is checked again.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +240,7 @@ def _make_equal(
         return _Write(Outcome("tags", difference.reason), source, properties=properties)
     if own_copies is not None:
         own_copies.note(key, source, target)
-    copied = pair.copier.copy(key, source, deadline)
+    copied = pair.copier.copy(key, source, deadline, target)
     if not isinstance(copied, WrittenObject):
         return Outcome("multipart", difference.reason, more=tuple(copied))
     outcome = Outcome("copy" if target is None else "update", difference.reason, source.size)

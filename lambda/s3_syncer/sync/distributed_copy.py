@@ -103,16 +103,21 @@ class DistributedCopier:
     # -- starting a copy -------------------------------------------------------------------------------------------
 
     def start(
-        self, key: str, state: ObjectState, upload_attempts: int, deadline: Deadline
+        self,
+        key: str,
+        state: ObjectState,
+        upload_attempts: int,
+        deadline: Deadline,
+        replaced: ObjectState | None = None,
     ) -> WrittenObject | Sequence[Work]:
         """Return the work that copies the object, or the copy if this worker made it. Raises a SyncError."""
         plan = self._transfer.plan(key, state)
         if plan is None or plan.count == 1:  # one request cannot be divided
-            return self._transfer.copy(key, state, deadline)
+            return self._transfer.copy(key, state, deadline, replaced)
         try:
             found, upload_attempts = self._upload_to_fill(key, state, plan, upload_attempts, deadline)
         except _ListingUploadsUnsupported:
-            return self._transfer.copy(key, state, deadline)
+            return self._transfer.copy(key, state, deadline, replaced)
         recheck = self._recheck(key, state.size, upload_attempts)
         if found is None:
             return [recheck]
@@ -296,7 +301,7 @@ class DistributedCopier:
         if self._is_wrong(key, state, plan, sent):
             self._abort(key, work, "the parts of the upload do not give the source's ETag", state)
             return []
-        self._target.complete_upload(key, work.upload, etags)
+        self._transfer.guards.complete(key, work.upload, etags)
         logger.info("complete", extra={"action": "complete", "key": work.key, "bytes": work.size})
         return [_check(work)]
 
@@ -320,10 +325,12 @@ class _Copier:
     transfer: Transfer
     upload_attempts: int
 
-    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> WrittenObject | Sequence[Work]:
+    def copy(
+        self, key: str, state: ObjectState, deadline: Deadline, replaced: ObjectState | None = None
+    ) -> WrittenObject | Sequence[Work]:
         if state.size <= self.distributed.threshold:
-            return self.transfer.copy(key, state, deadline)
-        return self.distributed.start(key, state, self.upload_attempts, deadline)
+            return self.transfer.copy(key, state, deadline, replaced)
+        return self.distributed.start(key, state, self.upload_attempts, deadline, replaced)
 
 
 class _ListingUploadsUnsupported(Exception):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -63,8 +63,9 @@ class SmallObjectCopier(Protocol):
         deadline: Deadline,
         writing: Callable[[ListEntry, ObjectState], None],
         copied: Callable[[ListEntry], None],
+        replaced: Collection[str] = (),
     ) -> Mapping[str, ListEntry | None]:
-        """Copy the objects it can, and raise nothing.
+        """Copy the objects it can, and raise nothing. `replaced` are the keys that the target has.
 
         Calls `writing` before each object is written, with its state, and `copied` when it is.
         Returns by key the entry that the source's listing must still show to prove the copy current. The entry is None
@@ -451,7 +452,8 @@ class Sweep:
             action: Action = "copy" if taken[entry] == ABSENT else "update"
             self._listener.on_changed(entry.key, Outcome(action, taken[entry], entry.size))
 
-        return copier.copy(taken, deadline, writing, copied)
+        there = {key for key, target in replaced.items() if target is not None}
+        return copier.copy(taken, deadline, writing, copied, there)
 
     def _confirm(
         self, outcomes: Mapping[KeyDiff, Outcome], state: PageState, deadline: Deadline

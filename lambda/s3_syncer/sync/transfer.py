@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, SyncError
 from ..core.fence import carried
-from ..core.model import ObjectState, WrittenObject, md5_of
+from ..core.model import ObjectState, WriteGuard, WrittenObject, md5_of
 from ..core.multipart import (
     Limits,
     Part,
@@ -34,6 +35,7 @@ from ..stores.protocols import SourceBucket, TargetBucket
 from .bandwidth import BandwidthLimiter
 from .buffer_budget import BufferBudget
 from .etag_marker import EtagMarkerPolicy, source_etag_marker
+from .write_guards import WriteGuards
 
 #: Bytes of the smallest object that keeps an unfinished upload for a later run. A smaller one is quickly sent again.
 RESUME_MIN = 256 * MIB
@@ -63,14 +65,26 @@ class StreamCopier(Protocol):
 
     def part(self, key: str, etag: str, upload_id: str, part: Part) -> str | None: ...
 
-    def whole(self, key: str, state: ObjectState, marker: str | None, *, by_etag: bool = False) -> str | None: ...
+    def takes(self, state: ObjectState) -> bool:
+        """Return True if `whole` may send this object."""
+
+    def whole(
+        self,
+        key: str,
+        state: ObjectState,
+        marker: str | None,
+        *,
+        by_etag: bool = False,
+        guard: WriteGuard | None = None,
+    ) -> str | None: ...
 
 
 class Transfer:
     """Copies between one source and one target. Safe to share between threads.
 
     `memory` limits the bytes in flight over all copies, `threads` the parts in flight, `bytes_per_s` the bandwidth.
-    With `resumes`, a large object keeps its upload when time runs out, if a later run can safely continue it.
+    With `resumes`, a large object keeps its upload when time runs out, if a later run can safely continue it. Without
+    `tags`, the target's objects keep their tags: see `write_guards.py`.
     """
 
     def __init__(
@@ -85,6 +99,7 @@ class Transfer:
         limits: Limits | None = None,
         stream_copier: StreamCopier | None = None,
         capabilities: TargetCapabilities | None = None,
+        tags: bool = True,
     ) -> None:
         self._source, self._target = source, target
         self._stream_copier = stream_copier
@@ -96,6 +111,7 @@ class Transfer:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
         self.capabilities = capabilities or TargetCapabilities()
         self.marker_policy = EtagMarkerPolicy(self.capabilities)
+        self.guards = WriteGuards(target, self.capabilities, tags=tags)
         self._part_etags_are_md5 = True  # until the target's response to a part shows another ETag
 
     @property
@@ -106,11 +122,13 @@ class Transfer:
     def bandwidth(self) -> BandwidthLimiter:
         return self._bandwidth
 
-    def copy(self, key: str, state: ObjectState, deadline: Deadline) -> WrittenObject:
-        """Copy the object that `state` describes to the target. Raises a SyncError."""
+    def copy(
+        self, key: str, state: ObjectState, deadline: Deadline, replaced: ObjectState | None = None
+    ) -> WrittenObject:
+        """Copy the object that `state` describes over the `replaced` one of the target. Raises a SyncError."""
         plan = self.plan(key, state)
         if plan is None:
-            written = self._copy_whole(key, state, deadline)
+            written = self._copy_whole(key, state, deadline, self.guards.guard(key, replaced))
         else:
             written = self._copy_parts(key, state, plan, deadline)
         if state.tags:
@@ -139,28 +157,36 @@ class Transfer:
         """Create the multipart upload of a copy; return its id."""
         return self._target.create_upload(key, state, source_etag_marker(state))
 
-    def _copy_whole(self, key: str, state: ObjectState, deadline: Deadline) -> WrittenObject:
+    def _copy_whole(self, key: str, state: ObjectState, deadline: Deadline, guard: WriteGuard | None) -> WrittenObject:
         self._bandwidth.wait(state.size, deadline)
-        if state.body is None and (streamed := self._stream_whole(key, state)):
-            return streamed
+        if state.body is None and self._stream_copier is not None and self._stream_copier.takes(state):
+            if streamed := self._stream_whole(self._stream_copier, key, state, guard):
+                return streamed
+            guard = self.guards.renewed(key, guard)  # the stream may have written the object
         with self._memory.hold(state.size):
             data = self._source.read(key, state.etag, 0, state.size) if state.body is None else state.body
             md5 = md5_of(data)
             if state.md5 not in (None, md5.hex()):
                 raise Retryable(f"the MD5 of the bytes read is not the source's ETag {state.etag}", "BadDigest")
             marker = self.marker_policy.marker_for(state)
-            etag = self._target.put(key, data, md5, state, marker)
+
+            def put(guard: WriteGuard | None) -> str:
+                return self._target.put(key, data, md5, state, marker, guard)
+
+            etag = self.guards.write(key, guard, put)
             if self.marker_policy.needs_rewrite(state, marker, etag):
-                etag = self._target.put(key, data, md5, state, source_etag_marker(state))
+                marker = source_etag_marker(state)
+                etag = self.guards.write(key, guard and replace(guard, etag=etag), put)
             return WrittenObject(etag, proves_bytes=etag == md5.hex())
 
-    def _stream_whole(self, key: str, state: ObjectState) -> WrittenObject | None:
+    def _stream_whole(
+        self, copier: StreamCopier, key: str, state: ObjectState, guard: WriteGuard | None
+    ) -> WrittenObject | None:
         """Stream the object; return None if it must be copied without a stream."""
-        if self._stream_copier is None:
-            return None
         marker = self.marker_policy.marker_for(state)
-        with self._memory.hold(self._stream_copier.buffer_size):
-            etag = self._stream_copier.whole(key, state, marker, by_etag=self.marker_policy.target_gives_md5)
+        by_etag = self.marker_policy.target_gives_md5
+        with self._memory.hold(copier.buffer_size):
+            etag = copier.whole(key, state, marker, by_etag=by_etag, guard=guard)
         if etag is None or self.marker_policy.needs_rewrite(state, marker, etag):
             return None
         return WrittenObject(etag, proves_bytes=etag == state.md5)
@@ -175,7 +201,7 @@ class Transfer:
             md5s = etags | {number: part.md5 for number, part in sent.items()}
             self._check_parts(key, state, plan, md5s, found)
             etags |= {number: part.etag for number, part in sent.items()}
-            etag = self._target.complete_upload(key, upload_id, etags)
+            etag = self.guards.complete(key, upload_id, etags)
             return WrittenObject(etag, proves_bytes=etag in (multipart_etag(md5s), state.etag))
         except OutOfTime:
             if not keeps:
