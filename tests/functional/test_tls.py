@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,18 @@ import trustme
 from tests.functional.command import run
 from tests.functional.harness import MIB, REGION, TARGET, Rig, boto3_only
 from tests.functional.proxy import Proxy, in_front_of
+from tests.support.patience import PATIENCE_S
 
 from s3_syncer import __version__
 from s3_syncer.cli import local_sweep
+from s3_syncer.core.deadline import OutOfTime
+from s3_syncer.core.fence import Fence, carried, fenced
 from s3_syncer.crt.endpoint import BucketEndpoint
 from s3_syncer.crt.http_client import CrtHttpClient
 from s3_syncer.crt.stream_http import StreamingHttpClient
+from s3_syncer.settings import Credentials
 from s3_syncer.stores import clients
+from s3_syncer.stores.bucket import Bucket
 from s3_syncer.stores.credentials import SigningKeys
 
 
@@ -59,6 +66,27 @@ def test_the_transport_trusts_the_ca_bundle_of_boto3(rig: Rig, fronts: tuple[Pro
     agents = {request.headers.get("user-agent", "") for request in (*reads, *puts)}
     assert {agent.partition(" ")[0] for agent in agents} == {f"s3-syncer/{__version__}"}
     assert [agent for agent in agents if "Boto3" in agent] == []
+
+
+def test_the_connection_of_work_that_was_given_up_is_broken(
+    authority: trustme.CA, bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store never responds."""
+    monkeypatch.setenv("AWS_CA_BUNDLE", bundle)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    fence = Fence()
+    with socket.create_server(("127.0.0.1", 0)) as store, ThreadPoolExecutor(1) as pool:
+        endpoint = f"https://127.0.0.1:{store.getsockname()[1]}"
+        target = Bucket("bucket", "", clients.target_client(endpoint, REGION, Credentials("id", "key"), 1), tags=False)
+        with fenced(fence):
+            deleting = pool.submit(carried(target.delete), "key")
+        accepted, _ = store.accept()
+        with tls.wrap_socket(accepted, server_side=True) as connection:
+            assert connection.recv(1)
+            fence.close()
+            assert isinstance(deleting.exception(PATIENCE_S), OutOfTime)
+    assert fence.uncertain == {"key"}
 
 
 @pytest.fixture
