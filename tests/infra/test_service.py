@@ -64,6 +64,7 @@ def test_message_under_an_earlier_key_is_received(examples: Examples) -> None:
     apply(service, kms_key_arn=earlier)
     outputs = service.outputs["s3_syncer"]
     queue = outputs["queue_url"]
+    sqs.purge_queue(QueueUrl=queue)  # removes the test event of S3
     sqs.send_message(QueueUrl=queue, MessageBody="under the earlier key")
 
     apply(service, kms_key_arn=later, previous_kms_key_arns=[earlier])
