@@ -153,7 +153,7 @@ locals {
 
   # ecs.image may be in ECR too. An image in another registry must be public: pulling it needs no IAM permission.
   given_ecr_images = [for image in var.ecs.image[*] : regex(
-    "^(?P<account>[0-9]{12})\\.dkr\\.ecr\\.(?P<region>[a-z0-9-]+)\\.amazonaws\\.com(?:\\.cn)?/(?P<repository>[^:@]+)",
+    "^(?P<account>[0-9]{12})\\.dkr\\.ecr\\.(?P<region>[a-z0-9-]+)\\.amazonaws\\.(?:com(?:\\.cn)?|eu)/(?P<repository>[^:@]+)",
     image
   ) if can(regex("^[0-9]{12}\\.dkr\\.ecr\\.", image))]
   pulled_repository_arns = concat(

@@ -9,7 +9,7 @@ resource "aws_scheduler_schedule" "reconcile" {
   count = local.reconciles ? 1 : 0
 
   name        = var.name
-  description = "Compares s3://${var.source_bucket}/${var.source_prefix} with the target."
+  description = substr("Compares s3://${var.source_bucket}/${var.source_prefix} with the target.", 0, 512)
 
   schedule_expression = var.reconcile.schedule
   kms_key_arn         = var.kms_key_arn

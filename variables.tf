@@ -54,7 +54,7 @@ variable "target" {
   # A bucket of the same name on another store is another bucket.
   validation {
     condition = !(var.target.bucket == var.source_bucket &&
-    can(regex("\\.amazonaws\\.com(\\.cn)?(:[0-9]+)?$", lower(var.target.endpoint))))
+    can(regex("\\.(amazonaws\\.com(\\.cn)?|amazonaws\\.eu)(:[0-9]+)?$", lower(var.target.endpoint))))
     error_message = "Write another bucket into target.bucket: at an AWS endpoint this is source_bucket itself, and every copy would cause another copy."
   }
 }
@@ -77,7 +77,7 @@ variable "name" {
 }
 
 variable "source_prefix" {
-  description = "Prefix of the keys to mirror, like `reports/`, without `/` at the start and without `*`, `?` and `$`. Empty mirrors the whole bucket."
+  description = "Prefix of the keys to mirror, like `reports/`, without `/` at the start, without `*`, `?` and `$`, and without characters beyond U+00FF. Empty mirrors the whole bucket."
   type        = string
   default     = ""
   nullable    = false
@@ -91,6 +91,12 @@ variable "source_prefix" {
   validation {
     condition     = !can(regex("[*?$]", var.source_prefix))
     error_message = "Write source_prefix as a plain key prefix, like \"reports/\": wildcards are not supported, and \"*\", \"?\" and \"$\" are not allowed."
+  }
+
+  # https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html
+  validation {
+    condition     = can(regex("^[\\x{20}-\\x{FF}]*$", var.source_prefix))
+    error_message = "Write source_prefix with characters from U+0020 to U+00FF only: an IAM policy cannot contain other characters. End the prefix before the first such character, or leave it out to mirror the whole bucket."
   }
 
   validation {
@@ -214,7 +220,7 @@ variable "sync" {
     - `batch_size` (1 to 10000): maximum number of messages per invocation. A value above 10 needs a `batch_window_s` of at least 1
     - `batch_window_s` (0 to 300): seconds that Lambda waits for a batch to fill
     - `max_receive_count` (1 to 1000): number of receives after which SQS moves a message to the dead-letter queue. The delay between receives grows to 15 minutes, so 100 receives survive a target outage of more than 12 hours
-    - `distributed_copy_threshold_mb` (64 to 5242880): size in MiB above which several workers copy an object together, in parts
+    - `distributed_copy_threshold_mb` (64 to 51200000): size in MiB above which several workers copy an object together, in parts
   EOT
   type = object({
     delete                        = optional(bool, true)
@@ -253,10 +259,12 @@ variable "sync" {
     error_message = "Write sync.max_receive_count as a whole number from 1 to 1000."
   }
 
-  # A worker copies an object of up to 64 MiB with a single PutObject request. 5242880 MiB is the largest object.
+  # A worker copies an object of up to 64 MiB with a single PutObject request. The largest object of S3 has
+  # 51200000 MiB (48.8 TiB): 10,000 parts of 5 GiB. The target may accept less.
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
   validation {
-    condition     = var.sync.distributed_copy_threshold_mb >= 64 && var.sync.distributed_copy_threshold_mb <= 5242880 && floor(var.sync.distributed_copy_threshold_mb) == var.sync.distributed_copy_threshold_mb
-    error_message = "Write sync.distributed_copy_threshold_mb as a whole number of MiB from 64 to 5242880."
+    condition     = var.sync.distributed_copy_threshold_mb >= 64 && var.sync.distributed_copy_threshold_mb <= 51200000 && floor(var.sync.distributed_copy_threshold_mb) == var.sync.distributed_copy_threshold_mb
+    error_message = "Write sync.distributed_copy_threshold_mb as a whole number of MiB from 64 to 51200000."
   }
 }
 
@@ -292,8 +300,8 @@ variable "function" {
   description = <<-EOT
     Settings of the Lambda function:
     - `enabled`: true makes the function consume the queue. False leaves all work to the `service`: the function still exists, but is not invoked and costs nothing
-    - `memory_mb` (256 to 10240): memory in MB. CPU and network grow with it: 1769 MB is one full vCPU
-    - `timeout_s` (30 to 900): timeout of an invocation in seconds. The visibility timeout of the queue is six times this value, and a crashed invocation is retried after that time
+    - `memory_mb` (256 to 32768): memory in MB. Version 5 of the provider and many Regions allow at most 10240 MB. CPU and network grow with it: 1769 MB is one full vCPU
+    - `timeout_s` (30 to 1800): timeout of an invocation in seconds. Lambda may allow at most 900 s. The visibility timeout of the queue is six times this value, and a crashed invocation is retried after that time
     - `architecture` (`"arm64"` or `"x86_64"`): instruction set
     - `runtime` (`"python3.11"` or later): Lambda runtime
     - `reserved_concurrency` (at least `sync.max_concurrency`): concurrency of the account to reserve for the function. Null reserves none
@@ -326,13 +334,13 @@ variable "function" {
   }
 
   validation {
-    condition     = var.function.memory_mb >= 256 && var.function.memory_mb <= 10240 && floor(var.function.memory_mb) == var.function.memory_mb
-    error_message = "Write function.memory_mb as a whole number of MB from 256 to 10240."
+    condition     = var.function.memory_mb >= 256 && var.function.memory_mb <= 32768 && floor(var.function.memory_mb) == var.function.memory_mb
+    error_message = "Write function.memory_mb as a whole number of MB from 256 to 32768. The provider and Lambda may allow less."
   }
 
   validation {
-    condition     = var.function.timeout_s >= 30 && var.function.timeout_s <= 900 && floor(var.function.timeout_s) == var.function.timeout_s
-    error_message = "Write function.timeout_s as a whole number of seconds from 30 to 900."
+    condition     = var.function.timeout_s >= 30 && var.function.timeout_s <= 1800 && floor(var.function.timeout_s) == var.function.timeout_s
+    error_message = "Write function.timeout_s as a whole number of seconds from 30 to 1800. The provider and Lambda may allow less."
   }
 
   validation {

@@ -238,6 +238,16 @@ run "an_empty_name" {
 
 # Source prefix
 
+run "the_source_itself_in_the_european_sovereign_cloud" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.eusc-de-east-1.amazonaws.eu", region = "eusc-de-east-1", bucket = "source" }
+  }
+
+  expect_failures = [var.target]
+}
+
 run "a_source_prefix_with_a_slash_at_its_start" {
   command = plan
 
@@ -276,6 +286,34 @@ run "a_source_prefix_with_a_policy_variable" {
   }
 
   expect_failures = [var.source_prefix]
+}
+
+run "a_source_prefix_that_no_policy_can_contain" {
+  command = plan
+
+  variables {
+    source_prefix = "отчёты/"
+  }
+
+  expect_failures = [var.source_prefix]
+}
+
+run "a_source_prefix_with_a_line_break" {
+  command = plan
+
+  variables {
+    source_prefix = "reports\n/"
+  }
+
+  expect_failures = [var.source_prefix]
+}
+
+run "a_source_prefix_with_every_other_letter" {
+  command = plan
+
+  variables {
+    source_prefix = "añejo/Übergröße ÿ/"
+  }
 }
 
 run "a_source_prefix_longer_than_a_key" {
@@ -535,7 +573,7 @@ run "a_threshold_above_the_largest_object" {
   command = plan
 
   variables {
-    sync = { distributed_copy_threshold_mb = 5242881 }
+    sync = { distributed_copy_threshold_mb = 51200001 }
   }
 
   expect_failures = [var.sync]
@@ -557,7 +595,7 @@ run "more_memory_than_lambda_has" {
   command = plan
 
   variables {
-    function = { memory_mb = 10241 }
+    function = { memory_mb = 32769 }
   }
 
   expect_failures = [var.function]
@@ -577,7 +615,7 @@ run "a_timeout_of_901" {
   command = plan
 
   variables {
-    function = { timeout_s = 901 }
+    function = { timeout_s = 1801 }
   }
 
   expect_failures = [var.function]
@@ -849,11 +887,12 @@ run "smallest_values" {
   }
 }
 
+# Of memory_mb and timeout_s, the largest values that version 5 of the provider accepts.
 run "largest_values" {
   command = plan
 
   variables {
-    sync               = { max_concurrency = 1000, batch_size = 10000, batch_window_s = 300, max_receive_count = 1000, distributed_copy_threshold_mb = 5242880 }
+    sync               = { max_concurrency = 1000, batch_size = 10000, batch_window_s = 300, max_receive_count = 1000, distributed_copy_threshold_mb = 51200000 }
     function           = { memory_mb = 10240, timeout_s = 900, reserved_concurrency = 1000, runtime = "python3.13" }
     source_prefix      = replace(format("%1024s", ""), " ", "a")
     log_retention_days = 3653

@@ -107,12 +107,19 @@ run "long_buckets_fit_into_descriptions" {
 
   variables {
     source_bucket     = replace(format("%255s", ""), " ", "s")
+    source_prefix     = replace(format("%1024s", ""), " ", "p")
     notification_mode = "eventbridge"
+    reconcile         = { schedule = "rate(1 day)" }
   }
 
   assert {
-    condition     = length(aws_lambda_function.sync.description) <= 256 && length(aws_cloudwatch_event_rule.source[0].description) <= 512
-    error_message = "The description of a function has at most 256 characters, that of a rule 512."
+    condition     = length(aws_lambda_function.sync.description) <= 256
+    error_message = "The description of a function has at most 256 characters."
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_event_rule.source[0].description) <= 512 && length(aws_scheduler_schedule.reconcile[0].description) <= 512
+    error_message = "The description of a rule or of a schedule has at most 512 characters."
   }
 }
 

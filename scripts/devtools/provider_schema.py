@@ -1,6 +1,7 @@
-"""Read the attributes of version 6 of the AWS provider from `pulumi-aws`, which is generated from its schema.
+"""Read the attributes of version 6 of the AWS provider from `pulumi-aws`.
 
-Nothing here can run version 6, because only version 5 is available offline. Run it with a wheel of `pulumi-aws`:
+That package is generated from the schema of the provider. The tests cannot run version 6, because only version 5 is
+available offline. To make the list again, run this with a wheel of `pulumi-aws`:
 
     pip download --no-deps pulumi-aws
     PYTHONPATH=scripts python -m devtools.provider_schema pulumi_aws-*.whl > tests/module/provider_6.json
@@ -45,7 +46,7 @@ RENAMED = {
 META = ("lifecycle", "provisioner", "connection", "timeouts")
 
 
-#: The files whose attributes are compared.
+#: The files with the attributes to compare.
 CONFIGURATIONS = [file for pattern in ("*.tf", "examples/*/*.tf") for file in sorted(ROOT.glob(pattern))]
 
 

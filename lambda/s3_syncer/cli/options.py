@@ -446,7 +446,7 @@ DISTRIBUTED_COPY = (
         _SPEED,
         "--distributed-copy-threshold",
         envvar="DISTRIBUTED_COPY_THRESHOLD_MB",
-        type=click.IntRange(64, 5 * 1024 * 1024),  # the range of the input sync.distributed_copy_threshold_mb
+        type=click.IntRange(64, 10_000 * 5 * 1024),  # the range of the input sync.distributed_copy_threshold_mb
         default=1024,
         show_default=True,
         help="Size in MiB above which several workers copy an object together.",
