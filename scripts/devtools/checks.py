@@ -19,6 +19,9 @@ from devtools.side_by_side import Command
 #: Packages that mypy checks.
 PACKAGES = ("s3_syncer", "localcloud", "devtools", "deployed", "benchmark", "tests.simulation")
 
+#: Histories of `scripts/simulate`. They are the same each time, and none has a time limit.
+SEEDS = 5000
+
 #: Data of the test coverage: one file for each process.
 COVERAGE = ROOT / ".local" / "coverage"
 
@@ -52,6 +55,7 @@ def checks() -> Iterator[Command]:
     yield _module("terraform fmt", "devtools.hcl", "fmt")
     yield _module("mypy", "mypy", *(option for name in PACKAGES for option in ("--package", name)))
     yield Command("lint-imports", [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"], ROOT)
+    yield Command("simulate", [str(ROOT / "scripts" / "simulate"), "--seeds", str(SEEDS)], ROOT)
     yield _pytest("tests/infra/test_stack.py")
     yield _pytest("tests/infra", "--ignore=tests/infra/test_stack.py")
     # In two processes, each with its stores, because these tests also wait much of the time.
@@ -65,6 +69,7 @@ def checks() -> Iterator[Command]:
         previous = [name]
     unit = _measured("tests/unit")
     yield unit
+    yield _pytest("tests/simulation")
     yield _pytest("tests/module")
     # checkov warns of every function that it cannot evaluate.
     scan = ("env", "LOG_LEVEL=ERROR", str(CHECKOV.path / "bin" / "checkov"), "-d")
