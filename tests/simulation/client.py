@@ -54,7 +54,7 @@ class Events:
 
 
 class Socket:
-    """The connection of one attempt. Another thread can break it, which wakes the thread that waits for it."""
+    """The connection of one attempt. Another thread can break it, and wakes the waiting thread so."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler, self._waiting, self.is_broken = scheduler, scheduler.task, False
