@@ -35,7 +35,8 @@ _LATE_SHARES = (0.001, 0.02, 0.1, 0.5, 0.99)
 #: boto3 repeats a request after these: https://github.com/boto/botocore/blob/develop/botocore/retries/standard.py
 _BROKEN = (ConnectionError, HTTPClientError)
 _RETRIED_STATUS = frozenset({500, 502, 503, 504})
-_RETRIED_CODES = frozenset({"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException"})
+_THROTTLED_CODES = frozenset({"SlowDown", "Throttling", "ThrottlingException"})
+_RETRIED_CODES = _THROTTLED_CODES | {"RequestTimeout"}
 _BACKOFF_MAX_S = 20.0
 
 
@@ -54,7 +55,7 @@ class Events:
 
 
 class Socket:
-    """The connection of one attempt. Another thread can break it, and wakes the waiting thread so."""
+    """The connection of one attempt. If another thread breaks it, the thread that waits for it wakes."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler, self._waiting, self.is_broken = scheduler, scheduler.task, False
@@ -89,7 +90,8 @@ class Connection:
                 return response
             if attempt == self._attempts or not _is_retried(error):
                 raise error
-            scale_s = min(0.05 * 2 ** (attempt - 1), _BACKOFF_MAX_S)
+            first_s = 1.0 if _text(error) in _THROTTLED_CODES else 0.05
+            scale_s = min(first_s * 2 ** (attempt - 1), _BACKOFF_MAX_S)
             self._scheduler.sleep(scale_s * self._scheduler.choose((0.1, 0.5, 0.9)), "backoff")
         raise AssertionError("the last attempt returns or raises")
 

@@ -124,10 +124,11 @@ class History:
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         choose, chance = scheduler.choose, scheduler.chance
-        self.active_s = choose(ACTIVE_S)
+        self.active_s, self.quiet_max_s = choose(ACTIVE_S), QUIET_MAX_S
         self.keys = KEYS[: choose((1, 2, 3, 3, 6))]
         #: Bytes of an object in one piece, and of a part of an object in parts.
-        self.sizes, self.part_sizes = SIZES, (10, 2 * KIB, 3 * KIB)
+        self.sizes: tuple[int, ...] = SIZES
+        self.part_sizes: tuple[int, ...] = (10, 2 * KIB, 3 * KIB)
         #: Parts of the errors of dead letters that the faults of the history explain.
         self.explained_errors: list[str] = []
         self.sqs = sqs = Sqs(scheduler, draw_queue_faults(scheduler))
@@ -226,6 +227,7 @@ class History:
             options = SweepOptions(
                 dry_run=scheduler.chance(0.2),
                 delete=delete,
+                max_delete=scheduler.choose((None, None, 1)),
                 full=scheduler.chance(0.3),
                 key_filter=scheduler.choose((None, None, None, is_a)),
             )
@@ -318,10 +320,10 @@ class History:
 
     def become_quiet(self) -> None:
         """Wait until every message is acknowledged or dead-lettered, and no request is on its way."""
-        end = self.scheduler.now + QUIET_MAX_S
+        end = self.scheduler.now + self.quiet_max_s
         while not self.is_quiet():
             if self.scheduler.now > end:
-                raise Violation(f"not quiet after {QUIET_MAX_S:.0f} s: {self.world.sqs.messages(QUEUE)}")
+                raise Violation(f"not quiet after {self.quiet_max_s:.0f} s: {self.world.sqs.messages(QUEUE)}")
             self.scheduler.sleep(60.0)
 
     @property
@@ -364,6 +366,7 @@ class History:
                 deletes=world.settings.delete,
                 tags=world.settings.tags,
                 before=self.before,
+                deletions={sweep.name: sweep.deletions for sweep in self.sweeps},
                 verdicts=verdicts,
                 uploads_may_stay=not world.target.traits.lists_uploads or self.has_unwatched_uploads,
             )

@@ -49,6 +49,8 @@ class Ending:
     before: Mapping[str, Version] = field(default_factory=dict)
     #: Texts in the error of each dead letter that the history explains.
     explained_errors: Sequence[str] = ()
+    #: By sweep: the objects that it deleted, and its limit; None is no limit.
+    deletions: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
     #: The verdicts of sweeps over a quiet history.
     verdicts: Sequence[Verdict] = ()
     #: True if an upload may stay behind: see docs/operations.md, "Incomplete multipart uploads".
@@ -122,6 +124,12 @@ def nothing_of_others_is_gone(end: Ending) -> Iterator[str]:
             yield f"{key}: the object was in the target before, deletes are off, and it is gone"
 
 
+def delete_limits_hold(end: Ending) -> Iterator[str]:
+    for name, (made, limit) in end.deletions.items():
+        if limit is not None and made > limit:
+            yield f"{name} deleted {made} objects, and its limit is {limit}"
+
+
 def verdicts_are_true(end: Ending) -> Iterator[str]:
     """A sweep over a quiet history that says "equal" is right, and each difference has its key named."""
     for verdict in end.verdicts:
@@ -157,6 +165,7 @@ INVARIANTS: tuple[Callable[[Ending], Iterator[str]], ...] = (
     copies_are_equal,
     no_ghost_stays,
     nothing_of_others_is_gone,
+    delete_limits_hold,
     verdicts_are_true,
     no_upload_stays,
     dead_letters_are_explained,

@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import click
 
 from .history import Result, product_in_simulation, run_history
+from .mutants import MUTANTS
 
 #: Seeds that a process runs before it reports. The garbage collector runs as often, and never within a history.
 CHUNK = 50
@@ -53,46 +55,75 @@ class Totals:
 @click.option("--seed", type=int, help="Print the history of this seed.")
 @click.option("--seeds", default=1000, show_default=True, type=click.IntRange(1), help="Run so many histories.")
 @click.option("--first", default=0, show_default=True, help="The first seed of --seeds.")
+@click.option("--mutant", type=click.Choice(sorted(MUTANTS)), help="Switch this rule of the product off.")
+@click.option("--mutants", is_flag=True, help="Search a seed for each mutant, and print them all.")
 @click.option("--processes", default=os.cpu_count(), show_default="one per core", help="Processes for --seeds.")
-def main(seed: int | None, seeds: int, first: int, processes: int) -> None:
+def main(seed: int | None, seeds: int, first: int, mutant: str | None, mutants: bool, processes: int) -> None:
     """Run the product on simulated stores, queues, clocks and threads, and check its promises.
 
-    A seed decides everything that happens. Exits with 1 if a seed fails.
+    A seed decides everything that happens. Exits with 1 if a seed fails, or if a mutant is not found.
     """
+    if mutants:
+        sys.exit(find_mutants(processes))
     if seed is not None:
-        sys.exit(replay(seed))
+        sys.exit(replay(seed, mutant))
     began = time.monotonic()
-    totals = run(range(first, first + seeds), processes)
+    totals = run(range(first, first + seeds), processes, mutant)
     report(totals, time.monotonic() - began, processes)
     sys.exit(1 if totals.failed else 0)
 
 
-def replay(seed: int) -> int:
+def replay(seed: int, mutant: str | None) -> int:
     """Print the history of a seed, and return the exit code."""
     with product():
-        result = run_history(seed)
+        result = run_one(seed, mutant)
     for record in result.history:
         print(record)
     print(f"\nseed {seed}: {result.error or 'every promise is kept'}")
     return 1 if result.error else 0
 
 
-def run(seeds: range, processes: int) -> Totals:
+def run_one(seed: int, mutant: str | None) -> Result:
+    """Run the history of a seed, with a rule of the product switched off if `mutant` names one."""
+    if mutant is None:
+        return run_history(seed)
+    with MUTANTS[mutant].active():
+        return run_history(seed, MUTANTS[mutant].focus)
+
+
+def find_mutants(processes: int) -> int:
+    """Print a seed that finds each mutant, and return the exit code."""
+    code = 0
+    with multiprocessing.Pool(processes) as pool:
+        for mutant, seed in zip(MUTANTS.values(), pool.imap(find_mutant, MUTANTS), strict=True):
+            found = "NOT FOUND" if seed is None else f"seed {seed}"
+            print(f"{mutant.name:30} {found:>10} of {mutant.seeds:5}  {mutant.rule}")
+            code = 1 if seed is None else code
+    return code
+
+
+def find_mutant(name: str) -> int | None:
+    """Return the seed that finds a mutant, or None."""
+    with product():
+        return MUTANTS[name].find()
+
+
+def run(seeds: range, processes: int, mutant: str | None = None) -> Totals:
     """Run the histories of the seeds in several processes."""
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     totals = Totals()
     with multiprocessing.Pool(processes) as pool:
-        for each in pool.imap_unordered(run_chunk, chunks):
+        for each in pool.imap_unordered(partial(run_chunk, mutant=mutant), chunks):
             totals += each
     return totals
 
 
-def run_chunk(seeds: range) -> Totals:
+def run_chunk(seeds: range, mutant: str | None) -> Totals:
     """Run the histories of some seeds in this process."""
     totals = Totals()
     with product():
         for seed in seeds:
-            totals.add(run_history(seed))
+            totals.add(run_one(seed, mutant))
     return totals
 
 

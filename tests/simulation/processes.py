@@ -325,6 +325,11 @@ class Findings:
         """The keys that the sweep was to make equal, and that it names because it could not."""
         return [] if self.options.dry_run else [*self.skipped, *self.failed, *self.uncertain]
 
+    @property
+    def deletions(self) -> tuple[int, int | None]:
+        """The number of keys that the sweep deleted, and its limit."""
+        return sum(outcome.action == "delete" for outcome in self.changed.values()), self.options.max_delete
+
     def on_compared(self, keys: int) -> None: ...
 
     def on_changed(self, key: str, outcome: Outcome) -> None:

@@ -159,8 +159,8 @@ class Store(Server):
     def upload_keys(self) -> list[str]:
         """The keys of the multipart uploads that are neither completed nor aborted.
 
-        An upload is left out if the response to its creation was lost, because then no client knows its ID. It is also
-        left out if a client has tried to abort it: the product tries that once.
+        An upload is left out if the response to its creation was lost, so that no client knows its ID. It is also left
+        out if a client has tried to abort it, which the product tries once.
         """
         return [upload.key for id, upload in self._uploads.items() if id in self.known_uploads]
 

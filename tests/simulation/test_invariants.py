@@ -29,6 +29,7 @@ BROKEN = {
     "copies_are_equal": ending(lambda source, target: target.write("k", b"BODY")),
     "no_ghost_stays": ending(lambda source, target: source.remove("k")),
     "nothing_of_others_is_gone": ending(before={"old": Store("target", Scheduler(0)).write("old", b"")}, deletes=False),
+    "delete_limits_hold": ending(deletions={"sweep": (2, 1)}),
     "verdicts_are_true": ending(
         lambda source, target: target.write("x", b""), verdicts=[Verdict("check", equal=True)], duty=frozenset()
     ),

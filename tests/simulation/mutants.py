@@ -1,0 +1,457 @@
+"""Mutants: the product with one rule switched off.
+
+The simulation must find each of them within a number of seeds. A mutant replaces a method or a constant of the
+product, and copies none of its logic. To add one, write a function that yields replacements, and decorate it with
+`mutant`. Its docstring states the rule. If few histories meet the rule, give it a focus: a function that changes what a
+seed decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from s3_syncer.core import compare, fence
+from s3_syncer.core.units import KIB
+from s3_syncer.core.work_items import RangeWork
+from s3_syncer.queue import sqs, worker
+from s3_syncer.stores import capabilities
+from s3_syncer.stores.bucket import Bucket
+from s3_syncer.sync import (
+    comparison,
+    converge,
+    distributed_copy,
+    own_copies,
+    range_sweep,
+    sweep,
+    transfer,
+    upload_decision,
+)
+from s3_syncer.sync.sweep import SweepOptions
+
+from .faults import Faults, Outage, OutageKind, QueueFaults
+from .history import KEYS, History, run_history
+from .processes import send_range
+
+#: An object, the name of one of its attributes, and the replacement.
+Replacement = tuple[Any, str, Any]
+
+Replacements = Callable[[], Iterator[Replacement]]
+Focus = Callable[[History], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A rule that is switched off: `replacements` returns what to replace."""
+
+    name: str
+    rule: str
+    #: Seeds, from 0 on, within which the simulation must find the mutant.
+    seeds: int
+    focus: Focus
+    replacements: Replacements
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Switch the rule off inside the block."""
+        with ExitStack() as stack:
+            for owner, name, replacement in self.replacements():
+                stack.enter_context(patch.object(owner, name, replacement))
+            yield
+
+    def find(self) -> int | None:
+        """Return the first seed that finds the mutant, or None. The product itself must pass that seed."""
+        for seed in range(self.seeds):
+            with self.active():
+                is_found = run_history(seed, self.focus).error is not None
+            if is_found and run_history(seed, self.focus).error is None:
+                return seed
+        return None
+
+
+#: All mutants by name.
+MUTANTS: dict[str, Mutant] = {}
+
+
+def no_focus(history: History) -> None:
+    """Leave what the seed decided."""
+
+
+def mutant(*, seeds: int, focus: Focus = no_focus) -> Callable[[Replacements], Replacements]:
+    """Register a mutant."""
+
+    def register(replacements: Replacements) -> Replacements:
+        name, rule = replacements.__name__, (replacements.__doc__ or "").strip()
+        MUTANTS[name] = Mutant(name, rule, seeds, focus, replacements)
+        return replacements
+
+    return register
+
+
+# -- focuses -------------------------------------------------------------------------------------------------------
+
+
+def outages(side: str, kind: OutageKind, *, period_s: float | None = None) -> Focus:
+    """Return a focus on outages of the source or the target, in the second half of each period.
+
+    Without `period_s`, there are four of them until the changes end.
+    """
+
+    def focus(history: History) -> None:
+        period = period_s or history.active_s / 4
+        number = min(200, int(history.active_s / period) + 1)
+        windows = tuple(Outage((each + 0.5) * period, (each + 1) * period, kind) for each in range(number))
+        setattr(history.world, f"{side}_faults", Faults(outages=windows))
+
+    return focus
+
+
+def damage(history: History) -> None:
+    """Damage many bytes that come from the source, in objects with an ETag that proves them.
+
+    The ETags of the parts in the target must be MD5s too, because several workers may send them.
+    """
+    for store in (history.world.source, history.world.target):
+        store.traits = replace(store.traits, etags="md5")
+    history.world.source_faults = Faults(damage=0.05)
+    # The ETag of an object in one piece proves nothing about its parts, if it is copied in parts.
+    history.sizes, history.part_sizes = (0, 10, 300), (2 * KIB, 3 * KIB)
+    history.explained_errors.append("multipart uploads of this object")
+
+
+def failing_queue(history: History) -> None:
+    """Let many requests to SQS fail in part."""
+    history.world.sqs.faults = QueueFaults(failed_entry=0.3)
+    history.explained_errors.append("multipart uploads of this object")
+
+
+def late_writes(history: History) -> None:
+    """Let many writes to the target land late."""
+    history.world.target_faults = Faults(late=0.2)
+
+
+def slow_target(history: History) -> None:
+    """Let many responses of the target not come, so that work is given up."""
+    history.world.target_faults = Faults(request_lost=0.2, response_lost=0.2)
+
+
+def busy_target(history: History) -> None:
+    """Let the target refuse many requests for now, so that boto3 repeats them, later and later."""
+    history.world.target_faults = Faults(busy=0.5)
+
+
+def rewrites_and_rollbacks(history: History) -> None:
+    """Let each version of an object be followed by a version of the same size, and come back."""
+    source, scheduler = history.world.source, history.scheduler
+    source.traits = replace(source.traits, versioned=True, etags="kms")
+    history.keys = ("a",)
+
+    def change_source() -> None:
+        source.write("a", b"1" * 100)
+        for number in range(6):
+            scheduler.sleep(scheduler.choose((0.05, 0.2, 1.0)))
+            source.write("a", str(number).encode() * 100)
+            scheduler.sleep(scheduler.choose((0.05, 0.2, 1.0)))
+            source.roll_back("a")
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def write_without_events(history: History, keys: Iterable[str]) -> None:
+    """Write objects, as before the queue got events."""
+    source = history.world.source
+    notify, source.on_change = source.on_change, lambda key, event: None
+    for key in keys:
+        history.write(key)
+    source.on_change = notify
+
+
+def deletions(history: History) -> None:
+    """Let the application write and delete objects all the time."""
+    scheduler = history.scheduler
+
+    def change_source() -> None:
+        for key in history.keys * 3:
+            scheduler.sleep(scheduler.choose((0.0, 1.0, 10.0)))
+            (history.write if history.world.source.current(key) is None else history.remove)(key)
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def sweeps_beside_deletions(history: History) -> None:
+    """Sweep without deletes while the application deletes objects."""
+    scheduler = history.scheduler
+
+    def change_source() -> None:
+        write_without_events(history, history.keys)
+        if scheduler.chance(0.5):
+            history.start_sweep(SweepOptions())
+        else:
+            send_range(history.world, RangeWork())
+        for key in history.keys:
+            scheduler.sleep(scheduler.choose((0.0, 0.2, 2.0)))
+            history.remove(key)
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def bursts(history: History) -> None:
+    """Let the application change one key many times in a few seconds."""
+    scheduler = history.scheduler
+
+    def change_source() -> None:
+        for _ in range(8):
+            scheduler.sleep(scheduler.choose((0.05, 0.5, 2.0)))
+            scheduler.choose((history.write, history.write, history.tag, history.remove))(history.keys[0])
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def migration(history: History) -> None:
+    """Let a range on the queue copy objects that had no event."""
+
+    def change_source() -> None:
+        write_without_events(history, KEYS)
+        history.duty |= set(KEYS)
+        send_range(history.world, RangeWork())
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def limited_sweep(history: History) -> None:
+    """Let a sweep find more objects to delete than it may delete."""
+
+    def change_source() -> None:
+        for key in KEYS:
+            history.world.target.write(f"old {key}", b"")
+        history.start_sweep(SweepOptions(delete=True, max_delete=1))
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def impatient(history: History) -> None:
+    """Wait a few hours for the end, and not a day. An upload is abandoned after one."""
+    history.quiet_max_s = 4 * 3600.0
+
+
+def edited_target(history: History) -> None:
+    """Let another tool change the bytes of copies and keep their metadata, before an event of their keys."""
+    scheduler, source, target = history.scheduler, history.world.source, history.world.target
+    for store in (source, target):
+        store.traits = replace(store.traits, etags="md5")
+
+    def change_source() -> None:
+        for key in history.keys:
+            source.write(key, b"source")
+        scheduler.sleep(1000.0)
+        for key in history.keys:
+            if (copy := target.current(key)) is not None:
+                target.write(key, b"edited", copy.headers, copy.tags)
+            source.tag(key, {"tag": "new"})
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def together(*focuses: Focus) -> Focus:
+    """Return a focus on several things."""
+
+    def focus(history: History) -> None:
+        for each in focuses:
+            each(history)
+
+    return focus
+
+
+def drops_header(history: History) -> None:
+    """Let the target drop a header."""
+    history.world.target.traits = replace(history.world.target.traits, drops=frozenset({"cache-control"}))
+    history.explained_errors.append("the target does not keep Cache-Control")
+
+
+class _Believing:
+    """A bucket that believes that every key is missing."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bucket, name)
+
+    def is_missing(self, key: str) -> bool:
+        return True
+
+
+def _always(value: Any) -> Callable[..., Any]:
+    return lambda *args, **options: value
+
+
+@mutant(seeds=1000, focus=bursts)
+def no_second_look() -> Iterator[Replacement]:
+    """After a write, the source is compared again."""
+    yield converge, "_check_write", lambda pair, key, write, **options: converge._Sides(write.source)
+
+
+@mutant(seeds=1000, focus=rewrites_and_rollbacks)
+def reads_not_pinned() -> Iterator[Replacement]:
+    """A read returns bytes of the compared version only."""
+    read = Bucket.read
+
+    def read_any(bucket: Bucket, key: str, etag: str, start: int, size: int) -> bytearray:
+        state = bucket.head(key, tags=False)
+        return read(bucket, key, state.etag if state else etag, start, size)
+
+    yield Bucket, "read", read_any
+
+
+@mutant(seeds=200)
+def failures_acknowledged() -> Iterator[Replacement]:
+    """A message is acknowledged only after its work is done."""
+    run = worker.Worker.run
+
+    def run_and_acknowledge(*args: Any, **options: Any) -> dict[str, worker.Disposition]:
+        dispositions = run(*args, **options)
+        return {
+            id: worker.Ack(each.more) if isinstance(each, worker.Retry) else each for id, each in dispositions.items()
+        }
+
+    yield worker.Worker, "run", run_and_acknowledge
+
+
+@mutant(seeds=1000, focus=slow_target)
+def no_fence() -> Iterator[Replacement]:
+    """Work that was given up sends no request."""
+    yield fence.Fence, "is_closed", False
+    yield fence.Fence, "close", _always(None)
+
+
+@mutant(seeds=200, focus=late_writes)
+def uncertain_keys_forgotten() -> Iterator[Replacement]:
+    """A key with a write that may still land is compared again later."""
+    yield fence.Fence, "uncertain", frozenset()
+
+
+@mutant(seeds=200, focus=late_writes)
+def late_checks_too_early() -> Iterator[Replacement]:
+    """The later comparison waits until no write can land any more."""
+    yield worker, "LATE_WRITE_S", 60
+
+
+@mutant(seeds=200, focus=together(outages("target", "not found"), deletions))
+def any_404_believed() -> Iterator[Replacement]:
+    """A 404 that does not name the key is not an absent object."""
+    yield Bucket, "is_missing", _always(True)
+
+
+@mutant(seeds=1000, focus=together(outages("target", "not found", period_s=1.0), deletions))
+def deletion_not_confirmed() -> Iterator[Replacement]:
+    """After a DELETE, the target is asked if the key is missing."""
+    delete = Bucket.delete
+    yield Bucket, "delete", lambda bucket, key: delete(_Believing(bucket), key)  # type: ignore[arg-type]
+
+
+@mutant(seeds=200, focus=damage)
+def parts_not_proven() -> Iterator[Replacement]:
+    """The parts of an upload give the ETag of the source before they are completed."""
+    yield transfer, "contradicts", _always(False)
+    yield distributed_copy, "contradicts", _always(False)
+
+
+@mutant(seeds=1000)
+def uploads_not_aborted() -> Iterator[Replacement]:
+    """A failed copy aborts its upload."""
+    yield transfer.Transfer, "abort", _always(None)
+
+
+@mutant(seeds=200, focus=migration)
+def rest_of_range_lost() -> Iterator[Replacement]:
+    """The rest of a range goes back to the queue."""
+    yield range_sweep.RangeSweeper, "_cut", _always([])
+
+
+@mutant(seeds=200, focus=limited_sweep)
+def delete_limit_ignored() -> Iterator[Replacement]:
+    """A sweep deletes at most `max_delete` keys."""
+    yield sweep.LocalDeleteLimit, "acquire", _always(True)
+
+
+@mutant(seeds=200, focus=sweeps_beside_deletions)
+def deletes_whatever_the_options() -> Iterator[Replacement]:
+    """With deletes off, no object of the target is deleted."""
+    init = sweep.Sweep.__init__
+
+    def with_deletes(self: Any, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        self._pair_without_deletes = self._pair_with_deletes
+
+    yield sweep.Sweep, "__init__", with_deletes
+
+
+@mutant(seeds=200)
+def tags_not_compared() -> Iterator[Replacement]:
+    """Objects with different tags differ."""
+    yield converge, "compare_tags", _always(None)
+    yield compare, "compare_tags", _always(None)
+
+
+@mutant(seeds=200, focus=impatient)
+def uploads_never_abandoned() -> Iterator[Replacement]:
+    """An upload without a new part for a long time is abandoned."""
+    yield upload_decision, "ABANDONED_AFTER_S", float("inf")
+
+
+@mutant(seeds=200, focus=outages("source", "not found"))
+def source_404_believed() -> Iterator[Replacement]:
+    """A 404 of the source that does not name the key is not a deletion."""
+    yield Bucket, "is_missing", _always(True)
+
+
+@mutant(seeds=200, focus=together(sweeps_beside_deletions, busy_target))
+def own_ghost_left() -> Iterator[Replacement]:
+    """A sweep removes a copy that it brought to the target if its key is gone from the source."""
+    yield own_copies.OwnCopies, "note", _always(None)
+
+
+@mutant(seeds=200, focus=sweeps_beside_deletions)
+def every_object_is_own() -> Iterator[Replacement]:
+    """A sweep without deletes removes only what it brought."""
+    yield own_copies.OwnCopies, "is_own", _always(True)
+
+
+@mutant(seeds=200, focus=failing_queue)
+def unsent_work_forgotten() -> Iterator[Replacement]:
+    """A message is deleted only when the work that it leaves is on the queue."""
+    send = sqs.Queue.send
+
+    def send_and_hope(*args: Any) -> bool:
+        send(*args)
+        return True
+
+    yield sqs.Queue, "send", send_and_hope
+
+
+@mutant(seeds=200, focus=drops_header)
+def target_not_read() -> Iterator[Replacement]:
+    """After a write, the target is read unless it is known to keep all of the object."""
+    yield capabilities.TargetCapabilities, "needs_read", _always(False)
+
+
+@mutant(seeds=200, focus=drops_header)
+def one_object_proves_all() -> Iterator[Replacement]:
+    """A target is known to keep a property only once a read has shown that property."""
+    yield converge, "properties_of", _always(frozenset())
+
+
+@mutant(seeds=200)
+def time_decides() -> Iterator[Replacement]:
+    """For an event, a time does not prove that the content is equal."""
+    yield comparison, "compare", lambda *states, **options: compare.compare(*states, **{**options, "trusts_time": True})
+
+
+@mutant(seeds=200, focus=edited_target)
+def marker_outranks_md5s() -> Iterator[Replacement]:
+    """Two MD5s that differ prove a difference, whatever the ETag marker says."""
+    yield compare, "etags_contradict_marker", _always(False)
+    yield comparison, "etags_contradict_marker", _always(False)
