@@ -49,7 +49,7 @@ class Fence:
         self._expires, self._is_held, self._outer = expires, is_held, outer
         self._lock = threading.Lock()
         self._is_closed = False
-        self._writes: set[Write] = set()
+        self._writes: dict[Write, None] = {}  # in the order of their begin, which a simulation must repeat
         self._uncertain: set[str] = set()
 
     @property
@@ -87,7 +87,7 @@ class Fence:
     def add(self, write: Write) -> None:
         """Note a write in flight, here and in the outer fences. Raises OutOfTime if one of them is closed."""
         with self._lock:
-            self._writes.add(write)
+            self._writes[write] = None
         if self._outer is not None:
             self._outer.add(write)
         self.ensure_open()
@@ -95,7 +95,7 @@ class Fence:
     def remove(self, write: Write) -> None:
         """Forget a write that is no longer in flight."""
         with self._lock:
-            self._writes.discard(write)
+            self._writes.pop(write, None)
         if self._outer is not None:
             self._outer.remove(write)
 
