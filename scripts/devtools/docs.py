@@ -1,7 +1,8 @@
 """`scripts/docs`: write the parts of the documents that repeat the code.
 
 README.md gets the tables of inputs, outputs, requirements, providers and resources; docs/inputs.md gets the reference
-of inputs and outputs; docs/cli.md gets the commands; docs/security.md gets the permissions, from a plan. The part of
+of inputs and outputs; docs/cli.md gets the commands; docs/aws-behaviour.md gets the list of
+`scripts/first-apply`; docs/security.md gets the permissions, from a plan. The part of
 README.md between the markers of terraform-docs is what terraform-docs writes with .terraform-docs.yml. terraform-docs
 is a Go program without a Python package, so it is not used here.
 """
@@ -18,6 +19,7 @@ from typing import Any
 
 import click
 
+from deployed import aws_behaviour
 from devtools import cli_docs, module_docs, permissions
 from devtools.bootstrap import ROOT
 from devtools.module_docs import DocsError, code, table
@@ -49,6 +51,12 @@ PARTS = (
         ROOT / "docs" / "inputs.md", "<!-- BEGIN_INPUTS -->", "<!-- END_INPUTS -->", lambda: module_docs.sections(ROOT)
     ),
     Part(ROOT / "docs" / "cli.md", "<!-- BEGIN_CLI -->", "<!-- END_CLI -->", cli_docs.reference),
+    Part(
+        ROOT / "docs" / "aws-behaviour.md",
+        "<!-- BEGIN_BEHAVIOUR -->",
+        "<!-- END_BEHAVIOUR -->",
+        lambda: aws_behaviour.markdown(aws_behaviour.read()),
+    ),
     Part(
         ROOT / "docs" / "security.md",
         "<!-- BEGIN_PERMISSIONS -->",

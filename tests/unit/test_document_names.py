@@ -30,7 +30,7 @@ DOCUMENTS = [
 FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
-SCRIPT = re.compile(r"(?<![\w/])scripts/[\w/.]+")
+SCRIPT = re.compile(r"(?<![\w/])scripts/[\w/.-]+")
 
 #: A span that starts with one of these is a command of another program; tests/module checks those in `sh` blocks.
 OTHER_PROGRAMS = ("aws ", "docker ", "git ", "pip ", "pre-commit ", "pytest ", "rclone ", "terraform ", "kubectl ")
