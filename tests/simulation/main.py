@@ -6,11 +6,12 @@ import gc
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -109,10 +110,11 @@ def find_mutant(name: str) -> int | None:
 
 
 def run(seeds: range, processes: int, mutant: str | None = None) -> Totals:
-    """Run the histories of the seeds in several processes."""
-    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
+    """Run the histories of the seeds in several processes. Ctrl-C ends the run early."""
+    chunks = (seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK))
     totals = Totals()
-    with multiprocessing.Pool(processes) as pool:
+    ignore_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    with multiprocessing.Pool(processes, ignore_ctrl_c) as pool, suppress(KeyboardInterrupt):
         for each in pool.imap_unordered(partial(run_chunk, mutant=mutant), chunks):
             totals += each
     return totals
@@ -145,9 +147,9 @@ def product() -> Iterator[None]:
 
 def report(totals: Totals, seconds: float, processes: int) -> None:
     """Print the figures, and the failed seeds with the shortest history first."""
-    rate = totals.histories / seconds
+    rate, steps = totals.histories / seconds, totals.steps / max(1, totals.histories)
     print(f"{totals.histories:,} histories in {seconds:.0f} s: {rate:.0f} a second in {processes} processes,", end=" ")
-    print(f"{totals.steps / totals.histories:.0f} steps each")
+    print(f"{steps:.0f} steps each")
     for name, count in sorted(totals.counts.items()):
         print(f"{count:12,} {name.replace('_', ' ')}")
     for length, seed, error in sorted(totals.failed)[:LISTED]:
