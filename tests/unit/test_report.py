@@ -72,7 +72,7 @@ def test_json_report_has_all_totals_and_findings(write: Callable[[Report, str], 
     assert content["command"] == "migrate"
     assert content["source"] == "s3://source/a<b>/"
     assert content["target"] == "https://s3.example.com/target/"
-    assert (content["result"], content["error"]) == ("different", None)
+    assert (content["result"], content["full"], content["error"]) == ("different", False, None)
     assert content["duration_s"] == pytest.approx(3600, abs=5)
     assert (content["keys"], content["bytes"]) == (1_234_567, 10**10)
     assert content["actions"] == {"copy": 10, "delete": 1}

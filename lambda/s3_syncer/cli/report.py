@@ -41,6 +41,8 @@ class Report:
     stats: SweepStats
     #: The error of a failed sweep.
     error: str = ""
+    #: True if the sweep compared headers, metadata and tags of every key, also of keys with equal listing entries.
+    full: bool = False
 
     def write(self, path: Path) -> None:
         """Write the report in the format of the suffix. Raise OSError."""
@@ -58,6 +60,7 @@ class Report:
             "target": self.target,
             "started": self.started,
             "result": self.result,
+            "full": self.full,
             "error": self.error or None,
             "duration_s": round(stats.elapsed_s, 3),
             "keys": stats.keys,
@@ -93,6 +96,7 @@ class Report:
         seconds = max(stats.elapsed_s, 1e-9)
         totals = [
             ("Keys compared", f"{stats.keys:,}"),
+            ("Compared by", "everything of each key" if self.full else "size, ETag and time"),
             *((_ACTIONS.get(action, action), f"{count:,}") for action, count in sorted(stats.actions.items())),
             *((_KINDS[what], f"{count:,}") for what, count in sorted(stats.differences.counts.items())),
             *([("Only in the target, not deleted", f"{stats.target_only:,}")] if stats.target_only else []),

@@ -87,7 +87,15 @@ def run(job: SweepJob, console: Console) -> int:
 
     def conclude(result: str, error: str = "") -> None:
         # The reports come first: printing may fail, if standard error is a closed pipe.
-        report = Report(job.command, *_route(job.settings), started.isoformat(timespec="seconds"), result, stats, error)
+        report = Report(
+            job.command,
+            *_route(job.settings),
+            started.isoformat(timespec="seconds"),
+            result,
+            stats,
+            error,
+            full=job.sweep_options.full,
+        )
         for path in job.reports:
             report.write(path)
         if not error:
@@ -204,7 +212,12 @@ def count_keys(source: Bucket, deadline: Deadline) -> Callable[[], int | None]:
 
 def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) -> None:
     if job.log:
-        extra = {"result": result, **totals(stats), "duration_s": round(stats.elapsed_s, 3)}
+        extra = {
+            "result": result,
+            "full": job.sweep_options.full,
+            **totals(stats),
+            "duration_s": round(stats.elapsed_s, 3),
+        }
         logger.info("summary", extra=extra)
         return
     if job.list_findings:
@@ -224,6 +237,8 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
     lines.append(f"{result}: {', '.join(done)}, {bytes_}, {format_duration(stats.elapsed_s)}")
     if stats.target_only:
         lines.append(f"note: keys that only the target has: {stats.target_only:,}. --delete deletes such keys.")
+    if result == "equal" and not job.sweep_options.full:
+        lines.append("note: compared by size, ETag and time. --full also compares headers, metadata and tags.")
     if result == "stopped":
         lines.append("Run the same command again to continue. It skips keys that are already equal.")
     for line in lines:
