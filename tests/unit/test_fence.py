@@ -112,6 +112,19 @@ def test_a_write_without_a_response_makes_its_key_uncertain(steps: Steps, uncert
     assert fence.uncertain == ({"key"} if uncertain else set())
 
 
+def test_a_write_that_lands_after_its_fence_has_closed_makes_its_key_uncertain() -> None:
+    # A service that was suspended in the middle of a PUT: the PUT lands, and no comparison may follow.
+    held = [True]
+    fence = Fence(is_held=lambda: held[0])
+    with fenced(fence), writing("landed"):
+        fences.check()
+        held[0] = False
+        fences.answered()
+    with fenced(fence), writing("refused"), pytest.raises(OutOfTime):
+        fences.check()
+    assert fence.uncertain == {"landed"}
+
+
 def test_a_read_makes_no_key_uncertain() -> None:
     fence = Fence()
     with fenced(fence):

@@ -23,7 +23,7 @@ from s3_syncer.core import deadline as deadline_module
 from s3_syncer.core import fence as fences
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
-from s3_syncer.core.fence import LATE_WRITE_S, writing
+from s3_syncer.core.fence import LATE_WRITE_S, Fence, fenced, writing
 from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
 from s3_syncer.queue import worker as worker_module
@@ -454,6 +454,24 @@ def test_a_failed_key_with_a_lost_response_returns_when_no_write_can_come_late(e
     bench = Bench({"a": stored(b"one"), "b": stored(b"two")})
     bench.target.on_call = loses("a", then=error)
     assert bench.disposition(message_for("a", "b")) == Retry(LATE_WRITE_S)
+
+
+def test_a_failed_key_of_a_lost_message_gets_a_message_of_its_own() -> None:
+    # Another worker may have processed and deleted the message. The simulation found a deleted object that stayed.
+    held = [True]
+
+    def land_late(operation: str, key: str) -> None:
+        if operation == "put":
+            with writing(key):
+                fences.check()
+                held[0] = False
+                fences.answered()
+            raise OutOfTime("the work was given up")
+
+    bench = Bench({"a": stored(b"one")})
+    bench.target.on_call = land_late
+    with fenced(Fence(is_held=lambda: held[0])):
+        assert bench.disposition(message_for("a")) == Retry(LATE_WRITE_S, more=(late("a"),))
 
 
 def test_a_failed_key_does_not_wait_for_the_later_check_of_another_key() -> None:

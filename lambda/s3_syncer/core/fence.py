@@ -144,7 +144,7 @@ class Write:
             try:
                 self._fence.add(self)
             except OutOfTime:
-                self.answered()  # nothing was sent
+                self._forget()  # nothing was sent
                 raise
 
     def connect(self, break_connection: Callable[[], object]) -> None:
@@ -157,16 +157,20 @@ class Write:
             self._fence.add(self)
 
     def answered(self) -> None:
-        """Note that the attempt can no longer take effect: its response was read, or nothing was sent."""
-        self._in_flight, self._break_connection = False, None
-        if self._fence is not None:
-            self._fence.remove(self)
+        """Note that the attempt can no longer take effect: its response was read, or nothing was sent.
+
+        If the fence has closed during the attempt, the key becomes uncertain: its work sends no request that would
+        compare the key after this write.
+        """
+        if self._in_flight and self._fence is not None and self._fence.is_closed:
+            self._lose()
+        self._forget()
 
     def end(self) -> None:
         """End the write. If its last attempt got no response, the key becomes uncertain."""
         if self._in_flight:
             self._lose()
-        self.answered()
+        self._forget()
 
     def abandon(self) -> None:
         """Break the connection of the attempt in flight. The key becomes uncertain if the attempt has begun."""
@@ -174,6 +178,11 @@ class Write:
             self._lose()
         if (break_connection := self._break_connection) is not None:
             break_connection()
+
+    def _forget(self) -> None:
+        self._in_flight, self._break_connection = False, None
+        if self._fence is not None:
+            self._fence.remove(self)
 
     def _lose(self) -> None:
         if self._fence is not None and self._key is not None:

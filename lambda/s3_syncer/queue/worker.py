@@ -106,6 +106,8 @@ class _Done:
     result: Result
     #: Relative to the source prefix.
     uncertain: frozenset[str]
+    #: True if the message may belong to another worker by now, which may have deleted it.
+    message_is_lost: bool
 
     @property
     def may_change(self) -> bool:
@@ -115,10 +117,11 @@ class _Done:
     def late_checks(self, prefix: str) -> tuple[KeyWork, ...]:
         """Return the messages that check the uncertain keys once more, when no write can take effect any more.
 
-        A failed key needs none, because its own message comes back. Parts need none: the message about their key
-        returns as long as their upload exists, so it sees a late completion.
+        A failed key needs none if its own message comes back. Parts need none: the message about their key returns as
+        long as their upload exists, so it sees a late completion.
         """
-        if self.item.is_parts or (self.item.is_key and isinstance(self.result, SyncError)):
+        comes_back = self.item.is_key and isinstance(self.result, SyncError) and not self.message_is_lost
+        if self.item.is_parts or comes_back:
             return ()
         return tuple(KeyWork((prefix + key,), delay_s=LATE_WRITE_S) for key in sorted(self.uncertain))
 
@@ -346,7 +349,8 @@ def _run_all(items: Mapping[_Id, _Item], pool: Executor, deadline: Deadline, gra
     for id in given_up:
         results[id] = OutOfTime(_NO_TIME)
         _log_result(items[id], results[id], None)
-    return {id: _Done(item, results[id], fences[id].uncertain) for id, item in items.items()}
+    message_is_lost = (outer := current()) is not None and outer.is_closed
+    return {id: _Done(item, results[id], fences[id].uncertain, message_is_lost) for id, item in items.items()}
 
 
 def _run_item(item: _Item, fence: Fence, deadline: Deadline, available_s: float | None) -> Result:
