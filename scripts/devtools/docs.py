@@ -1,10 +1,10 @@
 """`scripts/docs`: write the parts of the documents that repeat the code.
 
-README.md gets the tables of inputs, outputs, requirements, providers and resources; docs/inputs.md gets the reference
-of inputs and outputs; docs/cli.md gets the commands; docs/aws-behaviour.md gets the list of
-`scripts/first-apply`; docs/security.md gets the permissions, from a plan. The part of
-README.md between the markers of terraform-docs is what terraform-docs writes with .terraform-docs.yml. terraform-docs
-is a Go program without a Python package, so it is not used here.
+README.md gets the tables of inputs, outputs, requirements, providers and resources. docs/inputs.md gets the reference
+of inputs and outputs, and docs/cli.md the commands. docs/aws-behaviour.md gets the list of `scripts/first-apply`, and
+docs/security.md the permissions, from a plan. The part of README.md between the markers of terraform-docs is what
+terraform-docs writes with .terraform-docs.yml. terraform-docs is a Go program without a Python package, so it is not
+used here.
 """
 
 from __future__ import annotations

@@ -384,7 +384,7 @@ class Proxy:
             assert self._lock.wait_for(settled, timeout=PATIENCE_S), "the proxy still has requests in flight"
 
     def hang_up(self) -> None:
-        """Refuse new connections until `listen`, and end the others after their requests in flight."""
+        """Refuse new connections until `listen`, and end each open connection after its request in flight."""
         self._server.shutdown()
         self._server.server_close()
         self._end_idle_connections()

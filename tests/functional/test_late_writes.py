@@ -1,6 +1,7 @@
-"""No write arrives after its work was given up, and a write that may arrive late is awaited: core/fence.py.
+"""Writes of work that was given up: none is sent, and one that may arrive late is awaited.
 
-SIGSTOP is what Lambda does to an environment between two invocations, and SIGCONT what it does at the next one.
+The rules are in core/fence.py. SIGSTOP is what Lambda does to an environment between two invocations, and SIGCONT
+what it does at the next one.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def test_signal_stops_between_two_keys(rig: Rig, number: signal.Signals, code: i
 
 @pytest.mark.parametrize(("there", "action"), [(False, "undo"), (True, "kept")], ids=["brought", "updated"])
 def test_no_delete_leaves_no_late_copy_unnamed(rig: Rig, there: bool, action: str) -> None:
-    """The key is deleted from the source while it is copied. Only a copy that the command brought is removed."""
+    """The source deletes the key during its copy. The command removes only a copy that it brought."""
     if there:
         rig.target.put_object(Bucket=TARGET, Key="key", Body=b"older")
     rig.put("key")

@@ -1,4 +1,4 @@
-"""Writes without tag sync keep the tags of the target's object, on stores that honour conditions or do not."""
+"""Writes without tag sync keep the target's tags, on stores with and without conditional writes."""
 
 from __future__ import annotations
 

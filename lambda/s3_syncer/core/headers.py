@@ -55,7 +55,7 @@ def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
 
 
 def conditions(guard: WriteGuard | None) -> dict[str, str]:
-    """Return the headers with which a store refuses a write that would replace another object, in lower case."""
+    """Return the headers, in lower case, that make a store refuse to replace another object."""
     if guard is None or not guard.conditional:
         return {}
     return {"if-none-match": "*"} if guard.etag is None else {"if-match": f'"{guard.etag}"'}

@@ -94,10 +94,10 @@ class WrittenObject:
 
 @dataclass(frozen=True, slots=True)
 class WriteGuard:
-    """What a write by a worker that does not mirror tags may replace, and the tags that it keeps.
+    """The object that a worker without tag sync may replace, and the tags that it keeps.
 
-    A PUT replaces an object together with its tags. So such a worker writes the tags of the object again that it saw,
-    and asks the store to refuse the write if there is another object by now: a worker with tags may have written it.
+    A PUT replaces an object together with its tags. So such a worker writes the tags again that it read. It asks the
+    store to refuse the write if there is another object by now: a worker with tag sync may have written it.
     """
 
     #: The ETag of the object that the write may replace; None if the target had none.

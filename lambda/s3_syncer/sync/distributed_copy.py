@@ -346,7 +346,7 @@ def _unsupported_if_permanent() -> Iterator[None]:
 
 
 def _check(work: PartsWork) -> KeyWork:
-    """Return the check of the key after its upload ended. It counts the uploads, so that their number has a bound."""
+    """Return the check of a key after its upload ended. It counts the uploads, which have a bound."""
     return KeyWork((work.key,), upload_attempts=work.upload_attempts)
 
 

@@ -101,7 +101,7 @@ class PageState:
         return KeyProgress.COPIED if copied else KeyProgress.NEW
 
     def _needs_check(self, diff: KeyDiff) -> bool:
-        """Return True if the key needs a check. No sweep ignores a copy of its own that only the target has."""
+        """Return True if the key needs a check; a key that this sweep copied and only the target has does."""
         return self.needs_check(diff) or (diff.source is None and diff.key in self.own_copies)
 
     def plan(self, diffs: Iterable[KeyDiff], by_listing: Callable[[KeyDiff], Outcome | None]) -> PagePlan:

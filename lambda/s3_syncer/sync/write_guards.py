@@ -1,4 +1,4 @@
-"""Writes of a worker that does not mirror tags, so that they do not remove the tags of a worker that does.
+"""Writes of a worker without tag sync, which keep the tags that a worker with tag sync has written.
 
 A PUT replaces the object together with its tags. A guarded write keeps the tags that the target's object has, and is
 refused by the store if the target has another object by now: see `model.WriteGuard`. Where a store ignores the
@@ -20,12 +20,12 @@ from ..stores.protocols import TargetBucket
 
 T = TypeVar("T")
 
-#: Completions of an upload whose object was replaced each time since the target was read.
+#: Attempts to complete one upload, while the target's object is replaced between its HEAD and each attempt.
 _MAX_ATTEMPTS = 5
 
 
 class WriteGuards:
-    """The guards of the writes to one target. With `tags`, the worker mirrors tags, and no write needs a guard."""
+    """The guards of the writes to one target. A worker with tag sync (`tags`) needs none."""
 
     def __init__(self, target: TargetBucket, capabilities: TargetCapabilities, *, tags: bool) -> None:
         self._target, self._capabilities, self._tags = target, capabilities, tags
@@ -56,7 +56,7 @@ class WriteGuards:
         return written
 
     def complete(self, key: str, upload_id: str, etags: dict[int, str]) -> str:
-        """Complete an upload; return the ETag of the object. Without tag sync, its predecessor's tags are kept.
+        """Complete an upload, and return the ETag of the object; without tag sync, keep the target's tags.
 
         The upload may have begun long ago, so the target is read now. If its object changes before the completion, it
         is read again.
@@ -83,7 +83,7 @@ class WriteGuards:
     def _is_about_condition(self, key: str, guard: WriteGuard, error: SyncError) -> bool:
         """Return True if the store refuses conditional writes, or judges this condition wrongly.
 
-        A refusal for another reason is repeated by the write without the condition.
+        A store that refuses the write for another reason also refuses it without the condition.
         """
         if isinstance(error, Permanent):
             return True
