@@ -136,6 +136,7 @@ def late_writes(history: History) -> None:
 def slow_target(history: History) -> None:
     """Let many responses of the target not come, so that work is given up."""
     history.world.target_faults = Faults(request_lost=0.2, response_lost=0.2)
+    history.explained_errors.append("not done in 3 attempts")
 
 
 def busy_target(history: History) -> None:
@@ -210,19 +211,38 @@ def bursts(history: History) -> None:
     history.change_source = change_source  # type: ignore[method-assign]
 
 
+def suspended_services(history: History) -> None:
+    """Suspend services in the middle of their work while the application changes one key."""
+    scheduler = history.scheduler
+
+    def change_source() -> None:
+        for _ in range(2):
+            history.start_service()
+        for _ in range(8):
+            scheduler.sleep(scheduler.choose((0.05, 0.5, 2.0)))
+            scheduler.choose((history.write, history.remove))(history.keys[0])
+            if history.services and scheduler.chance(0.3):
+                service = history.services.pop()
+                scheduler.spawn(service.suspend, 300.0, group="suspension")
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
 def migration(history: History) -> None:
     """Let a range on the queue copy objects that had no event."""
 
     def change_source() -> None:
         write_without_events(history, KEYS)
         history.duty |= set(KEYS)
-        send_range(history.world, RangeWork())
+        # A plain range trusts times, and the target may have objects of other tools.
+        send_range(history.world, RangeWork(full=True))
 
     history.change_source = change_source  # type: ignore[method-assign]
 
 
 def limited_sweep(history: History) -> None:
     """Let a sweep find more objects to delete than it may delete."""
+    history.world.settings = replace(history.world.settings, delete=True)
 
     def change_source() -> None:
         for key in KEYS:
@@ -268,7 +288,7 @@ def together(*focuses: Focus) -> Focus:
 def drops_header(history: History) -> None:
     """Let the target drop a header."""
     history.world.target.traits = replace(history.world.target.traits, drops=frozenset({"cache-control"}))
-    history.explained_errors.append("the target does not keep Cache-Control")
+    history.explained_errors += ["the target does not keep Cache-Control", "not done in 3 attempts"]
 
 
 class _Believing:
@@ -331,6 +351,12 @@ def no_fence() -> Iterator[Replacement]:
 def uncertain_keys_forgotten() -> Iterator[Replacement]:
     """A key with a write that may still land is compared again later."""
     yield fence.Fence, "uncertain", frozenset()
+
+
+@mutant(seeds=1000, focus=suspended_services)
+def landed_writes_forgotten() -> Iterator[Replacement]:
+    """A key with a write that ended after its fence had closed is compared again."""
+    yield fence.Write, "answered", fence.Write._forget
 
 
 @mutant(seeds=200, focus=late_writes)
