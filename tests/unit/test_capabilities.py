@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.support.in_memory_store import stored
 
 from s3_syncer.stores import capabilities as capabilities_module
-from s3_syncer.stores.capabilities import TargetCapabilities, properties_of
+from s3_syncer.stores.capabilities import Property, TargetCapabilities, properties_of
 
 ONE = properties_of(stored(b"1", headers={"Content-Type": "text/plain"}).look())
 TWO = properties_of(stored(b"2", headers={"Content-Type": "text/plain"}, metadata={"by": "me"}).look())
@@ -20,6 +21,29 @@ def test_properties_that_were_seen_need_no_read() -> None:
     known.record_kept(TWO)
     assert not known.needs_read(ONE)
     assert not known.needs_read(TWO)
+
+
+@pytest.mark.parametrize(
+    ("seen", "value", "change"),
+    [
+        ("hello", "Hello", "lower-cases values"),
+        ("short", "long" * 20, "truncates values"),
+        ("one two", "one  two", "collapses blanks"),
+        ("cafe", "caf\u00e9", "drops characters that are not ASCII"),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "0", "drops what is not a date"),
+        ("value", "", "drops empty values"),
+    ],
+)
+@pytest.mark.parametrize("name", ["Expires", "Content-Disposition", "metadata"])
+def test_another_kind_of_value_is_read_again(name: str, seen: str, value: str, change: str) -> None:
+    def properties(text: str) -> frozenset[Property]:
+        one = stored(b"1", metadata={"by": text}) if name == "metadata" else stored(b"1", headers={name: text})
+        return properties_of(one.look())
+
+    known = TargetCapabilities()
+    known.record_kept(properties(seen))
+    assert not known.needs_read(properties(seen))
+    assert known.needs_read(properties(value)), f"the target {change}"
 
 
 def test_of_several_writes_at_a_time_the_first_is_read() -> None:

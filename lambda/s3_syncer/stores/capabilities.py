@@ -49,10 +49,18 @@ def properties_of(state: ObjectState) -> frozenset[Property]:
 
 
 def _kind(value: str) -> str:
-    """Return the kind of a value. Stores that change values change empty ones, or ones that are not ASCII."""
-    if not value:
-        return "empty"
-    return "ASCII" if value.isascii() else "not ASCII"
+    """Return the kind of a value: what a store must keep to keep the value.
+
+    Stores that change values drop or encode some characters, change upper case or blanks, limit the length, or drop an
+    empty or short value, such as an Expires of `0`. The lengths of one kind differ by less than a factor of two.
+    """
+    kept = {
+        "not ASCII": not value.isascii(),
+        "upper case": value != value.lower(),
+        "blanks": value != " ".join(value.split()),
+    }
+    length = f"below {1 << len(value).bit_length()} characters"
+    return ", ".join([length, *(name for name, is_kept in kept.items() if is_kept)])
 
 
 class TargetCapabilities:
