@@ -136,6 +136,11 @@ def refuse(status: int, code: str, message: str = "injected") -> Fault:
     return fault
 
 
+def page(exchange: Exchange) -> None:
+    """Respond with a page of HTML and status 200, as a front end may do during maintenance."""
+    exchange.reply(200, "<html><head><title>x</title></head><body>maintenance</body></html>")
+
+
 def reset(exchange: Exchange) -> None:
     """Break the connection before the store receives the request."""
     exchange.reset()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.functional.command import run
 from tests.functional.harness import MIB, TARGET, Rig, put_parts
+from tests.functional.proxy import page
 
 KEYS = [f"folder/key {number}" for number in range(5)]
 
@@ -84,6 +85,17 @@ def test_full_check_finds_changes_made_in_the_target(migrated: Rig, written: dic
         assert run("check", "--full", "--no-tags").code == 0
     assert run("migrate", "--full").code == 0
     assert run("check", "--full").code == 0
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_page_instead_of_a_listing_is_not_an_empty_bucket(migrated: Rig, side: str) -> None:
+    proxy = migrated.source_proxy if side == "source" else migrated.target_proxy
+    proxy.when(page, "GET", query="list-type", times=1e9)
+    for arguments in (["check", "--one-way"], ["migrate", "--delete"]):
+        ended = run(*arguments)
+        assert (ended.code, ended.out) == (3, "")
+        assert ended.err == f"s3-syncer: list_objects_v2 in the-{side}: the response is not an S3 response\n"
+    assert migrated.target_proxy.writes() == []
 
 
 def test_full_check_finds_tags_written_in_the_source(migrated: Rig) -> None:

@@ -73,6 +73,17 @@ _OBJECT_WRITES = frozenset(
 #: The operations that change a multipart upload only.
 _UPLOAD_WRITES = frozenset({"create_multipart_upload", "upload_part", "abort_multipart_upload"})
 
+#: The fields of which a response has at least one, by operation. A page of HTML with status 200 has none of them. A
+#: listing without them would be taken for an empty bucket.
+_FIELDS = {
+    "list_objects_v2": frozenset({"IsTruncated", "Contents", "Name"}),
+    "head_object": frozenset({"ETag"}),
+    "get_object": frozenset({"ETag"}),
+    "put_object": frozenset({"ETag"}),
+    "upload_part": frozenset({"ETag"}),
+    "create_multipart_upload": frozenset({"UploadId"}),
+}
+
 #: The AWS chain has no valid credentials: there are none, a login has expired, or a role cannot be assumed.
 _NO_CREDENTIALS = (
     CredentialRetrievalError,
@@ -542,6 +553,8 @@ def _request(client: S3Client, operation: str, parameters: dict[str, Any]) -> di
         fence.answered()
         raise
     fence.answered()
+    if operation in _FIELDS and not response.keys() & _FIELDS[operation]:
+        raise ResponseParserError(f"{operation}: the response has no {' or '.join(sorted(_FIELDS[operation]))}")
     return response
 
 
