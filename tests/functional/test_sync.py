@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 from tests.functional.command import run, started
 from tests.functional.harness import TARGET, Rig
-from tests.functional.proxy import held, meanwhile, refuse
+from tests.functional.proxy import held, meanwhile, page, refuse
 
 
 def test_each_key_is_made_equal_and_printed_with_its_action(rig: Rig) -> None:
@@ -50,6 +52,29 @@ def test_failed_key_does_not_stop_the_other_keys(rig: Rig) -> None:
     assert ended.code == 1
     assert ended.named["b"].startswith("failed: put_object in the-target: AccessDenied: access denied (not this one)")
     assert rig.target_keys() == ["a", "c"]
+
+
+def test_a_page_instead_of_a_response_fails_one_key(rig: Rig) -> None:
+    for key in ("put", "head", "c"):
+        rig.put(key)
+    rig.target.put_object(Bucket=TARGET, Key="head", Body=b"old")
+    rig.target_proxy.when(page, "PUT", key="put", times=9)
+    rig.target_proxy.when(page, key="head", times=9)
+    ended = run("sync", "put", "head", "c")
+    assert ended.code == 1
+    assert ended.named == {
+        "put": "failed: put_object in the-target: the response is not an S3 response",
+        "head": "failed: head_object in the-target: the response is not an S3 response",
+        "c": "copy: absent from the target",
+    }
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-", ">/dev/full"])
+def test_an_unusable_standard_output_does_not_stop_the_command(rig: Rig, redirection: str) -> None:
+    for key in ("a", "b"):
+        rig.put(key)
+    ended = subprocess.run(["sh", "-c", f"exec {sys.executable} -m s3_syncer sync a b {redirection}"], check=False)
+    assert (ended.returncode, rig.target_keys()) == (0, ["a", "b"])
 
 
 def test_key_includes_the_source_prefix(rig: Rig) -> None:

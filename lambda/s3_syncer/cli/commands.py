@@ -16,7 +16,7 @@ from rich.console import Console
 
 from .. import __version__
 from ..core.deadline import Deadline, OutOfTime
-from ..core.errors import StoreUnusable, SyncError
+from ..core.errors import StoreUnusable, SyncError, unexpected_failure
 from ..core.fence import Fence, fenced
 from ..core.filters import BadPattern, key_filter
 from ..core.units import GIB, MIB
@@ -36,6 +36,8 @@ from .queue_migration import QueueMigrationConfig, migrate_by_queue
 from .run import DIFFERENT, EQUAL, UNUSABLE, SweepJob, run
 from .signals import exit_now, handle_signals
 from .stats import print_row, printable, uncertain_note
+
+logger = logging.getLogger(__name__)
 
 #: Options of `migrate` that do not work with --workers queue, and what to do instead.
 _NOT_FOR_QUEUE = {
@@ -235,6 +237,9 @@ def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> i
                 raise
             except SyncError as error:
                 outcome = Outcome("failed", str(error))
+            except Exception as error:  # a bug, or a malformed response: it fails one key and not the others
+                logger.exception("unexpected failure", extra={"key": key})
+                outcome = Outcome("failed", str(unexpected_failure(error)))
             print_row(outcome.action, settings.source_prefix + key, outcome.reason)
             if outcome.action in ("failed", "kept"):
                 code = DIFFERENT
