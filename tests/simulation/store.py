@@ -442,6 +442,7 @@ class Store(Server):
     def _object_headers(self, version: Version) -> dict[str, str]:
         return {
             **version.headers,
+            **({"x-amz-tagging-count": str(len(version.tags))} if version.tags else {}),
             "content-length": str(len(version.body)),
             "etag": f'"{version.etag}"',
             "last-modified": _http_date(version.modified),

@@ -160,3 +160,14 @@ def test_the_simulated_store_answers_as_moto_does(
     simulated, expected = in_simulation(script), in_moto(script, monkeypatch)
     assert len(simulated) > 10
     assert [*enumerate(simulated)] == [*enumerate(expected)]
+
+
+def test_a_head_counts_the_tags_as_aws_does() -> None:
+    store = Store("target", Scheduler(0))
+    store.write("plain", b"")
+    store.write("tagged", b"", tags={"a": "1", "b": "2"})
+    counts = [
+        store.head_object(key)["ResponseMetadata"]["HTTPHeaders"].get("x-amz-tagging-count")
+        for key in ("plain", "tagged")
+    ]
+    assert counts == [None, "2"]
