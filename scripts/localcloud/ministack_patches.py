@@ -40,7 +40,7 @@ from ministack.services import (  # type: ignore[import-not-found]
     sts,
 )
 
-from localcloud import ecs_patches
+from localcloud import ecs_patches, recursion_patches
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -242,6 +242,22 @@ def send_tagging_events(change: Callable[..., Any], event: str) -> Callable[...,
     return wrapped
 
 
+def date_uploads_by_initiation(complete: Callable[..., Any]) -> Callable[..., Any]:
+    """Give an object of several parts the time at which its upload was initiated.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    """
+
+    def wrapped(bucket: str, key: str, body: bytes, query: Any, *rest: Any) -> Any:
+        upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"))
+        response = complete(bucket, key, body, query, *rest)
+        if upload is not None and response[0] < 300:
+            s3._buckets[bucket]["objects"][key]["last_modified"] = upload["created"]
+        return response
+
+    return wrapped
+
+
 def use_host_network(start: Callable[..., None]) -> Callable[..., None]:
     """Let containers of tasks use this machine's network, because both stores listen on its loopback."""
 
@@ -377,6 +393,23 @@ def enforce_kms_permissions(enforce: Callable[..., Any]) -> Callable[..., Any]:
             for needed in KMS_ACTIONS[action]
         )
         return next((denied for denied in denials if denied), None)
+
+    return wrapped
+
+
+def check_characters_of_policy(put: Callable[..., Any]) -> Callable[..., Any]:
+    """Reject a policy with characters beyond U+00FF.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html
+    """
+
+    def wrapped(params: Any) -> Any:
+        if re.fullmatch(r"[\t\n\r\x20-\xff]*", iam._p(params, "PolicyDocument")) is None:
+            message = (
+                "The specified value for policyDocument is invalid. It must contain only printable ASCII characters."
+            )
+            return iam._error(400, "ValidationError", message, ns="iam")
+        return put(params)
 
     return wrapped
 
@@ -543,10 +576,16 @@ if __name__ == "__main__":
     ecs._build_run_kwargs = apply_container_limits(ecs._build_run_kwargs)
     iam_evaluator.evaluate = log_used_permissions(iam_evaluator.evaluate)
     iam_evaluator.enforce = enforce_kms_permissions(iam_evaluator.enforce)
+    ministack.SERVICE_HANDLERS["sqs"] = recursion_patches.note_depth_of_requests(ministack.SERVICE_HANDLERS["sqs"])
+    for name in ("SendMessage", "SendMessageBatch"):
+        sqs._HANDLERS[name] = recursion_patches.keep_depth_of_messages(sqs._HANDLERS[name])
+    lambda_svc._run_sqs_batch = recursion_patches.stop_long_chains(lambda_svc._run_sqs_batch)
+    iam._IAM_HANDLERS["PutRolePolicy"] = check_characters_of_policy(iam._IAM_HANDLERS["PutRolePolicy"])
     sqs._HANDLERS["SetQueueAttributes"] = remember_key_of_messages(sqs._HANDLERS["SetQueueAttributes"])
     sqs._receive_messages_for_esm = receive_as_function_role(sqs._receive_messages_for_esm)
     s3._put_object_tagging = send_tagging_events(s3._put_object_tagging, "s3:ObjectTagging:Put")
     s3._delete_object_tagging = send_tagging_events(s3._delete_object_tagging, "s3:ObjectTagging:Delete")
+    s3._complete_multipart_upload = date_uploads_by_initiation(s3._complete_multipart_upload)
     sqs.queue_policy_allows = check_key_policy_for_s3(sqs.queue_policy_allows)
     eventbridge._dispatch_to_sqs = check_key_policy_for_eventbridge(eventbridge._dispatch_to_sqs)
     lambda_svc._emit_lambda_logs = log_as_function_role(lambda_svc._emit_lambda_logs)

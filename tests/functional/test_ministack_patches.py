@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import time
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +13,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from tests.functional.harness import REGION, Account
+from tests.support.patience import PATIENCE_S
 
 from localcloud import servers
 from localcloud.stack import ROOT_KEY
@@ -112,3 +116,82 @@ def test_log_group_gets_another_key(cloud: Account) -> None:
     logs.disassociate_kms_key(logGroupName="group")
     (group,) = logs.describe_log_groups(logGroupNamePrefix="group")["logGroups"]
     assert "kmsKeyId" not in group
+
+
+def test_policy_with_characters_beyond_latin_1_is_rejected(cloud: Account) -> None:
+    iam = cloud.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    iam.create_role(RoleName="letters", AssumeRolePolicyDocument=policy(trust))
+
+    def put(prefix: str) -> None:
+        statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::source/{prefix}*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, ensure_ascii=False)
+        iam.put_role_policy(RoleName="letters", PolicyName="letters", PolicyDocument=document)
+
+    put("Übergröße/")
+    with pytest.raises(ClientError, match="ValidationError"):
+        put("отчёты/")
+
+
+#: A function that sends the next number to its own queue, up to 20, and then to the dead-letter queue.
+COUNTER = """
+import os, boto3
+def handler(event, context):
+    sqs = boto3.client("sqs")
+    for record in event["Records"]:
+        number = int(record["body"])
+        queue = os.environ["QUEUE" if number < 20 else "END"]
+        sqs.send_message(QueueUrl=queue, MessageBody=str(number + 1))
+"""
+
+
+@pytest.mark.parametrize(("recursive_loop", "last"), [("Terminate", "16"), ("Allow", "21")])
+def test_lambda_stops_a_chain_over_sqs_after_16_invocations(cloud: Account, recursive_loop: str, last: str) -> None:
+    sqs, functions, iam = (cloud.client(service) for service in ("sqs", "lambda", "iam"))
+    name = f"counter-{recursive_loop}"
+    end = sqs.create_queue(QueueName=f"{name}-end")["QueueUrl"]
+    redrive = json.dumps({"deadLetterTargetArn": arn_of(sqs, end), "maxReceiveCount": 100})
+    queue = sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": redrive})["QueueUrl"]
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+    may_send = {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}
+    iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=policy(may_send))
+
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("counter.py", COUNTER)
+    functions.create_function(
+        FunctionName=name,
+        Runtime="python3.13",
+        Handler="counter.handler",
+        Role=role,
+        Code={"ZipFile": packed.getvalue()},
+        Timeout=60,
+        Environment={"Variables": {"QUEUE": queue, "END": end}},
+    )
+    functions.put_function_recursion_config(FunctionName=name, RecursiveLoop=recursive_loop)
+    functions.create_event_source_mapping(FunctionName=name, EventSourceArn=arn_of(sqs, queue))
+    sqs.send_message(QueueUrl=queue, MessageBody="0")
+
+    found: list[dict[str, Any]] = []
+    limit = time.monotonic() + PATIENCE_S
+    while not found and time.monotonic() < limit:
+        found = sqs.receive_message(QueueUrl=end, WaitTimeSeconds=5).get("Messages", [])
+    assert [message["Body"] for message in found] == [last]
+
+
+def arn_of(sqs: Any, queue: str) -> str:
+    return str(sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"])
+
+
+def test_object_of_several_parts_has_the_time_of_initiation(cloud: Account) -> None:
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="parts")
+    at = {"Bucket": "parts", "Key": "key"}
+    at["UploadId"] = s3.create_multipart_upload(**at)["UploadId"]
+    (upload,) = s3.list_multipart_uploads(Bucket="parts")["Uploads"]
+    etag = s3.upload_part(**at, PartNumber=1, Body=b"part")["ETag"]
+    time.sleep(1.1)  # times have whole seconds
+    s3.complete_multipart_upload(**at, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+    head = s3.head_object(Bucket="parts", Key="key")
+    assert head["LastModified"] == upload["Initiated"].replace(microsecond=0)
