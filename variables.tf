@@ -117,8 +117,8 @@ variable "credentials_secret" {
   default = null
 
   validation {
-    condition     = var.credentials_secret == null || can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+$", var.credentials_secret.arn))
-    error_message = "Write credentials_secret.arn as the ARN of a Secrets Manager secret, like \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:my-secret-AbCdEf\"."
+    condition     = var.credentials_secret == null || can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+-[A-Za-z0-9]{6}$", var.credentials_secret.arn))
+    error_message = "Write credentials_secret.arn as the complete ARN of a Secrets Manager secret, with the six characters that AWS appends to the name, like \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:my-secret-AbCdEf\"."
   }
 }
 

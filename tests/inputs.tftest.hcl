@@ -248,6 +248,16 @@ run "the_source_itself_in_the_european_sovereign_cloud" {
   expect_failures = [var.target]
 }
 
+run "a_secret_without_the_characters_that_aws_appends" {
+  command = plan
+
+  variables {
+    credentials_secret = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:existing" }
+  }
+
+  expect_failures = [var.credentials_secret]
+}
+
 run "a_source_prefix_with_a_slash_at_its_start" {
   command = plan
 
