@@ -132,8 +132,16 @@ class Transfer:
         else:
             written = self._copy_parts(key, state, plan, deadline)
         if state.tags:
-            self._target.put_tags(key, state.tags)
+            self._write_tags(key, state.tags)
         return written
+
+    def _write_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Write the tags of a copy. An error also says that the copy has none, because no listing shows that."""
+        try:
+            self._target.put_tags(key, tags)
+        except SyncError as error:
+            error.args = (f"{error.reason}. The object was copied without its tags: only --full finds that later",)
+            raise
 
     def plan(self, key: str, state: ObjectState) -> PartPlan | None:
         """Return the part plan of the object, or None for one piece. Raises Permanent if it cannot be copied."""
