@@ -249,14 +249,20 @@ class Bucket:
         return _state(response, self.tags(key) if tags and self.mirrors_tags else {})
 
     def tags(self, key: str) -> dict[str, str]:
-        """Return the tags of the object. Raises Permanent when the store does not support tags."""
+        """Return the tags of the object. Raises Permanent when the store does not support tags.
+
+        A store that has returned tags before supports them: another response comes from a proxy, and is Retryable.
+        """
         try:
             response = self._call("get_object_tagging", key)
         except SyncError as error:
-            if error.code != "BadResponse":
+            if error.code != "BadResponse" or self._supports_tags:
                 raise
             response = {}
-        if "TagSet" not in response:  # the store ignored "?tagging"
+        if "TagSet" not in response:
+            if self._supports_tags:
+                raise Retryable(f"get_object_tagging in {self.name}: the response is not an S3 response", "BadResponse")
+            # the store ignored "?tagging"
             raise Permanent(
                 f"{self.name}: the store does not support object tags; set sync.tags = false (--no-tags)", "NoTagging"
             )
