@@ -248,8 +248,16 @@ class Rig:
 
     def delays(self) -> list[int]:
         """Return the visibility timeouts, in seconds, that were set since the last `clear`."""
+        return [entry["VisibilityTimeout"] for entry in self._visibility_changes()]
+
+    def end_delays(self) -> None:
+        """End the visibility timeouts that were set since the last `clear`."""
+        for receipt in {entry["ReceiptHandle"] for entry in self._visibility_changes()}:
+            self.sqs.change_message_visibility(QueueUrl=self.queue_url, ReceiptHandle=receipt, VisibilityTimeout=0)
+
+    def _visibility_changes(self) -> list[Mapping[str, Any]]:
         asked = [r.content for r in self.source_proxy.requests if r.operation.startswith("ChangeMessageVisibility")]
-        return [entry["VisibilityTimeout"] for content in asked for entry in content.get("Entries", [content])]
+        return [entry for content in asked for entry in content.get("Entries", [content])]
 
     def queue_is_empty(self) -> bool:
         """Return True if no message is left, visible or in flight.

@@ -20,6 +20,7 @@ from tests.support.clock import OffsetClock
 
 from s3_syncer import __version__, lambda_handler
 from s3_syncer.core.deadline import Deadline
+from s3_syncer.core.fence import LATE_WRITE_S
 from s3_syncer.queue.worker import Disposition, Message, Worker
 from s3_syncer.stores.bucket import Bucket
 
@@ -121,7 +122,7 @@ def slow_when_time_is_over(
     return fault
 
 
-def test_at_the_deadline_unfinished_messages_return_at_once(
+def test_at_the_deadline_only_a_message_with_a_write_in_flight_waits(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock
 ) -> None:
     keys = [f"key {number:02}" for number in range(24)]  # eight at a time
@@ -137,11 +138,21 @@ def test_at_the_deadline_unfinished_messages_return_at_once(
     rig.target_proxy.when(slow_when_time_is_over(clock, go_on, four_are_done), "PUT", skip=4, times=inf)
     delivery = rig.sync(*keys)
     assert 0 < len(delivery.returned) < len(keys)
+    in_flight = {r.key for r in rig.target_proxy.requests if r.method == "PUT"} & set(map(key_of, delivery.returned))
     go_on.set()
     clock.ahead_s = 0
-    assert set(rig.delays()) == {0}
-    again = rig.receive(len(delivery.returned))
-    assert sorted(message["Body"] for message in again) == sorted(delivery.returned), "visible again at once"
+    delays = Counter(rig.delays())
+    assert delays.keys() == {0, LATE_WRITE_S}
+    assert delays.total() == len(delivery.returned)
+    again = rig.receive(delays[0])
+    at_once = {message["Body"] for message in again}
+    assert len(at_once) == delays[0], "visible again at once"
+    waiting = {key_of(body) for body in delivery.returned if body not in at_once}
+    assert in_flight <= waiting, "the target may still receive their writes"
+    assert len(waiting) <= 8, "the other keys have not been begun"
+    rig.end_delays()
+    again += rig.receive(len(waiting))
+    assert sorted(message["Body"] for message in again) == sorted(delivery.returned)
     rig.clear()
     assert rig.invoke(again).returned == []
     assert rig.differences() == []

@@ -25,6 +25,8 @@ from tests.functional.proxy import (
 )
 from tests.support.clock import OffsetClock
 
+from s3_syncer import lambda_handler
+
 PART = 5 * MIB
 MARKER = "s3-syncer-source-etag"
 
@@ -229,8 +231,9 @@ def test_a_source_deleted_during_the_copy_is_deleted(rig: Rig) -> None:
 
 def test_the_deadline_aborts_a_copy(rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock) -> None:
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")  # six parts at a time
+    monkeypatch.setattr(lambda_handler, "RESERVE_S", 200.0)  # the deadline is at 700 s, and the fence closes at 800 s
     rig.put_parts("key", *parts_of(8))
-    rig.target_proxy.when(meanwhile(clock.advance), "PUT", key="key", query="partNumber")
+    rig.target_proxy.when(meanwhile(lambda: clock.advance(700)), "PUT", key="key", query="partNumber")
     delivery = rig.sync("key", remaining_s=900)
     assert delivery.actions == {"key": "retry"}
     assert len(delivery.returned) == 1

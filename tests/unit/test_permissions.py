@@ -14,12 +14,14 @@ ACCOUNT = "123456789012"
 ARN = f"arn:aws:{{}}:eu-west-1:{ACCOUNT}:{{}}"
 
 # All resources in the policies of the roles, with the inputs of tests/everything.tftest.hcl. They are the source
-# bucket, its keys below source_prefix, the two KMS keys, and the resources that the module creates.
+# bucket, its keys below source_prefix, the two KMS keys, the earlier key of the queues, and the resources that the
+# module creates.
 RESOURCES = {
     "arn:aws:s3:::source",
     "arn:aws:s3:::source/in/*",
     "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111",
     "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222",
+    "arn:aws:kms:eu-west-1:123456789012:key/33333333-3333",
     ARN.format("ecr", "repository/mocked"),
     ARN.format("logs", "log-group:mocked"),
     ARN.format("logs", "log-group:mocked:*"),  # the streams of the group
