@@ -253,7 +253,11 @@ class CrtSmallObjectCopier:
         marker = self._marker_policy.marker_for(state)
         there = None
         if not self._tags and entry.key in batch.replaced:
-            there = self._untagged_state((yield _Request(self._target, "HEAD", self._target_prefix + entry.key)))
+            head = yield _Request(self._target, "HEAD", self._target_prefix + entry.key)
+            there = self._untagged_state(head)
+            # Another worker has written it since the listing. Its tags may come next, and they leave the ETag as it is.
+            if self._is_equal(state, head):
+                raise _Unsupported
         guard = self._guards.guard(entry.key, there)
         batch.on_writing(entry, state)
         while True:
