@@ -221,13 +221,14 @@ class Store(Server):
         version = self._found(Key, "404")
         headers = self._object_headers(version)
         if PartNumber is None:
-            return self._response(headers, ContentLength=len(version.body))
+            return self._response(headers, ContentLength=len(version.body), ETag=headers["etag"])
         sizes = version.part_sizes or (len(version.body),)
         if PartNumber > len(sizes):
             raise Refused("416", 416)
         size = sizes[PartNumber - 1]
         count = {"PartsCount": len(sizes)} if version.part_sizes else {}
-        return self._response({**headers, "content-length": str(size)}, ContentLength=size, **count)
+        read = {**headers, "content-length": str(size)}
+        return self._response(read, ContentLength=size, ETag=headers["etag"], **count)
 
     def get_object(self, Key: str, Range: str | None = None, IfMatch: str | None = None) -> Response:
         version = self._found(Key, "NoSuchKey")

@@ -171,3 +171,12 @@ def test_a_head_counts_the_tags_as_aws_does() -> None:
         for key in ("plain", "tagged")
     ]
     assert counts == [None, "2"]
+
+
+def test_responses_have_the_fields_by_which_the_product_knows_them() -> None:
+    store = Store("target", Scheduler(0))
+    store.write("k", b"body")
+    assert "ETag" in store.head_object("k")
+    assert "ETag" in store.head_object("k", PartNumber=1)
+    assert "ETag" in store.get_object("k")
+    assert "IsTruncated" in store.list_objects_v2()
