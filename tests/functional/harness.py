@@ -252,7 +252,7 @@ class Rig:
 
     def end_delays(self) -> None:
         """End the visibility timeouts that were set since the last `clear`."""
-        for receipt in {entry["ReceiptHandle"] for entry in self._visibility_changes()}:
+        for receipt in {each["ReceiptHandle"] for each in self._visibility_changes() if each["VisibilityTimeout"]}:
             self.sqs.change_message_visibility(QueueUrl=self.queue_url, ReceiptHandle=receipt, VisibilityTimeout=0)
 
     def _visibility_changes(self) -> list[Mapping[str, Any]]:
