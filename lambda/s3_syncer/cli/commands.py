@@ -237,7 +237,7 @@ def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> i
                 raise
             except SyncError as error:
                 outcome = Outcome("failed", str(error))
-            except Exception as error:  # a bug, or a malformed response: it fails one key and not the others
+            except Exception as error:  # a bug, or a malformed response: only this key fails
                 logger.exception("unexpected failure", extra={"key": key})
                 outcome = Outcome("failed", str(unexpected_failure(error)))
             print_row(outcome.action, settings.source_prefix + key, outcome.reason)
