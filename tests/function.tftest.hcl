@@ -49,12 +49,12 @@ run "the_queue_follows_the_function" {
   command = plan
 
   variables {
-    function = { timeout_s = 60 }
+    function = { timeout_s = 160 }
     sync     = { batch_size = 100, batch_window_s = 5, max_receive_count = 7, max_concurrency = 9, distributed_copy_threshold_mb = 200 }
   }
 
   assert {
-    condition     = aws_sqs_queue.work.visibility_timeout_seconds == 365
+    condition     = aws_sqs_queue.work.visibility_timeout_seconds == 965
     error_message = "The visibility timeout must be six times the timeout of the function, plus the batching window."
   }
 
@@ -79,6 +79,19 @@ run "the_queue_follows_the_function" {
       concurrency    = 9
     }
     error_message = "The event source mapping must follow sync."
+  }
+}
+
+run "a_late_write_of_a_crashed_worker_ends_before_its_message_returns" {
+  command = plan
+
+  variables {
+    function = { timeout_s = 60 }
+  }
+
+  assert {
+    condition     = aws_sqs_queue.work.visibility_timeout_seconds >= 900
+    error_message = "The visibility timeout must be at least 900 s: so long can a store accept a request after it was signed."
   }
 }
 

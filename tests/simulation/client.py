@@ -108,8 +108,8 @@ class Connection:
         scheduler.count("request")
         self._meet_outage(operation)
         socket = Socket(scheduler)
-        if (write := fence.current_write()) is not None:
-            write.connect(socket.shut_down)
+        if (request := fence.current_request()) is not None:
+            request.connect(socket.shut_down)
         self._travel(label)
         if self._happens("request_lost"):
             self._break()

@@ -356,7 +356,7 @@ def uncertain_keys_forgotten() -> Iterator[Replacement]:
 @mutant(seeds=1000, focus=suspended_services)
 def landed_writes_forgotten() -> Iterator[Replacement]:
     """A key with a write that ended after its fence had closed is compared again."""
-    yield fence.Write, "answered", fence.Write._forget
+    yield fence.Request, "answered", fence.Request._forget
 
 
 @mutant(seeds=200, focus=late_writes)

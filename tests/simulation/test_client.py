@@ -15,7 +15,7 @@ from tests.simulation.sqs import Sqs
 from tests.simulation.store import Refused, Store
 
 from s3_syncer.core.deadline import OutOfTime
-from s3_syncer.core.fence import Fence, fenced, writing
+from s3_syncer.core.fence import Fence, fenced, request
 from s3_syncer.stores.fenced_requests import ask_fence
 
 BROKEN = (ConnectionClosedError, ConnectTimeoutError, ReadTimeoutError)
@@ -182,7 +182,7 @@ def test_a_closed_fence_breaks_the_connection_of_a_write_which_may_still_land() 
         ask_fence(client)
 
         def put() -> None:
-            with fenced(fence), writing("k"), pytest.raises(OutOfTime):
+            with fenced(fence), request("k"), pytest.raises(OutOfTime):
                 client.put_object(Bucket="bucket", Key="k", Body=b"body")
 
         task = scheduler.spawn(put)

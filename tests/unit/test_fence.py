@@ -22,7 +22,7 @@ import s3_syncer
 from s3_syncer.core import fence as fences
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import SyncError
-from s3_syncer.core.fence import Fence, Write, carried, fenced, writing
+from s3_syncer.core.fence import Fence, Request, carried, fenced, request
 from s3_syncer.settings import Credentials
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.stores.clients import target_client
@@ -33,7 +33,7 @@ from s3_syncer.stores.fenced_requests import connection_breaker
 
 def test_a_thread_without_a_fence_is_never_refused() -> None:
     fences.check()
-    with writing("key"):
+    with request("key"):
         fences.check()
 
 
@@ -44,7 +44,7 @@ def test_a_closed_fence_refuses_every_attempt() -> None:
         fence.close()
         with pytest.raises(OutOfTime):
             fences.check()
-        with writing("key"), pytest.raises(OutOfTime):
+        with request("key"), pytest.raises(OutOfTime):
             fences.check()
     fences.check()  # outside the block
 
@@ -59,7 +59,7 @@ def test_a_closed_fence_refuses_every_attempt() -> None:
 )
 def test_a_fence_counts_as_closed(closed: Callable[[], Fence]) -> None:
     fence = closed()
-    with fenced(fence), writing("key"), pytest.raises(OutOfTime):
+    with fenced(fence), request("key"), pytest.raises(OutOfTime):
         fences.check()
     assert not fence.uncertain, "a refused attempt was not sent"
 
@@ -67,7 +67,7 @@ def test_a_fence_counts_as_closed(closed: Callable[[], Fence]) -> None:
 def test_closing_the_outer_fence_ends_the_writes_of_the_inner_one() -> None:
     outer, broken = Fence(), threading.Event()
     inner = Fence(outer=outer)
-    with fenced(inner), writing("key") as write:
+    with fenced(inner), request("key") as write:
         fences.check()
         write.connect(broken.set)
         outer.close()
@@ -78,14 +78,14 @@ def test_closing_the_outer_fence_ends_the_writes_of_the_inner_one() -> None:
 def test_a_connection_made_after_the_end_is_refused() -> None:
     """The fence closes between the question and the connection: nothing is sent on it."""
     fence = Fence()
-    with fenced(fence), writing("key") as write:
+    with fenced(fence), request("key") as write:
         fences.check()
         fence.close()
         with pytest.raises(OutOfTime):
             write.connect(lambda: None)
 
 
-Steps = Callable[[Write], None]
+Steps = Callable[[Request], None]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ Steps = Callable[[Write], None]
 )
 def test_a_write_without_a_response_makes_its_key_uncertain(steps: Steps, uncertain: bool) -> None:
     fence = Fence()
-    with fenced(fence), writing("key") as write:
+    with fenced(fence), request("key") as write:
         steps(write)
     assert fence.uncertain == ({"key"} if uncertain else set())
 
@@ -116,11 +116,11 @@ def test_a_write_that_lands_after_its_fence_has_closed_makes_its_key_uncertain()
     # A service that was suspended in the middle of a PUT: the PUT lands, and no comparison may follow.
     held = [True]
     fence = Fence(is_held=lambda: held[0])
-    with fenced(fence), writing("landed"):
+    with fenced(fence), request("landed"):
         fences.check()
         held[0] = False
         fences.answered()
-    with fenced(fence), writing("refused"), pytest.raises(OutOfTime):
+    with fenced(fence), request("refused"), pytest.raises(OutOfTime):
         fences.check()
     assert fence.uncertain == {"landed"}
 
@@ -206,7 +206,7 @@ def responds(status: int) -> Callable[[AWSPreparedRequest], AWSResponse]:
 
 def fails(error: Exception, *, connected: bool = True) -> Callable[[AWSPreparedRequest], AWSResponse]:
     def step(request: AWSPreparedRequest) -> AWSResponse:
-        if connected and (write := fences.current_write()) is not None:
+        if connected and (write := fences.current_request()) is not None:
             write.connect(lambda: None)
         raise error
 
@@ -281,22 +281,23 @@ def test_boto3_repeats_no_request_of_work_that_was_given_up(
     assert fence.uncertain == {"key"}
 
 
-def test_the_connection_of_a_write_is_broken_when_its_work_is_given_up() -> None:
+@pytest.mark.parametrize(("method", "written_key"), [("PUT", "key"), ("GET", None)])
+def test_the_connection_of_a_request_is_broken_when_its_work_is_given_up(method: str, written_key: str | None) -> None:
     """A real connection of boto3's class, to a store that never responds."""
     target_client("http://store", "us-east-1", Credentials("id", "secret"), 1).lease()  # sets the class
     fence, outcome = Fence(), list[BaseException]()
     with socket.create_server(("127.0.0.1", 0)) as store:
         pool = AWSHTTPConnectionPool("127.0.0.1", store.getsockname()[1], timeout=PATIENCE_S)
 
-        def write() -> None:
-            with fenced(fence), writing("key"):
+        def send() -> None:
+            with fenced(fence), request(written_key):
                 fences.check()
                 try:
-                    pool.urlopen("PUT", "/key", body=b"body", headers={}, retries=False)
+                    pool.urlopen(method, "/key", body=b"body", headers={}, retries=False)
                 except Exception as error:
                     outcome.append(error)
 
-        thread = threading.Thread(target=write)
+        thread = threading.Thread(target=send)
         thread.start()
         taken, _ = store.accept()
         with taken:
@@ -306,7 +307,7 @@ def test_the_connection_of_a_write_is_broken_when_its_work_is_given_up() -> None
             thread.join(PATIENCE_S)
             assert not thread.is_alive()
     assert len(outcome) == 1
-    assert fence.uncertain == {"key"}
+    assert fence.uncertain == ({written_key} - {None})
 
 
 def test_a_broken_connection_drops_what_was_not_sent() -> None:

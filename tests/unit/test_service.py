@@ -15,7 +15,7 @@ from tests.support.patience import PATIENCE_S
 from s3_syncer.core import fence as fences
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import StoreUnusable
-from s3_syncer.core.fence import LATE_WRITE_S, writing
+from s3_syncer.core.fence import LATE_WRITE_S, request
 from s3_syncer.core.work_items import KeyWork
 from s3_syncer.queue.sqs import Queue
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry
@@ -286,7 +286,7 @@ def refusals(refused: list[int]) -> Callable[[], None]:
     """Return a function that makes an attempt of a write, and notes if the fence refuses it."""
 
     def attempt() -> None:
-        with writing("key"):
+        with request("key"):
             try:
                 fences.check()
             except OutOfTime:
@@ -340,7 +340,7 @@ def test_release_all_gives_uncertain_keys_time_and_ends_their_requests() -> None
     begun, broken, go_on = threading.Barrier(3), threading.Event(), threading.Event()
 
     def does(message: Message, deadline: Deadline) -> Disposition:
-        with writing("key") as write:
+        with request("key") as write:
             write.connect(broken.set)
             if message.body == "uncertain":
                 write.begin()

@@ -333,7 +333,7 @@ class FencedSide(HttpSide):
     """A side that begins the writes, as the client over awscrt does."""
 
     def send(self, method: str, key: str | None, done: Callable[[Reply], None], **options: Any) -> None:
-        write = fences.current_write()
+        write = fences.current_request()
         assert (write is not None) == (method == "PUT")
         if write is not None:
             write.begin()

@@ -20,7 +20,7 @@ from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.compare import ABSENT
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
-from s3_syncer.core.fence import Fence, fenced, writing
+from s3_syncer.core.fence import Fence, fenced, request
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.units import MIB
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
@@ -1017,7 +1017,7 @@ def test_a_key_with_a_lost_response_is_named(fails: bool) -> None:
 
     def lose(side: str, operation: str, key: str) -> None:
         if (operation, key) == ("put", "key 001") and not fence.uncertain:
-            with writing(key):
+            with request(key):
                 fences.check()
             if fails:
                 raise StoreUnusable("no such bucket")

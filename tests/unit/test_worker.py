@@ -23,7 +23,7 @@ from s3_syncer.core import deadline as deadline_module
 from s3_syncer.core import fence as fences
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
-from s3_syncer.core.fence import LATE_WRITE_S, Fence, fenced, writing
+from s3_syncer.core.fence import LATE_WRITE_S, Fence, fenced, request
 from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
 from s3_syncer.queue import worker as worker_module
@@ -430,7 +430,7 @@ def loses(*keys: str, then: BaseException | None = None) -> Callable[[str, str],
 
     def lose(operation: str, key: str) -> None:
         if operation == "put" and key in keys:
-            with writing(key):
+            with request(key):
                 fences.check()
             if then is not None:
                 raise then
@@ -462,7 +462,7 @@ def test_a_failed_key_of_a_lost_message_gets_a_message_of_its_own() -> None:
 
     def land_late(operation: str, key: str) -> None:
         if operation == "put":
-            with writing(key):
+            with request(key):
                 fences.check()
                 held[0] = False
                 fences.answered()
@@ -514,7 +514,7 @@ def test_work_that_was_given_up_sends_nothing_more(release: threading.Event, clo
     def hang(operation: str, key: str) -> None:
         if operation != "put":
             return
-        with writing(key) as write:
+        with request(key) as write:
             fences.check()
             write.connect(broken.set)
             clock.sleep(1000)

@@ -49,7 +49,7 @@ class Fence:
         self._expires, self._is_held, self._outer = expires, is_held, outer
         self._lock = threading.Lock()
         self._is_closed = False
-        self._writes: dict[Write, None] = {}  # in the order of their begin, which a simulation must repeat
+        self._requests: dict[Request, None] = {}  # in the order of their begin, which a simulation must repeat
         self._uncertain: set[str] = set()
 
     @property
@@ -74,30 +74,30 @@ class Fence:
             raise OutOfTime("the work was given up: it sends no further request")
 
     def close(self) -> None:
-        """Refuse all further requests, and break the connections of the writes in flight.
+        """Refuse all further requests, and break the connections of those in flight.
 
-        The keys of these writes become uncertain.
+        A thread that waits for a response ends at once. The keys of writes in flight become uncertain.
         """
         with self._lock:
             self._is_closed = True
-            writes = list(self._writes)
-        for write in writes:
-            write.abandon()
+            requests = list(self._requests)
+        for request in requests:
+            request.abandon()
 
-    def add(self, write: Write) -> None:
-        """Note a write in flight, here and in the outer fences. Raises OutOfTime if one of them is closed."""
+    def add(self, request: Request) -> None:
+        """Note a request in flight, here and in the outer fences. Raises OutOfTime if one of them is closed."""
         with self._lock:
-            self._writes[write] = None
+            self._requests[request] = None
         if self._outer is not None:
-            self._outer.add(write)
+            self._outer.add(request)
         self.ensure_open()
 
-    def remove(self, write: Write) -> None:
-        """Forget a write that is no longer in flight."""
+    def remove(self, request: Request) -> None:
+        """Forget a request that is no longer in flight."""
         with self._lock:
-            self._writes.pop(write, None)
+            self._requests.pop(request, None)
         if self._outer is not None:
-            self._outer.remove(write)
+            self._outer.remove(request)
 
     def mark_uncertain(self, key: str) -> None:
         """Note that a write to the key may still take effect."""
@@ -107,24 +107,24 @@ class Fence:
             self._outer.mark_uncertain(key)
 
 
-class Write:
-    """One write to a key, over all of its attempts. `end` it when no further attempt follows.
+class Request:
+    """One request, over all of its attempts. `end` it when no further attempt follows.
 
-    A key of None is for a write that changes no object: to a multipart upload before its completion. As a context
-    manager, it is the write of the current thread inside the block.
+    `written_key` is the key of the object that the request changes. None is for a read, and for a write to a multipart
+    upload before its completion. As a context manager, it is the request of the current thread inside the block.
     """
 
-    def __init__(self, key: str | None) -> None:
-        self._key, self._fence = key, current()
+    def __init__(self, written_key: str | None) -> None:
+        self._written_key, self._fence = written_key, current()
         self._in_flight = False
         self._break_connection: Callable[[], object] | None = None
 
-    def __enter__(self) -> Write:
-        self._before = _write.set(self)
+    def __enter__(self) -> Request:
+        self._before = _request.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _write.reset(self._before)
+        _request.reset(self._before)
 
     @property
     def is_connected(self) -> bool:
@@ -167,7 +167,7 @@ class Write:
         self._forget()
 
     def end(self) -> None:
-        """End the write. If its last attempt got no response, the key becomes uncertain."""
+        """End the request. If its last attempt got no response, the key becomes uncertain."""
         if self._in_flight:
             self._lose()
         self._forget()
@@ -185,12 +185,12 @@ class Write:
             self._fence.remove(self)
 
     def _lose(self) -> None:
-        if self._fence is not None and self._key is not None:
-            self._fence.mark_uncertain(self._key)
+        if self._fence is not None and self._written_key is not None:
+            self._fence.mark_uncertain(self._written_key)
 
 
 _fence: ContextVar[Fence | None] = ContextVar("fence", default=None)
-_write: ContextVar[Write | None] = ContextVar("write", default=None)
+_request: ContextVar[Request | None] = ContextVar("request", default=None)
 
 
 def current() -> Fence | None:
@@ -198,9 +198,9 @@ def current() -> Fence | None:
     return _fence.get()
 
 
-def current_write() -> Write | None:
-    """Return the write that this thread makes, or None."""
-    return _write.get()
+def current_request() -> Request | None:
+    """Return the request that this thread makes, or None."""
+    return _request.get()
 
 
 @contextmanager
@@ -226,32 +226,32 @@ def carried(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _
 
 
 @contextmanager
-def writing(key: str | None) -> Iterator[Write]:
-    """Make one write to the key inside the block, with any number of attempts: see `Write`."""
-    write = Write(key)
+def request(written_key: str | None = None) -> Iterator[Request]:
+    """Make one request inside the block, with any number of attempts: see `Request`."""
+    made = Request(written_key)
     try:
-        with write:
-            yield write
+        with made:
+            yield made
     finally:
-        write.end()
+        made.end()
 
 
 def check() -> None:
     """Ask for permission before each attempt of any request.
 
-    Raises OutOfTime if the fence of the thread is closed. Inside `writing`, this begins an attempt of the write. Call
+    Raises OutOfTime if the fence of the thread is closed. Inside `request`, this begins an attempt of it. Call
     `answered` once its response was read.
     """
-    if (write := _write.get()) is not None:
-        write.begin()
+    if (request := _request.get()) is not None:
+        request.begin()
     elif (fence := _fence.get()) is not None:
         fence.ensure_open()
 
 
 def answered() -> None:
     """Note that the response to the attempt of this thread was read, or that nothing was sent."""
-    if (write := _write.get()) is not None:
-        write.answered()
+    if (request := _request.get()) is not None:
+        request.answered()
 
 
 def is_closed() -> bool:

@@ -181,7 +181,7 @@ class CrtHttpClient:
 
 
 class _Request:
-    """One request and its response. It has the fence and the write of the thread that made it."""
+    """One request and its response. It has the fence and the fenced request of the thread that made it."""
 
     __slots__ = (
         "_body",
@@ -190,15 +190,15 @@ class _Request:
         "_done",
         "_due",
         "_ensure_open",
+        "_fenced",
         "_headers",
         "_room",
         "_status",
-        "_write",
     )
 
     def __init__(self, client: CrtHttpClient, done: Done, size: int, max_body: float) -> None:
         self._client, self._done, self._room = client, fence.carried(done), max_body
-        self._write, self._ensure_open = fence.current_write(), fence.carried(fence.ensure_open)
+        self._fenced, self._ensure_open = fence.current_request(), fence.carried(fence.ensure_open)
         self._due = time.monotonic() + STALL_TIMEOUT_S + size / MIN_BYTES_PER_S
         self._connection: http.HttpClientConnection | None = None
         self._status, self._headers = 0, dict[str, str]()
@@ -232,11 +232,11 @@ class _Request:
 
     def _ask_fence(self) -> None:
         """Raise OutOfTime if the work was given up. Otherwise the request may take effect from now on."""
-        if self._write is None:
+        if self._fenced is None:
             self._ensure_open()
         else:
-            self._write.begin()
-            self._write.connect(self.abort)
+            self._fenced.begin()
+            self._fenced.connect(self.abort)
 
     def _on_response(self, *, status_code: int, headers: list[tuple[str, str]], **_: Any) -> None:
         self._status = status_code
@@ -258,8 +258,8 @@ class _Request:
     def end(self, status: int) -> None:
         if not self._client.finish(self):
             return
-        if status and self._write is not None:
-            self._write.answered()
+        if status and self._fenced is not None:
+            self._fenced.answered()
         if status and self._connection is not None:
             self._client.put_back(self._connection)
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)

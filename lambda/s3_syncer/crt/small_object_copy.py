@@ -217,12 +217,12 @@ class CrtSmallObjectCopier:
             batch.slots_done.release()
 
     def _send(self, request: _Request, key: str, done: Callable[[HttpResponse], None]) -> None:
-        """Send a request of a copy. A PUT is a write to the key: see `fence.Write`."""
+        """Send a request of a copy. A PUT is a write to the key: see `fence.Request`."""
         send = partial(request.client.send, request.method, request.key, query=request.query, headers=request.headers)
         if request.method != "PUT":
             send(done)
             return
-        write = fence.Write(key)
+        write = fence.Request(key)
 
         def written(response: HttpResponse) -> None:
             write.end()

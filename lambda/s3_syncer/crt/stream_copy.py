@@ -167,7 +167,7 @@ class HttpStreamCopier:
                 return None
             length = ("content-length", str(size))
             with (
-                fence.writing(None if query else key) as write,  # a part changes no object
+                fence.request(None if query else key) as write,  # a part changes no object
                 self._target.begin("PUT", key, query=query, headers=[length, *properties]) as target,
             ):
                 found = _forward(source, target, size, md5, write.begin, hashed=hashed)

@@ -67,8 +67,8 @@ class StreamingHttpClient:
         fence.ensure_open()
         connection, kept = self._connection(), False
         try:
-            if (write := fence.current_write()) is not None:
-                write.connect(connection_breaker(connection.sock))
+            if (fenced := fence.current_request()) is not None:
+                fenced.connect(connection_breaker(connection.sock))
             target = f"{self._path}/{quote(self._prefix + key, safe='/~')}{query}"
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for name, value in self._signed(method, target, headers).items():

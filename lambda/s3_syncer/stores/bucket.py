@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -69,9 +69,6 @@ _CHUNK = MIB
 _OBJECT_WRITES = frozenset(
     {"put_object", "delete_object", "put_object_tagging", "delete_object_tagging", "complete_multipart_upload"}
 )
-
-#: The operations that change a multipart upload only.
-_UPLOAD_WRITES = frozenset({"create_multipart_upload", "upload_part", "abort_multipart_upload"})
 
 #: The fields of which a response has at least one, by operation. A page of HTML with status 200 has none of them. A
 #: listing without them would be taken for an empty bucket.
@@ -502,13 +499,8 @@ class Bucket:
         Raises a SyncError that names the bucket, the operation and the request id. Every attempt asks the fence: see
         `core/fence.py`.
         """
-        with self._writing(operation, key):
+        with fence.request(key if operation in _OBJECT_WRITES else None):
             return self._attempt(operation, key, parameters)
-
-    def _writing(self, operation: str, key: str | None) -> AbstractContextManager[object]:
-        if operation in _OBJECT_WRITES:
-            return fence.writing(key)
-        return fence.writing(None) if operation in _UPLOAD_WRITES else nullcontext()
 
     def _attempt(self, operation: str, key: str | None, parameters: dict[str, Any]) -> dict[str, Any]:
         parameters["Bucket"] = self.name

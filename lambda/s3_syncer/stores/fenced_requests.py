@@ -41,9 +41,11 @@ def _before_send(**_: Any) -> None:
 
 
 def _response_received(exception: Exception | None, **_: Any) -> None:
-    write = fence.current_write()
-    if write is not None and (exception is None or (isinstance(exception, UNREACHABLE) and not write.is_connected)):
-        write.answered()
+    request = fence.current_request()
+    if request is None:
+        return
+    if exception is None or (isinstance(exception, UNREACHABLE) and not request.is_connected):
+        request.answered()
 
 
 def _needs_retry(**_: Any) -> None:
@@ -67,7 +69,7 @@ def connection_breaker(connection: socket.socket) -> Callable[[], None]:
 
 
 class _Fenced:
-    """Part of a connection of boto3 that makes its socket known to the write in flight."""
+    """Part of a connection of boto3 that makes its socket known to the request in flight."""
 
     sock: socket.socket | None
 
@@ -80,9 +82,9 @@ class _Fenced:
         super().request(*arguments, **options)  # type: ignore[misc]
 
     def _note_connection(self) -> None:
-        if self.sock is not None and (write := fence.current_write()) is not None:
+        if self.sock is not None and (request := fence.current_request()) is not None:
             # TLS inside the TLS of a proxy is an object of urllib3 with the socket below it.
-            write.connect(connection_breaker(getattr(self.sock, "socket", self.sock)))
+            request.connect(connection_breaker(getattr(self.sock, "socket", self.sock)))
 
 
 class _FencedConnection(_Fenced, AWSHTTPConnection):  # type: ignore[misc]
@@ -94,7 +96,7 @@ class _FencedSecureConnection(_Fenced, AWSHTTPSConnection):  # type: ignore[misc
 
 
 def fence_connections() -> None:
-    """Make the connections of boto3 known to the writes that use them.
+    """Make the connections of boto3 known to the requests that use them.
 
     boto3 has no option for the class of its connections, so it is set for the whole process.
     """
