@@ -23,6 +23,7 @@ from s3_syncer.stores.bucket import Bucket
 from s3_syncer.sync import (
     comparison,
     converge,
+    delete_limit,
     distributed_copy,
     own_copies,
     range_sweep,
@@ -400,7 +401,7 @@ def rest_of_range_lost() -> Iterator[Replacement]:
 @mutant(seeds=200, focus=limited_sweep)
 def delete_limit_ignored() -> Iterator[Replacement]:
     """A sweep deletes at most `max_delete` keys."""
-    yield sweep.LocalDeleteLimit, "acquire", _always(True)
+    yield delete_limit.LocalDeleteLimit, "acquire", _always(True)
 
 
 @mutant(seeds=200, focus=sweeps_beside_deletions)

@@ -11,7 +11,8 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.listing_diff import Unordered
 from ..crt.factory import crt_transports
 from ..settings import Settings
-from ..sync.sweep import DeleteLimit, Sweep, SweepListener, SweepOptions
+from ..sync.delete_limit import DeleteLimit
+from ..sync.sweep import Sweep, SweepListener, SweepOptions
 from ..wiring import build_sync_context
 from .outage import OutageListener, WaitEnd, outage_gates
 from .work_stealing import Range

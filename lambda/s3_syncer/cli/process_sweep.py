@@ -26,7 +26,8 @@ from ..core.deadline import Deadline
 from ..core.errors import Retryable, SyncError, unexpected_failure
 from ..process_tuning import limit_malloc_arenas, relax_gc
 from ..sync.converge import Outcome
-from ..sync.sweep import DeleteLimit, SweepListener
+from ..sync.delete_limit import DeleteLimit
+from ..sync.sweep import SweepListener
 from .local_sweep import LocalSweeper, SweeperConfig
 from .outage import Outage, OutageListener
 from .work_stealing import Range

@@ -15,9 +15,8 @@ target did not have. What it wrote over an older object stays, and is reported a
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -31,6 +30,8 @@ from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .comparison import compare_objects
 from .converge import CHANGES, Action, BucketPair, Outcome, converge
+from .delete_limit import DeleteLimit, LocalDeleteLimit
+from .page_executor import Gauge, PageExecutor
 from .page_state import PageRound, PageState
 from .write_checks import WriteChecks
 
@@ -38,9 +39,6 @@ logger = logging.getLogger(__name__)
 
 #: Pages of a range in flight: while one page waits for its last slow keys, the next pages keep the threads busy.
 PAGES = 4
-
-#: Seconds between two checks of the time limit while a range waits for its pages.
-_TICK_S = 0.25
 
 #: Seconds that a page has, after the sweep was stopped, to answer for its copies. It is less than the 7.5 s that a
 #: function gives to work in flight.
@@ -122,33 +120,6 @@ class SweepOptions:
         return self.key_filter is None or self.key_filter(diff.key)
 
 
-class DeleteLimit(Protocol):
-    """Decides for each deletion whether it is allowed."""
-
-    @property
-    def left(self) -> int | None:
-        """The number of deletions that are still allowed; None is no limit."""
-
-    def acquire(self) -> bool:
-        """Return True if one more deletion is allowed, and count it."""
-
-
-class LocalDeleteLimit:
-    """Allows a number of deletions in all and then no more. Safe to share between threads."""
-
-    def __init__(self, most: int | None) -> None:
-        self.left, self._lock = most, threading.Lock()
-
-    def acquire(self) -> bool:
-        with self._lock:
-            if self.left is None:
-                return True
-            if self.left == 0:
-                return False
-            self.left -= 1
-            return True
-
-
 class Sweep:
     """Sweeps up to `ranges` ranges of two buckets at a time, with `threads` keys at a time in all."""
 
@@ -173,7 +144,7 @@ class Sweep:
         self._delete_limit = delete_limit or LocalDeleteLimit(options.max_delete)
         self._keys = ThreadPoolExecutor(threads, thread_name_prefix="key")
         self._pages = ThreadPoolExecutor(PAGES * ranges, thread_name_prefix="page")
-        self._busy_pages = _Gauge()
+        self._busy_pages = Gauge()
 
     @property
     def deletions_left(self) -> int | None:
@@ -275,7 +246,7 @@ class Sweep:
 
         Raises what a page raises, once no other page is in flight.
         """
-        executor = _PageExecutor(self._pages, PAGES, self._busy_pages)
+        executor = PageExecutor(self._pages, PAGES, self._busy_pages)
         unstarted: list[str] = []
 
         def is_over() -> bool:
@@ -578,59 +549,6 @@ class Sweep:
     def _over_delete_limit(self) -> Outcome:
         limit = self._options.max_delete
         return Outcome("extra", f"absent from the source, and the limit of {limit} deletions is reached")
-
-
-class _Gauge:
-    """A number that several threads change."""
-
-    def __init__(self) -> None:
-        self.value, self._lock = 0, threading.Lock()
-
-    def add(self, change: int) -> None:
-        with self._lock:
-            self.value += change
-
-
-class _PageExecutor:
-    """Runs the pages of one range on the threads of a shared pool, at most `limit` of them at a time."""
-
-    def __init__(self, pool: Executor, limit: int, busy: _Gauge) -> None:
-        self._pool, self._limit, self._busy = pool, limit, busy
-        self._in_flight: dict[Future[None], DiffPage] = {}
-        #: The pages that the deadline stopped.
-        self.unfinished: list[DiffPage] = []
-
-    @property
-    def in_flight(self) -> int:
-        return len(self._in_flight)
-
-    def submit(self, reconcile: Callable[[DiffPage, Deadline], None], page: DiffPage, deadline: Deadline) -> None:
-        self._busy.add(1)
-        future = self._pool.submit(carried(reconcile), page, deadline)
-        future.add_done_callback(lambda _: self._busy.add(-1))
-        self._in_flight[future] = page
-
-    def wait_for_slot(self, is_over: Callable[[], bool] | None = None) -> None:
-        """Wait until another page may start, or `is_over` returns True. Raises what a page raised."""
-        while self.in_flight >= self._limit and not (is_over and is_over()):
-            self._collect(_TICK_S if is_over else None)
-
-    def join(self) -> None:
-        """Wait until no page is in flight. Raises what a page raised."""
-        while self.in_flight:
-            self._collect(None)
-
-    def wait(self) -> None:
-        """Wait until no page is in flight, whatever the pages raise."""
-        wait(self._in_flight)
-
-    def _collect(self, timeout_s: float | None) -> None:
-        for future in wait(self._in_flight, timeout_s, FIRST_COMPLETED).done:
-            page = self._in_flight.pop(future)
-            try:
-                future.result()
-            except OutOfTime:
-                self.unfinished.append(page)
 
 
 def _written(outcomes: Mapping[KeyDiff, Outcome], state: PageState) -> list[KeyDiff]:
