@@ -12,7 +12,7 @@ from s3_syncer.core import listing_diff
 from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import KIB
 from s3_syncer.queue import worker
-from s3_syncer.sync import distributed_copy, range_sweep, sweep, transfer
+from s3_syncer.sync import distributed_copy, page_executor, range_sweep, transfer
 
 #: Constants of the product by module and name, with their simulated values.
 SCALED = (
@@ -28,7 +28,7 @@ SCALED = (
     (distributed_copy, "RECHECK_MIN_S", 300),
     # Seconds within which a wait notices a stop. Each check is a step of the scheduler.
     (worker, "_TICK_S", 5.0),
-    (sweep, "_TICK_S", 5.0),
+    (page_executor, "_TICK_S", 5.0),
 )
 
 
