@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from s3_syncer.core.fence import LATE_WRITE_S
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.service.service import ServiceOptions
@@ -156,10 +155,6 @@ class History:
         self.lambda_service = LambdaService(
             self.world, timeout_s=choose((20.0, 60.0, 300.0)), batch_size=choose((1, 3)), threads=choose((1, 2, 3))
         )
-        # While SQS is down, the message of an uncertain key returns after its visibility timeout. If that is shorter
-        # than LATE_WRITE_S, a late write is not covered.
-        if self.lambda_service.visibility_timeout_s < LATE_WRITE_S:
-            self.world.queue_faults = replace(self.world.queue_faults, outages=())
         self.may_serve = not self.world.queue_faults.outages
         self.service_options = ServiceOptions(
             concurrency=choose((1, 2)), visibility_timeout_s=choose((60, 120)), shutdown_grace_s=20.0, tick_s=15.0

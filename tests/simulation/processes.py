@@ -14,6 +14,7 @@ from urllib.parse import quote_plus
 
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import SyncError
+from s3_syncer.core.fence import LATE_WRITE_S
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.lambda_handler import Function
@@ -138,7 +139,7 @@ class LambdaService:
     @property
     def visibility_timeout_s(self) -> float:
         """Return the visibility timeout of the queue, as `queue.tf` sets it."""
-        return 6 * self._timeout_s
+        return max(LATE_WRITE_S, 6 * self._timeout_s)
 
     def start(self) -> None:
         self._scheduler.spawn(self._poll, name="lambda poller", group="aws")
