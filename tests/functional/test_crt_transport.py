@@ -82,7 +82,7 @@ def test_strange_keys_are_copied(rig: Rig, way: str) -> None:
 def test_an_ordinary_object_takes_one_get_and_one_put(rig: Rig) -> None:
     """One HEAD for all of them shows that the target keeps their headers and metadata names."""
     for number in range(20):
-        rig.put(f"key {number}", b"body", Metadata={"n": str(number)})
+        rig.put(f"key {number}", b"body", Metadata={"n": f"{number:02}"})
     rig.clear()
     assert run("migrate", "--no-tags").code == 0
     assert requests_of(rig) == ({"GET": 20}, {"PUT": 20, "HEAD": 1})
@@ -98,8 +98,8 @@ def test_an_object_that_differs_takes_one_get_and_one_put(
     rig: Rig, options: tuple[str, ...], source: dict[str, int], target: dict[str, int]
 ) -> None:
     for number in range(20):
-        rig.target.put_object(Bucket=TARGET, Key=f"key {number}", Body=b"before", Metadata={"n": "0"})
-        rig.put(f"key {number}", b"afterwards", Metadata={"n": str(number)})
+        rig.target.put_object(Bucket=TARGET, Key=f"key {number}", Body=b"before", Metadata={"n": "no"})
+        rig.put(f"key {number}", b"afterwards", Metadata={"n": f"{number:02}"})
     rig.clear()
     assert run("migrate", *options).code == 0
     assert requests_of(rig) == (source, target)
