@@ -155,6 +155,9 @@ class History:
         self.lambda_service = LambdaService(
             self.world, timeout_s=choose((20.0, 60.0, 300.0)), batch_size=choose((1, 3)), threads=choose((1, 2, 3))
         )
+        # A target that lists no uploads has none to continue: a slow copy begins again in each attempt.
+        if not self.world.target.traits.lists_uploads:
+            self.explained_errors.append("not done in 3 attempts")
         self.may_serve = not self.world.queue_faults.outages
         self.service_options = ServiceOptions(
             concurrency=choose((1, 2)), visibility_timeout_s=choose((60, 120)), shutdown_grace_s=20.0, tick_s=15.0
