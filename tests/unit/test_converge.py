@@ -57,10 +57,10 @@ def run(
 @pytest.mark.parametrize(
     ("source", "target", "outcome"),
     [
-        (None, None, Outcome("unchanged", "absent on both sides")),
+        (None, None, Outcome("unchanged", "absent on both sides", is_gone=True)),
         (ONE, ONE, Outcome("unchanged", "equal")),
         (ONE, None, Outcome("copy", "absent from the target", 3)),
-        (None, ONE, Outcome("delete", "absent from the source")),
+        (None, ONE, Outcome("delete", "absent from the source", is_gone=True)),
         (TWO, ONE, Outcome("update", "size", 4)),
         (RETAGGED, ONE, Outcome("tags", "tags")),
     ],
@@ -111,7 +111,8 @@ def test_tags_alone_are_not_worth_a_copy() -> None:
 
 def test_with_deletes_off_the_target_keeps_a_key_deleted_from_the_source() -> None:
     source, target = buckets(None, ONE)
-    assert run(source, target, delete=False) == Outcome("kept", "deleted from the source, and deletes are off")
+    kept = Outcome("kept", "deleted from the source, and deletes are off", is_gone=True)
+    assert run(source, target, delete=False) == kept
     assert target.objects == {KEY: ONE}
 
 

@@ -163,6 +163,17 @@ def test_an_abandoned_upload_of_another_object_is_aborted() -> None:
     assert [*bench.target.under_way] == ["upload-2"]
 
 
+def test_the_upload_of_a_deleted_key_is_aborted_and_the_key_is_checked_once_more() -> None:
+    """Each message of the key once checked it every 30 s for an hour, until the upload was abandoned."""
+    bench = Bench()
+    first, *_ = bench.items()
+    del bench.source.objects[KEY]
+    assert bench.begin(upload_attempts=1) == (replace(WATCH, upload_attempts=1),)
+    assert not bench.target.under_way
+    assert bench.begin(upload_attempts=1) == ()
+    assert bench.do(first) == []
+
+
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     "original", [OBJECT, stored(b"aaaa", b"bbbb", b"cccc", b"d")], ids=["any plan", "like our own"]

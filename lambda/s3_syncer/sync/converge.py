@@ -92,6 +92,8 @@ class Outcome:
     size: int = 0  # bytes sent
     #: The work that must be done before the key can be equal.
     more: tuple[Work, ...] = ()
+    #: True if the last comparison found no such key in the source.
+    is_gone: bool = False
 
 
 def converge(
@@ -223,15 +225,15 @@ def _make_equal(
     source, target, difference = sides.source, sides.target, sides.difference
     if source is None:
         if target is None and pair.target.is_missing(key):  # its 404 may have been the bucket's or a proxy's
-            return Outcome("unchanged", "absent on both sides")
+            return Outcome("unchanged", "absent on both sides", is_gone=True)
         is_own = own_copies is not None and target is not None and own_copies.is_own(key, target)
         if not pair.delete and not is_own:
-            return Outcome("kept", "deleted from the source, and deletes are off")
+            return Outcome("kept", "deleted from the source, and deletes are off", is_gone=True)
         pair.target.delete(key)
         if is_own:
             reason = "deleted from the source after it was copied to a target that did not have it"
-            return _Write(Outcome("undo", reason), None)
-        return _Write(Outcome("delete", "absent from the source"), None)
+            return _Write(Outcome("undo", reason, is_gone=True), None)
+        return _Write(Outcome("delete", "absent from the source", is_gone=True), None)
     if difference is None:
         return Outcome("unchanged", "equal")
     if not difference.body:

@@ -91,8 +91,10 @@ class DistributedCopier:
         if outcome.action == "multipart" or not before:
             return outcome
         for each in before:
-            if each.is_abandoned:
+            # Such an upload is for an object that the source had before. A new object causes another event.
+            if outcome.is_gone or each.is_abandoned:
                 self._target.abort_upload(key, each.upload.id)
+        # Also after an abort: the upload may have completed between the comparison and the abort.
         return replace(outcome, more=(self._recheck(key, outcome.size, upload_attempts or 0),))
 
     def _recheck(self, key: str, size: int, upload_attempts: int) -> KeyWork:
