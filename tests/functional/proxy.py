@@ -14,13 +14,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from multiprocessing.connection import wait
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from tests.support.patience import PATIENCE_S
+
+from localcloud.proxy_handler import ProxyHandler
 
 CHUNK = 1024 * 1024
 
@@ -50,7 +52,7 @@ class Request:
 class Exchange:
     """A request that a fault handles."""
 
-    def __init__(self, handler: BaseHTTPRequestHandler, request: Request, body: bytes, proxy: Proxy) -> None:
+    def __init__(self, handler: ProxyHandler, request: Request, body: bytes, proxy: Proxy) -> None:
         self.request = request
         self._handler, self._body, self._proxy = handler, body, proxy
         self._upstream = urlsplit(proxy.upstream).netloc
@@ -242,11 +244,10 @@ class _Rule:
         return True
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(ProxyHandler):
     """A connection of a client. Each request goes to the fault that `Proxy.when` has armed for it."""
 
     server: _Server
-    protocol_version = "HTTP/1.1"
     wbufsize = CHUNK  # a response in as few segments as possible
 
     def handle_one_request(self) -> None:
@@ -258,28 +259,9 @@ class _Handler(BaseHTTPRequestHandler):
             except OSError:  # the client closed the connection, and its test expects that
                 self.close_connection = True
 
-    def handle_expect_100(self) -> bool:
-        """Respond immediately: botocore sends its body without a response, but only after a second."""
-        accepted = super().handle_expect_100()
-        self.wfile.flush()
-        return accepted
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("do_"):
-            return self._serve
-        raise AttributeError(name)
-
-    def _serve(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        body = self.rfile.read(length)
-        if len(body) < length:  # the client closed the connection in the middle of the body
-            self.close_connection = True
-            return
+    def serve(self, body: bytes) -> None:
         request, proxy = _parsed(self, body), self.server.proxy
         proxy._fault_for(request)(Exchange(self, request, body, proxy))
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 class _Server(ThreadingHTTPServer):
@@ -439,7 +421,7 @@ def in_front_of(upstream: str, tls: ssl.SSLContext | None = None) -> Iterator[Pr
         proxy.close()
 
 
-def _parsed(handler: BaseHTTPRequestHandler, body: bytes) -> Request:
+def _parsed(handler: ProxyHandler, body: bytes) -> Request:
     path, _, query = handler.path.partition("?")
     _, _, key = path.removeprefix("/").partition("/")
     headers = {name.lower(): value for name, value in handler.headers.items()}

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -24,6 +23,7 @@ from xml.sax.saxutils import escape
 
 from localcloud import servers
 from localcloud.chaos.tally import Tally
+from localcloud.proxy_handler import ProxyHandler
 
 #: Longest time in seconds for which a request is held before the store gets it. Below the visibility timeout of a
 #: message minus the interval of its extension: the message of a killed worker returns after its last request.
@@ -226,10 +226,9 @@ class Turbulence:
         return delay(self._chance.uniform(0.05, longest))
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(ProxyHandler):
     """A connection of a client."""
 
-    protocol_version = "HTTP/1.1"
     wbufsize = -1
     timeout = STORE_TIMEOUT_S
 
@@ -237,31 +236,13 @@ class Handler(BaseHTTPRequestHandler):
         self.proxy = proxy
         super().__init__(connection, address, cast("Any", proxy))
 
-    def handle_expect_100(self) -> bool:
-        accepted = super().handle_expect_100()
-        self.wfile.flush()
-        return accepted
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("do_"):
-            return self._serve
-        raise AttributeError(name)
-
-    def _serve(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        body = self.rfile.read(length)
-        if len(body) < length:  # the client died or gave up in the middle of the body
-            self.close_connection = True
-            return
+    def serve(self, body: bytes) -> None:
         self.proxy.serve(Exchange(Request(self.command, self.path, self.headers, body), self))
 
     def reset(self) -> None:
         """End the connection with a reset, by closing a socket with a linger time of 0 s."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 class Proxy:
