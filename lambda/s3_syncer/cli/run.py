@@ -141,10 +141,8 @@ def _sweepers(
     most = job.settings.copy_memory // (2 * SMALLEST_BUDGET)
     processes = 1 if job.settings.bytes_per_s is not None else max(1, min(job.processes, most))
     settings = replace(job.settings, copy_memory=job.settings.copy_memory // processes)
-    config, delete_limit = (
-        SweeperConfig(settings, job.sweep_options, job.threads, job.outage_timeout_s, job.have_responded),
-        None,
-    )
+    config = SweeperConfig(settings, job.sweep_options, job.threads, job.outage_timeout_s, job.have_responded)
+    delete_limit = None
     if job.sweep_options.max_delete is not None and processes > 1:
         delete_limit = SharedDeleteLimit(job.sweep_options.max_delete)
 

@@ -31,7 +31,6 @@ from .protocols import RequestGate
 #: Seconds for which a failed check is shared. In an outage many requests fail, and each would repeat the check.
 SHARE_FAILURE_S = 5.0
 
-
 #: Seconds from the first attempt of a write after which it is not repeated. Another worker may have written newer
 #: content since then, so the key must be compared again.
 STALE_WRITE_S = 60.0

@@ -253,14 +253,13 @@ class Bucket:
         try:
             response = self._call("get_object_tagging", key)
         except SyncError as error:
-            if error.code != "BadResponse" or self._supports_tags:
+            if error.code != "BadResponse":
                 raise
             response = {}
         if "TagSet" not in response:
             if self._supports_tags:
                 raise Retryable(f"get_object_tagging in {self.name}: the response is not an S3 response", "BadResponse")
-            # the store ignored "?tagging"
-            raise Permanent(
+            raise Permanent(  # the store ignored "?tagging"
                 f"{self.name}: the store does not support object tags; set sync.tags = false (--no-tags)", "NoTagging"
             )
         self._supports_tags = True

@@ -18,7 +18,7 @@ from ..core.model import ObjectState, WriteGuard
 from ..stores.capabilities import TargetCapabilities
 from ..stores.protocols import TargetBucket
 
-T = TypeVar("T")
+_Written = TypeVar("_Written")
 
 #: Attempts to complete one upload, while the target's object is replaced between its HEAD and each attempt.
 _MAX_ATTEMPTS = 5
@@ -44,7 +44,7 @@ class WriteGuards:
         """Return the guard for the object that the target has now. Costs a HEAD if there was a guard."""
         return None if guard is None else self.guard(key, self._target.head(key, tags=False))
 
-    def write(self, key: str, guard: WriteGuard | None, write: Callable[[WriteGuard | None], T]) -> T:
+    def write(self, key: str, guard: WriteGuard | None, write: Callable[[WriteGuard | None], _Written]) -> _Written:
         """Return the result of the write. If the store does not know its condition, write without one."""
         try:
             return write(guard)
@@ -67,18 +67,19 @@ class WriteGuards:
 
         if self._tags:
             return complete(None)
-        for last in (*[False] * (_MAX_ATTEMPTS - 1), True):
+        attempt = 1
+        while True:
             guard = self.guard(key, self._target.head(key, tags=False))
             try:
                 etag = self.write(key, guard, complete)
             except Changed as error:
-                if last or error.code == "NoSuchUpload":
+                if attempt == _MAX_ATTEMPTS or error.code == "NoSuchUpload":
                     raise
+                attempt += 1
                 continue
             if guard is not None and guard.tags:
                 self._target.put_tags(key, guard.tags)
             return etag
-        raise AssertionError  # the last attempt returns or raises
 
     def _is_about_condition(self, key: str, guard: WriteGuard, error: SyncError) -> bool:
         """Return True if the store refuses conditional writes, or judges this condition wrongly.
