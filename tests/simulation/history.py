@@ -358,7 +358,8 @@ class History:
                 target=world.target,
                 queue=world.sqs.messages(QUEUE),
                 dead_letters=world.sqs.messages(DEAD_LETTERS),
-                findings={key for sweep in self.sweeps for key in sweep.left},
+                findings={key for sweep in self.sweeps for key in sweep.left}
+                | self.lambda_service.keys_of_failed_tasks,
                 duty=self.duty,
                 explained_errors=self.explained_errors,
                 deletes=world.settings.delete,

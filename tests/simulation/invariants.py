@@ -37,7 +37,7 @@ class Ending:
     #: The messages that are still on the queue.
     queue: Sequence[Queued] = ()
     dead_letters: Sequence[Queued] = ()
-    #: Keys that a sweep or a check reported: different, failed, unproven or extra.
+    #: Keys that a sweep, a check or a job of S3 Batch Operations reported: different, failed, unproven or extra.
     findings: Set[str] = frozenset()
     #: The keys that must be equal: those with an event, or all keys of the source after a sweep.
     duty: Set[str] = frozenset()

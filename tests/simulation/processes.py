@@ -135,6 +135,8 @@ class LambdaService:
         self.busy: list[Environment] = []
         #: True if a task of S3 Batch Operations failed. No message watches the upload of such a task.
         self.failed_task = False
+        #: The keys that the report of the job names as failed, or whose task was killed: no message compares them.
+        self.keys_of_failed_tasks: set[str] = set()
 
     @property
     def visibility_timeout_s(self) -> float:
@@ -181,7 +183,10 @@ class LambdaService:
                 event = {"invocationSchemaVersion": version, "invocationId": str(attempt), "tasks": [task]}
                 self._scheduler.note("runs an S3 Batch task of", key)
                 response = self._invoke(self._take_environment(), event)
-                if response is not None and response["results"][0]["resultCode"] != "TemporaryFailure":
+                result = response["results"][0]["resultCode"] if response is not None else "killed"
+                if result in ("PermanentFailure", "killed"):
+                    self.keys_of_failed_tasks.add(key)
+                if result in ("Succeeded", "PermanentFailure"):
                     break
                 self.failed_task = True
                 self._scheduler.sleep(30.0)

@@ -14,7 +14,7 @@ from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.events import decode
 from s3_syncer.core.fence import LATE_WRITE_S
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
-from s3_syncer.queue.s3_batch import RESULT_MAX, BatchOperationsTasks, Response
+from s3_syncer.queue.s3_batch import RESULT_MAX, UNCHECKED, BatchOperationsTasks, Response
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry, Worker
 
 EVENTS = Path(__file__).parent.parent / "events"
@@ -134,3 +134,10 @@ def test_a_task_with_an_uncertain_key_sends_a_later_check() -> None:
     response = run(event("a", "b"), FakeWorker({"a": Retry(LATE_WRITE_S, "broke", is_uncertain=True)}), queue)
     assert [result["resultCode"] for result in response["results"]] == ["TemporaryFailure", "Succeeded"]
     assert queue.sent == [KeyWork(("a",), delay_s=LATE_WRITE_S)]
+
+
+def test_a_task_with_an_uncertain_key_fails_for_good_if_its_check_cannot_be_sent() -> None:
+    worker = FakeWorker({"a": Retry(LATE_WRITE_S, "broke", is_uncertain=True)})
+    assert results(run(event("a"), worker, RecordingQueue(accepts=False))) == {
+        "task a": ("PermanentFailure", UNCHECKED)
+    }

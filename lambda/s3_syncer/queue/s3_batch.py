@@ -25,6 +25,12 @@ ResultCode = Literal["Succeeded", "TemporaryFailure", "PermanentFailure"]
 #: Characters of a result string that are kept: the report is a table with one line for each task.
 RESULT_MAX = 1000
 
+UNSENT = "the remaining work could not be sent to the queue"
+UNCHECKED = (
+    "a write to the key may still take effect, and the message that compares the key after it could not be sent to the "
+    f"queue: run `s3-syncer sync KEY` after {LATE_WRITE_S // 60} minutes"
+)
+
 
 class TaskResult(TypedDict):
     """The result of one task."""
@@ -57,7 +63,8 @@ class BatchOperationsTasks:
         """Process the tasks of an event. A failure is the result of its task and is not raised.
 
         The job repeats a failed task soon. So if a write to its key may still take effect, a message checks the key
-        when that is over.
+        when that is over. Without that message, the failure is permanent: a repeated task could find the key equal
+        before the write, and nothing would compare it afterwards.
         """
         version = event["invocationSchemaVersion"]
         works: dict[str, KeyWork] = {}
@@ -71,11 +78,12 @@ class BatchOperationsTasks:
         messages = [Message(id, work.to_json()) for id, work in works.items()]
         dispositions |= self._worker.run(messages, deadline, grace_s=grace_s)
         for id, disposition in dispositions.items():
+            is_uncertain = isinstance(disposition, Retry) and disposition.is_uncertain
             more: tuple[Work, ...] = disposition.more
-            if isinstance(disposition, Retry) and disposition.is_uncertain:
+            if is_uncertain:
                 more = (*more, replace(works[id], delay_s=LATE_WRITE_S))
             if not self._queue.send(more):
-                dispositions[id] = Retry(0, "the remaining work could not be sent to the queue")
+                dispositions[id] = DeadLetter(UNCHECKED) if is_uncertain else Retry(0, UNSENT)
         return {
             "invocationSchemaVersion": version,
             "treatMissingKeysAs": "TemporaryFailure",  # a task without a result counts as failed, not as done
