@@ -135,7 +135,7 @@ class LambdaService:
         self.busy: list[Environment] = []
         #: True if a task of S3 Batch Operations failed. No message watches the upload of such a task.
         self.failed_task = False
-        #: The keys that the report of the job names as failed, or whose task was killed: no message compares them.
+        #: The keys of tasks that were killed, or that the report names as failed. No message compares them.
         self.keys_of_failed_tasks: set[str] = set()
 
     @property

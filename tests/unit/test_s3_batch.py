@@ -136,8 +136,11 @@ def test_a_task_with_an_uncertain_key_sends_a_later_check() -> None:
     assert queue.sent == [KeyWork(("a",), delay_s=LATE_WRITE_S)]
 
 
-def test_a_task_with_an_uncertain_key_fails_for_good_if_its_check_cannot_be_sent() -> None:
-    worker = FakeWorker({"a": Retry(LATE_WRITE_S, "broke", is_uncertain=True)})
-    assert results(run(event("a"), worker, RecordingQueue(accepts=False))) == {
-        "task a": ("PermanentFailure", UNCHECKED)
-    }
+@pytest.mark.parametrize(
+    "disposition",
+    [Retry(LATE_WRITE_S, "broke", is_uncertain=True), Ack((KeyWork(("a",), delay_s=LATE_WRITE_S),))],
+    ids=["failed", "done by another attempt"],
+)
+def test_a_task_with_an_uncertain_key_fails_for_good_if_its_check_cannot_be_sent(disposition: Disposition) -> None:
+    given = results(run(event("a"), FakeWorker({"a": disposition}), RecordingQueue(accepts=False)))
+    assert given == {"task a": ("PermanentFailure", UNCHECKED)}

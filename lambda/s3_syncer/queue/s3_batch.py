@@ -78,12 +78,11 @@ class BatchOperationsTasks:
         messages = [Message(id, work.to_json()) for id, work in works.items()]
         dispositions |= self._worker.run(messages, deadline, grace_s=grace_s)
         for id, disposition in dispositions.items():
-            is_uncertain = isinstance(disposition, Retry) and disposition.is_uncertain
             more: tuple[Work, ...] = disposition.more
-            if is_uncertain:
+            if isinstance(disposition, Retry) and disposition.is_uncertain:
                 more = (*more, replace(works[id], delay_s=LATE_WRITE_S))
             if not self._queue.send(more):
-                dispositions[id] = DeadLetter(UNCHECKED) if is_uncertain else Retry(0, UNSENT)
+                dispositions[id] = DeadLetter(UNCHECKED) if any(map(_is_late_check, more)) else Retry(0, UNSENT)
         return {
             "invocationSchemaVersion": version,
             "treatMissingKeysAs": "TemporaryFailure",  # a task without a result counts as failed, not as done
@@ -101,6 +100,11 @@ class BatchOperationsTasks:
             if not key.startswith(self._prefix) or key == self._prefix:
                 raise Permanent(f"{key!r} is not below the prefix {self._prefix!r}: only keys below it are mirrored")
         return work
+
+
+def _is_late_check(work: Work) -> bool:
+    """Return True for the comparison of a key after a write without a response."""
+    return isinstance(work, KeyWork) and work.delay_s >= LATE_WRITE_S
 
 
 def _result(task_id: str, disposition: Disposition) -> TaskResult:
