@@ -15,6 +15,23 @@ class Work(Enum):
 
 
 @dataclass(frozen=True)
+class Distance:
+    """The round trip to each store in milliseconds. Zero is a store on this machine, without a relay."""
+
+    source_ms: float = 0.0
+    target_ms: float = 0.0
+
+    def __str__(self) -> str:
+        return f"source {self.source_ms:g} ms and target {self.target_ms:g} ms away" if self != HERE else ""
+
+
+HERE = Distance()
+
+#: A source in the region of the client, and a target on another continent's near coast.
+FAR = Distance(4.0, 50.0)
+
+
+@dataclass(frozen=True)
 class Case:
     name: str
     about: str
@@ -23,30 +40,34 @@ class Case:
     #: The clients that run this case, as names of `clients.CLIENTS`.
     clients: tuple[str, ...]
     make: Callable[[int], list[Object]]
-    #: Seconds by which the store delays every response.
-    latency_s: float = 0.0
+    distance: Distance = HERE
 
     def objects(self, scale: float) -> list[Object]:
         """Return the objects of the case, or the first part of them: a scale of 0.1 returns a tenth."""
         return self.make(max(1, round(self.count * scale)))
 
 
-_COPY_CLIENTS = ("s3-syncer", "rclone", "aws", "s5cmd", "baseline")
+_PEERS = ("aws", "s5cmd", "baseline")
+_RCLONE = ("rclone-4", "rclone-16", "rclone-64", "rclone-256")
+_COPY = ("s3-syncer", *_RCLONE, *_PEERS)
+_LARGE = ("s3-syncer", *_RCLONE, "rclone-parts", *_PEERS)
+_LIST = ("s3-syncer", "rclone-64", "rclone-256", "baseline")
+
+
+def _large(count: int) -> list[Object]:
+    return large(count, 256 * MIB)
+
 
 CASES = {
     case.name: case
     for case in (
-        Case("small", "10 KiB each", Work.COPY, 20_000, _COPY_CLIENTS, small),
-        Case("mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, _COPY_CLIENTS, mixed),
-        Case("large", "256 MiB each", Work.COPY, 8, _COPY_CLIENTS, lambda count: large(count, 256 * MIB)),
-        Case(
-            *("no-change", "keys that are already equal", Work.LIST, 100_000),
-            *(("s3-syncer", "rclone", "rclone-default", "baseline"), flat),
-        ),
-        Case(
-            *("latency", "equal keys, every response 50 ms late", Work.LIST, 500_000),
-            *(("s3-syncer", "rclone", "baseline"), flat),
-            latency_s=0.05,
-        ),
+        Case("small", "10 KiB each", Work.COPY, 20_000, _COPY, small),
+        Case("mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, _COPY, mixed),
+        Case("large", "256 MiB each", Work.COPY, 8, _LARGE, _large),
+        Case("no-change", "keys that are already equal", Work.LIST, 100_000, (*_LIST, "rclone-default"), flat),
+        Case("wan-small", "10 KiB each", Work.COPY, 20_000, ("s3-syncer", *_RCLONE), small, FAR),
+        Case("wan-mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, ("s3-syncer", *_RCLONE), mixed, FAR),
+        Case("wan-large", "256 MiB each", Work.COPY, 8, ("s3-syncer", *_RCLONE, "rclone-parts"), _large, FAR),
+        Case("wan-no-change", "keys that are already equal", Work.LIST, 500_000, _LIST, flat, FAR),
     )
 }

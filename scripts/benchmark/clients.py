@@ -20,8 +20,11 @@ BUCKET = "bucket"
 #: Credentials of servers that only this machine can reach, and only during the benchmark.
 ACCESS_KEY_ID, SECRET_ACCESS_KEY = "bench-access-key", "bench-secret-key"
 
-#: Requests at the same time, for rclone and for the baseline.
+#: Requests at the same time, for the baseline.
 CONCURRENCY = 64
+
+#: Objects at the same time, for rclone. No single setting is its best one in every case.
+TRANSFERS = (4, 16, 64, 256)
 
 
 @dataclass(frozen=True)
@@ -145,14 +148,21 @@ def baseline_step(mode: str, route: Route, *, says: str = "") -> Step:
     return Step(command, {"PYTHONPATH": str(ROOT / "scripts")}, says)
 
 
-_TUNED = ("--transfers", str(CONCURRENCY), "--checkers", str(CONCURRENCY), "--fast-list", "--checksum")
+def _tuned(transfers: int, *more: str) -> tuple[str, ...]:
+    return ("--transfers", str(transfers), "--checkers", str(transfers), "--fast-list", "--checksum", *more)
+
+
+def _rclone(name: str, *options: str) -> Client:
+    return Client(name, f"`{' '.join(('rclone sync', *options))}`", rclone(*options))
+
 
 CLIENTS = {
     client.name: client
     for client in (
         Client("s3-syncer", "`s3-syncer migrate --no-tags` of this checkout", s3_syncer),
-        Client("rclone", f"`rclone sync {' '.join(_TUNED)}`", rclone(*_TUNED)),
-        Client("rclone-default", "`rclone sync`", rclone()),
+        *(_rclone(f"rclone-{transfers}", *_tuned(transfers)) for transfers in TRANSFERS),
+        _rclone("rclone-parts", *_tuned(8, "--s3-upload-concurrency", "16", "--multi-thread-streams", "16")),
+        _rclone("rclone-default"),
         Client("aws", "`aws s3 sync` twice, through a folder", aws),
         Client("s5cmd", "`s5cmd cp` twice, through a folder", s5cmd),
         Client("baseline", "the same requests through awscrt, without any logic", baseline),

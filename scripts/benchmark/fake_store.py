@@ -1,11 +1,11 @@
 """A read-only store that answers list and HEAD requests for generated keys.
 
-    python -m benchmark.fake_store PORT COUNT LATENCY_S [CERTIFICATE]
+    python -m benchmark.fake_store PORT COUNT [CERTIFICATE]
 
 The cases about listings use it, because `rclone serve s3` walks through all keys for each page. With 100,000 keys the
 benchmark would measure that server. This store joins a page from pieces that it builds at the start, so that a page of
-1,000 keys costs well under a millisecond. It does not check signatures. It delays each response by the latency itself,
-without a proxy. With a certificate, and its key in the same file, it uses HTTPS.
+1,000 keys costs well under a millisecond. It does not check signatures. With a certificate, and its key in the same
+file, it uses HTTPS.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import parse_qsl, quote, unquote
 
 from benchmark.objects import flat
@@ -97,10 +96,9 @@ class FakeStore:
 class Connection(asyncio.Protocol):
     """An HTTP/1.1 connection for requests without a body: clients only send GET and HEAD."""
 
-    def __init__(self, store: FakeStore, latency_s: float) -> None:
-        self._store, self._latency_s = store, latency_s
+    def __init__(self, store: FakeStore) -> None:
+        self._store = store
         self._received = b""
-        self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -112,7 +110,7 @@ class Connection(asyncio.Protocol):
             line = self._received[: self._received.index(b"\r\n")].decode("latin-1")
             self._received = self._received[end + 4 :]
             method, path, _ = line.split(" ", 2)
-            self._loop.call_later(self._latency_s, partial(self._reply, self._store.respond(method, path)))
+            self._reply(self._store.respond(method, path))
 
     def _reply(self, response: Response) -> None:
         if self._transport.is_closing():
@@ -122,7 +120,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(f"HTTP/1.1 {response.status}\r\n{lines}\r\n".encode() + response.body)
 
 
-async def serve(port: int, count: int, latency_s: float, certificate: str = "") -> None:
+async def serve(port: int, count: int, certificate: str = "") -> None:
     tls = None
     if certificate:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -130,10 +128,10 @@ async def serve(port: int, count: int, latency_s: float, certificate: str = "") 
     objects = flat(count)
     store = FakeStore([o.key for o in objects], objects[0].size)
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(store, latency_s), HOST, port, backlog=1024, ssl=tls
+        lambda: Connection(store), HOST, port, backlog=1024, ssl=tls
     )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:]))
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))

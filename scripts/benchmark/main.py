@@ -9,8 +9,8 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import asdict
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark import lambda_bench, measure, objects, results, stores
-from benchmark.cases import CASES, Case, Work
+from benchmark.cases import CASES, Case, Distance, Work
 from benchmark.clients import CLIENTS, Client, Route, baseline_step, environment
 from benchmark.measure import Failed, Usage
 from benchmark.objects import Object
@@ -30,7 +30,7 @@ from benchmark.results import Run
 from devtools import signals
 from devtools.bootstrap import ROOT
 from localcloud import servers
-from localcloud.servers import Identity
+from localcloud.servers import Identity, Server
 
 #: The cases about the function and the service come last. Other clients have no such case.
 NAMES = (*CASES, *lambda_bench.SETTINGS)
@@ -41,6 +41,21 @@ EVENTS, MIN_EVENTS = 300, 10
 #: Seconds between filling the source and the first copy. The command checks objects of the last two seconds twice
 #: (see `crt/small_object_copy.py`), and the objects of a real migration are rarely that new.
 REST_S = 3.0
+
+#: Above any round trip on Earth.
+MAX_LATENCY_MS = 2_000
+
+
+def _distance(_context: click.Context, _option: click.Parameter, value: str | None) -> Distance | None:
+    if value is None:
+        return None
+    try:
+        source_ms, target_ms = (float(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"write two numbers with a comma, such as 4,50, instead of {value!r}") from None
+    if not (0 <= source_ms <= MAX_LATENCY_MS and 0 <= target_ms <= MAX_LATENCY_MS):
+        raise click.BadParameter(f"a round trip is 0 to {MAX_LATENCY_MS} ms")
+    return Distance(source_ms, target_ms)
 
 
 @click.command(context_settings={"show_default": True})
@@ -56,6 +71,13 @@ REST_S = 3.0
     help="Part of the objects to use, for a quick run.",
 )
 @click.option(
+    "--latency",
+    "distance",
+    metavar="SOURCE_MS,TARGET_MS",
+    callback=_distance,
+    help="Round trips to the stores in milliseconds, such as 4,50, instead of those of the case.",
+)
+@click.option(
     "--tls", is_flag=True, help="Use HTTPS for the stores, except in the cases about the function and the service."
 )
 @click.option(
@@ -68,6 +90,7 @@ def main(
     clients: tuple[str, ...],
     rounds: int,
     scale: float,
+    distance: Distance | None,
     tls: bool,
     json_file: Path | None,
     markdown: bool,
@@ -84,15 +107,16 @@ def main(
         if name in lambda_bench.SETTINGS:
             measured.append(measure_events(name, max(MIN_EVENTS, round(EVENTS * scale)), rounds, markdown=markdown))
             continue
-        case = CASES[name]
+        case = CASES[name] if distance is None else replace(CASES[name], distance=distance)
         chosen = [CLIENTS[client] for client in case.clients if not clients or client in clients]
         made = case.objects(scale)
         count, size = len(made), sum(o.size for o in made)
         runs = measure_case(case, made, chosen, rounds, extra, tls=tls)
-        table = [results.cells(row, count, size if case.work is Work.COPY else None) for row in results.rows(runs)]
-        show(
-            f"{name}: {count:,} {case.about}{', over HTTPS' if tls else ''}", results.COLUMNS, table, markdown=markdown
-        )
+        table_rows = results.mark_best(list(results.rows(runs)), results.PEER)
+        table = [results.cells(row, count, size if case.work is Work.COPY else None) for row in table_rows]
+        conditions = (f"{count:,} {case.about}", str(case.distance), "over HTTPS" if tls else "")
+        title = f"{name}: {', '.join(filter(None, conditions))}"
+        show(title, results.COLUMNS, table, markdown=markdown)
         measured.append({"case": name, "objects": count, "bytes": size, "runs": [asdict(run) for run in runs]})
     if json_file:
         json_file.write_text(json.dumps({**about(rounds, scale, extra, tls=tls), "cases": measured}, indent=2) + "\n")
@@ -145,27 +169,37 @@ class Bench:
         if self._tls:
             self._identity = stores.identity(self._folder)
         if self._case.work is Work.LIST:
-            program = stores.fake_store(len(self._made), self._case.latency_s, self._identity)
-            self._source, self._target = (
+            program = stores.fake_store(len(self._made), self._identity)
+            source, target = (
                 self._cleanup.enter_context(servers.running(program, self._folder / side))
                 for side in ("source", "target")
             )
+            self._source = self._cleanup.enter_context(self._far_source(source))
+            self._target = self._cleanup.enter_context(self._far_target(target))
             return
-        self._source = self._cleanup.enter_context(stores.empty(self._folder / "source", self._identity))
+        source = self._cleanup.enter_context(stores.empty(self._folder / "source", self._identity))
+        self._source = self._cleanup.enter_context(self._far_source(source))
         say(f"{self._case.name}: filling the source")
-        step = baseline_step("fill", self._route(self._source.endpoint))
+        step = baseline_step("fill", self._route(source.endpoint))
         measure.run(step.command, environment(self._folder, step.environment), self._folder / "log")
         self._wanted = stores.expected(self._made)
-        if wrong := stores.mistakes(self._wanted, stores.content(self._source)):
+        if wrong := stores.mistakes(self._wanted, stores.content(source)):
             raise click.ClickException(f"the source was not filled correctly: {wrong}")
         time.sleep(REST_S)
+
+    def _far_source(self, server: Server) -> AbstractContextManager[Server]:
+        return stores.far(server, self._case.distance.source_ms, self._folder / "source")
+
+    def _far_target(self, server: Server) -> AbstractContextManager[Server]:
+        return stores.far(server, self._case.distance.target_ms, self._folder / "target")
 
     def run(self, client: Client, number: int) -> Run:
         """Run one client with a new, empty target."""
         if self._case.work is Work.LIST:
             return self._measured(client, number, self._target.endpoint)
         with stores.empty(self._folder / "target", self._identity) as target:
-            run = self._measured(client, number, target.endpoint)
+            with self._far_target(target) as far_target:
+                run = self._measured(client, number, far_target.endpoint)
             wrong = run.wrong or stores.mistakes(self._wanted, stores.content(target))
         return Run(run.client, run.round, run.usage, wrong)
 

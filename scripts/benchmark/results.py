@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from benchmark.measure import Usage
 
 OURS = "s3-syncer"
+
+#: The client with several settings, each with a name that begins with this one.
+PEER = "rclone"
 
 #: The last two compare s3-syncer with the client of the row: objects a second, and CPU.
 COLUMNS = ("client", "s", "objects/s", "MB/s", "CPU s", "CPU ms/object", "peak MiB", "our speed", "our CPU")
@@ -51,6 +54,15 @@ def rows(runs: Sequence[Run]) -> Iterator[Row]:
             median(mine.cpu_s / theirs.cpu_s for mine, theirs in pairs) if pairs else None,
             wrong,
         )
+
+
+def mark_best(rows: Sequence[Row], family: str) -> list[Row]:
+    """Mark the fastest setting of a client that runs with several: the one that a comparison is about."""
+    of_family = [row for row in rows if row.client.startswith(f"{family}-") and not row.wrong]
+    if len(of_family) < 2:
+        return list(rows)
+    best = min(of_family, key=lambda row: row.usage.wall_s)
+    return [replace(row, client=f"{row.client} (best)") if row is best else row for row in rows]
 
 
 def middle(usages: Sequence[Usage]) -> Usage:

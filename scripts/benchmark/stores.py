@@ -46,9 +46,9 @@ def empty(folder: Path, identity: Identity | None = None) -> Iterator[Server]:
         yield server
 
 
-def fake_store(count: int, latency_s: float, identity: Identity | None = None) -> Program:
+def fake_store(count: int, identity: Identity | None = None) -> Program:
     """Return a read-only store with `count` keys: see `fake_store.py`."""
-    arguments = [str(count), str(latency_s), *([str(identity.certificate)] if identity else [])]
+    arguments = [str(count), *([str(identity.certificate)] if identity else [])]
     return Program(
         name="fake-store",
         command=lambda port: [sys.executable, "-m", "benchmark.fake_store", str(port), *arguments],
@@ -56,6 +56,23 @@ def fake_store(count: int, latency_s: float, identity: Identity | None = None) -
         environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
         authority=identity.authority if identity else None,
     )
+
+
+@contextmanager
+def far(server: Server, round_trip_ms: float, folder: Path) -> Iterator[Server]:
+    """Return a relay in front of the server, or the server itself without a round trip."""
+    if not round_trip_ms:
+        yield server
+        return
+    program = Program(
+        name="relay",
+        command=lambda port: [sys.executable, "-m", "benchmark.relay", str(port), str(server.port), str(round_trip_ms)],
+        ready="/",
+        environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
+        authority=Path(server.authority) if server.authority else None,
+    )
+    with servers.running(program, folder) as relay:
+        yield relay
 
 
 def client(server: Server) -> S3Client:

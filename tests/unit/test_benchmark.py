@@ -7,13 +7,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 from tests.support.patience import PATIENCE_S
 
-from benchmark import fake_store, lambda_bench, measure, objects, results, stores
+from benchmark import fake_store, lambda_bench, measure, objects, relay, results, stores
 from benchmark.cases import CASES
 from benchmark.clients import CLIENTS
 from benchmark.measure import Failed, Usage
@@ -208,13 +209,110 @@ def test_head_answers_and_writes_are_rejected() -> None:
     assert STORE.respond("GET", "/bucket?location=").status == "501 Not Implemented"
 
 
+# -- distance --------------------------------------------------------------------------------------------------------
+
+
+class SimulatedLoop:
+    """Simulates the clock of a loop. `run` calls everything that is due, in order."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._calls: list[tuple[float, int, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> None:
+        self._calls.append((when, len(self._calls), callback))
+
+    def run(self, end: float) -> None:
+        while self._calls and min(self._calls)[0] <= end:
+            call = min(self._calls)
+            self._calls.remove(call)
+            self.now = max(self.now, call[0])
+            call[2]()
+        self.now = end
+
+
+class Writer:
+    """Notes when which bytes are written."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        self._loop, self.written, self.closed_at = loop, list[tuple[float, bytes]](), -1.0
+
+    def write(self, data: bytes) -> None:
+        self.written.append((round(self._loop.now, 6), data))
+
+    def write_eof(self) -> None:
+        self.closed_at = round(self._loop.now, 6)
+
+
+def direction(loop: SimulatedLoop, *, opens_at: float = 0.0) -> tuple[relay.Direction, Writer]:
+    made, writer = relay.Direction(cast(Any, loop), 0.025, opens_at), Writer(loop)
+    return made, writer
+
+
+def test_the_relay_delays_each_byte_by_half_a_round_trip_and_keeps_the_order() -> None:
+    loop = SimulatedLoop()
+    made, writer = direction(loop)
+    made.open(cast(Any, writer))
+    made.take(b"a")
+    loop.run(0.010)
+    made.take(b"b")
+    made.take(None)
+    loop.run(1.0)
+    assert writer.written == [(0.025, b"a"), (0.035, b"b")]
+    assert writer.closed_at == 0.035
+
+
+def test_the_first_bytes_of_a_connection_wait_until_it_would_be_open() -> None:
+    loop = SimulatedLoop()
+    made, writer = direction(loop, opens_at=0.050)
+    made.open(cast(Any, writer))
+    made.take(b"a")
+    loop.run(1.0)
+    assert writer.written == [(0.075, b"a")]
+
+
+def test_bytes_wait_for_a_server_that_has_not_accepted_the_connection() -> None:
+    loop = SimulatedLoop()
+    made, writer = direction(loop)
+    made.take(b"a")
+    loop.run(0.100)
+    made.open(cast(Any, writer))
+    loop.run(0.200)
+    assert writer.written == [(0.100, b"a")]
+
+
+def test_a_relay_in_front_of_a_store_answers_in_its_place(tmp_path: Path) -> None:
+    with (
+        servers.running(stores.fake_store(10), tmp_path / "store") as store,
+        stores.far(store, 1.0, tmp_path / "relay") as far,
+    ):
+        assert far.port != store.port
+        listed = stores.client(far).list_objects_v2(Bucket=fake_store.BUCKET)
+        assert listed["KeyCount"] == 10
+
+
+def test_a_store_without_distance_has_no_relay(tmp_path: Path) -> None:
+    store = servers.Server("store", 1, 1, "", "")
+    with stores.far(store, 0.0, tmp_path) as near:
+        assert near is store
+
+
+def test_the_fastest_setting_of_a_client_is_marked() -> None:
+    rows = list(results.rows([run("s3-syncer", 0, 1.0), run("rclone-4", 0, 4.0), run("rclone-64", 0, 2.0)]))
+    marked = results.mark_best(rows, results.PEER)
+    assert [row.client for row in marked] == ["s3-syncer", "rclone-4", "rclone-64 (best)"]
+
+
 # -- stores with HTTPS -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "program",
     [
-        lambda identity: stores.fake_store(10, 0.0, identity),
+        lambda identity: stores.fake_store(10, identity),
         lambda identity: servers.rclone("access-key-id", "secret-access-key", identity),
     ],
     ids=["fake-store", "rclone"],

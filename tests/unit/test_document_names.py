@@ -43,6 +43,8 @@ OPTIONS_OF_OTHER_PROGRAMS = {
     "--hypothesis-profile": "pytest",
     "--checksum": "rclone",
     "--checkers": "rclone",
+    "--multi-thread-streams": "rclone",
+    "--s3-upload-concurrency": "rclone",
     "--transfers": "rclone",
 }
 
