@@ -29,6 +29,16 @@ locals {
   account_id        = data.aws_caller_identity.current.account_id
   region            = data.aws_service.sqs.region
 
+  # Ends of names that are no general purpose bucket, and the reason. The workers know the same ends: see settings.py.
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+  no_bucket_suffixes = merge(
+    { for suffix in ["--x-s3", "--xa-s3"] : suffix =>
+    "\"${suffix}\" marks a directory bucket, which has no event notifications, no tags and no sorted listings. Write the name of a general purpose bucket" },
+    { "--table-s3" = "\"--table-s3\" marks the bucket of an S3 table. Write the name of a general purpose bucket" },
+    { for suffix in ["-s3alias", "--ol-s3", ".mrap"] : suffix =>
+    "\"${suffix}\" marks the alias of an access point, but events and policies name the bucket behind it. Write the name of that bucket" },
+  )
+
   # Environment shared by all workers: the function, the service and the migration.
   worker_environment = {
     SOURCE_BUCKET     = var.source_bucket

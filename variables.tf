@@ -7,15 +7,20 @@ variable "source_bucket" {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$", var.source_bucket))
     error_message = "Write source_bucket as a bucket name, like \"my-bucket\": no ARN, no s3:// address, no path."
   }
+
+  validation {
+    condition     = !anytrue([for suffix in keys(local.no_bucket_suffixes) : endswith(var.source_bucket, suffix)])
+    error_message = "Write another source_bucket: ${join(" ", [for suffix, reason in local.no_bucket_suffixes : reason if endswith(var.source_bucket, suffix)])}."
+  }
 }
 
 variable "target" {
   description = <<-EOT
     Bucket to mirror to, on any S3-compatible store:
-    - `endpoint` (`https://` and a host): address of the S3 API of the store, like `https://s3.us-east-1.example.com`. `http://` is allowed only for `localhost`, `127.0.0.1` and `[::1]`
+    - `endpoint` (`https://`, a host and, if the store has one, a path): address of the S3 API of the store, like `https://s3.us-east-1.example.com`, without the bucket. `http://` is allowed only for `localhost`, `127.0.0.1` and `[::1]`
     - `region`: region for signing requests, as the store names it
     - `bucket` (an existing bucket): name of the target bucket
-    - `prefix` (no `/` at the start): prefix of every key in the target. It replaces `source_prefix`
+    - `prefix`: prefix of every key in the target. It replaces `source_prefix`. A `/` at its start is part of the keys
   EOT
   type = object({
     endpoint = string
@@ -26,13 +31,19 @@ variable "target" {
   nullable = false
 
   validation {
-    condition     = can(regex("^https?://[^/?#@\\s]+$", var.target.endpoint))
-    error_message = "Write target.endpoint as https:// and a host, like \"https://s3.us-east-1.example.com\": no path, no slash at the end, no user name."
+    condition     = can(regex("^https?://[^/?#@\\s]+(/[^?#@\\s]*)?$", var.target.endpoint))
+    error_message = "Write target.endpoint as https:// and a host, like \"https://s3.us-east-1.example.com\", and a path if the store has one: no query, no user name."
+  }
+
+  # The workers address the bucket in the path: every key would get the name of the bucket as a prefix.
+  validation {
+    condition     = !can(regex("^https?://[^/]+/(.*/)?${replace(var.target.bucket, ".", "\\.")}/*$", var.target.endpoint))
+    error_message = "Write target.endpoint without the bucket at its end: the bucket goes into target.bucket."
   }
 
   validation {
     condition = (!startswith(var.target.endpoint, "http://") ||
-    can(regex("^http://(localhost|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]+)?$", var.target.endpoint)))
+    can(regex("^http://(localhost|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]+)?(/.*)?$", var.target.endpoint)))
     error_message = "Write target.endpoint with https://: with http, objects are sent unencrypted. Only localhost, 127.0.0.1 and [::1] may use http://."
   }
 
@@ -47,14 +58,14 @@ variable "target" {
   }
 
   validation {
-    condition     = !startswith(var.target.prefix, "/")
-    error_message = "Write target.prefix without the slash at the start, like \"mirror/\"."
+    condition     = !anytrue([for suffix in keys(local.no_bucket_suffixes) : endswith(var.target.bucket, suffix)])
+    error_message = "Write another target.bucket: ${join(" ", [for suffix, reason in local.no_bucket_suffixes : reason if endswith(var.target.bucket, suffix)])}."
   }
 
   # A bucket of the same name on another store is another bucket.
   validation {
     condition = !(var.target.bucket == var.source_bucket &&
-    can(regex("\\.(amazonaws\\.com(\\.cn)?|amazonaws\\.eu)(:[0-9]+)?$", lower(var.target.endpoint))))
+    can(regex("\\.(amazonaws\\.com(\\.cn)?|amazonaws\\.eu)(:[0-9]+)?(/.*)?$", lower(var.target.endpoint))))
     error_message = "Write another bucket into target.bucket: at an AWS endpoint this is source_bucket itself, and every copy would cause another copy."
   }
 }
@@ -77,15 +88,10 @@ variable "name" {
 }
 
 variable "source_prefix" {
-  description = "Prefix of the keys to mirror, like `reports/`, without `/` at the start, without `*`, `?` and `$`, and without characters beyond U+00FF. Empty mirrors the whole bucket."
+  description = "Prefix of the keys to mirror, like `reports/`, without `*`, `?` and `$`, and without characters beyond U+00FF. A `/` at its start is part of the keys. Empty mirrors the whole bucket."
   type        = string
   default     = ""
   nullable    = false
-
-  validation {
-    condition     = !startswith(var.source_prefix, "/")
-    error_message = "Write source_prefix without the slash at the start, like \"reports/\"."
-  }
 
   # In the resource of a policy these three characters would widen what the workers may read.
   validation {

@@ -64,7 +64,7 @@ run "an_endpoint_without_a_scheme" {
   expect_failures = [var.target]
 }
 
-run "an_endpoint_with_a_path" {
+run "an_endpoint_with_the_bucket_in_its_path" {
   command = plan
 
   variables {
@@ -74,14 +74,27 @@ run "an_endpoint_with_a_path" {
   expect_failures = [var.target]
 }
 
-run "an_endpoint_with_a_slash_at_its_end" {
+run "an_endpoint_with_a_query" {
   command = plan
 
   variables {
-    target = { endpoint = "https://s3.example.com/", region = "us-east-1", bucket = "mirror" }
+    target = { endpoint = "https://s3.example.com/v1?x=1", region = "us-east-1", bucket = "mirror" }
   }
 
   expect_failures = [var.target]
+}
+
+run "an_endpoint_with_a_path" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com/storage/v1/s3/", region = "us-east-1", bucket = "mirror" }
+  }
+
+  assert {
+    condition     = aws_lambda_function.sync.environment[0].variables.TARGET_ENDPOINT == "https://s3.example.com/storage/v1/s3/"
+    error_message = "The function does not get the path of the endpoint."
+  }
 }
 
 run "an_endpoint_with_a_user" {
@@ -144,11 +157,145 @@ run "a_target_with_a_path" {
   expect_failures = [var.target]
 }
 
-run "a_target_prefix_with_a_slash_at_its_start" {
+run "prefixes_with_a_slash_at_their_start" {
   command = plan
 
   variables {
-    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", prefix = "/mirror" }
+    source_prefix = "/cur/"
+    target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", prefix = "/mirror/" }
+  }
+
+  assert {
+    condition     = aws_s3_bucket_notification.source[0].queue[0].filter_prefix == "/cur/"
+    error_message = "The bucket notifies the queue of other keys."
+  }
+
+  assert {
+    condition     = strcontains(aws_iam_role_policy.function.policy, "arn:aws:s3:::source//cur/*")
+    error_message = "The function may not read the keys below the prefix."
+  }
+
+  assert {
+    condition     = aws_lambda_function.sync.environment[0].variables.TARGET_PREFIX == "/mirror/"
+    error_message = "The function does not get the prefix as it is."
+  }
+}
+
+run "a_source_that_is_a_directory_bucket" {
+  command = plan
+
+  variables {
+    source_bucket = "logs--usw2-az1--x-s3"
+  }
+
+  expect_failures = [var.source_bucket]
+}
+
+run "a_target_that_is_a_directory_bucket" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "logs--usw2-az1--x-s3" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_source_that_is_an_access_point_of_a_directory_bucket" {
+  command = plan
+
+  variables {
+    source_bucket = "logs--usw2-az1--xa-s3"
+  }
+
+  expect_failures = [var.source_bucket]
+}
+
+run "a_target_that_is_an_access_point_of_a_directory_bucket" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "logs--usw2-az1--xa-s3" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_source_that_is_an_s3_table" {
+  command = plan
+
+  variables {
+    source_bucket = "0a1b2c3d--table-s3"
+  }
+
+  expect_failures = [var.source_bucket]
+}
+
+run "a_target_that_is_an_s3_table" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "0a1b2c3d--table-s3" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_source_that_is_an_access_point_alias" {
+  command = plan
+
+  variables {
+    source_bucket = "ap-0123456789abcdef-s3alias"
+  }
+
+  expect_failures = [var.source_bucket]
+}
+
+run "a_target_that_is_an_access_point_alias" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "ap-0123456789abcdef-s3alias" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_source_that_is_an_object_lambda_alias" {
+  command = plan
+
+  variables {
+    source_bucket = "ap-0123456789abcdef--ol-s3"
+  }
+
+  expect_failures = [var.source_bucket]
+}
+
+run "a_target_that_is_an_object_lambda_alias" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "ap-0123456789abcdef--ol-s3" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_source_that_is_a_multi_region_alias" {
+  command = plan
+
+  variables {
+    source_bucket = "mfzwi23gnjvgw.mrap"
+  }
+
+  expect_failures = [var.source_bucket]
+}
+
+run "a_target_that_is_a_multi_region_alias" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mfzwi23gnjvgw.mrap" }
   }
 
   expect_failures = [var.target]
@@ -169,6 +316,16 @@ run "the_same_bucket_on_both_sides_in_capitals_with_a_port" {
 
   variables {
     target = { endpoint = "https://S3.Amazonaws.com:443", region = "us-east-1", bucket = "source" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "the_same_bucket_on_both_sides_with_a_slash" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.eu-west-1.amazonaws.com/", region = "us-east-1", bucket = "source" }
   }
 
   expect_failures = [var.target]
@@ -256,16 +413,6 @@ run "a_secret_without_the_characters_that_aws_appends" {
   }
 
   expect_failures = [var.credentials_secret]
-}
-
-run "a_source_prefix_with_a_slash_at_its_start" {
-  command = plan
-
-  variables {
-    source_prefix = "/reports"
-  }
-
-  expect_failures = [var.source_prefix]
 }
 
 run "a_source_prefix_with_a_wildcard" {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, urlsplit
@@ -16,6 +17,25 @@ BASELINE_MIB = 160
 SMALLEST_BUDGET = 32 * MIB
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+#: The names that are no bucket of objects, and the reason with the way out. boto3 addresses and signs requests to such
+#: a name in another way, also at a store that is not AWS.
+#: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_DIRECTORY_BUCKET = (
+    "names a directory bucket, which has no event notifications, no tags and no sorted listings: "
+    "write the name of a general purpose bucket"
+)
+_ACCESS_POINT = (
+    "names an access point, but events and policies name the bucket behind it: write the name of that bucket"
+)
+_NO_BUCKETS = {
+    re.compile("--xa?-s3$"): _DIRECTORY_BUCKET,
+    re.compile("--table-s3$"): "names the bucket of an S3 table: write the name of a general purpose bucket",
+    re.compile("^arn:.*:accesspoint|-s3alias$|--ol-s3$|\\.mrap$"): _ACCESS_POINT,
+    re.compile("^arn:"): "is an ARN: write the name of the bucket",
+    re.compile("[^A-Za-z0-9._-]"): "is not the name of a bucket: write the name alone, like my-bucket",
+}
 
 
 class SettingsError(ValueError):
@@ -56,11 +76,11 @@ class Settings:
 def read_stores(reader: Reader) -> Settings:
     """Return settings with the two buckets that the variables name, and without credentials."""
     return Settings(
-        source_bucket=reader.required("SOURCE_BUCKET"),
+        source_bucket=reader.bucket("SOURCE_BUCKET"),
         source_prefix=reader.prefix("SOURCE_PREFIX"),
-        target_endpoint=reader.endpoint("TARGET_ENDPOINT"),
+        target_endpoint=reader.endpoint("TARGET_ENDPOINT", bucket=reader.text("TARGET_BUCKET")),
         target_region=reader.required("TARGET_REGION"),
-        target_bucket=reader.required("TARGET_BUCKET"),
+        target_bucket=reader.bucket("TARGET_BUCKET"),
         target_prefix=reader.prefix("TARGET_PREFIX"),
         target_credentials="",
     )
@@ -120,12 +140,19 @@ class Reader:
         return value
 
     def prefix(self, name: str) -> str:
-        value = self._environment.get(name, "")
-        if value.startswith("/"):
-            self.mistake(f"{self._label(name)} must not start with '/': write {value.lstrip('/')!r}")
+        """Return the prefix unchanged: a space or a slash at its start is a part of the keys."""
+        return self._environment.get(name, "")
+
+    def bucket(self, name: str) -> str:
+        value = self.required(name)
+        for pattern, reason in _NO_BUCKETS.items():
+            if pattern.search(value):
+                self.mistake(f"{self._label(name)} {reason}")
+                break
         return value
 
-    def endpoint(self, name: str) -> str:
+    def endpoint(self, name: str, *, bucket: str) -> str:
+        """Return the URL without a slash at its end. It may have a path, which must not end with the `bucket`."""
         value = self.required(name).rstrip("/")
         if not value:
             return value
@@ -134,8 +161,11 @@ class Reader:
             self.mistake(f"{self._label(name)} must not carry credentials")
         elif url is None:
             self.mistake(f"{self._label(name)} must be a URL such as https://s3.example.com, not {value!r}")
-        elif url.path or url.query or url.fragment:
-            self.mistake(f"{self._label(name)} must end after the host: write {url.scheme}://{url.netloc}")
+        elif url.query or url.fragment:
+            self.mistake(f"{self._label(name)} must end after the path: write {_up_to_path(url)}")
+        elif url.path.endswith(f"/{bucket}"):
+            # Every key would get the name of the bucket as a prefix.
+            self.mistake(f"{self._label(name)} must not contain the bucket: write {value.removesuffix(f'/{bucket}')}")
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:
@@ -166,3 +196,7 @@ def _web_address(text: str) -> SplitResult | None:
     except ValueError:
         return None
     return url if usable else None
+
+
+def _up_to_path(url: SplitResult) -> str:
+    return f"{url.scheme}://{url.netloc}{url.path}".rstrip("/")

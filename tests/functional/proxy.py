@@ -39,6 +39,8 @@ class Request:
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     content: Mapping[str, Any] = field(default_factory=dict)
+    #: The path and the query, as the client sent them.
+    path: str = ""
 
     @property
     def operation(self) -> str:
@@ -260,7 +262,9 @@ class _Handler(ProxyHandler):
                 self.close_connection = True
 
     def serve(self, body: bytes) -> None:
-        request, proxy = _parsed(self, body), self.server.proxy
+        proxy, sent = self.server.proxy, self.path
+        self.path = proxy.path_at_store(self.headers.get("Host", ""), sent)
+        request = _parsed(self, body, sent)
         proxy._fault_for(request)(Exchange(self, request, body, proxy))
 
 
@@ -297,6 +301,8 @@ class Proxy:
     upstream: str
     #: The certificate of the proxy; None is plain HTTP.
     tls: ssl.SSLContext | None = None
+    #: Returns the path of a request at the store, from the Host header and the path at the proxy.
+    path_at_store: Callable[[str, str], str] = lambda host, path: path
     requests: list[Request] = field(default_factory=list)
     #: Set when no further request may reach the store.
     closing: threading.Event = field(default_factory=threading.Event)
@@ -413,15 +419,15 @@ class Proxy:
 
 
 @contextmanager
-def in_front_of(upstream: str, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
-    proxy = Proxy(upstream, tls)
+def in_front_of(upstream: str, tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[Proxy]:
+    proxy = Proxy(upstream, tls, **options)
     try:
         yield proxy
     finally:
         proxy.close()
 
 
-def _parsed(handler: ProxyHandler, body: bytes) -> Request:
+def _parsed(handler: ProxyHandler, body: bytes, sent: str) -> Request:
     path, _, query = handler.path.partition("?")
     _, _, key = path.removeprefix("/").partition("/")
     headers = {name.lower(): value for name, value in handler.headers.items()}
@@ -431,6 +437,7 @@ def _parsed(handler: ProxyHandler, body: bytes) -> Request:
         query=parse_qs(query, keep_blank_values=True),
         headers=headers,
         content=json.loads(body) if _operation(headers) else {},
+        path=sent,
     )
 
 

@@ -293,8 +293,9 @@ def test_error_names_every_missing_setting() -> None:
     ("arguments", "says"),
     [
         (("migrate", "--target-endpoint", "s3.example.com"), "--target-endpoint must be a URL"),
-        (("migrate", "--target-endpoint", "https://h/bucket"), "--target-endpoint must end after the host"),
-        (("migrate", "--source-prefix", "/in"), "--source-prefix must not start with '/': write 'in'"),
+        (("migrate", "--target-endpoint", "https://h/v1?x"), "--target-endpoint must end after the path"),
+        (("migrate", "--source-bucket", "logs--usw2-az1--x-s3"), "--source-bucket names a directory bucket"),
+        (("migrate", "--target-bucket", "ap-0123-s3alias"), "--target-bucket names an access point"),
         (("migrate", "--workers", "queue"), "--workers queue needs --queue-url"),
         (
             ("migrate", "--workers=queue", "--queue-url=q", "--dry-run"),

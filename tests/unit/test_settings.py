@@ -64,10 +64,9 @@ def test_everything_can_be_set() -> None:
 
 def test_one_error_names_every_mistake() -> None:
     with pytest.raises(SettingsError) as refusal:
-        function_settings({"SOURCE_PREFIX": "/2026", "SYNC_DELETE": "maybe", "LOG_LEVEL": "loud"})
+        function_settings({"SYNC_DELETE": "maybe", "LOG_LEVEL": "loud"})
     assert str(refusal.value).split("; ") == [
         "SOURCE_BUCKET is not set",
-        "SOURCE_PREFIX must not start with '/': write '2026'",
         "TARGET_ENDPOINT is not set",
         "TARGET_REGION is not set",
         "TARGET_BUCKET is not set",
@@ -91,9 +90,12 @@ def test_a_blank_variable_counts_as_not_set(value: str) -> None:
         ("https://s3.example.com/", "https://s3.example.com"),
         ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
         ("https://[::1]:9000", "https://[::1]:9000"),
+        ("https://project.example.com/storage/v1/s3", "https://project.example.com/storage/v1/s3"),
+        ("https://project.example.com/storage/v1/s3/", "https://project.example.com/storage/v1/s3"),
+        ("https://photos-copy", "https://photos-copy"),
     ],
 )
-def test_an_endpoint_is_a_url_up_to_the_host(endpoint: str, kept: str) -> None:
+def test_an_endpoint_is_a_url_up_to_the_path(endpoint: str, kept: str) -> None:
     assert function_settings({**REQUIRED, "TARGET_ENDPOINT": endpoint}).target_endpoint == kept
 
 
@@ -105,9 +107,11 @@ def test_an_endpoint_is_a_url_up_to_the_host(endpoint: str, kept: str) -> None:
         ("https://", "must be a URL such as https://s3.example.com, not 'https:'"),
         ("https://s3.example.com:many", "must be a URL such as https://s3.example.com, not"),
         ("https://[s3.example.com", "must be a URL such as https://s3.example.com, not"),
-        ("https://s3.example.com/bucket", "must end after the host: write https://s3.example.com"),
-        ("https://s3.example.com?x=1", "must end after the host: write https://s3.example.com"),
-        ("https://s3.example.com#x", "must end after the host: write https://s3.example.com"),
+        ("https://s3.example.com/photos-copy", "must not contain the bucket: write https://s3.example.com"),
+        ("https://s3.example.com/v1/photos-copy/", "must not contain the bucket: write https://s3.example.com/v1"),
+        ("https://s3.example.com?x=1", "must end after the path: write https://s3.example.com"),
+        ("https://s3.example.com/v1?x=1", "must end after the path: write https://s3.example.com/v1"),
+        ("https://s3.example.com#x", "must end after the path: write https://s3.example.com"),
         ("https://me@s3.example.com", "must not carry credentials"),
     ],
 )
@@ -122,6 +126,41 @@ def test_credentials_in_an_endpoint_are_rejected_and_not_printed(scheme: str, pa
     assert mistakes(TARGET_ENDPOINT=f"{scheme}://me:hush@s3.example.com{path}") == [
         "TARGET_ENDPOINT must not carry credentials"
     ]
+
+
+def test_a_slash_at_the_start_of_a_prefix_is_a_part_of_the_keys() -> None:
+    settings = function_settings({**REQUIRED, "SOURCE_PREFIX": "/cur/", "TARGET_PREFIX": "//"})
+    assert (settings.source_prefix, settings.target_prefix) == ("/cur/", "//")
+
+
+@pytest.mark.parametrize("variable", ["SOURCE_BUCKET", "TARGET_BUCKET"])
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [
+        ("logs--usw2-az1--x-s3", "names a directory bucket"),
+        ("logs--usw2-az1--xa-s3", "names a directory bucket"),
+        ("0a1b2c3d--table-s3", "names the bucket of an S3 table"),
+        ("ap-0123456789abcdef-s3alias", "names an access point"),
+        ("fs-0123456789abcdef-ext-s3alias", "names an access point"),
+        ("ap-0123456789abcdef--ol-s3", "names an access point"),
+        ("mfzwi23gnjvgw.mrap", "names an access point"),
+        ("arn:aws:s3:eu-west-1:111122223333:accesspoint/ap", "names an access point"),
+        ("arn:aws:s3-object-lambda:eu-west-1:111122223333:accesspoint/ap", "names an access point"),
+        ("arn:aws:s3:::photos", "is an ARN: write the name of the bucket"),
+        ("s3://photos", "is not the name of a bucket"),
+        ("photos/2026", "is not the name of a bucket"),
+    ],
+)
+def test_the_error_for_a_name_that_is_no_bucket_says_why(variable: str, name: str, mistake: str) -> None:
+    (said,) = mistakes(**{variable: name})
+    assert said.startswith(f"{variable} {mistake}")
+
+
+@pytest.mark.parametrize(
+    "name", ["photos", "Photos_2026", "my.photos", "x-s3", "photos-x-s3", "logs-123456789012-eu-west-1-an"]
+)
+def test_every_other_name_of_a_bucket_is_allowed(name: str) -> None:
+    assert function_settings({**REQUIRED, "SOURCE_BUCKET": name}).source_bucket == name
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "much"])
