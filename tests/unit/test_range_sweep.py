@@ -102,6 +102,41 @@ def test_a_divided_slice_ends_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < len(target.objects) < len(KEYS)
 
 
+def stopped_at_first_put(target: ListedBucket) -> Deadline:
+    """Return a deadline that passes while the first object is written."""
+    deadline = Deadline()
+    target.on_call = lambda operation, key: deadline.stop() if operation == "put" else None
+    return deadline
+
+
+def test_a_range_whose_pages_outlast_a_call_is_cut_without_a_request() -> None:
+    source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
+    ranges = RangeSweeper(connection(source, target), prefix="", threads=1, slice_s=60)
+    work = RangeWork(until="9", delete=True, max_delete=5)
+    parts = cast(list[RangeWork], ranges.run(work, stopped_at_first_put(target)))
+    assert len(parts) >= 3, "two halves of the first page, and the pages behind it"
+    assert parts[0].after == work.after
+    assert [part.after for part in parts[1:]] == [part.until for part in parts[:-1]]
+    assert parts[-1].until == work.until
+    assert sum(part.max_delete or 0 for part in parts) == work.max_delete
+    assert source.count("first") == 0
+
+
+def test_a_single_page_that_outlasts_a_call_is_cut_in_the_middle() -> None:
+    source, target = ListedBucket({key: stored(b"x") for key in "abcde"}), ListedBucket()
+    ranges = RangeSweeper(connection(source, target), prefix="", threads=1, slice_s=60)
+    parts = ranges.run(RangeWork(), stopped_at_first_put(target))
+    assert parts == [RangeWork("", "b"), RangeWork("b", None)]
+
+
+def test_a_page_with_one_difference_is_not_cut() -> None:
+    source, target = ListedBucket({"a": stored(b"x")}), ListedBucket()
+    ranges = RangeSweeper(connection(source, target), prefix="", threads=1, slice_s=60)
+    deadline = Deadline()
+    deadline.stop()
+    assert ranges.run(RangeWork(), deadline) == [RangeWork()]
+
+
 @pytest.mark.parametrize("most", [None, 0, 3, 40])
 def test_the_parts_of_a_rest_follow_each_other_and_divide_the_limit_of_deletions(most: int | None) -> None:
     source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()

@@ -152,7 +152,7 @@ class World:
             threads=threads,
             small_object_copier=copier,
         )
-        return notes, sweep.run(deadline, **range_)
+        return notes, next(iter(sweep.run(deadline, **range_)), None)
 
     def fail(self, side: str, operation: str, key: str, error: Exception) -> None:
         """Make this call fail from now on."""

@@ -76,19 +76,20 @@ class LocalSweeper:
         self, range_: Range, deadline: Deadline, release_request: Deadline, release_rest: Callable[[str], None]
     ) -> str | None:
         self._wait_end.follow(deadline)
-        return self._sweep.sweep_in_order(
+        cuts = self._sweep.sweep_in_order(
             deadline,
             after=range_.after,
             until=range_.until,
             pages_until=release_request,
             release_rest=release_rest,
         )
+        return next(iter(cuts), None)
 
     def sweep_key_by_key(self, why: Unordered, deadline: Deadline) -> str | None:
         """Sweep all keys without trusting the order of the listings: see `Sweep.sweep_key_by_key`."""
         self._wait_end.follow(deadline)
         try:
-            return self._sweep.sweep_key_by_key(why, deadline)
+            return next(iter(self._sweep.sweep_key_by_key(why, deadline)), None)
         except OutOfTime:  # a listing waited for a store
             return ""
 

@@ -33,6 +33,15 @@ class DiffPage:
     keys: int
     diffs: list[KeyDiff]
 
+    @property
+    def cuts(self) -> list[str]:
+        """Return the keys behind which the page and its second half begin.
+
+        Each half has half of the diffs. A page of fewer than two diffs has no second half.
+        """
+        half = len(self.diffs) // 2
+        return [self.after, self.diffs[half - 1].key] if half else [self.after]
+
 
 def merge_listings(
     source: Iterable[KeyPage],

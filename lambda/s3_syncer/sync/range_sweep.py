@@ -1,8 +1,11 @@
 """Processes ranges of keys from the queue: sweeps for a while, then returns the rest in parts.
 
 So a range of any size needs no plan: the number of workers on it multiplies with every slice of time, until each of
-them finishes its part. A key that fails becomes a message and does not delay its range. So does a key that the range
-wrote and that was deleted from the source meanwhile: live sync deletes it, if its deletes are on.
+them finishes its part. If the pages in flight take longer than the worker has, the rest is cut between these pages and
+in the middle of each, which needs no request.
+
+A key that fails becomes a message and does not delay its range. So does a key that the range wrote and that was
+deleted from the source meanwhile: live sync deletes it, if its deletes are on.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..core.deadline import Deadline
@@ -82,16 +86,16 @@ class RangeSweeper:
             small_object_copier=self._context.small_object_copier,
         )
         slice_end = deadline.sooner(self._slice_s / time_divisor)
-        rest = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
+        cuts = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
         left: list[Work] = [KeyWork((key,)) for key in (*found.own_messages, *found.stale)]
-        if rest is not None:
-            left += self._cut(replace(work, after=rest, max_delete=sweep.deletions_left), deadline)
+        if cuts:
+            left += self._cut(replace(work, max_delete=sweep.deletions_left), cuts, deadline)
         logger.info(
             "range",
             extra={
                 "action": "range",
                 "after": work.after,
-                "until": work.until if rest is None else rest,
+                "until": cuts[0] if cuts else work.until,
                 "keys": found.keys,
                 "changed": found.changes,
                 "deleted": found.deletions,
@@ -101,9 +105,13 @@ class RangeSweeper:
         )
         return left
 
-    def _cut(self, work: RangeWork, deadline: Deadline) -> Sequence[RangeWork]:
+    def _cut(self, work: RangeWork, cuts: Sequence[str], deadline: Deadline) -> Sequence[RangeWork]:
+        """Return the parts of the rest of a range: see `Sweep.run` about `cuts`.
+
+        The last part is the longest: pages that did not start. Requests find the keys to cut it, if there is time.
+        """
         deadline.progress()
-        parts = cut_range(self._first_behind, work.after, work.until, deadline)
+        parts = [*pairwise(cuts), *cut_range(self._first_behind, cuts[-1], work.until, deadline)]
         # The limit of deletions holds for the whole run without a shared counter: the parts divide what is left of it,
         # and a range that is delivered again deletes nothing.
         limits = _divide(work.max_delete, len(parts))

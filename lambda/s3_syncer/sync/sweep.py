@@ -153,12 +153,12 @@ class Sweep:
 
     def run(
         self, deadline: Deadline, *, after: str = "", until: str | None = None, pages_until: Deadline | None = None
-    ) -> str | None:
+    ) -> list[str]:
         """Sweep the keys behind `after` up to `until`, then close. Call it once.
 
-        Once `pages_until` has passed no further page starts, and the pages in flight are finished. Returns None if all
-        keys were compared, else the key behind which the next sweep must continue. Raises StoreUnusable, and any error
-        that stops a listing.
+        Once `pages_until` has passed no further page starts, and the pages in flight are finished. Returns no keys if
+        all keys were compared. Otherwise the rest begins behind the first returned key, and can be divided behind each
+        other one. Raises StoreUnusable, and any error that stops a listing.
         """
         try:
             try:
@@ -176,7 +176,7 @@ class Sweep:
         until: str | None = None,
         pages_until: Deadline | None = None,
         release_rest: Callable[[str], None] | None = None,
-    ) -> str | None:
+    ) -> list[str]:
         """Sweep a range as `run` does; several threads may call it repeatedly. Also raises Unordered.
 
         If given, `release_rest` is called with the key behind which this call starts no page, as soon as that is known.
@@ -184,12 +184,11 @@ class Sweep:
         """
         pages = self._diff_pages(after, until, every=self._options.full)
         pages_until = pages_until or deadline
-        unfinished = self._run(pages, self._reconcile_page, deadline.sooner(), pages_until, until, release_rest)
-        return min(unfinished, default=None)
+        return self._run(pages, self._reconcile_page, deadline.sooner(), pages_until, until, release_rest)
 
     def sweep_key_by_key(
         self, why: Unordered, deadline: Deadline, *, after: str = "", until: str | None = None
-    ) -> str | None:
+    ) -> list[str]:
         """Sweep a range as `run` does, after a listing has shown that the order of listings cannot be trusted.
 
         A key that such a listing has not shown may still exist. So each key is checked itself, and nothing is deleted.
@@ -198,7 +197,7 @@ class Sweep:
         self._listener.on_restart(f"{why}: comparing key by key, deleting nothing")
         pages = self._single_pages(after, until)
         unfinished = self._run(pages, self._reconcile_keys, deadline.sooner(), deadline, until)
-        return after if unfinished else None
+        return [after] if unfinished else []
 
     def close(self) -> None:
         self._pages.shutdown(cancel_futures=True)
@@ -244,7 +243,7 @@ class Sweep:
     ) -> list[str]:
         """Reconcile the pages, several at a time; return the keys behind which unfinished work begins.
 
-        Raises what a page raises, once no other page is in flight.
+        The keys are in order. Raises what a page raises, once no other page is in flight.
         """
         executor = PageExecutor(self._pages, PAGES, self._busy_pages)
         unstarted: list[str] = []
@@ -268,7 +267,7 @@ class Sweep:
             deadline.stop()
             executor.wait()
             raise
-        return unstarted + [page.after for page in executor.unfinished]
+        return sorted([*unstarted, *(cut for page in executor.unfinished for cut in page.cuts)])
 
     def _noting_uncertain(
         self, reconcile: Callable[[DiffPage, Deadline], None]
