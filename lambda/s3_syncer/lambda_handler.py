@@ -12,6 +12,7 @@ from .logs import log_json
 from .queue.s3_batch import BatchOperationsTasks, Response
 from .queue.worker import Message
 from .settings import function_settings
+from .versions import log_versions
 from .wiring import QueueContext, build_queue_worker
 
 #: Keys that one invocation converges at a time. As many parts are in flight in addition.
@@ -70,6 +71,7 @@ class Function:
         """Build a function from its environment variables. Raises SettingsError with every mistake in them."""
         settings = function_settings(environ)
         log_json(settings.log_level)
+        log_versions()
         return cls(build_queue_worker(settings, threads=THREADS, range_threads=THREADS))
 
     def handle(self, event: Mapping[str, Any], context: Context) -> BatchResponse | Response:

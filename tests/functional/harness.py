@@ -86,6 +86,7 @@ class Delivery:
     returned: list[str]
     """The bodies of the messages that the function reported as failed."""
     log: list[dict[str, Any]]
+    """The log lines, without the line with the versions that a process starts with."""
     seconds: float
 
     @property
@@ -219,7 +220,7 @@ class Rig:
         seconds = time.monotonic() - began
         assert "batchItemFailures" in response
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
-        log = self.read_log()
+        log = [line for line in self.read_log() if line["message"] != "started"]
         logged(log)
         for message in messages:
             if message["MessageId"] not in failed:

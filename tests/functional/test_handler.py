@@ -236,6 +236,14 @@ def test_a_bug_loses_no_message(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> No
     assert any("ZeroDivisionError" in line.get("exception", "") for line in delivery.log)
 
 
+def test_the_first_log_line_of_a_process_has_the_versions(rig: Rig) -> None:
+    for _ in range(2):
+        rig.handle({"Records": []}, Context(time.monotonic() + 900))
+    (line,) = rig.read_log()
+    assert line["message"] == "started"
+    assert {"s3_syncer", "python", "boto3", "botocore"} <= line.keys()
+
+
 def test_each_decision_is_one_json_line(rig: Rig) -> None:
     began = time.time()
     rig.put("bad", b"body", StorageClass="GLACIER")

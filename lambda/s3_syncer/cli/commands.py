@@ -28,6 +28,7 @@ from ..settings import Credentials, Reader, Settings, SettingsError, read_stores
 from ..sync.converge import Outcome, converge
 from ..sync.own_copies import OwnCopies
 from ..sync.sweep import SweepOptions
+from ..versions import log_versions
 from ..wiring import build_queue_worker, build_sync_context
 from . import options as groups
 from .options import Command, with_options
@@ -180,6 +181,7 @@ def serve(**options: Any) -> None:
     """
     settings = _settings(options, delete=options["delete"], queue=True)
     log_json(options["log_level"].upper())
+    log_versions()
     try:
         _serve(settings, options)
     except (SyncError, OSError) as error:
@@ -334,6 +336,7 @@ def _configure_log(log_format: str, *, verbose: bool) -> None:
     """Write the decisions to standard output as JSON, as text if `verbose` is true, or not at all."""
     if log_format == "json":
         log_json(logging.INFO)
+        log_versions()
         return
     logger = logging.getLogger("s3_syncer")
     logger.handlers[:] = [logging.StreamHandler(sys.stdout) if verbose else logging.NullHandler()]

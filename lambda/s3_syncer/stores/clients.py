@@ -15,6 +15,7 @@ from botocore.utils import parse_timestamp
 from .. import __version__
 from ..core.model import RAW_EXPIRES
 from ..settings import Credentials
+from ..versions import require_boto3
 from .credentials import FixedClient, RotatingClient, explained, read_secret
 from .fenced_requests import ask_fence, fence_connections
 
@@ -110,12 +111,13 @@ def logs_client() -> Any:
 
 
 def _client(service: str, **options: Any) -> Any:
-    """Return a client of boto3's default session.
+    """Return a client of boto3's default session. Raises StoreUnusable if boto3 is too old.
 
     The session is made here at the first call, because it takes 10 MB and 0.1 s. It parses times with the standard
     library: botocore's own parser takes more than half of the CPU time of a listing.
     """
     if boto3.DEFAULT_SESSION is None:
+        require_boto3()
         fence_connections()
         session = botocore.session.get_session()
         session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
