@@ -21,6 +21,7 @@ from botocore.retries.standard import ExponentialBackoff
 from tests.functional.harness import SOURCE, TARGET, Account, Rig, keys_of, wipe
 from tests.functional.proxy import in_front_of
 from tests.support.clock import OffsetClock
+from tests.support.odd_store import OddStore
 from tests.support.patience import PATIENCE_S
 
 import s3_syncer
@@ -77,6 +78,24 @@ def lesser(
         cleanup.callback(_empty, rclone)
         monkeypatch.setenv("SYNC_TAGS", "false")
         yield cleanup.enter_context(_rig(aws, rclone, monkeypatch, capsys))
+
+
+@pytest.fixture
+def odd_store() -> Iterator[OddStore]:
+    """Yield a store to which the test adds quirks: see `tests/support/quirks`."""
+    with OddStore() as store:
+        yield store
+
+
+@pytest.fixture
+def odd(
+    aws: Account, odd_store: OddStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Rig]:
+    """Yield the function between AWS and `odd_store`."""
+    with ExitStack() as cleanup:
+        wipe(aws.endpoint)
+        cleanup.callback(wipe, aws.endpoint)
+        yield cleanup.enter_context(_rig(aws, Account(odd_store.endpoint), monkeypatch, capsys))
 
 
 @pytest.fixture
