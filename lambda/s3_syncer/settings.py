@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from .core.units import GIB, MIB
@@ -51,6 +52,20 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestOptions:
+    """The properties that the requests to a store have in common, whichever client makes them."""
+
+    #: Place of the bucket in an address of the target: "path", or "virtual" for the host. boto3 chooses for the source.
+    addressing_style: Literal["path", "virtual"] = "path"
+    #: Headers of every request, with names in lower case.
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+#: The options of a store of which nothing is known.
+NO_OPTIONS = RequestOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings that all drivers share. Sizes are in bytes, times in seconds."""
 
@@ -62,6 +77,8 @@ class Settings:
     """The ARN or name of the secret with the credentials, or the credentials themselves."""
     source_prefix: str = ""
     target_prefix: str = ""
+    source_requests: RequestOptions = NO_OPTIONS
+    target_requests: RequestOptions = NO_OPTIONS
     queue_url: str = ""
     dead_letter_queue_url: str = ""
     delete: bool = True
@@ -78,12 +95,19 @@ def read_stores(reader: Reader) -> Settings:
     return Settings(
         source_bucket=reader.bucket("SOURCE_BUCKET"),
         source_prefix=reader.prefix("SOURCE_PREFIX"),
+        source_requests=_source_requests(reader),
         target_endpoint=reader.endpoint("TARGET_ENDPOINT", bucket=reader.text("TARGET_BUCKET")),
         target_region=reader.required("TARGET_REGION"),
         target_bucket=reader.bucket("TARGET_BUCKET"),
         target_prefix=reader.prefix("TARGET_PREFIX"),
         target_credentials="",
     )
+
+
+def _source_requests(reader: Reader) -> RequestOptions:
+    pays = reader.flag("SOURCE_REQUESTER_PAYS", default=False)
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ObjectsinRequesterPaysBuckets.html
+    return RequestOptions(headers={"x-amz-request-payer": "requester"} if pays else {})
 
 
 def function_settings(environment: Mapping[str, str]) -> Settings:

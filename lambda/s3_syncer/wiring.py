@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .process_tuning import return_large_buffers
 from .queue.sqs import Queue
 from .queue.worker import Worker
-from .settings import Credentials, Settings
+from .settings import Credentials, RequestOptions, Settings
 from .stores.bucket import Bucket
 from .stores.clients import queue_client, source_client, target_client
 from .stores.protocols import BucketLocation, ClientSource, RequestGate, Transport
@@ -30,8 +30,8 @@ SPARE_CONNECTIONS = 4
 class ClientFactories:
     """Builders of the clients of both stores and of SQS: see `stores/clients.py` for their parameters."""
 
-    source: Callable[[int], ClientSource] = source_client
-    target: Callable[[str, str, str | Credentials, int], ClientSource] = target_client
+    source: Callable[[int, RequestOptions], ClientSource] = source_client
+    target: Callable[[str, str, str | Credentials, int, RequestOptions], ClientSource] = target_client
     queue: Callable[[int], SQSClient] = queue_client
 
 
@@ -66,11 +66,20 @@ def build_sync_context(
     """
     return_large_buffers()
     connections = 2 * threads + SPARE_CONNECTIONS
-    source_location = BucketLocation(settings.source_bucket, settings.source_prefix, clients.source(connections))
+    source_clients = clients.source(connections, settings.source_requests)
     target_clients = clients.target(
-        settings.target_endpoint, settings.target_region, settings.target_credentials, connections
+        settings.target_endpoint,
+        settings.target_region,
+        settings.target_credentials,
+        connections,
+        settings.target_requests,
     )
-    target_location = BucketLocation(settings.target_bucket, settings.target_prefix, target_clients)
+    source_location = BucketLocation(
+        settings.source_bucket, settings.source_prefix, source_clients, settings.source_requests
+    )
+    target_location = BucketLocation(
+        settings.target_bucket, settings.target_prefix, target_clients, settings.target_requests
+    )
     built_transports = transports(source_location, target_location) if transports is not None else Transports()
 
     def bucket(location: BucketLocation, transport: Transport | None, gate: RequestGate | None) -> Bucket:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import boto3
 import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials as SigningCredentials
 from tests.functional.command import run
 from tests.functional.harness import MIB, REGION, SOURCE, TARGET, Account, Rig
 from tests.functional.proxy import Proxy, Request, in_front_of
+
+from s3_syncer.settings import Credentials
+from s3_syncer.stores.clients import target_client
 
 BELOW = "/storage/v1/s3"
 
@@ -59,9 +64,38 @@ def is_signed(request: Request, account: Account) -> bool:
     headers = {name: request.headers[name] for name in {*signed, "x-amz-content-sha256"}}
     rebuilt = AWSRequest(request.method, f"http://{request.headers['host']}{request.path}", headers)
     rebuilt.context["timestamp"] = request.headers["x-amz-date"]
-    signer = S3SigV4Auth(Credentials(account.access_key_id, account.secret_access_key), "s3", REGION)
+    signer = S3SigV4Auth(SigningCredentials(account.access_key_id, account.secret_access_key), "s3", REGION)
     canonical = signer.canonical_request(rebuilt)
     return authorization.endswith(signer.signature(signer.string_to_sign(rebuilt, canonical), rebuilt))
+
+
+@pytest.mark.parametrize("setting", ["use_accelerate_endpoint", "payload_signing_enabled", "addressing_style"])
+def test_no_s3_setting_of_the_aws_profile_reaches_the_target(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str
+) -> None:
+    keys = Credentials(rig.other.access_key_id, rig.other.secret_access_key)
+    without = target_client(rig.target_proxy.endpoint, REGION, keys, 1).lease().client
+    value = "virtual" if setting == "addressing_style" else "true"
+    (tmp_path / "config").write_text(f"[default]\nregion = {REGION}\ns3 =\n  {setting} = {value}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # the next client reads the profile
+    client = target_client(rig.target_proxy.endpoint, REGION, keys, 1).lease().client
+    assert client.meta.config.s3 == without.meta.config.s3
+    rig.target.put_object(Bucket=TARGET, Key="key", Body=b"body")
+    assert client.get_object(Bucket=TARGET, Key="key")["ContentLength"] == 4
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+
+def test_every_request_to_a_requester_pays_source_agrees_to_pay(rig: Rig) -> None:
+    fill(rig)
+    ended = run("migrate", "--delete", "--source-requester-pays")
+    assert ended.code == 0, ended
+    requests = [request for request in rig.source_proxy.requests if not request.operation]
+    agents = {request.headers["user-agent"].split()[1].partition("/")[0] for request in requests}
+    assert agents == {"awscrt", "Python", "Boto3"}, "each client of the source was used"
+    assert [request.path for request in requests if request.headers.get("x-amz-request-payer") != "requester"] == []
+    assert [request.path for request in requests if not is_signed(request, rig.aws)] == []
+    assert {request.headers.get("x-amz-request-payer") for request in rig.target_proxy.requests} == {None}
 
 
 def test_the_function_mirrors_a_prefix_that_starts_with_a_slash(

@@ -127,6 +127,12 @@ def wanted(job: SweepJob, *keys: str) -> list[str]:
 OPTIONS: list[tuple[str, str | None, str, Callable[[SweepJob], bool]]] = [
     ("--source-bucket", "other", "SOURCE_BUCKET", lambda job: job.settings.source_bucket == "other"),
     ("--source-prefix", "in/", "SOURCE_PREFIX", lambda job: job.settings.source_prefix == "in/"),
+    (
+        "--source-requester-pays",
+        None,
+        "SOURCE_REQUESTER_PAYS",
+        lambda job: job.settings.source_requests.headers == {"x-amz-request-payer": "requester"},
+    ),
     ("--target-endpoint", "http://h:1/", "TARGET_ENDPOINT", lambda job: job.settings.target_endpoint == "http://h:1"),
     ("--target-region", "eu", "TARGET_REGION", lambda job: job.settings.target_region == "eu"),
     ("--target-bucket", "other", "TARGET_BUCKET", lambda job: job.settings.target_bucket == "other"),
@@ -201,7 +207,7 @@ def test_help_lists_every_option_and_its_variables() -> None:
 
 def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
     shared = {"DEAD_LETTER_QUEUE_URL", "DISTRIBUTED_COPY_THRESHOLD_MB", "ENDPOINT", "LOG_LEVEL", "QUEUE_URL"}
-    shared |= {"SOURCE_BUCKET", "SOURCE_PREFIX", "SYNC_DELETE", "SYNC_TAGS"}
+    shared |= {"SOURCE_BUCKET", "SOURCE_PREFIX", "SOURCE_REQUESTER_PAYS", "SYNC_DELETE", "SYNC_TAGS"}
     shared |= {f"TARGET_{name}" for name in ("BUCKET", "ENDPOINT", "PREFIX", "REGION", "SECRET_ARN")}
     variables = {variable for command in cli.commands.values() for variable in command.variables}
     assert {variable for variable in variables if not variable.startswith("S3_SYNCER_")} == shared

@@ -82,7 +82,7 @@ class World:
             return SqsClient(self.sqs, Connection(self.sqs, self.queue_faults, attempts=3))
 
         return ClientFactories(
-            source=lambda _: client(self.source, self.source_faults),
+            source=lambda *_: client(self.source, self.source_faults),
             target=lambda *_: client(self.target, self.target_faults),
             queue=queue_client,
         )

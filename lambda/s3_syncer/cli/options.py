@@ -210,6 +210,13 @@ STORES = (
         help="Only keys below this prefix, such as photos/. Default: all keys.",
     ),
     option(
+        "Source",
+        "--source-requester-pays",
+        envvar="SOURCE_REQUESTER_PAYS",
+        is_flag=True,
+        help="Agree to pay for the requests and the data of a Requester Pays bucket of another account.",
+    ),
+    option(
         "Target",
         "--target-endpoint",
         envvar=["TARGET_ENDPOINT", "ENDPOINT"],

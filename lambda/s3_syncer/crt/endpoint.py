@@ -12,6 +12,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.httpsession import get_cert_path
 
+from ..settings import NO_OPTIONS, RequestOptions
 from ..stores.protocols import BucketLocation
 
 #: Stands for a key in a URL; percent-encoding leaves it as it is.
@@ -25,6 +26,7 @@ class BucketEndpoint:
     url: str
     region: str
     ca_file: str
+    options: RequestOptions = NO_OPTIONS
 
 
 class OnlyBoto3Error(Exception):
@@ -46,7 +48,7 @@ def bucket_endpoint(location: BucketLocation) -> BucketEndpoint:
     if _is_proxied(url):
         raise OnlyBoto3Error
     ca_bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return BucketEndpoint(url, region, ca_bundle or str(get_cert_path(True)))
+    return BucketEndpoint(url, region, ca_bundle or str(get_cert_path(True)), location.options)
 
 
 def _address(client: Any, bucket: str) -> tuple[str, str]:

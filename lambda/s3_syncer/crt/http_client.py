@@ -56,7 +56,7 @@ class CrtHttpClient:
         self._secure = url.scheme == "https"
         self._port = url.port or (443 if self._secure else 80)
         self._region, self._keys = endpoint.region, keys
-        self._headers = (("host", self._authority), ("user-agent", _USER_AGENT))
+        self._headers = (("host", self._authority), ("user-agent", _USER_AGENT), *endpoint.options.headers.items())
         self._bootstrap = io.ClientBootstrap.get_or_create_static_default()
         self._socket = io.SocketOptions()
         self._socket.connect_timeout_ms = _CONNECT_MS

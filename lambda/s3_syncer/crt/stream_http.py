@@ -52,7 +52,7 @@ class StreamingHttpClient:
         assert url.hostname is not None
         self._host, self._port, self._path = url.hostname, url.port, url.path
         self._origin, self._secure = f"{url.scheme}://{url.netloc}", url.scheme == "https"
-        self._headers = (("host", url.netloc), ("user-agent", _USER_AGENT))
+        self._headers = (("host", url.netloc), ("user-agent", _USER_AGENT), *endpoint.options.headers.items())
         self._endpoint, self._prefix, self._keys = endpoint, prefix, keys
         self._idle: list[HTTPConnection] = []
 

@@ -14,7 +14,7 @@ from botocore.utils import parse_timestamp
 
 from .. import __version__
 from ..core.model import RAW_EXPIRES
-from ..settings import Credentials
+from ..settings import NO_OPTIONS, Credentials, RequestOptions
 from ..versions import require_boto3
 from .credentials import FixedClient, RotatingClient, explained, read_secret
 from .fenced_requests import ask_fence, fence_connections
@@ -39,29 +39,41 @@ _COMMON: dict[str, Any] = {
 _OTHER_SERVICES = {name: _COMMON[name] for name in ("retries", "user_agent")}
 
 
-def source_client(connections: int) -> FixedClient:
+def source_client(connections: int, options: RequestOptions = NO_OPTIONS) -> FixedClient:
     """Return the client of the source. Raises StoreUnusable.
 
     Region, credentials and endpoint come from the default AWS chain.
     """
     with explained("the source"):
         client: S3Client = _client("s3", config=Config(max_pool_connections=connections, **_COMMON))
+    _add_headers(client, options)
     ask_fence(client)
     return FixedClient(client)
 
 
-def target_client(endpoint: str, region: str, credentials: str | Credentials, connections: int) -> RotatingClient:
+def target_client(
+    endpoint: str,
+    region: str,
+    credentials: str | Credentials,
+    connections: int,
+    options: RequestOptions = NO_OPTIONS,
+) -> RotatingClient:
     """Return the client of the target. Raises StoreUnusable.
 
     `credentials` is the ARN or name of a secret, or the credentials themselves. The client uses none of the `AWS_*`
-    variables.
+    variables, and no setting for S3 of the user's AWS profile.
     """
     config = Config(
         max_pool_connections=connections,
         # By default, boto3 sends aws-chunked bodies with CRC trailers. Many S3-compatible stores refuse these.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "path"},
+        # Each of these is stated, because botocore takes what is missing from the profile of the user.
+        s3={
+            "addressing_style": options.addressing_style,
+            "payload_signing_enabled": False,
+            "use_accelerate_endpoint": False,
+        },
         **_COMMON,
     )
 
@@ -77,6 +89,7 @@ def target_client(endpoint: str, region: str, credentials: str | Credentials, co
                 config=config,
             )
         pass_raw_expires(client)
+        _add_headers(client, options)
         ask_fence(client)
         return client
 
@@ -139,6 +152,15 @@ def parse_time(value: Any) -> datetime:
                 return parsedate_to_datetime(value)
     other: datetime = parse_timestamp(value)
     return other
+
+
+def _add_headers(client: S3Client, options: RequestOptions) -> None:
+    """Make `client` send and sign the headers of the options."""
+
+    def add(params: dict[str, Any], **_: Any) -> None:
+        params["headers"].update(options.headers)
+
+    client.meta.events.register("before-call.s3", add)
 
 
 def pass_raw_expires(client: S3Client) -> None:

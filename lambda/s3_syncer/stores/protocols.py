@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..core.errors import SyncError
 from ..core.model import KeyPage, ListPage, ObjectState, Upload, WriteGuard
 from ..core.multipart import Part, UploadedPart
+from ..settings import NO_OPTIONS, RequestOptions
 
 if TYPE_CHECKING:
     from .credentials import Lease
@@ -24,11 +25,12 @@ class ClientSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BucketLocation:
-    """The name of a bucket, the prefix that bounds its keys, and the clients that reach it."""
+    """The name of a bucket, the prefix that bounds its keys, the clients that reach it, and their options."""
 
     name: str
     prefix: str
     clients: ClientSource
+    options: RequestOptions = NO_OPTIONS
 
 
 class Listing(Protocol):
