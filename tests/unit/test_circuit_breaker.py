@@ -121,6 +121,17 @@ def test_success_resets_the_length_of_the_rest(
     assert breaker.retry_in_s() == FIRST_S
 
 
+def test_each_record_has_the_time_since_the_first_failure(
+    breaker: CircuitBreaker, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        breaker.record_failure("wrong keys")
+        clock.now += breaker.retry_in_s()
+    breaker.record_success()
+    breaker.record_failure("wrong keys")
+    assert [record.failing_s for record in caplog.records if hasattr(record, "failing_s")] == [0.0, 5.0, 15.0, 0.0]
+
+
 def test_without_log_nothing_is_logged(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     breaker = CircuitBreaker(first_s=FIRST_S, max_s=MAX_S, clock=clock)

@@ -131,9 +131,9 @@ def test_any_key_survives_the_encoding_of_a_notification(key: str) -> None:
     assert work.keys == (key,)
 
 
-@given(st.lists(st.text(min_size=1), min_size=1))
-def test_own_work_equals_its_decoded_message(keys: list[str]) -> None:
-    work = KeyWork(tuple(keys))
+@given(st.lists(st.text(min_size=1), min_size=1), st.none() | st.floats(min_value=0, max_value=2e11))
+def test_own_work_equals_its_decoded_message(keys: list[str], since: float | None) -> None:
+    work = KeyWork(tuple(keys), since)
     assert decode(work.to_json(), BUCKET) == work
 
 
@@ -188,6 +188,13 @@ MALFORMED = [
     ('{"s3-syncer": {"work": "keys"}}', '"keys" must be a list of one or more non-empty strings'),
     ('{"s3-syncer": {"work": "keys", "keys": "key"}}', '"keys" must be a list'),
     ('{"s3-syncer": {"work": "keys", "keys": ["key", ""]}}', '"keys" must be a list'),
+    *(
+        (
+            f'{{"s3-syncer": {{"work": "keys", "keys": ["key"], "since": {since}}}}}',
+            '"since" must be a number of seconds',
+        )
+        for since in ('"now"', "true", "-1", "NaN", "Infinity", "1e400", "1" + "0" * 400)
+    ),
     ('{"s3-syncer": {"work": "range", "after": null}}', '"after" must be a key'),
     ('{"s3-syncer": {"work": "range", "until": 3}}', '"until" a key or null'),
     ('{"s3-syncer": {"work": "range", "delete": "yes"}}', '"delete" must be true or false'),

@@ -203,7 +203,7 @@ def test_a_message_returns_when_its_remaining_work_cannot_be_sent() -> None:
     assert bench.service.health().done == 1
 
 
-def test_a_bug_loses_no_message_and_no_slot() -> None:
+def test_a_bug_loses_no_message_and_no_slot(caplog: pytest.LogCaptureFixture) -> None:
     def does(message: Message, deadline: Deadline) -> Disposition:
         if message.attempt == 1:
             raise ZeroDivisionError
@@ -213,6 +213,8 @@ def test_a_bug_loses_no_message_and_no_slot() -> None:
     with Bench(queue, FakeWorker(does), concurrency=1).running():
         eventually(lambda: sorted(queue.deleted) == ["a", "b", "c"])
     assert [body for body, delay_s in queue.released if delay_s > 0] == ["a", "b", "c"]
+    retries = [record.attempts for record in caplog.records if getattr(record, "action", "") == "retry"]
+    assert retries == [1, 1, 1]
 
 
 def test_visibility_of_a_slow_message_is_extended() -> None:

@@ -72,10 +72,11 @@ class Bench:
         ranges: RangeSweeper | None = None,
         above: int = MIB,
         threads: int = 4,
+        memory: int = MIB,
     ) -> None:
         self.source, self.target = MemoryBucket(objects, on_call=on_call), MemoryBucket()
         self.ranges = ranges or RangeSweeper()
-        transfer = Transfer(self.source, self.target, memory=MIB, threads=1)
+        transfer = Transfer(self.source, self.target, memory=memory, threads=1)
         pair = BucketPair(self.source, self.target, transfer)
         parts = DistributedCopier(self.source, self.target, transfer, prefix=prefix, threshold=above)
         self.worker = Worker(pair, self.ranges, parts, bucket=BUCKET, prefix=prefix, threads=threads)
@@ -557,7 +558,7 @@ def test_messages_that_failed_together_return_apart() -> None:
 
 
 def decisions(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    fields = ("action", "key", "reason", "bytes", "attempts", "lag_ms", "duration_ms")
+    fields = ("action", "key", "reason", "bytes", "attempts", "lag_ms", "duration_ms", "unusable")
     return [
         {name: getattr(record, name) for name in fields if hasattr(record, name)}
         for record in caplog.records
@@ -596,6 +597,89 @@ def test_the_lag_counts_from_the_oldest_event_for_the_key(caplog: pytest.LogCapt
     Bench({"a": stored(b"one")}).run(*messages)
     (decision,) = decisions(caplog)
     assert 29_000 <= decision["lag_ms"] <= 40_000
+
+
+def event_of(key: str, *, age_s: float, id: str = "1", attempt: int = 1) -> Message:
+    """Return a message with an event that is `age_s` seconds old."""
+    time_ = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat()
+    record = {"eventTime": time_, "s3": {"bucket": {"name": BUCKET}, "object": {"key": key}}}
+    return Message(id, json.dumps({"Records": [record]}), attempt)
+
+
+@pytest.mark.parametrize(
+    ("error", "action", "unusable"),
+    [
+        (RETRYABLE, "retry", False),
+        (StoreUnusable("wrong keys"), "retry", True),
+        (OutOfTime("no time left"), "retry", False),
+        (PERMANENT, "dead-letter", False),
+        (ZeroDivisionError(), "retry", False),
+    ],
+    ids=["retryable", "store unusable", "out of time", "permanent", "a bug"],
+)
+def test_every_failure_of_an_event_has_its_lag_and_the_number_of_deliveries(
+    error: BaseException, action: str, unusable: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    Bench(on_call=failing("a", error=error)).run(event_of("a", age_s=100, attempt=7))
+    (decision,) = decisions(caplog)
+    assert (decision["action"], decision["attempts"], decision.get("unusable", False)) == (action, 7, unusable)
+    assert 100_000 <= decision["lag_ms"] <= 160_000
+
+
+def test_a_key_that_was_not_begun_in_time_has_its_lag(caplog: pytest.LogCaptureFixture) -> None:
+    Bench().run(event_of("a", age_s=100), deadline=Deadline.after(-1))
+    logged = decisions(caplog)  # the thread of the key may also log that there is no time left
+    assert {line["action"] for line in logged} == {"retry"}
+    assert min(line["lag_ms"] for line in logged) >= 100_000
+
+
+def test_a_key_that_was_given_up_has_its_lag(release: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench({"a": stored(b"one")}, on_call=lambda operation, key: _hang(release))
+    bench.worker.run([event_of("a", age_s=100)], Deadline.after(0.2), grace_s=0.0)
+    (decision,) = decisions(caplog)
+    release.set()
+    assert decision["action"] == "retry"
+    assert decision["lag_ms"] >= 100_000
+
+
+def _hang(release: threading.Event) -> None:
+    assert release.wait(PATIENCE_S)
+
+
+def test_an_event_from_a_clock_that_is_ahead_has_no_negative_lag(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    Bench({"a": stored(b"one")}).run(event_of("a", age_s=-100))
+    (decision,) = decisions(caplog)
+    assert decision["lag_ms"] == 0
+
+
+def test_the_message_that_counts_full_attempts_keeps_the_time_of_the_event(clock: FakeClock) -> None:
+    deadline = Deadline.after(300)
+
+    def outlast(operation: str, key: str) -> None:
+        if operation == "take":
+            deadline.sleep(1000)
+
+    bench = Bench({"huge": stored(b"one")}, on_call=outlast)
+    began = time.time()
+    disposition = bench.worker.run([event_of("huge", age_s=100)], deadline, grace_s=PATIENCE_S)["1"]
+    (work,) = disposition.more
+    assert isinstance(work, KeyWork)
+    assert work.since == pytest.approx(began - 100, abs=PATIENCE_S)
+
+
+def test_the_check_after_a_distributed_copy_has_the_lag_of_its_event(caplog: pytest.LogCaptureFixture) -> None:
+    """The line `multipart` only says that the copy has begun."""
+    caplog.set_level(logging.INFO)
+    bench = Bench({"huge": stored(b"x" * (24 * MIB))}, above=MIB, memory=16 * MIB)
+    messages = [event_of("huge", age_s=100)]
+    while messages:
+        disposition = bench.disposition(messages.pop())
+        assert isinstance(disposition, Ack)
+        messages += [Message("1", work.to_json()) for work in disposition.more if not getattr(work, "delay_s", 0)]
+    lags = [(line["action"], line["lag_ms"]) for line in decisions(caplog) if "lag_ms" in line]
+    assert [action for action, _ in lags] == ["multipart", "unchanged"]
+    assert lags[-1][1] >= 100_000
 
 
 def test_work_without_an_event_has_no_lag(caplog: pytest.LogCaptureFixture) -> None:

@@ -26,7 +26,8 @@ class CircuitBreaker:
     The caller decides how many trials it sends at a time: the circuit breaker does not count requests.
 
     The first pause takes `first_s` seconds and the longest `max_s`; equal values make every pause equally long.
-    With `log=True` the circuit breaker logs each change to open, and the change to closed.
+    With `log=True` the circuit breaker logs each change to open, and the change to closed. `failing_s` of a record is
+    the time since the first failure in seconds, for the alarm on retries.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class CircuitBreaker:
         self._backoff = Backoff(first_s, max_s)
         self._log, self._clock = log, clock
         self._lock = threading.Lock()
-        self._failures, self._open_until = 0, 0.0
+        self._failures, self._first_failed_at, self._open_until = 0, 0.0, 0.0
         #: Reason of the failure that opened the circuit; empty while the circuit is closed.
         self.reason = ""
 
@@ -63,12 +64,21 @@ class CircuitBreaker:
         with self._lock:
             if self.is_open:
                 return
+            now = self._clock()
+            if self.is_closed:
+                self._first_failed_at = now
+            failing_s = now - self._first_failed_at
             self._failures += 1
             pause_s = self._backoff.delay_s(self._failures)
-            self._open_until = self._clock() + pause_s
+            self._open_until = now + pause_s
             self.reason = reason
         if self._log:
-            extra = {"action": "circuit-open", "reason": reason, "retry_in_s": pause_s}
+            extra = {
+                "action": "circuit-open",
+                "reason": reason,
+                "retry_in_s": pause_s,
+                "failing_s": round(failing_s, 1),
+            }
             logger.warning("circuit open", extra=extra)
 
     def record_success(self) -> None:

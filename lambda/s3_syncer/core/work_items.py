@@ -12,6 +12,9 @@ from .errors import Permanent
 #: The key of this project's own messages, so that no decoder mistakes them for an event of a store.
 ENVELOPE = "s3-syncer"
 
+#: The end of the year 9999, in seconds since 1970.
+_LATEST_S = 253402300800
+
 
 class Malformed(Permanent):
     """A message that this version does not understand. It goes to the dead-letter queue."""
@@ -33,7 +36,8 @@ class KeyWork:
     full_attempts: int = 0
 
     def to_json(self) -> str:
-        tracked = {} if self.upload_attempts is None else {"upload_attempts": self.upload_attempts}
+        tracked: dict[str, float] = {} if self.since is None else {"since": self.since}
+        tracked |= {} if self.upload_attempts is None else {"upload_attempts": self.upload_attempts}
         tracked |= {"full_attempts": self.full_attempts} if self.full_attempts else {}
         return _envelope("keys", keys=list(self.keys), **tracked)
 
@@ -76,6 +80,8 @@ class PartsWork:
     last: int
     #: The number of multipart uploads created for the key so far, this one included: see `KeyWork.upload_attempts`.
     upload_attempts: int = 0
+    #: The time of the event that led to the upload: see `KeyWork.since`.
+    since: float | None = None
 
     def to_json(self) -> str:
         return _envelope("parts", **asdict(self))
@@ -107,7 +113,7 @@ def _keys(content: Mapping[str, Any]) -> KeyWork:
     full_attempts = content.get("full_attempts", 0)
     if not _is_whole(full_attempts):
         raise Malformed('"full_attempts" must be a whole number')
-    return KeyWork(tuple(keys), upload_attempts=upload_attempts, full_attempts=full_attempts)
+    return KeyWork(tuple(keys), _since(content), upload_attempts=upload_attempts, full_attempts=full_attempts)
 
 
 def _range(content: Mapping[str, Any]) -> RangeWork:
@@ -134,10 +140,20 @@ def _parts(content: Mapping[str, Any]) -> PartsWork:
     upload_attempts = content.get("upload_attempts", 0)
     if not _is_whole(upload_attempts):
         raise Malformed('"upload_attempts" must be a whole number')
-    work = PartsWork(**texts, **numbers, upload_attempts=upload_attempts)  # type: ignore[arg-type]
+    work = PartsWork(**texts, **numbers, upload_attempts=upload_attempts, since=_since(content))  # type: ignore[arg-type]
     if not work.first <= work.last <= -(-work.size // work.part_size):
         raise Malformed(f"there are no parts {work.first} to {work.last} of an object of {work.size} bytes")
     return work
+
+
+def _since(content: Mapping[str, Any]) -> float | None:
+    """Return the time of the event. Raises Malformed, also for NaN and for an infinite number."""
+    since = content.get("since")
+    if since is None:
+        return None
+    if type(since) not in (int, float) or not 0 <= since < _LATEST_S:
+        raise Malformed('"since" must be a number of seconds since 1970')
+    return float(since)
 
 
 def _is_whole(value: Any) -> bool:

@@ -197,7 +197,7 @@ class _Item:
     #: The name of a range or parts in the log; empty for a key.
     name: str = ""
     is_parts: bool = False
-    #: Time of the oldest event for a key, see `_KeyRequest`.
+    #: Time of the oldest event for the key, see `_KeyRequest`.
     since: float | None = None
     #: The work of a key after a full attempt that was not done.
     next_attempt: KeyWork | None = None
@@ -273,16 +273,20 @@ class Worker:
 
     def _key_item(self, key: str, request: _KeyRequest) -> _Item:
         def run(deadline: Deadline) -> Outcome:
-            return self._copier.converge(
+            outcome = self._copier.converge(
                 self._pair,
                 key.removeprefix(self._prefix),
                 deadline,
                 upload_attempts=request.upload_attempts,
                 redelivered=request.attempt > 1 or bool(request.full_attempts),
             )
+            return replace(outcome, more=tuple(_with_time(work, request.since) for work in outcome.more))
 
         next_attempt = KeyWork(
-            (key,), upload_attempts=request.upload_attempts, full_attempts=(request.full_attempts or 0) + 1
+            (key,),
+            since=request.since,
+            upload_attempts=request.upload_attempts,
+            full_attempts=(request.full_attempts or 0) + 1,
         )
         return _Item(key, request.attempt, run, since=request.since, next_attempt=next_attempt)
 
@@ -295,7 +299,8 @@ class Worker:
             return Outcome("range", "", more=tuple(left))
 
         if isinstance(work, PartsWork):
-            return _Item(work.key, message.attempt, run, name=f"parts {work.first} to {work.last}", is_parts=True)
+            name = f"parts {work.first} to {work.last}"
+            return _Item(work.key, message.attempt, run, name=name, is_parts=True, since=work.since)
         return _Item("", message.attempt, run, name=f"range after {work.after!r}")
 
     def _combined(self, message: Message, results: Mapping[str, _Done]) -> Disposition:
@@ -374,6 +379,11 @@ def _run_item(item: _Item, fence: Fence, deadline: Deadline, available_s: float 
     return result
 
 
+def _with_time(work: Work, since: float | None) -> Work:
+    """Return parts with the time of their event, so that the check after the upload logs the lag."""
+    return replace(work, since=since) if isinstance(work, PartsWork) else work
+
+
 def _precedence(error: SyncError) -> int:
     return next((index for index, kind in enumerate(_PRECEDENCE) if isinstance(error, kind)), len(_PRECEDENCE))
 
@@ -398,15 +408,15 @@ def _least(one: _Number | None, other: _Number | None) -> _Number | None:
 def _log_result(item: _Item, result: Result, spent_s: float | None) -> None:
     """Log the decision about an item. A range and parts log their success themselves.
 
-    `spent_s` is None for an item that is not done.
+    `spent_s` is None for an item that is not done. The lag is logged for it too, because alarms are set on it: see
+    monitoring.tf. It is 0 if the clock of the source's event is ahead.
     """
     fields: dict[str, Any] = {}
     if item.is_key and spent_s is not None:
-        fields = {
-            "bytes": result.size if isinstance(result, Outcome) else 0,
-            "duration_ms": round(spent_s * 1000),
-            "lag_ms": None if item.since is None else round((time.time() - item.since) * 1000),
-        }
+        size = result.size if isinstance(result, Outcome) else 0
+        fields = {"bytes": size, "duration_ms": round(spent_s * 1000)}
+    if item.is_key or item.since is not None:
+        fields["lag_ms"] = None if item.since is None else max(0, round((time.time() - item.since) * 1000))
     fields["attempts"] = item.attempt
     if isinstance(result, SyncError):
         log_failure(item.key, result, name=item.name, **fields)
@@ -415,7 +425,12 @@ def _log_result(item: _Item, result: Result, spent_s: float | None) -> None:
 
 
 def log_failure(key: str, error: SyncError, *, name: str = "", **fields: object) -> None:
-    """Log a failure. Equal failures have the same `reason`: the request ID is another field."""
+    """Log a failure. Equal failures have the same `reason`: the request ID is another field.
+
+    `unusable` is a field only if a store fails as a whole.
+    """
+    if isinstance(error, StoreUnusable):
+        fields["unusable"] = True
     action = "dead-letter" if isinstance(error, Permanent) else "retry"
     reason = f"{name}: {error.reason}" if name else error.reason
     _log(action, key, **{**fields, **error.log_fields, "reason": reason})

@@ -14,7 +14,7 @@ from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline
 from ..core.errors import unexpected_failure
 from ..core.fence import Fence, fenced
-from ..queue.worker import DeadLetter, Disposition, Message, Retry, redelivery_delay_s
+from ..queue.worker import DeadLetter, Disposition, Message, Retry, log_failure, redelivery_delay_s
 from .heartbeat import VisibilityExtender, VisibilityHeartbeat
 
 logger = logging.getLogger(__name__)
@@ -130,9 +130,11 @@ class MessageProcessor:
         try:
             with fenced(fence):
                 return self._worker.run([message], deadline, grace_s=self._abort_grace_s)[message.id]
-        except Exception as error:
+        except Exception as error:  # a bug
             logger.exception("unexpected failure")
-            return Retry(redelivery_delay_s(message.attempt), unexpected_failure(error).reason)
+            failure = unexpected_failure(error)
+            log_failure("", failure, attempts=message.attempt)
+            return Retry(redelivery_delay_s(message.attempt), failure.reason)
         finally:
             fence.close()
 

@@ -261,7 +261,7 @@ class DistributedCopier:
         logger.info("abort", extra={"action": "abort", "key": work.key, "reason": why})
         self._target.abort_upload(key, work.upload)
         is_same = state is not None and state.etag == work.etag
-        return [_check(work) if is_same else KeyWork((work.key,))]
+        return [_check(work) if is_same else KeyWork((work.key,), work.since)]
 
     def _send(
         self, key: str, state: ObjectState, work: PartsWork, missing: list[int], deadline: Deadline
@@ -349,7 +349,7 @@ def _unsupported_if_permanent() -> Iterator[None]:
 
 def _check(work: PartsWork) -> KeyWork:
     """Return the check of a key after its upload ended. It counts the uploads, which have a bound."""
-    return KeyWork((work.key,), upload_attempts=work.upload_attempts)
+    return KeyWork((work.key,), work.since, upload_attempts=work.upload_attempts)
 
 
 def _items(
