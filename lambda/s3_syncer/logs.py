@@ -8,6 +8,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from .core import log_context
+
 #: The attributes that every LogRecord has. All other attributes come from `extra=` and become fields of the line.
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
@@ -16,7 +18,7 @@ _LIBRARIES = ("boto3", "botocore", "urllib3")
 
 
 class JsonFormatter(logging.Formatter):
-    """Format a record as JSON, with the fields of `extra=`.
+    """Format a record as JSON, with the fields of the work (see `log_context`) and of `extra=`.
 
     Timestamps have the format of RFC 3339, because the log filter of Lambda requires it.
     """
@@ -26,6 +28,7 @@ class JsonFormatter(logging.Formatter):
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "message": record.getMessage(),
+            **log_context.current(),
             **{name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES},
         }
         if record.exc_info:

@@ -22,10 +22,10 @@ from s3_syncer.core.key_ranges import FirstBehind, borders
 from s3_syncer.core.listing_diff import Unordered
 from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import KeyWork, Malformed, RangeWork, Work
-from s3_syncer.queue.worker import Ack, Message, Retry, Worker
+from s3_syncer.queue.worker import Ack, DeadLetter, Message, Retry, Worker
 from s3_syncer.sync import range_sweep as ranges_module
 from s3_syncer.sync.converge import BucketPair
-from s3_syncer.sync.range_sweep import RangeSweeper
+from s3_syncer.sync.range_sweep import MAX_STALLED_HOPS, RangeSweeper
 from s3_syncer.sync.transfer import Transfer
 
 KEYS = [f"{number % 7}/{number:04}" for number in range(300)]
@@ -41,9 +41,9 @@ def connection(source: ListedBucket, target: ListedBucket) -> Any:
     return SimpleNamespace(source=source, target=target, pair=pair, small_object_copier=None)
 
 
-def worker(source: ListedBucket, target: ListedBucket) -> Worker:
+def worker(source: ListedBucket, target: ListedBucket, *, slice_s: float = 60) -> Worker:
     both = connection(source, target)
-    ranges = RangeSweeper(both, prefix="", threads=1)
+    ranges = RangeSweeper(both, prefix="", threads=1, slice_s=slice_s)
     return Worker(both.pair, ranges, cast(Any, None), bucket="bucket", prefix="", threads=1)
 
 
@@ -135,6 +135,84 @@ def test_a_page_with_one_difference_is_not_cut() -> None:
     deadline = Deadline()
     deadline.stop()
     assert ranges.run(RangeWork(), deadline) == [RangeWork()]
+
+
+def rests_of(work: RangeWork, source: ListedBucket, target: ListedBucket, deadline: Deadline) -> list[RangeWork]:
+    ranges = RangeSweeper(connection(source, target), prefix="", threads=1, slice_s=60)
+    return cast(list[RangeWork], list(ranges.run(work, deadline)))
+
+
+def passed() -> Deadline:
+    return Deadline.after(-1)
+
+
+def test_a_range_without_progress_is_handed_back_a_bounded_number_of_times() -> None:
+    """No key of it is done in a call, however small its parts are cut."""
+    source, target = ListedBucket({"a": stored(b"x"), "b": stored(b"x")}), ListedBucket()
+    work = RangeWork(until="z")
+    for number in range(1, MAX_STALLED_HOPS):
+        work = rests_of(work, source, target, passed())[-1]
+        assert work.stalled_hops == number
+    with pytest.raises(Permanent, match=r"keys behind 'a' up to 'z' made no progress in 8 calls") as raised:
+        rests_of(work, source, target, passed())
+    assert raised.value.code == "NoProgress"
+
+
+def test_a_range_without_progress_becomes_one_dead_letter_that_names_it() -> None:
+    source, target = ListedBucket({"a": stored(b"x"), "b": stored(b"x")}), ListedBucket()
+    deadline = Deadline.after(60)
+
+    def time_is_over(operation: str, key: str) -> None:
+        raise OutOfTime("no time left")
+
+    source.on_call = lambda operation, key: None if operation == "list" else time_is_over(operation, key)
+    message = Message("1", RangeWork(stalled_hops=MAX_STALLED_HOPS - 1).to_json())
+    letter = worker(source, target).run([message], deadline)["1"]
+    assert isinstance(letter, DeadLetter)
+    assert "keys behind '' up to the last key" in letter.error
+    assert letter.more == ()
+
+
+def test_a_page_that_is_done_is_progress() -> None:
+    source, target = ListedBucket({key: stored(key.encode()) for key in KEYS}), ListedBucket()
+    ranges = RangeSweeper(connection(source, target), prefix="", threads=1, slice_s=0)
+    left = cast(list[RangeWork], ranges.run(RangeWork(stalled_hops=MAX_STALLED_HOPS - 1), Deadline.after(60)))
+    assert {work.stalled_hops for work in left} == {0}
+
+
+def test_a_key_that_was_changed_is_progress() -> None:
+    source, target = ListedBucket({key: stored(b"x") for key in "abcde"}), ListedBucket()
+    work = RangeWork(stalled_hops=MAX_STALLED_HOPS - 1)
+    assert {rest.stalled_hops for rest in rests_of(work, source, target, stopped_at_first_put(target))} == {0}
+
+
+def test_a_call_that_the_service_stopped_counts_for_nothing() -> None:
+    source, target = ListedBucket({key: stored(b"x") for key in "abcde"}), ListedBucket()
+    stopped = Deadline()
+    stopped.stop()
+    work = RangeWork(stalled_hops=MAX_STALLED_HOPS - 1)
+    rests = rests_of(work, source, target, stopped)
+    assert {rest.stalled_hops for rest in rests} == {work.stalled_hops}
+
+
+def test_the_longest_chain_of_a_large_sweep() -> None:
+    """A sweep of 400 pages in calls that each end after their first page: the longest chain has 6 hops.
+
+    So with pages of 1,000 keys, that is 400,000 keys at one page a minute. A chain grows with the number of characters
+    in which keys differ, not with the number of keys: every call cuts its rest at the next character.
+    """
+    keys = [f"2026/{number:06}" for number in range(0, 1_000_000, 500)]
+    source, target = ListedBucket({key: stored(b"x") for key in keys}), ListedBucket()
+    bench, messages, longest = worker(source, target, slice_s=0), deque([RangeWork().to_json()]), 0
+    while messages:
+        work = cast(RangeWork, decode(messages[0], "bucket"))
+        done = bench.run([Message("1", messages.popleft())], Deadline.after(600))["1"]
+        assert isinstance(done, Ack)
+        assert all(each.hops == work.hops + 1 for each in done.more)
+        longest = max(longest, work.hops)
+        messages += [each.to_json() for each in done.more]
+    assert len(target.objects) == len(keys)
+    assert longest == 6
 
 
 @pytest.mark.parametrize("most", [None, 0, 3, 40])

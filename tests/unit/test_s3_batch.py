@@ -133,7 +133,7 @@ def test_a_task_with_an_uncertain_key_sends_a_later_check() -> None:
     queue = RecordingQueue()
     response = run(event("a", "b"), FakeWorker({"a": Retry(LATE_WRITE_S, "broke", is_uncertain=True)}), queue)
     assert [result["resultCode"] for result in response["results"]] == ["TemporaryFailure", "Succeeded"]
-    assert queue.sent == [KeyWork(("a",), delay_s=LATE_WRITE_S)]
+    assert queue.sent == [KeyWork(("a",), delay_s=LATE_WRITE_S, hops=1)]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -218,9 +219,9 @@ def test_after_the_deadline_every_message_returns_without_a_request() -> None:
 @pytest.mark.parametrize(
     ("full_attempts", "attempt", "after"),
     [
-        (0, 1, Ack((KeyWork(("huge",), full_attempts=1),))),
-        (0, 9, Ack((KeyWork(("huge",), full_attempts=1),))),
-        (1, 1, Ack((KeyWork(("huge",), full_attempts=2),))),
+        (0, 1, Ack((KeyWork(("huge",), full_attempts=1, hops=1),))),
+        (0, 9, Ack((KeyWork(("huge",), full_attempts=1, hops=1),))),
+        (1, 1, Ack((KeyWork(("huge",), full_attempts=2, hops=1),))),
         (2, 1, None),
     ],
     ids=["first", "first after quick failures", "second", "third"],
@@ -381,7 +382,7 @@ RANGE = RangeWork("a", "m", delete=True, max_delete=3)
 def test_a_range_is_acknowledged_with_its_remaining_work() -> None:
     left = (RangeWork("c", "f"), RangeWork("f", "m"))
     bench = Bench(ranges=RangeSweeper(lambda work: left))
-    assert bench.disposition(Message("1", RANGE.to_json())) == Ack(left)
+    assert bench.disposition(Message("1", RANGE.to_json())) == Ack(tuple(replace(work, hops=1) for work in left))
     assert bench.ranges.swept == [RANGE]
 
 
@@ -395,7 +396,7 @@ def test_the_ranges_of_a_batch_share_the_time_of_one_range() -> None:
 def test_the_events_of_a_batch_do_not_wait_for_its_ranges() -> None:
     bench = Bench({"a": stored(b"one")}, ranges=RangeSweeper(lambda work: [KeyWork(tuple(bench.target.objects))]))
     dispositions = bench.run(Message("1", RANGE.to_json()), message_for("a", id="2"))
-    assert dispositions == {"1": Ack((KeyWork(("a",)),)), "2": Ack()}
+    assert dispositions == {"1": Ack((KeyWork(("a",), hops=1),)), "2": Ack()}
 
 
 def _raise(error: BaseException) -> Any:
@@ -440,7 +441,7 @@ def loses(*keys: str, then: BaseException | None = None) -> Callable[[str, str],
 
 
 def late(key: str) -> KeyWork:
-    return KeyWork((key,), delay_s=LATE_WRITE_S)
+    return KeyWork((key,), delay_s=LATE_WRITE_S, hops=1)
 
 
 def test_a_key_with_a_lost_response_is_acknowledged_with_a_later_check() -> None:
@@ -492,7 +493,7 @@ def test_the_next_of_several_full_attempts_comes_when_no_write_can_come_late(clo
     bench.target.on_call = run_out
     message = Message("1", KeyWork(("a",), full_attempts=1, upload_attempts=2).to_json())
     disposition = bench.worker.run([message], Deadline.after(500), grace_s=PATIENCE_S)["1"]
-    assert disposition == Ack((KeyWork(("a",), delay_s=LATE_WRITE_S, full_attempts=2, upload_attempts=2),))
+    assert disposition == Ack((KeyWork(("a",), delay_s=LATE_WRITE_S, full_attempts=2, upload_attempts=2, hops=1),))
 
 
 def test_the_uncertain_keys_of_a_range_are_checked_later() -> None:
@@ -503,7 +504,7 @@ def test_the_uncertain_keys_of_a_range_are_checked_later() -> None:
 
     message = Message("1", RANGE.to_json())
     bench = Bench(ranges=RangeSweeper(sweep), prefix="2026/")
-    assert bench.disposition(message) == Ack((RANGE, late("2026/k"), late("2026/l")))
+    assert bench.disposition(message) == Ack((replace(RANGE, hops=1), late("2026/k"), late("2026/l")))
     bench = Bench(ranges=RangeSweeper(lambda work: sweep(work, OutOfTime("no time left"))), prefix="2026/")
     assert bench.disposition(message) == Retry(0, more=(late("2026/k"),)), "the range itself need not wait"
 

@@ -20,7 +20,9 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from . import log_context
 from .deadline import Deadline, OutOfTime
+from .log_context import log_fields
 
 #: Seconds after which a store no longer begins to process a request, because the signature has expired. "The signed
 #: portions (using AWS Signatures) of requests are valid within 15 minutes of the timestamp in the request." It is also
@@ -214,12 +216,12 @@ def fenced(fence: Fence | None) -> Iterator[None]:
 
 
 def carried(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Return the function for another thread: it runs there with the fence of this thread."""
-    fence = current()
+    """Return the function for another thread, where it has the fence and the log fields of this thread."""
+    fence, fields = current(), log_context.current()
 
     @wraps(function)
     def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> _Result:
-        with fenced(fence):
+        with fenced(fence), log_fields(fields):
             return function(*arguments, **options)
 
     return run

@@ -1,10 +1,15 @@
-"""The work items and their JSON on the queue. Pure."""
+"""The work items and their JSON on the queue. Pure.
+
+Work that a worker cannot finish, or finds, goes on in new messages. `hops` counts them, from 0 for a message that the
+product did not send. A chain of messages may be as long as its work needs. Work that makes no progress has a bound, and
+reaching it is a dead letter: see docs/adr/0013-bulk-queue.md.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .errors import Permanent
@@ -34,11 +39,14 @@ class KeyWork:
     upload_attempts: int | None = None
     #: The number of full attempts that ended without time left, see `worker.MAX_FULL_ATTEMPTS`.
     full_attempts: int = 0
+    #: The number of the product's own messages in the chain that ends with this one.
+    hops: int = 0
 
     def to_json(self) -> str:
         tracked: dict[str, float] = {} if self.since is None else {"since": self.since}
         tracked |= {} if self.upload_attempts is None else {"upload_attempts": self.upload_attempts}
         tracked |= {"full_attempts": self.full_attempts} if self.full_attempts else {}
+        tracked |= {"hops": self.hops} if self.hops else {}
         return _envelope("keys", keys=list(self.keys), **tracked)
 
 
@@ -56,6 +64,10 @@ class RangeWork:
     max_delete: int | None = None
     #: True to compare headers, metadata and tags of every key, also of keys with equal listing entries.
     full: bool = False
+    #: See `KeyWork.hops`.
+    hops: int = 0
+    #: The number of the last of these hops in which a worker made no progress, see `range_sweep.MAX_STALLED_HOPS`.
+    stalled_hops: int = 0
 
     def to_json(self) -> str:
         return _envelope("range", **asdict(self))
@@ -82,12 +94,19 @@ class PartsWork:
     upload_attempts: int = 0
     #: The time of the event that led to the upload: see `KeyWork.since`.
     since: float | None = None
+    #: See `KeyWork.hops`.
+    hops: int = 0
 
     def to_json(self) -> str:
         return _envelope("parts", **asdict(self))
 
 
 Work = KeyWork | RangeWork | PartsWork
+
+
+def following(works: Iterable[Work], hops: int) -> tuple[Work, ...]:
+    """Return the work that a message with this number of hops leads to, one hop further."""
+    return tuple(replace(work, hops=hops + 1) for work in works)
 
 
 def from_envelope(content: Mapping[str, Any]) -> Work:
@@ -113,7 +132,8 @@ def _keys(content: Mapping[str, Any]) -> KeyWork:
     full_attempts = content.get("full_attempts", 0)
     if not _is_whole(full_attempts):
         raise Malformed('"full_attempts" must be a whole number')
-    return KeyWork(tuple(keys), _since(content), upload_attempts=upload_attempts, full_attempts=full_attempts)
+    counts = {"upload_attempts": upload_attempts, "full_attempts": full_attempts, "hops": _hops(content)}
+    return KeyWork(tuple(keys), _since(content), **counts)
 
 
 def _range(content: Mapping[str, Any]) -> RangeWork:
@@ -127,7 +147,10 @@ def _range(content: Mapping[str, Any]) -> RangeWork:
         raise Malformed('"max_delete" must be a whole number or null')
     if not isinstance(full, bool):
         raise Malformed('"full" must be true or false')
-    return RangeWork(after, until, delete, max_delete, full)
+    stalled_hops = content.get("stalled_hops", 0)
+    if not _is_whole(stalled_hops):
+        raise Malformed('"stalled_hops" must be a whole number')
+    return RangeWork(after, until, delete, max_delete, full, _hops(content), stalled_hops)
 
 
 def _parts(content: Mapping[str, Any]) -> PartsWork:
@@ -140,7 +163,8 @@ def _parts(content: Mapping[str, Any]) -> PartsWork:
     upload_attempts = content.get("upload_attempts", 0)
     if not _is_whole(upload_attempts):
         raise Malformed('"upload_attempts" must be a whole number')
-    work = PartsWork(**texts, **numbers, upload_attempts=upload_attempts, since=_since(content))  # type: ignore[arg-type]
+    counts = {"upload_attempts": upload_attempts, "hops": _hops(content)}
+    work = PartsWork(**texts, **numbers, **counts, since=_since(content))  # type: ignore[arg-type]
     if not work.first <= work.last <= -(-work.size // work.part_size):
         raise Malformed(f"there are no parts {work.first} to {work.last} of an object of {work.size} bytes")
     return work
@@ -154,6 +178,13 @@ def _since(content: Mapping[str, Any]) -> float | None:
     if type(since) not in (int, float) or not 0 <= since < _LATEST_S:
         raise Malformed('"since" must be a number of seconds since 1970')
     return float(since)
+
+
+def _hops(content: Mapping[str, Any]) -> int:
+    hops = content.get("hops", 0)
+    if not _is_whole(hops):
+        raise Malformed('"hops" must be a whole number')
+    return int(hops)
 
 
 def _is_whole(value: Any) -> bool:

@@ -14,7 +14,7 @@ from ..core.deadline import Deadline
 from ..core.errors import Permanent
 from ..core.events import decode_task
 from ..core.fence import LATE_WRITE_S
-from ..core.work_items import KeyWork, Work
+from ..core.work_items import KeyWork, Work, following
 from .worker import Ack, DeadLetter, Disposition, Message, Retry, Worker, log_failure
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class BatchOperationsTasks:
         for id, disposition in dispositions.items():
             more: tuple[Work, ...] = disposition.more
             if isinstance(disposition, Retry) and disposition.is_uncertain:
-                more = (*more, replace(works[id], delay_s=LATE_WRITE_S))
+                more = (*more, *following([replace(works[id], delay_s=LATE_WRITE_S)], works[id].hops))
             if not self._queue.send(more):
                 dispositions[id] = DeadLetter(UNCHECKED) if any(map(_is_late_check, more)) else Retry(0, UNSENT)
         return {

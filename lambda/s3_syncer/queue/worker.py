@@ -18,7 +18,8 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Permanent, Retryable, StoreUnusable, SyncError, unexpected_failure
 from ..core.events import decode
 from ..core.fence import LATE_WRITE_S, Fence, current, fenced
-from ..core.work_items import KeyWork, PartsWork, RangeWork, Work
+from ..core.log_context import log_fields
+from ..core.work_items import KeyWork, PartsWork, RangeWork, Work, following
 from ..sync.converge import BucketPair, Outcome
 
 if TYPE_CHECKING:
@@ -178,6 +179,8 @@ class _KeyRequest:
     upload_attempts: int | None = None
     #: The lowest number of full attempts; None before the first message.
     full_attempts: int | None = None
+    #: The highest number of hops.
+    hops: int = 0
 
     def add(self, work: KeyWork, attempt: int) -> None:
         """Add a message."""
@@ -185,6 +188,7 @@ class _KeyRequest:
         self.attempt = max(self.attempt, attempt)
         self.upload_attempts = _least(self.upload_attempts, work.upload_attempts)
         self.full_attempts = _least(self.full_attempts, work.full_attempts)
+        self.hops = max(self.hops, work.hops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,8 @@ class _Item:
     since: float | None = None
     #: The work of a key after a full attempt that was not done.
     next_attempt: KeyWork | None = None
+    #: The number of the product's own messages that led to this work.
+    hops: int = 0
 
     @property
     def is_key(self) -> bool:
@@ -235,7 +241,7 @@ class Worker:
         """
         dispositions: dict[str, Disposition] = {}
         requests: dict[str, _KeyRequest] = {}
-        key_messages: list[tuple[Message, tuple[str, ...]]] = []
+        key_messages: list[tuple[Message, KeyWork]] = []
         ranges_and_parts: list[tuple[Message, RangeWork | PartsWork]] = []
         for message in messages:
             try:
@@ -247,14 +253,14 @@ class Worker:
             if not isinstance(work, KeyWork):
                 ranges_and_parts.append((message, work))
                 continue
-            keys = tuple(key for key in work.keys if self._is_below_prefix(key, message))
-            key_messages.append((message, keys))
-            for key in keys:
+            work = replace(work, keys=tuple(key for key in work.keys if self._is_below_prefix(key, message)))
+            key_messages.append((message, work))
+            for key in work.keys:
                 requests.setdefault(key, _KeyRequest()).add(work, message.attempt)
         items = {key: self._key_item(key, request) for key, request in requests.items()}
         results = _run_all(items, self._pool, deadline, grace_s)
-        for message, keys in key_messages:
-            dispositions[message.id] = self._combined(message, {key: results[key] for key in keys})
+        for message, work in key_messages:
+            dispositions[message.id] = self._combined(message, work, {key: results[key] for key in work.keys})
         # Ranges and parts run last: they take long, and the events of the batch are waiting.
         return dispositions | self._run_ranges_and_parts(ranges_and_parts, deadline, grace_s)
 
@@ -269,7 +275,11 @@ class Worker:
             results = _run_all(items, with_one_thread, deadline, grace_s)
         finally:
             with_one_thread.shutdown(wait=False)
-        return {message.id: self._combined(message, {done.item.key: done}) for message, done in results.items()}
+        works = dict(ranges_and_parts)
+        return {
+            message.id: self._combined(message, works[message], {done.item.key: done})
+            for message, done in results.items()
+        }
 
     def _key_item(self, key: str, request: _KeyRequest) -> _Item:
         def run(deadline: Deadline) -> Outcome:
@@ -288,7 +298,7 @@ class Worker:
             upload_attempts=request.upload_attempts,
             full_attempts=(request.full_attempts or 0) + 1,
         )
-        return _Item(key, request.attempt, run, since=request.since, next_attempt=next_attempt)
+        return _Item(key, request.attempt, run, since=request.since, next_attempt=next_attempt, hops=request.hops)
 
     def _range_or_parts_item(self, message: Message, work: RangeWork | PartsWork, ranges: int) -> _Item:
         def run(deadline: Deadline) -> Outcome:
@@ -300,11 +310,16 @@ class Worker:
 
         if isinstance(work, PartsWork):
             name = f"parts {work.first} to {work.last}"
-            return _Item(work.key, message.attempt, run, name=name, is_parts=True, since=work.since)
-        return _Item("", message.attempt, run, name=f"range after {work.after!r}")
+            return _Item(work.key, message.attempt, run, name=name, is_parts=True, since=work.since, hops=work.hops)
+        return _Item("", message.attempt, run, name=f"range after {work.after!r}", hops=work.hops)
 
-    def _combined(self, message: Message, results: Mapping[str, _Done]) -> Disposition:
+    def _combined(self, message: Message, work: Work, results: Mapping[str, _Done]) -> Disposition:
         """Return the disposition of a message from the results of its keys: see `_PRECEDENCE`."""
+        with log_fields({"hops": work.hops}):
+            disposition = self._disposition(message, results)
+        return replace(disposition, more=following(disposition.more, work.hops))
+
+    def _disposition(self, message: Message, results: Mapping[str, _Done]) -> Disposition:
         more: list[Work] = []
         for done in results.values():
             more += done.result.more if isinstance(done.result, Outcome) else ()
@@ -353,30 +368,31 @@ def _run_all(items: Mapping[_Id, _Item], pool: Executor, deadline: Deadline, gra
     wait([futures[id] for id in given_up], timeout=grace_s * _END_SHARE)
     for id in given_up:
         results[id] = OutOfTime(_NO_TIME)
-        _log_result(items[id], results[id], None)
+        with log_fields({"hops": items[id].hops}):
+            _log_result(items[id], results[id], None)
     message_is_lost = (outer := current()) is not None and outer.is_closed
     return {id: _Done(item, results[id], fences[id].uncertain, message_is_lost) for id, item in items.items()}
 
 
 def _run_item(item: _Item, fence: Fence, deadline: Deadline, available_s: float | None) -> Result:
     """Run one item, log the decision, and return it. `available_s` is the time of the batch."""
-    began = time.monotonic()
-    try:
-        deadline.progress()
-        deadline.check()
-        with fenced(fence):
+    with fenced(fence), log_fields({"hops": item.hops}):
+        began = time.monotonic()
+        try:
+            deadline.progress()
+            deadline.check()
             result: Result = item.run(deadline)
-    except SyncError as error:
-        result = error
-    except Exception as error:  # a bug: this message must return, and only this one
-        logger.exception("unexpected failure", extra={"key": item.key})
-        result = unexpected_failure(error)
-    spent_s = time.monotonic() - began
-    if item.next_attempt is not None and isinstance(result, OutOfTime) and is_full_attempt(spent_s, available_s):
-        is_last = item.next_attempt.full_attempts >= MAX_FULL_ATTEMPTS
-        result = _TOO_LONG if is_last else _FullAttempt(result, item.next_attempt)
-    _log_result(item, result, spent_s)
-    return result
+        except SyncError as error:
+            result = error
+        except Exception as error:  # a bug: this message must return, and only this one
+            logger.exception("unexpected failure", extra={"key": item.key})
+            result = unexpected_failure(error)
+        spent_s = time.monotonic() - began
+        if item.next_attempt is not None and isinstance(result, OutOfTime) and is_full_attempt(spent_s, available_s):
+            is_last = item.next_attempt.full_attempts >= MAX_FULL_ATTEMPTS
+            result = _TOO_LONG if is_last else _FullAttempt(result, item.next_attempt)
+        _log_result(item, result, spent_s)
+        return result
 
 
 def _with_time(work: Work, since: float | None) -> Work:

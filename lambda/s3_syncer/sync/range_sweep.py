@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..core.deadline import Deadline
-from ..core.errors import SyncError
+from ..core.errors import Permanent, SyncError
 from ..core.fence import carried
 from ..core.key_ranges import cut_range
 from ..core.units import MIB
@@ -38,6 +38,12 @@ SLICE_S = 60.0
 #: Bytes above which an object becomes a message: its copy may take longer than a range has, and the other keys of the
 #: range should not wait for it.
 MAX_OBJECT_IN_RANGE = 256 * MIB
+
+
+#: Calls in a row in which a range may make no progress. Progress is a page that is done, or a key that was changed. A
+#: call that the service stopped does not count. Each call halves the pages in flight, so after 8 calls they have four
+#: keys: if these are not done either, more calls do not help.
+MAX_STALLED_HOPS = 8
 
 
 class RangeSweeper:
@@ -88,8 +94,6 @@ class RangeSweeper:
         slice_end = deadline.sooner(self._slice_s / time_divisor)
         cuts = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
         left: list[Work] = [KeyWork((key,)) for key in (*found.own_messages, *found.stale)]
-        if cuts:
-            left += self._cut(replace(work, max_delete=sweep.deletions_left), cuts, deadline)
         logger.info(
             "range",
             extra={
@@ -103,6 +107,13 @@ class RangeSweeper:
                 "failed": found.failed_keys,
             },
         )
+        if cuts:
+            has_progressed = cuts[0] > work.after or found.changes or found.stale
+            stalled_hops = 0 if has_progressed else work.stalled_hops + (not deadline.is_stopped)
+            if stalled_hops >= MAX_STALLED_HOPS:
+                raise _no_progress(work)
+            rest = replace(work, max_delete=sweep.deletions_left, stalled_hops=stalled_hops)
+            left += self._cut(rest, cuts, deadline)
         return left
 
     def _cut(self, work: RangeWork, cuts: Sequence[str], deadline: Deadline) -> Sequence[RangeWork]:
@@ -123,6 +134,15 @@ class RangeSweeper:
     def _first_behind(self, points: Sequence[str]) -> Sequence[str | None]:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="probe") as pool:
             return list(pool.map(carried(self._context.source.first), points))
+
+
+def _no_progress(work: RangeWork) -> Permanent:
+    until = "the last key" if work.until is None else repr(work.until)
+    return Permanent(
+        f"the range of keys behind {work.after!r} up to {until} made no progress in {MAX_STALLED_HOPS} calls in a row: "
+        "no page of it was done, and no key was changed. Run `s3-syncer migrate`, which has no time limit",
+        "NoProgress",
+    )
 
 
 def _divide(number: int | None, parts: int) -> list[int | None]:
