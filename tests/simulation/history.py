@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.service.service import ServiceOptions
-from s3_syncer.sync.sweep import SweepOptions
+from s3_syncer.sync.key_sweep import SweepOptions
 
 from .faults import draw_faults, draw_queue_faults, draw_source, draw_target
 from .invariants import Ending, Verdict, violations

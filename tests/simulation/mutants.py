@@ -31,7 +31,7 @@ from s3_syncer.sync import (
     transfer,
     upload_decision,
 )
-from s3_syncer.sync.sweep import SweepOptions
+from s3_syncer.sync.key_sweep import SweepOptions
 
 from .faults import Faults, Outage, OutageKind, QueueFaults
 from .history import KEYS, History, run_history

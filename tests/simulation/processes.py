@@ -23,7 +23,8 @@ from s3_syncer.settings import Credentials, Settings
 from s3_syncer.stores.credentials import FixedClient
 from s3_syncer.stores.fenced_requests import ask_fence
 from s3_syncer.sync.converge import Outcome
-from s3_syncer.sync.sweep import Sweep, SweepOptions
+from s3_syncer.sync.key_sweep import SweepOptions
+from s3_syncer.sync.sweep import Sweep
 from s3_syncer.wiring import ClientFactories, build_queue_worker, build_sync_context
 
 from .client import Connection, S3Client

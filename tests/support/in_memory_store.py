@@ -10,7 +10,7 @@ import hashlib
 import threading
 from base64 import b64decode
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -21,8 +21,10 @@ from typing import Any, Literal
 from s3_syncer.core.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.headers import state as parsed
 from s3_syncer.core.headers import written
+from s3_syncer.core.key_folding import DIRECTORY
 from s3_syncer.core.model import SOURCE_ETAG_MARKER, KeyPage, ListEntry, ObjectState, Upload, WriteGuard
 from s3_syncer.core.multipart import Part, UploadedPart
+from s3_syncer.stores.capabilities import TargetCapabilities
 
 #: Keys that one listing request shows.
 LIST_PAGE = 5
@@ -120,11 +122,20 @@ class Fetched:
         return found
 
 
+def capabilities_of_aws(**options: Any) -> TargetCapabilities:
+    """Return the knowledge that a target has no fold of ordinary keys: see `core/key_folding.py`."""
+    capabilities = TargetCapabilities(**options)
+    capabilities.record_folds(apart={"case", "plus", "percent sequences", DIRECTORY})
+    return capabilities
+
+
 class MemoryBucket:
     """Objects by key, the active uploads, and a record of the calls. Safe to share between threads.
 
     `on_call` is called before every call and may raise the error of a store.
     """
+
+    prefix = ""
 
     def __init__(
         self,
@@ -134,7 +145,7 @@ class MemoryBucket:
         clock: int = 0,
         on_call: Callable[[str, str], None] = lambda operation, key: None,
     ) -> None:
-        self.objects: dict[str, Stored] = dict(objects or {})
+        self.objects: MutableMapping[str, Stored] = dict(objects or {})
         self.under_way: dict[str, tuple[Stored, dict[int, bytes]]] = {}
         self.created = 0  # the uploads so far, for unique ids
         self.conditions: Literal["honoured", "ignored", "refused", "never met"] = "honoured"
@@ -168,6 +179,10 @@ class MemoryBucket:
     def is_missing(self, key: str) -> bool:
         self._called("is_missing", key)
         return key not in self.objects
+
+    def lists(self, key: str) -> bool:
+        self._called("lists", key)
+        return key in list(self.objects)  # in a store that folds keys, the objects have one key each
 
     def with_tags(self, key: str, state: ObjectState) -> ObjectState:
         return replace(state, tags=self.tags(key))
@@ -341,6 +356,34 @@ class ListedBucket(MemoryBucket):
 
     def count(self, *operations: str) -> int:
         return sum(self.calls.count(operation) for operation in operations)
+
+
+class FoldedObjects(MutableMapping[str, Stored]):
+    """The objects of a store that takes keys for one if `fold` returns the same for them.
+
+    With `preserves`, an object has the key of its first write, as files have. Otherwise it has the folded key.
+    """
+
+    def __init__(self, fold: Callable[[str], str], *, preserves: bool = False) -> None:
+        self._fold, self._preserves = fold, preserves
+        self._objects: dict[str, tuple[str, Stored]] = {}
+
+    def __getitem__(self, key: str) -> Stored:
+        return self._objects[self._fold(key)][1]
+
+    def __setitem__(self, key: str, value: Stored) -> None:
+        folded = self._fold(key)
+        listed = self._objects[folded][0] if folded in self._objects else key if self._preserves else folded
+        self._objects[folded] = listed, value
+
+    def __delitem__(self, key: str) -> None:
+        del self._objects[self._fold(key)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([listed for listed, _ in self._objects.values()])
+
+    def __len__(self) -> int:
+        return len(self._objects)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,8 @@ class SourceSide(Side):
 
 
 class TargetSide(Side):
+    prefix = ""
+
     def is_missing(self, key: str) -> bool:
         return self._call("look") is None
 

@@ -8,13 +8,13 @@ from itertools import cycle
 from typing import Any
 
 import pytest
-from tests.support.in_memory_store import MemoryBucket, Stored, opaque_etag, stored
+from tests.support.in_memory_store import MemoryBucket, Stored, capabilities_of_aws, opaque_etag, stored
 
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable
 from s3_syncer.core.model import INLINE_BODY_MAX, MAX_METADATA_BYTES, ObjectState
 from s3_syncer.core.units import MIB
-from s3_syncer.stores.capabilities import SAMPLE_EVERY, TAGS_WRITTEN, TargetCapabilities, properties_of
+from s3_syncer.stores.capabilities import SAMPLE_EVERY, TAGS_WRITTEN, properties_of
 from s3_syncer.sync import converge as converge_module
 from s3_syncer.sync.converge import CHANGES, MAX_ATTEMPTS, BucketPair, Outcome, converge
 from s3_syncer.sync.transfer import Transfer
@@ -37,7 +37,7 @@ def buckets(source: Stored | None, target: Stored | None) -> tuple[MemoryBucket,
 
 def pair_of(source: MemoryBucket, target: MemoryBucket, *, delete: bool = True, proven: bool = False) -> BucketPair:
     """Return a pair. With `proven`, the target is known to keep ordinary objects and their tags."""
-    transfer = Transfer(source, target, memory=MIB, threads=1)
+    transfer = Transfer(source, target, memory=MIB, threads=1, capabilities=capabilities_of_aws())
     if proven:
         transfer.capabilities.record_kept(properties_of(ONE.look()) | {TAGS_WRITTEN})
     return BucketPair(source, target, transfer, delete=delete, capabilities=transfer.capabilities)
@@ -219,7 +219,7 @@ def described(number: int, **headers: str) -> Stored:
 def writes(target: MemoryBucket, *objects: Stored, sample_every: int = SAMPLE_EVERY) -> list[int]:
     """Copy the objects to new keys; return the HEADs of the target that each of them takes."""
     source = MemoryBucket()
-    capabilities = TargetCapabilities(sample_every=sample_every)
+    capabilities = capabilities_of_aws(sample_every=sample_every)
     transfer = Transfer(source, target, memory=MIB, threads=1, capabilities=capabilities)
     pair, heads = BucketPair(source, target, transfer, capabilities=capabilities), []
     for number, original in enumerate(objects):
@@ -355,7 +355,7 @@ def test_a_target_that_ignores_tags_is_found_by_a_change_of_tags_too() -> None:
 
 def test_a_target_that_starts_to_lose_a_header_is_found_by_a_sample() -> None:
     source, target = MemoryBucket(), Forgetful(lambda kept: kept)
-    capabilities = TargetCapabilities(sample_every=4)
+    capabilities = capabilities_of_aws(sample_every=4)
     transfer = Transfer(source, target, memory=MIB, threads=1, capabilities=capabilities)
     pair, found = BucketPair(source, target, transfer, capabilities=capabilities), []
     for number in range(8):

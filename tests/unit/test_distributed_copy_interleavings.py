@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pytest
-from tests.support.in_memory_store import Etag, MemoryBucket, Stored, md5_etag, opaque_etag, stored
+from tests.support.in_memory_store import Etag, MemoryBucket, Stored, capabilities_of_aws, md5_etag, opaque_etag, stored
 from tests.unit.replay import Answers, Call, SourceSide, Suspended, TargetSide, bag, distinct
 
 from s3_syncer.core import multipart as layout_module
@@ -237,7 +237,8 @@ class Model:
         """Run the code under test from its start to the first call without a recorded response."""
         heard = Answers(answers)
         source, target = SourceSide("source", heard, tags=False, layouts=True), TargetSide("target", heard, tags=False)
-        transfer = Transfer(source, target, memory=MEMORY, threads=1, limits=Limits(min_part=2))
+        known = capabilities_of_aws()
+        transfer = Transfer(source, target, memory=MEMORY, threads=1, limits=Limits(min_part=2), capabilities=known)
         parts = DistributedCopier(source, target, transfer, prefix="", threshold=4)
         moment = Moment(message, answers, None)
         body, redelivered = self.messages[message]
@@ -247,7 +248,7 @@ class Model:
                 more = parts.process_item(work, Deadline())
             else:
                 assert isinstance(work, KeyWork)
-                pair = BucketPair(source, target, transfer)
+                pair = BucketPair(source, target, transfer, capabilities=known)
                 more = parts.converge(
                     pair, KEY, Deadline(), upload_attempts=work.upload_attempts, redelivered=redelivered
                 ).more

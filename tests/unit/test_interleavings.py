@@ -24,6 +24,7 @@ from tests.support.in_memory_store import (
     ListedBucket,
     OnTheSpot,
     Stored,
+    capabilities_of_aws,
     md5_etag,
     md5_hex,
     opaque_etag,
@@ -41,8 +42,9 @@ from s3_syncer.stores.capabilities import TAGS_WRITTEN, properties_of
 from s3_syncer.sync import converge as converge_module
 from s3_syncer.sync import sweep as sweep_module
 from s3_syncer.sync.converge import BucketPair, Outcome, converge
+from s3_syncer.sync.key_sweep import SweepOptions
 from s3_syncer.sync.own_copies import OwnCopies
-from s3_syncer.sync.sweep import Sweep, SweepOptions
+from s3_syncer.sync.sweep import Sweep
 from s3_syncer.sync.transfer import Transfer
 from s3_syncer.sync.write_guards import WriteGuards
 
@@ -371,7 +373,8 @@ class Model:
         source = SourceSide("source", heard, tags=tags)
         source.prefetch_body = self.scenario.prefetch_body
         target = TargetSide("target", heard, tags=tags)
-        transfer = Transfer(source, target, memory=MIB, threads=1, tags=tags)
+        known = capabilities_of_aws()
+        transfer = Transfer(source, target, memory=MIB, threads=1, tags=tags, capabilities=known)
         if self.scenario.experienced:
             transfer.copy("another key", practice.look(), Deadline())
             transfer.capabilities.record_kept(properties_of(practice.look()) | {TAGS_WRITTEN})

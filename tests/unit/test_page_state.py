@@ -10,8 +10,8 @@ from tests.support.in_memory_store import at
 from s3_syncer.core.compare import KeyDiff
 from s3_syncer.core.model import ListEntry
 from s3_syncer.sync.converge import Outcome
+from s3_syncer.sync.key_sweep import SweepOptions
 from s3_syncer.sync.page_state import KeyProgress, PagePlan, PageRound, PageState, needs_recheck
-from s3_syncer.sync.sweep import SweepOptions
 
 SOURCE = ListEntry("key", 1, "0" * 32, at(1))
 NEWER = replace(SOURCE, etag="1" * 32, last_modified=at(3))

@@ -13,7 +13,16 @@ from itertools import count
 from typing import Any
 
 import pytest
-from tests.support.in_memory_store import LIST_PAGE, HttpSide, ListedBucket, OnTheSpot, md5_hex, opaque_etag, stored
+from tests.support.in_memory_store import (
+    LIST_PAGE,
+    FoldedObjects,
+    HttpSide,
+    ListedBucket,
+    OnTheSpot,
+    md5_hex,
+    opaque_etag,
+    stored,
+)
 
 from s3_syncer.core import fence as fences
 from s3_syncer.core import listing_diff as join_module
@@ -27,7 +36,8 @@ from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.sync import converge as converge_module
 from s3_syncer.sync import sweep as sweep_module
 from s3_syncer.sync.converge import CHANGES, BucketPair, Outcome, converge
-from s3_syncer.sync.sweep import Sweep, SweepOptions
+from s3_syncer.sync.key_sweep import SweepOptions
+from s3_syncer.sync.sweep import Sweep
 from s3_syncer.sync.transfer import Transfer
 
 TARGET_ONLY = "extra: absent from the source"
@@ -1031,3 +1041,69 @@ def test_a_key_with_a_lost_response_is_named(fails: bool) -> None:
             notes, _ = world.sweep()
             assert notes.uncertain == ["key 001"]
     assert fence.uncertain == {"key 001"}, "the worker of a queue sees it as well"
+
+
+def folding(fold: Callable[[str], str], *keys: str) -> World:
+    """Return a world with these keys in the source, and a target that folds keys."""
+    world = World(keys)
+    world.target.objects = FoldedObjects(fold)
+    world.clock += 10
+    return world
+
+
+#: Folds: of slashes, of case, and one of which nothing is known.
+FOLDS = {
+    "/a": lambda key: key.lstrip("/"),
+    "A": str.lower,
+    "12": lambda key: key.replace("12", "21"),
+}
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("key", FOLDS)
+def test_a_key_that_the_target_lists_under_another_name_is_not_equal(key: str, fast: bool) -> None:
+    world = folding(FOLDS[key], key)
+    notes, _ = world.sweep(SweepOptions(delete=True), fast=fast)
+    assert list(notes.failures) == [key]
+    assert "the target does not list this key" in notes.failures[key]
+    checked, _ = world.sweep(SweepOptions(dry_run=True, full=True))
+    assert key in checked.differences
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("key", ["/a", "A"])
+def test_a_sweep_overwrites_no_other_key(key: str, fast: bool) -> None:
+    world = folding(FOLDS[key], "a", key)
+    world.copy("a")
+    notes, _ = world.sweep(fast=fast)
+    assert list(notes.failures) == [key]
+    assert world.target.mirrored == {"a": world.source.objects["a"].mirrored}
+    del world.source.objects[key]
+    notes, _ = world.sweep(SweepOptions(delete=True), fast=fast)
+    assert (notes.changes, notes.failures, notes.differences) == ([], {}, {})
+    assert list(world.target.objects) == ["a"]
+
+
+def test_few_keys_show_the_small_object_copier_that_the_target_keeps_keys_apart() -> None:
+    names = [f"Key {number:02}/" for number in range(40)]
+    world = World(names)
+    world.clock += 10
+    notes, _ = world.sweep(fast=True)
+    assert world.source.mirrored == world.target.mirrored
+    assert notes.failures == {}
+    assert world.target.count("lists") == 0
+    assert world.source.count("fetch") >= 20, "most keys are copied with one GET and one PUT"
+
+
+def test_a_copy_of_another_worker_since_the_listing_is_equal_if_the_target_lists_it() -> None:
+    world = World(["1"])
+
+    def write_other(side: str, operation: str, key: str) -> None:
+        if (side, operation) == ("target", "head"):
+            world.hooks.clear()
+            world.copy("1")
+
+    world.hooks.append(write_other)
+    notes, _ = world.sweep()
+    assert (notes.changes, notes.failures) == ([], {})
+    assert world.target.count("lists") == 1

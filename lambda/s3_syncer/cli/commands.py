@@ -26,8 +26,8 @@ from ..service.health import health_endpoint
 from ..service.service import RANGE_THREADS, Service, ServiceOptions
 from ..settings import Credentials, Reader, Settings, SettingsError, read_stores
 from ..sync.converge import Outcome, converge
+from ..sync.key_sweep import SweepOptions
 from ..sync.own_copies import OwnCopies
-from ..sync.sweep import SweepOptions
 from ..versions import log_versions
 from ..wiring import build_queue_worker, build_sync_context
 from . import options as groups

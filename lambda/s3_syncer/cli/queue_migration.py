@@ -17,7 +17,7 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
 from ..stores.clients import logs_client, queue_client
-from ..sync.sweep import SweepOptions
+from ..sync.key_sweep import SweepOptions
 from ..wiring import build_sync_context
 from .progress import format_bytes, format_duration
 from .queue_progress import Line, QueueProgress, wait_until_done

@@ -19,7 +19,7 @@ from ..core.errors import SyncError
 from ..core.listing_diff import Unordered
 from ..settings import SMALLEST_BUDGET, Settings
 from ..stores.bucket import Bucket
-from ..sync.sweep import SweepOptions
+from ..sync.key_sweep import SweepOptions
 from .local_sweep import RANGES, LocalSweeper, SweeperConfig
 from .outage import OUTAGE_TIMEOUT_S, OutageDisplay, OutageListener
 from .process_sweep import ProcessSweeper, SharedDeleteLimit

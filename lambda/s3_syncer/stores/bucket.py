@@ -96,6 +96,9 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 #: The code of a 404 that does not say what is missing.
 _NO_ERROR_CODE = "NoErrorCode"
 
+#: Keys of the longest page of a listing.
+MAX_LISTED = 1000
+
 #: Lookups of one key that are made while the key is deleted and created again between two requests.
 MAX_LOOKUPS = 5
 
@@ -321,11 +324,26 @@ class Bucket:
         page, _ = self._page({"StartAfter": self.full_key(after), "MaxKeys": 2})
         return next((key for key in page.keys if key > after), None)
 
+    def lists(self, key: str) -> bool:
+        """Return True if the store lists this very key.
+
+        In order, the key comes before all longer keys that begin with it. If such a key comes first, the store may not
+        list in order, and a second request asks for more keys.
+        """
+        for number in (1, MAX_LISTED):
+            page, _ = self._read_page(self.full_key(key), {"MaxKeys": number})
+            if key in page.keys or not page.keys:
+                return bool(page.keys)
+        return False
+
     def _page(self, position: Mapping[str, Any]) -> ListPage:
         if self._transport is not None and (found := self._transport.list_page(position)) is not None:
             self._availability.note_response()
             return found
-        response = self._call("list_objects_v2", None, Prefix=self.prefix, **position)
+        return self._read_page(self.prefix, position)
+
+    def _read_page(self, prefix: str, position: Mapping[str, Any]) -> ListPage:
+        response = self._call("list_objects_v2", None, Prefix=prefix, **position)
         page = KeyPage.of(
             ListEntry(
                 item["Key"].removeprefix(self.prefix),

@@ -11,6 +11,9 @@ cost a small object a quarter more requests. So the read is spared where all of 
 - The write is not a sample: one in SAMPLE_EVERY writes is read in any case, because a store can change.
 
 A read that finds a difference drops the knowledge, so that every write is read again until the target proves itself.
+
+It also knows which keys the target keeps apart, so that a response to one of them is not about another key: see
+`core/key_folding.py` and `sync/key_identity.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Set
 
+from ..core.key_folding import Fold, twins
 from ..core.model import ObjectState
 
 #: Writes of which one is read again although the target is known to keep its properties. A request of that kind adds
@@ -76,6 +80,8 @@ class TargetCapabilities:
         self._being_read: set[Property] = set()
         self._writes = 0
         self._conditional_writes = True
+        self._apart: frozenset[Fold] = frozenset()
+        self._unproven: frozenset[Fold] = frozenset()
 
     @property
     def gives_md5(self) -> bool | None:
@@ -95,6 +101,26 @@ class TargetCapabilities:
     def record_conditions_refused(self) -> None:
         """Record that the store does not accept writes with a condition."""
         self._conditional_writes = False
+
+    @property
+    def apart(self) -> frozenset[Fold]:
+        """The folds that the target has shown not to have: it keeps keys that differ so apart."""
+        return self._apart
+
+    @property
+    def unproven(self) -> frozenset[Fold]:
+        """The folds for which a twin proved nothing: the target may have them, and no twin is asked for again."""
+        return self._unproven
+
+    def record_folds(self, *, apart: Set[Fold] = frozenset(), unproven: Set[Fold] = frozenset()) -> None:
+        """Record what twins have shown of these folds."""
+        with self._lock:
+            self._apart |= apart
+            self._unproven |= unproven
+
+    def keeps_apart(self, prefix: str, key: str) -> bool:
+        """Return True if no fold that the target may have concerns the key."""
+        return not twins(prefix, key, self._apart)
 
     def needs_read(self, properties: Set[Property]) -> bool:
         """Count a write of these properties; return True if the target must be read after it."""

@@ -19,6 +19,7 @@ from ..core.work_items import Work
 from ..stores.capabilities import TAGS_REMOVED, TAGS_WRITTEN, Property, TargetCapabilities, properties_of
 from ..stores.protocols import SourceBucket, TargetBucket
 from .comparison import compare_objects
+from .key_identity import NOT_LISTED, has_key, not_listed
 from .own_copies import OwnCopies
 from .write_checks import CONFIRM_AFTER_S, WriteChecks
 
@@ -104,8 +105,11 @@ def converge(
     size: int = 0,
     own_copies: OwnCopies | None = None,
     checks: WriteChecks | None = None,
+    is_listed: bool | None = None,
 ) -> Outcome:
     """Make the key equal on both sides. A known `size` avoids a GET of a large object's first bytes.
+
+    `is_listed` says if the target's listing shows the key; None without a listing: see `key_identity.has_key`.
 
     With `own_copies`, a copy that this caller brought is removed if its key is gone from the source, also where the
     pair does not delete. The worker of an event has none: where deletes are off, its copy stays.
@@ -115,7 +119,8 @@ def converge(
     Returns the last write, or unchanged if both sides were equal already, or multipart for a copy by other workers.
     Returns kept if the source has no such key any more and the target's object stays.
     Raises a SyncError; writes made until then are harmless, because the next attempt starts from the beginning. Raises
-    Permanent if the target does not keep what is written: see `write_checks`.
+    Permanent if the target does not keep what is written: see `write_checks`. Also raises it if the target has another
+    key in the place of this one.
     """
     done, reason, request_id = Outcome("unchanged", "equal"), _KEPT_CHANGING, ""
     prefetch_body = size <= INLINE_BODY_MAX
@@ -126,7 +131,8 @@ def converge(
         deadline.check()
         try:
             if sides is None:
-                sides = _compare_sides(pair, key, prefetch_body=prefetch_body)
+                sides = _compare_sides(pair, key, prefetch_body=prefetch_body, is_listed=is_listed)
+                is_listed = None
                 if follows_write:
                     sides, follows_write = _judge(pair, key, sides, checks, deadline), False
             step = _make_equal(pair, key, sides, deadline, own_copies)
@@ -153,6 +159,8 @@ class _Sides:
     #: The target's object without tags; None also if the check spared the request.
     target: ObjectState | None = None
     difference: Difference | None = None
+    #: True if the source has no such key, and the object of another key responds to it in the target.
+    is_other_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +180,24 @@ class _Write:
         return bool(self.properties & {TAGS_WRITTEN, TAGS_REMOVED})
 
 
-def _compare_sides(pair: BucketPair, key: str, *, prefetch_body: bool, write: _Write | None = None) -> _Sides:
+def _compare_sides(
+    pair: BucketPair, key: str, *, prefetch_body: bool, write: _Write | None = None, is_listed: bool | None = None
+) -> _Sides:
     """Read both sides and compare them, after `write` if there was one.
 
     An object that the target lacks must be copied. So the request to the source fetches the body as well, if the body
-    is small.
+    is small. Raises Permanent if the target has another key in the place of this one.
     """
     target = pair.target.head(key, tags=False)
     source = (
         pair.source.get_small(key) if target is None and prefetch_body else pair.source.head(key, confirm_missing=True)
     )
+    if target is not None and not has_key(
+        pair.target, pair.capabilities, key, target, is_listed=is_listed, deletes=source is None
+    ):
+        if source is None:
+            return _Sides(None, is_other_key=True)
+        raise not_listed()
     if source is None:
         return _Sides(None, target, None if target is None else Difference("absent from the source"))
     if write is not None and write.source != source:
@@ -223,6 +239,8 @@ def _make_equal(
 ) -> _Write | Outcome:
     """Remove the difference; return the write, or the outcome if nothing was written."""
     source, target, difference = sides.source, sides.target, sides.difference
+    if sides.is_other_key:
+        return Outcome("unchanged", f"absent from the source, and {NOT_LISTED}", is_gone=True)
     if source is None:
         if target is None and pair.target.is_missing(key):  # its 404 may have been the bucket's or a proxy's
             return Outcome("unchanged", "absent on both sides", is_gone=True)
@@ -259,7 +277,9 @@ def _check_write(pair: BucketPair, key: str, write: _Write, *, prefetch_body: bo
     if write.source is None:
         # For a deleted key one GET confirms the 404. A HEAD would need a second request to confirm it.
         return _Sides(None) if pair.source.get_small(key) is None else None
-    is_proven = write.copied is None or write.copied.proves_bytes
+    is_proven = (write.copied is None or write.copied.proves_bytes) and pair.capabilities.keeps_apart(
+        pair.target.prefix, key
+    )
     if not pair.capabilities.needs_read(write.properties) and is_proven:
         return _Sides(write.source) if pair.source.head(key, confirm_missing=True) == write.source else None
     sides = _compare_sides(pair, key, prefetch_body=prefetch_body, write=write)

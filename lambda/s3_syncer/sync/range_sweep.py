@@ -25,7 +25,8 @@ from ..core.key_ranges import cut_range
 from ..core.units import MIB
 from ..core.work_items import KeyWork, RangeWork, Work
 from .converge import Outcome
-from .sweep import Sweep, SweepOptions
+from .key_sweep import SweepOptions
+from .sweep import Sweep
 
 if TYPE_CHECKING:
     from .context import SyncContext

@@ -3,9 +3,7 @@
 A page is done when a listing of it shows no new difference. So the last listing of a page is its verification, and
 concurrent writes do no harm. A sweep remembers only the pages in flight: its memory does not grow with the bucket.
 
-The action of an outcome is one of `converge`, or one of six more for a key that the sweep leaves as it is. These are
-missing (from the target), differs, extra (absent from the source), stale (deleted from the source after the sweep
-wrote the key) and large (left to another worker). The sixth is unproven: nothing differs, and nothing proves the bytes.
+A key counts as equal only if a listing of the target shows it. A HEAD is not enough: see `key_identity.py`.
 
 A sweep beside live sync may write a key late: after live sync processed its deletion. No event of that key follows. So
 the sweep answers for each copy it made, also without deletes: see `own_copies.py`. It removes a copy of a key that the
@@ -18,21 +16,21 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
-from ..core.compare import ABSENT, Difference, KeyDiff, KeyStatus
+from ..core.compare import ABSENT, KeyDiff
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Retryable, StoreUnusable, SyncError, unexpected_failure
 from ..core.fence import Fence, carried, current, fenced
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
-from .comparison import compare_objects
-from .converge import CHANGES, Action, BucketPair, Outcome, converge
+from .converge import CHANGES, Action, BucketPair, Outcome
 from .delete_limit import DeleteLimit, LocalDeleteLimit
+from .key_sweep import STALE, KeySweep, SweepOptions
 from .page_executor import Gauge, PageExecutor
-from .page_state import PageRound, PageState
+from .page_state import PagePlan, PageRound, PageState
 from .write_checks import WriteChecks
 
 logger = logging.getLogger(__name__)
@@ -93,33 +91,6 @@ class SweepListener(Protocol):
         """Forget the compared, skipped and failed keys: they will be reported again. Changes stay made."""
 
 
-@dataclass(frozen=True, slots=True)
-class SweepOptions:
-    """The options of a sweep."""
-
-    #: Change nothing; report the differences.
-    dry_run: bool = False
-    #: Delete keys that only the target has, at most `max_delete` of them.
-    delete: bool = False
-    max_delete: int | None = None
-    #: Keys that only the target has are not a difference, and are not checked.
-    one_way: bool = False
-    #: Compare headers, metadata and tags of every key, also of keys with equal listing entries.
-    full: bool = False
-    #: Keys for which this is False are neither copied nor deleted; None selects all keys.
-    key_filter: Callable[[str], bool] | None = None
-    #: Objects of more bytes than this that differ are reported as large and not copied; None is no limit.
-    max_object_size: int | None = None
-
-    def needs_check(self, diff: KeyDiff) -> bool:
-        """Return True if the listing entries of a key call for a check of the key itself."""
-        if diff.status is KeyStatus.IN_SYNC and not self.full:
-            return False
-        if diff.status is KeyStatus.TARGET_ONLY and self.one_way and not self.delete:
-            return False
-        return self.key_filter is None or self.key_filter(diff.key)
-
-
 class Sweep:
     """Sweeps up to `ranges` ranges of two buckets at a time, with `threads` keys at a time in all."""
 
@@ -137,11 +108,9 @@ class Sweep:
         delete_limit: DeleteLimit | None = None,
     ) -> None:
         self._source, self._target, self._small_object_copier = source, target, small_object_copier
-        # A key is deleted only if a complete listing of the source lacks it and the delete limit allows it.
-        pair = replace(pair, trusts_time=not options.full)
-        self._pair_without_deletes, self._pair_with_deletes = replace(pair, delete=False), replace(pair, delete=True)
         self._listener, self._options = listener, options
         self._delete_limit = delete_limit or LocalDeleteLimit(options.max_delete)
+        self._key_sweep = KeySweep(pair, source, target, options, self._delete_limit)
         self._keys = ThreadPoolExecutor(threads, thread_name_prefix="key")
         self._pages = ThreadPoolExecutor(PAGES * ranges, thread_name_prefix="page")
         self._busy_pages = Gauge()
@@ -194,6 +163,7 @@ class Sweep:
         A key that such a listing has not shown may still exist. So each key is checked itself, and nothing is deleted.
         """
         self._options = replace(self._options, delete=False)
+        self._key_sweep = self._key_sweep.without_order(self._options)
         self._listener.on_restart(f"{why}: comparing key by key, deleting nothing")
         pages = self._single_pages(after, until)
         unfinished = self._run(pages, self._reconcile_keys, deadline.sooner(), deadline, until)
@@ -318,10 +288,17 @@ class Sweep:
 
     def _reconcile_listing(self, page: DiffPage, state: PageState, deadline: Deadline) -> PageRound:
         """Copy and converge the keys that one listing of a page shows as unresolved."""
-        plan = state.plan(page.diffs, lambda diff: self._outcome_by_listing(diff, state))
-        copied = self._copy_small_objects(plan.copyable, state, deadline)
-        unresolved = [diff for diff in plan.unresolved if diff.key not in copied]
-        return PageRound(plan, copied, self._converge_all(unresolved, state, deadline))
+        plan = state.plan(page.diffs, lambda diff: self._key_sweep.outcome_by_listing(diff, state))
+        samples = self._samples(plan)
+        checked = self._converge_all(samples, state, deadline)
+        copied = self._copy_small_objects([diff for diff in plan.copyable if diff not in samples], state, deadline)
+        unresolved = [diff for diff in plan.unresolved if diff.key not in copied and diff not in samples]
+        return PageRound(plan, copied, checked | self._converge_all(unresolved, state, deadline))
+
+    def _samples(self, plan: PagePlan) -> list[KeyDiff]:
+        """Return the keys to converge before the small-object copier writes: it does not read the target."""
+        is_needed = self._small_object_copier is not None and not self._options.dry_run
+        return self._key_sweep.samples(plan.copyable) if is_needed else []
 
     def _reconcile_keys(self, page: DiffPage, deadline: Deadline) -> None:
         """Converge the keys of a page again and again, without the listings, which cannot be trusted."""
@@ -373,9 +350,9 @@ class Sweep:
             return
         for key in [key for key in state.own_copies if key not in listed]:
             try:
-                outcome = converge(self._pair_without_deletes, key, deadline, own_copies=state.own_copies)
+                outcome = self._key_sweep.answer_for_copy(key, state, deadline)
             except SyncError as error:
-                outcome = Outcome("stale", f"{_STALE.reason}; the check failed: {error.reason}")
+                outcome = Outcome("stale", f"{STALE.reason}; the check failed: {error.reason}")
             if outcome.action in CHANGES:
                 self._listener.on_changed(key, outcome)
             self._report_skipped(key, outcome, state)
@@ -383,27 +360,11 @@ class Sweep:
     def _report_skipped(self, key: str, outcome: Outcome | None, state: PageState) -> None:
         """Report a key that stays as it is although it differs."""
         if outcome is not None and outcome.action == "kept":
-            outcome = self._kept(key, state)
+            outcome = self._key_sweep.kept(key, state)
         if outcome is not None and outcome.action != "unchanged" and outcome.action not in CHANGES:
             self._listener.on_skipped(key, outcome)
 
     # -- keys ------------------------------------------------------------------------------------------------------
-
-    def _outcome_by_listing(self, diff: KeyDiff, state: PageState) -> Outcome | None:
-        """Return the outcome that the listings alone decide, or None if the key itself must be checked."""
-        if diff.target is None and diff.source is not None and self._options.dry_run:
-            return _missing(diff.source)
-        if diff.source is not None and self._is_too_large(diff.source.size):
-            # A worker that gets the key on its own does not trust times. So a plain sweep asks first if it does.
-            needs_check = diff.target is not None and not self._options.full and diff.source.size == diff.target.size
-            return None if needs_check else _large(diff.source)
-        if diff.key in state.own_copies:
-            return None
-        if diff.status is KeyStatus.TARGET_ONLY and (self._options.dry_run or not self._options.delete):
-            return self._extra()
-        if diff.status is KeyStatus.TARGET_ONLY and self._delete_limit.left == 0:
-            return self._over_delete_limit()
-        return None
 
     def _copy_small_objects(
         self, diffs: Iterable[KeyDiff], state: PageState, deadline: Deadline
@@ -412,8 +373,9 @@ class Sweep:
         copier = self._small_object_copier
         if copier is None or self._options.dry_run:
             return {}
-        taken = {diff.source: reason for diff in diffs if diff.source and (reason := copier.takes(diff))}
-        replaced = {diff.key: diff.target for diff in diffs}
+        ours = [diff for diff in diffs if self._key_sweep.keeps_apart(diff)]
+        taken = {diff.source: reason for diff in ours if diff.source and (reason := copier.takes(diff))}
+        replaced = {diff.key: diff.target for diff in ours}
 
         def writing(entry: ListEntry, source: ObjectState) -> None:
             state.own_copies.note(entry.key, source, replaced[entry.key])
@@ -470,7 +432,7 @@ class Sweep:
         deadline.progress()
         deadline.check()
         try:
-            outcome = self._process_key(diff, state, deadline)
+            outcome = self._key_sweep.process(diff, state, deadline)
         except StoreUnusable:
             deadline.stop()  # each other key would fail in the same way, after all of its retries
             raise
@@ -483,86 +445,7 @@ class Sweep:
             self._listener.on_changed(diff.key, outcome)
         return outcome
 
-    def _process_key(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
-        written, gone = diff.key in state.own_copies, diff.status is KeyStatus.TARGET_ONLY
-        checks = state.written.get(diff.key)
-        if diff.source is not None and self._is_too_large(diff.source.size):
-            found = self._check(diff.key)
-            return found if found.action == "unchanged" else _large(diff.source)
-        if self._options.dry_run or (gone and not self._options.delete and not written):
-            return self._check(diff.key)
-        if written or not gone:
-            size = diff.source.size if diff.source else 0
-            outcome = converge(
-                self._pair_without_deletes,
-                diff.key,
-                deadline,
-                size=size,
-                own_copies=state.own_copies,
-                checks=checks,
-            )
-            if outcome.action != "kept" or not gone:
-                return outcome
-        # The removal of an own copy is not counted: the target did not have the key before.
-        if not self._options.delete:
-            return self._kept(diff.key, state)
-        if not self._delete_limit.acquire():
-            return _STALE if written else self._over_delete_limit()
-        return converge(self._pair_with_deletes, diff.key, deadline, checks=checks)
-
-    def _check(self, key: str) -> Outcome:
-        """Return the difference that requests to both sides show now, and change nothing."""
-        source, target = self._states(key)
-        if source is None:
-            absent = target is None and self._target.is_missing(key)
-            return Outcome("unchanged", "absent on both sides") if absent else self._extra()
-        if target is None:
-            return _missing(source)
-        difference = self._compare(key, source, target)
-        if difference is None:
-            return Outcome("unchanged", "equal")
-        action: Action = "unproven" if difference.unproven else "differs"
-        return Outcome(action, difference.reason, source.size if difference.body else 0)
-
-    def _states(self, key: str) -> tuple[ObjectState | None, ObjectState | None]:
-        return self._source.head(key, confirm_missing=True), self._target.head(key)
-
-    def _compare(self, key: str, source: ObjectState, target: ObjectState | None) -> Difference | None:
-        if target is None:
-            return Difference(ABSENT)
-        pair = self._pair_without_deletes
-        return compare_objects(self._target, pair.capabilities, key, source, target, trusts_time=pair.trusts_time)
-
-    def _is_too_large(self, size: int) -> bool:
-        return self._options.max_object_size is not None and size > self._options.max_object_size
-
-    def _kept(self, key: str, state: PageState) -> Outcome:
-        """Return the outcome of a key that the source no longer has and that stays in the target."""
-        return _STALE if key in state.own_copies else self._extra()
-
-    def _extra(self) -> Outcome:
-        if self._options.one_way:
-            return Outcome("unchanged", "absent from the source, which is not a difference with one_way")
-        return Outcome("extra", "absent from the source")
-
-    def _over_delete_limit(self) -> Outcome:
-        limit = self._options.max_delete
-        return Outcome("extra", f"absent from the source, and the limit of {limit} deletions is reached")
-
 
 def _written(outcomes: Mapping[KeyDiff, Outcome], state: PageState) -> list[KeyDiff]:
     """Return the keys with a write as their outcome that have not failed since."""
     return [diff for diff, outcome in outcomes.items() if outcome.action in CHANGES and diff.key not in state.failed]
-
-
-_STALE = Outcome(
-    "stale", "deleted from the source after this sweep wrote it over an older object: run `s3-syncer sync KEY`"
-)
-
-
-def _large(source: ListEntry) -> Outcome:
-    return Outcome("large", "too large for this sweep", source.size)
-
-
-def _missing(source: ListEntry | ObjectState) -> Outcome:
-    return Outcome("missing", ABSENT, source.size)

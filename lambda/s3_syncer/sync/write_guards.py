@@ -17,6 +17,7 @@ from ..core.errors import Changed, Permanent, SyncError
 from ..core.model import ObjectState, WriteGuard
 from ..stores.capabilities import TargetCapabilities
 from ..stores.protocols import TargetBucket
+from .key_identity import has_key, not_listed
 
 _Written = TypeVar("_Written")
 
@@ -59,12 +60,13 @@ class WriteGuards:
         """Complete an upload, and return the ETag of the object; without tag sync, keep the target's tags.
 
         The upload may have begun long ago, so the target is read now. If its object changes before the completion, it
-        is read again.
+        is read again. Raises Permanent if an object with another key has responded to this key since then.
         """
 
         def complete(guard: WriteGuard | None) -> str:
             return self._target.complete_upload(key, upload_id, etags, guard)
 
+        self._ensure_own_key(key)
         if self._tags:
             return complete(None)
         attempt = 1
@@ -80,6 +82,14 @@ class WriteGuards:
             if guard is not None and guard.tags:
                 self._target.put_tags(key, guard.tags)
             return etag
+
+    def _ensure_own_key(self, key: str) -> None:
+        """Raise Permanent if the completion of an upload would replace the object of another key."""
+        if self._capabilities.keeps_apart(self._target.prefix, key):
+            return
+        there = self._target.head(key, tags=False)
+        if there is not None and not has_key(self._target, self._capabilities, key, there):
+            raise not_listed()
 
     def _is_about_condition(self, key: str, guard: WriteGuard, error: SyncError) -> bool:
         """Return True if the store refuses conditional writes, or judges this condition wrongly.

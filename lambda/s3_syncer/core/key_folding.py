@@ -1,0 +1,163 @@
+"""The ways in which a store may take two keys for one. Pure.
+
+S3 compares keys byte by byte. Stores above a file system or a database may not: `/a` is `a` there, or `README` is
+`readme`. Such a store *folds* keys. A response to a HEAD does not name the key of its object, so it does not show that.
+
+A *twin* of a key is another key that a store with a fold responds to, once it has the key. If the store has the key and
+names the twin as missing, it does not have that fold. `sync/key_identity.py` asks the store.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote, unquote
+
+#: Bytes of the longest name of a file, and of many columns of databases.
+NAME_MAX = 255
+
+#: A fold by its name.
+Fold = str
+
+#: A store that responds to `d` because it has `d/x`: it shows directories as objects.
+DIRECTORY: Fold = "directory"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A fold: `folded` gives keys that are one the same text; `vary` returns such a key, or its own."""
+
+    folded: Callable[[str], str]
+    vary: Callable[[str], str]
+
+
+def twins(prefix: str, key: str, excluded: Collection[Fold] = ()) -> dict[Fold, str | None]:
+    """Return by fold that can concern the key its twin; None if no twin is known below the prefix.
+
+    The store has the key as `prefix` and `key`. DIRECTORY concerns every key: see `directory_twin`.
+    """
+    name = prefix + key
+    rules = _RULES if _UNUSUAL.search(name) else _LETTERS
+    found = {
+        fold: _twin(rule, prefix, key)
+        for fold, rule in rules.items()
+        if fold not in excluded and rule.vary(name) != name
+    }
+    size = len(name.encode(errors="surrogatepass"))
+    if size > NAME_MAX:
+        # A store may cut the key. A proof for one length says nothing about a longer key.
+        found[f"length {size}"] = key[:-1] + ("b" if key.endswith("a") else "a")
+        if any(len(part.encode(errors="surrogatepass")) > NAME_MAX for part in name.split("/")[:-1]):
+            found["length of a directory"] = None
+    return {fold: twin for fold, twin in found.items() if fold not in excluded}
+
+
+def directory_twin(key: str) -> str | None:
+    """Return the directory of the key, the twin for DIRECTORY; None if it has none."""
+    return key.rpartition("/")[0].rstrip("/") or None
+
+
+def _twin(rule: _Rule, prefix: str, key: str) -> str | None:
+    name = prefix + key
+    for other in (prefix + rule.vary(key), rule.vary(name)):
+        is_below = other.startswith(prefix) and other not in (name, prefix)
+        if is_below and rule.folded(other) == rule.folded(name) and other.count("\ufffd") == name.count("\ufffd"):
+            return other.removeprefix(prefix)
+    return None
+
+
+def _one(folded: Callable[[str], str]) -> _Rule:
+    """Return the rule of a fold with one spelling that folds to itself."""
+    return _Rule(folded, folded)
+
+
+def _two(folded: Callable[[str], str], unfolded: Callable[[str], str]) -> _Rule:
+    """Return the rule of a fold that concerns both spellings: the store may have either of them."""
+
+    def vary(name: str) -> str:
+        return folded(name) if folded(name) != name else unfolded(name)
+
+    return _Rule(folded, vary)
+
+
+def _swapped(name: str, *, ascii_only: bool) -> str:
+    """Return the name with each letter in its other case, where that case is one letter that leads back."""
+    if name.isascii():
+        return name.swapcase() if ascii_only else name
+
+    def swap(letter: str) -> str:
+        other = letter.swapcase()
+        is_pair = len(other) == 1 and other.swapcase() == letter
+        return other if is_pair and (letter.isascii() if ascii_only else not letter.isascii()) else letter
+
+    return "".join(map(swap, name))
+
+
+def _without_accents(name: str) -> str:
+    return "".join(each for each in unicodedata.normalize("NFD", name) if not unicodedata.combining(each))
+
+
+def _without_dot_segments(name: str) -> str:
+    """Return the name without the segments `.` and `..`, as a web server or a file system resolves them."""
+    kept: list[str] = []
+    for part in name.split("/"):
+        if part == "..":
+            kept = kept[:-1]
+        elif part != ".":
+            kept.append(part)
+    return "/".join(kept)
+
+
+def _by_form(form: Literal["NFC", "NFD", "NFKC"]) -> Callable[[str], str]:
+    return lambda name: unicodedata.normalize(form, name)
+
+
+def _substituted(pattern: str, replacement: str) -> Callable[[str], str]:
+    compiled = re.compile(pattern)
+    return lambda name: compiled.sub(replacement, name)
+
+
+def _without_one(pattern: str) -> _Rule:
+    """Return the rule of a fold that removes all that the pattern finds.
+
+    A store may also remove only the first character. Both give the same name if the pattern finds one, so a key with
+    more has no twin.
+    """
+    compiled = re.compile(pattern)
+    return _Rule(
+        lambda name: compiled.sub("", name) if max(map(len, compiled.findall(name)), default=0) <= 1 else name,
+        lambda name: compiled.sub("", name),
+    )
+
+
+#: The folds of letters, which concern nearly every key. File systems compare without case, and keep it.
+_LETTERS: Mapping[Fold, _Rule] = {
+    "case": _Rule(str.lower, lambda name: _swapped(name, ascii_only=True)),
+}
+
+_RULES: Mapping[Fold, _Rule] = {
+    **_LETTERS,
+    "case beyond ASCII": _Rule(str.lower, lambda name: _swapped(name, ascii_only=False)),
+    "normal form": _two(_by_form("NFC"), _by_form("NFD")),
+    "compatible characters": _one(_by_form("NFKC")),
+    "accents": _one(_without_accents),
+    "characters beyond Latin-1": _one(_substituted(r"[^\x00-\xff]", "?")),
+    "characters beyond ASCII": _one(_substituted(r"[^\x00-\x7f]", "?")),
+    "control characters": _one(_substituted(r"[\x00-\x1f\x7f]", "")),
+    "leading slash": _without_one(r"\A/+"),
+    "trailing slash": _without_one(r"/+\Z"),
+    "double slash": _one(_substituted(r"/{2,}", "/")),
+    "dot segments": _one(_without_dot_segments),
+    "backslash": _one(lambda name: name.replace("\\", "/")),
+    "percent sequences": _two(unquote, quote),
+    "plus": _two(lambda name: name.replace("+", " "), lambda name: name.replace(" ", "+")),
+    "leading blank": _without_one(r"\A +"),
+    "trailing blank": _without_one(r" +(?=/|\Z)"),
+    "trailing dot": _without_one(r"(?<=[^/.])\.+(?=/|\Z)"),
+}
+
+#: Something in a name that a fold other than those of letters can concern.
+_UNUSUAL = re.compile(r"[^A-Za-z0-9_./~-]|//|\A/|/\Z|(?:\A|/)\.|\.(?:/|\Z)")

@@ -1,0 +1,197 @@
+"""One key of a sweep: the action that the options allow for it.
+
+The action of an outcome is one of `converge`, or one of six more for a key that the sweep leaves as it is. These are
+missing (from the target), differs, extra (absent from the source), stale (deleted from the source after the sweep
+wrote the key) and large (left to another worker). The sixth is unproven: nothing differs, and nothing proves the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from ..core.compare import ABSENT, KeyDiff, KeyStatus
+from ..core.deadline import Deadline
+from ..core.key_folding import twins
+from ..core.model import ListEntry, ObjectState
+from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
+from .comparison import compare_objects
+from .converge import Action, BucketPair, Outcome, converge
+from .delete_limit import DeleteLimit
+from .key_identity import NOT_LISTED, has_key
+from .page_state import PageState
+
+
+@dataclass(frozen=True, slots=True)
+class SweepOptions:
+    """The options of a sweep."""
+
+    #: Change nothing; report the differences.
+    dry_run: bool = False
+    #: Delete keys that only the target has, at most `max_delete` of them.
+    delete: bool = False
+    max_delete: int | None = None
+    #: Keys that only the target has are not a difference, and are not checked.
+    one_way: bool = False
+    #: Compare headers, metadata and tags of every key, also of keys with equal listing entries.
+    full: bool = False
+    #: Keys for which this is False are neither copied nor deleted; None selects all keys.
+    key_filter: Callable[[str], bool] | None = None
+    #: Objects of more bytes than this that differ are reported as large and not copied; None is no limit.
+    max_object_size: int | None = None
+
+    def needs_check(self, diff: KeyDiff) -> bool:
+        """Return True if the listing entries of a key call for a check of the key itself."""
+        if diff.status is KeyStatus.IN_SYNC and not self.full:
+            return False
+        if diff.status is KeyStatus.TARGET_ONLY and self.one_way and not self.delete:
+            return False
+        return self.key_filter is None or self.key_filter(diff.key)
+
+
+#: Keys of a page that are converged before the small-object copier gets the page.
+MAX_SAMPLES = 16
+
+
+class KeySweep:
+    """Processes the keys of a sweep, one at a time. Safe to share between threads.
+
+    With `in_order`, a listing that does not show a key proves that it was missing when the listing began.
+    """
+
+    def __init__(
+        self,
+        pair: BucketPair,
+        source: ListedSourceBucket,
+        target: ListedTargetBucket,
+        options: SweepOptions,
+        delete_limit: DeleteLimit,
+        *,
+        in_order: bool = True,
+    ) -> None:
+        self._source, self._target = source, target
+        # A key is deleted only if a complete listing of the source lacks it and the delete limit allows it.
+        pair = replace(pair, trusts_time=not options.full)
+        self._pair_without_deletes, self._pair_with_deletes = replace(pair, delete=False), replace(pair, delete=True)
+        self._options, self._delete_limit, self._in_order = options, delete_limit, in_order
+        self._capabilities = pair.capabilities
+
+    def outcome_by_listing(self, diff: KeyDiff, state: PageState) -> Outcome | None:
+        """Return the outcome that the listings alone decide, or None if the key itself must be checked."""
+        if diff.target is None and diff.source is not None and self._options.dry_run:
+            return _missing(diff.source)
+        if diff.source is not None and self._is_too_large(diff.source.size):
+            # A worker that gets the key on its own does not trust times. So a plain sweep asks first if it does.
+            needs_check = diff.target is not None and not self._options.full and diff.source.size == diff.target.size
+            return None if needs_check else _large(diff.source)
+        if diff.key in state.own_copies:
+            return None
+        if diff.status is KeyStatus.TARGET_ONLY and (self._options.dry_run or not self._options.delete):
+            return self._extra()
+        if diff.status is KeyStatus.TARGET_ONLY and self._delete_limit.left == 0:
+            return self._over_delete_limit()
+        return None
+
+    def without_order(self, options: SweepOptions) -> KeySweep:
+        """Return the sweep for listings that are not in order."""
+        pair = self._pair_without_deletes
+        return KeySweep(pair, self._source, self._target, options, self._delete_limit, in_order=False)
+
+    def keeps_apart(self, diff: KeyDiff) -> bool:
+        """Return True if a write to the key cannot change the object of another key of the target."""
+        return diff.target is not None or self._capabilities.keeps_apart(self._target.prefix, diff.key)
+
+    def samples(self, diffs: Iterable[KeyDiff]) -> list[KeyDiff]:
+        """Return few keys that together show which folds the target has: see `core/key_folding.py`."""
+        found: list[KeyDiff] = []
+        folds = set(self._capabilities.apart | self._capabilities.unproven)
+        for diff in diffs:
+            if self.keeps_apart(diff):
+                continue
+            shown = {fold for fold, twin in twins(self._target.prefix, diff.key, folds).items() if twin is not None}
+            if shown and len(found) < MAX_SAMPLES:
+                found.append(diff)
+                folds |= shown
+        return found
+
+    def answer_for_copy(self, key: str, state: PageState, deadline: Deadline) -> Outcome:
+        """Remove the copy of a key that the source no longer has, or return why it stays. Raises a SyncError."""
+        return converge(self._pair_without_deletes, key, deadline, own_copies=state.own_copies)
+
+    def process(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
+        """Converge or compare one key, as the options say. Raises a SyncError."""
+        is_listed = True if diff.target is not None else False if self._in_order else None
+        written, gone = diff.key in state.own_copies, diff.status is KeyStatus.TARGET_ONLY
+        checks = state.written.get(diff.key)
+        if diff.source is not None and self._is_too_large(diff.source.size):
+            found = self._check(diff.key, is_listed=is_listed)
+            return found if found.action == "unchanged" else _large(diff.source)
+        if self._options.dry_run or (gone and not self._options.delete and not written):
+            return self._check(diff.key, is_listed=is_listed)
+        if written or not gone:
+            size = diff.source.size if diff.source else 0
+            outcome = converge(
+                self._pair_without_deletes,
+                diff.key,
+                deadline,
+                size=size,
+                own_copies=state.own_copies,
+                checks=checks,
+                is_listed=is_listed,
+            )
+            if outcome.action != "kept" or not gone:
+                return outcome
+        # The removal of an own copy is not counted: the target did not have the key before.
+        if not self._options.delete:
+            return self.kept(diff.key, state)
+        if not self._delete_limit.acquire():
+            return STALE if written else self._over_delete_limit()
+        return converge(self._pair_with_deletes, diff.key, deadline, checks=checks, is_listed=is_listed)
+
+    def _check(self, key: str, *, is_listed: bool | None) -> Outcome:
+        """Return the difference that requests to both sides show now, and change nothing."""
+        source, target = self._source.head(key, confirm_missing=True), self._target.head(key)
+        if target is not None and not has_key(self._target, self._capabilities, key, target, is_listed=is_listed):
+            if source is None:
+                return Outcome("unchanged", f"absent from the source, and {NOT_LISTED}")
+            return Outcome("missing", f"{ABSENT}: {NOT_LISTED}", source.size)
+        if source is None:
+            absent = target is None and self._target.is_missing(key)
+            return Outcome("unchanged", "absent on both sides") if absent else self._extra()
+        if target is None:
+            return _missing(source)
+        trusts_time = self._pair_without_deletes.trusts_time
+        difference = compare_objects(self._target, self._capabilities, key, source, target, trusts_time=trusts_time)
+        if difference is None:
+            return Outcome("unchanged", "equal")
+        action: Action = "unproven" if difference.unproven else "differs"
+        return Outcome(action, difference.reason, source.size if difference.body else 0)
+
+    def _is_too_large(self, size: int) -> bool:
+        return self._options.max_object_size is not None and size > self._options.max_object_size
+
+    def kept(self, key: str, state: PageState) -> Outcome:
+        """Return the outcome of a key that the source no longer has and that stays in the target."""
+        return STALE if key in state.own_copies else self._extra()
+
+    def _extra(self) -> Outcome:
+        if self._options.one_way:
+            return Outcome("unchanged", "absent from the source, which is not a difference with one_way")
+        return Outcome("extra", "absent from the source")
+
+    def _over_delete_limit(self) -> Outcome:
+        limit = self._options.max_delete
+        return Outcome("extra", f"absent from the source, and the limit of {limit} deletions is reached")
+
+
+STALE = Outcome(
+    "stale", "deleted from the source after this sweep wrote it over an older object: run `s3-syncer sync KEY`"
+)
+
+
+def _large(source: ListEntry) -> Outcome:
+    return Outcome("large", "too large for this sweep", source.size)
+
+
+def _missing(source: ListEntry | ObjectState) -> Outcome:
+    return Outcome("missing", ABSENT, source.size)
