@@ -15,6 +15,7 @@ from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.multipart import Limits, PartPlan, contiguous_runs
 from s3_syncer.core.units import GIB, MIB, TIB
+from s3_syncer.core.upload_history import UploadHistory
 from s3_syncer.core.work_items import KeyWork, PartsWork, Work
 from s3_syncer.sync import distributed_copy as parts_module
 from s3_syncer.sync.converge import BucketPair
@@ -37,16 +38,14 @@ class Bench:
         self.pair = BucketPair(self.source, self.target, transfer)
         self.parts = DistributedCopier(self.source, self.target, transfer, prefix=PREFIX, threshold=4)
 
-    def begin(self, upload_attempts: int | None = None, *, redelivered: bool = False) -> Sequence[Work]:
-        outcome = self.parts.converge(
-            self.pair, KEY, Deadline(), upload_attempts=upload_attempts, redelivered=redelivered
-        )
+    def begin(self, uploads: UploadHistory | None = None, *, redelivered: bool = False) -> Sequence[Work]:
+        outcome = self.parts.converge(self.pair, KEY, Deadline(), uploads=uploads, redelivered=redelivered)
         assert outcome.action in ("multipart", "unchanged", "copy", "update", "tags", "delete")
         return outcome.more
 
     def items(self) -> list[PartsWork]:
         *items, watch = self.begin()
-        assert watch == KeyWork((PREFIX + KEY,), delay_s=RECHECK_MIN_S, upload_attempts=1)
+        assert watch == recheck(attempts=1)
         assert all(isinstance(item, PartsWork) for item in items)
         return [item for item in items if isinstance(item, PartsWork)]
 
@@ -54,8 +53,31 @@ class Bench:
         return self.parts.process_item(item, deadline or Deadline())
 
 
-LOOK = [KeyWork((PREFIX + KEY,), upload_attempts=1)]
-WATCH = KeyWork((PREFIX + KEY,), delay_s=RECHECK_MIN_S, upload_attempts=0)
+class AnyText(str):
+    """A text that equals every other: the fingerprint of the uploads that a recheck found."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str)
+
+    __hash__ = str.__hash__
+
+
+def recheck(attempts: int = 0, waited_s: int = 0) -> KeyWork:
+    """Return the recheck after so many uploads, and so many seconds without a change."""
+    delay_s = max(RECHECK_MIN_S, waited_s)
+    history = UploadHistory(attempts, seen=AnyText(), waited_s=waited_s + delay_s)
+    return KeyWork((PREFIX + KEY,), delay_s=delay_s, uploads=history)
+
+
+def history_of(work: Work) -> UploadHistory:
+    assert isinstance(work, KeyWork)
+    assert work.uploads is not None
+    return work.uploads
+
+
+LOOK = [KeyWork((PREFIX + KEY,), uploads=UploadHistory(1))]
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +160,7 @@ def test_runs_do_not_bridge_gaps() -> None:
 def test_a_second_message_leaves_an_active_upload_alone() -> None:
     bench = Bench()
     bench.items()
-    assert bench.begin() == (WATCH,)
+    assert bench.begin() == (recheck(),)
     assert len(bench.target.under_way) == 1
 
 
@@ -147,9 +169,12 @@ def test_an_abandoned_upload_of_the_same_object_is_continued() -> None:
     items = bench.items()
     bench.do(items[1])
     bench.target.age_s = ABANDONED_AFTER_S
-    *again, watch = bench.begin(upload_attempts=1)
-    assert again == [items[0], items[2]]
-    assert watch == KeyWork((PREFIX + KEY,), delay_s=RECHECK_MIN_S, upload_attempts=1)
+    *again, watch = bench.begin(UploadHistory(1))
+    assert [replace(item, uploads=UploadHistory(1)) for item in again if isinstance(item, PartsWork)] == [
+        items[0],
+        items[2],
+    ]
+    assert watch == recheck(attempts=1)
 
 
 def test_an_abandoned_upload_of_another_object_is_aborted() -> None:
@@ -158,7 +183,7 @@ def test_an_abandoned_upload_of_another_object_is_aborted() -> None:
     bench.do(first)
     bench.target.age_s = ABANDONED_AFTER_S
     bench.source.objects[KEY] = stored(b"zzz", b"yyy", b"xxx", b"w")
-    *again, _ = bench.begin(upload_attempts=1)
+    *again, _ = bench.begin(UploadHistory(1))
     assert {item.upload for item in again if isinstance(item, PartsWork)} == {"upload-2"}
     assert [*bench.target.under_way] == ["upload-2"]
 
@@ -168,9 +193,9 @@ def test_the_upload_of_a_deleted_key_is_aborted_and_the_key_is_checked_once_more
     bench = Bench()
     first, *_ = bench.items()
     del bench.source.objects[KEY]
-    assert bench.begin(upload_attempts=1) == (replace(WATCH, upload_attempts=1),)
+    assert bench.begin(UploadHistory(1)) == (recheck(attempts=1),)
     assert not bench.target.under_way
-    assert bench.begin(upload_attempts=1) == ()
+    assert bench.begin(UploadHistory(1)) == ()
     assert bench.do(first) == []
 
 
@@ -186,10 +211,12 @@ def test_parts_with_other_bytes_are_never_completed(original: Stored, number: in
     parts = bench.target.under_way[items[0].upload][1]
     parts[3] = original.body[2 * original.part_sizes[0] : 3 * original.part_sizes[0]]
     parts[number] = b"z" * len(parts[number])
-    assert bench.do(items[-1]) == []
+    (check,) = bench.do(items[-1])
     assert (bench.target.objects, bench.target.under_way) == ({}, {})
-    *_, watch = bench.begin(upload_attempts=1)
-    assert watch == KeyWork((PREFIX + KEY,), delay_s=RECHECK_MIN_S, upload_attempts=2), "each upload is counted"
+    failed = UploadHistory(1, failure="the parts of the upload do not give the source's ETag")
+    assert history_of(check) == failed, "the plan is the source's, so the bytes were wrong"
+    *_, watch = bench.begin(history_of(check))
+    assert history_of(watch).attempts == 2, "each upload is counted"
 
 
 def test_if_part_etags_are_no_md5s_an_abandoned_upload_is_not_continued() -> None:
@@ -197,10 +224,10 @@ def test_if_part_etags_are_no_md5s_an_abandoned_upload_is_not_continued() -> Non
     items = bench.items()
     bench.do(items[0])
     bench.target.age_s = ABANDONED_AFTER_S
-    *again, _ = bench.begin(upload_attempts=1)
+    *again, _ = bench.begin(UploadHistory(1))
     assert len(again) == 3
     (check,) = [bench.do(item) for item in again if isinstance(item, PartsWork)][-1]
-    assert check == KeyWork((PREFIX + KEY,), upload_attempts=2)
+    assert check == KeyWork((PREFIX + KEY,), uploads=UploadHistory(2, seen=AnyText()))
     assert bench.target.objects[KEY].mirrored == OBJECT.mirrored
 
 
@@ -213,7 +240,7 @@ def test_of_two_uploads_created_at_the_same_time_the_first_continues() -> None:
         return create(key, state, marker)
 
     bench.target.create_upload = create_second  # type: ignore[method-assign]
-    assert bench.begin() == (WATCH,)
+    assert bench.begin() == (recheck(attempts=1),), "the upload that was created in vain is counted"
     assert [*bench.target.under_way] == ["upload-1"]
 
 
@@ -221,11 +248,11 @@ def test_the_upload_of_a_lost_message_is_aborted_if_its_key_is_equal() -> None:
     bench = Bench()
     bench.items()
     bench.target.objects[KEY] = OBJECT
-    assert bench.begin(redelivered=True) == (WATCH,), "another worker may be active"
+    assert bench.begin(redelivered=True) == (recheck(),), "another worker may be active"
     bench.target.age_s = ABANDONED_AFTER_S
-    assert bench.begin(upload_attempts=0) == (WATCH,)
+    assert bench.begin(UploadHistory()) == (recheck(),)
     assert not bench.target.under_way
-    assert bench.begin(upload_attempts=0) == ()
+    assert bench.begin(UploadHistory()) == ()
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
@@ -294,7 +321,7 @@ def test_a_permanent_error_aborts_the_upload() -> None:
 def test_a_key_gives_up_after_too_many_uploads() -> None:
     bench = Bench()
     with pytest.raises(Permanent, match=f"gave up after {MAX_UPLOAD_ATTEMPTS} multipart uploads of this object"):
-        bench.begin(upload_attempts=MAX_UPLOAD_ATTEMPTS)
+        bench.begin(UploadHistory(MAX_UPLOAD_ATTEMPTS))
     assert not bench.target.under_way
 
 
@@ -312,7 +339,7 @@ def test_a_target_that_drops_a_property_of_a_large_object_gets_two_copies_and_a_
             continue
         assert isinstance(work, KeyWork)
         try:
-            works += bench.begin(work.upload_attempts)
+            works += bench.begin(work.uploads)
         except Permanent as error:
             errors.append(error)
     assert bench.target.created == 2

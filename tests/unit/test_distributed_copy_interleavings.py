@@ -6,7 +6,8 @@ some of the work that it leaves on the queue. When no work is left, the target m
 be left behind. At no time may the target show an object that the source never was.
 
 The model contains time only as far as it matters: an upload seems abandoned when no work for it is left. In some
-scenarios it seems abandoned at other times as well, as it does to a worker that was suspended for too long.
+scenarios it seems abandoned at other times as well, as it does to a worker that was suspended for too long. The bounds
+of rechecks are tested in `test_distributed_copy_bounds.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Permanent, Retryable, SyncError
 from s3_syncer.core.events import decode
 from s3_syncer.core.multipart import Limits
-from s3_syncer.core.work_items import KeyWork, PartsWork
+from s3_syncer.core.work_items import KeyWork, PartsWork, Work
 from s3_syncer.sync import distributed_copy as parts_module
 from s3_syncer.sync import upload_decision as decision_module
 from s3_syncer.sync.converge import BucketPair
@@ -249,9 +250,7 @@ class Model:
             else:
                 assert isinstance(work, KeyWork)
                 pair = BucketPair(source, target, transfer, capabilities=known)
-                more = parts.converge(
-                    pair, KEY, Deadline(), upload_attempts=work.upload_attempts, redelivered=redelivered
-                ).more
+                more = parts.converge(pair, KEY, Deadline(), uploads=work.uploads, redelivered=redelivered).more
         except Suspended as suspended:
             moment = replace(moment, call=suspended.call)
         except Retryable:
@@ -259,7 +258,7 @@ class Model:
         except Permanent:
             moment = replace(moment, dead=True)
         else:
-            moment = replace(moment, more=tuple(self._message(each.to_json()) for each in more))
+            moment = replace(moment, more=tuple(self._message(_timeless(each).to_json()) for each in more))
         self.moments.append(replace(moment, written=heard.written))
         return len(self.moments) - 1
 
@@ -291,6 +290,13 @@ class Model:
     def _frozen(bucket: MemoryBucket) -> Store:
         under_way = ((id, (empty, tuple(sorted(sent.items())))) for id, (empty, sent) in bucket.under_way.items())
         return Store(bucket.objects.get(KEY), tuple(under_way), bucket.created)
+
+
+def _timeless(work: Work) -> Work:
+    """Return the work without its memory of how long nothing has changed: the model has no such time."""
+    if isinstance(work, KeyWork | PartsWork) and work.uploads is not None:
+        return replace(work, uploads=replace(work.uploads, seen="", waited_s=0))
+    return work
 
 
 def _beginnings(more: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

@@ -209,6 +209,16 @@ def test_parts_that_do_not_hash_to_the_source_etag_are_not_completed(start: int,
     assert target.objects[KEY].body == original.body
 
 
+def test_parts_that_differ_twice_in_the_same_way_are_not_sent_a_third_time() -> None:
+    """Such an object was once sent five times for each delivery of its message."""
+    source, target = Corrupting({KEY: stored(b"one ", b"two ", b"xyz")}), MemoryBucket()
+    transfer = Transfer(source, target, memory=MIB, threads=1, limits=LIMITS)
+    with pytest.raises(Permanent, match="two copies had the same bytes"):
+        converge(BucketPair(source, target, transfer), KEY, Deadline())
+    assert target.calls.count("upload_part") == 6
+    assert (target.objects, target.under_way) == ({}, {})
+
+
 @pytest.mark.parametrize(
     "original",
     [
@@ -565,6 +575,18 @@ def test_parts_of_an_older_version_are_never_used_for_the_current_one(
     assert outcome.action == "copy"
     assert target.objects[KEY].mirrored == now.mirrored
     assert not target.under_way
+
+
+def test_an_upload_with_wrong_parts_is_continued_once_even_if_it_cannot_be_aborted(
+    resuming: Callable[..., Transfer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = MemoryBucket({KEY: LARGE}), MemoryBucket()
+    stopped_after(2, source, target, resuming(source, target))
+    source.objects[KEY] = stored(b"xxx", b"bbb", b"ccc", b"d")
+    monkeypatch.setattr(target, "abort_upload", lambda key, upload: None)
+    converge(BucketPair(source, target, resuming(source, target)), KEY, Deadline())
+    assert target.objects[KEY].mirrored == source.objects[KEY].mirrored
+    assert target.created == 2
 
 
 def test_if_part_etags_prove_nothing_all_parts_are_sent_again(resuming: Callable[..., Transfer]) -> None:

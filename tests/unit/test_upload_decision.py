@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.support.in_memory_store import md5_hex, stored
 from s3_syncer.core.model import Upload
 from s3_syncer.core.multipart import Limits, PartPlan, UploadedPart, own_plan
 from s3_syncer.core.units import MIB
+from s3_syncer.core.upload_history import UploadHistory
 from s3_syncer.sync.upload_decision import (
     ABANDONED_AFTER_S,
     MAX_UPLOAD_ATTEMPTS,
@@ -46,8 +48,15 @@ FRESH = upload("5", 3, age_s=OLD - 1)
 NEW = upload("6", age_s=0)
 
 
+#: The history after the last upload that is allowed, with progress since the last recheck, and without.
+SPENT = UploadHistory(MAX_UPLOAD_ATTEMPTS)
+STALLED = UploadHistory(MAX_UPLOAD_ATTEMPTS, waited_s=30)
+#: The history of a key that was rechecked for long, and nothing changed.
+WAITED = UploadHistory(waited_s=int(OLD))
+
+
 def decision(*uploads: ActiveUpload, **known: Any) -> Decision:
-    facts: dict[str, Any] = {"verified": {}, "is_equal": None, "upload_attempts": 0, **known}
+    facts: dict[str, Any] = {"verified": {}, "is_equal": None, "history": UploadHistory(), **known}
     return decide(facts.pop("state", OBJECT), facts.pop("plan", PLAN), uploads, **facts)
 
 
@@ -74,12 +83,18 @@ def decision(*uploads: ActiveUpload, **known: Any) -> Decision:
         ([], {}, CheckTarget()),
         ([], {"is_equal": True}, AlreadyEqual()),
         ([], {"is_equal": False}, Create()),
-        ([], {"is_equal": False, "upload_attempts": MAX_UPLOAD_ATTEMPTS - 1}, Create()),
-        ([], {"is_equal": False, "upload_attempts": MAX_UPLOAD_ATTEMPTS}, GiveUp()),
-        # attempts limit creations only
-        ([], {"is_equal": True, "upload_attempts": MAX_UPLOAD_ATTEMPTS}, AlreadyEqual()),
-        ([ONE], {"verified": {"1": True}, "upload_attempts": MAX_UPLOAD_ATTEMPTS}, Adopt(ONE)),
-        ([FRESH], {"upload_attempts": MAX_UPLOAD_ATTEMPTS}, Wait()),
+        ([], {"is_equal": False, "history": UploadHistory(MAX_UPLOAD_ATTEMPTS - 1)}, Create()),
+        ([], {"is_equal": False, "history": SPENT}, GiveUp()),
+        # attempts limit creations, and continuations without progress
+        ([], {"is_equal": True, "history": SPENT}, AlreadyEqual()),
+        ([ONE], {"verified": {"1": True}, "history": SPENT}, Adopt(ONE)),
+        ([FRESH], {"history": SPENT}, Wait()),
+        ([ONE], {"verified": {"1": True}, "history": STALLED}, Abort(ONE)),
+        ([], {"is_equal": False, "history": STALLED}, GiveUp()),
+        # the times of the store are wrong
+        ([FRESH], {"history": replace(WAITED, waited_s=int(OLD) - 1)}, Wait()),
+        ([FRESH], {"history": WAITED}, Verify(FRESH)),
+        ([NEW], {"history": WAITED}, Abort(NEW)),
     ],
 )
 def test_the_decision_follows_from_the_uploads(

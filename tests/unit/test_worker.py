@@ -26,6 +26,7 @@ from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.fence import LATE_WRITE_S, Fence, fenced, request
 from s3_syncer.core.units import MIB
+from s3_syncer.core.upload_history import UploadHistory
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
 from s3_syncer.queue import worker as worker_module
 from s3_syncer.queue.worker import (
@@ -491,9 +492,10 @@ def test_the_next_of_several_full_attempts_comes_when_no_write_can_come_late(clo
 
     bench = Bench({"a": stored(b"one")})
     bench.target.on_call = run_out
-    message = Message("1", KeyWork(("a",), full_attempts=1, upload_attempts=2).to_json())
+    message = Message("1", KeyWork(("a",), full_attempts=1, uploads=UploadHistory(2)).to_json())
     disposition = bench.worker.run([message], Deadline.after(500), grace_s=PATIENCE_S)["1"]
-    assert disposition == Ack((KeyWork(("a",), delay_s=LATE_WRITE_S, full_attempts=2, upload_attempts=2, hops=1),))
+    uploads = UploadHistory(2)
+    assert disposition == Ack((KeyWork(("a",), delay_s=LATE_WRITE_S, full_attempts=2, uploads=uploads, hops=1),))
 
 
 def test_the_uncertain_keys_of_a_range_are_checked_later() -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from .errors import Permanent
+from .upload_history import UploadHistory
 
 #: The key of this project's own messages, so that no decoder mistakes them for an event of a store.
 ENVELOPE = "s3-syncer"
@@ -34,17 +35,17 @@ class KeyWork:
     since: float | None = None
     #: Seconds before the queue delivers the message, see `sqs.MAX_DELAY_S`; not part of the message.
     delay_s: int = 0
-    #: The number of multipart uploads that this message and its predecessors have created for the key; None for a
-    #: message that does not track a distributed copy.
-    upload_attempts: int | None = None
+    #: The multipart uploads that this message and its predecessors have made for the key; None for a message that does
+    #: not track a distributed copy.
+    uploads: UploadHistory | None = None
     #: The number of full attempts that ended without time left, see `worker.MAX_FULL_ATTEMPTS`.
     full_attempts: int = 0
     #: The number of the product's own messages in the chain that ends with this one.
     hops: int = 0
 
     def to_json(self) -> str:
-        tracked: dict[str, float] = {} if self.since is None else {"since": self.since}
-        tracked |= {} if self.upload_attempts is None else {"upload_attempts": self.upload_attempts}
+        tracked: dict[str, Any] = {} if self.since is None else {"since": self.since}
+        tracked |= {} if self.uploads is None else {"uploads": self.uploads.to_json()}
         tracked |= {"full_attempts": self.full_attempts} if self.full_attempts else {}
         tracked |= {"hops": self.hops} if self.hops else {}
         return _envelope("keys", keys=list(self.keys), **tracked)
@@ -90,15 +91,15 @@ class PartsWork:
     part_size: int
     first: int
     last: int
-    #: The number of multipart uploads created for the key so far, this one included: see `KeyWork.upload_attempts`.
-    upload_attempts: int = 0
+    #: The multipart uploads of the key so far, this one included: see `KeyWork.uploads`.
+    uploads: UploadHistory = field(default_factory=UploadHistory)
     #: The time of the event that led to the upload: see `KeyWork.since`.
     since: float | None = None
     #: See `KeyWork.hops`.
     hops: int = 0
 
     def to_json(self) -> str:
-        return _envelope("parts", **asdict(self))
+        return _envelope("parts", **{**asdict(self), "uploads": self.uploads.to_json()})
 
 
 Work = KeyWork | RangeWork | PartsWork
@@ -126,14 +127,12 @@ def _keys(content: Mapping[str, Any]) -> KeyWork:
     keys = content.get("keys")
     if not isinstance(keys, list) or not keys or not all(isinstance(key, str) and key for key in keys):
         raise Malformed('"keys" must be a list of one or more non-empty strings')
-    upload_attempts = content.get("upload_attempts")
-    if upload_attempts is not None and not _is_whole(upload_attempts):
-        raise Malformed('"upload_attempts" must be a whole number')
+    uploads = None if content.get("uploads") is None else _uploads(content)
     full_attempts = content.get("full_attempts", 0)
     if not _is_whole(full_attempts):
         raise Malformed('"full_attempts" must be a whole number')
-    counts = {"upload_attempts": upload_attempts, "full_attempts": full_attempts, "hops": _hops(content)}
-    return KeyWork(tuple(keys), _since(content), **counts)
+    hops = _hops(content)
+    return KeyWork(tuple(keys), _since(content), uploads=uploads, full_attempts=full_attempts, hops=hops)
 
 
 def _range(content: Mapping[str, Any]) -> RangeWork:
@@ -160,10 +159,7 @@ def _parts(content: Mapping[str, Any]) -> PartsWork:
     numbers = {name: content.get(name) for name in ("size", "part_size", "first", "last")}
     if not all(_is_whole(number) and number for number in numbers.values()):
         raise Malformed('"size", "part_size", "first" and "last" must be whole numbers above 0')
-    upload_attempts = content.get("upload_attempts", 0)
-    if not _is_whole(upload_attempts):
-        raise Malformed('"upload_attempts" must be a whole number')
-    counts = {"upload_attempts": upload_attempts, "hops": _hops(content)}
+    counts = {"uploads": _uploads(content), "hops": _hops(content)}
     work = PartsWork(**texts, **numbers, **counts, since=_since(content))  # type: ignore[arg-type]
     if not work.first <= work.last <= -(-work.size // work.part_size):
         raise Malformed(f"there are no parts {work.first} to {work.last} of an object of {work.size} bytes")
@@ -185,6 +181,17 @@ def _hops(content: Mapping[str, Any]) -> int:
     if not _is_whole(hops):
         raise Malformed('"hops" must be a whole number')
     return int(hops)
+
+
+def _uploads(content: Mapping[str, Any]) -> UploadHistory:
+    found = content.get("uploads", {})
+    if not isinstance(found, Mapping):
+        raise Malformed('"uploads" must be an object')
+    for each in fields(UploadHistory):
+        value, is_number = found.get(each.name, each.default), isinstance(each.default, int)
+        if not (_is_whole(value) if is_number else isinstance(value, str)):
+            raise Malformed(f'"uploads.{each.name}" must be a {"whole number" if is_number else "string"}')
+    return UploadHistory(**{each.name: found[each.name] for each in fields(UploadHistory) if each.name in found})
 
 
 def _is_whole(value: Any) -> bool:

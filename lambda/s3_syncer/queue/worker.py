@@ -19,6 +19,7 @@ from ..core.errors import Permanent, Retryable, StoreUnusable, SyncError, unexpe
 from ..core.events import decode
 from ..core.fence import LATE_WRITE_S, Fence, current, fenced
 from ..core.log_context import log_fields
+from ..core.upload_history import UploadHistory, merged
 from ..core.work_items import KeyWork, PartsWork, RangeWork, Work, following
 from ..sync.converge import BucketPair, Outcome
 
@@ -175,8 +176,8 @@ class _KeyRequest:
     since: float | None = None
     #: The highest number of deliveries.
     attempt: int = 1
-    #: The lowest number of multipart uploads started; None if no message tracks an upload.
-    upload_attempts: int | None = None
+    #: The multipart uploads of the key; None if no message tracks an upload.
+    uploads: UploadHistory | None = None
     #: The lowest number of full attempts; None before the first message.
     full_attempts: int | None = None
     #: The highest number of hops.
@@ -186,7 +187,7 @@ class _KeyRequest:
         """Add a message."""
         self.since = _least(self.since, work.since)
         self.attempt = max(self.attempt, attempt)
-        self.upload_attempts = _least(self.upload_attempts, work.upload_attempts)
+        self.uploads = merged(self.uploads, work.uploads)
         self.full_attempts = _least(self.full_attempts, work.full_attempts)
         self.hops = max(self.hops, work.hops)
 
@@ -287,16 +288,13 @@ class Worker:
                 self._pair,
                 key.removeprefix(self._prefix),
                 deadline,
-                upload_attempts=request.upload_attempts,
+                uploads=request.uploads,
                 redelivered=request.attempt > 1 or bool(request.full_attempts),
             )
             return replace(outcome, more=tuple(_with_time(work, request.since) for work in outcome.more))
 
         next_attempt = KeyWork(
-            (key,),
-            since=request.since,
-            upload_attempts=request.upload_attempts,
-            full_attempts=(request.full_attempts or 0) + 1,
+            (key,), since=request.since, uploads=request.uploads, full_attempts=(request.full_attempts or 0) + 1
         )
         return _Item(key, request.attempt, run, since=request.since, next_attempt=next_attempt, hops=request.hops)
 

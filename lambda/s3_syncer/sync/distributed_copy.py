@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ..core.compare import not_kept
@@ -25,12 +25,14 @@ from ..core.errors import Changed, Permanent, Retryable, StoreUnusable
 from ..core.model import ObjectState, Upload, WrittenObject
 from ..core.multipart import PartPlan, UploadedPart, contiguous_runs, contradicts, is_resumable
 from ..core.units import MIB
+from ..core.upload_history import UploadHistory
 from ..core.work_items import KeyWork, PartsWork, Work
 from ..stores.protocols import SourceBucket, TargetBucket
 from .comparison import compare_objects
 from .converge import BucketPair, Outcome, converge
 from .transfer import Transfer
 from .upload_decision import (
+    MAX_WAIT_S,
     Abort,
     ActiveUpload,
     Adopt,
@@ -41,6 +43,7 @@ from .upload_decision import (
     Verify,
     Wait,
     decide,
+    fingerprint,
     first_upload,
 )
 
@@ -74,33 +77,40 @@ class DistributedCopier:
         self.threshold = threshold
 
     def converge(
-        self, pair: BucketPair, key: str, deadline: Deadline, *, upload_attempts: int | None, redelivered: bool
+        self, pair: BucketPair, key: str, deadline: Deadline, *, uploads: UploadHistory | None, redelivered: bool
     ) -> Outcome:
         """Make the key equal as `converge.converge` does, but divide a large object into work items.
 
-        `upload_attempts` counts the uploads created so far; None means that the message tracks no upload. A
-        `redelivered` message may have created an upload and then been lost, so the upload may have been left behind.
+        `uploads` are those of the messages before; None means that the message tracks no upload. A `redelivered`
+        message may have created an upload and then been lost, so the upload may have been left behind.
         """
-        pair = replace(pair, copier=_Copier(self, self._transfer, upload_attempts or 0))
-        if upload_attempts is None and not redelivered:
+        history = uploads or UploadHistory()
+        pair = replace(pair, copier=_Copier(self, self._transfer, history))
+        if uploads is None and not redelivered:
             return converge(pair, key, deadline)
         # The order matters. An upload that completes after this listing is in the listing, so the message comes again.
         # The result of an upload that completed before shows in the comparison that follows.
-        before = self._active_uploads_if_listable(key, required=upload_attempts is not None)
+        before = self._active_uploads_if_listable(key, required=uploads is not None)
         outcome = converge(pair, key, deadline)
         if outcome.action == "multipart" or not before:
             return outcome
+        history = history.observed(fingerprint(before))
+        if history.waited_s >= MAX_WAIT_S:
+            raise Permanent(_cannot_abort(before), "UploadNotAborted")
         for each in before:
             # Such an upload is for an object that the source had before. A new object causes another event.
-            if outcome.is_gone or each.is_abandoned:
+            if outcome.is_gone or each.is_abandoned(history):
                 self._target.abort_upload(key, each.upload.id)
         # Also after an abort: the upload may have completed between the comparison and the abort.
-        return replace(outcome, more=(self._recheck(key, outcome.size, upload_attempts or 0),))
+        return replace(outcome, more=(self._recheck(key, outcome.size, history),))
 
-    def _recheck(self, key: str, size: int, upload_attempts: int) -> KeyWork:
-        """Return the message that checks the key again when `size` bytes should have been sent."""
-        delay_s = min(max(size // RECHECK_BYTES_PER_S, RECHECK_MIN_S), RECHECK_MAX_S)
-        return KeyWork((self._prefix + key,), delay_s=delay_s, upload_attempts=upload_attempts)
+    def _recheck(self, key: str, size: int, history: UploadHistory) -> KeyWork:
+        """Return the message that checks the key again when `size` bytes should have been sent.
+
+        While nothing changes, each delay is as long as all before it together.
+        """
+        delay_s = min(max(size // RECHECK_BYTES_PER_S, RECHECK_MIN_S, history.waited_s), RECHECK_MAX_S)
+        return KeyWork((self._prefix + key,), delay_s=delay_s, uploads=history.waiting(delay_s))
 
     # -- starting a copy -------------------------------------------------------------------------------------------
 
@@ -108,65 +118,63 @@ class DistributedCopier:
         self,
         key: str,
         state: ObjectState,
-        upload_attempts: int,
+        history: UploadHistory,
         deadline: Deadline,
         replaced: ObjectState | None = None,
     ) -> WrittenObject | Sequence[Work]:
         """Return the work that copies the object, or the copy if this worker made it. Raises a SyncError."""
-        plan = self._transfer.plan(key, state)
+        plan = self._transfer.plan(key, state, own=history.disproved_etag == state.etag)
         if plan is None or plan.count == 1:  # one request cannot be divided
             return self._transfer.copy(key, state, deadline, replaced)
         try:
-            found, upload_attempts = self._upload_to_fill(key, state, plan, upload_attempts, deadline)
+            found, history = self._upload_to_fill(key, state, plan, history, deadline)
         except _ListingUploadsUnsupported:
             return self._transfer.copy(key, state, deadline, replaced)
-        recheck = self._recheck(key, state.size, upload_attempts)
+        recheck = self._recheck(key, state.size, history)
         if found is None:
             return [recheck]
         missing = [number for number in range(1, plan.count + 1) if number not in found.sent]
         # If no part is missing, the upload must only be completed, and any item does that.
-        items = _items(self._prefix + key, state, plan, found.upload.id, missing or [plan.count], upload_attempts)
+        items = _items(self._prefix + key, state, plan, found.upload.id, missing or [plan.count], history)
         return [*items, recheck]
 
     def _upload_to_fill(
-        self, key: str, state: ObjectState, plan: PartPlan, upload_attempts: int, deadline: Deadline
-    ) -> tuple[ActiveUpload | None, int]:
-        """Return the upload to send the missing parts to, and the uploads created so far.
+        self, key: str, state: ObjectState, plan: PartPlan, history: UploadHistory, deadline: Deadline
+    ) -> tuple[ActiveUpload | None, UploadHistory]:
+        """Return the upload to send the missing parts to, and the history with it.
 
         The upload is None if another worker's upload is active.
         """
         uploads = self._active_uploads(key)
+        history = history.observed(fingerprint(uploads))
+        aborted: set[str] = set()
         verified: dict[str, bool] = {}
         is_equal: bool | None = None
         while True:
-            decision = decide(
-                state, plan, uploads, verified=verified, is_equal=is_equal, upload_attempts=upload_attempts
-            )
-            match decision:
+            match decide(state, plan, uploads, verified=verified, is_equal=is_equal, history=history):
                 case Wait():
-                    return None, upload_attempts
+                    return None, history
                 case Verify(each):
                     verified[each.upload.id] = self._transfer.last_part_matches(key, state, plan, each.sent)
                 case Abort(each):
                     self._target.abort_upload(key, each.upload.id)
                     uploads.remove(each)
+                    aborted.add(each.upload.id)
                 case Adopt(each):
-                    return each, upload_attempts
+                    return each, history.begun(counted=history.waited_s > 0)
                 case CheckTarget():
-                    is_equal = self._is_equal(key, state, upload_attempts)
+                    is_equal = self._is_equal(key, state, history.attempts)
                 case AlreadyEqual():
                     raise Changed("another worker has just copied the object", "Copied")
                 case Create():
-                    created = self._create(key, state, plan, deadline)
-                    return created, upload_attempts + (created is not None)
+                    return self._create(key, state, plan, aborted, deadline), history.begun()
                 case GiveUp():
+                    reason = history.failure or "the target is still not equal. The dead-letter queue has the reasons"
                     raise Permanent(
-                        f"gave up after {upload_attempts} multipart uploads of this object: the target is still not "
-                        "equal. The reasons are in the dead-letter queue and in the log",
-                        "PartsFailed",
+                        f"gave up after {history.attempts} multipart uploads of this object: {reason}", "PartsFailed"
                     )
 
-    def _is_equal(self, key: str, state: ObjectState, upload_attempts: int) -> bool:
+    def _is_equal(self, key: str, state: ObjectState, attempts: int) -> bool:
         """Return True if the target has the object.
 
         Raises Permanent if completed copies do not become equal: the target does not keep what is written. Another copy
@@ -179,18 +187,26 @@ class DistributedCopier:
         if difference is None:
             return True
         is_copy = difference.body and state.etag in (target.etag, target.marker)
-        if is_copy and upload_attempts >= (1 if known.is_lost(difference.reason) else 2):
+        if is_copy and attempts >= (1 if known.is_lost(difference.reason) else 2):
             known.record_lost(difference.reason)
             raise Permanent(not_kept(difference, state, target), "StillDifferent")
         return False
 
     def _active_uploads(self, key: str) -> list[ActiveUpload]:
-        found = []
         with _unsupported_if_permanent():
-            for upload in self._target.uploads(key):
-                with suppress(Changed):  # another worker has just completed or aborted it
-                    found.append(ActiveUpload(upload, self._target.parts(key, upload.id)))
-        return found
+            return [active for upload in self._target.uploads(key) if (active := self._active(key, upload)) is not None]
+
+    def _active(self, key: str, upload: Upload) -> ActiveUpload | None:
+        """Return a listed upload with its parts, or None if the store no longer finds it.
+
+        Another worker has just completed or aborted it, or the store lists an upload that it has lost. Nothing can be
+        sent to that one, so it is aborted: if another worker ended it, the abort has no effect.
+        """
+        try:
+            return ActiveUpload(upload, self._target.parts(key, upload.id))
+        except Changed:
+            self._transfer.abort(key, upload.id)
+            return None
 
     def _active_uploads_if_listable(self, key: str, *, required: bool) -> list[ActiveUpload]:
         """Return the uploads of a key, or none if the store does not list them.
@@ -208,17 +224,21 @@ class DistributedCopier:
                 raise
             return []
 
-    def _create(self, key: str, state: ObjectState, plan: PartPlan, deadline: Deadline) -> ActiveUpload | None:
+    def _create(
+        self, key: str, state: ObjectState, plan: PartPlan, aborted: Set[str], deadline: Deadline
+    ) -> ActiveUpload | None:
         """Create an upload and send its last part; return None if another worker created one first.
 
-        The part is sent at once because some stores report a wrong creation time for an upload.
+        The `aborted` uploads do not count, because a store may list them for a while. The part is sent at once because
+        some stores report a wrong creation time for an upload.
         """
         upload_id = self._transfer.create_upload(key, state)
         try:
             with _unsupported_if_permanent():
-                uploads = self._target.uploads(key)
+                uploads = [each for each in self._target.uploads(key) if each.id not in aborted]
                 self._target.parts(key, upload_id)
-            first = first_upload(uploads, Upload(upload_id, 0.0))
+                found = [each for each in uploads if each.id == upload_id or self._active(key, each)]
+            first = first_upload(found, Upload(upload_id, 0.0))
             if first.id == upload_id:
                 *_, last = plan.parts()
                 sent = self._transfer.send_parts(key, state, upload_id, [last], deadline)
@@ -253,15 +273,18 @@ class DistributedCopier:
             self._transfer.abort(key, work.upload)
             raise
 
-    def _abort(self, key: str, work: PartsWork, why: str, state: ObjectState | None) -> Sequence[Work]:
+    def _abort(
+        self, key: str, work: PartsWork, why: str, state: ObjectState | None, *, disproved_etag: str = ""
+    ) -> Sequence[Work]:
         """Abort the upload, and return a check of the key. `state` is that of the source now.
 
-        The check of another version starts to count uploads again.
+        The check of another version starts another history.
         """
         logger.info("abort", extra={"action": "abort", "key": work.key, "reason": why})
         self._target.abort_upload(key, work.upload)
-        is_same = state is not None and state.etag == work.etag
-        return [_check(work) if is_same else KeyWork((work.key,), work.since)]
+        if state is None or state.etag != work.etag:
+            return [KeyWork((work.key,), work.since)]
+        return [KeyWork((work.key,), work.since, uploads=work.uploads.failed(why, disproved_etag=disproved_etag))]
 
     def _send(
         self, key: str, state: ObjectState, work: PartsWork, missing: list[int], deadline: Deadline
@@ -274,7 +297,7 @@ class DistributedCopier:
             left = []
         except OutOfTime:
             left = self._missing(key, work)
-            if left == missing:
+            if len(left) >= len(missing):
                 raise
         extra = {
             "action": "part",
@@ -293,7 +316,8 @@ class DistributedCopier:
     def _complete(self, key: str, state: ObjectState, work: PartsWork) -> Sequence[Work]:
         """Complete the upload if it has all parts, and return a check of the key.
 
-        If the parts are provably not the object's, abort the upload. The recheck creates another one, and counts it.
+        If the parts are provably not the object's, abort the upload. If the source has other parts than the plan, the
+        next upload has this project's own plan: only the source's plan has that proof.
         """
         plan = PartPlan(work.size, work.part_size)
         sent = self._target.parts(key, work.upload)
@@ -301,8 +325,9 @@ class DistributedCopier:
             return []
         etags = {number: part.etag for number, part in sent.items()}
         if self._is_wrong(key, state, plan, sent):
-            self._abort(key, work, "the parts of the upload do not give the source's ETag", state)
-            return []
+            disproved_etag = "" if self._transfer.is_source_plan(key, plan) else state.etag
+            reason = "the parts of the upload do not give the source's ETag"
+            return self._abort(key, work, reason, state, disproved_etag=disproved_etag)
         self._transfer.guards.complete(key, work.upload, etags)
         logger.info("complete", extra={"action": "complete", "key": work.key, "bytes": work.size})
         return [_check(work)]
@@ -325,14 +350,14 @@ class _Copier:
 
     distributed: DistributedCopier
     transfer: Transfer
-    upload_attempts: int
+    history: UploadHistory
 
     def copy(
         self, key: str, state: ObjectState, deadline: Deadline, replaced: ObjectState | None = None
     ) -> WrittenObject | Sequence[Work]:
         if state.size <= self.distributed.threshold:
             return self.transfer.copy(key, state, deadline, replaced)
-        return self.distributed.start(key, state, self.upload_attempts, deadline, replaced)
+        return self.distributed.start(key, state, self.history, deadline, replaced)
 
 
 class _ListingUploadsUnsupported(Exception):
@@ -348,15 +373,23 @@ def _unsupported_if_permanent() -> Iterator[None]:
 
 
 def _check(work: PartsWork) -> KeyWork:
-    """Return the check of a key after its upload ended. It counts the uploads, which have a bound."""
-    return KeyWork((work.key,), work.since, upload_attempts=work.upload_attempts)
+    """Return the check of a key after its upload was completed."""
+    return KeyWork((work.key,), work.since, uploads=work.uploads)
+
+
+def _cannot_abort(uploads: Sequence[ActiveUpload]) -> str:
+    ids = ", ".join(each.upload.id for each in uploads)
+    return (
+        f"the key needs no copy, but after {MAX_WAIT_S} s without a new part the target still lists multipart uploads "
+        f"of it, although they were aborted: remove them with the target's own tools ({ids})"
+    )
 
 
 def _items(
-    key: str, state: ObjectState, plan: PartPlan, upload_id: str, numbers: Sequence[int], upload_attempts: int
+    key: str, state: ObjectState, plan: PartPlan, upload_id: str, numbers: Sequence[int], history: UploadHistory
 ) -> Iterator[PartsWork]:
     """Yield work items for these parts, of about the same number of bytes each."""
     item_size = max(ITEM_SIZE, -(-plan.size // MAX_ITEMS))
     most = max(1, item_size // plan.part_size)
     for first, last in contiguous_runs(numbers, most):
-        yield PartsWork(key, state.etag, upload_id, plan.size, plan.part_size, first, last, upload_attempts)
+        yield PartsWork(key, state.etag, upload_id, plan.size, plan.part_size, first, last, history)

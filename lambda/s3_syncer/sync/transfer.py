@@ -113,6 +113,8 @@ class Transfer:
         self.marker_policy = EtagMarkerPolicy(self.capabilities)
         self.guards = WriteGuards(target, self.capabilities, tags=tags)
         self._part_etags_are_md5 = True  # until the target's response to a part shows another ETag
+        self._wrong_uploads: set[str] = set()  # they have parts of another object
+        self._wrong_hashes: set[tuple[str, str, str | None]] = set()  # a key, its ETag, and the hash of the parts read
 
     @property
     def memory(self) -> BufferBudget:
@@ -143,8 +145,11 @@ class Transfer:
             error.args = (f"{error.reason}. The object was copied without its tags: only --full finds that later",)
             raise
 
-    def plan(self, key: str, state: ObjectState) -> PartPlan | None:
-        """Return the part plan of the object, or None for one piece. Raises Permanent if it cannot be copied."""
+    def plan(self, key: str, state: ObjectState, *, own: bool = False) -> PartPlan | None:
+        """Return the part plan of the object, or None for one piece. Raises Permanent if it cannot be copied.
+
+        With `own`, the source's part plan is not reproduced.
+        """
         if state.archived:
             raise Permanent(
                 f"the object is in {state.archived} and cannot be read: restore it, then copy it again",
@@ -152,7 +157,7 @@ class Transfer:
             )
         check_size(state.size, self._limits)
         # Under KMS an ETag does not depend on the parts alone, so the source's part plan has no advantage.
-        if state.part_count is not None and state.size > 0 and not state.kms:
+        if not own and state.part_count is not None and state.size > 0 and not state.kms:
             found = self._source.first_part(key)
             same = found and reproduce_plan(state.size, *found, largest_part=self._memory.size, limits=self._limits)
             if same:
@@ -207,7 +212,7 @@ class Transfer:
             missing = [part for part in plan.parts() if part.number not in etags]
             sent = self.send_parts(key, state, upload_id, missing, deadline)
             md5s = etags | {number: part.md5 for number, part in sent.items()}
-            self._check_parts(key, state, plan, md5s, found)
+            self._check_parts(key, state, plan, md5s, found and upload_id)
             etags |= {number: part.etag for number, part in sent.items()}
             etag = self.guards.complete(key, upload_id, etags)
             return WrittenObject(etag, proves_bytes=etag in (multipart_etag(md5s), state.etag))
@@ -220,19 +225,26 @@ class Transfer:
             raise
 
     def _check_parts(
-        self, key: str, state: ObjectState, plan: PartPlan, md5s: Mapping[int, str], found: object
+        self, key: str, state: ObjectState, plan: PartPlan, md5s: Mapping[int, str], continued: str | None
     ) -> None:
         """Raise Changed if parts with these MD5s are not the object's, so that it is copied again at once.
 
-        If parts of the upload were `found`, they may be those of another version. Otherwise bytes were damaged between
-        the source and this worker.
+        If an earlier run began the upload with the id `continued`, its parts may be those of another version. Otherwise
+        bytes were damaged between the source and this worker. If that happens twice in the same way, another copy would
+        not help: raises Permanent.
         """
         if not contradicts(state, plan, md5s):
             return
-        if found:
+        if continued:
+            self._wrong_uploads.add(continued)
             raise Changed("the unfinished upload has parts of another version of the object", "OtherParts")
         if self.is_source_plan(key, plan):
-            raise Changed(f"the MD5s of the parts read do not give the source's ETag {state.etag}", "BadDigest")
+            reason = f"the MD5s of the parts read do not give the source's ETag {state.etag}"
+            wrong_hash = key, state.etag, multipart_etag(md5s)
+            if wrong_hash in self._wrong_hashes:
+                raise Permanent(f"{reason}: two copies had the same bytes", "BadDigest")
+            self._wrong_hashes.add(wrong_hash)
+            raise Changed(reason, "BadDigest")
 
     def is_source_plan(self, key: str, plan: PartPlan) -> bool:
         """Return True if the source has exactly the parts of this plan. Needs a request for each part."""
@@ -252,7 +264,7 @@ class Transfer:
         for upload in uploads:
             with suppress(Changed):  # it has just been completed or aborted
                 sent = self._target.parts(key, upload.id)
-                if not matches_plan(plan, sent):
+                if upload.id in self._wrong_uploads or not matches_plan(plan, sent):
                     continue
                 if self.last_part_matches(key, state, plan, sent):
                     return upload.id, {number: part.etag for number, part in sent.items()}

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..core.model import ObjectState, Upload
 from ..core.multipart import PartPlan, UploadedPart, is_resumable, matches_plan
+from ..core.upload_history import UploadHistory
 
 #: Seconds without a new part after which an upload counts as abandoned. They must exceed the time that one part takes
 #: and the time that work items wait on the queue. A wrong value costs the parts that were sent, and nothing else.
 ABANDONED_AFTER_S = 3600.0
 
-#: Uploads that are created for one message and its successors. A permanent fault makes each of them fail.
+#: Uploads that are created, or continued without progress, for one message and its successors. A permanent fault makes
+#: each of them fail.
 MAX_UPLOAD_ATTEMPTS = 3
+
+#: Seconds of rechecks without a change after which an upload of a finished key counts as impossible to abort. The
+#: upload was aborted several times by then.
+MAX_WAIT_S = 2 * int(ABANDONED_AFTER_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +35,12 @@ class ActiveUpload:
         """Seconds since the last part arrived, or since the upload was created if it has no parts."""
         return min((part.age_s for part in self.sent.values()), default=self.upload.age_s)
 
-    @property
-    def is_abandoned(self) -> bool:
-        return self.idle_s >= ABANDONED_AFTER_S
+    def is_abandoned(self, history: UploadHistory) -> bool:
+        """Return True if no part arrived for ABANDONED_AFTER_S.
+
+        The times of the store say so, or the rechecks of this key, because some stores report wrong times.
+        """
+        return max(self.idle_s, history.waited_s) >= ABANDONED_AFTER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +99,21 @@ def decide(
     *,
     verified: Mapping[str, bool],
     is_equal: bool | None,
-    upload_attempts: int,
+    history: UploadHistory,
 ) -> Decision:
     """Return the next step for an object of the source that is copied by `plan`.
 
     `uploads` are those of its key that have not been aborted. `verified` has by upload id the results of Verify, and
-    `is_equal` the result of CheckTarget, None before it. `upload_attempts` counts the uploads created so far.
+    `is_equal` the result of CheckTarget, None before it. `history` has observed these uploads. An upload is continued
+    without a bound as long as parts arrive between the rechecks.
     """
-    if any(not each.is_abandoned for each in uploads):
+    if any(not each.is_abandoned(history) for each in uploads):
         return Wait()
     adopted: ActiveUpload | None = None
+    may_begin = history.attempts < MAX_UPLOAD_ATTEMPTS
     for each in uploads:
+        if history.waited_s > 0 and not may_begin:
+            return Abort(each)
         if adopted is not None or not is_resumable(state, plan) or not matches_plan(plan, each.sent):
             return Abort(each)
         if each.upload.id not in verified:
@@ -113,7 +127,7 @@ def decide(
         return CheckTarget()
     if is_equal:
         return AlreadyEqual()
-    return GiveUp() if upload_attempts >= MAX_UPLOAD_ATTEMPTS else Create()
+    return Create() if may_begin else GiveUp()
 
 
 def first_upload(uploads: Sequence[Upload], created: Upload) -> Upload:
@@ -123,3 +137,11 @@ def first_upload(uploads: Sequence[Upload], created: Upload) -> Upload:
     upload, for a store that does not list it yet.
     """
     return max(uploads, key=lambda upload: (upload.age_s, upload.id), default=created)
+
+
+def fingerprint(uploads: Sequence[ActiveUpload]) -> str:
+    """Return a short text that changes when an upload or a part arrives or goes; "" for no uploads."""
+    if not uploads:
+        return ""
+    seen = sorted((each.upload.id, sorted(each.sent)) for each in uploads)
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
