@@ -41,7 +41,7 @@ class Pages(UnusedTransport):
         self.pages, self.positions = pages, list[Mapping[str, Any]]()
         self.all_requested = threading.Event()
 
-    def list_page(self, position: Mapping[str, Any]) -> tuple[KeyPage, str | None]:
+    def list_page(self, position: Mapping[str, Any]) -> ListPage:
         number = len(self.positions)
         self.positions.append(position)
         if number == len(self.pages) - 1:
@@ -50,7 +50,8 @@ class Pages(UnusedTransport):
         if isinstance(page, Exception):
             raise page
         entries = KeyPage.of(ListEntry(key, 1, "e", NOON) for key in page)
-        return entries, str(number) if number < len(self.pages) - 1 else None
+        is_last = number == len(self.pages) - 1
+        return ListPage(entries, None if is_last else {"ContinuationToken": str(number)}, is_last)
 
 
 def bucket(transport: Transport) -> Bucket:
@@ -119,7 +120,8 @@ def test_the_same_continuation_token_twice_is_an_error(keys: str, in_order: bool
     class SameToken(UnusedTransport):
         def list_page(self, position: Mapping[str, Any]) -> ListPage | None:
             assert next(requests) < 10, "an endless listing"
-            return KeyPage.of(ListEntry(key, 1, "e", NOON) for key in keys), "the token"
+            entries = KeyPage.of(ListEntry(key, 1, "e", NOON) for key in keys)
+            return ListPage(entries, {"ContinuationToken": "the token"}, is_last=False)
 
     with pytest.raises(Retryable, match="the same continuation token twice"):
         list(bucket(SameToken()).listing(in_order=in_order))
@@ -156,11 +158,13 @@ class InUtf16(UnusedTransport):
     def place(key: str) -> bytes:
         return key.encode("utf-16-be")
 
-    def list_page(self, position: Mapping[str, Any]) -> tuple[KeyPage, str | None]:
+    def list_page(self, position: Mapping[str, Any]) -> ListPage:
         after = position.get("ContinuationToken") or position.get("StartAfter", "")
         behind = [key for key in self.keys if self.place(key) > self.place(after)]
         page = behind[: position.get("MaxKeys", 5)]
-        return KeyPage.of(ListEntry(key, 1, "e", NOON) for key in page), page[-1] if len(page) < len(behind) else None
+        is_last = len(page) == len(behind)
+        following = None if is_last else {"ContinuationToken": page[-1]}
+        return ListPage(KeyPage.of(ListEntry(key, 1, "e", NOON) for key in page), following, is_last)
 
 
 def test_ranges_that_are_cut_raise_unordered_or_return_every_key(monkeypatch: pytest.MonkeyPatch) -> None:

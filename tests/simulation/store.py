@@ -221,14 +221,13 @@ class Store(Server):
         version = self._found(Key, "404")
         headers = self._object_headers(version)
         if PartNumber is None:
-            return self._response(headers, ContentLength=len(version.body), ETag=headers["etag"])
+            return self._response(headers)
         sizes = version.part_sizes or (len(version.body),)
         if PartNumber > len(sizes):
             raise Refused("416", 416)
         size = sizes[PartNumber - 1]
-        count = {"PartsCount": len(sizes)} if version.part_sizes else {}
-        read = {**headers, "content-length": str(size)}
-        return self._response(read, ContentLength=size, ETag=headers["etag"], **count)
+        count = {"x-amz-mp-parts-count": str(len(sizes))} if version.part_sizes else {}
+        return self._response({**headers, "content-length": str(size), **count})
 
     def get_object(self, Key: str, Range: str | None = None, IfMatch: str | None = None) -> Response:
         version = self._found(Key, "NoSuchKey")
@@ -236,18 +235,13 @@ class Store(Server):
             raise Refused("PreconditionFailed", 412)
         headers, body = self._object_headers(version), version.body
         if Range is None:
-            return self._response(headers, Body=body, ContentLength=len(body), ETag=headers["etag"])
+            return self._response(headers, Body=body)
         first, _, last = Range.removeprefix("bytes=").partition("-")
         if int(first) >= len(body):
             raise Refused("InvalidRange", 416)
         body = body[int(first) : int(last) + 1]
-        return self._response(
-            {**headers, "content-length": str(len(body))},
-            Body=body,
-            ContentLength=len(body),
-            ContentRange=f"bytes {first}-{int(first) + len(body) - 1}/{len(version.body)}",
-            ETag=headers["etag"],
-        )
+        content_range = f"bytes {first}-{int(first) + len(body) - 1}/{len(version.body)}"
+        return self._response({**headers, "content-length": str(len(body)), "content-range": content_range}, Body=body)
 
     def put_object(
         self,
@@ -265,7 +259,7 @@ class Store(Server):
         version = self._version([Body], self._kept(_header_names(properties)), tags, in_parts=False)
         if not self.traits.keeps_nothing:
             self._set(Key, version, "ObjectCreated:Put")
-        return self._response(ETag=f'"{version.etag}"')
+        return self._response({"etag": f'"{version.etag}"'})
 
     def delete_object(self, Key: str) -> Response:
         if not self.traits.keeps_deleted:
@@ -292,6 +286,7 @@ class Store(Server):
         StartAfter: str = "",
         ContinuationToken: str | None = None,
         MaxKeys: int = 1000,
+        EncodingType: str = "",  # is ignored, as some stores do
     ) -> Response:
         keys = [key for key in self.objects if key.startswith(Prefix)]
         start = bisect_right(keys, ContinuationToken or StartAfter)
@@ -317,7 +312,7 @@ class Store(Server):
         _check_md5(Body, ContentMD5)
         etag = self._etag([bytes(Body)], in_parts=False)
         upload.parts[PartNumber] = bytes(Body), etag, self._now()
-        return self._response(ETag=f'"{etag}"')
+        return self._response({"etag": f'"{etag}"'})
 
     def complete_multipart_upload(
         self,
@@ -367,7 +362,9 @@ class Store(Server):
             return self._response(Parts=listed, IsTruncated=False)
         return self._response(Parts=listed, IsTruncated=True, NextPartNumberMarker=page[-1])
 
-    def list_multipart_uploads(self, Prefix: str = "", KeyMarker: str = "", UploadIdMarker: str = "") -> Response:
+    def list_multipart_uploads(
+        self, Prefix: str = "", KeyMarker: str = "", UploadIdMarker: str = "", EncodingType: str = ""
+    ) -> Response:
         if not self.traits.lists_uploads:
             raise Refused("NotImplemented", 501)
         uploads = sorted((each.key, id) for id, each in self._uploads.items() if each.key.startswith(Prefix))

@@ -16,14 +16,20 @@ HEAD, GET, TAGS, HEAD_BUCKET = "head_object", "get_object", "get_object_tagging"
 DELETE, ABORT, LIST = "delete_object", "abort_multipart_upload", "list_objects_v2"
 
 HEADERS = {"etag": '"e"', "content-length": "1", "last-modified": "Thu, 01 Jan 2026 12:34:56 GMT"}
-FOUND = {"ETag": '"e"', "ResponseMetadata": {"HTTPHeaders": HEADERS}}
+FOUND = {"ResponseMetadata": {"HTTPHeaders": HEADERS}}
 EXISTS = {"ResponseMetadata": {"HTTPHeaders": {}}}
 EMPTY: dict[str, Any] = {"Contents": []}
 UNTAGGED: dict[str, Any] = {"TagSet": []}
 
 
 def body() -> dict[str, Any]:
-    return {**FOUND, "ContentLength": 1, "Body": BytesIO(b"1")}
+    return {**FOUND, "Body": BytesIO(b"1")}
+
+
+def headed(response: Mapping[str, Any], **headers: str) -> dict[str, Any]:
+    """Return the response with other headers; an underscore stands for a dash."""
+    changed = HEADERS | {name.replace("_", "-"): value for name, value in headers.items()}
+    return {**response, "ResponseMetadata": {"HTTPHeaders": changed}}
 
 
 def error(status: int, code: str = "") -> dict[str, Any]:
@@ -174,7 +180,7 @@ def test_a_store_that_never_has_the_tags_of_a_key_ends_the_lookups() -> None:
         (False, [NO_KEY], False, False),
         (False, [(GET, error(403, "AccessDenied")), (HEAD, error(404)), NO_KEY], False, False),
         (False, [(GET, error(416, "InvalidRange")), (HEAD, FOUND)], True, False),
-        (False, [(GET, {**body(), "ContentLength": 1 << 30})], True, False),
+        (False, [(GET, headed(body(), content_length=str(1 << 30)))], True, False),
         (True, [(GET, body()), (TAGS, UNTAGGED)], True, True),
         (True, [(GET, body()), (TAGS, error(404, "NoSuchKey")), (HEAD, error(404)), NO_KEY], False, False),
         (True, [(GET, body()), (TAGS, error(404, "NoSuchKey")), (HEAD, FOUND), (TAGS, UNTAGGED)], True, True),
@@ -191,7 +197,7 @@ def test_one_get_brings_the_state_and_the_bytes_of_a_small_object(
 
 
 def test_the_bytes_of_an_object_that_was_replaced_between_the_requests_are_dropped() -> None:
-    other = {**FOUND, "ResponseMetadata": {"HTTPHeaders": {**HEADERS, "etag": '"other"'}}}
+    other = headed(FOUND, etag='"other"')
     script = Script((GET, body()), (TAGS, error(404, "NoSuchKey")), (HEAD, other), (TAGS, UNTAGGED))
     state = bucket(script, tags=True).get_small("key")
     assert state is not None

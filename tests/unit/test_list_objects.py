@@ -6,15 +6,18 @@ import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
-from xml.etree.ElementTree import ParseError
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 import pytest
 
-from s3_syncer.core.model import KeyPage, ListEntry
+from s3_syncer.core.errors import SyncError
+from s3_syncer.core.model import KeyPage, ListEntry, ListPage
 from s3_syncer.crt import list_objects
 from s3_syncer.crt.list_objects import ObjectListing, parse_page
 from s3_syncer.crt.protocols import HttpResponse
+from s3_syncer.stores import response_xml
+from s3_syncer.stores.response_xml import NotXmlError
 
 NOON = "2026-01-01T12:00:00.000Z"
 S3 = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -33,8 +36,15 @@ def listing(
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}'.encode()
 
 
-def listed(key: str = "k", etag: str | None = "e", size: int = 1) -> ListEntry:
-    return ListEntry(key, size, etag, datetime(2026, 1, 1, 12, tzinfo=UTC))
+AT_NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def listed(key: str = "k", etag: str | None = "e", size: int = 1, time: datetime | None = AT_NOON) -> ListEntry:
+    return ListEntry(key, size, etag, time)
+
+
+def last_page(*entries: ListEntry) -> ListPage:
+    return ListPage(KeyPage.of(entries), None, is_last=True)
 
 
 OWNER = "<Owner><ID>1</ID><DisplayName>me</DisplayName></Owner>"
@@ -93,26 +103,37 @@ UNUSUAL: Mapping[str, tuple[bytes, list[ListEntry]]] = {
         listing(entry("a"), "<IsTruncated>false</IsTruncated>", entry("b"), before=""),
         [listed("a"), listed("b")],
     ),
-    "without the field": (listing(entry(), before=""), [listed()]),
+    "a time without a zone": (listing(entry(time="2026-01-01T12:00:00")), [listed(time=None)]),
+    "a time that is none": (listing(entry(time="soon")), [listed(time=None)]),
+    "a bare ampersand": (listing(entry("a&b")), [listed("a&b")]),
+    "a control character": (listing(entry("a\x01b"), url=False), [listed("a\x01b")]),
+    "a reference to a control character": (listing(entry("a&#x1;b"), url=False), [listed("a\x01b")]),
+    "a carriage return": (listing(entry("a\rb"), url=False), [listed("a\rb")]),
 }
 
 
 @pytest.mark.parametrize("name", [*USUAL, *UNUSUAL])
 def test_a_page_is_parsed(name: str) -> None:
     body, entries = {**USUAL, **UNUSUAL}[name]
-    assert parse_page(body, "") == (KeyPage.of(entries), None)
+    assert parse_page(body, "") == last_page(*entries)
 
 
 @pytest.mark.parametrize("name", USUAL)
 def test_a_usual_page_needs_no_xml_parser(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(list_objects, "_parse_any")
     body, entries = USUAL[name]
-    assert parse_page(body, "") == (KeyPage.of(entries), None)
+    parse = response_xml.parse
+
+    def parse_fields(body: bytes) -> Element:
+        assert b"<Contents" not in body
+        return parse(body)
+
+    monkeypatch.setattr(response_xml, "parse", parse_fields)
+    assert parse_page(body, "") == last_page(*entries)
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_a_page_that_may_be_unusual_goes_to_the_xml_parser(name: str) -> None:
-    assert list_objects._parse_usual(UNUSUAL[name][0].decode(), "") is None
+    assert list_objects._parse_usual(UNUSUAL[name][0], "") is None
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -131,24 +152,38 @@ def test_both_parsers_return_the_same_page(seed: int) -> None:
     ]
     more = "<IsTruncated>true</IsTruncated><NextContinuationToken>a&amp;b</NextContinuationToken>"
     body = listing(*entries, before=more)
-    usual = list_objects._parse_usual(body.decode(), "")
-    assert usual == list_objects._parse_any(body, "")
+    usual = list_objects._parse_usual(body, "")
+    assert usual == list_objects._response(response_xml.parse(body)).list_page("")
     assert usual is not None
-    assert usual[1] == "a&b"
-    assert len(usual[0]) == 20
+    assert usual.following == {"ContinuationToken": "a&b"}
+    assert len(usual.keys) == 20
 
 
 def test_the_prefix_is_removed_from_the_keys() -> None:
-    assert parse_page(listing(entry("p%2F"), entry("p%2Fa")), "p/") == (KeyPage.of([listed(""), listed("a")]), None)
+    assert parse_page(listing(entry("p%2F"), entry("p%2Fa")), "p/") == last_page(listed(""), listed("a"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "following", "is_last"),
+    [
+        ("<IsTruncated>true</IsTruncated>", None, False),
+        ("<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>", "t", False),
+        ("<NextContinuationToken>t</NextContinuationToken>", "t", None),
+        ("<IsTruncated>maybe</IsTruncated>", None, None),
+        ("<IsTruncated>false</IsTruncated><IsTruncated>true</IsTruncated>", None, None),
+        ("", None, None),
+    ],
+)
+def test_a_page_has_what_the_store_says_of_the_next_one(fields: str, following: str | None, is_last: bool) -> None:
+    position = {"ContinuationToken": following} if following else None
+    expected = ListPage(KeyPage.of([listed()]), position, is_last)
+    assert parse_page(listing(entry(), before=fields), "") == expected
 
 
 @pytest.mark.parametrize(
     ("body", "prefix"),
     [
         (listing(entry("other/a")), "p/"),
-        (listing(entry(), before="<IsTruncated>true</IsTruncated>"), ""),
-        (listing(entry(time="2026-01-01T12:00:00")), ""),
-        (listing(entry(time="soon")), ""),
         (listing(entry(size="big")), ""),
         (listing(entry().replace("<Size>1</Size>", "")), ""),
         (listing(entry())[:-9], ""),
@@ -158,9 +193,6 @@ def test_the_prefix_is_removed_from_the_keys() -> None:
     ],
     ids=[
         "foreign key",
-        "no token",
-        "local time",
-        "no time",
         "no number",
         "no size",
         "broken off",
@@ -170,7 +202,7 @@ def test_the_prefix_is_removed_from_the_keys() -> None:
     ],
 )
 def test_an_invalid_page_is_left_to_boto3(body: bytes, prefix: str) -> None:
-    with pytest.raises((ParseError, ValueError)):
+    with pytest.raises((NotXmlError, SyncError)):
         parse_page(body, prefix)
     assert ObjectListing(OneResponse(200, body), prefix).list_page({}) is None
 
@@ -191,17 +223,15 @@ class OneResponse:
 def test_a_position_becomes_query_parameters() -> None:
     client = OneResponse(200, listing(entry("p%2Fa")))
     pages = ObjectListing(client, "p/")
-    assert (
-        pages.list_page({})
-        == pages.list_page({"StartAfter": "p/é+", "MaxKeys": 2})
-        == (KeyPage.of([listed("a")]), None)
-    )
+    assert pages.list_page({}) == pages.list_page({"StartAfter": "p/é+", "MaxKeys": 2}) == last_page(listed("a"))
     pages.list_page({"ContinuationToken": "a=="})
+    pages.list_page({"Marker": "b"})
     about = "?encoding-type=url&list-type=2&prefix=p%2F"
     assert client.queries == [
         about,
         f"{about}&start-after=p%2F%C3%A9%2B&max-keys=2",
         f"{about}&continuation-token=a%3D%3D",
+        "?encoding-type=url&prefix=p%2F&marker=b",
     ]
 
 

@@ -12,7 +12,6 @@ from tests.support.in_memory_store import Reply
 from s3_syncer.core.deadline import OutOfTime
 from s3_syncer.core.fence import Fence, fenced
 from s3_syncer.crt.object_requests import MAX_BODY, PAUSE_S, ObjectRequests
-from s3_syncer.crt.s3_xml import parse_error, parse_tag_set
 
 WHERE = {"Bucket": "bucket", "Key": "in/key"}
 RANGE = {**WHERE, "Range": "bytes=0-9"}
@@ -55,7 +54,7 @@ def test_head_returns_the_headers() -> None:
     store = CannedResponses(Reply(200, HEADERS))
     response = ObjectRequests(store).try_call("head_object", WHERE)
     assert store.requests == [("HEAD", "in/key", "", {}, b"")]
-    assert response == {"ETag": '"e"', "ResponseMetadata": {"HTTPHeaders": HEADERS}}
+    assert response == {"ResponseMetadata": {"HTTPHeaders": HEADERS}}
 
 
 def test_headers_are_decoded_as_botocore_decodes_them() -> None:
@@ -72,14 +71,15 @@ def test_a_range_read_returns_content_range(reply: Reply) -> None:
     assert store.requests == [("GET", "in/key", "", {"range": "bytes=0-9", "if-match": '"e"'}, b"")]
     assert response is not None
     assert response["Body"].read(99) == b"abc"
-    assert (response["ContentLength"], response["ContentRange"], response["ETag"]) == (3, "bytes 0-2/7", '"e"')
+    assert response["ResponseMetadata"] == {"HTTPHeaders": PART.headers}
 
 
 def test_a_put_sends_every_property() -> None:
     store = CannedResponses(Reply(200, {"etag": '"e"'}))
     parameters = {"Body": bytearray(b"abc"), "ContentMD5": "md5", "ContentType": "text/x", "CacheControl": "no-store"}
     parameters |= {"RawExpires": "never", "Metadata": {"one": "1", "two": ""}}
-    assert ObjectRequests(store).try_call("put_object", {**WHERE, **parameters}) == {"ETag": '"e"'}
+    response = ObjectRequests(store).try_call("put_object", {**WHERE, **parameters})
+    assert response == {"ResponseMetadata": {"HTTPHeaders": {"etag": '"e"'}}}
     sent = {"content-md5": "md5", "content-type": "text/x", "cache-control": "no-store", "expires": "never"}
     sent |= {"x-amz-meta-one": "1", "x-amz-meta-two": ""}
     assert store.requests == [("PUT", "in/key", "", sent, b"abc")]
@@ -87,8 +87,9 @@ def test_a_put_sends_every_property() -> None:
 
 def test_get_tagging_and_delete() -> None:
     body = b"<Tagging xmlns='n'><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
-    assert try_call("get_object_tagging", Reply(200, {}, body)) == {"TagSet": [{"Key": "a", "Value": "b"}]}
-    assert try_call("delete_object", Reply(204)) == {}
+    plain = {"ResponseMetadata": {"HTTPHeaders": {}}}
+    assert try_call("get_object_tagging", Reply(200, {}, body)) == {**plain, "TagSet": [{"Key": "a", "Value": "b"}]}
+    assert try_call("delete_object", Reply(204)) == plain
 
 
 @pytest.mark.parametrize(
@@ -119,12 +120,27 @@ def without(name: str, reply: Reply = BODY) -> Reply:
         *(("get_object", without(name)) for name in HEADERS),
         ("head_object", Reply(200, {**HEADERS, "last-modified": "once"})),
         ("head_object", Reply(200, {**HEADERS, "content-length": "some"})),
+        ("get_object", without("content-range", PART)),
+        ("get_object", Reply(206, {**HEADERS, "content-range": "bytes 0-2/*"}, b"abc")),
+        ("put_object", Reply(200)),
+        ("put_object", Reply(200, {"etag": '""'})),
+        ("get_object_tagging", Reply(200, {}, b"<Tagging/>")),
+    ],
+)
+def test_a_response_without_a_field_is_read_as_any_other(operation: str, reply: Reply) -> None:
+    """`stores/responses.py` decides if the field is needed: boto3 would get the same response."""
+    response = try_call(operation, reply, **({"Body": b""} if operation == "put_object" else {}))
+    assert response is not None
+    assert response["ResponseMetadata"] == {"HTTPHeaders": reply.headers}
+
+
+@pytest.mark.parametrize(
+    ("operation", "reply"),
+    [
         ("head_object", Reply(206, HEADERS)),
         ("head_object", Reply(301, HEADERS)),
         ("head_object", Reply(403)),
         ("head_object", Reply(0)),
-        ("get_object", without("content-range", PART)),
-        ("get_object", Reply(206, {**HEADERS, "content-range": "bytes 0-2/*"}, b"abc")),
         ("get_object", Reply(200, HEADERS, b"ab")),
         ("get_object", error(404, "NoSuchBucket")),
         ("get_object", error(404, "")),
@@ -132,12 +148,11 @@ def without(name: str, reply: Reply = BODY) -> Reply:
         ("get_object", Reply(404)),
         ("get_object", error(403, "NoSuchKey")),
         ("get_object", error(503, "SlowDown")),
-        ("put_object", Reply(200)),
-        ("put_object", Reply(200, {"etag": '""'})),
+        ("put_object", Reply(200, {}, b"<html>")),
         ("put_object", error(400, "BadDigest")),
         ("put_object", error(412, "PreconditionFailed")),
         ("get_object_tagging", Reply(200)),
-        ("get_object_tagging", Reply(200, {}, b"<Tagging/>")),
+        ("get_object_tagging", Reply(200, {}, b"<TagSet/>")),
         ("get_object_tagging", Reply(501)),
         ("delete_object", Reply(200)),
         ("delete_object", Reply(404)),
@@ -181,41 +196,6 @@ def test_boto3_makes_all_requests_for_a_while_after_a_store_failed(status: int, 
     assert requests.try_call("get_object", RANGE) is not None
 
 
-@pytest.mark.parametrize(
-    ("body", "tags"),
-    [
-        (b"<Tagging><TagSet/></Tagging>", []),
-        (b"<Tagging xmlns='n'><TagSet></TagSet></Tagging>", []),
-        (
-            "<Tagging><TagSet><Tag><Key>&lt;ü</Key><Value/></Tag></TagSet></Tagging>".encode(),
-            [{"Key": "<ü", "Value": ""}],
-        ),
-        (b"<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>", None),
-        (b"<Tagging><Tag/></Tagging>", None),
-        (b"<TagSet/>", None),
-        (b"<Error><TagSet/></Error>", None),
-        (b"<Tagging>", None),
-        (b"", None),
-    ],
-)
-def test_a_tag_set_is_parsed(body: bytes, tags: list[dict[str, str]] | None) -> None:
-    assert parse_tag_set(body) == tags
-
-
-@pytest.mark.parametrize(
-    ("body", "error"),
-    [
-        (b"<Error><Code>A</Code><Message>b</Message></Error>", ("A", "b")),
-        (b"<Error xmlns='n'><Code>A</Code></Error>", ("A", "")),
-        (b"<Error/>", ("", "")),
-        (b"<html><Code>A</Code></html>", ("", "")),
-        (b"", ("", "")),
-    ],
-)
-def test_an_error_is_parsed(body: bytes, error: tuple[str, str]) -> None:
-    assert parse_error(body) == error
-
-
 def test_a_request_of_work_that_was_given_up_is_not_made_and_opens_no_circuit() -> None:
     store = CannedResponses(Reply(0))
     requests, fence = ObjectRequests(store), Fence()
@@ -226,7 +206,7 @@ def test_a_request_of_work_that_was_given_up_is_not_made_and_opens_no_circuit() 
             requests.try_call("delete_object", WHERE)
     assert store.requests == []
     store.reply = Reply(204)
-    assert requests.try_call("delete_object", WHERE) == {}, "the store did not fail"
+    assert requests.try_call("delete_object", WHERE) is not None, "the store did not fail"
 
 
 def test_a_request_that_is_given_up_opens_no_circuit() -> None:
@@ -242,4 +222,4 @@ def test_a_request_that_is_given_up_opens_no_circuit() -> None:
     with fenced(fence), pytest.raises(OutOfTime):
         requests.try_call("delete_object", WHERE)
     store.reply = Reply(204)
-    assert requests.try_call("delete_object", WHERE) == {}, "the store did not fail"
+    assert requests.try_call("delete_object", WHERE) is not None, "the store did not fail"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from operator import ge
+from typing import cast
 
 from .headers import CONTENT_HEADERS
 from .model import MD5, SOURCE_ETAG_MARKER, KeyPage, ListEntry, ObjectState
@@ -18,14 +19,6 @@ from .model import MD5, SOURCE_ETAG_MARKER, KeyPage, ListEntry, ObjectState
 ABSENT = "absent from the target"
 
 _NEWER = "source is newer"
-
-#: Compares the time of a target's object with that of the source's. The two places below that use it are the only ones
-#: where a time decides that objects are equal, and only in a plain sweep, as in `aws s3 sync`. docs/migration.md names
-#: the limits, because a time proves nothing:
-#: - The removal of a version brings back an older object with its old time.
-#: - AWS gives an object that was uploaded in parts the time at which its upload began.
-#: - The clocks of two clouds differ, and some stores give whole seconds only.
-_is_not_older = ge
 
 #: The reasons for a copy that another copy would prove, and for one that nothing can prove.
 _UNPROVEN = "content is not proven: the ETags cannot be compared, and the copy has no ETag marker"
@@ -109,7 +102,7 @@ def _values(reason: str, source: ObjectState, target: ObjectState | None) -> tup
     if reason == "size":
         return "the size", (f"{source.size} bytes", f"{target.size} bytes")
     if reason == _NEWER:
-        return "the time", (source.last_modified.isoformat(), target.last_modified.isoformat())
+        return "the time", (_shown_time(source), _shown_time(target))
     name = f"the metadata {SOURCE_ETAG_MARKER}" if reason == _UNPROVEN else "the content"
     return name, (f"the ETag {source.etag!r}", f"the ETag {target.etag!r}")
 
@@ -119,6 +112,10 @@ _NOTHING = "nothing"
 
 def _shown(value: object) -> str:
     return repr(value) if value else _NOTHING
+
+
+def _shown_time(state: ObjectState) -> str:
+    return _NOTHING if state.last_modified is None else state.last_modified.isoformat()
 
 
 def _content(
@@ -139,8 +136,8 @@ def _content(
     if not source.marker_fits:
         return None if target.etag == written_etag else _UNPROVABLE
     # With room for a marker, another tool wrote this copy, because this project would have added one.
-    if trusts_time:
-        return None if _is_not_older(target.last_modified, source.last_modified) else _NEWER
+    if trusts_time and None not in (source.last_modified, target.last_modified):
+        return None if _are_not_older((target.last_modified,), (source.last_modified,)) else _NEWER
     return _UNPROVEN
 
 
@@ -149,6 +146,21 @@ def _headers(source: ObjectState, target: ObjectState) -> str | None:
         if source.headers.get(name) != target.headers.get(name):
             return f"header {name}"
     return None
+
+
+def _are_not_older(times: Sequence[datetime | None], others: Sequence[datetime | None]) -> bool:
+    """Return True if each time of the target is known, and not before that of the source, in `others`.
+
+    The two places that use this are the only ones where a time decides that objects are equal, and only in a plain
+    sweep, as in `aws s3 sync`. docs/migration.md names the limits, because a time proves nothing:
+
+    - The removal of a version brings back an older object with its old time.
+    - AWS gives an object that was uploaded in parts the time at which its upload began.
+    - The clocks of two clouds differ, and some stores give whole seconds only.
+    """
+    if None in times or None in others:
+        return False
+    return all(map(ge, cast("Sequence[datetime]", times), cast("Sequence[datetime]", others)))
 
 
 class KeyStatus(Enum):
@@ -198,7 +210,7 @@ def pages_in_sync(source: KeyPage, target: KeyPage) -> bool:
 def _in_sync(
     sizes: tuple[Sequence[int], Sequence[int]],
     etags: tuple[Sequence[str | None], Sequence[str | None]],
-    times: tuple[Sequence[datetime], Sequence[datetime]],
+    times: tuple[Sequence[datetime | None], Sequence[datetime | None]],
 ) -> bool:
     """Return True if the listings show each object as equal.
 
@@ -206,12 +218,7 @@ def _in_sync(
     time proves nothing: it finds most changes of metadata alone, which keep the ETag and make the source newer. A full
     sweep checks each key. Each argument is a column of the source and the same column of the target.
     """
-    return (
-        sizes[0] == sizes[1]
-        and etags[0] == etags[1]
-        and None not in etags[0]
-        and all(map(_is_not_older, times[1], times[0]))
-    )
+    return sizes[0] == sizes[1] and etags[0] == etags[1] and None not in etags[0] and _are_not_older(times[1], times[0])
 
 
 def differs_by_listing(source: ListEntry, target: ListEntry | None, *, md5s: bool) -> str | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
+from .errors import Permanent
 from .model import RAW_EXPIRES, SOURCE_ETAG_MARKER, ObjectState, WriteGuard
 
 #: The content headers that are mirrored.
@@ -21,6 +24,8 @@ CONTENT_HEADERS = (
 )
 
 META = "x-amz-meta-"
+
+_Value = TypeVar("_Value")
 
 #: Storage classes of objects that must be restored before a read. Intelligent-Tiering has an archive status instead.
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
@@ -37,21 +42,73 @@ PARAMETERS = {name.lower(): name.replace("-", "") for name in CONTENT_HEADERS} |
 
 
 def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
-    """Return the object that a response to HeadObject or GetObject describes; header names in lower case."""
+    """Return the object that a response to HeadObject or GetObject describes; header names in lower case.
+
+    Raises Permanent if a header is missing without which no object can be compared.
+    """
     metadata = {name[len(META) :]: value for name, value in headers.items() if name.startswith(META)}
     marker = metadata.pop(SOURCE_ETAG_MARKER, None)
     return ObjectState(
-        size=int(headers["content-length"]),
-        etag=headers["etag"].strip('"'),
-        last_modified=moment(headers["last-modified"]),
+        size=_required("Content-Length", content_length(headers)),
+        etag=_required("ETag", etag(headers)),
+        last_modified=moment(headers.get("last-modified", "")),
         headers=_content(headers),
         metadata=metadata,
         tags=tags,
         marker=marker,
         kms=headers.get("x-amz-server-side-encryption", "").startswith("aws:kms"),
         archived=_archived(headers),
-        tag_count=int(headers.get("x-amz-tagging-count") or 0),
+        tag_count=_tag_count(headers),
     )
+
+
+def _required(name: str, value: _Value | None) -> _Value:
+    if value is None:
+        raise Permanent(f"the response has no {name}", "MissingField")
+    return value
+
+
+def etag(headers: Mapping[str, str]) -> str | None:
+    """Return the ETag of a response, without quotes, or None if it has none."""
+    return unquoted(headers.get("etag"))
+
+
+def content_length(headers: Mapping[str, str]) -> int | None:
+    """Return the bytes of the body of a response, or None if it does not say them."""
+    return number(headers.get("content-length"))
+
+
+def range_total(headers: Mapping[str, str]) -> int | None:
+    """Return the bytes of the object of which a response has a range, or None if it does not say them."""
+    return number(_once(headers.get("content-range", "")).rpartition("/")[2])
+
+
+def unquoted(etag: object) -> str | None:
+    """Return an ETag without its quotes, or None for an empty one, or for a value that is none."""
+    found = _once(etag).strip().strip('"') if isinstance(etag, str) else ""
+    return found if found and '"' not in found else None
+
+
+def number(value: object) -> int | None:
+    """Return a number of a response, or None for a value that is none."""
+    if isinstance(value, int):
+        return value
+    text = _once(value).strip() if isinstance(value, str) else ""
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _once(value: str) -> str:
+    """Return the value of a header once, also if the response has the same header twice."""
+    first = value[: len(value) // 2 - 1]
+    return first if value == f"{first}, {first}" else value
+
+
+def _tag_count(headers: Mapping[str, str]) -> int:
+    """Return the number of tags, 0 if the response does not say it. A value that is no number counts as 1."""
+    if "x-amz-tagging-count" not in headers:
+        return 0
+    found = number(headers["x-amz-tagging-count"])
+    return 1 if found is None else found
 
 
 def conditions(guard: WriteGuard | None) -> dict[str, str]:
@@ -77,10 +134,19 @@ def written(state: ObjectState, marker: str | None, guard: WriteGuard | None = N
 
 
 @lru_cache(maxsize=1024)  # many objects and many responses have the same second
-def moment(date: str) -> datetime:
-    """Return the time of a date header. Raises ValueError if the header has none."""
-    found = parsedate_to_datetime(date)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)  # "-0000" is UTC, and parses without a time zone
+def moment(date: str) -> datetime | None:
+    """Return the time of a date header, or None if it has none.
+
+    Some stores write ISO 8601 instead. Without a time zone it may be a local time, which says nothing here.
+    """
+    once = _once(date).strip()
+    with suppress(ValueError):
+        found = datetime.fromisoformat(once)
+        return found if found.tzinfo else None
+    with suppress(ValueError, TypeError, IndexError):
+        found = parsedate_to_datetime(once)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)  # "-0000" is UTC, and has no time zone
+    return None
 
 
 def _content(headers: Mapping[str, str]) -> dict[str, str]:

@@ -46,7 +46,8 @@ class ObjectState:
 
     size: int
     etag: str
-    last_modified: datetime = field(compare=False)
+    #: None if the response has no time, or one that cannot be read.
+    last_modified: datetime | None = field(compare=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -109,12 +110,12 @@ class WriteGuard:
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
-    """One key of a listing. Some stores list no ETag."""
+    """One key of a listing. Some stores list no ETag, or no time."""
 
     key: str
     size: int
     etag: str | None
-    last_modified: datetime
+    last_modified: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ class KeyPage:
     keys: list[str]
     sizes: list[int]
     etags: list[str | None]
-    times: list[datetime]
+    times: list[datetime | None]
 
     @classmethod
     def of(cls, entries: Iterable[ListEntry]) -> KeyPage:
@@ -154,8 +155,15 @@ class KeyPage:
         return KeyPage(self.keys[within], self.sizes[within], self.etags[within], self.times[within])
 
 
-#: A page of a listing and the continuation token of the next page; None behind the last page.
-ListPage = tuple[KeyPage, str | None]
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """A page of a listing, as its response describes it."""
+
+    keys: KeyPage
+    #: The parameters of boto3 for the next page; None if the response names none.
+    following: Mapping[str, str] | None = None
+    #: True if the response says that no page follows, False if it says that one does, None if it says neither.
+    is_last: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

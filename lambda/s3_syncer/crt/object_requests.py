@@ -15,8 +15,9 @@ from typing import Any
 from ..core import fence, headers
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.units import MIB
+from ..stores import response_xml
+from ..stores.response_xml import NotXmlError
 from .protocols import OBJECT_LEVEL_STATUSES, HttpClient, HttpResponse
-from .s3_xml import parse_error, parse_tag_set
 
 #: Largest body in bytes. boto3 moves larger ones: moving the bytes then takes most of the time, and awscrt would hold
 #: them twice.
@@ -42,7 +43,7 @@ Reply = dict[str, Any]
 class _Operation:
     """A request, and the reader of its response.
 
-    The reader returns None, or raises KeyError or ValueError, for a response that is not ordinary.
+    The reader returns None, or raises NotXmlError, for a response that is not ordinary.
     """
 
     method: str
@@ -85,7 +86,7 @@ class ObjectRequests:
             self._circuit.record_success()
         try:
             return known.read(response)
-        except (KeyError, ValueError):  # a field that every store returns is missing, or has another form
+        except NotXmlError:
             return None
 
 
@@ -112,37 +113,29 @@ def _range_size(parameters: Mapping[str, Any]) -> int:
 def _read_head(response: HttpResponse) -> Reply | None:
     if response.status == 404:  # a response without a body has no other code
         return _error(response, "404", "Not Found")
-    return _object(response) if response.status == 200 else None
+    return _reply(response) if response.status == 200 else None
 
 
 def _read_get(response: HttpResponse) -> Reply | None:
     if response.status not in (200, 206):
         return _certain_error(response)
-    if len(response.body) != int(response.headers["content-length"]):
-        return None
-    found = _object(response) | {"ContentLength": len(response.body), "Body": BytesIO(response.body)}
-    # Some stores send Content-Range with status 200.
-    if response.status == 206 or "content-range" in response.headers:
-        content_range = response.headers["content-range"]
-        int(content_range.rpartition("/")[2])
-        found["ContentRange"] = content_range
-    return found
+    length = headers.content_length(response.headers)
+    return _reply(response) | {"Body": BytesIO(response.body)} if length in (None, len(response.body)) else None
 
 
 def _read_put(response: HttpResponse) -> Reply | None:
-    etag = response.headers["etag"] if response.status == 200 else ""
-    return {"ETag": etag} if etag.strip('"') else None
+    return _reply(response) if response.status == 200 and not response.body else None
 
 
 def _read_tagging(response: HttpResponse) -> Reply | None:
     if response.status != 200:
         return _certain_error(response)
-    tags = parse_tag_set(response.body)
-    return None if tags is None else {"TagSet": tags}
+    root = response_xml.parse(response.body)
+    return _reply(response) | response_xml.fields(root) if response_xml.name(root) == "Tagging" else None
 
 
 def _read_delete(response: HttpResponse) -> Reply | None:
-    return {} if response.status == 204 else None
+    return _reply(response) if response.status == 204 else None
 
 
 _OPERATIONS = {
@@ -154,22 +147,17 @@ _OPERATIONS = {
 }
 
 
-def _object(response: HttpResponse) -> Reply:
-    """Return the headers of an object in boto3's form.
-
-    Raises KeyError or ValueError if a header is missing or invalid.
-    """
+def _reply(response: HttpResponse) -> Reply:
+    """Return the headers of a response in boto3's form."""
     read = response.headers
-    int(read["content-length"])
-    headers.moment(read["last-modified"])
     if not all(value.isascii() for value in read.values()):
         # awscrt decodes headers as UTF-8, botocore as Latin-1. Both must give the same text.
         read = {name: value.encode().decode("latin-1") for name, value in read.items()}
-    return {"ETag": read["etag"], "ResponseMetadata": {"HTTPHeaders": read}}
+    return {"ResponseMetadata": {"HTTPHeaders": read}}
 
 
 def _certain_error(response: HttpResponse) -> Reply | None:
-    code, message = parse_error(response.body)
+    code, message = response_xml.error(response.body)
     return _error(response, code, message) if (response.status, code) in _CERTAIN_ERRORS else None
 
 

@@ -22,12 +22,13 @@ from ..core import fence, headers
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.compare import KeyDiff, compare, differs_by_listing
 from ..core.deadline import Deadline, OutOfTime
+from ..core.errors import Permanent
 from ..core.model import MD5, ListEntry, ObjectState, WriteGuard, md5_of
 from ..core.units import MIB
+from ..stores import response_xml
 from ..stores.capabilities import Property, properties_of
 from ..sync.transfer import Transfer
 from .protocols import OBJECT_LEVEL_STATUSES, Headers, HttpClient, HttpResponse
-from .s3_xml import parse_tag_set
 
 logger = logging.getLogger(__name__)
 
@@ -247,9 +248,9 @@ class CrtSmallObjectCopier:
         md5 = md5_of(read.body)
         try:
             state = self._ordinary_state(entry, read, md5.hex())
-            confirmed_by_listing = _listing_shows_next_write(entry, state, read)
-        except (KeyError, ValueError) as error:  # a header that every store sends is missing, or has another form
+        except Permanent as error:  # a header is missing
             raise _Unsupported from error
+        confirmed_by_listing = _listing_shows_next_write(entry, state, read)
         marker = self._marker_policy.marker_for(state)
         there = None
         if not self._tags and entry.key in batch.replaced:
@@ -268,9 +269,10 @@ class CrtSmallObjectCopier:
                 headers=write_headers(state, marker, md5, guard),
                 body=read.body,
             )
-            etag = written.headers.get("etag", "").strip('"')
-            if written.status != 200 or not etag:
+            if written.status != 200 or written.body:  # a page of HTML is no response to a PUT
                 raise _RequestFailed(written.status)
+            etag = headers.etag(written.headers) or ""
+            confirmed_by_listing = confirmed_by_listing and bool(etag)  # without one, nothing proves the bytes
             if not self._marker_policy.needs_rewrite(state, marker, etag):
                 break
             marker = state.etag
@@ -295,7 +297,7 @@ class CrtSmallObjectCopier:
             return False
         try:
             target = headers.state(found.headers, source.tags)
-        except (KeyError, ValueError):
+        except Permanent:
             return False
         return compare(source, target, md5s=self._marker_policy.target_gives_md5) is None
 
@@ -305,7 +307,7 @@ class CrtSmallObjectCopier:
             raise _RequestFailed(response.status)
         try:
             state = headers.state(response.headers, {})
-        except (KeyError, ValueError) as error:
+        except Permanent as error:
             raise _Unsupported from error
         if state.tag_count:
             raise _Unsupported
@@ -314,7 +316,7 @@ class CrtSmallObjectCopier:
     def _ordinary_state(self, entry: ListEntry, read: HttpResponse, md5: str) -> ObjectState:
         """Return the state of the object that was read. Raises _Unsupported if it is not ordinary.
 
-        Raises KeyError or ValueError for a response that lacks a header.
+        Raises Permanent for a response that lacks a header.
         """
         state = headers.state(read.headers, {})
         ordinary = (
@@ -342,11 +344,15 @@ def _listing_shows_next_write(entry: ListEntry, state: ObjectState, read: HttpRe
 
     Then the listing shows another entry after such a write.
     """
-    if "date" not in read.headers or headers.moment(read.headers["date"]) - state.last_modified < MTIME_SETTLE_TIME:
+    now, written, listed = headers.moment(read.headers.get("date", "")), state.last_modified, entry.last_modified
+    if now is None or written is None or listed is None or now - written < MTIME_SETTLE_TIME:
         return False
-    return state.last_modified == entry.last_modified.replace(microsecond=0)
+    return written == listed.replace(microsecond=0)
 
 
 def _is_untagged(body: bytes) -> bool:
     """Return True if the response to a GET of the tags says that there are none."""
-    return parse_tag_set(body) == []
+    try:
+        return response_xml.fields(response_xml.parse(body)).get("TagSet") == []
+    except response_xml.NotXmlError:
+        return False

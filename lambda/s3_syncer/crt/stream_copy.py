@@ -23,7 +23,7 @@ from http.client import HTTPException
 from typing import Protocol
 from urllib.parse import quote
 
-from ..core import fence
+from ..core import fence, headers
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import OutOfTime
 from ..core.errors import SyncError
@@ -89,6 +89,8 @@ class HttpStreamCopier:
             window = [("range", f"bytes={part.start}-{part.start + part.size - 1}")]
             query = f"?partNumber={part.number}&uploadId={quote(upload_id, safe='')}"
             sent = self._stream(key, etag, part.size, read_headers=window, query=query)
+            if sent is not None and not sent[1]:
+                raise _Failed  # without ETags nothing proves a part, and each part would be sent again
             return sent[1] if sent is not None and sent[0] == sent[1] else None
 
         return self._try(stream, key)
@@ -107,6 +109,7 @@ class HttpStreamCopier:
     ) -> str | None:
         """Copy the object with its properties. Return the ETag that the target gave it, or None.
 
+        The ETag is "" if the response of the target has none.
         With `by_etag`, that ETag must be the MD5 of the object, and is the proof.
         """
         if state.md5 is None or not self.takes(state):
@@ -155,6 +158,7 @@ class HttpStreamCopier:
     ) -> tuple[str, str] | None:
         """Return the MD5 of the bytes that were read, or "" if not hashed, and the ETag of the bytes written.
 
+        The ETag is "" if the response has none.
         Return None if the object or the upload is not the expected one. Raises _Failed if a store fails.
         """
         with self._source.begin("GET", key, headers=[("if-match", f'"{etag}"'), *read_headers]) as source:
@@ -163,7 +167,7 @@ class HttpStreamCopier:
                 return None
             if status not in (200, 206):  # some stores respond 200 to a range
                 raise _Failed
-            if read.get("etag", "").strip('"') != etag or read.get("content-length") != str(size):
+            if headers.etag(read) != etag or headers.content_length(read) != size:
                 return None
             length = ("content-length", str(size))
             with (
@@ -177,7 +181,7 @@ class HttpStreamCopier:
                     return None
                 if status != 200:
                     raise _Failed
-        return (found, written["etag"].strip('"')) if written.get("etag") else None
+        return found, headers.etag(written) or ""
 
 
 class _Failed(Exception):

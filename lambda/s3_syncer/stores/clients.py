@@ -18,6 +18,7 @@ from ..settings import NO_OPTIONS, Credentials, RequestOptions
 from ..versions import require_boto3
 from .credentials import FixedClient, RotatingClient, explained, read_secret
 from .fenced_requests import ask_fence, fence_connections
+from .plain_responses import read_plain_responses
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -48,6 +49,7 @@ def source_client(connections: int, options: RequestOptions = NO_OPTIONS) -> Fix
         client: S3Client = _client("s3", config=Config(max_pool_connections=connections, **_COMMON))
     _add_headers(client, options)
     ask_fence(client)
+    read_plain_responses(client)
     return FixedClient(client)
 
 
@@ -91,6 +93,7 @@ def target_client(
         pass_raw_expires(client)
         _add_headers(client, options)
         ask_fence(client)
+        read_plain_responses(client)
         return client
 
     if isinstance(credentials, Credentials):

@@ -33,9 +33,10 @@ class EtagMarkerPolicy:
     def needs_rewrite(self, state: ObjectState, written: str | None, etag: str) -> bool:
         """Learn from the ETag the target gave a copy; return True if it must be written again with a marker.
 
-        `written` is the marker that the copy has.
+        `written` is the marker that the copy has. A response without an ETag shows nothing. Then a copy has no
+        marker only if the target's other ETags were MD5s.
         """
-        if state.md5 is None:
+        if state.md5 is None or not etag:
             return False
         self._capabilities.record_etag(is_md5=etag == state.md5)
         return etag != state.md5 and written is None and source_etag_marker(state) is not None

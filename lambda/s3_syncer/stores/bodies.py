@@ -1,0 +1,66 @@
+"""Read the body of a response to GetObject."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from botocore.exceptions import BotoCoreError
+from urllib3.exceptions import HTTPError
+
+from ..core.errors import Retryable, Transient
+from ..core.model import INLINE_BODY_MAX
+from ..core.units import MIB
+from .responses import Response
+
+#: Bytes read from the network at a time. A read holds so many bytes beyond the buffer of the part.
+_CHUNK = MIB
+
+
+class Stream(Protocol):
+    """The body of a response: botocore's StreamingBody, or bytes in memory."""
+
+    def read(self, amt: int, /) -> bytes: ...
+
+
+def read_body(stream: Stream, size: int) -> bytearray:
+    """Return the body of a response. Raises Retryable unless it has exactly `size` bytes."""
+    data = bytearray(size)
+    view, filled = memoryview(data), 0
+    while chunk := _read(stream, min(_CHUNK, size - filled + 1)):
+        if filled + len(chunk) > size:
+            raise Retryable(f"the store sent more than the requested {size} bytes", "LongBody")
+        view[filled : filled + len(chunk)] = chunk
+        filled += len(chunk)
+    if filled != size:
+        raise Retryable(f"the store sent {filled} of {size} bytes", "ShortBody")
+    return data
+
+
+def read_small_body(stream: Stream, response: Response) -> bytearray | None:
+    """Return a body of at most INLINE_BODY_MAX bytes; None if it is longer or may be incomplete."""
+    size = response.content_length
+    if size is not None:
+        return read_body(stream, size) if size <= INLINE_BODY_MAX else None
+    if not response.is_framed:
+        return None
+    data = bytearray()
+    while len(data) <= INLINE_BODY_MAX and (chunk := _read(stream, INLINE_BODY_MAX + 1 - len(data))):
+        data += chunk
+    return data if len(data) <= INLINE_BODY_MAX else None
+
+
+def read_to_end(stream: Stream) -> None:
+    """Read a short body, so that its connection can be used again."""
+    read = 0
+    while read <= _CHUNK and (chunk := _read(stream, _CHUNK)):
+        read += len(chunk)
+
+
+def _read(stream: Stream, most: int) -> bytes:
+    """Return the next bytes; none at the end of the body. Raises Transient."""
+    try:
+        return stream.read(most)
+    except ValueError:  # botocore compares the length with a Content-Length that is no number
+        return b""
+    except (BotoCoreError, HTTPError, OSError) as error:
+        raise Transient(f"the connection broke while reading: {error}", "ConnectionBroke") from error

@@ -1,0 +1,168 @@
+"""Request the pages of a listing, up to the one that is certainly the last.
+
+Only a response that says `IsTruncated` false, or a page without entries, ends a listing. A page that names no next page
+is continued behind its last entry. Some stores leave these fields out, and a listing that ended too early would show
+keys as absent that exist.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from operator import gt
+from typing import Any
+
+from ..core import fence
+from ..core.errors import Permanent, Retryable
+from ..core.listing_diff import Unordered
+from ..core.model import KeyPage, ListPage, Upload
+from ..core.multipart import UploadedPart
+from .responses import Response
+
+#: The parameters of boto3 for the place of a page in its listing.
+Position = Mapping[str, Any]
+
+
+class KeyListing:
+    """The keys of one bucket below a prefix. `request` makes one request, and returns its page."""
+
+    def __init__(self, bucket: str, prefix: str, request: Callable[[Position], ListPage]) -> None:
+        self._bucket, self._prefix, self._request = bucket, prefix, request
+
+    def first(self, after: str) -> str | None:
+        """Return the first key behind `after`, or None; `after` need not be a key."""
+        # Two keys, because some stores list `after` itself: see `_between`.
+        page = self._request({"StartAfter": self._prefix + after, "MaxKeys": 2})
+        return next((key for key in page.keys.keys if key > after), None)
+
+    def pages(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[KeyPage]:
+        """Return the pages of the keys behind `after`, up to and including `until`, in the order of the store.
+
+        The first page is requested at once, and each next page while the caller reads one. A page that cannot be read
+        raises a SyncError, so a listing that ends is complete. With `in_order`, a page that is not in the order of its
+        keys raises Unordered, even behind `until`: a later page might still have a key of the range.
+        """
+        requested = self._requested(after, in_order=in_order)
+
+        def request() -> KeyPage | None:
+            return next(requested, None)
+
+        ahead = ThreadPoolExecutor(1, thread_name_prefix="list")
+        pending = ahead.submit(fence.carried(request))
+
+        def pages() -> Iterator[KeyPage]:
+            nonlocal pending
+            try:
+                while (page := pending.result()) is not None:
+                    keys, is_beyond = page.keys, False
+                    if in_order and keys:
+                        if keys[0] < after or any(map(gt, keys, keys[1:])):
+                            raise Unordered(f"{self._bucket} does not list its keys in the order of their bytes")
+                        is_beyond = until is not None and keys[-1] >= until  # all further keys are behind the range
+                    if not is_beyond:
+                        pending = ahead.submit(fence.carried(request))
+                    yield _between(page, after, until) if in_order else _within(page, after, until)
+                    if is_beyond:
+                        return
+            finally:
+                ahead.shutdown(wait=False)  # no wait: the thread of the page may be the one that closes the listing
+
+        return pages()
+
+    def _requested(self, after: str, *, in_order: bool) -> Iterator[KeyPage]:
+        """Request the pages behind `after` one after the other, up to the last one."""
+        position: Position = {"StartAfter": self._prefix + after} if after else {}
+        parameter = "StartAfter"
+        behind: str | None = None  # the key behind which the store was asked to go on, because it gave no token
+        while True:
+            page = self._request(position)
+            keys = page.keys.keys
+            if behind is not None and keys and keys[0] < behind:
+                if parameter == "Marker":
+                    raise self._cut_off()
+                # The store may know only the first version of the listing, which has another parameter.
+                parameter, position = "Marker", {"Marker": self._prefix + behind}
+                continue
+            yield page.keys
+            if page.is_last:
+                return
+            if page.following is not None:
+                if page.following == position:
+                    raise _repeated(self._bucket)
+                position, behind = page.following, None
+                continue
+            if not keys or keys == [behind]:  # some stores include StartAfter itself
+                if behind is None and page.is_last is False:
+                    raise self._cut_off()
+                return
+            if not in_order:
+                raise self._cut_off()
+            behind = keys[-1]
+            position = {parameter: self._prefix + behind}
+
+    def _cut_off(self) -> Retryable:
+        return Retryable(
+            f"list_objects_v2 in {self._bucket}: the listing is truncated but has no NextContinuationToken",
+            "TruncatedListing",
+        )
+
+
+def uploads(request: Callable[[Position], Response], key: str) -> list[Upload]:
+    """Return the uploads of exactly this key. `key` has the prefix of the bucket. Raises a SyncError."""
+    found: list[Upload] = []
+    for page in _responses(request, Response.upload_markers):
+        found += page.uploads(key)
+    return found
+
+
+def parts(request: Callable[[Position], Response], after: int = 0, until: int | None = None) -> dict[int, UploadedPart]:
+    """Return the parts of an upload by number, behind `after` up to `until`. Raises a SyncError."""
+    found: dict[int, UploadedPart] = {}
+    for page in _responses(request, Response.part_marker, {"PartNumberMarker": after} if after else {}):
+        for number, part in page.parts().items():
+            if until is not None and number > until:
+                return found
+            found[number] = part
+    return found
+
+
+def _responses(
+    request: Callable[[Position], Response],
+    following: Callable[[Response], tuple[Position, bool] | None],
+    position: Position | None = None,
+) -> Iterator[Response]:
+    """Request the pages of uploads or parts.
+
+    `following` returns the position behind a page, and True if the store names it; None if the page is empty.
+    """
+    position = position or {}
+    while True:
+        page = request(position)
+        yield page
+        if page.is_last or (found := following(page)) is None:
+            return
+        before, (position, is_named) = position, found
+        if position == before:
+            if is_named:
+                raise _repeated(page.bucket)
+            message = "the listing is truncated, and the store does not continue it behind its last entry"
+            raise Permanent(f"{page.operation} in {page.bucket}: {message}", "TruncatedListing")
+
+
+def _repeated(bucket: str) -> Retryable:
+    return Retryable(f"{bucket}: the listing returned the same continuation token twice", "TruncatedListing")
+
+
+def _between(page: KeyPage, after: str, until: str | None) -> KeyPage:
+    """Return the keys of the range, from a page in order.
+
+    Some stores include StartAfter itself. The key "" is the prefix itself, and is never in a range.
+    """
+    keys = page.keys
+    return page.part(bisect_right(keys, after), len(keys) if until is None else bisect_right(keys, until))
+
+
+def _within(page: KeyPage, after: str, until: str | None) -> KeyPage:
+    """Return the keys of the range, as `_between` does, from a page in any order."""
+    return KeyPage.of(entry for entry in page if entry.key > after and (until is None or entry.key <= until))

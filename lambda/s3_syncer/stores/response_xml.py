@@ -1,0 +1,109 @@
+"""Parse the XML of responses, also where a store writes a key into it that XML cannot contain. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+#: The characters that XML 1.0 cannot contain, and the carriage return, which a parser reads as a line feed:
+#: https://www.w3.org/TR/xml/#charsets
+_FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
+
+#: A character that stands for a forbidden one while the text is parsed: the forbidden one is so much less. Unicode
+#: gives these characters no meaning. A text that has one already is not repaired.
+_STAND_IN_OFFSET = 0x100000
+_STAND_IN = re.compile("[\U00100000-\U0010001f\U0010fffe\U0010ffff]")
+
+_REFERENCE = re.compile(r"&#(?:[xX]([0-9A-Fa-f]{1,6})|([0-9]{1,7}));")
+_BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]+|#x[0-9A-Fa-f]+);)")
+
+#: The XML declaration, and what some stores write before it to keep the connection open.
+_DECLARATION = re.compile(r"\A\ufeff?\s*<\?xml[^>]*\?>")
+
+#: The elements that a response repeats, and the name of their list in boto3's form.
+_LISTS = {"Contents": "Contents", "Upload": "Uploads", "Part": "Parts"}
+
+
+class NotXmlError(ValueError):
+    """The body of a response is not XML, also after its repair."""
+
+
+def parse(body: bytes) -> Element:
+    """Return the root element of a response. Raises NotXmlError.
+
+    Some stores write a key as it is: with control characters, which no XML can contain, or with a bare `&`. They are
+    kept, so that the text of the element is the key.
+    """
+    if b"\r" not in body:
+        try:
+            return ElementTree.fromstring(body)  # noqa: S314 - from a store that is trusted with the data itself
+        except ElementTree.ParseError:
+            pass
+    try:
+        root = ElementTree.fromstring(_repaired(body.decode()))  # noqa: S314 - as above
+    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+        raise NotXmlError(str(error)) from error
+    for element in root.iter():
+        if element.text:
+            element.text = _STAND_IN.sub(lambda found: chr(ord(found[0]) - _STAND_IN_OFFSET), element.text)
+    return root
+
+
+def fields(root: Element) -> dict[str, Any]:
+    """Return the children of an element in boto3's form, but each value is the text of the response.
+
+    A field that the response has twice, with different values, is None.
+    """
+    found: dict[str, Any] = {}
+    for child in root:
+        child_name = name(child)
+        if child_name in _LISTS:
+            found.setdefault(_LISTS[child_name], []).append(fields(child))
+        elif child_name == "TagSet":
+            found["TagSet"] = [fields(tag) for tag in child]
+        else:
+            text = child.text or ""
+            found[child_name] = text if found.get(child_name, text) == text else None
+    return found
+
+
+def error(body: bytes) -> tuple[str, str]:
+    """Return the code and the message of an error response; both are empty if it has none."""
+    try:
+        root = parse(body)
+    except NotXmlError:
+        return "", ""
+    found = fields(root) if name(root) == "Error" else {}
+    return found.get("Code") or "", found.get("Message") or ""
+
+
+def plain_error(root: Element) -> bytes:
+    """Return an error response as every XML parser reads it: each field once, and without a namespace."""
+    plain = Element("Error")
+    for child_name, value in fields(root).items():
+        if isinstance(value, str):
+            SubElement(plain, child_name).text = _FORBIDDEN.sub("\ufffd", value)
+    return ElementTree.tostring(plain)
+
+
+def name(element: Element) -> str:
+    """Return the name without the namespace, which some stores leave out."""
+    return element.tag.rpartition("}")[2]
+
+
+def _repaired(text: str) -> str:
+    """Return the text with stand-ins for what XML cannot contain."""
+    text = _DECLARATION.sub("", text)
+    if _STAND_IN.search(text):
+        return text
+    text = _FORBIDDEN.sub(lambda found: chr(ord(found[0]) + _STAND_IN_OFFSET), text)
+    return _BARE_AMPERSAND.sub("&amp;", _REFERENCE.sub(_character, text))
+
+
+def _character(reference: re.Match[str]) -> str:
+    """Return the stand-in for a reference to a forbidden character, or else the usual reference."""
+    code = int(reference[1], 16) if reference[1] else int(reference[2])
+    is_forbidden = code <= 0xFFFF and _FORBIDDEN.match(chr(code)) is not None
+    return chr(code + _STAND_IN_OFFSET) if is_forbidden else f"&#x{code:X};"
