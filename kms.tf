@@ -38,6 +38,15 @@ locals {
       Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
       Resource  = "*"
     } if mode == "eventbridge"],
+    [for arns in [var.notification_topic_arns] : {
+      # As for EventBridge: the queue policy restricts the topics.
+      # https://docs.aws.amazon.com/sns/latest/dg/sns-enable-encryption-for-topic-sqs-queue-subscriptions.html
+      Sid       = "AllowSnsToEncryptedQueue"
+      Effect    = "Allow"
+      Principal = { Service = "sns.amazonaws.com" }
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = "*"
+    } if length(arns) > 0],
     [{
       # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
       Sid       = "EncryptLogs"

@@ -68,11 +68,13 @@ locals {
     ],
   )), false)
 
+  own_queue_end = ":${local.account_id}:${var.name}" # of its ARN
+
   # Destinations that would no longer receive events. The queue of the module is left out: its ARN follows from its name.
   foreign_destinations = concat(
     try(local.existing_notifications.TopicConfigurations[*].Topic, []),
     try(local.existing_notifications.LambdaConfigurations[*].Function, []),
-    [for queue in try(local.existing_notifications.QueueConfigurations[*].Queue, []) : queue if !endswith(queue, ":${local.account_id}:${var.name}")],
+    [for queue in try(local.existing_notifications.QueueConfigurations[*].Queue, []) : queue if !endswith(queue, local.own_queue_end)],
     !local.by_eventbridge && try(tobool(local.existing_notifications.EventBridgeConfiguration.EventBridgeEnabled), false) ? ["EventBridge"] : [],
   )
 }
@@ -114,6 +116,31 @@ resource "aws_s3_bucket_notification" "source" {
 
   # On a change of mode the rule is created before the bucket stops its notifications, and deleted after they start.
   depends_on = [aws_cloudwatch_event_target.work]
+}
+
+# The notifications after the apply. Two modules for one bucket can write them in one apply, as a module and another
+# configuration can. Neither sees the other in its plan, and the last one replaces what the first wrote. A check block would
+# only warn, and would fail every `terraform test` with a plan, where its result is unknown. SQS needs about 25 s for the
+# second dependency, so that this read comes after both writes.
+data "aws_cloudcontrolapi_resource" "written" {
+  count = length(data.aws_cloudcontrolapi_resource.source_bucket)
+
+  type_name  = "AWS::S3::Bucket"
+  identifier = var.source_bucket
+
+  lifecycle {
+    postcondition {
+      condition = try(local.by_sqs
+        ? anytrue([for each in jsondecode(self.properties).NotificationConfiguration.QueueConfigurations : endswith(each.Queue, local.own_queue_end)])
+        : tobool(jsondecode(self.properties).NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled)
+      , false)
+      error_message = <<-EOT
+        Bucket ${var.source_bucket} does not send its events to ${var.name}: another module or configuration has replaced the notifications that this module wrote. Only one of them may write. Write notification_mode = "none" or "eventbridge" in the others: see docs/notifications.md.
+      EOT
+    }
+  }
+
+  depends_on = [aws_s3_bucket_notification.source, aws_sqs_queue_redrive_allow_policy.dead_letters]
 }
 
 resource "aws_cloudwatch_event_rule" "source" {

@@ -100,6 +100,14 @@ locals {
     Condition = { ArnEquals = { "aws:SourceArn" = rule.arn } }
   }]
 
+  topic_statements = [for arns in [var.notification_topic_arns] : {
+    Sid       = "AllowSnsTopics"
+    Effect    = "Allow"
+    Principal = { Service = "sns.amazonaws.com" }
+    Action    = "sqs:SendMessage"
+    Condition = { ArnEquals = { "aws:SourceArn" = arns } }
+  } if length(arns) > 0]
+
   tls_only_statements = [{
     Sid       = "DenyInsecureTransport"
     Effect    = "Deny"
@@ -108,6 +116,6 @@ locals {
     Condition = { Bool = { "aws:SecureTransport" = "false" } }
   }]
 
-  queue_statements        = concat(local.bucket_statements, local.rule_statements, local.tls_only_statements)
+  queue_statements        = concat(local.bucket_statements, local.rule_statements, local.topic_statements, local.tls_only_statements)
   dead_letters_statements = concat(local.rule_statements, local.tls_only_statements)
 }

@@ -1,5 +1,5 @@
 variable "source_bucket" {
-  description = "Name of the bucket to mirror: an existing bucket in this account and region. The module never writes to it."
+  description = "Name of the bucket to mirror: an existing bucket in this account and region. The module never writes to it. For a bucket in the same configuration, write `aws_s3_bucket.x.id` and not `.bucket`: the module reads the notifications of the bucket, and with `.id` it does so after the bucket exists."
   type        = string
   nullable    = false
 
@@ -204,7 +204,7 @@ variable "enable_bucket_eventbridge" {
 variable "existing_notifications" {
   description = <<-EOT
     Reaction to notifications of the bucket that applying this module would remove:
-    - `"refuse"`: the plan fails and names them. Every plan needs `cloudformation:GetResource` and the `s3:GetBucket*` permissions behind it, as in the AWS policy `ReadOnlyAccess`
+    - `"refuse"`: the plan fails and names them. The apply fails if the bucket does not notify the module afterwards. Every plan needs `cloudformation:GetResource` and the `s3:GetBucket*` permissions behind it, as in the AWS policy `ReadOnlyAccess`
     - `"overwrite"`: the module does not check and removes them
   EOT
   type        = string
@@ -214,6 +214,18 @@ variable "existing_notifications" {
   validation {
     condition     = contains(["refuse", "overwrite"], var.existing_notifications)
     error_message = "Write existing_notifications as \"refuse\" or \"overwrite\"."
+  }
+}
+
+variable "notification_topic_arns" {
+  description = "ARNs of the SNS topics that may send the events of the bucket to the queue, for a bucket that notifies a topic. Subscribe the output `queue_arn` to the topic yourself."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.notification_topic_arns : can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", arn))])
+    error_message = "Write notification_topic_arns as the ARNs of SNS topics, like \"arn:aws:sns:eu-west-1:123456789012:my-topic\": no subscription, no FIFO topic."
   }
 }
 

@@ -15,6 +15,7 @@ run "everything" {
 
     notification_mode         = "eventbridge"
     enable_bucket_eventbridge = true
+    notification_topic_arns   = ["arn:aws:sns:eu-west-1:123456789012:events"]
 
     reconcile = { schedule = "rate(1 day)" }
     function  = { vpc = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] } }

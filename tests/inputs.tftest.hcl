@@ -341,6 +341,28 @@ run "the_same_bucket_on_both_sides_in_china" {
   expect_failures = [var.target]
 }
 
+# Topics
+
+run "a_topic_by_name" {
+  command = plan
+
+  variables {
+    notification_topic_arns = ["my-topic"]
+  }
+
+  expect_failures = [var.notification_topic_arns]
+}
+
+run "a_subscription_as_topic" {
+  command = plan
+
+  variables {
+    notification_topic_arns = ["arn:aws:sns:eu-west-1:123456789012:my-topic:0b9a4c8e-0000-0000-0000-000000000000"]
+  }
+
+  expect_failures = [var.notification_topic_arns]
+}
+
 # Name
 
 run "a_name_of_65_characters" {

@@ -520,3 +520,38 @@ run "a_bucket_with_other_properties_is_understood" {
     error_message = "Other properties of the bucket must not fail the plan."
   }
 }
+
+run "topics_send_to_the_queue" {
+  command = plan
+
+  variables {
+    notification_mode       = "none"
+    notification_topic_arns = ["arn:aws:sns:eu-west-1:123456789012:one", "arn:aws:sns:us-east-1:210987654321:other"]
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_sqs_queue.work.policy).Statement : statement if statement.Sid == "AllowSnsTopics"] == [{
+      Sid       = "AllowSnsTopics"
+      Effect    = "Allow"
+      Principal = { Service = "sns.amazonaws.com" }
+      Action    = "sqs:SendMessage"
+      Resource  = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer"
+      Condition = { ArnEquals = { "aws:SourceArn" = ["arn:aws:sns:eu-west-1:123456789012:one", "arn:aws:sns:us-east-1:210987654321:other"] } }
+    }]
+    error_message = "Both topics, and no other, must be allowed to send to the queue."
+  }
+
+  assert {
+    condition     = contains([for statement in output.kms_key_policy_statements : statement.Sid], "AllowSnsToEncryptedQueue")
+    error_message = "SNS must be allowed to use the key of the queue."
+  }
+}
+
+run "no_topic_without_the_input" {
+  command = plan
+
+  assert {
+    condition     = !contains([for statement in output.kms_key_policy_statements : statement.Sid], "AllowSnsToEncryptedQueue")
+    error_message = "SNS must not be allowed to use the key of the queue."
+  }
+}
