@@ -6,11 +6,11 @@ locals {
     { for part in ["function"] : part => aws_cloudwatch_log_group.function if var.function.enabled },
     { for part, group in aws_cloudwatch_log_group.task : part => group if part == "service" },
   )
-  worker_log_groups = [for group in local.worker_logs : group.name]
-  worker_limits = concat(
+  worker_log_group_names = join(" and ", [for group in local.worker_logs : group.name])
+  worker_limits = join(" or ", concat(
     var.function.enabled ? ["sync.max_concurrency"] : [],
     var.service.enabled ? ["service.max_tasks"] : [],
-  )
+  ))
 
   alarms = merge(
     {
@@ -47,8 +47,23 @@ locals {
         periods     = 3
       }
     },
+    # Lag as the log shows it: of what was mirrored, and of what is tried again.
     { for max_lag_s in var.max_lag_s[*] : "lag" => {
-      description = "A change has been waiting for more than ${max_lag_s} s. Check ${join(" and ", local.worker_log_groups)} for errors of the target. If there are none, the workers are too slow for the rate of changes: raise ${join(" or ", local.worker_limits)}."
+      description = "A change was mirrored more than ${max_lag_s} s late, or is still failing after that time. Search ${local.worker_log_group_names} for lines with action retry: their reason says what to repair. If there are none, the workers are too slow for the rate of changes: raise ${local.worker_limits}."
+      namespace   = local.metric_namespace
+      metric      = "SyncLag"
+      dimensions  = {}
+      statistic   = "Maximum"
+      threshold   = 1000 * max_lag_s
+      period_s    = 60
+      periods     = local.retry_window_min
+      datapoints  = 1
+    } },
+    # Messages that no worker receives. SQS leaves out a message that was received three times and not deleted, so this
+    # metric does not show an outage of the target.
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+    { for max_lag_s in var.max_lag_s[*] : "queue-age" => {
+      description = "A message of ${aws_sqs_queue.work.name} has been waiting for more than ${max_lag_s} s. Check that the workers run, and raise ${local.worker_limits} if they are too slow for the rate of changes."
       namespace   = "AWS/SQS"
       metric      = "ApproximateAgeOfOldestMessage"
       dimensions  = { QueueName = aws_sqs_queue.work.name }
@@ -57,32 +72,87 @@ locals {
       period_s    = 60
       periods     = 1
     } },
+    { for max_retry_s in var.max_retry_s[*] : "retries" => {
+      description = "Changes have been failing for more than ${max_retry_s} s. Search ${local.worker_log_group_names} for lines with action retry or circuit-open: their reason says what to repair. The messages stay on the queue and are delivered again, at the latest after 15 minutes."
+      namespace   = local.metric_namespace
+      metric      = "RepeatedRetries"
+      dimensions  = {}
+      statistic   = "Sum"
+      threshold   = 0
+      period_s    = 60
+      periods     = local.retry_window_min
+      datapoints  = 1
+    } },
   )
+
+  # Minutes that the alarms on retries look back; one minute above the threshold is enough for the state ALARM. So they go
+  # off with the first such line, and not only when a longer period has passed. A message that fails writes a line at each
+  # delivery. The delay before the next one grows to 900 s, and the delivery may take as long as an invocation. With a
+  # shorter window, an alarm would change to OK and back between two lines of an outage. The price is that it returns to
+  # OK that much later.
+  retry_window_min = ceil((900 + var.function.timeout_s) / 60)
 }
 
-# Results of sweeps, counted from the log line of each key range. An hour without a sweep has no data points and costs
-# nothing.
+# Metrics from the log lines of the workers. A metric without a line in an hour has no data points and costs nothing. The
+# pattern names the field of the value as well: a line without a number there must not match.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
 locals {
   metric_namespace = "S3Syncer/${var.name}"
 
-  sweep_metrics = merge([for worker, group in local.worker_logs : {
-    for name, value in { KeysCompared = "$.keys", DriftRepaired = "$.changed", DriftFailed = "$.failed" } :
-    "${worker}-${name}" => { name = name, value = value, log_group = group.name }
+  metrics = merge(
+    # Results of sweeps, one line for each key range.
+    { for name, field in { KeysCompared = "keys", DriftRepaired = "changed", DriftFailed = "failed" } : name => {
+      pattern                           = "{ $.action = \"range\" && $.${field} >= 0 }"
+      value                             = "$.${field}"
+      unit                              = "Count"
+    } },
+    {
+      # Time from the event to the line: of changes that are mirrored, and of those that failed and wait for the next
+      # delivery. Without these, an outage would have no lag at all. Dead letters have another alarm. The line
+      # "multipart" only says that a copy by several workers has begun; the check after it has the lag.
+      SyncLag = {
+        pattern = "{ $.lag_ms >= 0 && $.action != \"dead-letter\" && $.action != \"multipart\" }"
+        value   = "$.lag_ms"
+        unit    = "Milliseconds"
+      }
+    },
+    # Lines about more than a failure that the next delivery repairs. The first condition is for a change that is older
+    # than max_retry_s. It must also have failed three times, or a store must fail as a whole. Otherwise one failed request
+    # would count while a burst of changes waits in the queue.
+    #
+    # The second condition is for messages of any kind, which may have no event. The shortest delays between so many
+    # deliveries add up to max_retry_s. The delays are 2, 4, 8 s and so on, at least half of that.
+    #
+    # The third condition is for a service that has not reached a store or the queue for max_retry_s. It then receives one
+    # message at a time, so that most messages have failed only once.
+    { for max_retry_s in var.max_retry_s[*] : "RepeatedRetries" => {
+      pattern = join(" || ", [
+        "{ ($.action = \"retry\" && $.lag_ms > ${1000 * max_retry_s} && ($.unusable IS TRUE || $.attempts > 2))",
+        "($.action = \"retry\" && $.attempts > ${ceil(log(max_retry_s + 1, 2))})",
+        "($.action = \"circuit-open\" && $.failing_s > ${max_retry_s}) }",
+      ])
+      value = "1"
+      unit  = "Count"
+    } },
+  )
+
+  worker_metrics = merge([for worker, group in local.worker_logs : {
+    for name, metric in local.metrics : "${worker}-${name}" => merge(metric, { name = name, log_group = group.name })
   }]...)
 }
 
-resource "aws_cloudwatch_log_metric_filter" "sweep" {
-  for_each = local.sweep_metrics
+resource "aws_cloudwatch_log_metric_filter" "worker" {
+  for_each = local.worker_metrics
 
   name           = "${var.name}-${each.key}"
   log_group_name = each.value.log_group
-  pattern        = "{ $.action = \"range\" }"
+  pattern        = each.value.pattern
 
   metric_transformation {
     namespace = local.metric_namespace
     name      = each.value.name
     value     = each.value.value
-    unit      = "Count"
+    unit      = each.value.unit
   }
 }
 
@@ -100,8 +170,9 @@ resource "aws_cloudwatch_metric_alarm" "sync" {
   threshold           = each.value.threshold
   period              = each.value.period_s
   evaluation_periods  = each.value.periods
+  datapoints_to_alarm = try(each.value.datapoints, null)
 
-  # An idle queue and an idle function send no data points, and that is healthy.
+  # An idle queue, an idle function and a log without lines send no data points, and that is healthy.
   treat_missing_data = "notBreaching"
 
   alarm_actions = var.alarm_actions

@@ -78,12 +78,12 @@ output "log_group_name" {
 }
 
 output "metric_namespace" {
-  description = "CloudWatch namespace of the sweep metrics `KeysCompared`, `DriftRepaired` and `DriftFailed`. Use the statistic Sum over the time of a sweep."
+  description = "CloudWatch namespace of the metrics from the log: `SyncLag` and `RepeatedRetries` of live sync, and `KeysCompared`, `DriftRepaired` and `DriftFailed` of sweeps. Use the statistic Sum over the time of a sweep."
   value       = local.metric_namespace
 }
 
 output "alarm_arns" {
-  description = "ARNs of the alarms, by name: `dead-letters`, `errors`, `throttles` and, with `max_lag_s`, `lag`."
+  description = "ARNs of the alarms, by name: `dead-letters`, `errors` and `throttles`; with `max_lag_s`, also `lag` and `queue-age`; with `max_retry_s`, also `retries`."
   value       = { for key, alarm in aws_cloudwatch_metric_alarm.sync : key => alarm.arn }
 }
 

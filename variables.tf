@@ -664,13 +664,31 @@ variable "alarm_actions" {
 }
 
 variable "max_lag_s" {
-  description = "Threshold of the lag alarm: seconds that a change may wait, 60 or more. Null creates no lag alarm. Keep the value above `function.timeout_s`, because a large object may take that long."
+  description = "Threshold of the alarms on lag and queue age: seconds that a change may wait, 60 or more. Null creates neither alarm. Keep the value above the time that the largest object takes, which can be `function.timeout_s`."
   type        = number
   default     = 1800
 
   validation {
     condition     = var.max_lag_s == null || try(var.max_lag_s >= 60 && floor(var.max_lag_s) == var.max_lag_s, false)
     error_message = "Write max_lag_s as a whole number of seconds from 60, or null to create no lag alarm."
+  }
+}
+
+variable "max_retry_s" {
+  description = "Threshold of the alarm on retries: seconds for which changes may fail, 10 to 900. The alarm shows an unreachable target, a rejected access key or an unusable secret within minutes. It needs log lines of level `WARNING`. Null creates no such alarm."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.max_retry_s == null || try(var.max_retry_s >= 10 && var.max_retry_s <= 900 && floor(var.max_retry_s) == var.max_retry_s, false)
+    error_message = "Write max_retry_s as a whole number of seconds from 10 to 900, or null to create no alarm on retries."
+  }
+
+  validation {
+    condition = var.max_retry_s == null || alltrue([
+      for worker in [var.function, var.service] : worker.log_level != "ERROR" if worker.enabled
+    ])
+    error_message = "Write function.log_level and service.log_level as \"WARNING\" or lower, or max_retry_s = null: with \"ERROR\", the log has no lines about retries."
   }
 }
 

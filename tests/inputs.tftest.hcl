@@ -1006,6 +1006,46 @@ run "a_lag_between_two" {
 
 # Valid values at the limits
 
+run "retry_threshold_of_less_than_10_seconds" {
+  command = plan
+
+  variables {
+    max_retry_s = 9
+  }
+
+  expect_failures = [var.max_retry_s]
+}
+
+run "retry_threshold_above_the_longest_delay" {
+  command = plan
+
+  variables {
+    max_retry_s = 901
+  }
+
+  expect_failures = [var.max_retry_s]
+}
+
+run "retry_threshold_in_fractions_of_a_second" {
+  command = plan
+
+  variables {
+    max_retry_s = 60.5
+  }
+
+  expect_failures = [var.max_retry_s]
+}
+
+run "retry_alarm_with_a_log_without_retries" {
+  command = plan
+
+  variables {
+    function = { log_level = "ERROR" }
+  }
+
+  expect_failures = [var.max_retry_s]
+}
+
 run "the_same_name_at_another_store" {
   command = plan
 
@@ -1060,9 +1100,10 @@ run "smallest_values" {
   variables {
     name               = "n"
     sync               = { max_concurrency = 2, batch_size = 1, batch_window_s = 0, max_receive_count = 1, distributed_copy_threshold_mb = 64 }
-    function           = { memory_mb = 256, timeout_s = 30, reserved_concurrency = 2, runtime = "python3.11", log_level = "ERROR" }
+    function           = { memory_mb = 256, timeout_s = 30, reserved_concurrency = 2, runtime = "python3.11", log_level = "WARNING" }
     log_retention_days = 0
     max_lag_s          = 60
+    max_retry_s        = 10
   }
 }
 
@@ -1075,6 +1116,7 @@ run "largest_values" {
     function           = { memory_mb = 10240, timeout_s = 900, reserved_concurrency = 1000, runtime = "python3.13" }
     source_prefix      = replace(format("%1024s", ""), " ", "a")
     log_retention_days = 3653
+    max_retry_s        = 900
     alarm_actions      = [for n in range(5) : "arn:aws:sns:eu-west-1:123456789012:topic-${n}"]
   }
 }

@@ -357,7 +357,7 @@ run "the_log_of_the_service_is_read_too" {
   }
 
   assert {
-    condition     = toset([for filter in aws_cloudwatch_log_metric_filter.sweep : filter.log_group_name]) == toset(["/aws/lambda/s3-syncer", "/aws/ecs/s3-syncer-service"])
+    condition     = toset([for filter in aws_cloudwatch_log_metric_filter.worker : filter.log_group_name]) == toset(["/aws/lambda/s3-syncer", "/aws/ecs/s3-syncer-service"])
     error_message = "The metric filters must count the sweeps of the service too."
   }
 }

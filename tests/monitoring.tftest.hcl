@@ -19,17 +19,19 @@ run "alarm_defaults" {
       ] } == {
       dead-letters = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", 0, 60, 1]
       errors       = ["AWS/Lambda", "Errors", "Sum", 0, 300, 1]
-      lag          = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", 1800, 60, 1]
+      lag          = ["S3Syncer/s3-syncer", "SyncLag", "Maximum", 1800000, 60, 30]
+      queue-age    = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", 1800, 60, 1]
+      retries      = ["S3Syncer/s3-syncer", "RepeatedRetries", "Sum", 0, 60, 30]
       throttles    = ["AWS/Lambda", "Throttles", "Sum", 0, 300, 3]
     }
     error_message = "The alarms must watch these metrics."
   }
 
   assert {
-    condition = { for key, alarm in aws_cloudwatch_metric_alarm.sync : key => alarm.dimensions } == {
+    condition = { for key, alarm in aws_cloudwatch_metric_alarm.sync : key => alarm.dimensions if length(alarm.dimensions) > 0 } == {
       dead-letters = tomap({ QueueName = "s3-syncer-dead-letters" })
       errors       = tomap({ FunctionName = "s3-syncer" })
-      lag          = tomap({ QueueName = "s3-syncer" })
+      queue-age    = tomap({ QueueName = "s3-syncer" })
       throttles    = tomap({ FunctionName = "s3-syncer" })
     }
     error_message = "The alarms must watch these resources."
@@ -48,7 +50,19 @@ run "alarm_defaults" {
   }
 }
 
-run "no_lag_alarm_without_max_lag" {
+run "alarms_with_a_long_memory_go_off_at_the_first_minute" {
+  command = plan
+
+  assert {
+    condition = { for key, alarm in aws_cloudwatch_metric_alarm.sync : key => alarm.datapoints_to_alarm if alarm.evaluation_periods > 3 } == {
+      lag     = 1
+      retries = 1
+    }
+    error_message = "One minute above the threshold must be enough."
+  }
+}
+
+run "no_lag_alarms_without_max_lag" {
   command = plan
 
   variables {
@@ -56,8 +70,27 @@ run "no_lag_alarm_without_max_lag" {
   }
 
   assert {
-    condition     = keys(aws_cloudwatch_metric_alarm.sync) == ["dead-letters", "errors", "throttles"]
-    error_message = "Without max_lag_s the lag alarm must be missing, and only that one."
+    condition     = keys(aws_cloudwatch_metric_alarm.sync) == ["dead-letters", "errors", "retries", "throttles"]
+    error_message = "Without max_lag_s the alarms on lag and queue age must be missing, and only those."
+  }
+}
+
+run "no_retry_alarm_and_no_metric_without_max_retry" {
+  command = plan
+
+  variables {
+    max_retry_s = null
+    function    = { log_level = "ERROR" }
+  }
+
+  assert {
+    condition     = keys(aws_cloudwatch_metric_alarm.sync) == ["dead-letters", "errors", "lag", "queue-age", "throttles"]
+    error_message = "Without max_retry_s the alarm on retries must be missing, and only that one."
+  }
+
+  assert {
+    condition     = !contains(keys(aws_cloudwatch_log_metric_filter.worker), "function-RepeatedRetries")
+    error_message = "Without max_retry_s its metric must be missing."
   }
 }
 
@@ -66,12 +99,18 @@ run "alarm_actions_of_every_alarm" {
 
   variables {
     max_lag_s     = 120
+    function      = { timeout_s = 300 }
     alarm_actions = ["arn:aws:sns:eu-west-1:123456789012:one", "arn:aws:sns:eu-west-1:123456789012:two"]
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.sync["lag"].threshold == 120
-    error_message = "The threshold must be max_lag_s."
+    condition     = aws_cloudwatch_metric_alarm.sync["lag"].threshold == 120000 && aws_cloudwatch_metric_alarm.sync["queue-age"].threshold == 120
+    error_message = "The thresholds must be max_lag_s, in milliseconds and seconds."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.sync["retries"].evaluation_periods == 20
+    error_message = "The window must have room for the longest delay of a retry and the timeout of the function."
   }
 
   assert {
@@ -108,22 +147,40 @@ run "all_resources_have_tags" {
   }
 }
 
-run "sweep_metrics" {
+run "metrics" {
   command = plan
 
+  variables {
+    max_retry_s = 100
+    service     = { enabled = true }
+    ecs         = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+  }
+
+  # tests/functional/test_alarms.py evaluates the patterns over real log lines.
   assert {
-    condition = { for key, filter in aws_cloudwatch_log_metric_filter.sweep : key => [
-      filter.log_group_name, filter.pattern, filter.metric_transformation[0].name, filter.metric_transformation[0].value
-      ] } == {
-      function-KeysCompared  = ["/aws/lambda/s3-syncer", "{ $.action = \"range\" }", "KeysCompared", "$.keys"]
-      function-DriftRepaired = ["/aws/lambda/s3-syncer", "{ $.action = \"range\" }", "DriftRepaired", "$.changed"]
-      function-DriftFailed   = ["/aws/lambda/s3-syncer", "{ $.action = \"range\" }", "DriftFailed", "$.failed"]
+    condition = { for key, filter in aws_cloudwatch_log_metric_filter.worker : key => [
+      filter.log_group_name, filter.metric_transformation[0].value, filter.metric_transformation[0].unit
+      ] if startswith(key, "function-") } == {
+      function-KeysCompared    = ["/aws/lambda/s3-syncer", "$.keys", "Count"]
+      function-DriftRepaired   = ["/aws/lambda/s3-syncer", "$.changed", "Count"]
+      function-DriftFailed     = ["/aws/lambda/s3-syncer", "$.failed", "Count"]
+      function-SyncLag         = ["/aws/lambda/s3-syncer", "$.lag_ms", "Milliseconds"]
+      function-RepeatedRetries = ["/aws/lambda/s3-syncer", "1", "Count"]
     }
-    error_message = "The metric filters must count the range lines in the log of the function."
+    error_message = "The metric filters must read the log of the function."
   }
 
   assert {
-    condition     = alltrue([for filter in aws_cloudwatch_log_metric_filter.sweep : filter.metric_transformation[0].namespace == "S3Syncer/s3-syncer"]) && output.metric_namespace == "S3Syncer/s3-syncer"
-    error_message = "The namespace must contain the name, and the output must be the namespace."
+    condition = alltrue([for key, filter in aws_cloudwatch_log_metric_filter.worker :
+      filter.pattern == aws_cloudwatch_log_metric_filter.worker["function-${split("-", key)[1]}"].pattern
+      && filter.metric_transformation[0].name == split("-", key)[1]
+      && filter.metric_transformation[0].namespace == "S3Syncer/s3-syncer"
+    ]) && length(aws_cloudwatch_log_metric_filter.worker) == 10 && output.metric_namespace == "S3Syncer/s3-syncer"
+    error_message = "The service must have the same metrics as the function, and the namespace must contain the name."
+  }
+
+  assert {
+    condition     = strcontains(aws_cloudwatch_log_metric_filter.worker["service-RepeatedRetries"].pattern, "$.failing_s > 100") && strcontains(aws_cloudwatch_log_metric_filter.worker["service-RepeatedRetries"].pattern, "$.attempts > 7")
+    error_message = "The pattern must contain max_retry_s, and the number of deliveries that it takes."
   }
 }

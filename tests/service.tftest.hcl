@@ -433,7 +433,7 @@ run "instead_of_the_function" {
   }
 
   assert {
-    condition     = strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "Check /aws/ecs/s3-syncer-service for errors") && strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "raise service.max_tasks.")
+    condition     = strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "Search /aws/ecs/s3-syncer-service for lines") && strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "raise service.max_tasks.")
     error_message = "The lag alarm must name only the service."
   }
 }
@@ -447,7 +447,7 @@ run "beside_the_function" {
   }
 
   assert {
-    condition     = strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "Check /aws/lambda/s3-syncer and /aws/ecs/s3-syncer-service for errors") && strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "raise sync.max_concurrency or service.max_tasks.")
+    condition     = strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "Search /aws/lambda/s3-syncer and /aws/ecs/s3-syncer-service for lines") && strcontains(aws_cloudwatch_metric_alarm.sync["lag"].alarm_description, "raise sync.max_concurrency or service.max_tasks.")
     error_message = "The lag alarm must name both workers."
   }
 }

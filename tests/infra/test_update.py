@@ -83,6 +83,7 @@ CASES: dict[str, Any] = {
     "log_retention_days": 7,
     "alarm_actions": [],
     "max_lag_s": None,
+    "max_retry_s": 300,
     "tags": {"team": "other"},
 }
 
@@ -102,19 +103,24 @@ READERS = ["~ aws_iam_role_policy.function", '~ aws_iam_role_policy.task["migrat
 ROLES = ["function", 'task["migration"]', 'task["execution"]', "reconcile[0]"]
 LOG_GROUPS = ["~ aws_cloudwatch_log_group.function", '~ aws_cloudwatch_log_group.task["migration"]']
 REPOSITORY = ["aws_ecr_lifecycle_policy.image[0]", "aws_ecr_repository.image[0]"]
-ALARMS = [f'~ aws_cloudwatch_metric_alarm.sync["{key}"]' for key in ("dead-letters", "errors", "lag", "throttles")]
+ALARMS = [
+    f'~ aws_cloudwatch_metric_alarm.sync["{key}"]'
+    for key in ("dead-letters", "errors", "lag", "queue-age", "retries", "throttles")
+]
+RETRY_ALARMS = [f'~ aws_cloudwatch_metric_alarm.sync["{key}"]' for key in ("lag", "retries")]
+WORKER_ALARMS = [*RETRY_ALARMS, '~ aws_cloudwatch_metric_alarm.sync["queue-age"]']
 
-FIGURES = ("DriftFailed", "DriftRepaired", "KeysCompared")
+FIGURES = ("DriftFailed", "DriftRepaired", "KeysCompared", "RepeatedRetries", "SyncLag")
 SERVICE = [
     *("+ aws_appautoscaling_target.service[0]", "+ aws_ecs_service.service[0]"),
     *(f'+ aws_appautoscaling_policy.service["{name}"]' for name in ("busy", "idle")),
     *(f'+ aws_cloudwatch_metric_alarm.scaling["{name}"]' for name in ("busy", "idle")),
-    *(f'+ aws_cloudwatch_log_metric_filter.sweep["service-{name}"]' for name in FIGURES),
+    *(f'+ aws_cloudwatch_log_metric_filter.worker["service-{name}"]' for name in FIGURES),
     *('+ aws_cloudwatch_log_group.task["service"]', "+ aws_ecs_cluster_capacity_providers.tasks[0]"),
     *('+ aws_ecs_task_definition.task["service"]', '+ aws_iam_role.task["service"]'),
     *('+ aws_iam_role_policy.task["service"]', '~ aws_iam_role_policy.task["execution"]'),
     # A description, an environment and a policy that name the workers.
-    *('~ aws_cloudwatch_metric_alarm.sync["lag"]', TASK, '~ aws_iam_role_policy.task["migration"]'),
+    *(*WORKER_ALARMS, TASK, '~ aws_iam_role_policy.task["migration"]'),
 ]
 
 EXPECTED: dict[str, list[str]] = {
@@ -150,10 +156,10 @@ EXPECTED: dict[str, list[str]] = {
     "reconcile.full": [SCHEDULE],
     "function.enabled": [
         *(MAPPING, *SERVICE),
-        *(f'- aws_cloudwatch_log_metric_filter.sweep["function-{name}"]' for name in FIGURES),
+        *(f'- aws_cloudwatch_log_metric_filter.worker["function-{name}"]' for name in FIGURES),
     ],
     "function.memory_mb": [FUNCTION],
-    "function.timeout_s": [FUNCTION, QUEUE],
+    "function.timeout_s": [FUNCTION, QUEUE, *RETRY_ALARMS],
     "function.architecture": [FUNCTION],
     "function.runtime": [FUNCTION],
     "function.reserved_concurrency": [FUNCTION],
@@ -191,7 +197,11 @@ EXPECTED: dict[str, list[str]] = {
     "permissions_boundary_arn": [f"~ aws_iam_role.{role}" for role in ROLES],
     "log_retention_days": LOG_GROUPS,
     "alarm_actions": ALARMS,
-    "max_lag_s": ['- aws_cloudwatch_metric_alarm.sync["lag"]'],
+    "max_lag_s": [f'- aws_cloudwatch_metric_alarm.sync["{key}"]' for key in ("lag", "queue-age")],
+    "max_retry_s": [
+        '~ aws_cloudwatch_metric_alarm.sync["retries"]',
+        '~ aws_cloudwatch_log_metric_filter.worker["function-RepeatedRetries"]',
+    ],
 }
 
 # Cases with separate tests: `name` replaces all resources, `tags` changes all that have tags.

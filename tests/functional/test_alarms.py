@@ -1,0 +1,300 @@
+"""The alarms of the module go off when they should, from the log lines of the real function.
+
+The metric filters and alarms come from a plan of the module. A simulated clock moves by the pauses of the SDK and by
+the delays that the function sets, so that hours of an outage take seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.retries.standard import ExponentialBackoff
+from tests.functional.harness import SECRET, Rig, notification
+from tests.functional.proxy import refuse
+from tests.support.clock import FakeClock
+
+from devtools import terraform
+from devtools.bootstrap import ROOT
+from localcloud.cloudwatch import Alarm, MetricFilter
+from s3_syncer.core.circuit_breaker import CircuitBreaker
+from s3_syncer.core.work_items import KeyWork, RangeWork
+from s3_syncer.logs import log_json
+from s3_syncer.queue import worker
+from s3_syncer.service.service import ServiceOptions
+from s3_syncer.stores import availability
+
+HOUR_S = 3600
+
+#: Seconds from the first failure in which the alarm on retries must go off.
+NOTICED_S = 300
+
+#: Start of the simulation, in seconds since 1970: a full minute.
+START = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """The metric filters of the function by metric, and the alarms on these metrics by name, as planned."""
+
+    filters: Mapping[str, MetricFilter]
+    alarms: Mapping[str, tuple[str, Alarm]]
+
+    def changes(self, alarm: str, lines: list[tuple[float, Any]], end_s: float) -> list[tuple[float, bool]]:
+        """Return the times since the start at which the alarm changed, with True for the state ALARM."""
+        metric, evaluated = self.alarms[alarm]
+        read = self.filters[metric]
+        points = [(time, value) for time, line in lines for value in read.values([line])]
+        return [(time - START, is_on) for time, is_on in evaluated.changes(points, START, START + end_s)]
+
+
+@pytest.fixture(scope="session")
+def monitoring(tmp_path_factory: pytest.TempPathFactory) -> Monitoring:
+    """Plan the module with its defaults, on the mocked provider of the Terraform tests."""
+    tool = terraform.prepare(tmp_path_factory.mktemp("terraform"))
+    tool.run("init", "-backend=false", "-no-color", cwd=ROOT)
+    output = tool.run("test", "-json", "-verbose", f"-filter={Path('tests/monitoring.tftest.hcl')}", cwd=ROOT)
+    messages = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    (plan,) = (each["test_plan"] for each in messages if "test_plan" in each and each["@testrun"] == "alarm_defaults")
+    planned = {each["address"]: each["change"]["after"] for each in plan["resource_changes"]}
+    filters = {
+        filter["metric_transformation"][0]["name"]: MetricFilter(
+            filter["pattern"], filter["metric_transformation"][0]["value"]
+        )
+        for address, filter in planned.items()
+        if address.startswith("aws_cloudwatch_log_metric_filter.worker")
+    }
+    alarms = {}
+    for address, alarm in planned.items():
+        if address.startswith("aws_cloudwatch_metric_alarm.sync") and alarm["metric_name"] in filters:
+            assert alarm["comparison_operator"] == "GreaterThanThreshold"
+            assert alarm["treat_missing_data"] == "notBreaching"
+            alarms[alarm["alarm_name"].removeprefix("s3-syncer-")] = (
+                alarm["metric_name"],
+                Alarm(
+                    alarm["statistic"],
+                    alarm["threshold"],
+                    alarm["period"],
+                    alarm["evaluation_periods"],
+                    alarm["datapoints_to_alarm"],
+                ),
+            )
+    return Monitoring(filters, alarms)
+
+
+@dataclass
+class Simulation:
+    """One message, its deliveries, and the log lines with the times of the simulated clock."""
+
+    rig: Rig
+    clock: FakeClock
+    lines: list[tuple[float, Any]] = field(default_factory=list)
+
+    def send(self, body: str) -> None:
+        self.rig.sqs.send_message(QueueUrl=self.rig.queue_url, MessageBody=body)
+        (self._message,) = self.rig.receive(1)
+        self._deliveries = 0
+
+    def deliver(self) -> bool:
+        """Deliver the message, and move the clock to its next delivery. Return True if it is done."""
+        self._deliveries += 1
+        self._message["Attributes"]["ApproximateReceiveCount"] = str(self._deliveries)
+        delays = len(self.rig.delays())
+        delivery = self.rig.invoke([self._message])
+        self.lines += [(self.clock.now, line) for line in delivery.log]
+        if not delivery.returned:
+            return True
+        (delay_s,) = self.rig.delays()[delays:]
+        self.clock.now += delay_s
+        return False
+
+    def deliver_until(self, end_s: float) -> None:
+        while self.clock.now < START + end_s:
+            assert not self.deliver()
+
+
+class WallClock(FakeClock):
+    """A time of day that only the test moves, in place of the module `time` of the worker."""
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture(params=["shortest", "longest"])
+def simulation(request: pytest.FixtureRequest, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Simulation:
+    """Return a simulation with the shortest or the longest random delays of the function and the SDK."""
+    clock = WallClock(START)
+    jitter = {"shortest": 0.0, "longest": 1.0}[request.param]
+    redelivery_delay_s = worker.redelivery_delay_s
+
+    def pause(self: ExponentialBackoff, context: Any) -> float:
+        clock.now += jitter * min(2 ** (context.attempt_number - 1), 20)  # botocore's formula
+        return 0.0
+
+    monkeypatch.setattr(worker, "time", clock)
+    monkeypatch.setattr(worker, "redelivery_delay_s", lambda attempt: redelivery_delay_s(attempt, lambda: jitter))
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", pause)
+    monkeypatch.setattr(availability, "SHARE_FAILURE_S", 0.0)  # the deliveries are milliseconds apart
+    rig.put("key", b"body")
+    return Simulation(rig, clock)
+
+
+def change_at(time_s: float, *keys: str) -> str:
+    """Return an event of the simulated time."""
+    event = json.loads(notification(*keys))
+    for record in event["Records"]:
+        record["eventTime"] = datetime.fromtimestamp(time_s, UTC).isoformat()
+    return json.dumps(event)
+
+
+def empty_secret(rig: Rig) -> None:
+    rig.secrets.put_secret_value(SecretId=SECRET, SecretString="{}")
+
+
+OUTAGES: dict[str, Callable[[Rig], None]] = {
+    "dead target": lambda rig: rig.target_proxy.hang_up(),
+    "target out of service": lambda rig: rig.target_proxy.when(refuse(503, "ServiceUnavailable"), times=inf),
+    "revoked keys": lambda rig: rig.target_proxy.when(refuse(403, "InvalidAccessKeyId"), times=inf),
+    "empty secret": empty_secret,
+    "denied secret": lambda rig: rig.source_proxy.when(
+        refuse(400, "AccessDeniedException"), operation="GetSecretValue", times=inf
+    ),
+    "failing writes": lambda rig: rig.target_proxy.when(refuse(500, "InternalError"), "PUT", times=inf),
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES.keys())
+def test_an_outage_raises_the_alarm_within_five_minutes_and_keeps_it(
+    outage: Callable[[Rig], None], simulation: Simulation, monitoring: Monitoring
+) -> None:
+    """The only change fails at every delivery, so hours later its lines are 15 minutes apart."""
+    outage(simulation.rig)
+    simulation.send(change_at(START, "key"))
+    simulation.deliver_until(3 * HOUR_S)
+    ((noticed_s, is_on),) = monitoring.changes("retries", simulation.lines, 3 * HOUR_S)
+    assert is_on
+    assert noticed_s <= NOTICED_S
+    ((late_s, is_on),) = monitoring.changes("lag", simulation.lines, 3 * HOUR_S)
+    assert is_on
+    assert late_s <= 1800 + 900 + NOTICED_S, "max_lag_s, and the longest delay until the next line"
+
+
+def test_both_alarms_end_after_the_outage(simulation: Simulation, monitoring: Monitoring) -> None:
+    simulation.rig.target_proxy.hang_up()
+    simulation.send(change_at(START, "key"))
+    simulation.deliver_until(3 * HOUR_S)
+    simulation.rig.target_proxy.listen()
+    assert simulation.deliver()
+    for alarm in ("retries", "lag"):
+        states = [is_on for _, is_on in monitoring.changes(alarm, simulation.lines, 5 * HOUR_S)]
+        assert states == [True, False]
+
+
+@pytest.mark.parametrize("work", [KeyWork(("key",)), RangeWork()], ids=["keys", "range"])
+def test_messages_without_an_event_raise_the_alarm_too(
+    work: KeyWork | RangeWork, simulation: Simulation, monitoring: Monitoring
+) -> None:
+    simulation.rig.target_proxy.when(refuse(403, "InvalidAccessKeyId"), times=inf)
+    simulation.send(work.to_json())
+    simulation.deliver_until(3 * HOUR_S)
+    ((noticed_s, is_on),) = monitoring.changes("retries", simulation.lines, 3 * HOUR_S)
+    assert is_on
+    assert noticed_s <= NOTICED_S
+    assert monitoring.changes("lag", simulation.lines, 3 * HOUR_S) == []
+
+
+def test_a_healthy_mirror_raises_no_alarm(simulation: Simulation, monitoring: Monitoring) -> None:
+    """Some requests fail, and a key needs a second delivery. Then nothing changes for hours."""
+    rig = simulation.rig
+    rig.target_proxy.when(refuse(503, "SlowDown"), times=2)
+    simulation.send(change_at(START, "key"))
+    assert simulation.deliver()
+    rig.put("key", b"another body")
+    rig.target_proxy.when(refuse(500, "InternalError"), "PUT", times=6)
+    simulation.send(change_at(simulation.clock.now, "key"))
+    assert not simulation.deliver()
+    assert simulation.deliver()
+    rig.source.delete_object(Bucket="the-source", Key="key")
+    simulation.send(change_at(simulation.clock.now, "key"))
+    assert simulation.deliver()
+    assert [line["action"] for _, line in simulation.lines] == ["copy", "retry", "update", "delete"]
+    for alarm in ("retries", "lag"):
+        assert monitoring.changes(alarm, simulation.lines, 6 * HOUR_S) == []
+
+
+def test_a_short_failure_during_a_burst_raises_no_alarm(simulation: Simulation, monitoring: Monitoring) -> None:
+    """A change that waited ten minutes in a long queue may fail once."""
+    simulation.rig.target_proxy.when(refuse(500, "InternalError"), "PUT", times=6)
+    simulation.send(change_at(START - 600, "key"))
+    assert not simulation.deliver()
+    assert simulation.deliver()
+    lags = list(monitoring.filters["SyncLag"].values(line for _, line in simulation.lines))
+    assert len(lags) == 2
+    assert min(lags) >= 600_000
+    for alarm in ("retries", "lag"):
+        assert monitoring.changes(alarm, simulation.lines, 6 * HOUR_S) == []
+
+
+def test_a_late_change_raises_the_alarm_on_lag(simulation: Simulation, monitoring: Monitoring) -> None:
+    simulation.send(change_at(START - 1801, "key"))
+    assert simulation.deliver()
+    assert [is_on for _, is_on in monitoring.changes("lag", simulation.lines, HOUR_S)] == [True, False]
+    assert monitoring.changes("retries", simulation.lines, HOUR_S) == []
+
+
+def test_dead_letters_count_as_no_lag(simulation: Simulation, monitoring: Monitoring) -> None:
+    simulation.rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", times=inf)
+    simulation.send(change_at(START - 1801, "key"))
+    assert simulation.deliver()
+    assert [line["action"] for _, line in simulation.lines] == ["dead-letter"]
+    assert list(monitoring.filters["SyncLag"].values(line for _, line in simulation.lines)) == []
+
+
+@pytest.fixture
+def service_lines(capsys: pytest.CaptureFixture[str]) -> Callable[[float], list[tuple[float, Any]]]:
+    """Return a function that fails the circuit breaker of a service for some time, and returns the log."""
+    clock = FakeClock(START)
+    breaker = CircuitBreaker(
+        first_s=ServiceOptions.pause_first_s, max_s=ServiceOptions.pause_max_s, log=True, clock=clock
+    )
+
+    def fail(duration_s: float) -> list[tuple[float, Any]]:
+        log_json("INFO")
+        lines = []
+        while clock.now < START + duration_s:
+            breaker.record_failure("InvalidAccessKeyId")
+            lines.append((clock.now, json.loads(capsys.readouterr().out)))
+            clock.now += breaker.retry_in_s()
+        breaker.record_success()
+        return lines
+
+    return fail
+
+
+def test_a_service_that_pauses_raises_the_alarm_within_five_minutes_and_keeps_it(
+    service_lines: Callable[[float], list[tuple[float, Any]]], monitoring: Monitoring
+) -> None:
+    """A service receives one message at a time as a trial, so each message may fail once only."""
+    ((noticed_s, is_on),) = monitoring.changes("retries", service_lines(6 * HOUR_S), 6 * HOUR_S)
+    assert is_on
+    assert noticed_s <= NOTICED_S
+
+
+def test_a_service_that_pauses_for_half_a_minute_raises_no_alarm(
+    service_lines: Callable[[float], list[tuple[float, Any]]], monitoring: Monitoring
+) -> None:
+    assert monitoring.changes("retries", service_lines(30), HOUR_S) == []
+
+
+def test_the_window_of_the_alarms_is_longer_than_the_delay_of_any_retry(monitoring: Monitoring) -> None:
+    """Otherwise an alarm ends and starts again between two lines of an outage."""
+    for alarm in ("retries", "lag"):
+        _, evaluated = monitoring.alarms[alarm]
+        window_s = evaluated.period_s * evaluated.evaluation_periods
+        assert window_s >= worker.REDELIVERY.delay_s(100, lambda: 1.0) + 900, "and than an invocation takes"
