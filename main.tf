@@ -40,7 +40,7 @@ locals {
   )
 
   # Environment shared by all workers: the function, the service and the migration.
-  worker_environment = {
+  worker_environment = merge(local.target_options, {
     SOURCE_BUCKET     = var.source_bucket
     SOURCE_PREFIX     = var.source_prefix
     TARGET_ENDPOINT   = var.target.endpoint
@@ -49,5 +49,10 @@ locals {
     TARGET_PREFIX     = var.target.prefix
     TARGET_SECRET_ARN = local.credentials_secret_arn
     SYNC_TAGS         = tostring(var.sync.tags)
-  }
+  })
+
+  # Only the options that are set: the environment of a function has at most 4 KB.
+  target_options = { for name, value in {
+    TARGET_CA_CERTIFICATE = var.target.ca_certificate
+  } : name => value if value != null }
 }

@@ -21,12 +21,15 @@ variable "target" {
     - `region`: region for signing requests, as the store names it
     - `bucket` (an existing bucket): name of the target bucket
     - `prefix`: prefix of every key in the target. It replaces `source_prefix`. A `/` at its start is part of the keys
+    - `ca_certificate` (PEM, at most 3000 characters): CA certificates to trust for the target, like `file("ca.pem")`, if a private CA has signed the certificate of the store. Only the root certificate is needed. Null trusts the public CAs
   EOT
   type = object({
     endpoint = string
     region   = string
     bucket   = string
     prefix   = optional(string, "")
+
+    ca_certificate = optional(string)
   })
   nullable = false
 
@@ -60,6 +63,21 @@ variable "target" {
   validation {
     condition     = !anytrue([for suffix in keys(local.no_bucket_suffixes) : endswith(var.target.bucket, suffix)])
     error_message = "Write another target.bucket: ${join(" ", [for suffix, reason in local.no_bucket_suffixes : reason if endswith(var.target.bucket, suffix)])}."
+  }
+
+  validation {
+    condition     = var.target.ca_certificate == null || can(regex("-----BEGIN CERTIFICATE-----[\\s\\S]+-----END CERTIFICATE-----", var.target.ca_certificate))
+    error_message = "Write target.ca_certificate as certificates in PEM, like file(\"ca.pem\"): the text begins with -----BEGIN CERTIFICATE-----."
+  }
+
+  validation {
+    condition     = !strcontains(coalesce(var.target.ca_certificate, "-"), "PRIVATE KEY")
+    error_message = "Write only certificates into target.ca_certificate, without the private key."
+  }
+
+  validation {
+    condition     = length(coalesce(var.target.ca_certificate, "-")) <= 3000
+    error_message = "Write at most 3000 characters into target.ca_certificate, about two certificates: the environment of a function has 4 KB in all. The root certificate alone is enough, because the store sends the rest of the chain."
   }
 
   # A bucket of the same name on another store is another bucket.

@@ -301,6 +301,56 @@ run "a_target_that_is_a_multi_region_alias" {
   expect_failures = [var.target]
 }
 
+run "a_ca_certificate_by_path" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", ca_certificate = "ca.pem" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_ca_certificate_with_its_key" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", ca_certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\n" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_ca_bundle_that_is_too_long" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", ca_certificate = "-----BEGIN CERTIFICATE-----\n${join("", [for _ in range(3000) : "M"])}\n-----END CERTIFICATE-----" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_ca_certificate" {
+  command = plan
+
+  variables {
+    target    = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", ca_certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n" }
+    migration = { enabled = true }
+    ecs       = { subnet_ids = ["subnet-1"] }
+  }
+
+  assert {
+    condition     = aws_lambda_function.sync.environment[0].variables.TARGET_CA_CERTIFICATE == "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    error_message = "The function must have the certificate."
+  }
+
+  assert {
+    condition     = contains([for each in jsondecode(aws_ecs_task_definition.task["migration"].container_definitions)[0].environment : each.name], "TARGET_CA_CERTIFICATE")
+    error_message = "The tasks must have the certificate."
+  }
+}
+
 run "the_same_bucket_on_both_sides" {
   command = plan
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -57,6 +58,8 @@ class RequestOptions:
 
     #: Place of the bucket in an address of the target: "path", or "virtual" for the host. boto3 chooses for the source.
     addressing_style: Literal["path", "virtual"] = "path"
+    #: The CA certificates to trust in PEM, instead of those that boto3 trusts; "" for those.
+    ca_certificate: str = ""
     #: Headers of every request, with names in lower case.
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -100,8 +103,13 @@ def read_stores(reader: Reader) -> Settings:
         target_region=reader.required("TARGET_REGION"),
         target_bucket=reader.bucket("TARGET_BUCKET"),
         target_prefix=reader.prefix("TARGET_PREFIX"),
+        target_requests=_target_requests(reader),
         target_credentials="",
     )
+
+
+def _target_requests(reader: Reader) -> RequestOptions:
+    return RequestOptions(ca_certificate=reader.certificates("TARGET_CA_CERTIFICATE"))
 
 
 def _source_requests(reader: Reader) -> RequestOptions:
@@ -190,6 +198,17 @@ class Reader:
         elif url.path.endswith(f"/{bucket}"):
             # Every key would get the name of the bucket as a prefix.
             self.mistake(f"{self._label(name)} must not contain the bucket: write {value.removesuffix(f'/{bucket}')}")
+        return value
+
+    def certificates(self, name: str) -> str:
+        value = self.text(name)
+        if "PRIVATE KEY" in value:
+            self.mistake(f"{self._label(name)} must not contain a private key: write the certificates alone")
+        elif value:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=value)
+            except (OSError, TypeError, ValueError):  # ssl.SSLError is an OSError; text that is not ASCII a TypeError
+                self.mistake(f"{self._label(name)} must have certificates in PEM, with -----BEGIN CERTIFICATE-----")
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:

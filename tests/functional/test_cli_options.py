@@ -208,7 +208,7 @@ def test_help_lists_every_option_and_its_variables() -> None:
 def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
     shared = {"DEAD_LETTER_QUEUE_URL", "DISTRIBUTED_COPY_THRESHOLD_MB", "ENDPOINT", "LOG_LEVEL", "QUEUE_URL"}
     shared |= {"SOURCE_BUCKET", "SOURCE_PREFIX", "SOURCE_REQUESTER_PAYS", "SYNC_DELETE", "SYNC_TAGS"}
-    shared |= {f"TARGET_{name}" for name in ("BUCKET", "ENDPOINT", "PREFIX", "REGION", "SECRET_ARN")}
+    shared |= {f"TARGET_{name}" for name in ("BUCKET", "ENDPOINT", "PREFIX", "REGION", "SECRET_ARN", "CA_CERTIFICATE")}
     variables = {variable for command in cli.commands.values() for variable in command.variables}
     assert {variable for variable in variables if not variable.startswith("S3_SYNCER_")} == shared
 
@@ -300,6 +300,7 @@ def test_error_names_every_missing_setting() -> None:
     [
         (("migrate", "--target-endpoint", "s3.example.com"), "--target-endpoint must be a URL"),
         (("migrate", "--target-endpoint", "https://h/v1?x"), "--target-endpoint must end after the path"),
+        (("migrate", "--target-ca-certificate", "/no.pem"), "the file '/no.pem' cannot be read"),
         (("migrate", "--source-bucket", "logs--usw2-az1--x-s3"), "--source-bucket names a directory bucket"),
         (("migrate", "--target-bucket", "ap-0123-s3alias"), "--target-bucket names an access point"),
         (("migrate", "--workers", "queue"), "--workers queue needs --queue-url"),

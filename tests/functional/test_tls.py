@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -53,19 +54,71 @@ def fronts(rig: Rig, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_transport_trusts_the_ca_bundle_of_boto3(rig: Rig, fronts: tuple[Proxy, Proxy], bundle: str) -> None:
-    rig.put("small", b"body")
-    rig.put("streamed whole", bytes(9 * MIB))
-    rig.put_parts("streamed in parts", bytes(5 * MIB), bytes(5 * MIB), b"end")
+    fill(rig)
     ended = run("migrate", "--no-tags", AWS_CA_BUNDLE=bundle)
     assert (ended.code, ended.out) == (0, "")
     assert rig.differences() == []
     source, target = fronts
     reads = [request for request in source.requests if request.method == "GET" and request.key]
     puts = [request for request in target.writes() if request.method == "PUT"]
-    assert len(puts) == 1 + 1 + 3
+    assert len(puts) == 1 + 1 + 2
     agents = {request.headers.get("user-agent", "") for request in (*reads, *puts)}
     assert {agent.partition(" ")[0] for agent in agents} == {f"s3-syncer/{__version__}"}
     assert [agent for agent in agents if "Boto3" in agent] == []
+
+
+def clients_of(proxy: Proxy) -> set[str]:
+    """Return the names of the clients that the store has seen."""
+    return {request.headers["user-agent"].split()[1].partition("/")[0] for request in proxy.requests}
+
+
+@pytest.mark.parametrize("memfd", [True, False], ids=["memory", "file"])
+@pytest.mark.parametrize("form", ["path", "text"])
+def test_the_command_trusts_the_ca_certificate_of_the_target(
+    rig: Rig,
+    fronts: tuple[Proxy, Proxy],
+    bundle: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    form: str,
+    memfd: bool,
+) -> None:
+    """The source is trusted by AWS_CA_BUNDLE, which does not have the CA of the target."""
+    other = trustme.CA()
+    other.cert_pem.write_to_path(tmp_path / "other.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    other.issue_cert("127.0.0.1").configure_cert(tls)
+    if not memfd:
+        monkeypatch.delattr(os, "memfd_create")
+    fill(rig)
+    value = str(tmp_path / "other.pem") if form == "path" else other.cert_pem.bytes().decode()
+    with in_front_of(rig.other.endpoint, tls) as target:
+        ended = run("migrate", TARGET_ENDPOINT=target.endpoint, TARGET_CA_CERTIFICATE=value, AWS_CA_BUNDLE=bundle)
+        assert (ended.code, ended.out) == (0, ""), ended
+        assert clients_of(target) >= {"awscrt", "Python", "Boto3"}, "each client trusts the certificate"
+    assert rig.differences() == []
+
+
+def test_the_function_trusts_the_ca_certificate_of_the_target(
+    rig: Rig, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, each_way: str
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    fill(rig)
+    with in_front_of(rig.other.endpoint, tls) as target:
+        monkeypatch.setenv("TARGET_ENDPOINT", target.endpoint)
+        monkeypatch.setenv("TARGET_CA_CERTIFICATE", authority.cert_pem.bytes().decode())
+        rig.sync(*rig.source_keys())
+        assert clients_of(target) >= {"boto3": {"Boto3"}, "crt": {"awscrt"}}[each_way]
+        rig.close()
+    assert rig.differences() == []
+
+
+def fill(rig: Rig) -> None:
+    """Give the source one object for each way of a copy: small, streamed whole, and in parts."""
+    rig.put("small", b"body")
+    rig.put("streamed whole", bytes(9 * MIB))
+    rig.put_parts("in parts", bytes(5 * MIB), b"end")
 
 
 def test_the_connection_of_work_that_was_given_up_is_broken(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,6 +162,28 @@ def test_the_error_for_a_name_that_is_no_bucket_says_why(variable: str, name: st
 )
 def test_every_other_name_of_a_bucket_is_allowed(name: str) -> None:
     assert function_settings({**REQUIRED, "SOURCE_BUCKET": name}).source_bucket == name
+
+
+def test_ca_certificates_are_text_in_pem() -> None:
+    pem = trustme.CA().cert_pem.bytes().decode()
+    settings = function_settings({**REQUIRED, "TARGET_CA_CERTIFICATE": pem})
+    assert settings.target_requests.ca_certificate == pem.strip()
+
+
+@pytest.mark.parametrize(
+    ("value", "mistake"),
+    [
+        ("/etc/ssl/ca.pem", "must have certificates in PEM"),
+        ("-----BEGIN CERTIFICATE-----\nä\n-----END CERTIFICATE-----", "must have certificates in PEM"),
+        ("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----", "must have certificates in PEM"),
+        (trustme.CA().private_key_pem.bytes().decode(), "must not contain a private key"),
+    ],
+    ids=["path", "not ASCII", "cut", "private key"],
+)
+def test_the_error_for_invalid_certificates_does_not_repeat_them(value: str, mistake: str) -> None:
+    (said,) = mistakes(TARGET_CA_CERTIFICATE=value)
+    assert said.startswith(f"TARGET_CA_CERTIFICATE {mistake}")
+    assert value not in said
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "much"])

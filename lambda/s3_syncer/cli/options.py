@@ -136,6 +136,21 @@ class Duration(click.ParamType[float]):
         return float(duration[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[duration[2].lower()]
 
 
+class Certificates(click.ParamType[str]):
+    """CA certificates in PEM: the path of their file, or the text itself, as in the environment of a task."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if "-----BEGIN" in text:
+            return text
+        try:
+            return Path(text).read_text()
+        except (OSError, UnicodeError) as error:
+            self.fail(f"the file {text!r} cannot be read: {error}", param, ctx)
+
+
 class Pattern(click.ParamType[str]):
     """A glob pattern.
 
@@ -240,6 +255,14 @@ STORES = (
         envvar="TARGET_PREFIX",
         default="",
         help="Replaces the source prefix in each key. Default: no prefix.",
+    ),
+    option(
+        "Target",
+        "--target-ca-certificate",
+        envvar="TARGET_CA_CERTIFICATE",
+        type=Certificates(),
+        help="File with the CA certificates of the target in PEM, if a private CA has signed the target's certificate. "
+        "They replace AWS_CA_BUNDLE and all other CAs for the target. The variable may also have the text of the file.",
     ),
     option(
         "Target",

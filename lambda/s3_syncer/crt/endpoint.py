@@ -13,6 +13,7 @@ from botocore.compat import HTTPHeaders
 from botocore.httpsession import get_cert_path
 
 from ..settings import NO_OPTIONS, RequestOptions
+from ..stores.ca_certificate import ca_file
 from ..stores.protocols import BucketLocation
 
 #: Stands for a key in a URL; percent-encoding leaves it as it is.
@@ -47,8 +48,13 @@ def bucket_endpoint(location: BucketLocation) -> BucketEndpoint:
     url, region = _address(lease.client, name)
     if _is_proxied(url):
         raise OnlyBoto3Error
-    ca_bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return BucketEndpoint(url, region, ca_bundle or str(get_cert_path(True)), location.options)
+    return BucketEndpoint(url, region, _ca_file(location.options), location.options)
+
+
+def _ca_file(options: RequestOptions) -> str:
+    if options.ca_certificate:
+        return ca_file(options.ca_certificate)
+    return os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(True))
 
 
 def _address(client: Any, bucket: str) -> tuple[str, str]:

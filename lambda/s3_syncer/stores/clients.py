@@ -16,6 +16,7 @@ from .. import __version__
 from ..core.model import RAW_EXPIRES
 from ..settings import NO_OPTIONS, Credentials, RequestOptions
 from ..versions import require_boto3
+from .ca_certificate import ca_file
 from .credentials import FixedClient, RotatingClient, explained, read_secret
 from .fenced_requests import ask_fence, fence_connections
 from .plain_responses import read_plain_responses
@@ -88,6 +89,7 @@ def target_client(
                 aws_access_key_id=credentials.access_key_id,
                 aws_secret_access_key=credentials.secret_access_key,
                 aws_session_token=None,
+                verify=ca_file(options.ca_certificate) if options.ca_certificate else None,
                 config=config,
             )
         pass_raw_expires(client)
