@@ -100,11 +100,24 @@ def build_sync_context(
         stream_copier=built_transports.stream_copier,
         tags=settings.tags,
     )
+
+    def note_copied() -> None:
+        source.note_copied("get_object")
+        target.note_copied("put_object")
+
+    pair = BucketPair(
+        source,
+        target,
+        transfer,
+        delete=settings.delete,
+        capabilities=transfer.capabilities,
+        on_copied=note_copied,
+    )
     return SyncContext(
         source,
         target,
         transfer,
-        BucketPair(source, target, transfer, delete=settings.delete, capabilities=transfer.capabilities),
+        pair,
         small_object_copier(transfer, tags=settings.tags) if small_object_copier is not None else None,
     )
 

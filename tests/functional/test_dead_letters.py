@@ -123,14 +123,14 @@ def test_a_malformed_message_is_a_dead_letter_with_its_body(rig: Rig, body: str)
 )
 def test_a_dead_letter_can_name_any_key(rig: Rig, key: str) -> None:
     for method in ("HEAD", "GET"):
-        rig.source_proxy.when(refuse(403, "AccessDenied", "not for you"), method, times=inf)
+        rig.source_proxy.when(refuse(400, "InvalidArgument", "not for you"), method, times=inf)
     body = notification(key)
     delivery = rig.deliver(body)
     assert delivery.actions == {key: "dead-letter"}
     assert delivery.returned == []
     (letter,) = rig.dead_letters()
     assert letter.body == body
-    assert "AccessDenied" in letter.error
+    assert "InvalidArgument" in letter.error
     assert unquote(letter.key) == key
 
 
@@ -167,7 +167,6 @@ def test_a_message_with_a_retryable_key_is_no_dead_letter_yet(rig: Rig) -> None:
         (400, "MetadataTooLarge"),
         (501, "NotImplemented"),
         (405, "MethodNotAllowed"),
-        (403, "AccessDenied"),
     ],
 )
 def test_a_permanent_error_of_the_target_is_a_dead_letter_after_one_request(rig: Rig, status: int, code: str) -> None:
@@ -178,3 +177,34 @@ def test_a_permanent_error_of_the_target_is_a_dead_letter_after_one_request(rig:
     assert code in letter.error
     assert "so it is" in letter.error
     assert len(rig.target_proxy.writes()) == 1, "no second attempt"
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDenied", "QuotaExceeded", "SecondLevelDomainForbidden", "SignatureDoesNotMatch"]
+)
+def test_no_event_is_a_dead_letter_while_the_target_denies_every_key(rig: Rig, code: str) -> None:
+    keys = [f"key {number}" for number in range(6)]
+    for key in keys:
+        rig.put(key, b"body")
+    rig.target_proxy.when(refuse(403, code, "so it is"), "PUT", times=inf)
+    first = rig.deliver(*map(notification, keys))
+    second = rig.deliver(*first.returned)
+    assert len(second.returned) == len(keys)
+    assert rig.dead_letters() == []
+    rig.clear()
+    assert rig.deliver(*second.returned).returned == []
+    assert rig.target_keys() == keys
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "SignatureDoesNotMatch"])
+def test_a_key_that_is_denied_while_the_target_takes_others_is_a_dead_letter(rig: Rig, code: str) -> None:
+    for key in ("denied", "before", "between"):
+        rig.put(key, b"body")
+    rig.target_proxy.when(refuse(403, code, "so it is"), "PUT", key="denied", times=inf)
+    assert rig.sync("before").actions == {"before": "copy"}
+    first = rig.deliver(notification("denied"))
+    assert len(first.returned) == 1, "the quota may have been reached since the last success"
+    rig.sync("between")
+    assert rig.deliver(*first.returned).actions == {"denied": "dead-letter"}
+    (letter,) = rig.dead_letters()
+    assert code in letter.error

@@ -282,7 +282,7 @@ def test_the_request_id_of_a_failure_is_a_log_field_and_no_part_of_the_reason(ri
         return lambda exchange: exchange.reply(status, body, {"x-amz-request-id": request_id})
 
     rig.target_proxy.when(failure(503, "SlowDown", "4K2"), "PUT", key="busy", times=inf)
-    rig.target_proxy.when(failure(403, "AccessDenied", "7Q9"), "PUT", key="denied", times=inf)
+    rig.target_proxy.when(failure(400, "InvalidArgument", "7Q9"), "PUT", key="denied", times=inf)
     lines = {line["key"]: line for line in rig.sync("busy", "denied").log}
     assert {key: line["request_id"] for key, line in lines.items()} == {"busy": "4K2", "denied": "7Q9"}
     assert lines["busy"]["reason"].endswith("(injected)")

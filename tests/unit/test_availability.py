@@ -15,6 +15,7 @@ from s3_syncer.core.errors import (
     Busy,
     Changed,
     Permanent,
+    Refused,
     Retryable,
     StoreUnavailable,
     StoreUnusable,
@@ -46,8 +47,8 @@ DENIED = Permanent("AccessDenied", "AccessDenied")
 @pytest.mark.parametrize(
     ("error", "about_the_bucket", "kind", "code"),
     [
-        (WRONG_KEY, None, Retryable, "SignatureDoesNotMatch"),
-        (WRONG_KEY, DENIED, Retryable, "SignatureDoesNotMatch"),
+        (WRONG_KEY, None, Refused, "SignatureDoesNotMatch"),
+        (WRONG_KEY, DENIED, Refused, "SignatureDoesNotMatch"),
         (WRONG_KEY, WRONG_KEY, StoreUnusable, "SignatureDoesNotMatch"),
         (WRONG_KEY, BROKEN, StoreUnavailable, "ConnectionBroke"),
         (BROKEN, None, Transient, "ConnectionBroke"),

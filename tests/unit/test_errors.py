@@ -9,6 +9,7 @@ from s3_syncer.core.errors import (
     Busy,
     Changed,
     Permanent,
+    Refused,
     Retryable,
     StoreUnavailable,
     StoreUnusable,
@@ -37,12 +38,15 @@ MEANINGS: dict[type[SyncError], list[tuple[str, int]]] = {
         ("RequestTimeTooSkewed", 403),
         ("AuthorizationHeaderMalformed", 400),
         ("PermanentRedirect", 301),
+        ("UserSuspended", 403),
     ],
     Busy: [
         ("SlowDown", 503),
         ("503", 503),
         ("ServiceUnavailable", 503),
         ("Throttling", 400),
+        ("RequestLimitExceeded", 400),
+        ("TooManyRequests", 400),
         ("Whatever", 429),
     ],
     Transient: [
@@ -62,19 +66,23 @@ MEANINGS: dict[type[SyncError], list[tuple[str, int]]] = {
         ("", 0),
         ("301", 301),
     ],
-    Permanent: [
+    Refused: [
         ("AccessDenied", 403),
         ("403", 403),
+        ("QuotaExceeded", 403),
+        # unknown codes: refusals by their status
+        ("Whatever", 403),
+        ("Whatever", 400),
+        ("InvalidRequest", 400),
+        ("XMinioInvalidObjectName", 400),
+    ],
+    Permanent: [
         ("InvalidObjectState", 403),
         ("EntityTooLarge", 400),
         ("KeyTooLongError", 400),
         ("MetadataTooLarge", 400),
         ("NotImplemented", 501),
         ("MethodNotAllowed", 405),
-        # unknown codes: permanent by their status
-        ("Whatever", 400),
-        ("InvalidRequest", 400),
-        ("XMinioInvalidObjectName", 400),
     ],
 }
 

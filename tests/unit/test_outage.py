@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import click
@@ -13,10 +15,19 @@ from tests.support.clock import FakeClock
 from tests.support.patience import PATIENCE_S
 
 from s3_syncer.cli.options import Duration
-from s3_syncer.cli.outage import BUSY_REPEATS, OTHER_REPEATS, Outage, OutageDisplay, OutageGate, WaitEnd, outage_gates
+from s3_syncer.cli.outage import (
+    BUSY_REPEATS,
+    OTHER_REPEATS,
+    Outage,
+    OutageDisplay,
+    OutageGate,
+    Throttle,
+    WaitEnd,
+    outage_gates,
+)
 from s3_syncer.core import deadline
 from s3_syncer.core.deadline import Deadline, OutOfTime
-from s3_syncer.core.errors import Busy, Changed, StoreUnavailable, StoreUnusable, SyncError, Transient
+from s3_syncer.core.errors import Busy, Changed, StaleWrite, StoreUnavailable, StoreUnusable, SyncError, Transient
 from s3_syncer.stores.availability import STALE_WRITE_S, Availability
 from s3_syncer.wiring import NO_GATES
 
@@ -151,7 +162,7 @@ def test_refusal_by_one_store_ends_the_wait_for_the_other(clock: FakeClock) -> N
 def test_request_that_fails_alone_is_repeated_a_few_times(clock: FakeClock, error: SyncError, repeats: int) -> None:
     gate = gate_of(Noted(), clock)
     failures = 1
-    while failures <= 20 and gate.may_repeat(error, failures, fails(None)):
+    while failures <= 2 * BUSY_REPEATS and gate.may_repeat(error, failures, fails(None)):
         failures += 1
     assert failures == repeats + 1
 
@@ -167,21 +178,103 @@ def test_write_that_became_too_old_is_not_repeated(clock: FakeClock) -> None:
     """Another worker may have written newer content during the outage: the key is compared again."""
     store = Availability(fails(BROKEN, BROKEN, *[BROKEN] * 6, None), gate_of(Noted(), clock), clock=clock)
     with pytest.raises(Changed, match="too old"):
-        store.request(fails(BROKEN, None), writes=True)
+        store.request(fails(BROKEN, None), "put_object", writes=True)
     assert clock.now > 1000 + STALE_WRITE_S
 
 
 def test_read_is_repeated_after_any_time(clock: FakeClock) -> None:
     store = Availability(fails(BROKEN, BROKEN, *[BROKEN] * 6, None), gate_of(Noted(), clock), clock=clock)
-    store.request(fails(BROKEN, None))
+    store.request(fails(BROKEN, None), "head_object")
     assert clock.now > 1000 + STALE_WRITE_S
+
+
+class BusyStore:
+    """A store that answers a share of the requests with 503, until a time on the clock."""
+
+    def __init__(self, clock: FakeClock, *, share: float, until: float) -> None:
+        self.clock, self.share, self.until = clock, share, until
+        self.random = random.Random(1)
+        self.requests: list[float] = []
+
+    def __call__(self) -> None:
+        self.requests.append(self.clock.now)
+        self.clock.now += 0.01
+        if self.clock.now < self.until and self.random.random() < self.share:
+            raise BUSY
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 1.0])
+def test_a_store_that_is_busy_for_a_minute_fails_no_write(clock: FakeClock, share: float) -> None:
+    gate = gate_of(Noted(), clock)
+    store, send = Availability(fails(None), gate, clock=clock), BusyStore(clock, share=share, until=1060)
+    for _ in range(50):
+        while True:
+            try:
+                store.request(send, "put_object", writes=True)
+            except StaleWrite:
+                continue  # the key is compared again
+            break
+    assert clock.now < 1060 + 120
+    assert len([moment for moment in send.requests if moment < 1060]) < 600, "the requests slow down"
+
+
+def test_requests_of_other_keys_wait_while_the_store_is_busy(clock: FakeClock) -> None:
+    gate = gate_of(Noted(), clock)
+    store = Availability(fails(None), gate, clock=clock)
+    store.request(fails(BUSY, BUSY, BUSY, None), "put_object")
+    gate._throttle.slow_down()
+    before = clock.now
+    store.request(fails(None), "head_object")
+    assert clock.now > before, "the pause holds for every request to the store"
+
+
+def test_pauses_grow_while_the_store_stays_busy(clock: FakeClock) -> None:
+    throttle, pauses = Throttle(clock=clock), []
+    for _ in range(8):
+        throttle.slow_down()
+        pauses.append(throttle._pause_s)
+        throttle.slow_down()  # the response to a request from before the pause
+        clock.now = throttle._until
+    assert pauses[0] <= 1.0
+    assert 15.0 <= pauses[-1] <= 30.0
+    clock.now += 100
+    throttle.slow_down()
+    assert throttle._pause_s <= 1.0
+
+
+def test_a_store_that_is_too_busy_for_every_write_ends_the_command(clock: FakeClock) -> None:
+    gate = gate_of(Noted(), clock, timeout_s=300)
+    store, send = Availability(fails(None), gate, clock=clock), BusyStore(clock, share=1.0, until=1e9)
+
+    def copy_until_it_fails() -> None:
+        while True:
+            store.request(fails(None), "head_object")
+            with suppress(StaleWrite):
+                store.request(send, "put_object", writes=True)
+
+    with pytest.raises(StoreUnavailable, match=r"gave up after 300 s \(--outage-timeout\)"):
+        copy_until_it_fails()
+    assert 1300 <= clock.now < 1400
+
+
+def test_a_key_that_alone_is_throttled_does_not_end_the_command(clock: FakeClock) -> None:
+    gate = gate_of(Noted(), clock, timeout_s=300)
+    store = Availability(fails(None), gate, clock=clock)
+
+    def other_keys_go_on() -> None:
+        store.request(fails(None), "put_object")
+        raise BUSY
+
+    with pytest.raises(Busy):
+        store.request(other_keys_go_on, "put_object")
+    assert clock.now > 1300
 
 
 def test_first_listing_needs_no_check() -> None:
     """A wrong endpoint fails after the attempts of one request, not of two."""
     probe = fails(AssertionError("a check"))  # type: ignore[arg-type]
     with pytest.raises(StoreUnavailable):
-        Availability(probe).request(fails(BROKEN), about_bucket=True)
+        Availability(probe).request(fails(BROKEN), "list_objects_v2", about_bucket=True)
 
 
 # -- display -----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.clock import FakeClock
-from tests.support.in_memory_store import MemoryBucket, Stored, stored
+from tests.support.in_memory_store import MemoryBucket, Stored, capabilities_of_aws, stored
 from tests.support.patience import PATIENCE_S
 
 from s3_syncer.core import deadline as deadline_module
@@ -78,8 +78,9 @@ class Bench:
     ) -> None:
         self.source, self.target = MemoryBucket(objects, on_call=on_call), MemoryBucket()
         self.ranges = ranges or RangeSweeper()
-        transfer = Transfer(self.source, self.target, memory=memory, threads=1)
-        pair = BucketPair(self.source, self.target, transfer)
+        known = capabilities_of_aws()
+        transfer = Transfer(self.source, self.target, memory=memory, threads=1, capabilities=known)
+        pair = BucketPair(self.source, self.target, transfer, capabilities=known)
         parts = DistributedCopier(self.source, self.target, transfer, prefix=prefix, threshold=above)
         self.worker = Worker(pair, self.ranges, parts, bucket=BUCKET, prefix=prefix, threads=threads)
 

@@ -4,6 +4,10 @@ A request that fails because its store serves no request at all opens the gate's
 then wait, in every thread. One thread of the gate sends a harmless request after each pause, until the store serves it.
 Nothing is lost meanwhile: pages, keys and parts only wait. After the timeout every waiting request fails.
 
+A store that is too busy for some requests slows all of them down. After such a response, each request to the store
+waits, and waits longer if such responses continue. The request is repeated. If the store serves no request of a kind
+until the timeout, all requests fail.
+
 A store that has not responded once is not waited for: the endpoint may be wrong.
 """
 
@@ -33,10 +37,12 @@ OUTAGE_TIMEOUT_S = 900.0
 PAUSE_FIRST_S, PAUSE_MAX_S = 1.0, 30.0
 
 #: Repeats of a request that fails although the store serves other requests, each after all attempts of boto3. A store
-#: that is too busy for a request serves it sooner or later. Any other error may be lasting, and then fails the key.
-BUSY_REPEATS, OTHER_REPEATS = 6, 2
+#: that is too busy for a request serves it sooner or later: with their delays, so many repeats take about
+#: OUTAGE_TIMEOUT_S. Any other error may be lasting, and then fails the key.
+BUSY_REPEATS, OTHER_REPEATS = 40, 2
 
-#: Delay before such a repeat. Half of it is jitter: requests that were throttled together must not return together.
+#: Delay before such a repeat, and pause of all requests after a response that asks to slow down. Half of it is jitter:
+#: requests that were throttled together must not return together.
 REPEAT = Backoff(base_s=1.0, cap_s=30.0, jitter=0.5)
 
 #: Seconds within which a waiting request notices a stop.
@@ -105,6 +111,30 @@ class WaitEnd:
         self.check()
 
 
+class Throttle:
+    """Slows down the requests to one store while it is too busy for some. Safe to share between threads."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._pauses, self._pause_s, self._until = 0, 0.0, float("-inf")
+
+    def slow_down(self) -> None:
+        """Begin a pause, longer than the one before if that ended just now. Ignored during a pause."""
+        with self._lock:
+            now = self._clock()
+            if now < self._until:
+                return
+            self._pauses = self._pauses + 1 if now < self._until + self._pause_s else 1
+            self._pause_s = REPEAT.delay_s(self._pauses)
+            self._until = now + self._pause_s
+
+    def delay_s(self) -> float:
+        """Return the seconds that a request must wait: its own share of jitter behind the end of the pause."""
+        left_s = self._until - self._clock()
+        share_s = self._pause_s / 2
+        return left_s + Backoff(share_s, share_s, jitter=1.0).delay_s(1) if left_s > 0 else 0.0
+
+
 class OutageGate:
     """Holds the requests to one store; a `stores.protocols.RequestGate`. Safe to share between threads."""
 
@@ -121,9 +151,12 @@ class OutageGate:
         self._store, self._listener, self._end = store, listener, end
         self._timeout_s, self._has_responded, self._clock = timeout_s, has_responded, clock
         self._circuit = CircuitBreaker(first_s=PAUSE_FIRST_S, max_s=PAUSE_MAX_S, clock=clock)
+        self._throttle = Throttle(clock=clock)
         self._changed = threading.Condition()
 
     def wait(self) -> None:
+        if delay_s := self._throttle.delay_s():
+            self._end.sleep(delay_s)
         if self._circuit.is_closed:
             return
         with self._changed:
@@ -134,7 +167,7 @@ class OutageGate:
     def on_response(self) -> None:
         self._has_responded = True
 
-    def may_repeat(self, error: SyncError, failures: int, probe: Callable[[], object]) -> bool:
+    def may_repeat(self, error: SyncError, failures: int, probe: Callable[[], object], busy_s: float = 0.0) -> bool:
         if isinstance(error, StoreUnavailable):
             if not self._has_responded:
                 return False
@@ -143,10 +176,19 @@ class OutageGate:
             return True
         if isinstance(error, StoreUnusable):
             self._end.fail(error)
+        elif isinstance(error, Busy) and busy_s >= self._timeout_s:
+            lasting = StoreUnavailable(self._gave_up(error), error.code, request_id=error.request_id)
+            self._end.fail(lasting)
+            raise lasting
         elif isinstance(error, Transient) and failures <= (BUSY_REPEATS if isinstance(error, Busy) else OTHER_REPEATS):
+            if isinstance(error, Busy):
+                self._throttle.slow_down()
             self._end.sleep(REPEAT.delay_s(failures))
             return True
         return False
+
+    def _gave_up(self, error: SyncError) -> str:
+        return f"{error.reason}: gave up after {self._timeout_s:g} s (--outage-timeout)"
 
     def _begin(self, error: StoreUnavailable, probe: Callable[[], object]) -> None:
         with self._changed:
@@ -171,8 +213,7 @@ class OutageGate:
         while True:
             left_s = began + self._timeout_s - self._clock()
             if left_s <= 0:
-                waited = f"gave up after {self._timeout_s:g} s (--outage-timeout)"
-                raise StoreUnavailable(f"{error.reason}: {waited}", error.code)
+                raise StoreUnavailable(self._gave_up(error), error.code)
             pause_s = min(self._circuit.retry_in_s(), left_s)
             retry_at = datetime.now().astimezone() + timedelta(seconds=pause_s)
             outage = Outage(self._store, os.getpid(), error.reason, retry_at, gives_up_at)

@@ -5,6 +5,8 @@ Pure: `stores/bucket.py` turns an exception of boto3 into a code and a status, a
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class SyncError(Exception):
     """A failure with its cause: `code` is the error code of the store, or a name of this project.
@@ -40,6 +42,10 @@ class Changed(Retryable):
     """The object changed after it was compared: compare it again at once."""
 
 
+class StaleWrite(Changed):
+    """The write was not served for so long that another worker may have written newer content since."""
+
+
 class Transient(Retryable):
     """The store did not serve the request, or the connection broke: the same request may succeed soon."""
 
@@ -62,6 +68,37 @@ class StoreUnavailable(StoreUnusable):
 
 class Permanent(SyncError):
     """Will fail on every attempt: the message goes to the dead-letter queue with its reason."""
+
+
+class Refused(Permanent):
+    """The store refused the request, and the code does not say if it refuses this object or every object.
+
+    Code that can do without the request treats it as Permanent. The driver of the work calls `judged`.
+    """
+
+    #: What `stores/rejections.py` knows of that.
+    concerns: Literal["unknown", "key", "store"] = "unknown"
+    #: True for the codes and statuses with which a store refuses the user and not the content of the request.
+    is_denial: bool = False
+    #: True if the store must be repaired even if the rejection concerns one key: a quota may refuse large objects only.
+    is_quota: bool = False
+
+
+def judged(error: SyncError) -> SyncError:
+    """Return the error to act on: a Refused becomes another kind, and every other error stays as it is.
+
+    If it is unknown what a denial concerns, its message comes back: a dead letter would lose an event for a store that
+    refuses every key. A later rejection decides, when the store has served or refused other keys.
+    """
+    if not isinstance(error, Refused):
+        return error
+    kind: type[SyncError] = Permanent
+    reason = error.reason
+    if error.concerns == "store":
+        kind, reason = StoreUnusable, f"{reason}. The store refuses each key in this way"
+    elif error.is_quota or (error.is_denial and error.concerns == "unknown"):
+        kind = Retryable
+    return kind(reason, error.code, request_id=error.request_id)
 
 
 #: The store rejected the credentials. A rotated secret explains that, so the secret is read once more.
@@ -106,6 +143,7 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
     "PermanentRedirect": (StoreUnusable, "the bucket is in another region or at another endpoint"),
     "AllAccessDisabled": (StoreUnusable, "the account is disabled"),
     "AccountProblem": (StoreUnusable, "there is a problem with the account"),
+    "UserSuspended": (StoreUnusable, "the user is suspended"),
     # temporary
     "BadDigest": (Retryable, "the bytes were damaged in transit"),
     "XAmzContentSHA256Mismatch": (Retryable, "the bytes were damaged in transit"),
@@ -116,12 +154,15 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
     "OperationAborted": (Retryable, "another operation was in progress"),
     "BandwidthLimitExceeded": (Busy, "the store limits the bandwidth"),
     "SlowDown": (Busy, "the store asks to slow down"),
+    "TooManyRequests": (Busy, "the store asks to slow down"),
+    "TooManyRequestsException": (Busy, "the store asks to slow down"),
     "Throttling": (Busy, "the store asks to slow down"),
     "ThrottlingException": (Busy, "the store asks to slow down"),
     "RequestLimitExceeded": (Busy, "the store asks to slow down"),
     # permanent
-    "AccessDenied": (Permanent, "access denied"),
-    "403": (Permanent, "access denied"),
+    "AccessDenied": (Refused, "access denied"),
+    "403": (Refused, "access denied"),
+    "QuotaExceeded": (Refused, "the quota is used up"),
     "InvalidObjectState": (Permanent, "the object is archived and must be restored first"),
     "EntityTooLarge": (Permanent, "the object is larger than the store accepts"),
     "KeyTooLongError": (Permanent, "the key is longer than the store accepts"),
@@ -129,6 +170,20 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
     "NotImplemented": (Permanent, "the store cannot do this"),
     "MethodNotAllowed": (Permanent, "the store does not allow this"),
 }
+
+
+#: The codes for a signature that does not fit its request. A store or a proxy that changes a path or a header causes
+#: them for the objects concerned; a wrong secret key causes them for every request.
+SIGNATURE_CODES = frozenset({"AuthorizationHeaderMalformed", "SignatureDoesNotMatch"})
+
+#: The codes of a policy, which may deny some keys or all. A response to a HEAD has the second.
+POLICY_CODES = frozenset({"AccessDenied", "403"})
+
+#: Statuses with which a store refuses the user: https://www.rfc-editor.org/rfc/rfc9110#section-15.5
+_DENIALS = frozenset({401, 402, 403})
+
+#: Part of each code that names a quota. Stores have different codes.
+_QUOTA = "Quota"
 
 
 def unexpected_failure(error: BaseException) -> Retryable:
@@ -144,7 +199,11 @@ def classify(code: str, status: int, message: str) -> SyncError:
         meaning = message or f"status {status}"
     elif message and message != code:
         meaning = f"{meaning} ({message})"
-    return kind(f"{code}: {meaning}" if code else meaning, code)
+    error = kind(f"{code}: {meaning}" if code else meaning, code)
+    if isinstance(error, Refused):
+        error.is_quota = _QUOTA in code
+        error.is_denial = error.is_quota or status in _DENIALS
+    return error
 
 
 def _kind_by_status(status: int) -> type[SyncError]:
@@ -158,4 +217,4 @@ def _kind_by_status(status: int) -> type[SyncError]:
         return Busy
     if status in (408, 425) or 500 <= status < 600:
         return Transient
-    return Permanent if 400 <= status < 500 and status != 409 else Retryable
+    return Refused if 400 <= status < 500 and status != 409 else Retryable

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.backoff import Backoff
 from ..core.deadline import Deadline, OutOfTime
-from ..core.errors import Permanent, Retryable, StoreUnusable, SyncError, unexpected_failure
+from ..core.errors import Busy, Permanent, Retryable, StoreUnusable, SyncError, judged, unexpected_failure
 from ..core.events import decode
 from ..core.fence import LATE_WRITE_S, Fence, current, fenced
 from ..core.log_context import log_fields
@@ -78,7 +78,7 @@ class Retry:
 
     delay_s: int
     reason: str = field(default="", compare=False)
-    #: True if a store is unusable, so that other messages fail as well.
+    #: True if a store is unusable or too busy, so that other messages fail as well.
     unusable: bool = field(default=False, compare=False)
     #: True if a write to one of its keys may still take effect: see `core/fence.py`.
     is_uncertain: bool = field(default=False, compare=False)
@@ -148,7 +148,7 @@ def disposition_for_error(
     if isinstance(error, Permanent):
         return DeadLetter(str(error), key, more)
     delay_s = 0 if isinstance(error, OutOfTime) else redelivery_delay_s(attempt)
-    return Retry(delay_s, error.reason, isinstance(error, StoreUnusable), more=more)
+    return Retry(delay_s, error.reason, isinstance(error, (Busy, StoreUnusable)), more=more)
 
 
 def is_full_attempt(spent_s: float, available_s: float | None) -> bool:
@@ -381,7 +381,7 @@ def _run_item(item: _Item, fence: Fence, deadline: Deadline, available_s: float 
             deadline.check()
             result: Result = item.run(deadline)
         except SyncError as error:
-            result = error
+            result = judged(error)
         except Exception as error:  # a bug: this message must return, and only this one
             logger.exception("unexpected failure", extra={"key": item.key})
             result = unexpected_failure(error)

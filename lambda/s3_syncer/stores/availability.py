@@ -6,7 +6,7 @@ the bucket confirms such an error.
 
 | error of the request | request about the bucket | result |
 |---|---|---|
-| StoreUnusable | succeeds | Retryable, for this request only |
+| StoreUnusable | succeeds | Retryable, for this request only; for a signature Refused: see `rejections.py` |
 | StoreUnusable | StoreUnusable | StoreUnusable |
 | StoreUnusable | Transient | StoreUnavailable |
 | Transient | succeeds | the error of the request |
@@ -25,8 +25,20 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..core.deadline import OutOfTime
-from ..core.errors import Changed, Retryable, StoreUnavailable, StoreUnusable, SyncError, Transient
+from ..core.errors import (
+    SIGNATURE_CODES,
+    Busy,
+    Changed,
+    Refused,
+    Retryable,
+    StaleWrite,
+    StoreUnavailable,
+    StoreUnusable,
+    SyncError,
+    Transient,
+)
 from .protocols import RequestGate
+from .rejections import Rejections
 
 #: Seconds for which a failed check is shared. In an outage many requests fail, and each would repeat the check.
 SHARE_FAILURE_S = 5.0
@@ -50,20 +62,30 @@ class Availability:
         probe: Callable[[], object],
         gate: RequestGate | None = None,
         *,
+        rejections: Rejections | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._probe, self._gate, self._clock = probe, gate, clock
+        self._rejections = rejections or Rejections()
         self._has_responded = False
         self._lock = threading.Lock()
         # The last check: its begin and end on the clock, and its error.
         self._began = self._ended = float("-inf")
         self._found: SyncError | None = None
 
-    def request(self, send: Callable[[], _Result], *, about_bucket: bool = False, writes: bool = False) -> _Result:
-        """Return the result of `send`, which makes a request. Raises its confirmed error.
+    def request(
+        self,
+        send: Callable[[], _Result],
+        operation: str,
+        key: str = "",
+        *,
+        about_bucket: bool = False,
+        writes: bool = False,
+    ) -> _Result:
+        """Return the result of `send`, which makes a request about the key. Raises its confirmed error.
 
         `about_bucket` says that the request proves as much as the check, unless the store has served requests before.
-        `writes` says that the request changes an object. Raises Changed if such a request is too old to be repeated.
+        `writes` says that the request changes an object. Raises StaleWrite if such a request is too old to be repeated.
         """
         began, failures = self._clock(), 0
         while True:
@@ -74,18 +96,30 @@ class Availability:
             except (StoreUnusable, Transient) as error:
                 needs_no_check = about_bucket and not self._has_responded
                 cause, failure = error, _confirmed(error, error) if needs_no_check else self.confirm(error)
-            except SyncError:
+            except SyncError as error:
                 self.note_response()
+                if isinstance(error, Refused):
+                    self._rejections.judge(operation, key, error)
+                elif isinstance(error, Changed):
+                    self._rejections.note_success(operation, key)
                 raise
             else:
                 self.note_response()
+                self._rejections.note_success(operation, key)
                 return result
             failures += 1
-            if self._gate is None or not self._gate.may_repeat(failure, failures, self._probe):
+            if isinstance(failure, Refused):
+                self._rejections.judge(operation, key, failure)
+            busy_s = self._rejections.busy_s(operation, self._clock()) if isinstance(failure, Busy) else 0.0
+            if self._gate is None or not self._gate.may_repeat(failure, failures, self._probe, busy_s):
                 raise failure from cause
             if writes and self._clock() - began > STALE_WRITE_S:
                 message = f"{failure.reason}: the write is too old to be repeated"
-                raise Changed(message, failure.code, request_id=failure.request_id)
+                raise StaleWrite(message, failure.code, request_id=failure.request_id)
+
+    def note_success(self, operation: str) -> None:
+        """Note that the store served a request about a key that another client made."""
+        self._rejections.note_success(operation)
 
     def note_response(self) -> None:
         """Note that the store responded to a request, also to one that another client made."""
@@ -137,5 +171,9 @@ def _confirmed(error: SyncError, about_bucket: SyncError | None) -> SyncError:
         return StoreUnavailable(cause.reason, cause.code, request_id=cause.request_id)
     if isinstance(error, StoreUnusable):
         message = f"{error.reason}. The error concerns only this request: the store serves others"
-        return Retryable(message, error.code, request_id=error.request_id)
+        if error.code not in SIGNATURE_CODES:
+            return Retryable(message, error.code, request_id=error.request_id)
+        refused = Refused(message, error.code, request_id=error.request_id)
+        refused.is_denial = True
+        return refused
     return error

@@ -112,6 +112,10 @@ class Bucket:
         self._availability = Availability(self._list_one_key, gate)
         self._listing = KeyListing(name, prefix, self._page)
 
+    def note_copied(self, operation: str) -> None:
+        """Note that the store served this operation for an object that another client copied."""
+        self._availability.note_success(operation)
+
     def full_key(self, key: str) -> str:
         """Return the key as the store has it, with the prefix."""
         return self.prefix + key
@@ -150,7 +154,7 @@ class Bucket:
                 return response, read_small_body(stream, response)
 
         try:
-            response, body = self._availability.request(get)
+            response, body = self._availability.request(get, "get_object", key)
         except SyncError as error:
             if error.code == "NoSuchKey":
                 return None
@@ -329,7 +333,7 @@ class Bucket:
                     raise Changed("the object changed while it was read", "PreconditionFailed")
                 return read_body(stream, size)
 
-        return self._availability.request(get)
+        return self._availability.request(get, "get_object", key)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -437,6 +441,8 @@ class Bucket:
         """Make a request. Raises a SyncError as `_request` does, confirmed: see `availability.py`."""
         return self._availability.request(
             lambda: self._request(operation, key, **parameters),
+            operation,
+            key or "",
             about_bucket=key is None,
             # The repeat of a completion is as late as that of a PUT, but the alternative is to send all parts again.
             writes=operation in _OBJECT_WRITES and operation != "complete_multipart_upload",

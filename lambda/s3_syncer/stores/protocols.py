@@ -117,10 +117,11 @@ class RequestGate(Protocol):
     def on_response(self) -> None:
         """Note that the store responded to a request."""
 
-    def may_repeat(self, error: SyncError, failures: int, probe: Callable[[], object]) -> bool:
+    def may_repeat(self, error: SyncError, failures: int, probe: Callable[[], object], busy_s: float = 0.0) -> bool:
         """Return True, after a wait, if a request with this confirmed error is to be repeated.
 
-        `failures` is the number of its attempts. `probe` makes a harmless request, and raises a SyncError if it fails.
+        `failures` is the number of its attempts. `busy_s` is the time for which the store was too busy for each
+        request of its kind; 0.0 if it was not. `probe` makes a harmless request, and raises a SyncError if it fails.
         Raises what `wait` raises.
         """
 

@@ -7,13 +7,13 @@ this code through every interleaving.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from ..core.compare import ABSENT, Difference, compare_tags
 from ..core.deadline import Deadline
-from ..core.errors import Changed, Permanent, Retryable
+from ..core.errors import Changed, Permanent, Retryable, StaleWrite
 from ..core.model import INLINE_BODY_MAX, ObjectState, WrittenObject
 from ..core.work_items import Work
 from ..stores.capabilities import TAGS_REMOVED, TAGS_WRITTEN, Property, TargetCapabilities, properties_of
@@ -25,6 +25,10 @@ from .write_checks import CONFIRM_AFTER_S, WriteChecks
 
 #: Attempts before a key that keeps changing goes back to the queue. Its next message is on the queue in any case.
 MAX_ATTEMPTS = 5
+
+#: Writes of one key that a store is too busy for, until another worker may have written the key. Each takes
+#: `availability.STALE_WRITE_S`, so all of them take as long as a command waits for a store.
+MAX_STALE_WRITES = 15
 
 _KEPT_CHANGING = "the source kept changing"
 
@@ -54,6 +58,8 @@ class BucketPair:
     trusts_time: bool = False
     #: What is known of the target. The copier learns about its ETags too, so both share this object.
     capabilities: TargetCapabilities = field(default_factory=TargetCapabilities, compare=False)
+    #: Called for each object that was copied without the requests of these buckets: see `stores/rejections.py`.
+    on_copied: Callable[[], None] = field(default=lambda: None, compare=False)
 
 
 #: An action in an outcome and in the log. The first five write to the target: `undo` removes a copy that the same sweep
@@ -126,7 +132,9 @@ def converge(
     prefetch_body = size <= INLINE_BODY_MAX
     follows_write, checks = checks is not None, checks or WriteChecks()
     sides: _Sides | None = None
-    for _ in range(MAX_ATTEMPTS):
+    attempts = stale_writes = 0
+    while attempts < MAX_ATTEMPTS and stale_writes < MAX_STALE_WRITES:
+        attempts += 1
         deadline.progress()
         deadline.check()
         try:
@@ -147,7 +155,9 @@ def converge(
             reason, request_id = _KEPT_CHANGING, ""
         except Changed as error:
             sides, reason, request_id = None, error.reason, error.request_id
-    message = f"{reason}: gave up after {MAX_ATTEMPTS} attempts"
+            if isinstance(error, StaleWrite):
+                attempts, stale_writes = attempts - 1, stale_writes + 1
+    message = f"{reason}: gave up after {attempts + stale_writes} attempts"
     raise Retryable(message, "KeepsChanging", request_id=request_id)
 
 

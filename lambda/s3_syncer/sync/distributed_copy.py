@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from ..core.compare import not_kept
 from ..core.deadline import Deadline, OutOfTime
-from ..core.errors import Changed, Permanent, Retryable, StoreUnusable
+from ..core.errors import Changed, Permanent, Retryable, StoreUnusable, judged
 from ..core.model import ObjectState, Upload, WrittenObject
 from ..core.multipart import PartPlan, UploadedPart, contiguous_runs, contradicts, is_resumable
 from ..core.units import MIB
@@ -269,8 +269,9 @@ class DistributedCopier:
             if error.code == "NoSuchUpload":
                 return []  # completed or aborted: the worker that did it, or the recheck, checks the key
             return self._abort(key, work, error.reason, self._source.head(key))
-        except Permanent:
-            self._transfer.abort(key, work.upload)
+        except Permanent as error:
+            if isinstance(judged(error), Permanent):
+                self._transfer.abort(key, work.upload)
             raise
 
     def _abort(

@@ -39,6 +39,8 @@ class SweepOptions:
     key_filter: Callable[[str], bool] | None = None
     #: Objects of more bytes than this that differ are reported as large and not copied; None is no limit.
     max_object_size: int | None = None
+    #: Repeat a key for which a store is too busy. Where the requests themselves are repeated, that is not needed.
+    repeats_busy: bool = False
 
     def needs_check(self, diff: KeyDiff) -> bool:
         """Return True if the listing entries of a key call for a check of the key itself."""

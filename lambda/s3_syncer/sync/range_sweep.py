@@ -81,6 +81,7 @@ class RangeSweeper:
             one_way=not work.delete,
             full=work.full,
             max_object_size=self._max_object_size,
+            repeats_busy=True,
         )
         source, target = self._context.source, self._context.target
         sweep = Sweep(

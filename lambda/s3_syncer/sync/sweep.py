@@ -19,9 +19,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
+from ..core.backoff import Backoff
 from ..core.compare import ABSENT, KeyDiff
 from ..core.deadline import Deadline, OutOfTime
-from ..core.errors import Retryable, StoreUnusable, SyncError, unexpected_failure
+from ..core.errors import POLICY_CODES, Busy, Retryable, StoreUnusable, SyncError, judged, unexpected_failure
 from ..core.fence import Fence, carried, current, fenced
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
@@ -41,6 +42,9 @@ PAGES = 4
 #: Seconds that a page has, after the sweep was stopped, to answer for its copies. It is less than the 7.5 s that a
 #: function gives to work in flight.
 _STOP_S = 5.0
+
+#: Delay before the repeat of a key for which a store was too busy, and the repeats of one key, which take about 200 s.
+BUSY_DELAY, MAX_BUSY_REPEATS = Backoff(base_s=1.0, cap_s=30.0, jitter=0.5), 12
 
 #: Maximum number of listings of one page. After that, the sweep converges each unconfirmed key once more: applications
 #: write the keys of the page faster than the sweep copies them.
@@ -108,7 +112,7 @@ class Sweep:
         delete_limit: DeleteLimit | None = None,
     ) -> None:
         self._source, self._target, self._small_object_copier = source, target, small_object_copier
-        self._listener, self._options = listener, options
+        self._listener, self._options, self._on_copied = listener, options, pair.on_copied
         self._delete_limit = delete_limit or LocalDeleteLimit(options.max_delete)
         self._key_sweep = KeySweep(pair, source, target, options, self._delete_limit)
         self._keys = ThreadPoolExecutor(threads, thread_name_prefix="key")
@@ -381,6 +385,7 @@ class Sweep:
             state.own_copies.note(entry.key, source, replaced[entry.key])
 
         def copied(entry: ListEntry) -> None:
+            self._on_copied()
             action: Action = "copy" if taken[entry] == ABSENT else "update"
             self._listener.on_changed(entry.key, Outcome(action, taken[entry], entry.size))
 
@@ -432,18 +437,33 @@ class Sweep:
         deadline.progress()
         deadline.check()
         try:
-            outcome = self._key_sweep.process(diff, state, deadline)
-        except StoreUnusable:
-            deadline.stop()  # each other key would fail in the same way, after all of its retries
-            raise
-        except SyncError:
-            raise
+            outcome = self._process(diff, state, deadline)
+        except SyncError as error:
+            # A policy may deny a whole page of keys, and the sweep copies the other keys.
+            found = error if error.code in POLICY_CODES else judged(error)
+            if isinstance(found, StoreUnusable):
+                deadline.stop()  # each other key would fail in the same way, after all of its retries
+            raise found from error
         except Exception as error:  # a bug, or a malformed response: it fails one key and not the sweep
             logger.exception("unexpected failure", extra={"key": diff.key})
             raise unexpected_failure(error) from error
         if outcome.action in CHANGES:
             self._listener.on_changed(diff.key, outcome)
         return outcome
+
+    def _process(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
+        """Process a key. While a store is too busy for it, wait: the thread then starts no other key."""
+        failures = 0
+        while True:
+            try:
+                return self._key_sweep.process(diff, state, deadline)
+            except Busy:
+                failures += 1
+                delay_s, left_s = BUSY_DELAY.delay_s(failures), deadline.timeout()
+                has_time = left_s is None or left_s > delay_s
+                if not self._options.repeats_busy or failures > MAX_BUSY_REPEATS or not has_time:
+                    raise
+                deadline.sleep(delay_s)
 
 
 def _written(outcomes: Mapping[KeyDiff, Outcome], state: PageState) -> list[KeyDiff]:

@@ -1,0 +1,104 @@
+"""The evidence of one process for a rejection of one object, or of every object of a store.
+
+The code of a rejection does not say that. A policy, a quota or a suspended user refuse every key, and a policy may also
+refuse one key. So the requests of each kind are compared: a store over its quota refuses writes and serves reads.
+
+| observation | the rejection concerns |
+|---|---|
+| the key was refused before, and since then the store served a request of this kind for another key | the key |
+| the store served no request of this kind yet, and refused FIRST_RUN keys | the store |
+| since the last success the store denied LONG_RUN keys with this code | the store |
+| anything else | it is unknown |
+
+One success before the rejection proves nothing: a quota may be reached between two requests.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from ..core.errors import Refused
+
+#: Keys that a store refuses before its first success, after which it counts as refusing all keys. More keys than the
+#: two that a bad batch of events may name, and few enough to cost little.
+FIRST_RUN = 3
+
+#: Keys in a row that a store denies after it served a key. Objects with the same oddity often follow each other, and
+#: they must not stop the work on all other keys.
+LONG_RUN = 20
+
+#: Refused keys of one kind that are remembered. Each takes about 200 bytes.
+MAX_KEYS = 10_000
+
+#: The kind by operation. Every other operation is a kind by itself.
+_KINDS = {
+    "head_object": "read",
+    "get_object": "read",
+    "put_object": "write",
+    "create_multipart_upload": "write",
+    "upload_part": "write",
+    "complete_multipart_upload": "write",
+}
+
+
+@dataclass(slots=True)
+class _Kind:
+    """The requests of one kind. Successes and rejections have numbers, in the order of the responses."""
+
+    has_served: bool = False
+    last_success: int = 0
+    #: The time since which the store was too busy for each request; None if it served the latest.
+    busy_since: float | None = None
+    #: The number of the first rejection, by key.
+    refused: dict[str, int] = field(default_factory=dict)
+    #: The keys that were refused since the last success, by code.
+    run: dict[str, set[str]] = field(default_factory=dict)
+
+
+class Rejections:
+    """The successes and rejections of the requests to one store. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kinds: dict[str, _Kind] = {}
+        self._number = 0
+
+    def note_success(self, operation: str, key: str = "") -> None:
+        """Note that the store served a request about the key; "" is any key."""
+        kind = self._kind(operation)
+        kind.busy_since = None
+        if kind.has_served and not kind.run and not kind.refused:
+            return  # the usual case
+        with self._lock:
+            self._number += 1
+            kind.has_served, kind.last_success = True, self._number
+            kind.run.clear()
+            kind.refused.pop(key, None)
+
+    def busy_s(self, operation: str, now: float) -> float:
+        """Note a request for which the store was too busy; return the seconds since it served one of its kind."""
+        kind = self._kind(operation)
+        with self._lock:
+            kind.busy_since = now if kind.busy_since is None else kind.busy_since
+            return now - kind.busy_since
+
+    def judge(self, operation: str, key: str, error: Refused) -> None:
+        """Note a rejection of the key, and record in the error what it concerns."""
+        kind = self._kind(operation)
+        with self._lock:
+            self._number += 1
+            first = kind.refused.setdefault(key, self._number)
+            if len(kind.refused) > MAX_KEYS:
+                del kind.refused[next(iter(kind.refused))]
+            if kind.last_success > first:
+                error.concerns = "key"
+                return
+            run = kind.run.setdefault(error.code, set())
+            if len(run) < LONG_RUN:
+                run.add(key)
+            if len(run) >= FIRST_RUN and (not kind.has_served or (len(run) >= LONG_RUN and error.is_denial)):
+                error.concerns = "store"
+
+    def _kind(self, operation: str) -> _Kind:
+        return self._kinds.setdefault(_KINDS.get(operation, operation), _Kind())
