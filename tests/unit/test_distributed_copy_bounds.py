@@ -14,7 +14,7 @@ from s3_syncer.core import multipart as multipart_module
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Changed, Permanent
 from s3_syncer.core.events import decode
-from s3_syncer.core.model import Upload
+from s3_syncer.core.model import ObjectState, Upload
 from s3_syncer.core.multipart import Limits, Part
 from s3_syncer.core.upload_history import UploadHistory, merged
 from s3_syncer.core.work_items import KeyWork, Malformed, PartsWork, Work, from_envelope
@@ -225,6 +225,22 @@ def test_a_continued_upload_without_progress_counts_as_an_attempt() -> None:
     queue.drain()
     assert queue.dead_letters
     assert queue.bytes_sent <= 4 * (MAX_UPLOAD_ATTEMPTS + 1)
+    assert not queue.target.under_way
+
+
+def test_uploads_of_creations_without_a_response_are_not_waited_for_without_a_bound() -> None:
+    """Each creation fails, but leaves an upload. The next delivery once waited for that as for a foreign one."""
+    queue = Queue()
+    create = queue.target.create_upload
+
+    def create_and_lose(key: str, state: ObjectState, marker: str | None) -> str:
+        create(key, state, marker)
+        raise Changed("the response cannot be read")
+
+    queue.target.create_upload = create_and_lose  # type: ignore[method-assign]
+    queue.send(KeyWork((KEY,)))
+    queue.drain()
+    assert queue.dead_letters
     assert not queue.target.under_way
 
 

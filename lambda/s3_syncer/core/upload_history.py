@@ -14,7 +14,8 @@ from typing import Any
 class UploadHistory:
     """The uploads that a message and its predecessors have made for one key."""
 
-    #: Uploads that were created, or continued although no part had arrived since the last recheck.
+    #: Uploads that were created, continued although no part had arrived since the last recheck, or awaited for
+    #: an hour without a part.
     attempts: int = 0
     #: ETag of a source object, if the parts of an upload disproved its part plan; "" if none did. That object is copied
     #: with this project's own part plan.
@@ -26,9 +27,14 @@ class UploadHistory:
     #: The reason for which the latest upload failed, as far as it is known.
     failure: str = ""
 
-    def observed(self, seen: str) -> UploadHistory:
-        """Return the history after a recheck with this fingerprint. A change ends the wait."""
-        return self if seen == self.seen else replace(self, seen=seen, waited_s=0)
+    def observed(self, seen: str, *, patience_s: float) -> UploadHistory:
+        """Return the history after a recheck with this fingerprint. A change ends the wait.
+
+        A wait of `patience_s` seconds counts as an attempt: otherwise one upload without an end may follow another.
+        """
+        if seen == self.seen:
+            return self
+        return replace(self, attempts=self.attempts + (self.waited_s >= patience_s), seen=seen, waited_s=0)
 
     def waiting(self, delay_s: int) -> UploadHistory:
         """Return the history of a message that is delivered `delay_s` seconds later."""

@@ -32,6 +32,7 @@ from .comparison import compare_objects
 from .converge import BucketPair, Outcome, converge
 from .transfer import Transfer
 from .upload_decision import (
+    ABANDONED_AFTER_S,
     MAX_WAIT_S,
     Abort,
     ActiveUpload,
@@ -94,7 +95,7 @@ class DistributedCopier:
         outcome = converge(pair, key, deadline)
         if outcome.action == "multipart" or not before:
             return outcome
-        history = history.observed(fingerprint(before))
+        history = history.observed(fingerprint(before), patience_s=ABANDONED_AFTER_S)
         if history.waited_s >= MAX_WAIT_S:
             raise Permanent(_cannot_abort(before), "UploadNotAborted")
         for each in before:
@@ -146,7 +147,7 @@ class DistributedCopier:
         The upload is None if another worker's upload is active.
         """
         uploads = self._active_uploads(key)
-        history = history.observed(fingerprint(uploads))
+        history = history.observed(fingerprint(uploads), patience_s=ABANDONED_AFTER_S)
         aborted: set[str] = set()
         verified: dict[str, bool] = {}
         is_equal: bool | None = None
@@ -167,7 +168,9 @@ class DistributedCopier:
                 case AlreadyEqual():
                     raise Changed("another worker has just copied the object", "Copied")
                 case Create():
-                    return self._create(key, state, plan, aborted, deadline), history.begun()
+                    created = self._create(key, state, plan, aborted, deadline)
+                    has_waited = history.waited_s >= ABANDONED_AFTER_S
+                    return created, history.begun(counted=created is not None or has_waited)
                 case GiveUp():
                     reason = history.failure or "the target is still not equal. The dead-letter queue has the reasons"
                     raise Permanent(
