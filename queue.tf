@@ -6,9 +6,9 @@ locals {
   # failure that the worker handles, the worker itself shortens the timeout.
   # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
   #
-  # It is at least 900 s. After that time no store accepts a request that the crashed worker has sent. So the next worker
-  # sees its last effect. docs/adr/0011-fenced-writers.md has the source of the number.
-  visibility_timeout_s = max(900, 6 * var.function.timeout_s) + var.sync.batch_window_s
+  # It is at least 900 s longer than an invocation. After that time no store accepts a request that the crashed worker has
+  # sent. So the next worker sees its last effect. docs/adr/0011-fenced-writers.md has the source of the number.
+  visibility_timeout_s = max(900 + var.function.timeout_s, 6 * var.function.timeout_s) + var.sync.batch_window_s
 
   fourteen_days_s = 14 * 24 * 60 * 60 # the maximum message retention of SQS
 

@@ -337,7 +337,7 @@ variable "function" {
     Settings of the Lambda function:
     - `enabled`: true makes the function consume the queue. False leaves all work to the `service`: the function still exists, but is not invoked and costs nothing
     - `memory_mb` (256 to 32768): memory in MB. Version 5 of the provider and many Regions allow at most 10240 MB. CPU and network grow with it: 1769 MB is one full vCPU
-    - `timeout_s` (30 to 1800): timeout of an invocation in seconds. Lambda may allow at most 900 s. The visibility timeout of the queue is six times this value, and at least 900 s. A crashed invocation is retried after that time
+    - `timeout_s` (30 to 1800): timeout of an invocation in seconds. Lambda may allow at most 900 s. The visibility timeout of the queue is six times this value, and at least 900 s longer than it. A crashed invocation is retried after that time
     - `architecture` (`"arm64"` or `"x86_64"`): instruction set
     - `runtime` (`"python3.11"` or later): Lambda runtime
     - `reserved_concurrency` (at least `sync.max_concurrency`): concurrency of the account to reserve for the function. Null reserves none

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
+from s3_syncer.service.heartbeat import VISIBILITY_TIMEOUT_S
 from s3_syncer.service.service import ServiceOptions
 from s3_syncer.sync.key_sweep import SweepOptions
 
@@ -160,7 +161,7 @@ class History:
             self.explained_errors.append("not done in 3 attempts")
         self.may_serve = not self.world.queue_faults.outages
         self.service_options = ServiceOptions(
-            concurrency=choose((1, 2)), visibility_timeout_s=choose((60, 120)), shutdown_grace_s=20.0, tick_s=15.0
+            concurrency=choose((1, 2)), visibility_timeout_s=VISIBILITY_TIMEOUT_S, shutdown_grace_s=20.0, tick_s=15.0
         )
         self.services: list[ServiceTask] = []
         self.sweeps: list[Findings] = []

@@ -33,6 +33,7 @@ from s3_syncer.sync import (
 )
 from s3_syncer.sync.key_sweep import SweepOptions
 
+from . import history as histories
 from .faults import Faults, Outage, OutageKind, QueueFaults
 from .history import KEYS, History, run_history
 from .processes import send_range
@@ -229,6 +230,22 @@ def suspended_services(history: History) -> None:
     history.change_source = change_source  # type: ignore[method-assign]
 
 
+def killed_services(history: History) -> None:
+    """Kill services while the target applies many writes of one key late."""
+    scheduler = history.scheduler
+    history.world.target_faults = Faults(late=0.3)
+
+    def change_source() -> None:
+        for _ in range(8):
+            history.start_service()
+            scheduler.sleep(scheduler.choose((0.05, 0.5, 2.0)))
+            scheduler.choose((history.write, history.remove))(history.keys[0])
+            scheduler.sleep(scheduler.choose((0.05, 0.5, 60.0)))
+            history.services.pop().kill()
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
 def migration(history: History) -> None:
     """Let a range on the queue copy objects that had no event."""
 
@@ -364,6 +381,12 @@ def landed_writes_forgotten() -> Iterator[Replacement]:
 def late_checks_too_early() -> Iterator[Replacement]:
     """The later comparison waits until no write can land any more."""
     yield worker, "LATE_WRITE_S", 60
+
+
+@mutant(seeds=1000, focus=killed_services)
+def visibility_too_short() -> Iterator[Replacement]:
+    """The message of a killed service returns when no write of the service can land any more."""
+    yield histories, "VISIBILITY_TIMEOUT_S", 60
 
 
 @mutant(seeds=200, focus=together(outages("target", "not found"), deletions))

@@ -67,8 +67,6 @@ class World:
         """Kill a process."""
         self.scheduler.count("killed process")
         self.scheduler.note(group, why)
-        for store in (self.source, self.target):
-            store.hasten(group)
         self.scheduler.kill(group)
 
     def clients(self) -> ClientFactories:
@@ -142,7 +140,7 @@ class LambdaService:
     @property
     def visibility_timeout_s(self) -> float:
         """Return the visibility timeout of the queue, as `queue.tf` sets it."""
-        return max(LATE_WRITE_S, 6 * self._timeout_s)
+        return max(LATE_WRITE_S + self._timeout_s, 6 * self._timeout_s)
 
     def start(self) -> None:
         self._scheduler.spawn(self._poll, name="lambda poller", group="aws")

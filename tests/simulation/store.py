@@ -82,51 +82,26 @@ class _Upload:
     parts: dict[int, tuple[bytes, str, float]] = field(default_factory=dict)
 
 
-@dataclass(eq=False, slots=True)
-class _LateRequest:
-    """A request that will be applied although its client has no connection any more; `process` sent it."""
-
-    process: str
-    apply: Callable[[], object]
-    label: str
-
-
 class Server:
     """A server with requests that are still on their way."""
 
     def __init__(self, name: str, scheduler: Scheduler) -> None:
         self.name, self.scheduler = name, scheduler
-        self._late: list[_LateRequest] = []
-
-    @property
-    def late_requests(self) -> int:
-        """The number of requests that will be applied although no client waits for the response."""
-        return len(self._late)
+        #: The number of requests that will be applied although no client waits for the response.
+        self.late_requests = 0
 
     def apply_later(self, delay_s: float, request: Callable[[], object], label: str) -> None:
         """Apply a request after `delay_s` seconds. No client reads its response."""
-        late = _LateRequest(self.scheduler.process, request, label)
-        self._late.append(late)
-        self.scheduler.call_later(delay_s, partial(self._apply, late))
+        self.late_requests += 1
+        self.scheduler.call_later(delay_s, partial(self._apply, request, label))
 
-    def hasten(self, process: str) -> None:
-        """Apply the late requests of a killed process soon, before the message of its work returns.
-
-        The product cannot cover a longer time: see docs/reliability.md, "What stays open".
-        """
-        for late in self._late:
-            if late.process == process:
-                self.scheduler.call_later(self.scheduler.choose((0.0, 1.0, 20.0)), partial(self._apply, late))
-
-    def _apply(self, late: _LateRequest) -> None:
-        if late not in self._late:  # applied earlier, see `hasten`
-            return
-        self._late.remove(late)
+    def _apply(self, request: Callable[[], object], label: str) -> None:
+        self.late_requests -= 1
         try:
-            late.apply()
-            self.scheduler.note(self.name, "applies late:", late.label)
+            request()
+            self.scheduler.note(self.name, "applies late:", label)
         except Refused as error:
-            self.scheduler.note(self.name, "refuses late:", late.label, error)
+            self.scheduler.note(self.name, "refuses late:", label, error)
 
 
 class Store(Server):

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ..service.heartbeat import VISIBILITY_TIMEOUT_S
 from ..service.service import ServiceOptions
 from ..settings import LOG_LEVELS
 from .report import SUFFIXES
@@ -402,10 +403,11 @@ SERVICE = (
         _QUEUE,
         "--visibility-timeout",
         type=click.IntRange(4, 3600),
-        default=60,
+        default=VISIBILITY_TIMEOUT_S,
         show_default=True,
         help="Seconds until SQS delivers the messages of a killed process again. While the process runs, it extends "
-        "the timeout.",
+        "the timeout. With less than the default, a write of the killed process may take effect after other workers "
+        "have compared its key for the last time.",
     ),
     option(
         _QUEUE,

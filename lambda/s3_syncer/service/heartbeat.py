@@ -1,8 +1,8 @@
 """Extend the visibility timeout of messages until the work on them ends.
 
-The service receives messages with a short visibility timeout, and extends it well before it ends. So SQS soon delivers
-the messages of a killed process again. The messages of a running process stay hidden, however long the work takes.
-Pure but for the clock.
+The service receives messages with a visibility timeout, and extends it well before it ends. So SQS delivers the
+messages of a killed process again, once no write of that process can take effect any more. The messages of a running
+process stay hidden, however long the work takes. Pure but for the clock.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..core.fence import LATE_WRITE_S
 from ..queue.worker import Message
 
 logger = logging.getLogger(__name__)
 
 #: Extensions in one visibility timeout. With 4, two requests in a row may fail before SQS delivers the message again.
 EXTENSIONS_PER_TIMEOUT = 4
+
+#: Visibility timeout in seconds. A process may be killed right before an extension is due. Of the timeout, LATE_WRITE_S
+#: must be left then, so that the next worker sees the last effect of the killed one.
+VISIBILITY_TIMEOUT_S = LATE_WRITE_S * EXTENSIONS_PER_TIMEOUT // (EXTENSIONS_PER_TIMEOUT - 1)
 
 #: Seconds that SQS hides a message at most, counted from its delivery. Ten seconds less, for clocks that differ.
 #: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
