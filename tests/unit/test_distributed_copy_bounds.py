@@ -229,7 +229,7 @@ def test_a_continued_upload_without_progress_counts_as_an_attempt() -> None:
 
 
 def test_uploads_of_creations_without_a_response_are_not_waited_for_without_a_bound() -> None:
-    """Each creation fails, but leaves an upload. The next delivery once waited for that as for a foreign one."""
+    """Each creation fails, but leaves an upload. The next delivery once waited for that upload."""
     queue = Queue()
     create = queue.target.create_upload
 
