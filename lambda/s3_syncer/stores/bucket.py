@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -73,6 +74,12 @@ _NO_CREDENTIALS = (
 
 #: The characters that XML 1.0 cannot contain: https://www.w3.org/TR/xml/#charsets
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+#: The codes of errors after which a store may have created an upload.
+_MAY_HAVE_CREATED = frozenset({"BadResponse", "MissingField", "ConnectionBroke"})
+
+#: Seconds by which the age of an upload may exceed the time since its creation: stores give the time in whole seconds.
+_CREATED_WITHIN_S = 2.0
 
 #: The code of a 404 that does not say what is missing.
 _NO_ERROR_CODE = "NoErrorCode"
@@ -380,9 +387,34 @@ class Bucket:
     # -- multipart uploads -----------------------------------------------------------------------------------------
 
     def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
-        """Create a multipart upload with the headers and metadata of `state`; return its id."""
+        """Create a multipart upload with the headers and metadata of `state`; return its id.
+
+        After a response that was lost or cannot be read, the request is not repeated before the upload that it may have
+        created is looked for. That costs one ListMultipartUploads.
+        """
         properties = _properties(headers.written(state, marker))
-        return self._call("create_multipart_upload", key, **properties).upload_id
+        began, is_open = time.monotonic(), False
+
+        def create() -> str:
+            nonlocal is_open
+            if is_open and (created := self._recent_upload(key, time.monotonic() - began)):
+                return created
+            try:
+                return self._request("create_multipart_upload", key, **properties).upload_id
+            except SyncError as error:
+                is_open = error.code in _MAY_HAVE_CREATED
+                if is_open and (created := self._recent_upload(key, time.monotonic() - began)):
+                    return created
+                raise
+
+        return self._availability.request(create, "create_multipart_upload", key)
+
+    def _recent_upload(self, key: str, age_s: float) -> str | None:
+        """Return the ID of the upload of the key that is at most so old, or None unless there is exactly one."""
+        with suppress(SyncError):  # the error of the creation is the one to report
+            ids = [upload.id for upload in self.uploads(key) if upload.age_s <= age_s + _CREATED_WITHIN_S]
+            return ids[0] if len(ids) == 1 else None
+        return None
 
     def upload_part(self, key: str, upload_id: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
         """Upload one part; return its ETag from the store, or else the MD5 that the store has checked."""
@@ -401,9 +433,14 @@ class Bucket:
         """
         parts = [{"PartNumber": number, "ETag": _quoted(etags[number])} for number in sorted(etags)]
         conditions = {headers.PARAMETERS[name]: value for name, value in headers.conditions(guard).items()}
-        response = self._call(
-            "complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **conditions
-        )
+        try:
+            response = self._call(
+                "complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **conditions
+            )
+        except Retryable as error:
+            if error.code == "BadResponse":
+                self.parts(key, upload_id, until=0)  # raises Changed if the upload is completed
+            raise
         return response.completed_etag
 
     def abort_upload(self, key: str, upload_id: str) -> None:

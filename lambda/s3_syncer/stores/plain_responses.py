@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from botocore import handlers
 
 from . import response_xml
+from .fenced_requests import UNREACHABLE
 from .responses import NOT_XML
 
 if TYPE_CHECKING:
@@ -45,10 +46,16 @@ _TREAT_AS_500 = getattr(handlers, "_handle_200_error", None)
 
 def read_plain_responses(client: S3Client) -> None:
     """Make the client return the responses to this project's operations in the form of `responses.py`."""
-    events = client.meta.events
+    events: Any = client.meta.events  # its types know no handler with a result
     if _TREAT_AS_500 is not None:
         events.unregister("before-parse.s3.*", _TREAT_AS_500)
     events.register_first("before-parse.s3.*", _before_parse)
+    events.register("needs-retry.s3.CreateMultipartUpload", _needs_retry_of_creation)
+
+
+def _needs_retry_of_creation(caught_exception: Exception | None, **_: Any) -> bool | None:
+    """Return False, which ends the attempts, if the response was lost: see `Bucket.create_upload`."""
+    return False if caught_exception is not None and not isinstance(caught_exception, UNREACHABLE) else None
 
 
 def _before_parse(

@@ -19,6 +19,13 @@ _STAND_IN = re.compile("[\U00100000-\U0010001f\U0010fffe\U0010ffff]")
 _REFERENCE = re.compile(r"&#(?:[xX]([0-9A-Fa-f]{1,6})|([0-9]{1,7}));")
 _BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]+|#x[0-9A-Fa-f]+);)")
 
+#: The elements with a key, or a text that contains one. A store that writes keys as they are writes `<` into them.
+_TEXTS = re.compile(
+    "<((?:Next)?(?:Key|Marker|KeyMarker|ContinuationToken)|Prefix|StartAfter|Resource|Location|Message|Value)>"
+    r"(.*?)</\1>",
+    re.DOTALL,
+)
+
 #: The XML declaration, and what some stores write before it to keep the connection open.
 _DECLARATION = re.compile(r"\A\ufeff?\s*<\?xml[^>]*\?>")
 
@@ -98,8 +105,15 @@ def _repaired(text: str) -> str:
     text = _DECLARATION.sub("", text)
     if _STAND_IN.search(text):
         return text
+    text = _TEXTS.sub(_without_markup, text)
     text = _FORBIDDEN.sub(lambda found: chr(ord(found[0]) + _STAND_IN_OFFSET), text)
     return _BARE_AMPERSAND.sub("&amp;", _REFERENCE.sub(_character, text))
+
+
+def _without_markup(element: re.Match[str]) -> str:
+    """Return an element with the text that the store has written as it is."""
+    text = element[2].replace("<", "&lt;").replace(">", "&gt;")
+    return f"<{element[1]}>{text}</{element[1]}>"
 
 
 def _character(reference: re.Match[str]) -> str:
