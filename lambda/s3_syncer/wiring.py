@@ -11,7 +11,7 @@ from .queue.sqs import Queue
 from .queue.worker import Worker
 from .settings import Credentials, RequestOptions, Settings
 from .stores.bucket import Bucket
-from .stores.clients import queue_client, source_client, target_client
+from .stores.clients import is_aws, queue_client, source_client, target_client
 from .stores.protocols import BucketLocation, ClientSource, RequestGate, Transport
 from .sync.context import SyncContext, TransportFactory, Transports
 from .sync.converge import BucketPair
@@ -82,13 +82,22 @@ def build_sync_context(
     )
     built_transports = transports(source_location, target_location) if transports is not None else Transports()
 
-    def bucket(location: BucketLocation, transport: Transport | None, gate: RequestGate | None) -> Bucket:
+    def bucket(
+        location: BucketLocation, endpoint: str, transport: Transport | None, gate: RequestGate | None
+    ) -> Bucket:
         return Bucket(
-            location.name, location.prefix, location.clients, tags=settings.tags, transport=transport, gate=gate
+            location.name,
+            location.prefix,
+            location.clients,
+            tags=settings.tags,
+            documents_tag_counts=is_aws(endpoint),
+            transport=transport,
+            gate=gate,
         )
 
-    source = bucket(source_location, built_transports.source, gates.source)
-    target = bucket(target_location, built_transports.target, gates.target)
+    source_endpoint = source_clients.lease().client.meta.endpoint_url
+    source = bucket(source_location, source_endpoint, built_transports.source, gates.source)
+    target = bucket(target_location, settings.target_endpoint, built_transports.target, gates.target)
     small_object_copier = built_transports.small_object_copier
     transfer = Transfer(
         source,

@@ -201,17 +201,6 @@ def test_dry_run_that_cannot_read_a_key_exits_with_1(rig: Rig) -> None:
     assert ended.named["a"].startswith("failed: ")
 
 
-def test_a_copy_without_its_tags_is_named_and_full_finds_it_again(rig: Rig) -> None:
-    rig.put("key", Tagging="a=b")
-    rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", query="tagging", times=1e9)
-    ended = run("migrate")
-    assert ended.code == 1
-    assert "The object was copied without its tags: only --full finds that later" in ended.named["key"]
-    rig.target_proxy.clear()
-    assert run("migrate", "--full").code == 0
-    assert rig.differences() == []
-
-
 def test_keys_are_deleted_only_on_request_and_up_to_the_limit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing_diff, "PAGE_KEYS", 3)
     rig.put("key")

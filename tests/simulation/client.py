@@ -212,7 +212,7 @@ class S3Client:
 
     def __init__(self, store: Store, connection: Connection) -> None:
         self._store, self._connection = store, connection
-        self.meta = SimpleNamespace(events=connection.events)
+        self.meta = SimpleNamespace(events=connection.events, endpoint_url="https://simulated")
 
     def __getattr__(self, operation: str) -> Callable[..., Response]:
         if operation not in _WRITES | _READS:

@@ -99,6 +99,11 @@ class Traits:
     repeats_completion: bool = True
     #: Names of headers, in lower case, that the store accepts and drops.
     drops: frozenset[str] = frozenset()
+    #: The requests with responses that have the number of tags: HEAD, GET, both or none. Some stores keep tags and
+    #: never return their number.
+    counts_tags: frozenset[str] = frozenset({"HEAD", "GET"})
+    #: False ignores the tags that come with an object, and keeps those of PutObjectTagging.
+    keeps_tags_with_object: bool = True
     #: True answers 200 to every write and keeps nothing.
     keeps_nothing: bool = False
     #: True answers 204 to a deletion and keeps the object.
@@ -150,6 +155,8 @@ def draw_target(choices: Choices) -> Traits:
         page_size=choices.choose((2, 3, 1000)),
         lists_uploads=not choices.chance(0.1),
         repeats_completion=choices.chance(0.5),
+        counts_tags=frozenset(choices.choose((("HEAD", "GET"), ("HEAD",), ("GET",), ()))),
+        keeps_tags_with_object=not choices.chance(0.3),
     )
 
 
@@ -159,4 +166,5 @@ def draw_source(choices: Choices) -> Traits:
         etags=choices.choose(("md5", "md5", "md5", "kms")),
         page_size=choices.choose((2, 3, 1000)),
         versioned=choices.chance(0.5),
+        counts_tags=frozenset(choices.choose((("HEAD", "GET"), ("HEAD", "GET"), ("HEAD",), ("GET",), ()))),
     )

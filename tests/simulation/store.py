@@ -194,7 +194,7 @@ class Store(Server):
 
     def head_object(self, Key: str, PartNumber: int | None = None) -> Response:
         version = self._found(Key, "404")
-        headers = self._object_headers(version)
+        headers = self._object_headers(version, "HEAD")
         if PartNumber is None:
             return self._response(headers)
         sizes = version.part_sizes or (len(version.body),)
@@ -208,7 +208,7 @@ class Store(Server):
         version = self._found(Key, "NoSuchKey")
         if IfMatch is not None and IfMatch.strip('"') != version.etag:
             raise Refused("PreconditionFailed", 412)
-        headers, body = self._object_headers(version), version.body
+        headers, body = self._object_headers(version, "GET"), version.body
         if Range is None:
             return self._response(headers, Body=body)
         first, _, last = Range.removeprefix("bytes=").partition("-")
@@ -231,6 +231,7 @@ class Store(Server):
         self._check_conditions(Key, IfMatch, IfNoneMatch)
         _check_md5(Body, ContentMD5)
         tags = dict(parse_qsl(Tagging))
+        tags = tags if self.traits.keeps_tags_with_object else {}
         version = self._version([Body], self._kept(_header_names(properties)), tags, in_parts=False)
         if not self.traits.keeps_nothing:
             self._set(Key, version, "ObjectCreated:Put")
@@ -277,8 +278,9 @@ class Store(Server):
 
     # -- multipart uploads -----------------------------------------------------------------------------------------
 
-    def create_multipart_upload(self, Key: str, **properties: Any) -> Response:
-        return self._response(UploadId=self.begin_upload(Key, _header_names(properties)))
+    def create_multipart_upload(self, Key: str, Tagging: str = "", **properties: Any) -> Response:
+        tags = dict(parse_qsl(Tagging)) if self.traits.keeps_tags_with_object else {}
+        return self._response(UploadId=self.begin_upload(Key, _header_names(properties), tags))
 
     def upload_part(
         self, Key: str, UploadId: str, PartNumber: int, Body: bytes, ContentMD5: str | None = None
@@ -412,10 +414,11 @@ class Store(Server):
             if if_match.strip('"') != version.etag:
                 raise Refused("PreconditionFailed", 412)
 
-    def _object_headers(self, version: Version) -> dict[str, str]:
+    def _object_headers(self, version: Version, request: str) -> dict[str, str]:
+        counts_tags = request in self.traits.counts_tags
         return {
             **version.headers,
-            **({"x-amz-tagging-count": str(len(version.tags))} if version.tags else {}),
+            **({"x-amz-tagging-count": str(len(version.tags))} if version.tags and counts_tags else {}),
             "content-length": str(len(version.body)),
             "etag": f'"{version.etag}"',
             "last-modified": _http_date(version.modified),

@@ -149,6 +149,8 @@ class MemoryBucket:
         self.under_way: dict[str, tuple[Stored, dict[int, bytes]]] = {}
         self.created = 0  # the uploads so far, for unique ids
         self.conditions: Literal["honoured", "ignored", "refused", "never met"] = "honoured"
+        self.tags_with_object = True  # False ignores the tags that come with a PUT
+        self.has_tags: bool | None = None
         self.age_s = 0.0  # of every part, and about that of every upload
         self.calls: list[str] = []
         self.clock = clock
@@ -239,9 +241,16 @@ class MemoryBucket:
     ) -> str:
         self._called("put", key)
         self._judge(key, guard)
-        body, tags = _intact(data, md5), dict(guard.tags) if guard else {}
+        body, tags = _intact(data, md5), self._carried(guard.tags if guard else state.tags)
         self.objects[key] = replace(self._empty(state, marker), body=body, etag=self._etag(body), tags=tags)
         return self.objects[key].etag
+
+    def _carried(self, tags: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the tags that a write gives the object."""
+        return dict(tags) if self.tags_with_object else {}
+
+    def require_tags(self, key: str, *, is_there: bool) -> None:
+        """Accept every object: this store has tags."""
 
     def _judge(self, key: str, guard: WriteGuard | None) -> None:
         """Raise the error of a condition that is not met, or that the store does not know."""

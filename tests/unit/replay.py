@@ -92,6 +92,7 @@ class SourceSide(Side):
     """The source. With `layouts` the store returns part sizes, else all objects are copied in one piece."""
 
     prefetch_body = True
+    has_tags = True
 
     def __init__(self, side: Literal["source"], answers: Answers, *, tags: bool, layouts: bool = False) -> None:
         super().__init__(side, answers, tags=tags)
@@ -135,6 +136,9 @@ class TargetSide(Side):
     ) -> str:
         etag: str = self._call("put", bytes(data), md5, state, marker, guard)
         return etag
+
+    def require_tags(self, key: str, *, is_there: bool) -> None:
+        """Accept every object: the target has tags."""
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
         self._call("put_tags", dict(tags))

@@ -202,12 +202,3 @@ def test_the_bytes_of_an_object_that_was_replaced_between_the_requests_are_dropp
     state = bucket(script, tags=True).get_small("key")
     assert state is not None
     assert (state.etag, state.body) == ("other", None)
-
-
-def test_a_response_without_tags_is_retried_once_the_store_has_returned_tags() -> None:
-    with pytest.raises(Permanent, match="does not support object tags"):
-        bucket(Script((TAGS, {})), tags=True).tags("key")
-    made = bucket(Script((TAGS, UNTAGGED), (TAGS, {})), tags=True)
-    assert made.tags("key") == {}
-    with pytest.raises(Retryable, match="the response is not an S3 response"):
-        made.tags("key")

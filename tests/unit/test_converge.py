@@ -14,7 +14,7 @@ from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Permanent, Retryable
 from s3_syncer.core.model import INLINE_BODY_MAX, MAX_METADATA_BYTES, ObjectState
 from s3_syncer.core.units import MIB
-from s3_syncer.stores.capabilities import SAMPLE_EVERY, TAGS_WRITTEN, properties_of
+from s3_syncer.stores.capabilities import SAMPLE_EVERY, TAGS_WITH_OBJECT, properties_of
 from s3_syncer.sync import converge as converge_module
 from s3_syncer.sync.converge import CHANGES, MAX_ATTEMPTS, BucketPair, Outcome, converge
 from s3_syncer.sync.transfer import Transfer
@@ -39,7 +39,7 @@ def pair_of(source: MemoryBucket, target: MemoryBucket, *, delete: bool = True, 
     """Return a pair. With `proven`, the target is known to keep ordinary objects and their tags."""
     transfer = Transfer(source, target, memory=MIB, threads=1, capabilities=capabilities_of_aws())
     if proven:
-        transfer.capabilities.record_kept(properties_of(ONE.look()) | {TAGS_WRITTEN})
+        transfer.capabilities.record_kept(properties_of(ONE.look()) | {TAGS_WITH_OBJECT})
     return BucketPair(source, target, transfer, delete=delete, capabilities=transfer.capabilities)
 
 
@@ -85,7 +85,7 @@ def test_a_new_object_is_compared_and_read_in_one_request() -> None:
     source, target = buckets(ONE, None)
     run(source, target, proven=True)
     assert source.calls == ["take", "tags", "head", "tags"]
-    assert target.calls == ["head", "put", "put_tags"]
+    assert target.calls == ["head", "put"]
 
 
 def test_a_large_object_is_compared_without_its_body() -> None:
@@ -198,7 +198,7 @@ def test_past_the_deadline_nothing_is_written() -> None:
     ("source", "target", "calls"),
     [
         (TWO, None, ["head", "put", "head"]),
-        (ONE, None, ["head", "put", "put_tags", "head", "tags"]),
+        (ONE, None, ["head", "put", "head", "tags"]),
         (TWO, ONE, ["head", "put", "head"]),
         (RETAGGED, ONE, ["head", "tags", "put_tags", "head", "tags"]),
     ],
@@ -210,6 +210,37 @@ def test_the_first_write_of_a_process_costs_one_more_head_of_the_target(
     left, right = buckets(source, target)
     run(left, right)
     assert right.calls == calls
+
+
+def test_tags_that_come_with_the_object_are_written_later_where_the_store_ignores_them() -> None:
+    target = MemoryBucket()
+    target.tags_with_object = False
+    tagged = [stored(f"body {number}".encode(), tags={"a": str(number)}) for number in range(3)]
+    writes(target, *tagged)
+    assert [dict(there.tags) for there in target.objects.values()] == [each.tags for each in tagged]
+    # Only the first copy is followed by a check that finds it without tags.
+    assert target.calls == [
+        *("head", "put", "head", "tags", "put_tags", "head", "tags"),
+        *("head", "put", "put_tags"),
+        *("head", "put", "put_tags"),
+    ]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_new_copy_whose_tags_are_refused_is_removed_again(is_there: bool) -> None:
+    """A later plain sweep would take it for equal."""
+
+    def refuse_tags(operation: str, key: str) -> None:
+        if operation == "put_tags":
+            raise Permanent("access denied", "AccessDenied")
+
+    source, _ = buckets(replace(ONE, tags={"a": "b"}), None)
+    target = MemoryBucket({KEY: TWO} if is_there else {}, on_call=refuse_tags)
+    target.tags_with_object = False
+    expected = "only --full finds that later" if is_there else "The copy was removed again"
+    with pytest.raises(Permanent, match=expected):
+        run(source, target)
+    assert (KEY in target.objects) == is_there
 
 
 def described(number: int, **headers: str) -> Stored:

@@ -27,6 +27,11 @@ META = "x-amz-meta-"
 
 _Value = TypeVar("_Value")
 
+#: Bytes of the longest `x-amz-tagging` header that is sent with an object. AWS accepts 8 KB of headers in a PUT, of
+#: which 2 KB may be metadata: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html. Ten tags of the
+#: longest names and values take 4 KB, and up to twelve times as much with characters that must be encoded.
+MAX_TAGGING_HEADER = 4096
+
 #: Storage classes of objects that must be restored before a read. Intelligent-Tiering has an archive status instead.
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
@@ -119,18 +124,30 @@ def conditions(guard: WriteGuard | None) -> dict[str, str]:
 
 
 def written(state: ObjectState, marker: str | None, guard: WriteGuard | None = None) -> dict[str, str]:
-    """Return the headers that write the content headers and metadata of `state`, in lower case.
+    """Return the headers that write the content headers, metadata and tags of `state`, in lower case.
 
-    `marker` is the ETag marker, or None for none.
+    `marker` is the ETag marker, or None for none. The tags are those of the guard if there is one. Without a guard,
+    they are left out if they are too long for a header: see `carries_tags`.
     """
     found = conditions(guard)
     if guard is not None and guard.tags:
-        found["x-amz-tagging"] = urlencode(guard.tags, safe="", quote_via=quote)
+        found["x-amz-tagging"] = _tagging(guard.tags)
+    elif guard is None and carries_tags(state):
+        found["x-amz-tagging"] = _tagging(state.tags)
     found |= {name.lower(): value for name, value in state.headers.items()}
     found |= {META + name: value for name, value in state.metadata.items()}
     if marker is not None:
         found[META + SOURCE_ETAG_MARKER] = marker
     return found
+
+
+def carries_tags(state: ObjectState) -> bool:
+    """Return True if a write of the object takes its tags along: it has tags, and they fit into a header."""
+    return bool(state.tags) and len(_tagging(state.tags)) <= MAX_TAGGING_HEADER
+
+
+def _tagging(tags: Mapping[str, str]) -> str:
+    return urlencode(tags, safe="", quote_via=quote)
 
 
 @lru_cache(maxsize=1024)  # many objects and many responses have the same second

@@ -91,6 +91,8 @@ class WrittenObject:
     etag: str
     #: True if the ETag shows that the store has exactly the bytes that were sent.
     proves_bytes: bool
+    #: True if the tags were sent with the object, and not by PutObjectTagging.
+    carried_tags: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ..core import fence, headers
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.units import MIB
 from ..stores import response_xml
+from ..stores.object_tags import UNTAGGED_CODES
 from ..stores.response_xml import NotXmlError
 from .protocols import OBJECT_LEVEL_STATUSES, HttpClient, HttpResponse
 
@@ -33,8 +34,9 @@ _HEADERS |= {parameter: name for name, parameter in headers.PARAMETERS.items()}
 #: Parameters that are not a header.
 _OTHERS = frozenset({"Bucket", "Key", "Body", "Metadata"})
 
-#: Errors that are certain without boto3: the object does not exist, or has changed.
+#: Errors that are certain without boto3: the object does not exist, has changed, or has no tags.
 _CERTAIN_ERRORS = frozenset({(404, "NoSuchKey"), (412, "PreconditionFailed"), (416, "InvalidRange")})
+_CERTAIN_ERRORS |= {(404, code) for code in UNTAGGED_CODES}
 
 Reply = dict[str, Any]
 

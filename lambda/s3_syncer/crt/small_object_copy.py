@@ -27,6 +27,7 @@ from ..core.model import MD5, ListEntry, ObjectState, WriteGuard, md5_of
 from ..core.units import MIB
 from ..stores import response_xml
 from ..stores.capabilities import Property, properties_of
+from ..stores.object_tags import UNTAGGED_CODES
 from ..sync.transfer import Transfer
 from .protocols import OBJECT_LEVEL_STATUSES, Headers, HttpClient, HttpResponse
 
@@ -116,7 +117,7 @@ class CrtSmallObjectCopier:
     ) -> None:
         self._source, self._target = source, target
         self._source_prefix, self._target_prefix = source_prefix, target_prefix
-        self._tags = tags
+        self._tags, self._transfer = tags, transfer
         self._memory, self._bandwidth = transfer.memory, transfer.bandwidth
         self._capabilities, self._marker_policy = transfer.capabilities, transfer.marker_policy
         self._guards = transfer.guards
@@ -277,9 +278,11 @@ class CrtSmallObjectCopier:
                 break
             marker = state.etag
             guard = guard and replace(guard, etag=etag)
-        if self._tags and confirmed_by_listing:  # no listing shows a change of tags
+        if (
+            self._tags and self._transfer.source_has_tags is not False and confirmed_by_listing
+        ):  # no listing shows a change of tags
             tagging = yield _Request(self._source, "GET", source_key, query="?tagging")
-            confirmed_by_listing = tagging.status == 200 and _is_untagged(tagging.body)
+            confirmed_by_listing = _is_untagged(tagging)
         batch.copied[entry.key] = entry if confirmed_by_listing else None
         batch.properties[entry.key] = properties = properties_of(state)
         batch.on_copied(entry)
@@ -350,9 +353,11 @@ def _listing_shows_next_write(entry: ListEntry, state: ObjectState, read: HttpRe
     return written == listed.replace(microsecond=0)
 
 
-def _is_untagged(body: bytes) -> bool:
+def _is_untagged(response: HttpResponse) -> bool:
     """Return True if the response to a GET of the tags says that there are none."""
+    if response.status != 200:
+        return response.status == 404 and response_xml.error(response.body)[0] in UNTAGGED_CODES
     try:
-        return response_xml.fields(response_xml.parse(body)).get("TagSet") == []
+        return response_xml.fields(response_xml.parse(response.body)).get("TagSet") == []
     except response_xml.NotXmlError:
         return False

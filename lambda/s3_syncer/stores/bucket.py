@@ -50,8 +50,10 @@ from ..core.multipart import Part, UploadedPart
 from . import listings
 from .availability import Availability
 from .bodies import read_body, read_small_body, read_to_end
+from .capabilities import ObjectRequest, TagSupport
 from .fenced_requests import UNREACHABLE
 from .listings import KeyListing
+from .object_tags import ObjectTags
 from .protocols import ClientSource, RequestGate, Transport
 from .responses import Response, is_not_xml, not_xml
 
@@ -103,19 +105,21 @@ class Bucket:
         clients: ClientSource,
         *,
         tags: bool,
+        documents_tag_counts: bool = False,
         transport: Transport | None = None,
         gate: RequestGate | None = None,
     ) -> None:
         """Connect to the bucket.
 
-        With `tags`, objects are read with their tags. With `transport`, boto3 makes only the requests for which the
-        transport has no response. With `gate`, requests wait while the store is unavailable.
+        With `tags`, objects are read with their tags. `documents_tag_counts` is True for AWS: see `TagSupport`. With
+        `transport`, boto3 makes only the requests for which the transport has no response. With `gate`, requests wait
+        while the store is unavailable.
         """
         self.name = name
         self.prefix = prefix
         self.mirrors_tags = tags
         self._clients, self._transport = clients, transport
-        self._supports_tags = False  # until the store has returned the tags of an object
+        self._tags = ObjectTags(name, self._call, TagSupport(documents_counts=documents_tag_counts))
         self._availability = Availability(self._list_one_key, gate)
         self._listing = KeyListing(name, prefix, self._page)
 
@@ -141,7 +145,7 @@ class Bucket:
                 return None
             try:
                 size = response.object_size
-                return self._state(key, response, self._size(key) if size is None else size, tags=tags)
+                return self._state(key, response, self._size(key) if size is None else size, "HEAD", tags=tags)
             except Changed as error:  # the object was deleted between the two requests
                 changed = error
                 confirm_missing = True
@@ -174,7 +178,7 @@ class Bucket:
                 return self.head(key, confirm_missing=True)
             size = len(body)
         try:
-            state: ObjectState | None = self._state(key, response, size)
+            state: ObjectState | None = self._state(key, response, size, "GET")
         except Changed:  # the object was deleted between the two requests
             state = self.head(key, confirm_missing=True)
         if state is None or body is None or len(body) != state.size:
@@ -183,8 +187,8 @@ class Bucket:
         return replace(state, body=body) if state.etag == response.etag else state
 
     def with_tags(self, key: str, state: ObjectState) -> ObjectState:
-        """Return `state` with the tags that the object has now. Raises Changed when the object was deleted."""
-        return replace(state, tags=self.tags(key)) if self.mirrors_tags else state
+        """Return the `state` of a HEAD with the tags of the object. Raises Changed if it was deleted."""
+        return self._with_tags(key, state, "HEAD") if self.mirrors_tags else state
 
     def _lookup(self, key: str, *, confirm_missing: bool) -> Response | None:
         """Return the response to a HEAD of the key, or None when the key is missing.
@@ -253,29 +257,25 @@ class Bucket:
         response.body.close()
         return response.required("Content-Length", response.object_size)
 
-    def _state(self, key: str, response: Response, size: int, *, tags: bool = True) -> ObjectState:
+    def _state(
+        self, key: str, response: Response, size: int, request: ObjectRequest, *, tags: bool = True
+    ) -> ObjectState:
         """Return the state that a response describes. Raises Changed when there are no tags to read any more."""
-        return response.state(size, self.tags(key) if tags and self.mirrors_tags else {})
+        state = response.state(size, {})
+        return self._with_tags(key, state, request) if tags and self.mirrors_tags else state
+
+    def _with_tags(self, key: str, state: ObjectState, request: ObjectRequest) -> ObjectState:
+        tags = self._tags.of(key, state.tag_count, request)
+        return replace(state, tags=tags) if tags else state
 
     def tags(self, key: str) -> dict[str, str]:
-        """Return the tags of the object. Raises Permanent when the store does not support tags.
+        """Return the tags of the object: none if the store has no tags."""
+        return self._tags.read(key)
 
-        A store that has returned tags before supports them: another response comes from a proxy, and is Retryable.
-        """
-        try:
-            tags = self._call("get_object_tagging", key).tags
-        except SyncError as error:
-            if error.code != "BadResponse":
-                raise
-            tags = None
-        if tags is None:
-            if self._supports_tags:
-                raise Retryable(f"get_object_tagging in {self.name}: the response is not an S3 response", "BadResponse")
-            raise Permanent(  # the store ignored "?tagging"
-                f"{self.name}: the store does not support object tags; set sync.tags = false (--no-tags)", "NoTagging"
-            )
-        self._supports_tags = True
-        return tags
+    @property
+    def has_tags(self) -> bool | None:
+        """True once the store has returned the tags of an object; False if it has no tags; None before both."""
+        return self._tags.support.exists
 
     def first_part(self, key: str) -> tuple[int, int] | None:
         """Return the number of parts and the size of the first in bytes, or None if the store does not say.
@@ -361,14 +361,15 @@ class Bucket:
         return self._call("put_object", key, Body=data, ContentMD5=_base64(md5), **properties).etag or ""
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        """Replace all tags of the object. Raises Changed when the object was deleted."""
-        if not self._supports_tags:
-            self.tags(key)  # a store that ignores "?tagging" would overwrite or delete the object
-        if tags:
-            tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
-            self._call("put_object_tagging", key, Tagging={"TagSet": tag_set})
-        else:
-            self._call("delete_object_tagging", key)
+        """Replace all tags of the object.
+
+        Raises Changed when the object was deleted, and Permanent if the store has no tags.
+        """
+        self._tags.write(key, tags)
+
+    def require_tags(self, key: str, *, is_there: bool) -> None:
+        """Raise Permanent if the store has no tags. `is_there` says that the bucket has the key."""
+        self._tags.require(key, is_there=is_there)
 
     def delete(self, key: str) -> None:
         """Delete the key. Raises Changed unless the store then says that the key is missing.

@@ -1,7 +1,8 @@
-"""The knowledge of the target that its responses have given in this process.
+"""The knowledge of the stores that their responses have given in this process.
 
-A store is not described by its name, only by what it does. The knowledge here decides two questions: if a copy needs
-the ETag marker, and if the target must be read after a write.
+A store is not described by its name, only by what it does. `TagSupport` decides if the tags of an object must be read.
+`TargetCapabilities` decides two questions: if a copy needs the ETag marker, and if the target must be read after a
+write.
 
 A write without a later read proves too little: a store can accept a header and drop it. One HEAD after each write would
 cost a small object a quarter more requests. So the read is spared where all of these are true:
@@ -19,7 +20,8 @@ It also knows which keys the target keeps apart, so that a response to one of th
 from __future__ import annotations
 
 import threading
-from collections.abc import Set
+from collections.abc import Mapping, Set
+from typing import Literal
 
 from ..core.key_folding import Fold, twins
 from ..core.model import ObjectState
@@ -38,9 +40,14 @@ _BY_VALUE = frozenset({"Cache-Control", "Content-Encoding", "Content-Language", 
 #: A property of an object: its name, and its value or the kind of its value.
 Property = tuple[str, str]
 
-#: The properties of a write of tags, and of a removal of all tags.
+#: The properties of a write of tags, of a write of an object with its tags, and of a removal of all tags. Some stores
+#: ignore the tags that come with an object, and keep those that are written later.
 TAGS_WRITTEN: Property = ("tags", "written")
+TAGS_WITH_OBJECT: Property = ("tags", "written with the object")
 TAGS_REMOVED: Property = ("tags", "removed")
+
+#: All of them: the tags must be read to check such a write.
+TAG_PROPERTIES = frozenset({TAGS_WRITTEN, TAGS_WITH_OBJECT, TAGS_REMOVED})
 
 _EXISTS: Property = ("object", "exists")
 
@@ -82,6 +89,7 @@ class TargetCapabilities:
         self._conditional_writes = True
         self._apart: frozenset[Fold] = frozenset()
         self._unproven: frozenset[Fold] = frozenset()
+        self._tags_with_object = True
 
     @property
     def gives_md5(self) -> bool | None:
@@ -101,6 +109,15 @@ class TargetCapabilities:
     def record_conditions_refused(self) -> None:
         """Record that the store does not accept writes with a condition."""
         self._conditional_writes = False
+
+    @property
+    def tags_with_object(self) -> bool:
+        """False once the store has ignored the tags that came with an object."""
+        return self._tags_with_object
+
+    def record_tags_ignored(self) -> None:
+        """Record that the store ignored the tags that came with an object."""
+        self._tags_with_object = False
 
     @property
     def apart(self) -> frozenset[Fold]:
@@ -175,3 +192,76 @@ class TargetCapabilities:
         """Forget which properties the target keeps: a read after a write found a difference."""
         with self._lock:
             self._kept.clear()
+
+
+#: The kind of request that returned an object. A store can return `x-amz-tagging-count` for one kind only.
+ObjectRequest = Literal["HEAD", "GET"]
+
+
+class TagSupport:
+    """The knowledge about the object tags of one store. Safe to share between threads.
+
+    S3 returns `x-amz-tagging-count` with an object that has tags, if the caller may read tags. Other stores keep tags
+    and never return the header, or return it for GET only. So a response without it proves that an object has no tags
+    only in these cases:
+
+    - The store has no tags at all.
+    - The store is AWS, which documents the header (`documents_counts`), and has returned the tags of an object.
+    - The store has returned the header of an object with tags, in a response of the same kind.
+
+    The second and the third case end for this process at the first object with tags and a response without the header.
+    They also end when access to the tags of an object is denied. The tags of one in SAMPLE_EVERY of these objects are
+    read in any case.
+    """
+
+    def __init__(self, *, documents_counts: bool = False, sample_every: int = SAMPLE_EVERY) -> None:
+        self._documents_counts, self._sample_every = documents_counts, sample_every
+        self._lock = threading.Lock()
+        # Guarded by the lock.
+        self._exists: bool | None = None
+        self._counted: set[ObjectRequest] = set()
+        self._counts_are_reliable = True
+        self._spared = 0
+
+    @property
+    def exists(self) -> bool | None:
+        """True once the store has returned the tags of an object; False if it has no tags; None before both."""
+        return self._exists
+
+    @property
+    def may_be_absent(self) -> bool:
+        """True if a response can still show that the store has no tags. AWS has tags in any case."""
+        return not self._documents_counts and not self._exists
+
+    def record_exists(self) -> None:
+        """Record that the store has returned the tags of an object."""
+        self._exists = True
+
+    def record_absent(self) -> bool:
+        """Record that the store has no tags. Return True for the first call."""
+        with self._lock:
+            is_new, self._exists = self._exists is None, False
+            return is_new
+
+    def record_denied(self) -> None:
+        """Record that the tags of an object cannot be read, so that its response has no count either."""
+        self._counts_are_reliable = False
+
+    def record_tags(self, request: ObjectRequest, count: int, tags: Mapping[str, str]) -> None:
+        """Record the count in the response to a request of this kind, and the tags that the object then had."""
+        with self._lock:
+            if count and tags:
+                self._counted.add(request)
+            elif tags:
+                self._counts_are_reliable = False
+
+    def needs_read(self, request: ObjectRequest, count: int) -> bool:
+        """Count a response with this count; return True if the tags of its object must be read."""
+        if self._exists is False:
+            return False
+        with self._lock:
+            is_counted = self._documents_counts or request in self._counted
+            if count or not (self._exists and is_counted and self._counts_are_reliable):
+                return True
+            self._spared += 1
+            return self._spared % self._sample_every == 0

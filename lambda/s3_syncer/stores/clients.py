@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -17,6 +18,7 @@ from ..core.model import RAW_EXPIRES
 from ..settings import NO_OPTIONS, Credentials, RequestOptions
 from ..versions import require_boto3
 from .ca_certificate import ca_file
+from .content_md5 import send_content_md5
 from .credentials import FixedClient, RotatingClient, explained, read_secret
 from .fenced_requests import ask_fence, fence_connections
 from .plain_responses import read_plain_responses
@@ -36,6 +38,13 @@ _COMMON: dict[str, Any] = {
     # The same text for all requests. botocore builds its own twice a request, which takes a tenth of the CPU time.
     "user_agent": f"s3-syncer/{__version__} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
 }
+
+#: The endpoints of S3 in all partitions that are public: IPv4, dual stack, FIPS and interface endpoints. Other services
+#: of AWS in front of a store have other names. https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json
+_AWS_ENDPOINT = re.compile(
+    r"https://(?:[^/]+\.)?s3(?:-fips)?\.(?:[^/]+\.)?"
+    r"(?:amazonaws\.com|amazonaws\.com\.cn|amazonaws\.eu|api\.aws|api\.amazonwebservices\.(?:com\.cn|eu))/?"
+)
 
 #: The part of the configuration for services that sign in their own way and need no timeouts of this project.
 _OTHER_SERVICES = {name: _COMMON[name] for name in ("retries", "user_agent")}
@@ -94,6 +103,7 @@ def target_client(
             )
         pass_raw_expires(client)
         _add_headers(client, options)
+        send_content_md5(client)
         ask_fence(client)
         read_plain_responses(client)
         return client
@@ -103,6 +113,11 @@ def target_client(
     with explained("Secrets Manager"):
         secrets: SecretsManagerClient = _client("secretsmanager", config=Config(**_OTHER_SERVICES))
     return RotatingClient(lambda: read_secret(secrets, credentials), build)
+
+
+def is_aws(endpoint: str) -> bool:
+    """Return True if the endpoint is one of AWS S3. TLS proves that AWS answers there."""
+    return _AWS_ENDPOINT.fullmatch(endpoint.lower()) is not None
 
 
 def queue_client(connections: int) -> SQSClient:

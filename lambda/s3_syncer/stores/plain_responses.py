@@ -19,16 +19,17 @@ from .responses import NOT_XML
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: The operations with responses that are read here. A second attempt of those with True can create a second upload, or
-#: finds the result of the first. So they are not repeated after a response that is not XML.
-_CREATES = {
+#: The operations with responses that are read here. Those with True are not repeated after a response that is not XML:
+#: a second attempt can create a second upload, or finds the result of the first. And a store without tags answers
+#: GetObjectTagging with the object itself, each time.
+_IS_FINAL = {
     "AbortMultipartUpload": False,
     "CompleteMultipartUpload": True,
     "CreateMultipartUpload": True,
     "DeleteObject": False,
     "DeleteObjectTagging": False,
     "GetObject": False,
-    "GetObjectTagging": False,
+    "GetObjectTagging": True,
     "HeadBucket": False,
     "HeadObject": False,
     "ListMultipartUploads": False,
@@ -63,8 +64,8 @@ def _before_parse(
 ) -> None:
     """Read the response, and leave nothing of it to botocore but its status, or an error."""
     status, body = response_dict["status_code"], response_dict["body"]
-    creates = _CREATES.get(operation_model.name)
-    if creates is None:
+    is_final = _IS_FINAL.get(operation_model.name)
+    if is_final is None:
         return
     fields: dict[str, Any] = {}
     if isinstance(body, bytes) and body.strip():
@@ -74,7 +75,7 @@ def _before_parse(
             if status >= 300:
                 return
             fields[NOT_XML] = True
-            if not creates:  # boto3 repeats it, and its ClientError has the field
+            if not is_final:  # boto3 repeats it, and its ClientError has the field
                 response_dict["status_code"] = 500
                 customized_response_dict.update(fields)
                 return

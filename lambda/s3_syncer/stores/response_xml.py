@@ -64,6 +64,8 @@ def fields(root: Element) -> dict[str, Any]:
     A field that the response has twice, with different values, is None.
     """
     found: dict[str, Any] = {}
+    if name(root) == "Tagging" and not len(root):  # some stores leave the tag set of an object without tags out
+        found["TagSet"] = []
     for child in root:
         child_name = name(child)
         if child_name in _LISTS:

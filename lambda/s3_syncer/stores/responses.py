@@ -37,6 +37,9 @@ _OBJECT_HEADERS = frozenset({"etag", "last-modified"})
 #: The field that says that the body of a response with status 200 is no XML. See `plain_responses.py`.
 NOT_XML = "NotXml"
 
+#: The status of a response without a body.
+NO_CONTENT = 204
+
 _Value = TypeVar("_Value")
 _Error = TypeVar("_Error", bound=SyncError)
 
@@ -51,7 +54,7 @@ class Response:
 
     def check(self) -> Response:
         """Return the response. Raises Retryable if it is not a response of S3, as a page of HTML."""
-        if is_not_xml(self.fields):
+        if is_not_xml(self.fields) and self.operation != "get_object_tagging":  # it may be the object: `object_tags.py`
             raise self._located(not_xml())
         if not self._is_s3():
             raise self._located(Retryable("the response is not an S3 response", "BadResponse"))
@@ -119,7 +122,9 @@ class Response:
 
     @property
     def tags(self) -> dict[str, str] | None:
-        """The tags. Raises Permanent for a tag without a name or a value."""
+        """The tags, or None if there is no tag set. Raises Permanent for a tag without a name or a value."""
+        if self.fields.get("ResponseMetadata", {}).get("HTTPStatusCode") == NO_CONTENT:
+            return {}
         if self.fields.get("TagSet") is None:
             return None
         return {self._text(tag, "Key", "tag"): self._text(tag, "Value", "tag") for tag in self.fields["TagSet"]}

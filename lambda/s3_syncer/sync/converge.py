@@ -16,11 +16,20 @@ from ..core.deadline import Deadline
 from ..core.errors import Changed, Permanent, Retryable, StaleWrite
 from ..core.model import INLINE_BODY_MAX, ObjectState, WrittenObject
 from ..core.work_items import Work
-from ..stores.capabilities import TAGS_REMOVED, TAGS_WRITTEN, Property, TargetCapabilities, properties_of
+from ..stores.capabilities import (
+    TAG_PROPERTIES,
+    TAGS_REMOVED,
+    TAGS_WITH_OBJECT,
+    TAGS_WRITTEN,
+    Property,
+    TargetCapabilities,
+    properties_of,
+)
 from ..stores.protocols import SourceBucket, TargetBucket
 from .comparison import compare_objects
 from .key_identity import NOT_LISTED, has_key, not_listed
 from .own_copies import OwnCopies
+from .tag_writes import removing_untagged_copy, write_tags
 from .write_checks import CONFIRM_AFTER_S, WriteChecks
 
 #: Attempts before a key that keeps changing goes back to the queue. Its next message is on the queue in any case.
@@ -143,10 +152,11 @@ def converge(
                 is_listed = None
                 if follows_write:
                     sides, follows_write = _judge(pair, key, sides, checks, deadline), False
-            step = _make_equal(pair, key, sides, deadline, own_copies)
+            step = _make_equal(pair, key, sides, deadline, own_copies, is_new=done.action == "copy")
             if isinstance(step, Outcome):
                 return step if done.action == "unchanged" or step.action != "unchanged" else done
-            done = step.outcome
+            if step.outcome.action != "tags" or done.action not in ("copy", "update"):  # else the tags of that copy
+                done = step.outcome
             sides = _check_write(pair, key, step, prefetch_body=prefetch_body)
             if sides is not None and sides.source == step.source:
                 sides = _judge(pair, key, sides, checks, deadline, step)
@@ -187,7 +197,7 @@ class _Write:
 
     @property
     def wrote_tags(self) -> bool:
-        return bool(self.properties & {TAGS_WRITTEN, TAGS_REMOVED})
+        return bool(self.properties & TAG_PROPERTIES)
 
 
 def _compare_sides(
@@ -241,13 +251,19 @@ def _difference(
     )
     if difference is not None or (write is not None and not write.wrote_tags):
         return difference
-    return compare_tags(source, pair.target.with_tags(key, target))
+    if write is None:
+        return compare_tags(source, pair.target.with_tags(key, target))
+    with removing_untagged_copy(pair.target, key, is_new=write.outcome.action == "copy"):
+        return compare_tags(source, pair.target.with_tags(key, target))
 
 
 def _make_equal(
-    pair: BucketPair, key: str, sides: _Sides, deadline: Deadline, own_copies: OwnCopies | None
+    pair: BucketPair, key: str, sides: _Sides, deadline: Deadline, own_copies: OwnCopies | None, *, is_new: bool
 ) -> _Write | Outcome:
-    """Remove the difference; return the write, or the outcome if nothing was written."""
+    """Remove the difference; return the write, or the outcome if nothing was written.
+
+    `is_new` says that the previous attempt copied the object to a target that lacked it.
+    """
     source, target, difference = sides.source, sides.target, sides.difference
     if sides.is_other_key:
         return Outcome("unchanged", f"absent from the source, and {NOT_LISTED}", is_gone=True)
@@ -265,7 +281,7 @@ def _make_equal(
     if difference is None:
         return Outcome("unchanged", "equal")
     if not difference.body:
-        pair.target.put_tags(key, source.tags)
+        write_tags(pair.target, key, source.tags, is_new=is_new)
         properties = frozenset({TAGS_WRITTEN if source.tags else TAGS_REMOVED})
         return _Write(Outcome("tags", difference.reason), source, properties=properties)
     if own_copies is not None:
@@ -274,8 +290,10 @@ def _make_equal(
     if not isinstance(copied, WrittenObject):
         return Outcome("multipart", difference.reason, more=tuple(copied))
     outcome = Outcome("copy" if target is None else "update", difference.reason, source.size)
-    tags = {TAGS_WRITTEN} if source.tags else set()
-    return _Write(outcome, source, copied, properties_of(source) | tags)
+    properties = properties_of(source)
+    if source.tags:
+        properties |= {TAGS_WITH_OBJECT if copied.carried_tags else TAGS_WRITTEN}
+    return _Write(outcome, source, copied, properties)
 
 
 def _check_write(pair: BucketPair, key: str, write: _Write, *, prefetch_body: bool) -> _Sides | None:
@@ -295,6 +313,8 @@ def _check_write(pair: BucketPair, key: str, write: _Write, *, prefetch_body: bo
     sides = _compare_sides(pair, key, prefetch_body=prefetch_body, write=write)
     if sides.difference is None:
         pair.capabilities.record_kept(write.properties)
+    elif TAGS_WITH_OBJECT in write.properties and not sides.difference.body and sides.source == write.source:
+        pair.capabilities.record_tags_ignored()
     return sides
 
 

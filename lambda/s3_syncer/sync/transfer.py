@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, SyncError
 from ..core.fence import carried
+from ..core.headers import carries_tags
 from ..core.model import ObjectState, WriteGuard, WrittenObject, md5_of
 from ..core.multipart import (
     Limits,
@@ -31,10 +32,12 @@ from ..core.multipart import (
 )
 from ..core.units import MIB
 from ..stores.capabilities import TargetCapabilities
+from ..stores.object_tags import may_refuse_tags
 from ..stores.protocols import SourceBucket, TargetBucket
 from .bandwidth import BandwidthLimiter
 from .buffer_budget import BufferBudget
 from .etag_marker import EtagMarkerPolicy, source_etag_marker
+from .tag_writes import write_tags
 from .write_guards import WriteGuards
 
 #: Bytes of the smallest object that keeps an unfinished upload for a later run. A smaller one is quickly sent again.
@@ -112,6 +115,7 @@ class Transfer:
         self.capabilities = capabilities or TargetCapabilities()
         self.marker_policy = EtagMarkerPolicy(self.capabilities)
         self.guards = WriteGuards(target, self.capabilities, tags=tags)
+        self._mirrors_tags = tags
         self._part_etags_are_md5 = True  # until the target's response to a part shows another ETag
         self._wrong_uploads: set[str] = set()  # they have parts of another object
         self._wrong_hashes: set[tuple[str, str, str | None]] = set()  # a key, its ETag, and the hash of the parts read
@@ -121,29 +125,42 @@ class Transfer:
         return self._memory
 
     @property
+    def source_has_tags(self) -> bool | None:
+        """See `Bucket.has_tags`."""
+        return self._source.has_tags
+
+    @property
     def bandwidth(self) -> BandwidthLimiter:
         return self._bandwidth
 
     def copy(
         self, key: str, state: ObjectState, deadline: Deadline, replaced: ObjectState | None = None
     ) -> WrittenObject:
-        """Copy the object that `state` describes over the `replaced` one of the target. Raises a SyncError."""
+        """Copy the object that `state` describes over the `replaced` one of the target. Raises a SyncError.
+
+        A small object takes its tags along, so that a target which refuses the tags gets no object without them.
+        """
+        if not state.tags:
+            return self._copy(key, state, deadline, replaced)
+        self._target.require_tags(key, is_there=replaced is not None)
+        try:
+            written = self._copy(key, state, deadline, replaced)
+        except Permanent as error:
+            if may_refuse_tags(error):
+                hint = "The object has tags: set sync.tags = false (--no-tags) to copy it without"
+                error.args = (f"{error.reason}. {hint}",)
+            raise
+        if self.capabilities.tags_with_object and written.carried_tags:
+            return written
+        write_tags(self._target, key, state.tags, is_new=replaced is None)
+        return replace(written, carried_tags=False)
+
+    def _copy(self, key: str, state: ObjectState, deadline: Deadline, replaced: ObjectState | None) -> WrittenObject:
         plan = self.plan(key, state)
         if plan is None:
             written = self._copy_whole(key, state, deadline, self.guards.guard(key, replaced))
-        else:
-            written = self._copy_parts(key, state, plan, deadline)
-        if state.tags:
-            self._write_tags(key, state.tags)
-        return written
-
-    def _write_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        """Write the tags of a copy. An error also says that the copy has none, because no listing shows that."""
-        try:
-            self._target.put_tags(key, tags)
-        except SyncError as error:
-            error.args = (f"{error.reason}. The object was copied without its tags: only --full finds that later",)
-            raise
+            return replace(written, carried_tags=carries_tags(state))
+        return self._copy_parts(key, state, plan, deadline)
 
     def plan(self, key: str, state: ObjectState, *, own: bool = False) -> PartPlan | None:
         """Return the part plan of the object, or None for one piece. Raises Permanent if it cannot be copied.
@@ -215,6 +232,8 @@ class Transfer:
             self._check_parts(key, state, plan, md5s, found and upload_id)
             etags |= {number: part.etag for number, part in sent.items()}
             etag = self.guards.complete(key, upload_id, etags)
+            if found and self._mirrors_tags and not state.tags:  # the source may have had some when the upload began
+                self._target.put_tags(key, {})
             return WrittenObject(etag, proves_bytes=etag in (multipart_etag(md5s), state.etag))
         except OutOfTime:
             if not keeps:
