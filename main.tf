@@ -53,6 +53,8 @@ locals {
 
   # Only the options that are set: the environment of a function has at most 4 KB.
   target_options = { for name, value in {
-    TARGET_CA_CERTIFICATE = var.target.ca_certificate
+    TARGET_ADDRESSING_STYLE = var.target.addressing_style
+    TARGET_PAYLOAD_SIGNING  = try(tostring(var.target.payload_signing), null)
+    TARGET_CA_CERTIFICATE   = var.target.ca_certificate
   } : name => value if value != null }
 }

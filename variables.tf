@@ -21,6 +21,8 @@ variable "target" {
     - `region`: region for signing requests, as the store names it
     - `bucket` (an existing bucket): name of the target bucket
     - `prefix`: prefix of every key in the target. It replaces `source_prefix`. A `/` at its start is part of the keys
+    - `addressing_style` (`"path"` or `"virtual"`): place of the bucket in an address: `https://HOST/BUCKET` or `https://BUCKET.HOST`. Null is `"path"`
+    - `payload_signing`: true signs the hash of each body too, for a store that refuses `UNSIGNED-PAYLOAD`. Tasks then buffer large objects instead of streaming them. Null is false
     - `ca_certificate` (PEM, at most 3000 characters): CA certificates to trust for the target, like `file("ca.pem")`, if a private CA has signed the certificate of the store. Only the root certificate is needed. Null trusts the public CAs
   EOT
   type = object({
@@ -29,7 +31,9 @@ variable "target" {
     bucket   = string
     prefix   = optional(string, "")
 
-    ca_certificate = optional(string)
+    addressing_style = optional(string)
+    payload_signing  = optional(bool)
+    ca_certificate   = optional(string)
   })
   nullable = false
 
@@ -63,6 +67,11 @@ variable "target" {
   validation {
     condition     = !anytrue([for suffix in keys(local.no_bucket_suffixes) : endswith(var.target.bucket, suffix)])
     error_message = "Write another target.bucket: ${join(" ", [for suffix, reason in local.no_bucket_suffixes : reason if endswith(var.target.bucket, suffix)])}."
+  }
+
+  validation {
+    condition     = contains(["path", "virtual"], coalesce(var.target.addressing_style, "path"))
+    error_message = "Write target.addressing_style as \"path\" or \"virtual\"."
   }
 
   validation {

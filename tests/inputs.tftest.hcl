@@ -301,6 +301,16 @@ run "a_target_that_is_a_multi_region_alias" {
   expect_failures = [var.target]
 }
 
+run "an_unknown_addressing_style" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", addressing_style = "auto" }
+  }
+
+  expect_failures = [var.target]
+}
+
 run "a_ca_certificate_by_path" {
   command = plan
 
@@ -325,10 +335,26 @@ run "a_ca_bundle_that_is_too_long" {
   command = plan
 
   variables {
-    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", ca_certificate = "-----BEGIN CERTIFICATE-----\n${join("", [for _ in range(3000) : "M"])}\n-----END CERTIFICATE-----" }
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", ca_certificate = "-----BEGIN CERTIFICATE-----\n${join("", [for _ in range(1000) : "MMMM"])}\n-----END CERTIFICATE-----" }
   }
 
   expect_failures = [var.target]
+}
+
+run "options_of_the_target" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", addressing_style = "virtual", payload_signing = true }
+  }
+
+  assert {
+    condition = { for name, value in aws_lambda_function.sync.environment[0].variables : name => value if contains(["TARGET_ADDRESSING_STYLE", "TARGET_PAYLOAD_SIGNING"], name) } == {
+      TARGET_ADDRESSING_STYLE = "virtual"
+      TARGET_PAYLOAD_SIGNING  = "true"
+    }
+    error_message = "The function must have the options."
+  }
 }
 
 run "a_ca_certificate" {

@@ -18,6 +18,8 @@ BASELINE_MIB = 160
 #: Smallest memory budget for copies in bytes: two parts of the smallest useful size.
 SMALLEST_BUDGET = 32 * MIB
 
+ADDRESSING_STYLES = ("path", "virtual")
+
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -58,6 +60,8 @@ class RequestOptions:
 
     #: Place of the bucket in an address of the target: "path", or "virtual" for the host. boto3 chooses for the source.
     addressing_style: Literal["path", "virtual"] = "path"
+    #: True signs the hash of each body, also over TLS. Nothing is streamed to such a store: the signature comes first.
+    payload_signing: bool = False
     #: The CA certificates to trust in PEM, instead of those that boto3 trusts; "" for those.
     ca_certificate: str = ""
     #: Headers of every request, with names in lower case.
@@ -109,7 +113,13 @@ def read_stores(reader: Reader) -> Settings:
 
 
 def _target_requests(reader: Reader) -> RequestOptions:
-    return RequestOptions(ca_certificate=reader.certificates("TARGET_CA_CERTIFICATE"))
+    return RequestOptions(
+        addressing_style="virtual"
+        if reader.choice("TARGET_ADDRESSING_STYLE", ADDRESSING_STYLES) == "virtual"
+        else "path",
+        payload_signing=reader.flag("TARGET_PAYLOAD_SIGNING", default=False),
+        ca_certificate=reader.certificates("TARGET_CA_CERTIFICATE"),
+    )
 
 
 def _source_requests(reader: Reader) -> RequestOptions:
@@ -224,11 +234,14 @@ class Reader:
             return default
         return int(value)
 
-    def choice(self, name: str, allowed: tuple[str, ...], *, default: str) -> str:
-        value = self.text(name, default).upper()
-        if value not in allowed:
-            self.mistake(f"{self._label(name)} must be one of {', '.join(allowed)}, not {value!r}")
-        return value
+    def choice(self, name: str, allowed: tuple[str, ...], *, default: str = "") -> str:
+        """Return the allowed value that equals the variable but for its case. The default is the first one."""
+        value = self.text(name, default or allowed[0])
+        for each in allowed:
+            if each.lower() == value.lower():
+                return each
+        self.mistake(f"{self._label(name)} must be one of {', '.join(allowed)}, not {value!r}")
+        return default or allowed[0]
 
 
 def _web_address(text: str) -> SplitResult | None:

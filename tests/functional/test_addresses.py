@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
+from awscrt.http import HttpClientConnection
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as SigningCredentials
@@ -69,6 +71,43 @@ def is_signed(request: Request, account: Account) -> bool:
     return authorization.endswith(signer.signature(signer.string_to_sign(rebuilt, canonical), rebuilt))
 
 
+@pytest.fixture
+def bucket_in_the_host(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Give the target an address that has the bucket in the host. moto takes the bucket from there."""
+    known, connect = socket.getaddrinfo, HttpClientConnection.new
+
+    def local(host: str) -> str:
+        return "127.0.0.1" if host.endswith("store.test") else host
+
+    def path_at_store(host: str, path: str) -> str:
+        return path if host.startswith(f"{TARGET}.store.test") else "/no-such-bucket/key"
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *options, **more: known(local(host), *options, **more))
+    monkeypatch.setattr(HttpClientConnection, "new", lambda host, *options: connect(local(host), *options))
+    with in_front_of(rig.other.endpoint, path_at_store=path_at_store) as proxy:
+        monkeypatch.setenv("TARGET_ENDPOINT", proxy.endpoint.replace("127.0.0.1", "store.test"))
+        monkeypatch.setenv("TARGET_ADDRESSING_STYLE", "virtual")
+        yield proxy
+
+
+def test_the_function_names_the_bucket_in_the_host(rig: Rig, bucket_in_the_host: Proxy, each_way: str) -> None:
+    fill(rig)
+    rig.sync(*rig.source_keys(), "only here")
+    assert rig.differences() == []
+    assert [request.path for request in bucket_in_the_host.requests if not is_signed(request, rig.other)] == []
+    rig.close()
+
+
+def test_the_command_names_the_bucket_in_the_host(rig: Rig, bucket_in_the_host: Proxy) -> None:
+    fill(rig)
+    ended = run("migrate", "--delete")
+    assert ended.code == 0, ended
+    assert rig.differences() == []
+    agents = {request.headers["user-agent"].split()[1].partition("/")[0] for request in bucket_in_the_host.requests}
+    assert agents == {"awscrt", "Python", "Boto3"}, "each client of the target was used"
+    assert [request.path for request in bucket_in_the_host.requests if not is_signed(request, rig.other)] == []
+
+
 @pytest.mark.parametrize("setting", ["use_accelerate_endpoint", "payload_signing_enabled", "addressing_style"])
 def test_no_s3_setting_of_the_aws_profile_reaches_the_target(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str
@@ -82,7 +121,7 @@ def test_no_s3_setting_of_the_aws_profile_reaches_the_target(
     client = target_client(rig.target_proxy.endpoint, REGION, keys, 1).lease().client
     assert client.meta.config.s3 == without.meta.config.s3
     rig.target.put_object(Bucket=TARGET, Key="key", Body=b"body")
-    assert client.get_object(Bucket=TARGET, Key="key")["ContentLength"] == 4
+    assert client.get_object(Bucket=TARGET, Key="key")["Body"].read() == b"body"
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 

@@ -136,6 +136,18 @@ OPTIONS: list[tuple[str, str | None, str, Callable[[SweepJob], bool]]] = [
     ("--target-endpoint", "http://h:1/", "TARGET_ENDPOINT", lambda job: job.settings.target_endpoint == "http://h:1"),
     ("--target-region", "eu", "TARGET_REGION", lambda job: job.settings.target_region == "eu"),
     ("--target-bucket", "other", "TARGET_BUCKET", lambda job: job.settings.target_bucket == "other"),
+    (
+        "--target-addressing-style",
+        "virtual",
+        "TARGET_ADDRESSING_STYLE",
+        lambda job: job.settings.target_requests.addressing_style == "virtual",
+    ),
+    (
+        "--target-payload-signing",
+        None,
+        "TARGET_PAYLOAD_SIGNING",
+        lambda job: job.settings.target_requests.payload_signing,
+    ),
     ("--target-prefix", "out/", "TARGET_PREFIX", lambda job: job.settings.target_prefix == "out/"),
     ("--target-secret-arn", "name", "TARGET_SECRET_ARN", lambda job: job.settings.target_credentials == "name"),
     ("--concurrency", "7", "S3_SYNCER_CONCURRENCY", lambda job: job.threads == 7),
@@ -209,6 +221,7 @@ def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
     shared = {"DEAD_LETTER_QUEUE_URL", "DISTRIBUTED_COPY_THRESHOLD_MB", "ENDPOINT", "LOG_LEVEL", "QUEUE_URL"}
     shared |= {"SOURCE_BUCKET", "SOURCE_PREFIX", "SOURCE_REQUESTER_PAYS", "SYNC_DELETE", "SYNC_TAGS"}
     shared |= {f"TARGET_{name}" for name in ("BUCKET", "ENDPOINT", "PREFIX", "REGION", "SECRET_ARN", "CA_CERTIFICATE")}
+    shared |= {"TARGET_ADDRESSING_STYLE", "TARGET_PAYLOAD_SIGNING"}
     variables = {variable for command in cli.commands.values() for variable in command.variables}
     assert {variable for variable in variables if not variable.startswith("S3_SYNCER_")} == shared
 

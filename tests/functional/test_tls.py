@@ -114,6 +114,34 @@ def test_the_function_trusts_the_ca_certificate_of_the_target(
     assert rig.differences() == []
 
 
+@pytest.mark.parametrize("signing", [True, False], ids=["signed", "unsigned"])
+@pytest.mark.parametrize("command", [True, False], ids=["command", "function"])
+def test_bodies_are_signed_for_a_store_that_wants_it(
+    rig: Rig,
+    fronts: tuple[Proxy, Proxy],
+    bundle: str,
+    monkeypatch: pytest.MonkeyPatch,
+    each_way: str,
+    command: bool,
+    signing: bool,
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", bundle)
+    monkeypatch.setenv("TARGET_PAYLOAD_SIGNING", str(signing).lower())
+    fill(rig)
+    if command:
+        assert run("migrate", "--no-tags").code == 0
+    else:
+        rig.sync(*rig.source_keys())
+        rig.close()
+    assert rig.differences() == []
+    _, target = fronts
+    hashes = [request.headers["x-amz-content-sha256"] for request in target.requests if request.method == "PUT"]
+    assert len(hashes) == 4
+    assert {value == "UNSIGNED-PAYLOAD" for value in hashes} == {not signing}
+    others = [request for request in target.requests if request.method != "PUT"]
+    assert {request.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD" for request in others} == {False}
+
+
 def fill(rig: Rig) -> None:
     """Give the source one object for each way of a copy: small, streamed whole, and in parts."""
     rig.put("small", b"body")

@@ -75,7 +75,7 @@ def test_one_error_names_every_mistake() -> None:
         "QUEUE_URL is not set",
         "DEAD_LETTER_QUEUE_URL is not set",
         "SYNC_DELETE must be true or false, not 'maybe'",
-        "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'LOUD'",
+        "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'loud'",
     ]
 
 

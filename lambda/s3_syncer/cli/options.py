@@ -12,7 +12,7 @@ import click
 
 from ..service.heartbeat import VISIBILITY_TIMEOUT_S
 from ..service.service import ServiceOptions
-from ..settings import LOG_LEVELS
+from ..settings import ADDRESSING_STYLES, LOG_LEVELS
 from .report import SUFFIXES
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .signals import GRACE_S
@@ -256,6 +256,24 @@ STORES = (
         envvar="TARGET_PREFIX",
         default="",
         help="Replaces the source prefix in each key. Default: no prefix.",
+    ),
+    option(
+        "Target",
+        "--target-addressing-style",
+        envvar="TARGET_ADDRESSING_STYLE",
+        type=click.Choice(ADDRESSING_STYLES),
+        default="path",
+        show_default=True,
+        help="Place of the bucket in an address. path: https://HOST/BUCKET. virtual: https://BUCKET.HOST, for a store "
+        "that refuses the other form.",
+    ),
+    option(
+        "Target",
+        "--target-payload-signing",
+        envvar="TARGET_PAYLOAD_SIGNING",
+        is_flag=True,
+        help="Sign the hash of each body too, for a store that refuses UNSIGNED-PAYLOAD. Large objects are then "
+        "buffered instead of streamed, and take more CPU time.",
     ),
     option(
         "Target",

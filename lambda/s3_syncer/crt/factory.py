@@ -145,6 +145,8 @@ def _crt_http_client(side: _Side) -> CrtHttpClient:
 
 
 def _stream_copier(source: _Side, target: _Side) -> HttpStreamCopier | None:
+    if target.location.options.payload_signing:
+        return None
     try:
         return HttpStreamCopier(_stream_client(source), _stream_client(target))
     except OnlyBoto3Error:

@@ -53,7 +53,7 @@ class CrtHttpClient:
         url = urlsplit(endpoint.url)
         assert url.hostname is not None
         self._host, self._authority, self._path = url.hostname, url.netloc, url.path
-        self._secure = url.scheme == "https"
+        self._secure, self._signs_payload = url.scheme == "https", endpoint.options.payload_signing
         self._port = url.port or (443 if self._secure else 80)
         self._region, self._keys = endpoint.region, keys
         self._headers = (("host", self._authority), ("user-agent", _USER_AGENT), *endpoint.options.headers.items())
@@ -113,7 +113,7 @@ class CrtHttpClient:
         # As botocore does: TLS protects a body. Without TLS the signature contains the hash of the body.
         if not body:
             return self._shared_signing(_NO_BODY)
-        if self._secure:
+        if self._secure and not self._signs_payload:
             return self._shared_signing("UNSIGNED-PAYLOAD")
         return self._new_signing(hashlib.sha256(body).hexdigest())
 

@@ -75,17 +75,19 @@ def target_client(
     `credentials` is the ARN or name of a secret, or the credentials themselves. The client uses none of the `AWS_*`
     variables, and no setting for S3 of the user's AWS profile.
     """
+    # Each of these is stated, because botocore takes what is missing from the profile of the user. With None, botocore
+    # signs a body that has no Content-MD5 or no TLS.
+    s3: Any = {
+        "addressing_style": options.addressing_style,
+        "payload_signing_enabled": options.payload_signing or None,
+        "use_accelerate_endpoint": False,
+    }
     config = Config(
         max_pool_connections=connections,
         # By default, boto3 sends aws-chunked bodies with CRC trailers. Many S3-compatible stores refuse these.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        # Each of these is stated, because botocore takes what is missing from the profile of the user.
-        s3={
-            "addressing_style": options.addressing_style,
-            "payload_signing_enabled": False,
-            "use_accelerate_endpoint": False,
-        },
+        s3=s3,
         **_COMMON,
     )
 
