@@ -43,6 +43,19 @@ output "function_arn" {
   value       = aws_lambda_function.sync.arn
 }
 
+output "doctor_command" {
+  description = "Command that checks both stores, the permissions and the queue inside the function, with its role and its network. It prints JSON: see docs/doctor.md."
+  value = join(" ", [
+    "aws lambda invoke",
+    "--region ${local.region}",
+    "--function-name ${aws_lambda_function.sync.function_name}",
+    "--payload '{\"doctor\": true}'",
+    "--cli-binary-format raw-in-base64-out",
+    "--cli-read-timeout 0",
+    "/dev/stdout",
+  ])
+}
+
 output "function_role_arn" {
   description = "ARN of the role of the function, for key policies and bucket policies that must allow it."
   value       = aws_iam_role.function.arn

@@ -13,7 +13,7 @@ from .queue.s3_batch import BatchOperationsTasks, Response
 from .queue.worker import Message
 from .settings import function_settings
 from .versions import log_versions
-from .wiring import QueueContext, build_queue_worker
+from .wiring import QueueContext, build_doctor, build_queue_worker
 
 #: Keys that one invocation converges at a time. As many parts are in flight in addition.
 THREADS = 8
@@ -43,8 +43,11 @@ class BatchResponse(TypedDict):
     batchItemFailures: list[BatchItemFailure]
 
 
-def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | Response:
-    """Process an SQS batch, or the tasks of an S3 Batch Operations job."""
+def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | Response | dict[str, Any]:
+    """Process an SQS batch or the tasks of an S3 Batch Operations job, or return the report of the doctor."""
+    if "doctor" in event:
+        deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000 - RESERVE_S)
+        return build_doctor(function_settings(os.environ)).run(deadline).as_json()
     return _function().handle(event, context)
 
 

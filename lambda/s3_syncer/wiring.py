@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .doctor.doctor import Doctor
+from .doctor.scratch import PREFIX
 from .process_tuning import return_large_buffers
 from .queue.sqs import Queue
 from .queue.worker import Worker
@@ -128,6 +130,23 @@ def build_sync_context(
         transfer,
         pair,
         small_object_copier(transfer, tags=settings.tags) if small_object_copier is not None else None,
+    )
+
+
+def build_doctor(settings: Settings, *, prefix: str = PREFIX, clients: ClientFactories = BOTO3) -> Doctor:
+    """Build the doctor. Raises StoreUnusable. It checks the queues if the settings name one."""
+    return Doctor(
+        settings,
+        clients.source(SPARE_CONNECTIONS, settings.source_requests),
+        clients.target(
+            settings.target_endpoint,
+            settings.target_region,
+            settings.target_credentials,
+            SPARE_CONNECTIONS,
+            settings.target_requests,
+        ),
+        clients.queue(SPARE_CONNECTIONS) if settings.queue_url else None,
+        prefix=prefix,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -29,7 +30,7 @@ from ..sync.converge import Outcome, converge
 from ..sync.key_sweep import SweepOptions
 from ..sync.own_copies import OwnCopies
 from ..versions import log_versions
-from ..wiring import build_queue_worker, build_sync_context
+from ..wiring import build_doctor, build_queue_worker, build_sync_context
 from . import options as groups
 from .options import Command, with_options
 from .outage import OutageDisplay, WaitEnd, outage_gates
@@ -188,6 +189,32 @@ def serve(**options: Any) -> None:
         _fail(error)
 
 
+@cli.command(
+    cls=Command,
+    short_help="Check if both stores can be used, and what the target can.",
+    examples=[
+        ("Check everything, and print a table", "s3-syncer doctor"),
+        ("Check the queue and the notifications, too", "s3-syncer doctor --queue-url URL --json"),
+    ],
+)
+@with_options(groups.STORES, groups.TAGS, groups.DOCTOR)
+def doctor(scratch_prefix: str, as_json: bool, **options: Any) -> None:
+    """Check the connections, clocks, credentials and permissions of both stores, and what the target can.
+
+    The command writes about 70 objects below --scratch-prefix, below the target prefix, and removes them. It writes
+    nowhere else. Exit code 0 is without a problem, 1 with one, 3 if a store could not be used.
+    """
+    settings = _settings(options, delete=False)
+    try:
+        report = build_doctor(settings, prefix=scratch_prefix).run(Deadline())
+    except SyncError as error:
+        _fail(error)
+    click.echo(
+        json.dumps(report.as_json(), indent=2) if as_json else "\n".join(map(printable, report.as_table().split("\n")))
+    )
+    sys.exit(report.exit_code)
+
+
 def _serve(settings: Settings, options: dict[str, Any]) -> None:
     """Serve until a signal, then exit the process. Raise a SyncError or an OSError if the start fails."""
     queue_context = build_queue_worker(
@@ -317,12 +344,12 @@ def _settings(options: dict[str, Any], *, delete: bool, queue: bool = False) -> 
     settings = replace(
         read_stores(reader),
         target_credentials=options["target_secret_arn"] or _target_keys(reader),
-        queue_url=reader.required("QUEUE_URL") if queue else "",
-        dead_letter_queue_url=reader.required("DEAD_LETTER_QUEUE_URL") if queue else "",
+        queue_url=reader.required("QUEUE_URL") if queue else reader.text("QUEUE_URL"),
+        dead_letter_queue_url=(reader.required if queue else reader.text)("DEAD_LETTER_QUEUE_URL"),
         delete=delete,
         tags=options["tags"],
-        copy_memory=options["memory"] * MIB,
-        bytes_per_s=options["bwlimit"],
+        copy_memory=options.get("memory", 0) * MIB,
+        bytes_per_s=options.get("bwlimit"),
         distributed_copy_threshold=options.get("distributed_copy_threshold", GIB // MIB) * MIB,
     )
     try:

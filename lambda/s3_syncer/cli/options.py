@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ..doctor.scratch import PREFIX
 from ..service.heartbeat import VISIBILITY_TIMEOUT_S
 from ..service.service import ServiceOptions
 from ..settings import ADDRESSING_STYLES, LOG_LEVELS
@@ -525,6 +526,21 @@ LOG = (
         help="json: write one JSON line for each decision to standard output.",
     ),
     option(_OUTPUT, "-v", "--verbose", is_flag=True, help="Print each key when it is copied, changed or skipped."),
+)
+
+DOCTOR = (
+    option(
+        "Target",
+        "--scratch-prefix",
+        default=PREFIX,
+        show_default=True,
+        help="Prefix of the scratch keys, below --target-prefix. The command writes nothing if another key is there.",
+    ),
+    option(_QUEUE, "--queue-url", envvar="QUEUE_URL", help="URL of the queue to check. Default: no queue is checked."),
+    option(
+        _QUEUE, "--dead-letter-queue-url", envvar="DEAD_LETTER_QUEUE_URL", help="URL of the dead-letter queue to check."
+    ),
+    option(_OUTPUT, "--json", "as_json", is_flag=True, help="Print the report as JSON."),
 )
 
 SERVICE_OUTPUT = (
