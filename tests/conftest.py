@@ -1,15 +1,43 @@
-"""Set the path of Terraform, and let interrupted tests stop the servers that they started."""
+"""Start the real store, set the path of Terraform, and stop the servers of interrupted tests."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 
 from devtools import signals, terraform
 from devtools.bootstrap import ROOT
+from localcloud import ceph
+
+REAL_STORE = "real_store"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--real-store",
+        action="store_true",
+        help="run only the tests that are marked `real_store`, with Ceph RGW as the target: see tests/real_store",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--real-store"):
+        items[:] = [item for item in items if item.get_closest_marker(REAL_STORE)]
+
+
+@pytest.fixture(scope="session")
+def ceph_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ceph.Ceph]:
+    """Yield a Ceph cluster with an S3 gateway, which all tests of the session share."""
+    if not ceph.is_installed():
+        pytest.skip("Ceph is not installed: `scripts/test --real-store` installs it")
+    with ceph.running(tmp_path_factory.mktemp("ceph")) as cluster:
+        yield cluster
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"{REAL_STORE}: a test that also runs with a real store as the target")
     signals.interrupt_on_termination()
     # Without a terraform on the PATH the plugin would end the whole run, even if no test needs Terraform.
     if config.pluginmanager.hasplugin("terraform") and not config.option.dest_tf_binary:

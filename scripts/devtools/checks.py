@@ -15,6 +15,8 @@ from devtools import side_by_side, signals, terraform
 from devtools.bootstrap import CHECKOV, ROOT
 from devtools.hcl import DIRECTORY
 from devtools.side_by_side import Command
+from localcloud import ceph
+from localcloud.servers import ServerError
 
 #: Packages that mypy checks.
 PACKAGES = ("s3_syncer", "localcloud", "devtools", "deployed", "benchmark", "tests.simulation")
@@ -29,8 +31,20 @@ COVERAGE = ROOT / ".local" / "coverage"
 AT_A_TIME = (os.cpu_count() or 1) + 1
 
 
+#: The tests that also run against a real store, with their pytest option.
+REAL_STORE = ("--real-store", "tests/functional", "tests/real_store")
+
+
 def main(arguments: Sequence[str]) -> int:
+    if REAL_STORE[0] in arguments and not ceph.is_installed():
+        try:
+            ceph.install()
+        except ServerError as error:
+            print(f"scripts/test: skipped the tests against a real store: {error}", file=sys.stderr)
+            return 0
     if arguments:
+        if list(arguments) == [REAL_STORE[0]]:
+            arguments = REAL_STORE
         pytest = [sys.executable, "-m", "pytest", *arguments]
         os.execv(pytest[0], pytest)  # noqa: S606 - pytest takes over the terminal
     signals.interrupt_on_termination()

@@ -13,12 +13,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
-from tests.functional.harness import SOURCE, TARGET, Account, Rig, keys_of, wipe
+from tests.functional.harness import Account, Rig
 from tests.functional.proxy import in_front_of
 from tests.support.clock import OffsetClock
 from tests.support.odd_store import OddStore
@@ -26,6 +26,7 @@ from tests.support.patience import PATIENCE_S
 
 import s3_syncer
 from localcloud import servers
+from localcloud.ceph import Ceph
 from s3_syncer import lambda_handler
 from s3_syncer.cli import outage
 from s3_syncer.core import deadline
@@ -41,7 +42,11 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 
 @pytest.fixture(scope="session")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """Yield the target: moto, or Ceph RGW with `--real-store`."""
+    if request.config.getoption("--real-store"):
+        yield ceph_account(request.getfixturevalue("ceph_cluster"))
+        return
     with servers.running(servers.moto(), tmp_path_factory.mktemp("other")) as server:
         yield Account(server.endpoint)
 
@@ -51,7 +56,7 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     account = Account("")
     program = servers.rclone(account.access_key_id, account.secret_access_key)
     with servers.running(program, tmp_path_factory.mktemp("rclone")) as server:
-        yield Account(server.endpoint, account.access_key_id, account.secret_access_key)
+        yield Account(server.endpoint, account.access_key_id, account.secret_access_key, is_moto=False)
 
 
 @pytest.fixture
@@ -61,8 +66,8 @@ def rig(
     """Yield the function between two stores that behave like AWS."""
     with ExitStack() as cleanup:
         for account in (aws, other):
-            wipe(account.endpoint)
-            cleanup.callback(wipe, account.endpoint)
+            account.empty()
+            cleanup.callback(account.empty)
         yield cleanup.enter_context(_rig(aws, other, monkeypatch, capsys))
 
 
@@ -72,10 +77,9 @@ def lesser(
 ) -> Iterator[Rig]:
     """Yield the function between AWS and a limited store, which has no tags."""
     with ExitStack() as cleanup:
-        wipe(aws.endpoint)
-        cleanup.callback(wipe, aws.endpoint)
-        _empty(rclone)
-        cleanup.callback(_empty, rclone)
+        for account in (aws, rclone):
+            account.empty()
+            cleanup.callback(account.empty)
         monkeypatch.setenv("SYNC_TAGS", "false")
         yield cleanup.enter_context(_rig(aws, rclone, monkeypatch, capsys))
 
@@ -93,9 +97,13 @@ def odd(
 ) -> Iterator[Rig]:
     """Yield the function between AWS and `odd_store`."""
     with ExitStack() as cleanup:
-        wipe(aws.endpoint)
-        cleanup.callback(wipe, aws.endpoint)
+        aws.empty()
+        cleanup.callback(aws.empty)
         yield cleanup.enter_context(_rig(aws, Account(odd_store.endpoint), monkeypatch, capsys))
+
+
+def ceph_account(cluster: Ceph) -> Account:
+    return Account(cluster.endpoint, cluster.access_key_id, cluster.secret_access_key, is_moto=False)
 
 
 @pytest.fixture
@@ -183,12 +191,3 @@ def _rig(
         rig.read_log()
         for account in (aws, other):
             assert account.secret_access_key not in "".join(rig.transcript), "a secret got into the log"
-
-
-def _empty(account: Account) -> None:
-    client = account.client("s3")
-    for bucket in (SOURCE, TARGET):
-        with suppress(client.exceptions.NoSuchBucket):
-            for key in keys_of(client, bucket):
-                client.delete_object(Bucket=bucket, Key=key)
-            client.delete_bucket(Bucket=bucket)

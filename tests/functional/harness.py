@@ -8,6 +8,7 @@ import secrets
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -16,6 +17,7 @@ from urllib.parse import quote_plus
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from tests.functional.proxy import Proxy
 
 from localcloud import verify
@@ -48,6 +50,18 @@ class Account:
     endpoint: str
     access_key_id: str = field(default_factory=lambda: f"key-{secrets.token_hex(8)}")
     secret_access_key: str = field(default_factory=lambda: secrets.token_hex(20))
+    is_moto: bool = True
+
+    def empty(self) -> None:
+        """Remove the buckets of the tests, with all that is in them."""
+        if self.is_moto:
+            wipe(self.endpoint)
+            return
+        client = self.client("s3")
+        for bucket in (SOURCE, TARGET):
+            with suppress(client.exceptions.NoSuchBucket):
+                empty_bucket(client, bucket)
+                client.delete_bucket(Bucket=bucket)
 
     @cache  # noqa: B019 - the few accounts live as long as the tests
     def client(self, service: str) -> Any:
@@ -349,6 +363,19 @@ def notification(*keys: str, bucket: str = SOURCE, event: str = "ObjectCreated:P
         for key in keys
     ]
     return json.dumps({"Records": records})
+
+
+def empty_bucket(client: S3Client, bucket: str) -> None:
+    """Delete every object, version and upload of a bucket that the store lists."""
+    for key in keys_of(client, bucket):
+        client.delete_object(Bucket=bucket, Key=key)
+    with suppress(ClientError):
+        found: Any = client.list_object_versions(Bucket=bucket)
+        for version in [*found.get("Versions", []), *found.get("DeleteMarkers", [])]:
+            client.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+    with suppress(ClientError):
+        for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
+            client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
 
 def wipe(endpoint: str) -> None:

@@ -11,6 +11,8 @@ from tests.functional.command import run
 from tests.functional.harness import MIB, TARGET, Rig, put_parts
 from tests.functional.proxy import page
 
+pytestmark = pytest.mark.real_store
+
 KEYS = [f"folder/key {number}" for number in range(5)]
 
 

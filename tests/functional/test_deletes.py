@@ -8,7 +8,7 @@ import pytest
 from tests.functional.harness import SOURCE, TARGET, Rig, notification
 from tests.functional.proxy import Exchange, Fault, lose_answer, refuse
 
-pytestmark = pytest.mark.usefixtures("each_way")
+pytestmark = [pytest.mark.usefixtures("each_way"), pytest.mark.real_store]
 
 KEY = "key"
 

@@ -18,6 +18,8 @@ from tests.support.clock import OffsetClock
 from s3_syncer import lambda_handler
 from s3_syncer.sync import distributed_copy as parts_module
 
+pytestmark = pytest.mark.real_store
+
 MIB = 1024 * 1024
 PART = 5 * MIB
 

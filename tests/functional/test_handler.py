@@ -24,6 +24,8 @@ from s3_syncer.core.fence import LATE_WRITE_S
 from s3_syncer.queue.worker import Disposition, Message, Worker
 from s3_syncer.stores.bucket import Bucket
 
+pytestmark = pytest.mark.real_store
+
 
 def test_only_failed_messages_return_to_the_queue(rig: Rig) -> None:
     for key in ("good", "bad", "also good"):

@@ -25,6 +25,8 @@ from s3_syncer.cli import run as run_module
 from s3_syncer.cli.stats import Rates, SweepStats
 from s3_syncer.core import listing_diff
 
+pytestmark = pytest.mark.real_store
+
 AWKWARD = [
     "a key with spaces",
     "a+b%20c?d=e&f#g",

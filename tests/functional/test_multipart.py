@@ -27,6 +27,8 @@ from tests.support.clock import OffsetClock
 
 from s3_syncer import lambda_handler
 
+pytestmark = pytest.mark.real_store
+
 PART = 5 * MIB
 MARKER = "s3-syncer-source-etag"
 

@@ -9,6 +9,8 @@ from tests.functional.proxy import Exchange, meanwhile, refuse
 
 from s3_syncer.core.units import MIB
 
+pytestmark = pytest.mark.real_store
+
 RED = {"colour": "red"}
 
 SIZES = [10, 2 * MIB, 70 * MIB]

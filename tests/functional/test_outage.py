@@ -19,6 +19,8 @@ from s3_syncer.cli.stats import SweepStats
 from s3_syncer.core import listing_diff
 from s3_syncer.sync.converge import Outcome
 
+pytestmark = pytest.mark.real_store
+
 ODD = "folder//odd"
 
 #: Errors that a store or a proxy may return for one key, although they are errors of the store as a whole.

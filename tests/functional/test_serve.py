@@ -22,6 +22,8 @@ from localcloud.servers import free_port
 from s3_syncer.core.fence import LATE_WRITE_S
 from s3_syncer.service.heartbeat import EXTENSIONS_PER_TIMEOUT
 
+pytestmark = pytest.mark.real_store
+
 #: Visibility timeout in seconds that does not end during a test, however busy the machine is.
 VISIBILITY_S = 120
 

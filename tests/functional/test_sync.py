@@ -12,6 +12,8 @@ from tests.functional.command import run, started
 from tests.functional.harness import TARGET, Rig
 from tests.functional.proxy import held, meanwhile, page, refuse
 
+pytestmark = pytest.mark.real_store
+
 
 def test_each_key_is_made_equal_and_printed_with_its_action(rig: Rig) -> None:
     for key in ("copied", "updated", "tagged", "equal"):
