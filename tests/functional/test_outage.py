@@ -64,14 +64,16 @@ def test_sync_names_an_odd_key_and_continues(rig: Rig, fault: Fault) -> None:
     assert [what.partition(":")[0] for what in ended.named.values()] == ["failed", "copy"]
 
 
-def test_event_of_an_odd_key_returns_with_its_reason(rig: Rig) -> None:
+def test_event_of_an_odd_key_returns_until_the_store_has_served_another_key(rig: Rig) -> None:
     for key in ("a", "b"):
         rig.put(key, b"some bytes")
     rig.target_proxy.when(refuse(403, "SignatureDoesNotMatch"), key="a", times=1e9)
-    delivery = rig.deliver(notification("a"), notification("b"))
-    assert len(delivery.returned) == 1
-    assert delivery.actions == {"a": "retry", "b": "copy"}
-    assert "concerns only this request" in delivery.reasons["a"]
+    first = rig.deliver(notification("a"))
+    assert len(first.returned) == 1
+    assert first.actions == {"a": "retry"}
+    assert "concerns only this request" in first.reasons["a"]
+    assert rig.deliver(notification("b")).actions == {"b": "copy"}
+    assert rig.deliver(*first.returned).actions == {"a": "dead-letter"}
 
 
 # -- outages -----------------------------------------------------------------------------------------------------------

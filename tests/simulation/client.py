@@ -149,6 +149,8 @@ class Connection:
                 raise EndpointConnectionError(endpoint_url=self._server.name)
             self._scheduler.sleep(5.0, "connect timeout")
             raise ConnectTimeoutError(endpoint_url=self._server.name)
+        if outage.kind == "denied":
+            raise _client_error(operation, Refused("SomethingForbidden", 403))
         raise _client_error(operation, Refused("", 404 if outage.kind == "not found" else 503))
 
     def _break(self) -> NoReturn:

@@ -25,9 +25,9 @@ class Choices(Protocol):
     def chance(self, p: float) -> bool: ...
 
 
-#: The response to every request during an outage: connections are refused; a proxy answers 404 or 503 with a page of
-#: HTML.
-OutageKind = Literal["refused", "not found", "unavailable"]
+#: The response to every request during an outage. Connections are refused; a proxy answers 404 or 503 with a page of
+#: HTML. `denied` is a 403 with a code of which the product knows nothing.
+OutageKind = Literal["refused", "not found", "unavailable", "denied"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,10 @@ class Traits:
     keeps_nothing: bool = False
     #: True answers 204 to a deletion and keeps the object.
     keeps_deleted: bool = False
+    #: True takes keys that differ in case for one, and lists them in lower case.
+    folds_case: bool = False
+    #: The keys for which the store denies every write.
+    denied: frozenset[str] = frozenset()
 
 
 AWS = Traits()

@@ -18,18 +18,19 @@ from s3_syncer.core import compare, fence
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.queue import sqs, worker
-from s3_syncer.stores import capabilities
+from s3_syncer.stores import capabilities, rejections
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.sync import (
     comparison,
     converge,
     delete_limit,
     distributed_copy,
+    key_sweep,
     own_copies,
     range_sweep,
-    sweep,
     transfer,
     upload_decision,
+    write_guards,
 )
 from s3_syncer.sync.key_sweep import SweepOptions
 
@@ -139,11 +140,6 @@ def slow_target(history: History) -> None:
     """Let many responses of the target not come, so that work is given up."""
     history.world.target_faults = Faults(request_lost=0.2, response_lost=0.2)
     history.explained_errors.append("not done in 3 attempts")
-
-
-def busy_target(history: History) -> None:
-    """Let the target refuse many requests for now, so that boto3 repeats them, later and later."""
-    history.world.target_faults = Faults(busy=0.5)
 
 
 def rewrites_and_rollbacks(history: History) -> None:
@@ -309,6 +305,49 @@ def drops_header(history: History) -> None:
     history.explained_errors += ["the target does not keep Cache-Control", "not done in 3 attempts"]
 
 
+def folded_keys(history: History) -> None:
+    """Let the target take keys that differ in case for one. It gets the one in lower case first."""
+    scheduler = history.scheduler
+    history.world.target.traits = replace(history.world.target.traits, folds_case=True)
+    history.keys = ("a",)
+    history.explained_errors.append("the target does not list this key")
+
+    def change_source() -> None:
+        history.write("a")
+        scheduler.sleep(6000.0)
+        for _ in range(4):
+            scheduler.choose((history.write, history.write_parts, history.remove))("A")
+            scheduler.sleep(scheduler.choose((0.0, 1.0, 100.0)))
+            if scheduler.chance(0.3):
+                history.write("a")
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def denied_key(history: History) -> None:
+    """Let the target deny each write of one key, while it takes other keys for hours."""
+    scheduler = history.scheduler
+    history.world.target.traits = replace(history.world.target.traits, denied=frozenset({"b"}))
+    history.keys = ("a", "b", "e")
+    history.explained_errors.append("access denied")
+
+    def change_source() -> None:
+        for _ in range(60):
+            history.write("b" if history.world.source.current("b") is None else scheduler.choose(("a", "e")))
+            scheduler.sleep(300.0)
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def denied_for_a_while(history: History) -> None:
+    """Let the target deny every request for some time."""
+    scheduler, target = history.scheduler, history.world.target
+    start_s = history.active_s * scheduler.choose((0.0, 0.1, 0.3))
+    length_s = scheduler.choose((10.0, 100.0, 1000.0))
+    history.world.target_faults = Faults(outages=(Outage(start_s, start_s + length_s, "denied"),))
+    target.traits = replace(target.traits, lists_uploads=True)
+
+
 class _Believing:
     """A bucket that believes that every key is missing."""
 
@@ -430,13 +469,13 @@ def delete_limit_ignored() -> Iterator[Replacement]:
 @mutant(seeds=200, focus=sweeps_beside_deletions)
 def deletes_whatever_the_options() -> Iterator[Replacement]:
     """With deletes off, no object of the target is deleted."""
-    init = sweep.Sweep.__init__
+    init = key_sweep.KeySweep.__init__
 
     def with_deletes(self: Any, *args: Any, **options: Any) -> None:
         init(self, *args, **options)
         self._pair_without_deletes = self._pair_with_deletes
 
-    yield sweep.Sweep, "__init__", with_deletes
+    yield key_sweep.KeySweep, "__init__", with_deletes
 
 
 @mutant(seeds=200)
@@ -458,7 +497,7 @@ def source_404_believed() -> Iterator[Replacement]:
     yield Bucket, "is_missing", _always(True)
 
 
-@mutant(seeds=200, focus=together(sweeps_beside_deletions, busy_target))
+@mutant(seeds=1000, focus=sweeps_beside_deletions)
 def own_ghost_left() -> Iterator[Replacement]:
     """A sweep removes a copy that it brought to the target if its key is gone from the source."""
     yield own_copies.OwnCopies, "note", _always(None)
@@ -505,3 +544,22 @@ def marker_outranks_md5s() -> Iterator[Replacement]:
     """Two MD5s that differ prove a difference, whatever the ETag marker says."""
     yield compare, "etags_contradict_marker", _always(False)
     yield comparison, "etags_contradict_marker", _always(False)
+
+
+@mutant(seeds=200, focus=folded_keys)
+def every_response_believed() -> Iterator[Replacement]:
+    """A key is written or deleted only if the target has this very key."""
+    for module in (converge, key_sweep, write_guards):
+        yield module, "has_key", _always(True)
+
+
+@mutant(seeds=200, focus=denied_for_a_while)
+def each_rejection_is_permanent() -> Iterator[Replacement]:
+    """A denial is a dead letter only if the store serves other keys."""
+    yield worker, "judged", lambda error: error
+
+
+@mutant(seeds=200, focus=denied_key)
+def no_rejection_is_the_keys_own() -> Iterator[Replacement]:
+    """A key that is denied while the store serves other keys becomes a dead letter."""
+    yield rejections.Rejections, "judge", _always(None)

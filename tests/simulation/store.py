@@ -140,7 +140,7 @@ class Store(Server):
         return [upload.key for id, upload in self._uploads.items() if id in self.known_uploads]
 
     def current(self, key: str) -> Version | None:
-        versions = self._versions.get(key)
+        versions = self._versions.get(self._name(key))
         return versions[-1] if versions else None
 
     def write(
@@ -163,12 +163,12 @@ class Store(Server):
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace the tags of the current object, if there is one."""
         if (version := self.current(key)) is not None:
-            self._versions[key][-1] = replace(version, tags=dict(tags))
+            self._versions[self._name(key)][-1] = replace(version, tags=dict(tags))
             self.on_change(key, "ObjectTagging:Put" if tags else "ObjectTagging:Delete")
 
     def roll_back(self, key: str) -> None:
         """Delete the current version, so that the version before it is back, with its old time."""
-        versions = self._versions.get(key, [])
+        versions = self._versions.get(self._name(key), [])
         if len(versions) > 1:
             versions.pop()
             self.on_change(key, "ObjectRemoved:Delete")
@@ -228,6 +228,7 @@ class Store(Server):
         Tagging: str = "",
         **properties: Any,
     ) -> Response:
+        self._check_allowed(Key)
         self._check_conditions(Key, IfMatch, IfNoneMatch)
         _check_md5(Body, ContentMD5)
         tags = dict(parse_qsl(Tagging))
@@ -279,6 +280,7 @@ class Store(Server):
     # -- multipart uploads -----------------------------------------------------------------------------------------
 
     def create_multipart_upload(self, Key: str, Tagging: str = "", **properties: Any) -> Response:
+        self._check_allowed(Key)
         tags = dict(parse_qsl(Tagging)) if self.traits.keeps_tags_with_object else {}
         return self._response(UploadId=self.begin_upload(Key, _header_names(properties), tags))
 
@@ -313,7 +315,7 @@ class Store(Server):
         version = self.current(Key)
         assert version is not None
         if self.traits.keeps_nothing:
-            self._versions[Key].pop()
+            self._versions[self._name(Key)].pop()
         self._completed[UploadId] = self._response(ETag=f'"{version.etag}"')
         return self._completed[UploadId]
 
@@ -364,9 +366,18 @@ class Store(Server):
         self._number += 1
         return self._number
 
+    def _name(self, key: str) -> str:
+        """Return the key under which the store has an object."""
+        return key.lower() if self.traits.folds_case else key
+
+    def _check_allowed(self, key: str) -> None:
+        if key in self.traits.denied:
+            raise Refused("AccessDenied", 403)
+
     def _set(self, key: str, version: Version | None, event: str) -> None:
-        before = self._versions.get(key, []) if self.traits.versioned else []
-        self._versions[key] = [*before, version]
+        name = self._name(key)
+        before = self._versions.get(name, []) if self.traits.versioned else []
+        self._versions[name] = [*before, version]
         self.on_change(key, event)
 
     def _version(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any, cast
 
 import pytest
 
 from s3_syncer.core.errors import Busy, Changed, Permanent, Retryable, StoreUnavailable, StoreUnusable, SyncError
-from s3_syncer.core.model import ListPage
+from s3_syncer.core.model import ListPage, ObjectState, md5_of
 from s3_syncer.stores.bucket import MAX_LOOKUPS, Bucket
 
 HEAD, GET, TAGS, HEAD_BUCKET = "head_object", "get_object", "get_object_tagging", "head_bucket"
@@ -202,3 +203,40 @@ def test_the_bytes_of_an_object_that_was_replaced_between_the_requests_are_dropp
     state = bucket(script, tags=True).get_small("key")
     assert state is not None
     assert (state.etag, state.body) == ("other", None)
+
+
+OTHER_HASH = ("put_object", error(400, "XAmzContentSHA256Mismatch"))
+WRITTEN = ("put_object", {"ETag": '"abc"', "ResponseMetadata": {"HTTPHeaders": {"etag": '"abc"'}}})
+
+
+def put(*responses: tuple[str, Mapping[str, Any]]) -> str:
+    state = ObjectState(4, "etag", datetime(2026, 1, 1, tzinfo=UTC))
+    return bucket(Script(*responses)).put("key", b"body", md5_of(b"body"), state, None)
+
+
+def test_a_body_that_the_store_hashes_in_another_way_once_is_sent_again() -> None:
+    assert put(OTHER_HASH, WRITTEN) == "abc"
+
+
+def test_a_body_that_the_store_hashes_in_another_way_twice_is_not_sent_again() -> None:
+    with pytest.raises(Permanent, match="set payload_signing of the target") as failure:
+        put(OTHER_HASH, OTHER_HASH)
+    assert failure.value.code == "XAmzContentSHA256Mismatch"
+
+
+@pytest.mark.parametrize("listed", [["key"], ["key", "key/longer"], []])
+def test_a_key_is_listed_if_it_comes_first(listed: list[str]) -> None:
+    assert listings(listed).lists("key") == bool(listed)
+
+
+def test_a_store_that_lists_out_of_order_is_asked_for_more_keys() -> None:
+    assert listings(["key/longer"], ["key/longer", "key"]).lists("key")
+    assert not listings(["key/longer"], ["key/longer"]).lists("key")
+
+
+def listings(*pages: list[str]) -> Bucket:
+    """Return a bucket with these pages in its listings by prefix."""
+    entry = {"LastModified": datetime(2026, 1, 1, tzinfo=UTC), "Size": 1, "ETag": '"e"'}
+    listed = [[{"Key": key} | entry for key in page] for page in pages]
+    answers = [{"Name": "bucket", "IsTruncated": False, "Contents": contents} for contents in listed]
+    return bucket(Script(*((LIST, answer) for answer in answers)))

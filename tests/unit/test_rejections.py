@@ -6,7 +6,7 @@ import pytest
 
 from s3_syncer.core.errors import Permanent, Refused, Retryable, StoreUnusable, SyncError, classify, judged
 from s3_syncer.stores.availability import Availability
-from s3_syncer.stores.rejections import FIRST_RUN, LONG_RUN, MAX_KEYS, Rejections
+from s3_syncer.stores.rejections import FIRST_RUN, LONG_RUN, MAX_KEYS, REMEMBER_S, Rejections
 
 DENIED = ("AccessDenied", 403)
 UNKNOWN = ("SecondLevelDomainForbidden", 403)
@@ -48,6 +48,18 @@ def test_a_success_before_the_first_rejection_proves_nothing() -> None:
     store.serve()
     assert type(store.refuse("a")) is Retryable, "the quota may have been reached since then"
     assert type(store.refuse("a")) is Retryable
+
+
+def test_a_success_that_began_before_the_first_rejection_proves_nothing() -> None:
+    store = Store()
+
+    def refuse_another() -> None:
+        store.refuse("a")  # while this request is on its way, the store begins to refuse
+
+    store._availability.request(refuse_another, "put_object", "b")
+    assert type(store.refuse("a")) is Retryable
+    store.serve("c")
+    assert type(store.refuse("a")) is Permanent
 
 
 def test_a_store_that_never_served_a_key_refuses_all_keys() -> None:
@@ -126,10 +138,21 @@ def test_the_error_keeps_its_code_and_its_request_id() -> None:
     assert "refuses each key" in judged(error).reason
 
 
+def test_an_old_rejection_does_not_count() -> None:
+    """A store may have refused all keys then, and now again."""
+    rejections, concerns = Rejections(), []
+    for now in (0.0, REMEMBER_S + 1, REMEMBER_S + 2):
+        error = Refused("", "AccessDenied")
+        rejections.judge("put_object", "a", error, now)
+        concerns.append(error.concerns)
+        rejections.note_success("put_object", began=rejections.mark())
+    assert concerns == ["unknown", "unknown", "key"]
+
+
 def test_the_memory_is_bounded() -> None:
     rejections = Rejections()
     for number in range(MAX_KEYS + 10):
-        rejections.judge("put_object", f"key {number}", Refused("", "AccessDenied"))
+        rejections.judge("put_object", f"key {number}", Refused("", "AccessDenied"), 0.0)
     kind = rejections._kind("put_object")
     assert len(kind.refused) == MAX_KEYS
     assert len(kind.run["AccessDenied"]) <= LONG_RUN

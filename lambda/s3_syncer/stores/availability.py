@@ -89,6 +89,7 @@ class Availability:
         """
         began, failures = self._clock(), 0
         while True:
+            mark = self._rejections.mark()
             if self._gate is not None:
                 self._gate.wait()
             try:
@@ -99,17 +100,17 @@ class Availability:
             except SyncError as error:
                 self.note_response()
                 if isinstance(error, Refused):
-                    self._rejections.judge(operation, key, error)
+                    self._rejections.judge(operation, key, error, self._clock())
                 elif isinstance(error, Changed):
-                    self._rejections.note_success(operation, key)
+                    self._rejections.note_success(operation, key, began=mark)
                 raise
             else:
                 self.note_response()
-                self._rejections.note_success(operation, key)
+                self._rejections.note_success(operation, key, began=mark)
                 return result
             failures += 1
             if isinstance(failure, Refused):
-                self._rejections.judge(operation, key, failure)
+                self._rejections.judge(operation, key, failure, self._clock())
             busy_s = self._rejections.busy_s(operation, self._clock()) if isinstance(failure, Busy) else 0.0
             if self._gate is None or not self._gate.may_repeat(failure, failures, self._probe, busy_s):
                 raise failure from cause

@@ -86,6 +86,10 @@ _CREATED_WITHIN_S = 2.0
 #: The code of a 404 that does not say what is missing.
 _NO_ERROR_CODE = "NoErrorCode"
 
+#: The code for a body with another SHA-256 than its request says: the bytes were damaged, or the store does not know
+#: UNSIGNED-PAYLOAD and compares this text.
+_OTHER_HASH = "XAmzContentSHA256Mismatch"
+
 #: Keys of the longest page of a listing.
 MAX_LISTED = 1000
 
@@ -358,7 +362,7 @@ class Bucket:
         The ETag is "" if the response has none. Raises Changed if the target's object is not the one of the guard.
         """
         properties = _properties(headers.written(state, marker, guard))
-        return self._call("put_object", key, Body=data, ContentMD5=_base64(md5), **properties).etag or ""
+        return self._send_body("put_object", key, Body=data, ContentMD5=_base64(md5), **properties).etag or ""
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace all tags of the object.
@@ -419,7 +423,7 @@ class Bucket:
 
     def upload_part(self, key: str, upload_id: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
         """Upload one part; return its ETag from the store, or else the MD5 that the store has checked."""
-        response = self._call(
+        response = self._send_body(
             "upload_part", key, UploadId=upload_id, PartNumber=part.number, Body=data, ContentMD5=_base64(md5)
         )
         return response.etag or md5.hex()
@@ -472,6 +476,22 @@ class Bucket:
             return self._call("list_parts", key, UploadId=upload_id, **position)
 
         return listings.parts(request, after, until)
+
+    def _send_body(self, operation: str, key: str, **parameters: Any) -> Response:
+        """Make a request with a body. Raises Permanent if the store finds another hash of the bytes twice."""
+        try:
+            return self._call(operation, key, **parameters)
+        except Retryable as error:
+            if error.code != _OTHER_HASH:
+                raise
+        try:
+            return self._call(operation, key, **parameters)
+        except Retryable as error:
+            if error.code != _OTHER_HASH:
+                raise
+            advice = "The store may refuse unsigned payloads: set payload_signing of the target"
+            reason = f"{error.reason}, twice. {advice}"
+            raise Permanent(reason, error.code, request_id=error.request_id) from error
 
     # -- requests --------------------------------------------------------------------------------------------------
 

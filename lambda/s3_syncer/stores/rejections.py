@@ -10,7 +10,7 @@ refuse one key. So the requests of each kind are compared: a store over its quot
 | since the last success the store denied LONG_RUN keys with this code | the store |
 | anything else | it is unknown |
 
-One success before the rejection proves nothing: a quota may be reached between two requests.
+A success that began before the rejection proves nothing: a quota may be reached between two requests.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ FIRST_RUN = 3
 #: they must not stop the work on all other keys.
 LONG_RUN = 20
 
+#: Seconds for which the first rejection of a key counts: twice the longest delay of a message that comes back. A later
+#: rejection may belong to another time in which the store refuses all keys.
+REMEMBER_S = 1800.0
+
 #: Refused keys of one kind that are remembered. Each takes about 200 bytes.
 MAX_KEYS = 10_000
 
@@ -44,14 +48,15 @@ _KINDS = {
 
 @dataclass(slots=True)
 class _Kind:
-    """The requests of one kind. Successes and rejections have numbers, in the order of the responses."""
+    """The requests of one kind."""
 
     has_served: bool = False
+    #: The number of rejections of the store before the latest success began.
     last_success: int = 0
     #: The time since which the store was too busy for each request; None if it served the latest.
     busy_since: float | None = None
-    #: The number of the first rejection, by key.
-    refused: dict[str, int] = field(default_factory=dict)
+    #: The number and the time of its first rejection, by key.
+    refused: dict[str, tuple[int, float]] = field(default_factory=dict)
     #: The keys that were refused since the last success, by code.
     run: dict[str, set[str]] = field(default_factory=dict)
 
@@ -64,15 +69,21 @@ class Rejections:
         self._kinds: dict[str, _Kind] = {}
         self._number = 0
 
-    def note_success(self, operation: str, key: str = "") -> None:
-        """Note that the store served a request about the key; "" is any key."""
+    def mark(self) -> int:
+        """Return a number to pass to `note_success` for a request that begins now."""
+        return self._number
+
+    def note_success(self, operation: str, key: str = "", *, began: int = 0) -> None:
+        """Note that the store served a request about the key; "" is any key.
+
+        Without `began`, the request may have begun before any rejection, so it makes none of them the key's own.
+        """
         kind = self._kind(operation)
         kind.busy_since = None
         if kind.has_served and not kind.run and not kind.refused:
             return  # the usual case
         with self._lock:
-            self._number += 1
-            kind.has_served, kind.last_success = True, self._number
+            kind.has_served, kind.last_success = True, max(kind.last_success, began)
             kind.run.clear()
             kind.refused.pop(key, None)
 
@@ -83,15 +94,17 @@ class Rejections:
             kind.busy_since = now if kind.busy_since is None else kind.busy_since
             return now - kind.busy_since
 
-    def judge(self, operation: str, key: str, error: Refused) -> None:
-        """Note a rejection of the key, and record in the error what it concerns."""
+    def judge(self, operation: str, key: str, error: Refused, now: float) -> None:
+        """Note a rejection of the key at a time in seconds, and record in the error what it concerns."""
         kind = self._kind(operation)
         with self._lock:
             self._number += 1
-            first = kind.refused.setdefault(key, self._number)
+            first, since = kind.refused.setdefault(key, (self._number, now))
+            if now - since > REMEMBER_S:
+                first, _ = kind.refused[key] = self._number, now
             if len(kind.refused) > MAX_KEYS:
                 del kind.refused[next(iter(kind.refused))]
-            if kind.last_success > first:
+            if kind.last_success >= first:
                 error.concerns = "key"
                 return
             run = kind.run.setdefault(error.code, set())
