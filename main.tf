@@ -56,5 +56,10 @@ locals {
     TARGET_ADDRESSING_STYLE = var.target.addressing_style
     TARGET_PAYLOAD_SIGNING  = try(tostring(var.target.payload_signing), null)
     TARGET_CA_CERTIFICATE   = var.target.ca_certificate
+
+    TARGET_STORAGE_CLASS          = var.target.storage_class
+    TARGET_SERVER_SIDE_ENCRYPTION = var.target.server_side_encryption
+    TARGET_SSE_KMS_KEY_ID         = var.target.sse_kms_key_id
+    TARGET_ACL                    = var.target.acl
   } : name => value if value != null }
 }

@@ -24,6 +24,10 @@ variable "target" {
     - `addressing_style` (`"path"` or `"virtual"`): place of the bucket in an address: `https://HOST/BUCKET` or `https://BUCKET.HOST`. Null is `"path"`
     - `payload_signing`: true signs the hash of each body too, for a store that refuses `UNSIGNED-PAYLOAD`. Tasks then buffer large objects instead of streaming them. Null is false
     - `ca_certificate` (PEM, at most 3000 characters): CA certificates to trust for the target, like `file("ca.pem")`, if a private CA has signed the certificate of the store. Only the root certificate is needed. Null trusts the public CAs
+    - `storage_class`: storage class of new objects, like `STANDARD_IA`. Null is that of the store. Objects that exist keep their class
+    - `server_side_encryption` (`"AES256"`, `"aws:kms"` or `"aws:kms:dsse"`): encryption of new objects by the store. Null is that of the bucket
+    - `sse_kms_key_id`: KMS key of the store that encrypts new objects. Needs `server_side_encryption` with `aws:kms`. Null is the key of the bucket
+    - `acl`: canned ACL of new objects, like `bucket-owner-full-control`. Null is that of the store
   EOT
   type = object({
     endpoint = string
@@ -34,6 +38,11 @@ variable "target" {
     addressing_style = optional(string)
     payload_signing  = optional(bool)
     ca_certificate   = optional(string)
+
+    storage_class          = optional(string)
+    server_side_encryption = optional(string)
+    sse_kms_key_id         = optional(string)
+    acl                    = optional(string)
   })
   nullable = false
 
@@ -87,6 +96,34 @@ variable "target" {
   validation {
     condition     = length(coalesce(var.target.ca_certificate, "-")) <= 3000
     error_message = "Write at most 3000 characters into target.ca_certificate, about two certificates: the environment of a function has 4 KB in all. The root certificate alone is enough, because the store sends the rest of the chain."
+  }
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]+$", coalesce(var.target.storage_class, "STANDARD")))
+    error_message = "Write target.storage_class as the store names the class, like \"STANDARD_IA\"."
+  }
+
+  validation {
+    condition     = contains(["AES256", "aws:kms", "aws:kms:dsse"], coalesce(var.target.server_side_encryption, "AES256"))
+    error_message = "Write target.server_side_encryption as \"AES256\", \"aws:kms\" or \"aws:kms:dsse\"."
+  }
+
+  validation {
+    condition     = var.target.sse_kms_key_id == null || startswith(coalesce(var.target.server_side_encryption, "AES256"), "aws:kms")
+    error_message = "Write target.server_side_encryption = \"aws:kms\" beside target.sse_kms_key_id, or leave the key out."
+  }
+
+  validation {
+    condition     = can(regex("^[!-~]+$", coalesce(var.target.sse_kms_key_id, "-")))
+    error_message = "Write target.sse_kms_key_id as the store names the key, without spaces."
+  }
+
+  validation {
+    condition = contains(
+      ["private", "public-read", "public-read-write", "authenticated-read", "aws-exec-read", "bucket-owner-read", "bucket-owner-full-control"],
+      coalesce(var.target.acl, "private"),
+    )
+    error_message = "Write target.acl as a canned ACL, like \"private\" or \"bucket-owner-full-control\"."
   }
 
   # A bucket of the same name on another store is another bucket.

@@ -301,6 +301,46 @@ run "a_target_that_is_a_multi_region_alias" {
   expect_failures = [var.target]
 }
 
+run "a_storage_class_of_two_words" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", storage_class = "COLD STORE" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_unknown_encryption" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", server_side_encryption = "aes" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_kms_key_without_kms" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", server_side_encryption = "AES256", sse_kms_key_id = "key" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_unknown_acl" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", acl = "open" }
+  }
+
+  expect_failures = [var.target]
+}
+
 run "an_unknown_addressing_style" {
   command = plan
 
@@ -345,13 +385,17 @@ run "options_of_the_target" {
   command = plan
 
   variables {
-    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", addressing_style = "virtual", payload_signing = true }
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", addressing_style = "virtual", payload_signing = true, storage_class = "STANDARD_IA", server_side_encryption = "aws:kms", sse_kms_key_id = "key", acl = "bucket-owner-full-control" }
   }
 
   assert {
-    condition = { for name, value in aws_lambda_function.sync.environment[0].variables : name => value if contains(["TARGET_ADDRESSING_STYLE", "TARGET_PAYLOAD_SIGNING"], name) } == {
-      TARGET_ADDRESSING_STYLE = "virtual"
-      TARGET_PAYLOAD_SIGNING  = "true"
+    condition = { for name, value in aws_lambda_function.sync.environment[0].variables : name => value if startswith(name, "TARGET_") && !contains(["TARGET_ENDPOINT", "TARGET_REGION", "TARGET_BUCKET", "TARGET_PREFIX", "TARGET_SECRET_ARN"], name) } == {
+      TARGET_ADDRESSING_STYLE       = "virtual"
+      TARGET_PAYLOAD_SIGNING        = "true"
+      TARGET_STORAGE_CLASS          = "STANDARD_IA"
+      TARGET_SERVER_SIDE_ENCRYPTION = "aws:kms"
+      TARGET_SSE_KMS_KEY_ID         = "key"
+      TARGET_ACL                    = "bucket-owner-full-control"
     }
     error_message = "The function must have the options."
   }

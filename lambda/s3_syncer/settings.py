@@ -20,6 +20,14 @@ SMALLEST_BUDGET = 32 * MIB
 
 ADDRESSING_STYLES = ("path", "virtual")
 
+ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
+
+#: https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html#canned-acl
+ACLS = (
+    *("private", "public-read", "public-read-write", "authenticated-read", "aws-exec-read"),
+    *("bucket-owner-read", "bucket-owner-full-control"),
+)
+
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -66,6 +74,8 @@ class RequestOptions:
     ca_certificate: str = ""
     #: Headers of every request, with names in lower case.
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: Headers of the requests that create an object, PutObject and CreateMultipartUpload, with names in lower case.
+    object_headers: Mapping[str, str] = field(default_factory=dict)
 
 
 #: The options of a store of which nothing is known.
@@ -119,7 +129,25 @@ def _target_requests(reader: Reader) -> RequestOptions:
         else "path",
         payload_signing=reader.flag("TARGET_PAYLOAD_SIGNING", default=False),
         ca_certificate=reader.certificates("TARGET_CA_CERTIFICATE"),
+        object_headers=_object_headers(reader),
     )
+
+
+def _object_headers(reader: Reader) -> dict[str, str]:
+    """Return the headers for the options of new objects in the target."""
+    encryption = reader.choice("TARGET_SERVER_SIDE_ENCRYPTION", ("", *ENCRYPTIONS))
+    key = reader.word("TARGET_SSE_KMS_KEY_ID")
+    if key and not encryption.startswith("aws:kms"):
+        reader.mistake(
+            f"{reader.label('TARGET_SSE_KMS_KEY_ID')} needs {reader.label('TARGET_SERVER_SIDE_ENCRYPTION')} aws:kms"
+        )
+    found = {
+        "x-amz-storage-class": reader.word("TARGET_STORAGE_CLASS"),
+        "x-amz-server-side-encryption": encryption,
+        "x-amz-server-side-encryption-aws-kms-key-id": key,
+        "x-amz-acl": reader.choice("TARGET_ACL", ("", *ACLS)),
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _source_requests(reader: Reader) -> RequestOptions:
@@ -162,6 +190,10 @@ class Reader:
         self._environment = environment
         self._label = label
         self._mistakes: list[str] = []
+
+    def label(self, name: str) -> str:
+        """Return the name of the variable for messages."""
+        return self._label(name)
 
     def mistake(self, message: str) -> None:
         """Add a mistake to the report of `done`."""
@@ -240,8 +272,15 @@ class Reader:
         for each in allowed:
             if each.lower() == value.lower():
                 return each
-        self.mistake(f"{self._label(name)} must be one of {', '.join(allowed)}, not {value!r}")
+        self.mistake(f"{self._label(name)} must be one of {', '.join(filter(None, allowed))}, not {value!r}")
         return default or allowed[0]
+
+    def word(self, name: str) -> str:
+        """Return a value for a header: visible characters of ASCII without a space, or none."""
+        value = self.text(name)
+        if not re.fullmatch("[!-~]*", value):
+            self.mistake(f"{self._label(name)} must have letters, digits and punctuation of ASCII only, not {value!r}")
+        return value
 
 
 def _web_address(text: str) -> SplitResult | None:

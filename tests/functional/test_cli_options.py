@@ -148,6 +148,24 @@ OPTIONS: list[tuple[str, str | None, str, Callable[[SweepJob], bool]]] = [
         "TARGET_PAYLOAD_SIGNING",
         lambda job: job.settings.target_requests.payload_signing,
     ),
+    (
+        "--target-storage-class",
+        "STANDARD_IA",
+        "TARGET_STORAGE_CLASS",
+        lambda job: job.settings.target_requests.object_headers == {"x-amz-storage-class": "STANDARD_IA"},
+    ),
+    (
+        "--target-server-side-encryption",
+        "aws:kms",
+        "TARGET_SERVER_SIDE_ENCRYPTION",
+        lambda job: job.settings.target_requests.object_headers == {"x-amz-server-side-encryption": "aws:kms"},
+    ),
+    (
+        "--target-acl",
+        "public-read",
+        "TARGET_ACL",
+        lambda job: job.settings.target_requests.object_headers == {"x-amz-acl": "public-read"},
+    ),
     ("--target-prefix", "out/", "TARGET_PREFIX", lambda job: job.settings.target_prefix == "out/"),
     ("--target-secret-arn", "name", "TARGET_SECRET_ARN", lambda job: job.settings.target_credentials == "name"),
     ("--concurrency", "7", "S3_SYNCER_CONCURRENCY", lambda job: job.threads == 7),
@@ -221,7 +239,8 @@ def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
     shared = {"DEAD_LETTER_QUEUE_URL", "DISTRIBUTED_COPY_THRESHOLD_MB", "ENDPOINT", "LOG_LEVEL", "QUEUE_URL"}
     shared |= {"SOURCE_BUCKET", "SOURCE_PREFIX", "SOURCE_REQUESTER_PAYS", "SYNC_DELETE", "SYNC_TAGS"}
     shared |= {f"TARGET_{name}" for name in ("BUCKET", "ENDPOINT", "PREFIX", "REGION", "SECRET_ARN", "CA_CERTIFICATE")}
-    shared |= {"TARGET_ADDRESSING_STYLE", "TARGET_PAYLOAD_SIGNING"}
+    shared |= {"TARGET_ADDRESSING_STYLE", "TARGET_PAYLOAD_SIGNING", "TARGET_ACL", "TARGET_STORAGE_CLASS"}
+    shared |= {"TARGET_SERVER_SIDE_ENCRYPTION", "TARGET_SSE_KMS_KEY_ID"}
     variables = {variable for command in cli.commands.values() for variable in command.variables}
     assert {variable for variable in variables if not variable.startswith("S3_SYNCER_")} == shared
 

@@ -186,6 +186,27 @@ def test_the_error_for_invalid_certificates_does_not_repeat_them(value: str, mis
     assert value not in said
 
 
+@pytest.mark.parametrize(
+    ("variables", "mistake"),
+    [
+        ({"TARGET_STORAGE_CLASS": "COLD STORE"}, "TARGET_STORAGE_CLASS must have letters, digits and punctuation"),
+        ({"TARGET_ACL": "open"}, "TARGET_ACL must be one of private, public-read"),
+        ({"TARGET_SERVER_SIDE_ENCRYPTION": "rot13"}, "TARGET_SERVER_SIDE_ENCRYPTION must be one of AES256, aws:kms"),
+        ({"TARGET_SSE_KMS_KEY_ID": "k"}, "TARGET_SSE_KMS_KEY_ID needs TARGET_SERVER_SIDE_ENCRYPTION aws:kms"),
+        (
+            {"TARGET_SSE_KMS_KEY_ID": "k", "TARGET_SERVER_SIDE_ENCRYPTION": "AES256"},
+            "TARGET_SSE_KMS_KEY_ID needs TARGET_SERVER_SIDE_ENCRYPTION aws:kms",
+        ),
+        ({"TARGET_ADDRESSING_STYLE": "auto"}, "TARGET_ADDRESSING_STYLE must be one of path, virtual, not 'auto'"),
+    ],
+)
+def test_the_error_for_an_invalid_option_of_the_target_says_what_to_write(
+    variables: dict[str, str], mistake: str
+) -> None:
+    (said,) = mistakes(**variables)
+    assert said.startswith(mistake)
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "much"])
 def test_memory_is_a_whole_number(value: str) -> None:
     assert mistakes(AWS_LAMBDA_FUNCTION_MEMORY_SIZE=value) == [

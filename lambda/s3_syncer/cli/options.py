@@ -13,7 +13,7 @@ import click
 from ..doctor.scratch import PREFIX
 from ..service.heartbeat import VISIBILITY_TIMEOUT_S
 from ..service.service import ServiceOptions
-from ..settings import ADDRESSING_STYLES, LOG_LEVELS
+from ..settings import ACLS, ADDRESSING_STYLES, ENCRYPTIONS, LOG_LEVELS
 from .report import SUFFIXES
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .signals import GRACE_S
@@ -283,6 +283,33 @@ STORES = (
         type=Certificates(),
         help="File with the CA certificates of the target in PEM, if a private CA has signed the target's certificate. "
         "They replace AWS_CA_BUNDLE and all other CAs for the target. The variable may also have the text of the file.",
+    ),
+    option(
+        "Target",
+        "--target-storage-class",
+        envvar="TARGET_STORAGE_CLASS",
+        help="Storage class of new objects, such as STANDARD_IA. Default: that of the store. Existing objects keep "
+        "theirs.",
+    ),
+    option(
+        "Target",
+        "--target-server-side-encryption",
+        envvar="TARGET_SERVER_SIDE_ENCRYPTION",
+        type=click.Choice(ENCRYPTIONS),
+        help="Encryption of new objects by the store. Default: that of the bucket.",
+    ),
+    option(
+        "Target",
+        "--target-sse-kms-key-id",
+        envvar="TARGET_SSE_KMS_KEY_ID",
+        help="KMS key of the store that encrypts new objects, with aws:kms. Default: the key of the bucket.",
+    ),
+    option(
+        "Target",
+        "--target-acl",
+        envvar="TARGET_ACL",
+        type=click.Choice(ACLS),
+        help="Canned ACL of new objects. Default: that of the store, mostly private.",
     ),
     option(
         "Target",

@@ -15,6 +15,7 @@ from botocore.httpsession import get_cert_path
 from ..settings import NO_OPTIONS, RequestOptions
 from ..stores.ca_certificate import ca_file
 from ..stores.protocols import BucketLocation
+from .protocols import Headers
 
 #: Stands for a key in a URL; percent-encoding leaves it as it is.
 _KEY = "key"
@@ -28,6 +29,11 @@ class BucketEndpoint:
     region: str
     ca_file: str
     options: RequestOptions = NO_OPTIONS
+
+    def headers(self, method: str, query: str) -> Headers:
+        """Return the headers of the options for a request. A PUT without parameters creates an object."""
+        common = tuple(self.options.headers.items())
+        return (*common, *self.options.object_headers.items()) if method == "PUT" and not query else common
 
 
 class OnlyBoto3Error(Exception):

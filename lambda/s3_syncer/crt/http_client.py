@@ -56,7 +56,8 @@ class CrtHttpClient:
         self._secure, self._signs_payload = url.scheme == "https", endpoint.options.payload_signing
         self._port = url.port or (443 if self._secure else 80)
         self._region, self._keys = endpoint.region, keys
-        self._headers = (("host", self._authority), ("user-agent", _USER_AGENT), *endpoint.options.headers.items())
+        self._headers = (("host", self._authority), ("user-agent", _USER_AGENT))
+        self._option_headers = endpoint.headers
         self._bootstrap = io.ClientBootstrap.get_or_create_static_default()
         self._socket = io.SocketOptions()
         self._socket.connect_timeout_ms = _CONNECT_MS
@@ -85,7 +86,7 @@ class CrtHttpClient:
         self._pending.add(request)
         try:
             path = self._path + "/" + quote(key or "", safe="/~") + query
-            every = [*self._headers, *headers]
+            every = [*self._headers, *self._option_headers(method, query), *headers]
             if method == "PUT":
                 every.append(("content-length", str(len(body))))
             message = http.HttpRequest(method, path, http.HttpHeaders(every), BytesIO(body) if body else None)

@@ -52,7 +52,7 @@ class StreamingHttpClient:
         assert url.hostname is not None
         self._host, self._port, self._path = url.hostname, url.port, url.path
         self._origin, self._secure = f"{url.scheme}://{url.netloc}", url.scheme == "https"
-        self._headers = (("host", url.netloc), ("user-agent", _USER_AGENT), *endpoint.options.headers.items())
+        self._headers = (("host", url.netloc), ("user-agent", _USER_AGENT))
         self._endpoint, self._prefix, self._keys = endpoint, prefix, keys
         self._idle: list[HTTPConnection] = []
 
@@ -71,7 +71,7 @@ class StreamingHttpClient:
                 fenced.connect(connection_breaker(connection.sock))
             target = f"{self._path}/{quote(self._prefix + key, safe='/~')}{query}"
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-            for name, value in self._signed(method, target, headers).items():
+            for name, value in self._signed(method, target, [*self._endpoint.headers(method, query), *headers]).items():
                 connection.putheader(name, value)
             connection.endheaders()
             request = StreamingRequest(connection)

@@ -49,6 +49,9 @@ _AWS_ENDPOINT = re.compile(
 #: The part of the configuration for services that sign in their own way and need no timeouts of this project.
 _OTHER_SERVICES = {name: _COMMON[name] for name in ("retries", "user_agent")}
 
+#: The operations with the headers of a new object.
+_CREATIONS = ("PutObject", "CreateMultipartUpload")
+
 
 def source_client(connections: int, options: RequestOptions = NO_OPTIONS) -> FixedClient:
     """Return the client of the source. Raises StoreUnusable.
@@ -182,7 +185,12 @@ def _add_headers(client: S3Client, options: RequestOptions) -> None:
     def add(params: dict[str, Any], **_: Any) -> None:
         params["headers"].update(options.headers)
 
+    def add_to_object(params: dict[str, Any], **_: Any) -> None:
+        params["headers"].update(options.object_headers)
+
     client.meta.events.register("before-call.s3", add)
+    for operation in _CREATIONS:
+        client.meta.events.register(f"before-call.s3.{operation}", add_to_object)
 
 
 def pass_raw_expires(client: S3Client) -> None:
@@ -196,6 +204,6 @@ def pass_raw_expires(client: S3Client) -> None:
         if RAW_EXPIRES in context:
             params["headers"]["Expires"] = context[RAW_EXPIRES]
 
-    for operation in ("PutObject", "CreateMultipartUpload"):
+    for operation in _CREATIONS:
         client.meta.events.register(f"provide-client-params.s3.{operation}", keep)
         client.meta.events.register(f"before-call.s3.{operation}", send)
