@@ -182,6 +182,9 @@ POLICY_CODES = frozenset({"AccessDenied", "403"})
 #: Statuses with which a store refuses the user: https://www.rfc-editor.org/rfc/rfc9110#section-15.5
 _DENIALS = frozenset({401, 402, 403})
 
+#: Part of the message about an object that a retention or a legal hold protects. Its code is that of a policy.
+_OBJECT_LOCK = "object lock"
+
 #: Part of each code that names a quota. Stores have different codes.
 _QUOTA = "Quota"
 
@@ -194,6 +197,8 @@ def unexpected_failure(error: BaseException) -> Retryable:
 def classify(code: str, status: int, message: str) -> SyncError:
     """Return the error to raise for an error response; the HTTP status decides about an unknown code."""
     kind, meaning = _TABLE.get(code, (None, ""))
+    if status == 403 and _OBJECT_LOCK in message.lower():  # so certainly about this object, not the bucket
+        kind, meaning = Permanent, "an Object Lock protects the object until its retention or legal hold ends"
     if kind is None:
         kind = _kind_by_status(status)
         meaning = message or f"status {status}"
