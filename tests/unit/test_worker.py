@@ -44,6 +44,7 @@ from s3_syncer.queue.worker import (
 from s3_syncer.sync.converge import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer
+from s3_syncer.sync.write_checks import MAX_UNSEEN_DELIVERIES, Unseen
 
 BUCKET = "photos"
 
@@ -162,6 +163,13 @@ def test_only_the_malformed_message_of_a_batch_is_a_dead_letter() -> None:
     bench = Bench({"a": stored(b"one")})
     dispositions = bench.run(Message("1", "hello"), message_for("a", id="2"))
     assert dispositions == {"1": DeadLetter("not JSON: Expecting value: line 1 column 1 (char 0)"), "2": Ack()}
+
+
+def test_a_finding_without_a_look_at_the_written_object_is_permanent_after_some_deliveries() -> None:
+    bench = Bench({"a": stored(b"one")}, on_call=failing("a", error=Unseen("the target does not keep the object")))
+    assert isinstance(bench.disposition(message_for("a", attempt=MAX_UNSEEN_DELIVERIES - 1)), Retry)
+    last = bench.disposition(message_for("a", attempt=MAX_UNSEEN_DELIVERIES))
+    assert last == DeadLetter("the target does not keep the object", "a")
 
 
 def test_a_permanent_failure_of_a_key_makes_its_message_a_dead_letter() -> None:

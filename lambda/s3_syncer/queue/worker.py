@@ -22,6 +22,7 @@ from ..core.log_context import log_fields
 from ..core.upload_history import UploadHistory, merged
 from ..core.work_items import KeyWork, PartsWork, RangeWork, Work, following
 from ..sync.converge import BucketPair, Outcome
+from ..sync.write_checks import MAX_UNSEEN_DELIVERIES, Unseen
 
 if TYPE_CHECKING:
     from ..sync.distributed_copy import DistributedCopier
@@ -386,6 +387,8 @@ def _run_item(item: _Item, fence: Fence, deadline: Deadline, available_s: float 
             logger.exception("unexpected failure", extra={"key": item.key})
             result = unexpected_failure(error)
         spent_s = time.monotonic() - began
+        if isinstance(result, Unseen) and item.attempt >= MAX_UNSEEN_DELIVERIES:
+            result = Permanent(result.reason, result.code)
         if item.next_attempt is not None and isinstance(result, OutOfTime) and is_full_attempt(spent_s, available_s):
             is_last = item.next_attempt.full_attempts >= MAX_FULL_ATTEMPTS
             result = _TOO_LONG if is_last else _FullAttempt(result, item.next_attempt)

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from ..core.compare import ABSENT, Difference, compare_tags
 from ..core.deadline import Deadline
-from ..core.errors import Changed, Permanent, Retryable, StaleWrite
+from ..core.errors import Changed, Retryable, StaleWrite
 from ..core.model import INLINE_BODY_MAX, ObjectState, WrittenObject
 from ..core.work_items import Work
 from ..stores.capabilities import (
@@ -192,6 +192,8 @@ class _Write:
     source: ObjectState | None
     #: The object that was written; None for a write of tags alone, or a deletion.
     copied: WrittenObject | None = None
+    #: The target's object before the write.
+    replaced: ObjectState | None = None
     #: The properties that the target must keep.
     properties: Set[Property] = frozenset()
 
@@ -293,7 +295,7 @@ def _make_equal(
     properties = properties_of(source)
     if source.tags:
         properties |= {TAGS_WITH_OBJECT if copied.carried_tags else TAGS_WRITTEN}
-    return _Write(outcome, source, copied, properties)
+    return _Write(outcome, source, copied, target, properties)
 
 
 def _check_write(pair: BucketPair, key: str, write: _Write, *, prefetch_body: bool) -> _Sides | None:
@@ -323,12 +325,14 @@ def _judge(
 ) -> _Sides:
     """Judge a check that follows a write of the same source object; return both sides.
 
-    Raises Permanent if the target does not keep what is written. The confirmation is spared if the target is known not
-    to keep it: a sweep can have a million such keys.
+    Raises Permanent if the target does not keep what is written, or Unseen if the checks may have returned an older
+    state. The confirmation is spared if the target is known not to keep it: a sweep can have a million such keys.
     """
     if sides.source is None or sides.difference is None:
         return sides
     pair.capabilities.forget_kept()
+    if write is not None:
+        checks.note(write.copied, write.replaced, sides.target)
     if not checks.repeats(sides.difference, sides.source, sides.target):
         return sides
     lost = sides.difference.reason
@@ -337,7 +341,10 @@ def _judge(
         sides = _compare_sides(pair, key, prefetch_body=False, write=write)
         if sides.source is None or sides.difference is None:
             return sides
+        if write is not None:
+            checks.note(write.copied, write.replaced, sides.target)
         if not checks.repeats(sides.difference, sides.source, sides.target):
             return sides
-        pair.capabilities.record_lost(lost)
-    raise Permanent(checks.finding, "StillDifferent")
+        if checks.saw_write:
+            pair.capabilities.record_lost(lost)
+    raise checks.error
