@@ -1,4 +1,4 @@
-# The Lambda function: log group, role, function, and the event source mapping from the queue.
+# The Lambda function: log group, role, function, and an event source mapping for each queue.
 
 locals {
   package_path = coalesce(var.function.package_path, "${path.module}/lambda/dist/s3_syncer.zip")
@@ -130,7 +130,7 @@ resource "aws_lambda_function" "sync" {
   depends_on = [aws_iam_role_policy.function]
 }
 
-# A sweep, or the copy of a large object, is a chain of messages: an invocation sends the work that is left to the queue that
+# A sweep, or the copy of a large object, is a chain of messages: an invocation sends the work that is left to a queue that
 # invokes the function. By default Lambda stops such a chain after about 16 invocations and drops the message.
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 resource "aws_lambda_function_recursion_config" "sync" {
@@ -149,6 +149,25 @@ resource "aws_lambda_event_source_mapping" "work" {
 
   scaling_config {
     maximum_concurrency = var.sync.max_concurrency
+  }
+
+  tags = var.tags
+
+  # The first message may begin a chain.
+  depends_on = [aws_lambda_function_recursion_config.sync]
+}
+
+resource "aws_lambda_event_source_mapping" "bulk" {
+  event_source_arn = aws_sqs_queue.bulk.arn
+  function_name    = aws_lambda_function.sync.arn
+  enabled          = var.function.enabled
+
+  # A range takes all the time and all the threads of an invocation.
+  batch_size              = 1
+  function_response_types = ["ReportBatchItemFailures"]
+
+  scaling_config {
+    maximum_concurrency = var.bulk.max_concurrency
   }
 
   tags = var.tags

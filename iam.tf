@@ -43,12 +43,12 @@ locals {
     } if length(keys) > 0],
   )
 
-  # Statements of the workers that consume the queue: the function and the service.
+  # Statements of the workers that consume the queues: the function and the service.
   queue_worker_statements = concat(
     local.worker_statements,
     [
       {
-        Sid    = "ConsumeQueue"
+        Sid    = "ConsumeQueues"
         Effect = "Allow"
         Action = [
           "sqs:ReceiveMessage",
@@ -56,14 +56,14 @@ locals {
           "sqs:GetQueueAttributes",
           "sqs:ChangeMessageVisibility",
         ]
-        Resource = [aws_sqs_queue.work.arn]
+        Resource = [aws_sqs_queue.work.arn, aws_sqs_queue.bulk.arn]
       },
       {
         # A worker splits a range or an object that it cannot finish in time, and sends the pieces to the queue.
-        Sid      = "SendToQueue"
+        Sid      = "SendToBulkQueue"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
-        Resource = [aws_sqs_queue.work.arn]
+        Resource = [aws_sqs_queue.bulk.arn]
       },
       {
         Sid      = "SendToDeadLetterQueue"

@@ -4,10 +4,10 @@
 locals {
   migration_container = { command = concat(["migrate"], var.migration.arguments) }
 
-  # With --workers queue the task sends its work to the queue, and reads counts and logs to follow the workers.
+  # With --workers queue the task sends its work to the queue for bulk work, and reads counts and logs to follow the workers.
   migration_environment = {
     S3_SYNCER_LOG_FORMAT  = "json"
-    QUEUE_URL             = aws_sqs_queue.work.url
+    BULK_QUEUE_URL        = aws_sqs_queue.bulk.url
     DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
     S3_SYNCER_LOG_GROUP   = join(" ", [for group in local.worker_logs : group.name])
   }
@@ -16,16 +16,16 @@ locals {
     local.worker_statements,
     [
       {
-        Sid      = "SendToQueue"
+        Sid      = "SendToBulkQueue"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
-        Resource = [aws_sqs_queue.work.arn]
+        Resource = [aws_sqs_queue.bulk.arn]
       },
       {
         Sid      = "ReadQueueAttributes"
         Effect   = "Allow"
         Action   = ["sqs:GetQueueAttributes"]
-        Resource = [aws_sqs_queue.work.arn, aws_sqs_queue.dead_letters.arn]
+        Resource = [aws_sqs_queue.bulk.arn, aws_sqs_queue.dead_letters.arn]
       },
       {
         Sid      = "ReadWorkerLogs"

@@ -1,11 +1,21 @@
 output "queue_arn" {
-  description = "ARN of the queue. For a notification that is written elsewhere, this is its destination: the queue policy already allows the source bucket."
+  description = "ARN of the queue of the events. For a notification that is written elsewhere, this is its destination: the queue policy already allows the source bucket."
   value       = aws_sqs_queue.work.arn
 }
 
 output "queue_url" {
-  description = "URL of the queue, for sending work to it."
+  description = "URL of the queue of the events, for sending keys to it."
   value       = aws_sqs_queue.work.url
+}
+
+output "bulk_queue_arn" {
+  description = "ARN of the queue for bulk work."
+  value       = aws_sqs_queue.bulk.arn
+}
+
+output "bulk_queue_url" {
+  description = "URL of the queue for bulk work, for sending ranges to it, and for `s3-syncer migrate --workers queue`."
+  value       = aws_sqs_queue.bulk.url
 }
 
 output "dead_letter_queue_arn" {

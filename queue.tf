@@ -1,4 +1,5 @@
-# The work queue, its dead-letter queue, and their queue policies.
+# The queue of the events, the queue for bulk work, their dead-letter queue, and the queue policies. Every message that a
+# worker sends is bulk work: docs/adr/0013-bulk-queue.md.
 
 locals {
   # Visibility timeout in seconds. AWS recommends six times the timeout of the function plus the batching window, so
@@ -15,11 +16,14 @@ locals {
   # The ARN is built from the name, so that the policy can be an argument of the queue without a dependency cycle. A
   # notification that is written elsewhere then depends on the queue alone, not also on a queue policy resource.
   queue_arn           = trimsuffix(aws_sqs_queue.dead_letters.arn, local.dead_letters_suffix)
+  bulk_queue_arn      = "${local.queue_arn}${local.bulk_suffix}"
   dead_letters_suffix = "-dead-letters"
+  bulk_suffix         = "-bulk"
 
-  # Environment of the workers that consume the queue: the function and the service.
+  # Environment of the workers that consume the queues: the function and the service.
   queue_environment = {
     QUEUE_URL                     = aws_sqs_queue.work.url
+    BULK_QUEUE_URL                = aws_sqs_queue.bulk.url
     DEAD_LETTER_QUEUE_URL         = aws_sqs_queue.dead_letters.url
     SYNC_DELETE                   = tostring(var.sync.delete)
     DISTRIBUTED_COPY_THRESHOLD_MB = tostring(var.sync.distributed_copy_threshold_mb)
@@ -48,6 +52,28 @@ resource "aws_sqs_queue" "work" {
   tags = var.tags
 }
 
+resource "aws_sqs_queue" "bulk" {
+  name                       = "${var.name}${local.bulk_suffix}"
+  visibility_timeout_seconds = local.visibility_timeout_s
+  message_retention_seconds  = local.fourteen_days_s
+  receive_wait_time_seconds  = 20
+
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = aws_sqs_queue.dead_letters.arn
+    maxReceiveCount     = var.sync.max_receive_count
+  })
+
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [for statement in local.tls_only_statements : merge(statement, { Resource = local.bulk_queue_arn })]
+  })
+
+  sqs_managed_sse_enabled = var.kms_key_arn == null ? true : null
+  kms_master_key_id       = var.kms_key_arn
+
+  tags = var.tags
+}
+
 resource "aws_sqs_queue" "dead_letters" {
   name                      = "${var.name}${local.dead_letters_suffix}"
   message_retention_seconds = local.fourteen_days_s
@@ -58,13 +84,13 @@ resource "aws_sqs_queue" "dead_letters" {
   tags = var.tags
 }
 
-# Only the work queue may use this queue as its dead-letter queue.
+# Only the two queues of this module may use this queue as their dead-letter queue.
 resource "aws_sqs_queue_redrive_allow_policy" "dead_letters" {
   queue_url = aws_sqs_queue.dead_letters.id
 
   redrive_allow_policy = jsonencode({
     redrivePermission = "byQueue"
-    sourceQueueArns   = [aws_sqs_queue.work.arn]
+    sourceQueueArns   = [aws_sqs_queue.work.arn, aws_sqs_queue.bulk.arn]
   })
 }
 

@@ -1,5 +1,5 @@
-# Scheduled comparison of both buckets. EventBridge Scheduler sends one message for the whole range of keys to the queue,
-# and the workers of the queue split the range among them. The feature needs no further compute.
+# Scheduled comparison of both buckets. EventBridge Scheduler sends one message for the whole range of keys to the queue
+# for bulk work, and its workers split the range among them. The feature needs no further compute.
 
 locals {
   reconciles = var.reconcile.schedule != null
@@ -19,7 +19,7 @@ resource "aws_scheduler_schedule" "reconcile" {
   }
 
   target {
-    arn      = aws_sqs_queue.work.arn
+    arn      = aws_sqs_queue.bulk.arn
     role_arn = aws_iam_role.reconcile[0].arn
 
     # The message is a RangeWork: see lambda/s3_syncer/core/work_items.py.
@@ -74,10 +74,10 @@ resource "aws_iam_role_policy" "reconcile" {
     Version = "2012-10-17"
     Statement = concat(
       [{
-        Sid      = "SendToQueue"
+        Sid      = "SendToBulkQueue"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
-        Resource = [aws_sqs_queue.work.arn]
+        Resource = [aws_sqs_queue.bulk.arn]
       }],
       [for key in [var.kms_key_arn] : {
         Sid      = "UseKmsKey"

@@ -1,4 +1,4 @@
-# The service: `s3-syncer serve` as an ECS service on Fargate, and the scaling of its tasks with the queue. The service does
+# The service: `s3-syncer serve` as an ECS service on Fargate, and the scaling of its tasks with the queues. The service does
 # the work of the function, beside it or instead of it, without the 15-minute limit.
 
 locals {
@@ -23,9 +23,10 @@ locals {
   }
 
   service_environment = merge(local.queue_environment, {
-    S3_SYNCER_CONCURRENCY = tostring(var.service.concurrency)
-    S3_SYNCER_HEALTH_PORT = tostring(local.service_health_port)
-    LOG_LEVEL             = var.service.log_level
+    S3_SYNCER_CONCURRENCY      = tostring(var.service.concurrency)
+    S3_SYNCER_BULK_CONCURRENCY = tostring(var.service.bulk_concurrency)
+    S3_SYNCER_HEALTH_PORT      = tostring(local.service_health_port)
+    LOG_LEVEL                  = var.service.log_level
     # Seconds, out of the 120 s between SIGTERM and SIGKILL, also on Spot. Releasing unfinished messages takes up to 20 s more.
     S3_SYNCER_SHUTDOWN_GRACE = "90"
   })
@@ -91,7 +92,7 @@ resource "aws_ecs_service" "service" {
   depends_on = [aws_ecs_cluster_capacity_providers.tasks, aws_iam_role_policy.task]
 }
 
-# Scaling: one task for each backlog_per_task messages, visible or in flight, at the peak of the last 15 minutes. The
+# Scaling: one task for each backlog_per_task messages of both queues, visible or in flight, at the peak of the last 15 minutes. The
 # number follows from SQS metrics alone. It does not need the number of running tasks: only Container Insights reports
 # that, and reports nothing at zero tasks. Scaling from zero and to zero therefore works like any other step. A task stays
 # while the messages that it works on justify one. Scaling out takes effect within minutes, because the maximum of a
@@ -105,6 +106,12 @@ locals {
   service_range = var.service.max_tasks - var.service.min_tasks
   service_steps = max(1, min(20, local.service_range))
   service_sizes = [for step in range(local.service_steps + 1) : var.service.min_tasks + ceil(step * local.service_range / local.service_steps)]
+
+  # The metrics that add up to the backlog, by the ID of their query.
+  service_backlog = merge([for prefix, queue in { "" = aws_sqs_queue.work.name, bulk_ = aws_sqs_queue.bulk.name } : {
+    "${prefix}visible"   = { metric = "ApproximateNumberOfMessagesVisible", queue = queue }
+    "${prefix}in_flight" = { metric = "ApproximateNumberOfMessagesNotVisible", queue = queue }
+  }]...)
 
   service_idle_up_to = var.service.min_tasks * var.service.backlog_per_task
 
@@ -182,20 +189,20 @@ resource "aws_cloudwatch_metric_alarm" "scaling" {
   metric_query {
     id          = "backlog"
     label       = "messages visible or in flight"
-    expression  = "visible + in_flight"
+    expression  = join(" + ", keys(local.service_backlog))
     return_data = true
   }
 
   dynamic "metric_query" {
-    for_each = { visible = "ApproximateNumberOfMessagesVisible", in_flight = "ApproximateNumberOfMessagesNotVisible" }
+    for_each = local.service_backlog
 
     content {
       id = metric_query.key
 
       metric {
         namespace   = "AWS/SQS"
-        metric_name = metric_query.value
-        dimensions  = { QueueName = aws_sqs_queue.work.name }
+        metric_name = metric_query.value.metric
+        dimensions  = { QueueName = metric_query.value.queue }
         stat        = "Maximum"
         period      = 900
       }

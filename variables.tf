@@ -298,7 +298,7 @@ variable "sync" {
     Scope and speed of live sync:
     - `delete`: true deletes an object from the target when it is deleted from the source
     - `tags`: true mirrors object tags. False saves one request to each store per object
-    - `max_concurrency` (2 to 1000): maximum number of concurrent invocations of the function
+    - `max_concurrency` (2 to 1000): maximum number of concurrent invocations of the function for events
     - `batch_size` (1 to 10000): maximum number of messages per invocation. A value above 10 needs a `batch_window_s` of at least 1
     - `batch_window_s` (0 to 300): seconds that Lambda waits for a batch to fill
     - `max_receive_count` (1 to 1000): number of receives after which SQS moves a message to the dead-letter queue. The delay between receives grows to 15 minutes, so 100 receives survive a target outage of more than 12 hours
@@ -350,6 +350,23 @@ variable "sync" {
   }
 }
 
+variable "bulk" {
+  description = <<-EOT
+    Bulk work: ranges of a migration or of `reconcile`, parts of large objects, and all other messages that the workers send to each other. They have a queue, so that no change waits behind them:
+    - `max_concurrency` (2 to 1000): maximum number of concurrent invocations of the function for bulk work, beside those for events. A higher number makes a migration faster, and is more load for the target
+  EOT
+  type = object({
+    max_concurrency = optional(number, 10)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.bulk.max_concurrency >= 2 && var.bulk.max_concurrency <= 1000 && floor(var.bulk.max_concurrency) == var.bulk.max_concurrency
+    error_message = "Write bulk.max_concurrency as a whole number from 2 to 1000, the range that AWS allows."
+  }
+}
+
 variable "reconcile" {
   description = <<-EOT
     Scheduled comparison of both buckets, which repairs differences that no event reported. It costs two list requests per 1,000 keys. The listings show neither tags nor every change of metadata: only `full` compares those:
@@ -386,7 +403,7 @@ variable "function" {
     - `timeout_s` (30 to 1800): timeout of an invocation in seconds. Lambda may allow at most 900 s. The visibility timeout of the queue is six times this value, and at least 900 s longer than it. A crashed invocation is retried after that time
     - `architecture` (`"arm64"` or `"x86_64"`): instruction set
     - `runtime` (`"python3.11"` or later): Lambda runtime
-    - `reserved_concurrency` (at least `sync.max_concurrency`): concurrency of the account to reserve for the function. Null reserves none
+    - `reserved_concurrency` (at least `sync.max_concurrency` plus `bulk.max_concurrency`): concurrency of the account to reserve for the function. Null reserves none
     - `log_level` (`"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`): minimum level of the log lines. Decisions are logged at `"INFO"`
     - `package_path`: path of another zip with the code of the function. Null uses the zip of the module
     - `vpc`: network to run in, which must reach S3, SQS, Secrets Manager and the target. Null runs the function outside a VPC
@@ -436,8 +453,8 @@ variable "function" {
   }
 
   validation {
-    condition     = var.function.reserved_concurrency == null || try(var.function.reserved_concurrency >= var.sync.max_concurrency && floor(var.function.reserved_concurrency) == var.function.reserved_concurrency, false)
-    error_message = "Write function.reserved_concurrency as a whole number not below sync.max_concurrency, or leave it out. With less, Lambda throttles invocations, and every throttled invocation counts as a receive of its messages."
+    condition     = var.function.reserved_concurrency == null || try(var.function.reserved_concurrency >= var.sync.max_concurrency + var.bulk.max_concurrency && floor(var.function.reserved_concurrency) == var.function.reserved_concurrency, false)
+    error_message = "Write function.reserved_concurrency as a whole number not below sync.max_concurrency plus bulk.max_concurrency, or leave it out. With less, Lambda throttles invocations, and every throttled invocation counts as a receive of its messages."
   }
 
   validation {
@@ -554,12 +571,13 @@ variable "migration" {
 
 variable "service" {
   description = <<-EOT
-    ECS service that consumes the queue like the function, without the 15-minute limit. It runs beside the function, or instead of it with `function = { enabled = false }`. Needs `ecs.subnet_ids`:
+    ECS service that consumes the queues like the function, without the 15-minute limit. It runs beside the function, or instead of it with `function = { enabled = false }`. Needs `ecs.subnet_ids`:
     - `enabled`: true creates the service
-    - `min_tasks` (0 or more): minimum number of tasks. With 0, no task runs while the queue is empty, and the first task needs some minutes to start
+    - `min_tasks` (0 or more): minimum number of tasks. With 0, no task runs while the queues are empty, and the first task needs some minutes to start
     - `max_tasks` (1 to 5000, not below `min_tasks`): maximum number of tasks. The value of `min_tasks` keeps the number fixed
-    - `backlog_per_task` (1 or more): number of messages, visible or in flight, for which one task runs
-    - `concurrency` (1 to 512): number of messages that a task handles at the same time
+    - `backlog_per_task` (1 or more): number of messages of both queues, visible or in flight, for which one task runs
+    - `concurrency` (1 to 512): number of events that a task handles at the same time
+    - `bulk_concurrency` (1 to 512): number of messages with bulk work that a task handles at the same time, beside the events
     - `spot_percent` (0 to 100): share of the tasks that run on Fargate Spot. AWS may stop a Spot task with two minutes' notice, and other tasks then continue its work
     - `log_level` (`"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`): minimum level of the log lines. Decisions are logged at `"INFO"`
     - `cpu` (256, 512, 1024, 2048, 4096, 8192 or 16384): CPU units, 1024 per vCPU
@@ -572,6 +590,7 @@ variable "service" {
     max_tasks        = optional(number, 4)
     backlog_per_task = optional(number, 1000)
     concurrency      = optional(number, 32)
+    bulk_concurrency = optional(number, 32)
     spot_percent     = optional(number, 0)
     log_level        = optional(string, "INFO")
     cpu              = optional(number, 1024)
@@ -604,6 +623,11 @@ variable "service" {
   validation {
     condition     = var.service.concurrency >= 1 && var.service.concurrency <= 512 && floor(var.service.concurrency) == var.service.concurrency
     error_message = "Write service.concurrency as a whole number from 1 to 512."
+  }
+
+  validation {
+    condition     = var.service.bulk_concurrency >= 1 && var.service.bulk_concurrency <= 512 && floor(var.service.bulk_concurrency) == var.service.bulk_concurrency
+    error_message = "Write service.bulk_concurrency as a whole number from 1 to 512."
   }
 
   validation {

@@ -14,33 +14,33 @@ run "the_queue_defaults" {
   command = plan
 
   assert {
-    condition     = aws_sqs_queue.work.message_retention_seconds == 1209600 && aws_sqs_queue.dead_letters.message_retention_seconds == 1209600
-    error_message = "Both queues must keep messages for 14 days, the maximum of SQS."
+    condition     = aws_sqs_queue.work.message_retention_seconds == 1209600 && aws_sqs_queue.dead_letters.message_retention_seconds == 1209600 && aws_sqs_queue.bulk.message_retention_seconds == 1209600
+    error_message = "All queues must keep messages for 14 days, the maximum of SQS."
   }
 
   assert {
-    condition     = aws_sqs_queue.work.visibility_timeout_seconds == 5400
+    condition     = aws_sqs_queue.work.visibility_timeout_seconds == 5400 && aws_sqs_queue.bulk.visibility_timeout_seconds == 5400
     error_message = "The visibility timeout must be six times the 900 s of the function."
   }
 
   assert {
-    condition = jsondecode(aws_sqs_queue.work.redrive_policy) == {
+    condition = alltrue([for policy in [aws_sqs_queue.work.redrive_policy, aws_sqs_queue.bulk.redrive_policy] : jsondecode(policy) == {
       deadLetterTargetArn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters"
       maxReceiveCount     = 100
-    }
+    }])
     error_message = "Messages that fail too often must go to the dead-letter queue."
   }
 
   assert {
     condition = jsondecode(aws_sqs_queue_redrive_allow_policy.dead_letters.redrive_allow_policy) == {
       redrivePermission = "byQueue"
-      sourceQueueArns   = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
+      sourceQueueArns   = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer", "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk"]
     }
-    error_message = "Only the work queue may use the dead-letter queue."
+    error_message = "Only the two queues of the module may use the dead-letter queue."
   }
 
   assert {
-    condition     = aws_sqs_queue.work.sqs_managed_sse_enabled && aws_sqs_queue.dead_letters.sqs_managed_sse_enabled
+    condition     = aws_sqs_queue.work.sqs_managed_sse_enabled && aws_sqs_queue.bulk.sqs_managed_sse_enabled && aws_sqs_queue.dead_letters.sqs_managed_sse_enabled
     error_message = "Without kms_key_arn, SQS must encrypt with its own key."
   }
 }
@@ -50,6 +50,7 @@ run "the_queue_follows_the_function" {
 
   variables {
     function = { timeout_s = 160 }
+    bulk     = { max_concurrency = 4 }
     sync     = { batch_size = 100, batch_window_s = 5, max_receive_count = 7, max_concurrency = 9, distributed_copy_threshold_mb = 200 }
   }
 
@@ -59,8 +60,8 @@ run "the_queue_follows_the_function" {
   }
 
   assert {
-    condition     = jsondecode(aws_sqs_queue.work.redrive_policy).maxReceiveCount == 7
-    error_message = "The queue must have sync.max_receive_count."
+    condition     = jsondecode(aws_sqs_queue.work.redrive_policy).maxReceiveCount == 7 && jsondecode(aws_sqs_queue.bulk.redrive_policy).maxReceiveCount == 7
+    error_message = "Both queues must have sync.max_receive_count."
   }
 
   assert {
@@ -79,6 +80,17 @@ run "the_queue_follows_the_function" {
       concurrency    = 9
     }
     error_message = "The event source mapping must follow sync."
+  }
+
+  assert {
+    condition = {
+      batch_size  = aws_lambda_event_source_mapping.bulk.batch_size
+      concurrency = aws_lambda_event_source_mapping.bulk.scaling_config[0].maximum_concurrency
+      } == {
+      batch_size  = 1
+      concurrency = 4
+    }
+    error_message = "An invocation must have all its time for one piece of bulk work, and bulk work the concurrency of its input."
   }
 }
 
@@ -104,7 +116,12 @@ run "the_function_reports_each_message" {
   }
 
   assert {
-    condition     = aws_lambda_event_source_mapping.work.function_response_types == toset(["ReportBatchItemFailures"])
+    condition     = aws_lambda_event_source_mapping.bulk.event_source_arn == aws_sqs_queue.bulk.arn && aws_lambda_event_source_mapping.bulk.function_name == aws_lambda_function.sync.arn
+    error_message = "The queue for bulk work must have an event source mapping to the same function."
+  }
+
+  assert {
+    condition     = alltrue([for mapping in [aws_lambda_event_source_mapping.work, aws_lambda_event_source_mapping.bulk] : mapping.function_response_types == toset(["ReportBatchItemFailures"])])
     error_message = "Partial batch responses must be on: otherwise one failure returns the whole batch to the queue."
   }
 
@@ -161,6 +178,7 @@ run "the_function_defaults" {
       TARGET_PREFIX                 = ""
       TARGET_SECRET_ARN             = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"
       QUEUE_URL                     = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer"
+      BULK_QUEUE_URL                = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-bulk"
       DEAD_LETTER_QUEUE_URL         = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters"
       SYNC_DELETE                   = "true"
       DISTRIBUTED_COPY_THRESHOLD_MB = "1024"
@@ -325,16 +343,16 @@ run "exact_permissions_of_the_role" {
           Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"]
         },
         {
-          Sid      = "ConsumeQueue"
+          Sid      = "ConsumeQueues"
           Effect   = "Allow"
           Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
-          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer", "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk"]
         },
         {
-          Sid      = "SendToQueue"
+          Sid      = "SendToBulkQueue"
           Effect   = "Allow"
           Action   = ["sqs:SendMessage"]
-          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk"]
         },
         {
           Sid      = "SendToDeadLetterQueue"
@@ -421,6 +439,7 @@ run "the_role_follows_the_inputs" {
   assert {
     condition = alltrue([for key in [
       aws_sqs_queue.work.kms_master_key_id,
+      aws_sqs_queue.bulk.kms_master_key_id,
       aws_sqs_queue.dead_letters.kms_master_key_id,
       aws_secretsmanager_secret.target_credentials[0].kms_key_id,
       aws_cloudwatch_log_group.function.kms_key_id,

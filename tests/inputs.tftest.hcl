@@ -788,6 +788,56 @@ run "a_concurrency_between_two" {
   expect_failures = [var.sync]
 }
 
+run "bulk_max_concurrency_below_the_range" {
+  command = plan
+
+  variables {
+    bulk = { max_concurrency = 1 }
+  }
+
+  expect_failures = [var.bulk]
+}
+
+run "bulk_max_concurrency_above_the_range" {
+  command = plan
+
+  variables {
+    bulk = { max_concurrency = 1001 }
+  }
+
+  expect_failures = [var.bulk]
+}
+
+run "bulk_max_concurrency_with_a_fraction" {
+  command = plan
+
+  variables {
+    bulk = { max_concurrency = 2.5 }
+  }
+
+  expect_failures = [var.bulk]
+}
+
+run "service_bulk_concurrency_zero" {
+  command = plan
+
+  variables {
+    service = { bulk_concurrency = 0 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "service_bulk_concurrency_above_512" {
+  command = plan
+
+  variables {
+    service = { bulk_concurrency = 513 }
+  }
+
+  expect_failures = [var.service]
+}
+
 run "an_empty_batch" {
   command = plan
 
@@ -954,7 +1004,7 @@ run "reserved_concurrency_below_max_concurrency" {
   command = plan
 
   variables {
-    function = { reserved_concurrency = 49 }
+    function = { reserved_concurrency = 59 }
   }
 
   expect_failures = [var.function]
@@ -1219,8 +1269,9 @@ run "smallest_values" {
 
   variables {
     name               = "n"
+    bulk               = { max_concurrency = 2 }
     sync               = { max_concurrency = 2, batch_size = 1, batch_window_s = 0, max_receive_count = 1, distributed_copy_threshold_mb = 64 }
-    function           = { memory_mb = 256, timeout_s = 30, reserved_concurrency = 2, runtime = "python3.11", log_level = "WARNING" }
+    function           = { memory_mb = 256, timeout_s = 30, reserved_concurrency = 4, runtime = "python3.11", log_level = "WARNING" }
     log_retention_days = 0
     max_lag_s          = 60
     max_retry_s        = 10
@@ -1232,8 +1283,9 @@ run "largest_values" {
   command = plan
 
   variables {
+    bulk               = { max_concurrency = 1000 }
     sync               = { max_concurrency = 1000, batch_size = 10000, batch_window_s = 300, max_receive_count = 1000, distributed_copy_threshold_mb = 51200000 }
-    function           = { memory_mb = 10240, timeout_s = 900, reserved_concurrency = 1000, runtime = "python3.13" }
+    function           = { memory_mb = 10240, timeout_s = 900, reserved_concurrency = 2000, runtime = "python3.13" }
     source_prefix      = replace(format("%1024s", ""), " ", "a")
     log_retention_days = 3653
     max_retry_s        = 900

@@ -22,7 +22,7 @@ run "aws_managed_keys_by_default" {
   }
 
   assert {
-    condition     = aws_sqs_queue.work.sqs_managed_sse_enabled && aws_sqs_queue.dead_letters.sqs_managed_sse_enabled
+    condition     = aws_sqs_queue.work.sqs_managed_sse_enabled && aws_sqs_queue.bulk.sqs_managed_sse_enabled && aws_sqs_queue.dead_letters.sqs_managed_sse_enabled
     error_message = "Both queues must be encrypted."
   }
 
@@ -62,6 +62,7 @@ run "one_key_for_all_resources" {
       aws_secretsmanager_secret.target_credentials[0].kms_key_id,
       aws_sqs_queue.dead_letters.kms_master_key_id,
       aws_sqs_queue.work.kms_master_key_id,
+      aws_sqs_queue.bulk.kms_master_key_id,
     ] : key == var.kms_key_arn])
     error_message = "All resources that store data must use the key."
   }

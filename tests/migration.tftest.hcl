@@ -153,8 +153,8 @@ run "the_task_defaults" {
       command   = ["migrate"]
       environment = [
         { name = "AWS_DEFAULT_REGION", value = "eu-west-1" },
+        { name = "BULK_QUEUE_URL", value = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-bulk" },
         { name = "DEAD_LETTER_QUEUE_URL", value = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters" },
-        { name = "QUEUE_URL", value = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer" },
         { name = "S3_SYNCER_LOG_FORMAT", value = "json" },
         { name = "S3_SYNCER_LOG_GROUP", value = "/aws/lambda/s3-syncer" },
         { name = "S3_SYNCER_MEMORY", value = "1510" },
@@ -312,17 +312,17 @@ run "exact_permissions_of_the_task" {
           Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"]
         },
         {
-          Sid      = "SendToQueue"
+          Sid      = "SendToBulkQueue"
           Effect   = "Allow"
           Action   = ["sqs:SendMessage"]
-          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk"]
         },
         {
           Sid    = "ReadQueueAttributes"
           Effect = "Allow"
           Action = ["sqs:GetQueueAttributes"]
           Resource = [
-            "arn:aws:sqs:eu-west-1:123456789012:s3-syncer",
+            "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk",
             "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters",
           ]
         },

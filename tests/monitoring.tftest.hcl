@@ -133,9 +133,11 @@ run "all_resources_have_tags" {
     condition = alltrue([for tags in concat(
       [
         aws_sqs_queue.work.tags,
+        aws_sqs_queue.bulk.tags,
         aws_sqs_queue.dead_letters.tags,
         aws_lambda_function.sync.tags,
         aws_lambda_event_source_mapping.work.tags,
+        aws_lambda_event_source_mapping.bulk.tags,
         aws_iam_role.function.tags,
         aws_cloudwatch_log_group.function.tags,
         aws_secretsmanager_secret.target_credentials[0].tags,

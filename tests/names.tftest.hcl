@@ -16,6 +16,7 @@ run "names_start_with_the_name" {
   assert {
     condition = {
       work         = aws_sqs_queue.work.name
+      bulk         = aws_sqs_queue.bulk.name
       dead_letters = aws_sqs_queue.dead_letters.name
       function     = aws_lambda_function.sync.function_name
       role         = aws_iam_role.function.name
@@ -24,6 +25,7 @@ run "names_start_with_the_name" {
       notification = aws_s3_bucket_notification.source[0].queue[0].id
       } == {
       work         = "s3-syncer"
+      bulk         = "s3-syncer-bulk"
       dead_letters = "s3-syncer-dead-letters"
       function     = "s3-syncer"
       role         = "s3-syncer-function"

@@ -83,6 +83,18 @@ run "only_the_bucket_can_send_and_only_with_tls" {
   }
 
   assert {
+    condition = jsondecode(aws_sqs_queue.bulk.policy).Statement == [{
+      Sid       = "DenyInsecureTransport"
+      Effect    = "Deny"
+      Principal = "*"
+      Action    = "sqs:*"
+      Resource  = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk"
+      Condition = { Bool = { "aws:SecureTransport" = "false" } }
+    }]
+    error_message = "The policy of the queue for bulk work must allow no service, and deny requests without TLS."
+  }
+
+  assert {
     condition     = [for statement in jsondecode(aws_sqs_queue_policy.dead_letters.policy).Statement : statement.Sid] == ["DenyInsecureTransport"]
     error_message = "The policy of the dead-letter queue must allow no service."
   }

@@ -34,16 +34,16 @@ run "the_schedule_sends_the_whole_range" {
   }
 
   assert {
-    condition     = aws_scheduler_schedule.reconcile[0].target[0].arn == aws_sqs_queue.work.arn
+    condition     = aws_scheduler_schedule.reconcile[0].target[0].arn == aws_sqs_queue.bulk.arn
     error_message = "The message must go to the work queue."
   }
 
   assert {
     condition = jsondecode(aws_iam_role_policy.reconcile[0].policy).Statement == [{
-      Sid      = "SendToQueue"
+      Sid      = "SendToBulkQueue"
       Effect   = "Allow"
       Action   = ["sqs:SendMessage"]
-      Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer"]
+      Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk"]
     }]
     error_message = "The role of the schedule may only send to this queue."
   }

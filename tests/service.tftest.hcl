@@ -156,11 +156,12 @@ run "the_task_defaults" {
     condition = { for variable in jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0].environment : variable.name => variable.value } == merge(
       { for name, value in aws_lambda_function.sync.environment[0].variables : name => value if value != "" },
       {
-        AWS_DEFAULT_REGION       = "eu-west-1"
-        S3_SYNCER_MEMORY         = "1510"
-        S3_SYNCER_CONCURRENCY    = "32"
-        S3_SYNCER_HEALTH_PORT    = "8080"
-        S3_SYNCER_SHUTDOWN_GRACE = "90"
+        AWS_DEFAULT_REGION         = "eu-west-1"
+        S3_SYNCER_MEMORY           = "1510"
+        S3_SYNCER_CONCURRENCY      = "32"
+        S3_SYNCER_BULK_CONCURRENCY = "32"
+        S3_SYNCER_HEALTH_PORT      = "8080"
+        S3_SYNCER_SHUTDOWN_GRACE   = "90"
       },
     )
     error_message = "The environment must be that of the function without empty values, plus the variables of a task."
@@ -173,12 +174,13 @@ run "the_task_follows_the_inputs" {
   variables {
     sync = { delete = false }
     service = {
-      enabled     = true
-      cpu         = 512
-      memory_mb   = 4096
-      concurrency = 64
-      log_level   = "WARNING"
-      arguments   = ["--bwlimit=50M"]
+      enabled          = true
+      cpu              = 512
+      memory_mb        = 4096
+      concurrency      = 64
+      bulk_concurrency = 16
+      log_level        = "WARNING"
+      arguments        = ["--bwlimit=50M"]
     }
     ecs = {
       architecture       = "X86_64"
@@ -195,7 +197,7 @@ run "the_task_follows_the_inputs" {
 
   assert {
     condition = alltrue([
-      for name, value in { SYNC_DELETE = "false", S3_SYNCER_MEMORY = "3148", S3_SYNCER_CONCURRENCY = "64", LOG_LEVEL = "WARNING" } :
+      for name, value in { SYNC_DELETE = "false", S3_SYNCER_MEMORY = "3148", S3_SYNCER_CONCURRENCY = "64", S3_SYNCER_BULK_CONCURRENCY = "16", LOG_LEVEL = "WARNING" } :
       contains(jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0].environment, { name = name, value = value })
     ])
     error_message = "The environment must follow the inputs."
@@ -240,7 +242,7 @@ run "the_task_has_the_permissions_of_the_function" {
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.task["service"].policy).Statement : statement.Sid] == [
       "ReadSourceObjects", "ListSourceBucket", "ReadTargetCredentials", "DecryptSourceObjects",
-      "ConsumeQueue", "SendToQueue", "SendToDeadLetterQueue", "UseKmsKey",
+      "ConsumeQueues", "SendToBulkQueue", "SendToDeadLetterQueue", "UseKmsKey",
     ]
     error_message = "The policy must have exactly these statements."
   }
@@ -349,11 +351,13 @@ run "tasks_scale_with_the_queue" {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.scaling : {
       for query in alarm.metric_query : query.id => try([query.metric[0].metric_name, query.metric[0].stat, query.metric[0].period, query.metric[0].dimensions.QueueName], query.expression)
       } == {
-      backlog   = "visible + in_flight"
-      visible   = ["ApproximateNumberOfMessagesVisible", "Maximum", 900, "s3-syncer"]
-      in_flight = ["ApproximateNumberOfMessagesNotVisible", "Maximum", 900, "s3-syncer"]
+      backlog        = "bulk_in_flight + bulk_visible + in_flight + visible"
+      visible        = ["ApproximateNumberOfMessagesVisible", "Maximum", 900, "s3-syncer"]
+      in_flight      = ["ApproximateNumberOfMessagesNotVisible", "Maximum", 900, "s3-syncer"]
+      bulk_visible   = ["ApproximateNumberOfMessagesVisible", "Maximum", 900, "s3-syncer-bulk"]
+      bulk_in_flight = ["ApproximateNumberOfMessagesNotVisible", "Maximum", 900, "s3-syncer-bulk"]
     }])
-    error_message = "The alarms must count visible messages and messages in flight."
+    error_message = "The alarms must count visible messages and messages in flight of both queues."
   }
 
   assert {

@@ -42,6 +42,10 @@ module "s3_syncer" {
     distributed_copy_threshold_mb = 1024
   }
 
+  bulk = {
+    max_concurrency = 10
+  }
+
   reconcile = {
     schedule   = "cron(0 3 * * ? *)" # every night at 03:00 UTC
     delete     = true
@@ -55,7 +59,7 @@ module "s3_syncer" {
     timeout_s            = 900
     architecture         = "arm64"
     runtime              = "python3.13"
-    reserved_concurrency = 20
+    reserved_concurrency = 30
     log_level            = "INFO"
     package_path         = null # the zip of the module
     vpc                  = var.vpc

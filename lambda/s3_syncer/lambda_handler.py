@@ -13,7 +13,7 @@ from .queue.s3_batch import BatchOperationsTasks, Response
 from .queue.worker import Message
 from .settings import function_settings
 from .versions import log_versions
-from .wiring import QueueContext, build_doctor, build_queue_worker
+from .wiring import QueueContext, QueueWorker, build_doctor, build_queue_worker
 
 #: Keys that one invocation converges at a time. As many parts are in flight in addition.
 THREADS = 8
@@ -64,9 +64,9 @@ class Function:
     """The Lambda function with its clients."""
 
     def __init__(self, queue_context: QueueContext) -> None:
-        self._worker, self._queue = queue_context.worker, queue_context.queue
+        self._live, self._bulk = queue_context.live, queue_context.bulk
         self._tasks = BatchOperationsTasks(
-            self._worker, self._queue, bucket=queue_context.bucket, prefix=queue_context.prefix
+            self._live.worker, self._live.queue, bucket=queue_context.bucket, prefix=queue_context.prefix
         )
 
     @classmethod
@@ -97,6 +97,12 @@ class Function:
             )
             for record in event["Records"]
         ]
-        dispositions = self._worker.run(messages, deadline, grace_s=grace_s)
-        returned = self._queue.send_and_release(messages, dispositions)
+        queue_arn = next((record.get("eventSourceARN", "") for record in event["Records"]), "")
+        receiving = self._receiving(queue_arn)
+        dispositions = receiving.worker.run(messages, deadline, grace_s=grace_s)
+        returned = receiving.queue.send_and_release(messages, dispositions)
         return {"batchItemFailures": [{"itemIdentifier": message.id} for message in returned]}
+
+    def _receiving(self, queue_arn: str) -> QueueWorker:
+        """Return the queue of a batch, which is the same for all of its messages, and the worker for it."""
+        return self._bulk if self._bulk is not None and self._bulk.queue.has_arn(queue_arn) else self._live

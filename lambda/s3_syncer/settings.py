@@ -97,6 +97,8 @@ class Settings:
     source_requests: RequestOptions = NO_OPTIONS
     target_requests: RequestOptions = NO_OPTIONS
     queue_url: str = ""
+    #: The queue for the product's own messages. Without it, they go to `queue_url`.
+    bulk_queue_url: str = ""
     dead_letter_queue_url: str = ""
     delete: bool = True
     tags: bool = True
@@ -163,6 +165,7 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
         read_stores(reader),
         target_credentials=reader.required("TARGET_SECRET_ARN"),
         queue_url=reader.required("QUEUE_URL"),
+        bulk_queue_url=reader.text("BULK_QUEUE_URL"),
         dead_letter_queue_url=reader.required("DEAD_LETTER_QUEUE_URL"),
         delete=reader.flag("SYNC_DELETE", default=True),
         tags=reader.flag("SYNC_TAGS", default=True),

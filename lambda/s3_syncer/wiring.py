@@ -151,13 +151,23 @@ def build_doctor(settings: Settings, *, prefix: str = PREFIX, clients: ClientFac
 
 
 @dataclass(frozen=True, slots=True)
+class QueueWorker:
+    """A queue and the worker for its messages."""
+
+    queue: Queue
+    worker: Worker
+
+
+@dataclass(frozen=True, slots=True)
 class QueueContext:
-    """A queue and its worker; `bucket` and `prefix` are those of the source."""
+    """The queues with their workers; `bucket` and `prefix` are those of the source."""
 
     bucket: str
     prefix: str
-    worker: Worker
-    queue: Queue
+    #: Of the queue of the events. It sends bulk work on to the queue for it.
+    live: QueueWorker
+    #: Of the queue for bulk work. None if there is only one queue, for all work.
+    bulk: QueueWorker | None
 
 
 def build_queue_worker(
@@ -168,10 +178,10 @@ def build_queue_worker(
     transports: TransportFactory | None = None,
     clients: ClientFactories = BOTO3,
 ) -> QueueContext:
-    """Build the worker of a queue. Raises StoreUnusable.
+    """Build the workers of the queues. Raises StoreUnusable.
 
-    It converges `threads` keys at a time, and `range_threads` keys in each range. `transports` and `clients` are as for
-    `build_sync_context`.
+    They converge `threads` keys at a time, and `range_threads` keys in each range. `transports` and `clients` are as
+    for `build_sync_context`.
     """
     context = build_sync_context(settings, threads=threads, transports=transports, clients=clients)
     bucket, prefix = settings.source_bucket, settings.source_prefix
@@ -179,11 +189,26 @@ def build_queue_worker(
         context.source, context.target, context.transfer, prefix=prefix, threshold=settings.distributed_copy_threshold
     )
     ranges = RangeSweeper(context, prefix=prefix, threads=range_threads, max_object_size=distributed_copier.threshold)
-    queue = Queue(
-        clients.queue(threads + SPARE_CONNECTIONS),
-        url=settings.queue_url,
-        dead_letter_url=settings.dead_letter_queue_url,
-        bucket=bucket,
-    )
-    worker = Worker(context.pair, ranges, distributed_copier, bucket=bucket, prefix=prefix, threads=threads)
-    return QueueContext(bucket, prefix, worker, queue)
+    bulk_url, client = settings.bulk_queue_url, clients.queue(threads + SPARE_CONNECTIONS)
+
+    def build(url: str, *, sends_bulk_on: bool) -> QueueWorker:
+        queue = Queue(
+            client,
+            url=url,
+            bulk_url=bulk_url or url,
+            dead_letter_url=settings.dead_letter_queue_url,
+            bucket=bucket,
+        )
+        worker = Worker(
+            context.pair,
+            ranges,
+            distributed_copier,
+            bucket=bucket,
+            prefix=prefix,
+            threads=threads,
+            sends_bulk_on=sends_bulk_on,
+        )
+        return QueueWorker(queue, worker)
+
+    live = build(settings.queue_url, sends_bulk_on=bool(bulk_url))
+    return QueueContext(bucket, prefix, live, build(bulk_url, sends_bulk_on=False) if bulk_url else None)

@@ -126,7 +126,7 @@ class Service:
         queue_context = build_queue_worker(
             settings, threads=concurrency, range_threads=2, transports=partial(crt_transports, concurrency=2)
         )
-        self._worker, self._pool = queue_context.worker, ThreadPoolExecutor(concurrency)
+        self._worker, self._pool = queue_context.live.worker, ThreadPoolExecutor(concurrency)
 
     def process(self, records: Sequence[dict[str, Any]]) -> None:
         dispositions = list(self._pool.map(self._one, records))

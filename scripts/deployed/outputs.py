@@ -99,16 +99,26 @@ class Queues:
     """The queues of one module."""
 
     queue_url: str
+    bulk_queue_url: str
     dead_letter_queue_url: str
     region: str
 
     @classmethod
     def find(cls, outputs: Mapping[str, Any]) -> list[Queues]:
         """Return the queues of every module in these outputs."""
+        found = [
+            each for each in those_with("queue_url", outputs) if {"dead_letter_queue_url", "queue_arn"} <= each.keys()
+        ]
+        if not all("bulk_queue_url" in each for each in found):
+            raise OutputsError("The output of the module lacks bulk_queue_url: pass all outputs on.")
         return [
-            cls(each["queue_url"], each["dead_letter_queue_url"], each["queue_arn"].split(":")[3])
-            for each in those_with("queue_url", outputs)
-            if {"dead_letter_queue_url", "queue_arn"} <= each.keys()
+            cls(
+                each["queue_url"],
+                each["bulk_queue_url"],
+                each["dead_letter_queue_url"],
+                each["queue_arn"].split(":")[3],
+            )
+            for each in found
         ]
 
 

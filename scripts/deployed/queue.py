@@ -40,7 +40,7 @@ class Drain:
         began, empty_since = time.monotonic(), math.inf
         shown: list[int] = []
         while True:
-            left = [count(sqs, each.queue_url) for each, sqs in self.queues]
+            left = [count(sqs, url) for each, sqs in self.queues for url in (each.queue_url, each.bulk_queue_url)]
             if left != shown:
                 self._show(left, show)
                 shown = left
@@ -63,8 +63,9 @@ class Drain:
             )
 
     def _show(self, left: Sequence[int], show: Show) -> None:
-        for (each, _), number in zip(self.queues, left, strict=True):
-            show(f"{number} messages in {each.queue_url}")
+        urls = [url for each, _ in self.queues for url in (each.queue_url, each.bulk_queue_url)]
+        for url, number in zip(urls, left, strict=True):
+            show(f"{number} messages in {url}")
 
 
 def count(sqs: Any, url: str) -> int:

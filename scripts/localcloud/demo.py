@@ -384,12 +384,12 @@ def run(step: Step, actor: Actor) -> None:
             time.sleep(POLL_INTERVAL_S)
 
 
-def wait_until_queue_is_empty(cloud: stack.Stack) -> int:
-    """Wait until the queue is empty or the time is over, and return the number of messages left."""
+def wait_until_queues_are_empty(cloud: stack.Stack) -> int:
+    """Wait until both queues are empty or the time is over, and return the number of messages left."""
     deadline = time.monotonic() + IDLE_TIMEOUT_S
     left, empty = 0, 0
     while empty < EMPTY_COUNTS and time.monotonic() < deadline:
-        left = queue_depth(cloud, cloud.queue_url)
+        left = sum(queue_depth(cloud, url) for url in (cloud.queue_url, cloud.bulk_queue_url))
         empty = 0 if left else empty + 1
         time.sleep(IDLE_INTERVAL_S)
     return left
@@ -463,8 +463,8 @@ def demonstrate(cloud: stack.Stack, objects: int) -> bool:
         click.echo(f"{step.name}: {len(step.changes)} ...")
         run(step, actor)
         steps_done.append(step)
-    console.print("Waiting until the queue is empty ...")
-    left = wait_until_queue_is_empty(cloud)
+    console.print("Waiting until the queues are empty ...")
+    left = wait_until_queues_are_empty(cloud)
     console.print("Comparing both buckets with s3-syncer check --full ...")
     checked = check(cloud)
     console.print("Comparing every byte of both buckets ...")
@@ -484,7 +484,7 @@ def demonstrate(cloud: stack.Stack, objects: int) -> bool:
         f"exit code {migrated.code}",
         "actions in the log": ", ".join(f"{count} {action}" for action, count in log_actions(cloud).most_common()),
         "not seen in time": missing,
-        "left in the queue": left,
+        "left in the queues": left,
         "dead letters": dead_letters,
         "objects": f"{len(source)} in the source, {len(target)} in the target",
         "s3-syncer check": f"exit code {checked}",

@@ -67,6 +67,7 @@ class Stack:
     source_bucket: str
     queue_url: str
     queue_arn: str
+    bulk_queue_url: str
     dead_letter_queue_url: str
     dead_letter_queue_arn: str
     function_name: str
@@ -205,6 +206,7 @@ def from_outputs(
         source_bucket=outputs["source_bucket"],
         queue_url=outputs["queue_url"],
         queue_arn=outputs["s3_syncer"]["queue_arn"],
+        bulk_queue_url=outputs["s3_syncer"]["bulk_queue_url"],
         dead_letter_queue_url=outputs["dead_letter_queue_url"],
         dead_letter_queue_arn=outputs["s3_syncer"]["dead_letter_queue_arn"],
         function_name=outputs["function_name"],

@@ -236,7 +236,14 @@ def test_help_lists_every_option_and_its_variables() -> None:
 
 
 def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
-    shared = {"DEAD_LETTER_QUEUE_URL", "DISTRIBUTED_COPY_THRESHOLD_MB", "ENDPOINT", "LOG_LEVEL", "QUEUE_URL"}
+    shared = {
+        "BULK_QUEUE_URL",
+        "DEAD_LETTER_QUEUE_URL",
+        "DISTRIBUTED_COPY_THRESHOLD_MB",
+        "ENDPOINT",
+        "LOG_LEVEL",
+        "QUEUE_URL",
+    }
     shared |= {"SOURCE_BUCKET", "SOURCE_PREFIX", "SOURCE_REQUESTER_PAYS", "SYNC_DELETE", "SYNC_TAGS"}
     shared |= {f"TARGET_{name}" for name in ("BUCKET", "ENDPOINT", "PREFIX", "REGION", "SECRET_ARN", "CA_CERTIFICATE")}
     shared |= {"TARGET_ADDRESSING_STYLE", "TARGET_PAYLOAD_SIGNING", "TARGET_ACL", "TARGET_STORAGE_CLASS"}
@@ -335,7 +342,7 @@ def test_error_names_every_missing_setting() -> None:
         (("migrate", "--target-ca-certificate", "/no.pem"), "the file '/no.pem' cannot be read"),
         (("migrate", "--source-bucket", "logs--usw2-az1--x-s3"), "--source-bucket names a directory bucket"),
         (("migrate", "--target-bucket", "ap-0123-s3alias"), "--target-bucket names an access point"),
-        (("migrate", "--workers", "queue"), "--workers queue needs --queue-url"),
+        (("migrate", "--workers", "queue"), "--workers queue needs --bulk-queue-url, or --queue-url"),
         (
             ("migrate", "--workers=queue", "--queue-url=q", "--dry-run"),
             "--dry-run does not work with --workers queue",
@@ -344,7 +351,7 @@ def test_error_names_every_missing_setting() -> None:
         ((*QUEUE, "--exclude=a"), "run `migrate` without --workers queue to choose keys"),
         (
             ("migrate", "--workers=queue", "--queue-url=q", "--bwlimit=1M"),
-            "the input sync.max_concurrency of the Terraform module limits the workers",
+            "the input bulk.max_concurrency of the Terraform module limits the workers",
         ),
         (("migrate", "--max-delete", "5"), "--max-delete has no effect without --delete"),
         (("migrate", "--max-delete", "-1", "--delete"), "-1 is not in the range"),

@@ -42,6 +42,7 @@ CASES: dict[str, Any] = {
     "sync.batch_window_s": 3,
     "sync.max_receive_count": 99,
     "sync.distributed_copy_threshold_mb": 2048,
+    "bulk.max_concurrency": 9,
     "reconcile.schedule": None,
     "reconcile.delete": False,
     "reconcile.max_delete": 1,
@@ -51,7 +52,7 @@ CASES: dict[str, Any] = {
     "function.timeout_s": 600,
     "function.architecture": "x86_64",
     "function.runtime": "python3.12",
-    "function.reserved_concurrency": 21,
+    "function.reserved_concurrency": 31,
     "function.log_level": "DEBUG",
     "function.package_path": str(COMPLETE / "main.tf"),  # any other file
     "function.vpc": None,
@@ -70,6 +71,7 @@ CASES: dict[str, Any] = {
     "service.max_tasks": 2,
     "service.backlog_per_task": 1,
     "service.concurrency": 1,
+    "service.bulk_concurrency": 1,
     "service.spot_percent": 0,
     "service.log_level": "DEBUG",
     "service.cpu": 512,
@@ -96,8 +98,9 @@ BESIDES: dict[str, dict[str, object]] = {
 
 # Expected changes: `~` in place, `±` replacement, `+` creation, `-` deletion. Changes of outputs alone are not listed.
 FUNCTION, TASK = "~ aws_lambda_function.sync", '± aws_ecs_task_definition.task["migration"]'
-QUEUE, RULE = "~ aws_sqs_queue.work", "~ aws_cloudwatch_event_rule.source[0]"
-MAPPING, SCHEDULE = "~ aws_lambda_event_source_mapping.work", "~ aws_scheduler_schedule.reconcile[0]"
+QUEUE, BULK_QUEUE = "~ aws_sqs_queue.work", "~ aws_sqs_queue.bulk"
+MAPPING, BULK_MAPPING = "~ aws_lambda_event_source_mapping.work", "~ aws_lambda_event_source_mapping.bulk"
+RULE, SCHEDULE = "~ aws_cloudwatch_event_rule.source[0]", "~ aws_scheduler_schedule.reconcile[0]"
 SECRET = "~ aws_secretsmanager_secret.target_credentials[0]"
 READERS = ["~ aws_iam_role_policy.function", '~ aws_iam_role_policy.task["migration"]']
 ROLES = ["function", 'task["migration"]', 'task["execution"]', "reconcile[0]"]
@@ -145,9 +148,10 @@ EXPECTED: dict[str, list[str]] = {
     "sync.tags": [FUNCTION, TASK, RULE, *READERS],
     "sync.max_concurrency": [MAPPING],
     "sync.batch_size": [MAPPING],
-    "sync.batch_window_s": [MAPPING, QUEUE],
-    "sync.max_receive_count": [QUEUE],
+    "sync.batch_window_s": [MAPPING, QUEUE, BULK_QUEUE],
+    "sync.max_receive_count": [QUEUE, BULK_QUEUE],
     "sync.distributed_copy_threshold_mb": [FUNCTION],
+    "bulk.max_concurrency": [BULK_MAPPING],
     "reconcile.schedule": [
         *("- aws_scheduler_schedule.reconcile[0]", "- aws_iam_role.reconcile[0]", "- aws_iam_role_policy.reconcile[0]"),
     ],
@@ -155,11 +159,11 @@ EXPECTED: dict[str, list[str]] = {
     "reconcile.max_delete": [SCHEDULE],
     "reconcile.full": [SCHEDULE],
     "function.enabled": [
-        *(MAPPING, *SERVICE),
+        *(MAPPING, BULK_MAPPING, *SERVICE),
         *(f'- aws_cloudwatch_log_metric_filter.worker["function-{name}"]' for name in FIGURES),
     ],
     "function.memory_mb": [FUNCTION],
-    "function.timeout_s": [FUNCTION, QUEUE, *RETRY_ALARMS],
+    "function.timeout_s": [FUNCTION, QUEUE, BULK_QUEUE, *RETRY_ALARMS],
     "function.architecture": [FUNCTION],
     "function.runtime": [FUNCTION],
     "function.reserved_concurrency": [FUNCTION],
@@ -183,7 +187,7 @@ EXPECTED: dict[str, list[str]] = {
     "service.enabled": SERVICE,
     "source_kms_key_arns": READERS,
     "kms_key_arn": [
-        *(FUNCTION, TASK, QUEUE, "~ aws_sqs_queue.dead_letters", SCHEDULE, SECRET, *LOG_GROUPS),
+        *(FUNCTION, TASK, QUEUE, BULK_QUEUE, "~ aws_sqs_queue.dead_letters", SCHEDULE, SECRET, *LOG_GROUPS),
         "~ aws_ecs_cluster.tasks[0]",
         *(f"± {part}" for part in REPOSITORY),  # the encryption of a repository cannot change
         *(f"~ aws_iam_role_policy.{role}" for role in ROLES),

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.service.heartbeat import VISIBILITY_TIMEOUT_S
-from s3_syncer.service.service import ServiceOptions
+from s3_syncer.service.options import ServiceOptions
 from s3_syncer.sync.key_sweep import SweepOptions
 
 from .faults import draw_faults, draw_queue_faults, draw_source, draw_target
 from .invariants import Ending, Verdict, violations
 from .processes import (
+    BULK,
     DEAD_LETTERS,
     QUEUE,
     SETTINGS,
@@ -32,7 +33,7 @@ from .processes import (
 )
 from .scale import scaled_down
 from .scheduler import Record, Scheduler, SimulationError
-from .sqs import Sqs
+from .sqs import Queued, Sqs
 from .store import Store, Version
 from .threads import running, simulated
 
@@ -133,7 +134,8 @@ class History:
         self.explained_errors: list[str] = []
         self.sqs = sqs = Sqs(scheduler, draw_queue_faults(scheduler))
         sqs.create(DEAD_LETTERS)
-        sqs.create(QUEUE, dead_letter_url=DEAD_LETTERS)
+        for queue in (QUEUE, BULK):
+            sqs.create(queue, dead_letter_url=DEAD_LETTERS)
         source = Store(
             "source",
             scheduler,
@@ -161,7 +163,11 @@ class History:
             self.explained_errors.append("not done in 3 attempts")
         self.may_serve = not self.world.queue_faults.outages
         self.service_options = ServiceOptions(
-            concurrency=choose((1, 2)), visibility_timeout_s=VISIBILITY_TIMEOUT_S, shutdown_grace_s=20.0, tick_s=15.0
+            concurrency=choose((1, 2)),
+            bulk_concurrency=choose((1, 2)),
+            visibility_timeout_s=VISIBILITY_TIMEOUT_S,
+            shutdown_grace_s=20.0,
+            tick_s=15.0,
         )
         self.services: list[ServiceTask] = []
         self.sweeps: list[Findings] = []
@@ -322,7 +328,7 @@ class History:
         end = self.scheduler.now + self.quiet_max_s
         while not self.is_quiet():
             if self.scheduler.now > end:
-                raise Violation(f"not quiet after {self.quiet_max_s:.0f} s: {self.world.sqs.messages(QUEUE)}")
+                raise Violation(f"not quiet after {self.quiet_max_s:.0f} s: {self.messages}")
             self.scheduler.sleep(60.0)
 
     @property
@@ -334,11 +340,16 @@ class History:
         """
         return self.sent_range or self.lambda_service.failed_task or any(sweep.error for sweep in self.sweeps)
 
+    @property
+    def messages(self) -> list[Queued]:
+        """Return the messages of both queues."""
+        return [*self.sqs.messages(QUEUE), *self.sqs.messages(BULK)]
+
     def is_quiet(self) -> bool:
         world = self.world
         servers = (world.source, world.target, world.sqs)
         return (
-            not world.sqs.messages(QUEUE)
+            not self.messages
             and not any(server.late_requests for server in servers)
             and not self.lambda_service.busy
             and all(sweep.ended for sweep in self.sweeps)
@@ -357,7 +368,7 @@ class History:
             Ending(
                 source=world.source,
                 target=world.target,
-                queue=world.sqs.messages(QUEUE),
+                queue=self.messages,
                 dead_letters=world.sqs.messages(DEAD_LETTERS),
                 findings={key for sweep in self.sweeps for key in sweep.left}
                 | self.lambda_service.keys_of_failed_tasks,

@@ -7,6 +7,7 @@ killed, frozen and thawed.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -18,7 +19,8 @@ from s3_syncer.core.fence import LATE_WRITE_S
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.lambda_handler import Function
-from s3_syncer.service.service import Service, ServiceOptions
+from s3_syncer.service.options import ServiceOptions
+from s3_syncer.service.service import Service
 from s3_syncer.settings import Credentials, Settings
 from s3_syncer.stores.credentials import FixedClient
 from s3_syncer.stores.fenced_requests import ask_fence
@@ -33,7 +35,7 @@ from .scheduler import Scheduler, Task
 from .sqs import Queued, Sqs, SqsClient
 from .store import Store
 
-QUEUE, DEAD_LETTERS = "queue", "dead-letters"
+QUEUE, BULK, DEAD_LETTERS = "queue", "queue-bulk", "dead-letters"
 
 #: The settings of all processes. An object above 8 KiB is copied in parts of 4 KiB or in those of the source, and above
 #: 12 KiB by several workers: see `scale.py`.
@@ -44,6 +46,7 @@ SETTINGS = Settings(
     target_bucket="target",
     target_credentials=Credentials("id", "key"),
     queue_url=QUEUE,
+    bulk_queue_url=BULK,
     dead_letter_queue_url=DEAD_LETTERS,
     copy_memory=16 * KIB,
     distributed_copy_threshold=12 * KIB,
@@ -117,7 +120,10 @@ class Environment:
 
 
 class LambdaService:
-    """AWS Lambda: it polls the queue, and invokes the function in up to `concurrency` environments."""
+    """AWS Lambda: it polls the queues, and invokes the function `concurrency` times at a time for each.
+
+    The batch size of the queue for bulk work is 1, as in `function.tf`.
+    """
 
     def __init__(
         self, world: World, *, concurrency: int = 2, timeout_s: float = 60.0, batch_size: int = 3, threads: int = 2
@@ -132,6 +138,8 @@ class LambdaService:
         #: The environments that are frozen, and those that handle an event.
         self.idle: list[Environment] = []
         self.busy: list[Environment] = []
+        #: By queue, the number of environments that handle a batch of it.
+        self._invocations: Counter[str] = Counter()
         #: True if a task of S3 Batch Operations failed. No message watches the upload of such a task.
         self.failed_task = False
         #: The keys of tasks that were killed, or that the report names as failed. No message compares them.
@@ -143,7 +151,8 @@ class LambdaService:
         return max(LATE_WRITE_S + self._timeout_s, 6 * self._timeout_s)
 
     def start(self) -> None:
-        self._scheduler.spawn(self._poll, name="lambda poller", group="aws")
+        for queue, batch_size in ((QUEUE, self._batch_size), (BULK, 1)):
+            self._scheduler.spawn(self._poll, queue, batch_size, name=f"lambda poller of {queue}", group="aws")
 
     def crash(self) -> None:
         """Kill an environment that handles an event."""
@@ -161,17 +170,18 @@ class LambdaService:
             if environment in self.idle:
                 self._scheduler.freeze(environment.name)
 
-    def _poll(self) -> None:
+    def _poll(self, queue: str, batch_size: int) -> None:
         while True:
-            self._world.sqs.wait(QUEUE, float("inf"))
-            if len(self.busy) >= self._concurrency:
+            self._world.sqs.wait(queue, float("inf"))
+            if self._invocations[queue] >= self._concurrency:
                 self._scheduler.sleep(1.0, "concurrency limit")
                 continue
-            messages = self._world.sqs.receive(QUEUE, self._batch_size, self.visibility_timeout_s)
+            messages = self._world.sqs.receive(queue, batch_size, self.visibility_timeout_s)
             if messages:
+                self._invocations[queue] += 1
                 environment = self._take_environment()
                 name = f"invocation of {environment.name}"
-                self._scheduler.spawn(self._process_batch, environment, messages, name=name, group="aws")
+                self._scheduler.spawn(self._process_batch, environment, queue, messages, name=name, group="aws")
 
     def run_job(self, keys: Sequence[str]) -> None:
         """Run a job of S3 Batch Operations over the keys. S3 repeats a task with a temporary failure."""
@@ -200,7 +210,7 @@ class LambdaService:
         self.busy.append(environment)
         return environment
 
-    def _process_batch(self, environment: Environment, messages: Sequence[Queued]) -> None:
+    def _process_batch(self, environment: Environment, queue: str, messages: Sequence[Queued]) -> None:
         event = {
             "Records": [
                 {
@@ -208,6 +218,7 @@ class LambdaService:
                     "body": message.body,
                     "receiptHandle": message.receipt,
                     "attributes": {"ApproximateReceiveCount": str(message.received)},
+                    "eventSourceARN": f"arn:aws:sqs:region:123456789012:{queue}",
                 }
                 for message in messages
             ]
@@ -215,13 +226,14 @@ class LambdaService:
         self._scheduler.note("invokes", environment.name, "with", *map(_Text, messages))
         receipts = {message.id: message.receipt for message in messages}
         response = self._invoke(environment, event)
+        self._invocations[queue] -= 1
         if response is None:
             return
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
         self._scheduler.note(environment.name, "returns", *sorted(failed), "and is frozen")
         for id, receipt in receipts.items():
             if id not in failed:
-                self._world.sqs.delete(QUEUE, receipt)
+                self._world.sqs.delete(queue, receipt)
 
     def _invoke(self, environment: Environment, event: dict[str, Any]) -> Any:
         """Return the response of the function, or None if its environment crashed or ran out of time."""
@@ -296,13 +308,15 @@ class ServiceTask:
         scheduler.thaw(self.name)
 
     def _run(self) -> None:
-        worker = build_queue_worker(
+        context = build_queue_worker(
             self._world.settings,
-            threads=self._options.concurrency,
+            threads=self._options.concurrency + self._options.bulk_concurrency,
             range_threads=2,
             clients=self._world.clients(),
         )
-        self._service = Service(worker.worker, worker.queue, self._options)
+        live, bulk = context.live, context.bulk
+        assert bulk is not None
+        self._service = Service(live.worker, live.queue, self._options, bulk=(bulk.worker, bulk.queue))
         self._service.run(self._stop)
 
 
@@ -391,6 +405,6 @@ def _changed(options: SweepOptions) -> list[str]:
 
 
 def send_range(world: World, work: RangeWork) -> None:
-    """Put a range on the queue, as the scheduled reconcile does."""
+    """Send a range to the queue for bulk work, as the schedule does, or to the other, as a redrive does."""
     world.scheduler.note("sends", work)
-    world.sqs.send(QUEUE, work.to_json())
+    world.sqs.send(world.scheduler.choose((BULK, BULK, QUEUE)), work.to_json())

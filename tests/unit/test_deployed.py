@@ -400,6 +400,7 @@ def test_an_image_is_removed_by_its_tag() -> None:
 
 MIRROR = {
     "queue_url": "https://sqs.eu-west-1.amazonaws.com/1/mirror",
+    "bulk_queue_url": "https://sqs.eu-west-1.amazonaws.com/1/mirror-bulk",
     "dead_letter_queue_url": "https://sqs.eu-west-1.amazonaws.com/1/mirror-dead-letters",
     "queue_arn": "arn:aws:sqs:eu-west-1:1:mirror",
 }
@@ -409,7 +410,7 @@ class SQS:
     """An SQS client with queues that have these counts of messages, and then always the last one."""
 
     def __init__(self, **counts: list[int]) -> None:
-        self.counts = counts
+        self.counts = {"mirror_bulk": [0], "mirror_dead_letters": [0], **counts}
 
     def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
         counts = self.counts[QueueUrl.rpartition("/")[2].replace("-", "_")]
@@ -440,8 +441,20 @@ def test_queues_are_found_in_every_form_of_the_outputs() -> None:
 
 @pytest.mark.parametrize("pause_s", [0.01, 0.1], ids=["looked at often", "looked at seldom"])
 def test_drain_waits_until_the_queue_stays_empty(pause_s: float) -> None:
-    sqs = SQS(mirror=[2, 1, 0, 1, 0], mirror_dead_letters=[0])
-    assert [line.split()[0] for line in drained(sqs, pause_s=pause_s)] == ["2", "1", "0", "1", "0"]
+    sqs = SQS(mirror=[2, 1, 0, 1, 0])
+    shown = [line.split()[0] for line in drained(sqs, pause_s=pause_s) if line.endswith("/mirror")]
+    assert shown == ["2", "1", "0", "1", "0"]
+
+
+def test_drain_waits_for_the_bulk_work() -> None:
+    with pytest.raises(NotDrainedError, match="7 messages are left"):
+        drained(SQS(mirror=[0], mirror_bulk=[7]), timeout_s=0.05)
+
+
+def test_drain_needs_the_url_of_the_bulk_work() -> None:
+    without = {name: value for name, value in MIRROR.items() if name != "bulk_queue_url"}
+    with pytest.raises(OutputsError, match="lacks bulk_queue_url"):
+        Queues.find(without)
 
 
 def test_drain_ends_at_its_timeout() -> None:

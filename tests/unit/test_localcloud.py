@@ -75,6 +75,7 @@ A_STACK = stack.Stack(
     source_bucket="source",
     queue_url="http://127.0.0.1:1/0/queue",
     queue_arn="arn:aws:sqs:us-east-1:0:queue",
+    bulk_queue_url="http://127.0.0.1:1/0/queue-bulk",
     dead_letter_queue_url="http://127.0.0.1:1/0/dead",
     dead_letter_queue_arn="arn:aws:sqs:us-east-1:0:dead",
     function_name="function",

@@ -27,6 +27,7 @@ RESOURCES = {
     ARN.format("logs", "log-group:mocked:*"),  # the streams of the group
     ARN.format("secretsmanager", "secret:mocked"),
     ARN.format("sqs", "s3-syncer"),
+    ARN.format("sqs", "s3-syncer-bulk"),
     ARN.format("sqs", "s3-syncer-dead-letters"),
 }
 
@@ -109,9 +110,9 @@ def test_policies_allow_only_services_of_this_account(plan: permissions.Plan) ->
             assert ACCOUNT in json.dumps(statement["Condition"])
 
 
-def test_both_queues_deny_requests_without_tls(plan: permissions.Plan) -> None:
+def test_all_queues_deny_requests_without_tls(plan: permissions.Plan) -> None:
     policies = plan.queue_policies()
-    assert set(policies) == {"work", "dead_letters"}
+    assert set(policies) == {"work", "bulk", "dead_letters"}
     for policy in policies.values():
         (denied,) = (s for s in policy if s["Effect"] == "Deny")
         assert (denied["Principal"], denied["Action"]) == ("*", "sqs:*")

@@ -19,7 +19,8 @@ from s3_syncer.core.fence import LATE_WRITE_S, request
 from s3_syncer.core.work_items import KeyWork
 from s3_syncer.queue.sqs import Queue
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry
-from s3_syncer.service.service import Service, ServiceOptions
+from s3_syncer.service.options import ServiceOptions
+from s3_syncer.service.service import Service
 from s3_syncer.service.watchdog import THREAD_MAX_S, WORK_MAX_S
 
 #: Times short enough for a test that waits for them, in seconds.
@@ -101,16 +102,20 @@ class Bench:
         concurrency: int = 4,
         shutdown_grace_s: float = 0.0,
         visibility_timeout_s: int = 60,
+        bulk: FakeQueue | None = None,
+        bulk_worker: FakeWorker | None = None,
     ) -> None:
         self.queue, self.worker = queue, worker or FakeWorker()
         self.clock, self.stopping = OffsetClock(), Deadline()
         options = ServiceOptions(
             concurrency=concurrency,
+            bulk_concurrency=2,
             visibility_timeout_s=visibility_timeout_s,
             shutdown_grace_s=shutdown_grace_s,
             **SHORT_TIMES,
         )
-        self.service = Service(self.worker, queue, options, clock=self.clock)
+        consumed = None if bulk is None else (bulk_worker or FakeWorker(), bulk)
+        self.service = Service(self.worker, queue, options, bulk=consumed, clock=self.clock)
         self.thread = threading.Thread(target=self.service.run, args=[self.stopping], daemon=True)
 
     @contextmanager
@@ -177,7 +182,7 @@ def test_a_poll_asks_sqs_for_ten_messages_at_most() -> None:
             asked.append(request["MaxNumberOfMessages"])
             return {}
 
-    queue = Queue(cast(Any, Client()), url="", dead_letter_url="", bucket="")
+    queue = Queue(cast(Any, Client()), url="", bulk_url="", dead_letter_url="", bucket="")
     for free in (1, 10, 32):
         assert queue.receive(free, visibility_timeout_s=60, wait_s=0) == []
     assert asked == [1, 10, 10]
@@ -485,3 +490,79 @@ def test_work_without_progress_is_stuck() -> None:
         eventually(lambda: "the work is stuck" in bench.service.health().reason)  # once the other threads have reported
         assert bench.service.health().status == "stuck"
         go_on.set()
+
+
+# -- two queues --------------------------------------------------------------------------------------------------------
+
+
+def test_events_do_not_wait_for_bulk_work() -> None:
+    """Ranges take all slots for bulk work, and more ranges wait. Each event is processed all the same."""
+    bulk, ranges = FakeQueue(*"rstu"), FakeWorker(until_stopped)
+    queue = FakeQueue(*(str(number) for number in range(50)))
+    with Bench(queue, concurrency=1, bulk=bulk, bulk_worker=ranges).running() as bench:
+        eventually(lambda: len(ranges.started) == 2)
+        eventually(lambda: len(queue.deleted) == 50)
+        assert (len(bulk.hidden), len(bulk.visible)) == (2, 2)
+        assert bench.service.health().in_flight == 2
+
+
+def test_bulk_work_does_not_wait_for_events() -> None:
+    queue, bulk = FakeQueue(*"ab"), FakeQueue(*"rst")
+    with Bench(queue, FakeWorker(until_stopped), concurrency=2, bulk=bulk).running():
+        eventually(lambda: len(bulk.deleted) == 3)
+
+
+def test_a_store_that_fails_for_bulk_work_pauses_both_queues() -> None:
+    """The stores are the same, so one circuit breaker decides. It lets one message of each queue through."""
+    unusable = FakeWorker(lambda message, deadline: Retry(1, "the key is refused", unusable=True))
+    queue, bulk = FakeQueue(), FakeQueue("r")
+    with Bench(queue, bulk=bulk, bulk_worker=unusable).running() as bench:
+        eventually(lambda: bench.service.health().status == "degraded")
+        assert bench.service.health().reason == "the key is refused"
+        eventually(lambda: 1 in queue.max_messages)
+
+
+def test_a_queue_that_fails_does_not_stop_the_other() -> None:
+    queue, bulk = FakeQueue(), FakeQueue()
+
+    def fail() -> None:
+        raise StoreUnusable("no such queue")
+
+    bulk.on_receive = fail
+    with Bench(queue, bulk=bulk).running() as bench:
+        eventually(lambda: bench.service.health().status == "degraded")
+        polls = len(queue.max_messages)
+        eventually(lambda: len(queue.max_messages) > polls + 2)
+
+
+def test_a_receiver_of_bulk_work_that_hangs_makes_the_service_stuck() -> None:
+    queue, bulk, ended = FakeQueue(), FakeQueue(), threading.Event()
+    bulk.on_receive = ended.wait
+    with Bench(queue, bulk=bulk).running() as bench:
+        eventually(lambda: bulk.max_messages)
+        bench.clock.ahead_s += THREAD_MAX_S + 1
+        polls = len(queue.max_messages)
+        eventually(lambda: len(queue.max_messages) > polls + 1)
+        eventually(lambda: bench.service.health().reason.startswith("bulk queue: the receiver is stuck"))
+        assert not bench.service.health().is_healthy
+        ended.set()
+
+
+def test_messages_of_both_queues_come_back_when_the_process_ends_early() -> None:
+    go_on = threading.Event()
+
+    def does(message: Message, deadline: Deadline) -> Disposition:
+        assert go_on.wait(PATIENCE_S)
+        return Retry(0)
+
+    queue, bulk = FakeQueue("a"), FakeQueue("r")
+    bench = Bench(queue, FakeWorker(does), bulk=bulk, bulk_worker=FakeWorker(does))
+    bench.thread.start()
+    eventually(lambda: queue.hidden and bulk.hidden)
+    bench.stopping.stop()
+    bench.service.release_all()
+    assert (queue.released, bulk.released) == ([("a", 0)], [("r", 0)])
+    for each in (queue, bulk):
+        each.hidden["0/1"] = each.visible[0]  # so that the slot can release the message again
+    go_on.set()
+    bench.stop()

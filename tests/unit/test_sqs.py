@@ -25,10 +25,12 @@ class Client:
         self._accepts = accepts
 
     def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+        assert QueueUrl == "bulk", "every new message is bulk work"
         self.sent += Entries
         return {} if self._accepts else {"Failed": [{"Code": "InternalError", "Id": "0"}]}
 
     def change_message_visibility_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+        assert QueueUrl == "queue"
         self.hidden_for += [entry["VisibilityTimeout"] for entry in Entries]
         return {}
 
@@ -36,7 +38,7 @@ class Client:
 @contextmanager
 def queue(*, accepts: bool) -> Iterator[tuple[Queue, Client]]:
     client = Client(accepts=accepts)
-    yield Queue(cast(Any, client), url="queue", dead_letter_url="dead", bucket="bucket"), client
+    yield Queue(cast(Any, client), url="queue", bulk_url="bulk", dead_letter_url="dead", bucket="bucket"), client
 
 
 def test_a_late_check_is_sent_with_its_delay() -> None:

@@ -27,7 +27,7 @@ from s3_syncer.core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.fence import LATE_WRITE_S, Fence, fenced, request
 from s3_syncer.core.units import MIB
 from s3_syncer.core.upload_history import UploadHistory
-from s3_syncer.core.work_items import KeyWork, RangeWork, Work
+from s3_syncer.core.work_items import KeyWork, PartsWork, RangeWork, Work
 from s3_syncer.queue import worker as worker_module
 from s3_syncer.queue.worker import (
     REDELIVERY,
@@ -76,6 +76,7 @@ class Bench:
         above: int = MIB,
         threads: int = 4,
         memory: int = MIB,
+        sends_bulk_on: bool = False,
     ) -> None:
         self.source, self.target = MemoryBucket(objects, on_call=on_call), MemoryBucket()
         self.ranges = ranges or RangeSweeper()
@@ -83,7 +84,15 @@ class Bench:
         transfer = Transfer(self.source, self.target, memory=memory, threads=1, capabilities=known)
         pair = BucketPair(self.source, self.target, transfer, capabilities=known)
         parts = DistributedCopier(self.source, self.target, transfer, prefix=prefix, threshold=above)
-        self.worker = Worker(pair, self.ranges, parts, bucket=BUCKET, prefix=prefix, threads=threads)
+        self.worker = Worker(
+            pair,
+            self.ranges,
+            parts,
+            bucket=BUCKET,
+            prefix=prefix,
+            threads=threads,
+            sends_bulk_on=sends_bulk_on,
+        )
 
     def run(self, *messages: Message, deadline: Deadline | None = None) -> dict[str, Disposition]:
         return self.worker.run(messages, deadline or Deadline())
@@ -387,6 +396,16 @@ def test_remaining_work_is_part_of_every_disposition() -> None:
 # -- ranges ------------------------------------------------------------------------------------------------------------
 
 RANGE = RangeWork("a", "m", delete=True, max_delete=3)
+
+
+@pytest.mark.parametrize("work", [RANGE, PartsWork("2026/a", "etag", "upload", 10, 3, 1, 2, hops=4)])
+def test_the_worker_of_the_events_sends_bulk_work_on(work: RangeWork | PartsWork) -> None:
+    """A redrive, or a person, may send a range or parts to the queue of the events."""
+    bench = Bench({"a": stored(b"x")}, prefix="2026/", sends_bulk_on=True)
+    dispositions = bench.run(Message("1", work.to_json()), message_for("2026/a", id="2"))
+    assert dispositions == {"1": Ack((replace(work, hops=work.hops + 1),)), "2": Ack()}
+    assert bench.ranges.swept == []
+    assert bench.target.objects.keys() == {"a"}
 
 
 def test_a_range_is_acknowledged_with_its_remaining_work() -> None:

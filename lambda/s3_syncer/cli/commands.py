@@ -24,7 +24,8 @@ from ..core.units import GIB, MIB
 from ..crt.factory import crt_transports, stream_transports
 from ..logs import log_json
 from ..service.health import health_endpoint
-from ..service.service import RANGE_THREADS, Service, ServiceOptions
+from ..service.options import ServiceOptions
+from ..service.service import RANGE_THREADS, Service
 from ..settings import Credentials, Reader, Settings, SettingsError, read_stores
 from ..sync.converge import Outcome, converge
 from ..sync.key_sweep import SweepOptions
@@ -46,7 +47,7 @@ _NOT_FOR_QUEUE = {
     "dry_run": ("--dry-run", "`s3-syncer check` lists the differences and changes nothing"),
     "include": ("--include", "run `migrate` without --workers queue to choose keys"),
     "exclude": ("--exclude", "run `migrate` without --workers queue to choose keys"),
-    "bwlimit": ("--bwlimit", "the input sync.max_concurrency of the Terraform module limits the workers"),
+    "bwlimit": ("--bwlimit", "the input bulk.max_concurrency of the Terraform module limits the workers"),
 }
 
 
@@ -175,10 +176,10 @@ def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
 @with_options(groups.SERVICE_CONCURRENCY, groups.MEMORY, groups.DISTRIBUTED_COPY)
 @with_options(groups.SERVICE_OUTPUT, groups.SERVICE_TIMES)
 def serve(**options: Any) -> None:
-    """Receive messages from the queue and do their work, as the Lambda function does, until stopped.
+    """Receive messages from the queues and do their work, as the Lambda function does, until stopped.
 
     SIGTERM or Ctrl-C shuts the process down gracefully, with exit code 0. A second signal ends it at once. The command
-    fails at its start if the queue cannot be used. It retries a store that cannot be used.
+    fails at its start if a queue cannot be used. It retries a store that cannot be used.
     """
     settings = _settings(options, delete=options["delete"], queue=True)
     log_json(options["log_level"].upper())
@@ -219,13 +220,16 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
     """Serve until a signal, then exit the process. Raise a SyncError or an OSError if the start fails."""
     queue_context = build_queue_worker(
         settings,
-        threads=options["concurrency"],
+        threads=options["concurrency"] + (options["bulk_concurrency"] if settings.bulk_queue_url else 0),
         range_threads=RANGE_THREADS,
         transports=partial(crt_transports, concurrency=RANGE_THREADS),
     )
-    queue_context.queue.check()
+    live, bulk = queue_context.live, queue_context.bulk
+    for each in filter(None, (live, bulk)):
+        each.queue.check()
     service_options = ServiceOptions(
         concurrency=options["concurrency"],
+        bulk_concurrency=options["bulk_concurrency"],
         visibility_timeout_s=options["visibility_timeout"],
         shutdown_grace_s=options["shutdown_grace"],
         abort_grace_s=options["abort_grace"],
@@ -233,7 +237,9 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
         pause_first_s=options["pause_first"],
         pause_max_s=options["pause_max"],
     )
-    service, stop = Service(queue_context.worker, queue_context.queue, service_options), Deadline()
+    bulk_work = None if bulk is None else (bulk.worker, bulk.queue)
+    service = Service(live.worker, live.queue, service_options, bulk=bulk_work)
+    stop = Deadline()
     with ExitStack() as stack:
         if options["health_port"]:
             stack.enter_context(health_endpoint(service.health, options["health_address"], options["health_port"]))
@@ -324,10 +330,14 @@ def _queue_config(options: dict[str, Any]) -> QueueMigrationConfig:
     for name, (option, instead) in _NOT_FOR_QUEUE.items():
         if options[name]:
             raise click.UsageError(f"{option} does not work with --workers queue: {instead}")
-    if not options["queue_url"]:
-        raise click.UsageError("--workers queue needs --queue-url: use the output queue_url of the Terraform module")
+    queue_url = options["bulk_queue_url"] or options["queue_url"]
+    if not queue_url:
+        raise click.UsageError(
+            "--workers queue needs --bulk-queue-url, or --queue-url for workers with a single queue: use the output "
+            "bulk_queue_url of the Terraform module"
+        )
     return QueueMigrationConfig(
-        queue_url=options["queue_url"],
+        queue_url=queue_url,
         dead_letter_queue_url=options["dead_letter_queue_url"] or "",
         log_groups=options["log_groups"],
         idle_timeout_s=options["idle_timeout"],
@@ -345,6 +355,7 @@ def _settings(options: dict[str, Any], *, delete: bool, queue: bool = False) -> 
         read_stores(reader),
         target_credentials=options["target_secret_arn"] or _target_keys(reader),
         queue_url=reader.required("QUEUE_URL") if queue else reader.text("QUEUE_URL"),
+        bulk_queue_url=reader.text("BULK_QUEUE_URL"),
         dead_letter_queue_url=(reader.required if queue else reader.text)("DEAD_LETTER_QUEUE_URL"),
         delete=delete,
         tags=options["tags"],

@@ -12,7 +12,7 @@ import click
 
 from ..doctor.scratch import PREFIX
 from ..service.heartbeat import VISIBILITY_TIMEOUT_S
-from ..service.service import ServiceOptions
+from ..service.options import ServiceOptions
 from ..settings import ACLS, ADDRESSING_STYLES, ENCRYPTIONS, LOG_LEVELS
 from .report import SUFFIXES
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
@@ -408,10 +408,21 @@ WORKERS = (
         type=click.Choice(["local", "queue"]),
         default="local",
         show_default=True,
-        help="local: copy in this command. queue: send the work to the workers of --queue-url, wait until they are "
-        "done, then compare both buckets.",
+        help="local: copy in this command. queue: send the work to the workers of a queue, wait until they are done, "
+        "then compare both buckets.",
     ),
-    option(_QUEUE, "--queue-url", envvar="QUEUE_URL", help="URL of the workers' queue, for --workers queue."),
+    option(
+        _QUEUE,
+        "--bulk-queue-url",
+        envvar="BULK_QUEUE_URL",
+        help="URL of the workers' queue for bulk work, for --workers queue.",
+    ),
+    option(
+        _QUEUE,
+        "--queue-url",
+        envvar="QUEUE_URL",
+        help="URL of the workers' queue, for --workers queue, if the workers have no --bulk-queue-url.",
+    ),
     option(
         _QUEUE,
         "--dead-letter-queue-url",
@@ -437,7 +448,14 @@ WORKERS = (
 )
 
 SERVICE = (
-    option(_QUEUE, "--queue-url", envvar="QUEUE_URL", needed=True, help="URL of the SQS queue to receive from."),
+    option(_QUEUE, "--queue-url", envvar="QUEUE_URL", needed=True, help="URL of the SQS queue with the events."),
+    option(
+        _QUEUE,
+        "--bulk-queue-url",
+        envvar="BULK_QUEUE_URL",
+        help="URL of the SQS queue for bulk work: ranges, parts, and all other messages that workers send. Without it, "
+        "they share --queue-url with the events.",
+    ),
     option(
         _QUEUE,
         "--dead-letter-queue-url",
@@ -489,7 +507,17 @@ SWEEP_CONCURRENCY = (_concurrency("Keys at a time in each process, and as many p
 
 KEY_CONCURRENCY = (_concurrency("Parts of a large object at a time. The keys are processed one after the other."),)
 
-SERVICE_CONCURRENCY = (_concurrency("Messages at a time, and as many parts of large objects in addition."),)
+SERVICE_CONCURRENCY = (
+    _concurrency("Messages of --queue-url at a time, and as many parts of large objects in addition."),
+    option(
+        _SPEED,
+        "--bulk-concurrency",
+        type=click.IntRange(1, 512),
+        default=ServiceOptions.bulk_concurrency,
+        show_default=True,
+        help="The same for --bulk-queue-url, in addition.",
+    ),
+)
 
 MEMORY = (
     option(

@@ -47,8 +47,7 @@ class KeyWork:
         tracked: dict[str, Any] = {} if self.since is None else {"since": self.since}
         tracked |= {} if self.uploads is None else {"uploads": self.uploads.to_json()}
         tracked |= {"full_attempts": self.full_attempts} if self.full_attempts else {}
-        tracked |= {"hops": self.hops} if self.hops else {}
-        return _envelope("keys", keys=list(self.keys), **tracked)
+        return _envelope("keys", keys=list(self.keys), **tracked, hops=self.hops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,4 +198,6 @@ def _is_whole(value: Any) -> bool:
 
 
 def _envelope(work: str, **content: Any) -> str:
-    return json.dumps({ENVELOPE: {"work": work, **content}})
+    """Return the message for these fields, without the counts of hops that are zero."""
+    counts = {name for name in ("hops", "stalled_hops") if not content.get(name)}
+    return json.dumps({ENVELOPE: {"work": work, **{name: content[name] for name in content if name not in counts}}})

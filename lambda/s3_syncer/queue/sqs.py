@@ -1,4 +1,4 @@
-"""Requests to the work queue and its dead-letter queue, for the function and the service."""
+"""Requests to a queue and its dead-letter queue, for the function and the service."""
 
 from __future__ import annotations
 
@@ -48,15 +48,19 @@ _ERRORS = (ClientError, BotoCoreError)
 
 
 class Queue:
-    """The work queue and its dead-letter queue.
+    """A queue to receive from, with the queue for new messages and the dead-letter queue.
 
     `bucket` is the source bucket: dead letters have it as an attribute.
     """
 
-    def __init__(self, client: SQSClient, *, url: str, dead_letter_url: str, bucket: str) -> None:
+    def __init__(self, client: SQSClient, *, url: str, bulk_url: str, dead_letter_url: str, bucket: str) -> None:
         self._client = client
-        self._url, self._dead_letter_url = url, dead_letter_url
+        self._url, self._bulk_url, self._dead_letter_url = url, bulk_url, dead_letter_url
         self._bucket = bucket
+
+    def has_arn(self, arn: str) -> bool:
+        """Return True if the queue to receive from has the name in this ARN."""
+        return arn.rpartition(":")[2] == self._url.rpartition("/")[2]
 
     def check(self) -> None:
         """Raise StoreUnusable if the queue does not exist, cannot be reached, or denies access."""
@@ -168,14 +172,14 @@ class Queue:
         return unchanged
 
     def send(self, works: Iterable[Work]) -> bool:
-        """Send work to the queue, and return True if all of it was accepted.
+        """Send work to the queue for bulk work, and return True if all of it was accepted.
 
         Otherwise, the message that led to the work must not be deleted.
         """
         for some in _batches(list(works)):
             entries = [_entry(index, work) for index, work in enumerate(some)]
             try:
-                response = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+                response = self._client.send_message_batch(QueueUrl=self._bulk_url, Entries=entries)
             except _ERRORS:
                 logger.exception("work not sent")
                 return False

@@ -219,7 +219,8 @@ class _Item:
 class Worker:
     """Do the work of messages for one pair of buckets, `threads` keys at a time.
 
-    `bucket` and `prefix` are those of the source. A key that is not below the prefix is ignored.
+    `bucket` and `prefix` are those of the source. A key that is not below the prefix is ignored. With `sends_bulk_on`,
+    ranges and parts are not processed: they are new work for the queue for bulk work.
     """
 
     def __init__(
@@ -231,9 +232,10 @@ class Worker:
         bucket: str,
         prefix: str,
         threads: int,
+        sends_bulk_on: bool = False,
     ) -> None:
         self._pair, self._ranges, self._copier = pair, ranges, copier
-        self._bucket, self._prefix = bucket, prefix
+        self._bucket, self._prefix, self._sends_bulk_on = bucket, prefix, sends_bulk_on
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="key")
 
     def run(self, messages: Iterable[Message], deadline: Deadline, *, grace_s: float = 0.0) -> dict[str, Disposition]:
@@ -253,7 +255,10 @@ class Worker:
                 dispositions[message.id] = disposition_for_error(error, message.attempt)
                 continue
             if not isinstance(work, KeyWork):
-                ranges_and_parts.append((message, work))
+                if self._sends_bulk_on:
+                    dispositions[message.id] = _sent_on(work, message)
+                else:
+                    ranges_and_parts.append((message, work))
                 continue
             work = replace(work, keys=tuple(key for key in work.keys if self._is_below_prefix(key, message)))
             key_messages.append((message, work))
@@ -345,6 +350,14 @@ class Worker:
             return True
         _log("ignored", key, f"not below the prefix {self._prefix!r}", attempts=message.attempt)
         return False
+
+
+def _sent_on(work: RangeWork | PartsWork, message: Message) -> Ack:
+    """Return the disposition of bulk work that a redrive or a person sent to the queue of the events."""
+    key = work.key if isinstance(work, PartsWork) else ""
+    with log_fields({"hops": work.hops}):
+        _log("forward", key, "bulk work goes to the queue for bulk work", attempts=message.attempt)
+    return Ack(following([work], work.hops))
 
 
 def _run_all(items: Mapping[_Id, _Item], pool: Executor, deadline: Deadline, grace_s: float) -> dict[_Id, _Done]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 SECRET = "chaos-target-credentials"  # noqa: S105 - the name of the secret
-QUEUE, DEAD_LETTER_QUEUE = "chaos", "chaos-dead-letters"
+QUEUE, BULK_QUEUE, DEAD_LETTER_QUEUE = "chaos", "chaos-bulk", "chaos-dead-letters"
 
 #: Share of the requests with a fault at the start.
 FIRST_FAULT_RATE = 0.03
@@ -48,6 +48,7 @@ class Cloud:
     source_bucket: str
     target_bucket: str
     queue_url: str
+    bulk_queue_url: str
     dead_letter_queue_url: str
     source_proxy: Proxy
     target_proxy: Proxy
@@ -77,7 +78,7 @@ class Cloud:
         exits.callback(target_proxy.close)
         sqs: SQSClient = aws_client("sqs", ministack.endpoint)
         source: S3Client = aws_client("s3", ministack.endpoint)
-        queue_url, dead_letter_queue_url = _make_queues(sqs)
+        queue_url, bulk_queue_url, dead_letter_queue_url = _make_queues(sqs)
         source.create_bucket(Bucket=stack.SOURCE_BUCKET)
         notification: Any = {"QueueConfigurations": [{"QueueArn": _arn(sqs, queue_url), "Events": EVENTS}]}
         source.put_bucket_notification_configuration(Bucket=stack.SOURCE_BUCKET, NotificationConfiguration=notification)
@@ -90,6 +91,7 @@ class Cloud:
             source_bucket=stack.SOURCE_BUCKET,
             target_bucket=target.bucket,
             queue_url=queue_url,
+            bulk_queue_url=bulk_queue_url,
             dead_letter_queue_url=dead_letter_queue_url,
             source_proxy=source_proxy,
             target_proxy=target_proxy,
@@ -107,6 +109,7 @@ class Cloud:
                 "TARGET_BUCKET": target.bucket,
                 "TARGET_SECRET_ARN": SECRET,
                 "QUEUE_URL": queue_url,
+                "BULK_QUEUE_URL": bulk_queue_url,
                 "DEAD_LETTER_QUEUE_URL": dead_letter_queue_url,
                 "DISTRIBUTED_COPY_THRESHOLD_MB": "64",
             },
@@ -123,9 +126,11 @@ class Cloud:
         return client
 
     def messages(self) -> int:
-        """Return the number of messages on the queue: visible, in flight and delayed."""
-        attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=["All"])["Attributes"]
-        return sum(int(value) for name, value in attributes.items() if name.startswith("ApproximateNumberOfMessages"))
+        """Return the number of messages on both queues: visible, in flight and delayed."""
+        urls = (self.queue_url, self.bulk_queue_url)
+        attributes = [self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in urls]
+        counts = [int(each[name]) for each in attributes for name in each if name.startswith("ApproximateNumberOf")]
+        return sum(counts)
 
     def dead_letters(self) -> list[str]:
         """Return each dead letter as text: its key, its error and its body."""
@@ -153,13 +158,13 @@ def aws_client(service: str, endpoint: str) -> Any:
     return stack.make_client(service, endpoint, stack.REGION, stack.ROOT_KEY, stack.ROOT_KEY)
 
 
-def _make_queues(sqs: SQSClient) -> tuple[str, str]:
+def _make_queues(sqs: SQSClient) -> tuple[str, str, str]:
     dead_letter_queue_url = sqs.create_queue(QueueName=DEAD_LETTER_QUEUE)["QueueUrl"]
     redrive = {"deadLetterTargetArn": _arn(sqs, dead_letter_queue_url), "maxReceiveCount": MAX_RECEIVE_COUNT}
-    queue_url = sqs.create_queue(
-        QueueName=QUEUE,
-        Attributes={"VisibilityTimeout": str(QUEUE_VISIBILITY_S), "RedrivePolicy": json.dumps(redrive)},
-    )["QueueUrl"]
+    attributes: Any = {"VisibilityTimeout": str(QUEUE_VISIBILITY_S), "RedrivePolicy": json.dumps(redrive)}
+    queue_url, bulk_queue_url = (
+        sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"] for name in (QUEUE, BULK_QUEUE)
+    )
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": "s3.amazonaws.com"},
@@ -168,7 +173,7 @@ def _make_queues(sqs: SQSClient) -> tuple[str, str]:
     }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"Policy": policy})
-    return queue_url, dead_letter_queue_url
+    return queue_url, bulk_queue_url, dead_letter_queue_url
 
 
 def _arn(sqs: SQSClient, queue_url: str) -> str:

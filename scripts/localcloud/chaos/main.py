@@ -93,7 +93,7 @@ class Run:
                 cloud.environment,
                 log,
                 connect=cloud.connect_to_queue,
-                queue_url=cloud.queue_url,
+                queue_urls=(cloud.queue_url, cloud.bulk_queue_url),
                 chance=self._chance(log.stem),
                 tally=self.tally,
                 late_write_s=options.late_write_s,
@@ -105,7 +105,7 @@ class Run:
             cloud.environment,
             directory / "logs" / "migrations.log",
             sqs=cloud.connect_to_queue(),
-            queue_url=cloud.queue_url,
+            queue_url=cloud.bulk_queue_url,
             chance=self._chance("sweeps"),
             tally=self.tally,
         )

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from localcloud import stack
 from localcloud.chaos.background import Background
 from localcloud.chaos.tally import Tally
 
@@ -162,14 +164,14 @@ class LambdaEnvironment:
         log: Path,
         *,
         connect: Callable[[], SQSClient],
-        queue_url: str,
+        queue_urls: Sequence[str],
         chance: Random,
         tally: Tally,
         late_write_s: int,
     ) -> None:
         self._environment, self._late_write_s = environment, late_write_s
         self._log = log.open("ab")
-        self._connect, self._queue_url = connect, queue_url
+        self._connect, self._queue_urls = connect, queue_urls
         self._chance, self._tally = chance, tally
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -214,26 +216,28 @@ class LambdaEnvironment:
 
     def _poll(self) -> None:
         sqs = self._connect()
-        while not self._background.closing.wait(self._pause_s()):
+        for url in cycle(self._queue_urls):
+            if self._background.closing.wait(self._pause_s()):
+                return
             messages = sqs.receive_message(
-                QueueUrl=self._queue_url,
+                QueueUrl=url,
                 MaxNumberOfMessages=10,
                 WaitTimeSeconds=1,
                 MessageSystemAttributeNames=["All"],
             ).get("Messages", [])
-            failed = self._invoke(messages) if messages else None
+            failed = self._invoke(url, messages) if messages else None
             for message in messages:
                 if failed is not None and message["MessageId"] not in failed:
-                    sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+                    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
     def _pause_s(self) -> float:
         """Return the seconds until the next invocation, during which the process is frozen."""
         longest = 60.0 if self.is_patient and self._chance.random() < 0.05 else 1.0
         return self._chance.uniform(0.01, longest)
 
-    def _invoke(self, messages: list[MessageTypeDef]) -> set[str] | None:
+    def _invoke(self, url: str, messages: list[MessageTypeDef]) -> set[str] | None:
         """Return the IDs of the messages that the function returned, or None if it did not respond in time."""
-        event = {"Records": [_record(message) for message in messages]}
+        event = {"Records": [_record(url, message) for message in messages]}
         line = json.dumps({"event": event, "seconds": FUNCTION_TIMEOUT_S}) + "\n"
         with self._lock:
             process = self._thaw() if self._process and self._process.poll() is None else self._begin_process()
@@ -294,7 +298,7 @@ def _command(late_write_s: int, module: str) -> list[str]:
     return [sys.executable, "-P", str(SHORTENED), str(late_write_s), module]
 
 
-def _record(message: MessageTypeDef) -> dict[str, Any]:
+def _record(url: str, message: MessageTypeDef) -> dict[str, Any]:
     """Return a message in the form of https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
     return {
         "messageId": message["MessageId"],
@@ -303,6 +307,7 @@ def _record(message: MessageTypeDef) -> dict[str, Any]:
         "attributes": message["Attributes"],
         "messageAttributes": {},
         "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:{stack.REGION}:000000000000:{url.rpartition('/')[2]}",
     }
 
 

@@ -61,6 +61,14 @@ override_resource {
 }
 
 override_resource {
+  target = aws_sqs_queue.bulk
+  values = {
+    arn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk"
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-bulk"
+  }
+}
+
+override_resource {
   target = aws_sqs_queue.dead_letters
   values = {
     arn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters"
