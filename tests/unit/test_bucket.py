@@ -161,6 +161,13 @@ def test_a_404_without_a_code_does_not_mean_that_an_upload_is_gone() -> None:
             bucket(Script(*responses)).abort_upload("key", "upload")
 
 
+def test_a_missing_key_in_the_place_of_an_upload_is_a_missing_upload() -> None:
+    """Ceph RGW responds to ListParts of an aborted upload with NoSuchKey."""
+    with pytest.raises(Changed) as raised:
+        bucket(Script(("list_parts", error(404, "NoSuchKey")))).parts("key", "upload")
+    assert raised.value.code == "NoSuchUpload"
+
+
 def test_a_key_that_is_deleted_before_its_tags_are_read_is_looked_up_again() -> None:
     script = Script((HEAD, FOUND), (TAGS, error(404, "NoSuchKey")), (HEAD, error(404)), NO_KEY)
     assert bucket(script, tags=True).head("key") is None

@@ -546,7 +546,10 @@ class Bucket:
         elif isinstance(error, ClientError):
             metadata = error.response.get("ResponseMetadata", {})
             message = error.response.get("Error", {}).get("Message", "")
-            found = classify(_code(error), metadata.get("HTTPStatusCode", 0), message)
+            code = _code(error)
+            if operation == "list_parts" and code == "NoSuchKey":  # Ceph RGW, of an upload that was aborted
+                code = "NoSuchUpload"
+            found = classify(code, metadata.get("HTTPStatusCode", 0), message)
             if found.code == "404" and not operation.startswith("head_") and not self._breaks_xml(key):
                 # A web server or a proxy responds so. It says nothing about the key, the upload or the bucket.
                 found = Retryable("the 404 has no error code, so it does not say what is missing", _NO_ERROR_CODE)
