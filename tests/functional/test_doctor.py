@@ -195,6 +195,7 @@ def test_a_store_without_tags_needs_a_setting(odd_store: OddStore, operations: s
     with closing(Account(odd_store.endpoint).client("s3")) as client:
         (check,) = check_tags(Scratch(client, TARGET, PREFIX), tags=True)
         assert (check.status, check.settings) == ("problem", {"sync.tags": False})
+        assert ("replaces the object" in check.finding) == (operations == "the object itself")
         (check,) = check_tags(Scratch(client, TARGET, PREFIX), tags=False)
         assert (check.status, check.settings) == ("ok", {})
 

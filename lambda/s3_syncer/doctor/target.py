@@ -88,11 +88,14 @@ def check_tags(scratch: Scratch, *, tags: bool) -> Iterator[Check]:
     written = scratch.put("tags", BODY, Tagging="name=value")
     read = scratch.ask("get_object_tagging", "tags")
     kept = read.response.get("TagSet") == [{"Key": "name", "Value": "value"}]
-    if not (written.is_ok and kept):
+    tag_set = {"TagSet": [{"Key": "a", "Value": "b"}]}
+    scratch.put("plain", BODY)
+    changed = scratch.ask("put_object_tagging", "plain", Tagging=tag_set)
+    is_replaced = scratch.ask("get_object", "plain").body != BODY
+    if is_replaced or not (written.is_ok and kept):
         reason = written.reason or read.reason or "they are dropped"
-        without = scratch.put("no-tags", BODY)
-        if not without.is_ok:
-            reason = without.reason
+        if is_replaced:
+            reason = "it ignores ?tagging, so that a change of the tags replaces the object"
         yield Check(
             ABILITIES,
             "tags",
@@ -102,7 +105,6 @@ def check_tags(scratch: Scratch, *, tags: bool) -> Iterator[Check]:
             settings={"sync.tags": False} if tags else {},
         )
         return
-    changed = scratch.ask("put_object_tagging", "tags", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
     removed = scratch.ask("delete_object_tagging", "tags")
     failed = next((answer.reason for answer in (changed, removed) if not answer.is_ok), "")
     if failed:

@@ -18,6 +18,8 @@ NO_TAGS: Mapping[str, Quirk] = {
     "403 AccessDenied": refuses(403, "AccessDenied"),
     "400 InvalidRequest": refuses(400, "InvalidRequest"),
     "404 without a code": responds(404, "<html>Not Found</html>"),
+    #: `rclone serve s3`: PUT replaces the object by the XML of the tags, and DELETE deletes the object.
+    "the object itself": lambda request, store: store(replace(request, query={})),
     "200 of the object": lambda request, store: (
         store(replace(request, query={})) if request.method == "GET" else Response()
     ),

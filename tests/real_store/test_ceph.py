@@ -1,0 +1,137 @@
+"""A restart, a quota, a suspended user, versions, locks, and the doctor at Ceph RGW."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from tests.functional.command import run, started
+from tests.functional.harness import MIB, TARGET, Account, Rig
+
+from localcloud.ceph import Ceph
+
+pytestmark = pytest.mark.real_store
+
+
+@pytest.fixture
+def filled(rig: Rig) -> Rig:
+    for number in range(300):
+        rig.put(f"{number:03}", b"x" * number)
+    rig.put_parts("parts", b"x" * 5 * MIB, b"y" * 3 * MIB)
+    return rig
+
+
+@contextmanager
+def without_gateway(cluster: Ceph) -> Iterator[None]:
+    cluster.stop_gateway()
+    try:
+        yield
+    finally:
+        cluster.start_gateway()
+
+
+def test_a_migration_waits_while_the_gateway_restarts(filled: Rig, ceph_cluster: Ceph) -> None:
+    with without_gateway(ceph_cluster):
+        assert run("check", "--outage-timeout", "0").code == 3
+        migration = started("migrate")
+        with migration as process:
+            assert process.running
+            ceph_cluster.start_gateway()
+            ended = process.ended()
+    assert ended.code == 0, ended
+    assert filled.differences() == []
+    assert run("check", "--full").code == 0
+
+
+def test_an_event_of_an_outage_arrives_after_it(rig: Rig, ceph_cluster: Ceph) -> None:
+    rig.put("key", b"body")
+    with without_gateway(ceph_cluster):
+        delivery = rig.sync("key")
+        assert (delivery.actions, len(delivery.returned)) == ({"key": "retry"}, 1)
+    assert rig.sync("key").actions == {"key": "copy"}
+    rig.source.delete_object(Bucket="the-source", Key="key")
+    with without_gateway(ceph_cluster):
+        assert rig.sync("key").actions == {"key": "retry"}
+    assert rig.sync("key").actions == {"key": "delete"}
+    assert rig.target_keys() == []
+
+
+def test_messages_wait_while_the_user_is_suspended(rig: Rig, ceph_cluster: Ceph) -> None:
+    rig.put("key", b"body")
+    user = f"--uid={ceph_cluster.access_key_id}"
+    ceph_cluster.admin("user", "suspend", user)
+    try:
+        delivery = rig.sync("key")
+    finally:
+        ceph_cluster.admin("user", "enable", user)
+    assert (delivery.actions, rig.dead_letters()) == ({"key": "retry"}, [])
+    assert rig.sync("key").actions == {"key": "copy"}
+
+
+def test_messages_wait_while_the_quota_is_used_up(rig: Rig, ceph_cluster: Ceph) -> None:
+    keys = [f"{number}" for number in range(5)]
+    for key in keys:
+        rig.put(key, b"body")
+    quota = ("--quota-scope=bucket", f"--bucket={TARGET}", f"--uid={ceph_cluster.access_key_id}")
+    ceph_cluster.admin("quota", "set", *quota, "--max-objects=1")
+    ceph_cluster.admin("quota", "enable", *quota)
+    try:
+        rig.sync(*keys)
+        delivery = rig.sync(*keys)
+    finally:
+        ceph_cluster.admin("quota", "disable", *quota)
+    assert (set(delivery.actions.values()) - {"unchanged"}, rig.dead_letters()) == ({"retry"}, [])
+    rig.sync(*keys)
+    assert rig.differences() == []
+
+
+@pytest.mark.parametrize("status", ["Enabled", "Suspended"])
+def test_a_versioned_target_ends_equal(filled: Rig, status: Any) -> None:
+    filled.target.put_bucket_versioning(Bucket=TARGET, VersioningConfiguration={"Status": status})
+    assert run("migrate").code == 0
+    filled.put("000", b"newer")
+    filled.source.delete_object(Bucket="the-source", Key="001")
+    filled.source.delete_object(Bucket="the-source", Key="parts")
+    assert filled.sync("000", "001", "parts").actions == {"000": "update", "001": "delete", "parts": "delete"}
+    assert filled.sync("000", "001", "parts").actions == dict.fromkeys(("000", "001", "parts"), "unchanged")
+    assert filled.differences() == []
+    markers = filled.target.list_object_versions(Bucket=TARGET, Prefix="001").get("DeleteMarkers", [])
+    assert len(markers) == 1
+
+
+@pytest.mark.parametrize("mode", ["GOVERNANCE", "COMPLIANCE"])
+def test_a_locked_target_ends_equal_and_keeps_the_versions(aws: Account, rig: Rig, mode: Any) -> None:
+    locked = f"locked-{mode.lower()}"
+    rig.target.create_bucket(Bucket=locked, ObjectLockEnabledForBucket=True)
+    retention: Any = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": mode, "Days": 1}}}
+    rig.target.put_object_lock_configuration(Bucket=locked, ObjectLockConfiguration=retention)
+    rig.put("small", b"body")
+    rig.put_parts("parts", b"x" * 5 * MIB, b"y")
+    target = ("--target-bucket", locked)
+    secret = {"TARGET_ACCESS_KEY_ID": rig.other.access_key_id, "TARGET_SECRET_ACCESS_KEY": rig.other.secret_access_key}
+    assert run("migrate", *target, **secret).code == 0
+    rig.put("small", b"newer")
+    rig.source.delete_object(Bucket="the-source", Key="parts")
+    assert run("migrate", "--delete", *target, **secret).code == 0
+    assert run("check", "--full", *target, **secret).code == 0
+    versions = rig.target.list_object_versions(Bucket=locked)
+    assert sorted(entry["Key"] for entry in versions["Versions"]) == ["parts", "small", "small"]
+    assert [entry["Key"] for entry in versions["DeleteMarkers"]] == ["parts"]
+    head = rig.target.head_object(Bucket=locked, Key="small")
+    assert head["ObjectLockMode"] == mode
+
+
+def test_the_doctor_finds_what_is_known_of_ceph(rig: Rig) -> None:
+    rig.put("key", b"body")
+    secret = {"TARGET_ACCESS_KEY_ID": rig.other.access_key_id, "TARGET_SECRET_ACCESS_KEY": rig.other.secret_access_key}
+    ended = run("doctor", "--json", "--queue-url", "", **secret)
+    report = json.loads(ended.out)
+    assert report["complete"]
+    assert [check for check in report["checks"] if check["status"] == "skipped"] == []
+    target = report["target"]
+    assert (target["tags"], target["md5_etags"], target["md5_multipart_etags"]) == (True, True, True)
+    assert "metadata with underscores" in target["changed_properties"]
+    assert rig.target_keys() == []
