@@ -29,7 +29,7 @@ from rich.table import Table
 from localcloud.stack import PACKAGE
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.stores.bucket import Bucket
-from s3_syncer.stores.clients import pass_raw_expires
+from s3_syncer.stores.clients import pass_raw_properties
 from s3_syncer.stores.credentials import FixedClient
 from s3_syncer.sync.converge import BucketPair, converge
 from s3_syncer.sync.transfer import Transfer
@@ -121,7 +121,7 @@ class Bench:
             client.create_bucket(Bucket=name)
             self._count(name, client)
             sides[name] = Bucket(name, "", FixedClient(client), tags=tags)
-        pass_raw_expires(target)
+        pass_raw_properties(target)
         transfer = Transfer(sides["source"], sides["target"], memory=64 * MIB, threads=2)
         self._pair = BucketPair(sides["source"], sides["target"], transfer, capabilities=transfer.capabilities)
         # The first write of a process costs more: see docs/convergence.md, "The check of the target".

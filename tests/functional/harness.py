@@ -23,7 +23,7 @@ from tests.functional.proxy import Proxy
 from localcloud import verify
 from s3_syncer.lambda_handler import BatchResponse, Function
 from s3_syncer.queue.s3_batch import Response
-from s3_syncer.stores.clients import pass_raw_expires
+from s3_syncer.stores.clients import pass_raw_properties
 from s3_syncer.stores.protocols import BucketLocation
 from s3_syncer.sync.context import Transports
 
@@ -79,7 +79,7 @@ class Account:
             ),
         )
         if service == "s3":
-            pass_raw_expires(client)
+            pass_raw_properties(client)
         return client
 
 

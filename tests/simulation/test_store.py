@@ -20,7 +20,7 @@ from s3_syncer.core.headers import state as parsed
 from s3_syncer.core.model import ObjectState, md5_of
 from s3_syncer.core.multipart import Part
 from s3_syncer.stores.bucket import Bucket
-from s3_syncer.stores.clients import pass_raw_expires
+from s3_syncer.stores.clients import pass_raw_properties
 from s3_syncer.stores.credentials import FixedClient
 
 #: moto also gives objects these traits.
@@ -148,7 +148,7 @@ def in_moto(script: Callable[[Bucket], Iterator[Any]], monkeypatch: pytest.Monke
     monkeypatch.setattr(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", 100)
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1")
-        pass_raw_expires(client)
+        pass_raw_properties(client)
         client.create_bucket(Bucket="bucket")
         return list(map(outcome, script(Bucket("bucket", "p/", FixedClient(client), tags=True))))
 

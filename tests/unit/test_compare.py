@@ -271,3 +271,34 @@ def test_an_object_that_the_target_lacks_is_described_by_its_size() -> None:
     assert not_kept(Difference(ABSENT), state(), None) == (
         "the target does not keep the object: the source has 3 bytes, the target has nothing"
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ("\u00f6", "=?UTF-8?B?w7Y=?=", True),
+        ("\u00f6", "=?UTF-8?Q?=C3=B6?=", True),
+        ("=?utf-8?q?=C3=B6?=", "=?UTF-8?B?w7Y=?=", True),
+        ("=?ISO-8859-1?Q?=F6?=", "\u00f6", True),
+        ("a \u00f6", "=?UTF-8?B?YSDDtg==?=", True),
+        ("a", "=?UTF-8?B?YQ==?=", False),  # the second is the value itself
+        ("\u00f6", "o", False),
+        ("=?UTF-8?B?w7Y=?=", "=?UTF-8?B?w6Q=?=", False),
+        ("=?unknown?B?w7Y=?=", "\u00f6", False),
+        ("=?UTF-8?B?\u20ac?=", "\u20ac", False),
+        ("=?UTF-8?B?/w==?=", "\ufffd", False),
+        ("=?UTF-8?B?A?=", "A", False),
+    ],
+)
+def test_metadata_is_equal_if_it_means_the_same(one: str, other: str, equal: bool) -> None:
+    for source, target in ((one, other), (other, one)):
+        found = compare(state(metadata={"a": source}), state(metadata={"a": target}))
+        assert (found is None) is equal, (source, target)
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_metadata_that_no_response_shows_is_not_equal(side: str) -> None:
+    hidden = {side: state(hidden_metadata=2)}
+    found = compare(**{"source": state(), "target": state(), **hidden})
+    assert found is not None
+    assert "(x-amz-missing-meta)" in not_kept(found, state(), state(hidden_metadata=2))

@@ -67,6 +67,8 @@ def test_other_bodies_are_not_xml(body: bytes) -> None:
         (b"<R><A>1</A><A>2</A><A>2</A></R>", {"A": None}),
         (b"<R><A/></R>", {"A": ""}),
         (b"<R><TagSet/></R>", {"TagSet": []}),
+        (b"<R><TagSet>\n</TagSet></R>", {"TagSet": []}),
+        (b"<R><TagSet>?</TagSet></R>", {"TagSet": None}),
         (b"<R><TagSet><Tag><Key>a</Key><Value/></Tag></TagSet></R>", {"TagSet": [{"Key": "a", "Value": ""}]}),
         (b"<R><Contents/><Part><Size>1</Size></Part></R>", {"Contents": [{}], "Parts": [{"Size": "1"}]}),
     ],

@@ -5,20 +5,23 @@ Only this module decides if two objects are equal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from operator import ge
 from typing import cast
 
-from .headers import CONTENT_HEADERS
+from .headers import CONTENT_HEADERS, meaning
 from .model import MD5, SOURCE_ETAG_MARKER, KeyPage, ListEntry, ObjectState
 
 #: The reason to copy an object that the target does not have.
 ABSENT = "absent from the target"
 
 _NEWER = "source is newer"
+
+#: An object has metadata that no response shows, so that nothing compares it.
+_HIDDEN = "metadata that responses do not show"
 
 #: The reasons for a copy that another copy would prove, and for one that nothing can prove.
 _UNPROVEN = "content is not proven: the ETags cannot be compared, and the copy has no ETag marker"
@@ -55,8 +58,10 @@ def compare(
     if content is not None and not unproven:
         return Difference(content)
     reason = _headers(source, target)
-    if reason is None and source.metadata != target.metadata:
+    if reason is None and _meanings(source.metadata) != _meanings(target.metadata):
         reason = "metadata"
+    if reason is None and (source.hidden_metadata or target.hidden_metadata):
+        reason = _HIDDEN
     if reason is not None:
         return Difference(reason)
     if source.tags != target.tags:
@@ -95,10 +100,12 @@ def _values(reason: str, source: ObjectState, target: ObjectState | None) -> tup
     if kind == "header":
         return name, (_shown(source.headers.get(name)), _shown(target.headers.get(name)))
     if reason in ("metadata", "tags"):
-        items = [dict(getattr(side, reason)) for side in (source, target)]
+        items = [dict(_meanings(getattr(side, reason))) for side in (source, target)]
         common = items[0].items() & items[1].items()
         one, other = ({name: value for name, value in side.items() if (name, value) not in common} for side in items)
         return f"the {reason}", (_shown(one), _shown(other))
+    if reason == _HIDDEN:
+        return "the metadata", (_shown_hidden(source), _shown_hidden(target))
     if reason == "size":
         return "the size", (f"{source.size} bytes", f"{target.size} bytes")
     if reason == _NEWER:
@@ -112,6 +119,10 @@ _NOTHING = "nothing"
 
 def _shown(value: object) -> str:
     return repr(value) if value else _NOTHING
+
+
+def _shown_hidden(state: ObjectState) -> str:
+    return f"{state.hidden_metadata} entries that responses do not show (x-amz-missing-meta)"
 
 
 def _shown_time(state: ObjectState) -> str:
@@ -161,6 +172,10 @@ def _are_not_older(times: Sequence[datetime | None], others: Sequence[datetime |
     if None in times or None in others:
         return False
     return all(map(ge, cast("Sequence[datetime]", times), cast("Sequence[datetime]", others)))
+
+
+def _meanings(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: meaning(value) for name, value in metadata.items()}
 
 
 class KeyStatus(Enum):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from email.errors import MessageError
+from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TypeVar
@@ -51,7 +53,7 @@ def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
 
     Raises Permanent if a header is missing without which no object can be compared.
     """
-    metadata = {name[len(META) :]: value for name, value in headers.items() if name.startswith(META)}
+    metadata = {name[len(META) :]: _text(value) for name, value in headers.items() if name.startswith(META)}
     marker = metadata.pop(SOURCE_ETAG_MARKER, None)
     return ObjectState(
         size=_required("Content-Length", content_length(headers)),
@@ -63,7 +65,8 @@ def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
         marker=marker,
         kms=headers.get("x-amz-server-side-encryption", "").startswith("aws:kms"),
         archived=_archived(headers),
-        tag_count=_tag_count(headers),
+        hidden_metadata=_count(headers, "x-amz-missing-meta"),
+        tag_count=_count(headers, "x-amz-tagging-count"),
     )
 
 
@@ -108,12 +111,28 @@ def _once(value: str) -> str:
     return first if value == f"{first}, {first}" else value
 
 
-def _tag_count(headers: Mapping[str, str]) -> int:
-    """Return the number of tags, 0 if the response does not say it. A value that is no number counts as 1."""
-    if "x-amz-tagging-count" not in headers:
+def _count(headers: Mapping[str, str], name: str) -> int:
+    """Return the number in a header, 0 without the header, or 1 if its value is no number."""
+    if name not in headers:
         return 0
-    found = number(headers["x-amz-tagging-count"])
+    found = number(headers[name])
     return 1 if found is None else found
+
+
+@lru_cache(maxsize=1024)  # many objects have the same metadata
+def meaning(value: str) -> str:
+    """Return the text that a value of user metadata means.
+
+    AWS returns a value that is not ASCII as encoded words (RFC 2047), other stores as UTF-8 or as other encoded words.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    """
+    if "=?" not in value or not value.isascii():
+        return value
+    with suppress(ValueError, LookupError, MessageError):
+        text = str(make_header(decode_header(value)))
+        if not text.isascii():  # no store needs encoded words for ASCII, so they are the value itself
+            return text
+    return value
 
 
 def conditions(guard: WriteGuard | None) -> dict[str, str]:

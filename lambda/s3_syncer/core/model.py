@@ -27,6 +27,9 @@ INLINE_BODY_MAX = 256 * 1024
 #: `stores/clients.py`.
 RAW_EXPIRES = "RawExpires"
 
+#: Another parameter that this project adds to boto3, which refuses user metadata that is not ASCII: names and values.
+RAW_METADATA = "RawMetadata"
+
 #: An MD5 in hex, as in ETags.
 MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -56,6 +59,8 @@ class ObjectState:
     kms: bool = False
     #: The storage class that prevents a read until the object is restored; None if it can be read.
     archived: str | None = field(default=None, compare=False)
+    #: The number of metadata entries that the object has and the response does not show: `x-amz-missing-meta`.
+    hidden_metadata: int = 0
     #: The number of tags, as a response without tags says it; 0 if it does not say it.
     tag_count: int = field(default=0, compare=False)
     #: All bytes, if the response had them: see `bucket.Bucket.get_small`.

@@ -327,6 +327,7 @@ class CrtSmallObjectCopier:
             and state.etag == entry.etag
             and state.size == entry.size == len(read.body)
             and not state.archived
+            and not state.hidden_metadata
             and state.md5 == md5
             and all(value.isascii() for value in (*state.headers.values(), *state.metadata.values()))
         )

@@ -40,6 +40,7 @@ from ..core.errors import (
 )
 from ..core.model import (
     INLINE_BODY_MAX,
+    RAW_METADATA,
     KeyPage,
     ListPage,
     ObjectState,
@@ -600,12 +601,15 @@ def _code(error: ClientError) -> str:
 def _properties(written: Mapping[str, str]) -> dict[str, Any]:
     """Return the parameters of boto3 for the headers of a write."""
     metadata: dict[str, str] = {}
+    raw: dict[str, str] = {}
     parameters: dict[str, Any] = {"Metadata": metadata}
     for name, value in written.items():
         if name.startswith(headers.META):
-            metadata[name.removeprefix(headers.META)] = value
+            (metadata if value.isascii() else raw)[name.removeprefix(headers.META)] = value
         else:
             parameters[headers.PARAMETERS[name]] = value
+    if raw:
+        parameters[RAW_METADATA] = raw
     return parameters
 
 

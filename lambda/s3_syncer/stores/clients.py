@@ -14,7 +14,8 @@ from botocore.config import Config
 from botocore.utils import parse_timestamp
 
 from .. import __version__
-from ..core.model import RAW_EXPIRES
+from ..core.headers import META
+from ..core.model import RAW_EXPIRES, RAW_METADATA
 from ..settings import NO_OPTIONS, Credentials, RequestOptions
 from ..versions import require_boto3
 from .ca_certificate import ca_file
@@ -106,7 +107,7 @@ def target_client(
                 verify=ca_file(options.ca_certificate) if options.ca_certificate else None,
                 config=config,
             )
-        pass_raw_expires(client)
+        pass_raw_properties(client)
         _add_headers(client, options)
         send_content_md5(client)
         ask_fence(client)
@@ -193,16 +194,22 @@ def _add_headers(client: S3Client, options: RequestOptions) -> None:
         client.meta.events.register(f"before-call.s3.{operation}", add_to_object)
 
 
-def pass_raw_expires(client: S3Client) -> None:
-    """Make `client` send the Expires header unchanged, and sign it like every other header."""
+def pass_raw_properties(client: S3Client) -> None:
+    """Make `client` send Expires and user metadata unchanged, and sign them like every other header.
+
+    boto3 takes only a date for Expires, and only ASCII for user metadata.
+    """
 
     def keep(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
-        if RAW_EXPIRES in params:
-            context[RAW_EXPIRES] = params.pop(RAW_EXPIRES)
+        for name in (RAW_EXPIRES, RAW_METADATA):
+            if name in params:
+                context[name] = params.pop(name)
 
     def send(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
         if RAW_EXPIRES in context:
             params["headers"]["Expires"] = context[RAW_EXPIRES]
+        for name, value in context.get(RAW_METADATA, {}).items():
+            params["headers"][META + name] = value
 
     for operation in _CREATIONS:
         client.meta.events.register(f"provide-client-params.s3.{operation}", keep)

@@ -71,7 +71,7 @@ def fields(root: Element) -> dict[str, Any]:
         if child_name in _LISTS:
             found.setdefault(_LISTS[child_name], []).append(fields(child))
         elif child_name == "TagSet":
-            found["TagSet"] = [fields(tag) for tag in child]
+            found["TagSet"] = None if (child.text or "").strip() else [fields(tag) for tag in child]
         else:
             text = child.text or ""
             found[child_name] = text if found.get(child_name, text) == text else None

@@ -172,6 +172,12 @@ class Transfer:
                 f"the object is in {state.archived} and cannot be read: restore it, then copy it again",
                 "InvalidObjectState",
             )
+        if state.hidden_metadata:
+            raise Permanent(
+                f"the source does not return {state.hidden_metadata} metadata entries of the object "
+                "(x-amz-missing-meta), so a copy would lose them: write the object again with printable metadata",
+                "HiddenMetadata",
+            )
         check_size(state.size, self._limits)
         # Under KMS an ETag does not depend on the parts alone, so the source's part plan has no advantage.
         if not own and state.part_count is not None and state.size > 0 and not state.kms:
