@@ -189,6 +189,19 @@ def test_retryable_error_counts_as_a_busy_queue() -> None:
     assert workers.asked == 3
 
 
+def test_queue_that_does_not_respond_ends_the_wait_after_the_outage_timeout() -> None:
+    clock, workers = FakeClock(), Script(3, Retryable("no response"))
+    progress = QueueProgress(SweepStats(), idle_s=1)
+
+    class EachCheck(Deadline):
+        def sleep(self, seconds: float) -> None:
+            clock.now += seconds
+
+    with pytest.raises(StoreUnusable, match=r"no response: gave up after 900 s \(--outage-timeout\)"):
+        wait_until_done(workers, progress, EachCheck(), interval_s=10, outage_timeout_s=900, clock=clock)
+    assert workers.asked == 91
+
+
 def test_unusable_queue_ends_the_wait() -> None:
     with pytest.raises(StoreUnusable, match="no such queue"):
         wait_for_end(Script(StoreUnusable("no such queue")))

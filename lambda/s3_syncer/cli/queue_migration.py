@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
 from rich.console import Console
 
 from ..core.deadline import Deadline, OutOfTime
@@ -125,7 +126,7 @@ class QueueMonitor:
             if isinstance(found, Retryable) and not isinstance(found, (Changed, StoreUnusable)):
                 raise Retryable(str(error)) from error
             raise StoreUnusable(f"cannot use the queue or the log group: {error}") from error
-        except HTTPClientError as error:
+        except (HTTPClientError, BotoConnectionError) as error:
             raise Retryable(str(error)) from error
         except BotoCoreError as error:
             raise StoreUnusable(f"cannot use the queue or the log group: {error}") from error
@@ -149,7 +150,13 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
             handle_signals(deadline, grace_s=job.stop_grace_s) as stop,
             show_progress(job, stats, console, context.source, deadline),
         ):
-            wait_until_done(monitor, progress, deadline, interval_s=min(INTERVAL_S, config.idle_timeout_s / 4))
+            wait_until_done(
+                monitor,
+                progress,
+                deadline,
+                interval_s=min(INTERVAL_S, config.idle_timeout_s / 4),
+                outage_timeout_s=job.outage_timeout_s,
+            )
             progress.read(monitor.lines())
     except OutOfTime:
         _print(job, console, f"stopped: {WORKERS_CONTINUE}")

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ..core.deadline import Deadline
 from ..core.errors import Permanent, Retryable, StoreUnusable
 from ..sync.converge import CHANGES, Outcome
+from .outage import OUTAGE_TIMEOUT_S
 from .stats import SweepStats
 
 #: Seconds without a log line after which, with every range swept, the remaining messages count as retries.
@@ -116,19 +117,31 @@ class QueueProgress:
 
 
 def wait_until_done(
-    activity: WorkerActivity, progress: QueueProgress, deadline: Deadline, *, interval_s: float
+    activity: WorkerActivity,
+    progress: QueueProgress,
+    deadline: Deadline,
+    *,
+    interval_s: float,
+    outage_timeout_s: float = OUTAGE_TIMEOUT_S,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Wait until the work is done. Raise OutOfTime at the deadline, and StoreUnusable.
 
-    A retryable error only delays the check: the workers continue without it.
+    A retryable error only delays the check: the workers continue without it. After `outage_timeout_s` seconds without a
+    successful check, raise StoreUnusable.
     """
+    checked_at = clock()
     while True:
         try:
             progress.read(activity.lines())
             if progress.is_done(activity.backlog()):
                 return
+            checked_at = clock()
         except StoreUnusable:
             raise
-        except Retryable:
+        except Retryable as error:
+            if clock() - checked_at >= outage_timeout_s:
+                waited = f"gave up after {outage_timeout_s:g} s (--outage-timeout)"
+                raise StoreUnusable(f"cannot observe the queue and its log: {error.reason}: {waited}") from error
             progress.is_done(backlog=1)  # the backlog is unknown, so it must not count as empty
         deadline.sleep(interval_s)
