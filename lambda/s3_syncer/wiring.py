@@ -135,16 +135,20 @@ def build_sync_context(
 
 def build_doctor(settings: Settings, *, prefix: str = PREFIX, clients: ClientFactories = BOTO3) -> Doctor:
     """Build the doctor. Raises StoreUnusable. It checks the queues if the settings name one."""
-    return Doctor(
-        settings,
-        clients.source(SPARE_CONNECTIONS, settings.source_requests),
-        clients.target(
+
+    def connect(options: RequestOptions) -> ClientSource:
+        return clients.target(
             settings.target_endpoint,
             settings.target_region,
             settings.target_credentials,
             SPARE_CONNECTIONS,
-            settings.target_requests,
-        ),
+            options,
+        )
+
+    return Doctor(
+        settings,
+        clients.source(SPARE_CONNECTIONS, settings.source_requests),
+        connect,
         clients.queue(SPARE_CONNECTIONS) if settings.queue_url else None,
         prefix=prefix,
     )

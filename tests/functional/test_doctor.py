@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from tests.functional.command import Ended, run
 from tests.functional.harness import SOURCE, TARGET, Account, Context, Rig
 from tests.functional.proxy import refuse
@@ -229,6 +233,30 @@ def test_a_target_that_does_not_respond_exits_with_3(examined: Rig) -> None:
 def test_a_host_without_an_address_is_named(examined: Rig) -> None:
     ended, checks = doctor(examined, "--target-endpoint", "http://no-such-host.invalid:1")
     assert (ended.code, checks["DNS"]["status"]) == (3, "problem")
+
+
+def test_the_other_addressing_style_is_recommended(examined: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **options: resolve("127.0.0.1", *rest, **options))
+    with OddStore(responses.only_virtual_host, domain="store.test") as store:
+        store.objects.buckets[TARGET] = {}
+        ended, checks = doctor(examined, "--target-endpoint", store.endpoint)
+        assert json.loads(ended.out)["settings"] == {"target.addressing_style": "virtual"}
+        assert (ended.code, checks["tags"]["status"]) == (1, "ok")
+        assert store.keys(TARGET) == []
+
+
+def test_signed_bodies_are_recommended(examined: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    with OddStore(writes.refuses_unsigned_payload(), tls=tls) as store:
+        store.objects.buckets[TARGET] = {}
+        ended, checks = doctor(examined, "--target-endpoint", store.endpoint)
+        assert json.loads(ended.out)["settings"] == {"target.payload_signing": True}
+        assert (ended.code, checks["payload signing"]["status"], checks["tags"]["status"]) == (1, "problem", "ok")
+        assert store.keys(TARGET) == []
 
 
 def test_a_denied_read_of_the_source_is_a_problem(examined: Rig) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import SyncError
 from ..core.fence import Fence, fenced
-from ..settings import Settings
+from ..settings import RequestOptions, Settings
 from ..stores.protocols import ClientSource
-from .calls import list_page
+from .calls import Page, list_page
 from .connection import check_answer, check_name
 from .keys import check_keys
 from .messages import GROUP as MESSAGES
@@ -22,6 +23,7 @@ from .source import GROUP as SOURCE
 from .source import SourceChecks
 from .target import (
     ABILITIES,
+    BODY,
     PERMISSIONS,
     check_conditions,
     check_etags,
@@ -33,6 +35,7 @@ from .target import (
 )
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
 logger = logging.getLogger(__name__)
@@ -41,18 +44,21 @@ TARGET = "Target connection"
 
 
 class Doctor:
-    """The checks of a source, a target and a queue. `sqs` is None without a queue."""
+    """The checks of a source, a target and a queue.
+
+    `connect` returns the clients of the target for these options of its requests. `sqs` is None without a queue.
+    """
 
     def __init__(
         self,
         settings: Settings,
         source: ClientSource,
-        target: ClientSource,
+        connect: Callable[[RequestOptions], ClientSource],
         sqs: SQSClient | None,
         *,
         prefix: str = PREFIX,
     ) -> None:
-        self._settings, self._source, self._target, self._sqs = settings, source, target, sqs
+        self._settings, self._source, self._connect, self._sqs = settings, source, connect, sqs
         self._prefix = settings.target_prefix + prefix
 
     def run(self, deadline: Deadline) -> Report:
@@ -71,23 +77,51 @@ class Doctor:
     def _check_target(self, checks: list[Check], deadline: Deadline) -> bool:
         """Add the checks of the target, and return True if the target can be used."""
         checks.append(check_name(TARGET, self._settings.target_endpoint))
+        options = self._settings.target_requests
         try:
-            client = self._target.lease().client
+            client, page = self._listed(options)
         except SyncError as error:
             checks.append(Check(TARGET, "credentials", Status.PROBLEM, error.reason))
             return False
-        page = list_page(client, self._settings.target_bucket, self._prefix, MaxKeys=1)
+        if page.answer.status and not page.answer.is_ok:
+            style: Literal["path", "virtual"] = "path" if options.addressing_style == "virtual" else "virtual"
+            other = replace(options, addressing_style=style)
+            other_client, other_page = self._listed(other)
+            if other_page.answer.is_ok:
+                finding = f"the store needs {style!r}: {page.answer.reason}"
+                settings = {"target.addressing_style": style}
+                checks.append(Check(TARGET, "addressing style", Status.PROBLEM, finding, settings=settings))
+                options, client, page = other, other_client, other_page
         checks += check_answer(TARGET, self._settings.target_endpoint, page.answer, "s3:ListBucket")
         if not page.answer.is_ok:
             return False
         try:
             with scratch_keys(client, self._settings.target_bucket, self._prefix, checks) as scratch:
+                checks += self._check_signing(scratch, options)
                 for group, name, check in self._target_checks(scratch):
                     checks += _made(group, name, check, deadline)
         except ForeignKeysError as error:
             checks.append(Check(ABILITIES, "scratch keys", Status.PROBLEM, str(error)))
             return False
         return True
+
+    def _listed(self, options: RequestOptions) -> tuple[S3Client, Page]:
+        """Return a client with these options, and the first page of the scratch keys. Raises a SyncError."""
+        client = self._connect(options).lease().client
+        return client, list_page(client, self._settings.target_bucket, self._prefix, MaxKeys=1)
+
+    def _check_signing(self, scratch: Scratch, options: RequestOptions) -> Iterator[Check]:
+        """If the store refuses a body without a signed hash, make the further requests with one."""
+        unsigned, client = scratch.put("body", BODY), scratch.client
+        if unsigned.is_ok or options.payload_signing:
+            return
+        scratch.use(self._connect(replace(options, payload_signing=True)).lease().client)
+        if scratch.put("body", BODY).is_ok:
+            finding = f"the store needs the signed hash of each body: {unsigned.reason}"
+            settings = {"target.payload_signing": True}
+            yield Check(TARGET, "payload signing", Status.PROBLEM, finding, settings=settings)
+        else:
+            scratch.use(client)
 
     def _target_checks(self, scratch: Scratch) -> Iterator[tuple[str, str, Callable[[], Iterator[Check]]]]:
         tags = self._settings.tags

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import secrets
 from collections.abc import Iterator
@@ -55,9 +57,16 @@ class Scratch:
         """Return the full key of a scratch key."""
         return self.prefix + name
 
+    def use(self, client: S3Client) -> None:
+        """Make all further requests with this client."""
+        self.client = client
+
     def put(self, name: str, body: bytes = b"", **properties: Any) -> Answer:
         self._keys.add(self.key(name))
-        return self.ask("put_object", name, Body=body, **properties)
+        return self.ask("put_object", name, **{**with_md5(body), **properties})
+
+    def upload_part(self, name: str, upload_id: str, number: int, data: bytes) -> Answer:
+        return self.ask("upload_part", name, UploadId=upload_id, PartNumber=number, **with_md5(data))
 
     def ask(self, operation: str, name: str, **parameters: Any) -> Answer:
         """Make a request about a scratch key."""
@@ -116,6 +125,12 @@ class Scratch:
             for entry in answer.response.get(kind, []):
                 if entry["Key"].startswith(self.prefix):
                     yield entry["Key"], entry["VersionId"]
+
+
+def with_md5(body: bytes) -> dict[str, Any]:
+    """Return the parameters of a body as the workers send it, with Content-MD5 in place of a signed hash."""
+    md5 = hashlib.md5(body, usedforsecurity=False).digest()
+    return {"Body": body, "ContentMD5": base64.b64encode(md5).decode()}
 
 
 @contextmanager

@@ -190,7 +190,7 @@ def check_uploads(scratch: Scratch) -> Iterator[Check]:
         return
     upload_id, etags = begun.response["UploadId"], []
     for number, data in enumerate(parts, start=1):
-        part = scratch.ask("upload_part", "parts", UploadId=upload_id, PartNumber=number, Body=data)
+        part = scratch.upload_part("parts", upload_id, number, data)
         if not part.is_ok:
             yield Check(ABILITIES, "multipart", Status.PROBLEM, f"part {number}: {part.reason}", {"multipart": False})
             return
@@ -209,7 +209,7 @@ def check_uploads(scratch: Scratch) -> Iterator[Check]:
 def _check_part_numbers(scratch: Scratch) -> Check:
     """Upload the last part that AWS accepts, in a separate upload: a completion may need all parts."""
     upload_id = scratch.begin_upload("part-numbers").response.get("UploadId", "")
-    answer = scratch.ask("upload_part", "part-numbers", UploadId=upload_id, PartNumber=LAST_PART, Body=b"x")
+    answer = scratch.upload_part("part-numbers", upload_id, LAST_PART, b"x")
     if answer.is_ok:
         return Check(ABILITIES, "part numbers", Status.OK, f"{LAST_PART:,} is accepted", {"last_part": LAST_PART})
     finding = f"{LAST_PART:,} is refused: {answer.reason}. Objects of many parts fail"
