@@ -215,3 +215,28 @@ def test_parts_are_listed_behind_the_last_one_without_a_marker(
     odd_store.add(on("ListParts")(responses.leaves_out("IsTruncated")))
     assert list(bucket.parts("key", upload_id, 1, 4)) == [2, 3, 4]
     assert list(bucket.parts("key", upload_id)) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "quirk",
+    [listings.encodes_without_saying, listings.encodes_twice, listings.encodes_no_plus],
+    ids=["without saying", "twice", "no plus"],
+)
+def test_keys_under_names_that_the_store_does_not_know_are_an_error(
+    connect: Callable[..., Bucket], odd_store: OddStore, quirk: Quirk
+) -> None:
+    odd_store.put(BUCKET, "a+b")
+    odd_store.add(quirk)
+    with pytest.raises(Permanent, match="encodes keys in another way than it says"):
+        listed(connect())
+
+
+@pytest.mark.parametrize("quirk", [listings.encodes_blanks_as_plus, listings.ignores_encoding_type])
+def test_keys_are_looked_up_once(connect: Callable[..., Bucket], odd_store: OddStore, quirk: Quirk) -> None:
+    keys = ["a b", "a%20b", "a+b", "b c%"]
+    for key in keys:
+        odd_store.put(BUCKET, key)
+    odd_store.add(quirk)
+    bucket = connect()
+    assert listed(bucket) == listed(bucket) == keys
+    assert odd_store.count("ListObjectsV2") == 4

@@ -126,7 +126,7 @@ class Bucket:
         self._clients, self._transport = clients, transport
         self._tags = ObjectTags(name, self._call, TagSupport(documents_counts=documents_tag_counts))
         self._availability = Availability(self._list_one_key, gate)
-        self._listing = KeyListing(name, prefix, self._page)
+        self._listing = KeyListing(name, prefix, self._page, self.lists)
 
     def note_copied(self, operation: str) -> None:
         """Note that the store served this operation for an object that another client copied."""

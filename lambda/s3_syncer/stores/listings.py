@@ -24,11 +24,25 @@ from .responses import Response
 Position = Mapping[str, Any]
 
 
-class KeyListing:
-    """The keys of one bucket below a prefix. `request` makes one request, and returns its page."""
+#: A store that encodes keys in another way than it says lists keys with a `%` or a blank that do not exist.
+_DOUBTFUL = "% "
 
-    def __init__(self, bucket: str, prefix: str, request: Callable[[Position], ListPage]) -> None:
-        self._bucket, self._prefix, self._request = bucket, prefix, request
+#: Keys with such a character that are looked up before the listing is an error: one may have been deleted meanwhile.
+_LOOKUPS = 3
+
+
+class KeyListing:
+    """The keys of one bucket below a prefix. Safe to share between threads.
+
+    `request` makes one request, and returns its page. `lists` returns True if the store lists a key under its own name.
+    The first keys with a `%` and with a blank are looked up with it, which costs a request for each of them.
+    """
+
+    def __init__(
+        self, bucket: str, prefix: str, request: Callable[[Position], ListPage], lists: Callable[[str], bool]
+    ) -> None:
+        self._bucket, self._prefix, self._request, self._lists = bucket, prefix, request, lists
+        self._doubtful = set(_DOUBTFUL)  # the characters that no key has shown to be right
 
     def first(self, after: str) -> str | None:
         """Return the first key behind `after`, or None; `after` need not be a key."""
@@ -84,6 +98,7 @@ class KeyListing:
                 # The store may know only the first version of the listing, which has another parameter.
                 parameter, position = "Marker", {"Marker": self._prefix + behind}
                 continue
+            self._check_names(keys, position)
             yield page.keys
             if page.is_last:
                 return
@@ -100,6 +115,19 @@ class KeyListing:
                 raise self._cut_off()
             behind = keys[-1]
             position = {parameter: self._prefix + behind}
+
+    def _check_names(self, keys: list[str], position: Position) -> None:
+        """Raise Permanent if the store lists keys under names that it does not know itself."""
+        for character in sorted(self._doubtful):
+            found = [key for key in keys if character in key][:_LOOKUPS]
+            if any(map(self._lists, found)):
+                self._doubtful.discard(character)
+            elif found and any(key in found for key in self._request(position).keys.keys):
+                raise Permanent(
+                    f"list_objects_v2 in {self._bucket}: the store lists {found[0]!r} and has no such key: "
+                    "it encodes keys in another way than it says",
+                    "KeyEncoding",
+                )
 
     def _cut_off(self) -> Retryable:
         return Retryable(
