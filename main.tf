@@ -62,5 +62,10 @@ locals {
     TARGET_SERVER_SIDE_ENCRYPTION = var.target.server_side_encryption
     TARGET_SSE_KMS_KEY_ID         = var.target.sse_kms_key_id
     TARGET_ACL                    = var.target.acl
+
+    TARGET_MAX_OBJECT_MB = try(tostring(var.target.limits.max_object_mb), null)
+    TARGET_MIN_PART_MB   = try(tostring(var.target.limits.min_part_mb), null)
+    TARGET_MAX_PART_MB   = try(tostring(var.target.limits.max_part_mb), null)
+    TARGET_MAX_PARTS     = try(tostring(var.target.limits.max_parts), null)
   } : name => value if value != null }
 }

@@ -28,6 +28,11 @@ variable "target" {
     - `server_side_encryption` (`"AES256"`, `"aws:kms"` or `"aws:kms:dsse"`): encryption of new objects by the store. Null is that of the bucket
     - `sse_kms_key_id`: KMS key of the store that encrypts new objects. Needs `server_side_encryption` with `aws:kms`. Null is the key of the bucket
     - `acl`: canned ACL of new objects, like `bucket-owner-full-control`. Null is that of the store
+    - `limits`: limits of the store
+    - `limits.max_object_mb` (1 to 51200000): largest object in MiB. A larger object becomes a dead letter at once. Null is 5242880 (5 TiB)
+    - `limits.min_part_mb` (from 1): smallest part of a multipart upload in MiB. Null is 5
+    - `limits.max_part_mb` (above `min_part_mb`, to 5120): largest part, and largest single upload, in MiB. Null is 4096
+    - `limits.max_parts` (1 to 10000): most parts of an object. Null is 10000
   EOT
   type = object({
     endpoint = string
@@ -43,6 +48,13 @@ variable "target" {
     server_side_encryption = optional(string)
     sse_kms_key_id         = optional(string)
     acl                    = optional(string)
+
+    limits = optional(object({
+      max_object_mb = optional(number)
+      min_part_mb   = optional(number)
+      max_part_mb   = optional(number)
+      max_parts     = optional(number)
+    }), {})
   })
   nullable = false
 
@@ -124,6 +136,27 @@ variable "target" {
       coalesce(var.target.acl, "private"),
     )
     error_message = "Write target.acl as a canned ACL, like \"private\" or \"bucket-owner-full-control\"."
+  }
+
+  validation {
+    condition     = alltrue([for value in [try(coalesce(var.target.limits.max_object_mb, 1), 1)] : value >= 1 && value <= 51200000 && floor(value) == value])
+    error_message = "Write target.limits.max_object_mb as a whole number of MiB from 1 to 51200000."
+  }
+
+  validation {
+    condition     = alltrue([for value in [try(coalesce(var.target.limits.min_part_mb, 5), 5)] : value >= 1 && floor(value) == value])
+    error_message = "Write target.limits.min_part_mb as a whole number of MiB from 1."
+  }
+
+  validation {
+    condition = alltrue([for value in [try(coalesce(var.target.limits.max_part_mb, 4096), 4096)] :
+    value > try(coalesce(var.target.limits.min_part_mb, 5), 5) && value <= 5120 && floor(value) == value])
+    error_message = "Write target.limits.max_part_mb as a whole number of MiB above target.limits.min_part_mb, up to 5120."
+  }
+
+  validation {
+    condition     = alltrue([for value in [try(coalesce(var.target.limits.max_parts, 1), 1)] : value >= 1 && value <= 10000 && floor(value) == value])
+    error_message = "Write target.limits.max_parts as a whole number from 1 to 10000."
   }
 
   # A bucket of the same name on another store is another bucket.

@@ -341,6 +341,46 @@ run "an_unknown_acl" {
   expect_failures = [var.target]
 }
 
+run "a_target_with_no_room" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", limits = { max_object_mb = 0 } }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_part_of_half_a_mib" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", limits = { min_part_mb = 0.5 } }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_largest_part_that_is_the_smallest" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", limits = { max_part_mb = 5 } }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "too_many_parts" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", limits = { max_parts = 10001 } }
+  }
+
+  expect_failures = [var.target]
+}
+
 run "an_unknown_addressing_style" {
   command = plan
 
@@ -385,7 +425,7 @@ run "options_of_the_target" {
   command = plan
 
   variables {
-    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", addressing_style = "virtual", payload_signing = true, storage_class = "STANDARD_IA", server_side_encryption = "aws:kms", sse_kms_key_id = "key", acl = "bucket-owner-full-control" }
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", addressing_style = "virtual", payload_signing = true, storage_class = "STANDARD_IA", server_side_encryption = "aws:kms", sse_kms_key_id = "key", acl = "bucket-owner-full-control", limits = { max_object_mb = 51200000, min_part_mb = 1, max_part_mb = 5120, max_parts = 1000 } }
   }
 
   assert {
@@ -396,6 +436,10 @@ run "options_of_the_target" {
       TARGET_SERVER_SIDE_ENCRYPTION = "aws:kms"
       TARGET_SSE_KMS_KEY_ID         = "key"
       TARGET_ACL                    = "bucket-owner-full-control"
+      TARGET_MAX_OBJECT_MB          = "51200000"
+      TARGET_MIN_PART_MB            = "1"
+      TARGET_MAX_PART_MB            = "5120"
+      TARGET_MAX_PARTS              = "1000"
     }
     error_message = "The function must have the options."
   }

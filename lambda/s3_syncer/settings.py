@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
+from .core.multipart import USUAL_LIMITS, Limits
 from .core.units import GIB, MIB
 
 #: MiB that the interpreter, boto3 and its two clients take before the first byte is copied, with some room.
@@ -96,6 +97,7 @@ class Settings:
     target_prefix: str = ""
     source_requests: RequestOptions = NO_OPTIONS
     target_requests: RequestOptions = NO_OPTIONS
+    target_limits: Limits = USUAL_LIMITS
     queue_url: str = ""
     #: The queue for the product's own messages. Without it, they go to `queue_url`.
     bulk_queue_url: str = ""
@@ -120,6 +122,7 @@ def read_stores(reader: Reader) -> Settings:
         target_bucket=reader.bucket("TARGET_BUCKET"),
         target_prefix=reader.prefix("TARGET_PREFIX"),
         target_requests=_target_requests(reader),
+        target_limits=_target_limits(reader),
         target_credentials="",
     )
 
@@ -133,6 +136,18 @@ def _target_requests(reader: Reader) -> RequestOptions:
         ca_certificate=reader.certificates("TARGET_CA_CERTIFICATE"),
         object_headers=_object_headers(reader),
     )
+
+
+def _target_limits(reader: Reader) -> Limits:
+    found = Limits(
+        max_object=reader.whole("TARGET_MAX_OBJECT_MB", default=USUAL_LIMITS.max_object // MIB) * MIB,
+        min_part=reader.whole("TARGET_MIN_PART_MB", default=USUAL_LIMITS.min_part // MIB) * MIB,
+        max_part=reader.whole("TARGET_MAX_PART_MB", default=USUAL_LIMITS.max_part // MIB) * MIB,
+        max_parts=reader.whole("TARGET_MAX_PARTS", default=USUAL_LIMITS.max_parts),
+    )
+    if found.max_part <= found.min_part:
+        reader.mistake(f"{reader.label('TARGET_MAX_PART_MB')} must be above {reader.label('TARGET_MIN_PART_MB')}")
+    return found
 
 
 def _object_headers(reader: Reader) -> dict[str, str]:

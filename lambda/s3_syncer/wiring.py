@@ -108,6 +108,7 @@ def build_sync_context(
         threads=threads,
         bytes_per_s=settings.bytes_per_s,
         resumes=resumes,
+        limits=settings.target_limits,
         stream_copier=built_transports.stream_copier,
         tags=settings.tags,
     )

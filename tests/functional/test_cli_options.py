@@ -166,6 +166,15 @@ OPTIONS: list[tuple[str, str | None, str, Callable[[SweepJob], bool]]] = [
         "TARGET_ACL",
         lambda job: job.settings.target_requests.object_headers == {"x-amz-acl": "public-read"},
     ),
+    (
+        "--target-max-object-mb",
+        "7",
+        "TARGET_MAX_OBJECT_MB",
+        lambda job: job.settings.target_limits.max_object == 7 * MIB,
+    ),
+    ("--target-min-part-mb", "7", "TARGET_MIN_PART_MB", lambda job: job.settings.target_limits.min_part == 7 * MIB),
+    ("--target-max-part-mb", "7", "TARGET_MAX_PART_MB", lambda job: job.settings.target_limits.max_part == 7 * MIB),
+    ("--target-max-parts", "7", "TARGET_MAX_PARTS", lambda job: job.settings.target_limits.max_parts == 7),
     ("--target-prefix", "out/", "TARGET_PREFIX", lambda job: job.settings.target_prefix == "out/"),
     ("--target-secret-arn", "name", "TARGET_SECRET_ARN", lambda job: job.settings.target_credentials == "name"),
     ("--concurrency", "7", "S3_SYNCER_CONCURRENCY", lambda job: job.threads == 7),
@@ -248,6 +257,7 @@ def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
     shared |= {f"TARGET_{name}" for name in ("BUCKET", "ENDPOINT", "PREFIX", "REGION", "SECRET_ARN", "CA_CERTIFICATE")}
     shared |= {"TARGET_ADDRESSING_STYLE", "TARGET_PAYLOAD_SIGNING", "TARGET_ACL", "TARGET_STORAGE_CLASS"}
     shared |= {"TARGET_SERVER_SIDE_ENCRYPTION", "TARGET_SSE_KMS_KEY_ID"}
+    shared |= {f"TARGET_{name}" for name in ("MAX_OBJECT_MB", "MIN_PART_MB", "MAX_PART_MB", "MAX_PARTS")}
     variables = {variable for command in cli.commands.values() for variable in command.variables}
     assert {variable for variable in variables if not variable.startswith("S3_SYNCER_")} == shared
 

@@ -1,10 +1,10 @@
-"""Options of the target for new objects: storage class, encryption and ACL, on each way of a write."""
+"""Options of the target for each way of a write: storage class, encryption, ACL and limits."""
 
 from __future__ import annotations
 
 import pytest
 from tests.functional.command import run
-from tests.functional.harness import MIB, TARGET, Rig
+from tests.functional.harness import MIB, SOURCE, TARGET, Rig
 from tests.functional.proxy import Request
 
 OPTIONS = {
@@ -78,3 +78,33 @@ def test_the_command_creates_objects_with_the_options(rig: Rig) -> None:
     rig.target_proxy.clear()
     assert run("migrate", "--full").code == 0
     assert rig.target_proxy.writes() == []
+
+
+def test_the_function_keeps_to_the_limits_of_the_target(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, each_way: str
+) -> None:
+    monkeypatch.setenv("TARGET_MAX_OBJECT_MB", "20")
+    monkeypatch.setenv("TARGET_MAX_PART_MB", "7")
+    rig.put("whole", bytes(7 * MIB))
+    rig.put("too large for one upload", bytes(15 * MIB))
+    rig.put("too large", bytes(20 * MIB + 1))
+    actions = rig.sync(*rig.source_keys()).actions
+    assert actions == {"whole": "copy", "too large for one upload": "copy", "too large": "dead-letter"}
+    (letter,) = rig.dead_letters()
+    assert "the target takes at most 20971520; if it takes more, set target.limits.max_object_mb" in letter.error
+    sizes = [int(r.headers["content-length"]) for r in rig.target_proxy.writes() if r.method == "PUT"]
+    assert max(sizes) == 7 * MIB
+    assert len([size for size in sizes if size > MIB]) == 1 + 3
+
+
+def test_the_command_keeps_to_the_limits_of_the_target(rig: Rig) -> None:
+    rig.put_parts("parts of the source are too large", bytes(9 * MIB), b"end")
+    rig.put("too large for one upload", bytes(15 * MIB))
+    ended = run("migrate", "--target-max-part-mb=7")
+    assert ended.code == 0, ended
+    assert {
+        key: rig.target_body(key) == rig.source.get_object(Bucket=SOURCE, Key=key)["Body"].read()
+        for key in rig.source_keys()
+    } == dict.fromkeys(rig.source_keys(), True)
+    sizes = [int(r.headers["content-length"]) for r in rig.target_proxy.writes() if r.method == "PUT"]
+    assert max(sizes) <= 7 * MIB

@@ -16,6 +16,7 @@ from urllib.parse import quote_plus
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import SyncError
 from s3_syncer.core.fence import LATE_WRITE_S
+from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.lambda_handler import Function
@@ -49,6 +50,7 @@ SETTINGS = Settings(
     bulk_queue_url=BULK,
     dead_letter_queue_url=DEAD_LETTERS,
     copy_memory=16 * KIB,
+    target_limits=Limits(min_part=1 * KIB),
     distributed_copy_threshold=12 * KIB,
 )
 

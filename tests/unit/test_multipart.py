@@ -61,6 +61,18 @@ def test_no_part_is_larger_than_memory_allows(size: int, memory: int) -> None:
         assert_exact(layout, size)
 
 
+@given(SIZES, st.integers(1, 100), st.integers(1, 100), st.integers(1, 10_000))
+def test_an_own_part_plan_keeps_to_other_limits(size: int, min_mb: int, above_mb: int, parts: int) -> None:
+    limits = Limits(min_part=min_mb * MIB, max_part=(min_mb + above_mb) * MIB, max_parts=parts)
+    try:
+        layout = own_plan(size, largest_part=8 * GIB, limits=limits)
+    except Permanent:
+        assert size > parts * (limits.max_part - MIB)
+    else:
+        assert limits.min_part <= layout.part_size <= limits.max_part
+        assert_exact(layout, size, limits)
+
+
 def test_an_object_beyond_the_limit_fails_permanently() -> None:
     with pytest.raises(Permanent, match="takes at most 5497558138880") as refusal:
         check_size(5 * TIB + 1, LIMITS)

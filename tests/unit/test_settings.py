@@ -197,6 +197,8 @@ def test_the_error_for_invalid_certificates_does_not_repeat_them(value: str, mis
             {"TARGET_SSE_KMS_KEY_ID": "k", "TARGET_SERVER_SIDE_ENCRYPTION": "AES256"},
             "TARGET_SSE_KMS_KEY_ID needs TARGET_SERVER_SIDE_ENCRYPTION aws:kms",
         ),
+        ({"TARGET_MAX_PART_MB": "5"}, "TARGET_MAX_PART_MB must be above TARGET_MIN_PART_MB"),
+        ({"TARGET_MAX_PARTS": "0"}, "TARGET_MAX_PARTS must be a whole number above 0, not '0'"),
         ({"TARGET_ADDRESSING_STYLE": "auto"}, "TARGET_ADDRESSING_STYLE must be one of path, virtual, not 'auto'"),
     ],
 )

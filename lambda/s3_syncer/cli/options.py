@@ -313,6 +313,34 @@ STORES = (
     ),
     option(
         "Target",
+        "--target-max-object-mb",
+        envvar="TARGET_MAX_OBJECT_MB",
+        type=click.IntRange(1),
+        help="Largest object of the store in MiB. A larger object fails at once. Default: 5242880, which is 5 TiB.",
+    ),
+    option(
+        "Target",
+        "--target-min-part-mb",
+        envvar="TARGET_MIN_PART_MB",
+        type=click.IntRange(1),
+        help="Smallest part of a multipart upload in MiB. Default: 5.",
+    ),
+    option(
+        "Target",
+        "--target-max-part-mb",
+        envvar="TARGET_MAX_PART_MB",
+        type=click.IntRange(2),
+        help="Largest part, and largest single upload, in MiB. Default: 4096.",
+    ),
+    option(
+        "Target",
+        "--target-max-parts",
+        envvar="TARGET_MAX_PARTS",
+        type=click.IntRange(1),
+        help="Most parts of an object. Default: 10000.",
+    ),
+    option(
+        "Target",
         "--target-secret-arn",
         envvar="TARGET_SECRET_ARN",
         help="ARN or name of the AWS Secrets Manager secret with the target's access key. Without it, "

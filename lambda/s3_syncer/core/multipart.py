@@ -25,6 +25,10 @@ class Limits:
     max_parts: int = 10_000
 
 
+#: The limits of a store of which nothing is known.
+USUAL_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part of a multipart copy: `number` counts from 1, `start` and `size` are bytes."""
@@ -64,7 +68,9 @@ def check_size(size: int, limits: Limits) -> None:
     """Raise Permanent if the target does not accept objects of this size in bytes."""
     if size > limits.max_object:
         raise Permanent(
-            f"the object has {size} bytes and the target takes at most {limits.max_object}", "EntityTooLarge"
+            f"the object has {size} bytes and the target takes at most {limits.max_object}; if it takes more, set "
+            "target.limits.max_object_mb (--target-max-object-mb)",
+            "EntityTooLarge",
         )
 
 
@@ -96,17 +102,22 @@ OWN_PLAN_OFFSET = 4 * KIB
 def own_plan(size: int, *, largest_part: int, limits: Limits) -> PartPlan:
     """Return this project's plan: parts of DEFAULT_PART and OWN_PLAN_OFFSET, or more for many parts.
 
-    Raises Permanent if a part would exceed `largest_part`.
+    Raises Permanent if a part would exceed `largest_part`, or the largest part of the target.
     """
-    needed = _own_part(-(-size // limits.max_parts))
+    needed = _own_part(max(limits.min_part, -(-size // limits.max_parts)))
+    if needed > limits.max_part:
+        raise Permanent(
+            f"an object of {size} bytes needs parts of {needed} bytes, and the target takes at most {limits.max_part}",
+            "EntityTooLarge",
+        )
     if needed > largest_part:
         raise Permanent(
             f"an object of {size} bytes needs parts of {needed} bytes, more than the {largest_part} bytes of memory "
             "set aside for copies: give the worker more memory",
             "MemoryTooSmall",
         )
-    usual = _own_part(min(DEFAULT_PART, largest_part - MIB - OWN_PLAN_OFFSET))
-    return PartPlan(size, max(needed, usual, _own_part(limits.min_part)))
+    usual = _own_part(min(DEFAULT_PART, largest_part - MIB - OWN_PLAN_OFFSET, limits.max_part - MIB))
+    return PartPlan(size, max(needed, usual))
 
 
 def _own_part(size: int) -> int:

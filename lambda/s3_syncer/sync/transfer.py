@@ -18,6 +18,7 @@ from ..core.fence import carried
 from ..core.headers import carries_tags
 from ..core.model import ObjectState, WriteGuard, WrittenObject, md5_of
 from ..core.multipart import (
+    USUAL_LIMITS,
     Limits,
     Part,
     PartPlan,
@@ -99,7 +100,7 @@ class Transfer:
         threads: int,
         bytes_per_s: float | None = None,
         resumes: bool = False,
-        limits: Limits | None = None,
+        limits: Limits = USUAL_LIMITS,
         stream_copier: StreamCopier | None = None,
         capabilities: TargetCapabilities | None = None,
         tags: bool = True,
@@ -109,8 +110,8 @@ class Transfer:
         self._resumes = resumes
         self._memory = BufferBudget(memory)
         self._bandwidth = BandwidthLimiter(bytes_per_s)
-        self._limits = limits or Limits()
-        self._whole_max = min(WHOLE_MAX, memory // 2)
+        self._limits = limits
+        self._whole_max = min(WHOLE_MAX, memory // 2, self._limits.max_part)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
         self.capabilities = capabilities or TargetCapabilities()
         self.marker_policy = EtagMarkerPolicy(self.capabilities)
