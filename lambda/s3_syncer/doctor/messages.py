@@ -39,11 +39,16 @@ class MessageChecks:
             return
         attributes: Mapping[str, str] = answer.response["Attributes"]
         yield from self._check_permissions(url)
+        if self._settings.bulk_queue_url:
+            yield from self._check_permissions(self._settings.bulk_queue_url, " on the bulk queue")
+        if dead_letters := self._settings.dead_letter_queue_url:
+            sent = call(self._sqs.send_message_batch, QueueUrl=dead_letters, Entries=[])
+            yield permission(GROUP, "sqs:SendMessage to dead letters", sent, may_be_refused=True)
         yield _check_redrive(attributes)
         yield self._check_notifications(attributes.get("QueueArn", ""))
         yield _backlog(attributes)
 
-    def _check_permissions(self, url: str) -> Iterator[Check]:
+    def _check_permissions(self, url: str, where: str = "") -> Iterator[Check]:
         """Send requests without a message: SQS refuses them for another reason than the permission."""
         for name, operation in (
             ("sqs:DeleteMessage", "delete_message_batch"),
@@ -51,12 +56,9 @@ class MessageChecks:
             ("sqs:SendMessage", "send_message_batch"),
         ):
             answer = call(getattr(self._sqs, operation), QueueUrl=url, Entries=[])
-            yield permission(GROUP, name, answer, may_be_refused=True)
+            yield permission(GROUP, name + where, answer, may_be_refused=True)
         none = call(self._sqs.receive_message, QueueUrl=url, MaxNumberOfMessages=0, VisibilityTimeout=0)
-        yield permission(GROUP, "sqs:ReceiveMessage", none, may_be_refused=True)
-        if dead_letters := self._settings.dead_letter_queue_url:
-            answer = call(self._sqs.send_message_batch, QueueUrl=dead_letters, Entries=[])
-            yield permission(GROUP, "sqs:SendMessage to dead letters", answer, may_be_refused=True)
+        yield permission(GROUP, f"sqs:ReceiveMessage{where}", none, may_be_refused=True)
 
     def _check_notifications(self, queue_arn: str) -> Check:
         name = "notifications"
