@@ -17,6 +17,7 @@ from devtools.hcl import DIRECTORY
 from devtools.side_by_side import Command
 from localcloud import ceph
 from localcloud.servers import ServerError
+from s3_syncer.versions import MINIMUM
 
 #: Packages that mypy checks.
 PACKAGES = ("s3_syncer", "localcloud", "devtools", "deployed", "benchmark", "tests.simulation")
@@ -83,6 +84,9 @@ def checks() -> Iterator[Command]:
         previous = [name]
     unit = _measured("tests/unit")
     yield unit
+    # The oldest boto3 that works, with the tests that depend most on it: they take less than a minute.
+    oldest = ("--boto3", MINIMUM, "tests/functional/test_handler.py", "tests/unit/test_fence.py")
+    yield Command(f"boto3 {MINIMUM}", [str(ROOT / "scripts" / "test"), *oldest], ROOT)
     yield _pytest("tests/simulation")
     yield _pytest("tests/module")
     # checkov warns of every function that it cannot evaluate.
