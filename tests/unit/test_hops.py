@@ -19,7 +19,7 @@ from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import KeyWork, Malformed, PartsWork, RangeWork, Work
 from s3_syncer.logs import JsonFormatter
-from s3_syncer.queue.worker import Ack, Disposition, Message, Worker
+from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Worker
 from s3_syncer.sync import distributed_copy
 from s3_syncer.sync.converge import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
@@ -41,7 +41,7 @@ class Bench:
     def run(self, body: str) -> Disposition:
         return self._worker.run([Message("1", body)], Deadline())["1"]
 
-    def follow(self, first: Work) -> tuple[int, Disposition]:
+    def follow(self, first: Work, *, loses_parts: bool = False) -> tuple[int, Disposition]:
         """Process the message and all that follow; return the longest chain's hops and last disposition.
 
         The upload ages as the delays of the messages pass.
@@ -49,6 +49,8 @@ class Bench:
         messages, longest, last = deque([first]), 0, cast(Disposition, Ack())
         while messages:
             work = messages.popleft()
+            if loses_parts and isinstance(work, PartsWork):
+                continue
             assert work.hops < 1000, "the chain does not end"
             self.target.age_s += getattr(work, "delay_s", 0)
             disposition = self.run(work.to_json())
@@ -68,6 +70,15 @@ def test_a_copy_by_several_workers_is_a_chain_of_two_hops() -> None:
     bench = Bench()
     assert bench.follow(KeyWork(("large",))) == (2, Ack())
     assert bench.target.objects.keys() == {"large"}
+
+
+def test_the_rechecks_of_an_upload_without_progress_end_with_a_dead_letter() -> None:
+    """The work items are lost again and again, so no part arrives. Each recheck is one hop: 12 in all."""
+    longest, last = Bench().follow(KeyWork(("large",)), loses_parts=True)
+    assert isinstance(last, DeadLetter)
+    assert last.key == "large"
+    assert "multipart uploads of this object" in last.error
+    assert longest == 12
 
 
 @pytest.mark.parametrize("work", [KeyWork(("a",), hops=3), RangeWork("a", hops=3, stalled_hops=2), PARTS])
