@@ -93,6 +93,7 @@ def build_sync_context(
             location.clients,
             tags=settings.tags,
             documents_tag_counts=is_aws(endpoint),
+            lists_restores=location is source_location and is_aws(endpoint),
             transport=transport,
             gate=gate,
         )

@@ -136,6 +136,7 @@ class MemoryBucket:
     """
 
     prefix = ""
+    lists_restores = False
 
     def __init__(
         self,
@@ -219,6 +220,11 @@ class MemoryBucket:
         if key not in self.objects:
             raise Changed("the object was deleted while it was read", "NoSuchKey")
         return self.objects[key]
+
+    def restore(self, key: str, request: Mapping[str, Any]) -> None:
+        """Refuse the request: no object of this store is in an archive."""
+        self._called("restore", key)
+        raise Permanent("Restore is not allowed for the object's current storage class", "InvalidObjectState")
 
     def fetch(self, key: str, etag: str) -> Fetched:
         """Return the whole object in one response, as it is at one moment."""

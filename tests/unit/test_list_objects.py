@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import quote
 from xml.etree.ElementTree import Element
@@ -12,7 +13,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from s3_syncer.core.errors import SyncError
-from s3_syncer.core.model import KeyPage, ListEntry, ListPage
+from s3_syncer.core.model import Archive, KeyPage, ListEntry, ListPage
 from s3_syncer.crt import list_objects
 from s3_syncer.crt.list_objects import ObjectListing, parse_page
 from s3_syncer.crt.protocols import HttpResponse
@@ -49,6 +50,18 @@ def last_page(*entries: ListEntry) -> ListPage:
 
 OWNER = "<Owner><ID>1</ID><DisplayName>me</DisplayName></Owner>"
 
+#: Restore statuses, and if a restore is in progress; None if the object was restored.
+RESTORES: Mapping[str, tuple[str, tuple[bool | None] | None]] = {
+    "and the listing does not say more": ("", (None,)),
+    "not restored": ("<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress></RestoreStatus>", (False,)),
+    "being restored": ("<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus>", (True,)),
+    "restored": (
+        "<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress>"
+        f"<RestoreExpiryDate>{NOON}</RestoreExpiryDate></RestoreStatus>",
+        None,
+    ),
+}
+
 USUAL: Mapping[str, tuple[bytes, list[ListEntry]]] = {
     "as AWS writes it": (
         listing(entry("a", behind="<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"), entry("b")),
@@ -66,6 +79,18 @@ USUAL: Mapping[str, tuple[bytes, list[ListEntry]]] = {
     "no storage class": (listing(entry().replace("<StorageClass>STANDARD</StorageClass>", "")), [listed()]),
     "indented": (listing(entry().replace("><", ">\n  <")), [listed()]),
     "no name space": (listing(entry(), space=""), [listed()]),
+    **{
+        f"{kind}, {name}": (
+            listing(
+                entry("a"),
+                entry("b").replace("STANDARD", kind).replace("</Contents>", f"{status}</Contents>"),
+                entry("c").replace("STANDARD", "GLACIER_IR"),
+            ),
+            [listed("a"), replace(listed("b"), archive=archive and Archive(kind, archive[0])), listed("c")],
+        )
+        for kind in ("GLACIER", "DEEP_ARCHIVE")
+        for name, (status, archive) in RESTORES.items()
+    },
     "encoded keys": (listing(entry("a%2Fb+c%3C%26%0A%C3%A9")), [listed("a/b c<&\né")]),
     "the key of the prefix itself": (listing(entry(""), entry("a")), [listed(""), listed("a")]),
 }
@@ -237,3 +262,23 @@ def test_a_position_becomes_query_parameters() -> None:
 
 def test_an_error_response_is_left_to_boto3() -> None:
     assert ObjectListing(OneResponse(503, listing(entry())), "").list_page({}) is None
+
+
+def archives(page: ListPage | None) -> Mapping[str, Archive]:
+    assert page is not None
+    return page.keys.archives
+
+
+@pytest.mark.parametrize("case", [case for case in USUAL if "GLACIER" in case or "DEEP" in case])
+def test_both_parsers_find_the_archive_of_each_object(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry is equal to one in another archive, so the other tests do not compare them."""
+    body, entries = USUAL[case]
+    expected = {entry.key: entry.archive for entry in entries if entry.archive is not None}
+    assert archives(parse_page(body, "")) == expected
+    monkeypatch.setattr(list_objects, "_parse_usual", lambda body, prefix: None)
+    assert archives(parse_page(body, "")) == expected
+
+
+def test_the_keys_of_archives_have_no_prefix() -> None:
+    body = listing(entry("p%2Fa").replace("STANDARD", "GLACIER"))
+    assert archives(parse_page(body, "p/")) == {"a": Archive("GLACIER")}

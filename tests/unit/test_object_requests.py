@@ -99,6 +99,7 @@ def test_get_tagging_and_delete() -> None:
         ("get_object", error(404, "NoSuchKey"), "NoSuchKey"),
         ("get_object", error(412, "PreconditionFailed"), "PreconditionFailed"),
         ("get_object", error(416, "InvalidRange"), "InvalidRange"),
+        ("get_object", error(403, "InvalidObjectState"), "InvalidObjectState"),
         ("get_object_tagging", error(404, "NoSuchKey"), "NoSuchKey"),
     ],
 )

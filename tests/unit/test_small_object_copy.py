@@ -16,7 +16,7 @@ from s3_syncer.core.compare import ABSENT, KeyDiff
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Retryable, StoreUnusable
 from s3_syncer.core.fence import Fence, fenced
-from s3_syncer.core.model import ListEntry, ObjectState
+from s3_syncer.core.model import Archive, ListEntry, ObjectState
 from s3_syncer.core.units import MIB
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
@@ -190,6 +190,19 @@ def test_without_tags_an_object_that_another_worker_has_written_meanwhile_stays(
     world.target.objects["a"] = stored(b"a", tags={"colour": "red"})
     assert world.copy().keys() == {"b"}
     assert world.target.objects["a"].tags == {"colour": "red"}
+
+
+def test_an_archived_object_is_not_taken() -> None:
+    entry = ListEntry("a", 1, "0" * 32, at(0), Archive("GLACIER"))
+    assert CopySides().copier.takes(KeyDiff(entry, None)) is None
+
+
+def test_an_archive_that_no_listing_shows_leaves_the_other_objects_to_the_copier() -> None:
+    """Intelligent-Tiering has such archives. Any other 403 ends the batch."""
+    world = CopySides("a", "b", "c")
+    archived = Reply(403, {}, b"<Error><Code>InvalidObjectState</Code></Error>")
+    world.source_side.replies["GET"] = lambda reply: archived if reply.body == b"a" else reply
+    assert world.copy().keys() == {"b", "c"}
 
 
 def test_a_key_that_only_the_target_has_is_not_taken() -> None:

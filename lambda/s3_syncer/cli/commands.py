@@ -20,13 +20,14 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import StoreUnusable, SyncError, unexpected_failure
 from ..core.fence import Fence, fenced
 from ..core.filters import BadPattern, key_filter
-from ..core.units import GIB, MIB
+from ..core.units import GB, GIB, MIB
 from ..crt.factory import crt_transports, stream_transports
 from ..logs import log_json
 from ..service.health import health_endpoint
 from ..service.options import ServiceOptions
 from ..service.service import RANGE_THREADS, Service
 from ..settings import Credentials, Reader, Settings, SettingsError, read_stores
+from ..sync.archived_objects import RestoreOptions
 from ..sync.converge import Outcome, converge
 from ..sync.key_sweep import SweepOptions
 from ..sync.own_copies import OwnCopies
@@ -47,6 +48,8 @@ _NOT_FOR_QUEUE = {
     "dry_run": ("--dry-run", "`s3-syncer check` lists the differences and changes nothing"),
     "include": ("--include", "run `migrate` without --workers queue to choose keys"),
     "exclude": ("--exclude", "run `migrate` without --workers queue to choose keys"),
+    "restore": ("--restore", "run `migrate` without --workers queue to restore objects"),
+    "skip_archived": ("--skip-archived", "run `s3-syncer check --skip-archived` when the workers are done"),
     "bwlimit": ("--bwlimit", "the input bulk.max_concurrency of the Terraform module limits the workers"),
 }
 
@@ -91,10 +94,15 @@ def cli() -> None:
             "s3-syncer migrate --source-prefix photos/ --report r.html",
         ),
         ("Make the target equal, with at most 1,000 deletions", "s3-syncer migrate --delete --max-delete 1000"),
+        (
+            "Restore up to 500 GB from archives, and copy what is restored",
+            "s3-syncer migrate --restore bulk --max-restore-gb 500 --skip-archived",
+        ),
         ("Let the workers of the queue copy", "s3-syncer migrate --workers queue --queue-url URL"),
     ],
 )
 @with_options(groups.STORES, groups.DRY_RUN, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
+@with_options(groups.SKIP_ARCHIVED, groups.RESTORES)
 @with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
@@ -114,6 +122,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
         one_way=options["one_way"],
         full=options["full"],
         key_filter=_key_filter(options),
+        restore=_restore_options(options),
     )
     _sweep("migrate", sweep_options, options, config)
 
@@ -126,7 +135,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
         ("Ignore keys that only the target has", "s3-syncer check --one-way"),
     ],
 )
-@with_options(groups.STORES, groups.KEYS, groups.TAGS)
+@with_options(groups.STORES, groups.KEYS, groups.TAGS, groups.SKIP_ARCHIVED)
 @with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
@@ -296,6 +305,7 @@ def _sweep(
         sweep_options=sweep_options,
         threads=options["concurrency"],
         tolerates_target_only=command == "migrate" and not sweep_options.delete,
+        skips_archived=options["skip_archived"],
         processes=options["processes"],
         outage_timeout_s=options["outage_timeout"],
         spawn_after_cpu_s=options["spawn_after_cpu"],
@@ -316,6 +326,18 @@ def _fail(error: Exception) -> None:
     """Print the error as one line, and exit."""
     click.echo(f"s3-syncer: {printable(str(error))}", err=True)
     sys.exit(UNUSABLE)
+
+
+def _restore_options(options: dict[str, Any]) -> RestoreOptions | None:
+    """Return the restores to request. Raise UsageError for a limit without a restore."""
+    tier, days, most_gb = options["restore"], options["restore_days"], options["max_restore_gb"]
+    if tier is None:
+        for option, value in (("--restore-days", days), ("--max-restore-gb", most_gb)):
+            if value is not None:
+                raise click.UsageError(f"{option} has no effect without --restore: add --restore or omit {option}")
+        return None
+    max_bytes = None if most_gb is None else round(most_gb * GB)
+    return RestoreOptions(tier.capitalize(), days or groups.RESTORE_DAYS, max_bytes)
 
 
 def _key_filter(options: dict[str, Any]) -> Callable[[str], bool] | None:

@@ -212,7 +212,10 @@ def with_options(*groups: Sequence[Decorator]) -> Decorator:
 
 
 _COPY, _DELETES, _QUEUE, _SPEED, _OUTPUT = "What to copy", "Deletes", "Queue", "Speed and memory", "Output"
-_FAILURES = "Failures"
+_FAILURES, _ARCHIVES = "Failures", "Archived objects"
+
+#: Days for which a restored copy stays, if the user names none: a bulk restore from Deep Archive takes up to two days.
+RESTORE_DAYS = 7
 
 #: S3_SYNCER_DELETE comes first, so that it wins over an environment made for the Lambda function.
 _DELETE_VARIABLES = ("S3_SYNCER_DELETE", "SYNC_DELETE")
@@ -415,6 +418,40 @@ SWEEP_DELETES = (
         "--max-delete",
         type=click.IntRange(0),
         help="Stop deleting after this number of keys. The remaining keys are listed as differences.",
+    ),
+)
+
+SKIP_ARCHIVED = (
+    option(
+        _ARCHIVES,
+        "--skip-archived",
+        is_flag=True,
+        help="Only count the objects that must be restored first. Without it, each is listed as a difference.",
+    ),
+)
+
+RESTORES = (
+    option(
+        _ARCHIVES,
+        "--restore",
+        type=click.Choice(["bulk", "standard", "expedited"], case_sensitive=False),
+        metavar="TIER",
+        help="Request the restore of archived objects that differ: bulk, standard or expedited. AWS charges for it. "
+        "Run the same command again later: it copies the restored objects.",
+    ),
+    option(
+        _ARCHIVES,
+        "--restore-days",
+        type=click.IntRange(1),
+        metavar="N",
+        help=f"Days for which the restored copy stays in the source.  [default: {RESTORE_DAYS}]",
+    ),
+    option(
+        _ARCHIVES,
+        "--max-restore-gb",
+        type=click.FloatRange(0),
+        metavar="N",
+        help="Request no restore that brings the total of this run above this number of GB (10^9 bytes).",
     ),
 )
 

@@ -130,6 +130,7 @@ def totals(stats: SweepStats) -> dict[str, int]:
         "different": len(stats.differences),
         "failed": len(stats.failures),
         **({"target_only": stats.target_only} if stats.tolerates_target_only else {}),
+        **({"archived": len(stats.skipped), "archived_bytes": stats.skipped.sizes.total()} if stats.skipped else {}),
         **({"backlog": stats.backlog} if stats.backlog is not None else {}),
     }
 

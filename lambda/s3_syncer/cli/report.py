@@ -71,6 +71,8 @@ class Report:
                 "keys": stats.differences.counts["unproven"],
                 "bytes": stats.differences.sizes["unproven"],
             },
+            "archived": asdict(stats.archived("archived")),
+            "restores": asdict(stats.archived("restore")),
             "notices": stats.notes,
             "samples": [
                 {"at_s": round(s.at_s, 3), "keys": s.compared, "changed": s.changed, "bytes": s.bytes}
@@ -99,6 +101,10 @@ class Report:
             ("Compared by", "everything of each key" if self.full else "size, ETag and time"),
             *((_ACTIONS.get(action, action), f"{count:,}") for action, count in sorted(stats.actions.items())),
             *((_KINDS[what], f"{count:,}") for what, count in sorted(stats.differences.counts.items())),
+            *(
+                (_KINDS[what], f"{stats.skipped.counts[what]:,} ({format_bytes(stats.skipped.sizes[what])})")
+                for what in sorted(stats.skipped.counts)
+            ),
             *([("Only in the target, not deleted", f"{stats.target_only:,}")] if stats.target_only else []),
             ("Failed", f"{len(stats.failures):,}"),
             ("Sent", format_bytes(stats.bytes)),
@@ -140,6 +146,8 @@ _KINDS = {
     "extra": "Only in the target",
     "unproven": "Content not proven",
     "stale": "Deleted from the source after the copy",
+    "archived": "In an archive, not restored",
+    "restore": "In an archive, restore requested or planned",
 }
 
 

@@ -26,7 +26,7 @@ from .process_sweep import ProcessSweeper, SharedDeleteLimit
 from .progress import format_bytes, format_duration, in_lines, in_log, on_terminal, totals
 from .report import Report
 from .signals import GRACE_S, handle_signals
-from .stats import SweepStats, print_row, printable
+from .stats import ARCHIVED, SweepStats, print_row, printable
 from .work_stealing import Range, Sweeper, WorkStealingScheduler, probe_concurrently
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ class SweepJob:
     threads: int
     #: Report keys that only the target has as a note, not as differences.
     tolerates_target_only: bool = False
+    #: Report keys in an archive as a count, not as differences.
+    skips_archived: bool = False
     processes: int = 1
     #: Seconds for which the sweep waits for a store that does not respond; 0 is not at all.
     outage_timeout_s: float = OUTAGE_TIMEOUT_S
@@ -83,7 +85,11 @@ def run(job: SweepJob, console: Console) -> int:
     Raise a SyncError if the sweep cannot finish, and OSError if a report cannot be written.
     """
     started, deadline = datetime.now(UTC), Deadline()
-    stats = SweepStats(writes=not job.sweep_options.dry_run, tolerates_target_only=job.tolerates_target_only)
+    stats = SweepStats(
+        writes=not job.sweep_options.dry_run,
+        tolerates_target_only=job.tolerates_target_only,
+        skips_archived=job.skips_archived,
+    )
 
     def conclude(result: str, error: str = "") -> None:
         # The reports come first: printing may fail, if standard error is a closed pipe.
@@ -138,8 +144,10 @@ def _sweepers(
 ) -> tuple[LocalSweeper, Sequence[ProcessSweeper]]:
     """Return the sweeper of this process and those of the other processes. Raise StoreUnusable."""
     # One process keeps to a bandwidth limit, and is fast enough for any limit.
+    # It also keeps to the limit of the bytes to restore.
     most = job.settings.copy_memory // (2 * SMALLEST_BUDGET)
-    processes = 1 if job.settings.bytes_per_s is not None else max(1, min(job.processes, most))
+    is_limited = job.settings.bytes_per_s is not None or job.sweep_options.restore is not None
+    processes = 1 if is_limited else max(1, min(job.processes, most))
     settings = replace(job.settings, copy_memory=job.settings.copy_memory // processes)
     config = SweeperConfig(settings, job.sweep_options, job.threads, job.outage_timeout_s, job.have_responded)
     delete_limit = None
@@ -226,12 +234,10 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
     done = [f"{stats.keys:,} keys compared"]
     done += [f"{number:,} {_DONE.get(action, action)}" for action, number in sorted(stats.actions.items())]
     done += [_count(job, stats, what) for what in sorted(stats.differences.counts)]
+    if job.skips_archived:
+        done += [_count(job, stats, what) for what in ARCHIVED if stats.archived(what).keys]
     done += [f"{len(stats.failures):,} failed"]
-    bytes_ = (
-        f"{format_bytes(stats.bytes)} sent"
-        if stats.writes
-        else f"{format_bytes(stats.differences.sizes.total())} to send"
-    )
+    bytes_ = f"{format_bytes(stats.bytes)} sent" if stats.writes else f"{format_bytes(stats.bytes_to_send)} to send"
     lines.append(f"{result}: {', '.join(done)}, {bytes_}, {format_duration(stats.elapsed_s)}")
     if stats.target_only:
         lines.append(f"note: keys that only the target has: {stats.target_only:,}. --delete deletes such keys.")
@@ -248,11 +254,15 @@ _PLANNED = {
     "missing": "would be copied",
     "differs": "would be updated",
     "unproven": "would be copied to prove the content",
+    "restore": "would be restored",
 }
 
 
 def _count(job: SweepJob, stats: SweepStats, what: str) -> str:
-    """Return the number of keys of a kind of difference; for unproven keys, also their bytes."""
+    """Return the number of keys of a kind of difference; for unproven and archived keys, also their bytes."""
+    if what in ARCHIVED:
+        found = stats.archived(what)
+        return f"{found.keys:,} {_title(job, what)} ({format_bytes(found.bytes)})"
     counted = f"{stats.differences.counts[what]:,} {_title(job, what)}"
     return f"{counted} ({format_bytes(stats.differences.sizes[what])})" if what == "unproven" else counted
 
@@ -261,4 +271,4 @@ def _title(job: SweepJob, what: str) -> str:
     """Return the word for a kind of difference; a dry run says what `migrate` would do."""
     if job.is_dry_run:
         return "would be deleted" if what == "extra" and job.sweep_options.delete else _PLANNED.get(what, what)
-    return what
+    return "restores requested" if what == "restore" else what

@@ -24,6 +24,18 @@ MAX_SAMPLES = 600
 RECENT_S = 30.0
 
 
+#: The findings about objects in an archive: not restored, and restore requested.
+ARCHIVED = ("archived", "restore")
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A number of keys, and the bytes of their objects."""
+
+    keys: int
+    bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Totals at a moment, in seconds since the start: keys compared, keys changed, bytes sent."""
@@ -61,6 +73,10 @@ class SweepStats:
     tolerates_target_only: bool = False
     #: Keys that only the target has, where they are tolerated.
     target_only: int = 0
+    #: Count keys in an archive, instead of listing them as differences.
+    skips_archived: bool = False
+    #: The keys in an archive, where they are only counted.
+    skipped: Findings = field(default_factory=Findings)
     notices: list[str] = field(default_factory=list)
     #: Keys with a write that may still take effect: see `core/fence.py`.
     uncertain: int = 0
@@ -81,13 +97,15 @@ class SweepStats:
         _log(logging.INFO, outcome.action, key, outcome.reason, outcome.size)
 
     def on_skipped(self, key: str, outcome: Outcome) -> None:
-        tolerated = self.tolerates_target_only and outcome.action == "extra"
+        is_tolerated = self.tolerates_target_only and outcome.action == "extra"
+        is_skipped = self.skips_archived and outcome.action in ARCHIVED
         with self._lock:
-            if tolerated:
+            if is_tolerated:
                 self.target_only += 1
             else:
-                self.differences.add(Finding(outcome.action, key, outcome.reason, outcome.size))
-        _log(logging.INFO if tolerated else logging.WARNING, outcome.action, key, outcome.reason, 0)
+                findings = self.skipped if is_skipped else self.differences
+                findings.add(Finding(outcome.action, key, outcome.reason, outcome.size))
+        _log(logging.INFO if is_tolerated or is_skipped else logging.WARNING, outcome.action, key, outcome.reason, 0)
 
     def on_failed(self, key: str, error: SyncError) -> None:
         with self._lock:
@@ -104,6 +122,7 @@ class SweepStats:
     def on_restart(self, why: str) -> None:
         with self._lock:
             self.keys = self.target_only = 0
+            self.skipped = Findings()
             before, self.differences, self.failures = self.differences, Findings(), Findings()
             for finding in before:
                 if finding.what == "stale":  # the sweep that starts again does not know what this one wrote
@@ -118,6 +137,17 @@ class SweepStats:
             self.actions["copy"] += changed - deleted
             self.actions["delete"] += deleted
             self.bytes += bytes_
+
+    def archived(self, what: str) -> Tally:
+        """Return the keys of one of the ARCHIVED kinds."""
+        found = self.skipped if self.skips_archived else self.differences
+        return Tally(found.counts[what], found.sizes[what])
+
+    @property
+    def bytes_to_send(self) -> int:
+        """The bytes that copies of the differences would send. An archived object cannot be sent."""
+        sizes = self.differences.sizes
+        return sizes.total() - sum(sizes[what] for what in ARCHIVED)
 
     @property
     def result(self) -> str:

@@ -5,7 +5,10 @@ Pure: `stores/bucket.py` turns an exception of boto3 into a code and a status, a
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from .model import Archive
 
 
 class SyncError(Exception):
@@ -68,6 +71,21 @@ class StoreUnavailable(StoreUnusable):
 
 class Permanent(SyncError):
     """Will fail on every attempt: the message goes to the dead-letter queue with its reason."""
+
+
+class Archived(Permanent):
+    """The object is in an archive, so that it cannot be read until it is restored."""
+
+    #: The archive; None if the response does not say it.
+    archive: Archive | None = None
+
+    @classmethod
+    def of(cls, archive: Archive) -> Archived:
+        """Return the error for an object of this archive."""
+        place = f"the object is in {archive.storage_class} and cannot be read"
+        error = cls(f"{place}: restore it, then copy it again", "InvalidObjectState")
+        error.archive = archive
+        return error
 
 
 class Refused(Permanent):
@@ -163,7 +181,7 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
     "AccessDenied": (Refused, "access denied"),
     "403": (Refused, "access denied"),
     "QuotaExceeded": (Refused, "the quota is used up"),
-    "InvalidObjectState": (Permanent, "the object is archived and must be restored first"),
+    "InvalidObjectState": (Archived, "the object is archived and must be restored first"),
     "EntityTooLarge": (Permanent, "the object is larger than the store accepts"),
     "KeyTooLongError": (Permanent, "the key is longer than the store accepts"),
     "MetadataTooLarge": (Permanent, "the user metadata is larger than the store accepts"),

@@ -9,11 +9,11 @@ from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from .errors import Permanent
-from .model import RAW_EXPIRES, SOURCE_ETAG_MARKER, ObjectState, WriteGuard
+from .model import RAW_EXPIRES, RAW_METADATA, SOURCE_ETAG_MARKER, Archive, ObjectState, WriteGuard
 
 #: The content headers that are mirrored.
 CONTENT_HEADERS = (
@@ -67,6 +67,7 @@ def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
         archived=_archived(headers),
         hidden_metadata=_count(headers, "x-amz-missing-meta"),
         tag_count=_count(headers, "x-amz-tagging-count"),
+        is_restoring='ongoing-request="true"' in headers.get("x-amz-restore", ""),
     )
 
 
@@ -169,6 +170,21 @@ def _tagging(tags: Mapping[str, str]) -> str:
     return urlencode(tags, safe="", quote_via=quote)
 
 
+def parameters(written: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameters of boto3 for the headers of a write, in lower case."""
+    metadata: dict[str, str] = {}
+    raw: dict[str, str] = {}
+    found: dict[str, Any] = {"Metadata": metadata}
+    for name, value in written.items():
+        if name.startswith(META):
+            (metadata if value.isascii() else raw)[name.removeprefix(META)] = value
+        else:
+            found[PARAMETERS[name]] = value
+    if raw:
+        found[RAW_METADATA] = raw
+    return found
+
+
 @lru_cache(maxsize=1024)  # many objects and many responses have the same second
 def moment(date: str) -> datetime | None:
     """Return the time of a date header, or None if it has none.
@@ -202,6 +218,21 @@ def _text(header: str) -> str:
         return header.encode("latin-1").decode()
     except UnicodeError:
         return header
+
+
+def listed_archive(storage_class: object, is_restoring: object, expiry: object) -> Archive | None:
+    """Return the archive of an object in a listing; None if the object can be read.
+
+    `is_restoring` and `expiry` are the fields of RestoreStatus, or None. A listing has it only if the request asked
+    for it. No listing shows the archive tiers of Intelligent-Tiering.
+    """
+    if storage_class not in _ARCHIVES:
+        return None
+    if is_restoring is None:
+        return Archive(str(storage_class))
+    if str(is_restoring).lower() == "true":
+        return Archive(str(storage_class), is_restoring=True)
+    return None if expiry else Archive(str(storage_class), is_restoring=False)
 
 
 def _archived(headers: Mapping[str, str]) -> str | None:

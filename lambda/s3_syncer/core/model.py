@@ -61,10 +61,17 @@ class ObjectState:
     archived: str | None = field(default=None, compare=False)
     #: The number of metadata entries that the object has and the response does not show: `x-amz-missing-meta`.
     hidden_metadata: int = 0
+    #: True if a restore of the archived object is in progress.
+    is_restoring: bool = field(default=False, compare=False)
     #: The number of tags, as a response without tags says it; 0 if it does not say it.
     tag_count: int = field(default=0, compare=False)
     #: All bytes, if the response had them: see `bucket.Bucket.get_small`.
     body: bytearray | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def archive(self) -> Archive | None:
+        """The archive that the object must be restored from before a read, or None."""
+        return None if self.archived is None else Archive(self.archived, self.is_restoring)
 
     @property
     def md5(self) -> str | None:
@@ -116,6 +123,16 @@ class WriteGuard:
 
 
 @dataclass(frozen=True, slots=True)
+class Archive:
+    """The archive that keeps an object from being read until it is restored."""
+
+    #: The storage class, or the access tier of Intelligent-Tiering.
+    storage_class: str
+    #: True if a restore is in progress, False if none is; None if the response does not say it.
+    is_restoring: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ListEntry:
     """One key of a listing. Some stores list no ETag, or no time."""
 
@@ -123,43 +140,64 @@ class ListEntry:
     size: int
     etag: str | None
     last_modified: datetime | None
+    #: The archive that the object is in; None if it is in none, or was restored. No comparison depends on it.
+    archive: Archive | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPage:
     """Consecutive keys of a listing, in columns.
 
-    Most listings are compared with an equal one, and columns are compared without an object for each entry.
+    Most listings are compared with an equal one, and columns are compared without an object for each entry. Few
+    objects are in an archive, so these are in a mapping by key.
     """
 
     keys: list[str]
     sizes: list[int]
     etags: list[str | None]
     times: list[datetime | None]
+    archives: Mapping[str, Archive] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entries: Iterable[ListEntry]) -> KeyPage:
-        rows = [(entry.key, entry.size, entry.etag, entry.last_modified) for entry in entries]
+        rows, archives = [], {}
+        for entry in entries:
+            rows.append((entry.key, entry.size, entry.etag, entry.last_modified))
+            if entry.archive is not None:
+                archives[entry.key] = entry.archive
         keys, sizes, etags, times = zip(*rows, strict=True) if rows else ((), (), (), ())
-        return cls(list(keys), list(sizes), list(etags), list(times))
+        return cls(list(keys), list(sizes), list(etags), list(times), archives)
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __iter__(self) -> Iterator[ListEntry]:
-        return map(ListEntry, self.keys, self.sizes, self.etags, self.times)
+        columns = (self.keys, self.sizes, self.etags, self.times)
+        return (
+            map(ListEntry, *columns, map(self.archives.get, self.keys)) if self.archives else map(ListEntry, *columns)
+        )
 
     def __add__(self, other: KeyPage) -> KeyPage:
         return KeyPage(
-            self.keys + other.keys, self.sizes + other.sizes, self.etags + other.etags, self.times + other.times
+            self.keys + other.keys,
+            self.sizes + other.sizes,
+            self.etags + other.etags,
+            self.times + other.times,
+            {**self.archives, **other.archives},
         )
+
+    def without_prefix(self, prefix: str) -> KeyPage:
+        """Return the entries without the first characters of each key, which are those of the prefix."""
+        start = len(prefix)
+        archives = {key[start:]: archive for key, archive in self.archives.items()}
+        return KeyPage([key[start:] for key in self.keys], self.sizes, self.etags, self.times, archives)
 
     def part(self, start: int, stop: int | None = None) -> KeyPage:
         """Return the entries from number `start` to before `stop`."""
         if start == 0 and stop in (None, len(self)):
             return self
         within = slice(start, stop)
-        return KeyPage(self.keys[within], self.sizes[within], self.etags[within], self.times[within])
+        return KeyPage(self.keys[within], self.sizes[within], self.etags[within], self.times[within], self.archives)
 
 
 @dataclass(frozen=True, slots=True)

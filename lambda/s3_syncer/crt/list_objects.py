@@ -11,7 +11,8 @@ from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
 from ..core.errors import Permanent, SyncError
-from ..core.model import KeyPage, ListPage
+from ..core.headers import listed_archive
+from ..core.model import Archive, KeyPage, ListPage
 from ..stores import response_xml
 from ..stores.responses import Response, decoded_keys
 from .protocols import HttpClient
@@ -24,6 +25,11 @@ _PARAMETERS = {
 }
 
 
+#: The header with which AWS also lists what boto3's parameter names.
+_ATTRIBUTES = "OptionalObjectAttributes"
+_ATTRIBUTES_HEADER = "x-amz-optional-object-attributes"
+
+
 class ObjectListing:
     """Lists the keys of one bucket below a prefix."""
 
@@ -34,9 +40,11 @@ class ObjectListing:
         """Return the page at a position, given in boto3's parameters, or None if boto3 must request it."""
         version = {} if "Marker" in position else {"list-type": "2"}
         parameters = {"encoding-type": "url", **version, "prefix": self._prefix}
-        parameters |= {_PARAMETERS[name]: str(value) for name, value in position.items()}
+        attributes = position.get(_ATTRIBUTES)
+        extra: dict[str, Any] = {"headers": [(_ATTRIBUTES_HEADER, ",".join(attributes))]} if attributes else {}
+        parameters |= {_PARAMETERS[name]: str(value) for name, value in position.items() if name in _PARAMETERS}
         query = "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
-        response = self._client.request("GET", None, query=query)
+        response = self._client.request("GET", None, query=query, **extra)
         if response.status != 200:
             return None
         try:
@@ -51,6 +59,12 @@ _ENTRY = re.compile(
     r"\s*(?:<(?!Size>|/?Contents>)[^<]*)*+<Size>([0-9]+)</Size>"
     r"\s*(?:<(?!/?Contents>)[^<]*)*+</Contents>"
 )
+
+#: The storage classes of `headers.listed_archive`, and the fields that it reads.
+_ARCHIVE = re.compile("<StorageClass>(?:GLACIER|DEEP_ARCHIVE)<")
+_ARCHIVE_FIELDS = [
+    re.compile(f"<{name}>([^<]*)<") for name in ("StorageClass", "IsRestoreInProgress", "RestoreExpiryDate")
+]
 
 _ZONE = attrgetter("tzinfo")
 
@@ -88,7 +102,22 @@ def _parse_usual(body: bytes, prefix: str) -> ListPage | None:
         return None
     if None in set(map(_ZONE, times)):
         return None
-    return page.page_of(KeyPage(decoded_keys(keys), sizes, [*unquoted], [*times]), prefix)
+    decoded = decoded_keys(keys)
+    return page.page_of(KeyPage(decoded, sizes, [*unquoted], [*times], _archives(text, decoded)), prefix)
+
+
+def _archives(text: str, keys: list[str]) -> dict[str, Archive]:
+    """Return the archives of the objects of a page of usual entries."""
+    if not _ARCHIVE.search(text):
+        return {}
+    entries = zip(keys, _ENTRY.finditer(text), strict=True)
+    found = {key: _entry_archive(entry[0]) for key, entry in entries}
+    return {key: archive for key, archive in found.items() if archive is not None}
+
+
+def _entry_archive(text: str) -> Archive | None:
+    values = [value[1] if (value := field.search(text)) else None for field in _ARCHIVE_FIELDS]
+    return listed_archive(*values)
 
 
 def _response(root: Element) -> Response:

@@ -18,7 +18,7 @@ from ..core.units import MIB
 from ..stores import response_xml
 from ..stores.object_tags import UNTAGGED_CODES
 from ..stores.response_xml import NotXmlError
-from .protocols import OBJECT_LEVEL_STATUSES, HttpClient, HttpResponse
+from .protocols import OBJECT_LEVEL_STATUSES, HttpClient, HttpResponse, is_archived
 
 #: Largest body in bytes. boto3 moves larger ones: moving the bytes then takes most of the time, and awscrt would hold
 #: them twice.
@@ -34,8 +34,9 @@ _HEADERS |= {parameter: name for name, parameter in headers.PARAMETERS.items()}
 #: Parameters that are not a header.
 _OTHERS = frozenset({"Bucket", "Key", "Body", "Metadata"})
 
-#: Errors that are certain without boto3: the object does not exist, has changed, or has no tags.
+#: Errors that are certain without boto3: the object does not exist, has changed, is in an archive, or has no tags.
 _CERTAIN_ERRORS = frozenset({(404, "NoSuchKey"), (412, "PreconditionFailed"), (416, "InvalidRange")})
+_CERTAIN_ERRORS |= {(403, "InvalidObjectState")}
 _CERTAIN_ERRORS |= {(404, code) for code in UNTAGGED_CODES}
 
 Reply = dict[str, Any]
@@ -80,7 +81,8 @@ class ObjectRequests:
             body=bytes(body),
             max_body=MAX_BODY,  # a store that ignores the range may send any number of bytes
         )
-        if not 200 <= response.status < 300 and response.status not in OBJECT_LEVEL_STATUSES:
+        is_ordinary = 200 <= response.status < 300 or response.status in OBJECT_LEVEL_STATUSES
+        if not is_ordinary and not is_archived(response):
             fence.ensure_open()  # a request that was given up says nothing about the store
             self._circuit.record_failure()
             return None

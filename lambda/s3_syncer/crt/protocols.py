@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..stores import response_xml
+
 Headers = Sequence[tuple[str, str]]
 
 #: Statuses of a response that concerns one key. Any other error status says that the store as a whole fails or refuses.
@@ -20,6 +22,11 @@ class HttpResponse:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+
+
+def is_archived(response: HttpResponse) -> bool:
+    """Return True if the object must be restored before a read. That 403 says nothing about other objects."""
+    return response.status == 403 and response_xml.error(response.body)[0] == "InvalidObjectState"
 
 
 class HttpClient(Protocol):

@@ -29,7 +29,7 @@ from ..stores import response_xml
 from ..stores.capabilities import Property, properties_of
 from ..stores.object_tags import UNTAGGED_CODES
 from ..sync.transfer import Transfer
-from .protocols import OBJECT_LEVEL_STATUSES, Headers, HttpClient, HttpResponse
+from .protocols import OBJECT_LEVEL_STATUSES, Headers, HttpClient, HttpResponse, is_archived
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,13 @@ class CrtSmallObjectCopier:
     def takes(self, diff: KeyDiff) -> str | None:
         """Return the reason for a copy, if the listings prove it and the object seems ordinary; else None."""
         entry = diff.source
-        if entry is None or entry.size > self._max_size or entry.etag is None or not MD5.fullmatch(entry.etag):
+        if (
+            entry is None
+            or entry.archive is not None
+            or entry.size > self._max_size
+            or entry.etag is None
+            or not MD5.fullmatch(entry.etag)
+        ):
             return None
         return differs_by_listing(entry, diff.target, md5s=self._marker_policy.target_gives_md5)
 
@@ -244,6 +250,8 @@ class CrtSmallObjectCopier:
         source_key = self._source_prefix + entry.key
         pinned = [("if-match", f'"{entry.etag}"')]
         read = yield _Request(self._source, "GET", source_key, headers=pinned)
+        if is_archived(read):
+            raise _Unsupported
         if read.status != 200:
             raise _RequestFailed(read.status)
         md5 = md5_of(read.body)

@@ -40,7 +40,6 @@ from ..core.errors import (
 )
 from ..core.model import (
     INLINE_BODY_MAX,
-    RAW_METADATA,
     KeyPage,
     ListPage,
     ObjectState,
@@ -111,18 +110,20 @@ class Bucket:
         *,
         tags: bool,
         documents_tag_counts: bool = False,
+        lists_restores: bool = False,
         transport: Transport | None = None,
         gate: RequestGate | None = None,
     ) -> None:
         """Connect to the bucket.
 
-        With `tags`, objects are read with their tags. `documents_tag_counts` is True for AWS: see `TagSupport`. With
-        `transport`, boto3 makes only the requests for which the transport has no response. With `gate`, requests wait
-        while the store is unavailable.
+        With `tags`, objects are read with their tags. `documents_tag_counts` is True for AWS: see `TagSupport`.
+        `lists_restores` is True for AWS: its listings say which archived objects are restored. With `transport`, boto3
+        makes only the requests for which the transport has no response. With `gate`, requests wait while the store is
+        unavailable.
         """
         self.name = name
         self.prefix = prefix
-        self.mirrors_tags = tags
+        self.mirrors_tags, self.lists_restores = tags, lists_restores
         self._clients, self._transport = clients, transport
         self._tags = ObjectTags(name, self._call, TagSupport(documents_counts=documents_tag_counts))
         self._availability = Availability(self._list_one_key, gate)
@@ -321,6 +322,8 @@ class Bucket:
         return False
 
     def _page(self, position: Mapping[str, Any]) -> ListPage:
+        if self.lists_restores:
+            position = {**position, "OptionalObjectAttributes": ["RestoreStatus"]}
         if self._transport is not None and (found := self._transport.list_page(position)) is not None:
             self._availability.note_response()
             return found
@@ -347,6 +350,12 @@ class Bucket:
 
         return self._availability.request(get, "get_object", key)
 
+    # -- archives --------------------------------------------------------------------------------------------------
+
+    def restore(self, key: str, request: Mapping[str, Any]) -> None:
+        """Ask for the restore of an archived object: see `RestoreOptions.request`. Raises a SyncError."""
+        self._call("restore_object", key, RestoreRequest=request)
+
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def put(
@@ -362,7 +371,7 @@ class Bucket:
 
         The ETag is "" if the response has none. Raises Changed if the target's object is not the one of the guard.
         """
-        properties = _properties(headers.written(state, marker, guard))
+        properties = headers.parameters(headers.written(state, marker, guard))
         return self._send_body("put_object", key, Body=data, ContentMD5=_base64(md5), **properties).etag or ""
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
@@ -398,7 +407,7 @@ class Bucket:
         After a response that was lost or cannot be read, the request is not repeated before the upload that it may have
         created is looked for. That costs one ListMultipartUploads.
         """
-        properties = _properties(headers.written(state, marker))
+        properties = headers.parameters(headers.written(state, marker))
         began, is_open = time.monotonic(), False
 
         def create() -> str:
@@ -596,21 +605,6 @@ def _code(error: ClientError) -> str:
     """Return the error code of the store, or else the HTTP status, as botocore does for a HEAD."""
     code = error.response.get("Error", {}).get("Code")
     return str(code or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-
-
-def _properties(written: Mapping[str, str]) -> dict[str, Any]:
-    """Return the parameters of boto3 for the headers of a write."""
-    metadata: dict[str, str] = {}
-    raw: dict[str, str] = {}
-    parameters: dict[str, Any] = {"Metadata": metadata}
-    for name, value in written.items():
-        if name.startswith(headers.META):
-            (metadata if value.isascii() else raw)[name.removeprefix(headers.META)] = value
-        else:
-            parameters[headers.PARAMETERS[name]] = value
-    if raw:
-        parameters[RAW_METADATA] = raw
-    return parameters
 
 
 def _base64(md5: bytes) -> str:

@@ -70,6 +70,8 @@ def fields(root: Element) -> dict[str, Any]:
         child_name = name(child)
         if child_name in _LISTS:
             found.setdefault(_LISTS[child_name], []).append(fields(child))
+        elif child_name == "RestoreStatus":
+            found[child_name] = fields(child)
         elif child_name == "TagSet":
             found["TagSet"] = None if (child.text or "").strip() else [fields(tag) for tag in child]
         else:

@@ -10,14 +10,14 @@ the response, because boto3 fails for a value that it cannot parse: see `plain_r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
 from ..core import headers
 from ..core.errors import Permanent, Retryable, SyncError
-from ..core.model import KeyPage, ListEntry, ListPage, ObjectState, Upload
+from ..core.model import Archive, KeyPage, ListEntry, ListPage, ObjectState, Upload
 from ..core.multipart import UploadedPart
 
 #: The fields of which a response has at least one, by operation. A page of HTML with status 200 has none of them. A
@@ -180,6 +180,7 @@ class Response:
                 self._number(item, "Size", "key"),
                 headers.unquoted(item.get("ETag")),
                 moment(item.get("LastModified")),
+                _archive(item),
             )
             for item in self.fields.get("Contents") or ()
         ]
@@ -190,7 +191,7 @@ class Response:
         if prefix:
             if not all(key.startswith(prefix) for key in page.keys):
                 raise self._located(Permanent(f"the listing has a key outside of the prefix {prefix!r}", "OtherPrefix"))
-            page = replace(page, keys=[key[len(prefix) :] for key in page.keys])
+            page = page.without_prefix(prefix)
         token = self.fields.get("NextContinuationToken")
         return ListPage(page, {"ContinuationToken": token} if token else None, self.is_last)
 
@@ -234,6 +235,13 @@ class Response:
         """Return the error with the operation and the bucket in its message."""
         error.args = (f"{self.operation} in {self.bucket}: {error.reason}",)
         return error
+
+
+def _archive(item: Mapping[str, Any]) -> Archive | None:
+    status = item.get("RestoreStatus")
+    found = status if isinstance(status, Mapping) else {}
+    fields = found.get("IsRestoreInProgress"), found.get("RestoreExpiryDate")
+    return headers.listed_archive(item.get("StorageClass"), *fields)
 
 
 def decoded_keys(keys: list[str]) -> list[str]:

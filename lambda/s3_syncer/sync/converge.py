@@ -73,8 +73,8 @@ class BucketPair:
 
 #: An action in an outcome and in the log. The first five write to the target: `undo` removes a copy that the same sweep
 #: brought. `multipart` means that other workers send the parts. A sweep reports missing, differs, unproven, extra,
-#: stale and large: see `sweep.py`. `part` and `range` are work from a queue, and `failed` is a key of `s3-syncer sync`
-#: that could not be made equal.
+#: stale, large, archived and restore: see `key_sweep.py`. `part` and `range` are work from a queue, and `failed` is a
+#: key of `s3-syncer sync` that could not be made equal.
 Action = Literal[
     "copy",
     "update",
@@ -90,6 +90,8 @@ Action = Literal[
     "extra",
     "stale",
     "large",
+    "archived",
+    "restore",
     "part",
     "range",
     "failed",

@@ -1,8 +1,9 @@
 """One key of a sweep: the action that the options allow for it.
 
-The action of an outcome is one of `converge`, or one of six more for a key that the sweep leaves as it is. These are
-missing (from the target), differs, extra (absent from the source), stale (deleted from the source after the sweep
-wrote the key) and large (left to another worker). The sixth is unproven: nothing differs, and nothing proves the bytes.
+The action of an outcome is one of `converge`, or one of eight more for a key that the sweep leaves as it is. Four of
+them are missing (from the target), differs, extra (absent from the source) and stale (deleted from the source after the
+sweep wrote the key). A large object is left to another worker. An archived one must be restored first; restore means
+that the restore was requested. The last is unproven: nothing differs, and nothing proves the bytes.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass, replace
 
 from ..core.compare import ABSENT, KeyDiff, KeyStatus
 from ..core.deadline import Deadline
+from ..core.errors import Archived
 from ..core.key_folding import twins
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
+from .archived_objects import ArchivedObjects, RestoreOptions
 from .comparison import compare_objects
 from .converge import Action, BucketPair, Outcome, converge
 from .delete_limit import DeleteLimit
@@ -41,6 +44,8 @@ class SweepOptions:
     max_object_size: int | None = None
     #: Repeat a key for which a store is too busy. Where the requests themselves are repeated, that is not needed.
     repeats_busy: bool = False
+    #: The restores of archived objects to request; None requests none.
+    restore: RestoreOptions | None = None
 
     def needs_check(self, diff: KeyDiff) -> bool:
         """Return True if the listing entries of a key call for a check of the key itself."""
@@ -70,6 +75,7 @@ class KeySweep:
         delete_limit: DeleteLimit,
         *,
         in_order: bool = True,
+        archived: ArchivedObjects | None = None,
     ) -> None:
         self._source, self._target = source, target
         # A key is deleted only if a complete listing of the source lacks it and the delete limit allows it.
@@ -77,11 +83,12 @@ class KeySweep:
         self._pair_without_deletes, self._pair_with_deletes = replace(pair, delete=False), replace(pair, delete=True)
         self._options, self._delete_limit, self._in_order = options, delete_limit, in_order
         self._capabilities = pair.capabilities
+        self._archived = archived or ArchivedObjects(source, options.restore, dry_run=options.dry_run)
 
     def outcome_by_listing(self, diff: KeyDiff, state: PageState) -> Outcome | None:
         """Return the outcome that the listings alone decide, or None if the key itself must be checked."""
         if diff.target is None and diff.source is not None and self._options.dry_run:
-            return _missing(diff.source)
+            return _missing(diff.source) if diff.source.archive is None else None
         if diff.source is not None and self._is_too_large(diff.source.size):
             # A worker that gets the key on its own does not trust times. So a plain sweep asks first if it does.
             needs_check = diff.target is not None and not self._options.full and diff.source.size == diff.target.size
@@ -97,7 +104,9 @@ class KeySweep:
     def without_order(self, options: SweepOptions) -> KeySweep:
         """Return the sweep for listings that are not in order."""
         pair = self._pair_without_deletes
-        return KeySweep(pair, self._source, self._target, options, self._delete_limit, in_order=False)
+        return KeySweep(
+            pair, self._source, self._target, options, self._delete_limit, in_order=False, archived=self._archived
+        )
 
     def keeps_apart(self, diff: KeyDiff) -> bool:
         """Return True if a write to the key cannot change the object of another key of the target."""
@@ -122,6 +131,15 @@ class KeySweep:
 
     def process(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
         """Converge or compare one key, as the options say. Raises a SyncError."""
+        if (found := self._archived.outcome(diff, md5s=self._capabilities.gives_md5 is True)) is not None:
+            return found
+        try:
+            return self._process(diff, state, deadline)
+        except Archived as error:
+            entry = diff.source or ListEntry(diff.key, 0, None, None)
+            return self._archived.unreadable(entry, error)
+
+    def _process(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
         is_listed = True if diff.target is not None else False if self._in_order else None
         written, gone = diff.key in state.own_copies, diff.status is KeyStatus.TARGET_ONLY
         checks = state.written.get(diff.key)
@@ -151,7 +169,7 @@ class KeySweep:
         return converge(self._pair_with_deletes, diff.key, deadline, checks=checks, is_listed=is_listed)
 
     def _check(self, key: str, *, is_listed: bool | None) -> Outcome:
-        """Return the difference that requests to both sides show now, and change nothing."""
+        """Return the difference that requests to both sides show now, and change nothing. Raises Archived."""
         source, target = self._source.head(key, confirm_missing=True), self._target.head(key)
         if target is not None and not has_key(self._target, self._capabilities, key, target, is_listed=is_listed):
             if source is None:
@@ -161,11 +179,15 @@ class KeySweep:
             absent = target is None and self._target.is_missing(key)
             return Outcome("unchanged", "absent on both sides") if absent else self._extra()
         if target is None:
+            if source.archive is not None:
+                raise Archived.of(source.archive)
             return _missing(source)
         trusts_time = self._pair_without_deletes.trusts_time
         difference = compare_objects(self._target, self._capabilities, key, source, target, trusts_time=trusts_time)
         if difference is None:
             return Outcome("unchanged", "equal")
+        if difference.body and source.archive is not None:
+            raise Archived.of(source.archive)
         action: Action = "unproven" if difference.unproven else "differs"
         return Outcome(action, difference.reason, source.size if difference.body else 0)
 

@@ -189,6 +189,9 @@ class _Found:
             return
         if outcome.action == "stale":
             self.stale.append(self._prefix + key)
+        if outcome.action == "archived":  # the worker of the message makes it a dead letter, which operators see
+            self.failed_keys += 1
+            self.own_messages.append(self._prefix + key)
         extra = {"action": outcome.action, "key": self._prefix + key, "reason": outcome.reason}
         logger.warning("%s", outcome.action, extra=extra)
 

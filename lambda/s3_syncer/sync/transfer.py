@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from ..core.deadline import Deadline, OutOfTime
-from ..core.errors import Changed, Permanent, Retryable, SyncError
+from ..core.errors import Archived, Changed, Permanent, Retryable, SyncError
 from ..core.fence import carried
 from ..core.headers import carries_tags
 from ..core.model import ObjectState, WriteGuard, WrittenObject, md5_of
@@ -168,11 +168,8 @@ class Transfer:
 
         With `own`, the source's part plan is not reproduced.
         """
-        if state.archived:
-            raise Permanent(
-                f"the object is in {state.archived} and cannot be read: restore it, then copy it again",
-                "InvalidObjectState",
-            )
+        if state.archive is not None:
+            raise Archived.of(state.archive)
         if state.hidden_metadata:
             raise Permanent(
                 f"the source does not return {state.hidden_metadata} metadata entries of the object "
