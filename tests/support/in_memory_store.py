@@ -22,7 +22,7 @@ from s3_syncer.core.errors import Changed, Permanent, Retryable, StoreUnusable, 
 from s3_syncer.core.headers import state as parsed
 from s3_syncer.core.headers import written
 from s3_syncer.core.key_folding import DIRECTORY
-from s3_syncer.core.model import SOURCE_ETAG_MARKER, KeyPage, ListEntry, ObjectState, Upload, WriteGuard
+from s3_syncer.core.model import SOURCE_ETAG_MARKER, Archive, KeyPage, ListEntry, ObjectState, Upload, WriteGuard
 from s3_syncer.core.multipart import Part, UploadedPart
 from s3_syncer.stores.capabilities import TargetCapabilities
 
@@ -70,6 +70,8 @@ class Stored:
     kms: bool = False
     modified: int = 0
     part_sizes: tuple[int, ...] = ()
+    #: The archive that keeps the object from being read.
+    archived: str | None = None
 
     def look(self) -> ObjectState:
         """Return the state that a HEAD shows: everything but the tags."""
@@ -81,6 +83,7 @@ class Stored:
             metadata=self.metadata,
             marker=self.marker,
             kms=self.kms,
+            archived=self.archived,
             tag_count=len(self.tags),
         )
 
@@ -350,7 +353,13 @@ class ListedBucket(MemoryBucket):
             order = [key for key in self.list_order(list(self.objects)) if key > after and key not in listed]
             page = [(key, self.objects[key]) for key in order[:LIST_PAGE]]
             yield KeyPage.of(
-                ListEntry(key, len(there.body), there.etag if self.list_etags else None, at(there.modified))
+                ListEntry(
+                    key,
+                    len(there.body),
+                    there.etag if self.list_etags else None,
+                    at(there.modified),
+                    Archive(there.archived) if there.archived else None,
+                )
                 for key, there in page
                 if until is None or key <= until
             )

@@ -11,7 +11,7 @@ import pytest
 from tests.support.in_memory_store import at
 
 from s3_syncer.core.compare import KeyDiff
-from s3_syncer.core.errors import Archived, Permanent, Refused, Retryable, SyncError
+from s3_syncer.core.errors import Permanent, Refused, Retryable, SyncError
 from s3_syncer.core.model import Archive, ListEntry, ObjectState
 from s3_syncer.sync.archived_objects import ArchivedObjects, RestoreOptions
 
@@ -101,7 +101,7 @@ def test_a_restore_from_intelligent_tiering_has_no_days(kind: str) -> None:
     store, diff = Store(Archive(kind)), cold()
     archived = ArchivedObjects(store, BULK, dry_run=False)
     assert diff.source is not None
-    assert archived.unreadable(diff.source, Archived("unreadable", "InvalidObjectState")).action == "restore"
+    assert archived.unreadable(diff.source, None).action == "restore"
     assert store.restored == {"key": {"GlacierJobParameters": {"Tier": "Bulk"}}}
     assert store.heads == ["key"]
 
@@ -109,7 +109,7 @@ def test_a_restore_from_intelligent_tiering_has_no_days(kind: str) -> None:
 def test_a_copy_that_finds_an_archive_needs_no_request_without_restores() -> None:
     store, diff = Store(Archive("GLACIER")), cold()
     assert diff.source is not None
-    found = ArchivedObjects(store, None, dry_run=False).unreadable(diff.source, Archived("unreadable"))
+    found = ArchivedObjects(store, None, dry_run=False).unreadable(diff.source, None)
     assert (found.action, found.size) == ("archived", 5)
     assert store.heads == []
 

@@ -289,6 +289,14 @@ def test_a_range_without_delete_deletes_nothing() -> None:
     assert len(target.objects) == len(KEYS)
 
 
+def test_an_archived_object_becomes_a_message_and_delays_nothing() -> None:
+    source, target = ListedBucket({key: stored(b"body") for key in "abc"}), ListedBucket()
+    source.objects["b"] = stored(b"body", archived="GLACIER")
+    _, keys = work_off(connection(source, target), RangeWork(), slice_s=60)
+    assert keys == [KeyWork(("b",))]
+    assert sorted(target.objects) == ["a", "c"]
+
+
 def test_a_key_that_fails_becomes_a_message_and_delays_nothing() -> None:
     poisoned = random.Random(3).sample(KEYS, 3)
 

@@ -73,17 +73,23 @@ class Permanent(SyncError):
     """Will fail on every attempt: the message goes to the dead-letter queue with its reason."""
 
 
-class Archived(Permanent):
-    """The object is in an archive, so that it cannot be read until it is restored."""
+#: The code of a read of an archived object.
+ARCHIVED_CODE = "InvalidObjectState"
 
-    #: The archive; None if the response does not say it.
-    archive: Archive | None = None
+
+class Archived(Permanent):
+    """The object is in an archive, so that it cannot be read until it is restored.
+
+    A store that refuses the read has only the code: see ARCHIVED_CODE.
+    """
+
+    archive: Archive
 
     @classmethod
     def of(cls, archive: Archive) -> Archived:
         """Return the error for an object of this archive."""
         place = f"the object is in {archive.storage_class} and cannot be read"
-        error = cls(f"{place}: restore it, then copy it again", "InvalidObjectState")
+        error = cls(f"{place}: restore it, then copy it again", ARCHIVED_CODE)
         error.archive = archive
         return error
 
@@ -181,7 +187,8 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
     "AccessDenied": (Refused, "access denied"),
     "403": (Refused, "access denied"),
     "QuotaExceeded": (Refused, "the quota is used up"),
-    "InvalidObjectState": (Archived, "the object is archived and must be restored first"),
+    ARCHIVED_CODE: (Permanent, "the object is archived and must be restored first"),
+    "GlacierExpeditedRetrievalNotAvailable": (Permanent, "no expedited restores at the moment: use another tier"),
     "EntityTooLarge": (Permanent, "the object is larger than the store accepts"),
     "KeyTooLongError": (Permanent, "the key is longer than the store accepts"),
     "MetadataTooLarge": (Permanent, "the user metadata is larger than the store accepts"),

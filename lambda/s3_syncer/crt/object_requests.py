@@ -14,6 +14,7 @@ from typing import Any
 
 from ..core import fence, headers
 from ..core.circuit_breaker import CircuitBreaker
+from ..core.errors import ARCHIVED_CODE
 from ..core.units import MIB
 from ..stores import response_xml
 from ..stores.object_tags import UNTAGGED_CODES
@@ -36,7 +37,7 @@ _OTHERS = frozenset({"Bucket", "Key", "Body", "Metadata"})
 
 #: Errors that are certain without boto3: the object does not exist, has changed, is in an archive, or has no tags.
 _CERTAIN_ERRORS = frozenset({(404, "NoSuchKey"), (412, "PreconditionFailed"), (416, "InvalidRange")})
-_CERTAIN_ERRORS |= {(403, "InvalidObjectState")}
+_CERTAIN_ERRORS |= {(403, ARCHIVED_CODE)}
 _CERTAIN_ERRORS |= {(404, code) for code in UNTAGGED_CODES}
 
 Reply = dict[str, Any]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..core.errors import ARCHIVED_CODE
 from ..stores import response_xml
 
 Headers = Sequence[tuple[str, str]]
@@ -26,7 +27,7 @@ class HttpResponse:
 
 def is_archived(response: HttpResponse) -> bool:
     """Return True if the object must be restored before a read. That 403 says nothing about other objects."""
-    return response.status == 403 and response_xml.error(response.body)[0] == "InvalidObjectState"
+    return response.status == 403 and response_xml.error(response.body)[0] == ARCHIVED_CODE
 
 
 class HttpClient(Protocol):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..core.compare import KeyDiff, differs_by_listing
-from ..core.errors import Archived, SyncError
+from ..core.errors import SyncError
 from ..core.model import Archive, ListEntry
 from ..core.units import GB
 from ..stores.protocols import ArchiveBucket
@@ -70,9 +70,12 @@ class ArchivedObjects:
         archive = self._with_restore(entry.key, entry.archive)
         return None if archive is None else self._unreadable(entry, archive)
 
-    def unreadable(self, entry: ListEntry, error: Archived) -> Outcome:
-        """Return the outcome of a key of which a copy found the object in an archive. Raises a SyncError."""
-        archive = error.archive or Archive("an archive")
+    def unreadable(self, entry: ListEntry, archive: Archive | None) -> Outcome:
+        """Return the outcome of a key of which the object turned out to be in an archive. Raises a SyncError.
+
+        The archive is None if only the error of a read shows it.
+        """
+        archive = archive or Archive("an archive")
         if archive.is_restoring is None and self._restore is not None:
             archive = self._looked_up(entry.key) or archive
         return self._unreadable(entry, archive)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from ..core.compare import ABSENT, KeyDiff, KeyStatus
 from ..core.deadline import Deadline
-from ..core.errors import Archived
+from ..core.errors import ARCHIVED_CODE, Archived, Permanent
 from ..core.key_folding import twins
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
@@ -135,9 +135,11 @@ class KeySweep:
             return found
         try:
             return self._process(diff, state, deadline)
-        except Archived as error:
+        except Permanent as error:
+            if error.code != ARCHIVED_CODE:
+                raise
             entry = diff.source or ListEntry(diff.key, 0, None, None)
-            return self._archived.unreadable(entry, error)
+            return self._archived.unreadable(entry, error.archive if isinstance(error, Archived) else None)
 
     def _process(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
         is_listed = True if diff.target is not None else False if self._in_order else None
