@@ -18,6 +18,7 @@ from s3_syncer.core import compare, fence
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.queue import sqs, worker
+from s3_syncer.service.heartbeat import VISIBILITY_TIMEOUT_S
 from s3_syncer.stores import capabilities, rejections
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.sync import (
@@ -221,7 +222,7 @@ def suspended_services(history: History) -> None:
             scheduler.choose((history.write, history.remove))(history.keys[0])
             if history.services and scheduler.chance(0.3):
                 service = history.services.pop()
-                scheduler.spawn(service.suspend, 300.0, group="suspension")
+                scheduler.spawn(service.suspend, VISIBILITY_TIMEOUT_S + 300.0, group="suspension")
 
     history.change_source = change_source  # type: ignore[method-assign]
 
