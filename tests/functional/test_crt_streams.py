@@ -264,8 +264,8 @@ def test_the_smallest_memory_suffices(rig: Rig, way: str) -> None:
 def test_nothing_is_streamed_through_a_proxy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.put_parts("parts", *parts_of(2))
     rig.clear()
-    monkeypatch.setattr("s3_syncer.crt.endpoint.getproxies", lambda: {"http": "http://127.0.0.1:1"})
-    monkeypatch.setattr("s3_syncer.crt.endpoint.proxy_bypass", lambda _host: False)
+    monkeypatch.setattr("s3_syncer.stores.proxies.getproxies", lambda: {"http": "http://127.0.0.1:1"})
+    monkeypatch.setattr("s3_syncer.stores.proxies.proxy_bypass", lambda _host: False)
     assert run("migrate").code == 0
     assert streamed(rig) == [False] * 2
     assert rig.differences() == []

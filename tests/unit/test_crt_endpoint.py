@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import boto3
@@ -11,10 +12,12 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.crt.endpoint import OnlyBoto3Error, bucket_endpoint
+from s3_syncer.crt.factory import crt_transports
 from s3_syncer.settings import Credentials
 from s3_syncer.stores.clients import source_client, target_client
 from s3_syncer.stores.credentials import FixedClient
 from s3_syncer.stores.protocols import BucketLocation
+from s3_syncer.sync.context import Transports
 
 KEYS = {"AWS_ACCESS_KEY_ID": "access-key", "AWS_SECRET_ACCESS_KEY": "secret-key"}
 FIPS, DUAL_STACK = {"AWS_USE_FIPS_ENDPOINT": "true"}, {"AWS_USE_DUALSTACK_ENDPOINT": "true"}
@@ -122,3 +125,48 @@ def test_there_is_no_endpoint_without_credentials(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(StoreUnusable):
         bucket_endpoint(BucketLocation("the-bucket", "", source(monkeypatch, "eu-west-1", {})))
+
+
+PROXY = "http://proxy.example.com:3128"
+PROXY_VARIABLES = [
+    each for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for each in (name, name.lower())
+]
+
+
+@pytest.mark.parametrize(
+    ("settings", "proxied"),
+    [
+        ({}, False),
+        ({"HTTPS_PROXY": PROXY}, True),
+        ({"https_proxy": PROXY}, True),
+        ({"HTTP_PROXY": PROXY}, False),
+        ({"ALL_PROXY": PROXY}, False),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "s3.eu-west-1.amazonaws.com"}, False),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": ".amazonaws.com"}, False),
+        ({"HTTPS_PROXY": PROXY, "no_proxy": "localhost, amazonaws.com"}, False),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, False),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": ".example.com"}, True),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "the-bucket.s3.eu-west-1.amazonaws.com"}, True),
+    ],
+)
+def test_only_boto3_goes_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str], *, proxied: bool
+) -> None:
+    """A task behind a proxy cannot connect to the store past it: each request would wait for its timeout."""
+    for name in PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    clients = source(monkeypatch, "eu-west-1", settings)
+    boto3_proxy = clients.lease().client._endpoint.http_session._proxy_config.proxy_url_for("https://the-bucket.s3")
+    assert (boto3_proxy is not None) == proxied
+    with pytest.raises(OnlyBoto3Error) if proxied else nullcontext():
+        bucket_endpoint(BucketLocation("the-bucket", "", clients))
+
+
+def test_a_proxy_of_one_store_leaves_both_to_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small objects and streams need both stores."""
+    for name in PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    clients = source(monkeypatch, "eu-west-1", {"HTTPS_PROXY": PROXY, "NO_PROXY": ".amazonaws.com"})
+    keys = Credentials("access-key", "secret-key")
+    target = BucketLocation("the-mirror", "", target_client("https://s3.example.com", "eu-1", keys, connections=1))
+    assert crt_transports(BucketLocation("the-bucket", "", clients), target, concurrency=1) == Transports()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
@@ -15,6 +13,7 @@ from botocore.httpsession import get_cert_path
 from ..settings import NO_OPTIONS, RequestOptions
 from ..stores.ca_certificate import ca_file
 from ..stores.protocols import BucketLocation
+from ..stores.proxies import is_proxied
 from .protocols import Headers
 
 #: Stands for a key in a URL; percent-encoding leaves it as it is.
@@ -51,9 +50,9 @@ def bucket_endpoint(location: BucketLocation) -> BucketEndpoint:
         raise OnlyBoto3Error
     lease = location.clients.lease()
     lease.signing_keys()
-    url, region = _address(lease.client, name)
-    if _is_proxied(url):
+    if is_proxied(lease.client.meta.endpoint_url):  # awscrt and http.client would connect past the proxy
         raise OnlyBoto3Error
+    url, region = _address(lease.client, name)
     return BucketEndpoint(url, region, _ca_file(location.options), location.options)
 
 
@@ -78,8 +77,3 @@ def _address(client: Any, bucket: str) -> tuple[str, str]:
 def _answer(params: dict[str, Any], context: dict[str, Any], **_: object) -> tuple[AWSResponse, dict[str, str]]:
     url = params["url"]
     return AWSResponse(url, 200, HTTPHeaders(), None), {"url": url, "region": context["signing"]["region"]}
-
-
-def _is_proxied(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme in getproxies() and not proxy_bypass(parts.netloc)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
+from ..stores.proxies import is_proxied
 from .calls import Answer
 from .report import Check, Status
 
@@ -24,7 +24,7 @@ def check_name(group: str, url: str, resolve: Callable[[str, int], list[str]] = 
     """Check that the host of the URL has an address. Behind a proxy, the proxy looks the name up."""
     parts = urlsplit(url)
     host, scheme = parts.hostname or "", parts.scheme
-    if scheme in getproxies() and not proxy_bypass(host):
+    if is_proxied(url):
         return Check(group, "DNS", Status.SKIPPED, f"the proxy for {scheme} looks up {host}")
     try:
         addresses = resolve(host, parts.port or (443 if scheme == "https" else 80))
