@@ -3,6 +3,7 @@
 
 locals {
   owns_secret            = var.credentials_secret == null
+  secret_name            = "${var.name}/target-credentials"
   credentials_secret_arn = local.owns_secret ? aws_secretsmanager_secret.target_credentials[0].arn : var.credentials_secret.arn
 }
 
@@ -10,7 +11,7 @@ resource "aws_secretsmanager_secret" "target_credentials" {
   #checkov:skip=CKV2_AWS_57:The target store issues these keys, and AWS cannot rotate them. docs/security.md lists the steps of a rotation.
   count = local.owns_secret ? 1 : 0
 
-  name        = "${var.name}/target-credentials"
+  name        = local.secret_name
   description = "Access key for bucket ${var.target.bucket} at ${var.target.endpoint}: {\"access_key_id\": \"...\", \"secret_access_key\": \"...\"}"
   kms_key_id  = var.kms_key_arn
 

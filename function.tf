@@ -2,6 +2,22 @@
 
 locals {
   package_path = coalesce(var.function.package_path, "${path.module}/lambda/dist/s3_syncer.zip")
+
+  function_environment = merge(local.worker_environment, local.queue_environment, { LOG_LEVEL = var.function.log_level })
+
+  # Lambda measures the environment as JSON. The URLs and the ARN are not known before the first apply: values of the same
+  # length stand for them, so that each plan has the size. jsonencode escapes &, < and >, and Lambda does not.
+  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+  max_environment_bytes = 4096
+  measured_environment = replace(jsonencode(merge(
+    local.function_environment,
+    { for name, suffix in { QUEUE_URL = "", BULK_QUEUE_URL = local.bulk_suffix, DEAD_LETTER_QUEUE_URL = local.dead_letters_suffix } :
+    name => "https://sqs.${local.region}.${data.aws_partition.current.dns_suffix}/${local.account_id}/${var.name}${suffix}" },
+    { for secret in local.owns_secret ? [local.secret_name] : [] :
+    "TARGET_SECRET_ARN" => "arn:${data.aws_partition.current.partition}:secretsmanager:${local.region}:${local.account_id}:secret:${secret}-123456" },
+  )), "/\\\\u00(26|3c|3e)/", "-")
+  # In base64, three bytes have four characters.
+  environment_bytes = length(base64encode(local.measured_environment)) / 4 * 3 - length(regexall("=", base64encode(local.measured_environment)))
 }
 
 # Created before the function: Lambda would otherwise create a log group without retention.
@@ -103,7 +119,7 @@ resource "aws_lambda_function" "sync" {
   kms_key_arn = var.kms_key_arn
 
   environment {
-    variables = merge(local.worker_environment, local.queue_environment, { LOG_LEVEL = var.function.log_level })
+    variables = local.function_environment
   }
 
   logging_config {
@@ -125,6 +141,13 @@ resource "aws_lambda_function" "sync" {
   }
 
   tags = var.tags
+
+  lifecycle {
+    precondition {
+      condition     = local.environment_bytes <= local.max_environment_bytes
+      error_message = "The environment of the function would have ${local.environment_bytes} bytes, and Lambda allows ${local.max_environment_bytes} for all names and values together. Write less into environment, target.ca_certificate or the prefixes."
+    }
+  }
 
   # Lambda checks the network permissions of the role when it creates the function.
   depends_on = [aws_iam_role_policy.function]

@@ -41,7 +41,7 @@ locals {
   )
 
   # Environment shared by all workers: the function, the service and the migration.
-  worker_environment = merge(local.target_options, {
+  worker_environment = merge(var.environment, local.target_options, {
     SOURCE_BUCKET     = var.source_bucket
     SOURCE_PREFIX     = var.source_prefix
     TARGET_ENDPOINT   = var.target.endpoint
@@ -68,4 +68,15 @@ locals {
     TARGET_MAX_PART_MB   = try(tostring(var.target.limits.max_part_mb), null)
     TARGET_MAX_PARTS     = try(tostring(var.target.limits.max_parts), null)
   } : name => value if value != null }
+
+  # Names that var.environment cannot have: all that the workers read, and those that Lambda reserves.
+  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
+  own_variables = "^((SOURCE|TARGET|SYNC|S3_SYNCER)_.*|((BULK_|DEAD_LETTER_)?QUEUE_URL|DISTRIBUTED_COPY_THRESHOLD_MB|LOG_LEVEL))$"
+  lambda_variables = [
+    "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API",
+    "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT",
+  ]
 }

@@ -9,11 +9,12 @@ locals {
   service_container = {
     command = concat(["serve"], var.service.arguments)
 
-    # Uses the Python of the image. urlopen raises for an error status, and the command then exits with 1.
+    # Uses the Python of the image. open raises for an error status, and the command then exits with 1. Without the empty
+    # ProxyHandler, HTTP_PROXY would apply to this request too.
     healthCheck = {
       command = ["CMD", "python3", "-c", join("; ", [
-        "from urllib.request import urlopen",
-        "urlopen('http://127.0.0.1:${local.service_health_port}/health', timeout=5)",
+        "from urllib.request import ProxyHandler, build_opener",
+        "build_opener(ProxyHandler({})).open('http://127.0.0.1:${local.service_health_port}/health', timeout=5)",
       ])]
       interval    = 30
       timeout     = 10

@@ -506,6 +506,34 @@ variable "function" {
   }
 }
 
+variable "environment" {
+  description = "More environment variables of the function and of all tasks, like `HTTPS_PROXY` and `NO_PROXY`: see [docs/networking.md](docs/networking.md#proxy). The values are in the state and in plans. All variables of the function together have at most 4096 bytes. The names of the module and of Lambda are not allowed."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  # https://docs.aws.amazon.com/lambda/latest/api/API_Environment.html
+  validation {
+    condition     = alltrue([for name in keys(var.environment) : can(regex("^[A-Za-z][A-Za-z0-9_]+$", name))])
+    error_message = "Write the names in environment with letters, digits and \"_\", like HTTPS_PROXY: the first character must be a letter, and a name has two or more. These are wrong: ${join(", ", [for name in keys(var.environment) : name if !can(regex("^[A-Za-z][A-Za-z0-9_]+$", name))])}."
+  }
+
+  validation {
+    condition     = alltrue([for value in values(var.environment) : value != null && value != ""])
+    error_message = "Write a value for each name in environment: ECS drops variables with an empty value. Leave the name out instead."
+  }
+
+  validation {
+    condition     = !anytrue([for name in keys(var.environment) : can(regex(local.own_variables, name))])
+    error_message = "Leave ${join(", ", [for name in keys(var.environment) : name if can(regex(local.own_variables, name))])} out of environment: the module sets the variables of the workers. Use the input for it, or an option in service.arguments and migration.arguments."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.environment), local.lambda_variables)) == 0
+    error_message = "Leave ${join(", ", setintersection(keys(var.environment), local.lambda_variables))} out of environment: Lambda reserves these names."
+  }
+}
+
 variable "ecs" {
   description = <<-EOT
     Image, cluster and network of the ECS tasks on Fargate, shared by `migration` and `service`:

@@ -129,7 +129,7 @@ run "the_task_defaults" {
       essential = true
       command   = ["serve"]
       healthCheck = {
-        command     = ["CMD", "python3", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/health', timeout=5)"]
+        command     = ["CMD", "python3", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:8080/health', timeout=5)"]
         interval    = 30
         timeout     = 10
         retries     = 3
