@@ -49,13 +49,13 @@ run "the_queue_follows_the_function" {
   command = plan
 
   variables {
-    function = { timeout_s = 160 }
+    function = { timeout_s = 200 }
     bulk     = { max_concurrency = 4 }
     sync     = { batch_size = 100, batch_window_s = 5, max_receive_count = 7, max_concurrency = 9, distributed_copy_threshold_mb = 200 }
   }
 
   assert {
-    condition     = aws_sqs_queue.work.visibility_timeout_seconds == 965
+    condition     = aws_sqs_queue.work.visibility_timeout_seconds == 1205
     error_message = "The visibility timeout must be six times the timeout of the function, plus the batching window."
   }
 
