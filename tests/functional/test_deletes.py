@@ -53,7 +53,7 @@ def _page(exchange: Exchange) -> None:
 @pytest.mark.parametrize(
     ("fault", "action"),
     [
-        (refuse(403, "AccessDenied"), "dead-letter"),
+        (refuse(403, "AccessDenied"), "retry"),
         (refuse(404, "NoSuchBucket"), "retry"),
         (refuse(400, "InvalidRequest"), "dead-letter"),
         (refuse(301, "PermanentRedirect"), "retry"),
@@ -75,7 +75,7 @@ def test_nothing_is_deleted_unless_the_404_of_the_source_names_the_key(
 
 @pytest.mark.parametrize(
     ("status", "code", "action"),
-    [(403, "AccessDenied", "dead-letter"), (503, "SlowDown", "retry"), (404, "NoSuchBucket", "retry")],
+    [(403, "AccessDenied", "retry"), (503, "SlowDown", "retry"), (404, "NoSuchBucket", "retry")],
 )
 def test_a_404_of_a_head_is_confirmed(orphaned: Rig, status: int, code: str, action: str) -> None:
     """A response to HEAD has no body, so its 404 may mean a missing bucket, or come from a proxy."""
@@ -84,7 +84,7 @@ def test_a_404_of_a_head_is_confirmed(orphaned: Rig, status: int, code: str, act
     assert orphaned.target_keys() == [KEY]
 
 
-@pytest.mark.parametrize(("status", "action"), [(404, "retry"), (403, "dead-letter"), (500, "retry")])
+@pytest.mark.parametrize(("status", "action"), [(404, "retry"), (403, "retry"), (500, "retry")])
 def test_for_a_key_that_xml_cannot_contain_the_bucket_confirms_a_404(rig: Rig, status: int, action: str) -> None:
     key = "control \x01"
     rig.target.put_object(Bucket=TARGET, Key=key, Body=b"precious")

@@ -8,6 +8,7 @@ import pytest
 from botocore.utils import parse_timestamp
 from tests.functional.harness import SOURCE, Rig
 
+from s3_syncer.stores.bucket import Bucket
 from s3_syncer.stores.clients import parse_time, source_client
 
 
@@ -41,8 +42,11 @@ def test_an_invalid_time_raises_value_error(text: str) -> None:
 
 def test_a_listing_and_a_head_return_the_same_time(rig: Rig) -> None:
     rig.put("key")
-    client = source_client(1).lease().client
-    (entry,) = client.list_objects_v2(Bucket=SOURCE)["Contents"]
-    modified = client.head_object(Bucket=SOURCE, Key="key")["LastModified"]
-    assert entry["LastModified"].replace(microsecond=0) == modified
-    assert abs(entry["LastModified"] - datetime.now(UTC)).total_seconds() < 60
+    bucket = Bucket(SOURCE, "", source_client(1), tags=False)
+    (page,) = bucket.listing()
+    (listed,) = page.times
+    found = bucket.head("key")
+    assert listed is not None
+    assert found is not None
+    assert listed.replace(microsecond=0) == found.last_modified
+    assert abs(listed - datetime.now(UTC)).total_seconds() < 60
