@@ -142,25 +142,34 @@ def test_an_object_above_the_rest_of_the_limit_leaves_it_to_smaller_ones() -> No
 
 
 @pytest.mark.parametrize(
-    "refusal", [Refused("access denied", "AccessDenied"), Permanent("no", "InvalidArgument"), Retryable("", "500")]
+    ("error", "counts"),
+    [
+        (Refused("access denied", "AccessDenied"), False),
+        (Permanent("no", "InvalidArgument"), False),
+        (Retryable("the connection broke", "ConnectionBroke"), True),
+    ],
 )
-def test_a_refused_restore_fails_the_key_and_does_not_count(refusal: SyncError) -> None:
+def test_a_failed_request_counts_unless_it_was_certainly_not_served(error: SyncError, counts: bool) -> None:
     store = Store(lists_restores=True)
     archived = ArchivedObjects(store, RestoreOptions("Bulk", 1, max_bytes=5), dry_run=False)
-    store.refusal = refusal
-    with pytest.raises(type(refusal)):
+    store.refusal = error
+    with pytest.raises(type(error)):
         archived.outcome(cold(), md5s=False)
     store.refusal = None
-    assert archived.outcome(cold("other"), md5s=False).action == "restore"  # type: ignore[union-attr]
+    found = archived.outcome(cold("other"), md5s=False)
+    assert found is not None
+    assert found.action == ("archived" if counts else "restore")
 
 
-def test_a_restore_that_another_program_requested_does_not_count() -> None:
+def test_a_restore_in_progress_counts_because_an_earlier_attempt_may_have_begun_it() -> None:
     store = Store(lists_restores=True)
     archived = ArchivedObjects(store, RestoreOptions("Bulk", 1, max_bytes=5), dry_run=False)
     store.refusal = Retryable("in progress", "RestoreAlreadyInProgress")
-    assert archived.outcome(cold(), md5s=False).action == "archived"  # type: ignore[union-attr]
+    found = archived.outcome(cold(), md5s=False)
+    assert found is not None
+    assert (found.action, found.reason) == ("archived", "the object is in GLACIER, and its restore is in progress")
     store.refusal = None
-    assert archived.outcome(cold("other"), md5s=False).action == "restore"  # type: ignore[union-attr]
+    assert archived.outcome(cold("other"), md5s=False).action == "archived"  # type: ignore[union-attr]
 
 
 def test_a_dry_run_keeps_to_the_limit_and_requests_nothing() -> None:

@@ -1107,3 +1107,24 @@ def test_a_copy_of_another_worker_since_the_listing_is_equal_if_the_target_lists
     notes, _ = world.sweep()
     assert (notes.changes, notes.failures) == ([], {})
     assert world.target.count("lists") == 1
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_an_archived_object_takes_one_head_and_the_others_are_copied(fast: bool, ordered: bool) -> None:
+    world = World("abcd")
+    for key in "bc":
+        world.write(key, archived="GLACIER")
+    if not ordered:
+        world.source.list_order = lambda found: sorted(found, reverse=True)
+    heads: list[str] = []
+    world.hooks.append(
+        lambda side, operation, key: heads.append(key) if (side, operation) == ("source", "head") else None
+    )
+    notes, _ = world.sweep(fast=fast)
+    assert sorted(world.target.objects) == ["a", "d"]
+    assert notes.differences == dict.fromkeys(
+        "bc", "archived: the object is in GLACIER: restore it, then copy it again"
+    )
+    assert notes.failures == {}
+    assert (heads.count("b"), heads.count("c")) == (1, 1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..core.compare import KeyDiff, differs_by_listing
-from ..core.errors import SyncError
+from ..core.errors import Permanent, SyncError
 from ..core.model import Archive, ListEntry
 from ..core.units import GB
 from ..stores.protocols import ArchiveBucket
@@ -99,19 +99,15 @@ class ArchivedObjects:
         if not self._limit.acquire(entry.size):
             limit = (options.max_bytes or 0) / GB
             return Outcome("archived", f"{place}, and the limit of {limit:g} GB to restore is reached", entry.size)
-        try:
-            return self._requested(entry, archive, options, place)
-        except SyncError:
-            self._limit.release(entry.size)
-            raise
-
-    def _requested(self, entry: ListEntry, archive: Archive, options: RestoreOptions, place: str) -> Outcome:
         if not self._dry_run:
             try:
                 self._source.restore(entry.key, options.request(archive))
+            except Permanent:
+                self._limit.release(entry.size)
+                raise
             except SyncError as error:
+                # Each such request counts: one without a response may have been served, and its repeat gets this code.
                 if error.code != _IN_PROGRESS:
                     raise
-                self._limit.release(entry.size)
                 return Outcome("archived", f"{place}, and its restore is in progress", entry.size)
         return Outcome("restore", f"{place}: {options.tier.lower()} restore", entry.size)
