@@ -34,6 +34,12 @@ locals {
         Resource = flatten([for group in local.worker_logs : [group.arn, "${group.arn}:*"]])
       },
     ],
+    [for is_allowed in [var.migration.restore] : {
+      Sid      = "RestoreSourceObjects"
+      Effect   = "Allow"
+      Action   = ["s3:RestoreObject"]
+      Resource = ["${local.source_bucket_arn}/${var.source_prefix}*"]
+    } if is_allowed],
     [for key in var.kms_key_arn[*] : {
       Sid       = "UseKmsKey"
       Effect    = "Allow"

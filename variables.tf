@@ -598,12 +598,14 @@ variable "migration" {
     - `enabled`: true creates the task definition
     - `cpu` (256, 512, 1024, 2048, 4096, 8192 or 16384): CPU units, 1024 per vCPU
     - `memory_mb` (a size that Fargate supports for `cpu`): memory in MiB, from 2 to 8 times `cpu`
+    - `restore` (true or false): true allows the task to request restores of archived objects, with the option `--restore`
     - `arguments`: options of `s3-syncer migrate`, like `["--delete", "--max-delete=1000"]`
   EOT
   type = object({
     enabled   = optional(bool, false)
     cpu       = optional(number, 1024)
     memory_mb = optional(number, 2048)
+    restore   = optional(bool, false)
     arguments = optional(list(string), [])
   })
   default  = {}

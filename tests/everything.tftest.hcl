@@ -20,7 +20,7 @@ run "everything" {
     reconcile = { schedule = "rate(1 day)" }
     function  = { vpc = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] } }
     ecs       = { subnet_ids = ["subnet-1"] }
-    migration = { enabled = true }
+    migration = { enabled = true, restore = true }
     service   = { enabled = true }
 
     source_kms_key_arns      = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]

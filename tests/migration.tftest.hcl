@@ -341,6 +341,27 @@ run "exact_permissions_of_the_task" {
   }
 }
 
+run "restores_only_if_allowed" {
+  command = plan
+
+  variables {
+    migration = { enabled = true, restore = true }
+  }
+
+  assert {
+    condition = [
+      for statement in jsondecode(aws_iam_role_policy.task["migration"].policy).Statement : statement
+      if statement.Sid == "RestoreSourceObjects"
+      ] == [{
+        Sid      = "RestoreSourceObjects"
+        Effect   = "Allow"
+        Action   = ["s3:RestoreObject"]
+        Resource = ["arn:aws:s3:::source/*"]
+    }]
+    error_message = "The task must be allowed to restore objects of the source."
+  }
+}
+
 run "the_log_of_the_service_is_read_too" {
   command = plan
 

@@ -507,6 +507,7 @@ UNUSED = {
     "execution": "the emulated ECS pulls images and writes logs without a role",
     "DecryptEarlierMessages": "this stack keeps its key; tests/infra/test_service.py changes one",
     "ManageVpcNetworkInterfaces": "this stack has no VPC",
+    "RestoreSourceObjects": "this stack restores no object; tests/functional/test_archived.py does",
 }
 
 
