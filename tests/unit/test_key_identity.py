@@ -37,6 +37,18 @@ FOLDS: Mapping[str, tuple[Fold, str, str]] = {
     "trailing blank": (lambda key: key.rstrip(" "), "a", "a "),
     "cut at 255": (lambda key: key[:255], "x" * 255, "x" * 256),
     "beyond Latin-1": (lambda key: re.sub("[^\\x00-\\xff]", "?", key), "??", "\u65e5\u672c"),
+    "zero width": (lambda key: key.replace("\u200b", ""), "ab", "a\u200bb"),
+    "emoji selector": (lambda key: key.replace("\ufe0f", ""), "\u2764", "\u2764\ufe0f"),
+    "cut at four bytes": (lambda key: re.sub("[\U00010000-\U0010ffff].*", "", key), "a", "a\U0001f363b"),
+    "cut at a semicolon": (lambda key: re.sub(";[^/]*", "", key), "d/a", "d;v=1/a"),
+    "cut at a number sign": (lambda key: key.partition("#")[0], "a", "a#b"),
+    "cut at a question mark": (lambda key: key.partition("?")[0], "a", "a?b"),
+    "cut at a colon": (lambda key: key.partition(":")[0], "a", "a:b"),
+    "underscores": (lambda key: re.sub('[<>:"|?*]', "_", key), "a_b", "a:b"),
+    "double blank": (lambda key: re.sub(" +", " ", key), "a b", "a  b"),
+    "tab": (lambda key: key.replace("\t", " "), "a b", "a\tb"),
+    "beyond ASCII dropped": (lambda key: re.sub("[^\\x00-\\x7f]", "", key), "ab", "a\u65e5b"),
+    "sharp s": (lambda key: key.replace("\u00df", "ss"), "strasse", "stra\u00dfe"),
 }
 EACH_FOLD = pytest.mark.parametrize(("fold", "kept", "other"), FOLDS.values(), ids=FOLDS.keys())
 
@@ -45,6 +57,11 @@ PRESERVED: Mapping[str, tuple[Fold, str, str]] = {
     "case, upper first": (str.lower, "README", "readme"),
     "case, lower first": (str.lower, "readme", "README"),
     "normal form, composed first": (lambda key: unicodedata.normalize("NFC", key), "\u00e9", "e\u0301"),
+    "one weight for four bytes": (lambda key: re.sub("[^\\x00-\uffff]", "\ufffd", key), "\U0001f37a", "\U0001f363"),
+    "ignorable characters": (lambda key: key.replace("\u200b", ""), "ab", "a\u200bb"),
+    "kana": (lambda key: key.replace("\u30a2", "\u3042"), "\u3042", "\u30a2"),
+    "joined letters": (lambda key: key.replace("\u00df", "ss"), "strasse", "stra\u00dfe"),
+    "letters with strokes": (lambda key: key.replace("\u00f8", "o"), "smor", "sm\u00f8r"),
     "normal form, decomposed first": (lambda key: unicodedata.normalize("NFC", key), "e\u0301", "\u00e9"),
 }
 

@@ -5,6 +5,10 @@ S3 compares keys byte by byte. Stores above a file system or a database may not:
 
 A *twin* of a key is another key that a store with a fold responds to, once it has the key. If the store has the key and
 names the twin as missing, it does not have that fold. `sync/key_identity.py` asks the store.
+
+A store may also *rewrite* keys: it drops a character, replaces it, or cuts the key there, as servers do at `;`, `#` or
+the first character of four bytes. No list of such rules can be complete. But a store that lists a key under its own
+name has not rewritten its characters. So each unusual kind of character counts until one listing has shown it.
 """
 
 from __future__ import annotations
@@ -41,7 +45,7 @@ def twins(prefix: str, key: str, excluded: Collection[Fold] = ()) -> dict[Fold, 
     """
     name = prefix + key
     rules = _RULES if _UNUSUAL.search(name) else _LETTERS
-    found = {
+    found = dict.fromkeys(rewrites(prefix, key)) | {
         fold: _twin(rule, prefix, key)
         for fold, rule in rules.items()
         if fold not in excluded and rule.vary(name) != name
@@ -53,6 +57,22 @@ def twins(prefix: str, key: str, excluded: Collection[Fold] = ()) -> dict[Fold, 
         if any(len(part.encode(errors="surrogatepass")) > NAME_MAX for part in name.split("/")[:-1]):
             found["length of a directory"] = None
     return {fold: twin for fold, twin in found.items() if fold not in excluded}
+
+
+def rewrites(prefix: str, key: str) -> frozenset[Fold]:
+    """Return the folds that a listing of the key excludes: one for each unusual kind of character.
+
+    An ASCII character is a kind by itself. Every other kind has one category and one number of bytes, so that a process
+    needs few listings for all keys of a script.
+    """
+    return frozenset(map(_kind, {*_UNUSUAL_CHARACTER.findall(prefix + key)}))
+
+
+def _kind(character: str) -> Fold:
+    if character.isascii():
+        return f"character {character!r}"
+    size = len(character.encode(errors="surrogatepass"))
+    return f"characters {unicodedata.category(character)} of {size} bytes"
 
 
 def directory_twin(key: str) -> str | None:
@@ -133,6 +153,25 @@ def _without_one(pattern: str) -> _Rule:
     )
 
 
+def _with_other_astral(name: str) -> str:
+    """Return the name with other characters of four bytes. Some collations give all of them one weight."""
+    return "".join(chr(ord(each) ^ 1) if each > "\uffff" else each for each in name)
+
+
+#: Letters that collations without accents take for plain letters, and that Unicode does not decompose.
+_STROKES = str.maketrans("\u0131\u00f8\u0142\u0111\u0127\u0167", "ioldht")
+_JOINED = str.maketrans({"\u00df": "ss", "\u00e6": "ae", "\u0153": "oe", "\u00c6": "AE", "\u0152": "OE"})
+
+_HIRAGANA, _KATAKANA = range(0x3041, 0x3097), range(0x30A1, 0x30F7)
+_TO_HIRAGANA = dict(zip(_KATAKANA, _HIRAGANA, strict=True))
+_OTHER_KANA = _TO_HIRAGANA | dict(zip(_HIRAGANA, _KATAKANA, strict=True))
+
+#: The characters that Unicode calls Default_Ignorable, such as the zero-width space and the selectors of emoji.
+_IGNORABLE = (
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
+
 #: The folds of letters, which concern nearly every key. File systems compare without case, and keep it.
 _LETTERS: Mapping[Fold, _Rule] = {
     "case": _Rule(str.lower, lambda name: _swapped(name, ascii_only=True)),
@@ -144,12 +183,18 @@ _RULES: Mapping[Fold, _Rule] = {
     "normal form": _two(_by_form("NFC"), _by_form("NFD")),
     "compatible characters": _one(_by_form("NFKC")),
     "accents": _one(_without_accents),
+    "letters with strokes": _one(lambda name: name.translate(_STROKES)),
+    "joined letters": _one(lambda name: name.translate(_JOINED)),
+    "kana": _Rule(lambda name: name.translate(_TO_HIRAGANA), lambda name: name.translate(_OTHER_KANA)),
+    "ignorable characters": _one(_substituted(_IGNORABLE, "")),
+    "characters of four bytes": _Rule(_substituted("[\U00010000-\U0010ffff]", "\ufffd"), _with_other_astral),
     "characters beyond Latin-1": _one(_substituted(r"[^\x00-\xff]", "?")),
     "characters beyond ASCII": _one(_substituted(r"[^\x00-\x7f]", "?")),
     "control characters": _one(_substituted(r"[\x00-\x1f\x7f]", "")),
     "leading slash": _without_one(r"\A/+"),
     "trailing slash": _without_one(r"/+\Z"),
     "double slash": _one(_substituted(r"/{2,}", "/")),
+    "double blank": _one(_substituted(" {2,}", " ")),
     "dot segments": _one(_without_dot_segments),
     "backslash": _one(lambda name: name.replace("\\", "/")),
     "percent sequences": _two(unquote, quote),
@@ -161,3 +206,6 @@ _RULES: Mapping[Fold, _Rule] = {
 
 #: Something in a name that a fold other than those of letters can concern.
 _UNUSUAL = re.compile(r"[^A-Za-z0-9_./~-]|//|\A/|/\Z|(?:\A|/)\.|\.(?:/|\Z)")
+
+#: A character that a store may rewrite.
+_UNUSUAL_CHARACTER = re.compile(r"[^A-Za-z0-9_./~-]")

@@ -6,13 +6,14 @@ must be neither overwritten nor deleted, nor taken for a copy: see `core/key_fol
 To list each key before each write is expensive: a LIST costs as much as a PUT. So the target is asked once in each
 process, for each fold, if it has that fold. It does not if it has a key and names the key's twin as missing, with the
 object of the key unchanged before and after. That costs a GET of the twin and a HEAD. If the twin exists too, and both
-keys are listed, they are two objects. Only for keys that a fold still concerns, each check is a LIST.
+keys are listed, they are two objects. One LIST shows for each unusual kind of character that the target does not
+rewrite it. Only for keys that a fold still concerns, each check is a LIST.
 """
 
 from __future__ import annotations
 
 from ..core.errors import Changed, Permanent
-from ..core.key_folding import DIRECTORY, directory_twin, twins
+from ..core.key_folding import DIRECTORY, directory_twin, rewrites, twins
 from ..core.model import ObjectState
 from ..stores.capabilities import TargetCapabilities
 from ..stores.protocols import TargetBucket
@@ -62,7 +63,7 @@ def has_key(
         return False
     # A directory that is an object too says nothing about other directories.
     apart = {fold for fold in undecided if fold != DIRECTORY and target.lists(asked[fold])}
-    capabilities.record_folds(apart=apart, unproven=undecided - apart)
+    capabilities.record_folds(apart=apart | rewrites(target.prefix, key), unproven=undecided - apart)
     return True
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ..core.compare import ABSENT, KeyDiff, KeyStatus
 from ..core.deadline import Deadline
 from ..core.errors import ARCHIVED_CODE, Archived, Permanent
-from ..core.key_folding import twins
+from ..core.key_folding import rewrites, twins
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .archived_objects import ArchivedObjects, RestoreOptions
@@ -119,7 +119,9 @@ class KeySweep:
         for diff in diffs:
             if self.keeps_apart(diff):
                 continue
-            shown = {fold for fold, twin in twins(self._target.prefix, diff.key, folds).items() if twin is not None}
+            possible = twins(self._target.prefix, diff.key, folds)
+            shown = {fold for fold, twin in possible.items() if twin is not None}
+            shown |= rewrites(self._target.prefix, diff.key) - folds
             if shown and len(found) < MAX_SAMPLES:
                 found.append(diff)
                 folds |= shown
