@@ -11,7 +11,7 @@ from tests.support.odd_store import OddStore
 from tests.support.quirks import listings, responses, uploads
 from tests.support.quirks.scope import on, times
 
-from s3_syncer.core.errors import Changed, Permanent, Retryable, SyncError
+from s3_syncer.core.errors import Changed, Permanent, Retryable, StoreUnusable, SyncError
 from s3_syncer.core.model import ObjectState, md5_of
 from s3_syncer.core.multipart import Part
 from s3_syncer.crt.factory import crt_transports
@@ -240,3 +240,53 @@ def test_keys_are_looked_up_once(connect: Callable[..., Bucket], odd_store: OddS
     bucket = connect()
     assert listed(bucket) == listed(bucket) == keys
     assert odd_store.count("ListObjectsV2") == 4
+
+
+def test_a_listing_that_goes_in_circles_ends_with_an_error(connect: Callable[..., Bucket], odd_store: OddStore) -> None:
+    for key in KEYS:
+        odd_store.put(BUCKET, key)
+    odd_store.add(listings.pages_of(10), listings.lists_in_a_circle)
+    with pytest.raises(Retryable, match="the same continuation token twice"):
+        listed(connect(), in_order=False)
+    assert odd_store.count("ListObjectsV2") < 20
+
+
+def test_a_listing_without_keys_and_without_an_end_fails(
+    connect: Callable[..., Bucket], odd_store: OddStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3_syncer.stores.listings.MAX_EMPTY_PAGES", 5)
+    odd_store.put(BUCKET, "key")
+    odd_store.add(listings.lists_empty_pages_first(100))
+    with pytest.raises(Retryable, match="more than 5 pages without a key"):
+        listed(connect())
+
+
+def test_a_key_behind_an_empty_page_is_listed(connect: Callable[..., Bucket], odd_store: OddStore) -> None:
+    odd_store.put(BUCKET, "key")
+    odd_store.add(listings.lists_empty_pages_first(2))
+    assert connect().lists("key")
+    assert not connect().lists("ke")
+    assert listed(connect()) == ["key"]
+
+
+def test_a_listing_of_folders_is_no_listing_of_keys(connect: Callable[..., Bucket], odd_store: OddStore) -> None:
+    odd_store.put(BUCKET, "d/key")
+    odd_store.add(listings.lists_folders)
+    with pytest.raises(Permanent, match="list_objects_v2 in bucket: the listing shows folders in place of keys"):
+        listed(connect())
+
+
+def test_weak_etags_are_etags(connect: Callable[..., Bucket], odd_store: OddStore) -> None:
+    odd_store.put(BUCKET, "key", b"body")
+    bucket = connect()
+    strong = [page.etags for page in bucket.listing()], bucket.head("key")
+    odd_store.add(responses.weakens_etags)
+    assert ([page.etags for page in bucket.listing()], bucket.head("key")) == strong
+
+
+def test_a_redirect_without_a_region_is_an_error(connect: Callable[..., Bucket], odd_store: OddStore) -> None:
+    # botocore asks HeadBucket for the region, and asked it for the region of that response too.
+    odd_store.add(responses.refuses(301, "PermanentRedirect", "use the other endpoint"))
+    with pytest.raises(StoreUnusable, match="the bucket is in another region or at another endpoint"):
+        listed(connect())
+    assert odd_store.count("HeadBucket") <= 1

@@ -28,6 +28,8 @@ MEANINGS: dict[type[SyncError], list[tuple[str, int]]] = {
         ("416", 416),
         ("NoSuchUpload", 404),
         ("ConditionalRequestConflict", 409),
+        ("Whatever", 412),
+        ("Whatever", 416),
     ],
     StoreUnusable: [
         ("NoSuchBucket", 404),

@@ -241,10 +241,13 @@ def _kind_by_status(status: int) -> type[SyncError]:
 
     A client error is permanent, and the dead-letter queue shows it to an operator at once: the same request would get
     the same response. It is temporary if the request is correct, and only came at the wrong time: timeout (408),
-    conflict with another request (409), too early (425), too many requests (429). Every other status may be temporary.
+    conflict with another request (409), too early (425), too many requests (429). A condition (412) or a range (416)
+    that does not hold means another object, under whatever code. Every other status may be temporary.
     """
     if status in (429, 503):  # also the SlowDown of AWS: the response to a HEAD has no code but its status
         return Busy
+    if status in (412, 416):  # as under their usual codes, which some stores name otherwise
+        return Changed
     if status in (408, 425) or 500 <= status < 600:
         return Transient
     return Refused if 400 <= status < 500 and status != 409 else Retryable

@@ -93,8 +93,11 @@ def range_total(headers: Mapping[str, str]) -> int | None:
 
 
 def unquoted(etag: object) -> str | None:
-    """Return an ETag without its quotes, or None for an empty one, or for a value that is none."""
-    found = _once(etag).strip().strip('"') if isinstance(etag, str) else ""
+    """Return an ETag without its quotes, or None for an empty one, or for a value that is none.
+
+    A proxy that compresses responses marks the ETag of the store as weak: `W/"..."`.
+    """
+    found = _once(etag).strip().removeprefix("W/").strip('"') if isinstance(etag, str) else ""
     return found if found and '"' not in found else None
 
 

@@ -66,6 +66,9 @@ _ARCHIVE_FIELDS = [
     re.compile(f"<{name}>([^<]*)<") for name in ("StorageClass", "IsRestoreInProgress", "RestoreExpiryDate")
 ]
 
+#: Characters that no ordinary ETag has, such as those of a weak one.
+_NOT_IN_ETAGS = frozenset('&"/')
+
 _ZONE = attrgetter("tzinfo")
 
 
@@ -94,7 +97,7 @@ def _parse_usual(body: bytes, prefix: str) -> ListPage | None:
     keys, dates, quoted, numbers = (list(column) for column in zip(*found, strict=True))
     # Stores written in Go use the second form of the quotes.
     unquoted = [etag.replace("&quot;", '"').replace("&#34;", '"').strip('"') for etag in quoted]
-    if "" in unquoted or "&" in "".join(keys) or "&" in "".join(unquoted):
+    if "" in unquoted or "&" in "".join(keys) or not _NOT_IN_ETAGS.isdisjoint("".join(unquoted)):
         return None
     try:
         sizes, times = list(map(int, numbers)), list(map(datetime.fromisoformat, dates))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from botocore.exceptions import (
@@ -316,10 +317,13 @@ class Bucket:
         """
         whole = self.full_key(key)
         for number in (1, MAX_LISTED):
-            keys = self._read_page(whole, {"MaxKeys": number}).list_page("").keys.keys
+            keys = listings.first_keys(partial(self._page_from, whole, number), self.name)
             if whole in keys or not keys:
                 return bool(keys)
         return False
+
+    def _page_from(self, prefix: str, most: int, position: Mapping[str, Any]) -> ListPage:
+        return self._read_page(prefix, {**position, "MaxKeys": most}).list_page("")
 
     def _page(self, position: Mapping[str, Any]) -> ListPage:
         if self.lists_restores:

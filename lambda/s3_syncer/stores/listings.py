@@ -20,6 +20,10 @@ from ..core.model import KeyPage, ListPage, Upload
 from ..core.multipart import UploadedPart
 from .responses import Response
 
+#: Pages without a key, one after the other, that count as a listing without an end. Stores may return such pages for
+#: keys that were deleted.
+MAX_EMPTY_PAGES = 10_000
+
 #: The parameters of boto3 for the place of a page in its listing.
 Position = Mapping[str, Any]
 
@@ -89,6 +93,7 @@ class KeyListing:
         position: Position = {"StartAfter": self._prefix + after} if after else {}
         parameter = "StartAfter"
         behind: str | None = None  # the key behind which the store was asked to go on, because it gave no token
+        repeats = _Repeats(self._bucket)
         while True:
             page = self._request(position)
             keys = page.keys.keys
@@ -103,8 +108,7 @@ class KeyListing:
             if page.is_last:
                 return
             if page.following is not None:
-                if page.following == position:
-                    raise _repeated(self._bucket)
+                repeats.check(page.following, is_empty=not keys)
                 position, behind = page.following, None
                 continue
             if not keys or keys == [behind]:  # some stores include StartAfter itself
@@ -136,6 +140,18 @@ class KeyListing:
         )
 
 
+def first_keys(request: Callable[[Position], ListPage], bucket: str) -> list[str]:
+    """Return the keys of the first page with any; a store may return empty pages before it."""
+    position: Position = {}
+    repeats = _Repeats(bucket)
+    while True:
+        page = request(position)
+        if page.keys.keys or page.is_last or page.following is None:
+            return page.keys.keys
+        repeats.check(page.following, is_empty=True)
+        position = page.following
+
+
 def uploads(request: Callable[[Position], Response], key: str) -> list[Upload]:
     """Return the uploads of exactly this key. `key` has the prefix of the bucket. Raises a SyncError."""
     found: list[Upload] = []
@@ -165,21 +181,46 @@ def _responses(
     `following` returns the position behind a page, and True if the store names it; None if the page is empty.
     """
     position = position or {}
+    repeats: _Repeats | None = None
     while True:
         page = request(position)
         yield page
         if page.is_last or (found := following(page)) is None:
             return
         before, (position, is_named) = position, found
-        if position == before:
-            if is_named:
-                raise _repeated(page.bucket)
+        if is_named:
+            repeats = repeats or _Repeats(page.bucket)
+            repeats.check(position)
+        elif position == before:
             message = "the listing is truncated, and the store does not continue it behind its last entry"
             raise Permanent(f"{page.operation} in {page.bucket}: {message}", "TruncatedListing")
 
 
-def _repeated(bucket: str) -> Retryable:
-    return Retryable(f"{bucket}: the listing returned the same continuation token twice", "TruncatedListing")
+class _Repeats:
+    """Finds a listing that returns the same pages again and again.
+
+    One position is kept in memory, and replaced after 1, 2, 4 and so on further pages (Brent's algorithm). So a cycle
+    of any length is found, after at most about three rounds.
+    """
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+        self._kept: Position = {}
+        self._pages, self._until, self._empty = 0, 1, 0
+
+    def check(self, position: Position, *, is_empty: bool = False) -> None:
+        """Note the position of the next page. Raises Retryable if the listing has no end."""
+        if position == self._kept:
+            raise self._endless("the listing returned the same continuation token twice")
+        self._empty = self._empty + 1 if is_empty else 0
+        if self._empty > MAX_EMPTY_PAGES:
+            raise self._endless(f"the listing has more than {MAX_EMPTY_PAGES} pages without a key in a row")
+        self._pages += 1
+        if self._pages == self._until:
+            self._kept, self._pages, self._until = position, 0, 2 * self._until
+
+    def _endless(self, reason: str) -> Retryable:
+        return Retryable(f"{self._bucket}: {reason}", "TruncatedListing")
 
 
 def _between(page: KeyPage, after: str, until: str | None) -> KeyPage:

@@ -52,6 +52,15 @@ def read_plain_responses(client: S3Client) -> None:
         events.unregister("before-parse.s3.*", _TREAT_AS_500)
     events.register_first("before-parse.s3.*", _before_parse)
     events.register("needs-retry.s3.CreateMultipartUpload", _needs_retry_of_creation)
+    events.register("before-call.s3.HeadBucket", _end_redirects)
+
+
+def _end_redirects(context: dict[str, Any], **_: Any) -> None:
+    """Make botocore follow no redirect of HeadBucket, which it sends to find the target of a redirect.
+
+    A store that answers 301 to it too, without a region, would cause the next one, until Python stops the recursion.
+    """
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _needs_retry_of_creation(caught_exception: Exception | None, **_: Any) -> bool | None:

@@ -188,6 +188,8 @@ class Response:
 
     def page_of(self, page: KeyPage, prefix: str) -> ListPage:
         """Return a page with the keys of this one, which still have the prefix. Raises Permanent."""
+        if "CommonPrefixes" in self.fields:  # the keys below it would count as absent
+            raise self._located(Permanent("the listing shows folders in place of keys", "OtherListing"))
         if prefix:
             if not all(key.startswith(prefix) for key in page.keys):
                 raise self._located(Permanent(f"the listing has a key outside of the prefix {prefix!r}", "OtherPrefix"))

@@ -145,3 +145,37 @@ def ignores_start_after(request: Request, store: Store) -> Response:
 def hides_from_listings(is_hidden: Callable[[str], bool]) -> Quirk:
     """Leave these keys out of listings, as a listing does that is behind the writes."""
     return on("ListObjectsV2")(lambda request, store: only_keys(store(request), lambda key: not is_hidden(key)))
+
+
+@on("ListObjectsV2")
+def lists_in_a_circle(request: Request, store: Store) -> Response:
+    """Continue the last page with the second page again."""
+    response = store(request)
+    if text_of(response.xml, "IsTruncated") == "true":
+        return response
+    first = store(replace(request, query={n: v for n, v in request.query.items() if n != "continuation-token"}))
+    response = malforms("IsTruncated", "true")(request, lambda _: response)
+    return adding(response, ("NextContinuationToken", text_of(first.xml, "NextContinuationToken")))
+
+
+def lists_empty_pages_first(count: int) -> Quirk:
+    """Begin each listing with so many pages without keys, as a store may do that skips deleted keys."""
+
+    def quirk(request: Request, store: Store) -> Response:
+        number = int(request.query.get("continuation-token", "empty-0").removeprefix("empty-"))
+        response = store(replace(request, query={n: v for n, v in request.query.items() if n != "continuation-token"}))
+        if number >= count:
+            return response
+        response = without_elements(response, "Contents", "IsTruncated", "NextContinuationToken")
+        return adding(response, ("IsTruncated", "true"), ("NextContinuationToken", f"empty-{number + 1}"))
+
+    return on("ListObjectsV2")(quirk)
+
+
+@on("ListObjectsV2")
+def lists_folders(request: Request, store: Store) -> Response:
+    """List the folders in place of the keys, as with a delimiter."""
+    response = store(request)
+    folders = sorted({text_of(entry, "Key").rpartition("/")[0] + "/" for entry in entries_of(response)})
+    shown: list[Element] = [("CommonPrefixes", [("Prefix", folder)]) for folder in folders]
+    return adding(without_elements(response, "Contents"), *shown)

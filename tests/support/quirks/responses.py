@@ -51,6 +51,10 @@ def renames_header(name: str, new: str) -> Quirk:
     return quirk
 
 
+#: ETags are weak, as a proxy makes them that compresses responses.
+weakens_etags = edits(["ETag"], lambda value: ["W/" + value])
+
+
 def _writes_raw(*characters: str) -> Quirk:
     def raw(text: str) -> str:
         for written, character in _REFERENCES.items():
