@@ -155,9 +155,9 @@ def _client(service: str, **options: Any) -> Any:
     The session is made here at the first call, because it takes 10 MB and 0.1 s. It parses times with the standard
     library: botocore's own parser takes more than half of the CPU time of a listing.
     """
+    fence_connections()  # also if other code of this process has made the session
     if boto3.DEFAULT_SESSION is None:
         require_boto3()
-        fence_connections()
         session = botocore.session.get_session()
         session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
         boto3.setup_default_session(botocore_session=session)
