@@ -80,16 +80,21 @@ def test_strange_keys_are_copied(rig: Rig, way: str) -> None:
     assert rig.differences() == []
 
 
+def twin_count(key: str) -> int:
+    return sum(twin is not None for twin in twins("", key).values())
+
+
 def test_an_ordinary_object_takes_one_get_and_one_put(rig: Rig) -> None:
     """One HEAD for all of them shows that the target keeps their headers and metadata names.
 
     The first key is copied over boto3. One GET for each fold that can concern it shows that the target does not fold.
+    A listing, which is not counted here, shows that it keeps a blank.
     """
     for number in range(20):
         rig.put(f"key {number}", b"body", Metadata={"n": f"{number:02}"})
     rig.clear()
     assert run("migrate", "--no-tags").code == 0
-    assert requests_of(rig) == ({"GET": 20, "HEAD": 1}, {"PUT": 20, "HEAD": 3, "GET": len(twins("", "key 0"))})
+    assert requests_of(rig) == ({"GET": 20, "HEAD": 1}, {"PUT": 20, "HEAD": 3, "GET": twin_count("key 0")})
     assert rig.differences() == []
 
 
@@ -115,14 +120,14 @@ def test_tag_sync_takes_one_more_get(rig: Rig) -> None:
         rig.put(f"key {number}", b"body")
     rig.clear()
     assert run("migrate").code == 0
-    assert requests_of(rig) == ({"GET": 41, "HEAD": 1}, {"PUT": 20, "HEAD": 3, "GET": len(twins("", "key 0"))})
+    assert requests_of(rig) == ({"GET": 41, "HEAD": 1}, {"PUT": 20, "HEAD": 3, "GET": twin_count("key 0")})
 
 
 def test_a_young_object_is_checked_with_head(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_object_copy, "MTIME_SETTLE_TIME", timedelta(days=1))
     rig.put("key", b"body")
     assert run("migrate", "--no-tags").code == 0
-    assert requests_of(rig) == ({"GET": 1, "HEAD": 1}, {"PUT": 1, "HEAD": 3, "GET": len(twins("", "key"))})
+    assert requests_of(rig) == ({"GET": 1, "HEAD": 1}, {"PUT": 1, "HEAD": 3, "GET": twin_count("key")})
 
 
 def short(exchange: Exchange) -> None:
