@@ -206,6 +206,13 @@ variable "source_prefix" {
     condition     = length(var.source_prefix) <= 1024
     error_message = "Write source_prefix with at most 1024 characters, the maximum length of a key."
   }
+
+  # Encoded like local.notification_filter_prefix, which depends on this input.
+  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_FilterRule.html
+  validation {
+    condition     = var.notification_mode != "sqs" || length(replace(urlencode(var.source_prefix), "%2F", "/")) <= 1024
+    error_message = "Write a shorter source_prefix, or notification_mode = \"eventbridge\": S3 allows 1024 characters in the filter of a notification. There, each character that is no letter, digit, \"/\", \"-\", \"_\" or \".\" takes three or six characters. This prefix takes ${length(replace(urlencode(var.source_prefix), "%2F", "/"))}."
+  }
 }
 
 variable "credentials_secret" {
@@ -403,7 +410,7 @@ variable "bulk" {
 variable "reconcile" {
   description = <<-EOT
     Scheduled comparison of both buckets, which repairs differences that no event reported. It costs two list requests per 1,000 keys. The listings show neither tags nor every change of metadata: only `full` compares those:
-    - `schedule` (`rate(...)`, `cron(...)` or `at(...)`): schedule expression of EventBridge Scheduler in UTC, like `rate(1 day)` or `cron(0 3 * * ? *)`. Null turns the comparison off
+    - `schedule` (`rate(...)`, `cron(...)` or `at(...)`): schedule expression of EventBridge Scheduler in UTC, like `rate(1 day)` or `cron(0 3 * * ? *)`. A schedule with `rate(...)` also runs at once when it is created. Null turns the comparison off
     - `delete`: true deletes objects that exist only in the target
     - `max_delete` (0 or more): maximum number of objects that one run deletes
     - `full`: true also compares headers, metadata and tags of every object. It costs two more requests per object on each side: HEAD and GetObjectTagging, or HEAD alone with `sync.tags = false`
@@ -435,7 +442,7 @@ variable "function" {
     - `memory_mb` (256 to 32768): memory in MB. Version 5 of the provider and many Regions allow at most 10240 MB. CPU and network grow with it: 1769 MB is one full vCPU
     - `timeout_s` (30 to 1800): timeout of an invocation in seconds. Lambda may allow at most 900 s. The visibility timeout of the queue is six times this value, and at least 900 s longer than it. A crashed invocation is retried after that time
     - `architecture` (`"arm64"` or `"x86_64"`): instruction set
-    - `runtime` (`"python3.11"` or later): Lambda runtime
+    - `runtime` (`"python3.12"` or later): Lambda runtime. Version 5 of the provider accepts none after `"python3.13"`
     - `reserved_concurrency` (at least `sync.max_concurrency` plus `bulk.max_concurrency`): concurrency of the account to reserve for the function. Null reserves none
     - `log_level` (`"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`): minimum level of the log lines. Decisions are logged at `"INFO"`
     - `package_path`: path of another zip with the code of the function. Null uses the zip of the module
@@ -481,8 +488,8 @@ variable "function" {
   }
 
   validation {
-    condition     = can(regex("^python3\\.(1[1-9]|[2-9][0-9])$", var.function.runtime))
-    error_message = "Write function.runtime as \"python3.11\" or later, like \"python3.13\"."
+    condition     = can(regex("^python3\\.(1[2-9]|[2-9][0-9])$", var.function.runtime))
+    error_message = "Write function.runtime as \"python3.12\" or later, like \"python3.13\": Lambda has deprecated the runtimes before. The provider may refuse the newest."
   }
 
   validation {

@@ -1038,7 +1038,7 @@ run "a_runtime_that_is_too_old" {
   command = plan
 
   variables {
-    function = { runtime = "python3.10" }
+    function = { runtime = "python3.11" }
   }
 
   expect_failures = [var.function]
@@ -1315,7 +1315,7 @@ run "smallest_values" {
     name               = "n"
     bulk               = { max_concurrency = 2 }
     sync               = { max_concurrency = 2, batch_size = 1, batch_window_s = 0, max_receive_count = 1, distributed_copy_threshold_mb = 64 }
-    function           = { memory_mb = 256, timeout_s = 30, reserved_concurrency = 4, runtime = "python3.11", log_level = "WARNING" }
+    function           = { memory_mb = 256, timeout_s = 30, reserved_concurrency = 4, runtime = "python3.12", log_level = "WARNING" }
     log_retention_days = 0
     max_lag_s          = 60
     max_retry_s        = 10

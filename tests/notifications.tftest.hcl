@@ -154,6 +154,43 @@ run "the_filter_prefix_is_encoded" {
   }
 }
 
+run "a_filter_of_1024_characters" {
+  command = plan
+
+  variables {
+    source_prefix = format("path%s", replace(format("%340s", ""), " ", "=")) # "=" has three characters in the filter
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket_notification.source[0].queue[0].filter_prefix) == 1024
+    error_message = "This is the longest filter."
+  }
+}
+
+run "a_filter_of_more_than_1024_characters" {
+  command = plan
+
+  variables {
+    source_prefix = replace(format("%342s", ""), " ", "=")
+  }
+
+  expect_failures = [var.source_prefix]
+}
+
+run "eventbridge_needs_no_encoded_filter" {
+  command = plan
+
+  variables {
+    source_prefix     = replace(format("%342s", ""), " ", "=")
+    notification_mode = "eventbridge"
+  }
+
+  assert {
+    condition     = length(jsondecode(aws_cloudwatch_event_rule.source[0].event_pattern).detail.object.key[0].prefix) == 342
+    error_message = "The rule compares the plain prefix."
+  }
+}
+
 run "an_eventbridge_rule_sends_to_the_queue" {
   command = plan
 
