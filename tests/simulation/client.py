@@ -19,7 +19,7 @@ from botocore.exceptions import (
 
 from s3_syncer.core import fence
 
-from .faults import NO_FAULTS, SIGNATURE_MAX_AGE_S, Faults
+from .faults import NO_FAULTS, SIGNATURE_MAX_AGE_S, SLOW_S, Faults
 from .scheduler import Scheduler
 from .store import Refused, Response, Server, Store
 
@@ -111,6 +111,8 @@ class Connection:
         if (request := fence.current_request()) is not None:
             request.connect(socket.shut_down)
         self._travel(label)
+        if is_write and self._happens("slow"):
+            scheduler.sleep(SLOW_S, label)
         if self._happens("request_lost"):
             self._break()
         is_late = is_write and (scheduler.chance(0.5) if socket.is_broken else self._happens("late"))

@@ -25,6 +25,9 @@ class Choices(Protocol):
     def chance(self, p: float) -> bool: ...
 
 
+#: Seconds that a slow write takes: less than the read timeout of the clients, and enough for other workers to end.
+SLOW_S = 30.0
+
 #: The response to every request during an outage. Connections are refused; a proxy answers 404 or 503 with a page of
 #: HTML. `denied` is a 403 with a code of which the product knows nothing.
 OutageKind = Literal["refused", "not found", "unavailable", "denied"]
@@ -51,6 +54,8 @@ class Faults:
     late: float = 0.0
     #: The server answers 503 SlowDown or 500, and applies nothing.
     busy: float = 0.0
+    #: The request takes SLOW_S seconds more to the server. Writes only.
+    slow: float = 0.0
     #: The connection breaks within the body of a response.
     body_cut: float = 0.0
     #: One bit of the body of a response is flipped.
@@ -124,7 +129,8 @@ def draw_faults(choices: Choices, *, until_s: float, likelihood: float = 0.4, la
     """Return faults at random: each of them is on with `likelihood`, so that few faults also meet alone.
 
     Outages begin before `until_s`. Without `late`, no request is applied late. Damage is not among them, because not
-    every ETag proves it: a history switches it on where the ETags of the source do.
+    every ETag proves it: a history switches it on where the ETags of the source do. Slow writes are not among them
+    either, because a function with a short timeout never ends a copy with many of them.
     """
 
     outages: tuple[Outage, ...] = ()

@@ -45,6 +45,9 @@ ACTIVE_S = (1.0, 20.0, 200.0, 2000.0)
 #: Seconds after the last change within which the mirror must be equal.
 QUIET_MAX_S = 24 * 3600.0
 
+#: Seconds for which a service is suspended, so that another worker gets its messages.
+LONG_SUSPENSION_S = VISIBILITY_TIMEOUT_S + 100.0
+
 #: Seconds of CPU time that a history may take. A usual one takes a hundredth of a second.
 STUCK_S = 60.0
 
@@ -319,7 +322,7 @@ class History:
             service.kill()
         else:
             # Not killed afterwards: see docs/reliability.md, "A worker that loses its message and then dies".
-            service.suspend(self.scheduler.choose((10.0, 300.0)))
+            service.suspend(self.scheduler.choose((10.0, 300.0, LONG_SUSPENSION_S)))
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

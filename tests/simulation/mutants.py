@@ -8,17 +8,17 @@ seed decided.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
 from s3_syncer.core import compare, fence
+from s3_syncer.core.model import ObjectState
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.queue import sqs, worker
-from s3_syncer.service.heartbeat import VISIBILITY_TIMEOUT_S
 from s3_syncer.stores import capabilities, rejections
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.sync import (
@@ -33,11 +33,12 @@ from s3_syncer.sync import (
     upload_decision,
     write_guards,
 )
+from s3_syncer.sync.converge import BucketPair
 from s3_syncer.sync.key_sweep import SweepOptions
 
 from . import history as histories
 from .faults import Faults, Outage, OutageKind, QueueFaults
-from .history import KEYS, History, run_history
+from .history import KEYS, LONG_SUSPENSION_S, History, run_history
 from .processes import send_range
 
 #: An object, the name of one of its attributes, and the replacement.
@@ -137,6 +138,13 @@ def late_writes(history: History) -> None:
     history.world.target_faults = Faults(late=0.2)
 
 
+def slow_writes(history: History) -> None:
+    """Let many writes of small objects take long to the target, so that other workers end meanwhile."""
+    history.world.target_faults = Faults(slow=0.4)
+    history.sizes = (0, 10, 300)
+    history.explained_errors.append("not done in 3 attempts")
+
+
 def slow_target(history: History) -> None:
     """Let many responses of the target not come, so that work is given up."""
     history.world.target_faults = Faults(request_lost=0.2, response_lost=0.2)
@@ -181,48 +189,72 @@ def deletions(history: History) -> None:
     history.change_source = change_source  # type: ignore[method-assign]
 
 
-def sweeps_beside_deletions(history: History) -> None:
-    """Sweep without deletes while the application deletes objects."""
+def delete_during_sweep(history: History, keys: Iterable[str], pauses_s: Sequence[float]) -> None:
+    """Sweep without deletes while the application deletes objects, with a pause before each of them."""
     scheduler = history.scheduler
 
     def change_source() -> None:
-        write_without_events(history, history.keys)
+        write_without_events(history, keys)
         if scheduler.chance(0.5):
             history.start_sweep(SweepOptions())
         else:
             send_range(history.world, RangeWork())
-        for key in history.keys:
-            scheduler.sleep(scheduler.choose((0.0, 0.2, 2.0)))
+        for key in keys:
+            scheduler.sleep(scheduler.choose(pauses_s))
             history.remove(key)
 
     history.change_source = change_source  # type: ignore[method-assign]
 
 
-def bursts(history: History) -> None:
-    """Let the application change one key many times in a few seconds."""
+def sweeps_beside_deletions(history: History) -> None:
+    """Sweep without deletes to a target that may have objects, while the application deletes objects."""
+    delete_during_sweep(history, history.keys, (0.0, 0.2, 2.0))
+
+
+def slow_sweeps_beside_deletions(history: History) -> None:
+    """Sweep without deletes and with slow writes to an empty target, beside deletions."""
+    slow_writes(history)
+    history.keys = ()
+    delete_during_sweep(history, KEYS, (0.5, 2.0, 10.0))
+
+
+def quick_changes(history: History) -> None:
+    """Let the application change each key twice, with several services and slow writes to the target."""
     scheduler = history.scheduler
+    history.keys = KEYS
+    slow_writes(history)
 
     def change_source() -> None:
-        for _ in range(8):
-            scheduler.sleep(scheduler.choose((0.05, 0.5, 2.0)))
-            scheduler.choose((history.write, history.write, history.tag, history.remove))(history.keys[0])
+        for _ in range(2):
+            history.start_service()
+        for key in history.keys:
+            history.write(key)
+            scheduler.sleep(scheduler.choose((0.05, 0.2, 0.5)))
+            scheduler.choose((history.write, history.tag, history.remove))(key)
 
     history.change_source = change_source  # type: ignore[method-assign]
 
 
 def suspended_services(history: History) -> None:
-    """Suspend services in the middle of their work while the application changes one key."""
+    """Suspend services in the middle of their work, until another worker has their messages."""
     scheduler = history.scheduler
+    history.keys = KEYS
+    slow_writes(history)
 
     def change_source() -> None:
-        for _ in range(2):
+        for _ in range(4):
             history.start_service()
-        for _ in range(8):
-            scheduler.sleep(scheduler.choose((0.05, 0.5, 2.0)))
-            scheduler.choose((history.write, history.remove))(history.keys[0])
-            if history.services and scheduler.chance(0.3):
-                service = history.services.pop()
-                scheduler.spawn(service.suspend, VISIBILITY_TIMEOUT_S + 300.0, group="suspension")
+        for key in history.keys:
+            history.write(key)
+        scheduler.sleep(scheduler.choose((0.2, 0.5, 1.0)))
+        suspensions = [
+            scheduler.spawn(service.suspend, LONG_SUSPENSION_S, group="suspension") for service in history.services
+        ]
+        history.services.clear()
+        for key in history.keys:
+            scheduler.choose((history.write, history.remove))(key)
+        for suspension in suspensions:
+            scheduler.join(suspension)
 
     history.change_source = change_source  # type: ignore[method-assign]
 
@@ -362,14 +394,31 @@ class _Believing:
         return True
 
 
+class _Unchanged:
+    """A source that returns the same state for every key."""
+
+    def __init__(self, state: ObjectState | None) -> None:
+        self._state = state
+
+    def head(self, key: str, **options: Any) -> ObjectState | None:
+        return self._state
+
+    get_small = head
+
+
 def _always(value: Any) -> Callable[..., Any]:
     return lambda *args, **options: value
 
 
-@mutant(seeds=1000, focus=bursts)
+@mutant(seeds=1000, focus=quick_changes)
 def no_second_look() -> Iterator[Replacement]:
     """After a write, the source is compared again."""
-    yield converge, "_check_write", lambda pair, key, write, **options: converge._Sides(write.source)
+    check = converge._check_write
+
+    def check_target(pair: BucketPair, key: str, write: Any, **options: Any) -> Any:
+        return check(replace(pair, source=_Unchanged(write.source)), key, write, **options)  # type: ignore[arg-type]
+
+    yield converge, "_check_write", check_target
 
 
 @mutant(seeds=1000, focus=rewrites_and_rollbacks)
@@ -498,7 +547,7 @@ def source_404_believed() -> Iterator[Replacement]:
     yield Bucket, "is_missing", _always(True)
 
 
-@mutant(seeds=1000, focus=sweeps_beside_deletions)
+@mutant(seeds=1000, focus=slow_sweeps_beside_deletions)
 def own_ghost_left() -> Iterator[Replacement]:
     """A sweep removes a copy that it brought to the target if its key is gone from the source."""
     yield own_copies.OwnCopies, "note", _always(None)
