@@ -164,6 +164,10 @@ locals {
   )
 }
 
+locals {
+  task_policies = { for part, role in local.task_roles : part => jsonencode({ Version = "2012-10-17", Statement = role.statements }) }
+}
+
 resource "aws_iam_role" "task" {
   for_each = local.task_roles
 
@@ -197,10 +201,14 @@ resource "aws_iam_role_policy" "task" {
   name = local.role_names[each.key]
   role = aws_iam_role.task[each.key].id
 
-  policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = each.value.statements
-  })
+  policy = local.task_policies[each.key]
+
+  lifecycle {
+    precondition {
+      condition     = length(local.task_policies[each.key]) <= local.max_policy_characters
+      error_message = "The policy of role ${each.key} would have ${length(local.task_policies[each.key])} characters. ${local.long_policy}"
+    }
+  }
 }
 
 resource "aws_ecs_task_definition" "task" {

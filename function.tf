@@ -50,6 +50,8 @@ resource "aws_iam_role" "function" {
 }
 
 locals {
+  function_policy = jsonencode({ Version = "2012-10-17", Statement = local.function_statements })
+
   function_statements = concat(
     local.queue_worker_statements,
     [
@@ -92,10 +94,14 @@ resource "aws_iam_role_policy" "function" {
   name = local.role_names.function
   role = aws_iam_role.function.id
 
-  policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = local.function_statements
-  })
+  policy = local.function_policy
+
+  lifecycle {
+    precondition {
+      condition     = length(local.function_policy) <= local.max_policy_characters
+      error_message = "The policy of the function would have ${length(local.function_policy)} characters. ${local.long_policy}"
+    }
+  }
 }
 
 resource "aws_lambda_function" "sync" {

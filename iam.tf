@@ -10,6 +10,12 @@ locals {
     )
   }
 
+  # Of all inline policies of a role together, without white space. Each role has one, and only the lists of keys and the
+  # prefix can make it long.
+  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+  max_policy_characters = 10240
+  long_policy           = "IAM allows ${local.max_policy_characters}. Write fewer keys into source_kms_key_arns and previous_kms_key_arns, or a shorter source_prefix."
+
   # Statements shared by all workers: the function, the service and the migration.
   worker_statements = concat(
     [
