@@ -19,6 +19,7 @@ from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
 from localcloud import verify
 from s3_syncer.core.model import INLINE_BODY_MAX
+from s3_syncer.stores.rejections import FIRST_RUN
 
 pytestmark = pytest.mark.usefixtures("each_way")
 
@@ -92,14 +93,28 @@ def test_multipart_objects_are_recognized_by_the_marker(lesser: Rig) -> None:
 
 
 def test_refused_keys_go_to_the_dead_letter_queue_with_the_reason(lesser: Rig) -> None:
-    for key in REFUSED:
+    for key in ("served", *REFUSED):
         lesser.put(key, b"body")
+    assert lesser.sync("served").actions == {"served": "copy"}
     delivery = lesser.sync(*REFUSED)
     assert delivery.actions == dict.fromkeys(REFUSED, "dead-letter")
     assert delivery.returned == []
     letters = lesser.dead_letters()
     assert sorted(letter.key for letter in letters) == sorted(REFUSED)
     assert all("unsupported characters" in letter.error for letter in letters)
+
+
+def test_refused_keys_return_while_the_store_has_accepted_no_key(lesser: Rig) -> None:
+    """A store that has accepted no key may refuse all keys: see `stores/rejections.py`."""
+    for key in ("served", *REFUSED):
+        lesser.put(key, b"body")
+    delivery = lesser.sync(*REFUSED)
+    returned = [key for key, action in delivery.actions.items() if action == "retry"]
+    assert len(returned) == len(delivery.returned) == len(REFUSED) - (FIRST_RUN - 1)
+    assert all("unsupported characters" in delivery.reasons[key] for key in REFUSED)
+    assert lesser.sync("served").actions == {"served": "copy"}
+    assert lesser.deliver(*delivery.returned).actions == dict.fromkeys(returned, "dead-letter")
+    assert sorted(letter.key for letter in lesser.dead_letters()) == sorted(REFUSED)
 
 
 def test_other_strange_keys_are_copied_and_deleted(lesser: Rig) -> None:
