@@ -99,6 +99,35 @@ def test_each_kind_of_request_has_its_own_evidence() -> None:
     assert type(store.refuse("c", QUOTA, "create_multipart_upload")) is StoreUnusable, "parts are writes, too"
 
 
+def test_a_part_that_is_denied_again_and_again_is_the_keys_own() -> None:
+    """The upload is created, and other parts are served, before each rejection."""
+    store, found = Store(), []
+    for _ in range(2):
+        store.serve("a", "create_multipart_upload")
+        store.serve("a", "upload_part")
+        found.append(type(store.refuse("a", DENIED, "upload_part")))
+    assert found == [Retryable, Permanent]
+
+
+def test_the_creation_of_an_upload_does_not_show_that_the_store_takes_bytes() -> None:
+    store, found = Store(), []
+    for number in range(FIRST_RUN):
+        store.serve(f"key {number}", "create_multipart_upload")
+        found.append(type(store.refuse(f"key {number}", UNKNOWN, "upload_part")))
+    assert found == [Retryable] * (FIRST_RUN - 1) + [StoreUnusable]
+
+
+def test_an_object_whose_bytes_are_denied_is_the_keys_own_only_if_other_bytes_are_served() -> None:
+    """HEAD needs no KMS key, and GET does."""
+    store = Store()
+    for _ in range(2):
+        store.serve("a", "head_object")
+        assert type(store.refuse("a", DENIED, "get_object")) is Retryable
+    store.serve("b", "get_object")
+    store.serve("a", "head_object")
+    assert type(store.refuse("a", DENIED, "get_object")) is Permanent
+
+
 def test_a_quota_is_never_the_keys_own() -> None:
     store = Store()
     store.refuse("large", QUOTA)

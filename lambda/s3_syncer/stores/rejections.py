@@ -5,12 +5,13 @@ refuse one key. So the requests of each kind are compared: a store over its quot
 
 | observation | the rejection concerns |
 |---|---|
-| the key was refused before, and since then the store served a request of this kind for another key | the key |
+| the key was refused before, and since then the store served a request of this kind | the key |
 | the store served no request of this kind yet, and refused FIRST_RUN keys | the store |
 | since the last success the store denied LONG_RUN keys with this code | the store |
 | anything else | it is unknown |
 
-A success that began before the rejection proves nothing: a quota may be reached between two requests.
+A success that began before the rejection proves nothing: a quota may be reached between two requests. The creation of
+an upload proves nothing either, because it stores no bytes. HEAD is another kind than GET: that may need a KMS key too.
 """
 
 from __future__ import annotations
@@ -37,13 +38,15 @@ MAX_KEYS = 10_000
 
 #: The kind by operation. Every other operation is a kind by itself.
 _KINDS = {
-    "head_object": "read",
-    "get_object": "read",
     "put_object": "write",
     "create_multipart_upload": "write",
     "upload_part": "write",
     "complete_multipart_upload": "write",
 }
+
+#: Steps of a write after which a later step of the same key may be refused. They do not end the memory of a rejection:
+#: a key with one refused part would seem to be refused for the first time at each delivery.
+_FIRST_STEPS = frozenset({"create_multipart_upload", "upload_part"})
 
 
 @dataclass(slots=True)
@@ -80,12 +83,15 @@ class Rejections:
         """
         kind = self._kind(operation)
         kind.busy_since = None
+        if operation == "create_multipart_upload":
+            return
         if kind.has_served and not kind.run and not kind.refused:
             return  # the usual case
         with self._lock:
             kind.has_served, kind.last_success = True, max(kind.last_success, began)
             kind.run.clear()
-            kind.refused.pop(key, None)
+            if operation not in _FIRST_STEPS:
+                kind.refused.pop(key, None)
 
     def busy_s(self, operation: str, now: float) -> float:
         """Note a request for which the store was too busy; return the seconds since it served one of its kind."""
