@@ -249,7 +249,8 @@ def test_a_late_change_raises_the_alarm_on_lag(simulation: Simulation, monitorin
 
 
 def test_dead_letters_count_as_no_lag(simulation: Simulation, monitoring: Monitoring) -> None:
-    simulation.rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", times=inf)
+    """The error names the object, so it is permanent at once. A lone denial comes back."""
+    simulation.rig.target_proxy.when(refuse(400, "EntityTooLarge"), "PUT", times=inf)
     simulation.send(change_at(START - 1801, "key"))
     assert simulation.deliver()
     assert [line["action"] for _, line in simulation.lines] == ["dead-letter"]

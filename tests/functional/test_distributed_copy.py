@@ -113,24 +113,42 @@ def test_an_upload_that_is_aborted_from_outside_is_created_again(rig: Rig) -> No
 
 def test_a_rejected_part_becomes_a_dead_letter_at_once(rig: Rig) -> None:
     put_large(rig)
-    rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", key="large", query="partNumber", times=inf)
+    rig.target_proxy.when(refuse(400, "EntityTooLarge"), "PUT", key="large", query="partNumber", times=inf)
     send(rig)
     assert len(work_off(rig)) == 1
     (letter,) = rig.dead_letters()
     assert letter.key == "large"
+    assert "EntityTooLarge" in letter.error
+    assert rig.uploads() == []
+
+
+def test_a_denied_part_becomes_a_dead_letter_when_the_store_has_served_another_key(rig: Rig) -> None:
+    """Until then it may deny every key: the creation of an upload does not show that it takes bytes."""
+    put_large(rig)
+    rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", key="large", query="partNumber", times=inf)
+    send(rig)
+    for _ in range(2):
+        assert rig.invoke(rig.receive(1)).actions == {"large": "retry"}
+        assert rig.uploads() == []
+        rig.end_delays()
+    (denied,) = rig.receive(1)
+    rig.put("other")
+    assert rig.sync("other").actions == {"other": "copy"}
+    assert rig.invoke([denied]).actions == {"large": "dead-letter"}
+    (letter,) = rig.dead_letters()
     assert "AccessDenied" in letter.error
     assert rig.uploads() == []
 
 
 def test_parts_that_fail_permanently_are_given_up(rig: Rig) -> None:
     put_large(rig)
-    rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", key="large", query="partNumber", skip=1, times=inf)
+    rig.target_proxy.when(refuse(400, "EntityTooLarge"), "PUT", key="large", query="partNumber", skip=1, times=inf)
     send(rig)
     done = work_off(rig)
     assert rig.target_keys() == []
     assert rig.uploads() == []
     letters = rig.dead_letters()
-    assert all("AccessDenied" in letter.error and letter.key == "large" for letter in letters)
+    assert all("EntityTooLarge" in letter.error and letter.key == "large" for letter in letters)
     assert actions(done)["dead-letter"] == len(letters) == 2, (
         "an item, and the message of the key, when it creates another upload"
     )
