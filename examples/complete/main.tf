@@ -17,6 +17,24 @@ module "s3_syncer" {
     region   = var.target_region
     bucket   = var.target_bucket
     prefix   = "mirror/reports/"
+
+    addressing_style = "path"
+    payload_signing  = false # true for a store that refuses UNSIGNED-PAYLOAD
+    ca_certificate   = null  # file("ca.pem") for a store with the certificate of a private CA
+
+    # Properties of new objects. Null leaves them to the store.
+    storage_class          = null
+    server_side_encryption = null
+    sse_kms_key_id         = null
+    acl                    = null
+
+    # Limits of the store, here with the default values.
+    limits = {
+      max_object_mb = 5 * 1024 * 1024 # 5 TiB
+      min_part_mb   = 5
+      max_part_mb   = 4096
+      max_parts     = 10000
+    }
   }
 
   name = "reports-syncer"
@@ -31,6 +49,8 @@ module "s3_syncer" {
   notification_mode         = "eventbridge"
   enable_bucket_eventbridge = true
   existing_notifications    = "refuse" # the plan fails if that would remove notifications
+
+  notification_topic_arns = [] # SNS topics that pass the events on, for a bucket that notifies a topic
 
   sync = {
     delete                        = true
@@ -65,6 +85,9 @@ module "s3_syncer" {
     vpc                  = var.vpc
   }
 
+  # For the function and all tasks, for example { HTTPS_PROXY = "http://proxy.internal:3128" }.
+  environment = {}
+
   # Shared by migration and service.
   ecs = {
     image              = null # the module creates a repository, and scripts/push_image pushes the image
@@ -80,6 +103,7 @@ module "s3_syncer" {
     enabled   = var.vpc != null
     cpu       = 2048
     memory_mb = 4096
+    restore   = false # true allows the option --restore
     arguments = ["--bwlimit=200M"]
   }
 
@@ -90,6 +114,7 @@ module "s3_syncer" {
     max_tasks        = 10
     backlog_per_task = 1000
     concurrency      = 32
+    bulk_concurrency = 32
     spot_percent     = 50
     log_level        = "INFO"
     cpu              = 1024
@@ -106,6 +131,7 @@ module "s3_syncer" {
   log_retention_days = 90
   alarm_actions      = var.alarm_actions
   max_lag_s          = 3600
+  max_retry_s        = 60
 
   tags = {
     team    = "storage"

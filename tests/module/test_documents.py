@@ -214,7 +214,10 @@ AWS_OWN = {
     ("s3", "ls"): {"--recursive"},
     ("logs", "tail"): {"--since", "--follow"},
 }
-AWS_GLOBAL = {"--region", "--query", "--output", "--endpoint-url", "--profile", "--no-cli-pager"}
+AWS_GLOBAL = {
+    *("--region", "--query", "--output", "--endpoint-url", "--profile", "--no-cli-pager"),
+    *("--cli-binary-format", "--cli-read-timeout"),
+}
 
 
 def check_aws(arguments: list[str]) -> None:
