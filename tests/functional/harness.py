@@ -190,10 +190,15 @@ class Rig:
         return self.deliver(*(notification(key) for key in keys), remaining_s=remaining_s)
 
     def deliver(self, *bodies: str, remaining_s: float = REMAINING_S) -> Delivery:
-        """Send messages, receive them, invoke the function, and delete the successful ones, as Lambda does."""
-        for body in bodies:
-            self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=body)
-        return self.invoke(self.receive(len(bodies)), remaining_s=remaining_s)
+        """Send messages, receive them, invoke the function, and delete the successful ones, as Lambda does.
+
+        Messages that an earlier invocation returned may be visible again by now. They stay in flight.
+        """
+        sent = {self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=body)["MessageId"] for body in bodies}
+        messages: list[dict[str, Any]] = []
+        while len(messages) < len(sent) and (received := self.receive(len(sent) - len(messages))):
+            messages += [message for message in received if message["MessageId"] in sent]
+        return self.invoke(messages, remaining_s=remaining_s)
 
     def receive(self, count: int, *, wait_s: int = 1) -> list[dict[str, Any]]:
         """Receive messages of the queue; fewer if no more arrive within `wait_s` seconds."""

@@ -82,12 +82,18 @@ def test_messages_are_retried_until_the_secret_is_right(rig: Rig, code: str) -> 
 
 @pytest.mark.usefixtures("_at_once")
 def test_a_denying_policy_sends_the_message_to_the_dead_letter_queue(rig: Rig) -> None:
+    """The target denies the key again after it has taken another one: the policy concerns this key."""
     rig.put("key", b"body")
-    rig.target_proxy.when(refuse(403, "AccessDenied", "no writing here"), "PUT", times=inf)
-    delivery = rig.sync("key")
+    rig.put("other", b"body")
+    rig.target_proxy.when(refuse(403, "AccessDenied", "no writing here"), "PUT", key="key", times=inf)
+    first = rig.sync("key")
+    assert first.actions == {"key": "retry"}
+    assert reads(rig) == 2, "the secret was read again before the denial counted"
+    assert rig.sync("other").actions == {"other": "copy"}
+    delivery = rig.deliver(*first.returned)
     assert delivery.actions == {"key": "dead-letter"}
     assert delivery.returned == []
-    assert reads(rig) == 2, "the secret was read again before the message was given up"
+    assert reads(rig) == 3, "the secret was read again before the message was given up"
     (letter,) = rig.dead_letters()
     assert letter.body == json.dumps(json.loads(letter.body))
     assert "AccessDenied" in letter.error

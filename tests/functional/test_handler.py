@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import threading
 import time
@@ -18,6 +19,7 @@ from tests.functional.harness import SOURCE, Context, Rig, notification
 from tests.functional.proxy import Exchange, Fault, held, refuse, reset
 from tests.support.clock import OffsetClock
 
+import s3_syncer
 from s3_syncer import __version__, lambda_handler
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.fence import LATE_WRITE_S
@@ -125,17 +127,18 @@ def slow_when_time_is_over(
 
 
 def test_at_the_deadline_only_a_message_with_a_write_in_flight_waits(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, clock: OffsetClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = [f"key {number:02}" for number in range(24)]  # eight at a time
     for key in keys:
         rig.put(key, key.encode())
     monkeypatch.setattr(lambda_handler, "RESERVE_S", 4.0)
     go_on = threading.Event()
+    rig.handle({"Records": []}, Context(time.monotonic() + 900))  # the first event configures the log
+    logging.getLogger(s3_syncer.__name__).addHandler(caplog.handler)
 
     def four_are_done() -> bool:
-        looks = Counter(request.key for request in rig.source_proxy.requests if "tagging" in request.query)
-        return sum(times == 2 for times in looks.values()) == 4
+        return [record.message for record in caplog.records].count("copy") == 4
 
     rig.target_proxy.when(slow_when_time_is_over(clock, go_on, four_are_done), "PUT", skip=4, times=inf)
     delivery = rig.sync(*keys)
@@ -288,9 +291,10 @@ def test_the_request_id_of_a_failure_is_a_log_field_and_no_part_of_the_reason(ri
     lines = {line["key"]: line for line in rig.sync("busy", "denied").log}
     assert {key: line["request_id"] for key, line in lines.items()} == {"busy": "4K2", "denied": "7Q9"}
     assert lines["busy"]["reason"].endswith("(injected)")
-    assert lines["denied"]["reason"].endswith("(injected)")
+    # The message of the store is the whole reason, because only the status says what an unknown code means.
+    assert lines["denied"]["reason"].endswith(" InvalidArgument: injected")
     (letter,) = rig.dead_letters()
-    assert letter.error.endswith("(injected), request ID 7Q9")
+    assert letter.error.endswith(" InvalidArgument: injected, request ID 7Q9")
 
 
 def test_nothing_below_the_log_level_is_logged(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,23 +227,25 @@ def test_keys_are_deleted_only_on_request_and_up_to_the_limit(rig: Rig, monkeypa
     assert (ended.code, rig.target_keys()) == (0, ["key"])
 
 
-def truncated(xml: str) -> str:
-    """Return the first entry of the listing, truncated and without a continuation token."""
-    first = re.findall("<Contents>.*?</Contents>", xml, re.DOTALL)[0]
-    xml = re.sub("<Contents>.*</Contents>", first, xml, flags=re.DOTALL)
-    return xml.replace("<IsTruncated>false</IsTruncated>", "<IsTruncated>true</IsTruncated>")
+def truncated(exchange: Exchange) -> None:
+    """Return the same two keys for each page, truncated and without a continuation token.
+
+    So the store continues the listing neither behind a StartAfter nor behind a Marker.
+    """
+    entry = "<LastModified>2026-01-01T00:00:00Z</LastModified><ETag>&quot;0&quot;</ETag><Size>0</Size>"
+    entries = "".join(f"<Contents><Key>{key}</Key>{entry}</Contents>" for key in ("key 000", "key 001"))
+    page = f"<Name>a-bucket</Name><IsTruncated>true</IsTruncated>{entries}"
+    exchange.reply(200, f"<ListBucketResult>{page}</ListBucketResult>")
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
-@pytest.mark.parametrize(
-    "fault", [refuse(500, "InternalError"), cut(100), listing_fault(truncated)], ids=["error", "cut", "no token"]
-)
+@pytest.mark.parametrize("fault", [refuse(500, "InternalError"), cut(100), truncated], ids=["error", "cut", "no token"])
 def test_incomplete_listing_deletes_nothing(rig: Rig, side: str, fault: Fault) -> None:
     for key in fill(rig, 3):
         rig.target.put_object(Bucket=TARGET, Key=key)
     rig.target.put_object(Bucket=TARGET, Key="zebra")
     proxy = rig.source_proxy if side == "source" else rig.target_proxy
-    proxy.when(fault, "GET", query="list-type", times=1e9)
+    proxy.when(fault, "GET", key="", times=1e9)  # a listing in either version of the API
     ended = run("migrate", "--delete")
     assert (ended.code, ended.err.count("\n")) == (3, 1)
     assert f"list_objects_v2 in the-{side}" in ended.err
@@ -590,7 +592,8 @@ def test_json_log_has_one_line_for_each_decision(rig: Rig, monkeypatch: pytest.M
         ("failed", "key 001"),
         ("extra", "extra"),
     }
-    assert {line["message"] for line in lines if "action" not in line} == {"progress", "summary"}
+    assert {line["message"] for line in lines[1:] if "action" not in line} == {"progress", "summary"}
+    assert lines[0]["message"] == "started", "the first line of a process has the versions"
     assert {"timestamp", "level", "message"} <= set.intersection(*(set(line) for line in lines))
     assert lines[-1]["message"] == "summary"
     names = ("result", "full", "keys", "changed", "different", "target_only", "failed", "bytes")

@@ -134,6 +134,7 @@ def converge(
     `checks` are those of earlier writes of the key by the same sweep, so that the first comparison is another of them.
 
     Returns the last write, or unchanged if both sides were equal already, or multipart for a copy by other workers.
+    A write of tags after a copy belongs to the copy.
     Returns kept if the source has no such key any more and the target's object stays.
     Raises a SyncError; writes made until then are harmless, because the next attempt starts from the beginning. Raises
     Permanent if the target does not keep what is written: see `write_checks`. Also raises it if the target has another
