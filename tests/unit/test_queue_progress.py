@@ -173,7 +173,11 @@ class Script:
 
 def wait_for_end(workers: Script, deadline: Deadline | None = None, idle_s: float = 0.005) -> None:
     wait_until_done(
-        workers, QueueProgress(SweepStats(), idle_s=idle_s), deadline or Deadline.after(60), interval_s=0.01
+        workers,
+        QueueProgress(SweepStats(), idle_s=idle_s),
+        deadline or Deadline.after(60),
+        interval_s=0.01,
+        outage_timeout_s=900,
     )
 
 

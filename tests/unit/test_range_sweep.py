@@ -350,6 +350,23 @@ def test_a_range_without_deletes_leaves_no_late_copy_behind(there: bool) -> None
     assert ("key" in target.objects) == there
 
 
+def test_a_range_that_the_source_ends_leaves_messages_for_its_copies() -> None:
+    """A deletion may have been acknowledged before they arrived, and the next delivery does not know them."""
+    source = ListedBucket({key: stored(b"new") for key in ("a", "b")})
+    target = ListedBucket()
+
+    def fail(operation: str, key: str) -> None:
+        if target.objects:
+            raise StoreUnusable("the store is down")
+
+    source.on_call = fail
+    message = Message("1", RangeWork().to_json())
+    disposition = worker(source, target).run([message], Deadline.after(60))["1"]
+    assert isinstance(disposition, Retry)
+    assert target.objects
+    assert {key for work in disposition.more for key in cast(KeyWork, work).keys} == target.objects.keys()
+
+
 def test_a_range_that_starts_after_the_deadline_is_returned_whole() -> None:
     source, target = ListedBucket({key: stored(b"x") for key in KEYS}), ListedBucket()
     passed = Deadline.after(0)

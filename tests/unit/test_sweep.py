@@ -149,9 +149,15 @@ class World:
         return CrtSmallObjectCopier(source, target, transfer, source_prefix="", target_prefix="", tags=True, threads=4)
 
     def sweep(
-        self, rules: SweepOptions | None = None, *, threads: int = 4, fast: bool = False, **range_: Any
+        self,
+        rules: SweepOptions | None = None,
+        *,
+        threads: int = 4,
+        fast: bool = False,
+        notes: Notes | None = None,
+        **range_: Any,
     ) -> tuple[Notes, str | None]:
-        notes, deadline = Notes(), range_.pop("deadline", Deadline())
+        notes, deadline = notes or Notes(), range_.pop("deadline", Deadline())
         copier = self.small_object_copier() if fast else None
         sweep = Sweep(
             self.pair(),
@@ -668,6 +674,25 @@ def test_a_sweep_that_is_stopped_answers_for_its_copies(there: bool, unordered: 
     assert rest is not None
     assert notes.differences == ({"key 001": f"stale: {STALE}"} if there else {})
     assert ("key 001" in world.target.objects) == there
+
+
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_sweep_that_the_source_ends_names_each_of_its_copies(fast: bool) -> None:
+    """The deletion of a copied key may have been acknowledged before the copy arrived."""
+    world = World(keys(3))
+
+    def fail(side: str, operation: str, key: str) -> None:
+        if side == "source" and world.target.objects:
+            raise StoreUnusable("the store is down")
+
+    world.hooks.append(fail)
+    notes = Notes()
+    with pytest.raises(StoreUnusable):
+        world.sweep(fast=fast, notes=notes)
+    assert world.target.objects
+    assert notes.differences.keys() | notes.failures.keys() >= world.target.objects.keys()
+    assert all("Run `s3-syncer sync KEY`" in reason for reason in notes.differences.values())
 
 
 @pytest.mark.usefixtures("on_the_spot")

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from ..core.deadline import Deadline
 from ..core.errors import Permanent, Retryable, StoreUnusable
 from ..sync.converge import CHANGES, Outcome
-from .outage import OUTAGE_TIMEOUT_S
 from .stats import SweepStats
 
 #: Seconds without a log line after which, with every range swept, the remaining messages count as retries.
@@ -122,7 +121,7 @@ def wait_until_done(
     deadline: Deadline,
     *,
     interval_s: float,
-    outage_timeout_s: float = OUTAGE_TIMEOUT_S,
+    outage_timeout_s: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Wait until the work is done. Raise OutOfTime at the deadline, and StoreUnusable.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from ..core.compare import ABSENT, KeyDiff, KeyStatus
 from ..core.deadline import Deadline
-from ..core.errors import ARCHIVED_CODE, Archived, Permanent
+from ..core.errors import ARCHIVED_CODE, Archived, Permanent, SyncError
 from ..core.key_folding import rewrites, twins
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
@@ -169,7 +169,7 @@ class KeySweep:
         if not self._options.delete:
             return self.kept(diff.key, state)
         if not self._delete_limit.acquire():
-            return STALE if written else self._over_delete_limit()
+            return _STALE if written else self._over_delete_limit()
         return converge(self._pair_with_deletes, diff.key, deadline, checks=checks, is_listed=is_listed)
 
     def _check(self, key: str, *, is_listed: bool | None) -> Outcome:
@@ -200,7 +200,7 @@ class KeySweep:
 
     def kept(self, key: str, state: PageState) -> Outcome:
         """Return the outcome of a key that the source no longer has and that stays in the target."""
-        return STALE if key in state.own_copies else self._extra()
+        return _STALE if key in state.own_copies else self._extra()
 
     def _extra(self) -> Outcome:
         if self._options.one_way:
@@ -212,9 +212,15 @@ class KeySweep:
         return Outcome("extra", f"absent from the source, and the limit of {limit} deletions is reached")
 
 
-STALE = Outcome(
+_STALE = Outcome(
     "stale", "deleted from the source after this sweep wrote it over an older object: run `s3-syncer sync KEY`"
 )
+
+
+def unchecked(error: SyncError) -> Outcome:
+    """Return the outcome of a key that a sweep wrote, and could not compare with the source again."""
+    reason = f"this sweep wrote the key and could not compare it with the source again: {error.reason}"
+    return Outcome("stale", f"{reason}. Run `s3-syncer sync KEY`")
 
 
 def _large(source: ListEntry) -> Outcome:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from ..core.deadline import Deadline
 from ..core.errors import Permanent, SyncError
-from ..core.fence import carried
+from ..core.fence import carried, current
 from ..core.key_ranges import cut_range
 from ..core.units import MIB
 from ..core.work_items import KeyWork, RangeWork, Work
@@ -94,7 +94,11 @@ class RangeSweeper:
             small_object_copier=self._context.small_object_copier,
         )
         slice_end = deadline.sooner(self._slice_s / time_divisor)
-        cuts = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
+        try:
+            cuts = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
+        except SyncError:
+            found.mark_stale_keys()
+            raise
         left: list[Work] = [KeyWork((key,)) for key in (*found.own_messages, *found.stale)]
         logger.info(
             "range",
@@ -203,6 +207,12 @@ class _Found:
 
     def on_uncertain(self, key: str) -> None:
         """Do nothing: the worker sends a message for the key."""
+
+    def mark_stale_keys(self) -> None:
+        """Let the worker send a message for each stale key: the next delivery of the range does not know them."""
+        if (fence := current()) is not None:
+            for key in self.stale:
+                fence.mark_uncertain(key.removeprefix(self._prefix))
 
     def on_restart(self, why: str) -> None:
         logger.warning("%s", why)

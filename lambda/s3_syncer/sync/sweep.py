@@ -29,7 +29,7 @@ from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .converge import CHANGES, Action, BucketPair, Outcome
 from .delete_limit import DeleteLimit, LocalDeleteLimit
-from .key_sweep import STALE, KeySweep, SweepOptions
+from .key_sweep import KeySweep, SweepOptions, unchecked
 from .page_executor import Gauge, PageExecutor
 from .page_state import PagePlan, PageRound, PageState
 from .write_checks import WriteChecks
@@ -342,7 +342,7 @@ class Sweep:
     def _answer_for_copies(self, page: DiffPage, state: PageState) -> None:
         """Remove or report the copies of keys that the source no longer has. Raises no SyncError.
 
-        One listing of the page finds them. If the source cannot be listed, the copies stay unchecked.
+        One listing of the page finds them. If the source cannot be listed, each copy is reported.
         """
         deadline = Deadline.after(_STOP_S)
         try:
@@ -350,13 +350,15 @@ class Sweep:
             listed = {key for part in pages for key in part.keys}
         except Unordered:
             listed = set()
-        except SyncError:
+        except SyncError as error:
+            for key in state.own_copies:
+                self._listener.on_skipped(key, unchecked(error))
             return
         for key in [key for key in state.own_copies if key not in listed]:
             try:
                 outcome = self._key_sweep.answer_for_copy(key, state, deadline)
             except SyncError as error:
-                outcome = Outcome("stale", f"{STALE.reason}; the check failed: {error.reason}")
+                outcome = unchecked(error)
             if outcome.action in CHANGES:
                 self._listener.on_changed(key, outcome)
             self._report_skipped(key, outcome, state)
