@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -47,6 +47,21 @@ from s3_syncer.sync.transfer import Transfer
 from s3_syncer.sync.write_checks import MAX_UNSEEN_DELIVERIES, Unseen
 
 BUCKET = "photos"
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Wait for the threads of all workers, because work that was given up logs its end into the next test."""
+    pools: list[ThreadPoolExecutor] = []
+
+    def pool(threads: int, thread_name_prefix: str) -> ThreadPoolExecutor:
+        pools.append(ThreadPoolExecutor(threads, thread_name_prefix))
+        return pools[-1]
+
+    monkeypatch.setattr(worker_module, "ThreadPoolExecutor", pool)
+    yield
+    for made in pools:
+        made.shutdown()
 
 
 class RangeSweeper:
