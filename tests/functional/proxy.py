@@ -93,6 +93,12 @@ class Exchange:
         """Wait, for ever if None, and return False if the proxy is closed before the time is over."""
         return not self._proxy.closing.wait(seconds)
 
+    def outlast(self) -> None:
+        """Respond nothing until the client closes the connection, or the proxy is closed."""
+        while not wait([self._handler.connection], timeout=0.01) and self.delay(0):
+            pass
+        self.reset()
+
     def cut(self, keep: int, *, honest: bool) -> None:
         """Forward `keep` bytes of the body. If `honest`, send the true length and then break the connection."""
         with self.ask() as response:

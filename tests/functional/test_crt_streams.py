@@ -25,7 +25,6 @@ from tests.functional.proxy import (
     refuse,
     reset,
     shorten,
-    silent,
     without,
 )
 
@@ -232,15 +231,39 @@ def test_a_source_overwritten_during_a_copy_ends_equal(rig: Rig, way: str, store
     assert rig.uploads() == []
 
 
-def test_a_stalled_socket_is_closed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_http, "STALL_TIMEOUT_S", 0.5)
+class Stall:
+    """A store that never responds to the first stream, and measures how long the client waits for it."""
+
+    def __init__(self) -> None:
+        self.waited_s = 0.0
+        self._lock = threading.Lock()
+        self._has_begun = False
+
+    def __call__(self, exchange: Exchange) -> None:
+        # boto3 and the CRT client wait for 60 s.
+        is_stream = exchange.request.headers["user-agent"] == stream_http._USER_AGENT
+        with self._lock:
+            is_first, self._has_begun = is_stream and not self._has_begun, is_stream or self._has_begun
+        if not is_first:
+            exchange.forward()
+            return
+        began = time.monotonic()
+        exchange.outlast()
+        self.waited_s = time.monotonic() - began
+
+
+@pytest.mark.parametrize(("side", "method"), [("source", "GET"), ("target", "PUT")])
+def test_a_stalled_socket_is_closed(rig: Rig, monkeypatch: pytest.MonkeyPatch, side: str, method: str) -> None:
+    monkeypatch.setattr(stream_http, "STALL_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(stream_copy, "PAUSE_S", -1.0)  # so that a stream comes to the target, however slow the source
     rig.put_parts("parts", *parts_of(3))
     rig.put("whole", body_of(WHOLE))
-    rig.source_proxy.when(silent, "GET", key="parts", query="", skip=1)
-    rig.target_proxy.when(silent, "PUT", key="whole", query="")
-    began = time.monotonic()
+    stall = Stall()
+    (rig.source_proxy if side == "source" else rig.target_proxy).when(stall, method, times=inf)
     assert run("migrate", "--no-tags").code == 0
-    assert time.monotonic() - began < STALL_TIMEOUT_S
+    rig.source_proxy.settle()
+    rig.target_proxy.settle()
+    assert 0 < stall.waited_s < STALL_TIMEOUT_S
     assert rig.differences() == []
 
 
