@@ -300,9 +300,14 @@ class Sweep:
         return PageRound(plan, copied, checked | self._converge_all(unresolved, state, deadline))
 
     def _samples(self, plan: PagePlan) -> list[KeyDiff]:
-        """Return the keys to converge before the small-object copier writes: it does not read the target."""
-        is_needed = self._small_object_copier is not None and not self._options.dry_run
-        return self._key_sweep.samples(plan.copyable) if is_needed else []
+        """Return the keys to converge before the small-object copier writes: it does not read the target.
+
+        Each is a small object: the other keys of the page wait for it.
+        """
+        copier = self._small_object_copier
+        if copier is None or self._options.dry_run:
+            return []
+        return self._key_sweep.samples(diff for diff in plan.copyable if copier.takes(diff))
 
     def _reconcile_keys(self, page: DiffPage, deadline: Deadline) -> None:
         """Converge the keys of a page again and again, without the listings, which cannot be trusted."""
