@@ -186,6 +186,8 @@ class _Handler(ProxyHandler):
         length = response.header("Content-Length")
         # The length of an object is a header of the store, and a quirk may leave it out.
         in_chunks = length is None and response.header("Last-Modified") is not None
+        if length is not None and not length.isdecimal():  # only the end of the connection can then end the body
+            self.close_connection = True
         self.send_response_only(response.status)
         if response.header("Date") is None:
             self.send_header("Date", formatdate(usegmt=True))
