@@ -112,7 +112,7 @@ class KeyListing:
                 position, behind = page.following, None
                 continue
             if not keys or keys == [behind]:  # some stores include StartAfter itself
-                if behind is None and page.is_last is False:
+                if page.is_last is False and (keys or behind is None):  # more keys are said to follow, and none does
                     raise self._cut_off()
                 return
             if not in_order:
