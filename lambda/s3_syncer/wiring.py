@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .doctor.doctor import Doctor
-from .doctor.scratch import PREFIX
+from .doctor import PREFIX
 from .process_tuning import return_large_buffers
 from .queue.sqs import Queue
 from .queue.worker import Worker
@@ -23,6 +22,8 @@ from .sync.transfer import Transfer
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+
+    from .doctor.doctor import Doctor
 
 #: Connections of a client beyond two per thread: for requests that overlap with a response that is still read.
 SPARE_CONNECTIONS = 4
@@ -137,6 +138,7 @@ def build_sync_context(
 
 def build_doctor(settings: Settings, *, prefix: str = PREFIX, clients: ClientFactories = BOTO3) -> Doctor:
     """Build the doctor. Raises StoreUnusable. It checks the queues if the settings name one."""
+    from .doctor.doctor import Doctor  # here, because no other work of a process needs it at its start
 
     def connect(options: RequestOptions) -> ClientSource:
         return clients.target(

@@ -23,9 +23,10 @@ from tests.support.quirks import keys, listings, properties, responses, tags, up
 from tests.support.quirks.scope import on
 
 from s3_syncer import lambda_handler
+from s3_syncer.doctor import PREFIX
 from s3_syncer.doctor.keys import check_keys
 from s3_syncer.doctor.report import Check
-from s3_syncer.doctor.scratch import PREFIX, Scratch, scratch_keys
+from s3_syncer.doctor.scratch import Scratch, scratch_keys
 from s3_syncer.doctor.target import (
     check_conditions,
     check_etags,

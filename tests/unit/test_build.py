@@ -89,6 +89,14 @@ def test_the_zip_imports_with_the_libraries_of_the_runtime() -> None:
     assert run.stdout.split() == [], "the libraries of the CLI are not in the Lambda runtime"
 
 
+def test_the_function_starts_without_the_doctor() -> None:
+    program = (
+        "import sys, s3_syncer.lambda_handler; print(*(name for name in sys.modules if 's3_syncer.doctor.' in name))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == [], "a cold start would import modules that no event needs"
+
+
 def test_check_reports_a_stale_zip(build: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stale = tmp_path / "s3_syncer.zip"
     monkeypatch.setattr(build, "ARCHIVE", stale)

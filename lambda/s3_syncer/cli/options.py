@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..doctor.scratch import PREFIX
+from ..doctor import PREFIX
 from ..service.heartbeat import VISIBILITY_TIMEOUT_S
 from ..service.options import ServiceOptions
 from ..settings import ACLS, ADDRESSING_STYLES, ENCRYPTIONS, LOG_LEVELS

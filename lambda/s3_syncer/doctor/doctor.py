@@ -18,7 +18,7 @@ from .keys import check_keys
 from .messages import GROUP as MESSAGES
 from .messages import MessageChecks
 from .report import Check, Report, Status
-from .scratch import PREFIX, ForeignKeysError, Scratch, scratch_keys
+from .scratch import ForeignKeysError, Scratch, scratch_keys
 from .source import GROUP as SOURCE
 from .source import SourceChecks
 from .target import (
@@ -56,7 +56,7 @@ class Doctor:
         connect: Callable[[RequestOptions], ClientSource],
         sqs: SQSClient | None,
         *,
-        prefix: str = PREFIX,
+        prefix: str,
     ) -> None:
         self._settings, self._source, self._connect, self._sqs = settings, source, connect, sqs
         self._prefix = settings.target_prefix + prefix

@@ -17,9 +17,6 @@ from .report import Check, Status
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: The prefix of all runs, below the prefix of the target.
-PREFIX = "s3-syncer-doctor/"
-
 #: The prefix of one run below PREFIX. No store folds it: it has lower case, digits and single slashes only.
 _RUN = re.compile("run-[0-9a-f]{16}/")
 
