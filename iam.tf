@@ -39,6 +39,14 @@ locals {
         Action   = ["secretsmanager:GetSecretValue"]
         Resource = [local.credentials_secret_arn]
       },
+      {
+        # The pieces of a range or an object that a worker cannot finish in time. A migration with --workers queue sends
+        # the first range.
+        Sid      = "SendToBulkQueue"
+        Effect   = "Allow"
+        Action   = ["sqs:SendMessage"]
+        Resource = [aws_sqs_queue.bulk.arn]
+      },
     ],
     [for keys in [var.source_kms_key_arns] : {
       Sid       = "DecryptSourceObjects"
@@ -47,6 +55,14 @@ locals {
       Resource  = keys
       Condition = { StringEquals = { "kms:ViaService" = local.services_decrypting_for_workers } }
     } if length(keys) > 0],
+    # Decrypt is for the secret, for received messages and for sending messages; GenerateDataKey is for sending messages.
+    [for key in [var.kms_key_arn] : {
+      Sid       = "UseKmsKey"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = [key]
+      Condition = { StringEquals = { "kms:ViaService" = [for service in ["secretsmanager", "sqs"] : local.kms_via[service]] } }
+    } if key != null],
   )
 
   # Statements of the workers that consume the queues: the function and the service.
@@ -65,27 +81,12 @@ locals {
         Resource = [aws_sqs_queue.work.arn, aws_sqs_queue.bulk.arn]
       },
       {
-        # A worker splits a range or an object that it cannot finish in time, and sends the pieces to the queue.
-        Sid      = "SendToBulkQueue"
-        Effect   = "Allow"
-        Action   = ["sqs:SendMessage"]
-        Resource = [aws_sqs_queue.bulk.arn]
-      },
-      {
         Sid      = "SendToDeadLetterQueue"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
         Resource = [aws_sqs_queue.dead_letters.arn]
       },
     ],
-    # Decrypt is for the messages of the queue and for the secret, GenerateDataKey for sending messages.
-    [for key in [var.kms_key_arn] : {
-      Sid       = "UseKmsKey"
-      Effect    = "Allow"
-      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-      Resource  = [key]
-      Condition = { StringEquals = { "kms:ViaService" = [for service in ["secretsmanager", "sqs"] : local.kms_via[service]] } }
-    } if key != null],
     # A message stays encrypted with the key under which it was sent.
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
     [for keys in [var.previous_kms_key_arns] : {

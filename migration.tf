@@ -16,12 +16,6 @@ locals {
     local.worker_statements,
     [
       {
-        Sid      = "SendToBulkQueue"
-        Effect   = "Allow"
-        Action   = ["sqs:SendMessage"]
-        Resource = [aws_sqs_queue.bulk.arn]
-      },
-      {
         Sid      = "ReadQueueAttributes"
         Effect   = "Allow"
         Action   = ["sqs:GetQueueAttributes"]
@@ -40,13 +34,6 @@ locals {
       Action   = ["s3:RestoreObject"]
       Resource = ["${local.source_bucket_arn}/${var.source_prefix}*"]
     } if is_allowed],
-    [for key in var.kms_key_arn[*] : {
-      Sid       = "UseKmsKey"
-      Effect    = "Allow"
-      Action    = ["kms:Decrypt", "kms:GenerateDataKey"] # Decrypt for the secret, both for sending messages
-      Resource  = [key]
-      Condition = { StringEquals = { "kms:ViaService" = [local.kms_via["secretsmanager"], local.kms_via["sqs"]] } }
-    }],
   )
 
   # In the format of the RunTask API.

@@ -343,16 +343,16 @@ run "exact_permissions_of_the_role" {
           Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:mocked"]
         },
         {
-          Sid      = "ConsumeQueues"
-          Effect   = "Allow"
-          Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
-          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer", "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk"]
-        },
-        {
           Sid      = "SendToBulkQueue"
           Effect   = "Allow"
           Action   = ["sqs:SendMessage"]
           Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk"]
+        },
+        {
+          Sid      = "ConsumeQueues"
+          Effect   = "Allow"
+          Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer", "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk"]
         },
         {
           Sid      = "SendToDeadLetterQueue"

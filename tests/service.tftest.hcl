@@ -241,8 +241,8 @@ run "the_task_has_the_permissions_of_the_function" {
 
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.task["service"].policy).Statement : statement.Sid] == [
-      "ReadSourceObjects", "ListSourceBucket", "ReadTargetCredentials", "DecryptSourceObjects",
-      "ConsumeQueues", "SendToBulkQueue", "SendToDeadLetterQueue", "UseKmsKey",
+      "ReadSourceObjects", "ListSourceBucket", "ReadTargetCredentials", "SendToBulkQueue", "DecryptSourceObjects", "UseKmsKey",
+      "ConsumeQueues", "SendToDeadLetterQueue",
     ]
     error_message = "The policy must have exactly these statements."
   }
