@@ -11,6 +11,8 @@ locals {
     var.function.enabled ? ["sync.max_concurrency"] : [],
     var.service.enabled ? ["service.max_tasks"] : [],
   ))
+  # The parts of a large object are bulk work. A task of the service has slots for both queues.
+  large_object_limit = var.function.enabled ? " If only objects above sync.distributed_copy_threshold_mb are late, raise bulk.max_concurrency." : ""
 
   alarms = merge(
     {
@@ -37,7 +39,7 @@ locals {
       }
       # Lambda may throttle a short burst and retries. Throttling for 15 minutes means that concurrency is missing.
       throttles = {
-        description = "Function ${aws_lambda_function.sync.function_name} is throttled. Lower sync.max_concurrency, or request a higher Lambda concurrency limit for the account."
+        description = "Function ${aws_lambda_function.sync.function_name} is throttled. Lower sync.max_concurrency or bulk.max_concurrency, or request a higher Lambda concurrency limit for the account."
         namespace   = "AWS/Lambda"
         metric      = "Throttles"
         dimensions  = { FunctionName = aws_lambda_function.sync.function_name }
@@ -49,7 +51,7 @@ locals {
     },
     # Lag as the log shows it: of what was mirrored, and of what is tried again.
     { for max_lag_s in var.max_lag_s[*] : "lag" => {
-      description = "A change was mirrored more than ${max_lag_s} s late, or is still failing after that time. Search ${local.worker_log_group_names} for lines with action retry: their reason says what to repair. If there are none, the workers are too slow for the rate of changes: raise ${local.worker_limits}."
+      description = "A change was mirrored more than ${max_lag_s} s late, or is still failing after that time. Search ${local.worker_log_group_names} for lines with action retry: their reason says what to repair. If there are none, the workers are too slow for the rate of changes: raise ${local.worker_limits}.${local.large_object_limit}"
       namespace   = local.metric_namespace
       metric      = "SyncLag"
       dimensions  = {}

@@ -50,6 +50,22 @@ run "alarm_defaults" {
   }
 }
 
+run "alarms_name_the_limit_of_the_queue_that_is_slow" {
+  command = plan
+
+  assert {
+    condition = alltrue([for key in ["lag", "throttles"] :
+      strcontains(aws_cloudwatch_metric_alarm.sync[key].alarm_description, "sync.max_concurrency") && strcontains(aws_cloudwatch_metric_alarm.sync[key].alarm_description, "bulk.max_concurrency")
+    ])
+    error_message = "Large objects are bulk work, and both limits count for throttling."
+  }
+
+  assert {
+    condition     = strcontains(aws_cloudwatch_metric_alarm.sync["queue-age"].alarm_description, "sync.max_concurrency") && !strcontains(aws_cloudwatch_metric_alarm.sync["queue-age"].alarm_description, "bulk.max_concurrency")
+    error_message = "The queue of the events has only its limit."
+  }
+}
+
 run "alarms_with_a_long_memory_go_off_at_the_first_minute" {
   command = plan
 
