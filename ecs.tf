@@ -162,9 +162,7 @@ locals {
       "arn", data.aws_partition.current.partition, "ecr", image.region, image.account, "repository/${image.repository}"
     ])],
   )
-}
 
-locals {
   task_policies = { for part, role in local.task_roles : part => jsonencode({ Version = "2012-10-17", Statement = role.statements }) }
 }
 

@@ -9,15 +9,16 @@ locals {
   # length stand for them, so that each plan has the size. jsonencode escapes &, < and >, and Lambda does not.
   # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
   max_environment_bytes = 4096
-  measured_environment = replace(jsonencode(merge(
+  encoded_environment = base64encode(replace(jsonencode(merge(
     local.function_environment,
     { for name, suffix in { QUEUE_URL = "", BULK_QUEUE_URL = local.bulk_suffix, DEAD_LETTER_QUEUE_URL = local.dead_letters_suffix } :
     name => "https://sqs.${local.region}.${data.aws_partition.current.dns_suffix}/${local.account_id}/${var.name}${suffix}" },
-    { for secret in local.owns_secret ? [local.secret_name] : [] :
-    "TARGET_SECRET_ARN" => "arn:${data.aws_partition.current.partition}:secretsmanager:${local.region}:${local.account_id}:secret:${secret}-123456" },
-  )), "/\\\\u00(26|3c|3e)/", "-")
+    local.owns_secret ? {
+      TARGET_SECRET_ARN = "arn:${data.aws_partition.current.partition}:secretsmanager:${local.region}:${local.account_id}:secret:${local.secret_name}-123456"
+    } : {},
+  )), "/\\\\u00(26|3c|3e)/", "-"))
   # In base64, three bytes have four characters.
-  environment_bytes = length(base64encode(local.measured_environment)) / 4 * 3 - length(regexall("=", base64encode(local.measured_environment)))
+  environment_bytes = length(local.encoded_environment) / 4 * 3 - length(regexall("=", local.encoded_environment))
 }
 
 # Created before the function: Lambda would otherwise create a log group without retention.

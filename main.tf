@@ -55,7 +55,7 @@ locals {
   # Only the options that are set: the environment of a function has at most 4 KB.
   target_options = { for name, value in {
     TARGET_ADDRESSING_STYLE = var.target.addressing_style
-    TARGET_PAYLOAD_SIGNING  = try(tostring(var.target.payload_signing), null)
+    TARGET_PAYLOAD_SIGNING  = tostring(var.target.payload_signing)
     TARGET_CA_CERTIFICATE   = var.target.ca_certificate
 
     TARGET_STORAGE_CLASS          = var.target.storage_class
@@ -63,15 +63,15 @@ locals {
     TARGET_SSE_KMS_KEY_ID         = var.target.sse_kms_key_id
     TARGET_ACL                    = var.target.acl
 
-    TARGET_MAX_OBJECT_MB = try(tostring(var.target.limits.max_object_mb), null)
-    TARGET_MIN_PART_MB   = try(tostring(var.target.limits.min_part_mb), null)
-    TARGET_MAX_PART_MB   = try(tostring(var.target.limits.max_part_mb), null)
-    TARGET_MAX_PARTS     = try(tostring(var.target.limits.max_parts), null)
+    TARGET_MAX_OBJECT_MB = tostring(var.target.limits.max_object_mb)
+    TARGET_MIN_PART_MB   = tostring(var.target.limits.min_part_mb)
+    TARGET_MAX_PART_MB   = tostring(var.target.limits.max_part_mb)
+    TARGET_MAX_PARTS     = tostring(var.target.limits.max_parts)
   } : name => value if value != null }
 
   # Names that var.environment cannot have: all that the workers read, and those that Lambda reserves.
   # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
-  own_variables = "^((SOURCE|TARGET|SYNC|S3_SYNCER)_.*|((BULK_|DEAD_LETTER_)?QUEUE_URL|DISTRIBUTED_COPY_THRESHOLD_MB|LOG_LEVEL))$"
+  own_variables = "^((SOURCE|TARGET|SYNC|S3_SYNCER)_.*|(BULK_|DEAD_LETTER_)?QUEUE_URL|DISTRIBUTED_COPY_THRESHOLD_MB|LOG_LEVEL)$"
   lambda_variables = [
     "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
     "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV",

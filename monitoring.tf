@@ -103,11 +103,14 @@ locals {
 
   metrics = merge(
     # Results of sweeps, one line for each key range.
-    { for name, field in { KeysCompared = "keys", DriftRepaired = "changed", DriftFailed = "failed" } : name => {
-      pattern                           = "{ $.action = \"range\" && $.${field} >= 0 }"
-      value                             = "$.${field}"
-      unit                              = "Count"
-    } },
+    {
+      for name, field in { KeysCompared = "keys", DriftRepaired = "changed", DriftFailed = "failed" } :
+      name => {
+        pattern = "{ $.action = \"range\" && $.${field} >= 0 }"
+        value   = "$.${field}"
+        unit    = "Count"
+      }
+    },
     {
       # Time from the event to the line: of changes that are mirrored, and of those that failed and wait for the next
       # delivery. Without these, an outage would have no lag at all. Dead letters have another alarm. The line

@@ -93,10 +93,10 @@ resource "aws_ecs_service" "service" {
   depends_on = [aws_ecs_cluster_capacity_providers.tasks, aws_iam_role_policy.task]
 }
 
-# Scaling: one task for each backlog_per_task messages of both queues, visible or in flight, at the peak of the last 15 minutes. The
-# number follows from SQS metrics alone. It does not need the number of running tasks: only Container Insights reports
-# that, and reports nothing at zero tasks. Scaling from zero and to zero therefore works like any other step. A task stays
-# while the messages that it works on justify one. Scaling out takes effect within minutes, because the maximum of a
+# Scaling: one task for each backlog_per_task messages of both queues, visible or in flight, at the peak of the last 15
+# minutes. The number follows from SQS metrics alone. It does not need the number of running tasks: only Container Insights
+# reports that, and reports nothing at zero tasks. Scaling from zero and to zero therefore works like any other step. A task
+# stays while the messages that it works on justify one. Scaling out takes effect within minutes, because the maximum of a
 # sliding 15-minute window counts. Scaling in takes effect when the window has passed.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
 locals {

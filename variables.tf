@@ -139,23 +139,23 @@ variable "target" {
   }
 
   validation {
-    condition     = alltrue([for value in [try(coalesce(var.target.limits.max_object_mb, 1), 1)] : value >= 1 && value <= 51200000 && floor(value) == value])
+    condition     = alltrue([for value in var.target.limits.max_object_mb[*] : value >= 1 && value <= 51200000 && floor(value) == value])
     error_message = "Write target.limits.max_object_mb as a whole number of MiB from 1 to 51200000."
   }
 
   validation {
-    condition     = alltrue([for value in [try(coalesce(var.target.limits.min_part_mb, 5), 5)] : value >= 1 && floor(value) == value])
+    condition     = alltrue([for value in var.target.limits.min_part_mb[*] : value >= 1 && floor(value) == value])
     error_message = "Write target.limits.min_part_mb as a whole number of MiB from 1."
   }
 
   validation {
-    condition = alltrue([for value in [try(coalesce(var.target.limits.max_part_mb, 4096), 4096)] :
-    value > try(coalesce(var.target.limits.min_part_mb, 5), 5) && value <= 5120 && floor(value) == value])
+    condition = alltrue([for value in [coalesce(var.target.limits.max_part_mb, 4096)] :
+    value > coalesce(var.target.limits.min_part_mb, 5) && value <= 5120 && floor(value) == value])
     error_message = "Write target.limits.max_part_mb as a whole number of MiB above target.limits.min_part_mb, up to 5120."
   }
 
   validation {
-    condition     = alltrue([for value in [try(coalesce(var.target.limits.max_parts, 1), 1)] : value >= 1 && value <= 10000 && floor(value) == value])
+    condition     = alltrue([for value in var.target.limits.max_parts[*] : value >= 1 && value <= 10000 && floor(value) == value])
     error_message = "Write target.limits.max_parts as a whole number from 1 to 10000."
   }
 

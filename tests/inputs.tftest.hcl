@@ -445,6 +445,19 @@ run "options_of_the_target" {
   }
 }
 
+run "null_for_each_option_of_the_target" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", addressing_style = null, payload_signing = null, ca_certificate = null, storage_class = null, server_side_encryption = null, sse_kms_key_id = null, acl = null, limits = null }
+  }
+
+  assert {
+    condition     = toset([for name in keys(aws_lambda_function.sync.environment[0].variables) : name if startswith(name, "TARGET_")]) == toset(["TARGET_ENDPOINT", "TARGET_REGION", "TARGET_BUCKET", "TARGET_PREFIX", "TARGET_SECRET_ARN"])
+    error_message = "The function must have none of the options."
+  }
+}
+
 run "a_ca_certificate" {
   command = plan
 
@@ -1218,8 +1231,6 @@ run "a_lag_between_two" {
   expect_failures = [var.max_lag_s]
 }
 
-# Valid values at the limits
-
 run "retry_threshold_of_less_than_10_seconds" {
   command = plan
 
@@ -1259,6 +1270,8 @@ run "retry_alarm_with_a_log_without_retries" {
 
   expect_failures = [var.max_retry_s]
 }
+
+# Valid values at the limits
 
 run "the_same_name_at_another_store" {
   command = plan
