@@ -875,26 +875,6 @@ run "bulk_max_concurrency_with_a_fraction" {
   expect_failures = [var.bulk]
 }
 
-run "service_bulk_concurrency_zero" {
-  command = plan
-
-  variables {
-    service = { bulk_concurrency = 0 }
-  }
-
-  expect_failures = [var.service]
-}
-
-run "service_bulk_concurrency_above_512" {
-  command = plan
-
-  variables {
-    service = { bulk_concurrency = 513 }
-  }
-
-  expect_failures = [var.service]
-}
-
 run "an_empty_batch" {
   command = plan
 

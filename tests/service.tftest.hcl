@@ -614,6 +614,26 @@ run "a_concurrency_of_513" {
   expect_failures = [var.service]
 }
 
+run "a_bulk_concurrency_of_0" {
+  command = plan
+
+  variables {
+    service = { enabled = true, bulk_concurrency = 0 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_bulk_concurrency_of_513" {
+  command = plan
+
+  variables {
+    service = { enabled = true, bulk_concurrency = 513 }
+  }
+
+  expect_failures = [var.service]
+}
+
 run "spot_as_a_fraction" {
   command = plan
 

@@ -166,7 +166,8 @@ def test_a_second_plan_is_empty(examples: Examples, version: Callable[[], Path])
 def test_no_two_pairs_share_anything(examples: Examples) -> None:
     pairs = examples["multiple"].outputs["s3_syncers"]
     assert len(pairs) == 3
-    for output in ("queue_arn", "dead_letter_queue_arn", "function_arn", "function_role_arn", "event_rule_arn"):
+    queues = ("queue_arn", "bulk_queue_arn", "dead_letter_queue_arn")
+    for output in (*queues, "function_arn", "function_role_arn", "event_rule_arn"):
         assert len({pair[output] for pair in pairs.values()}) == len(pairs), output
 
 

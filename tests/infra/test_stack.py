@@ -76,7 +76,7 @@ def take_dead_letters(applied: Applied) -> list[dict[str, str]]:
 def compare(applied: Applied) -> None:
     """Send the message that the schedule of `reconcile` sends."""
     work = json.dumps({"s3-syncer": {"work": "range"}})
-    applied.stack.sqs().send_message(QueueUrl=applied.stack.queue_url, MessageBody=work)
+    applied.stack.sqs().send_message(QueueUrl=applied.stack.bulk_queue_url, MessageBody=work)
 
 
 @contextmanager
@@ -434,7 +434,7 @@ def kill_an_invocation(clouds: Clouds) -> bool:
 def visibility_timeout(applied: Applied, seconds: int) -> Iterator[None]:
     """Shorten the visibility timeout, so that messages of a killed invocation return within seconds."""
     client, name = applied.stack.sqs(), "VisibilityTimeout"
-    queues = (applied.stack.queue_url, applied.outputs["s3_syncer"]["bulk_queue_url"])
+    queues = (applied.stack.queue_url, applied.stack.bulk_queue_url)
     attributes = client.get_queue_attributes(QueueUrl=queues[0], AttributeNames=["VisibilityTimeout"])["Attributes"]
     for queue in queues:
         client.set_queue_attributes(QueueUrl=queue, Attributes={name: str(seconds)})
