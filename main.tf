@@ -1,8 +1,8 @@
 # How an event flows through the module, and the file of each step:
 #
 #   notifications.tf  the source bucket, or an EventBridge rule, sends an event to the queue
-#   queue.tf          the queue keeps the event until a worker has handled it, and the dead-letter queue what failed.
-#                     A third queue has the bulk work
+#   queue.tf          the queue keeps the event until a worker has handled it. Another queue has the bulk work, and the
+#                     dead-letter queue what failed
 #   function.tf       the Lambda function receives the event and makes the key equal in both buckets
 #   credentials.tf    the secret with the access key of the target
 #   service.tf        ECS service that does the work of the function without the 15-minute limit

@@ -1,7 +1,7 @@
 # Alarms and metrics. The description of each alarm says what to do.
 
 locals {
-  # Log groups of the workers that consume the queue.
+  # Log groups of the workers that consume the queues.
   worker_logs = merge(
     { for part in ["function"] : part => aws_cloudwatch_log_group.function if var.function.enabled },
     { for part, group in aws_cloudwatch_log_group.task : part => group if part == "service" },

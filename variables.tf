@@ -438,9 +438,9 @@ variable "reconcile" {
 variable "function" {
   description = <<-EOT
     Settings of the Lambda function:
-    - `enabled`: true makes the function consume the queue. False leaves all work to the `service`: the function still exists, but is not invoked and costs nothing
+    - `enabled`: true makes the function consume the queues. False leaves all work to the `service`: the function still exists, but is not invoked and costs nothing
     - `memory_mb` (256 to 32768): memory in MB. Version 5 of the provider and many Regions allow at most 10240 MB. CPU and network grow with it: 1769 MB is one full vCPU
-    - `timeout_s` (30 to 1800): timeout of an invocation in seconds. Lambda may allow at most 900 s. The visibility timeout of the queue is six times this value, and at least 900 s longer than it. A crashed invocation is retried after that time
+    - `timeout_s` (30 to 1800): timeout of an invocation in seconds. Lambda may allow at most 900 s. The visibility timeout of the queues is six times this value, and at least 900 s longer than it. A crashed invocation is retried after that time
     - `architecture` (`"arm64"` or `"x86_64"`): instruction set
     - `runtime` (`"python3.12"` or later): Lambda runtime. Version 5 of the provider accepts none after `"python3.13"`
     - `reserved_concurrency` (at least `sync.max_concurrency` plus `bulk.max_concurrency`): concurrency of the account to reserve for the function. Null reserves none
@@ -469,7 +469,7 @@ variable "function" {
 
   validation {
     condition     = var.function.enabled || var.service.enabled
-    error_message = "Write function.enabled = true or service.enabled = true: otherwise no worker consumes the queue, and SQS deletes the messages after 14 days."
+    error_message = "Write function.enabled = true or service.enabled = true: otherwise no worker consumes the queues, and SQS deletes the messages after 14 days."
   }
 
   validation {

@@ -107,7 +107,7 @@ module "s3_syncer" {
     arguments = ["--bwlimit=200M"]
   }
 
-  # Tasks that consume the queue without the 15-minute limit of the function, half of them on Spot. They need var.vpc.
+  # Tasks that consume the queues without the 15-minute limit of the function, half of them on Spot. They need var.vpc.
   service = {
     enabled          = false
     min_tasks        = 0
