@@ -71,6 +71,15 @@ def test_no_fold_concerns_a_key_that_counts_as_usual() -> None:
             assert set(found) <= {"case"}, name
 
 
+def test_no_fold_beyond_ascii_concerns_a_key_of_ascii_characters() -> None:
+    # Seen to fail with the fold of control characters among them.
+    rand = random.Random(3)
+    alphabet = [*map(chr, range(128))]
+    for name in [*alphabet, *("".join(rand.choices(alphabet, k=rand.randint(2, 9))) for _ in range(5_000))]:
+        found = [fold for fold, rule in key_folding._RULES_BEYOND_ASCII.items() if rule.vary(name) != name]
+        assert not found, (name, found)
+
+
 def test_a_store_with_a_fold_takes_the_twin_for_the_key() -> None:
     rand = random.Random(2)
     alphabet = "aZ0./ %+\\\u00e9\u0301\u0130\u00df\u212a\n"

@@ -17,6 +17,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, unquote
 
@@ -44,7 +45,7 @@ def twins(prefix: str, key: str, excluded: Collection[Fold] = ()) -> dict[Fold, 
     The store has the key as `prefix` and `key`. DIRECTORY concerns every key: see `directory_twin`.
     """
     name = prefix + key
-    rules = _RULES if _UNUSUAL.search(name) else _LETTERS
+    rules = _LETTERS if _UNUSUAL.search(name) is None else _ASCII_RULES if name.isascii() else _RULES
     found = dict.fromkeys(rewrites(prefix, key)) | {
         fold: _twin(rule, prefix, key)
         for fold, rule in rules.items()
@@ -68,6 +69,7 @@ def rewrites(prefix: str, key: str) -> frozenset[Fold]:
     return frozenset(map(_kind, {*_UNUSUAL_CHARACTER.findall(prefix + key)}))
 
 
+@lru_cache(maxsize=1000)
 def _kind(character: str) -> Fold:
     if character.isascii():
         return f"character {character!r}"
@@ -177,8 +179,8 @@ _LETTERS: Mapping[Fold, _Rule] = {
     "case": _Rule(str.lower, lambda name: _swapped(name, ascii_only=True)),
 }
 
-_RULES: Mapping[Fold, _Rule] = {
-    **_LETTERS,
+#: The folds that concern only keys with other characters than ASCII.
+_RULES_BEYOND_ASCII: Mapping[Fold, _Rule] = {
     "case beyond ASCII": _Rule(str.lower, lambda name: _swapped(name, ascii_only=False)),
     "normal form": _two(_by_form("NFC"), _by_form("NFD")),
     "compatible characters": _one(_by_form("NFKC")),
@@ -190,6 +192,11 @@ _RULES: Mapping[Fold, _Rule] = {
     "characters of four bytes": _Rule(_substituted("[\U00010000-\U0010ffff]", "\ufffd"), _with_other_astral),
     "characters beyond Latin-1": _one(_substituted(r"[^\x00-\xff]", "?")),
     "characters beyond ASCII": _one(_substituted(r"[^\x00-\x7f]", "?")),
+}
+
+#: The folds that can concern a key of ASCII characters. Each of them takes time for each key of a sweep.
+_ASCII_RULES: Mapping[Fold, _Rule] = {
+    **_LETTERS,
     "control characters": _one(_substituted(r"[\x00-\x1f\x7f]", "")),
     "leading slash": _without_one(r"\A/+"),
     "trailing slash": _without_one(r"/+\Z"),
@@ -203,6 +210,8 @@ _RULES: Mapping[Fold, _Rule] = {
     "trailing blank": _without_one(r" +(?=/|\Z)"),
     "trailing dot": _without_one(r"(?<=[^/.])\.+(?=/|\Z)"),
 }
+
+_RULES: Mapping[Fold, _Rule] = {**_ASCII_RULES, **_RULES_BEYOND_ASCII}
 
 #: Something in a name that a fold other than those of letters can concern.
 _UNUSUAL = re.compile(r"[^A-Za-z0-9_./~-]|//|\A/|/\Z|(?:\A|/)\.|\.(?:/|\Z)")

@@ -117,14 +117,15 @@ class KeySweep:
         found: list[KeyDiff] = []
         folds = set(self._capabilities.apart | self._capabilities.unproven)
         for diff in diffs:
-            if self.keeps_apart(diff):
+            if diff.target is not None or not (possible := twins(self._target.prefix, diff.key, folds)):
                 continue
-            possible = twins(self._target.prefix, diff.key, folds)
             shown = {fold for fold, twin in possible.items() if twin is not None}
             shown |= rewrites(self._target.prefix, diff.key) - folds
-            if shown and len(found) < MAX_SAMPLES:
+            if shown:
                 found.append(diff)
                 folds |= shown
+            if len(found) == MAX_SAMPLES:
+                break
         return found
 
     def answer_for_copy(self, key: str, state: PageState, deadline: Deadline) -> Outcome:
