@@ -115,18 +115,7 @@ def build_sync_context(
         tags=settings.tags,
     )
 
-    def note_copied() -> None:
-        source.note_copied("get_object")
-        target.note_copied("put_object")
-
-    pair = BucketPair(
-        source,
-        target,
-        transfer,
-        delete=settings.delete,
-        capabilities=transfer.capabilities,
-        on_copied=note_copied,
-    )
+    pair = BucketPair(source, target, transfer, delete=settings.delete, capabilities=transfer.capabilities)
     return SyncContext(
         source,
         target,

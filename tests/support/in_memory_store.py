@@ -157,6 +157,7 @@ class MemoryBucket:
         self.has_tags: bool | None = None
         self.age_s = 0.0  # of every part, and about that of every upload
         self.calls: list[str] = []
+        self.noted: list[str] = []  # the operations that another client made: see `note_copied`
         self.clock = clock
         self.on_call = on_call
         self._etag = etag
@@ -166,6 +167,9 @@ class MemoryBucket:
         with self._lock:
             self.calls.append(operation)
         self.on_call(operation, key)
+
+    def note_copied(self, operation: str) -> None:
+        self.noted.append(operation)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,9 @@ class Store:
             self._availability.request(send, operation, key)
         return judged(failure.value)
 
+    def note(self, operation: str = "put_object") -> None:
+        self._availability.note_success(operation)
+
     def serve(self, key: str = "served", operation: str = "put_object") -> None:
         self._availability.request(lambda: None, operation, key)
 
@@ -66,6 +69,12 @@ def test_a_store_that_never_served_a_key_refuses_all_keys() -> None:
     store = Store()
     found = [type(store.refuse(f"key {number}", UNKNOWN)) for number in range(FIRST_RUN + 1)]
     assert found == [Retryable] * (FIRST_RUN - 1) + [StoreUnusable] * 2
+
+
+def test_a_key_that_another_client_was_served_counts() -> None:
+    store = Store()
+    store.note()
+    assert {type(store.refuse(str(number))) for number in range(FIRST_RUN)} == {Retryable}
 
 
 def test_one_key_that_comes_again_and_again_is_not_the_store() -> None:

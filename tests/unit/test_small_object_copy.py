@@ -82,6 +82,7 @@ def test_an_ordinary_object_takes_one_get_and_one_put_and_the_listing_confirms_i
     assert world.source.mirrored == world.target.mirrored
     assert [call for call in world.source.calls if call != "list"] == ["fetch"] * 3
     assert world.target.calls == ["put"] * 3
+    assert (world.source.noted, world.target.noted) == (["get_object"] * 3, ["put_object"] * 3)
 
 
 def test_the_first_copy_shows_what_the_target_keeps() -> None:

@@ -11,7 +11,7 @@ from http.client import IncompleteRead
 
 import pytest
 from tests.support.clock import FakeClock
-from tests.support.in_memory_store import MemoryBucket, at, md5_hex, stored
+from tests.support.in_memory_store import MemoryBucket, Stored, at, md5_hex, stored
 
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Changed, StoreUnusable
@@ -354,6 +354,16 @@ def test_the_etag_counts_as_proof_once_the_target_has_returned_an_md5() -> None:
     works = True
     copy(copies, source)
     assert streams.by_etag == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize("original", [stored(b"ab"), IN_PARTS], ids=["whole", "in parts"])
+def test_a_stream_shows_that_both_stores_serve_requests(original: Stored) -> None:
+    # Else three refused keys among large objects look like a store that refuses all keys, and the sweep stops.
+    source, target = MemoryBucket({KEY: original}), MemoryBucket()
+    for works, noted in ((False, 0), (True, max(1, len(original.part_sizes)))):
+        streams = Streaming(source, target, lambda _: works)  # noqa: B023
+        copy(transfer(source, target, streams), source)
+        assert (source.noted, target.noted) == (["get_object"] * noted, ["put_object"] * noted)
 
 
 def test_no_part_is_streamed_to_a_target_with_opaque_part_etags() -> None:

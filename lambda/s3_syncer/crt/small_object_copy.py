@@ -293,6 +293,7 @@ class CrtSmallObjectCopier:
             confirmed_by_listing = _is_untagged(tagging)
         batch.copied[entry.key] = entry if confirmed_by_listing else None
         batch.properties[entry.key] = properties = properties_of(state)
+        self._transfer.note_copied()
         batch.on_copied(entry)
         if self._capabilities.claim_read(properties):
             kept = False

@@ -7,7 +7,7 @@ this code through every interleaving.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -67,8 +67,6 @@ class BucketPair:
     trusts_time: bool = False
     #: What is known of the target. The copier learns about its ETags too, so both share this object.
     capabilities: TargetCapabilities = field(default_factory=TargetCapabilities, compare=False)
-    #: Called for each object that was copied without the requests of these buckets: see `stores/rejections.py`.
-    on_copied: Callable[[], None] = field(default=lambda: None, compare=False)
 
 
 #: An action in an outcome and in the log. The first five write to the target: `undo` removes a copy that the same sweep

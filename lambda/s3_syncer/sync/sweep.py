@@ -112,7 +112,7 @@ class Sweep:
         delete_limit: DeleteLimit | None = None,
     ) -> None:
         self._source, self._target, self._small_object_copier = source, target, small_object_copier
-        self._listener, self._options, self._on_copied = listener, options, pair.on_copied
+        self._listener, self._options = listener, options
         self._delete_limit = delete_limit or LocalDeleteLimit(options.max_delete)
         self._key_sweep = KeySweep(pair, source, target, options, self._delete_limit)
         self._keys = ThreadPoolExecutor(threads, thread_name_prefix="key")
@@ -392,7 +392,6 @@ class Sweep:
             state.own_copies.note(entry.key, source, replaced[entry.key])
 
         def copied(entry: ListEntry) -> None:
-            self._on_copied()
             action: Action = "copy" if taken[entry] == ABSENT else "update"
             self._listener.on_changed(entry.key, Outcome(action, taken[entry], entry.size))
 

@@ -130,6 +130,14 @@ class Transfer:
         """See `Bucket.has_tags`."""
         return self._source.has_tags
 
+    def note_copied(self) -> None:
+        """Note that both stores served requests about bytes that another client copied.
+
+        Without that evidence a few refused keys look like a store that refuses all keys: see `stores/rejections.py`.
+        """
+        self._source.note_copied("get_object")
+        self._target.note_copied("put_object")
+
     @property
     def bandwidth(self) -> BandwidthLimiter:
         return self._bandwidth
@@ -221,7 +229,10 @@ class Transfer:
         by_etag = self.marker_policy.target_gives_md5
         with self._memory.hold(copier.buffer_size):
             etag = copier.whole(key, state, marker, by_etag=by_etag, guard=guard)
-        if etag is None or self.marker_policy.needs_rewrite(state, marker, etag):
+        if etag is None:
+            return None
+        self.note_copied()
+        if self.marker_policy.needs_rewrite(state, marker, etag):
             return None
         return WrittenObject(etag, proves_bytes=etag == state.md5)
 
@@ -354,4 +365,7 @@ class Transfer:
         with self._memory.hold(self._stream_copier.buffer_size):
             deadline.progress()
             deadline.check()
-            return self._stream_copier.part(key, state.etag, upload_id, part)
+            etag = self._stream_copier.part(key, state.etag, upload_id, part)
+        if etag is not None:
+            self.note_copied()
+        return etag
