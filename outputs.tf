@@ -54,7 +54,7 @@ output "function_arn" {
 }
 
 output "doctor_command" {
-  description = "Command that checks both stores, the permissions and the queue inside the function, with its role and its network. It prints JSON: see docs/doctor.md."
+  description = "Command that checks both stores, the permissions and the queues inside the function, with its role and its network. It prints JSON: see docs/doctor.md."
   value = join(" ", [
     "aws lambda invoke",
     "--region ${local.region}",
