@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, cast
 
-import boto3
 import pytest
 from tests.functional.command import Ended, run, started
 from tests.functional.harness import TARGET, Rig
@@ -18,7 +17,7 @@ from tests.functional.proxy import refuse
 from s3_syncer.cli import queue_migration
 from s3_syncer.cli.queue_migration import LOG_DELAY_MS, MAX_PAGES, QueueMigrationConfig, QueueMonitor
 from s3_syncer.core.errors import Retryable, StoreUnusable, SyncError
-from s3_syncer.stores.clients import parse_time, queue_client
+from s3_syncer.stores.clients import queue_client
 
 LOG_GROUP = "/aws/lambda/s3-syncer"
 
@@ -229,12 +228,3 @@ def test_missing_region_is_a_clear_error(rig: Rig, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(StoreUnusable, match="You must specify a region"):
         queue_migration._connect(QueueMigrationConfig(rig.queue_url))
-
-
-def test_first_client_parses_times_as_the_later_clients_do(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only `stores.clients` gives the session, and with it every later listing, the fast parser."""
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    queue_migration._connect(QueueMigrationConfig(rig.queue_url))
-    session: Any = boto3.DEFAULT_SESSION
-    factory = session._session.get_component("response_parser_factory")
-    assert factory._defaults["timestamp_parser"] is parse_time

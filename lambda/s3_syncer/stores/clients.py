@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import botocore.session
+import botocore
 from botocore.config import Config
-from botocore.utils import parse_timestamp
 
 from .. import __version__
 from ..core.headers import META
@@ -152,32 +148,12 @@ def logs_client() -> Any:
 def _client(service: str, **options: Any) -> Any:
     """Return a client of boto3's default session. Raises StoreUnusable if boto3 is too old.
 
-    The session is made here at the first call, because it takes 10 MB and 0.1 s. It parses times with the standard
-    library: botocore's own parser takes more than half of the CPU time of a listing.
+    The session is made at the first call, because it takes 10 MB and 0.1 s.
     """
     fence_connections()  # also if other code of this process has made the session
     if boto3.DEFAULT_SESSION is None:
         require_boto3()
-        session = botocore.session.get_session()
-        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
-        boto3.setup_default_session(botocore_session=session)
     return boto3.client(service, **options)
-
-
-def parse_time(value: Any) -> datetime:
-    """Return the time in a response.
-
-    ISO 8601 in UTC, as in listings, and the form of HTTP headers are parsed here. botocore parses every other form,
-    which takes 20 times as long.
-    """
-    if isinstance(value, str):
-        with suppress(ValueError):
-            if value.endswith("Z"):
-                return datetime.fromisoformat(value)
-            if value.endswith(" GMT"):
-                return parsedate_to_datetime(value)
-    other: datetime = parse_timestamp(value)
-    return other
 
 
 def _add_headers(client: S3Client, options: RequestOptions) -> None:
