@@ -111,6 +111,8 @@ def number(value: object) -> int | None:
 
 def _once(value: str) -> str:
     """Return the value of a header once, also if the response has the same header twice."""
+    if "," not in value:  # nearly always, also for each entry of a listing
+        return value
     first = value[: len(value) // 2 - 1]
     return first if value == f"{first}, {first}" else value
 

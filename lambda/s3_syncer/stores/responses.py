@@ -17,7 +17,7 @@ from urllib.parse import unquote_plus
 
 from ..core import headers
 from ..core.errors import Permanent, Retryable, SyncError
-from ..core.model import Archive, KeyPage, ListEntry, ListPage, ObjectState, Upload
+from ..core.model import Archive, KeyPage, ListPage, ObjectState, Upload
 from ..core.multipart import UploadedPart
 
 #: The fields of which a response has at least one, by operation. A page of HTML with status 200 has none of them. A
@@ -106,10 +106,11 @@ class Response:
         """The number of parts of the object."""
         return headers.number(self.headers.get("x-amz-mp-parts-count"))
 
-    def required(self, name: str, value: _Value | None) -> _Value:
-        """Return the value of a field. Raises Permanent if the response has none."""
+    def required(self, name: str, value: _Value | None, what: str = "") -> _Value:
+        """Return the value of a field, or of a field of a `what`. Raises Permanent if the response has none."""
         if value is None:
-            raise self._located(Permanent(f"the response has no {name}", "MissingField"))
+            field = f"{name} of a {what}" if what else name
+            raise self._located(Permanent(f"the response has no {field}", "MissingField"))
         return value
 
     def state(self, size: int | None, tags: Mapping[str, str]) -> ObjectState:
@@ -174,17 +175,13 @@ class Response:
 
     def list_page(self, prefix: str) -> ListPage:
         """Return a page of a listing of keys, without the prefix. Raises Permanent."""
-        entries = [
-            ListEntry(
-                self._key(item, "Key", "key"),
-                self._number(item, "Size", "key"),
-                headers.unquoted(item.get("ETag")),
-                moment(item.get("LastModified")),
-                _archive(item),
-            )
-            for item in self.fields.get("Contents") or ()
-        ]
-        return self.page_of(KeyPage.of(entries), prefix)
+        items = self.fields.get("Contents") or ()
+        keys = [self._key(item, "Key", "key") for item in items]
+        sizes = [self._number(item, "Size", "key") for item in items]
+        etags = [headers.unquoted(item.get("ETag")) for item in items]
+        times = [moment(item.get("LastModified")) for item in items]
+        archives = {key: found for key, item in zip(keys, items, strict=True) if (found := _archive(item)) is not None}
+        return self.page_of(KeyPage(keys, sizes, etags, times, archives), prefix)
 
     def page_of(self, page: KeyPage, prefix: str) -> ListPage:
         """Return a page with the keys of this one, which still have the prefix. Raises Permanent."""
@@ -210,7 +207,7 @@ class Response:
         return {
             self._number(item, "PartNumber", "part"): UploadedPart(
                 self._number(item, "Size", "part"),
-                self.required("ETag of a part", headers.unquoted(item.get("ETag"))),
+                self.required("ETag", headers.unquoted(item.get("ETag")), "part"),
                 self._age_s(item.get("LastModified")),
             )
             for item in self.fields.get("Parts") or ()
@@ -223,10 +220,10 @@ class Response:
 
     def _text(self, item: Mapping[str, Any], name: str, what: str = "") -> str:
         value = item.get(name)
-        return self.required(f"{name} of a {what}" if what else name, value if isinstance(value, str) else None)
+        return self.required(name, value if isinstance(value, str) else None, what)
 
     def _number(self, item: Mapping[str, Any], name: str, what: str) -> int:
-        return self.required(f"{name} of a {what}", headers.number(item.get(name)))
+        return self.required(name, headers.number(item.get(name)), what)
 
     def _age_s(self, value: Any) -> float:
         """Return the seconds from a time to the response, by the clock of the store; 0 if unknown."""
