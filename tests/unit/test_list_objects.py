@@ -16,7 +16,7 @@ from s3_syncer.core.errors import SyncError
 from s3_syncer.core.model import Archive, KeyPage, ListEntry, ListPage
 from s3_syncer.crt import list_objects
 from s3_syncer.crt.list_objects import ObjectListing, parse_page
-from s3_syncer.crt.protocols import HttpResponse
+from s3_syncer.crt.protocols import Headers, HttpResponse
 from s3_syncer.stores import response_xml
 from s3_syncer.stores.response_xml import NotXmlError
 
@@ -239,8 +239,8 @@ class OneResponse:
         self.status, self.body, self.headers = status, body, dict[str, str]()
         self.queries: list[str] = []
 
-    def request(self, method: str, key: str | None, *, query: str = "") -> HttpResponse:
-        assert (method, key) == ("GET", None)
+    def request(self, method: str, key: str | None, *, query: str, headers: Headers) -> HttpResponse:
+        assert (method, key, list(headers)) == ("GET", None, [])
         self.queries.append(query)
         return self
 

@@ -35,7 +35,7 @@ _Value = TypeVar("_Value")
 MAX_TAGGING_HEADER = 4096
 
 #: Storage classes of objects that must be restored before a read. Intelligent-Tiering has an archive status instead.
-_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 _MIRRORED = {name: name.lower() for name in CONTENT_HEADERS}
 
@@ -231,7 +231,7 @@ def listed_archive(storage_class: object, is_restoring: object, expiry: object) 
     `is_restoring` and `expiry` are the fields of RestoreStatus, or None. A listing has it only if the request asked
     for it. No listing shows the archive tiers of Intelligent-Tiering.
     """
-    if storage_class not in _ARCHIVES:
+    if storage_class not in ARCHIVES:
         return None
     if is_restoring is None:
         return Archive(str(storage_class))
@@ -244,4 +244,4 @@ def _archived(headers: Mapping[str, str]) -> str | None:
     status = headers.get("x-amz-archive-status")
     kind = status or headers.get("x-amz-storage-class", "")
     restored = 'ongoing-request="false"' in headers.get("x-amz-restore", "")
-    return kind if (kind in _ARCHIVES or status) and not restored else None
+    return kind if (kind in ARCHIVES or status) and not restored else None

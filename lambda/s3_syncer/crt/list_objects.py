@@ -11,7 +11,7 @@ from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
 from ..core.errors import Permanent, SyncError
-from ..core.headers import listed_archive
+from ..core.headers import ARCHIVES, listed_archive
 from ..core.model import Archive, KeyPage, ListPage
 from ..stores import response_xml
 from ..stores.responses import Response, decoded_keys
@@ -41,10 +41,10 @@ class ObjectListing:
         version = {} if "Marker" in position else {"list-type": "2"}
         parameters = {"encoding-type": "url", **version, "prefix": self._prefix}
         attributes = position.get(_ATTRIBUTES)
-        extra: dict[str, Any] = {"headers": [(_ATTRIBUTES_HEADER, ",".join(attributes))]} if attributes else {}
+        headers = [(_ATTRIBUTES_HEADER, ",".join(attributes))] if attributes else []
         parameters |= {_PARAMETERS[name]: str(value) for name, value in position.items() if name in _PARAMETERS}
         query = "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
-        response = self._client.request("GET", None, query=query, **extra)
+        response = self._client.request("GET", None, query=query, headers=headers)
         if response.status != 200:
             return None
         try:
@@ -60,14 +60,14 @@ _ENTRY = re.compile(
     r"\s*(?:<(?!/?Contents>)[^<]*)*+</Contents>"
 )
 
-#: The storage classes of `headers.listed_archive`, and the fields that it reads.
-_ARCHIVE = re.compile("<StorageClass>(?:GLACIER|DEEP_ARCHIVE)<")
+#: An object in an archive, and the fields that `headers.listed_archive` reads.
+_ARCHIVE = re.compile(f"<StorageClass>(?:{'|'.join(sorted(ARCHIVES))})<")
 _ARCHIVE_FIELDS = [
     re.compile(f"<{name}>([^<]*)<") for name in ("StorageClass", "IsRestoreInProgress", "RestoreExpiryDate")
 ]
 
 #: Characters that no ordinary ETag has, such as those of a weak one.
-_NOT_IN_ETAGS = frozenset('&"/')
+_NOT_IN_ETAGS = '&"/'
 
 _ZONE = attrgetter("tzinfo")
 
@@ -97,7 +97,8 @@ def _parse_usual(body: bytes, prefix: str) -> ListPage | None:
     keys, dates, quoted, numbers = (list(column) for column in zip(*found, strict=True))
     # Stores written in Go use the second form of the quotes.
     unquoted = [etag.replace("&quot;", '"').replace("&#34;", '"').strip('"') for etag in quoted]
-    if "" in unquoted or "&" in "".join(keys) or not _NOT_IN_ETAGS.isdisjoint("".join(unquoted)):
+    together = "".join(unquoted)
+    if "" in unquoted or "&" in "".join(keys) or any(character in together for character in _NOT_IN_ETAGS):
         return None
     try:
         sizes, times = list(map(int, numbers)), list(map(datetime.fromisoformat, dates))
