@@ -18,7 +18,7 @@ class Store:
     """The requests to a store, with the errors that their callers get."""
 
     def __init__(self) -> None:
-        self._availability = Availability(lambda: None, rejections=Rejections())
+        self._availability = Availability(lambda: None)
 
     def refuse(self, key: str, code: tuple[str, int] = DENIED, operation: str = "put_object") -> SyncError:
         def send() -> None:

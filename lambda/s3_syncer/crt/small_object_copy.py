@@ -286,9 +286,8 @@ class CrtSmallObjectCopier:
                 break
             marker = state.etag
             guard = guard and replace(guard, etag=etag)
-        if (
-            self._tags and self._transfer.source_has_tags is not False and confirmed_by_listing
-        ):  # no listing shows a change of tags
+        # No listing shows a change of tags.
+        if self._tags and self._transfer.source_has_tags is not False and confirmed_by_listing:
             tagging = yield _Request(self._source, "GET", source_key, query="?tagging")
             confirmed_by_listing = _is_untagged(tagging)
         batch.copied[entry.key] = entry if confirmed_by_listing else None
@@ -332,7 +331,7 @@ class CrtSmallObjectCopier:
         """
         state = headers.state(read.headers, {})
         ordinary = (
-            (not self._tags or read.headers.get("x-amz-tagging-count", "0") == "0")
+            not (self._tags and state.tag_count)
             and state.etag == entry.etag
             and state.size == entry.size == len(read.body)
             and not state.archived

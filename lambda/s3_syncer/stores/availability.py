@@ -62,11 +62,10 @@ class Availability:
         probe: Callable[[], object],
         gate: RequestGate | None = None,
         *,
-        rejections: Rejections | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._probe, self._gate, self._clock = probe, gate, clock
-        self._rejections = rejections or Rejections()
+        self._rejections = Rejections()
         self._has_responded = False
         self._lock = threading.Lock()
         # The last check: its begin and end on the clock, and its error.

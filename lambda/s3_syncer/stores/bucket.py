@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -96,8 +96,6 @@ MAX_LISTED = 1000
 
 #: Lookups of one key that are made while the key is deleted and created again between two requests.
 MAX_LOOKUPS = 5
-
-_Token = TypeVar("_Token")
 
 
 class Bucket:

@@ -18,7 +18,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 
-from ..core.errors import Permanent, Retryable, SyncError
+from ..core.errors import POLICY_CODES, Permanent, Retryable, SyncError
 from .capabilities import ObjectRequest, TagSupport
 from .responses import Response
 
@@ -36,18 +36,17 @@ _VAGUE_CODES = frozenset({"BadRequest", "InvalidArgument", "InvalidRequest", "In
 #: OBS use it for an object, and Ceph the second.
 UNTAGGED_CODES = frozenset({"NoSuchTagSet", "NoSuchTagSetError"})
 
-_DENIED_CODES = frozenset({"AccessDenied", "403"})
-
 #: A request to one object: its operation and key. Returns the response, or raises a SyncError.
 Call = Callable[..., Response]
 
 
 def may_refuse_tags(error: SyncError) -> bool:
     """Return True if the error of a write with tags may be about the tags."""
-    return error.code in _DENIED_CODES or error.code == "InvalidTag" or _is_unsupported(error)
+    return error.code in POLICY_CODES or error.code == "InvalidTag" or _is_unsupported(error)
 
 
 def _is_unsupported(error: SyncError) -> bool:
+    """Return True if the error may say that the store has no tags."""
     return error.code in _VAGUE_CODES or _UNSUPPORTED_CODE.search(error.code) is not None
 
 
@@ -78,9 +77,9 @@ class ObjectTags:
             if error.code in UNTAGGED_CODES:
                 self.support.record_exists()
                 return {}
-            if error.code in _DENIED_CODES:
+            if error.code in POLICY_CODES:
                 self.support.record_denied()
-            if not self._is_unsupported(error):
+            if not (self.support.may_be_absent and _is_unsupported(error)):
                 raise
             self._confirm_absent(key, error.reason)
             return {}
@@ -120,12 +119,6 @@ class ObjectTags:
             f"the object has tags, and {self._name} has none: set sync.tags = false (--no-tags) to copy it without",
             "NoTagging",
         )
-
-    def _is_unsupported(self, error: SyncError) -> bool:
-        """Return True if the error says that the store has no tags."""
-        if not self.support.may_be_absent:
-            return False
-        return _is_unsupported(error)
 
     def _judge_other_document(self, key: str, response: Response) -> None:
         """Record that the store has no tags if its response is the object itself. Otherwise raise Retryable."""

@@ -120,4 +120,5 @@ class Rejections:
                 error.concerns = "store"
 
     def _kind(self, operation: str) -> _Kind:
-        return self._kinds.setdefault(_KINDS.get(operation, operation), _Kind())
+        name = _KINDS.get(operation, operation)
+        return self._kinds.get(name) or self._kinds.setdefault(name, _Kind())
