@@ -69,6 +69,9 @@ class Side:
     def _call(self, operation: str, *arguments: Any) -> Any:
         return self._answers.to(Call(self._side, operation, arguments))
 
+    def note_copied(self, operation: str) -> None:
+        """Forget it: no interleaving depends on it."""
+
     def head(self, key: str, *, confirm_missing: bool = False, tags: bool = True) -> ObjectState | None:
         state: ObjectState | None = self._call("look")
         return self.with_tags(key, state) if state and tags else state
