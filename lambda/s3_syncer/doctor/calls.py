@@ -14,17 +14,14 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from ..core.deadline import OutOfTime
-from ..core.errors import StoreUnusable, SyncError, classify
+from ..core.errors import POLICY_CODES, StoreUnusable, SyncError, classify
 from ..stores.responses import Response
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: Codes of an error that says that the permission is missing. A HEAD has only its status.
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "403", "Forbidden", "AuthorizationError"})
-
-#: Statuses and codes by which a store says that it does not have a function.
-_NOT_IMPLEMENTED = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
+#: Codes of an error that says that the permission is missing: of S3, and of other services and stores.
+_DENIED = POLICY_CODES | {"AccessDeniedException", "Forbidden", "AuthorizationError"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +44,6 @@ class Answer:
     def is_denied(self) -> bool:
         """Return True if the permission for the request is missing."""
         return self.code in _DENIED
-
-    @property
-    def is_not_implemented(self) -> bool:
-        return self.code in _NOT_IMPLEMENTED or self.status in (405, 501)
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ..core.errors import ARCHIVED_CODE
 from ..settings import Settings
+from ..stores.object_tags import UNTAGGED_CODES
 from .calls import Answer, call, list_page
 from .connection import check_answer, check_name, permission
 from .report import Check, Status
@@ -51,8 +53,8 @@ class SourceChecks:
             return Check(GROUP, name, Status.OK, "allowed: the missing key of the test is 404")
         if answer.code == "InvalidRange":  # the object is empty
             return Check(GROUP, name, Status.OK, "allowed")
-        if answer.code == "InvalidObjectState":
+        if answer.code == ARCHIVED_CODE:
             return Check(GROUP, name, Status.OK, "allowed: the object of the test is archived")
-        if answer.code == "NoSuchTagSet":
+        if answer.code in UNTAGGED_CODES:
             return Check(GROUP, name, Status.OK, "allowed: an object without tags is an error")
         return permission(GROUP, name, answer)
