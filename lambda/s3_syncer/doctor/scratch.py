@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 import secrets
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
+from ..core.model import md5_of
 from .calls import Answer, Page, call, list_page
 from .report import Check, Status
 
@@ -58,7 +58,7 @@ class Scratch:
         """Make all further requests with this client."""
         self.client = client
 
-    def put(self, name: str, body: bytes = b"", **properties: Any) -> Answer:
+    def put(self, name: str, body: bytes, **properties: Any) -> Answer:
         self._keys.add(self.key(name))
         return self.ask("put_object", name, **{**with_md5(body), **properties})
 
@@ -126,8 +126,7 @@ class Scratch:
 
 def with_md5(body: bytes) -> dict[str, Any]:
     """Return the parameters of a body as the workers send it, with Content-MD5 in place of a signed hash."""
-    md5 = hashlib.md5(body, usedforsecurity=False).digest()
-    return {"Body": body, "ContentMD5": base64.b64encode(md5).decode()}
+    return {"Body": body, "ContentMD5": base64.b64encode(md5_of(body)).decode()}
 
 
 @contextmanager

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..core import headers
 from ..core.headers import META, PARAMETERS
+from ..core.model import md5_of
 from ..core.units import MIB
 from .calls import Answer
 from .connection import permission
@@ -120,13 +120,13 @@ def check_tags(scratch: Scratch, *, tags: bool) -> Iterator[Check]:
 def check_etags(scratch: Scratch) -> Iterator[Check]:
     """Check the ETag of a PUT, and if Content-MD5 protects the bytes."""
     etag = _etag(scratch.put("etag", BODY))
-    is_md5 = etag == _md5(BODY).hex()
+    is_md5 = etag == md5_of(BODY).hex()
     if is_md5:
         yield Check(ABILITIES, "ETag", Status.OK, "the MD5 of the bytes", {"md5_etags": True})
     else:
         finding = f"{etag or 'none'}: not the MD5 of the bytes. Each copy gets the ETag of its source as metadata"
         yield Check(ABILITIES, "ETag", Status.NOTE, finding, {"md5_etags": False})
-    wrong = scratch.put("damaged", BODY, ContentMD5=base64.b64encode(_md5(b"other")).decode())
+    wrong = scratch.put("damaged", BODY, ContentMD5=base64.b64encode(md5_of(b"other")).decode())
     if wrong.is_ok:
         finding = "not compared: bytes that are damaged in transit are not noticed"
         yield Check(ABILITIES, "Content-MD5", Status.NOTE, finding, {"content_md5": False})
@@ -219,7 +219,7 @@ def _check_part_numbers(scratch: Scratch) -> Check:
 def _check_parts(scratch: Scratch, parts: list[bytes]) -> Iterator[Check]:
     head = scratch.ask("head_object", "parts", PartNumber=1)
     whole = scratch.ask("head_object", "parts")
-    expected = f"{_md5(b''.join(map(_md5, parts))).hex()}-{len(parts)}"
+    expected = f"{md5_of(b''.join(map(md5_of, parts))).hex()}-{len(parts)}"
     is_md5 = _etag(whole) == expected
     finding = "the MD5 of the parts' MD5s" if is_md5 else f"{_etag(whole)}: copies get the ETag of their source"
     yield Check(
@@ -265,10 +265,6 @@ def _parameters(header: str, value: str) -> dict[str, Any]:
 
 def _etag(answer: Answer) -> str:
     return headers.etag(answer.headers) or ""
-
-
-def _md5(data: bytes) -> bytes:
-    return hashlib.md5(data, usedforsecurity=False).digest()
 
 
 def _shown(value: object) -> str:
