@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 import click
 
 from devtools.module_docs import code, table
+from s3_syncer.cli.click_extensions import Command, Option
 from s3_syncer.cli.commands import EXIT_CODES, cli
-from s3_syncer.cli.options import Command, Option
 
 
 def reference() -> str:

@@ -12,9 +12,10 @@ import pytest
 from tests.functional.command import Ended, run
 
 from s3_syncer import __version__, process_tuning
-from s3_syncer.cli import commands, main, options
+from s3_syncer.cli import commands, main
+from s3_syncer.cli.click_extensions import FORMER_VARIABLES, Command
 from s3_syncer.cli.commands import cli
-from s3_syncer.cli.options import ByteRate, Command
+from s3_syncer.cli.option_types import ByteRate
 from s3_syncer.cli.queue_migration import QueueMigrationConfig
 from s3_syncer.cli.run import SweepJob
 from s3_syncer.core.units import MIB
@@ -262,9 +263,9 @@ def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
     assert {variable for variable in variables if not variable.startswith("S3_SYNCER_")} == shared
 
 
-@pytest.mark.parametrize("former", sorted(options.FORMER_VARIABLES))
+@pytest.mark.parametrize("former", sorted(FORMER_VARIABLES))
 def test_former_variable_causes_only_a_warning(jobs: list[SweepJob], former: str) -> None:
-    new = options.FORMER_VARIABLES[former]
+    new = FORMER_VARIABLES[former]
     command = next(name for name, command in cli.commands.items() if new in command.variables)
     ended = run(command, "--no-such-option", **{former: "nonsense"})
     assert ended.err.splitlines()[0] == f"s3-syncer: warning: {former} has no effect: set {new} instead"

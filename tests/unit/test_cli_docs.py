@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from devtools import cli_docs
 from devtools.bootstrap import ROOT
 from devtools.docs import PARTS
+from s3_syncer.cli.click_extensions import Command
 from s3_syncer.cli.commands import cli
-from s3_syncer.cli.options import Command
 
 
 def test_document_matches_the_help_of_the_command() -> None:

@@ -34,12 +34,13 @@ from ..sync.own_copies import OwnCopies
 from ..versions import log_versions
 from ..wiring import build_doctor, build_queue_worker, build_sync_context
 from . import options as groups
-from .options import Command, with_options
+from .click_extensions import Command, with_options
 from .outage import OutageDisplay, WaitEnd, outage_gates
 from .queue_migration import QueueMigrationConfig, migrate_by_queue
 from .run import DIFFERENT, EQUAL, UNUSABLE, SweepJob, run
 from .signals import exit_now, handle_signals
 from .stats import print_row, printable, uncertain_note
+from .store_options import STORES
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def cli() -> None:
         ("Let the workers of the queue copy", "s3-syncer migrate --workers queue --queue-url URL"),
     ],
 )
-@with_options(groups.STORES, groups.DRY_RUN, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
+@with_options(STORES, groups.DRY_RUN, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
 @with_options(groups.SKIP_ARCHIVED, groups.RESTORES)
 @with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.LOG)
@@ -135,7 +136,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
         ("Ignore keys that only the target has", "s3-syncer check --one-way"),
     ],
 )
-@with_options(groups.STORES, groups.KEYS, groups.TAGS, groups.SKIP_ARCHIVED)
+@with_options(STORES, groups.KEYS, groups.TAGS, groups.SKIP_ARCHIVED)
 @with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
@@ -156,7 +157,7 @@ def check(**options: Any) -> None:
     short_help="Make single keys equal now.",
     examples=[("Copy or delete two keys, whatever the source has", "s3-syncer sync photos/1.jpg photos/2.jpg")],
 )
-@with_options(groups.STORES, groups.TAGS, groups.KEY_DELETES, groups.KEY_CONCURRENCY, groups.MEMORY)
+@with_options(STORES, groups.TAGS, groups.KEY_DELETES, groups.KEY_CONCURRENCY, groups.MEMORY)
 @with_options(groups.OUTAGES, groups.LOG, groups.STOP_GRACE)
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
@@ -181,7 +182,7 @@ def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
     short_help="Work off the queue until stopped.",
     examples=[("Do the work of the Lambda function, with a health endpoint", "s3-syncer serve --health-port 8080")],
 )
-@with_options(groups.STORES, groups.TAGS, groups.KEY_DELETES, groups.SERVICE)
+@with_options(STORES, groups.TAGS, groups.KEY_DELETES, groups.SERVICE)
 @with_options(groups.SERVICE_CONCURRENCY, groups.MEMORY, groups.DISTRIBUTED_COPY)
 @with_options(groups.SERVICE_OUTPUT, groups.SERVICE_TIMES)
 def serve(**options: Any) -> None:
@@ -207,7 +208,7 @@ def serve(**options: Any) -> None:
         ("Check the queue and the notifications, too", "s3-syncer doctor --queue-url URL --json"),
     ],
 )
-@with_options(groups.STORES, groups.TAGS, groups.DOCTOR)
+@with_options(STORES, groups.TAGS, groups.DOCTOR)
 def doctor(scratch_prefix: str, as_json: bool, **options: Any) -> None:
     """Check the connections, clocks, credentials and permissions of both stores, and what the target can.
 

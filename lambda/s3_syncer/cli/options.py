@@ -1,168 +1,21 @@
-"""The options of the commands: types, environment variables, and sections of the help."""
+"""The options of the commands by group: see `store_options.py` for those of the stores."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from ..doctor import PREFIX
 from ..service.heartbeat import VISIBILITY_TIMEOUT_S
 from ..service.options import ServiceOptions
-from ..settings import ACLS, ADDRESSING_STYLES, ENCRYPTIONS, LOG_LEVELS
+from ..settings import LOG_LEVELS
+from .click_extensions import Decorator, option
+from .option_types import ByteRate, Duration, Pattern
 from .report import SUFFIXES
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .signals import GRACE_S
-
-#: Exactly the variables that the command read before its own variables started with S3_SYNCER_, and their new names.
-#: A general name like VERBOSE may be set for another program. The warning then only says that it has no effect here.
-FORMER_VARIABLES = {
-    **{
-        name: f"S3_SYNCER_{name}"
-        for name in (
-            *("BWLIMIT", "CONCURRENCY", "DRY_RUN", "EXCLUDE", "FULL", "HEALTH_ADDRESS", "HEALTH_PORT", "INCLUDE"),
-            *("LOG_FORMAT", "LOG_GROUP", "MAX_DELETE", "ONE_WAY", "PROCESSES", "REPORT", "VERBOSE", "WORKERS"),
-        )
-    },
-    "GRACE_S": "S3_SYNCER_SHUTDOWN_GRACE",
-    "IDLE": "S3_SYNCER_IDLE_TIMEOUT",
-    "MEMORY_MB": "S3_SYNCER_MEMORY",
-    "MIGRATE_DELETE": "S3_SYNCER_DELETE",
-    "PARTS_ABOVE_MB": "DISTRIBUTED_COPY_THRESHOLD_MB",
-    "VISIBILITY_S": "S3_SYNCER_VISIBILITY_TIMEOUT",
-}
-
-
-class Option(click.Option):
-    """An option with the section of the help that lists it.
-
-    `needed` marks an option that the command cannot work without. Click does not check it: the reader of the settings
-    names all missing options at once.
-    """
-
-    def __init__(self, *args: Any, section: str, needed: bool = False, **attributes: Any) -> None:
-        super().__init__(*args, **attributes)
-        self.section = section
-        self.needed = needed
-
-    def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
-        """Return the notes behind the help text, with a mark for a needed option."""
-        extra = super().get_help_extra(ctx)
-        if self.needed:
-            extra["required"] = "required"
-        return extra
-
-    @property
-    def variables(self) -> Sequence[str]:
-        """Return the environment variables that set the option; the first one that is set wins."""
-        return [self.envvar] if isinstance(self.envvar, str) else list(self.envvar or ())
-
-
-class Command(click.Command):
-    """A command with sections of options and examples in its help. It warns of former variables.
-
-    An example is a description and a command line.
-    """
-
-    def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **attributes: Any) -> None:
-        super().__init__(*args, **attributes)
-        self.examples = examples
-
-    @property
-    def sections(self) -> dict[str, list[Option]]:
-        """Return the options that are not hidden by section, in the order of their declaration."""
-        sections: dict[str, list[Option]] = {}
-        for option in self.params:
-            if isinstance(option, Option) and not option.hidden:
-                sections.setdefault(option.section, []).append(option)
-        return sections
-
-    @property
-    def variables(self) -> set[str]:
-        """Return the environment variables that set an option of the command."""
-        return {variable for options in self.sections.values() for option in options for variable in option.variables}
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        for former, variable in FORMER_VARIABLES.items():
-            if variable in self.variables and os.environ.get(former):
-                click.echo(f"s3-syncer: warning: {former} has no effect: set {variable} instead", err=True)
-        return super().parse_args(ctx, args)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section, options in self.sections.items():
-            with formatter.section(section):
-                formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
-        if self.examples:
-            with formatter.section("Examples"):
-                for description, line in self.examples:
-                    formatter.write_text(f"{description}:")
-                    formatter.write(f"{'':>{formatter.current_indent + 2}}{line}\n")
-
-
-class ByteRate(click.ParamType[float | None]):
-    """A bandwidth as in rclone's --bwlimit.
-
-    The unit is KiB per second, or B, K, M, G in powers of 1024; "off" is no limit.
-    """
-
-    name = "rate"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
-        if not isinstance(value, str):
-            return float(value)
-        if value.lower() in ("off", "0"):
-            return None
-        rate = re.fullmatch(r"(\d+\.?\d*|\.\d+)(?:(B)|([KMGT])(?:iB?)?)?", value, re.IGNORECASE)
-        if rate is None or float(rate[1]) == 0:
-            self.fail(f"{value!r} is not a rate: write 500k, 10M or 1.5G for KiB, MiB or GiB per second", param, ctx)
-        exponent = 0 if rate[2] else "BKMGT".index((rate[3] or "K").upper())
-        factor: int = 1024**exponent
-        return float(rate[1]) * factor
-
-
-class Duration(click.ParamType[float]):
-    """A duration in seconds; with the unit s, m or h in that unit."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if not isinstance(value, str):
-            return float(value)
-        duration = re.fullmatch(r"(\d+\.?\d*|\.\d+)([smh]?)", value, re.IGNORECASE)
-        if duration is None:
-            self.fail(f"{value!r} is not a duration: write 90, 90s, 15m or 1h; 0 is no time", param, ctx)
-        return float(duration[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[duration[2].lower()]
-
-
-class Certificates(click.ParamType[str]):
-    """CA certificates in PEM: the path of their file, or the text itself, as in the environment of a task."""
-
-    name = "file"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(value)
-        if "-----BEGIN" in text:
-            return text
-        try:
-            return Path(text).read_text()
-        except (OSError, UnicodeError) as error:
-            self.fail(f"the file {text!r} cannot be read: {error}", param, ctx)
-
-
-class Pattern(click.ParamType[str]):
-    """A glob pattern.
-
-    An environment variable has one pattern on each line, because a glob may contain any other separator.
-    """
-
-    name = "pattern"
-
-    def split_envvar_value(self, rv: str) -> Sequence[str]:
-        return [line for line in rv.splitlines() if line]
 
 
 def _report_path(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -178,39 +31,6 @@ def _report_path(ctx: click.Context, param: click.Parameter, value: tuple[Path, 
     return value
 
 
-def _target_region(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """Return the region, or that of both sides if only the variables of the 2021 container are set.
-
-    Otherwise AWS_DEFAULT_REGION is the region of the source.
-    """
-    as_in_2021 = os.environ.get("ENDPOINT") and not os.environ.get("TARGET_ENDPOINT")
-    return value or (os.environ.get("AWS_DEFAULT_REGION") if as_in_2021 else None)
-
-
-Decorator = Callable[[Any], Any]
-
-
-def option(section: str, *names: str, envvar: str | Sequence[str] | None = None, **attributes: Any) -> Decorator:
-    """Return an option of the section.
-
-    Its variable is S3_SYNCER_ and its long name, unless `envvar` is given.
-    """
-    long = next(name for name in names if name.startswith("--")).partition("/")[0]
-    own = "S3_SYNCER_" + long.removeprefix("--").replace("-", "_").upper()
-    return click.option(*names, cls=Option, section=section, envvar=envvar or own, show_envvar=True, **attributes)
-
-
-def with_options(*groups: Sequence[Decorator]) -> Decorator:
-    """Return a decorator that adds the options of the groups to a command, in this order."""
-
-    def add(command: Any) -> Any:
-        for decorate in reversed([decorate for group in groups for decorate in group]):
-            command = decorate(command)
-        return command
-
-    return add
-
-
 _COPY, _DELETES, _QUEUE, _SPEED, _OUTPUT = "What to copy", "Deletes", "Queue", "Speed and memory", "Output"
 _FAILURES, _ARCHIVES = "Failures", "Archived objects"
 
@@ -219,137 +39,6 @@ RESTORE_DAYS = 7
 
 #: S3_SYNCER_DELETE comes first, so that it wins over an environment made for the Lambda function.
 _DELETE_VARIABLES = ("S3_SYNCER_DELETE", "SYNC_DELETE")
-
-STORES = (
-    option("Source", "--source-bucket", envvar="SOURCE_BUCKET", needed=True, help="Bucket on AWS S3 to read."),
-    option(
-        "Source",
-        "--source-prefix",
-        envvar="SOURCE_PREFIX",
-        default="",
-        help="Only keys below this prefix, such as photos/. Default: all keys.",
-    ),
-    option(
-        "Source",
-        "--source-requester-pays",
-        envvar="SOURCE_REQUESTER_PAYS",
-        is_flag=True,
-        help="Agree to pay for the requests and the data of a Requester Pays bucket of another account.",
-    ),
-    option(
-        "Target",
-        "--target-endpoint",
-        envvar=["TARGET_ENDPOINT", "ENDPOINT"],
-        needed=True,
-        help="URL of the other store, such as https://s3.us-east-1.example.lyve.seagate.com.",
-    ),
-    option(
-        "Target",
-        "--target-region",
-        envvar="TARGET_REGION",
-        callback=_target_region,
-        needed=True,
-        help="Region of the other store.",
-    ),
-    option(
-        "Target", "--target-bucket", envvar="TARGET_BUCKET", needed=True, help="Bucket on the other store to write."
-    ),
-    option(
-        "Target",
-        "--target-prefix",
-        envvar="TARGET_PREFIX",
-        default="",
-        help="Replaces the source prefix in each key. Default: no prefix.",
-    ),
-    option(
-        "Target",
-        "--target-addressing-style",
-        envvar="TARGET_ADDRESSING_STYLE",
-        type=click.Choice(ADDRESSING_STYLES),
-        default="path",
-        show_default=True,
-        help="Place of the bucket in an address. path: https://HOST/BUCKET. virtual: https://BUCKET.HOST, for a store "
-        "that refuses the other form.",
-    ),
-    option(
-        "Target",
-        "--target-payload-signing",
-        envvar="TARGET_PAYLOAD_SIGNING",
-        is_flag=True,
-        help="Sign the hash of each body too, for a store that refuses UNSIGNED-PAYLOAD. Large objects are then "
-        "buffered instead of streamed, and take more CPU time.",
-    ),
-    option(
-        "Target",
-        "--target-ca-certificate",
-        envvar="TARGET_CA_CERTIFICATE",
-        type=Certificates(),
-        help="File with the CA certificates of the target in PEM, if a private CA has signed the target's certificate. "
-        "They replace AWS_CA_BUNDLE and all other CAs for the target. The variable may also have the text of the file.",
-    ),
-    option(
-        "Target",
-        "--target-storage-class",
-        envvar="TARGET_STORAGE_CLASS",
-        help="Storage class of new objects, such as STANDARD_IA. Default: that of the store. Existing objects keep "
-        "theirs.",
-    ),
-    option(
-        "Target",
-        "--target-server-side-encryption",
-        envvar="TARGET_SERVER_SIDE_ENCRYPTION",
-        type=click.Choice(ENCRYPTIONS),
-        help="Encryption of new objects by the store. Default: that of the bucket.",
-    ),
-    option(
-        "Target",
-        "--target-sse-kms-key-id",
-        envvar="TARGET_SSE_KMS_KEY_ID",
-        help="KMS key of the store that encrypts new objects, with aws:kms. Default: the key of the bucket.",
-    ),
-    option(
-        "Target",
-        "--target-acl",
-        envvar="TARGET_ACL",
-        type=click.Choice(ACLS),
-        help="Canned ACL of new objects. Default: that of the store, mostly private.",
-    ),
-    option(
-        "Target",
-        "--target-max-object-mb",
-        envvar="TARGET_MAX_OBJECT_MB",
-        type=click.IntRange(1),
-        help="Largest object of the store in MiB. A larger object fails at once. Default: 5242880, which is 5 TiB.",
-    ),
-    option(
-        "Target",
-        "--target-min-part-mb",
-        envvar="TARGET_MIN_PART_MB",
-        type=click.IntRange(1),
-        help="Smallest part of a multipart upload in MiB. Default: 5.",
-    ),
-    option(
-        "Target",
-        "--target-max-part-mb",
-        envvar="TARGET_MAX_PART_MB",
-        type=click.IntRange(2),
-        help="Largest part, and largest single upload, in MiB. Default: 4096.",
-    ),
-    option(
-        "Target",
-        "--target-max-parts",
-        envvar="TARGET_MAX_PARTS",
-        type=click.IntRange(1),
-        help="Most parts of an object. Default: 10000.",
-    ),
-    option(
-        "Target",
-        "--target-secret-arn",
-        envvar="TARGET_SECRET_ARN",
-        help="ARN or name of the AWS Secrets Manager secret with the target's access key. Without it, "
-        "the command reads TARGET_ACCESS_KEY_ID and TARGET_SECRET_ACCESS_KEY from the environment.",
-    ),
-)
 
 TAGS = (
     option(

@@ -1,0 +1,117 @@
+"""Options and commands that click lacks: sections and examples in the help, and needed options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+#: Exactly the variables that the command read before its own variables started with S3_SYNCER_, and their new names.
+#: A general name like VERBOSE may be set for another program. The warning then only says that it has no effect here.
+FORMER_VARIABLES = {
+    **{
+        name: f"S3_SYNCER_{name}"
+        for name in (
+            *("BWLIMIT", "CONCURRENCY", "DRY_RUN", "EXCLUDE", "FULL", "HEALTH_ADDRESS", "HEALTH_PORT", "INCLUDE"),
+            *("LOG_FORMAT", "LOG_GROUP", "MAX_DELETE", "ONE_WAY", "PROCESSES", "REPORT", "VERBOSE", "WORKERS"),
+        )
+    },
+    "GRACE_S": "S3_SYNCER_SHUTDOWN_GRACE",
+    "IDLE": "S3_SYNCER_IDLE_TIMEOUT",
+    "MEMORY_MB": "S3_SYNCER_MEMORY",
+    "MIGRATE_DELETE": "S3_SYNCER_DELETE",
+    "PARTS_ABOVE_MB": "DISTRIBUTED_COPY_THRESHOLD_MB",
+    "VISIBILITY_S": "S3_SYNCER_VISIBILITY_TIMEOUT",
+}
+
+
+class Option(click.Option):
+    """An option with the section of the help that lists it.
+
+    `needed` marks an option that the command cannot work without. Click does not check it: the reader of the settings
+    names all missing options at once.
+    """
+
+    def __init__(self, *args: Any, section: str, needed: bool = False, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.section = section
+        self.needed = needed
+
+    def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
+        """Return the notes behind the help text, with a mark for a needed option."""
+        extra = super().get_help_extra(ctx)
+        if self.needed:
+            extra["required"] = "required"
+        return extra
+
+    @property
+    def variables(self) -> Sequence[str]:
+        """Return the environment variables that set the option; the first one that is set wins."""
+        return [self.envvar] if isinstance(self.envvar, str) else list(self.envvar or ())
+
+
+class Command(click.Command):
+    """A command with sections of options and examples in its help. It warns of former variables.
+
+    An example is a description and a command line.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.examples = examples
+
+    @property
+    def sections(self) -> dict[str, list[Option]]:
+        """Return the options that are not hidden by section, in the order of their declaration."""
+        sections: dict[str, list[Option]] = {}
+        for option in self.params:
+            if isinstance(option, Option) and not option.hidden:
+                sections.setdefault(option.section, []).append(option)
+        return sections
+
+    @property
+    def variables(self) -> set[str]:
+        """Return the environment variables that set an option of the command."""
+        return {variable for options in self.sections.values() for option in options for variable in option.variables}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for former, variable in FORMER_VARIABLES.items():
+            if variable in self.variables and os.environ.get(former):
+                click.echo(f"s3-syncer: warning: {former} has no effect: set {variable} instead", err=True)
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, options in self.sections.items():
+            with formatter.section(section):
+                formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
+        if self.examples:
+            with formatter.section("Examples"):
+                for description, line in self.examples:
+                    formatter.write_text(f"{description}:")
+                    formatter.write(f"{'':>{formatter.current_indent + 2}}{line}\n")
+
+
+Decorator = Callable[[Any], Any]
+
+
+def option(section: str, *names: str, envvar: str | Sequence[str] | None = None, **attributes: Any) -> Decorator:
+    """Return an option of the section.
+
+    Its variable is S3_SYNCER_ and its long name, unless `envvar` is given.
+    """
+    long = next(name for name in names if name.startswith("--")).partition("/")[0]
+    own = "S3_SYNCER_" + long.removeprefix("--").replace("-", "_").upper()
+    return click.option(*names, cls=Option, section=section, envvar=envvar or own, show_envvar=True, **attributes)
+
+
+def with_options(*groups: Sequence[Decorator]) -> Decorator:
+    """Return a decorator that adds the options of the groups to a command, in this order."""
+
+    def add(command: Any) -> Any:
+        for decorate in reversed([decorate for group in groups for decorate in group]):
+            command = decorate(command)
+        return command
+
+    return add

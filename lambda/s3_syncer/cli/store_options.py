@@ -1,0 +1,152 @@
+"""The options that name the two stores, and say what the target needs."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from ..settings import ACLS, ADDRESSING_STYLES, ENCRYPTIONS
+from .click_extensions import option
+from .option_types import Certificates
+
+
+def _target_region(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Return the region, or that of both sides if only the variables of the 2021 container are set.
+
+    Otherwise AWS_DEFAULT_REGION is the region of the source.
+    """
+    as_in_2021 = os.environ.get("ENDPOINT") and not os.environ.get("TARGET_ENDPOINT")
+    return value or (os.environ.get("AWS_DEFAULT_REGION") if as_in_2021 else None)
+
+
+STORES = (
+    option("Source", "--source-bucket", envvar="SOURCE_BUCKET", needed=True, help="Bucket on AWS S3 to read."),
+    option(
+        "Source",
+        "--source-prefix",
+        envvar="SOURCE_PREFIX",
+        default="",
+        help="Only keys below this prefix, such as photos/. Default: all keys.",
+    ),
+    option(
+        "Source",
+        "--source-requester-pays",
+        envvar="SOURCE_REQUESTER_PAYS",
+        is_flag=True,
+        help="Agree to pay for the requests and the data of a Requester Pays bucket of another account.",
+    ),
+    option(
+        "Target",
+        "--target-endpoint",
+        envvar=["TARGET_ENDPOINT", "ENDPOINT"],
+        needed=True,
+        help="URL of the other store, such as https://s3.us-east-1.example.lyve.seagate.com.",
+    ),
+    option(
+        "Target",
+        "--target-region",
+        envvar="TARGET_REGION",
+        callback=_target_region,
+        needed=True,
+        help="Region of the other store.",
+    ),
+    option(
+        "Target", "--target-bucket", envvar="TARGET_BUCKET", needed=True, help="Bucket on the other store to write."
+    ),
+    option(
+        "Target",
+        "--target-prefix",
+        envvar="TARGET_PREFIX",
+        default="",
+        help="Replaces the source prefix in each key. Default: no prefix.",
+    ),
+    option(
+        "Target",
+        "--target-addressing-style",
+        envvar="TARGET_ADDRESSING_STYLE",
+        type=click.Choice(ADDRESSING_STYLES),
+        default="path",
+        show_default=True,
+        help="Place of the bucket in an address. path: https://HOST/BUCKET. virtual: https://BUCKET.HOST, for a store "
+        "that refuses the other form.",
+    ),
+    option(
+        "Target",
+        "--target-payload-signing",
+        envvar="TARGET_PAYLOAD_SIGNING",
+        is_flag=True,
+        help="Sign the hash of each body too, for a store that refuses UNSIGNED-PAYLOAD. Large objects are then "
+        "buffered instead of streamed, and take more CPU time.",
+    ),
+    option(
+        "Target",
+        "--target-ca-certificate",
+        envvar="TARGET_CA_CERTIFICATE",
+        type=Certificates(),
+        help="File with the CA certificates of the target in PEM, if a private CA has signed the target's certificate. "
+        "They replace AWS_CA_BUNDLE and all other CAs for the target. The variable may also have the text of the file.",
+    ),
+    option(
+        "Target",
+        "--target-storage-class",
+        envvar="TARGET_STORAGE_CLASS",
+        help="Storage class of new objects, such as STANDARD_IA. Default: that of the store. Existing objects keep "
+        "theirs.",
+    ),
+    option(
+        "Target",
+        "--target-server-side-encryption",
+        envvar="TARGET_SERVER_SIDE_ENCRYPTION",
+        type=click.Choice(ENCRYPTIONS),
+        help="Encryption of new objects by the store. Default: that of the bucket.",
+    ),
+    option(
+        "Target",
+        "--target-sse-kms-key-id",
+        envvar="TARGET_SSE_KMS_KEY_ID",
+        help="KMS key of the store that encrypts new objects, with aws:kms. Default: the key of the bucket.",
+    ),
+    option(
+        "Target",
+        "--target-acl",
+        envvar="TARGET_ACL",
+        type=click.Choice(ACLS),
+        help="Canned ACL of new objects. Default: that of the store, mostly private.",
+    ),
+    option(
+        "Target",
+        "--target-max-object-mb",
+        envvar="TARGET_MAX_OBJECT_MB",
+        type=click.IntRange(1),
+        help="Largest object of the store in MiB. A larger object fails at once. Default: 5242880, which is 5 TiB.",
+    ),
+    option(
+        "Target",
+        "--target-min-part-mb",
+        envvar="TARGET_MIN_PART_MB",
+        type=click.IntRange(1),
+        help="Smallest part of a multipart upload in MiB. Default: 5.",
+    ),
+    option(
+        "Target",
+        "--target-max-part-mb",
+        envvar="TARGET_MAX_PART_MB",
+        type=click.IntRange(2),
+        help="Largest part, and largest single upload, in MiB. Default: 4096.",
+    ),
+    option(
+        "Target",
+        "--target-max-parts",
+        envvar="TARGET_MAX_PARTS",
+        type=click.IntRange(1),
+        help="Most parts of an object. Default: 10000.",
+    ),
+    option(
+        "Target",
+        "--target-secret-arn",
+        envvar="TARGET_SECRET_ARN",
+        help="ARN or name of the AWS Secrets Manager secret with the target's access key. Without it, "
+        "the command reads TARGET_ACCESS_KEY_ID and TARGET_SECRET_ACCESS_KEY from the environment.",
+    ),
+)
