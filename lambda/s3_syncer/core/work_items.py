@@ -46,8 +46,7 @@ class KeyWork:
     def to_json(self) -> str:
         tracked: dict[str, Any] = {} if self.since is None else {"since": self.since}
         tracked |= {} if self.uploads is None else {"uploads": self.uploads.to_json()}
-        tracked |= {"full_attempts": self.full_attempts} if self.full_attempts else {}
-        return _envelope("keys", keys=list(self.keys), **tracked, hops=self.hops)
+        return _envelope("keys", keys=list(self.keys), **tracked, full_attempts=self.full_attempts, hops=self.hops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +126,8 @@ def _keys(content: Mapping[str, Any]) -> KeyWork:
     if not isinstance(keys, list) or not keys or not all(isinstance(key, str) and key for key in keys):
         raise Malformed('"keys" must be a list of one or more non-empty strings')
     uploads = None if content.get("uploads") is None else _uploads(content)
-    full_attempts = content.get("full_attempts", 0)
-    if not _is_whole(full_attempts):
-        raise Malformed('"full_attempts" must be a whole number')
-    hops = _hops(content)
-    return KeyWork(tuple(keys), _since(content), uploads=uploads, full_attempts=full_attempts, hops=hops)
+    counts = {name: _count(content, name) for name in ("full_attempts", "hops")}
+    return KeyWork(tuple(keys), _since(content), uploads=uploads, **counts)
 
 
 def _range(content: Mapping[str, Any]) -> RangeWork:
@@ -145,10 +141,8 @@ def _range(content: Mapping[str, Any]) -> RangeWork:
         raise Malformed('"max_delete" must be a whole number or null')
     if not isinstance(full, bool):
         raise Malformed('"full" must be true or false')
-    stalled_hops = content.get("stalled_hops", 0)
-    if not _is_whole(stalled_hops):
-        raise Malformed('"stalled_hops" must be a whole number')
-    return RangeWork(after, until, delete, max_delete, full, _hops(content), stalled_hops)
+    counts = {name: _count(content, name) for name in ("hops", "stalled_hops")}
+    return RangeWork(after, until, delete, max_delete, full, **counts)
 
 
 def _parts(content: Mapping[str, Any]) -> PartsWork:
@@ -158,8 +152,8 @@ def _parts(content: Mapping[str, Any]) -> PartsWork:
     numbers = {name: content.get(name) for name in ("size", "part_size", "first", "last")}
     if not all(_is_whole(number) and number for number in numbers.values()):
         raise Malformed('"size", "part_size", "first" and "last" must be whole numbers above 0')
-    counts = {"uploads": _uploads(content), "hops": _hops(content)}
-    work = PartsWork(**texts, **numbers, **counts, since=_since(content))  # type: ignore[arg-type]
+    tracked = {"uploads": _uploads(content), "since": _since(content), "hops": _count(content, "hops")}
+    work = PartsWork(**texts, **numbers, **tracked)  # type: ignore[arg-type]
     if not work.first <= work.last <= -(-work.size // work.part_size):
         raise Malformed(f"there are no parts {work.first} to {work.last} of an object of {work.size} bytes")
     return work
@@ -175,11 +169,11 @@ def _since(content: Mapping[str, Any]) -> float | None:
     return float(since)
 
 
-def _hops(content: Mapping[str, Any]) -> int:
-    hops = content.get("hops", 0)
-    if not _is_whole(hops):
-        raise Malformed('"hops" must be a whole number')
-    return int(hops)
+def _count(content: Mapping[str, Any], name: str) -> int:
+    count = content.get(name, 0)
+    if not _is_whole(count):
+        raise Malformed(f'"{name}" must be a whole number')
+    return int(count)
 
 
 def _uploads(content: Mapping[str, Any]) -> UploadHistory:
@@ -198,6 +192,6 @@ def _is_whole(value: Any) -> bool:
 
 
 def _envelope(work: str, **content: Any) -> str:
-    """Return the message for these fields, without the counts of hops that are zero."""
-    counts = {name for name in ("hops", "stalled_hops") if not content.get(name)}
-    return json.dumps({ENVELOPE: {"work": work, **{name: content[name] for name in content if name not in counts}}})
+    """Return the message for these fields, without the counts that are zero."""
+    zeros = {name for name in ("full_attempts", "hops", "stalled_hops") if not content.get(name)}
+    return json.dumps({ENVELOPE: {"work": work, **{name: content[name] for name in content if name not in zeros}}})
