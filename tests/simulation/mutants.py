@@ -24,9 +24,9 @@ from s3_syncer.stores.bucket import Bucket
 from s3_syncer.sync import (
     comparison,
     converge,
-    delete_limit,
     distributed_copy,
     key_sweep,
+    limits,
     own_copies,
     range_sweep,
     transfer,
@@ -513,7 +513,7 @@ def rest_of_range_lost() -> Iterator[Replacement]:
 @mutant(seeds=200, focus=limited_sweep)
 def delete_limit_ignored() -> Iterator[Replacement]:
     """A sweep deletes at most `max_delete` keys."""
-    yield delete_limit.LocalDeleteLimit, "acquire", _always(True)
+    yield limits.LocalLimit, "acquire", _always(True)
 
 
 @mutant(seeds=200, focus=sweeps_beside_deletions)

@@ -11,8 +11,8 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.listing_diff import Unordered
 from ..crt.factory import crt_transports
 from ..settings import Settings
-from ..sync.delete_limit import DeleteLimit
 from ..sync.key_sweep import SweepOptions
+from ..sync.limits import DeleteLimit
 from ..sync.sweep import Sweep, SweepListener
 from ..wiring import build_sync_context
 from .outage import OutageListener, WaitEnd, outage_gates

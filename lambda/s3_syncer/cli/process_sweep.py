@@ -26,7 +26,7 @@ from ..core.deadline import Deadline
 from ..core.errors import Retryable, SyncError, unexpected_failure
 from ..process_tuning import limit_malloc_arenas, relax_gc
 from ..sync.converge import Outcome
-from ..sync.delete_limit import DeleteLimit
+from ..sync.limits import DeleteLimit
 from ..sync.sweep import SweepListener
 from .local_sweep import LocalSweeper, SweeperConfig
 from .outage import Outage, OutageListener
@@ -201,7 +201,7 @@ class Channel:
 
 
 class SharedDeleteLimit:
-    """A `sweep.DeleteLimit` for several processes."""
+    """A `limits.DeleteLimit` for several processes."""
 
     def __init__(self, most: int) -> None:
         self._left = _SPAWN.Value("q", most)

@@ -15,8 +15,8 @@ from ..core.errors import Permanent, SyncError
 from ..core.model import Archive, ListEntry
 from ..core.units import GB
 from ..stores.protocols import ArchiveBucket
-from .byte_limit import ByteLimit
 from .converge import Outcome
+from .limits import LocalLimit
 
 #: The speed and the price of a restore, as AWS names it.
 Tier = Literal["Bulk", "Standard", "Expedited"]
@@ -56,7 +56,7 @@ class ArchivedObjects:
 
     def __init__(self, source: ArchiveBucket, restore: RestoreOptions | None, *, dry_run: bool) -> None:
         self._source, self._restore, self._dry_run = source, restore, dry_run
-        self._limit = ByteLimit(None if restore is None else restore.max_bytes)
+        self._limit = LocalLimit(None if restore is None else restore.max_bytes)
 
     def outcome(self, diff: KeyDiff, *, md5s: bool) -> Outcome | None:
         """Return the outcome of a key that must be copied from an archive; None for any other key.

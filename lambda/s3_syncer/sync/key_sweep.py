@@ -20,8 +20,8 @@ from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .archived_objects import ArchivedObjects, RestoreOptions
 from .comparison import compare_objects
 from .converge import Action, BucketPair, Outcome, converge
-from .delete_limit import DeleteLimit
 from .key_identity import NOT_LISTED, has_key
+from .limits import DeleteLimit
 from .page_state import PageState
 
 

@@ -28,8 +28,8 @@ from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .converge import CHANGES, Action, BucketPair, Outcome
-from .delete_limit import DeleteLimit, LocalDeleteLimit
 from .key_sweep import KeySweep, SweepOptions, unchecked
+from .limits import DeleteLimit, LocalLimit
 from .page_executor import Gauge, PageExecutor
 from .page_state import PagePlan, PageRound, PageState
 from .write_checks import WriteChecks
@@ -113,7 +113,7 @@ class Sweep:
     ) -> None:
         self._source, self._target, self._small_object_copier = source, target, small_object_copier
         self._listener, self._options = listener, options
-        self._delete_limit = delete_limit or LocalDeleteLimit(options.max_delete)
+        self._delete_limit = delete_limit or LocalLimit(options.max_delete)
         self._key_sweep = KeySweep(pair, source, target, options, self._delete_limit)
         self._keys = ThreadPoolExecutor(threads, thread_name_prefix="key")
         self._pages = ThreadPoolExecutor(PAGES * ranges, thread_name_prefix="page")
