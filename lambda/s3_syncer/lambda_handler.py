@@ -11,7 +11,7 @@ from .core.deadline import Deadline
 from .logs import log_json
 from .queue.s3_batch import BatchOperationsTasks, Response
 from .queue.worker import Message
-from .settings import function_settings
+from .settings import Settings, function_settings
 from .versions import log_versions
 from .wiring import QueueContext, QueueWorker, build_doctor, build_queue_worker
 
@@ -47,7 +47,7 @@ def handler(event: Mapping[str, Any], context: Context) -> BatchResponse | Respo
     """Process an SQS batch or the tasks of an S3 Batch Operations job, or return the report of the doctor."""
     if "doctor" in event:
         deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000 - RESERVE_S)
-        return build_doctor(function_settings(os.environ)).run(deadline).as_json()
+        return build_doctor(_start(os.environ)).run(deadline).as_json()
     return _function().handle(event, context)
 
 
@@ -58,6 +58,17 @@ def _function() -> Function:
     Its clients, connections and credentials last as long as the process.
     """
     return Function.from_environment(os.environ)
+
+
+def _start(environ: Mapping[str, str]) -> Settings:
+    """Return the settings, and begin to log at their level. Raises SettingsError.
+
+    Call it before the first request: before it, the libraries log secrets at DEBUG.
+    """
+    settings = function_settings(environ)
+    log_json(settings.log_level)
+    log_versions()
+    return settings
 
 
 class Function:
@@ -72,10 +83,7 @@ class Function:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Function:
         """Build a function from its environment variables. Raises SettingsError with every mistake in them."""
-        settings = function_settings(environ)
-        log_json(settings.log_level)
-        log_versions()
-        return cls(build_queue_worker(settings, threads=THREADS, range_threads=THREADS))
+        return cls(build_queue_worker(_start(environ), threads=THREADS, range_threads=THREADS))
 
     def handle(self, event: Mapping[str, Any], context: Context) -> BatchResponse | Response:
         """Process an event of SQS or of S3 Batch Operations before the time of the invocation ends."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import ssl
 import time
@@ -289,6 +290,20 @@ def test_the_function_returns_the_report(examined: Rig, odd_store: OddStore) -> 
     assert json.loads(json.dumps(report)) == report
     assert (report["exit_code"], report["complete"]) == (0, True)  # type: ignore[typeddict-item]
     assert odd_store.keys(TARGET) == ["key"]
+
+
+def test_the_function_logs_no_secret_for_the_doctor(examined: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    libraries = [logging.getLogger(name) for name in ("boto3", "botocore", "urllib3")]
+    levels = [library.level for library in libraries]
+    for library in libraries:
+        library.setLevel(logging.NOTSET)  # as in a new process
+    caplog.set_level(logging.DEBUG)  # Lambda sets the level of the root logger
+    try:
+        lambda_handler.handler({"doctor": True}, Context(time.monotonic() + lambda_handler.RESERVE_S))
+    finally:
+        for library, level in zip(libraries, levels, strict=True):
+            library.setLevel(level)
+    assert examined.other.secret_access_key not in caplog.text
 
 
 def test_after_the_deadline_the_scratch_keys_are_removed(examined: Rig, odd_store: OddStore) -> None:
