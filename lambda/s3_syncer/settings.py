@@ -205,13 +205,8 @@ class Reader:
 
     def __init__(self, environment: Mapping[str, str], label: Callable[[str], str] = str) -> None:
         """Read from `environment`; `label` turns the name of a variable into the name for messages."""
-        self._environment = environment
-        self._label = label
+        self._environment, self.label = environment, label
         self._mistakes: list[str] = []
-
-    def label(self, name: str) -> str:
-        """Return the name of the variable for messages."""
-        return self._label(name)
 
     def mistake(self, message: str) -> None:
         """Add a mistake to the report of `done`."""
@@ -228,7 +223,7 @@ class Reader:
     def required(self, name: str) -> str:
         value = self.text(name)
         if not value:
-            self.mistake(f"{self._label(name)} is not set")
+            self.mistake(f"{self.label(name)} is not set")
         return value
 
     def prefix(self, name: str) -> str:
@@ -239,7 +234,7 @@ class Reader:
         value = self.required(name)
         for pattern, reason in _NO_BUCKETS.items():
             if pattern.search(value):
-                self.mistake(f"{self._label(name)} {reason}")
+                self.mistake(f"{self.label(name)} {reason}")
                 break
         return value
 
@@ -250,37 +245,37 @@ class Reader:
             return value
         url = _web_address(value)
         if "@" in value:  # first, because the other messages repeat the value
-            self.mistake(f"{self._label(name)} must not carry credentials")
+            self.mistake(f"{self.label(name)} must not carry credentials")
         elif url is None:
-            self.mistake(f"{self._label(name)} must be a URL such as https://s3.example.com, not {value!r}")
+            self.mistake(f"{self.label(name)} must be a URL such as https://s3.example.com, not {value!r}")
         elif url.query or url.fragment:
-            self.mistake(f"{self._label(name)} must end after the path: write {_up_to_path(url)}")
+            self.mistake(f"{self.label(name)} must end after the path: write {_up_to_path(url)}")
         elif url.path.endswith(f"/{bucket}"):
             # Every key would get the name of the bucket as a prefix.
-            self.mistake(f"{self._label(name)} must not contain the bucket: write {value.removesuffix(f'/{bucket}')}")
+            self.mistake(f"{self.label(name)} must not contain the bucket: write {value.removesuffix(f'/{bucket}')}")
         return value
 
     def certificates(self, name: str) -> str:
         value = self.text(name)
         if "PRIVATE KEY" in value:
-            self.mistake(f"{self._label(name)} must not contain a private key: write the certificates alone")
+            self.mistake(f"{self.label(name)} must not contain a private key: write the certificates alone")
         elif value:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=value)
             except (OSError, TypeError, ValueError):  # ssl.SSLError is an OSError; text that is not ASCII a TypeError
-                self.mistake(f"{self._label(name)} must have certificates in PEM, with -----BEGIN CERTIFICATE-----")
+                self.mistake(f"{self.label(name)} must have certificates in PEM, with -----BEGIN CERTIFICATE-----")
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:
         value = self.text(name, str(default)).lower()
         if value not in ("true", "false"):
-            self.mistake(f"{self._label(name)} must be true or false, not {value!r}")
+            self.mistake(f"{self.label(name)} must be true or false, not {value!r}")
         return value == "true"
 
     def whole(self, name: str, *, default: int) -> int:
         value = self.text(name, str(default))
         if not value.isdecimal() or int(value) == 0:
-            self.mistake(f"{self._label(name)} must be a whole number above 0, not {value!r}")
+            self.mistake(f"{self.label(name)} must be a whole number above 0, not {value!r}")
             return default
         return int(value)
 
@@ -290,14 +285,14 @@ class Reader:
         for each in allowed:
             if each.lower() == value.lower():
                 return each
-        self.mistake(f"{self._label(name)} must be one of {', '.join(filter(None, allowed))}, not {value!r}")
+        self.mistake(f"{self.label(name)} must be one of {', '.join(filter(None, allowed))}, not {value!r}")
         return default or allowed[0]
 
     def word(self, name: str) -> str:
         """Return a value for a header: visible characters of ASCII without a space, or none."""
         value = self.text(name)
         if not re.fullmatch("[!-~]*", value):
-            self.mistake(f"{self._label(name)} must have letters, digits and punctuation of ASCII only, not {value!r}")
+            self.mistake(f"{self.label(name)} must have letters, digits and punctuation of ASCII only, not {value!r}")
         return value
 
 
