@@ -26,9 +26,9 @@ from s3_syncer.sync import (
     converge,
     distributed_copy,
     key_sweep,
-    limits,
     own_copies,
     range_sweep,
+    sweep_limits,
     transfer,
     upload_decision,
     write_guards,
@@ -513,7 +513,7 @@ def rest_of_range_lost() -> Iterator[Replacement]:
 @mutant(seeds=200, focus=limited_sweep)
 def delete_limit_ignored() -> Iterator[Replacement]:
     """A sweep deletes at most `max_delete` keys."""
-    yield limits.LocalLimit, "acquire", _always(True)
+    yield sweep_limits.LocalLimit, "acquire", _always(True)
 
 
 @mutant(seeds=200, focus=sweeps_beside_deletions)

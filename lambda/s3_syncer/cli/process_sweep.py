@@ -26,8 +26,8 @@ from ..core.deadline import Deadline
 from ..core.errors import Retryable, SyncError, unexpected_failure
 from ..process_tuning import limit_malloc_arenas, relax_gc
 from ..sync.converge import Outcome
-from ..sync.limits import DeleteLimit
 from ..sync.sweep import SweepListener
+from ..sync.sweep_limits import DeleteLimit
 from .local_sweep import LocalSweeper, SweeperConfig
 from .outage import Outage, OutageListener
 from .work_stealing import Range
@@ -201,7 +201,7 @@ class Channel:
 
 
 class SharedDeleteLimit:
-    """A `limits.DeleteLimit` for several processes."""
+    """A `sweep_limits.DeleteLimit` for several processes."""
 
     def __init__(self, most: int) -> None:
         self._left = _SPAWN.Value("q", most)

@@ -16,7 +16,7 @@ from ..core.model import Archive, ListEntry
 from ..core.units import GB
 from ..stores.protocols import ArchiveBucket
 from .converge import Outcome
-from .limits import LocalLimit
+from .sweep_limits import LocalLimit
 
 #: The speed and the price of a restore, as AWS names it.
 Tier = Literal["Bulk", "Standard", "Expedited"]

@@ -21,8 +21,8 @@ from .archived_objects import ArchivedObjects, RestoreOptions
 from .comparison import compare_objects
 from .converge import Action, BucketPair, Outcome, converge
 from .key_identity import NOT_LISTED, has_key
-from .limits import DeleteLimit
 from .page_state import PageState
+from .sweep_limits import DeleteLimit
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .converge import CHANGES, Action, BucketPair, Outcome
 from .key_sweep import KeySweep, SweepOptions, unchecked
-from .limits import DeleteLimit, LocalLimit
 from .page_executor import Gauge, PageExecutor
 from .page_state import PagePlan, PageRound, PageState
+from .sweep_limits import DeleteLimit, LocalLimit
 from .write_checks import WriteChecks
 
 logger = logging.getLogger(__name__)
