@@ -9,7 +9,8 @@ import click
 
 from devtools.module_docs import code, table
 from s3_syncer.cli.click_extensions import Command, Option
-from s3_syncer.cli.commands import EXIT_CODES, cli
+from s3_syncer.cli.commands import cli
+from s3_syncer.cli.exit_codes import EXIT_CODES
 
 
 def reference() -> str:
@@ -18,7 +19,7 @@ def reference() -> str:
         "## Exit codes\n",
         *table(("Exit code", "Meaning"), [(code(codes), meaning) for codes, meaning in EXIT_CODES.items()]),
     ]
-    for command in cli.commands.values():
+    for command in cli.load_commands().values():
         assert isinstance(command, Command)
         lines += ["", *section(command)]
     return "\n".join(lines)

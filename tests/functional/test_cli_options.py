@@ -12,7 +12,7 @@ import pytest
 from tests.functional.command import Ended, run
 
 from s3_syncer import __version__, process_tuning
-from s3_syncer.cli import commands, main
+from s3_syncer.cli import commands, main, serve_command, sweep_commands, sync_command
 from s3_syncer.cli.click_extensions import FORMER_VARIABLES, Command
 from s3_syncer.cli.commands import cli
 from s3_syncer.cli.option_types import ByteRate
@@ -50,7 +50,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[SweepJob]:
         jobs.append(job)
         return 0
 
-    monkeypatch.setattr(commands, "run", note)
+    monkeypatch.setattr(sweep_commands, "run", note)
     return jobs
 
 
@@ -70,7 +70,7 @@ def refused(*arguments: str, **environment: str | None) -> str:
 def test_queue_is_used_only_with_workers_queue(jobs: list[SweepJob], monkeypatch: pytest.MonkeyPatch) -> None:
     """The task definition of the module always sets the variables of the queue."""
     configs: list[QueueMigrationConfig] = []
-    monkeypatch.setattr(commands, "migrate_by_queue", lambda job, config, console: configs.append(config) or 0)
+    monkeypatch.setattr(sweep_commands, "migrate_by_queue", lambda job, config, console: configs.append(config) or 0)
     known = {"QUEUE_URL": "queue", "DEAD_LETTER_QUEUE_URL": "dead", "S3_SYNCER_LOG_GROUP": "one two"}
     assert job(jobs, **known).sweep_options.delete is False
     assert configs == []
@@ -236,7 +236,7 @@ def test_check_is_a_dry_run_without_deletes(jobs: list[SweepJob]) -> None:
 
 
 def test_help_lists_every_option_and_its_variables() -> None:
-    for name, command in cli.commands.items():
+    for name, command in cli.load_commands().items():
         text = run(name, "--help").out
         for parameter in command.params:
             if isinstance(parameter, click.Option) and not parameter.hidden:
@@ -259,14 +259,14 @@ def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
     shared |= {"TARGET_ADDRESSING_STYLE", "TARGET_PAYLOAD_SIGNING", "TARGET_ACL", "TARGET_STORAGE_CLASS"}
     shared |= {"TARGET_SERVER_SIDE_ENCRYPTION", "TARGET_SSE_KMS_KEY_ID"}
     shared |= {f"TARGET_{name}" for name in ("MAX_OBJECT_MB", "MIN_PART_MB", "MAX_PART_MB", "MAX_PARTS")}
-    variables = {variable for command in cli.commands.values() for variable in command.variables}
+    variables = {variable for command in cli.load_commands().values() for variable in command.variables}
     assert {variable for variable in variables if not variable.startswith("S3_SYNCER_")} == shared
 
 
 @pytest.mark.parametrize("former", sorted(FORMER_VARIABLES))
 def test_former_variable_causes_only_a_warning(jobs: list[SweepJob], former: str) -> None:
     new = FORMER_VARIABLES[former]
-    command = next(name for name, command in cli.commands.items() if new in command.variables)
+    command = next(name for name, command in cli.load_commands().items() if new in command.variables)
     ended = run(command, "--no-such-option", **{former: "nonsense"})
     assert ended.err.splitlines()[0] == f"s3-syncer: warning: {former} has no effect: set {new} instead"
     assert "nonsense" not in ended.err
@@ -288,7 +288,8 @@ def test_either_variable_turns_deletes_of_single_keys_off(
     command: tuple[str, ...], variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deletes: list[bool] = []
-    monkeypatch.setattr(commands, "_settings", lambda options, *, delete, **_: deletes.append(delete) or _exit())
+    for module in (sync_command, serve_command):
+        monkeypatch.setattr(module, "read_settings", lambda options, *, delete, **_: deletes.append(delete) or _exit())
     run(*command, **NEEDED, **{variable: "false"})
     run(*command, **NEEDED)
     assert deletes == [False, True]
@@ -299,7 +300,7 @@ def _exit() -> None:
 
 
 def test_help_has_sections_and_an_example_for_each_command() -> None:
-    for name, command in cli.commands.items():
+    for name, command in cli.load_commands().items():
         text = run(name, "--help").out
         assert isinstance(command, Command)
         assert {"Source", "Target", "Output"} <= command.sections.keys()
@@ -329,7 +330,6 @@ def test_unexpected_error_does_not_exit_with_1(monkeypatch: pytest.MonkeyPatch, 
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(process_tuning, "limit_malloc_arenas", lambda: None)
-    monkeypatch.setattr(process_tuning, "relax_gc", lambda: None)
     monkeypatch.setattr(commands, "cli", broken)
     with pytest.raises(SystemExit, match="3"):
         main()

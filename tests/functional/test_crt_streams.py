@@ -28,7 +28,7 @@ from tests.functional.proxy import (
     without,
 )
 
-from s3_syncer.cli import commands, local_sweep
+from s3_syncer.cli import local_sweep, sync_command
 from s3_syncer.crt import factory, stream_copy, stream_http
 from s3_syncer.crt.endpoint import BucketEndpoint
 from s3_syncer.stores import credentials
@@ -56,7 +56,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Stream objects, or copy them over boto3: the result must be the same."""
     if request.param == "boto3":
         monkeypatch.setattr(local_sweep, "crt_transports", boto3_only)
-        monkeypatch.setattr(commands, "stream_transports", boto3_only)
+        monkeypatch.setattr(sync_command, "stream_transports", boto3_only)
     way: str = request.param
     return way
 

@@ -175,8 +175,9 @@ def check_click(command: click.Command, arguments: list[str]) -> None:
     """Check the options of a command; the first argument of a group is one of its commands."""
     if isinstance(command, click.Group) and arguments:
         name, *arguments = arguments
-        assert name in command.commands, f"{command.name} has no command {name}"
-        command = command.commands[name]
+        found = command.get_command(click.Context(command), name)
+        assert found is not None, f"{command.name} has no command {name}"
+        command = found
     if command.context_settings.get("ignore_unknown_options"):
         # It passes the rest on to s3-syncer: further options of `migrate`, or another command.
         own = {option for parameter in command.params for option in parameter.opts}

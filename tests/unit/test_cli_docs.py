@@ -23,7 +23,7 @@ def test_document_matches_the_help_of_the_command() -> None:
 
 def test_reference_has_every_command_option_and_variable() -> None:
     text = cli_docs.reference()
-    for name, command in cli.commands.items():
+    for name, command in cli.load_commands().items():
         assert isinstance(command, Command)
         section = text.partition(f"## s3-syncer {name}\n")[2].partition("\n## ")[0]
         assert command.help
@@ -43,7 +43,7 @@ def test_reference_names_required_options_ranges_and_choices() -> None:
 
 def test_options_marked_as_required_are_those_that_the_command_misses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"TARGET_SECRET_ARN": "secret"})
-    for command in cli.commands.values():
+    for command in cli.load_commands().values():
         assert isinstance(command, Command)
         needed = {
             name for options in command.sections.values() for each in options if each.needed for name in each.opts

@@ -244,9 +244,18 @@ def variables_of(command: click.Command) -> set[str]:
         names = parameter.envvar or ()
         known |= {names} if isinstance(names, str) else set(names)
     if isinstance(command, click.Group):
-        for child in command.commands.values():
+        for child in children(command):
             known |= variables_of(child)
     return known
+
+
+def children(group: click.Group) -> Iterator[click.Command]:
+    """Yield the commands of a group, which may import them only now."""
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        child = group.get_command(ctx, name)
+        assert child is not None
+        yield child
 
 
 def missing_variables(span: str) -> Iterator[str]:
@@ -256,7 +265,7 @@ def missing_variables(span: str) -> Iterator[str]:
 def options_of(command: click.Command) -> set[str]:
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     if isinstance(command, click.Group):
-        for child in command.commands.values():
+        for child in children(command):
             known |= options_of(child)
     return known
 

@@ -11,14 +11,13 @@ from pathlib import Path
 
 def main() -> None:
     """Run the command. An unexpected error exits with the code for a command that could not finish."""
-    from ..process_tuning import limit_malloc_arenas, relax_gc
+    from ..process_tuning import limit_malloc_arenas
 
     _make_output_safe()
     limit_malloc_arenas()
     from .commands import cli
-    from .run import UNUSABLE
+    from .exit_codes import UNUSABLE
 
-    relax_gc()
     try:
         cli(prog_name="s3-syncer")
     except Exception:  # Python would exit with 1, which means that every difference was listed

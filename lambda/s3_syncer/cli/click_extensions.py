@@ -1,9 +1,11 @@
-"""Options and commands that click lacks: sections and examples in the help, and needed options."""
+"""Options and commands that click lacks: sections, examples, needed options, and late imports."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import click
@@ -91,6 +93,51 @@ class Command(click.Command):
                 for description, line in self.examples:
                     formatter.write_text(f"{description}:")
                     formatter.write(f"{'':>{formatter.current_indent + 2}}{line}\n")
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """A command that is imported when it is used.
+
+    It is an attribute of `module`, with the command's name and underscores. The help of the group shows the `summary`.
+    """
+
+    name: str
+    module: str
+    summary: str
+
+    def load(self) -> click.Command:
+        """Import the module and return the command."""
+        command: click.Command = getattr(import_module(self.module), self.name.replace("-", "_"))
+        return command
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is used.
+
+    https://click.palletsprojects.com/en/stable/complex/#lazily-loading-subcommands
+    """
+
+    def __init__(self, *args: Any, lazy_commands: Iterable[LazyCommand] = (), **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self._lazy_commands = {command.name: command for command in lazy_commands}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*self._lazy_commands, *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands and cmd_name in self._lazy_commands:
+            self.add_command(self._lazy_commands[cmd_name].load())
+        return super().get_command(ctx, cmd_name)
+
+    def load_commands(self) -> Mapping[str, click.Command]:
+        """Import all commands, and return them by name, in the order of their declaration."""
+        return {name: command.load() for name, command in self._lazy_commands.items()}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their summaries, without an import."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._lazy_commands[name].summary) for name in self.list_commands(ctx)])
 
 
 Decorator = Callable[[Any], Any]

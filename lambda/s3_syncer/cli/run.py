@@ -20,6 +20,7 @@ from ..core.listing_diff import Unordered
 from ..settings import SMALLEST_BUDGET, Settings
 from ..stores.bucket import Bucket
 from ..sync.key_sweep import SweepOptions
+from .exit_codes import DIFFERENT, EQUAL
 from .local_sweep import RANGES, LocalSweeper, SweeperConfig
 from .outage import OUTAGE_TIMEOUT_S, OutageDisplay, OutageListener
 from .process_sweep import ProcessSweeper, SharedDeleteLimit
@@ -30,10 +31,6 @@ from .stats import ARCHIVED, SweepStats, print_row, printable
 from .work_stealing import Range, Sweeper, WorkStealingScheduler, probe_concurrently
 
 logger = logging.getLogger(__name__)
-
-#: Exit codes. 2 is wrong usage, and click returns it; 128 and the number of a signal is a stop by that signal.
-#: DIFFERENT: the command finished, and named every difference and failed key. UNUSABLE: the command could not finish.
-EQUAL, DIFFERENT, UNUSABLE = 0, 1, 3
 
 #: CPU seconds and keys of a sweep after which more processes start. A start takes about one CPU second. A sweep that
 #: waits for stores uses little CPU, and needs no other process.

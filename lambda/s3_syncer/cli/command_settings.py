@@ -1,0 +1,72 @@
+"""Options turned into settings, and the output of a command: its log, and the line for an error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import click
+
+from ..core.units import GIB, MIB
+from ..logs import log_json
+from ..settings import Credentials, Reader, Settings, SettingsError, read_stores
+from ..versions import log_versions
+from .exit_codes import UNUSABLE
+from .stats import printable
+
+
+def read_settings(options: dict[str, Any], *, delete: bool, queue: bool = False) -> Settings:
+    """Return the options as settings. Raise UsageError with all mistakes.
+
+    The queue URLs are required if `queue` is true.
+    """
+    environment = {name.upper(): str(value) for name, value in options.items() if value not in (None, "")}
+    reader = Reader(environment, label=lambda name: "--" + name.lower().replace("_", "-"))
+    settings = replace(
+        read_stores(reader),
+        target_credentials=options["target_secret_arn"] or _target_keys(reader),
+        queue_url=reader.required("QUEUE_URL") if queue else reader.text("QUEUE_URL"),
+        bulk_queue_url=reader.text("BULK_QUEUE_URL"),
+        dead_letter_queue_url=(reader.required if queue else reader.text)("DEAD_LETTER_QUEUE_URL"),
+        delete=delete,
+        tags=options["tags"],
+        copy_memory=options.get("memory", 0) * MIB,
+        bytes_per_s=options.get("bwlimit"),
+        distributed_copy_threshold=options.get("distributed_copy_threshold", GIB // MIB) * MIB,
+    )
+    try:
+        reader.done()
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    return settings
+
+
+def configure_log(log_format: str, *, verbose: bool) -> None:
+    """Write the decisions to standard output as JSON, as text if `verbose` is true, or not at all."""
+    if log_format == "json":
+        log_json(logging.INFO)
+        log_versions()
+        return
+    logger = logging.getLogger("s3_syncer")
+    logger.handlers[:] = [logging.StreamHandler(sys.stdout) if verbose else logging.NullHandler()]
+    logger.setLevel(logging.INFO if verbose else logging.CRITICAL + 1)  # without a reader, no record is formatted
+    logger.propagate = False
+
+
+def _target_keys(reader: Reader) -> Credentials:
+    keys = {name: os.environ.get(name, "").strip() for name in ("TARGET_ACCESS_KEY_ID", "TARGET_SECRET_ACCESS_KEY")}
+    if not all(keys.values()):
+        reader.mistake(
+            "the access key of the target is missing: give --target-secret-arn, or set TARGET_ACCESS_KEY_ID and "
+            "TARGET_SECRET_ACCESS_KEY"
+        )
+    return Credentials(*keys.values())
+
+
+def fail(error: Exception) -> NoReturn:
+    """Print the error as one line, and exit."""
+    click.echo(f"s3-syncer: {printable(str(error))}", err=True)
+    sys.exit(UNUSABLE)

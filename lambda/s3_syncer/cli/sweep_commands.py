@@ -1,0 +1,165 @@
+"""The commands that sweep both buckets: `migrate` and `check`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.console import Console
+
+from ..core.errors import SyncError
+from ..core.filters import BadPattern, key_filter
+from ..core.units import GB
+from ..sync.archived_objects import RestoreOptions
+from ..sync.key_sweep import SweepOptions
+from . import options as groups
+from .click_extensions import Command, with_options
+from .command_settings import configure_log, fail, read_settings
+from .queue_migration import QueueMigrationConfig, migrate_by_queue
+from .run import SweepJob, run
+from .store_options import STORES
+
+#: Options of `migrate` that do not work with --workers queue, and what to do instead.
+_NOT_FOR_QUEUE = {
+    "dry_run": ("--dry-run", "`s3-syncer check` lists the differences and changes nothing"),
+    "include": ("--include", "run `migrate` without --workers queue to choose keys"),
+    "exclude": ("--exclude", "run `migrate` without --workers queue to choose keys"),
+    "restore": ("--restore", "run `migrate` without --workers queue to restore objects"),
+    "skip_archived": ("--skip-archived", "run `s3-syncer check --skip-archived` when the workers are done"),
+    "bwlimit": ("--bwlimit", "the input bulk.max_concurrency of the Terraform module limits the workers"),
+}
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        ("List what would be copied", "s3-syncer migrate --dry-run"),
+        (
+            "Copy everything below photos/, and write a report",
+            "s3-syncer migrate --source-prefix photos/ --report r.html",
+        ),
+        ("Make the target equal, with at most 1,000 deletions", "s3-syncer migrate --delete --max-delete 1000"),
+        (
+            "Restore up to 500 GB from archives, and copy what is restored",
+            "s3-syncer migrate --restore bulk --max-restore-gb 500 --skip-archived",
+        ),
+        ("Let the workers of the queue copy", "s3-syncer migrate --workers queue --queue-url URL"),
+    ],
+)
+@with_options(STORES, groups.DRY_RUN, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
+@with_options(groups.SKIP_ARCHIVED, groups.RESTORES)
+@with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
+@with_options(groups.REPORTS, groups.LOG)
+@with_options(groups.SPAWN, groups.STOP_GRACE)
+def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any) -> None:
+    """Copy the existing objects to the target, and compare again until both buckets are equal.
+
+    Applications can write to the source meanwhile. You can stop the command and run it again: it skips keys that are
+    equal. Nothing is deleted without --delete. Keys that only the target has are then a note, not a difference.
+    """
+    if max_delete is not None and not delete:
+        raise click.UsageError("--max-delete has no effect without --delete: add --delete or omit --max-delete")
+    config = _queue_config({**options, "dry_run": dry_run}) if options["workers"] == "queue" else None
+    sweep_options = SweepOptions(
+        dry_run=dry_run,
+        delete=delete,
+        max_delete=max_delete,
+        one_way=options["one_way"],
+        full=options["full"],
+        key_filter=_key_filter(options),
+        restore=_restore_options(options),
+    )
+    _sweep("migrate", sweep_options, options, config)
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        ("Compare all properties that can be read without a download", "s3-syncer check --full"),
+        ("Ignore keys that only the target has", "s3-syncer check --one-way"),
+    ],
+)
+@with_options(STORES, groups.KEYS, groups.TAGS, groups.SKIP_ARCHIVED)
+@with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
+@with_options(groups.REPORTS, groups.LOG)
+@with_options(groups.SPAWN, groups.STOP_GRACE)
+def check(**options: Any) -> None:
+    """Compare both buckets, and list each difference with its reason. Nothing is changed.
+
+    Keys that only the target has are differences, unless --one-way is given. Objects are not downloaded: sizes, ETags,
+    times, headers, metadata and tags decide.
+    """
+    sweep_options = SweepOptions(
+        dry_run=True, one_way=options["one_way"], full=options["full"], key_filter=_key_filter(options)
+    )
+    _sweep("check", sweep_options, options)
+
+
+def _sweep(
+    command: str, sweep_options: SweepOptions, options: dict[str, Any], config: QueueMigrationConfig | None = None
+) -> None:
+    """Run the sweep and exit. With a `config`, the workers of a queue do it."""
+    settings = read_settings(options, delete=sweep_options.delete)
+    configure_log(options["log_format"], verbose=options["verbose"])
+    log = options["log_format"] == "json"
+    job = SweepJob(
+        command=command,
+        settings=settings,
+        sweep_options=sweep_options,
+        threads=options["concurrency"],
+        tolerates_target_only=command == "migrate" and not sweep_options.delete,
+        skips_archived=options["skip_archived"],
+        processes=options["processes"],
+        outage_timeout_s=options["outage_timeout"],
+        spawn_after_cpu_s=options["spawn_after_cpu"],
+        spawn_after_keys=options["spawn_after_keys"],
+        stop_grace_s=options["stop_grace"],
+        reports=options["reports"],
+        log=log,
+        list_findings=not log and not options["verbose"],
+    )
+    try:
+        console = Console(stderr=True)
+        sys.exit(run(job, console) if config is None else migrate_by_queue(job, config, console))
+    except (SyncError, OSError) as error:
+        fail(error)
+
+
+def _restore_options(options: dict[str, Any]) -> RestoreOptions | None:
+    """Return the restores to request. Raise UsageError for a limit without a restore."""
+    tier, days, most_gb = options["restore"], options["restore_days"], options["max_restore_gb"]
+    if tier is None:
+        for option, value in (("--restore-days", days), ("--max-restore-gb", most_gb)):
+            if value is not None:
+                raise click.UsageError(f"{option} has no effect without --restore: add --restore or omit {option}")
+        return None
+    max_bytes = None if most_gb is None else round(most_gb * GB)
+    return RestoreOptions(tier.capitalize(), days or groups.RESTORE_DAYS, max_bytes)
+
+
+def _key_filter(options: dict[str, Any]) -> Callable[[str], bool] | None:
+    try:
+        return key_filter(options["include"], options["exclude"])
+    except BadPattern as error:
+        raise click.UsageError(f"invalid pattern: {error}") from error
+
+
+def _queue_config(options: dict[str, Any]) -> QueueMigrationConfig:
+    """Return the queues and log groups. Raise UsageError for options that the workers cannot obey."""
+    for name, (option, instead) in _NOT_FOR_QUEUE.items():
+        if options[name]:
+            raise click.UsageError(f"{option} does not work with --workers queue: {instead}")
+    queue_url = options["bulk_queue_url"] or options["queue_url"]
+    if not queue_url:
+        raise click.UsageError(
+            "--workers queue needs --bulk-queue-url, or --queue-url for workers with a single queue: use the output "
+            "bulk_queue_url of the Terraform module"
+        )
+    return QueueMigrationConfig(
+        queue_url=queue_url,
+        dead_letter_queue_url=options["dead_letter_queue_url"] or "",
+        log_groups=options["log_groups"],
+        idle_timeout_s=options["idle_timeout"],
+    )

@@ -1,0 +1,59 @@
+"""The command imports little until it knows its work: `--version` and `--help` respond at once.
+
+The tests name modules and measure no time, which depends on the machine.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+#: It prints the imported modules behind the output of the command.
+PROGRAM = """
+import sys
+from s3_syncer.cli import main
+try:
+    main()
+finally:
+    print("modules", *sys.modules)
+"""
+
+#: Modules of this project that the group of commands needs.
+NEEDED = {
+    "s3_syncer",
+    "s3_syncer.cli",
+    "s3_syncer.cli.click_extensions",
+    "s3_syncer.cli.commands",
+    "s3_syncer.cli.exit_codes",
+    "s3_syncer.core",
+    "s3_syncer.core.units",
+    "s3_syncer.process_tuning",
+}
+
+#: Libraries that take long, each used by some command.
+EXPENSIVE = {"awscrt", "boto3", "botocore", "concurrent", "http", "multiprocessing", "rich", "s3transfer", "urllib3"}
+
+
+def imported(*arguments: str) -> set[str]:
+    """Return the modules that the command has imported at its end."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert "Traceback" not in ended.stderr
+    return set(ended.stdout.rpartition("modules ")[2].split())
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["-h"], ["migrat"], []], ids=str)
+def test_group_of_commands_imports_only_itself(arguments: list[str]) -> None:
+    modules = imported(*arguments)
+    assert {name for name in modules if name.partition(".")[0] == "s3_syncer"} == NEEDED
+    assert not EXPENSIVE & {name.partition(".")[0] for name in modules}
+
+
+def test_command_imports_what_it_needs() -> None:
+    """Show that the test above sees an import."""
+    modules = imported("check", "--help")
+    assert {"boto3", "s3_syncer.cli.sweep_commands"} <= modules
+    assert "s3_syncer.cli.serve_command" not in modules
