@@ -6,7 +6,13 @@ import pytest
 from tests.support.in_memory_store import stored
 
 from s3_syncer.stores import capabilities as capabilities_module
-from s3_syncer.stores.capabilities import Property, TargetCapabilities, properties_of
+from s3_syncer.stores.capabilities import (
+    TAGS_WITH_OBJECT,
+    TAGS_WITH_OBJECT_CHECKS,
+    Property,
+    TargetCapabilities,
+    properties_of,
+)
 
 ONE = properties_of(stored(b"1", headers={"Content-Type": "text/plain"}).look())
 TWO = properties_of(stored(b"2", headers={"Content-Type": "text/plain"}, metadata={"by": "me"}).look())
@@ -44,6 +50,19 @@ def test_another_kind_of_value_is_read_again(name: str, seen: str, value: str, c
     known.record_kept(properties(seen))
     assert not known.needs_read(properties(seen))
     assert known.needs_read(properties(value)), f"the target {change}"
+
+
+def test_one_check_does_not_show_that_the_tags_of_a_put_are_kept() -> None:
+    """Another worker may have written the same tags to the object of that check."""
+    known, tagged = TargetCapabilities(), ONE | {TAGS_WITH_OBJECT}
+    for _ in range(TAGS_WITH_OBJECT_CHECKS):
+        assert known.needs_read(tagged)
+        known.record_kept(tagged)
+    assert not known.needs_read(tagged)
+    known.forget_kept()
+    known.record_kept(tagged)
+    assert known.needs_read(tagged)
+    assert not known.needs_read(ONE)
 
 
 def test_of_several_writes_at_a_time_the_first_is_read() -> None:

@@ -38,7 +38,7 @@ from s3_syncer.core.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, ObjectS
 from s3_syncer.core.units import MIB
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
-from s3_syncer.stores.capabilities import TAGS_WITH_OBJECT, TAGS_WRITTEN, properties_of
+from s3_syncer.stores.capabilities import TAGS_WITH_OBJECT, TAGS_WITH_OBJECT_CHECKS, TAGS_WRITTEN, properties_of
 from s3_syncer.sync import converge as converge_module
 from s3_syncer.sync import sweep as sweep_module
 from s3_syncer.sync.converge import BucketPair, Outcome, converge
@@ -377,7 +377,8 @@ class Model:
         transfer = Transfer(source, target, memory=MIB, threads=1, tags=tags, capabilities=known)
         if self.scenario.experienced:
             transfer.copy("another key", practice.look(), Deadline())
-            transfer.capabilities.record_kept(properties_of(practice.look()) | {TAGS_WRITTEN, TAGS_WITH_OBJECT})
+            for _ in range(TAGS_WITH_OBJECT_CHECKS):
+                transfer.capabilities.record_kept(properties_of(practice.look()) | {TAGS_WRITTEN, TAGS_WITH_OBJECT})
             heard.written = False
         moment = Moment(change, answers, None)
         desk = Desk(self.scenario, heard, source, target, transfer, change)

@@ -30,6 +30,10 @@ from ..core.model import ObjectState
 #: 1 / SAMPLE_EVERY requests to each object.
 SAMPLE_EVERY = 100
 
+#: Checks that must show the tags of a PUT before the target counts as a store that keeps them. A single one may have
+#: seen the tags that another worker wrote to the same object with PutObjectTagging.
+TAGS_WITH_OBJECT_CHECKS = 3
+
 #: Properties that are remembered; with more, all are dropped and learnt again. Each takes about 200 bytes.
 MAX_PROPERTIES = 10_000
 
@@ -90,6 +94,7 @@ class TargetCapabilities:
         self._apart: frozenset[Fold] = frozenset()
         self._unproven: frozenset[Fold] = frozenset()
         self._tags_with_object = True
+        self._tags_with_object_checks = 0
 
     @property
     def gives_md5(self) -> bool | None:
@@ -173,10 +178,17 @@ class TargetCapabilities:
             return properties <= self._kept
 
     def record_kept(self, properties: Set[Property]) -> None:
-        """Record that a HEAD has shown an object of the target with these properties as the source has them."""
+        """Record that a check has shown an object of the target with these properties as the source has them.
+
+        The tags of a PUT need TAGS_WITH_OBJECT_CHECKS of them in a row.
+        """
         with self._lock:
             if len(self._kept) + len(properties) > MAX_PROPERTIES:
                 self._kept.clear()
+            if TAGS_WITH_OBJECT in properties:
+                self._tags_with_object_checks += 1
+                if self._tags_with_object_checks < TAGS_WITH_OBJECT_CHECKS:
+                    properties = properties - {TAGS_WITH_OBJECT}
             self._kept |= properties
 
     def is_lost(self, reason: str) -> bool:
@@ -192,6 +204,7 @@ class TargetCapabilities:
         """Forget which properties the target keeps: a read after a write found a difference."""
         with self._lock:
             self._kept.clear()
+            self._tags_with_object_checks = 0
 
 
 #: The kind of request that returned an object. A store can return `x-amz-tagging-count` for one kind only.

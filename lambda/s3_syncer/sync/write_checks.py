@@ -4,7 +4,8 @@ The same difference after two writes is a finding. A third copy would not help: 
 given. `converge` applies this rule, and so do sweeps, which call it.
 
 Some stores return an older state for a while after a write. So a finding is permanent only if a check saw the object
-that was written. Otherwise the key is tried again later.
+that was written. Otherwise the key is tried again later. A finding about tags is always tried again: a PUT of another
+worker with the same bytes removes them, and leaves the ETag as it is.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MAX_UNSEEN_DELIVERIES = 5
 
 
 class Unseen(Retryable):
-    """A finding of checks that may have returned an older state of the target than the write."""
+    """A finding of checks that may have returned another state of the target than the write made."""
 
 
 @dataclass(slots=True)
@@ -36,16 +37,19 @@ class WriteChecks:
     finding: str = ""
     #: True if one of the checks saw the object that was written before it.
     saw_write: bool = False
+    #: True if the latest difference is one of tags alone.
+    _only_tags: bool = False
 
     def repeats(self, difference: Difference, source: ObjectState, target: ObjectState | None) -> bool:
         """Record the difference that a check found; return True if the check before found the same values."""
         before, self.finding = self.finding, not_kept(difference, source, target)
+        self._only_tags = not difference.body
         return self.finding == before
 
     @property
     def error(self) -> Permanent | Unseen:
         """Return the error of a key with a finding that repeats."""
-        if self.saw_write:
+        if self.saw_write and not self._only_tags:
             return Permanent(self.finding, "StillDifferent")
         return Unseen(self.finding, "StillDifferent")
 
@@ -53,7 +57,7 @@ class WriteChecks:
         """Record a check of the target after a write: `written` over `replaced`, or None for tags alone.
 
         The ETag identifies the written object. If the one before had the same bytes, the time must be later too. Tags
-        have neither.
+        have neither, so their check counts: see `error`.
         """
         if written is None:
             self.saw_write = True
