@@ -1,3 +1,16 @@
+output "name" {
+  description = "The input `name`."
+  value       = var.name
+}
+
+output "environment" {
+  description = "Environment variables of the command `s3-syncer`, for the same buckets, options and queues as the workers use. `s3-syncer --module DIRECTORY` reads them. The secret is named by its ARN, and variables of the input `environment` are left out."
+  value = {
+    for name, value in merge(local.worker_environment, local.queue_environment) : name => value
+    if can(regex(local.own_variables, name))
+  }
+}
+
 output "queue_arn" {
   description = "ARN of the queue of the events. For a notification that is written elsewhere, this is its destination: the queue policy already allows the source bucket."
   value       = aws_sqs_queue.work.arn
@@ -103,6 +116,11 @@ output "log_group_name" {
 output "metric_namespace" {
   description = "CloudWatch namespace of the metrics from the log: `SyncLag` and `RepeatedRetries` of live sync, and `KeysCompared`, `DriftRepaired` and `DriftFailed` of sweeps. Use the statistic Sum over the time of a sweep."
   value       = local.metric_namespace
+}
+
+output "max_lag_s" {
+  description = "The input `max_lag_s`. `s3-syncer status` counts a change as late after this time."
+  value       = var.max_lag_s
 }
 
 output "alarm_arns" {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeGuard
 
 import click
 
@@ -19,26 +20,46 @@ def reference() -> str:
         "## Exit codes\n",
         *table(("Exit code", "Meaning"), [(code(codes), meaning) for codes, meaning in EXIT_CODES.items()]),
     ]
-    for command in cli.load_commands().values():
-        assert isinstance(command, Command)
-        lines += ["", *section(command)]
+    lines += ["\n## Options before the command\n", *options_table(option for option in cli.params if is_shown(option))]
+    for name, command in leaves("s3-syncer", cli.load_commands()):
+        lines += ["", *section(name, command)]
     return "\n".join(lines)
 
 
-def section(command: Command) -> Iterator[str]:
+def leaves(program: str, commands: Mapping[str, click.Command]) -> Iterator[tuple[str, Command]]:
+    """Yield each command that is no group, with its command line up to its name."""
+    for name, command in commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(f"{program} {name}", command.commands)
+        else:
+            assert isinstance(command, Command)
+            yield f"{program} {name}", command
+
+
+def section(name: str, command: Command) -> Iterator[str]:
     """Yield the lines of a command: usage, description, options by section, and examples."""
     arguments = [
         parameter.make_metavar(click.Context(command)) for parameter in command.params if is_argument(parameter)
     ]
-    yield f"## s3-syncer {command.name}\n"
-    yield f"```text\n{' '.join(['s3-syncer', str(command.name), '[OPTIONS]', *arguments])}\n```\n"
+    yield f"## {name}\n"
+    yield f"```text\n{' '.join([name, '[OPTIONS]', *arguments])}\n```\n"
     yield inspect.cleandoc(command.help or "")
     for title, options in command.sections.items():
         yield f"\n**{title}**\n"
-        yield from table(("Option", "Variable", "Default", "Allowed values", "Meaning"), map(row, options))
+        yield from options_table(options)
     yield "\n**Examples**\n\n```sh"
     yield from without_last_blank(example for pair in command.examples for example in (f"# {pair[0]}", pair[1], ""))
     yield "```"
+
+
+def options_table(options: Iterable[Option]) -> Iterable[str]:
+    """Return the lines of a table of options."""
+    return table(("Option", "Variable", "Default", "Allowed values", "Meaning"), map(row, options))
+
+
+def is_shown(parameter: click.Parameter) -> TypeGuard[Option]:
+    """Return True for an option of this project, and False for those of click."""
+    return isinstance(parameter, Option) and not parameter.hidden
 
 
 def is_argument(parameter: click.Parameter) -> bool:

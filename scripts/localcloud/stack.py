@@ -29,6 +29,8 @@ PACKAGE = ROOT / "lambda" / "dist" / "s3_syncer.zip"
 
 STACK_FILE = "stack.json"
 STATE_FILE = "terraform.tfstate"
+#: What `terraform output -json` printed, for `s3-syncer --outputs`.
+OUTPUTS_FILE = "outputs.json"
 
 REGION = "us-east-1"
 ROOT_KEY = "test"  # both the access key ID and the secret access key of MiniStack's root
@@ -133,7 +135,7 @@ def down(directory: Path) -> list[str]:
         running = [server.name for server in recorded if server.is_running()]
         for server in recorded:
             servers.stop(server, directory)
-        for name in (STACK_FILE, STATE_FILE, f"{STATE_FILE}.backup"):
+        for name in (STACK_FILE, OUTPUTS_FILE, STATE_FILE, f"{STATE_FILE}.backup"):
             (directory / name).unlink(missing_ok=True)
         shutil.rmtree(directory / "tmp", ignore_errors=True)
     return running
@@ -186,7 +188,9 @@ def apply(directory: Path, aws_endpoint: str, target: Target, containers: str | 
     state = f"-state={directory / STATE_FILE}"
     tool.run("init", "-no-color", cwd=EXAMPLE)
     tool.run("apply", "-auto-approve", "-no-color", "-parallelism=30", state, cwd=EXAMPLE)
-    outputs = json.loads(tool.run("output", "-json", "-no-color", state, cwd=EXAMPLE))
+    said = tool.run("output", "-json", "-no-color", state, cwd=EXAMPLE)
+    (directory / OUTPUTS_FILE).write_text(said)
+    outputs = json.loads(said)
     values = {name: output["value"] for name, output in outputs.items()}
     return from_outputs(values, aws_endpoint, target, containers, tool.environment.get("TF_CLI_CONFIG_FILE"))
 

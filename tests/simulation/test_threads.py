@@ -27,6 +27,7 @@ NOT_SIMULATED = (
     "s3_syncer.cli",
     "s3_syncer.crt",
     "s3_syncer.doctor",
+    "s3_syncer.operations",
     "s3_syncer.service.health",
     "s3_syncer.stores.fenced_requests",
 )

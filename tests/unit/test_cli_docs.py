@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from devtools import cli_docs
 from devtools.bootstrap import ROOT
 from devtools.docs import PARTS
-from s3_syncer.cli.click_extensions import Command
 from s3_syncer.cli.commands import cli
 
 
@@ -23,9 +22,8 @@ def test_document_matches_the_help_of_the_command() -> None:
 
 def test_reference_has_every_command_option_and_variable() -> None:
     text = cli_docs.reference()
-    for name, command in cli.load_commands().items():
-        assert isinstance(command, Command)
-        section = text.partition(f"## s3-syncer {name}\n")[2].partition("\n## ")[0]
+    for name, command in cli_docs.leaves("s3-syncer", cli.load_commands()):
+        section = text.partition(f"## {name}\n")[2].partition("\n## ")[0]
         assert command.help
         assert all(line in section for _, line in command.examples)
         for option in (option for options in command.sections.values() for option in options):
@@ -43,8 +41,7 @@ def test_reference_names_required_options_ranges_and_choices() -> None:
 
 def test_options_marked_as_required_are_those_that_the_command_misses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"TARGET_SECRET_ARN": "secret"})
-    for command in cli.load_commands().values():
-        assert isinstance(command, Command)
+    for _, command in cli_docs.leaves("s3-syncer", cli.load_commands()):
         needed = {
             name for options in command.sections.values() for each in options if each.needed for name in each.opts
         }

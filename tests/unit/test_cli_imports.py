@@ -27,6 +27,7 @@ NEEDED = {
     "s3_syncer.cli.click_extensions",
     "s3_syncer.cli.commands",
     "s3_syncer.cli.exit_codes",
+    "s3_syncer.cli.module_options",
     "s3_syncer.core",
     "s3_syncer.core.units",
     "s3_syncer.process_tuning",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -29,6 +29,18 @@ FORMER_VARIABLES = {
 }
 
 
+class VariableSource(Protocol):
+    """Something that may know the values of options, by their environment variables: an applied module."""
+
+    @property
+    def is_named(self) -> bool:
+        """Return True if the user has named it."""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Return the values by environment variable."""
+
+
 class Option(click.Option):
     """An option with the section of the help that lists it.
 
@@ -47,6 +59,15 @@ class Option(click.Option):
         if self.needed:
             extra["required"] = "required"
         return extra
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Return the first variable that is set in the named module, or else in the environment."""
+        module: VariableSource | None = ctx.find_root().obj
+        if module is not None and module.is_named:
+            for name in self.variables:
+                if value := module.variables.get(name):
+                    return value
+        return super().resolve_envvar_value(ctx)
 
     @property
     def variables(self) -> Sequence[str]:

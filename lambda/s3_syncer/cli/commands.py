@@ -5,12 +5,15 @@ So `--version`, `--help` and a mistake in the name of a command need neither bot
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from .. import __version__
 from ..process_tuning import relax_gc
-from .click_extensions import LazyCommand, LazyGroup
+from .click_extensions import LazyCommand, LazyGroup, with_options
 from .exit_codes import EXIT_CODES
+from .module_options import MODULE, Module
 
 #: The commands in the order of the reference.
 COMMANDS = (
@@ -21,6 +24,7 @@ COMMANDS = (
     LazyCommand(
         "doctor", f"{__package__}.doctor_command", "Check if both stores can be used, and what the target can."
     ),
+    LazyCommand("status", f"{__package__}.status_command", "Show the state of an applied module."),
 )
 
 
@@ -38,11 +42,17 @@ class Group(LazyGroup):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, prog_name="s3-syncer")
-def cli() -> None:
+@with_options(MODULE)
+@click.pass_context
+def cli(ctx: click.Context, module: Path | None, outputs: Path | None, module_name: str | None, terraform: str) -> None:
     """Keep a bucket on another S3-compatible store equal to a bucket on AWS S3.
+
+    With --module or --outputs, every command works on the buckets and queues of an applied Terraform module, and needs
+    no other option. An option on the command line wins over the module, and the module over the environment.
 
     The source uses the AWS credential chain, and AWS_ENDPOINT_URL_S3 if it is set. An option that is not given is read
     from the environment variable that its help names. Credentials are never options.
 
     """
+    ctx.obj = Module(ctx, module, outputs, module_name, terraform)
     relax_gc()  # click has imported the command by now

@@ -10,9 +10,10 @@ EQUAL, DIFFERENT, UNUSABLE = 0, 1, 3
 EXIT_CODES = {
     f"{EQUAL}": "The command finished without a difference or a failed key. Also: a --dry-run that compared every key, "
     "and a stopped `serve`.",
-    f"{DIFFERENT}": "The command finished and lists at least one difference, unproven key or failed key.",
+    f"{DIFFERENT}": "The command finished and lists at least one difference, unproven key or failed key. Also: a "
+    "`status` that is late, failing or paused.",
     "2": "Wrong usage.",  # click's own
-    f"{UNUSABLE}": "The command could not finish: a store, the queue, the credentials or a report file cannot be used, "
-    "or an unexpected error.",
+    f"{UNUSABLE}": "The command could not finish: a store, the queue, the module, the credentials or a report file "
+    "cannot be used, or an unexpected error.",
     "130, 143": "Stopped by Ctrl-C or SIGTERM. Run the same command again to continue. `serve` exits with 0 instead.",
 }

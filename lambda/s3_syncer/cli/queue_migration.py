@@ -17,7 +17,7 @@ from rich.console import Console
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
-from ..stores.clients import logs_client, queue_client
+from ..stores.clients import aws_client, queue_client
 from ..sync.key_sweep import SweepOptions
 from ..wiring import build_sync_context
 from .progress import format_bytes, format_duration
@@ -174,7 +174,7 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
 def _connect(config: QueueMigrationConfig) -> QueueMonitor:
     """Return the monitor, after one request of each kind that it needs. Raise a SyncError."""
     began_ms = round(time.time() * 1000)
-    monitor = QueueMonitor(config, sqs=queue_client(1), logs=logs_client(), began_ms=began_ms)
+    monitor = QueueMonitor(config, sqs=queue_client(1), logs=aws_client("logs"), began_ms=began_ms)
     monitor.backlog()
     list(monitor.lines())
     return monitor

@@ -139,10 +139,10 @@ def queue_client(connections: int) -> SQSClient:
     return client
 
 
-def logs_client() -> Any:
-    """Return a client for CloudWatch Logs, with the default AWS chain. Raises StoreUnusable."""
-    with explained("CloudWatch Logs"):
-        return _client("logs", config=Config(**_OTHER_SERVICES))
+def aws_client(service: str) -> Any:
+    """Return a client for another AWS service, with the default AWS chain. Raises StoreUnusable."""
+    with explained(f"the service {service} of AWS"):
+        return _client(service, config=Config(**_OTHER_SERVICES))
 
 
 def _client(service: str, **options: Any) -> Any:
