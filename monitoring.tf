@@ -51,7 +51,7 @@ locals {
     },
     # Lag as the log shows it: of what was mirrored, and of what is tried again.
     { for max_lag_s in var.max_lag_s[*] : "lag" => {
-      description = "A change was mirrored more than ${max_lag_s} s late, or is still failing after that time. Search ${local.worker_log_group_names} for lines with action retry: their reason says what to repair. If there are none, the workers are too slow for the rate of changes: raise ${local.worker_limits}.${local.large_object_limit}"
+      description = "A change was mirrored more than ${max_lag_s} s late, or is not mirrored after that time. Search ${local.worker_log_group_names} for lines with action retry: their reason says what to repair. If there are none, a store does not respond, a large object takes that long (action waiting), or the workers are too slow for the rate of changes: raise ${local.worker_limits}.${local.large_object_limit}"
       namespace   = local.metric_namespace
       metric      = "SyncLag"
       dimensions  = {}
@@ -75,7 +75,7 @@ locals {
       periods     = 1
     } },
     { for max_retry_s in var.max_retry_s[*] : "retries" => {
-      description = "Changes have been failing for more than ${max_retry_s} s. Search ${local.worker_log_group_names} for lines with action retry or circuit-open: their reason says what to repair. The messages stay on the queue and are delivered again, at the latest after 15 minutes."
+      description = "Changes have been failing for more than ${max_retry_s} s. Search ${local.worker_log_group_names} for lines with action retry or circuit-open: their reason says what to repair. With only lines waiting, a store accepts connections and does not respond. The messages stay on the queue and are delivered again, at the latest after 15 minutes."
       namespace   = local.metric_namespace
       metric      = "RepeatedRetries"
       dimensions  = {}
@@ -101,6 +101,9 @@ locals {
 locals {
   metric_namespace = "S3Syncer/${var.name}"
 
+  # Seconds without progress that say nothing.
+  min_idle_s = 100
+
   metrics = merge(
     # Results of sweeps, one line for each key range.
     {
@@ -112,9 +115,10 @@ locals {
       }
     },
     {
-      # Time from the event to the line: of changes that are mirrored, and of those that failed and wait for the next
-      # delivery. Without these, an outage would have no lag at all. Dead letters have another alarm. The line
-      # "multipart" only says that a copy by several workers has begun; the check after it has the lag.
+      # Time from the event to the line. Changes that are mirrored have a line, and so have those that failed and wait for
+      # the next delivery. Those that a worker works on have one each minute. Without these, an outage would have no lag at
+      # all. A large object counts as late while it is copied, as it does at the end of its copy. Dead letters have another
+      # alarm. The line "multipart" only says that a copy by several workers has begun; the check after it has the lag.
       SyncLag = {
         pattern = "{ $.lag_ms >= 0 && $.action != \"dead-letter\" && $.action != \"multipart\" }"
         value   = "$.lag_ms"
@@ -130,11 +134,17 @@ locals {
     #
     # The third condition is for a service that has not reached a store or the queue for max_retry_s. It then receives one
     # message at a time, so that most messages have failed only once.
+    #
+    # The fourth condition is for a store that accepts connections and never responds. The requests to it fail after
+    # minutes, with all their retries. Work has a line each minute, and idle_s counts from its last progress, or from the
+    # last response of both stores. Each part of a large object is progress, so its copy is no failure, however long.
+    # min_idle_s is more than a part or a completion takes, and less than two lines.
     { for max_retry_s in var.max_retry_s[*] : "RepeatedRetries" => {
       pattern = join(" || ", [
         "{ ($.action = \"retry\" && $.lag_ms > ${1000 * max_retry_s} && ($.unusable IS TRUE || $.attempts > 2))",
         "($.action = \"retry\" && $.attempts > ${ceil(log(max_retry_s + 1, 2))})",
-        "($.action = \"circuit-open\" && $.failing_s > ${max_retry_s}) }",
+        "($.action = \"circuit-open\" && $.failing_s > ${max_retry_s})",
+        "($.action = \"waiting\" && $.idle_s > ${max(local.min_idle_s, max_retry_s)}) }",
       ])
       value = "1"
       unit  = "Count"

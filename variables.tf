@@ -822,7 +822,7 @@ variable "alarm_actions" {
 }
 
 variable "max_lag_s" {
-  description = "Threshold of the alarms on lag and queue age: seconds that a change may wait, 60 or more. Null creates neither alarm. Keep the value above the time that the largest object takes, which can be `function.timeout_s`."
+  description = "Threshold of the alarms on lag and queue age: seconds that a change may wait, 60 or more. Null creates neither alarm. Keep the value above the time that the largest object takes, which can be `function.timeout_s`: a change counts as late while its object is copied."
   type        = number
   default     = 1800
 
@@ -833,7 +833,7 @@ variable "max_lag_s" {
 }
 
 variable "max_retry_s" {
-  description = "Threshold of the alarm on retries: seconds for which changes may fail, 10 to 900. The alarm shows an unreachable target, a rejected access key or an unusable secret within minutes. It needs log lines of level `WARNING`. Null creates no such alarm."
+  description = "Threshold of the alarm on retries: seconds for which changes may fail, 10 to 900. The alarm shows an unreachable target, a rejected access key or an unusable secret within minutes. It shows a store that accepts connections and does not respond within five minutes, or `max_retry_s` plus three minutes if that is longer. It needs log lines of level `WARNING`. Null creates no such alarm."
   type        = number
   default     = 60
 

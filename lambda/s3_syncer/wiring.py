@@ -204,6 +204,7 @@ def build_queue_worker(
             prefix=prefix,
             threads=threads,
             sends_bulk_on=sends_bulk_on,
+            responded_at=lambda: min(each.availability.responded_at for each in (context.source, context.target)),
         )
         return QueueWorker(queue, worker)
 

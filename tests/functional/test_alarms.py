@@ -7,7 +7,10 @@ the delays that the function sets, so that hours of an outage take seconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
@@ -16,17 +19,19 @@ from typing import Any
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
-from tests.functional.harness import SECRET, Rig, notification
-from tests.functional.proxy import refuse
+from tests.functional.harness import MIB, SECRET, Rig, notification
+from tests.functional.proxy import Exchange, refuse
 from tests.support.clock import FakeClock
+from tests.support.patience import PATIENCE_S
 
 from devtools import terraform
 from devtools.bootstrap import ROOT
 from localcloud.cloudwatch import Alarm, MetricFilter
+from s3_syncer import lambda_handler
 from s3_syncer.core.circuit_breaker import CircuitBreaker
 from s3_syncer.core.work_items import KeyWork, RangeWork
-from s3_syncer.logs import log_json
-from s3_syncer.queue import worker
+from s3_syncer.logs import JsonFormatter, log_json
+from s3_syncer.queue import waiting, worker
 from s3_syncer.service.service import ServiceOptions
 from s3_syncer.stores import availability
 
@@ -88,13 +93,26 @@ def monitoring(tmp_path_factory: pytest.TempPathFactory) -> Monitoring:
     return Monitoring(filters, alarms)
 
 
+class TimedLog(logging.Handler):
+    """The log lines, with the times of the simulated clock."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self.lines: list[tuple[float, Any]] = []
+        self._clock = clock
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append((self._clock.now, json.loads(self.format(record))))
+
+
 @dataclass
 class Simulation:
     """One message, its deliveries, and the log lines with the times of the simulated clock."""
 
     rig: Rig
     clock: FakeClock
-    lines: list[tuple[float, Any]] = field(default_factory=list)
+    lines: list[tuple[float, Any]]
 
     def send(self, body: str) -> None:
         self.rig.sqs.send_message(QueueUrl=self.rig.queue_url, MessageBody=body)
@@ -107,7 +125,6 @@ class Simulation:
         self._message["Attributes"]["ApproximateReceiveCount"] = str(self._deliveries)
         delays = len(self.rig.delays())
         delivery = self.rig.invoke([self._message])
-        self.lines += [(self.clock.now, line) for line in delivery.log]
         if not delivery.returned:
             return True
         (delay_s,) = self.rig.delays()[delays:]
@@ -127,7 +144,7 @@ class WallClock(FakeClock):
 
 
 @pytest.fixture(params=["shortest", "longest"])
-def simulation(request: pytest.FixtureRequest, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Simulation:
+def simulation(request: pytest.FixtureRequest, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulation]:
     """Return a simulation with the shortest or the longest random delays of the function and the SDK."""
     clock = WallClock(START)
     jitter = {"shortest": 0.0, "longest": 1.0}[request.param]
@@ -137,12 +154,17 @@ def simulation(request: pytest.FixtureRequest, rig: Rig, monkeypatch: pytest.Mon
         clock.now += jitter * min(2 ** (context.attempt_number - 1), 20)  # botocore's formula
         return 0.0
 
-    monkeypatch.setattr(worker, "time", clock)
+    for module in (worker, waiting):
+        monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(worker, "redelivery_delay_s", lambda attempt: redelivery_delay_s(attempt, lambda: jitter))
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", pause)
     monkeypatch.setattr(availability, "SHARE_FAILURE_S", 0.0)  # the deliveries are milliseconds apart
     rig.put("key", b"body")
-    return Simulation(rig, clock)
+    log = TimedLog(clock)
+    queue_logger = logging.getLogger("s3_syncer.queue")  # the function replaces the handlers of its parent
+    queue_logger.addHandler(log)
+    yield Simulation(rig, clock, log.lines)
+    queue_logger.removeHandler(log)
 
 
 def change_at(time_s: float, *keys: str) -> str:
@@ -183,6 +205,130 @@ def test_an_outage_raises_the_alarm_within_five_minutes_and_keeps_it(
     ((late_s, is_on),) = monitoring.changes("lag", simulation.lines, 3 * HOUR_S)
     assert is_on
     assert late_s <= 1800 + 900 + NOTICED_S, "max_lag_s, and the longest delay until the next line"
+
+
+@dataclass
+class Stall:
+    """A target that accepts connections and sends no response for some time of the simulated clock.
+
+    It holds each request until then, and breaks the connection. The waits of the worker move the clock.
+    """
+
+    simulation: Simulation
+    duration_s: float
+    methods: frozenset[str] = frozenset({"GET", "HEAD", "PUT", "POST"})
+    _is_over: threading.Event = field(default_factory=threading.Event)
+    _is_reached: threading.Event = field(default_factory=threading.Event)
+
+    def hold(self, exchange: Exchange) -> None:
+        self._is_reached.set()
+        while not self._is_over.is_set() and exchange.delay(0.01):
+            pass
+        exchange.reset()
+
+    def wait(self, futures: Iterable[Future[Any]], timeout: float) -> Any:
+        """Move the clock, once a request has reached the target, instead of waiting."""
+        if not futures:  # the work of a batch without keys
+            return wait(futures)
+        assert self._is_reached.wait(PATIENCE_S)
+        if self._is_over.is_set():
+            return wait(futures, timeout=PATIENCE_S)
+        self.simulation.clock.now += timeout
+        if self.simulation.clock.now >= self._ends_at:
+            self._is_over.set()
+        return wait(futures, timeout=0)
+
+    def begin(self) -> None:
+        self._ends_at = self.simulation.clock.now + self.duration_s
+        self._is_over.clear()
+        self._is_reached.clear()
+
+
+#: Seconds for which one invocation waits for a target that never responds. A request and the request that confirms its
+#: error have six attempts each, of 60 s.
+SILENCE_S = 2 * 6 * 60
+
+
+@pytest.fixture
+def stall(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stall]:
+    def make(duration_s: float, method: str = "") -> Stall:
+        stall = Stall(simulation, duration_s)
+        simulation.rig.target_proxy.when(stall.hold, method, times=inf)
+        monkeypatch.setattr(waiting, "wait", stall.wait)
+        return stall
+
+    return make
+
+
+@pytest.mark.parametrize("method", ["", "PUT"], ids=["every request", "writes"])
+def test_a_target_that_never_responds_raises_the_alarm_within_five_minutes_and_keeps_it(
+    method: str, stall: Callable[..., Stall], simulation: Simulation, monitoring: Monitoring
+) -> None:
+    """Its first failure is logged after twelve minutes: each request has a timeout and is repeated."""
+    silent = stall(SILENCE_S, method)
+    simulation.send(change_at(START, "key"))
+    while simulation.clock.now < START + 3 * HOUR_S:
+        silent.begin()
+        assert not simulation.deliver()
+    first = next(time for time, line in simulation.lines if line["action"] == "retry")
+    assert first - START >= SILENCE_S
+    ((noticed_s, is_on),) = monitoring.changes("retries", simulation.lines, 3 * HOUR_S)
+    assert is_on
+    assert noticed_s <= NOTICED_S
+    ((late_s, is_on),) = monitoring.changes("lag", simulation.lines, 3 * HOUR_S)
+    assert is_on
+    assert late_s <= 1800 + 900 + NOTICED_S
+
+
+@pytest.mark.parametrize("work", [KeyWork(("key",)), RangeWork()], ids=["keys", "range"])
+def test_a_target_that_never_responds_to_work_without_an_event_raises_the_alarm_too(
+    work: KeyWork | RangeWork, stall: Callable[..., Stall], simulation: Simulation, monitoring: Monitoring
+) -> None:
+    silent = stall(SILENCE_S)
+    simulation.send(work.to_json())
+    silent.begin()
+    assert not simulation.deliver()
+    noticed_s, is_on = monitoring.changes("retries", simulation.lines, HOUR_S)[0]
+    assert is_on
+    assert noticed_s <= NOTICED_S
+    assert monitoring.changes("lag", simulation.lines, HOUR_S) == []
+
+
+def test_a_large_object_raises_the_alarm_on_lag_only(
+    simulation: Simulation, monitoring: Monitoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parts are progress, so nothing fails. It is late after max_lag_s, which is before its end."""
+    rig, clock = simulation.rig, simulation.clock
+    begun, may_end = threading.Semaphore(0), threading.Semaphore(0)
+
+    def part(exchange: Exchange) -> None:
+        begun.release()
+        assert may_end.acquire(timeout=PATIENCE_S)
+        exchange.forward()
+
+    def wait_for_a_part(futures: Iterable[Future[Any]], timeout: float) -> Any:
+        """Let the next part take a minute."""
+        while (waited := wait(futures, timeout=0.01)).not_done:
+            if begun.acquire(blocking=False):
+                clock.now += 60
+                may_end.release()
+                break
+        return waited
+
+    monkeypatch.setattr(lambda_handler, "THREADS", 1)  # one part after the other
+    monkeypatch.setattr(waiting, "wait", wait_for_a_part)
+    rig.put("key", bytes(200 * MIB))
+    rig.target_proxy.when(part, "PUT", query="partNumber", times=inf)
+    simulation.send(change_at(START - 1700, "key"))
+    assert simulation.deliver()
+    *waits, (ended_at, end) = simulation.lines
+    ended_s = ended_at - START
+    assert end["action"] == "copy"
+    assert [(line["action"], line["idle_s"]) for _, line in waits] == [("waiting", 60)] * int(ended_s // 60)
+    assert monitoring.changes("retries", simulation.lines, 6 * HOUR_S) == []
+    late_s, is_on = monitoring.changes("lag", simulation.lines, 6 * HOUR_S)[0]
+    assert is_on
+    assert late_s < ended_s
 
 
 def test_both_alarms_end_after_the_outage(simulation: Simulation, monitoring: Monitoring) -> None:

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from s3_syncer import wiring
 from s3_syncer.core import listing_diff
 from s3_syncer.core.units import KIB
-from s3_syncer.queue import worker
+from s3_syncer.queue import waiting
 from s3_syncer.sync import distributed_copy, page_executor, range_sweep, transfer
 
 #: Constants of the product by module and name, with their simulated values.
@@ -25,7 +25,7 @@ SCALED = (
     # Seconds after which a worker checks an upload of another worker. The check is repeated for an hour.
     (distributed_copy, "RECHECK_MIN_S", 300),
     # Seconds within which a wait notices a stop. Each check is a step of the scheduler.
-    (worker, "_TICK_S", 5.0),
+    (waiting, "_TICK_S", 5.0),
     (page_executor, "_TICK_S", 5.0),
 )
 

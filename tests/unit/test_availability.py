@@ -131,3 +131,24 @@ def test_work_that_was_given_up_proves_nothing() -> None:
     check = Availability(Probe(OutOfTime("given up")))
     with pytest.raises(OutOfTime):
         check.confirm(WRONG_KEY)
+
+
+def test_the_last_response_has_its_time() -> None:
+    """An error of the store is a response, a broken connection is none."""
+    clock = FakeClock(100.0)
+    store = Availability(Probe(Transient("broken")), clock=clock)
+
+    def fail(error: SyncError) -> None:
+        raise error
+
+    assert store.responded_at == float("-inf")
+    for error, expected in ((Permanent("denied"), 100.0), (Transient("broken"), 100.0)):
+        with pytest.raises(SyncError):
+            store.request(lambda error=error: fail(error), "put_object", "a")
+        assert store.responded_at == expected
+        clock.now += 7
+    store.note_success("put_object")
+    assert store.responded_at == 114.0
+    clock.now += 7
+    assert store.request(lambda: "a result", "put_object", "a") == "a result"
+    assert store.responded_at == 121.0

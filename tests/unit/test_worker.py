@@ -28,6 +28,7 @@ from s3_syncer.core.fence import LATE_WRITE_S, Fence, fenced, request
 from s3_syncer.core.units import MIB
 from s3_syncer.core.upload_history import UploadHistory
 from s3_syncer.core.work_items import KeyWork, PartsWork, RangeWork, Work
+from s3_syncer.queue import waiting
 from s3_syncer.queue import worker as worker_module
 from s3_syncer.queue.worker import (
     REDELIVERY,
@@ -237,7 +238,7 @@ def test_each_message_has_the_disposition_of_its_own_keys() -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     clock = FakeClock()
-    for module in (deadline_module, worker_module):
+    for module in (deadline_module, worker_module, waiting):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -350,7 +351,7 @@ def test_work_that_ends_within_the_grace_is_acknowledged(clock: FakeClock, monke
             clock.sleep(1000)
             assert grace.wait(PATIENCE_S)
 
-    monkeypatch.setattr(worker_module, "wait", noting)
+    monkeypatch.setattr(waiting, "wait", noting)
     bench = Bench({"a": stored(b"one")}, on_call=take_a_while)
     assert bench.worker.run([message_for("a")], Deadline.after(500), grace_s=PATIENCE_S) == {"1": Ack()}
 

@@ -6,10 +6,11 @@ Each distinct key of a batch is converged once, several keys at a time. A messag
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,7 @@ from ..core.upload_history import UploadHistory, merged
 from ..core.work_items import KeyWork, PartsWork, RangeWork, Work, following
 from ..sync.converge import BucketPair, Outcome
 from ..sync.write_checks import MAX_UNSEEN_DELIVERIES, Unseen
+from .waiting import BatchWait
 
 if TYPE_CHECKING:
     from ..sync.distributed_copy import DistributedCopier
@@ -39,9 +41,6 @@ MAX_FULL_ATTEMPTS = 3
 
 #: An attempt is full if it had at least this share of the time of its batch.
 FULL_ATTEMPT_SHARE = 0.9
-
-#: Seconds within which a wait for work notices that the deadline was stopped.
-_TICK_S = 0.5
 
 #: Share of the grace period that threads get to end after their work was given up. Their connections are broken, so
 #: they need milliseconds.
@@ -220,7 +219,8 @@ class Worker:
     """Do the work of messages for one pair of buckets, `threads` keys at a time.
 
     `bucket` and `prefix` are those of the source. A key that is not below the prefix is ignored. With `sends_bulk_on`,
-    ranges and parts are not processed: they are new work for the queue for bulk work.
+    ranges and parts are not processed: they are new work for the queue for bulk work. `responded_at` is as for
+    `BatchWait`.
     """
 
     def __init__(
@@ -233,7 +233,9 @@ class Worker:
         prefix: str,
         threads: int,
         sends_bulk_on: bool = False,
+        responded_at: Callable[[], float] = lambda: -math.inf,
     ) -> None:
+        self._responded_at = responded_at
         self._pair, self._ranges, self._copier = pair, ranges, copier
         self._bucket, self._prefix, self._sends_bulk_on = bucket, prefix, sends_bulk_on
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="key")
@@ -265,7 +267,7 @@ class Worker:
             for key in work.keys:
                 requests.setdefault(key, _KeyRequest()).add(work, message.attempt)
         items = {key: self._key_item(key, request) for key, request in requests.items()}
-        results = _run_all(items, self._pool, deadline, grace_s)
+        results = _run_all(items, self._pool, deadline, grace_s, BatchWait(self._responded_at))
         for message, work in key_messages:
             dispositions[message.id] = self._combined(message, work, {key: results[key] for key in work.keys})
         # Ranges and parts run last: they take long, and the events of the batch are waiting.
@@ -279,7 +281,7 @@ class Worker:
         items = {message: self._range_or_parts_item(message, work, ranges) for message, work in ranges_and_parts}
         with_one_thread = ThreadPoolExecutor(1, thread_name_prefix="range")
         try:
-            results = _run_all(items, with_one_thread, deadline, grace_s)
+            results = _run_all(items, with_one_thread, deadline, grace_s, BatchWait(self._responded_at))
         finally:
             with_one_thread.shutdown(wait=False)
         works = dict(ranges_and_parts)
@@ -360,16 +362,19 @@ def _sent_on(work: RangeWork | PartsWork, message: Message) -> Ack:
     return Ack(following([work], work.hops))
 
 
-def _run_all(items: Mapping[_Id, _Item], pool: Executor, deadline: Deadline, grace_s: float) -> dict[_Id, _Done]:
+def _run_all(
+    items: Mapping[_Id, _Item], pool: Executor, deadline: Deadline, grace_s: float, batch: BatchWait
+) -> dict[_Id, _Done]:
     """Run the items in the pool, and return their results.
 
     An item that is not done `grace_s` seconds after the deadline is out of time, and its thread sends nothing more.
     """
     available_s = deadline.timeout()
     fences = {id: Fence(expires=Deadline(deadline.at + grace_s), outer=current()) for id in items}
-    futures = {id: pool.submit(_run_item, item, fences[id], deadline, available_s) for id, item in items.items()}
+    watched = deadline.with_progress(batch.progress)
+    futures = {id: pool.submit(_run_item, item, fences[id], watched, available_s) for id, item in items.items()}
     try:
-        _wait_for(futures.values(), deadline, grace_s)
+        batch.wait({futures[id]: item for id, item in items.items()}, deadline, grace_s=grace_s)
         results: dict[_Id, Result] = {id: future.result() for id, future in futures.items() if future.done()}
         given_up = [id for id in items if id not in results]
         for id in given_up:
@@ -416,16 +421,6 @@ def _with_time(work: Work, since: float | None) -> Work:
 
 def _precedence(error: SyncError) -> int:
     return next((index for index, kind in enumerate(_PRECEDENCE) if isinstance(error, kind)), len(_PRECEDENCE))
-
-
-def _wait_for(futures: Iterable[Future[Any]], deadline: Deadline, grace_s: float) -> None:
-    """Wait for all futures, but not longer than `grace_s` seconds past the deadline."""
-    waited = list(futures)
-    while not deadline.passed():
-        left_s = deadline.timeout()
-        if not wait(waited, timeout=_TICK_S if left_s is None else min(left_s, _TICK_S)).not_done:
-            return
-    wait(waited, timeout=grace_s)
 
 
 def _least(one: _Number | None, other: _Number | None) -> _Number | None:

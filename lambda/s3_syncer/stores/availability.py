@@ -66,7 +66,8 @@ class Availability:
     ) -> None:
         self._probe, self._gate, self._clock = probe, gate, clock
         self._rejections = Rejections()
-        self._has_responded = False
+        #: Time of the last response, on the clock.
+        self.responded_at = float("-inf")
         self._lock = threading.Lock()
         # The last check: its begin and end on the clock, and its error.
         self._began = self._ended = float("-inf")
@@ -94,7 +95,7 @@ class Availability:
             try:
                 result = send()
             except (StoreUnusable, Transient) as error:
-                needs_no_check = about_bucket and not self._has_responded
+                needs_no_check = about_bucket and self.responded_at == float("-inf")
                 cause, failure = error, _confirmed(error, error) if needs_no_check else self.confirm(error)
             except SyncError as error:
                 self.note_response()
@@ -119,11 +120,12 @@ class Availability:
 
     def note_success(self, operation: str) -> None:
         """Note that the store served a request about a key that another client made."""
+        self.responded_at = self._clock()
         self._rejections.note_success(operation)
 
     def note_response(self) -> None:
         """Note that the store responded to a request, also to one that another client made."""
-        self._has_responded = True
+        self.responded_at = self._clock()
         if self._gate is not None:
             self._gate.on_response()
 

@@ -125,12 +125,12 @@ class Bucket:
         self.mirrors_tags, self.lists_restores = tags, lists_restores
         self._clients, self._transport = clients, transport
         self._tags = ObjectTags(name, self._call, TagSupport(documents_counts=documents_tag_counts))
-        self._availability = Availability(self._list_one_key, gate)
+        self.availability = Availability(self._list_one_key, gate)
         self._listing = KeyListing(name, prefix, self._page, self.lists)
 
     def note_copied(self, operation: str) -> None:
         """Note that the store served this operation for an object that another client copied."""
-        self._availability.note_success(operation)
+        self.availability.note_success(operation)
 
     def full_key(self, key: str) -> str:
         """Return the key as the store has it, with the prefix."""
@@ -170,7 +170,7 @@ class Bucket:
                 return response, read_small_body(stream, response)
 
         try:
-            response, body = self._availability.request(get, "get_object", key)
+            response, body = self.availability.request(get, "get_object", key)
         except SyncError as error:
             if error.code == "NoSuchKey":
                 return None
@@ -327,7 +327,7 @@ class Bucket:
         if self.lists_restores:
             position = {**position, "OptionalObjectAttributes": ["RestoreStatus"]}
         if self._transport is not None and (found := self._transport.list_page(position)) is not None:
-            self._availability.note_response()
+            self.availability.note_response()
             return found
         return self._read_page(self.prefix, position).list_page(self.prefix)
 
@@ -350,7 +350,7 @@ class Bucket:
                     raise Changed("the object changed while it was read", "PreconditionFailed")
                 return read_body(stream, size)
 
-        return self._availability.request(get, "get_object", key)
+        return self.availability.request(get, "get_object", key)
 
     # -- archives --------------------------------------------------------------------------------------------------
 
@@ -424,7 +424,7 @@ class Bucket:
                     return created
                 raise
 
-        return self._availability.request(create, "create_multipart_upload", key)
+        return self.availability.request(create, "create_multipart_upload", key)
 
     def _recent_upload(self, key: str, age_s: float) -> str | None:
         """Return the ID of the upload of the key that is at most so old, or None unless there is exactly one."""
@@ -509,7 +509,7 @@ class Bucket:
 
     def _call(self, operation: str, key: str | None, **parameters: Any) -> Response:
         """Make a request. Raises a SyncError as `_request` does, confirmed: see `availability.py`."""
-        return self._availability.request(
+        return self.availability.request(
             lambda: self._request(operation, key, **parameters),
             operation,
             key or "",

@@ -19,8 +19,8 @@ class Decisions:
     lag_key: str = ""
 
 
-#: Actions after which a message returns to the queue. Their lag is not the last one of the event.
-UNSETTLED = frozenset({"retry"})
+#: Actions before the work on an event ends. Their lag is not the last one of the event.
+UNSETTLED = frozenset({"retry", "waiting"})
 
 
 def read(logs: Iterable[Path]) -> Decisions:
