@@ -244,6 +244,27 @@ def test_uploads_of_creations_without_a_response_are_not_waited_for_without_a_bo
     assert not queue.target.under_way
 
 
+def test_an_upload_that_another_message_aborts_counts_once_for_the_message_that_created_it() -> None:
+    """Without `counted`, it counts again after the hour of waiting: two lost items were three attempts."""
+    queue = Queue()
+    created = UploadHistory(attempts=MAX_UPLOAD_ATTEMPTS - 2).begun("aborted")
+    listed = created.observed("one part", ["aborted"], patience_s=ABANDONED_AFTER_S)
+    queue.send(KeyWork((KEY,), uploads=listed.waiting(int(ABANDONED_AFTER_S))))
+    queue.drain()
+    assert queue.is_equal
+    assert not queue.dead_letters
+
+
+def test_a_wait_for_the_upload_of_another_message_counts_once() -> None:
+    """Otherwise one upload without an end may follow another."""
+    foreign = UploadHistory().observed("foreign", ["foreign"], patience_s=ABANDONED_AFTER_S)
+    waited = foreign.waiting(int(ABANDONED_AFTER_S))
+    assert waited.observed("", [], patience_s=ABANDONED_AFTER_S).attempts == 1
+    assert waited.outrun(patience_s=ABANDONED_AFTER_S).attempts == 1
+    own = waited.begun("own")
+    assert own.waiting(int(ABANDONED_AFTER_S)).outrun(patience_s=ABANDONED_AFTER_S).attempts == own.attempts == 1
+
+
 def test_the_dead_letter_names_the_reason_of_the_last_failure() -> None:
     queue = Queue()
     queue.send(KeyWork((KEY,), uploads=UploadHistory(MAX_UPLOAD_ATTEMPTS, failure="the bytes were damaged")))
@@ -260,7 +281,7 @@ def test_two_messages_of_a_key_keep_the_lower_count_and_every_disproof() -> None
 
 @pytest.mark.parametrize(
     "history",
-    [UploadHistory(), UploadHistory(2, "etag", "seen", 30, "why")],
+    [UploadHistory(), UploadHistory(2, "etag", "seen", 30, "why", "upload")],
 )
 def test_a_message_keeps_the_history(history: UploadHistory) -> None:
     assert decode(KeyWork((KEY,), uploads=history).to_json(), "") == KeyWork((KEY,), uploads=history)

@@ -293,9 +293,9 @@ class Model:
 
 
 def _timeless(work: Work) -> Work:
-    """Return the work without its memory of how long nothing has changed: the model has no such time."""
+    """Return the work without its memory of which uploads it awaits for how long: the model has no time."""
     if isinstance(work, KeyWork | PartsWork) and work.uploads is not None:
-        return replace(work, uploads=replace(work.uploads, seen="", waited_s=0))
+        return replace(work, uploads=replace(work.uploads, seen="", waited_s=0, counted=""))
     return work
 
 

@@ -6,6 +6,7 @@ of them has a bound, and nothing that was proven wrong is tried the same way aga
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ class UploadHistory:
     """The uploads that a message and its predecessors have made for one key."""
 
     #: Uploads that were created, continued although no part had arrived since the last recheck, or awaited for
-    #: an hour without a part.
+    #: an hour without a part. An upload that this message created and then awaits counts once.
     attempts: int = 0
     #: ETag of a source object, if the parts of an upload disproved its part plan; "" if none did. That object is copied
     #: with this project's own part plan.
@@ -26,23 +27,40 @@ class UploadHistory:
     waited_s: int = 0
     #: The reason for which the latest upload failed, as far as it is known.
     failure: str = ""
+    #: The upload that counted as an attempt when it was created or continued; "" once the target does not list it.
+    counted: str = ""
 
-    def observed(self, seen: str, *, patience_s: float) -> UploadHistory:
-        """Return the history after a recheck with this fingerprint. A change ends the wait.
+    def observed(self, seen: str, upload_ids: Collection[str], *, patience_s: float) -> UploadHistory:
+        """Return the history after a recheck that found these uploads, with the fingerprint `seen`.
 
-        A wait of `patience_s` seconds counts as an attempt: otherwise one upload without an end may follow another.
+        A change ends the wait. A wait of `patience_s` seconds counts as an attempt: otherwise one upload without an end
+        may follow another. A wait for an upload that counts already is no further attempt. Another message may have
+        aborted that upload.
         """
         if seen == self.seen:
             return self
-        return replace(self, attempts=self.attempts + (self.waited_s >= patience_s), seen=seen, waited_s=0)
+        counted = self.counted if self.counted in upload_ids else ""
+        return replace(self._after_wait(patience_s), seen=seen, counted=counted)
 
     def waiting(self, delay_s: int) -> UploadHistory:
         """Return the history of a message that is delivered `delay_s` seconds later."""
         return replace(self, waited_s=self.waited_s + delay_s)
 
-    def begun(self, *, counted: bool = True) -> UploadHistory:
-        """Return the history after an upload was created or continued."""
-        return replace(self, attempts=self.attempts + counted, waited_s=0)
+    def begun(self, upload_id: str) -> UploadHistory:
+        """Return the history after an upload was created, or continued without progress."""
+        return replace(self, attempts=self.attempts + 1, waited_s=0, counted=upload_id)
+
+    def resumed(self) -> UploadHistory:
+        """Return the history after an upload was continued that has received a part since the last recheck."""
+        return replace(self, waited_s=0)
+
+    def outrun(self, *, patience_s: float) -> UploadHistory:
+        """Return the history after another worker created an upload first."""
+        return replace(self._after_wait(patience_s), counted="")
+
+    def _after_wait(self, patience_s: float) -> UploadHistory:
+        is_attempt = self.waited_s >= patience_s and not self.counted
+        return replace(self, attempts=self.attempts + is_attempt, waited_s=0)
 
     def failed(self, reason: str, *, disproved_etag: str = "") -> UploadHistory:
         """Return the history after an upload failed."""

@@ -95,7 +95,7 @@ class DistributedCopier:
         outcome = converge(pair, key, deadline)
         if outcome.action == "multipart" or not before:
             return outcome
-        history = history.observed(fingerprint(before), patience_s=ABANDONED_AFTER_S)
+        history = _observed(history, before)
         if history.waited_s >= MAX_WAIT_S:
             raise Permanent(_cannot_abort(before), "UploadNotAborted")
         for each in before:
@@ -147,7 +147,7 @@ class DistributedCopier:
         The upload is None if another worker's upload is active.
         """
         uploads = self._active_uploads(key)
-        history = history.observed(fingerprint(uploads), patience_s=ABANDONED_AFTER_S)
+        history = _observed(history, uploads)
         aborted: set[str] = set()
         verified: dict[str, bool] = {}
         is_equal: bool | None = None
@@ -162,15 +162,16 @@ class DistributedCopier:
                     uploads.remove(each)
                     aborted.add(each.upload.id)
                 case Adopt(each):
-                    return each, history.begun(counted=history.waited_s > 0)
+                    return each, history.begun(each.upload.id) if history.waited_s > 0 else history.resumed()
                 case CheckTarget():
                     is_equal = self._is_equal(key, state, history.attempts)
                 case AlreadyEqual():
                     raise Changed("another worker has just copied the object", "Copied")
                 case Create():
                     created = self._create(key, state, plan, aborted, deadline)
-                    has_waited = history.waited_s >= ABANDONED_AFTER_S
-                    return created, history.begun(counted=created is not None or has_waited)
+                    if created is None:
+                        return None, history.outrun(patience_s=ABANDONED_AFTER_S)
+                    return created, history.begun(created.upload.id)
                 case GiveUp():
                     reason = history.failure or "the target is still not equal. The dead-letter queue has the reasons"
                     raise Permanent(
@@ -374,6 +375,11 @@ def _unsupported_if_permanent() -> Iterator[None]:
         yield
     except Permanent as error:
         raise _ListingUploadsUnsupported from error
+
+
+def _observed(history: UploadHistory, uploads: Sequence[ActiveUpload]) -> UploadHistory:
+    ids = [each.upload.id for each in uploads]
+    return history.observed(fingerprint(uploads), ids, patience_s=ABANDONED_AFTER_S)
 
 
 def _check(work: PartsWork) -> KeyWork:
