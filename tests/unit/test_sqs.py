@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -10,29 +10,53 @@ import pytest
 
 from s3_syncer.core.fence import LATE_WRITE_S
 from s3_syncer.core.work_items import KeyWork
-from s3_syncer.queue.sqs import MAX_DELAY_S, Queue
+from s3_syncer.queue.sqs import MAX_DELAY_S, MAX_ENTRY_ATTEMPTS, Queue
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry
 
 LATE = KeyWork(("key",), delay_s=LATE_WRITE_S)
 
 
 class Client:
-    """SQS, which accepts new messages or refuses all of them."""
+    """SQS, which accepts new messages or refuses all of them.
+
+    It fails each entry as often as `failures` says by the entry's ID, as SQS does in a request that succeeds.
+    """
 
     def __init__(self, *, accepts: bool) -> None:
         self.sent: list[dict[str, Any]] = []
+        self.deleted: list[str] = []
         self.hidden_for: list[int] = []
+        self.failures: dict[str, int] = {}
+        self.sender_fault = False
+        self.requests = 0
         self._accepts = accepts
 
     def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         assert QueueUrl == "bulk", "every new message is bulk work"
-        self.sent += Entries
-        return {} if self._accepts else {"Failed": [{"Code": "InternalError", "Id": "0"}]}
+        accepted, response = self._answer(Entries)
+        self.sent += accepted
+        return response if self._accepts else self._refusal(entry["Id"] for entry in Entries)
+
+    def delete_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+        accepted, response = self._answer(Entries)
+        self.deleted += [entry["ReceiptHandle"] for entry in accepted]
+        return response
+
+    def _answer(self, entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        self.requests += 1
+        failed = [entry["Id"] for entry in entries if self.failures.get(entry["Id"], 0) > 0]
+        self.failures = {id: count - (id in failed) for id, count in self.failures.items()}
+        return [entry for entry in entries if entry["Id"] not in failed], self._refusal(failed)
+
+    def _refusal(self, ids: Iterable[str]) -> dict[str, Any]:
+        failed = [{"Code": "InternalError", "Id": id, "SenderFault": self.sender_fault} for id in ids]
+        return {"Failed": failed} if failed else {}
 
     def change_message_visibility_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         assert QueueUrl == "queue"
-        self.hidden_for += [entry["VisibilityTimeout"] for entry in Entries]
-        return {}
+        accepted, response = self._answer(Entries)
+        self.hidden_for += [entry["VisibilityTimeout"] for entry in accepted]
+        return response
 
 
 @contextmanager
@@ -56,3 +80,31 @@ def test_a_message_takes_the_place_of_a_late_check_that_cannot_be_sent(dispositi
     with queue(accepts=False) as (work, client):
         assert work.send_and_release([message], {"1": disposition}) == [message]
     assert client.hidden_for == [LATE_WRITE_S]
+
+
+def test_an_entry_that_fails_in_a_request_that_succeeds_is_repeated() -> None:
+    """An item of a large object that was not sent once delayed the object by an hour."""
+    with queue(accepts=True) as (work, client):
+        client.failures = {"1": MAX_ENTRY_ATTEMPTS - 1}
+        assert work.send([KeyWork((key,)) for key in "abc"])
+        assert [entry["Id"] for entry in client.sent] == ["0", "2", "1"], "each entry is accepted once"
+        client.failures = {"0": 1}
+        work.delete([Message("1", "body", receipt="r1"), Message("2", "body", receipt="r2")])
+        assert client.deleted == ["r2", "r1"]
+        client.failures = {"0": 1}
+        assert work.extend({"r1": 300}) == {}
+        assert client.hidden_for == [300]
+
+
+def test_an_entry_that_fails_each_time_is_not_sent() -> None:
+    with queue(accepts=True) as (work, client):
+        client.failures = {"1": MAX_ENTRY_ATTEMPTS}
+        assert not work.send([KeyWork((key,)) for key in "ab"])
+        assert client.requests == MAX_ENTRY_ATTEMPTS
+
+
+def test_an_entry_that_fails_because_of_its_sender_is_not_repeated() -> None:
+    with queue(accepts=True) as (work, client):
+        client.failures, client.sender_fault = {"0": 1}, True
+        assert work.extend({"r1": 300}) == {"r1": False}
+        assert client.requests == 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -36,6 +36,10 @@ MAX_ENTRIES = 10
 
 #: Longest delay of a new message in seconds (the same document, SendMessage).
 MAX_DELAY_S = 900
+
+#: Requests at most for each entry of a batch. botocore repeats a request that fails, but not an entry that fails in a
+#: request that succeeds. Parts without a message delay their object by an hour: see docs/reliability.md.
+MAX_ENTRY_ATTEMPTS = 3
 
 #: Characters of an error that a message attribute keeps: enough to read, and far below the size limit of a message.
 _ERROR_MAX = 1000
@@ -131,7 +135,7 @@ class Queue:
                 {"Id": str(index), "ReceiptHandle": message.receipt} for index, message in enumerate(some)
             ]
             try:
-                failed = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", [])
+                failed = _failed(self._client.delete_message_batch, self._url, entries)
             except _ERRORS as error:
                 logger.warning("message not deleted", extra={"reason": str(error)})
                 continue
@@ -161,14 +165,14 @@ class Queue:
                 for index, handle in enumerate(handles)
             ]
             try:
-                response = self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+                failed = _failed(self._client.change_message_visibility_batch, self._url, entries)
             except _ERRORS as error:
                 logger.warning("%s", on_failure, extra={"reason": str(error)})
                 unchanged.update(dict.fromkeys(handles, True))
                 continue
-            for failed in response.get("Failed", []):
-                logger.warning("%s", on_failure, extra={"reason": _reason(failed)})
-                unchanged[handles[int(failed["Id"])]] = not failed["SenderFault"]
+            for one in failed:
+                logger.warning("%s", on_failure, extra={"reason": _reason(one)})
+                unchanged[handles[int(one["Id"])]] = not one["SenderFault"]
         return unchanged
 
     def send(self, works: Iterable[Work]) -> bool:
@@ -179,11 +183,11 @@ class Queue:
         for some in _batches(list(works)):
             entries = [_entry(index, work) for index, work in enumerate(some)]
             try:
-                response = self._client.send_message_batch(QueueUrl=self._bulk_url, Entries=entries)
+                failed = _failed(self._client.send_message_batch, self._bulk_url, entries)
             except _ERRORS:
                 logger.exception("work not sent")
                 return False
-            if failed := response.get("Failed"):
+            if failed:
                 logger.error("work not sent", extra={"reason": _reason(failed[0])})
                 return False
         return True
@@ -219,6 +223,22 @@ def _entry(index: int, work: Work) -> SendMessageBatchRequestEntryTypeDef:
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + MAX_ENTRIES] for start in range(0, len(items), MAX_ENTRIES))
+
+
+def _failed(request: Callable[..., Any], url: str, entries: Sequence[Any]) -> list[BatchResultErrorEntryTypeDef]:
+    """Make a batch request, and return the entries that fail although the request is repeated for them.
+
+    An entry that fails because of its sender, such as one with an invalid receipt handle, is not repeated.
+    """
+    failed: list[BatchResultErrorEntryTypeDef] = request(QueueUrl=url, Entries=entries).get("Failed", [])
+    for _ in range(MAX_ENTRY_ATTEMPTS - 1):
+        ids = {one["Id"] for one in failed if not one["SenderFault"]}
+        if not ids:
+            break
+        again = [entry for entry in entries if entry["Id"] in ids]
+        failed = [one for one in failed if one["Id"] not in ids]
+        failed += request(QueueUrl=url, Entries=again).get("Failed", [])
+    return failed
 
 
 def _reason(failed: BatchResultErrorEntryTypeDef) -> str:
