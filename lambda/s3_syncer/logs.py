@@ -33,7 +33,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        # A key that is not UTF-8 has surrogates, which no stream can encode. This escapes them as JSON does.
+        return json.dumps(line, ensure_ascii=False, default=str).encode(errors="backslashreplace").decode()
 
 
 def log_json(level: str | int) -> None:

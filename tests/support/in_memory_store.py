@@ -487,7 +487,12 @@ class HttpSide:
             state = self._bucket.head(key, tags=False)
             return Reply(404) if state is None else Reply(200, _head_headers(state))
         assert (method, query) == ("PUT", "")
-        told = {"etag": '"-"', "last-modified": format_datetime(EPOCH), "content-length": str(len(body)), **headers}
+        told = {
+            "etag": '"unwritten"',
+            "last-modified": format_datetime(EPOCH),
+            "content-length": str(len(body)),
+            **headers,
+        }
         state = parsed(told, {})
         md5, marker = b64decode(headers["content-md5"]), state.marker
         guard = None

@@ -58,6 +58,11 @@ class Upload:
     begun: float = field(default_factory=time.time)
 
 
+def key_bytes(key: str) -> bytes:
+    """Return the bytes of a key. One that is not UTF-8 has surrogates for its other bytes."""
+    return key.encode(errors="surrogateescape")
+
+
 def md5_hex(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
@@ -117,7 +122,7 @@ class Objects:
 
     def keys(self, bucket: str) -> list[str]:
         with self._lock:
-            return sorted(self.buckets[bucket], key=str.encode)
+            return sorted(self.buckets[bucket], key=key_bytes)
 
     def respond(self, request: Request) -> Response:
         """Return the response to the request."""
@@ -153,10 +158,12 @@ class Objects:
         prefix = request.query.get("prefix", "")
         after = request.query.get("start-after", "")
         if token := request.query.get("continuation-token"):
-            after = base64.urlsafe_b64decode(token).decode()
+            after = base64.urlsafe_b64decode(token).decode(errors="surrogateescape")
         most = min(int(request.query.get("max-keys", PAGE)), PAGE)
         objects = self.buckets[request.bucket]
-        found = [key for key in self.keys(request.bucket) if key.startswith(prefix) and key.encode() > after.encode()]
+        found = [
+            key for key in self.keys(request.bucket) if key.startswith(prefix) and key_bytes(key) > key_bytes(after)
+        ]
         page, is_truncated = found[:most], len(found) > most
         encode = _encoder(request)
         entries: list[Element] = [
@@ -181,7 +188,7 @@ class Objects:
             ("IsTruncated", str(is_truncated).lower()),
         ]
         if is_truncated and page:
-            about.append(("NextContinuationToken", base64.urlsafe_b64encode(page[-1].encode()).decode()))
+            about.append(("NextContinuationToken", base64.urlsafe_b64encode(key_bytes(page[-1])).decode()))
         return _xml("ListBucketResult", [*about, *entries])
 
     def _list_uploads(self, request: Request) -> Response:
@@ -362,7 +369,7 @@ def _check_md5(request: Request) -> None:
 
 
 def _encoder(request: Request) -> Callable[[str], str]:
-    return (lambda key: quote(key, safe="/")) if _encoding_type(request) else str
+    return (lambda key: quote(key_bytes(key), safe="/")) if _encoding_type(request) else str
 
 
 def _encoding_type(request: Request) -> list[Element]:

@@ -80,9 +80,9 @@ class Response:
 
     def content(self) -> bytes:
         """Return the bytes of the body."""
-        return (
-            self.body if self.xml is None else b'<?xml version="1.0" encoding="UTF-8"?>\n' + rendered(self.xml).encode()
-        )
+        if self.xml is None:
+            return self.body
+        return ('<?xml version="1.0" encoding="UTF-8"?>\n' + rendered(self.xml)).encode(errors="surrogateescape")
 
     def rewritten(self, edit: Callable[[str], str]) -> Response:
         """Return the response with another text of its XML; a response without XML stays."""

@@ -205,12 +205,20 @@ def test_a_page_has_what_the_store_says_of_the_next_one(fields: str, following: 
     assert parse_page(listing(entry(), before=fields), "") == expected
 
 
+@pytest.mark.parametrize("body", [entry(size="big"), entry(size="-1"), entry().replace("<Size>1</Size>", "")])
+def test_an_entry_without_a_size_is_an_entry(body: str) -> None:
+    assert parse_page(listing(body), "").keys.sizes == [None]
+
+
+@pytest.mark.parametrize("etag", ["-", "null", '"0"', "&quot;&quot;", "?"])
+def test_a_placeholder_is_no_etag(etag: str) -> None:
+    assert parse_page(listing(entry(etag=etag)), "").keys.etags == [None]
+
+
 @pytest.mark.parametrize(
     ("body", "prefix"),
     [
         (listing(entry("other/a")), "p/"),
-        (listing(entry(size="big")), ""),
-        (listing(entry().replace("<Size>1</Size>", "")), ""),
         (listing(entry())[:-9], ""),
         (b"<html><body>Welcome</body></html>", ""),
         (b"\xff\xfe", ""),
@@ -218,8 +226,6 @@ def test_a_page_has_what_the_store_says_of_the_next_one(fields: str, following: 
     ],
     ids=[
         "foreign key",
-        "no number",
-        "no size",
         "broken off",
         "web page",
         "binary",

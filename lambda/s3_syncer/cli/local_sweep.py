@@ -12,7 +12,8 @@ from ..core.listing_diff import Unordered
 from ..crt.factory import crt_transports
 from ..settings import Settings
 from ..sync.key_sweep import SweepOptions
-from ..sync.sweep import Sweep, SweepListener
+from ..sync.protocols import SweepListener
+from ..sync.sweep import Sweep
 from ..sync.sweep_limits import DeleteLimit
 from ..wiring import build_sync_context
 from .outage import OutageListener, WaitEnd, outage_gates

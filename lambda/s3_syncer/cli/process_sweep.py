@@ -26,7 +26,7 @@ from ..core.deadline import Deadline
 from ..core.errors import Retryable, SyncError, unexpected_failure
 from ..process_tuning import limit_malloc_arenas, relax_gc
 from ..sync.converge import Outcome
-from ..sync.sweep import SweepListener
+from ..sync.protocols import SweepListener
 from ..sync.sweep_limits import DeleteLimit
 from .local_sweep import LocalSweeper, SweeperConfig
 from .outage import Outage, OutageListener
@@ -433,7 +433,7 @@ class _Child:
 
 
 class EventForwarder:
-    """Send the events of the sweep to the parent, at most every SEND_S seconds; a `sweep.SweepListener`."""
+    """Send the events of a sweep to the parent every SEND_S seconds; a `sync.protocols.SweepListener`."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel, self._lock = channel, threading.Lock()

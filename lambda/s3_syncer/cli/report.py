@@ -46,7 +46,8 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write the report in the format of the suffix. Raise OSError."""
-        with path.open("w", encoding="utf-8") as file:
+        # A key that is not UTF-8 has surrogates: they are escaped, which JSON can read.
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
             for piece in self.html() if path.suffix == ".html" else self.json():
                 file.write(piece)
 

@@ -57,7 +57,7 @@ class Rates:
 
 @dataclass(slots=True)
 class SweepStats:
-    """Count the events of a sweep; a `sweep.SweepListener`. Safe to share between threads."""
+    """Count the events of a sweep; a `sync.protocols.SweepListener`. Safe to share between threads."""
 
     started: float = field(default_factory=time.monotonic)
     keys: int = 0

@@ -223,7 +223,7 @@ def pages_in_sync(source: KeyPage, target: KeyPage) -> bool:
 
 
 def _in_sync(
-    sizes: tuple[Sequence[int], Sequence[int]],
+    sizes: tuple[Sequence[int | None], Sequence[int | None]],
     etags: tuple[Sequence[str | None], Sequence[str | None]],
     times: tuple[Sequence[datetime | None], Sequence[datetime | None]],
 ) -> bool:
@@ -233,7 +233,8 @@ def _in_sync(
     time proves nothing: it finds most changes of metadata alone, which keep the ETag and make the source newer. A full
     sweep checks each key. Each argument is a column of the source and the same column of the target.
     """
-    return sizes[0] == sizes[1] and etags[0] == etags[1] and None not in etags[0] and _are_not_older(times[1], times[0])
+    is_content_equal = sizes[0] == sizes[1] and etags[0] == etags[1] and None not in sizes[0] and None not in etags[0]
+    return is_content_equal and _are_not_older(times[1], times[0])
 
 
 def differs_by_listing(source: ListEntry, target: ListEntry | None, *, md5s: bool) -> str | None:
@@ -244,7 +245,7 @@ def differs_by_listing(source: ListEntry, target: ListEntry | None, *, md5s: boo
     """
     if target is None:
         return ABSENT
-    if source.size != target.size:
+    if None not in (source.size, target.size) and source.size != target.size:
         return "size"
     if md5s and source.etag != target.etag and _is_md5(source.etag) and _is_md5(target.etag):
         return "content"

@@ -94,6 +94,11 @@ class Archived(Permanent):
         return error
 
 
+def unnameable() -> Permanent:
+    """Return the error for a key that no request can name: see `model.is_nameable`."""
+    return Permanent("the key has bytes that are not UTF-8: no request can name it", "KeyNotUtf8")
+
+
 class Refused(Permanent):
     """The store refused the request, and the code does not say if it refuses this object or every object.
 

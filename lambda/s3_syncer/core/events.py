@@ -60,7 +60,9 @@ def decode_task(task: Any, version: Any, bucket: str) -> KeyWork:
 def _object(text: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
-        json.dumps(content, ensure_ascii=False).encode()  # JSON can contain half a surrogate pair, no key can
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # JSON can contain half a surrogate pair, and no request can name such a key
+        raise Malformed("a key in the message is not UTF-8: no request can name it") from error
     except (ValueError, RecursionError) as error:  # the latter: nested too deeply for an event
         raise Malformed(f"not JSON: {error}") from error
     if not isinstance(content, dict):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.errors import MessageError
@@ -26,6 +27,13 @@ CONTENT_HEADERS = (
 )
 
 META = "x-amz-meta-"
+
+#: Characters of an ETag that is certainly no placeholder.
+_CERTAIN_ETAG = 10
+
+#: What stores and proxies write that have no ETag. Two stores with the same placeholder would seem to have the same
+#: object.
+_PLACEHOLDER = re.compile(r"\W*(?:0*|-1|nil|none|null|undefined|unknown)\W*", re.IGNORECASE)
 
 _Value = TypeVar("_Value")
 
@@ -93,12 +101,17 @@ def range_total(headers: Mapping[str, str]) -> int | None:
 
 
 def unquoted(etag: object) -> str | None:
-    """Return an ETag without its quotes, or None for an empty one, or for a value that is none.
+    """Return an ETag without its quotes, or None for a value that is none.
 
     A proxy that compresses responses marks the ETag of the store as weak: `W/"..."`.
     """
     found = _once(etag).strip().removeprefix("W/").strip('"') if isinstance(etag, str) else ""
-    return found if found and '"' not in found else None
+    return None if '"' in found or has_placeholder((found,)) else found
+
+
+def has_placeholder(etags: Iterable[str]) -> bool:
+    """Return True if one of these ETags without quotes is empty, or a placeholder for an ETag."""
+    return any(len(etag) < _CERTAIN_ETAG and _PLACEHOLDER.fullmatch(etag) for etag in etags)
 
 
 def number(value: object) -> int | None:

@@ -6,14 +6,14 @@ Most pages of two buckets in sync are equal. They are compared column by column,
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import lt
 
 from .compare import KeyDiff, KeyStatus, pages_in_sync
 from .errors import Retryable
-from .model import KeyPage, ListEntry
+from .model import KeyPage, ListEntry, key_bytes
 
 #: Keys of a page on each side: the keys of one ListObjectsV2 response. To list a page again costs one request a side.
 PAGE_KEYS = 1000
@@ -32,6 +32,8 @@ class DiffPage:
     #: The number of keys, with or without a diff.
     keys: int
     diffs: list[KeyDiff]
+    #: The keys that no request can name, which are not among the diffs.
+    unnameable: Sequence[KeyDiff] = ()
 
     @property
     def cuts(self) -> list[str]:
@@ -59,7 +61,9 @@ def merge_listings(
     left, right = _ListingCursor(source, "source"), _ListingCursor(target, "target")
     while True:
         end = min((key for side in (left, right) if (key := side.page_end()) is not None), default=None)
-        yield _page(after, until if end is None else end, left.take(end), right.take(end), every=every)
+        page = _page(after, until if end is None else end, left.take(end), right.take(end), every=every)
+        unnameable = _joined(left.take_unnameable(end), right.take_unnameable(end))
+        yield replace(page, unnameable=unnameable) if unnameable else page
         if end is None:
             return
         after = end
@@ -71,6 +75,7 @@ class _ListingCursor:
     def __init__(self, listing: Iterable[KeyPage], name: str) -> None:
         self._listing, self._name = iter(listing), name
         self._read = KeyPage.of(())
+        self._unnameable: list[ListEntry] = []
         self._last = ""
         self._ended = False
 
@@ -80,7 +85,9 @@ class _ListingCursor:
             page = next(self._listing, None)
             if page is None:
                 self._ended = True
-            elif page.keys:
+                continue
+            self._unnameable += page.unnameable
+            if page.keys:
                 self._check_order(page.keys)
                 self._read = self._read + page if self._read.keys else page
         return self._read.keys[PAGE_KEYS - 1] if len(self._read) >= PAGE_KEYS else None
@@ -89,6 +96,15 @@ class _ListingCursor:
         """Remove and return the keys up to and including `end`; None takes all of them."""
         number = len(self._read) if end is None else bisect_right(self._read.keys, end)
         taken, self._read = self._read.part(0, number), self._read.part(number)
+        return taken
+
+    def take_unnameable(self, end: str | None) -> list[ListEntry]:
+        """Remove and return the entries up to `end` that no request can name; None takes all of them."""
+        if not self._unnameable:
+            return []
+        last = None if end is None else key_bytes(end)
+        taken = [entry for entry in self._unnameable if last is None or key_bytes(entry.key) <= last]
+        self._unnameable = [entry for entry in self._unnameable if entry not in taken]
         return taken
 
     def _check_order(self, keys: list[str]) -> None:
@@ -105,6 +121,12 @@ def _page(after: str, until: str | None, source: KeyPage, target: KeyPage, *, ev
     diffs = list(_diffs(source, target))
     wanted = diffs if every else [diff for diff in diffs if diff.status is not KeyStatus.IN_SYNC]
     return DiffPage(after, until, len(diffs), wanted)
+
+
+def _joined(source: list[ListEntry], target: list[ListEntry]) -> list[KeyDiff]:
+    """Return the diffs of entries in any order."""
+    left, right = ({entry.key: entry for entry in entries} for entries in (source, target))
+    return [KeyDiff(left.get(key), right.get(key)) for key in dict.fromkeys([*left, *right])]
 
 
 def _diffs(source: Iterable[ListEntry], target: Iterable[ListEntry]) -> Iterator[KeyDiff]:

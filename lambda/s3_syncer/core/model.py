@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 #: Key of the user metadata in which the target stores the source's ETag. It is written only if the target's ETag is not
@@ -32,6 +32,29 @@ RAW_METADATA = "RawMetadata"
 
 #: An MD5 in hex, as in ETags.
 MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+def is_nameable(key: str) -> bool:
+    """Return True if a request can name the key, which means that it is UTF-8.
+
+    Other bytes of a key are surrogates, as Python's `surrogateescape` makes them. S3 has no such keys. A store above a
+    file system may have them, and its listing shows them.
+    """
+    if key.isascii():
+        return True
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def key_bytes(key: str) -> bytes:
+    """Return the bytes of a key. Listings are in their order, also where a key is not UTF-8."""
+    try:
+        return key.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that the store has written as one
+        return key.encode(errors="surrogatepass")
 
 
 def md5_of(data: bytes | bytearray) -> bytes:
@@ -134,14 +157,19 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
-    """One key of a listing. Some stores list no ETag, or no time."""
+    """One key of a listing. Some stores list no size, no ETag, or no time."""
 
     key: str
-    size: int
+    size: int | None
     etag: str | None
     last_modified: datetime | None
     #: The archive that the object is in; None if it is in none, or was restored. No comparison depends on it.
     archive: Archive | None = field(default=None, compare=False)
+
+    @property
+    def listed_size(self) -> int:
+        """The size in bytes, or 0 if the listing does not show it."""
+        return self.size or 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +181,12 @@ class KeyPage:
     """
 
     keys: list[str]
-    sizes: list[int]
+    sizes: list[int | None]
     etags: list[str | None]
     times: list[datetime | None]
     archives: Mapping[str, Archive] = field(default_factory=dict)
+    #: The entries with a key that no request can name. No column has them: their order is not that of Python.
+    unnameable: tuple[ListEntry, ...] = ()
 
     @classmethod
     def of(cls, entries: Iterable[ListEntry]) -> KeyPage:
@@ -167,6 +197,14 @@ class KeyPage:
                 archives[entry.key] = entry.archive
         keys, sizes, etags, times = zip(*rows, strict=True) if rows else ((), (), (), ())
         return cls(list(keys), list(sizes), list(etags), list(times), archives)
+
+    def with_unnameable_apart(self) -> KeyPage:
+        """Return the page with the keys that no request can name in `unnameable` only."""
+        if is_nameable("".join(self.keys)):
+            return self
+        entries = list(self)
+        page = KeyPage.of(entry for entry in entries if is_nameable(entry.key))
+        return replace(page, unnameable=tuple(entry for entry in entries if not is_nameable(entry.key)))
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -184,20 +222,23 @@ class KeyPage:
             self.etags + other.etags,
             self.times + other.times,
             {**self.archives, **other.archives},
+            self.unnameable + other.unnameable,
         )
 
     def without_prefix(self, prefix: str) -> KeyPage:
         """Return the entries without the first characters of each key, which are those of the prefix."""
         start = len(prefix)
         archives = {key[start:]: archive for key, archive in self.archives.items()}
-        return KeyPage([key[start:] for key in self.keys], self.sizes, self.etags, self.times, archives)
+        unnameable = tuple(replace(entry, key=entry.key[start:]) for entry in self.unnameable)
+        return KeyPage([key[start:] for key in self.keys], self.sizes, self.etags, self.times, archives, unnameable)
 
     def part(self, start: int, stop: int | None = None) -> KeyPage:
-        """Return the entries from number `start` to before `stop`."""
+        """Return the entries from number `start` to before `stop`, and all that no request can name."""
         if start == 0 and stop in (None, len(self)):
             return self
         within = slice(start, stop)
-        return KeyPage(self.keys[within], self.sizes[within], self.etags[within], self.times[within], self.archives)
+        columns = self.keys[within], self.sizes[within], self.etags[within], self.times[within]
+        return KeyPage(*columns, self.archives, self.unnameable)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
 from ..core.errors import Permanent, SyncError
-from ..core.headers import ARCHIVES, listed_archive
+from ..core.headers import ARCHIVES, has_placeholder, listed_archive
 from ..core.model import Archive, KeyPage, ListPage
 from ..stores import response_xml
 from ..stores.responses import Response, decoded_keys
@@ -98,7 +98,7 @@ def _parse_usual(body: bytes, prefix: str) -> ListPage | None:
     # Stores written in Go use the second form of the quotes.
     unquoted = [etag.replace("&quot;", '"').replace("&#34;", '"').strip('"') for etag in quoted]
     together = "".join(unquoted)
-    if "" in unquoted or "&" in "".join(keys) or any(character in together for character in _NOT_IN_ETAGS):
+    if has_placeholder(unquoted) or "&" in "".join(keys) or any(character in together for character in _NOT_IN_ETAGS):
         return None
     try:
         sizes, times = list(map(int, numbers)), list(map(datetime.fromisoformat, dates))
@@ -107,7 +107,7 @@ def _parse_usual(body: bytes, prefix: str) -> ListPage | None:
     if None in set(map(_ZONE, times)):
         return None
     decoded = decoded_keys(keys)
-    return page.page_of(KeyPage(decoded, sizes, [*unquoted], [*times], _archives(text, decoded)), prefix)
+    return page.page_of(KeyPage(decoded, [*sizes], [*unquoted], [*times], _archives(text, decoded)), prefix)
 
 
 def _archives(text: str, keys: list[str]) -> dict[str, Archive]:

@@ -97,7 +97,7 @@ class _Batch:
 
 
 class CrtSmallObjectCopier:
-    """Copies small objects: see `sync.sweep.SmallObjectCopier`. Safe to share between threads.
+    """Copies small objects: see `sync.protocols.SmallObjectCopier`. Safe to share between threads.
 
     It has `threads` slots. A slot copies one object at a time, and starts the next object of the batch as soon as that
     copy has ended.
@@ -131,6 +131,7 @@ class CrtSmallObjectCopier:
         if (
             entry is None
             or entry.archive is not None
+            or entry.size is None
             or entry.size > self._max_size
             or entry.etag is None
             or not MD5.fullmatch(entry.etag)
@@ -192,11 +193,11 @@ class CrtSmallObjectCopier:
             return False
         if may_wait:
             try:
-                self._bandwidth.wait(entry.size, batch.deadline)
+                self._bandwidth.wait(entry.listed_size, batch.deadline)
             except OutOfTime:
                 return False
-            self._memory.acquire(entry.size)
-        elif not self._memory.try_acquire(entry.size):
+            self._memory.acquire(entry.listed_size)
+        elif not self._memory.try_acquire(entry.listed_size):
             batch.waiting.appendleft(entry)
             return False
         self._advance(batch, entry, self._steps(batch, entry), None)
@@ -219,7 +220,7 @@ class CrtSmallObjectCopier:
         else:
             self._send(request, entry.key, lambda response: self._advance(batch, entry, steps, response))
             return
-        self._memory.release(entry.size)
+        self._memory.release(entry.listed_size)
         if not self._start_next(batch, may_wait=False):
             self._slots.release()
             batch.slots_done.release()

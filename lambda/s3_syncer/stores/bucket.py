@@ -38,6 +38,7 @@ from ..core.errors import (
     SyncError,
     Transient,
     classify,
+    unnameable,
 )
 from ..core.model import (
     INLINE_BODY_MAX,
@@ -46,6 +47,7 @@ from ..core.model import (
     ObjectState,
     Upload,
     WriteGuard,
+    is_nameable,
 )
 from ..core.multipart import Part, UploadedPart
 from . import listings
@@ -533,6 +535,8 @@ class Bucket:
     def _attempt(self, operation: str, key: str | None, parameters: dict[str, Any]) -> dict[str, Any]:
         parameters["Bucket"] = self.name
         if key is not None:
+            if not is_nameable(key):
+                raise unnameable()
             parameters["Key"] = self.full_key(key)
         if self._transport is not None and (response := self._transport.try_call(operation, parameters)) is not None:
             if "Error" in response:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from operator import gt
 from typing import Any
 
 from ..core import fence
 from ..core.errors import Permanent, Retryable
 from ..core.listing_diff import Unordered
-from ..core.model import KeyPage, ListPage, Upload
+from ..core.model import KeyPage, ListPage, Upload, key_bytes
 from ..core.multipart import UploadedPart
 from .responses import Response
 
@@ -111,6 +112,8 @@ class KeyListing:
                 repeats.check(page.following, is_empty=not keys)
                 position, behind = page.following, None
                 continue
+            if not keys and page.keys.unnameable:
+                raise self._cut_off()
             if not keys or keys == [behind]:  # some stores include StartAfter itself
                 if page.is_last is False and (keys or behind is None):  # more keys are said to follow, and none does
                     raise self._cut_off()
@@ -146,8 +149,9 @@ def first_keys(request: Callable[[Position], ListPage], bucket: str) -> list[str
     repeats = _Repeats(bucket)
     while True:
         page = request(position)
-        if page.keys.keys or page.is_last or page.following is None:
-            return page.keys.keys
+        keys = [*page.keys.keys, *(entry.key for entry in page.keys.unnameable)]
+        if keys or page.is_last or page.following is None:
+            return keys
         repeats.check(page.following, is_empty=True)
         position = page.following
 
@@ -229,9 +233,19 @@ def _between(page: KeyPage, after: str, until: str | None) -> KeyPage:
     Some stores include StartAfter itself. The key "" is the prefix itself, and is never in a range.
     """
     keys = page.keys
-    return page.part(bisect_right(keys, after), len(keys) if until is None else bisect_right(keys, until))
+    found = page.part(bisect_right(keys, after), len(keys) if until is None else bisect_right(keys, until))
+    return _with_unnameable_within(found, page, after, until) if page.unnameable else found
 
 
 def _within(page: KeyPage, after: str, until: str | None) -> KeyPage:
     """Return the keys of the range, as `_between` does, from a page in any order."""
-    return KeyPage.of(entry for entry in page if entry.key > after and (until is None or entry.key <= until))
+    found = KeyPage.of(entry for entry in page if entry.key > after and (until is None or entry.key <= until))
+    return _with_unnameable_within(found, page, after, until)
+
+
+def _with_unnameable_within(found: KeyPage, page: KeyPage, after: str, until: str | None) -> KeyPage:
+    """Return `found` with the entries of the page in the range that no request can name."""
+    first, last = key_bytes(after), None if until is None else key_bytes(until)
+    names = [(entry, key_bytes(entry.key)) for entry in page.unnameable]
+    within = tuple(entry for entry, name in names if name > first and (last is None or name <= last))
+    return replace(found, unnameable=within)

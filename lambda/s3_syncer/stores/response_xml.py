@@ -8,13 +8,13 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 #: The characters that XML 1.0 cannot contain, and the carriage return, which a parser reads as a line feed:
-#: https://www.w3.org/TR/xml/#charsets
-_FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
+#: https://www.w3.org/TR/xml/#charsets. A byte that is not UTF-8 is a surrogate here: see `model.is_nameable`.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
 
 #: A character that stands for a forbidden one while the text is parsed: the forbidden one is so much less. Unicode
 #: gives these characters no meaning. A text that has one already is not repaired.
 _STAND_IN_OFFSET = 0x100000
-_STAND_IN = re.compile("[\U00100000-\U0010001f\U0010fffe\U0010ffff]")
+_STAND_IN = re.compile("[\U00100000-\U0010001f\U0010d800-\U0010dfff\U0010fffe\U0010ffff]")
 
 _REFERENCE = re.compile(r"&#(?:[xX]([0-9A-Fa-f]{1,6})|([0-9]{1,7}));")
 _BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]+|#x[0-9A-Fa-f]+);)")
@@ -49,8 +49,8 @@ def parse(body: bytes) -> Element:
         except ElementTree.ParseError:
             pass
     try:
-        root = ElementTree.fromstring(_repaired(body.decode()))  # noqa: S314 - as above
-    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+        root = ElementTree.fromstring(_repaired(body.decode(errors="surrogateescape")))  # noqa: S314 - as above
+    except (ElementTree.ParseError, UnicodeEncodeError) as error:
         raise NotXmlError(str(error)) from error
     for element in root.iter():
         if element.text:

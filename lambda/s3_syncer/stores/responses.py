@@ -177,7 +177,7 @@ class Response:
         """Return a page of a listing of keys, without the prefix. Raises Permanent."""
         items = self.fields.get("Contents") or ()
         keys = [self._key(item, "Key", "key") for item in items]
-        sizes = [self._number(item, "Size", "key") for item in items]
+        sizes = [headers.number(item.get("Size")) for item in items]
         etags = [headers.unquoted(item.get("ETag")) for item in items]
         times = [moment(item.get("LastModified")) for item in items]
         archives = {key: found for key, item in zip(keys, items, strict=True) if (found := _archive(item)) is not None}
@@ -187,6 +187,7 @@ class Response:
         """Return a page with the keys of this one, which still have the prefix. Raises Permanent."""
         if "CommonPrefixes" in self.fields:  # the keys below it would count as absent
             raise self._located(Permanent("the listing shows folders in place of keys", "OtherListing"))
+        page = page.with_unnameable_apart()
         if prefix:
             if not all(key.startswith(prefix) for key in page.keys):
                 raise self._located(Permanent(f"the listing has a key outside of the prefix {prefix!r}", "OtherPrefix"))
@@ -216,7 +217,7 @@ class Response:
     def _key(self, item: Mapping[str, Any], name: str, what: str = "") -> str:
         """Return a key, which the store has encoded if it says so."""
         found = self._text(item, name, what)
-        return unquote_plus(found) if self.is_url_encoded else found
+        return _decoded_key(found) if self.is_url_encoded else found
 
     def _text(self, item: Mapping[str, Any], name: str, what: str = "") -> str:
         value = item.get(name)
@@ -248,7 +249,12 @@ def decoded_keys(keys: list[str]) -> list[str]:
     together = "".join(keys)
     if "%" not in together and "+" not in together:
         return keys
-    return [unquote_plus(key) if "%" in key or "+" in key else key for key in keys]
+    return [_decoded_key(key) if "%" in key or "+" in key else key for key in keys]
+
+
+def _decoded_key(key: str) -> str:
+    """Return a key that is encoded as in a URL. Bytes that are not UTF-8 stay: see `model.is_nameable`."""
+    return unquote_plus(key, errors="surrogateescape")
 
 
 def is_not_xml(fields: Mapping[str, Any]) -> bool:

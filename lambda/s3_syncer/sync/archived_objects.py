@@ -89,25 +89,27 @@ class ArchivedObjects:
         return None if state is None else state.archive
 
     def _unreadable(self, entry: ListEntry, archive: Archive) -> Outcome:
-        place, options = f"the object is in {archive.storage_class}", self._restore
+        place, options, size = f"the object is in {archive.storage_class}", self._restore, entry.listed_size
         if archive.is_restoring:
-            return Outcome("archived", f"{place}, and its restore is in progress", entry.size)
+            return Outcome("archived", f"{place}, and its restore is in progress", size)
         if options is None:
-            return Outcome("archived", f"{place}: restore it, then copy it again", entry.size)
+            return Outcome("archived", f"{place}: restore it, then copy it again", size)
         if options.tier == "Expedited" and archive.storage_class in _NOT_EXPEDITED:
-            return Outcome("archived", f"{place}, which has no expedited restores", entry.size)
-        if not self._limit.acquire(entry.size):
+            return Outcome("archived", f"{place}, which has no expedited restores", size)
+        if not self._limit.acquire(size):
             limit = (options.max_bytes or 0) / GB
-            return Outcome("archived", f"{place}, and the limit of {limit:g} GB to restore is reached", entry.size)
+            return Outcome(
+                "archived", f"{place}, and the limit of {limit:g} GB to restore is reached", entry.listed_size
+            )
         if not self._dry_run:
             try:
                 self._source.restore(entry.key, options.request(archive))
             except Permanent:
-                self._limit.release(entry.size)
+                self._limit.release(size)
                 raise
             except SyncError as error:
                 # Each such request counts: one without a response may have been served, and its repeat gets this code.
                 if error.code != _IN_PROGRESS:
                     raise
-                return Outcome("archived", f"{place}, and its restore is in progress", entry.size)
-        return Outcome("restore", f"{place}: {options.tier.lower()} restore", entry.size)
+                return Outcome("archived", f"{place}, and its restore is in progress", size)
+        return Outcome("restore", f"{place}: {options.tier.lower()} restore", size)

@@ -9,7 +9,7 @@ from typing import Protocol
 from ..stores.bucket import Bucket
 from ..stores.protocols import BucketLocation, Transport
 from .converge import BucketPair
-from .sweep import SmallObjectCopier
+from .protocols import SmallObjectCopier
 from .transfer import StreamCopier, Transfer
 
 

@@ -15,7 +15,7 @@ from ..core.compare import ABSENT, KeyDiff, KeyStatus
 from ..core.deadline import Deadline
 from ..core.errors import ARCHIVED_CODE, Archived, Permanent, SyncError
 from ..core.key_folding import rewrites, twins
-from ..core.model import ListEntry, ObjectState
+from ..core.model import ListEntry
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .archived_objects import ArchivedObjects, RestoreOptions
 from .comparison import compare_objects
@@ -87,9 +87,11 @@ class KeySweep:
 
     def outcome_by_listing(self, diff: KeyDiff, state: PageState) -> Outcome | None:
         """Return the outcome that the listings alone decide, or None if the key itself must be checked."""
+        if diff.source is not None and diff.source.size is None:
+            return None
         if diff.target is None and diff.source is not None and self._options.dry_run:
-            return _missing(diff.source) if diff.source.archive is None else None
-        if diff.source is not None and self._is_too_large(diff.source.size):
+            return _missing(diff.source.listed_size) if diff.source.archive is None else None
+        if diff.source is not None and self._is_too_large(diff.source.listed_size):
             # A worker that gets the key on its own does not trust times. So a plain sweep asks first if it does.
             needs_check = diff.target is not None and not self._options.full and diff.source.size == diff.target.size
             return None if needs_check else _large(diff.source)
@@ -134,6 +136,7 @@ class KeySweep:
 
     def process(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
         """Converge or compare one key, as the options say. Raises a SyncError."""
+        diff = self._with_size(diff)
         if (found := self._archived.outcome(diff, md5s=self._capabilities.gives_md5 is True)) is not None:
             return found
         try:
@@ -148,13 +151,13 @@ class KeySweep:
         is_listed = True if diff.target is not None else False if self._in_order else None
         written, gone = diff.key in state.own_copies, diff.status is KeyStatus.TARGET_ONLY
         checks = state.written.get(diff.key)
-        if diff.source is not None and self._is_too_large(diff.source.size):
+        if diff.source is not None and self._is_too_large(diff.source.listed_size):
             found = self._check(diff.key, is_listed=is_listed)
             return found if found.action == "unchanged" else _large(diff.source)
         if self._options.dry_run or (gone and not self._options.delete and not written):
             return self._check(diff.key, is_listed=is_listed)
         if written or not gone:
-            size = diff.source.size if diff.source else 0
+            size = diff.source.listed_size if diff.source else 0
             outcome = converge(
                 self._pair_without_deletes,
                 diff.key,
@@ -186,7 +189,7 @@ class KeySweep:
         if target is None:
             if source.archive is not None:
                 raise Archived.of(source.archive)
-            return _missing(source)
+            return _missing(source.size)
         trusts_time = self._pair_without_deletes.trusts_time
         difference = compare_objects(self._target, self._capabilities, key, source, target, trusts_time=trusts_time)
         if difference is None:
@@ -195,6 +198,16 @@ class KeySweep:
             raise Archived.of(source.archive)
         action: Action = "unproven" if difference.unproven else "differs"
         return Outcome(action, difference.reason, source.size if difference.body else 0)
+
+    def _with_size(self, diff: KeyDiff) -> KeyDiff:
+        """Return the diff with the size of the source's object.
+
+        If the listing does not show it, that costs a HEAD.
+        """
+        if diff.source is None or diff.source.size is not None:
+            return diff
+        state = self._source.head(diff.key, tags=False)
+        return diff if state is None else replace(diff, source=replace(diff.source, size=state.size))
 
     def _is_too_large(self, size: int) -> bool:
         return self._options.max_object_size is not None and size > self._options.max_object_size
@@ -225,8 +238,8 @@ def unchecked(error: SyncError) -> Outcome:
 
 
 def _large(source: ListEntry) -> Outcome:
-    return Outcome("large", "too large for this sweep", source.size)
+    return Outcome("large", "too large for this sweep", source.listed_size)
 
 
-def _missing(source: ListEntry | ObjectState) -> Outcome:
-    return Outcome("missing", ABSENT, source.size)
+def _missing(size: int) -> Outcome:
+    return Outcome("missing", ABSENT, size)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ..core.compare import KeyDiff
+from ..core.listing_diff import DiffPage
 from ..core.model import ListEntry
 from .converge import CHANGES, Outcome
 from .own_copies import OwnCopies
@@ -125,6 +126,14 @@ class PageState:
             if progress is KeyProgress.NEW:
                 plan.copyable.append(diff)
         return plan
+
+    def unnameable(self, page: DiffPage) -> list[KeyDiff]:
+        """Return the keys of the page that no request can name, and that have not failed yet."""
+        return [diff for diff in page.unnameable if diff.key not in self.failed and self.needs_check(diff)]
+
+    def written_keys(self, outcomes: Mapping[KeyDiff, Outcome]) -> list[KeyDiff]:
+        """Return the keys with a write as their outcome that have not failed since."""
+        return [diff for diff, outcome in outcomes.items() if outcome.action in CHANGES and diff.key not in self.failed]
 
     def advance(self, done: PageRound) -> None:
         """Record the results of a round. A key that must be checked again gets no outcome."""

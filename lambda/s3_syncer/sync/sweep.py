@@ -13,16 +13,24 @@ target did not have. What it wrote over an older object stays, and is reported a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Protocol
 
 from ..core.backoff import Backoff
 from ..core.compare import ABSENT, KeyDiff
 from ..core.deadline import Deadline, OutOfTime
-from ..core.errors import POLICY_CODES, Busy, Retryable, StoreUnusable, SyncError, judged, unexpected_failure
+from ..core.errors import (
+    POLICY_CODES,
+    Busy,
+    Retryable,
+    StoreUnusable,
+    SyncError,
+    judged,
+    unexpected_failure,
+    unnameable,
+)
 from ..core.fence import Fence, carried, current, fenced
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
@@ -31,6 +39,7 @@ from .converge import CHANGES, Action, BucketPair, Outcome
 from .key_sweep import KeySweep, SweepOptions, unchecked
 from .page_executor import Gauge, PageExecutor
 from .page_state import PagePlan, PageRound, PageState
+from .protocols import SmallObjectCopier, SweepListener
 from .sweep_limits import DeleteLimit, LocalLimit
 from .write_checks import WriteChecks
 
@@ -49,50 +58,6 @@ BUSY_DELAY, MAX_BUSY_REPEATS = Backoff(base_s=1.0, cap_s=30.0, jitter=0.5), 12
 #: Maximum number of listings of one page. After that, the sweep converges each unconfirmed key once more: applications
 #: write the keys of the page faster than the sweep copies them.
 MAX_PAGE_LISTINGS = 10
-
-
-class SmallObjectCopier(Protocol):
-    """Copies small objects fast: see `crt/small_object_copy.py`. The sweep converges the other keys."""
-
-    def takes(self, diff: KeyDiff) -> str | None:
-        """Return the reason to copy the object if the listings prove one and show a small object; else None."""
-
-    def copy(
-        self,
-        entries: Iterable[ListEntry],
-        deadline: Deadline,
-        writing: Callable[[ListEntry, ObjectState], None],
-        copied: Callable[[ListEntry], None],
-        replaced: Collection[str] = (),
-    ) -> Mapping[str, ListEntry | None]:
-        """Copy the objects it can, and raise nothing. `replaced` are the keys that the target has.
-
-        Calls `writing` before each object is written, with its state, and `copied` when it is.
-        Returns by key the entry that the source's listing must still show to prove the copy current. The entry is None
-        if no listing can prove it.
-        """
-
-
-class SweepListener(Protocol):
-    """Receives the events of a sweep, from several threads."""
-
-    def on_compared(self, keys: int) -> None:
-        """Count keys that were compared for the first time, and made equal as far as the options allow."""
-
-    def on_changed(self, key: str, outcome: Outcome) -> None:
-        """Note a key that the sweep wrote to the target or deleted from it."""
-
-    def on_skipped(self, key: str, outcome: Outcome) -> None:
-        """Note a key that differs and that the options leave as it is."""
-
-    def on_failed(self, key: str, error: SyncError) -> None:
-        """Note a key that the sweep could not make equal."""
-
-    def on_uncertain(self, key: str) -> None:
-        """Note a key with a write that has no response, so that it may still take effect: see `core/fence.py`."""
-
-    def on_restart(self, why: str) -> None:
-        """Forget the compared, skipped and failed keys: they will be reported again. Changes stay made."""
 
 
 class Sweep:
@@ -195,11 +160,13 @@ class Sweep:
         """Yield every key of each side, in any order, so that no page is a range. Common keys come twice."""
         for page in self._source.listing(after, until, in_order=False):
             last = page.keys[-1] if page.keys else until
-            yield DiffPage(after, last, len(page), [KeyDiff(entry, None) for entry in page])
+            odd = [KeyDiff(entry, None) for entry in page.unnameable]
+            yield DiffPage(after, last, len(page), [KeyDiff(entry, None) for entry in page], odd)
         if not self._options.one_way:
             for page in self._target.listing(after, until, in_order=False):
                 last = page.keys[-1] if page.keys else until
-                yield DiffPage(after, last, 0, [KeyDiff(None, entry) for entry in page])
+                odd = [KeyDiff(None, entry) for entry in page.unnameable]
+                yield DiffPage(after, last, 0, [KeyDiff(None, entry) for entry in page], odd)
 
     def _list_again(self, page: DiffPage) -> DiffPage:
         """Return the page as the buckets list it now."""
@@ -277,6 +244,7 @@ class Sweep:
         for number in range(MAX_PAGE_LISTINGS):
             if number:
                 page = self._list_again(page)
+            self._fail_unnameable(page, state)
             done = self._reconcile_listing(page, state, deadline)
             if number == 0:
                 self._listener.on_compared(page.keys)
@@ -316,6 +284,7 @@ class Sweep:
             self._reconcile_single_keys(page, state, deadline)
 
     def _reconcile_single_keys(self, page: DiffPage, state: PageState, deadline: Deadline) -> None:
+        self._fail_unnameable(page, state)
         diffs = [diff for diff in page.diffs if self._options.needs_check(diff)]
         for number in range(MAX_PAGE_LISTINGS):
             outcomes = self._converge_all(diffs, state, deadline)
@@ -393,7 +362,7 @@ class Sweep:
 
         def copied(entry: ListEntry) -> None:
             action: Action = "copy" if taken[entry] == ABSENT else "update"
-            self._listener.on_changed(entry.key, Outcome(action, taken[entry], entry.size))
+            self._listener.on_changed(entry.key, Outcome(action, taken[entry], entry.listed_size))
 
         there = {key for key, target in replaced.items() if target is not None}
         return copier.copy(taken, deadline, writing, copied, there)
@@ -406,13 +375,18 @@ class Sweep:
         A key that differs is written once more. If it then still differs, it is reported as failed.
         """
         for _ in range(2):
-            written = _written(outcomes, state)
+            written = state.written_keys(outcomes)
             for diff in written:
                 state.written.setdefault(diff.key, WriteChecks())
             outcomes = {**outcomes, **self._converge_all(written, state, deadline)}
-        for diff in _written(outcomes, state):
+        for diff in state.written_keys(outcomes):
             self._fail(diff.key, Retryable("the key kept changing", "KeepsChanging"), state)
         return {**outcomes}
+
+    def _fail_unnameable(self, page: DiffPage, state: PageState) -> None:
+        """Report the keys that no request can name, unless the listings show them as equal."""
+        for diff in state.unnameable(page):
+            self._fail(diff.key, unnameable(), state)
 
     def _fail(self, key: str, error: SyncError, state: PageState) -> None:
         state.failed.add(key)
@@ -470,8 +444,3 @@ class Sweep:
                 if not self._options.repeats_busy or failures > MAX_BUSY_REPEATS or not has_time:
                     raise
                 deadline.sleep(delay_s)
-
-
-def _written(outcomes: Mapping[KeyDiff, Outcome], state: PageState) -> list[KeyDiff]:
-    """Return the keys with a write as their outcome that have not failed since."""
-    return [diff for diff, outcome in outcomes.items() if outcome.action in CHANGES and diff.key not in state.failed]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from urllib.parse import unquote
 
 from tests.support.odd_requests import Element, Quirk, Request, Response, Store
@@ -90,5 +91,5 @@ def with_entries(response: Response, edit: Callable[[Element], Element | None]) 
 
 def only_keys(response: Response, is_shown: Callable[[str], bool]) -> Response:
     """Return a listing with these keys only."""
-    decode = unquote if text_of(response.xml, "EncodingType") else str
+    decode = partial(unquote, errors="surrogateescape") if text_of(response.xml, "EncodingType") else str
     return with_entries(response, lambda entry: entry if is_shown(decode(text_of(entry, "Key"))) else None)
