@@ -75,7 +75,7 @@ class Function:
     """The Lambda function with its clients."""
 
     def __init__(self, queue_context: QueueContext) -> None:
-        self._live, self._bulk = queue_context.live, queue_context.bulk
+        self._live, self._others = queue_context.live, queue_context.others
         self._tasks = BatchOperationsTasks(
             self._live.worker, self._live.queue, bucket=queue_context.bucket, prefix=queue_context.prefix
         )
@@ -113,4 +113,4 @@ class Function:
 
     def _receiving(self, queue_arn: str) -> QueueWorker:
         """Return the queue of a batch, which is the same for all of its messages, and the worker for it."""
-        return self._bulk if self._bulk is not None and self._bulk.queue.has_arn(queue_arn) else self._live
+        return next((each for each in self._others if each.queue.has_arn(queue_arn)), self._live)

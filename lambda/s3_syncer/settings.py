@@ -84,6 +84,17 @@ NO_OPTIONS = RequestOptions()
 
 
 @dataclass(frozen=True, slots=True)
+class DeletionQueues:
+    """The queues through which the deletions of live sync go."""
+
+    url: str
+    #: The queue of the deletions that wait for a person.
+    held_url: str
+    #: The number of deletions on both queues above which all are held; None holds none.
+    hold_above: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings that all drivers share. Sizes are in bytes, times in seconds."""
 
@@ -103,6 +114,8 @@ class Settings:
     bulk_queue_url: str = ""
     dead_letter_queue_url: str = ""
     delete: bool = True
+    #: None deletes at once.
+    deletion_queues: DeletionQueues | None = None
     tags: bool = True
     copy_memory: int = 4 * SMALLEST_BUDGET
     #: Size in bytes above which several workers copy an object, where work comes from a queue.
@@ -183,6 +196,7 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
         bulk_queue_url=reader.text("BULK_QUEUE_URL"),
         dead_letter_queue_url=reader.required("DEAD_LETTER_QUEUE_URL"),
         delete=reader.flag("SYNC_DELETE", default=True),
+        deletion_queues=read_deletion_queues(reader),
         tags=reader.flag("SYNC_TAGS", default=True),
         copy_memory=copy_memory(reader.whole("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", default=1024)),
         distributed_copy_threshold=reader.whole("DISTRIBUTED_COPY_THRESHOLD_MB", default=1024) * MIB,
@@ -190,6 +204,16 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
     )
     reader.done()
     return settings
+
+
+def read_deletion_queues(reader: Reader) -> DeletionQueues | None:
+    """Return the queues of the deletions, or None without their variables."""
+    if not (url := reader.text("DELETIONS_QUEUE_URL")):
+        if reader.text("HELD_DELETIONS_QUEUE_URL"):
+            reader.required("DELETIONS_QUEUE_URL")
+        return None
+    hold_above = reader.whole("HOLD_DELETIONS_ABOVE", default=1) if reader.text("HOLD_DELETIONS_ABOVE") else None
+    return DeletionQueues(url, reader.required("HELD_DELETIONS_QUEUE_URL"), hold_above)
 
 
 def copy_memory(memory_mb: int) -> int:

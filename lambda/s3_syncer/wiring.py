@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from .doctor import PREFIX
 from .process_tuning import return_large_buffers
-from .queue.sqs import Queue
+from .queue.deletion_guard import DeletionGuard, Deletions
+from .queue.sqs import Destinations, Queue, count_messages
 from .queue.worker import Worker
-from .settings import Credentials, RequestOptions, Settings
+from .settings import Credentials, DeletionQueues, RequestOptions, Settings
 from .stores.bucket import Bucket
 from .stores.clients import is_aws, queue_client, source_client, target_client
 from .stores.protocols import BucketLocation, ClientSource, RequestGate, Transport
@@ -165,6 +166,13 @@ class QueueContext:
     live: QueueWorker
     #: Of the queue for bulk work. None if there is only one queue, for all work.
     bulk: QueueWorker | None
+    #: Of the queue of the deletions. None if each worker deletes at once.
+    deletions: QueueWorker | None
+
+    @property
+    def others(self) -> tuple[QueueWorker, ...]:
+        """Return the queues beside that of the events."""
+        return tuple(each for each in (self.bulk, self.deletions) if each is not None)
 
 
 def build_queue_worker(
@@ -185,17 +193,25 @@ def build_queue_worker(
     distributed_copier = DistributedCopier(
         context.source, context.target, context.transfer, prefix=prefix, threshold=settings.distributed_copy_threshold
     )
-    ranges = RangeSweeper(context, prefix=prefix, threads=range_threads, max_object_size=distributed_copier.threshold)
+    queues = settings.deletion_queues
+    are_deferred = settings.delete and queues is not None
+    ranges = RangeSweeper(
+        context,
+        prefix=prefix,
+        threads=range_threads,
+        max_object_size=distributed_copier.threshold,
+        defers_deletions=are_deferred,
+    )
     bulk_url, client = settings.bulk_queue_url, clients.queue(threads + SPARE_CONNECTIONS)
+    destinations = Destinations(
+        bulk=bulk_url or settings.queue_url,
+        dead_letters=settings.dead_letter_queue_url,
+        deletions=queues.url if queues is not None else "",
+        held_deletions=queues.held_url if queues is not None else "",
+    )
 
-    def build(url: str, *, sends_bulk_on: bool) -> QueueWorker:
-        queue = Queue(
-            client,
-            url=url,
-            bulk_url=bulk_url or url,
-            dead_letter_url=settings.dead_letter_queue_url,
-            bucket=bucket,
-        )
+    def build(url: str, *, sends_bulk_on: bool, guard: DeletionGuard | None = None) -> QueueWorker:
+        queue = Queue(client, url=url, destinations=destinations, bucket=bucket)
         worker = Worker(
             context.pair,
             ranges,
@@ -204,9 +220,26 @@ def build_queue_worker(
             prefix=prefix,
             threads=threads,
             sends_bulk_on=sends_bulk_on,
+            deletions=Deletions(are_deferred, guard),
             responded_at=lambda: min(each.availability.responded_at for each in (context.source, context.target)),
         )
         return QueueWorker(queue, worker)
 
-    live = build(settings.queue_url, sends_bulk_on=bool(bulk_url))
-    return QueueContext(bucket, prefix, live, build(bulk_url, sends_bulk_on=False) if bulk_url else None)
+    return QueueContext(
+        bucket,
+        prefix,
+        live=build(settings.queue_url, sends_bulk_on=bool(bulk_url)),
+        bulk=build(bulk_url, sends_bulk_on=False) if bulk_url else None,
+        deletions=(
+            build(queues.url, sends_bulk_on=bool(bulk_url), guard=_guard(client, queues))
+            if queues is not None
+            else None
+        ),
+    )
+
+
+def _guard(client: SQSClient, queues: DeletionQueues) -> DeletionGuard:
+    def count() -> int:
+        return sum(count_messages(client, url) for url in (queues.url, queues.held_url))
+
+    return DeletionGuard(count, queues.hold_above)

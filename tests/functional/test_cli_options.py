@@ -248,6 +248,9 @@ def test_help_lists_every_option_and_its_variables() -> None:
 def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
     shared = {
         "BULK_QUEUE_URL",
+        "DELETIONS_QUEUE_URL",
+        "HELD_DELETIONS_QUEUE_URL",
+        "HOLD_DELETIONS_ABOVE",
         "DEAD_LETTER_QUEUE_URL",
         "DISTRIBUTED_COPY_THRESHOLD_MB",
         "ENDPOINT",

@@ -21,7 +21,7 @@ from s3_syncer.core.events import decode
 from s3_syncer.core.key_ranges import FirstBehind, borders
 from s3_syncer.core.listing_diff import Unordered
 from s3_syncer.core.units import MIB
-from s3_syncer.core.work_items import KeyWork, Malformed, RangeWork, Work
+from s3_syncer.core.work_items import DeletionWork, KeyWork, Malformed, RangeWork, Work
 from s3_syncer.queue.worker import Ack, DeadLetter, Message, Retry, Worker
 from s3_syncer.sync import range_sweep as ranges_module
 from s3_syncer.sync.converge import BucketPair
@@ -68,6 +68,36 @@ def test_one_message_makes_everything_equal() -> None:
     done, keys = work_off(connection(source, target), RangeWork(), slice_s=60)
     assert target.mirrored == source.mirrored
     assert (len(done), keys) == (1, [])
+
+
+def guarded_range(work: RangeWork, *, slice_s: float = 60) -> tuple[list[Work], dict[str, bytes]]:
+    """Process a range where deletions are deferred; return the messages, and the target afterwards.
+
+    The source lacks the keys `b` and `d` of the target.
+    """
+    source = ListedBucket({key: stored(b"1") for key in "ac"})
+    target = ListedBucket({key: stored(b"1") for key in "abcd"})
+    both = connection(source, target)
+    ranges = RangeSweeper(both, prefix="", threads=1, slice_s=slice_s, defers_deletions=True)
+    return list(ranges.run(work, Deadline.after(60))), target.mirrored
+
+
+def test_a_range_without_a_limit_sends_its_deletions_to_the_guard() -> None:
+    messages, target = guarded_range(RangeWork(delete=True))
+    assert messages == [DeletionWork(("b",)), DeletionWork(("d",))]
+    assert target.keys() == set("abcd")
+
+
+def test_a_range_with_a_limit_deletes_by_itself() -> None:
+    messages, target = guarded_range(RangeWork(delete=True, max_delete=2))
+    assert messages == []
+    assert target.keys() == set("ac")
+
+
+def test_a_range_that_does_not_delete_sends_no_deletions() -> None:
+    messages, target = guarded_range(RangeWork())
+    assert messages == []
+    assert target.keys() == set("abcd")
 
 
 def test_a_range_longer_than_its_slice_is_cut_until_all_of_it_is_done() -> None:

@@ -17,7 +17,7 @@ from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.core.fence import LATE_WRITE_S, request
 from s3_syncer.core.work_items import KeyWork
-from s3_syncer.queue.sqs import Queue
+from s3_syncer.queue.sqs import Destinations, Queue
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry
 from s3_syncer.service.options import ServiceOptions
 from s3_syncer.service.service import Service
@@ -182,7 +182,7 @@ def test_a_poll_asks_sqs_for_ten_messages_at_most() -> None:
             asked.append(request["MaxNumberOfMessages"])
             return {}
 
-    queue = Queue(cast(Any, Client()), url="", bulk_url="", dead_letter_url="", bucket="")
+    queue = Queue(cast(Any, Client()), url="", destinations=Destinations("", ""), bucket="")
     for free in (1, 10, 32):
         assert queue.receive(free, visibility_timeout_s=60, wait_s=0) == []
     assert asked == [1, 10, 10]

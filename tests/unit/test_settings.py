@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3_syncer.core.units import MIB
-from s3_syncer.settings import SMALLEST_BUDGET, Credentials, Settings, SettingsError, copy_memory, function_settings
+from s3_syncer.settings import (
+    SMALLEST_BUDGET,
+    Credentials,
+    DeletionQueues,
+    Settings,
+    SettingsError,
+    copy_memory,
+    function_settings,
+)
 
 REQUIRED = {
     "SOURCE_BUCKET": "photos",
@@ -77,6 +85,28 @@ def test_one_error_names_every_mistake() -> None:
         "SYNC_DELETE must be true or false, not 'maybe'",
         "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'loud'",
     ]
+
+
+QUEUES_OF_DELETIONS = {"DELETIONS_QUEUE_URL": "https://deletions", "HELD_DELETIONS_QUEUE_URL": "https://held"}
+
+
+@pytest.mark.parametrize(("limit", "hold_above"), [({"HOLD_DELETIONS_ABOVE": "3"}, 3), ({}, None)])
+def test_the_queues_of_the_deletions_come_with_their_limit(limit: dict[str, str], hold_above: int | None) -> None:
+    settings = function_settings({**REQUIRED, **QUEUES_OF_DELETIONS, **limit})
+    assert settings.deletion_queues == DeletionQueues("https://deletions", "https://held", hold_above)
+
+
+@pytest.mark.parametrize(
+    ("changes", "mistake"),
+    [
+        ({"DELETIONS_QUEUE_URL": ""}, "DELETIONS_QUEUE_URL is not set"),
+        ({"HELD_DELETIONS_QUEUE_URL": ""}, "HELD_DELETIONS_QUEUE_URL is not set"),
+        ({"HOLD_DELETIONS_ABOVE": "0"}, "HOLD_DELETIONS_ABOVE must be a whole number above 0, not '0'"),
+        ({"HOLD_DELETIONS_ABOVE": "many"}, "HOLD_DELETIONS_ABOVE must be a whole number above 0, not 'many'"),
+    ],
+)
+def test_half_of_a_delete_guard_is_a_mistake(changes: dict[str, str], mistake: str) -> None:
+    assert mistakes(**{**QUEUES_OF_DELETIONS, **changes}) == [mistake]
 
 
 @pytest.mark.parametrize("value", ["", "  ", "\t"])

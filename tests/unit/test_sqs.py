@@ -10,7 +10,7 @@ import pytest
 
 from s3_syncer.core.fence import LATE_WRITE_S
 from s3_syncer.core.work_items import KeyWork
-from s3_syncer.queue.sqs import MAX_DELAY_S, MAX_ENTRY_ATTEMPTS, Queue
+from s3_syncer.queue.sqs import MAX_DELAY_S, MAX_ENTRY_ATTEMPTS, Destinations, Queue
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry
 
 LATE = KeyWork(("key",), delay_s=LATE_WRITE_S)
@@ -62,7 +62,8 @@ class Client:
 @contextmanager
 def queue(*, accepts: bool) -> Iterator[tuple[Queue, Client]]:
     client = Client(accepts=accepts)
-    yield Queue(cast(Any, client), url="queue", bulk_url="bulk", dead_letter_url="dead", bucket="bucket"), client
+    destinations = Destinations("bulk", "dead", "deletions", "held")
+    yield Queue(cast(Any, client), url="queue", destinations=destinations, bucket="bucket"), client
 
 
 def test_a_late_check_is_sent_with_its_delay() -> None:

@@ -12,7 +12,7 @@ import click
 
 from ..core.units import GIB, MIB
 from ..logs import log_json
-from ..settings import Credentials, Reader, Settings, SettingsError, read_stores
+from ..settings import Credentials, Reader, Settings, SettingsError, read_deletion_queues, read_stores
 from ..versions import log_versions
 from .exit_codes import UNUSABLE
 from .stats import printable
@@ -32,6 +32,7 @@ def read_settings(options: dict[str, Any], *, delete: bool, queue: bool = False)
         bulk_queue_url=reader.text("BULK_QUEUE_URL"),
         dead_letter_queue_url=(reader.required if queue else reader.text)("DEAD_LETTER_QUEUE_URL"),
         delete=delete,
+        deletion_queues=read_deletion_queues(reader),
         tags=options["tags"],
         copy_memory=options.get("memory", 0) * MIB,
         bytes_per_s=options.get("bwlimit"),

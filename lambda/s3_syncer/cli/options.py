@@ -219,6 +219,25 @@ SERVICE = (
     ),
     option(
         _QUEUE,
+        "--deletions-queue-url",
+        envvar="DELETIONS_QUEUE_URL",
+        help="URL of the SQS queue through which the deletions go. Without it, a worker deletes at once.",
+    ),
+    option(
+        _QUEUE,
+        "--held-deletions-queue-url",
+        envvar="HELD_DELETIONS_QUEUE_URL",
+        help="URL of the SQS queue for held deletions. Needed with --deletions-queue-url.",
+    ),
+    option(
+        _QUEUE,
+        "--hold-deletions-above",
+        envvar="HOLD_DELETIONS_ABOVE",
+        type=click.IntRange(1),
+        help="Hold each deletion while more than this number of them wait or are held. Without it, none is held.",
+    ),
+    option(
+        _QUEUE,
         "--visibility-timeout",
         type=click.IntRange(4, 3600),
         default=VISIBILITY_TIMEOUT_S,

@@ -52,12 +52,14 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
     """Serve until a signal, then exit the process. Raise a SyncError or an OSError if the start fails."""
     queue_context = build_queue_worker(
         settings,
-        threads=options["concurrency"] + (options["bulk_concurrency"] if settings.bulk_queue_url else 0),
+        threads=options["concurrency"]
+        + (options["bulk_concurrency"] if settings.bulk_queue_url else 0)
+        + (ServiceOptions.deletion_concurrency if settings.deletion_queues else 0),
         range_threads=RANGE_THREADS,
         transports=partial(crt_transports, concurrency=RANGE_THREADS),
     )
-    live, bulk = queue_context.live, queue_context.bulk
-    for each in filter(None, (live, bulk)):
+    live, bulk, deletions = queue_context.live, queue_context.bulk, queue_context.deletions
+    for each in (live, *queue_context.others):
         each.queue.check()
     service_options = ServiceOptions(
         concurrency=options["concurrency"],
@@ -69,8 +71,13 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
         pause_first_s=options["pause_first"],
         pause_max_s=options["pause_max"],
     )
-    bulk_work = None if bulk is None else (bulk.worker, bulk.queue)
-    service = Service(live.worker, live.queue, service_options, bulk=bulk_work)
+    service = Service(
+        live.worker,
+        live.queue,
+        service_options,
+        bulk=None if bulk is None else (bulk.worker, bulk.queue),
+        deletions=None if deletions is None else (deletions.worker, deletions.queue),
+    )
     stop = Deadline()
     with ExitStack() as stack:
         if options["health_port"]:

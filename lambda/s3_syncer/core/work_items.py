@@ -100,7 +100,28 @@ class PartsWork:
         return _envelope("parts", **{**asdict(self), "uploads": self.uploads.to_json()})
 
 
-Work = KeyWork | RangeWork | PartsWork
+@dataclass(frozen=True, slots=True)
+class DeletionWork:
+    """Delete these keys from the target if the source still lacks them.
+
+    `keys` are whole keys of the source bucket. The delete guard counts messages, so only a released one has several
+    keys: see `queue/deletion_guard.py`.
+    """
+
+    keys: tuple[str, ...]
+    #: True once a person has released the deletion: it is neither held nor delayed.
+    released: bool = False
+    #: True for the queue of the held deletions; not part of the message.
+    is_held: bool = False
+    #: See `KeyWork.hops`.
+    hops: int = 0
+
+    def to_json(self) -> str:
+        flags = {"released": True} if self.released else {}
+        return _envelope("deletion", keys=list(self.keys), **flags, hops=self.hops)
+
+
+Work = KeyWork | RangeWork | PartsWork | DeletionWork
 
 
 def following(works: Iterable[Work], hops: int) -> tuple[Work, ...]:
@@ -117,17 +138,31 @@ def from_envelope(content: Mapping[str, Any]) -> Work:
             return _range(content)
         case "parts":
             return _parts(content)
+        case "deletion":
+            return _deletion(content)
         case other:
-            raise Malformed(f'"work" must be "keys", "range" or "parts", not {json.dumps(other)}')
+            raise Malformed(f'"work" must be "keys", "range", "parts" or "deletion", not {json.dumps(other)}')
 
 
-def _keys(content: Mapping[str, Any]) -> KeyWork:
+def _whole_keys(content: Mapping[str, Any]) -> tuple[str, ...]:
     keys = content.get("keys")
     if not isinstance(keys, list) or not keys or not all(isinstance(key, str) and key for key in keys):
         raise Malformed('"keys" must be a list of one or more non-empty strings')
+    return tuple(keys)
+
+
+def _deletion(content: Mapping[str, Any]) -> DeletionWork:
+    released = content.get("released", False)
+    if not isinstance(released, bool):
+        raise Malformed('"released" must be true or false')
+    return DeletionWork(_whole_keys(content), released, hops=_count(content, "hops"))
+
+
+def _keys(content: Mapping[str, Any]) -> KeyWork:
+    keys = _whole_keys(content)
     uploads = None if content.get("uploads") is None else _uploads(content)
     counts = {name: _count(content, name) for name in ("full_attempts", "hops")}
-    return KeyWork(tuple(keys), _since(content), uploads=uploads, **counts)
+    return KeyWork(keys, _since(content), uploads=uploads, **counts)
 
 
 def _range(content: Mapping[str, Any]) -> RangeWork:

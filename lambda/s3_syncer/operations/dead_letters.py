@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.errors import Permanent
 from ..core.events import decode
-from ..core.work_items import KeyWork, PartsWork, RangeWork
+from ..core.work_items import DeletionWork, KeyWork, PartsWork, RangeWork
 from .status import DeadLetterGroup
 
 if TYPE_CHECKING:
@@ -195,6 +195,8 @@ class DeadLetterQueue:
         match work:
             case KeyWork():
                 return work.keys, "keys"
+            case DeletionWork():
+                return work.keys, "deletions"
             case PartsWork():
                 return (work.key,), f"parts {work.first} to {work.last}"
             case RangeWork():

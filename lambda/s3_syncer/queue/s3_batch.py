@@ -15,7 +15,8 @@ from ..core.errors import Permanent
 from ..core.events import decode_task
 from ..core.fence import LATE_WRITE_S
 from ..core.work_items import KeyWork, Work, following
-from .worker import Ack, DeadLetter, Disposition, Message, Retry, Worker, log_failure
+from .decision_log import log_failure
+from .worker import Ack, DeadLetter, Disposition, Message, Retry, Worker
 
 if TYPE_CHECKING:
     from .sqs import Queue

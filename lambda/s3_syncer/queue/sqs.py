@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ..core.errors import StoreUnusable
-from ..core.work_items import KeyWork
+from ..core.errors import Retryable, StoreUnusable
+from ..core.work_items import DeletionWork, KeyWork
 from .worker import Ack, DeadLetter, Disposition, Message, Retry, redelivery_delay_s
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
     from mypy_boto3_sqs.type_defs import (
         BatchResultErrorEntryTypeDef,
         ChangeMessageVisibilityBatchRequestEntryTypeDef,
@@ -48,19 +50,43 @@ _ERROR_MAX = 1000
 _REJECTED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+#: The messages of a queue, as SQS counts them: visible, in flight and delayed.
+COUNTS: tuple[QueueAttributeNameType, ...] = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+
 _ERRORS = (ClientError, BotoCoreError)
 
 
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """The URLs of the queues for new messages."""
+
+    bulk: str
+    dead_letters: str
+    deletions: str = ""
+    held_deletions: str = ""
+
+    def url_for(self, work: Work) -> str:
+        """Return the queue for a work item.
+
+        A released deletion is bulk work, so that the guard does not count it.
+        """
+        if isinstance(work, DeletionWork) and not work.released:
+            return (self.held_deletions if work.is_held else self.deletions) or self.bulk
+        return self.bulk
+
+
 class Queue:
-    """A queue to receive from, with the queue for new messages and the dead-letter queue.
+    """A queue to receive from, with the destinations of new messages.
 
     `bucket` is the source bucket: dead letters have it as an attribute.
     """
 
-    def __init__(self, client: SQSClient, *, url: str, bulk_url: str, dead_letter_url: str, bucket: str) -> None:
-        self._client = client
-        self._url, self._bulk_url, self._dead_letter_url = url, bulk_url, dead_letter_url
-        self._bucket = bucket
+    def __init__(self, client: SQSClient, *, url: str, destinations: Destinations, bucket: str) -> None:
+        self._client, self._url, self._destinations, self._bucket = client, url, destinations, bucket
 
     def has_arn(self, arn: str) -> bool:
         """Return True if the queue to receive from has the name in this ARN."""
@@ -176,14 +202,20 @@ class Queue:
         return unchanged
 
     def send(self, works: Iterable[Work]) -> bool:
-        """Send work to the queue for bulk work, and return True if all of it was accepted.
+        """Send each work item to its queue, and return True if all of them were accepted.
 
         Otherwise, the message that led to the work must not be deleted.
         """
-        for some in _batches(list(works)):
+        by_url: dict[str, list[Work]] = {}
+        for work in works:
+            by_url.setdefault(self._destinations.url_for(work), []).append(work)
+        return all(self._send_to(url, each) for url, each in by_url.items())
+
+    def _send_to(self, url: str, works: Sequence[Work]) -> bool:
+        for some in _batches(works):
             entries = [_entry(index, work) for index, work in enumerate(some)]
             try:
-                failed = _failed(self._client.send_message_batch, self._bulk_url, entries)
+                failed = _failed(self._client.send_message_batch, url, entries)
             except _ERRORS:
                 logger.exception("work not sent")
                 return False
@@ -200,7 +232,7 @@ class Queue:
         attributes = {"error": letter.error[:_ERROR_MAX], "bucket": self._bucket, "key": letter.key}
         try:
             self._client.send_message(
-                QueueUrl=self._dead_letter_url,
+                QueueUrl=self._destinations.dead_letters,
                 MessageBody=body,
                 MessageAttributes={name: _attribute(value) for name, value in attributes.items() if value},
             )
@@ -208,6 +240,15 @@ class Queue:
             logger.exception("dead letter not sent", extra={"key": letter.key, "reason": str(error)})
             return False
         return True
+
+
+def count_messages(client: SQSClient, url: str) -> int:
+    """Return the approximate number of messages of a queue. Raises Retryable."""
+    try:
+        found = client.get_queue_attributes(QueueUrl=url, AttributeNames=list(COUNTS))["Attributes"]
+        return sum(int(found[name]) for name in COUNTS)
+    except (*_ERRORS, KeyError, ValueError) as error:
+        raise Retryable(f"cannot count the messages of {url}: {error!r}", "QueueUnusable") from error
 
 
 def _longest_delay_s(works: Iterable[Work]) -> int:

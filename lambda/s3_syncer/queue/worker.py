@@ -9,7 +9,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,9 +21,11 @@ from ..core.events import decode
 from ..core.fence import LATE_WRITE_S, Fence, current, fenced
 from ..core.log_context import log_fields
 from ..core.upload_history import UploadHistory, merged
-from ..core.work_items import KeyWork, PartsWork, RangeWork, Work, following
+from ..core.work_items import DeletionWork, KeyWork, PartsWork, RangeWork, Work, following
 from ..sync.converge import BucketPair, Outcome
 from ..sync.write_checks import MAX_UNSEEN_DELIVERIES, Unseen
+from .decision_log import log_decision, log_failure
+from .deletion_guard import DIRECT, Deletions
 from .waiting import BatchWait
 
 if TYPE_CHECKING:
@@ -182,9 +184,12 @@ class _KeyRequest:
     full_attempts: int | None = None
     #: The highest number of hops.
     hops: int = 0
+    #: True if a message asks for the deletion of the key.
+    may_delete: bool = False
 
-    def add(self, work: KeyWork, attempt: int) -> None:
+    def add(self, work: KeyWork, attempt: int, *, may_delete: bool) -> None:
         """Add a message."""
+        self.may_delete |= may_delete
         self.since = _least(self.since, work.since)
         self.attempt = max(self.attempt, attempt)
         self.uploads = merged(self.uploads, work.uploads)
@@ -219,8 +224,8 @@ class Worker:
     """Do the work of messages for one pair of buckets, `threads` keys at a time.
 
     `bucket` and `prefix` are those of the source. A key that is not below the prefix is ignored. With `sends_bulk_on`,
-    ranges and parts are not processed: they are new work for the queue for bulk work. `responded_at` is as for
-    `BatchWait`.
+    ranges and parts are not processed: they are new work for the queue for bulk work. `deletions` decides about
+    deletions. `responded_at` is as for `BatchWait`.
     """
 
     def __init__(
@@ -233,10 +238,12 @@ class Worker:
         prefix: str,
         threads: int,
         sends_bulk_on: bool = False,
+        deletions: Deletions = DIRECT,
         responded_at: Callable[[], float] = lambda: -math.inf,
     ) -> None:
         self._responded_at = responded_at
         self._pair, self._ranges, self._copier = pair, ranges, copier
+        self._deletions, self._deferring_pair = deletions, replace(pair, defers_deletions=deletions.are_deferred)
         self._bucket, self._prefix, self._sends_bulk_on = bucket, prefix, sends_bulk_on
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="key")
 
@@ -252,20 +259,27 @@ class Worker:
         for message in messages:
             try:
                 work = decode(message.body, self._bucket) or KeyWork(())
-            except Permanent as error:
+                moved = self._deletions.moved(work) if isinstance(work, DeletionWork) else None
+            except SyncError as error:
                 log_failure("", error, attempts=message.attempt)
                 dispositions[message.id] = disposition_for_error(error, message.attempt)
                 continue
-            if not isinstance(work, KeyWork):
+            if moved is not None:
+                dispositions[message.id] = _sent_on(work, moved.works, message, moved.action, moved.reason)
+                continue
+            if isinstance(work, RangeWork | PartsWork):
                 if self._sends_bulk_on:
-                    dispositions[message.id] = _sent_on(work, message)
+                    reason = "bulk work goes to the queue for bulk work"
+                    dispositions[message.id] = _sent_on(work, [work], message, "forward", reason)
                 else:
                     ranges_and_parts.append((message, work))
                 continue
-            work = replace(work, keys=tuple(key for key in work.keys if self._is_below_prefix(key, message)))
+            may_delete = isinstance(work, DeletionWork)
+            keys = tuple(key for key in work.keys if self._is_below_prefix(key, message))
+            work = KeyWork(keys, hops=work.hops) if isinstance(work, DeletionWork) else replace(work, keys=keys)
             key_messages.append((message, work))
             for key in work.keys:
-                requests.setdefault(key, _KeyRequest()).add(work, message.attempt)
+                requests.setdefault(key, _KeyRequest()).add(work, message.attempt, may_delete=may_delete)
         items = {key: self._key_item(key, request) for key, request in requests.items()}
         results = _run_all(items, self._pool, deadline, grace_s, BatchWait(self._responded_at))
         for message, work in key_messages:
@@ -293,13 +307,14 @@ class Worker:
     def _key_item(self, key: str, request: _KeyRequest) -> _Item:
         def run(deadline: Deadline) -> Outcome:
             outcome = self._copier.converge(
-                self._pair,
+                self._pair if request.may_delete else self._deferring_pair,
                 key.removeprefix(self._prefix),
                 deadline,
                 uploads=request.uploads,
                 redelivered=request.attempt > 1 or bool(request.full_attempts),
             )
-            return replace(outcome, more=tuple(_with_time(work, request.since) for work in outcome.more))
+            deletion = [DeletionWork((key,))] if outcome.action == "deferred" else []
+            return replace(outcome, more=(*(_with_time(work, request.since) for work in outcome.more), *deletion))
 
         next_attempt = KeyWork(
             (key,), since=request.since, uploads=request.uploads, full_attempts=(request.full_attempts or 0) + 1
@@ -350,16 +365,16 @@ class Worker:
     def _is_below_prefix(self, key: str, message: Message) -> bool:
         if key.startswith(self._prefix) and key != self._prefix:
             return True
-        _log("ignored", key, f"not below the prefix {self._prefix!r}", attempts=message.attempt)
+        log_decision("ignored", key, f"not below the prefix {self._prefix!r}", attempts=message.attempt)
         return False
 
 
-def _sent_on(work: RangeWork | PartsWork, message: Message) -> Ack:
-    """Return the disposition of bulk work that a redrive or a person sent to the queue of the events."""
-    key = work.key if isinstance(work, PartsWork) else ""
+def _sent_on(work: Work, works: Sequence[Work], message: Message, action: str, reason: str) -> Ack:
+    """Return the disposition of a message that another queue takes as `works`."""
+    key = work.key if isinstance(work, PartsWork) else work.keys[0] if isinstance(work, DeletionWork) else ""
     with log_fields({"hops": work.hops}):
-        _log("forward", key, "bulk work goes to the queue for bulk work", attempts=message.attempt)
-    return Ack(following([work], work.hops))
+        log_decision(action, key, reason, attempts=message.attempt)
+    return Ack(following(works, work.hops))
 
 
 def _run_all(
@@ -446,21 +461,4 @@ def _log_result(item: _Item, result: Result, spent_s: float | None) -> None:
     if isinstance(result, SyncError):
         log_failure(item.key, result, name=item.name, **fields)
     elif item.is_key:
-        _log(result.action, item.key, result.reason, **fields)
-
-
-def log_failure(key: str, error: SyncError, *, name: str = "", **fields: object) -> None:
-    """Log a failure. Equal failures have the same `reason`: the request ID is another field.
-
-    `unusable` is a field only if a store fails as a whole.
-    """
-    if isinstance(error, StoreUnusable):
-        fields["unusable"] = True
-    action = "dead-letter" if isinstance(error, Permanent) else "retry"
-    reason = f"{name}: {error.reason}" if name else error.reason
-    _log(action, key, **{**fields, **error.log_fields, "reason": reason})
-
-
-def _log(action: str, key: str, reason: object, **fields: object) -> None:
-    level = {"dead-letter": logging.ERROR, "retry": logging.WARNING}.get(action, logging.INFO)
-    logger.log(level, "%s", action, extra={"action": action, "key": key, "reason": reason, **fields})
+        log_decision(result.action, item.key, result.reason, **fields)

@@ -13,6 +13,8 @@ class ServiceOptions:
     concurrency: int
     #: The same for the queue for bulk work.
     bulk_concurrency: int = 32
+    #: The same for the queue of the deletions. A deletion is a few small requests.
+    deletion_concurrency: int = 8
     #: Time for which SQS hides a message, extended while the work on it runs.
     visibility_timeout_s: int
     #: Time that work in flight has to end after a stop.

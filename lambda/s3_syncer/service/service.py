@@ -23,8 +23,8 @@ RANGE_THREADS = 2
 class Service:
     """A service that runs once, until it is stopped. `clock` is in seconds and never goes back.
 
-    `bulk` are the worker and the queue for bulk work, if that has a queue. Its messages have other slots than the
-    events, so no event waits for them.
+    `bulk` are the worker and the queue for bulk work, `deletions` those for deletions, if these have a queue. Their
+    messages have other slots than the events, so no event waits for them.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Service:
         options: ServiceOptions,
         *,
         bulk: tuple[MessageWorker, MessageQueue] | None = None,
+        deletions: tuple[MessageWorker, MessageQueue] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options, self._stop = options, Deadline()
@@ -49,6 +50,8 @@ class Service:
         self._consumers = {"queue": consumer(worker, queue, options.concurrency)}
         if bulk is not None:
             self._consumers["bulk queue"] = consumer(*bulk, options.bulk_concurrency)
+        if deletions is not None:
+            self._consumers["deletions queue"] = consumer(*deletions, options.deletion_concurrency)
 
     def run(self, stop: Deadline) -> None:
         """Process messages until `stop` is stopped. Return once every received message is deleted or released."""

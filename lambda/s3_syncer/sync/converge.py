@@ -63,6 +63,8 @@ class BucketPair:
     copier: Copier
     #: False keeps keys in the target that were deleted from the source.
     delete: bool = True
+    #: True leaves each deletion to a message: the outcome is `deferred`.
+    defers_deletions: bool = False
     #: True in a plain sweep: see `compare.compare`.
     trusts_time: bool = False
     #: What is known of the target. The copier learns about its ETags too, so both share this object.
@@ -70,9 +72,9 @@ class BucketPair:
 
 
 #: An action in an outcome and in the log. The first five write to the target: `undo` removes a copy that the same sweep
-#: brought. `multipart` means that other workers send the parts. A sweep reports missing, differs, unproven, extra,
-#: stale, large, archived and restore: see `key_sweep.py`. `part` and `range` are work from a queue, and `failed` is a
-#: key of `s3-syncer sync` that could not be made equal.
+#: brought. `multipart` means that other workers send the parts. `deferred` is a deletion that became a message. A sweep
+#: reports missing, differs, unproven, extra, stale, large, archived and restore: see `key_sweep.py`. `part` and `range`
+#: are work from a queue, and `failed` is a key of `s3-syncer sync` that could not be made equal.
 Action = Literal[
     "copy",
     "update",
@@ -82,6 +84,7 @@ Action = Literal[
     "unchanged",
     "kept",
     "multipart",
+    "deferred",
     "missing",
     "differs",
     "unproven",
@@ -133,7 +136,8 @@ def converge(
 
     Returns the last write, or unchanged if both sides were equal already, or multipart for a copy by other workers.
     A write of tags after a copy belongs to the copy.
-    Returns kept if the source has no such key any more and the target's object stays.
+    Returns kept if the source has no such key any more and the target's object stays, and deferred if it stays until
+    the message about its deletion.
     Raises a SyncError; writes made until then are harmless, because the next attempt starts from the beginning. Raises
     Permanent if the target does not keep what is written: see `write_checks`. Also raises it if the target has another
     key in the place of this one.
@@ -276,6 +280,8 @@ def _make_equal(
         is_own = own_copies is not None and target is not None and own_copies.is_own(key, target)
         if not pair.delete and not is_own:
             return Outcome("kept", "deleted from the source, and deletes are off", is_gone=True)
+        if pair.defers_deletions and not is_own:
+            return Outcome("deferred", "absent from the source: goes to the queue of the deletions", is_gone=True)
         pair.target.delete(key)
         if is_own:
             reason = "deleted from the source after it was copied to a target that did not have it"

@@ -6,6 +6,9 @@ in the middle of each, which needs no request.
 
 A key that fails becomes a message and does not delay its range. So does a key that the range wrote and that was
 deleted from the source meanwhile: live sync deletes it, if its deletes are on.
+
+A range that deletes has a limit, or no limit. With a limit it deletes the keys itself. Without one, each deletion is a
+message, so that the guard of live sync counts it.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from ..core.errors import Permanent, SyncError
 from ..core.fence import carried, current
 from ..core.key_ranges import cut_range
 from ..core.units import MIB
-from ..core.work_items import KeyWork, RangeWork, Work
+from ..core.work_items import DeletionWork, KeyWork, RangeWork, Work
 from .converge import Outcome
 from .key_sweep import SweepOptions
 from .sweep import Sweep
@@ -50,7 +53,8 @@ MAX_STALLED_HOPS = 8
 class RangeSweeper:
     """Sweeps ranges of a pair of buckets with `threads` keys at a time; `prefix` is the source's.
 
-    Objects of more than `max_object_size` bytes, or more than MAX_OBJECT_IN_RANGE, become messages.
+    Objects of more than `max_object_size` bytes, or more than MAX_OBJECT_IN_RANGE, become messages. With
+    `defers_deletions`, so do deletions without a limit.
     """
 
     def __init__(
@@ -61,9 +65,11 @@ class RangeSweeper:
         threads: int,
         slice_s: float = SLICE_S,
         max_object_size: int = MAX_OBJECT_IN_RANGE,
+        defers_deletions: bool = False,
     ) -> None:
         self._context, self._prefix, self._threads, self._slice_s = context, prefix, threads, slice_s
         self._max_object_size = min(max_object_size, MAX_OBJECT_IN_RANGE)
+        self._defers_deletions = defers_deletions
 
     def run(
         self, work: RangeWork, deadline: Deadline, *, redelivered: bool = False, time_divisor: int = 1
@@ -75,8 +81,9 @@ class RangeSweeper:
         if redelivered and work.delete and work.max_delete is not None:
             work = _without_deletions(work)
         found = _Found(self._prefix)
+        is_deferred = self._defers_deletions and work.delete and work.max_delete is None
         options = SweepOptions(
-            delete=work.delete,
+            delete=work.delete and not is_deferred,
             max_delete=work.max_delete,
             one_way=not work.delete,
             full=work.full,
@@ -100,6 +107,8 @@ class RangeSweeper:
             found.mark_stale_keys()
             raise
         left: list[Work] = [KeyWork((key,)) for key in (*found.own_messages, *found.stale)]
+        if is_deferred:
+            left += (DeletionWork((key,)) for key in found.extra)
         logger.info(
             "range",
             extra={
@@ -109,12 +118,13 @@ class RangeSweeper:
                 "keys": found.keys,
                 "changed": found.changes,
                 "deleted": found.deletions,
+                "deferred": len(found.extra) if is_deferred else 0,
                 "bytes": found.bytes,
                 "failed": found.failed_keys,
             },
         )
         if cuts:
-            has_progressed = cuts[0] > work.after or found.changes or found.stale
+            has_progressed = cuts[0] > work.after or found.changes or found.stale or (is_deferred and found.extra)
             stalled_hops = 0 if has_progressed else work.stalled_hops + (not deadline.is_stopped)
             if stalled_hops >= MAX_STALLED_HOPS:
                 raise _no_progress(work)
@@ -174,6 +184,7 @@ class _Found:
         self.keys = self.changes = self.deletions = self.bytes = self.failed_keys = 0
         # Whole keys, each of which becomes a message. A restart finds the first again, but not the stale ones.
         self.own_messages: list[str] = []
+        self.extra: list[str] = []
         self.stale: list[str] = []
 
     def on_compared(self, keys: int) -> None:
@@ -191,6 +202,8 @@ class _Found:
         if outcome.action == "large":
             self.own_messages.append(self._prefix + key)
             return
+        if outcome.action == "extra":
+            self.extra.append(self._prefix + key)
         if outcome.action == "stale":
             self.stale.append(self._prefix + key)
         if outcome.action == "archived":  # the worker of the message makes it a dead letter, which operators see
@@ -218,3 +231,4 @@ class _Found:
         logger.warning("%s", why)
         self.keys = self.failed_keys = 0
         self.own_messages.clear()
+        self.extra.clear()
