@@ -1,6 +1,6 @@
 """Measure the time and CPU of events in the Lambda function and in the service, and of their start.
 
-Runs `lambda_bench_child.py` in a process, once for each round.
+Runs `lambda_bench_child.py` in a process, once for each round, or `event_trace.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import boto3
 
 from benchmark import stores
+from benchmark.cases import HERE, Distance
 from benchmark.clients import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY, environment, source_account
 from benchmark.measure import Failed
 from devtools import signals
@@ -53,32 +54,47 @@ class Setting:
 
 SETTINGS = {
     "function": Setting("between two rclone servers, tags off", tags=False),
-    "function-tags": Setting("between two moto servers, tags on", tags=True),
+    "function-tags": Setting("between two moto servers with open connections, tags on", tags=True),
     "service": Setting("between two rclone servers, tags off", tags=False, driver="service"),
-    "service-tags": Setting("between two moto servers, tags on", tags=True, driver="service"),
+    "service-tags": Setting("between two moto servers with open connections, tags on", tags=True, driver="service"),
 }
 
 
 def measure(setting: Setting, events: int, rounds: int) -> list[Mapping[str, Any]]:
     """Return the figures of each round, as `lambda_bench_child.py` prints them. Raises Failed."""
     figures = []
-    with _environment(setting) as (variables, folder):
-        code = ROOT / "lambda"
-        if setting.driver == "function":
-            code = folder / "package"
-            zipfile.ZipFile(PACKAGE).extractall(code)
-        variables["PYTHONPATH"] = f"{code}:{ROOT / 'scripts'}"
+    arguments = (str(events), setting.driver, str(CONCURRENCY[setting.driver]))
+    with _environment(setting, HERE) as (variables, folder):
+        code = _add_code(variables, folder, setting)
         for _ in range(rounds):
-            figures.append(_run(variables, folder, events, setting.driver))
+            figures.append(_run("benchmark.lambda_bench_child", arguments, variables, folder))
             if not figures[-1]["from"].startswith(str(code)):
                 raise Failed(f"measured {figures[-1]['from']}, which is not in {code}")
     return figures
 
 
-def _run(variables: Mapping[str, str], folder: Path, events: int, driver: str) -> Mapping[str, Any]:
-    command = [sys.executable, "-m", "benchmark.lambda_bench_child", str(events), driver, str(CONCURRENCY[driver])]
+def trace(distance: Distance) -> Mapping[str, Mapping[str, Any]]:
+    """Return one event of each kind with its requests: the median by time of several. Raises Failed."""
+    setting = SETTINGS["function-tags"]
+    with _environment(setting, distance) as (variables, folder):
+        _add_code(variables, folder, setting)
+        traced = _run("benchmark.event_trace", (), variables, folder)
+    return {name: sorted(events, key=lambda event: event["wall_ms"])[len(events) // 2] for name, events in traced.items()}
+
+
+def _add_code(variables: dict[str, str], folder: Path, setting: Setting) -> Path:
+    """Let Python find the measured code first: the package of the function, or this checkout. Return its folder."""
+    code = ROOT / "lambda"
+    if setting.driver == "function":
+        code = folder / "package"
+        zipfile.ZipFile(PACKAGE).extractall(code)
+    variables["PYTHONPATH"] = f"{code}:{ROOT / 'scripts'}"
+    return code
+
+
+def _run(module: str, arguments: Sequence[str], variables: Mapping[str, str], folder: Path) -> Mapping[str, Any]:
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", module, *arguments],
         env=dict(variables),
         cwd=folder,
         stdin=subprocess.DEVNULL,
@@ -95,19 +111,24 @@ def _run(variables: Mapping[str, str], folder: Path, events: int, driver: str) -
 
 
 @contextmanager
-def _environment(setting: Setting) -> Iterator[tuple[dict[str, str], Path]]:
+def _environment(setting: Setting, distance: Distance) -> Iterator[tuple[dict[str, str], Path]]:
     """Yield the environment that the Terraform module and Lambda set for the function, and a folder."""
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(TemporaryDirectory(prefix="bench-", dir=ROOT / ".local")))
         aws = cleanup.enter_context(servers.running(servers.moto(), folder / "aws"))
         if setting.tags:
             second = cleanup.enter_context(servers.running(servers.moto(), folder / "second"))
-            source, target = aws, second
-            for server in (source, target):
+            for server in (aws, second):
                 stores.client(server).create_bucket(Bucket=BUCKET)
+            source, target = (
+                cleanup.enter_context(stores.keeping_alive(server, folder / server.name / str(server.port)))
+                for server in (aws, second)
+            )
         else:
             source, target = (cleanup.enter_context(stores.empty(folder / side)) for side in ("source", "target"))
         _create_secret(aws)
+        source = cleanup.enter_context(stores.far(source, distance.source_ms, folder / "source"))
+        target = cleanup.enter_context(stores.far(target, distance.target_ms, folder / "target"))
         variables = environment(
             folder,
             {

@@ -62,10 +62,23 @@ class Sides:
         made: S3Client = boto3.client("s3", endpoint_url=endpoint, config=config)
         return made
 
-    def put(self, key: str, generation: bytes) -> None:
+    @property
+    def by_name(self) -> dict[str, S3Client]:
+        return {"source": self.source, "target": self.target}
+
+    @property
+    def source_bucket(self) -> str:
+        return self._bucket[0]
+
+    def put(self, key: str, generation: bytes, *, tagging: str = "") -> None:
         body = (generation + key.encode()).ljust(SIZE, b".")
         self.source.put_object(
-            Bucket=self._bucket[0], Key=key, Body=body, ContentType="text/plain", Metadata={"a": "b"}
+            Bucket=self._bucket[0],
+            Key=key,
+            Body=body,
+            ContentType="text/plain",
+            Metadata={"a": "b"},
+            **({"Tagging": tagging} if tagging else {}),
         )
 
     def delete(self, key: str) -> None:
@@ -158,7 +171,8 @@ def main(count: int, driver: str, concurrency: int) -> None:
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(change, keys))
 
-    sides.put(warm, b"first ")
+    # It has a tag: a store that is not AWS is known to count tags once it has counted some.
+    sides.put(warm, b"first ", tagging="a=b" if os.environ["SYNC_TAGS"] == "true" else "")
     figures["first"] = deliver([warm])
     for name, change, left in (
         ("new", lambda key: sides.put(key, b"one "), count + 1),

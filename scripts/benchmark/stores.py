@@ -59,6 +59,19 @@ def fake_store(count: int, identity: Identity | None = None) -> Program:
 
 
 @contextmanager
+def keeping_alive(server: Server, folder: Path) -> Iterator[Server]:
+    """Return a proxy in front of the server that keeps connections open: see `keep_alive.py`."""
+    program = Program(
+        name="keep-alive",
+        command=lambda port: [sys.executable, "-m", "benchmark.keep_alive", str(port), str(server.port)],
+        ready="/",
+        environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
+    )
+    with servers.running(program, folder) as proxy:
+        yield proxy
+
+
+@contextmanager
 def far(server: Server, round_trip_ms: float, folder: Path) -> Iterator[Server]:
     """Return a relay in front of the server, or the server itself without a round trip."""
     if not round_trip_ms:

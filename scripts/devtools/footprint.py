@@ -1,4 +1,4 @@
-"""`scripts/footprint`: measure the function's size, cold import and idle memory, and count requests.
+"""`scripts/footprint`: measure the function's size, cold import and idle memory, and count or trace its requests.
 
 Each measurement starts a new process that imports the unpacked zip, as Lambda does. The process compiles the package,
 because the zip has no bytecode. The bytecode of boto3 exists already.

@@ -90,6 +90,28 @@ def test_a_new_object_is_compared_and_read_in_one_request() -> None:
     assert target.calls == ["head", "put"]
 
 
+@pytest.mark.parametrize(
+    ("target", "calls"),
+    [
+        (TWO, ["take", "tags", "head", "tags"]),
+        (stored(bytes(INLINE_BODY_MAX + 1)), ["head", "tags", "read", "head", "tags"]),
+    ],
+    ids=["small", "large"],
+)
+def test_an_event_reads_the_new_bytes_of_a_small_object_with_its_state(target: Stored, calls: list[str]) -> None:
+    """The size in the target is the best guess: a large object is not read before the comparison."""
+    source, target_bucket = buckets(ONE, target)
+    outcome = converge(pair_of(source, target_bucket, proven=True), KEY, Deadline(), is_event=True)
+    assert outcome.action == "update"
+    assert source.calls == calls
+
+
+def test_a_comparison_without_an_event_reads_no_bytes_of_an_equal_object() -> None:
+    source, target = buckets(ONE, ONE)
+    run(source, target)
+    assert "take" not in source.calls
+
+
 def test_a_large_object_is_compared_without_its_body() -> None:
     source, target = buckets(ONE, None)
     pair = pair_of(source, target)

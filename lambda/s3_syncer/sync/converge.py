@@ -124,8 +124,12 @@ def converge(
     own_copies: OwnCopies | None = None,
     checks: WriteChecks | None = None,
     is_listed: bool | None = None,
+    is_event: bool = False,
 ) -> Outcome:
     """Make the key equal on both sides. A known `size` avoids a GET of a large object's first bytes.
+
+    `is_event` says that the source reported a change of the key. The bytes of a small object are then read together
+    with its state, also if the target has the key, because they probably differ. That saves an update one request.
 
     `is_listed` says if the target's listing shows the key; None without a listing: see `key_identity.has_key`.
 
@@ -153,7 +157,9 @@ def converge(
         deadline.check()
         try:
             if sides is None:
-                sides = _compare_sides(pair, key, prefetch_body=prefetch_body, is_listed=is_listed)
+                sides = _compare_sides(
+                    pair, key, prefetch_body=prefetch_body, is_listed=is_listed, expects_change=is_event
+                )
                 is_listed = None
                 if follows_write:
                     sides, follows_write = _judge(pair, key, sides, checks, deadline), False
@@ -208,16 +214,25 @@ class _Write:
 
 
 def _compare_sides(
-    pair: BucketPair, key: str, *, prefetch_body: bool, write: _Write | None = None, is_listed: bool | None = None
+    pair: BucketPair,
+    key: str,
+    *,
+    prefetch_body: bool,
+    write: _Write | None = None,
+    is_listed: bool | None = None,
+    expects_change: bool = False,
 ) -> _Sides:
     """Read both sides and compare them, after `write` if there was one.
 
     An object that the target lacks must be copied. So the request to the source fetches the body as well, if the body
-    is small. Raises Permanent if the target has another key in the place of this one.
+    is small. With `expects_change`, it also does that if the target has a small object. Raises Permanent if the target
+    has another key in the place of this one.
     """
     target = pair.target.head(key, tags=False)
+    # A GET of an empty object fails: it has no first byte.
+    may_copy_body = target is None or (expects_change and 0 < target.size <= INLINE_BODY_MAX)
     source = (
-        pair.source.get_small(key) if target is None and prefetch_body else pair.source.head(key, confirm_missing=True)
+        pair.source.get_small(key) if prefetch_body and may_copy_body else pair.source.head(key, confirm_missing=True)
     )
     if target is not None and not has_key(
         pair.target, pair.capabilities, key, target, is_listed=is_listed, deletes=source is None

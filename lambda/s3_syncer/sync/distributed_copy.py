@@ -88,7 +88,7 @@ class DistributedCopier:
         history = uploads or UploadHistory()
         pair = replace(pair, copier=_Copier(self, self._transfer, history))
         if uploads is None and not redelivered:
-            return converge(pair, key, deadline)
+            return converge(pair, key, deadline, is_event=True)
         # The order matters. An upload that completes after this listing is in the listing, so the message comes again.
         # The result of an upload that completed before shows in the comparison that follows.
         before = self._active_uploads_if_listable(key, required=uploads is not None)
