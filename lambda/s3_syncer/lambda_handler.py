@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from .core.deadline import Deadline
 from .logs import log_json
-from .queue.s3_batch import BatchOperationsTasks, Response
 from .queue.worker import Message
 from .settings import Settings, function_settings
 from .versions import log_versions
 from .wiring import QueueContext, QueueWorker, build_doctor, build_queue_worker
+
+if TYPE_CHECKING:
+    from .queue.s3_batch import Response
 
 #: Keys that one invocation converges at a time. As many parts are in flight in addition.
 THREADS = 8
@@ -76,9 +78,7 @@ class Function:
 
     def __init__(self, queue_context: QueueContext) -> None:
         self._live, self._others = queue_context.live, queue_context.others
-        self._tasks = BatchOperationsTasks(
-            self._live.worker, self._live.queue, bucket=queue_context.bucket, prefix=queue_context.prefix
-        )
+        self._bucket, self._prefix = queue_context.bucket, queue_context.prefix
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Function:
@@ -90,9 +90,15 @@ class Function:
         remaining_s = context.get_remaining_time_in_millis() / 1000
         reserve_s = min(RESERVE_S, remaining_s * RESERVE_SHARE)
         deadline = Deadline.after(remaining_s - reserve_s)
-        if "tasks" in event:
-            return self._tasks.run(event, deadline, grace_s=reserve_s / 2)
-        return self._process_batch(event, deadline, grace_s=reserve_s / 2)
+        run = self._process_tasks if "tasks" in event else self._process_batch
+        return run(event, deadline, grace_s=reserve_s / 2)
+
+    def _process_tasks(self, event: Mapping[str, Any], deadline: Deadline, *, grace_s: float) -> Response:
+        """Process the tasks of an S3 Batch Operations job."""
+        from .queue.s3_batch import BatchOperationsTasks  # here, because a function that only gets messages needs none
+
+        tasks = BatchOperationsTasks(self._live.worker, self._live.queue, bucket=self._bucket, prefix=self._prefix)
+        return tasks.run(event, deadline, grace_s=grace_s)
 
     def _process_batch(self, event: Mapping[str, Any], deadline: Deadline, *, grace_s: float) -> BatchResponse:
         """Process an SQS batch. Lambda deletes the messages that the response does not name."""

@@ -1,6 +1,8 @@
-"""Keep the connections of clients open in front of a store that closes each of them after one response, as moto does.
+"""Keep connections of clients open in front of a store that closes them.
 
-    python -m benchmark.keep_alive PORT STORE_PORT
+moto closes each connection after one response, and real stores do not.
+
+python -m benchmark.keep_alive PORT STORE_PORT
 """
 
 from __future__ import annotations

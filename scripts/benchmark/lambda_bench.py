@@ -79,11 +79,16 @@ def trace(distance: Distance) -> Mapping[str, Mapping[str, Any]]:
     with _environment(setting, distance) as (variables, folder):
         _add_code(variables, folder, setting)
         traced = _run("benchmark.event_trace", (), variables, folder)
-    return {name: sorted(events, key=lambda event: event["wall_ms"])[len(events) // 2] for name, events in traced.items()}
+    return {
+        name: sorted(events, key=lambda event: event["wall_ms"])[len(events) // 2] for name, events in traced.items()
+    }
 
 
 def _add_code(variables: dict[str, str], folder: Path, setting: Setting) -> Path:
-    """Let Python find the measured code first: the package of the function, or this checkout. Return its folder."""
+    """Let Python find the measured code first, and return its folder.
+
+    The code is the package of the function, or this checkout.
+    """
     code = ROOT / "lambda"
     if setting.driver == "function":
         code = folder / "package"

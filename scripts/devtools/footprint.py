@@ -1,4 +1,4 @@
-"""`scripts/footprint`: measure the function's size, cold import and idle memory, and count or trace its requests.
+"""`scripts/footprint`: measure cold import and memory of the function; count or trace its requests.
 
 Each measurement starts a new process that imports the unpacked zip, as Lambda does. The process compiles the package,
 because the zip has no bytecode. The bytecode of boto3 exists already.
@@ -26,6 +26,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmark import lambda_bench
+from benchmark.cases import Distance
 from localcloud.stack import PACKAGE
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.stores.bucket import Bucket
@@ -40,7 +42,16 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 COLUMNS = 150
 
-# The program of the measured process: it imports the handler, and then builds the clients of the first call.
+#: The program of a process that only imports boto3, for comparison: most of a cold import is that of boto3.
+_BOTO3_PROBE = """
+import json, time
+
+began = time.perf_counter(), time.process_time()
+import boto3
+print(json.dumps({"boto3_s": time.perf_counter() - began[0], "boto3_cpu_s": time.process_time() - began[1]}))
+"""
+
+#: The program of the measured process: it imports the handler, and then builds the clients of the first call.
 _PROBE = """
 import json, os, pathlib, subprocess, time
 
@@ -50,9 +61,9 @@ def resident_bytes():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(os.getpid())])) * 1024
 
-began = time.perf_counter()
+began, began_cpu = time.perf_counter(), time.process_time()
 import s3_syncer.lambda_handler
-imported = time.perf_counter()
+imported, imported_cpu = time.perf_counter(), time.process_time()
 
 from s3_syncer.stores.clients import source_client, target_client
 from s3_syncer.settings import Credentials
@@ -63,6 +74,7 @@ built = time.perf_counter()
 print(json.dumps({
     "from": s3_syncer.lambda_handler.__file__,
     "import_s": imported - began,
+    "import_cpu_s": imported_cpu - began_cpu,
     "clients_s": built - imported,
     "resident": resident_bytes(),
 }))
@@ -71,15 +83,21 @@ print(json.dumps({
 
 @click.command()
 @click.option("--runs", default=9, show_default=True, help="Number of new processes; the output shows medians.")
-def main(runs: int) -> None:
+@click.option("--trace", metavar="SOURCE_MS,TARGET_MS", help="Trace single events at these round trips instead.")
+def main(runs: int, trace: str | None) -> None:
     """Measure the function's package, and count the requests for each kind of change."""
+    if trace is not None:
+        click.echo(trace_of_events(*map(float, trace.split(","))))
+        return
     with tempfile.TemporaryDirectory() as unpacked:
         zipfile.ZipFile(PACKAGE).extractall(unpacked)
         measured = [measure(Path(unpacked)) for _ in range(runs)]
-    middle = {name: median(run[name] for run in measured) for name in ("import_s", "clients_s", "resident")}
+    names = ("import_s", "import_cpu_s", "boto3_s", "boto3_cpu_s", "clients_s", "resident")
+    middle = {name: median(run[name] for run in measured) for name in names}
     lines = {
         "package": f"{PACKAGE.stat().st_size / 1000:.0f} kB zip",
-        "cold import": f"{middle['import_s'] * 1000:.0f} ms",
+        "cold import": f"{middle['import_s'] * 1000:.0f} ms, CPU {middle['import_cpu_s'] * 1000:.0f} ms",
+        "import of boto3 alone": f"{middle['boto3_s'] * 1000:.0f} ms, CPU {middle['boto3_cpu_s'] * 1000:.0f} ms",
         "building both S3 clients": f"{middle['clients_s'] * 1000:.0f} ms",
         "idle memory": f"{middle['resident'] / MIB:.0f} MiB",
     }
@@ -90,7 +108,7 @@ def main(runs: int) -> None:
 
 
 def measure(unpacked: Path) -> dict[str, Any]:
-    """Run one new process, and return its seconds and bytes of resident memory."""
+    """Run a new process with the package and one with boto3; return their seconds and resident bytes."""
     environment = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ} | {
         "PYTHONPATH": str(unpacked),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -98,13 +116,29 @@ def measure(unpacked: Path) -> dict[str, Any]:
         "AWS_ACCESS_KEY_ID": "id",
         "AWS_SECRET_ACCESS_KEY": "secret",
     }
-    process = subprocess.run(
-        [sys.executable, "-c", _PROBE], env=environment, capture_output=True, text=True, check=True
-    )
-    run: dict[str, Any] = json.loads(process.stdout)
+    run: dict[str, Any] = {}
+    for program in (_PROBE, _BOTO3_PROBE):
+        process = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        run |= json.loads(process.stdout)
     if not run["from"].startswith(str(unpacked)):
         raise click.ClickException(f"measured {run['from']}, which is not in the package")
     return run
+
+
+# -- the trace -----------------------------------------------------------------------------------------------------
+
+
+def trace_of_events(source_ms: float, target_ms: float) -> str:
+    """Return the requests of one event of each kind, with their times, as text."""
+    lines = [f"Milliseconds; source {source_ms:g} and target {target_ms:g} ms away, open connections, tags on"]
+    for name, event in lambda_bench.trace(Distance(source_ms, target_ms)).items():
+        lines.append(f"\n{lambda_bench.CHANGES[name]}: {event['wall_ms']:.0f}")
+        for request in event["requests"]:
+            began, ended = request["began_ms"], request["ended_ms"]
+            lines.append(f"{began:7.0f} to {ended:3.0f}  {request['side']:6}  {request['method']}")
+    return "\n".join(lines)
 
 
 # -- requests ------------------------------------------------------------------------------------------------------
@@ -141,7 +175,7 @@ class Bench:
     def requests(self, key: str) -> dict[str, Counter[str]]:
         """Converge the key, and return its requests."""
         self.counts = {"source": Counter(), "target": Counter()}
-        converge(self._pair, key, Deadline())
+        converge(self._pair, key, Deadline(), is_event=True)
         return self.counts
 
 

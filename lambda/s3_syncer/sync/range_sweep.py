@@ -28,8 +28,6 @@ from ..core.key_ranges import cut_range
 from ..core.units import MIB
 from ..core.work_items import DeletionWork, KeyWork, RangeWork, Work
 from .converge import Outcome
-from .key_sweep import SweepOptions
-from .sweep import Sweep
 
 if TYPE_CHECKING:
     from .context import SyncContext
@@ -78,6 +76,10 @@ class RangeSweeper:
 
         The slice of time is divided by `time_divisor`: a worker that received several ranges returns each of them soon.
         """
+        # Imported here, so that a function that only gets events starts without them.
+        from .key_sweep import SweepOptions
+        from .sweep import Sweep
+
         if redelivered and work.delete and work.max_delete is not None:
             work = _without_deletions(work)
         found = _Found(self._prefix)

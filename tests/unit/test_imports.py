@@ -1,4 +1,4 @@
-"""The command imports little until it knows its work: `--version` and `--help` respond at once.
+"""The command and the function import little until they know their work, so that they start fast.
 
 The tests name modules and measure no time, which depends on the machine.
 """
@@ -58,3 +58,15 @@ def test_command_imports_what_it_needs() -> None:
     modules = imported("check", "--help")
     assert {"boto3", "s3_syncer.cli.sweep_commands"} <= modules
     assert "s3_syncer.cli.serve_command" not in modules
+
+
+#: Modules for work that most invocations of the function do not get: ranges, S3 Batch Operations and the doctor.
+RARE = {"doctor.doctor", "queue.s3_batch", "sync.archived_objects", "sync.key_sweep", "sync.page_state", "sync.sweep"}
+
+
+def test_function_imports_no_module_of_rare_work() -> None:
+    program = "import sys, s3_syncer.lambda_handler; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    modules = set(ended.stdout.split())
+    assert "s3_syncer.sync.converge" in modules
+    assert not {f"s3_syncer.{name}" for name in RARE} & modules
