@@ -25,6 +25,7 @@ COMMANDS = (
         "doctor", f"{__package__}.doctor_command", "Check if both stores can be used, and what the target can."
     ),
     LazyCommand("status", f"{__package__}.status_command", "Show the state of an applied module."),
+    LazyCommand("dead-letters", f"{__package__}.dead_letters_command", "List, send back or discard what failed."),
 )
 
 
