@@ -1,5 +1,5 @@
 # The migration: `s3-syncer migrate` as an ECS task on Fargate. It copies the objects that existed before live sync. The
-# module creates the task definition but does not run the task: see scripts/run_migration and the output migration.command.
+# module creates the task definition but does not run the task: see `s3-syncer task run` and the output migration.command.
 
 locals {
   migration_container = { command = concat(["migrate"], var.migration.arguments) }

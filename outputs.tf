@@ -128,14 +128,19 @@ output "alarm_arns" {
   value       = { for key, alarm in aws_cloudwatch_metric_alarm.sync : key => alarm.arn }
 }
 
+output "build_context" {
+  description = "Folder with the Dockerfile of the image, relative to the configuration. `s3-syncer image push` builds from it."
+  value       = "${path.module}/lambda"
+}
+
 output "migration" {
   description = <<-EOT
     ECS task of the migration. Null unless `migration.enabled`:
-    - `command`: command that runs the task with the AWS CLI. `scripts/run_migration` runs it too, follows its log, and exits with its exit code
+    - `command`: command that runs the task with the AWS CLI. `s3-syncer --module DIRECTORY task run` runs it too, follows its log, and exits with its exit code
     - `task_definition_arn`: ARN of the task definition, with its revision
     - `cluster_arn`: ARN of the cluster to run the task in
     - `network_configuration`: subnets, security groups and public IP setting, in the format of the `RunTask` API
-    - `image`: address of the image, with the tag that `scripts/push_image` pushes
+    - `image`: address of the image, with the tag that `s3-syncer --module DIRECTORY image push` pushes
     - `repository_url`: URL of the image repository. Null with `ecs.image`
     - `log_group_name`: name of the log group
     - `task_role_name`: name of the role of the task, for attaching further policies
@@ -167,7 +172,7 @@ output "service" {
     - `name`: name of the service
     - `cluster_arn`: ARN of the cluster that the service runs in
     - `task_definition_arn`: ARN of the task definition, with its revision
-    - `image`: address of the image, with the tag that `scripts/push_image` pushes
+    - `image`: address of the image, with the tag that `s3-syncer --module DIRECTORY image push` pushes
     - `repository_url`: URL of the image repository. Null with `ecs.image`
     - `log_group_name`: name of the log group. The log has one JSON line per decision
     - `task_role_name`: name of the role of the tasks, for attaching further policies

@@ -544,7 +544,7 @@ variable "environment" {
 variable "ecs" {
   description = <<-EOT
     Image, cluster and network of the ECS tasks on Fargate, shared by `migration` and `service`:
-    - `image` (an address with tag or digest): address of an image built from `lambda/Dockerfile`. Null creates an ECR repository, and `scripts/push_image` builds and pushes the image
+    - `image` (an address with tag or digest): address of an image built from `lambda/Dockerfile`. Null creates an ECR repository, and `s3-syncer --module DIRECTORY image push` builds and pushes the image
     - `architecture` (`"ARM64"` or `"X86_64"`): CPU architecture of the tasks. The image must be built for it
     - `cluster`: existing cluster to run in. The service needs the capacity provider `FARGATE` in it, and `FARGATE_SPOT` for Spot. Null creates a cluster
     - `cluster.arn`: ARN of the cluster

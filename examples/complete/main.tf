@@ -90,7 +90,7 @@ module "s3_syncer" {
 
   # Shared by migration and service.
   ecs = {
-    image              = null # the module creates a repository, and scripts/push_image pushes the image
+    image              = null # the module creates a repository, and `s3-syncer image push` pushes the image
     architecture       = "ARM64"
     cluster            = null # the module creates a cluster
     subnet_ids         = try(var.vpc.subnet_ids, [])
@@ -98,7 +98,7 @@ module "s3_syncer" {
     assign_public_ip   = false
   }
 
-  # scripts/run_migration runs the task. It needs var.vpc.
+  # `s3-syncer task run` runs the task. It needs var.vpc.
   migration = {
     enabled   = var.vpc != null
     cpu       = 2048

@@ -34,6 +34,6 @@ output "log_group" {
 }
 
 output "s3_syncer" {
-  description = "All outputs of the module. scripts/push_image and scripts/run_migration read them."
+  description = "All outputs of the module. `s3-syncer --module` reads them."
   value       = module.s3_syncer
 }

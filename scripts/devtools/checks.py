@@ -20,7 +20,7 @@ from localcloud.servers import ServerError
 from s3_syncer.versions import MINIMUM
 
 #: Packages that mypy checks.
-PACKAGES = ("s3_syncer", "localcloud", "devtools", "deployed", "benchmark", "tests.simulation")
+PACKAGES = ("s3_syncer", "localcloud", "devtools", "benchmark", "tests.simulation")
 
 #: Histories of `scripts/simulate`. They are the same each time, and none has a time limit.
 SEEDS = 5000

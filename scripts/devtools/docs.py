@@ -19,8 +19,7 @@ from typing import Any
 
 import click
 
-from deployed import aws_behaviour
-from devtools import cli_docs, module_docs, permissions
+from devtools import aws_behaviour, cli_docs, module_docs, permissions
 from devtools.bootstrap import ROOT
 from devtools.module_docs import DocsError, code, table
 

@@ -26,10 +26,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from deployed import image, task
 from devtools import signals, terraform
 from localcloud import run_task, servers, stack, verify
 from localcloud.main import DIRECTORY
+from s3_syncer.cli.task_log import readable
+from s3_syncer.operations import images, tasks
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -327,7 +328,7 @@ def check(cloud: stack.Stack) -> int:
 
 def show_log(lines: Iterable[str]) -> None:
     for line in lines:
-        if text := task.readable(line, verbose=False):
+        if text := readable(line, verbose=False):
             console.print(f"  {text}", markup=False)
 
 
@@ -444,7 +445,7 @@ def main(keep: bool, objects: int) -> None:
         equal = demonstrate(cloud, objects)
     except (
         *(stack.StackError, servers.ServerError, terraform.TerraformError),
-        *(image.ImageError, task.TaskError),
+        *(images.ImageError, tasks.TaskError),
     ) as error:
         sys.exit(f"scripts/demo: {error}")
     finally:

@@ -10,10 +10,11 @@ import time
 
 import click
 
-from deployed import image, task
 from devtools import signals, terraform
 from devtools.bootstrap import ROOT
 from localcloud import run_service, run_task, servers, stack
+from s3_syncer.cli.task_log import readable
+from s3_syncer.operations import images, tasks
 
 DIRECTORY = ROOT / ".local"
 
@@ -66,12 +67,12 @@ def migrate(arguments: tuple[str, ...]) -> None:
     cloud = _running()
 
     def show(line: str) -> None:
-        if text := task.readable(line, verbose=False):
+        if text := readable(line, verbose=False):
             click.echo(text)
 
     try:
         sys.exit(run_task.run(cloud, arguments, show, report=lambda text: click.echo(text, err=True)))
-    except (image.ImageError, task.TaskError) as error:
+    except (images.ImageError, tasks.TaskError) as error:
         sys.exit(f"scripts/local: {error}")
 
 

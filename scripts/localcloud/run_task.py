@@ -9,11 +9,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from deployed import image, task
+from devtools.bootstrap import ROOT
 from localcloud import container_engine
 from localcloud.stack import Stack
+from s3_syncer.operations import images, tasks
 
 Show = Callable[[str], None]
+
+#: The folder of the Dockerfile.
+CONTEXT = ROOT / "lambda"
 
 POLL_INTERVAL_S = 0.3
 LOG_DELAY_S = 1.0
@@ -37,14 +41,14 @@ def prepare(cloud: Stack, report: Show) -> None:
     if cloud.engine is None or container_engine.has_image(cloud.engine, cloud.migration.image):
         return
     report(f"Building {cloud.migration.image} ...")
-    definition = task.Definition.registered(cloud.client("ecs"), cloud.migration.task_definition_arn)
+    definition = tasks.Definition.registered(cloud.client("ecs"), cloud.migration.task_definition_arn)
     base = os.environ.get("S3_SYNCER_BASE_IMAGE")
-    image.build(container_engine.program(cloud.engine), cloud.migration.image, definition.architecture, base)
+    images.build(container_engine.program(cloud.engine), CONTEXT, cloud.migration.image, definition.architecture, base)
 
 
 def run_task(cloud: Stack, arguments: Sequence[str], show: Show, report: Show) -> int:
     """Run the task in a container that ECS starts."""
-    started = task.start(cloud.client("ecs"), cloud.client("logs"), cloud.migration, arguments)
+    started = tasks.start(cloud.client("ecs"), cloud.client("logs"), cloud.migration, arguments)
     started.poll_interval_s, started.log_delay_s = POLL_INTERVAL_S, LOG_DELAY_S
     report(f"ECS runs task {started.id} in a container.")
     try:
@@ -56,7 +60,7 @@ def run_task(cloud: Stack, arguments: Sequence[str], show: Show, report: Show) -
 
 def run_process(cloud: Stack, arguments: Sequence[str], show: Show) -> int:
     """Run the command of the task as a process, which inherits only PATH."""
-    definition = task.Definition.registered(cloud.client("ecs"), cloud.migration.task_definition_arn)
+    definition = tasks.Definition.registered(cloud.client("ecs"), cloud.migration.task_definition_arn)
     process = subprocess.Popen(
         # The image's entry point, and the command of the task definition.
         [str(Path(sys.executable).parent / "s3-syncer"), *definition.command(arguments)],

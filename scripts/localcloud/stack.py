@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 import boto3
 from botocore.config import Config
 
-from deployed.outputs import Migration
 from devtools import signals, terraform
 from devtools.bootstrap import ROOT
 from localcloud import container_engine, servers
+from s3_syncer.operations.outputs import Migration
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -216,7 +216,7 @@ def from_outputs(
         function_name=outputs["function_name"],
         log_group=outputs["log_group"],
         target=target,
-        migration=Migration.find(outputs),
+        migration=Migration.read("migration", outputs["s3_syncer"]["migration"]),
         terraform_config=terraform_config,
         engine=containers,
     )

@@ -171,13 +171,13 @@ def test_no_two_pairs_share_anything(examples: Examples) -> None:
         assert len({pair[output] for pair in pairs.values()}) == len(pairs), output
 
 
-def drain(examples: Examples, name: str, directory: Path) -> tuple[int, str]:
-    """Run scripts/drain with the state of the example; return its exit code and its output."""
+def drain(examples: Examples, name: str, directory: Path, *options: str) -> tuple[int, str]:
+    """Run `s3-syncer drain` with the state of the example; return its exit code and its output."""
     example = examples[name]
     (directory / "terraform.tfstate").write_text(example.state.read_text())
-    command = [sys.executable, ROOT / "scripts" / "drain", directory, "--settled=1", "--timeout=300"]
+    program = [sys.executable, "-m", "s3_syncer", "--terraform", example.tool.binary, "--module", directory, *options]
     process = subprocess.run(
-        [*command, "--terraform", example.tool.binary],
+        [*program, "drain", "--settled=1", "--timeout=300"],
         env=example.tool.environment,
         capture_output=True,
         text=True,
@@ -191,7 +191,7 @@ def test_drain_waits_for_work_and_reports_dead_letters(filled: Examples, tmp_pat
     work = json.dumps({"s3-syncer": {"work": "keys", "keys": ["last"]}})
     queue = filled["multiple"].outputs["s3_syncers"]["invoices"]["queue_url"]
     filled.aws.client("sqs").send_message(QueueUrl=queue, MessageBody=work)
-    code, said = drain(filled, "multiple", tmp_path)
+    code, said = drain(filled, "multiple", tmp_path, "--module-name=mirror-invoices")
     assert code == 0, said
     assert target_body(filled, "my-invoices-mirror", "last"), "drain returned before the work in the queue was done"
 

@@ -26,7 +26,6 @@ from pytest_terraform import terraform
 from tests.infra.waiting import PATIENCE_S, eventually
 
 from devtools import permissions
-from devtools.bootstrap import ROOT
 from devtools.terraform import executable, library
 from localcloud import container_engine, run_service, run_task, stack, verify
 from localcloud.demo import notifications_off
@@ -107,9 +106,20 @@ def migrate(applied: Applied, *arguments: str) -> tuple[int, dict[str, list[str]
 
 
 def run_migration(applied: Applied, directory: Path, *arguments: str) -> tuple[int, str]:
-    """Run scripts/run_migration with the state in that directory; return its exit code and its output."""
+    """Run `s3-syncer task run` with the state in that directory; return its exit code and its output."""
     process = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "run_migration", "--terraform", applied.tool.binary, directory, *arguments],
+        [
+            sys.executable,
+            "-m",
+            "s3_syncer",
+            "--terraform",
+            applied.tool.binary,
+            "--module",
+            directory,
+            "task",
+            "run",
+            *arguments,
+        ],
         env={
             **applied.tool.environment,
             "AWS_ENDPOINT_URL": applied.stack.aws_endpoint,

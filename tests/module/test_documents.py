@@ -172,12 +172,18 @@ def options(arguments: list[str]) -> set[str]:
 
 
 def check_click(command: click.Command, arguments: list[str]) -> None:
-    """Check the options of a command; the first argument of a group is one of its commands."""
+    """Check the options of a command. A group has one of its commands behind its own options."""
     if isinstance(command, click.Group) and arguments:
-        name, *arguments = arguments
-        found = command.get_command(click.Context(command), name)
-        assert found is not None, f"{command.name} has no command {name}"
-        command = found
+        context = click.Context(command)
+        try:
+            _, rest, _ = command.make_parser(context).parse_args(arguments)
+        except click.UsageError as error:
+            raise AssertionError(f"{command.name}: {error.format_message()}") from error
+        if rest:
+            found = command.get_command(context, rest[0])
+            assert found is not None, f"{command.name} has no command {rest[0]}"
+            check_click(found, rest[1:])
+        return
     if command.context_settings.get("ignore_unknown_options"):
         # It passes the rest on to s3-syncer: further options of `migrate`, or another command.
         own = {option for parameter in command.params for option in parameter.opts}
@@ -267,7 +273,7 @@ def check_terraform(arguments: list[str]) -> None:
         "scripts/lokal up",
         "scripts/local upp",
         "scripts/local migrate --dry",
-        "scripts/run_migration DIRECTORY --dry",
+        "s3-syncer --module DIRECTORY status --wach",
         "scripts/demo --kep",
         "terraform aply",
         "terraform plan -refrech=false",

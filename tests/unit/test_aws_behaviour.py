@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from deployed import aws_behaviour
-from deployed.aws_behaviour import CHECKED, Behaviour
+from devtools import aws_behaviour
+from devtools.aws_behaviour import CHECKED, Behaviour
 from devtools.bootstrap import ROOT
 
 BEHAVIOURS = aws_behaviour.read()
@@ -46,5 +46,5 @@ def test_commands_of_the_checklist_have_the_names_of_the_user() -> None:
     said = run("--name", "mirror", "--source-bucket", "reports", "--directory", "infra")
     assert "aws lambda get-function-recursion-config --function-name mirror\n" in said
     assert "--type-name AWS::S3::Bucket --identifier reports\n" in said
-    assert "scripts/run_migration infra --dry-run\n" in said
+    assert "s3-syncer --module infra task run --dry-run\n" in said
     assert not re.search(r"\$NAME|\$BUCKET|DIRECTORY", said)

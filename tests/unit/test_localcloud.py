@@ -81,7 +81,7 @@ A_STACK = stack.Stack(
     function_name="function",
     log_group="/aws/lambda/function",
     target=stack.Target("http://127.0.0.1:2", "us-east-1", "target", "key", "secret"),
-    migration=stack.Migration("arn:task", "arn:cluster", {"awsvpcConfiguration": {}}, "image", None),
+    migration=stack.Migration("arn:task", "arn:cluster", {"awsvpcConfiguration": {}}, "image", None, "/aws/ecs/m"),
     terraform_config=None,
     engine=None,
 )

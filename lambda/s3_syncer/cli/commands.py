@@ -26,6 +26,9 @@ COMMANDS = (
     ),
     LazyCommand("status", f"{__package__}.status_command", "Show the state of an applied module."),
     LazyCommand("dead-letters", f"{__package__}.dead_letters_command", "List, send back or discard what failed."),
+    LazyCommand("drain", f"{__package__}.drain_command", "Wait until the queues can be destroyed."),
+    LazyCommand("task", f"{__package__}.task_commands", "Run the migration as an ECS task."),
+    LazyCommand("image", f"{__package__}.task_commands", "Push the image of the ECS tasks."),
 )
 
 

@@ -86,6 +86,8 @@ class Outputs:
     paused: bool
     migration: Migration | None
     service: Service | None
+    #: The folder of the Dockerfile, relative to the configuration with the module.
+    build_context: str
 
     @classmethod
     def parse(cls, text: str, module_name: str | None = None) -> Outputs:
@@ -119,6 +121,7 @@ class Outputs:
             paused=bool(found.get("paused")),
             migration=Migration.read("migration", migration) if migration else None,
             service=Service.read("service", service) if service else None,
+            build_context=found.get("build_context") or "",
         )
 
     @property

@@ -1,18 +1,22 @@
-"""Build the image of the CLI and push it to the module's repository, with Docker or Podman."""
+"""The image of the CLI: build it with Docker or Podman, and push it to the repository of the module."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployed.outputs import Service
+from .outputs import Outputs, OutputsError, Service
 
-CONTEXT = Path(__file__).resolve().parents[2] / "lambda"
+#: The files of the image, relative to the folder of the Dockerfile.
+_SOURCES = ("Dockerfile", "requirements.txt", "s3_syncer/**/*.py")
 
 PLATFORMS = {"ARM64": "linux/arm64", "X86_64": "linux/amd64"}
 
@@ -33,14 +37,49 @@ def find_engine() -> Engine:
     raise ImageError("neither docker nor podman is on the PATH: install one of them")
 
 
-def build(engine: Engine, image: str, architecture: str, base: str | None = None) -> None:
-    """Build `image` from this checkout for "ARM64" or "X86_64".
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The image in the repository of the module, and the service that runs it."""
+
+    address: str
+    #: A task definition of the image, for the architecture.
+    task_definition_arn: str
+    #: None if the service is not enabled.
+    service: Service | None
+
+    @classmethod
+    def of(cls, outputs: Outputs) -> Image:
+        """Return the image that the migration and the service share. Raises OutputsError."""
+        task = outputs.migration or outputs.service
+        if task is None:
+            raise OutputsError(
+                "neither migration nor service is enabled: write migration = { enabled = true } and apply, or the same "
+                "for service"
+            )
+        if task.repository_url is None:
+            raise OutputsError(f"the module has no image repository, because ecs.image is set to {task.image}")
+        return cls(task.image, task.task_definition_arn, outputs.service)
+
+
+def check_context(context: Path, image: str) -> None:
+    """Raise ImageError if the folder has not the files that the tag of the image is a hash of: see ecs.tf."""
+    if not (context / "Dockerfile").is_file():
+        raise ImageError(f"there is no Dockerfile in {context}: run terraform init, or name the folder with --context")
+    files = sorted(path for pattern in _SOURCES for path in context.glob(pattern))
+    hashes = {path.relative_to(context).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    content = json.dumps(hashes, sort_keys=True, separators=(",", ":"))
+    if not image.endswith(f"-{hashlib.sha256(content.encode()).hexdigest()[:12]}"):
+        raise ImageError(f"{context} has another version than the image {image}: run terraform apply again")
+
+
+def build(engine: Engine, context: Path, image: str, architecture: str, base: str | None = None) -> None:
+    """Build `image` from the folder `context`, for "ARM64" or "X86_64".
 
     `base` is the base image, if it is not the default.
     """
     arguments = ["--build-arg", f"BASE={base}"] if base else []
     platform = PLATFORMS[architecture]
-    _run(engine, "build", "--platform", platform, *arguments, "--tag", image, str(CONTEXT))
+    _run(engine, "build", "--platform", platform, *arguments, "--tag", image, str(context))
 
 
 def push(engine: Engine, image: str) -> None:
@@ -84,7 +123,7 @@ def _run(engine: Engine, *arguments: str, given: str | None = None) -> None:
     # Without attestations, the tag names the image itself and not an index of image and attestation.
     environment = {**os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
     try:
-        subprocess.run([*engine, *arguments], env=environment, input=given, text=True, check=True)
+        subprocess.run([*engine, *arguments], env=environment, input=given, text=True, check=True)  # noqa: S603 - the user's
     except FileNotFoundError:
         raise ImageError(f"{engine[0]!r} is not on the PATH: install it, or name another with --engine") from None
     except subprocess.CalledProcessError as error:

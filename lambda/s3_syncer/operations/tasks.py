@@ -1,16 +1,14 @@
-"""Run the migration as an ECS task, and follow it to its end."""
+"""The migration as an ECS task: start it, and follow it to its end."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployed.outputs import Migration
-from s3_syncer.cli.progress import format_bytes, format_duration
+from .outputs import Migration
 
 POLL_INTERVAL_S = 2.0
 
@@ -89,6 +87,10 @@ class Task:
     def id(self) -> str:
         return self.arn.rpartition("/")[2]
 
+    def logged(self) -> Iterator[str]:
+        """Yield the lines of the log that were not read before."""
+        return self._new_lines()
+
     def stop(self) -> None:
         """Ask the task to stop, like Ctrl-C: it finishes or aborts its requests and prints how to continue."""
         self.ecs.stop_task(cluster=self.cluster_arn, task=self.arn, reason="Stopped by the user")
@@ -106,7 +108,7 @@ class Task:
         (container,) = task["containers"]
         if container.get("exitCode") is None:
             reason = container.get("reason") or task.get("stoppedReason") or "ECS gives no reason"
-            hint = ": push the image with scripts/push_image" if "CannotPullContainer" in reason else ""
+            hint = ": push the image with `s3-syncer image push`" if "CannotPullContainer" in reason else ""
             raise TaskError(f"The task did not run: {reason}{hint}")
         return int(container["exitCode"])
 
@@ -155,6 +157,22 @@ class Task:
         return options
 
 
+def newest_task_id(logs: Any, migration: Migration) -> str:
+    """Return the ID of the task with the newest line in the log. Raises TaskError if there is none."""
+    response = logs.describe_log_streams(
+        logGroupName=migration.log_group_name, orderBy="LastEventTime", descending=True, limit=1
+    )
+    if not response["logStreams"]:
+        raise TaskError(f"the log group {migration.log_group_name} is empty: no task has run")
+    return str(response["logStreams"][0]["logStreamName"]).rpartition("/")[2]
+
+
+def known_task(ecs: Any, logs: Any, migration: Migration, task_id: str) -> Task:
+    """Return the task with this ID or ARN, which was started before."""
+    definition = Definition.registered(ecs, migration.task_definition_arn)
+    return Task(task_id, migration.cluster_arn, definition, ecs, logs)
+
+
 def start(ecs: Any, logs: Any, migration: Migration, arguments: Sequence[str]) -> Task:
     """Start the registered task definition with these arguments. Raises TaskError if ECS rejects it."""
     definition = Definition.registered(ecs, migration.task_definition_arn)
@@ -170,29 +188,3 @@ def start(ecs: Any, logs: Any, migration: Migration, arguments: Sequence[str]) -
         reasons = ", ".join(failure.get("reason", "?") for failure in response["failures"])
         raise TaskError(f"ECS did not start the task: {reasons}")
     return Task(response["tasks"][0]["taskArn"], migration.cluster_arn, definition, ecs, logs)
-
-
-def readable(line: str, *, verbose: bool) -> str | None:
-    """Return a log line as text, or None for lines that only the verbose output shows.
-
-    Lines about single keys are such lines, if nothing is wrong with the key.
-    """
-    try:
-        record = json.loads(line)
-        level, message = record["level"], record["message"]
-    except (ValueError, TypeError, KeyError):
-        return line
-    if message == "progress":
-        left = f" · {record['backlog']:,} messages left" if "backlog" in record else ""
-        return f"{_totals(record)} · {record['keys_per_s']:,} keys/s · {format_bytes(record['bytes_per_s'])}/s{left}"
-    if message == "summary":
-        return f"{record['result']}: {_totals(record)}, in {format_duration(record['duration_s'])}"
-    text = message if message.isprintable() else repr(message)
-    if level == "INFO" and "action" not in record:  # a line about the whole run, and not about a key
-        return text
-    return f"{level}: {text}" if verbose or level not in ("DEBUG", "INFO") else None
-
-
-def _totals(record: Mapping[str, Any]) -> str:
-    numbers = " · ".join(f"{record[name]:,} {name}" for name in ("keys", "changed", "different", "failed"))
-    return f"{numbers} · {format_bytes(record['bytes'])} sent"

@@ -1,1 +1,0 @@
-"""Commands for an applied module: push the image, run the migration, wait for the queues."""

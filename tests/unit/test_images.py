@@ -1,0 +1,166 @@
+"""Unit tests of `s3-syncer image push`: the image is built from the files that its tag names."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.module_outputs import MIGRATION, SERVICE, module_outputs, terraform_output
+
+from s3_syncer.operations import images
+from s3_syncer.operations.outputs import Outputs, OutputsError, Service
+
+ADDRESS = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer/migration:0.1.0-0123456789ab"
+LAMBDA = Path(__file__).parents[2] / "lambda"
+
+
+def found(**parts: Any) -> images.Image:
+    return images.Image.of(Outputs.parse(terraform_output(s3_syncer=module_outputs(**parts))))
+
+
+OF_SERVICE = Service.read("service", SERVICE)
+
+
+def test_image_is_that_of_the_migration() -> None:
+    assert found(migration=MIGRATION) == images.Image(ADDRESS, str(MIGRATION["task_definition_arn"]), None)
+
+
+def test_image_without_migration_is_that_of_the_service() -> None:
+    assert found(service=SERVICE) == images.Image(ADDRESS, OF_SERVICE.task_definition_arn, OF_SERVICE)
+
+
+def test_service_beside_the_migration_takes_the_same_image() -> None:
+    both = found(migration=MIGRATION, service=SERVICE)
+    assert both == images.Image(ADDRESS, str(MIGRATION["task_definition_arn"]), OF_SERVICE)
+
+
+def test_image_from_the_input_is_not_pushed() -> None:
+    with pytest.raises(OutputsError, match=r"no image repository, because ecs\.image is set to .*0123456789ab"):
+        found(migration={**MIGRATION, "repository_url": None})
+
+
+def test_module_without_tasks_has_no_image() -> None:
+    with pytest.raises(OutputsError, match="neither migration nor service is enabled: write"):
+        found()
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """Return a copy of the build context."""
+    folder = tmp_path / "lambda"
+    shutil.copytree(LAMBDA, folder, ignore=shutil.ignore_patterns("dist", "__pycache__"))
+    return folder
+
+
+def tag(folder: Path) -> str:
+    """Return the tag for the files as ecs.tf makes it."""
+    files = [folder / "Dockerfile", folder / "requirements.txt", *(folder / "s3_syncer").rglob("*.py")]
+    hashes = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    text = "{" + ",".join(f'"{name}":"{hashes[name]}"' for name in sorted(hashes)) + "}"
+    return f"x:0.1.0-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def test_files_of_the_tag_are_built(context: Path) -> None:
+    images.check_context(context, tag(context))
+
+
+def test_files_of_another_version_are_not_built(context: Path) -> None:
+    address = tag(context)
+    (context / "s3_syncer" / "versions.py").write_text("")
+    with pytest.raises(images.ImageError, match="has another version than the image"):
+        images.check_context(context, address)
+
+
+def test_folder_without_a_dockerfile_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(images.ImageError, match="run terraform init, or name the folder with --context"):
+        images.check_context(tmp_path, "x:1")
+
+
+def test_service_is_deployed_with_the_image() -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Services:
+        def update_service(self, **request: Any) -> None:
+            asked.append(request)
+
+    images.deploy(Services(), OF_SERVICE)
+    assert asked == [
+        {
+            "cluster": OF_SERVICE.cluster_arn,
+            "service": OF_SERVICE.name,
+            "taskDefinition": OF_SERVICE.task_definition_arn,
+            "forceNewDeployment": True,
+        }
+    ]
+
+
+class ECR:
+    """An ECR client with a repository with these tags."""
+
+    def __init__(self, *tags: str) -> None:
+        self.tags = tags
+        self.deleted: list[dict[str, Any]] = []
+
+    def batch_get_image(self, *, repositoryName: str, imageIds: list[dict[str, str]]) -> dict[str, Any]:
+        assert repositoryName == "s3-syncer/migration"
+        return {"images": [each for each in imageIds if each["imageTag"] in self.tags]}
+
+    def batch_delete_image(self, **request: Any) -> None:
+        self.deleted.append(request)
+
+    def get_authorization_token(self) -> dict[str, Any]:
+        return {"authorizationData": [{"authorizationToken": base64.b64encode(b"AWS:secret").decode()}]}
+
+
+def program(directory: Path, code: str) -> str:
+    """Write an executable that records its arguments and its input, and then runs this code."""
+    file = directory / "program"
+    note = f"open({str(directory / 'calls')!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')"
+    file.write_text(f"#!{sys.executable}\nimport json, sys\n{note}\n{code}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def calls(directory: Path) -> list[Any]:
+    return [json.loads(line) for line in (directory / "calls").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("architecture", "platform"), [("ARM64", "linux/arm64"), ("X86_64", "linux/amd64")])
+def test_the_image_is_built_for_the_architecture_of_the_task(tmp_path: Path, architecture: str, platform: str) -> None:
+    images.build([program(tmp_path, "")], Path("lambda"), ADDRESS, architecture)
+    assert calls(tmp_path) == [["build", "--platform", platform, "--tag", ADDRESS, "lambda"]]
+
+
+def test_another_base_is_an_argument_of_the_build(tmp_path: Path) -> None:
+    images.build([program(tmp_path, "")], Path("lambda"), "x:1", "ARM64", base="python:3.14@sha256:00")
+    assert calls(tmp_path)[0][3:5] == ["--build-arg", "BASE=python:3.14@sha256:00"]
+
+
+def test_the_password_of_the_registry_is_in_no_command_line(tmp_path: Path) -> None:
+    engine = program(tmp_path, f"open({str(tmp_path / 'given')!r}, 'w').write(sys.stdin.read())")
+    images.log_in([engine], ECR(), ADDRESS)
+    registry = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+    assert calls(tmp_path) == [["login", "--username", "AWS", "--password-stdin", registry]]
+    assert (tmp_path / "given").read_text() == "secret"
+
+
+def test_failed_build_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(images.ImageError, match="build` exited with 3"):
+        images.build([program(tmp_path, "sys.exit(3)")], Path("lambda"), "x:1", "ARM64")
+
+
+def test_is_pushed_is_true_for_an_existing_tag() -> None:
+    assert images.is_pushed(ECR("0.1.0-0123456789ab"), ADDRESS)
+    assert not images.is_pushed(ECR("0.1.0-other"), ADDRESS)
+
+
+def test_an_image_is_removed_by_its_tag() -> None:
+    ecr = ECR()
+    images.remove(ecr, ADDRESS)
+    assert ecr.deleted == [{"repositoryName": "s3-syncer/migration", "imageIds": [{"imageTag": "0.1.0-0123456789ab"}]}]
