@@ -64,22 +64,25 @@ locals {
       },
     ],
     # Lambda creates the network interfaces with the role of the function, before an interface exists that a resource
-    # could name. The second statement denies the same actions to the code in the function.
+    # could name. It also deletes them with that role, up to 20 minutes after the function has left the VPC. The second
+    # statement denies the same actions to the code in the function.
     # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
-    [for vpc in [var.function.vpc] : {
+    [for is_needed in [local.needs_network_actions] : {
       Sid      = "ManageVpcNetworkInterfaces"
       Effect   = "Allow"
       Action   = local.network_actions
       Resource = ["*"]
-    } if vpc != null],
-    [for vpc in [var.function.vpc] : {
+    } if is_needed],
+    [for is_needed in [local.needs_network_actions] : {
       Sid       = "DenyNetworkApiToFunctionCode"
       Effect    = "Deny"
       Action    = local.network_actions
       Resource  = ["*"]
       Condition = { Null = { "lambda:SourceFunctionArn" = "false" } }
-    } if vpc != null],
+    } if is_needed],
   )
+
+  needs_network_actions = var.function.vpc != null || var.function.vpc_permissions
 
   network_actions = [
     "ec2:AssignPrivateIpAddresses",

@@ -30,6 +30,9 @@ locals {
     )
   }
 
+  # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
+  max_pattern_characters = 2048
+
   # S3 expects the filter encoded like the keys in its messages: form-encoded, with plain slashes.
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
   notification_filter_prefix = (var.source_prefix == ""
@@ -114,7 +117,8 @@ resource "aws_s3_bucket_notification" "source" {
     }
   }
 
-  # On a change of mode the rule is created before the bucket stops its notifications, and deleted after they start.
+  # On a change to "eventbridge", the rule is created before the bucket stops its notifications. On a change from it, the
+  # rule is deleted first: docs/notifications.md says what follows.
   depends_on = [aws_cloudwatch_event_target.work]
 }
 
@@ -151,6 +155,13 @@ resource "aws_cloudwatch_event_rule" "source" {
   event_pattern = jsonencode(local.event_pattern)
 
   tags = var.tags
+
+  lifecycle {
+    precondition {
+      condition     = length(jsonencode(local.event_pattern)) <= local.max_pattern_characters
+      error_message = "The event pattern would have ${length(jsonencode(local.event_pattern))} characters, and EventBridge allows ${local.max_pattern_characters}. Write a shorter source_prefix, or notification_mode = \"sqs\": in a pattern, \"<\", \">\" and \"&\" take six characters each."
+    }
+  }
 }
 
 resource "aws_cloudwatch_event_target" "work" {

@@ -14,8 +14,9 @@ locals {
   fourteen_days_s = 14 * 24 * 60 * 60 # the maximum message retention of SQS
 
   # The ARN is built from the name, so that the policy can be an argument of the queue without a dependency cycle. A
-  # notification that is written elsewhere then depends on the queue alone, not also on a queue policy resource.
-  queue_arn           = trimsuffix(aws_sqs_queue.dead_letters.arn, local.dead_letters_suffix)
+  # notification that is written elsewhere then depends on the queue alone, not also on a queue policy resource. Also, the
+  # plan knows the policy and its size.
+  queue_arn           = "arn:${data.aws_partition.current.partition}:sqs:${local.region}:${local.account_id}:${var.name}"
   bulk_queue_arn      = "${local.queue_arn}${local.bulk_suffix}"
   dead_letters_suffix = "-dead-letters"
   bulk_suffix         = "-bulk"
@@ -41,15 +42,19 @@ resource "aws_sqs_queue" "work" {
     maxReceiveCount     = var.sync.max_receive_count
   })
 
-  policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = [for statement in local.queue_statements : merge(statement, { Resource = local.queue_arn })]
-  })
+  policy = local.queue_policy
 
   sqs_managed_sse_enabled = var.kms_key_arn == null ? true : null
   kms_master_key_id       = var.kms_key_arn
 
   tags = var.tags
+
+  lifecycle {
+    precondition {
+      condition     = length(local.queue_policy) <= local.max_queue_policy_bytes
+      error_message = "The policy of queue ${var.name} would have ${length(local.queue_policy)} bytes, and SQS allows ${local.max_queue_policy_bytes}. Write fewer ARNs into notification_topic_arns."
+    }
+  }
 }
 
 resource "aws_sqs_queue" "bulk" {
@@ -118,6 +123,7 @@ locals {
     }
   }]
 
+  # The reference to the rule makes Terraform delete the rule before it updates the policies.
   rule_statements = [for rule in aws_cloudwatch_event_rule.source : {
     Sid       = "AllowEventBridgeRule"
     Effect    = "Allow"
@@ -144,4 +150,12 @@ locals {
 
   queue_statements        = concat(local.bucket_statements, local.rule_statements, local.topic_statements, local.tls_only_statements)
   dead_letters_statements = concat(local.rule_statements, local.tls_only_statements)
+
+  # Only this policy has a list, that of the topics. All of its characters are ASCII.
+  # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
+  max_queue_policy_bytes = 8192
+  queue_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [for statement in local.queue_statements : merge(statement, { Resource = local.queue_arn })]
+  })
 }

@@ -449,6 +449,7 @@ variable "function" {
     - `vpc`: network to run in, which must reach S3, SQS, Secrets Manager and the target. Null runs the function outside a VPC
     - `vpc.subnet_ids` (at least one): IDs of the subnets
     - `vpc.security_group_ids` (at least one): IDs of the security groups
+    - `vpc_permissions`: true keeps the permissions for network interfaces without `vpc`. Lambda needs them for up to 20 minutes after the function has left a VPC, to delete the interfaces: see [upgrading](upgrading.md#leave-a-vpc)
   EOT
   type = object({
     enabled              = optional(bool, true)
@@ -463,6 +464,7 @@ variable "function" {
       subnet_ids         = list(string)
       security_group_ids = list(string)
     }))
+    vpc_permissions = optional(bool, false)
   })
   default  = {}
   nullable = false

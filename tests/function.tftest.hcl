@@ -447,3 +447,32 @@ run "the_role_follows_the_inputs" {
     error_message = "Queues, secret and logs must be encrypted with kms_key_arn."
   }
 }
+
+run "no_network_permissions_without_a_vpc" {
+  command = plan
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.function.policy, "ec2:")
+    error_message = "A function outside a VPC needs no network interfaces."
+  }
+}
+
+# Lambda deletes the interfaces with the role, up to 20 minutes after the function has left the VPC.
+run "the_network_permissions_can_stay_when_the_function_leaves_the_vpc" {
+  command = plan
+
+  variables {
+    function = { vpc_permissions = true }
+  }
+
+  assert {
+    condition     = length(aws_lambda_function.sync.vpc_config) == 0
+    error_message = "The function must have left the VPC."
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : statement.Effect
+    if contains(statement.Action, "ec2:DeleteNetworkInterface")] == ["Allow", "Deny"]
+    error_message = "The role must keep the permissions, and the code of the function must not have them."
+  }
+}

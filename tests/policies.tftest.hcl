@@ -1,5 +1,6 @@
-# The sizes of the policies of the roles.
+# The sizes of the policies.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
 
 mock_provider "aws" {
   source          = "./tests/tf-fixtures/aws"
@@ -70,4 +71,49 @@ run "a_hundred_keys_are_too_many_for_a_policy" {
   }
 
   expect_failures = [aws_iam_role_policy.function, aws_iam_role_policy.task["migration"], aws_iam_role_policy.task["service"]]
+}
+
+run "many_topics_fit_into_the_policy_of_the_queue" {
+  command = plan
+
+  variables {
+    notification_topic_arns = [for number in range(50) : format("arn:aws-us-gov:sns:us-gov-west-1:123456789012:topic-%080d", number)]
+  }
+
+  assert {
+    condition     = length(aws_sqs_queue.work.policy) > 7500 && length(aws_sqs_queue.work.policy) <= 8192
+    error_message = "The test must be near the limit."
+  }
+
+  # The other policies have no list.
+  assert {
+    condition     = length(aws_sqs_queue.bulk.policy) < 1000 && length(aws_sqs_queue_policy.dead_letters.policy) < 1000
+    error_message = "The policies of the other queues must stay small."
+  }
+
+  # https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html#key-policy-limit
+  assert {
+    condition     = length(jsonencode(output.kms_key_policy_statements)) < 4096
+    error_message = "The statements must leave room in a key policy, which has at most 32 KB."
+  }
+}
+
+run "a_hundred_topics_are_too_many_for_the_policy_of_the_queue" {
+  command = plan
+
+  variables {
+    notification_topic_arns = [for number in range(100) : format("arn:aws-us-gov:sns:us-gov-west-1:123456789012:topic-%080d", number)]
+  }
+
+  expect_failures = [aws_sqs_queue.work]
+}
+
+run "a_prefix_of_ampersands_is_too_long_for_an_event_pattern" {
+  command = plan
+
+  variables {
+    source_prefix = replace(format("%400s", ""), " ", "&")
+  }
+
+  expect_failures = [aws_cloudwatch_event_rule.source[0]]
 }

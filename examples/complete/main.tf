@@ -83,6 +83,7 @@ module "s3_syncer" {
     log_level            = "INFO"
     package_path         = null # the zip of the module
     vpc                  = var.vpc
+    vpc_permissions      = false # true keeps the network permissions while the function leaves the VPC
   }
 
   # For the function and all tasks, for example { HTTPS_PROXY = "http://proxy.internal:3128" }.

@@ -65,6 +65,7 @@ CASES: dict[str, Any] = {
     "function.log_level": "DEBUG",
     "function.package_path": str(COMPLETE / "main.tf"),  # any other file
     "function.vpc": None,
+    "function.vpc_permissions": True,
     "environment": {"HTTPS_PROXY": "http://proxy.example.com:3128"},
     "ecs.image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/tools:1",
     "ecs.architecture": "X86_64",
@@ -106,6 +107,7 @@ BESIDES: dict[str, dict[str, object]] = {
     "notification_mode": {"enable_bucket_eventbridge": False},
     "credentials_secret.arn": {"target_credentials_version": None},
     "function.enabled": {"service": {"enabled": True}},
+    "function.vpc_permissions": {"function": {"vpc": None, "vpc_permissions": True}},
 }
 
 # Expected changes: `~` in place, `±` replacement, `+` creation, `-` deletion. Changes of outputs alone are not listed.
@@ -191,6 +193,7 @@ EXPECTED: dict[str, list[str]] = {
     "function.log_level": [FUNCTION],
     "function.package_path": [FUNCTION],
     "function.vpc": [FUNCTION, "~ aws_iam_role_policy.function"],
+    "function.vpc_permissions": [FUNCTION],  # the network permissions stay without the VPC
     "environment": [FUNCTION, TASK],
     "ecs.architecture": [TASK],
     "ecs.cluster": ["- aws_ecs_cluster.tasks[0]"],
