@@ -54,7 +54,7 @@ class Bench:
 
 
 class AnyText(str):
-    """A text that equals every other, for the fields of a history that name uploads."""
+    """A text that equals every other, for the fields of a history that name uploads and versions."""
 
     __slots__ = ()
 
@@ -67,7 +67,7 @@ class AnyText(str):
 def recheck(attempts: int = 0, waited_s: int = 0) -> KeyWork:
     """Return the recheck after so many uploads, and so many seconds without a change."""
     delay_s = max(RECHECK_MIN_S, waited_s)
-    history = UploadHistory(attempts, seen=AnyText(), waited_s=waited_s + delay_s, counted=AnyText())
+    history = UploadHistory(attempts, seen=AnyText(), waited_s=waited_s + delay_s, counted=AnyText(), etag=AnyText())
     return KeyWork((PREFIX + KEY,), delay_s=delay_s, uploads=history)
 
 
@@ -77,7 +77,7 @@ def history_of(work: Work) -> UploadHistory:
     return work.uploads
 
 
-LOOK = [KeyWork((PREFIX + KEY,), uploads=UploadHistory(1, counted=AnyText()))]
+LOOK = [KeyWork((PREFIX + KEY,), uploads=UploadHistory(1, counted=AnyText(), etag=AnyText()))]
 
 
 @pytest.fixture(autouse=True)
@@ -213,7 +213,9 @@ def test_parts_with_other_bytes_are_never_completed(original: Stored, number: in
     parts[number] = b"z" * len(parts[number])
     (check,) = bench.do(items[-1])
     assert (bench.target.objects, bench.target.under_way) == ({}, {})
-    failed = UploadHistory(1, failure="the parts of the upload do not give the source's ETag", counted=AnyText())
+    failed = UploadHistory(
+        1, failure="the parts of the upload do not give the source's ETag", counted=AnyText(), etag=AnyText()
+    )
     assert history_of(check) == failed, "the plan is the source's, so the bytes were wrong"
     *_, watch = bench.begin(history_of(check))
     assert history_of(watch).attempts == 2, "each upload is counted"
@@ -227,7 +229,9 @@ def test_if_part_etags_are_no_md5s_an_abandoned_upload_is_not_continued() -> Non
     *again, _ = bench.begin(UploadHistory(1))
     assert len(again) == 3
     (check,) = [bench.do(item) for item in again if isinstance(item, PartsWork)][-1]
-    assert check == KeyWork((PREFIX + KEY,), uploads=UploadHistory(2, seen=AnyText(), counted=AnyText()))
+    assert check == KeyWork(
+        (PREFIX + KEY,), uploads=UploadHistory(2, seen=AnyText(), counted=AnyText(), etag=AnyText())
+    )
     assert bench.target.objects[KEY].mirrored == OBJECT.mirrored
 
 
@@ -266,9 +270,21 @@ def test_a_changed_source_aborts_the_upload_and_rechecks_the_key(now: Stored | N
     bench.source.objects.pop(KEY)
     if now:
         bench.source.objects[KEY] = now
-    assert bench.do(items[1]) == [KeyWork((PREFIX + KEY,))], "the check of another version counts no upload"
+    assert bench.do(items[1]) == [KeyWork((PREFIX + KEY,), uploads=items[1].uploads)]
     assert not bench.target.under_way
     assert bench.do(items[2]) == [], "one recheck is enough"
+
+
+def test_after_another_change_the_recheck_of_the_upload_copies_the_next_version() -> None:
+    bench = Bench()
+    *items, watch = bench.begin(UploadHistory(1, etag="the version before"))
+    bench.source.objects[KEY] = stored(b"aaa", b"bbb", b"ccc", b"e")
+    assert isinstance(items[0], PartsWork)
+    assert bench.do(items[0]) == [], "each upload has a recheck"
+    assert history_of(watch).versions == 1
+    assert not bench.target.under_way
+    *_, watch = bench.begin(history_of(watch))
+    assert history_of(watch).versions == 2
 
 
 def test_parts_that_were_not_sent_in_time_become_an_item(monkeypatch: pytest.MonkeyPatch) -> None:

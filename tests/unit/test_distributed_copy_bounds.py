@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from s3_syncer.sync import distributed_copy as distributed_copy_module
 from s3_syncer.sync.converge import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer
-from s3_syncer.sync.upload_decision import ABANDONED_AFTER_S, MAX_UPLOAD_ATTEMPTS, MAX_WAIT_S
+from s3_syncer.sync.upload_decision import ABANDONED_AFTER_S, MAX_UPLOAD_ATTEMPTS, MAX_VERSIONS, MAX_WAIT_S
 
 KEY = "large"
 OBJECT = stored(b"aaa", b"bbb", b"ccc", b"d")
@@ -84,18 +85,18 @@ class Queue:
         self.copier = DistributedCopier(self.source, self.target, transfer, prefix="", threshold=4)
         self.now_s, self.delivered = 0, 0
         self.dead_letters: list[Permanent] = []
-        self._messages: list[tuple[int, int, Work]] = []
+        self.messages: list[tuple[int, int, Work]] = []
         self._sent = 0
 
     def send(self, *works: Work) -> None:
         for work in works:
             self._sent += 1
             delay_s = work.delay_s if isinstance(work, KeyWork) else 0
-            heapq.heappush(self._messages, (self.now_s + delay_s, self._sent, work))
+            heapq.heappush(self.messages, (self.now_s + delay_s, self._sent, work))
 
     def deliver(self) -> None:
         """Deliver one message, and send the work that it leaves."""
-        self.now_s, _, work = heapq.heappop(self._messages)
+        self.now_s, _, work = heapq.heappop(self.messages)
         self.delivered += 1
         try:
             self.send(*self._run(work))
@@ -105,8 +106,8 @@ class Queue:
             self.send(replace(work, delay_s=60) if isinstance(work, KeyWork) else work)
 
     def drain(self) -> None:
-        while self._messages:
-            assert self.delivered < MAX_MESSAGES, f"endless: {self._messages}"
+        while self.messages:
+            assert self.delivered < MAX_MESSAGES, f"endless: {self.messages}"
             self.deliver()
 
     def _run(self, work: Work) -> Sequence[Work]:
@@ -265,6 +266,44 @@ def test_a_wait_for_the_upload_of_another_message_counts_once() -> None:
     assert own.waiting(int(ABANDONED_AFTER_S)).outrun(patience_s=ABANDONED_AFTER_S).attempts == own.attempts == 1
 
 
+def new_versions() -> Iterator[Stored]:
+    return (stored(b"%03d" % number, b"bbb", b"ccc", b"d") for number in range(MAX_MESSAGES + 1))
+
+
+@pytest.mark.parametrize(
+    ("versions", "code"), [(cycle([OBJECT, UNEVEN]), "PartsFailed"), (new_versions(), "SourceKeepsChanging")]
+)
+def test_a_source_that_changes_during_each_upload_becomes_a_dead_letter(versions: Iterator[Stored], code: str) -> None:
+    """Each check of another version once forgot the uploads. Of two versions, a message sees one."""
+    queue = Queue()
+    queue.send(KeyWork((KEY,)))
+    for version in versions:
+        if not queue.messages:
+            break
+        assert queue.delivered < MAX_MESSAGES, "endless"
+        queue.source.objects[KEY] = version
+        queue.deliver()
+    assert {dead.code for dead in queue.dead_letters} == {code}
+    assert queue.target.created <= 2 * MAX_VERSIONS
+    assert not queue.target.under_way
+    queue.send(KeyWork((KEY,)))  # the event of the last change
+    queue.drain()
+    assert queue.is_equal
+
+
+def test_each_version_of_the_source_has_its_own_attempts() -> None:
+    """An object that was replaced during three uploads was once given up as if they had failed."""
+    queue = Queue()
+    tried = UploadHistory(MAX_UPLOAD_ATTEMPTS, etag=UNEVEN.etag, versions=MAX_VERSIONS - 2, failure="damaged")
+    queue.send(KeyWork((KEY,), uploads=tried))
+    queue.deliver()
+    (item, *_) = (work for *_, work in queue.messages if isinstance(work, PartsWork))
+    assert item.uploads == UploadHistory(1, etag=OBJECT.etag, versions=MAX_VERSIONS - 1, counted=item.upload)
+    queue.drain()
+    assert queue.is_equal
+    assert not queue.dead_letters
+
+
 def test_the_dead_letter_names_the_reason_of_the_last_failure() -> None:
     queue = Queue()
     queue.send(KeyWork((KEY,), uploads=UploadHistory(MAX_UPLOAD_ATTEMPTS, failure="the bytes were damaged")))
@@ -281,7 +320,7 @@ def test_two_messages_of_a_key_keep_the_lower_count_and_every_disproof() -> None
 
 @pytest.mark.parametrize(
     "history",
-    [UploadHistory(), UploadHistory(2, "etag", "seen", 30, "why", "upload")],
+    [UploadHistory(), UploadHistory(2, "etag", "seen", 30, "why", "upload", "version", 4)],
 )
 def test_a_message_keeps_the_history(history: UploadHistory) -> None:
     assert decode(KeyWork((KEY,), uploads=history).to_json(), "") == KeyWork((KEY,), uploads=history)

@@ -15,8 +15,8 @@ from typing import Any
 class UploadHistory:
     """The uploads that a message and its predecessors have made for one key."""
 
-    #: Uploads that were created, continued although no part had arrived since the last recheck, or awaited for
-    #: an hour without a part. An upload that this message created and then awaits counts once.
+    #: Uploads of this version of the source that were created, continued although no part had arrived since the last
+    #: recheck, or awaited for an hour without a part. An upload that this message created and then awaits counts once.
     attempts: int = 0
     #: ETag of a source object, if the parts of an upload disproved its part plan; "" if none did. That object is copied
     #: with this project's own part plan.
@@ -29,6 +29,16 @@ class UploadHistory:
     failure: str = ""
     #: The upload that counted as an attempt when it was created or continued; "" once the target does not list it.
     counted: str = ""
+    #: ETag of the source object that `attempts` counts for; "" before the first upload.
+    etag: str = ""
+    #: Versions of the source object before that one that had an upload: the source changed before the key was equal.
+    versions: int = 0
+
+    def of_version(self, etag: str) -> UploadHistory:
+        """Return the history for the source object with this ETag. The attempts of each version count apart."""
+        if not self.etag or etag == self.etag:
+            return replace(self, etag=etag)
+        return replace(self, attempts=0, etag=etag, versions=self.versions + (self.attempts > 0), failure="")
 
     def observed(self, seen: str, upload_ids: Collection[str], *, patience_s: float) -> UploadHistory:
         """Return the history after a recheck that found these uploads, with the fingerprint `seen`.
@@ -74,9 +84,9 @@ class UploadHistory:
 def merged(one: UploadHistory | None, other: UploadHistory | None) -> UploadHistory | None:
     """Return one history for two messages of a key.
 
-    It is the one with fewer attempts, so that no attempt is lost. A disproof counts for both.
+    It is the one with fewer versions and attempts, so that no attempt is lost. A disproof counts for both.
     """
     if one is None or other is None:
         return one if other is None else other
-    least = min(one, other, key=lambda history: (history.attempts, history.waited_s))
+    least = min(one, other, key=lambda history: (history.versions, history.attempts, history.waited_s))
     return replace(least, disproved_etag=one.disproved_etag or other.disproved_etag)

@@ -33,6 +33,7 @@ from .converge import BucketPair, Outcome, converge
 from .transfer import Transfer
 from .upload_decision import (
     ABANDONED_AFTER_S,
+    MAX_VERSIONS,
     MAX_WAIT_S,
     Abort,
     ActiveUpload,
@@ -124,6 +125,7 @@ class DistributedCopier:
         replaced: ObjectState | None = None,
     ) -> WrittenObject | Sequence[Work]:
         """Return the work that copies the object, or the copy if this worker made it. Raises a SyncError."""
+        history = history.of_version(state.etag)
         plan = self._transfer.plan(key, state, own=history.disproved_etag == state.etag)
         if plan is None or plan.count == 1:  # one request cannot be divided
             return self._transfer.copy(key, state, deadline, replaced)
@@ -173,10 +175,7 @@ class DistributedCopier:
                         return None, history.outrun(patience_s=ABANDONED_AFTER_S)
                     return created, history.begun(created.upload.id)
                 case GiveUp():
-                    reason = history.failure or "the target is still not equal. The dead-letter queue has the reasons"
-                    raise Permanent(
-                        f"gave up after {history.attempts} multipart uploads of this object: {reason}", "PartsFailed"
-                    )
+                    raise _gave_up(history)
 
     def _is_equal(self, key: str, state: ObjectState, attempts: int) -> bool:
         """Return True if the target has the object.
@@ -283,13 +282,17 @@ class DistributedCopier:
     ) -> Sequence[Work]:
         """Abort the upload, and return a check of the key. `state` is that of the source now.
 
-        The check of another version starts another history.
+        If the source has changed again during the copy, the recheck of the upload copies the next version, after its
+        delay. One more check for each change would double the uploads with each version.
         """
         logger.info("abort", extra={"action": "abort", "key": work.key, "reason": why})
         self._target.abort_upload(key, work.upload)
-        if state is None or state.etag != work.etag:
-            return [KeyWork((work.key,), work.since)]
-        return [KeyWork((work.key,), work.since, uploads=work.uploads.failed(why, disproved_etag=disproved_etag))]
+        history = work.uploads
+        if state is not None and state.etag == work.etag:
+            history = history.failed(why, disproved_etag=disproved_etag)
+        elif history.versions:
+            return []
+        return [KeyWork((work.key,), work.since, uploads=history)]
 
     def _send(
         self, key: str, state: ObjectState, work: PartsWork, missing: list[int], deadline: Deadline
@@ -385,6 +388,20 @@ def _observed(history: UploadHistory, uploads: Sequence[ActiveUpload]) -> Upload
 def _check(work: PartsWork) -> KeyWork:
     """Return the check of a key after its upload was completed."""
     return KeyWork((work.key,), work.since, uploads=work.uploads)
+
+
+def _gave_up(history: UploadHistory) -> Permanent:
+    if history.versions >= MAX_VERSIONS:
+        return Permanent(
+            f"the source object changed during the multipart uploads of {history.versions} versions: copy it with "
+            "`s3-syncer sync KEY` when it changes less often than a copy takes",
+            "SourceKeepsChanging",
+        )
+    reason = history.failure or (
+        "the target is still not equal. The source changed, no part arrived for an hour, or another dead letter of the "
+        "key has the reason"
+    )
+    return Permanent(f"gave up after {history.attempts} multipart uploads of this object: {reason}", "PartsFailed")
 
 
 def _cannot_abort(uploads: Sequence[ActiveUpload]) -> str:

@@ -18,6 +18,11 @@ ABANDONED_AFTER_S = 3600.0
 #: each of them fail.
 MAX_UPLOAD_ATTEMPTS = 3
 
+#: Versions of a source object with an upload each that one message and its successors begin. Each change of the source
+#: causes an event, and the message of the last event copies the last version. So no copy is lost with the
+#: bound, and a source that responds with another ETag each time, without a change, ends too.
+MAX_VERSIONS = 10
+
 #: Seconds of rechecks without a change after which an upload of a finished key counts as impossible to abort. The
 #: upload was aborted several times by then.
 MAX_WAIT_S = 2 * int(ABANDONED_AFTER_S)
@@ -86,7 +91,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Send the message to the dead-letter queue: its uploads have failed too often."""
+    """Send the message to the dead-letter queue: its uploads have failed, or ended by changes, too often."""
 
 
 Decision = Wait | Verify | Abort | Adopt | CheckTarget | AlreadyEqual | Create | GiveUp
@@ -110,7 +115,7 @@ def decide(
     if any(not each.is_abandoned(history) for each in uploads):
         return Wait()
     adopted: ActiveUpload | None = None
-    may_begin = history.attempts < MAX_UPLOAD_ATTEMPTS
+    may_begin = history.attempts < MAX_UPLOAD_ATTEMPTS and history.versions < MAX_VERSIONS
     for each in uploads:
         if history.waited_s > 0 and not may_begin:
             return Abort(each)
