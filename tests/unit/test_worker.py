@@ -30,6 +30,7 @@ from s3_syncer.core.upload_history import UploadHistory
 from s3_syncer.core.work_items import KeyWork, PartsWork, RangeWork, Work
 from s3_syncer.queue import waiting
 from s3_syncer.queue import worker as worker_module
+from s3_syncer.queue.late_checks import MAX_LATE_CHECKS
 from s3_syncer.queue.worker import (
     REDELIVERY,
     Ack,
@@ -486,7 +487,7 @@ def loses(*keys: str, then: BaseException | None = None) -> Callable[[str, str],
 
 
 def late(key: str) -> KeyWork:
-    return KeyWork((key,), delay_s=LATE_WRITE_S, hops=1)
+    return KeyWork((key,), delay_s=LATE_WRITE_S, late_checks=1, hops=1)
 
 
 def test_a_key_with_a_lost_response_is_acknowledged_with_a_later_check() -> None:
@@ -494,6 +495,28 @@ def test_a_key_with_a_lost_response_is_acknowledged_with_a_later_check() -> None
     bench.target.on_call = loses("a")
     assert bench.disposition(message_for("2026/a", "2026/b")) == Ack((late("2026/a"),))
     assert bench.disposition(message_for("2026/a", attempt=1)) == Ack(), "the later check itself writes nothing"
+
+
+def test_late_checks_whose_writes_all_lose_their_responses_end_with_a_dead_letter() -> None:
+    """Each of them finds the key different, repairs it and gets no response. That once went on for ever."""
+    bench = Bench({"a": stored(b"one")})
+    bench.target.on_call = loses("a")
+    disposition, deliveries = bench.disposition(message_for("a")), 1
+    while isinstance(disposition, Ack):
+        (check,) = disposition.more
+        assert check.delay_s == LATE_WRITE_S
+        del bench.target.objects["a"]
+        disposition, deliveries = bench.disposition(Message("1", check.to_json())), deliveries + 1
+        assert deliveries < 100, "endless"
+    assert isinstance(disposition, DeadLetter)
+    assert "did not respond" in disposition.error
+    assert deliveries == MAX_LATE_CHECKS + 1
+
+
+def test_a_late_check_with_a_response_ends_the_row() -> None:
+    bench = Bench({"a": stored(b"one")})
+    last = KeyWork(("a",), late_checks=MAX_LATE_CHECKS)
+    assert bench.disposition(Message("1", last.to_json())) == Ack()
 
 
 @pytest.mark.parametrize("error", [OutOfTime("no time left"), RETRYABLE], ids=["out of time", "retryable"])

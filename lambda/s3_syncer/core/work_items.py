@@ -18,6 +18,9 @@ from .upload_history import UploadHistory
 #: The key of this project's own messages, so that no decoder mistakes them for an event of a store.
 ENVELOPE = "s3-syncer"
 
+#: The fields of `KeyWork` that count.
+_KEY_COUNTS = ("full_attempts", "late_checks", "hops")
+
 #: The end of the year 9999, in seconds since 1970.
 _LATEST_S = 253402300800
 
@@ -40,13 +43,16 @@ class KeyWork:
     uploads: UploadHistory | None = None
     #: The number of full attempts that ended without time left, see `worker.MAX_FULL_ATTEMPTS`.
     full_attempts: int = 0
+    #: The number of late checks in a row that this message ends, see `late_checks.MAX_LATE_CHECKS`.
+    late_checks: int = 0
     #: The number of the product's own messages in the chain that ends with this one.
     hops: int = 0
 
     def to_json(self) -> str:
         tracked: dict[str, Any] = {} if self.since is None else {"since": self.since}
         tracked |= {} if self.uploads is None else {"uploads": self.uploads.to_json()}
-        return _envelope("keys", keys=list(self.keys), **tracked, full_attempts=self.full_attempts, hops=self.hops)
+        counts = {name: getattr(self, name) for name in _KEY_COUNTS}
+        return _envelope("keys", keys=list(self.keys), **tracked, **counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,7 @@ def _deletion(content: Mapping[str, Any]) -> DeletionWork:
 def _keys(content: Mapping[str, Any]) -> KeyWork:
     keys = _whole_keys(content)
     uploads = None if content.get("uploads") is None else _uploads(content)
-    counts = {name: _count(content, name) for name in ("full_attempts", "hops")}
+    counts = {name: _count(content, name) for name in _KEY_COUNTS}
     return KeyWork(keys, _since(content), uploads=uploads, **counts)
 
 
@@ -228,5 +234,5 @@ def _is_whole(value: Any) -> bool:
 
 def _envelope(work: str, **content: Any) -> str:
     """Return the message for these fields, without the counts that are zero."""
-    zeros = {name for name in ("full_attempts", "hops", "stalled_hops") if not content.get(name)}
+    zeros = {name for name in (*_KEY_COUNTS, "stalled_hops") if not content.get(name)}
     return json.dumps({ENVELOPE: {"work": work, **{name: content[name] for name in content if name not in zeros}}})

@@ -26,6 +26,7 @@ from ..sync.converge import BucketPair, Outcome
 from ..sync.write_checks import MAX_UNSEEN_DELIVERIES, Unseen
 from .decision_log import log_decision, log_failure
 from .deletion_guard import DIRECT, Deletions
+from .late_checks import MAX_LATE_CHECKS, NO_RESPONSES, late_checks
 from .waiting import BatchWait
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class _Done:
         """Return True if the key of a failed item may still change."""
         return self.item.is_key and bool(self.uncertain)
 
-    def late_checks(self, prefix: str) -> tuple[KeyWork, ...]:
+    def late_checks(self, prefix: str) -> list[KeyWork]:
         """Return the messages that check the uncertain keys once more, when no write can take effect any more.
 
         A failed key needs none if its own message comes back. Parts need none: the message about their key returns as
@@ -126,8 +127,8 @@ class _Done:
         """
         comes_back = self.item.is_key and isinstance(self.result, SyncError) and not self.message_is_lost
         if self.item.is_parts or comes_back:
-            return ()
-        return tuple(KeyWork((prefix + key,), delay_s=LATE_WRITE_S) for key in sorted(self.uncertain))
+            return []
+        return late_checks((prefix + key for key in sorted(self.uncertain)), self.item.late_checks)
 
 
 #: Errors in the order in which they decide on a message with several keys. A message returns as long as one of its
@@ -182,6 +183,8 @@ class _KeyRequest:
     uploads: UploadHistory | None = None
     #: The lowest number of full attempts; None before the first message.
     full_attempts: int | None = None
+    #: The lowest number of late checks in a row; None before the first message.
+    late_checks: int | None = None
     #: The highest number of hops.
     hops: int = 0
     #: True if a message asks for the deletion of the key.
@@ -194,6 +197,7 @@ class _KeyRequest:
         self.attempt = max(self.attempt, attempt)
         self.uploads = merged(self.uploads, work.uploads)
         self.full_attempts = _least(self.full_attempts, work.full_attempts)
+        self.late_checks = _least(self.late_checks, work.late_checks)
         self.hops = max(self.hops, work.hops)
 
 
@@ -218,6 +222,11 @@ class _Item:
     def is_key(self) -> bool:
         """Return True for a key: every decision about a key is logged, and a key can take too long."""
         return not self.name
+
+    @property
+    def late_checks(self) -> int:
+        """Return the number of late checks in a row that led to this work."""
+        return self.next_attempt.late_checks if self.next_attempt else 0
 
 
 class Worker:
@@ -317,7 +326,11 @@ class Worker:
             return replace(outcome, more=(*(_with_time(work, request.since) for work in outcome.more), *deletion))
 
         next_attempt = KeyWork(
-            (key,), since=request.since, uploads=request.uploads, full_attempts=(request.full_attempts or 0) + 1
+            (key,),
+            since=request.since,
+            uploads=request.uploads,
+            full_attempts=(request.full_attempts or 0) + 1,
+            late_checks=request.late_checks or 0,
         )
         return _Item(key, request.attempt, run, since=request.since, next_attempt=next_attempt, hops=request.hops)
 
@@ -344,10 +357,7 @@ class Worker:
         more: list[Work] = []
         for done in results.values():
             more += done.result.more if isinstance(done.result, Outcome) else ()
-            for check in done.late_checks(self._prefix):
-                more.append(check)
-                extra = {"key": check.keys[0], "reason": "a write has no response", "delay_s": check.delay_s}
-                logger.warning("late check", extra=extra)
+            more += done.late_checks(self._prefix)
         failures = [(key, done.result) for key, done in results.items() if isinstance(done.result, SyncError)]
         if not failures:
             return Ack(tuple(more))
@@ -425,6 +435,9 @@ def _run_item(item: _Item, fence: Fence, deadline: Deadline, available_s: float 
         if item.next_attempt is not None and isinstance(result, OutOfTime) and is_full_attempt(spent_s, available_s):
             is_last = item.next_attempt.full_attempts >= MAX_FULL_ATTEMPTS
             result = _TOO_LONG if is_last else _FullAttempt(result, item.next_attempt)
+        is_done = isinstance(result, Outcome) and not result.more
+        if is_done and item.late_checks >= MAX_LATE_CHECKS and fence.uncertain:
+            result = NO_RESPONSES
         _log_result(item, result, spent_s)
         return result
 
