@@ -45,6 +45,9 @@ ACTIVE_S = (1.0, 20.0, 200.0, 2000.0)
 #: Seconds after the last change within which the mirror must be equal.
 QUIET_MAX_S = 24 * 3600.0
 
+#: Timeouts of the function in seconds. The shortest is the least that the module accepts: see variables.tf.
+FUNCTION_TIMEOUTS_S = (30.0, 60.0, 300.0)
+
 #: Seconds for which a service is suspended, so that another worker gets its messages.
 LONG_SUSPENSION_S = VISIBILITY_TIMEOUT_S + 100.0
 
@@ -159,7 +162,7 @@ class History:
         self.before: dict[str, Version] = {}
         self.duty: set[str] = set()
         self.lambda_service = LambdaService(
-            self.world, timeout_s=choose((20.0, 60.0, 300.0)), batch_size=choose((1, 3)), threads=choose((1, 2, 3))
+            self.world, timeout_s=choose(FUNCTION_TIMEOUTS_S), batch_size=choose((1, 3)), threads=choose((1, 2, 3))
         )
         # A target that lists no uploads has none to continue: a slow copy begins again in each attempt.
         if not self.world.target.traits.lists_uploads:
