@@ -45,6 +45,8 @@ def test_options_marked_as_required_are_those_that_the_command_misses(monkeypatc
         needed = {
             name for options in command.sections.values() for each in options if each.needed for name in each.opts
         }
-        ended = CliRunner().invoke(command, ["key"] if command.name == "sync" else [])
+        ended = CliRunner().invoke(command, ["key"] if command.name in ("sync", "explain") else [])
+        if "this command needs a module" in ended.output:  # which gives the options
+            continue
         assert ended.exit_code == 2
         assert set(re.findall(r"(--[a-z-]+) is not set", ended.output)) == needed

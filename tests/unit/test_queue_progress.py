@@ -216,3 +216,23 @@ def test_signal_ends_the_wait() -> None:
     deadline.stop()
     with pytest.raises(OutOfTime):
         wait_for_end(Script(1), deadline)
+
+
+@pytest.mark.parametrize(
+    ("swept", "is_complete"),
+    [
+        ([("b", "d")], True),
+        ([("a", None)], True),
+        ([("b", "c"), ("c", "e")], True),
+        ([("b", "c")], False),
+        ([("c", "d")], False),
+        ([], False),
+    ],
+)
+def test_coverage_of_a_part_is_complete_with_the_keys_of_that_part(
+    swept: list[tuple[str, str | None]], is_complete: bool
+) -> None:
+    coverage = Coverage("b", "d")
+    for after, until in swept:
+        coverage.add(after, until)
+    assert coverage.is_complete is is_complete

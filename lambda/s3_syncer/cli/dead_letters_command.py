@@ -145,7 +145,7 @@ def _queue(outputs: Outputs) -> DeadLetterQueue:
 
 def _selection(options: dict[str, Any]) -> Selection:
     since_s = options["since"]
-    return Selection(options["reason"], options["key"], 0.0 if since_s is None else time.time() - since_s)
+    return Selection(options["reason"], options["key"], since=0.0 if since_s is None else time.time() - since_s)
 
 
 def _progress(as_json: bool) -> Any:

@@ -10,7 +10,7 @@ from ..operations.drain import SETTLED_S
 from .click_extensions import option
 from .option_types import Duration
 
-_OUTPUT, _QUEUE, _SELECTION = "Output", "Queue", "Selection"
+_OUTPUT, _QUEUE, _SELECTION, _RANGE, _COST = "Output", "Queue", "Selection", "Range", "Cost"
 
 JSON = (option(_OUTPUT, "--json", "as_json", is_flag=True, help="Print JSON instead of text."),)
 
@@ -92,5 +92,73 @@ DRAIN = (
         show_default=True,
         metavar="DURATION",
         help="Time for which the queues must stay empty. The message counts of SQS are approximate.",
+    ),
+)
+
+LOG_SINCE = (
+    option(
+        _OUTPUT,
+        "--since",
+        type=Duration(),
+        default="24h",
+        show_default=True,
+        metavar="DURATION",
+        help="Time of the log to search: 15m, 24h or 168h.",
+    ),
+)
+
+RANGE = (
+    option(
+        _RANGE,
+        "--after",
+        default="",
+        help="Only keys behind this one in the order of their UTF-8 bytes, without the source prefix.",
+    ),
+    option(_RANGE, "--until", help="Only keys up to this one. Default: to the end."),
+)
+
+SWEEP = (
+    option(
+        _RANGE,
+        "--delete",
+        is_flag=True,
+        help="Delete keys from the target that the source does not have. Data that exists only in the target is lost.",
+    ),
+    option(_RANGE, "--max-delete", type=click.IntRange(0), help="Stop deleting after this number of keys."),
+    option(_RANGE, "--full", is_flag=True, help="Compare headers, metadata and tags of every key."),
+    option(_QUEUE, "--detach", is_flag=True, help="Only send the range, and do not follow it."),
+    option(
+        _QUEUE,
+        "--idle-timeout",
+        type=click.FloatRange(1),
+        default=60,
+        show_default=True,
+        help="Seconds for which the queue must be empty at the end. The message counts of SQS are approximate.",
+    ),
+)
+
+COST = (
+    option(
+        _COST,
+        "--inventory",
+        multiple=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Read an S3 Inventory file in CSV, also .gz, instead of a listing. Repeatable; in the variable, separated "
+        "by colons.",
+    ),
+    option(
+        _COST,
+        "--columns",
+        default="Bucket,Key,Size",
+        show_default=True,
+        help="Columns of the inventory: the fileSchema of its manifest.",
+    ),
+    option(
+        _COST,
+        "--changes",
+        type=click.IntRange(0),
+        default=1_000_000,
+        show_default=True,
+        help="Changed objects in a month.",
     ),
 )

@@ -137,7 +137,7 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
 
     Raise a SyncError if the job cannot finish, and OSError if a report cannot be written.
     """
-    monitor = _connect(config)
+    monitor = connect(config)
     context = build_sync_context(job.settings, threads=job.threads)
     for bucket in (context.source, context.target):  # an error of the comparison at the end must show before the start
         next(iter(bucket.listing()), None)
@@ -171,7 +171,7 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
     return run(replace(job, command="check", sweep_options=comparison, have_responded=True), console)
 
 
-def _connect(config: QueueMigrationConfig) -> QueueMonitor:
+def connect(config: QueueMigrationConfig) -> QueueMonitor:
     """Return the monitor, after one request of each kind that it needs. Raise a SyncError."""
     began_ms = round(time.time() * 1000)
     monitor = QueueMonitor(config, sqs=queue_client(1), logs=aws_client("logs"), began_ms=began_ms)

@@ -40,13 +40,18 @@ class Coverage:
     An interval starts after its first key and includes its last; None is the end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, after: str = "", until: str | None = None) -> None:
+        """Expect the keys behind `after` up to `until`: by default, every key."""
+        self._after, self._until = after, until
         self._intervals: list[tuple[str, str | None]] = []
 
     @property
     def is_complete(self) -> bool:
-        """Return True if the intervals cover every key."""
-        return self._intervals == [("", None)]
+        """Return True if the intervals cover every expected key."""
+        return any(
+            begin <= self._after and (end is None or (self._until is not None and end >= self._until))
+            for begin, end in self._intervals
+        )
 
     def add(self, after: str, until: str | None) -> None:
         if until is not None and until <= after:
@@ -76,9 +81,11 @@ class QueueProgress:
         idle_s: float,
         silence_s: float = SILENCE_S,
         clock: Callable[[], float] = time.monotonic,
+        coverage: Coverage | None = None,
     ) -> None:
+        """Add to the stats; `coverage` expects the keys of the ranges, by default every key."""
         self._stats, self._idle_s, self._silence_s, self._clock = stats, idle_s, silence_s, clock
-        self._coverage = Coverage()
+        self._coverage = coverage or Coverage()
         self._busy_at = self._logged_at = clock()
 
     @property

@@ -57,17 +57,22 @@ def status(outputs: Outputs, watch: bool, interval: float, as_json: bool) -> Non
         found = reader.read()
         _show(found, program, as_json=as_json)
         sys.exit(found.exit_code)
-    sys.exit(_watch(reader.read, program, interval, as_json=as_json))
+    sys.exit(watch_status(reader.read, program, interval, as_json=as_json))
 
 
 def _show(found: Status, program: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
-        Console(width=None if sys.stdout.isatty() else _TEXT_WIDTH, highlight=False).print(status_view(found, program))
+        text_console().print(status_view(found, program))
 
 
-def _watch(read: Callable[[], Status], program: str, interval_s: float, *, as_json: bool) -> int:
+def text_console() -> Console:
+    """Return a console for standard output."""
+    return Console(width=None if sys.stdout.isatty() else _TEXT_WIDTH, highlight=False)
+
+
+def watch_status(read: Callable[[], Status], program: str, interval_s: float, *, as_json: bool) -> int:
     """Show the status until Ctrl-C, and return the exit code of the last one.
 
     A status that cannot be read is shown as such, and read again: an outage of the network must not end the display.

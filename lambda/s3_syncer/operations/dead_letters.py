@@ -69,6 +69,8 @@ class Selection:
     reason: str = ""
     #: A key, or a pattern with * and ?.
     key: str = ""
+    #: One of these keys, each without a pattern.
+    keys: frozenset[str] = frozenset()
     #: Only letters sent since this time, in seconds since 1970.
     since: float = 0.0
 
@@ -80,6 +82,7 @@ class Selection:
     def has(self, letter: DeadLetter) -> bool:
         """Return True if the letter meets the conditions."""
         has_key = not self.key or any(key == self.key or fnmatchcase(key, self.key) for key in letter.keys)
+        has_key = has_key and (not self.keys or any(key in self.keys for key in letter.keys))
         return has_key and self.reason.lower() in letter.reason.lower() and letter.sent_at >= self.since
 
 

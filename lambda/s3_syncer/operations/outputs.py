@@ -75,6 +75,8 @@ class Outputs:
     dead_letter_queue_url: str
     #: The queue of deletions that wait; None in a module without it.
     deletions_queue_url: str | None
+    #: The queue of deletions that wait for a person; None in a module without it.
+    held_deletions_queue_url: str | None
     function_name: str
     #: The log groups of the workers: that of the function, and that of the service if there is one.
     log_groups: tuple[str, ...]
@@ -114,6 +116,7 @@ class Outputs:
             bulk_queue_url=found["bulk_queue_url"],
             dead_letter_queue_url=found["dead_letter_queue_url"],
             deletions_queue_url=found.get("deletions_queue_url"),
+            held_deletions_queue_url=found.get("held_deletions_queue_url"),
             function_name=found["function_name"],
             log_groups=(found["log_group_name"], *([service["log_group_name"]] if service else [])),
             alarms=tuple(arn.partition(":alarm:")[2] for arn in (found.get("alarm_arns") or {}).values()),

@@ -288,12 +288,18 @@ def _dead(status: Status) -> Iterator[Problem]:
         yield Problem(f"{letters}: these changes were not mirrored", "s3-syncer dead-letters list")
 
 
+def _held(status: Status) -> Iterator[Problem]:
+    queue = status.queue("held deletions")
+    if queue is not None and queue.counts.total:
+        yield Problem(f"{queue.counts.total:,} deletions are held until you decide", "s3-syncer deletions status")
+
+
 def _alarms(status: Status) -> Iterator[Problem]:
     for name in status.alarms:
         yield Problem(f"the alarm {name} is on", "see docs/operations.md")
 
 
-_RULES: Sequence[Callable[[Status], Iterator[Problem]]] = (_workers, _failing, _behind, _dead, _alarms)
+_RULES: Sequence[Callable[[Status], Iterator[Problem]]] = (_workers, _failing, _behind, _held, _dead, _alarms)
 
 
 def _because(reason: str) -> str:

@@ -119,6 +119,7 @@ class StatusReader:
             "events": outputs.queue_url,
             "bulk": outputs.bulk_queue_url,
             **({"deletions": outputs.deletions_queue_url} if outputs.deletions_queue_url else {}),
+            **({"held deletions": outputs.held_deletions_queue_url} if outputs.held_deletions_queue_url else {}),
             "dead letters": outputs.dead_letter_queue_url,
         }
         counts = {name: queue_counts(self._clients.sqs, url) for name, url in urls.items()}
