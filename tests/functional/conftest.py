@@ -18,7 +18,7 @@ from functools import partial
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
-from tests.functional.harness import Account, Rig
+from tests.functional.harness import SOURCE, Account, Rig
 from tests.functional.proxy import in_front_of
 from tests.support.clock import OffsetClock
 from tests.support.odd_store import OddStore
@@ -100,6 +100,14 @@ def odd(
         aws.empty()
         cleanup.callback(aws.empty)
         yield cleanup.enter_context(_rig(aws, Account(odd_store.endpoint), monkeypatch, capsys))
+
+
+@pytest.fixture
+def odd_source(odd: Rig, odd_store: OddStore, monkeypatch: pytest.MonkeyPatch) -> OddStore:
+    """Let the odd store be the source of the command and of the function, too."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", odd_store.endpoint)
+    odd_store.objects.buckets[SOURCE] = {}
+    return odd_store
 
 
 def ceph_account(cluster: Ceph) -> Account:

@@ -23,14 +23,6 @@ FORMS: dict[str, list[Quirk]] = {"encoded": [], "raw": [listings.ignores_encodin
 each_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 
 
-@pytest.fixture
-def from_odd(odd: Rig, odd_store: OddStore, monkeypatch: pytest.MonkeyPatch) -> OddStore:
-    """Make the odd store the source of the command, too; the target is another bucket of it."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", odd_store.endpoint)
-    odd_store.objects.buckets[SOURCE] = {}
-    return odd_store
-
-
 @each_form
 @pytest.mark.parametrize("delete", [["--delete"], []], ids=["delete", "keep"])
 def test_a_key_of_the_target_that_is_not_utf_8_fails_and_stays(
@@ -53,29 +45,29 @@ def test_a_key_of_the_target_that_is_not_utf_8_fails_and_stays(
 @each_form
 @pytest.mark.parametrize("options", [["migrate", "--delete"], ["check"], ["migrate"]], ids=" ".join)
 def test_a_key_of_the_source_that_is_not_utf_8_fails_and_hides_no_other(
-    from_odd: OddStore, form: list[Quirk], options: list[str], tmp_path: Path
+    odd_source: OddStore, form: list[Quirk], options: list[str], tmp_path: Path
 ) -> None:
-    from_odd.add(*form)
+    odd_source.add(*form)
     for key in ("a", NOT_UTF_8, "\U0001f600"):
-        from_odd.put(SOURCE, key, b"body")
+        odd_source.put(SOURCE, key, b"body")
     report = tmp_path / "report.json"
     ended = run(*options, "--report", str(report))
     assert ended.code == 1
     assert "not UTF-8" in ended.named[repr(NOT_UTF_8)]
     assert json.loads(report.read_text())["failures"][0]["key"] == NOT_UTF_8
     if "migrate" in options:
-        assert from_odd.keys(TARGET) == ["a", "\U0001f600"]
+        assert odd_source.keys(TARGET) == ["a", "\U0001f600"]
 
 
 @each_form
-def test_keys_that_are_not_utf_8_on_each_of_many_pages(from_odd: OddStore, form: list[Quirk]) -> None:
-    from_odd.add(listings.pages_of(3), *form)
+def test_keys_that_are_not_utf_8_on_each_of_many_pages(odd_source: OddStore, form: list[Quirk]) -> None:
+    odd_source.add(listings.pages_of(3), *form)
     names = [f"k{number}" for number in range(10)]
     for key in [*names, *(f"{name}\udc80" for name in names)]:
-        from_odd.put(SOURCE, key, b"body")
+        odd_source.put(SOURCE, key, b"body")
     ended = run("migrate", "--delete", "--concurrency", "4")
     assert (ended.code, len(ended.named)) == (1, 10)
-    assert from_odd.keys(TARGET) == names
+    assert odd_source.keys(TARGET) == names
 
 
 def test_sync_names_a_key_that_is_not_utf_8(odd: Rig) -> None:
@@ -98,24 +90,24 @@ SPOILS: dict[str, Callable[[str], Quirk]] = {
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("spoils", SPOILS.values(), ids=SPOILS)
 def test_a_field_of_a_listing_that_cannot_be_read_costs_requests_and_nothing_else(
-    from_odd: OddStore, field: str, spoils: Callable[[str], Quirk]
+    odd_source: OddStore, field: str, spoils: Callable[[str], Quirk]
 ) -> None:
-    from_odd.put(SOURCE, "changed", b"new")
-    from_odd.put(TARGET, "changed", b"old")
-    from_odd.put(SOURCE, "equal", b"body")
-    from_odd.put(TARGET, "equal", b"body")
-    from_odd.put(SOURCE, "new", b"body")
-    from_odd.put(TARGET, "extra", b"body")
-    from_odd.add(on("ListObjectsV2")(spoils(field)))
+    odd_source.put(SOURCE, "changed", b"new")
+    odd_source.put(TARGET, "changed", b"old")
+    odd_source.put(SOURCE, "equal", b"body")
+    odd_source.put(TARGET, "equal", b"body")
+    odd_source.put(SOURCE, "new", b"body")
+    odd_source.put(TARGET, "extra", b"body")
+    odd_source.add(on("ListObjectsV2")(spoils(field)))
     ended = run("migrate", "--delete")
     assert ended.code == 0, ended.err
-    bodies = {key: stored.body for key, stored in from_odd.objects.buckets[TARGET].items()}
+    bodies = {key: stored.body for key, stored in odd_source.objects.buckets[TARGET].items()}
     assert bodies == {"changed": b"new", "equal": b"body", "new": b"body"}
-    assert from_odd.count("PutObject") == 2
+    assert odd_source.count("PutObject") == 2
 
 
-def test_a_listing_without_sizes_still_names_what_is_missing(from_odd: OddStore) -> None:
-    from_odd.put(SOURCE, "new", b"body")
-    from_odd.add(on("ListObjectsV2")(responses.leaves_out("Size")))
+def test_a_listing_without_sizes_still_names_what_is_missing(odd_source: OddStore) -> None:
+    odd_source.put(SOURCE, "new", b"body")
+    odd_source.add(on("ListObjectsV2")(responses.leaves_out("Size")))
     ended = run("check")
     assert (ended.code, ended.named.keys()) == (1, {"new"})

@@ -9,17 +9,27 @@ from typing import Any, cast
 
 import pytest
 
-from s3_syncer.core.errors import Busy, Changed, Permanent, Retryable, StoreUnavailable, StoreUnusable, SyncError
+from s3_syncer.core.errors import (
+    Busy,
+    Changed,
+    Permanent,
+    Refused,
+    Retryable,
+    StoreUnavailable,
+    StoreUnusable,
+    SyncError,
+)
 from s3_syncer.core.model import ListPage, ObjectState, md5_of
 from s3_syncer.stores.bucket import MAX_LOOKUPS, Bucket
 
-HEAD, GET, TAGS, HEAD_BUCKET = "head_object", "get_object", "get_object_tagging", "head_bucket"
+HEAD, GET, TAGS = "head_object", "get_object", "get_object_tagging"
 DELETE, ABORT, LIST = "delete_object", "abort_multipart_upload", "list_objects_v2"
+UPLOADS = "list_multipart_uploads"
 
 HEADERS = {"etag": '"e"', "content-length": "1", "last-modified": "Thu, 01 Jan 2026 12:34:56 GMT"}
 FOUND = {"ResponseMetadata": {"HTTPHeaders": HEADERS}}
-EXISTS = {"ResponseMetadata": {"HTTPHeaders": {}}}
 EMPTY: dict[str, Any] = {"Contents": []}
+NO_UPLOADS: dict[str, Any] = {"Uploads": [], "IsTruncated": "false"}
 UNTAGGED: dict[str, Any] = {"TagSet": []}
 
 
@@ -61,6 +71,8 @@ def bucket(script: Script, *, tags: bool = False) -> Bucket:
     return Bucket("bucket", "", cast(Any, None), tags=tags, transport=script)
 
 
+LISTED = {"Contents": [{"Key": "key"}]}
+
 Requests = Sequence[tuple[str, Mapping[str, Any]]]
 NO_KEY = (GET, error(404, "NoSuchKey"))
 
@@ -72,7 +84,12 @@ NO_KEY = (GET, error(404, "NoSuchKey"))
         (True, [(HEAD, FOUND)], "e"),
         (False, [(HEAD, error(404))], None),
         (True, [(HEAD, error(404)), NO_KEY], None),
-        (True, [(HEAD, error(404)), (GET, error(404))], Retryable),
+        (True, [(HEAD, error(404)), (GET, error(404)), (LIST, EMPTY)], None),
+        (True, [(HEAD, error(404)), (GET, error(404)), (LIST, LISTED)], Retryable),
+        (True, [(HEAD, error(404)), (GET, error(404)), (LIST, error(404))], Retryable),
+        (True, [(HEAD, error(404)), (GET, error(404, "NotFound")), (LIST, EMPTY)], None),
+        (True, [(HEAD, error(404)), (GET, error(404, "NotFound")), (LIST, LISTED)], Refused),
+        (True, [(HEAD, error(404)), (GET, error(404, "NotFound")), (LIST, error(404, "NotFound"))], Refused),
         (
             True,
             [(HEAD, error(404)), (GET, error(404, "NoSuchBucket")), (LIST, error(404, "NoSuchBucket"))],
@@ -109,19 +126,10 @@ def test_the_response_decides_the_next_request(
     assert script.left == []
 
 
-@pytest.mark.parametrize("key", ["control \x01", "escape \x1b[0m", "not a character \uffff"])
-def test_for_a_key_that_xml_cannot_contain_the_bucket_explains_a_404_without_a_code(key: str) -> None:
-    without_code = [(HEAD, error(404)), (GET, error(404))]
-    script = Script(*without_code, (HEAD_BUCKET, EXISTS))
-    assert bucket(script).head(key, confirm_missing=True) is None
-    assert script.left == []
-    with pytest.raises(StoreUnusable):
-        bucket(Script(*without_code, (HEAD_BUCKET, error(404)))).head(key, confirm_missing=True)
-
-
-@pytest.mark.parametrize("key", ["key", "a b+c%2F", "line\nbreak", "tab\t", "\u00e9 \ud7ff \U0001f600"])
-def test_for_any_other_key_a_404_without_a_code_proves_nothing(key: str) -> None:
-    script = Script((HEAD, error(404)), (GET, error(404)))
+@pytest.mark.parametrize("key", ["key", "a b+c%2F", "line\nbreak", "control \x01", "\u00e9 \ud7ff \U0001f600"])
+def test_a_404_without_a_code_is_not_about_a_key_that_is_listed(key: str) -> None:
+    listed = {"Contents": [{"Key": key}]}
+    script = Script((HEAD, error(404)), (GET, error(404)), (LIST, listed))
     with pytest.raises(Retryable, match="does not say what is missing") as caught:
         bucket(script).head(key, confirm_missing=True)
     assert not isinstance(caught.value, Changed)
@@ -134,13 +142,16 @@ def test_for_any_other_key_a_404_without_a_code_proves_nothing(key: str) -> None
         ([(DELETE, error(404, "NoSuchKey")), NO_KEY], None),
         ([(DELETE, error(404)), NO_KEY], None),
         ([(DELETE, error(404)), (GET, body())], "NotDeleted"),
-        ([(DELETE, error(404)), (GET, error(404))], "NoErrorCode"),
+        ([(DELETE, error(404)), (GET, error(404)), (LIST, LISTED)], "NoErrorCode"),
+        ([(DELETE, error(404)), (GET, error(404)), (LIST, error(404))], "NoErrorCode"),
+        ([(DELETE, error(404)), (GET, error(404)), (LIST, EMPTY)], None),
+        ([(DELETE, error(404, "NotFound")), (GET, error(404, "NotFound")), (LIST, EMPTY)], None),
         ([(DELETE, error(404, "NoSuchBucket")), (LIST, error(404, "NoSuchBucket"))], "NoSuchBucket"),
         ([(DELETE, error(404, "NoSuchBucket")), (LIST, EMPTY)], "NoSuchBucket"),
         ([(DELETE, {}), (GET, body())], "NotDeleted"),
         ([(DELETE, error(404, "NoSuchKey")), (GET, body())], "NotDeleted"),
         ([(DELETE, {}), (GET, error(416, "InvalidRange"))], "NotDeleted"),
-        ([(DELETE, {}), (GET, error(404))], "NoErrorCode"),
+        ([(DELETE, {}), (GET, error(404)), (LIST, LISTED)], "NoErrorCode"),
     ],
 )
 def test_a_deletion_counts_once_the_store_names_the_key_as_missing(requests: Requests, error_code: str | None) -> None:
@@ -154,17 +165,18 @@ def test_a_deletion_counts_once_the_store_names_the_key_as_missing(requests: Req
     assert script.left == []
 
 
-def test_a_404_without_a_code_does_not_mean_that_an_upload_is_gone() -> None:
-    bucket(Script((ABORT, error(404, "NoSuchUpload")))).abort_upload("key", "upload")
-    for responses in ([(ABORT, error(404))], [(ABORT, error(404, "NoSuchBucket")), (LIST, EMPTY)]):
-        with pytest.raises(Retryable):
-            bucket(Script(*responses)).abort_upload("key", "upload")
-
-
-def test_a_missing_key_in_the_place_of_an_upload_is_a_missing_upload() -> None:
+@pytest.mark.parametrize("code", ["", "NoSuchKey", "NotFound"])
+def test_a_404_that_names_no_upload_is_about_one_that_is_not_listed(code: str) -> None:
     """Ceph RGW responds to ListParts of an aborted upload with NoSuchKey."""
+    bucket(Script((ABORT, error(404, "NoSuchUpload")))).abort_upload("key", "upload")
+    bucket(Script((ABORT, error(404, code)), (UPLOADS, NO_UPLOADS))).abort_upload("key", "upload")
+    listed = {"IsTruncated": "false", "Uploads": [{"Key": "key", "UploadId": "upload"}]}
+    for responses in ([(UPLOADS, listed)], [(UPLOADS, error(404))]):
+        with pytest.raises(SyncError) as raised:
+            bucket(Script((ABORT, error(404, code)), *responses)).abort_upload("key", "upload")
+        assert raised.value.code != "NoSuchUpload"
     with pytest.raises(Changed) as raised:
-        bucket(Script(("list_parts", error(404, "NoSuchKey")))).parts("key", "upload")
+        bucket(Script(("list_parts", error(404, code)), (UPLOADS, NO_UPLOADS))).parts("key", "upload")
     assert raised.value.code == "NoSuchUpload"
 
 

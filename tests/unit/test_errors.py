@@ -16,6 +16,8 @@ from s3_syncer.core.errors import (
     SyncError,
     Transient,
     classify,
+    judged,
+    status_of,
 )
 
 MEANINGS: dict[type[SyncError], list[tuple[str, int]]] = {
@@ -66,9 +68,12 @@ MEANINGS: dict[type[SyncError], list[tuple[str, int]]] = {
         ("OperationAborted", 409),
         ("Whatever", 409),
         ("", 0),
-        ("301", 301),
     ],
     Refused: [
+        ("301", 301),
+        ("MovedPermanently", 301),
+        ("TemporaryRedirect", 307),
+        ("NoSuchObject", 404),
         ("AccessDenied", 403),
         ("403", 403),
         ("QuotaExceeded", 403),
@@ -140,3 +145,32 @@ def test_only_the_text_for_people_has_the_request_id() -> None:
     assert (str(error), error.reason) == ("busy, request ID 4K2", "busy")
     plain = Retryable("busy", "SlowDown")
     assert (str(plain), plain.reason, plain.request_id) == ("busy", "busy", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("AccessDenied", 403),
+        ("NoSuchUpload", 404),
+        ("PreconditionFailed", 412),
+        ("EntityTooLarge", 400),
+        ("EntityTooSmall", 400),
+        ("InvalidPart", 400),
+        ("MalformedXML", 400),
+        ("SlowDown", 503),
+        ("InternalError", 500),
+        ("Whatever", 500),
+        ("", 500),
+    ],
+)
+def test_an_error_document_with_status_200_gets_the_status_of_its_code(code: str, status: int) -> None:
+    assert status_of(code) == status
+
+
+@pytest.mark.parametrize(("status", "comes_back"), [(301, False), (307, True), (404, False)])
+def test_a_temporary_redirect_of_one_key_comes_back(status: int, comes_back: bool) -> None:
+    error = classify("Whatever", status, "")
+    assert isinstance(error, Refused)
+    assert isinstance(judged(error), Retryable), "it is unknown if it concerns the store"
+    error.concerns = "key"
+    assert isinstance(judged(error), Retryable) == comes_back

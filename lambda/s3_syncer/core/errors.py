@@ -17,6 +17,9 @@ class SyncError(Exception):
     `request_id` names the failed request in the logs of the store; it is empty if there was no response.
     """
 
+    #: The HTTP status of the response; 0 without one, or if other requests have judged the error since.
+    status: int = 0
+
     def __init__(self, message: str, code: str = "", *, request_id: str = "") -> None:
         super().__init__(message)
         self.code = code or type(self).__name__
@@ -109,8 +112,9 @@ class Refused(Permanent):
     concerns: Literal["unknown", "key", "store"] = "unknown"
     #: True for the codes and statuses with which a store refuses the user and not the content of the request.
     is_denial: bool = False
-    #: True if the store must be repaired even if the rejection concerns one key: a quota may refuse large objects only.
-    is_quota: bool = False
+    #: True if the message comes back even if the rejection concerns one key: a quota may refuse large objects only, and
+    #: a temporary redirect ends.
+    may_end: bool = False
 
 
 def judged(error: SyncError) -> SyncError:
@@ -125,7 +129,7 @@ def judged(error: SyncError) -> SyncError:
     reason = error.reason
     if error.concerns == "store":
         kind, reason = StoreUnusable, f"{reason}. The store refuses each key in this way"
-    elif error.is_quota or (error.is_denial and error.concerns == "unknown"):
+    elif error.may_end or (error.is_denial and error.concerns == "unknown"):
         kind = Retryable
     return kind(reason, error.code, request_id=error.request_id)
 
@@ -173,6 +177,12 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
     "AllAccessDisabled": (StoreUnusable, "the account is disabled"),
     "AccountProblem": (StoreUnusable, "there is a problem with the account"),
     "UserSuspended": (StoreUnusable, "the user is suspended"),
+    "301": (Refused, "the store redirects the request: the endpoint or the region may be wrong"),
+    "302": (Refused, "the store redirects the request for a while"),
+    "303": (Refused, "the store redirects the request for a while"),
+    "307": (Refused, "the store redirects the request for a while"),
+    "308": (Refused, "the store redirects the request: the endpoint or the region may be wrong"),
+    "TemporaryRedirect": (Refused, "the store redirects the request for a while"),
     # temporary
     "BadDigest": (Retryable, "the bytes were damaged in transit"),
     "XAmzContentSHA256Mismatch": (Retryable, "the bytes were damaged in transit"),
@@ -206,17 +216,36 @@ _TABLE: dict[str, tuple[type[SyncError], str]] = {
 #: them for the objects concerned; a wrong secret key causes them for every request.
 SIGNATURE_CODES = frozenset({"AuthorizationHeaderMalformed", "SignatureDoesNotMatch"})
 
+#: The codes with which a store may refuse one object, although they are about the store. A proxy may redirect one kind
+#: of request, or one path.
+ONE_OBJECT_CODES = SIGNATURE_CODES | {"PermanentRedirect"}
+
 #: The codes of a policy, which may deny some keys or all. A response to a HEAD has the second.
 POLICY_CODES = frozenset({"AccessDenied", "403"})
 
-#: Statuses with which a store refuses the user: https://www.rfc-editor.org/rfc/rfc9110#section-15.5
-_DENIALS = frozenset({401, 402, 403})
+#: Statuses with which a store refuses the user, or the address, and not the content of the request. A 404 with an
+#: unknown code may mean the bucket. https://www.rfc-editor.org/rfc/rfc9110#section-15
+_DENIALS = frozenset({301, 302, 303, 307, 308, 401, 402, 403, 404})
+
+_TEMPORARY_REDIRECTS = frozenset({302, 303, 307})
 
 #: Part of the message about an object that a retention or a legal hold protects. Its code is that of a policy.
 _OBJECT_LOCK = "object lock"
 
 #: Part of each code that names a quota. Stores have different codes.
 _QUOTA = "Quota"
+
+
+#: The code of a 404 that does not say what is missing.
+NO_ERROR_CODE = "NoErrorCode"
+
+
+def is_vague_404(error: SyncError) -> bool:
+    """Return True for a 404 that does not say if the key or something else is missing.
+
+    A web server or a proxy responds so, and a store that has other codes.
+    """
+    return error.status == 404 and error.code not in ("NoSuchBucket", "NoSuchKey", "NoSuchUpload")
 
 
 def unexpected_failure(error: BaseException) -> Retryable:
@@ -226,7 +255,8 @@ def unexpected_failure(error: BaseException) -> Retryable:
 
 def classify(code: str, status: int, message: str) -> SyncError:
     """Return the error to raise for an error response; the HTTP status decides about an unknown code."""
-    kind, meaning = _TABLE.get(code, (None, ""))
+    is_redirect = code not in _TABLE and 300 <= status < 400
+    kind, meaning = _TABLE.get(str(status) if is_redirect else code, (None, ""))
     if status == 403 and _OBJECT_LOCK in message.lower():  # so certainly about this object, not the bucket
         kind, meaning = Permanent, "an Object Lock protects the object until its retention or legal hold ends"
     if kind is None:
@@ -236,9 +266,61 @@ def classify(code: str, status: int, message: str) -> SyncError:
         meaning = f"{meaning} ({message})"
     error = kind(f"{code}: {meaning}" if code else meaning, code)
     if isinstance(error, Refused):
-        error.is_quota = _QUOTA in code
-        error.is_denial = error.is_quota or status in _DENIALS
+        is_quota = _QUOTA in code
+        error.may_end = is_quota or status in _TEMPORARY_REDIRECTS
+        error.is_denial = is_quota or status in _DENIALS
+    error.status = status
     return error
+
+
+#: The statuses of AWS for the codes that are not temporary. A code without a status here is one of 400.
+_STATUSES = {
+    403: POLICY_CODES
+    | {
+        "AccountProblem",
+        "AllAccessDisabled",
+        "InvalidAccessKeyId",
+        ARCHIVED_CODE,
+        "QuotaExceeded",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "UserSuspended",
+    },
+    404: {"NoSuchBucket", "NoSuchKey", "NoSuchUpload"},
+    405: {"MethodNotAllowed"},
+    409: {"BucketNotEmpty", "ConditionalRequestConflict", "OperationAborted"},
+    412: {"PreconditionFailed"},
+    416: {"InvalidRange"},
+    501: {"NotImplemented"},
+    503: {"BandwidthLimitExceeded", "ServiceUnavailable", "SlowDown"},
+}
+
+#: The beginnings of codes for what is wrong with a request.
+_WRONG_REQUEST = (
+    "Bad",
+    "EntityToo",
+    "Illegal",
+    "Invalid",
+    "KeyToo",
+    "Malformed",
+    "MetadataToo",
+    "Missing",
+    "Unsupported",
+)
+
+
+def status_of(code: str) -> int:
+    """Return the status for the code of an error document that came with status 200.
+
+    A completion of an upload begins its response before it has succeeded. An unknown code may be temporary: it is 500.
+    """
+    for status, codes in _STATUSES.items():
+        if code in codes:
+            return status
+    kind, _ = _TABLE.get(code, (None, ""))
+    if kind is not None:
+        return 500 if issubclass(kind, Transient) else 400
+    return 400 if code.startswith(_WRONG_REQUEST) else 500
 
 
 def _kind_by_status(status: int) -> type[SyncError]:
@@ -247,7 +329,8 @@ def _kind_by_status(status: int) -> type[SyncError]:
     A client error is permanent, and the dead-letter queue shows it to an operator at once: the same request would get
     the same response. It is temporary if the request is correct, and only came at the wrong time: timeout (408),
     conflict with another request (409), too early (425), too many requests (429). A condition (412) or a range (416)
-    that does not hold means another object, under whatever code. Every other status may be temporary.
+    that does not hold means another object, under whatever code. A redirect is refused too: to follow it, the request
+    would need another signature. Every other status may be temporary.
     """
     if status in (429, 503):  # also the SlowDown of AWS: the response to a HEAD has no code but its status
         return Busy
@@ -255,4 +338,4 @@ def _kind_by_status(status: int) -> type[SyncError]:
         return Changed
     if status in (408, 425) or 500 <= status < 600:
         return Transient
-    return Refused if 400 <= status < 500 and status != 409 else Retryable
+    return Refused if 300 <= status < 500 and status != 409 else Retryable

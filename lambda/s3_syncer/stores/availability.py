@@ -6,7 +6,7 @@ the bucket confirms such an error.
 
 | error of the request | request about the bucket | result |
 |---|---|---|
-| StoreUnusable | succeeds | Retryable, for this request only; for a signature Refused: see `rejections.py` |
+| StoreUnusable | succeeds | Retryable, for this request; Refused for a signature or a redirect: see `rejections.py` |
 | StoreUnusable | StoreUnusable | StoreUnusable |
 | StoreUnusable | Transient | StoreUnavailable |
 | Transient | succeeds | the error of the request |
@@ -26,7 +26,7 @@ from typing import TypeVar
 
 from ..core.deadline import OutOfTime
 from ..core.errors import (
-    SIGNATURE_CODES,
+    ONE_OBJECT_CODES,
     Busy,
     Changed,
     Refused,
@@ -173,7 +173,7 @@ def _confirmed(error: SyncError, about_bucket: SyncError | None) -> SyncError:
         return StoreUnavailable(cause.reason, cause.code, request_id=cause.request_id)
     if isinstance(error, StoreUnusable):
         message = f"{error.reason}. The error concerns only this request: the store serves others"
-        if error.code not in SIGNATURE_CODES:
+        if error.code not in ONE_OBJECT_CODES:
             return Retryable(message, error.code, request_id=error.request_id)
         refused = Refused(message, error.code, request_id=error.request_id)
         refused.is_denial = True

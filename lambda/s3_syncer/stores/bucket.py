@@ -6,27 +6,14 @@ Keys are relative to the prefix of the bucket. No error of boto3 leaves this mod
 from __future__ import annotations
 
 import base64
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
-    SSOError,
-    TokenRetrievalError,
-)
-from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import ClientError
 
 from ..core import fence, headers
 from ..core.errors import (
@@ -34,10 +21,8 @@ from ..core.errors import (
     Changed,
     Permanent,
     Retryable,
-    StoreUnusable,
     SyncError,
-    Transient,
-    classify,
+    is_vague_404,
     unnameable,
 )
 from ..core.model import (
@@ -54,11 +39,11 @@ from . import listings
 from .availability import Availability
 from .bodies import read_body, read_small_body, read_to_end
 from .capabilities import ObjectRequest, TagSupport
-from .fenced_requests import UNREACHABLE
 from .listings import KeyListing
 from .object_tags import ObjectTags
 from .protocols import ClientSource, RequestGate, Transport
-from .responses import Response, is_not_xml, not_xml
+from .request_errors import REQUEST_ERRORS, as_sync_error, error_code
+from .responses import Response
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -68,26 +53,11 @@ _OBJECT_WRITES = frozenset(
     {"put_object", "delete_object", "put_object_tagging", "delete_object_tagging", "complete_multipart_upload"}
 )
 
-#: The AWS chain has no valid credentials: there are none, a login has expired, or a role cannot be assumed.
-_NO_CREDENTIALS = (
-    CredentialRetrievalError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    SSOError,
-    TokenRetrievalError,
-)
-
-#: The characters that XML 1.0 cannot contain: https://www.w3.org/TR/xml/#charsets
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
 #: The codes of errors after which a store may have created an upload.
 _MAY_HAVE_CREATED = frozenset({"BadResponse", "MissingField", "ConnectionBroke"})
 
 #: Seconds by which the age of an upload may exceed the time since its creation: stores give the time in whole seconds.
 _CREATED_WITHIN_S = 2.0
-
-#: The code of a 404 that does not say what is missing.
-_NO_ERROR_CODE = "NoErrorCode"
 
 #: The code for a body with another SHA-256 than its request says: the bytes were damaged, or the store does not know
 #: UNSIGNED-PAYLOAD and compares this text.
@@ -176,7 +146,8 @@ class Bucket:
         except SyncError as error:
             if error.code == "NoSuchKey":
                 return None
-            if isinstance(error, (Changed, Permanent)):  # the object is empty or archived, or access is denied
+            # The object is empty or archived, access is denied, or the store has another code for a missing key.
+            if isinstance(error, (Changed, Permanent)) or is_vague_404(error):
                 return self.head(key, confirm_missing=True)
             raise
         size = response.object_size
@@ -211,7 +182,7 @@ class Bucket:
         | HEAD | any other error | raised |
         | GET | 200 or 206; InvalidRange, because the object is empty | the key exists: HEAD again |
         | GET | NoSuchKey | the key is missing |
-        | GET | 404 without a code, if XML cannot contain the key | HEAD of the bucket: missing, or an error |
+        | GET | 404 without a code or with an unknown one | a listing of the key: missing, or an error |
         | GET | any other error | raised |
 
         An error of the second HEAD is raised.
@@ -231,7 +202,8 @@ class Bucket:
     def is_missing(self, key: str) -> bool:
         """Return True if the store names the key as missing; a 404 of a HEAD does not: see `_lookup`.
 
-        Raises a SyncError if the store does not say what is missing.
+        A GET of one byte asks for it. A 404 that names no key can be about the bucket or a proxy. Then a listing of
+        exactly this key decides, which costs a LIST. Raises a SyncError if the store does not say what is missing.
         """
         try:
             with closing(self._call("get_object", key, Range="bytes=0-0").body) as body:
@@ -239,19 +211,11 @@ class Bucket:
         except SyncError as error:
             if error.code == "NoSuchKey":
                 return True
-            if isinstance(error, Changed) and error.code == "404":  # no code, because XML cannot contain the key
-                self._check_bucket()
+            if is_vague_404(error) and not self.lists(key):
                 return True
             if error.code != "InvalidRange":
                 raise
         return False
-
-    def _check_bucket(self) -> None:
-        """Raise a SyncError unless the bucket itself exists."""
-        try:
-            self._call("head_bucket", None)
-        except Changed as error:  # this 404 is not about a key
-            raise StoreUnusable(f"the bucket {self.name} does not exist", "NoSuchBucket") from error
 
     def _size(self, key: str) -> int:
         """Return the size of an object, which its HEAD does not say, from a GET of one byte."""
@@ -397,8 +361,8 @@ class Bucket:
         """
         try:
             self._call("delete_object", key)
-        except Retryable as error:
-            if error.code not in ("NoSuchKey", "404", _NO_ERROR_CODE):  # some stores respond 404 where AWS responds 204
+        except SyncError as error:
+            if error.code != "NoSuchKey" and not is_vague_404(error):  # some stores respond 404 where AWS responds 204
                 raise
         if not self.is_missing(key):
             raise Changed(f"delete_object in {self.name}: the object is still there", "NotDeleted")
@@ -437,9 +401,10 @@ class Bucket:
 
     def upload_part(self, key: str, upload_id: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
         """Upload one part; return its ETag from the store, or else the MD5 that the store has checked."""
-        response = self._send_body(
-            "upload_part", key, UploadId=upload_id, PartNumber=part.number, Body=data, ContentMD5=_base64(md5)
-        )
+        with self._about_upload(key, upload_id):
+            response = self._send_body(
+                "upload_part", key, UploadId=upload_id, PartNumber=part.number, Body=data, ContentMD5=_base64(md5)
+            )
         return response.etag or md5.hex()
 
     def complete_upload(
@@ -453,9 +418,10 @@ class Bucket:
         parts = [{"PartNumber": number, "ETag": _quoted(etags[number])} for number in sorted(etags)]
         conditions = {headers.PARAMETERS[name]: value for name, value in headers.conditions(guard).items()}
         try:
-            response = self._call(
-                "complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **conditions
-            )
+            with self._about_upload(key, upload_id):
+                response = self._call(
+                    "complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **conditions
+                )
         except Retryable as error:
             if error.code == "BadResponse":
                 self.parts(key, upload_id, until=0)  # raises Changed if the upload is completed
@@ -465,9 +431,10 @@ class Bucket:
     def abort_upload(self, key: str, upload_id: str) -> None:
         """Abort the upload and drop its parts. An upload that no longer exists counts as aborted."""
         try:
-            self._call("abort_multipart_upload", key, UploadId=upload_id)
+            with self._about_upload(key, upload_id):
+                self._call("abort_multipart_upload", key, UploadId=upload_id)
         except Changed as error:
-            if error.code not in ("NoSuchUpload", "404"):
+            if error.code != "NoSuchUpload":
                 raise
 
     def uploads(self, key: str) -> list[Upload]:
@@ -487,9 +454,25 @@ class Bucket:
         """
 
         def request(position: Mapping[str, Any]) -> Response:
-            return self._call("list_parts", key, UploadId=upload_id, **position)
+            with self._about_upload(key, upload_id):
+                return self._call("list_parts", key, UploadId=upload_id, **position)
 
         return listings.parts(request, after, until)
+
+    @contextmanager
+    def _about_upload(self, key: str, upload_id: str) -> Iterator[None]:
+        """Raise Changed with the code NoSuchUpload if a 404 of the block means that the upload is gone.
+
+        Ceph RGW names the key as missing, and other stores have other codes. Then a listing of the uploads of the key
+        decides.
+        """
+        try:
+            yield
+        except SyncError as error:
+            is_about_key = error.status == 404 and error.code == "NoSuchKey"
+            if not (is_vague_404(error) or is_about_key) or any(each.id == upload_id for each in self.uploads(key)):
+                raise
+            raise Changed(error.reason, "NoSuchUpload", request_id=error.request_id) from error
 
     def _send_body(self, operation: str, key: str, **parameters: Any) -> Response:
         """Make a request with a body. Raises Permanent if the store finds another hash of the bytes twice."""
@@ -540,44 +523,21 @@ class Bucket:
             parameters["Key"] = self.full_key(key)
         if self._transport is not None and (response := self._transport.try_call(operation, parameters)) is not None:
             if "Error" in response:
-                raise self._as_sync_error(operation, key, ClientError(cast("Any", response), operation))
+                raise as_sync_error(operation, self.name, ClientError(cast("Any", response), operation))
             return response
         lease = self._clients.lease()
         try:
             return _request(lease.client, operation, parameters)
         except ClientError as error:
-            fresh = self._clients.renew(lease) if _code(error) in CREDENTIAL_CODES else None
+            fresh = self._clients.renew(lease) if error_code(error) in CREDENTIAL_CODES else None
             if fresh is None:
-                raise self._as_sync_error(operation, key, error) from error
-        except (BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
-            raise self._as_sync_error(operation, key, error) from error
+                raise as_sync_error(operation, self.name, error) from error
+        except REQUEST_ERRORS as error:
+            raise as_sync_error(operation, self.name, error) from error
         try:
             return _request(fresh.client, operation, parameters)
-        except (ClientError, BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
-            raise self._as_sync_error(operation, key, error) from error
-
-    def _as_sync_error(self, operation: str, key: str | None, error: Exception) -> SyncError:
-        if isinstance(error, ClientError) and is_not_xml(error.response):
-            found: SyncError = not_xml()
-        elif isinstance(error, ClientError):
-            metadata = error.response.get("ResponseMetadata", {})
-            message = error.response.get("Error", {}).get("Message", "")
-            code = _code(error)
-            if operation == "list_parts" and code == "NoSuchKey":  # Ceph RGW, of an upload that was aborted
-                code = "NoSuchUpload"
-            found = classify(code, metadata.get("HTTPStatusCode", 0), message)
-            if found.code == "404" and not operation.startswith("head_") and not self._breaks_xml(key):
-                # A web server or a proxy responds so. It says nothing about the key, the upload or the bucket.
-                found = Retryable("the 404 has no error code, so it does not say what is missing", _NO_ERROR_CODE)
-            found.request_id = metadata.get("RequestId", "")
-        else:
-            found = _without_response(error)
-        found.args = (f"{operation} in {self.name}: {found.reason}",)
-        return found
-
-    def _breaks_xml(self, key: str | None) -> bool:
-        """Return True if XML cannot contain the key, so that the error of S3 for this key cannot be parsed."""
-        return key is not None and _NOT_XML.search(self.full_key(key)) is not None
+        except REQUEST_ERRORS as error:
+            raise as_sync_error(operation, self.name, error) from error
 
 
 def _request(client: S3Client, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -589,28 +549,6 @@ def _request(client: S3Client, operation: str, parameters: dict[str, Any]) -> di
         raise
     fence.answered()
     return response
-
-
-def _without_response(error: Exception) -> SyncError:
-    """Return the SyncError for a failure without a usable response."""
-    if isinstance(error, ResponseParserError):
-        # The text of this error is left out: it may contain the bytes of an object.
-        return Retryable("the response is not an S3 response", "BadResponse")
-    if isinstance(error, ParamValidationError):
-        return Permanent(str(error).replace("\n", " "), "InvalidRequest")
-    if isinstance(error, _NO_CREDENTIALS):
-        return StoreUnusable(f"no credentials: {error}", "NoCredentials")
-    if isinstance(error, UNREACHABLE):
-        return Transient(f"the store does not respond: {error}", "NoResponse")
-    if isinstance(error, (HTTPClientError, HTTPError, OSError)):
-        return Transient(f"the connection broke: {error}", "ConnectionBroke")
-    return Permanent(f"{type(error).__name__}: {error}", "InvalidRequest")
-
-
-def _code(error: ClientError) -> str:
-    """Return the error code of the store, or else the HTTP status, as botocore does for a HEAD."""
-    code = error.response.get("Error", {}).get("Code")
-    return str(code or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
 
 
 def _base64(md5: bytes) -> str:

@@ -4,6 +4,7 @@
 |---|---|
 | a tag set | the tags |
 | a `Tagging` document without a tag set; 204; 404 NoSuchTagSet | the object has no tags |
+| a 404 with an unknown code, and a HEAD finds the object | the object has no tags |
 | 501; 405; a 400 such as InvalidArgument or InvalidRequest | the store has no tags |
 | 200 with the ETag of the object: the store ignored `?tagging` | the store has no tags |
 | any other error, such as AccessDenied or 500 | raised: it says nothing about the tags |
@@ -18,7 +19,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 
-from ..core.errors import POLICY_CODES, Permanent, Retryable, SyncError
+from ..core.errors import NO_ERROR_CODE, POLICY_CODES, Permanent, Retryable, SyncError, is_vague_404
 from .capabilities import ObjectRequest, TagSupport
 from .responses import Response
 
@@ -74,7 +75,7 @@ class ObjectTags:
         try:
             response = self._call("get_object_tagging", key)
         except SyncError as error:
-            if error.code in UNTAGGED_CODES:
+            if error.code in UNTAGGED_CODES or self._names_missing_tags(key, error):
                 self.support.record_exists()
                 return {}
             if error.code in POLICY_CODES:
@@ -113,6 +114,10 @@ class ObjectTags:
             self.read(key)
         if self.support.exists is False:
             raise self._no_tags()
+
+    def _names_missing_tags(self, key: str, error: SyncError) -> bool:
+        """Return True for a 404 with an unknown code if a HEAD finds the object. Raises Changed if not."""
+        return is_vague_404(error) and error.code != NO_ERROR_CODE and self._call("head_object", key) is not None
 
     def _no_tags(self) -> Permanent:
         return Permanent(

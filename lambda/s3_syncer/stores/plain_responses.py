@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore import handlers
 
+from ..core.errors import status_of
 from . import response_xml
 from .fenced_requests import UNREACHABLE
 from .responses import NOT_XML
@@ -90,7 +91,7 @@ def _before_parse(
                 return
         else:
             if response_xml.name(root) == "Error":  # also with status 200: the work had begun before it failed
-                response_dict["status_code"] = max(status, 500) if status < 300 else status
+                response_dict["status_code"] = status_of(response_xml.code(root)) if status < 300 else status
                 response_dict["body"] = response_xml.plain_error(root)
                 return
             if status >= 300:

@@ -90,6 +90,11 @@ def error(body: bytes) -> tuple[str, str]:
     return found.get("Code") or "", found.get("Message") or ""
 
 
+def code(error: Element) -> str:
+    """Return the code of an error document, or ""."""
+    return fields(error).get("Code") or ""
+
+
 def plain_error(root: Element) -> bytes:
     """Return an error response as every XML parser reads it: each field once, and without a namespace."""
     plain = Element("Error")

@@ -95,6 +95,7 @@ NOT_FOUND: Mapping[str, Callable[[str], Response]] = {
     "html": lambda code: Response(404, body=b"<html><body>404 Not Found</body></html>"),
     "broken xml": lambda code: Response(404, body=f"<Error><Code>{code}</Code><Resource>?x=1&y</Resource>".encode()),
     "empty": lambda code: Response(404),
+    "json": lambda code: Response(404, (("Content-Type", "application/json"),), b'{"message": "Not Found"}'),
 }
 
 
@@ -103,11 +104,11 @@ def bucket_is_gone(form: str = "xml") -> Quirk:
     return lambda request, store: NOT_FOUND[form]("NoSuchBucket")
 
 
-def missing_keys_are(form: str) -> Quirk:
-    """Respond to a GET of a missing key in a form of NOT_FOUND."""
+def missing_keys_are(form: str, code: str = "NoSuchKey") -> Quirk:
+    """Respond to a GET of a missing key in a form of NOT_FOUND, with this code."""
 
     def quirk(request: Request, store: Store) -> Response:
         response = store(request)
-        return NOT_FOUND[form]("NoSuchKey") if response.status == 404 else response
+        return NOT_FOUND[form](code) if response.status == 404 else response
 
     return on("GetObject")(quirk)
