@@ -50,6 +50,7 @@ OPTIONS_OF_OTHER_PROGRAMS = {
 
 #: Files that a document names although the repository does not have them.
 NOT_IN_THE_REPOSITORY = {
+    ".local/outputs.json",
     ".local/stack.json",
     ".local/checks/logs",
     "manifest.json",

@@ -51,6 +51,17 @@ def test_decision_is_that_of_the_workers_and_nothing_is_written(
     assert not {"put", "put_tags", "delete", "create_upload"} & set(cast(ListedBucket, buckets.target).calls)
 
 
+def test_missing_bucket_of_the_target_is_an_error_and_no_copy() -> None:
+    buckets = pair(OBJECT, None)
+
+    def fail(operation: str, key: str) -> None:
+        if operation == "is_missing":
+            raise StoreUnusable("the bucket does not exist")
+
+    cast(ListedBucket, buckets.target).on_call = fail
+    assert decide(buckets, "k", Deadline()) == Decision("retry", "the bucket does not exist")
+
+
 def test_deleted_key_stays_where_deletes_are_off() -> None:
     assert decide(pair(None, OBJECT, delete=False), "k", Deadline()).action == "kept"
 

@@ -157,6 +157,17 @@ def test_failure_without_a_key_ends_with_the_next_change(end: LogLine) -> None:
     assert failures_of([failed, end]) == []
 
 
+def test_store_is_usable_again_with_a_later_change() -> None:
+    failed = line(1, "retry", key="a", reason="no response", unusable=True)
+    assert failures_of([failed])[0].unusable
+    assert not failures_of([failed, line(2, "copy", key="b")])[0].unusable
+
+
+def test_further_attempt_does_not_end_a_failure() -> None:
+    lines = [line(1, "retry", key="a", reason="slow"), line(2, "waiting", key="a", idle_s=60, lag_ms=9000)]
+    assert failures_of(lines) == [Failure("slow", 1, "a", 1)]
+
+
 def test_failures_of_a_whole_store_come_first() -> None:
     lines = [
         *(line(1, "retry", key=key, reason="kept changing") for key in "abc"),

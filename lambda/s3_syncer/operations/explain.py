@@ -151,13 +151,15 @@ def decide(pair: BucketPair, key: str, deadline: Deadline, limits: Limits = USUA
     read_only = replace(pair, target=target, copier=_NoCopies(limits), defers_deletions=True)
     try:
         outcome = converge(read_only, key, deadline, size=1 << 62)  # a large size: no body is read in advance
+        is_copy = outcome.action == "multipart"
+        is_new = is_copy and pair.target.is_missing(key)  # also an error if the bucket is missing
     except _WouldWrite as write:
         return Decision("tags" if write.operation in ("put_tags", "require_tags") else write.operation, "tags")
     except SyncError as error:
         found = judged(error)
         return Decision("retry" if isinstance(found, Retryable) else "dead-letter", str(found))
-    if outcome.action == "multipart":
-        return Decision("copy" if pair.target.head(key, tags=False) is None else "update", outcome.reason)
+    if is_copy:
+        return Decision("copy" if is_new else "update", outcome.reason)
     if outcome.action == "deferred":
         return Decision("delete", "absent from the source")
     return Decision(outcome.action, outcome.reason)
@@ -224,8 +226,12 @@ def _pattern(key: str) -> str:
 
 
 def _with_tags(target: TargetBucket, key: str) -> ObjectState | None:
+    """Return the object with its tags, or None if the target has no such key. Raises SyncError."""
     found = target.head(key, tags=False)
-    return None if found is None else target.with_tags(key, found)
+    if found is not None:
+        return target.with_tags(key, found)
+    target.is_missing(key)  # the 404 may be that of the bucket
+    return None
 
 
 def _as_json(state: ObjectState | None) -> dict[str, Any] | None:

@@ -173,13 +173,14 @@ def failures_of(lines: Sequence[LogLine]) -> list[Failure]:
     """Return the failures that have not ended, by reason, the most frequent first.
 
     A failure ends with a later line about the same key with another action. The failure of a message without a key
-    ends with any later change.
+    ends with any later change. A store is usable again with any later change.
     """
     last: dict[str, LogLine] = {}
+    changed_at = max((line.at for line in lines if line.action in CHANGES), default=-math.inf)
     for line in lines:
         if line.action in ("retry", "failed", "circuit-open"):
             last[line.key] = line
-        elif line.key and line.action:
+        elif line.key and line.action not in ("", "waiting"):  # the latter is a further attempt
             last.pop(line.key, None)
         if line.action in CHANGES or line.action == "circuit-closed":
             last.pop("", None)
@@ -192,7 +193,7 @@ def failures_of(lines: Sequence[LogLine]) -> list[Failure]:
             sum(bool(line.key) for line in group),
             next((line.key for line in group if line.key), ""),
             max(line.at for line in group),
-            any(line.fields.get("unusable") is True or line.action == "circuit-open" for line in group),
+            any(line.at > changed_at and _is_unusable(line) for line in group),
         )
         for reason, group in groups.items()
     ]
@@ -210,6 +211,10 @@ def last_sweep(lines: Sequence[LogLine], *, pause_s: float) -> Sweep | None:
         return None
     totals = {name: sum(_number(line, name) for line in ranges) for name in ("keys", "changed", "deleted", "failed")}
     return Sweep(ranges[0].at, len(ranges), **totals)
+
+
+def _is_unusable(line: LogLine) -> bool:
+    return line.fields.get("unusable") is True or line.action == "circuit-open"
 
 
 def _number(line: LogLine, name: str) -> int:
