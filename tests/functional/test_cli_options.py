@@ -17,6 +17,7 @@ from s3_syncer.cli.click_extensions import FORMER_VARIABLES, Command
 from s3_syncer.cli.commands import cli
 from s3_syncer.cli.option_types import ByteRate
 from s3_syncer.cli.queue_migration import QueueMigrationConfig
+from s3_syncer.cli.report_upload import ReportObject
 from s3_syncer.cli.run import SweepJob
 from s3_syncer.core.units import MIB
 from s3_syncer.settings import Credentials
@@ -222,6 +223,8 @@ def test_patterns_and_reports_are_repeatable(jobs: list[SweepJob]) -> None:
     found = job(jobs, S3_SYNCER_EXCLUDE="*.a\n\n/with space/**\n", S3_SYNCER_REPORT="a.json:b.html")
     assert wanted(found, "x.a", "with space/x", "x.c") == ["x.c"]
     assert found.reports == (Path("a.json"), Path("b.html"))
+    found = job(jobs, S3_SYNCER_REPORT="a.json:s3://reports/a.html:s3://reports/b.json")
+    assert found.reports == (Path("a.json"), ReportObject("reports", "a.html"), ReportObject("reports", "b.json"))
 
 
 def test_check_is_a_dry_run_without_deletes(jobs: list[SweepJob]) -> None:
@@ -376,6 +379,8 @@ def test_error_names_every_missing_setting() -> None:
         (("migrate", "--bwlimit", "fast"), "'fast' is not a rate: write 500k, 10M or 1.5G"),
         (("migrate", "--log-format", "xml"), "is not one of"),
         (("migrate", "--report", "report.txt"), "must end in .json or .html"),
+        (("migrate", "--report", "s3://bucket/report.txt"), "must end in .json or .html"),
+        (("migrate", "--report", "s3://report.html"), "write s3://bucket/key"),
         (("migrate", "--report", "/nowhere/at/all.json"), "the folder '/nowhere/at' does not exist"),
         (("migrate", "--no-such-option"), "No such option"),
         (("migrate", "key"), "unexpected extra argument"),

@@ -88,6 +88,7 @@ def test_json_report_has_all_totals_and_findings(write: Callable[[Report, str], 
         "size": 7,
     }
     assert len(content["differences"]) == 5000 + len(HOSTILE)
+    assert content["failures_by_reason"] == {f"refused: {key}": 1 for key in HOSTILE}
 
 
 def test_json_report_without_findings(write: Callable[[Report, str], Path]) -> None:
@@ -149,6 +150,7 @@ def test_page_lists_at_most_so_many_rows_and_counts_the_rest(write: Callable[[Re
     text = write(report(stats(findings=report_module.MAX_ROWS + 500)), "report.html").read_text("utf-8")
     assert f"and {500 + len(HOSTILE):,} more: a .json report lists all of them." in text
     assert text.count("<td class=key>") == report_module.MAX_ROWS + len(HOSTILE)
+    assert "<details open><summary>" in text
     assert f"Missing from the target<td>{report_module.MAX_ROWS + 500:,}" in text
 
 
@@ -188,6 +190,28 @@ def test_page_counts_tolerated_keys_of_the_target(write: Callable[[Report, str],
     tolerant = SweepStats(tolerates_target_only=True, target_only=1234)
     assert "Only in the target, not deleted<td>1,234" in write(report(tolerant), "report.html").read_text("utf-8")
     assert json.loads(write(report(tolerant), "report.json").read_text("utf-8"))["target_only"] == 1234
+
+
+def test_failures_are_grouped_by_reason(write: Callable[[Report, str], Path]) -> None:
+    failed = SweepStats()
+    for number in range(report_module.MAX_ROWS + 10):
+        failed.on_failed(f"key {number}", Permanent("access denied", request_id=f"R{number}"))
+    failed.on_failed("odd", Permanent("archived"))
+    page = Page(write(report(failed), "report.html").read_text("utf-8"))
+    at = page.cells.index("Reason")
+    assert page.cells[at + 1 : at + 5] == [f"{report_module.MAX_ROWS + 10:,}", "access denied", "1", "archived"]
+    assert page.elements.count("summary") == 1, "the page lists keys of the first reason only"
+    assert ("open", None) not in page.attributes
+    assert "request R7" in page.cells
+    content = json.loads(write(report(failed), "report.json").read_text("utf-8"))
+    assert content["failures"][7] == {
+        "what": "failed",
+        "key": "key 7",
+        "reason": "access denied",
+        "size": 0,
+        "request_id": "R7",
+    }
+    assert content["failures_by_reason"] == {"access denied": report_module.MAX_ROWS + 10, "archived": 1}
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium")

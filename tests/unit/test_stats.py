@@ -17,8 +17,8 @@ from rich.console import Console
 
 from s3_syncer.cli import progress
 from s3_syncer.cli import stats as stats_module
-from s3_syncer.cli.findings import Finding, Findings
-from s3_syncer.cli.progress import format_bytes, format_duration, in_lines, in_log, on_terminal, status
+from s3_syncer.cli.findings import MAX_REASONS, OTHER_REASONS, Finding, Findings
+from s3_syncer.cli.progress import format_about, format_bytes, format_duration, in_lines, in_log, on_terminal, status
 from s3_syncer.cli.stats import MAX_SAMPLES, Sample, SweepStats
 from s3_syncer.core.errors import Permanent
 from s3_syncer.sync.converge import Outcome
@@ -46,7 +46,8 @@ def test_the_request_id_of_a_failure_is_shown_to_people_and_is_a_log_field(caplo
     assert (with_id.reason, with_id.request_id) == ("access denied", "4K2")  # type: ignore[attr-defined]
     assert (without_id.message, without_id.reason) == ("failed b: access denied", "access denied")  # type: ignore[attr-defined]
     assert not hasattr(without_id, "request_id")
-    assert [finding.reason for finding in stats.failures] == ["access denied, request ID 4K2", "access denied"]
+    assert [finding.text for finding in stats.failures] == ["access denied, request ID 4K2", "access denied"]
+    assert stats.failures.reasons == {"access denied": 2}
 
 
 # -- findings ----------------------------------------------------------------------------------------------------------
@@ -88,6 +89,16 @@ def test_findings_can_be_read_while_they_are_added_to() -> None:
         lengths.append(len(list(findings)))
     assert lengths == sorted(lengths)
     assert len(list(findings)) == len(findings) == 20_000
+
+
+def test_reasons_are_counted_and_their_number_is_bounded() -> None:
+    findings = Findings()
+    for number in range(MAX_REASONS + 50):
+        findings.add(Finding("failed", "key", f"refused: {number}"))
+    findings.add(Finding("failed", "key", "refused: 0"))
+    assert len(findings.reasons) == MAX_REASONS + 1
+    assert (findings.reasons["refused: 0"], findings.reasons[OTHER_REASONS]) == (2, 50)
+    assert findings.reasons.total() == len(findings)
 
 
 # -- counting ----------------------------------------------------------------------------------------------------------
@@ -191,7 +202,7 @@ def test_status_has_copies_bytes_keys_and_failures(now: list[float]) -> None:
     now[0] = 10.0
     assert status(stats, 100_000) == (
         "3 copied · 1 deleted · 150.0 MB sent · 0 objects/s · 15.0 MB/s · 25,000 of 100,000 keys compared · "
-        "2,500 keys/s · 1 failed · 0:00:30 left"
+        "2,500 keys/s · 1 failed (1 x refused) · less than 1 min left"
     )
     assert "left" not in status(stats, None)
     assert "of" not in status(stats, 24_999)  # keys that only the target has count as well
@@ -291,3 +302,47 @@ def test_a_closed_pipe_does_not_end_the_command() -> None:
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_status_groups_failures_by_reason(now: list[float]) -> None:
+    stats, long = SweepStats(started=0.0), "the target lists nonsense " + "x" * 100
+    for number, reason in ((3, "access denied"), (2, long), (1, "one"), (1, "two")):
+        for _ in range(number):
+            stats.on_failed("k", Permanent(reason, request_id="4K2"))
+    assert status(stats, None).endswith(f"7 failed (3 x access denied; 2 x {long[:49]}…; 2 others)")
+
+
+def test_time_left_follows_the_recent_rate_and_the_whole_run(now: list[float]) -> None:
+    stats = SweepStats(started=0.0)
+    stats.on_compared(1_000)
+    now[0] = 4.0
+    assert stats.time_left_s(100_000) is None, "the first page says little"
+    now[0] = 100.0
+    stats.sample()
+    assert stats.time_left_s(2_000) == pytest.approx(100.0)
+    assert stats.time_left_s(999) is None, "the target has more keys than the source"
+    stats.on_compared(900)  # faster since then
+    now[0] = 130.0
+    assert stats.time_left_s(2_000) == pytest.approx(100 / ((900 / 30 + 1900 / 130) / 2))
+
+
+def test_no_time_is_left_to_show_before_the_first_key(now: list[float]) -> None:
+    stats = SweepStats(started=0.0)
+    now[0] = 60.0
+    assert stats.time_left_s(1_000) is None
+    assert "left" not in status(stats, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "less than 1 min"),
+        (29, "less than 1 min"),
+        (61, "about 1 min"),
+        (3_570, "about 1 h 0 min"),
+        (7_800, "about 2 h 10 min"),
+        (3 * 86_400, "about 3 days"),
+    ],
+)
+def test_estimates_are_rounded_for_people(seconds: float, text: str) -> None:
+    assert format_about(seconds) == text

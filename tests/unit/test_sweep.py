@@ -184,6 +184,24 @@ def keys(count: int) -> list[str]:
     return [f"key {number:03}" for number in range(count)]
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["converged", "small objects"])
+def test_a_copied_key_counts_before_its_page_ends(fast: bool, on_the_spot: None) -> None:
+    world, notes, counted = World(keys(3)), Notes(), list[int]()
+    world.hooks.append(lambda side, operation, key: counted.append(notes.keys) if operation == "put" else None)
+    world.sweep(fast=fast, notes=notes)
+    assert counted == [0, 1, 2]
+    assert notes.keys == 3
+
+
+def test_no_key_counts_twice(on_the_spot: None) -> None:
+    world, notes = World(keys(5)), Notes()
+    for key in keys(2):
+        world.copy(key)
+    world.hooks.append(lambda side, operation, key: world.write(keys(4)[-1], b"newer") if operation == "list" else None)
+    world.sweep(notes=notes)
+    assert notes.keys == 5
+
+
 class Writers:
     """Owners that write, tag and delete in the source between any two store calls, at random.
 

@@ -12,15 +12,29 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+#: Reasons that are counted apart. A reason may name its key, and the counts must not grow with the keys.
+MAX_REASONS = 100
+
+OTHER_REASONS = "other reasons"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A key, the kind of finding, and its reason. `size` is the bytes that a copy would send."""
+    """A key, the kind of finding, and its reason. `size` is the bytes that a copy would send.
+
+    `request_id` is that of the response of the store, or empty. Equal findings have the same reason.
+    """
 
     what: str
     key: str
     reason: str
     size: int = 0
+    request_id: str = ""
+
+    @property
+    def text(self) -> str:
+        """Return the reason with the request ID, as `errors.SyncError` shows it to people."""
+        return f"{self.reason}, request ID {self.request_id}" if self.request_id else self.reason
 
 
 class Findings:
@@ -34,6 +48,8 @@ class Findings:
         self.counts: Counter[str] = Counter()
         #: The bytes that copies would send, by kind.
         self.sizes: Counter[str] = Counter()
+        #: The numbers of findings by reason: the first MAX_REASONS reasons, and OTHER_REASONS for the rest.
+        self.reasons: Counter[str] = Counter()
         self._chunks: list[bytes] = []
         self._compressor = zlib.compressobj(1)
         self._lock = threading.Lock()
@@ -42,10 +58,12 @@ class Findings:
         return self.counts.total()
 
     def add(self, finding: Finding) -> None:
-        line = json.dumps([finding.what, finding.key, finding.reason, finding.size]) + "\n"
+        line = json.dumps([finding.what, finding.key, finding.reason, finding.size, finding.request_id]) + "\n"
         with self._lock:
             self.counts[finding.what] += 1
             self.sizes[finding.what] += finding.size
+            is_known = finding.reason in self.reasons or len(self.reasons) < MAX_REASONS
+            self.reasons[finding.reason if is_known else OTHER_REASONS] += 1
             if chunk := self._compressor.compress(line.encode()):
                 self._chunks.append(chunk)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+
+from .report import CONTENT_TYPES
+from .report_upload import ReportObject
 
 
 class ByteRate(click.ParamType[float | None]):
@@ -58,6 +62,47 @@ class Certificates(click.ParamType[str]):
             return Path(text).read_text()
         except (OSError, UnicodeError) as error:
             self.fail(f"the file {text!r} cannot be read: {error}", param, ctx)
+
+
+class ReportDestination(click.ParamType[Path | ReportObject]):
+    """The place of a report: a file, or an object as s3://bucket/key.
+
+    An environment variable has several of them with colons in between, like PATH.
+    """
+
+    name = "file or s3://bucket/key"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | ReportObject:
+        if not isinstance(value, str):
+            place: Path | ReportObject = value
+            return place
+        if not value.startswith("s3://"):
+            return self._file(value, param, ctx)
+        place_in_s3 = ReportObject.parse(value)
+        if place_in_s3 is None:
+            self.fail(f"{value!r} is no object: write s3://bucket/key", param, ctx)
+        self._check_suffix(value, place_in_s3.suffix, param, ctx)
+        return place_in_s3
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        return [value for value in re.split(r":(?!//)", rv) if value]
+
+    def _file(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path, after a check that a file can be written there."""
+        path = Path(value)
+        self._check_suffix(value, path.suffix, param, ctx)
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            self.fail(f"the folder {str(folder)!r} does not exist", param, ctx)
+        if path.is_dir():
+            self.fail(f"{value!r} is a folder", param, ctx)
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            self.fail(f"{value!r} is not writable", param, ctx)
+        return path
+
+    def _check_suffix(self, value: str, suffix: str, param: click.Parameter | None, ctx: click.Context | None) -> None:
+        if suffix not in CONTENT_TYPES:
+            self.fail(f"{value!r} must end in {' or '.join(CONTENT_TYPES)}", param, ctx)
 
 
 class Pattern(click.ParamType[str]):

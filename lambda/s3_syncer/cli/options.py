@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import click
 
@@ -12,24 +11,9 @@ from ..service.heartbeat import VISIBILITY_TIMEOUT_S
 from ..service.options import ServiceOptions
 from ..settings import LOG_LEVELS
 from .click_extensions import Decorator, option
-from .option_types import ByteRate, Duration, Pattern
-from .report import SUFFIXES
+from .option_types import ByteRate, Duration, Pattern, ReportDestination
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .signals import GRACE_S
-
-
-def _report_path(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Check before the sweep that each report can be written."""
-    for path in value:
-        if path.suffix not in SUFFIXES:
-            raise click.BadParameter(f"{str(path)!r} must end in {' or '.join(SUFFIXES)}", ctx, param)
-        folder = path.absolute().parent
-        if not folder.is_dir():
-            raise click.BadParameter(f"the folder {str(folder)!r} does not exist", ctx, param)
-        if not os.access(path if path.exists() else folder, os.W_OK):
-            raise click.BadParameter(f"{str(path)!r} is not writable", ctx, param)
-    return value
-
 
 _COPY, _DELETES, _QUEUE, _SPEED, _OUTPUT = "What to copy", "Deletes", "Queue", "Speed and memory", "Output"
 _FAILURES, _ARCHIVES = "Failures", "Archived objects"
@@ -338,9 +322,9 @@ REPORTS = (
         "--report",
         "reports",
         multiple=True,
-        type=click.Path(path_type=Path, dir_okay=False),
-        callback=_report_path,
-        help="Write a report to this .json or .html file. Repeatable; in the variable, separated by colons.",
+        type=ReportDestination(),
+        help="Write a report to this .json or .html file, or to an object of S3 as s3://bucket/key, with the "
+        "credentials of the source. Repeatable; in the variable, separated by colons.",
     ),
 )
 

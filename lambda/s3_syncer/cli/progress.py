@@ -15,13 +15,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from .stats import SweepStats
+from .stats import SweepStats, printable
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between two refreshes of the line on a terminal, and between two lines elsewhere.
 REFRESH_S = 0.25
 LINE_S = 10.0
+
+#: Reasons of failures in the line, and the characters of each.
+SHOWN_REASONS, SHOWN_CHARACTERS = 2, 50
 
 Total = Callable[[], int | None]
 """Returns the number of keys in the source, or None while it is not known."""
@@ -96,7 +99,7 @@ def _calling(show: Callable[[], None], every_s: float, stats: SweepStats) -> Ite
 def status(stats: SweepStats, total: int | None) -> str:
     """Return one line with copies, keys and findings; with the time left if the total is known.
 
-    Copies and bytes grow with each object. The number of compared keys grows with each page of up to 1,000 keys.
+    A key that is copied counts at once, and the equal keys of a page of up to 1,000 keys count together.
     """
     rates = stats.recent_rates()
     of_total = f" of {total:,}" if total is not None and total >= stats.keys else ""
@@ -113,12 +116,28 @@ def status(stats: SweepStats, total: int | None) -> str:
         f"{stats.keys:,}{of_total} keys compared",
         f"{rates.compared:,.0f} keys/s",
         *([f"{len(stats.differences):,} differ"] if stats.differences else []),
-        f"{len(stats.failures):,} failed",
+        f"{len(stats.failures):,} failed{_reasons(stats)}",
         *([f"{stats.backlog:,} messages left"] if stats.backlog is not None else []),
     ]
-    if of_total and total and rates.compared > 0:
-        parts.append(f"{format_duration((total - stats.keys) / rates.compared)} left")
+    left_s = stats.time_left_s(total) if of_total and total else None
+    if left_s is not None:
+        parts.append(f"{format_about(left_s)} left")
     return " · ".join(parts)
+
+
+def _reasons(stats: SweepStats) -> str:
+    """Return the most frequent reasons of failures in parentheses, or nothing without a failure."""
+    if not stats.failures:
+        return ""
+    most = stats.failures.reasons.most_common(SHOWN_REASONS)
+    shown = [f"{number:,} x {shortened(printable(reason))}" for reason, number in most]
+    rest = len(stats.failures) - sum(number for _, number in most)
+    return f" ({'; '.join([*shown, *([f'{rest:,} others'] if rest else [])])})"
+
+
+def shortened(text: str) -> str:
+    """Return the text, or its beginning with an ellipsis."""
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1].rstrip()}…"
 
 
 def totals(stats: SweepStats) -> dict[str, int]:
@@ -148,3 +167,14 @@ def format_duration(seconds: float) -> str:
     """Return seconds as H:MM:SS."""
     whole = max(0, round(seconds))
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def format_about(seconds: float) -> str:
+    """Return an estimate of seconds for people, such as "about 2 h 10 min"."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than 1 min"
+    if minutes < 60:
+        return f"about {minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"about {hours:,} h {minutes} min" if hours < 24 else f"about {round(seconds / 86400, 1):g} days"

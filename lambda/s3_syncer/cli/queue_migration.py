@@ -184,7 +184,7 @@ def _summary(job: SweepJob, stats: SweepStats, letters: int | None, *, all_swept
     """Print the dead letters, and yield lines about the work as far as the log and the queue show it."""
     if job.list_findings:
         for finding in stats.failures:
-            print_row("dead-letter", finding.key, finding.reason)
+            print_row("dead-letter", finding.key, finding.text)
     deleted = stats.actions["delete"]
     done = [f"{stats.keys:,} keys compared", f"{stats.changed - deleted:,} copied", f"{deleted:,} deleted"]
     done += [] if letters is None else [f"{letters:,} new dead letters"]

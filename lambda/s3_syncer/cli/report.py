@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from .findings import Findings
+from .findings import Finding, Findings
 from .progress import format_bytes, format_duration
 from .stats import Sample, SweepStats
 
-#: Suffixes of the file name of a report.
-SUFFIXES = (".json", ".html")
+#: Suffixes of the file name of a report, and the media type of each.
+CONTENT_TYPES = {".json": "application/json", ".html": "text/html; charset=utf-8"}
 
 #: Maximum number of failures, and of differences, on the HTML page.
 MAX_ROWS = 1000
+
+#: Maximum number of failures for which the page shows the keys without a click.
+MAX_OPEN_ROWS = 20
 
 _WIDTH, _HEIGHT = 720, 160  # of a plot, in CSS pixels
 
@@ -74,6 +77,7 @@ class Report:
             },
             "archived": asdict(stats.archived("archived")),
             "restores": asdict(stats.archived("restore")),
+            "failures_by_reason": dict(stats.failures.reasons.most_common()),
             "notices": stats.notes,
             "samples": [
                 {"at_s": round(s.at_s, 3), "keys": s.compared, "changed": s.changed, "bytes": s.bytes}
@@ -88,7 +92,8 @@ class Report:
             yield f',\n  "{name}": ['
             separator = "\n    "
             for finding in findings:
-                yield separator + json.dumps(asdict(finding), ensure_ascii=False)
+                fields = {name: value for name, value in asdict(finding).items() if name != "request_id" or value}
+                yield separator + json.dumps(fields, ensure_ascii=False)
                 separator = ",\n    "
             yield "]"
         yield "\n}\n"
@@ -129,7 +134,7 @@ class Report:
             totals="".join(f"<tr><th>{escape(name)}<td>{escape(value)}" for name, value in totals),
             plots="".join(_plot(title, stats.samples, total, label) for title, total, label in plots),
         )
-        yield from _table("Failures", stats.failures)
+        yield from _by_reason("Failures", stats.failures)
         yield from _table("Differences", stats.differences)
         yield "</html>\n"
 
@@ -161,8 +166,32 @@ def _table(title: str, findings: Findings) -> Iterator[str]:
     yield f"<table class=list><tr><th>Key{'<th>What' if several else ''}<th>Reason"
     for finding in islice(findings, MAX_ROWS):
         what = f"<td class=what>{escape(finding.what)}" if several else ""
-        yield f"<tr><td class=key>{escape(finding.key)}{what}<td>{escape(finding.reason)}"
+        yield f"<tr><td class=key>{escape(finding.key)}{what}<td>{escape(finding.text)}"
     yield "</table>"
+    if len(findings) > MAX_ROWS:
+        yield f"<p>and {len(findings) - MAX_ROWS:,} more: a .json report lists all of them."
+
+
+def _by_reason(title: str, findings: Findings) -> Iterator[str]:
+    """Yield the number of keys of each reason, and then the keys of each reason."""
+    yield f"<h2>{escape(title)}</h2>"
+    if not len(findings):
+        yield "<p>None."
+        return
+    yield "<table class=list><tr><th class=number>Keys<th>Reason"
+    for reason, number in findings.reasons.most_common():
+        yield f"<tr><td class=number>{number:,}<td>{escape(reason)}"
+    yield "</table>"
+    groups: dict[str, list[Finding]] = {}
+    for finding in islice(findings, MAX_ROWS):
+        groups.setdefault(finding.reason, []).append(finding)
+    is_open = " open" if len(findings) <= MAX_OPEN_ROWS else ""
+    for reason, found in groups.items():
+        yield f"<details{is_open}><summary>{escape(reason)}</summary><table class=list>"
+        for finding in found:
+            request = f"<td class=what>request {escape(finding.request_id)}" if finding.request_id else ""
+            yield f"<tr><td class=key>{escape(finding.key)}{request}"
+        yield "</table></details>"
     if len(findings) > MAX_ROWS:
         yield f"<p>and {len(findings) - MAX_ROWS:,} more: a .json report lists all of them."
 
@@ -209,6 +238,8 @@ table {{ border-collapse: collapse }} th, td {{ text-align: left; padding: .2rem
 th {{ font-weight: 600 }} .totals {{ margin-top: 1.5rem }} .totals td {{ text-align: right; padding-right: 0 }}
 .totals td, .what {{ white-space: nowrap; font-variant-numeric: tabular-nums }}
 .list {{ width: 100% }} .list td {{ border-top: 1px solid var(--line); overflow-wrap: anywhere }}
+.list .number {{ text-align: right; width: 5rem; font-variant-numeric: tabular-nums }}
+details {{ margin: .8rem 0 }} summary {{ cursor: pointer; font-weight: 600; overflow-wrap: anywhere }}
 .list .key {{ font: .85rem/1.6 ui-monospace, monospace; white-space: pre-wrap; min-width: 12rem }}
 svg {{ width: 100%; font-size: 12px }} text {{ fill: var(--soft) }} .end {{ text-anchor: end }}
 polyline {{ fill: none; stroke: var(--plot); stroke-width: 2; stroke-linejoin: round }}

@@ -26,6 +26,7 @@ from .outage import OUTAGE_TIMEOUT_S, OutageDisplay, OutageListener
 from .process_sweep import ProcessSweeper, SharedDeleteLimit
 from .progress import format_bytes, format_duration, in_lines, in_log, on_terminal, totals
 from .report import Report
+from .report_upload import NotUploadedError, ReportObject, upload
 from .signals import GRACE_S, handle_signals
 from .stats import ARCHIVED, SweepStats, print_row, printable
 from .work_stealing import Range, Sweeper, WorkStealingScheduler, probe_concurrently
@@ -61,7 +62,7 @@ class SweepJob:
     spawn_after_cpu_s: float = SPAWN_AFTER_CPU_S
     spawn_after_keys: int = SPAWN_AFTER_KEYS
     stop_grace_s: float = GRACE_S
-    reports: tuple[Path, ...] = ()
+    reports: tuple[Path | ReportObject, ...] = ()
     #: Write everything as log records: see `logs.py`.
     log: bool = False
     #: List the keys that differ or failed at the end. Otherwise the log has already named them.
@@ -99,8 +100,8 @@ def run(job: SweepJob, console: Console) -> int:
             error,
             full=job.sweep_options.full,
         )
-        for path in job.reports:
-            report.write(path)
+        for place in job.reports:
+            _write_report(report, place, job, console)
         if not error:
             _summarize(job, stats, result, console)
 
@@ -119,6 +120,23 @@ def run(job: SweepJob, console: Console) -> int:
     result = stats.result
     conclude(result)
     return EQUAL if result == "equal" or (job.is_dry_run and not stats.failures) else DIFFERENT
+
+
+def _write_report(report: Report, place: Path | ReportObject, job: SweepJob, console: Console) -> None:
+    """Write the report. A failed upload is one line, and changes neither the work nor the exit code.
+
+    Raise OSError if a file cannot be written.
+    """
+    if isinstance(place, Path):
+        report.write(place)
+        return
+    try:
+        upload(report, place)
+    except NotUploadedError as error:
+        if job.log:
+            logger.error("%s", error)  # noqa: TRY400 - one line, without a traceback
+        else:
+            print_line(console, f"s3-syncer: {error}")
 
 
 def _sweep(local: LocalSweeper, others: Sequence[ProcessSweeper], deadline: Deadline) -> str | None:
@@ -226,7 +244,7 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
     if job.list_findings:
         for findings in (stats.differences, stats.failures):
             for finding in findings:
-                print_row(_title(job, finding.what), finding.key, finding.reason)
+                print_row(_title(job, finding.what), finding.key, finding.text)
     lines = [f"note: {printable(notice)}" for notice in stats.notes]
     done = [f"{stats.keys:,} keys compared"]
     done += [f"{number:,} {_DONE.get(action, action)}" for action, number in sorted(stats.actions.items())]

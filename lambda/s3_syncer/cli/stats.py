@@ -23,6 +23,9 @@ MAX_SAMPLES = 600
 #: Seconds over which the current rates are averaged. A single large object does not make them jump.
 RECENT_S = 30.0
 
+#: Seconds before the time left is estimated: the first pages say little about the whole bucket.
+FIRST_ESTIMATE_S = 5.0
+
 
 #: The findings about objects in an archive: not restored, and restore requested.
 ARCHIVED = ("archived", "restore")
@@ -109,7 +112,7 @@ class SweepStats:
 
     def on_failed(self, key: str, error: SyncError) -> None:
         with self._lock:
-            self.failures.add(Finding("failed", key, str(error)))
+            self.failures.add(Finding("failed", key, error.reason, request_id=error.request_id))
         fields = {"reason": error.reason, **({"request_id": error.request_id} if error.request_id else {})}
         _log(logging.ERROR, "failed", key, str(error), 0, **fields)
 
@@ -195,6 +198,17 @@ class SweepStats:
             (now.changed - then.changed) / seconds,
             (now.bytes - then.bytes) / seconds,
         )
+
+    def time_left_s(self, total: int) -> float | None:
+        """Return the seconds until `total` keys are compared, or None while nothing supports an estimate.
+
+        The rate is the mean of that of the last RECENT_S seconds and that of the whole run. The first one follows a
+        change, and the second one keeps a folder of equal keys or of large objects from deciding.
+        """
+        if self.elapsed_s < FIRST_ESTIMATE_S or total < self.keys:
+            return None
+        rate = (self.recent_rates().compared + self.keys / self.elapsed_s) / 2
+        return (total - self.keys) / rate if rate > 0 else None
 
     def _now(self) -> Sample:
         return Sample(self.elapsed_s, self.keys, self.changed, self.bytes)

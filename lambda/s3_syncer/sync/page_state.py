@@ -88,6 +88,23 @@ class PageState:
     written: dict[str, WriteChecks] = field(default_factory=dict)
     #: The copies of the sweep to keys of this page.
     own_copies: OwnCopies = field(default_factory=OwnCopies)
+    #: The keys that were counted as compared before the rest of the page.
+    counted: set[str] = field(default_factory=set)
+    is_counted: bool = False
+
+    def count(self, key: str) -> int:
+        """Return 1 for a key that was not counted as compared yet, and 0 for any other key."""
+        if self.is_counted or key in self.counted:
+            return 0
+        self.counted.add(key)
+        return 1
+
+    def count_rest(self, keys: int) -> int:
+        """Return the number of keys not counted yet, of a page with `keys` keys. No key counts after that."""
+        if self.is_counted:
+            return 0
+        self.is_counted = True
+        return keys - len(self.counted)
 
     def progress(self, diff: KeyDiff) -> KeyProgress:
         """Return the progress with a key that the latest listing shows as `diff`."""

@@ -246,8 +246,7 @@ class Sweep:
                 page = self._list_again(page)
             self._fail_unnameable(page, state)
             done = self._reconcile_listing(page, state, deadline)
-            if number == 0:
-                self._listener.on_compared(page.keys)
+            self._count(state.count_rest(page.keys))
             state.advance(done)
             if done.is_settled:
                 break
@@ -286,10 +285,9 @@ class Sweep:
     def _reconcile_single_keys(self, page: DiffPage, state: PageState, deadline: Deadline) -> None:
         self._fail_unnameable(page, state)
         diffs = [diff for diff in page.diffs if self._options.needs_check(diff)]
-        for number in range(MAX_PAGE_LISTINGS):
+        for _ in range(MAX_PAGE_LISTINGS):
             outcomes = self._converge_all(diffs, state, deadline)
-            if number == 0:
-                self._listener.on_compared(page.keys)
+            self._count(state.count_rest(page.keys))
             diffs = []
             for diff, outcome in outcomes.items():
                 if outcome.action in CHANGES:
@@ -337,6 +335,15 @@ class Sweep:
                 self._listener.on_changed(key, outcome)
             self._report_skipped(key, outcome, state)
 
+    def _report_changed(self, key: str, outcome: Outcome, state: PageState) -> None:
+        """Report a key that was written, and count it at once: its page may take minutes."""
+        self._listener.on_changed(key, outcome)
+        self._count(state.count(key))
+
+    def _count(self, keys: int) -> None:
+        if keys:
+            self._listener.on_compared(keys)
+
     def _report_skipped(self, key: str, outcome: Outcome | None, state: PageState) -> None:
         """Report a key that stays as it is although it differs."""
         if outcome is not None and outcome.action == "kept":
@@ -362,7 +369,7 @@ class Sweep:
 
         def copied(entry: ListEntry) -> None:
             action: Action = "copy" if taken[entry] == ABSENT else "update"
-            self._listener.on_changed(entry.key, Outcome(action, taken[entry], entry.listed_size))
+            self._report_changed(entry.key, Outcome(action, taken[entry], entry.listed_size), state)
 
         there = {key for key, target in replaced.items() if target is not None}
         return copier.copy(taken, deadline, writing, copied, there)
@@ -428,7 +435,7 @@ class Sweep:
             logger.exception("unexpected failure", extra={"key": diff.key})
             raise unexpected_failure(error) from error
         if outcome.action in CHANGES:
-            self._listener.on_changed(diff.key, outcome)
+            self._report_changed(diff.key, outcome, state)
         return outcome
 
     def _process(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
