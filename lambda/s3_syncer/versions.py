@@ -16,7 +16,7 @@ from .core.errors import StoreUnusable
 logger = logging.getLogger(__name__)
 
 #: The first boto3 and botocore with the checksum settings that the client of the target needs. Both are checked,
-#: because a Lambda layer can replace one of them.
+#: because a Lambda layer can replace one of them. pyproject.toml requires the same.
 MINIMUM = "1.36.0"
 
 

@@ -6,11 +6,13 @@ import json
 import platform
 import subprocess
 import sys
+import tomllib
 
 import boto3
 import botocore
 import pytest
 
+from devtools.bootstrap import ROOT
 from s3_syncer import __version__, versions
 from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.logs import log_json
@@ -63,3 +65,10 @@ def test_no_client_is_built_with_an_old_boto3(monkeypatch: pytest.MonkeyPatch, b
     monkeypatch.setattr(boto3, "__version__", "1.35.99")
     with pytest.raises(StoreUnusable, match=r"boto3 1\.35\.99 is too old"):
         build(1)  # type: ignore[operator]
+
+
+def test_the_package_requires_the_oldest_boto3_that_works() -> None:
+    """pip must not refuse what the program accepts, and the other way round."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (required,) = [text for text in project["dependencies"] if text.startswith("boto3")]
+    assert required.split(",")[0] == f"boto3>={versions.MINIMUM}"
