@@ -151,11 +151,13 @@ locals {
     } },
   )
 
-  # ecs.image may be in ECR too. An image in another registry must be public: pulling it needs no IAM permission.
+  # ecs.image may be in ECR too, at an endpoint for IPv4, FIPS or dual stack. An image in another registry must be public:
+  # pulling it needs no IAM permission.
+  # https://docs.aws.amazon.com/general/latest/gr/ecr.html
   given_ecr_images = [for image in var.ecs.image[*] : regex(
-    "^(?P<account>[0-9]{12})\\.dkr\\.ecr\\.(?P<region>[a-z0-9-]+)\\.amazonaws\\.(?:com(?:\\.cn)?|eu)/(?P<repository>[^:@]+)",
+    "^(?P<account>[0-9]{12})\\.dkr[.-]ecr(?:-fips)?\\.(?P<region>[a-z0-9-]+)\\.[a-z.]+/(?P<repository>[^:@]+)",
     image
-  ) if can(regex("^[0-9]{12}\\.dkr\\.ecr\\.", image))]
+  ) if can(regex("^[0-9]{12}\\.dkr[.-]ecr(-fips)?\\.", image))]
   pulled_repository_arns = concat(
     aws_ecr_repository.image[*].arn,
     [for image in local.given_ecr_images : join(":", [

@@ -7,10 +7,10 @@ locals {
   kms_via = { for service in ["s3", "secretsmanager", "sqs"] : service => "${service}.${local.region}.${data.aws_partition.current.dns_suffix}" }
 
   # Workers decrypt source objects only through S3, never with KMS directly. An existing secret may be encrypted with
-  # one of source_kms_key_arns too.
+  # one of source_kms_key_arns too, and may be in another Region.
   services_decrypting_for_workers = concat(
     [local.kms_via["s3"]],
-    local.owns_secret ? [] : [local.kms_via["secretsmanager"]],
+    [for secret in var.credentials_secret[*] : "secretsmanager.${split(":", secret.arn)[3]}.${data.aws_partition.current.dns_suffix}"],
   )
 
   # These statements must not depend on kms_key_arn: they are part of the key policy, and the key depends on its policy.

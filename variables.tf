@@ -218,7 +218,7 @@ variable "source_prefix" {
 variable "credentials_secret" {
   description = <<-EOT
     Existing Secrets Manager secret with the access key of the target. Null creates a secret, see the output `credentials_secret_arn`. The value of the secret is `{"access_key_id": "...", "secret_access_key": "..."}`:
-    - `arn`: ARN of the secret. If a customer managed key other than `kms_key_arn` encrypts the secret, add that key to `source_kms_key_arns`
+    - `arn`: ARN of the secret, which may be in another Region. If a customer managed key other than `kms_key_arn` encrypts the secret, add that key to `source_kms_key_arns`
   EOT
   # An object, so that Terraform knows at plan time if there is a secret, even when the same apply creates it.
   type = object({

@@ -170,6 +170,21 @@ run "an_existing_secret_may_use_a_source_key" {
   }
 }
 
+run "a_secret_in_another_region_may_use_a_key_there" {
+  command = plan
+
+  variables {
+    credentials_secret  = { arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:given-AbCdEf" }
+    source_kms_key_arns = ["arn:aws:kms:us-east-1:123456789012:key/22222222-2222"]
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : statement.Condition.StringEquals["kms:ViaService"]
+    if statement.Sid == "DecryptSourceObjects"] == [["s3.eu-west-1.amazonaws.com", "secretsmanager.us-east-1.amazonaws.com"]]
+    error_message = "Secrets Manager decrypts in the Region of the secret."
+  }
+}
+
 run "messages_under_an_earlier_key_can_be_received" {
   command = plan
 

@@ -627,3 +627,31 @@ run "a_report_without_a_file_system" {
 
   expect_failures = [var.migration]
 }
+
+run "an_image_at_the_dual_stack_endpoint_of_ecr" {
+  command = plan
+
+  variables {
+    ecs = { image = "210987654321.dkr-ecr.eu-central-1.on.aws/tools/s3-syncer:0.1.0", subnet_ids = ["subnet-1"] }
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.task["execution"].policy).Statement : statement.Resource
+    if statement.Sid == "PullEcrImage"] == [["arn:aws:ecr:eu-central-1:210987654321:repository/tools/s3-syncer"]]
+    error_message = "ECS must be allowed to pull the image."
+  }
+}
+
+run "an_image_at_the_fips_endpoint_of_ecr" {
+  command = plan
+
+  variables {
+    ecs = { image = "210987654321.dkr.ecr-fips.us-gov-west-1.amazonaws.com/tools/s3-syncer:0.1.0", subnet_ids = ["subnet-1"] }
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.task["execution"].policy).Statement : statement.Resource
+    if statement.Sid == "PullEcrImage"] == [["arn:aws:ecr:us-gov-west-1:210987654321:repository/tools/s3-syncer"]]
+    error_message = "ECS must be allowed to pull the image."
+  }
+}

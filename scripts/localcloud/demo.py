@@ -125,10 +125,14 @@ class Step:
 
 @dataclass
 class Actor:
-    """The writer of the changes, with clients of both buckets and the random contents of this run."""
+    """The writer of the changes, with clients of both buckets and the random contents of this run.
+
+    It looks for the changes in the target below the prefix `watched`.
+    """
 
     cloud: stack.Stack
     chance: random.Random
+    watched: str = ""
     source: S3Client = field(init=False)
     target: S3Client = field(init=False)
     queue: SQSClient = field(init=False)
@@ -221,7 +225,9 @@ class Actor:
         return Change(key, make, again.seen, again.size)
 
     def list_target(self) -> dict[str, ObjectTypeDef]:
-        pages = self.target.get_paginator("list_objects_v2").paginate(Bucket=self.cloud.target.bucket)
+        pages = self.target.get_paginator("list_objects_v2").paginate(
+            Bucket=self.cloud.target.bucket, Prefix=self.watched
+        )
         return {entry["Key"]: entry for page in pages for entry in page.get("Contents", [])}
 
     def _put(self, key: str, body: bytes, properties: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import click
 
 from devtools import signals, terraform
 from devtools.bootstrap import ROOT
-from localcloud import run_service, run_task, servers, stack
+from localcloud import live_during_migration, run_service, run_task, servers, stack
 from s3_syncer.cli.task_log import readable
 from s3_syncer.operations import images, tasks
 
@@ -84,6 +84,19 @@ def serve(arguments: tuple[str, ...]) -> None:
     ARGUMENTS are options of the service, like --health-port 8080.
     """
     sys.exit(run_service.run(_running(), arguments))
+
+
+@main.command()
+@click.option("--objects", default=20_000, show_default=True, help="Objects of each migration.")
+@click.option("--changes", default=200, show_default=True, help="Changes in each phase.")
+@click.option("--pace", "pace_s", default=0.5, show_default=True, help="Seconds before each change.")
+def live(objects: int, changes: int, pace_s: float) -> None:
+    """Measure how long live changes take beside a migration."""
+    cloud = _running()
+    for line in live_during_migration.table(
+        live_during_migration.measure(cloud, objects, changes, pace_s, environment(cloud), click.echo)
+    ):
+        click.echo(line)
 
 
 @main.command()

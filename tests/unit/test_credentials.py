@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import boto3
 import pytest
 
+from s3_syncer.stores import clients
 from s3_syncer.stores.credentials import SECRET_FRESH_S, SECRET_TTL_S, Credentials, RotatingClient
 
 OLD, NEW = Credentials("old", "1"), Credentials("new", "2")
@@ -30,6 +32,30 @@ class Secret:
 @pytest.fixture
 def secret() -> Secret:
     return Secret()
+
+
+@pytest.mark.parametrize(
+    ("secret", "region"),
+    [
+        ("arn:aws:secretsmanager:eu-central-1:123456789012:secret:other-AbCdEf", "eu-central-1"),
+        ("arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:other-AbCdEf", "cn-north-1"),
+        ("by-name", "eu-west-1"),
+    ],
+)
+def test_a_secret_is_read_in_its_region(secret: str, region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another Region, Secrets Manager responds that it has no secret with this ARN."""
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    read: list[str] = []
+
+    def note(client: Any, secret: str) -> Credentials:
+        read.append(client.meta.region_name)
+        return Credentials("key", "secret")
+
+    monkeypatch.setattr(clients, "read_secret", note)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    _ = clients.target_client("https://s3.example.com", "us-east-1", secret, 1).lease()
+    assert read == [region]
 
 
 def test_a_refused_request_reads_the_secret_again(secret: Secret) -> None:

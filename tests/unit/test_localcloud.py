@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from devtools import bootstrap, signals, terraform
-from localcloud import demo, main, servers, stack, verify
+from localcloud import demo, live_during_migration, main, servers, stack, verify
 
 OBJECT = verify.Object(size=1, sha256="00", headers={"ContentType": "a/b"}, metadata={}, tags={})
 
@@ -270,3 +270,14 @@ def test_environment_is_created_again_after_a_change_or_a_failure(tmp_path: Path
         environment.create()
     requirements.write_text("")
     assert not environment.is_current()
+
+
+def test_the_table_of_live_changes_has_the_ratios_to_the_quiet_phase() -> None:
+    def phase(name: str, latency_s: float, beside: int) -> live_during_migration.Phase:
+        return live_during_migration.Phase(name, [latency_s] * 3, beside, 3, [0.5], [0.25], 0.5)
+
+    lines = live_during_migration.table([phase("quiet", 1.0, 3), phase("queue", 1.5, 2)])
+    assert lines[2:] == [
+        "| quiet | 3 of 3 | 1.00 | 1.00 | 1.00 and 1.00 | 0.50 | 0.25 | 50% |",
+        "| queue | 2 of 3 | 1.50 | 1.50 | 1.50 and 1.50 | 0.50 | 0.25 | 50% |",
+    ]

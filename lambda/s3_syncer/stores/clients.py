@@ -113,8 +113,16 @@ def target_client(
     if isinstance(credentials, Credentials):
         return RotatingClient(lambda: credentials, build)
     with explained("Secrets Manager"):
-        secrets: SecretsManagerClient = _client("secretsmanager", config=Config(**_OTHER_SERVICES))
+        secrets: SecretsManagerClient = _client(
+            "secretsmanager", region_name=_region_of(credentials), config=Config(**_OTHER_SERVICES)
+        )
     return RotatingClient(lambda: read_secret(secrets, credentials), build)
+
+
+def _region_of(secret: str) -> str | None:
+    """Return the Region in the ARN of a secret, which may not be that of the source; None for a name."""
+    found = re.match(r"arn:[^:]+:secretsmanager:([^:]+):", secret)
+    return found and found.group(1)
 
 
 def is_aws(endpoint: str) -> bool:
