@@ -133,6 +133,13 @@ def failing_queue(history: History) -> None:
     history.explained_errors.append("multipart uploads of this object")
 
 
+def failing_entries(history: History) -> None:
+    """Let every second entry of the requests to SQS fail, while several workers copy a large object."""
+    history.world.sqs.faults = QueueFaults(failed_entry=0.5)
+    history.keys, history.sizes, history.part_sizes = ("a",), (20 * KIB,), (5 * KIB,)
+    history.active_s = 20.0
+
+
 def late_writes(history: History) -> None:
     """Let many writes to the target land late."""
     history.world.target_faults = Faults(late=0.2)
@@ -569,6 +576,12 @@ def unsent_work_forgotten() -> Iterator[Replacement]:
         return True
 
     yield sqs.Queue, "send", send_and_hope
+
+
+@mutant(seeds=40, focus=failing_entries)
+def no_repeated_entry() -> Iterator[Replacement]:
+    """An entry that fails in a request to SQS that succeeds is repeated."""
+    yield sqs, "MAX_ENTRY_ATTEMPTS", 1
 
 
 @mutant(seeds=200, focus=drops_header)
