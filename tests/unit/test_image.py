@@ -27,7 +27,8 @@ def test_image_has_the_tested_versions() -> None:
 
 def test_image_has_every_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed = {normalized(re.split(r"[<>=~! \[;]", dependency)[0]) for dependency in project["dependencies"]}
+    declared = (*project["dependencies"], *project["optional-dependencies"]["metrics"])
+    needed = {normalized(re.split(r"[<>=~! \[;]", dependency)[0]) for dependency in declared}
     assert needed <= pins(REQUIREMENTS).keys()
 
 

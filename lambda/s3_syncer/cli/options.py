@@ -369,7 +369,8 @@ SERVICE_OUTPUT = (
         _OUTPUT,
         "--health-port",
         type=click.IntRange(1, 65535),
-        help="Port of the health endpoint, GET /health. Default: no endpoint.",
+        help="Port of the health endpoint, GET /health, and of the metrics for Prometheus, GET /metrics. Default: no "
+        "endpoint.",
     ),
     option(
         _OUTPUT,

@@ -13,6 +13,8 @@ from ..core.errors import SyncError
 from ..crt.factory import crt_transports
 from ..logs import log_json
 from ..service.health import health_endpoint
+from ..service.metrics import PATH as METRICS_PATH
+from ..service.metrics import metrics_page
 from ..service.options import ServiceOptions
 from ..service.service import RANGE_THREADS, Service
 from ..settings import Settings
@@ -81,7 +83,9 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
     stop = Deadline()
     with ExitStack() as stack:
         if options["health_port"]:
-            stack.enter_context(health_endpoint(service.health, options["health_address"], options["health_port"]))
+            pages = {METRICS_PATH: metrics_page(service.health)}
+            address = options["health_address"], options["health_port"]
+            stack.enter_context(health_endpoint(service.health, *address, pages))
         grace_s = service_options.stop_timeout_s
         stack.enter_context(handle_signals(stop, service.release_all, grace_s=grace_s, exit_code=EQUAL))
         service.run(stop)
