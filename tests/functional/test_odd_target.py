@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.functional.command import run
 from tests.functional.harness import SOURCE, TARGET, Rig, notification
-from tests.support.odd_requests import Quirk
+from tests.support.odd_requests import Quirk, Request, Response, Store
 from tests.support.odd_store import OddStore
 from tests.support.quirks import keys, writes
-from tests.support.quirks.scope import times
+from tests.support.quirks.scope import of_key, on, times
 
 NOT_LISTED = "the target does not list this key"
 
@@ -54,6 +56,36 @@ def test_a_migration_names_a_folded_key(odd: Rig, odd_store: OddStore, fold: Qui
     assert (both.code, both.named.keys()) == (1, {other})
     assert bodies(odd_store) == {kept: b"1"}
     assert run("check", "--full").code == 1
+
+
+TWO_AS_ONE = {
+    "folded": (keys.folds_case, "readme", "README"),
+    "first": (keys.folds_case_and_keeps_the_first(), "README", "readme"),
+    "slash": (keys.folds_slashes, "a", "/a"),
+    "unicode": (keys.folds_unicode, "\u00e9", "e\u0301"),
+}
+
+
+@pytest.mark.parametrize(("fold", "kept", "other"), TWO_AS_ONE.values(), ids=TWO_AS_ONE)
+@pytest.mark.parametrize("same", [True, False], ids=["same bytes", "other bytes"])
+def test_two_new_keys_that_are_written_at_once_are_both_named(
+    odd: Rig, odd_store: OddStore, fold: Quirk, kept: str, other: str, same: bool
+) -> None:
+    odd_store.add(fold)
+    odd.put(kept, b"1")
+    odd.put(other, b"1" if same else b"22")
+    bodies_by_key = {kept: b"1", other: b"1" if same else b"22"}
+
+    def writes_the_other_first(request: Request, store: Store) -> Response:
+        # The worker of the kept key has seen no object either, and ends before the PUT of this one.
+        store(replace(request, key=kept, body=bodies_by_key[kept], headers={}))
+        return store(request)
+
+    odd_store.add(of_key(other)(on("PutObject")(times(1)(writes_the_other_first))))
+    delivery = odd.sync(other)
+    assert delivery.actions == {other: "dead-letter"}
+    assert repr(kept) in delivery.reasons[other]
+    assert bodies(odd_store) == {kept: b"1"}
 
 
 def test_a_store_over_its_quota_loses_no_event(odd: Rig, odd_store: OddStore) -> None:

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from ..core.compare import ABSENT, Difference, compare_tags
 from ..core.deadline import Deadline
-from ..core.errors import Changed, Retryable, StaleWrite
+from ..core.errors import Changed, Permanent, Retryable, StaleWrite
 from ..core.model import INLINE_BODY_MAX, ObjectState, WrittenObject
 from ..core.work_items import Work
 from ..stores.capabilities import (
@@ -27,7 +27,8 @@ from ..stores.capabilities import (
 )
 from ..stores.protocols import SourceBucket, TargetBucket
 from .comparison import compare_objects
-from .key_identity import NOT_LISTED, has_key, not_listed
+from .key_collisions import colliding_keys, collision
+from .key_identity import NOT_LISTED, NOT_LISTED_CODE, has_key, not_listed
 from .own_copies import OwnCopies
 from .tag_writes import removing_untagged_copy, write_tags
 from .write_checks import CONFIRM_AFTER_S, WriteChecks
@@ -168,7 +169,7 @@ def converge(
                 return step if done.action == "unchanged" or step.action != "unchanged" else done
             if step.outcome.action != "tags" or done.action not in ("copy", "update"):  # else the tags of that copy
                 done = step.outcome
-            sides = _check_write(pair, key, step, prefetch_body=prefetch_body)
+            sides = _check_write(pair, key, step, deadline, prefetch_body=prefetch_body)
             if sides is not None and sides.source == step.source:
                 sides = _judge(pair, key, sides, checks, deadline, step)
                 if sides.difference is None and sides.source == step.source:
@@ -320,7 +321,9 @@ def _make_equal(
     return _Write(outcome, source, copied, target, properties)
 
 
-def _check_write(pair: BucketPair, key: str, write: _Write, *, prefetch_body: bool) -> _Sides | None:
+def _check_write(
+    pair: BucketPair, key: str, write: _Write, deadline: Deadline, *, prefetch_body: bool
+) -> _Sides | None:
     """Check a write; return both sides, or None if the source has changed and must be compared again.
 
     The source is always read. The target is read unless its earlier responses make that superfluous: see
@@ -334,12 +337,30 @@ def _check_write(pair: BucketPair, key: str, write: _Write, *, prefetch_body: bo
     )
     if not pair.capabilities.needs_read(write.properties) and is_proven:
         return _Sides(write.source) if pair.source.head(key, confirm_missing=True) == write.source else None
-    sides = _compare_sides(pair, key, prefetch_body=prefetch_body, write=write)
+    try:
+        sides = _compare_sides(pair, key, prefetch_body=prefetch_body, write=write)
+    except Permanent as error:
+        if error.code == NOT_LISTED_CODE and write.copied is not None:
+            _raise_for_collision(pair, key, deadline)
+        raise
     if sides.difference is None:
         pair.capabilities.record_kept(write.properties)
     elif TAGS_WITH_OBJECT in write.properties and not sides.difference.body and sides.source == write.source:
         pair.capabilities.record_tags_ignored()
     return sides
+
+
+def _raise_for_collision(pair: BucketPair, key: str, deadline: Deadline) -> None:
+    """Raise Permanent if the target takes the copied key for another one, which is made equal first.
+
+    That key had its last check before this copy, so its worker does not know that the object was replaced.
+    """
+    others = colliding_keys(pair.source, pair.target, pair.capabilities, key)
+    for other in others:
+        if pair.target.lists(other):
+            converge(replace(pair, delete=False), other, deadline, is_listed=True)
+    if others:
+        raise collision(key, others)
 
 
 def _judge(

@@ -20,11 +20,12 @@ from ..stores.protocols import TargetBucket
 
 #: The finding for a key of the source to which an object with another key responds.
 NOT_LISTED = "the target does not list this key: the object of another key responds to it"
+NOT_LISTED_CODE = "NotListed"
 
 
 def not_listed() -> Permanent:
     """Return the error for a key that cannot be copied, because the target has another key in its place."""
-    return Permanent(NOT_LISTED, "NotListed")
+    return Permanent(NOT_LISTED, NOT_LISTED_CODE)
 
 
 def has_key(

@@ -31,6 +31,24 @@ folds_dot_segments = folds_keys(lambda key: _without_dot_segments(key))
 #: `A` is `a`.
 folds_case = folds_keys(str.lower)
 
+
+def folds_case_and_keeps_the_first() -> Quirk:
+    """Take `A` for `a`, and list the key as it was written first, as file systems do."""
+    names: dict[str, str] = {}
+
+    def quirk(request: Request, store: Store) -> Response:
+        if not request.key:
+            return store(request)
+        kept = names.get(request.key.lower(), request.key)
+        if request.method == "PUT":
+            names[request.key.lower()] = kept
+        elif request.method == "DELETE":
+            names.pop(request.key.lower(), None)
+        return store(replace(request, key=kept))
+
+    return quirk
+
+
 #: The decomposed form of a letter is its composed form.
 folds_unicode = folds_keys(lambda key: unicodedata.normalize("NFC", key))
 
