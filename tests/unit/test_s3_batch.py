@@ -13,8 +13,9 @@ import pytest
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.events import decode
 from s3_syncer.core.fence import LATE_WRITE_S
+from s3_syncer.core.upload_history import UploadHistory
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
-from s3_syncer.queue.s3_batch import RESULT_MAX, UNCHECKED, BatchOperationsTasks, Response
+from s3_syncer.queue.s3_batch import RESULT_MAX, UNCHECKED, UNSENT, BatchOperationsTasks, Response
 from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry, Worker
 
 EVENTS = Path(__file__).parent.parent / "events"
@@ -133,14 +134,21 @@ def test_a_task_with_an_uncertain_key_sends_a_later_check() -> None:
     queue = RecordingQueue()
     response = run(event("a", "b"), FakeWorker({"a": Retry(LATE_WRITE_S, "broke", is_uncertain=True)}), queue)
     assert [result["resultCode"] for result in response["results"]] == ["TemporaryFailure", "Succeeded"]
-    assert queue.sent == [KeyWork(("a",), delay_s=LATE_WRITE_S, hops=1)]
+    assert queue.sent == [KeyWork(("a",), delay_s=LATE_WRITE_S, late_checks=1, hops=1)]
 
 
 @pytest.mark.parametrize(
     "disposition",
-    [Retry(LATE_WRITE_S, "broke", is_uncertain=True), Ack((KeyWork(("a",), delay_s=LATE_WRITE_S),))],
+    [Retry(LATE_WRITE_S, "broke", is_uncertain=True), Ack((KeyWork(("a",), late_checks=1),))],
     ids=["failed", "done by another attempt"],
 )
 def test_a_task_with_an_uncertain_key_fails_for_good_if_its_check_cannot_be_sent(disposition: Disposition) -> None:
     given = results(run(event("a"), FakeWorker({"a": disposition}), RecordingQueue(accepts=False)))
     assert given == {"task a": ("PermanentFailure", UNCHECKED)}
+
+
+def test_a_task_whose_recheck_of_an_upload_cannot_be_sent_may_be_repeated() -> None:
+    """The longest delay of such a recheck is that of a late check, and it once made the failure permanent."""
+    recheck = Ack((KeyWork(("a",), delay_s=LATE_WRITE_S, uploads=UploadHistory(1)),))
+    given = results(run(event("a"), FakeWorker({"a": recheck}), RecordingQueue(accepts=False)))
+    assert given == {"task a": ("TemporaryFailure", UNSENT)}

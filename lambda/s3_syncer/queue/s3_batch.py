@@ -7,7 +7,6 @@ with a temporary failure, and writes the results into its report.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ..core.deadline import Deadline
@@ -16,6 +15,7 @@ from ..core.events import decode_task
 from ..core.fence import LATE_WRITE_S
 from ..core.work_items import KeyWork, Work, following
 from .decision_log import log_failure
+from .late_checks import late_checks
 from .worker import Ack, DeadLetter, Disposition, Message, Retry, Worker
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class BatchOperationsTasks:
         for id, disposition in dispositions.items():
             more: tuple[Work, ...] = disposition.more
             if isinstance(disposition, Retry) and disposition.is_uncertain:
-                more = (*more, *following([replace(works[id], delay_s=LATE_WRITE_S)], works[id].hops))
+                more = (*more, *following(late_checks(works[id].keys, 0), works[id].hops))
             if not self._queue.send(more):
                 dispositions[id] = DeadLetter(UNCHECKED) if any(map(_is_late_check, more)) else Retry(0, UNSENT)
         return {
@@ -105,7 +105,7 @@ class BatchOperationsTasks:
 
 def _is_late_check(work: Work) -> bool:
     """Return True for the comparison of a key after a write without a response."""
-    return isinstance(work, KeyWork) and work.delay_s >= LATE_WRITE_S
+    return isinstance(work, KeyWork) and work.late_checks > 0
 
 
 def _result(task_id: str, disposition: Disposition) -> TaskResult:
