@@ -15,6 +15,7 @@ from .settings import Credentials, DeletionQueues, RequestOptions, Settings
 from .stores.bucket import Bucket
 from .stores.clients import is_aws, queue_client, source_client, target_client
 from .stores.protocols import BucketLocation, ClientSource, RequestGate, Transport
+from .stores.request_limiter import NO_LIMITERS, RequestLimiters
 from .sync.context import SyncContext, TransportFactory, Transports
 from .sync.converge import BucketPair
 from .sync.distributed_copy import DistributedCopier
@@ -62,11 +63,13 @@ def build_sync_context(
     transports: TransportFactory | None = None,
     clients: ClientFactories = BOTO3,
     gates: RequestGates = NO_GATES,
+    limiters: RequestLimiters = NO_LIMITERS,
 ) -> SyncContext:
     """Build the context for `threads` keys and as many parts at a time. Raises StoreUnusable.
 
     With `resumes`, a large object continues from the parts that an earlier run uploaded: see `transfer.Transfer`.
     Without `transports`, the clients make every request. Without `gates`, an unavailable store is an error at once.
+    Without `limiters`, only the threads limit the requests in flight.
     """
     return_large_buffers()
     connections = 2 * threads + SPARE_CONNECTIONS
@@ -79,10 +82,10 @@ def build_sync_context(
         settings.target_requests,
     )
     source_location = BucketLocation(
-        settings.source_bucket, settings.source_prefix, source_clients, settings.source_requests
+        settings.source_bucket, settings.source_prefix, source_clients, settings.source_requests, limiters.source
     )
     target_location = BucketLocation(
-        settings.target_bucket, settings.target_prefix, target_clients, settings.target_requests
+        settings.target_bucket, settings.target_prefix, target_clients, settings.target_requests, limiters.target
     )
     built_transports = transports(source_location, target_location) if transports is not None else Transports()
 
@@ -98,6 +101,7 @@ def build_sync_context(
             lists_restores=location is source_location and is_aws(endpoint),
             transport=transport,
             gate=gate,
+            limiter=location.limiter,
         )
 
     source_endpoint = source_clients.lease().client.meta.endpoint_url
@@ -182,13 +186,14 @@ def build_queue_worker(
     range_threads: int,
     transports: TransportFactory | None = None,
     clients: ClientFactories = BOTO3,
+    limiters: RequestLimiters = NO_LIMITERS,
 ) -> QueueContext:
     """Build the workers of the queues. Raises StoreUnusable.
 
-    They converge `threads` keys at a time, and `range_threads` keys in each range. `transports` and `clients` are as
-    for `build_sync_context`.
+    They converge `threads` keys at a time, and `range_threads` keys in each range. `transports`, `clients` and
+    `limiters` are as for `build_sync_context`.
     """
-    context = build_sync_context(settings, threads=threads, transports=transports, clients=clients)
+    context = build_sync_context(settings, threads=threads, transports=transports, clients=clients, limiters=limiters)
     bucket, prefix = settings.source_bucket, settings.source_prefix
     distributed_copier = DistributedCopier(
         context.source, context.target, context.transfer, prefix=prefix, threshold=settings.distributed_copy_threshold

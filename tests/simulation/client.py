@@ -84,7 +84,7 @@ class Connection:
             except (ClientError, *_BROKEN) as failure:
                 error = failure
                 self._scheduler.note(self._server.name, label, "fails:", _text(failure))
-            self.events.emit("response-received.s3", exception=None if isinstance(error, ClientError) else error)
+            self.events.emit("response-received.s3", **_received(error))
             self.events.emit("needs-retry.s3")  # after a success too, as in botocore
             if error is None:
                 return response
@@ -165,6 +165,14 @@ class Connection:
         """Return True if the fault with this name happens now, and count it."""
         rate: float = getattr(self._faults, name)
         return rate > 0 and self._scheduler.chance(rate) and self._scheduler.count(name)
+
+
+def _received(error: Exception | None) -> dict[str, Any]:
+    """Return the values of botocore's event after an attempt."""
+    if error is None or isinstance(error, ClientError):
+        status: Any = 200 if error is None else error.response["ResponseMetadata"]["HTTPStatusCode"]
+        return {"response_dict": {"status_code": status}, "exception": None}
+    return {"response_dict": None, "exception": error}
 
 
 class Body:

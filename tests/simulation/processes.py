@@ -25,6 +25,7 @@ from s3_syncer.service.service import Service
 from s3_syncer.settings import Credentials, Settings
 from s3_syncer.stores.credentials import FixedClient
 from s3_syncer.stores.fenced_requests import ask_fence
+from s3_syncer.stores.request_limiter import RequestLimiters
 from s3_syncer.sync.converge import Outcome
 from s3_syncer.sync.key_sweep import SweepOptions
 from s3_syncer.sync.sweep import Sweep
@@ -35,6 +36,9 @@ from .faults import NO_FAULTS, Faults
 from .scheduler import Scheduler, Task
 from .sqs import Queued, Sqs, SqsClient
 from .store import Store
+
+#: Requests at a time to each store. Fewer than the threads of a service, so that requests wait for each other.
+MOST_REQUESTS = 2
 
 QUEUE, BULK, DEAD_LETTERS = "queue", "queue-bulk", "dead-letters"
 
@@ -315,6 +319,7 @@ class ServiceTask:
             threads=self._options.concurrency + self._options.bulk_concurrency,
             range_threads=2,
             clients=self._world.clients(),
+            limiters=RequestLimiters.up_to(MOST_REQUESTS),
         )
         live, bulk = context.live, context.bulk
         assert bulk is not None
@@ -382,7 +387,13 @@ def start_sweep(world: World, options: SweepOptions, *, tags: bool = True, threa
 
     def run() -> None:
         settings = replace(world.settings, delete=options.delete, tags=tags and world.settings.tags)
-        context = build_sync_context(settings, threads=threads, resumes=True, clients=world.clients())
+        context = build_sync_context(
+            settings,
+            threads=threads,
+            resumes=True,
+            clients=world.clients(),
+            limiters=RequestLimiters.up_to(MOST_REQUESTS),
+        )
         sweep = Sweep(context.pair, context.source, context.target, findings, options, threads=threads)
         try:
             sweep.run(Deadline())

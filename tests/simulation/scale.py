@@ -11,6 +11,7 @@ from s3_syncer import wiring
 from s3_syncer.core import listing_diff
 from s3_syncer.core.units import KIB
 from s3_syncer.queue import waiting
+from s3_syncer.stores import request_limiter
 from s3_syncer.sync import distributed_copy, page_executor, range_sweep, transfer
 
 #: Constants of the product by module and name, with their simulated values.
@@ -27,6 +28,7 @@ SCALED = (
     # Seconds within which a wait notices a stop. Each check is a step of the scheduler.
     (waiting, "_TICK_S", 5.0),
     (page_executor, "_TICK_S", 5.0),
+    (request_limiter, "_TICK_S", 5.0),
 )
 
 

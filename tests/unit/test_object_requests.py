@@ -185,8 +185,11 @@ def test_an_unusual_request_is_not_sent(operation: str, parameters: dict[str, An
     assert store.requests == []
 
 
-@pytest.mark.parametrize(("status", "rests"), [(0, True), (503, True), (403, True), (301, True), (404, False)])
+@pytest.mark.parametrize(
+    ("status", "rests"), [(0, True), (403, True), (301, True), (404, False), (503, False), (429, False)]
+)
 def test_boto3_makes_all_requests_for_a_while_after_a_store_failed(status: int, rests: bool) -> None:
+    """A store that is busy has not failed: its limiter slows down the requests of both clients."""
     store, clock = CannedResponses(Reply(status)), FakeClock()
     requests = ObjectRequests(store, clock=clock)
     requests.try_call("get_object", RANGE)

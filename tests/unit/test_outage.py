@@ -21,14 +21,15 @@ from s3_syncer.cli.outage import (
     Outage,
     OutageDisplay,
     OutageGate,
-    Throttle,
     WaitEnd,
     outage_gates,
 )
 from s3_syncer.core import deadline
+from s3_syncer.core.concurrency_limit import ConcurrencyLimit
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Busy, Changed, StaleWrite, StoreUnavailable, StoreUnusable, SyncError, Transient
 from s3_syncer.stores.availability import STALE_WRITE_S, Availability
+from s3_syncer.stores.request_limiter import RequestLimiter
 from s3_syncer.wiring import NO_GATES
 
 DOWN = StoreUnavailable("the store does not respond", "NoResponse")
@@ -218,28 +219,19 @@ def test_a_store_that_is_busy_for_a_minute_fails_no_write(clock: FakeClock, shar
     assert len([moment for moment in send.requests if moment < 1060]) < 600, "the requests slow down"
 
 
-def test_requests_of_other_keys_wait_while_the_store_is_busy(clock: FakeClock) -> None:
-    gate = gate_of(Noted(), clock)
-    store = Availability(fails(None), gate, clock=clock)
-    store.request(fails(BUSY, BUSY, BUSY, None), "put_object")
-    gate._throttle.slow_down()
-    before = clock.now
-    store.request(fails(None), "head_object")
-    assert clock.now > before, "the pause holds for every request to the store"
-
-
-def test_pauses_grow_while_the_store_stays_busy(clock: FakeClock) -> None:
-    throttle, pauses = Throttle(clock=clock), []
-    for _ in range(8):
-        throttle.slow_down()
-        pauses.append(throttle._pause_s)
-        throttle.slow_down()  # the response to a request from before the pause
-        clock.now = throttle._until
-    assert pauses[0] <= 1.0
-    assert 15.0 <= pauses[-1] <= 30.0
-    clock.now += 100
-    throttle.slow_down()
-    assert throttle._pause_s <= 1.0
+def test_requests_begin_again_with_few_at_a_time_after_an_outage(clock: FakeClock) -> None:
+    limiter = RequestLimiter(ConcurrencyLimit(64, first=8), clock=clock)
+    for _ in range(3):
+        with limiter.acquire("GET") as permit:
+            permit.begin()
+            clock.now += 1
+            permit.note_lost()
+    assert limiter.value == 1
+    gate = OutageGate(
+        "the target", Noted(), WaitEnd(Deadline()), timeout_s=900, has_responded=True, limiter=limiter, clock=clock
+    )
+    assert gate.may_repeat(DOWN, 1, fails(BROKEN, None))
+    assert limiter.value == 8
 
 
 def test_a_store_that_is_too_busy_for_every_write_ends_the_command(clock: FakeClock) -> None:

@@ -13,6 +13,7 @@ from tests.support.in_memory_store import HttpSide, ListedBucket, Reply, at, opa
 
 from s3_syncer.core import fence as fences
 from s3_syncer.core.compare import ABSENT, KeyDiff
+from s3_syncer.core.concurrency_limit import ConcurrencyLimit
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Retryable, StoreUnusable
 from s3_syncer.core.fence import Fence, fenced
@@ -21,6 +22,7 @@ from s3_syncer.core.units import MIB
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.stores.capabilities import SAMPLE_EVERY, properties_of
+from s3_syncer.stores.request_limiter import RequestLimiter, RequestLimiters
 from s3_syncer.sync.transfer import Transfer
 
 NOW = 100
@@ -400,3 +402,60 @@ def test_a_batch_that_was_given_up_sends_nothing_more_and_opens_no_circuit() -> 
     assert world.target.calls == ["put"]
     world.target_side.replies.clear()
     assert world.copy().keys() == {"a", "b", "c", "d", "e"}, "the stores did not fail"
+
+
+def limited(world: CopySides, first: int) -> RequestLimiters:
+    """Give the copier of the world limiters, as `crt/factory.py` does."""
+    limiters = RequestLimiters(*(RequestLimiter(ConcurrencyLimit(8, first=first), clock=world.clock) for _ in range(2)))
+    transfer = world.copier._transfer
+    world.copier = CrtSmallObjectCopier(
+        world.source_side,
+        world.target_side,
+        transfer,
+        source_prefix="",
+        target_prefix="",
+        tags=False,
+        threads=2,
+        limiters=limiters,
+        clock=world.clock,
+    )
+    return limiters
+
+
+def test_every_copy_has_a_permit_of_one_store_at_a_time() -> None:
+    world = CopySides(*map(str, range(50)))
+    limiters = limited(world, 1)
+    assert world.copy() == world.listed
+    for limiter in (limiters.source, limiters.target):
+        assert limiter is not None
+        assert limiter._in_flight == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_store_that_is_busy_for_one_object_gets_the_others(method: str) -> None:
+    """Its limiter slows down the requests, and the sweep converges the key."""
+    world = CopySides("a", "b", "c")
+    limiters = limited(world, 8)
+    side = world.source_side if method == "GET" else world.target_side
+    side.replies[method] = one_time(503)
+    assert world.copy().keys() == {"b", "c"}
+    limiter = limiters.source if method == "GET" else limiters.target
+    assert limiter is not None
+    assert limiter.value == 4
+    assert world.copy().keys() == {"a", "b", "c"}, "the copier does not rest"
+
+
+def test_a_pause_leaves_the_rest_of_the_objects_to_the_sweep() -> None:
+    world = CopySides(*map(str, range(3000)))
+    limited(world, 1)
+    world.source_side.replies["GET"] = one_time(503)
+    assert world.copy() == {}
+    assert world.source.calls.count("fetch") == 1
+    world.clock.now += 30
+    assert len(world.copy()) == 3000
+
+
+def one_time(status: int) -> Callable[[Reply], Reply]:
+    """Return a reply that spoils the first response."""
+    left = [status]
+    return lambda reply: Reply(left.pop()) if left else reply

@@ -11,11 +11,13 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.listing_diff import Unordered
 from ..crt.factory import crt_transports
 from ..settings import Settings
+from ..stores.request_limiter import RequestLimiters
 from ..sync.key_sweep import SweepOptions
 from ..sync.protocols import SweepListener
 from ..sync.sweep import Sweep
 from ..sync.sweep_limits import DeleteLimit
 from ..wiring import build_sync_context
+from .concurrency import Concurrency
 from .outage import OutageListener, WaitEnd, outage_gates
 from .work_stealing import Range
 
@@ -33,6 +35,7 @@ class SweeperConfig:
 
     settings: Settings
     sweep_options: SweepOptions
+    #: The ceiling of the requests at a time to each store, and of the keys and parts in progress.
     threads: int
     #: Seconds for which the sweep waits for a store that does not respond; 0 is not at all.
     outage_timeout_s: float = 0.0
@@ -54,12 +57,20 @@ class LocalSweeper:
         deadline: Deadline,
     ) -> None:
         self._wait_end = WaitEnd(deadline)
+        self._limiters = RequestLimiters.up_to(config.threads)
         self.context = build_sync_context(
             config.settings,
             threads=config.threads,
             resumes=True,
             transports=partial(crt_transports, concurrency=config.threads),
-            gates=outage_gates(outages, self._wait_end, config.outage_timeout_s, have_responded=config.have_responded),
+            gates=outage_gates(
+                outages,
+                self._wait_end,
+                config.outage_timeout_s,
+                have_responded=config.have_responded,
+                limiters=self._limiters,
+            ),
+            limiters=self._limiters,
         )
         self._sweep = Sweep(
             self.context.pair,
@@ -97,6 +108,11 @@ class LocalSweeper:
 
     def close(self) -> None:
         self._sweep.close()
+
+    @property
+    def concurrency(self) -> Concurrency:
+        """Return the requests that this process may have in flight now."""
+        return Concurrency.of(self._limiters)
 
     @property
     def has_spare_capacity(self) -> bool:

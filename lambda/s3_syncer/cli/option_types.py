@@ -13,6 +13,9 @@ import click
 from .report import CONTENT_TYPES
 from .report_upload import ReportObject
 
+#: The highest ceiling of `--concurrency`. Each key and part in progress may need a thread.
+MOST = 512
+
 
 class ByteRate(click.ParamType[float | None]):
     """A bandwidth as in rclone's --bwlimit.
@@ -33,6 +36,23 @@ class ByteRate(click.ParamType[float | None]):
         exponent = 0 if rate[2] else "BKMGT".index((rate[3] or "K").upper())
         factor: int = 1024**exponent
         return float(rate[1]) * factor
+
+
+class Ceiling(click.ParamType[int]):
+    """The most that may be in progress at a time, or "auto" for the ceiling `auto`."""
+
+    name = "number"
+
+    def __init__(self, auto: int) -> None:
+        self._auto = auto
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip().lower()
+        if text == "auto":
+            return self._auto
+        if not text.isdecimal() or not 1 <= int(text) <= MOST:
+            self.fail(f"{value!r} is not a ceiling: write auto, or a whole number from 1 to {MOST}", param, ctx)
+        return int(text)
 
 
 class Duration(click.ParamType[float]):

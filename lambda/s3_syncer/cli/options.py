@@ -11,7 +11,8 @@ from ..service.heartbeat import VISIBILITY_TIMEOUT_S
 from ..service.options import ServiceOptions
 from ..settings import LOG_LEVELS
 from .click_extensions import Decorator, option
-from .option_types import ByteRate, Duration, Pattern, ReportDestination
+from .concurrency import AUTO, AUTO_MESSAGES
+from .option_types import MOST, ByteRate, Ceiling, Duration, Pattern, ReportDestination
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .signals import GRACE_S
 
@@ -256,24 +257,34 @@ OUTAGES = (
 )
 
 
-def _concurrency(text: str) -> Decorator:
-    return option(_SPEED, "--concurrency", type=click.IntRange(1, 512), default=32, show_default=True, help=text)
+def _ceiling(name: str, text: str, auto: int = AUTO) -> Decorator:
+    return option(_SPEED, name, type=Ceiling(auto), default="auto", show_default=True, metavar="N", help=text)
 
 
-SWEEP_CONCURRENCY = (_concurrency("Keys at a time in each process, and as many parts of large objects in addition."),)
+_ADAPTS = (
+    "The number of requests in flight to each store adapts to what the store can serve, up to this number. "
+    f"A number is 1 to {MOST}"
+)
 
-KEY_CONCURRENCY = (_concurrency("Parts of a large object at a time. The keys are processed one after the other."),)
+SWEEP_CONCURRENCY = (
+    _ceiling(
+        "--concurrency",
+        f"{_ADAPTS}; auto is {AUTO}. It holds for each process, and is also the most keys and parts in progress.",
+    ),
+)
+
+KEY_CONCURRENCY = (
+    _ceiling("--concurrency", f"{_ADAPTS}; auto is {AUTO}. The keys are processed one after the other."),
+)
 
 SERVICE_CONCURRENCY = (
-    _concurrency("Messages of --queue-url at a time, and as many parts of large objects in addition."),
-    option(
-        _SPEED,
-        "--bulk-concurrency",
-        type=click.IntRange(1, 512),
-        default=ServiceOptions.bulk_concurrency,
-        show_default=True,
-        help="The same for --bulk-queue-url, in addition.",
+    _ceiling(
+        "--concurrency",
+        f"Most messages of --queue-url at a time, and most parts of large objects in addition. {_ADAPTS} and "
+        f"--bulk-concurrency together; auto is {AUTO_MESSAGES}.",
+        AUTO_MESSAGES,
     ),
+    _ceiling("--bulk-concurrency", "The same for --bulk-queue-url, in addition.", AUTO_MESSAGES),
 )
 
 MEMORY = (

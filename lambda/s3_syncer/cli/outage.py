@@ -4,9 +4,8 @@ A request that fails because its store serves no request at all opens the gate's
 then wait, in every thread. One thread of the gate sends a harmless request after each pause, until the store serves it.
 Nothing is lost meanwhile: pages, keys and parts only wait. After the timeout every waiting request fails.
 
-A store that is too busy for some requests slows all of them down. After such a response, each request to the store
-waits, and waits longer if such responses continue. The request is repeated. If the store serves no request of a kind
-until the timeout, all requests fail.
+A request for which the store is too busy is repeated. How many requests the store gets meanwhile is decided by its
+limiter: see `stores/request_limiter.py`. If the store serves no request of a kind until the timeout, all requests fail.
 
 A store that has not responded once is not waited for: the endpoint may be wrong.
 """
@@ -26,6 +25,7 @@ from ..core.backoff import Backoff
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Busy, StoreUnavailable, StoreUnusable, SyncError, Transient
+from ..stores.request_limiter import NO_LIMITERS, RequestLimiter, RequestLimiters
 from ..wiring import NO_GATES, RequestGates
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,7 @@ PAUSE_FIRST_S, PAUSE_MAX_S = 1.0, 30.0
 #: OUTAGE_TIMEOUT_S. Any other error may be lasting, and then fails the key.
 BUSY_REPEATS, OTHER_REPEATS = 40, 2
 
-#: Delay before such a repeat, and pause of all requests after a response that asks to slow down. Half of it is jitter:
-#: requests that were throttled together must not return together.
+#: Delay before such a repeat. Half of it is jitter: requests that failed together must not return together.
 REPEAT = Backoff(base_s=1.0, cap_s=30.0, jitter=0.5)
 
 #: Seconds within which a waiting request notices a stop.
@@ -111,30 +110,6 @@ class WaitEnd:
         self.check()
 
 
-class Throttle:
-    """Slows down the requests to one store while it is too busy for some. Safe to share between threads."""
-
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._lock = clock, threading.Lock()
-        self._pauses, self._pause_s, self._until = 0, 0.0, float("-inf")
-
-    def slow_down(self) -> None:
-        """Begin a pause, longer than the one before if that ended just now. Ignored during a pause."""
-        with self._lock:
-            now = self._clock()
-            if now < self._until:
-                return
-            self._pauses = self._pauses + 1 if now < self._until + self._pause_s else 1
-            self._pause_s = REPEAT.delay_s(self._pauses)
-            self._until = now + self._pause_s
-
-    def delay_s(self) -> float:
-        """Return the seconds that a request must wait: its own share of jitter behind the end of the pause."""
-        left_s = self._until - self._clock()
-        share_s = self._pause_s / 2
-        return left_s + Backoff(share_s, share_s, jitter=1.0).delay_s(1) if left_s > 0 else 0.0
-
-
 class OutageGate:
     """Holds the requests to one store; a `stores.protocols.RequestGate`. Safe to share between threads."""
 
@@ -146,23 +121,24 @@ class OutageGate:
         *,
         timeout_s: float,
         has_responded: bool = False,
+        limiter: RequestLimiter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._listener, self._end = store, listener, end
+        self._store, self._listener, self._end, self._limiter = store, listener, end, limiter
         self._timeout_s, self._has_responded, self._clock = timeout_s, has_responded, clock
         self._circuit = CircuitBreaker(first_s=PAUSE_FIRST_S, max_s=PAUSE_MAX_S, clock=clock)
-        self._throttle = Throttle(clock=clock)
         self._changed = threading.Condition()
 
     def wait(self) -> None:
-        if delay_s := self._throttle.delay_s():
-            self._end.sleep(delay_s)
         if self._circuit.is_closed:
             return
         with self._changed:
             while not self._circuit.is_closed:
                 self._end.check()
                 self._changed.wait(_TICK_S)
+
+    def check(self) -> None:
+        self._end.check()
 
     def on_response(self) -> None:
         self._has_responded = True
@@ -181,8 +157,6 @@ class OutageGate:
             self._end.fail(lasting)
             raise lasting
         elif isinstance(error, Transient) and failures <= (BUSY_REPEATS if isinstance(error, Busy) else OTHER_REPEATS):
-            if isinstance(error, Busy):
-                self._throttle.slow_down()
             self._end.sleep(REPEAT.delay_s(failures))
             return True
         return False
@@ -229,6 +203,8 @@ class OutageGate:
                 raise
             except SyncError:  # a response all the same, such as "access denied"
                 pass
+            if self._limiter is not None:
+                self._limiter.restart()
             with self._changed:
                 self._circuit.record_success()
                 self._changed.notify_all()
@@ -237,16 +213,24 @@ class OutageGate:
 
 
 def outage_gates(
-    listener: OutageListener, end: WaitEnd, timeout_s: float, *, have_responded: bool = False
+    listener: OutageListener,
+    end: WaitEnd,
+    timeout_s: float,
+    *,
+    have_responded: bool = False,
+    limiters: RequestLimiters = NO_LIMITERS,
 ) -> RequestGates:
-    """Return the gates of both stores. With a timeout of 0, an unavailable store is an error at once."""
+    """Return the gates of both stores. With a timeout of 0, an unavailable store is an error at once.
+
+    After an outage, the limiter of the store begins again with few requests at a time.
+    """
     if not timeout_s:
         return NO_GATES
 
-    def gate(store: str) -> OutageGate:
-        return OutageGate(store, listener, end, timeout_s=timeout_s, has_responded=have_responded)
+    def gate(store: str, limiter: RequestLimiter | None) -> OutageGate:
+        return OutageGate(store, listener, end, timeout_s=timeout_s, has_responded=have_responded, limiter=limiter)
 
-    return RequestGates(gate("the source"), gate("the target"))
+    return RequestGates(gate("the source", limiters.source), gate("the target", limiters.target))
 
 
 class OutageDisplay:

@@ -28,6 +28,7 @@ from ..process_tuning import limit_malloc_arenas, relax_gc
 from ..sync.converge import Outcome
 from ..sync.protocols import SweepListener
 from ..sync.sweep_limits import DeleteLimit
+from .concurrency import Concurrency
 from .local_sweep import LocalSweeper, SweeperConfig
 from .outage import Outage, OutageListener
 from .work_stealing import Range
@@ -133,10 +134,11 @@ Event = KeysCompared | KeyChanged | KeySkipped | KeyFailed | KeyUncertain | Rest
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Events of all ranges since the last message, and the capacity of the child."""
+    """Events of all ranges since the last message, and the capacity and the concurrency of the child."""
 
     events: Sequence[Event]
     has_spare_capacity: bool
+    concurrency: Concurrency
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +247,7 @@ class ProcessSweeper:
         self._process: Any = None
         self._channel: Channel | None = None
         self._numbers = itertools.count()
-        self._has_spare_capacity = False
+        self._has_spare_capacity, self.concurrency = False, Concurrency()
         self._closing = False
         # If two threads waited for the exit, one would not see it, and would kill another process with the same id.
         self._exit_lock = threading.Lock()
@@ -334,10 +336,10 @@ class ProcessSweeper:
         match message:
             case OutageNoticed() | RecoveryNoticed():
                 message.report(self._outages)
-            case Events(events, has_spare_capacity):
+            case Events(events, has_spare_capacity, concurrency):
                 for event in events:
                     event.report(self._listener)
-                self._has_spare_capacity = has_spare_capacity
+                self._has_spare_capacity, self.concurrency = has_spare_capacity, concurrency
             case RestReleased(number, after):
                 self._ranges[number].released.append(after)
             case RangeEnded(number, unfinished):
@@ -463,7 +465,12 @@ class EventForwarder:
         """Send all events. Raise OSError if the parent is gone."""
         with self._lock:  # or another thread could send a later message before these events
             events = [self._events.popleft() for _ in range(len(self._events))]
-            self._channel.send(Events(events, self.sweeper is not None and self.sweeper.has_spare_capacity))
+            self._channel.send(self._message(events))
+
+    def _message(self, events: Sequence[Event]) -> Events:
+        if self.sweeper is None:
+            return Events(events, has_spare_capacity=False, concurrency=Concurrency())
+        return Events(events, self.sweeper.has_spare_capacity, self.sweeper.concurrency)
 
     def _send_repeatedly(self) -> None:
         with suppress(OSError):  # the parent is gone, and `_Child.run` returns

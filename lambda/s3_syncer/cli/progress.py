@@ -67,6 +67,8 @@ def in_log(stats: SweepStats) -> Iterator[None]:
             "changed_per_s": round(rates.changed),
             "bytes_per_s": round(rates.bytes),
         }
+        if (concurrency := stats.concurrency()) is not None:
+            extra |= {"source_concurrency": concurrency.source, "target_concurrency": concurrency.target}
         logger.info("progress", extra=totals(stats) | extra)
 
     with _calling(log, LINE_S, stats):
@@ -115,6 +117,7 @@ def status(stats: SweepStats, total: int | None) -> str:
         *(copies if stats.writes else []),
         f"{stats.keys:,}{of_total} keys compared",
         f"{rates.compared:,.0f} keys/s",
+        *([str(concurrency)] if (concurrency := stats.concurrency()) is not None else []),
         *([f"{len(stats.differences):,} differ"] if stats.differences else []),
         f"{len(stats.failures):,} failed{_reasons(stats)}",
         *([f"{stats.backlog:,} messages left"] if stats.backlog is not None else []),

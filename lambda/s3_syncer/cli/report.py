@@ -70,6 +70,7 @@ class Report:
             "keys": stats.keys,
             "bytes": stats.bytes,
             "actions": dict(sorted(stats.actions.items())),
+            "concurrency": asdict(concurrency) if (concurrency := stats.concurrency()) is not None else None,
             **({"target_only": stats.target_only} if stats.tolerates_target_only else {}),
             "unproven": {
                 "keys": stats.differences.counts["unproven"],

@@ -20,6 +20,7 @@ from ..core.listing_diff import Unordered
 from ..settings import SMALLEST_BUDGET, Settings
 from ..stores.bucket import Bucket
 from ..sync.key_sweep import SweepOptions
+from .concurrency import Concurrency
 from .exit_codes import DIFFERENT, EQUAL
 from .local_sweep import RANGES, LocalSweeper, SweeperConfig
 from .outage import OUTAGE_TIMEOUT_S, OutageDisplay, OutageListener
@@ -83,7 +84,9 @@ def run(job: SweepJob, console: Console) -> int:
     Raise a SyncError if the sweep cannot finish, and OSError if a report cannot be written.
     """
     started, deadline = datetime.now(UTC), Deadline()
+    sweepers: list[LocalSweeper | ProcessSweeper] = []
     stats = SweepStats(
+        concurrency=lambda: sum((each.concurrency for each in sweepers), Concurrency()),
         writes=not job.sweep_options.dry_run,
         tolerates_target_only=job.tolerates_target_only,
         skips_archived=job.skips_archived,
@@ -109,6 +112,7 @@ def run(job: SweepJob, console: Console) -> int:
         with handle_signals(deadline, lambda: conclude("stopped"), grace_s=job.stop_grace_s) as stop:
             outages = OutageDisplay((lambda _: None) if job.log else partial(print_line, console))
             local, others = _sweepers(job, stats, outages, deadline)
+            sweepers += [local, *others]
             with show_progress(job, stats, console, local.context.source, deadline, outages):
                 unfinished = _sweep(local, others, deadline)
     except SyncError as error:

@@ -18,6 +18,7 @@ from ..service.metrics import metrics_page
 from ..service.options import ServiceOptions
 from ..service.service import RANGE_THREADS, Service
 from ..settings import Settings
+from ..stores.request_limiter import RequestLimiters
 from ..versions import log_versions
 from ..wiring import build_queue_worker
 from . import options as groups
@@ -52,13 +53,17 @@ def serve(**options: Any) -> None:
 
 def _serve(settings: Settings, options: dict[str, Any]) -> None:
     """Serve until a signal, then exit the process. Raise a SyncError or an OSError if the start fails."""
+    threads = (
+        options["concurrency"]
+        + (options["bulk_concurrency"] if settings.bulk_queue_url else 0)
+        + (ServiceOptions.deletion_concurrency if settings.deletion_queues else 0)
+    )
     queue_context = build_queue_worker(
         settings,
-        threads=options["concurrency"]
-        + (options["bulk_concurrency"] if settings.bulk_queue_url else 0)
-        + (ServiceOptions.deletion_concurrency if settings.deletion_queues else 0),
+        threads=threads,
         range_threads=RANGE_THREADS,
         transports=partial(crt_transports, concurrency=RANGE_THREADS),
+        limiters=RequestLimiters.up_to(threads),
     )
     live, bulk, deletions = queue_context.live, queue_context.bulk, queue_context.deletions
     for each in (live, *queue_context.others):

@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..core.errors import SyncError
 from ..sync.converge import Outcome
+from .concurrency import Concurrency
 from .findings import Finding, Findings
 
 logger = logging.getLogger(__name__)
@@ -83,6 +85,8 @@ class SweepStats:
     notices: list[str] = field(default_factory=list)
     #: Keys with a write that may still take effect: see `core/fence.py`.
     uncertain: int = 0
+    #: Returns the requests that the stores may get at a time now, or None if other workers send them.
+    concurrency: Callable[[], Concurrency | None] = lambda: None
     #: Messages on the queue, if the workers of a queue do the work; otherwise None.
     backlog: int | None = None
     samples: list[Sample] = field(default_factory=lambda: [Sample()])

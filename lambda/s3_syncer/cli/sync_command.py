@@ -14,6 +14,7 @@ from ..core.errors import StoreUnusable, SyncError, unexpected_failure
 from ..core.fence import Fence, fenced
 from ..crt.factory import stream_transports
 from ..settings import Settings
+from ..stores.request_limiter import RequestLimiters
 from ..sync.converge import Outcome, converge
 from ..sync.own_copies import OwnCopies
 from ..wiring import build_sync_context
@@ -58,12 +59,14 @@ def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> i
     code, deadline, fence = EQUAL, Deadline(), Fence()
     outages = OutageDisplay(lambda line: click.echo(printable(line), err=True))
     with handle_signals(deadline, grace_s=options["stop_grace"]) as stop:
+        limiters = RequestLimiters.up_to(options["concurrency"])
         context = build_sync_context(
             settings,
             threads=options["concurrency"],
             resumes=True,
             transports=stream_transports,
-            gates=outage_gates(outages, WaitEnd(deadline), options["outage_timeout"]),
+            gates=outage_gates(outages, WaitEnd(deadline), options["outage_timeout"], limiters=limiters),
+            limiters=limiters,
         )
         for key in keys:
             try:

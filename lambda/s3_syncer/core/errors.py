@@ -220,6 +220,9 @@ SIGNATURE_CODES = frozenset({"AuthorizationHeaderMalformed", "SignatureDoesNotMa
 #: of request, or one path.
 ONE_OBJECT_CODES = SIGNATURE_CODES | {"PermanentRedirect"}
 
+#: The codes of this project for a request without a response.
+LOST_CODES = frozenset({"ConnectionBroke", "NoResponse"})
+
 #: The codes of a policy, which may deny some keys or all. A response to a HEAD has the second.
 POLICY_CODES = frozenset({"AccessDenied", "403"})
 

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError
 from ..core.errors import StoreUnusable
 from ..stores.credentials import SigningKeys
 from ..stores.protocols import BucketLocation
+from ..stores.request_limiter import RequestLimiters
 from ..sync.context import Transports
 from ..sync.transfer import Transfer
 from .endpoint import BucketEndpoint, OnlyBoto3Error, bucket_endpoint
@@ -54,6 +55,7 @@ def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrenc
             target_prefix=target.prefix,
             tags=tags,
             threads=concurrency,
+            limiters=RequestLimiters(source.limiter, target.limiter),
         )
 
     return Transports(
@@ -148,7 +150,8 @@ def _stream_copier(source: _Side, target: _Side) -> HttpStreamCopier | None:
     if target.location.options.payload_signing:
         return None
     try:
-        return HttpStreamCopier(_stream_client(source), _stream_client(target))
+        limiters = RequestLimiters(source.location.limiter, target.location.limiter)
+        return HttpStreamCopier(_stream_client(source), _stream_client(target), limiters)
     except OnlyBoto3Error:
         return None
 

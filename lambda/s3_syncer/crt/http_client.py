@@ -22,6 +22,7 @@ from awscrt import auth, http, io
 
 from .. import __version__
 from ..core import fence
+from ..stores import request_limiter
 from ..stores.credentials import SigningKeys
 from .endpoint import BucketEndpoint
 from .protocols import Headers, HttpResponse
@@ -108,6 +109,7 @@ class CrtHttpClient:
         """Send a request and wait for the response: see `protocols.HttpClient`."""
         response: Future[HttpResponse] = Future()
         self.send(method, key, response.set_result, query=query, headers=headers, body=body, max_body=max_body)
+        request_limiter.note_status(response.result().status)
         return response.result()
 
     def _signing(self, body: bytes) -> auth.AwsSigningConfig:

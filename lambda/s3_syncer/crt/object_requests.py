@@ -18,6 +18,7 @@ from ..core.errors import ARCHIVED_CODE
 from ..core.units import MIB
 from ..stores import response_xml
 from ..stores.object_tags import UNTAGGED_CODES
+from ..stores.request_limiter import is_throttled
 from ..stores.response_xml import NotXmlError
 from .protocols import OBJECT_LEVEL_STATUSES, HttpClient, HttpResponse, is_archived
 
@@ -85,7 +86,8 @@ class ObjectRequests:
         is_ordinary = 200 <= response.status < 300 or response.status in OBJECT_LEVEL_STATUSES
         if not is_ordinary and not is_archived(response):
             fence.ensure_open()  # a request that was given up says nothing about the store
-            self._circuit.record_failure()
+            if not is_throttled(response.status):  # its limiter slows down the requests to a busy store
+                self._circuit.record_failure()
             return None
         if self._circuit.is_half_open:
             self._circuit.record_success()

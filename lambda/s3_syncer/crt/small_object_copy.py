@@ -25,9 +25,10 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Permanent
 from ..core.model import MD5, ListEntry, ObjectState, WriteGuard, md5_of
 from ..core.units import MIB
-from ..stores import response_xml
+from ..stores import request_limiter, response_xml
 from ..stores.capabilities import Property, properties_of
 from ..stores.object_tags import UNTAGGED_CODES
+from ..stores.request_limiter import NO_LIMITERS, Permit, RequestLimiters, request_kind
 from ..sync.transfer import Transfer
 from .protocols import OBJECT_LEVEL_STATUSES, Headers, HttpClient, HttpResponse, is_archived
 
@@ -92,6 +93,8 @@ class _Batch:
     properties: dict[str, Set[Property]] = field(default_factory=dict)
     unsupported: int = 0
     failed: bool = False
+    #: True if a store may get no further request for a while. The sweep then waits for it.
+    is_left: bool = False
     #: Counts the slots that have no further object of this batch.
     slots_done: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
@@ -113,14 +116,16 @@ class CrtSmallObjectCopier:
         target_prefix: str,
         tags: bool,
         threads: int,
+        limiters: RequestLimiters = NO_LIMITERS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._source, self._target = source, target
+        self._source, self._target, self._limiters = source, target, limiters
         self._source_prefix, self._target_prefix = source_prefix, target_prefix
         self._tags, self._transfer = tags, transfer
         self._memory, self._bandwidth = transfer.memory, transfer.bandwidth
         self._capabilities, self._marker_policy = transfer.capabilities, transfer.marker_policy
         self._guards = transfer.guards
+        self._is_limited = None not in (limiters.source, limiters.target)
         self._slots = threading.Semaphore(threads)
         self._max_size = min(MAX_SIZE, transfer.memory.size // 2)
         self._circuit = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_S, clock=clock)
@@ -181,8 +186,8 @@ class CrtSmallObjectCopier:
         awscrt must not wait.
         """
         batch.deadline.progress()
-        is_over = batch.deadline.passed() or fence.is_closed()
-        if is_over or batch.failed or batch.unsupported > MAX_UNSUPPORTED or self._circuit.is_open:
+        is_over = self._must_end(batch) or batch.failed or batch.is_left
+        if is_over or batch.unsupported > MAX_UNSUPPORTED or self._circuit.is_open:
             batch.waiting.clear()
             return False
         if not may_wait and self._bandwidth.limits:
@@ -203,6 +208,10 @@ class CrtSmallObjectCopier:
         self._advance(batch, entry, self._steps(batch, entry), None)
         return True
 
+    @staticmethod
+    def _must_end(batch: _Batch) -> bool:
+        return batch.deadline.passed() or fence.is_closed()
+
     def _advance(self, batch: _Batch, entry: ListEntry, steps: _Steps, response: HttpResponse | None) -> None:
         """Give a copy the response that it waits for, and send its next request or finish it."""
         try:
@@ -212,18 +221,52 @@ class CrtSmallObjectCopier:
         except _Unsupported:
             batch.unsupported += 1
         except _RequestFailed as error:
-            # A request that was given up says nothing about the store.
-            if error.status not in OBJECT_LEVEL_STATUSES and not fence.is_closed():
+            # A request that was given up says nothing about the store, and a busy store is left to its limiter.
+            is_busy = request_limiter.is_throttled(error.status) and self._is_limited
+            if error.status not in OBJECT_LEVEL_STATUSES and not is_busy and not fence.is_closed():
                 batch.failed = True
         except Exception:  # a fault of this program: the batch must end all the same
             logger.exception("unexpected failure", extra={"key": entry.key})
         else:
-            self._send(request, entry.key, lambda response: self._advance(batch, entry, steps, response))
+            self._send_permitted(batch, entry, steps, request)
             return
+        self._end(batch, entry)
+
+    def _end(self, batch: _Batch, entry: ListEntry) -> None:
+        """End a copy, and start the next one in its slot."""
         self._memory.release(entry.listed_size)
         if not self._start_next(batch, may_wait=False):
             self._slots.release()
             batch.slots_done.release()
+
+    def _send_permitted(self, batch: _Batch, entry: ListEntry, steps: _Steps, request: _Request) -> None:
+        """Send the next request of a copy as soon as its store may get another one.
+
+        Nothing is sent while the store may get none, or once the batch must end: the sweep then converges the key.
+        """
+
+        def send(permit: Permit | None) -> None:
+            if permit is None or batch.failed or self._must_end(batch):
+                if permit is not None:
+                    permit.void()
+                    permit.end()
+                batch.is_left = True
+                steps.close()
+                self._end(batch, entry)
+                return
+
+            def respond(response: HttpResponse) -> None:
+                permit.note_status(response.status)
+                permit.end()
+                self._advance(batch, entry, steps, response)
+
+            self._send(request, entry.key, respond)
+
+        limiter = self._limiters.source if request.client is self._source else self._limiters.target
+        if limiter is None:
+            self._send(request, entry.key, lambda response: self._advance(batch, entry, steps, response))
+        else:
+            limiter.begin(request_kind(request.method, len(request.body)), fence.carried(send))
 
     def _send(self, request: _Request, key: str, done: Callable[[HttpResponse], None]) -> None:
         """Send a request of a copy. A PUT is a write to the key: see `fence.Request`."""

@@ -17,8 +17,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from http.client import HTTPException
 from typing import Protocol
 from urllib.parse import quote
@@ -30,6 +30,8 @@ from ..core.errors import SyncError
 from ..core.model import ObjectState, WriteGuard
 from ..core.multipart import Part
 from ..core.units import KIB, MIB
+from ..stores import request_limiter
+from ..stores.request_limiter import NO_LIMITERS, RequestLimiter, RequestLimiters, request_kind
 from .protocols import Headers
 from .small_object_copy import write_headers
 
@@ -77,9 +79,14 @@ class HttpStreamCopier:
     buffer_size = BLOCK
 
     def __init__(
-        self, source: StreamingClient, target: StreamingClient, *, clock: Callable[[], float] = time.monotonic
+        self,
+        source: StreamingClient,
+        target: StreamingClient,
+        limiters: RequestLimiters = NO_LIMITERS,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._source, self._target = source, target
+        self._source, self._target, self._limiters = source, target, limiters
         self._circuit = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_MAX_S, clock=clock)
 
     def part(self, key: str, etag: str, upload_id: str, part: Part) -> str | None:
@@ -161,8 +168,13 @@ class HttpStreamCopier:
         The ETag is "" if the response has none.
         Return None if the object or the upload is not the expected one. Raises _Failed if a store fails.
         """
-        with self._source.begin("GET", key, headers=[("if-match", f'"{etag}"'), *read_headers]) as source:
+        with (
+            _permit(self._limiters.source, "get_object", size),
+            self._source.begin("GET", key, headers=[("if-match", f'"{etag}"'), *read_headers]) as source,
+        ):
             status, read = source.response()
+            request_limiter.note_status(status)
+            request_limiter.ignore_latency()  # the body comes no faster than the target takes it
             if status in _CHANGED_STATUSES:
                 return None
             if status not in (200, 206):  # some stores respond 200 to a range
@@ -172,16 +184,33 @@ class HttpStreamCopier:
             length = ("content-length", str(size))
             with (
                 fence.request(None if query else key) as write,  # a part changes no object
+                _permit(self._limiters.target, "upload_part" if query else "put_object", size),
                 self._target.begin("PUT", key, query=query, headers=[length, *properties]) as target,
             ):
                 found = _forward(source, target, size, md5, write.begin, hashed=hashed)
                 status, written = target.response()
+                request_limiter.note_status(status)
                 write.answered()
                 if status in _CHANGED_STATUSES:
                     return None
                 if status != 200:
                     raise _Failed
         return found, headers.etag(written) or ""
+
+
+@contextmanager
+def _permit(limiter: RequestLimiter | None, operation: str, size: int) -> Iterator[None]:
+    """Hold a permit for a stream, after a wait."""
+    if limiter is None:
+        yield
+        return
+    with limiter.acquire(request_kind(f"stream {operation}", size), fence.ensure_open) as permit:
+        permit.begin()
+        try:
+            yield
+        except BaseException:
+            permit.void()  # either store may be the cause
+            raise
 
 
 class _Failed(Exception):

@@ -24,8 +24,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from ..core import fence
 from ..core.deadline import OutOfTime
 from ..core.errors import (
+    LOST_CODES,
     ONE_OBJECT_CODES,
     Busy,
     Changed,
@@ -39,6 +41,7 @@ from ..core.errors import (
 )
 from .protocols import RequestGate
 from .rejections import Rejections
+from .request_limiter import Permit, RequestLimiter, request_kind
 
 #: Seconds for which a failed check is shared. In an outage many requests fail, and each would repeat the check.
 SHARE_FAILURE_S = 5.0
@@ -54,17 +57,19 @@ class Availability:
     """Makes the requests to one store and confirms their errors. Safe to share between threads.
 
     `probe` makes a harmless request about the bucket, and raises a SyncError if it fails. With a `gate`, requests wait
-    while the store is unavailable. Without one, each error is raised at once.
+    while the store is unavailable. Without one, each error is raised at once. With a `limiter`, requests wait for a
+    permit, and show it how busy the store is.
     """
 
     def __init__(
         self,
         probe: Callable[[], object],
         gate: RequestGate | None = None,
+        limiter: RequestLimiter | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._probe, self._gate, self._clock = probe, gate, clock
+        self._probe, self._gate, self._limiter, self._clock = probe, gate, limiter, clock
         self._rejections = Rejections()
         #: Time of the last response, on the clock.
         self.responded_at = float("-inf")
@@ -79,21 +84,22 @@ class Availability:
         operation: str,
         key: str = "",
         *,
+        size: int = 0,
         about_bucket: bool = False,
         writes: bool = False,
     ) -> _Result:
         """Return the result of `send`, which makes a request about the key. Raises its confirmed error.
 
+        `size` is the number of bytes that the request moves.
         `about_bucket` says that the request proves as much as the check, unless the store has served requests before.
         `writes` says that the request changes an object. Raises StaleWrite if such a request is too old to be repeated.
         """
         began, failures = self._clock(), 0
         while True:
             mark = self._rejections.mark()
-            if self._gate is not None:
-                self._gate.wait()
+            permit = self._turn(operation, size)
             try:
-                result = send()
+                result = _attempt(permit, send)
             except (StoreUnusable, Transient) as error:
                 needs_no_check = about_bucket and self.responded_at == float("-inf")
                 cause, failure = error, _confirmed(error, error) if needs_no_check else self.confirm(error)
@@ -117,6 +123,33 @@ class Availability:
             if writes and self._clock() - began > STALE_WRITE_S:
                 message = f"{failure.reason}: the write is too old to be repeated"
                 raise StaleWrite(message, failure.code, request_id=failure.request_id)
+
+    def attempt(self, send: Callable[[], _Result], operation: str) -> _Result:
+        """Return the result of `send`, once the store may get another request. Raises its errors as they are."""
+        return _attempt(self._turn(operation), send)
+
+    def _turn(self, operation: str, size: int = 0) -> Permit | None:
+        """Wait until the store may get another request. Return its permit, or None without a limiter.
+
+        During an outage, the requests that have a permit keep it while they wait. Raises what `RequestGate.wait` does.
+        """
+        permit = None
+        if self._limiter is not None:
+            permit = self._limiter.acquire(request_kind(operation, size), self._check_wait)
+        try:
+            if self._gate is not None:
+                self._gate.wait()
+        except BaseException:
+            if permit is not None:
+                permit.end()
+            raise
+        return permit
+
+    def _check_wait(self) -> None:
+        """Raise OutOfTime if a request that waits for a permit must not be sent any more."""
+        fence.ensure_open()
+        if self._gate is not None:
+            self._gate.check()
 
     def note_success(self, operation: str) -> None:
         """Note that the store served a request about a key that another client made."""
@@ -162,6 +195,28 @@ class Availability:
         except SyncError:  # a response all the same, such as "access denied"
             return None
         return None
+
+
+def _attempt(permit: Permit | None, send: Callable[[], _Result]) -> _Result:
+    """Return the result of `send`, and note in the permit how the request ended. Raises its errors as they are."""
+    if permit is None:
+        return send()
+    with permit:
+        permit.begin()
+        try:
+            return send()
+        except Busy:
+            permit.note_throttled()
+            raise
+        except Transient as error:
+            if error.code in LOST_CODES:
+                permit.note_lost()
+            raise
+        except Changed:  # a response about the object
+            raise
+        except BaseException:
+            permit.void()
+            raise
 
 
 def _confirmed(error: SyncError, about_bucket: SyncError | None) -> SyncError:

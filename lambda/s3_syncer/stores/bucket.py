@@ -43,6 +43,7 @@ from .listings import KeyListing
 from .object_tags import ObjectTags
 from .protocols import ClientSource, RequestGate, Transport
 from .request_errors import REQUEST_ERRORS, as_sync_error, error_code
+from .request_limiter import RequestLimiter
 from .responses import Response
 
 if TYPE_CHECKING:
@@ -84,20 +85,21 @@ class Bucket:
         lists_restores: bool = False,
         transport: Transport | None = None,
         gate: RequestGate | None = None,
+        limiter: RequestLimiter | None = None,
     ) -> None:
         """Connect to the bucket.
 
         With `tags`, objects are read with their tags. `documents_tag_counts` is True for AWS: see `TagSupport`.
         `lists_restores` is True for AWS: its listings say which archived objects are restored. With `transport`, boto3
         makes only the requests for which the transport has no response. With `gate`, requests wait while the store is
-        unavailable.
+        unavailable. With `limiter`, they also wait for a permit.
         """
         self.name = name
         self.prefix = prefix
         self.mirrors_tags, self.lists_restores = tags, lists_restores
         self._clients, self._transport = clients, transport
         self._tags = ObjectTags(name, self._call, TagSupport(documents_counts=documents_tag_counts))
-        self.availability = Availability(self._list_one_key, gate)
+        self.availability = Availability(self._list_one_key, gate, limiter)
         self._listing = KeyListing(name, prefix, self._page, self.lists)
 
     def note_copied(self, operation: str) -> None:
@@ -292,9 +294,11 @@ class Bucket:
     def _page(self, position: Mapping[str, Any]) -> ListPage:
         if self.lists_restores:
             position = {**position, "OptionalObjectAttributes": ["RestoreStatus"]}
-        if self._transport is not None and (found := self._transport.list_page(position)) is not None:
-            self.availability.note_response()
-            return found
+        if self._transport is not None:
+            found = self.availability.attempt(partial(self._transport.list_page, position), "list_objects_v2")
+            if found is not None:
+                self.availability.note_response()
+                return found
         return self._read_page(self.prefix, position).list_page(self.prefix)
 
     def _read_page(self, prefix: str, position: Mapping[str, Any]) -> Response:
@@ -316,7 +320,7 @@ class Bucket:
                     raise Changed("the object changed while it was read", "PreconditionFailed")
                 return read_body(stream, size)
 
-        return self.availability.request(get, "get_object", key)
+        return self.availability.request(get, "get_object", key, size=size)
 
     # -- archives --------------------------------------------------------------------------------------------------
 
@@ -498,6 +502,7 @@ class Bucket:
             lambda: self._request(operation, key, **parameters),
             operation,
             key or "",
+            size=len(parameters.get("Body", b"")),
             about_bucket=key is None,
             # The repeat of a completion is as late as that of a PUT, but the alternative is to send all parts again.
             writes=operation in _OBJECT_WRITES and operation != "complete_multipart_upload",

@@ -1,4 +1,4 @@
-"""Make every attempt of a boto3 client ask the fence of its work: see `core/fence.py`.
+"""Make every attempt of a boto3 client ask the fence of its work, and tell the limiter: see `core/fence.py`.
 
 boto3 repeats a request by itself, also after a failure that leaves open if the store has received it. Its events show
 each attempt, and its connections can be broken while an attempt is in flight.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTT
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError
 
 from ..core import fence
+from . import request_limiter
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,9 +39,12 @@ def ask_fence(client: S3Client) -> None:
 
 def _before_send(**_: Any) -> None:
     fence.check()
+    request_limiter.begin_attempt()
 
 
-def _response_received(exception: Exception | None, **_: Any) -> None:
+def _response_received(exception: Exception | None, response_dict: Mapping[str, Any] | None = None, **_: Any) -> None:
+    if exception is not None or response_dict is not None:
+        request_limiter.note_status(0 if response_dict is None else response_dict["status_code"])
     request = fence.current_request()
     if request is None:
         return

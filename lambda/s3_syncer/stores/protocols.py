@@ -13,6 +13,7 @@ from ..settings import NO_OPTIONS, RequestOptions
 
 if TYPE_CHECKING:
     from .credentials import Lease
+    from .request_limiter import RequestLimiter
 
 
 class ClientSource(Protocol):
@@ -25,12 +26,13 @@ class ClientSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BucketLocation:
-    """The name of a bucket, the prefix that bounds its keys, the clients that reach it, and their options."""
+    """The name of a bucket, the prefix that bounds its keys, the clients that reach it, their options and limit."""
 
     name: str
     prefix: str
     clients: ClientSource
     options: RequestOptions = NO_OPTIONS
+    limiter: RequestLimiter | None = None
 
 
 class Listing(Protocol):
@@ -133,6 +135,9 @@ class RequestGate(Protocol):
 
     def wait(self) -> None:
         """Wait while the store is unavailable. Raises OutOfTime at a stop, or StoreUnusable."""
+
+    def check(self) -> None:
+        """Raise OutOfTime at a stop, or StoreUnusable."""
 
     def on_response(self) -> None:
         """Note that the store responded to a request."""
