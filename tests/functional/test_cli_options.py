@@ -15,6 +15,7 @@ from s3_syncer import __version__, process_tuning
 from s3_syncer.cli import commands, main, serve_command, sweep_commands, sync_command
 from s3_syncer.cli.click_extensions import FORMER_VARIABLES, Command
 from s3_syncer.cli.commands import cli
+from s3_syncer.cli.concurrency import AUTO
 from s3_syncer.cli.option_types import ByteRate
 from s3_syncer.cli.queue_migration import QueueMigrationConfig
 from s3_syncer.cli.report_upload import ReportObject
@@ -375,7 +376,10 @@ def test_error_names_every_missing_setting() -> None:
         (("migrate", "--max-delete", "-1", "--delete"), "-1 is not in the range"),
         (("migrate", "--include", "a["), "invalid pattern: 'a['"),
         (("migrate", "--exclude", "***"), "more than two '*' in a row"),
-        (("migrate", "--concurrency", "0"), "not in the range"),
+        (("migrate", "--concurrency", "0"), "'0' is not a ceiling: write auto, or a whole number from 1 to 512"),
+        (("migrate", "--concurrency", "fast"), "'fast' is not a ceiling"),
+        (("check", "--concurrency", "513"), "'513' is not a ceiling"),
+        (("migrate", "--concurrency", "1.5"), "'1.5' is not a ceiling"),
         (("migrate", "--bwlimit", "fast"), "'fast' is not a rate: write 500k, 10M or 1.5G"),
         (("migrate", "--log-format", "xml"), "is not one of"),
         (("migrate", "--report", "report.txt"), "must end in .json or .html"),
@@ -426,3 +430,8 @@ def test_rate_has_the_syntax_of_rclone(text: str, rate: float | None) -> None:
 def test_invalid_rate(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is not a rate"):
         ByteRate().convert(text, None, None)
+
+
+def test_concurrency_adapts_below_a_ceiling_by_default(jobs: list[SweepJob]) -> None:
+    assert job(jobs, "migrate").threads == job(jobs, "migrate", "--concurrency", "AUTO").threads == AUTO
+    assert job(jobs, "migrate", S3_SYNCER_CONCURRENCY="auto").threads == AUTO

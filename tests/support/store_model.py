@@ -1,4 +1,4 @@
-"""A model of a store and its clients in simulated time: latency, capacity, throttling, and a client for each limit.
+"""A model of a store and its clients in simulated time: latency, capacity and throttling.
 
 Every run with the same arguments is the same. Times are in seconds.
 """

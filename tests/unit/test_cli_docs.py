@@ -34,7 +34,7 @@ def test_reference_has_every_command_option_and_variable() -> None:
 def test_reference_names_required_options_ranges_and_choices() -> None:
     text = cli_docs.reference()
     assert "| `--source-bucket` | `SOURCE_BUCKET` | required |" in text
-    assert "| `--concurrency` | `S3_SYNCER_CONCURRENCY` | `32` | 1 to 512 |" in text
+    assert "| `--concurrency` | `S3_SYNCER_CONCURRENCY` | `auto` |" in text
     assert "| `--max-delete` | `S3_SYNCER_MAX_DELETE` |  | 0 or more |" in text
     assert "| `--workers` | `S3_SYNCER_WORKERS` | `local` | `local`, `queue` |" in text
 

@@ -72,7 +72,7 @@ def test_latencies_that_vary_do_not_stop_it(noise: Callable[[random.Random], flo
     assert model.throughput(20) > share * 2000
 
 
-def test_a_fall_in_vain_is_not_repeated() -> None:
+def test_a_fall_that_did_not_help_is_not_repeated() -> None:
     """A first round with latencies that are low by chance would otherwise hold the limit down for good."""
     found = limit()
     for number in range(2000):  # the latency does not depend on the limit

@@ -258,30 +258,27 @@ OUTAGES = (
 
 
 def _ceiling(name: str, text: str, auto: int = AUTO) -> Decorator:
-    return option(_SPEED, name, type=Ceiling(auto), default="auto", show_default=True, metavar="N", help=text)
+    help_text = f"{text} auto is at most {auto}; a number is 1 to {MOST}."
+    return option(_SPEED, name, type=Ceiling(auto), default="auto", show_default=True, metavar="N", help=help_text)
 
 
-_ADAPTS = (
-    "The number of requests in flight to each store adapts to what the store can serve, up to this number. "
-    f"A number is 1 to {MOST}"
-)
+#: The number of requests in flight adapts to each store below the ceiling: see `core/concurrency_limit.py`.
+_ADAPTS = "Most requests at a time to each store. The number adapts to what the store can serve."
 
 SWEEP_CONCURRENCY = (
     _ceiling(
         "--concurrency",
-        f"{_ADAPTS}; auto is {AUTO}. It holds for each process, and is also the most keys and parts in progress.",
+        f"{_ADAPTS} It holds for each process, and limits the keys and the parts in progress in the same way.",
     ),
 )
 
-KEY_CONCURRENCY = (
-    _ceiling("--concurrency", f"{_ADAPTS}; auto is {AUTO}. The keys are processed one after the other."),
-)
+KEY_CONCURRENCY = (_ceiling("--concurrency", f"{_ADAPTS} The keys are processed one after the other."),)
 
 SERVICE_CONCURRENCY = (
     _ceiling(
         "--concurrency",
-        f"Most messages of --queue-url at a time, and most parts of large objects in addition. {_ADAPTS} and "
-        f"--bulk-concurrency together; auto is {AUTO_MESSAGES}.",
+        "Most messages of --queue-url at a time, and most parts of large objects in addition. Together with "
+        "--bulk-concurrency, it is also the most requests at a time to each store, which adapt to the store.",
         AUTO_MESSAGES,
     ),
     _ceiling("--bulk-concurrency", "The same for --bulk-queue-url, in addition.", AUTO_MESSAGES),

@@ -1,7 +1,7 @@
 """Decide how many requests to one store may be in flight. Pure: the caller gives every time.
 
 The limit grows fast until the store shows that it has enough, and then stays near the knee: the number from which a
-further request only makes the others wait. The store shows it in two ways:
+further request only waits in the store. The store shows it in two ways:
 
 - **Latency.** A request that queues in the store takes longer. The limit falls when the mean latency is MOST_DELAY
   above the lowest one. Each kind of request is compared with itself, because a listing takes longer than a HEAD.
@@ -9,7 +9,7 @@ further request only makes the others wait. The store shows it in two ways:
   many, all requests pause.
 
 The limit grows by its square root in each round trip, and falls by a share of itself. So of two runs beside each other,
-the larger one loses more at each fall, and both end near equal shares. docs/adr/0014-adaptive-concurrency.md has the
+the larger one loses more at each fall, and both end near equal shares. docs/adr/0015-adaptive-concurrency.md has the
 reasons and the figures.
 """
 
@@ -46,9 +46,9 @@ HALF = 0.5
 #: and the lowest latency is measured again. It is never multiplied by less than LARGEST_FALL.
 BELOW_KNEE, LARGEST_FALL = 0.85, 0.25
 
-#: A fall was in vain if the latency stays above this share of what it was before the fall. Then the requests of this
+#: A fall did not help if the latency stays above this share of what it was before the fall. Then the requests of this
 #: limit are not the queue, and the lowest latency counts as this much higher than it was measured.
-IN_VAIN, HIGHER = 0.8, 1.25
+UNHELPFUL, HIGHER = 0.8, 1.25
 
 #: Pause of all requests after one that was throttled although it was the only one. Half of it is jitter: processes that
 #: were throttled together must not return together.
@@ -135,7 +135,7 @@ class ConcurrencyLimit:
         if not number:
             return  # many kinds of requests: the round goes on
         fell_by_delay, self._fell_by_delay = self._fell_by_delay, False
-        if fell_by_delay and sum(latency.change(mean) * n for latency, mean, n in found) > IN_VAIN * number:
+        if fell_by_delay and sum(latency.change(mean) * n for latency, mean, n in found) > UNHELPFUL * number:
             for latency, _, _ in found:
                 latency.count_lowest_as_higher()
         delay = knee = 0.0
@@ -157,7 +157,7 @@ class ConcurrencyLimit:
 
 
 class _Latency:
-    """The mean latencies of one kind of request, in seconds: the last one, and the lowest of about LOWEST_S seconds."""
+    """The mean latencies of one kind of request in seconds: the last, and the lowest of about LOWEST_S."""
 
     def __init__(self) -> None:
         self._last = math.inf

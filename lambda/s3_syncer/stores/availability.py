@@ -198,7 +198,10 @@ class Availability:
 
 
 def _attempt(permit: Permit | None, send: Callable[[], _Result]) -> _Result:
-    """Return the result of `send`, and note in the permit how the request ended. Raises its errors as they are."""
+    """Return the result of `send`, and note the end of the request in the permit.
+
+    Raises the errors of `send` as they are.
+    """
     if permit is None:
         return send()
     with permit:

@@ -1,7 +1,8 @@
-"""Make every attempt of a boto3 client ask the fence of its work, and tell the limiter: see `core/fence.py`.
+"""Make every attempt of a boto3 client ask the fence of its work: see `core/fence.py`.
 
 boto3 repeats a request by itself, also after a failure that leaves open if the store has received it. Its events show
-each attempt, and its connections can be broken while an attempt is in flight.
+each attempt, and its connections can be broken while an attempt is in flight. The limiter of the store receives the
+status of each attempt, too: see `request_limiter.py`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class ClientSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BucketLocation:
-    """The name of a bucket, the prefix that bounds its keys, the clients that reach it, their options and limit."""
+    """The name of a bucket, the prefix that bounds its keys, and what the requests to it have in common."""
 
     name: str
     prefix: str

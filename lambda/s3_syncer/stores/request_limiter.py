@@ -6,7 +6,7 @@ in order. A request that a thread makes inside another request to the same store
 No wait for a permit can be a deadlock. A permit of the target is held for one request only, which waits for nothing
 else. A thread that holds a permit of the source may wait for one of the target, never the other way round.
 
-`note_status` tells the permit of the current thread how an attempt ended, because boto3 repeats attempts by itself.
+boto3 repeats attempts by itself. So `note_status` takes the status of each attempt for the permit of the thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ _TICK_S = 0.25
 
 
 def request_kind(operation: str, size: int = 0) -> Hashable:
-    """Return the kind of a request that moves `size` bytes. Sizes of one kind differ by a factor of up to 4."""
+    """Return the kind of a request that moves `size` bytes.
+
+    The sizes of one kind differ by a factor of up to 4. Up to 64 KiB, they are one kind.
+    """
     return operation, (size // (64 * KIB)).bit_length() // 2
 
 
@@ -88,7 +91,11 @@ class Permit:
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """A request that waits. `turn` is called with True when it may begin, and with False when it must not wait."""
+    """A request that waits for a permit.
+
+    `turn` is called with True when the request may begin. Unless the waiter is patient, it is called with False during
+    a pause.
+    """
 
     turn: Callable[[bool], object]
     is_patient: bool
@@ -147,7 +154,7 @@ class RequestLimiter:
         self._pass_on()
 
     def note(self, permit: Permit, how: Callable[[ConcurrencyLimit, float, float], None]) -> None:
-        """Tell the limit how an attempt ended, unless that is done."""
+        """Note the end of an attempt, unless that is done: `how` is a method of the limit."""
         with self._lock:
             if permit.began is None:
                 return
@@ -223,7 +230,7 @@ class RequestLimiter:
 
 @dataclass(frozen=True, slots=True)
 class RequestLimiters:
-    """The limiters of both stores; None is a store whose requests are not limited."""
+    """The limiters of both stores; None limits nothing."""
 
     source: RequestLimiter | None = None
     target: RequestLimiter | None = None
