@@ -22,7 +22,7 @@ from s3_syncer.core.units import MIB
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.stores.capabilities import SAMPLE_EVERY, properties_of
-from s3_syncer.stores.request_limiter import RequestLimiter, RequestLimiters
+from s3_syncer.stores.request_limiter import Permit, RequestLimiter, RequestLimiters
 from s3_syncer.sync.transfer import Transfer
 
 NOW = 100
@@ -404,7 +404,7 @@ def test_a_batch_that_was_given_up_sends_nothing_more_and_opens_no_circuit() -> 
     assert world.copy().keys() == {"a", "b", "c", "d", "e"}, "the stores did not fail"
 
 
-def limited(world: CopySides, first: int) -> RequestLimiters:
+def limited(world: CopySides, first: int, *, tags: bool = False) -> RequestLimiters:
     """Give the copier of the world limiters, as `crt/factory.py` does."""
     limiters = RequestLimiters(*(RequestLimiter(ConcurrencyLimit(8, first=first), clock=world.clock) for _ in range(2)))
     transfer = world.copier._transfer
@@ -414,7 +414,7 @@ def limited(world: CopySides, first: int) -> RequestLimiters:
         transfer,
         source_prefix="",
         target_prefix="",
-        tags=False,
+        tags=tags,
         threads=2,
         limiters=limiters,
         clock=world.clock,
@@ -459,3 +459,23 @@ def one_time(status: int) -> Callable[[Reply], Reply]:
     """Return a reply that spoils the first response."""
     left = [status]
     return lambda reply: Reply(left.pop()) if left else reply
+
+
+def test_a_copy_is_reported_if_the_store_may_get_no_request_after_the_write() -> None:
+    world = CopySides("a", tags=True)
+    limiters = limited(world, 1, tags=True)
+    assert limiters.source is not None
+    limiter, put = limiters.source, world.target.put
+
+    def put_and_pause(*arguments: Any) -> str:
+        for _ in range(2):  # from 2 to 1, and then to a pause
+            world.clock.now += 1
+            permit = Permit(limiter, "GET")
+            permit.begin()
+            permit.note_throttled()
+        return put(*arguments)
+
+    world.target.put = put_and_pause  # type: ignore[method-assign]
+    assert world.copy() == {"a": None}
+    assert world.copied == ["a"]
+    assert "get_tags" not in world.source.calls

@@ -51,6 +51,10 @@ PAUSE_S = 5.0
 MAX_UNSUPPORTED = 8
 
 
+#: In place of the response to a request that was not sent. A copy that was written already counts as written.
+_NOT_SENT = HttpResponse(-1)
+
+
 class _Request(NamedTuple):
     """The next request of a copy."""
 
@@ -223,7 +227,8 @@ class CrtSmallObjectCopier:
         except _RequestFailed as error:
             # A request that was given up says nothing about the store, and a busy store is left to its limiter.
             is_busy = request_limiter.is_throttled(error.status) and self._is_limited
-            if error.status not in OBJECT_LEVEL_STATUSES and not is_busy and not fence.is_closed():
+            says_nothing = error.status == _NOT_SENT.status or is_busy or fence.is_closed()
+            if error.status not in OBJECT_LEVEL_STATUSES and not says_nothing:
                 batch.failed = True
         except Exception:  # a fault of this program: the batch must end all the same
             logger.exception("unexpected failure", extra={"key": entry.key})
@@ -251,8 +256,7 @@ class CrtSmallObjectCopier:
                     permit.void()
                     permit.end()
                 batch.is_left = True
-                steps.close()
-                self._end(batch, entry)
+                self._advance(batch, entry, steps, _NOT_SENT)
                 return
 
             def respond(response: HttpResponse) -> None:
