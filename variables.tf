@@ -648,8 +648,8 @@ variable "service" {
     - `min_tasks` (0 or more): minimum number of tasks. With 0, no task runs while the queues are empty, and the first task needs some minutes to start
     - `max_tasks` (1 to 5000, not below `min_tasks`): maximum number of tasks. The value of `min_tasks` keeps the number fixed
     - `backlog_per_task` (1 or more): number of messages of both queues, visible or in flight, for which one task runs
-    - `concurrency` (1 to 512): number of events that a task handles at the same time
-    - `bulk_concurrency` (1 to 512): number of messages with bulk work that a task handles at the same time, beside the events
+    - `concurrency` (1 to 512): maximum number of events that a task handles at the same time. The number of requests to each store adapts to what the store can serve, up to `concurrency` plus `bulk_concurrency`
+    - `bulk_concurrency` (1 to 512): maximum number of messages with bulk work that a task handles at the same time, beside the events
     - `spot_percent` (0 to 100): share of the tasks that run on Fargate Spot. AWS may stop a Spot task with two minutes' notice, and other tasks then continue its work
     - `log_level` (`"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`): minimum level of the log lines. Decisions are logged at `"INFO"`
     - `cpu` (256, 512, 1024, 2048, 4096, 8192 or 16384): CPU units, 1024 per vCPU
