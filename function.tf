@@ -3,6 +3,9 @@
 locals {
   package_path = coalesce(var.function.package_path, "${path.module}/lambda/dist/s3_syncer.zip")
 
+  # A disabled event source mapping receives nothing: the messages stay on the queues.
+  function_consumes = var.function.enabled && !var.paused
+
   function_environment = merge(local.worker_environment, local.queue_environment, { LOG_LEVEL = var.function.log_level })
 
   # Lambda measures the environment as JSON. The URLs and the ARN are not known before the first apply: values of the same
@@ -11,7 +14,13 @@ locals {
   max_environment_bytes = 4096
   encoded_environment = base64encode(replace(jsonencode(merge(
     local.function_environment,
-    { for name, suffix in { QUEUE_URL = "", BULK_QUEUE_URL = local.bulk_suffix, DEAD_LETTER_QUEUE_URL = local.dead_letters_suffix } :
+    { for name, suffix in {
+      QUEUE_URL                = ""
+      BULK_QUEUE_URL           = local.bulk_suffix
+      DEAD_LETTER_QUEUE_URL    = local.dead_letters_suffix
+      DELETIONS_QUEUE_URL      = local.deletions_suffix
+      HELD_DELETIONS_QUEUE_URL = local.held_deletions_suffix
+      } :
     name => "https://sqs.${local.region}.${data.aws_partition.current.dns_suffix}/${local.account_id}/${var.name}${suffix}" },
     local.owns_secret ? {
       TARGET_SECRET_ARN = "arn:${data.aws_partition.current.partition}:secretsmanager:${local.region}:${local.account_id}:secret:${local.secret_name}-123456"
@@ -174,7 +183,7 @@ resource "aws_lambda_function_recursion_config" "sync" {
 resource "aws_lambda_event_source_mapping" "work" {
   event_source_arn = aws_sqs_queue.work.arn
   function_name    = aws_lambda_function.sync.arn
-  enabled          = var.function.enabled
+  enabled          = local.function_consumes
 
   batch_size                         = var.sync.batch_size
   maximum_batching_window_in_seconds = var.sync.batch_window_s
@@ -193,7 +202,7 @@ resource "aws_lambda_event_source_mapping" "work" {
 resource "aws_lambda_event_source_mapping" "bulk" {
   event_source_arn = aws_sqs_queue.bulk.arn
   function_name    = aws_lambda_function.sync.arn
-  enabled          = var.function.enabled
+  enabled          = local.function_consumes
 
   # A range takes all the time and all the threads of an invocation.
   batch_size              = 1

@@ -78,7 +78,19 @@ locals {
           "sqs:GetQueueAttributes",
           "sqs:ChangeMessageVisibility",
         ]
-        Resource = [aws_sqs_queue.work.arn, aws_sqs_queue.bulk.arn]
+        Resource = [aws_sqs_queue.work.arn, aws_sqs_queue.bulk.arn, aws_sqs_queue.deletions.arn]
+      },
+      {
+        Sid      = "SendDeletions"
+        Effect   = "Allow"
+        Action   = ["sqs:SendMessage"]
+        Resource = [aws_sqs_queue.deletions.arn, aws_sqs_queue.held_deletions.arn]
+      },
+      {
+        Sid      = "CountHeldDeletions"
+        Effect   = "Allow"
+        Action   = ["sqs:GetQueueAttributes"]
+        Resource = [aws_sqs_queue.held_deletions.arn]
       },
       {
         Sid      = "SendToDeadLetterQueue"

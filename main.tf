@@ -3,6 +3,7 @@
 #   notifications.tf  the source bucket, or an EventBridge rule, sends an event to the queue
 #   queue.tf          the queue keeps the event until a worker has handled it. Another queue has the bulk work, and the
 #                     dead-letter queue what failed
+#   deletions.tf      the queue that delays deletions, and the queue that holds a mass of them
 #   function.tf       the Lambda function receives the event and makes the key equal in both buckets
 #   credentials.tf    the secret with the access key of the target
 #   service.tf        ECS service that does the work of the function without the 15-minute limit
@@ -71,7 +72,7 @@ locals {
 
   # Names that var.environment cannot have: all that the workers read, and those that Lambda reserves.
   # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
-  own_variables = "^((SOURCE|TARGET|SYNC|S3_SYNCER)_.*|(BULK_|DEAD_LETTER_)?QUEUE_URL|DISTRIBUTED_COPY_THRESHOLD_MB|LOG_LEVEL)$"
+  own_variables = "^((SOURCE|TARGET|SYNC|S3_SYNCER)_.*|(BULK_|DEAD_LETTER_|(HELD_)?DELETIONS_)?QUEUE_URL|HOLD_DELETIONS_ABOVE|DISTRIBUTED_COPY_THRESHOLD_MB|LOG_LEVEL)$"
   lambda_variables = [
     "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
     "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV",

@@ -11,6 +11,9 @@ locals {
     var.function.enabled ? ["sync.max_concurrency"] : [],
     var.service.enabled ? ["service.max_tasks"] : [],
   ))
+  # Of the 14 days for which SQS keeps a message.
+  expiry_warning_days = 10
+
   # The parts of a large object are bulk work. A task of the service has slots for both queues.
   large_object_limit = var.function.enabled ? " If only objects above sync.distributed_copy_threshold_mb are late, raise bulk.max_concurrency." : ""
 
@@ -49,6 +52,34 @@ locals {
         periods     = 3
       }
     },
+    {
+      held-deletions = {
+        description = "Deletions are held: more than deletes.hold_above waited at the same time. Nothing of them is deleted. Run s3-syncer deletions list. If the objects are meant to go, run s3-syncer deletions release, otherwise s3-syncer deletions discard."
+        namespace   = "AWS/SQS"
+        metric      = "ApproximateNumberOfMessagesVisible"
+        dimensions  = { QueueName = aws_sqs_queue.held_deletions.name }
+        statistic   = "Maximum"
+        threshold   = 0
+        period_s    = 60
+        periods     = 1
+      }
+    },
+    # Messages that SQS will delete soon, because they wait for a person: while the module is paused, and held deletions.
+    { for suffix, part in {
+      "events-expire"         = { queue = aws_sqs_queue.work.name, loss = "Changes are then not mirrored until a sweep finds them", what = "End the pause, or repair what the workers cannot do" }
+      "bulk-work-expires"     = { queue = aws_sqs_queue.bulk.name, loss = "Changes are then not mirrored until a sweep finds them", what = "End the pause, or repair what the workers cannot do" }
+      "deletions-expire"      = { queue = aws_sqs_queue.deletions.name, loss = "The objects then stay in the target", what = "End the pause, or repair what the workers cannot do" }
+      "held-deletions-expire" = { queue = aws_sqs_queue.held_deletions.name, loss = "The objects then stay in the target, and s3-syncer check names them", what = "Run s3-syncer deletions release or discard" }
+      } : suffix => {
+      description = "The oldest message of ${part.queue} is ${local.expiry_warning_days} days old, and SQS deletes it after 14. ${part.loss}. ${part.what}."
+      namespace   = "AWS/SQS"
+      metric      = "ApproximateAgeOfOldestMessage"
+      dimensions  = { QueueName = part.queue }
+      statistic   = "Maximum"
+      threshold   = local.expiry_warning_days * 24 * 60 * 60
+      period_s    = 3600
+      periods     = 1
+    } },
     # Lag as the log shows it: of what was mirrored, and of what is tried again.
     { for max_lag_s in var.max_lag_s[*] : "lag" => {
       description = "A change was mirrored more than ${max_lag_s} s late, or is not mirrored after that time. Search ${local.worker_log_group_names} for lines with action retry: their reason says what to repair. If there are none, a store does not respond, a large object takes that long (action waiting), or the workers are too slow for the rate of changes: raise ${local.worker_limits}.${local.large_object_limit}"

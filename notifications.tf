@@ -7,12 +7,12 @@ locals {
 
   writes_notifications = local.by_sqs || var.enable_bucket_eventbridge
 
-  # ObjectRemoved stays subscribed without sync.delete: in a versioned bucket, deleting the current version makes an
+  # ObjectRemoved stays subscribed without deletes.enabled: in a versioned bucket, deleting the current version makes an
   # older version current, and deleting a delete marker restores the object. Lifecycle expirations do neither, so the
-  # module subscribes to them only with sync.delete. An archived object can be copied after it is restored.
+  # module subscribes to them only with deletes.enabled. An archived object can be copied after it is restored.
   notification_events = concat(
     ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:Completed"],
-    var.sync.delete ? ["s3:LifecycleExpiration:*"] : [],
+    var.deletes.enabled ? ["s3:LifecycleExpiration:*"] : [],
     var.sync.tags ? ["s3:ObjectTagging:*"] : [],
   )
 

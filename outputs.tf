@@ -41,6 +41,31 @@ output "dead_letter_queue_url" {
   value       = aws_sqs_queue.dead_letters.url
 }
 
+output "deletions_queue_arn" {
+  description = "ARN of the queue that delays deletions."
+  value       = aws_sqs_queue.deletions.arn
+}
+
+output "deletions_queue_url" {
+  description = "URL of the queue that delays deletions."
+  value       = aws_sqs_queue.deletions.url
+}
+
+output "held_deletions_queue_arn" {
+  description = "ARN of the queue of held deletions, for the permissions of `s3-syncer deletions`."
+  value       = aws_sqs_queue.held_deletions.arn
+}
+
+output "held_deletions_queue_url" {
+  description = "URL of the queue of held deletions, for `s3-syncer deletions`."
+  value       = aws_sqs_queue.held_deletions.url
+}
+
+output "paused" {
+  description = "The input `paused`."
+  value       = var.paused
+}
+
 output "notification_events" {
   description = "S3 event types of a notification that is written elsewhere. They depend on `sync`."
   value       = local.notification_events
@@ -124,7 +149,7 @@ output "max_lag_s" {
 }
 
 output "alarm_arns" {
-  description = "ARNs of the alarms, by name: `dead-letters`, `errors` and `throttles`; with `max_lag_s`, also `lag` and `queue-age`; with `max_retry_s`, also `retries`."
+  description = "ARNs of the alarms, by name: `dead-letters`, `errors`, `throttles`, `held-deletions`, `events-expire`, `bulk-work-expires`, `deletions-expire` and `held-deletions-expire`; with `max_lag_s`, also `lag` and `queue-age`; with `max_retry_s`, also `retries`."
   value       = { for key, alarm in aws_cloudwatch_metric_alarm.sync : key => alarm.arn }
 }
 

@@ -1,4 +1,4 @@
-# The queue of the events, the queue for bulk work, their dead-letter queue, and the queue policies. Every message that a
+# The queue of the events, the queue for bulk work, the dead-letter queue, and the queue policies. Every message that a
 # worker sends is bulk work: docs/adr/0013-bulk-queue.md.
 
 locals {
@@ -22,13 +22,13 @@ locals {
   bulk_suffix         = "-bulk"
 
   # Environment of the workers that consume the queues: the function and the service.
-  queue_environment = {
+  queue_environment = merge(local.deletion_environment, {
     QUEUE_URL                     = aws_sqs_queue.work.url
     BULK_QUEUE_URL                = aws_sqs_queue.bulk.url
     DEAD_LETTER_QUEUE_URL         = aws_sqs_queue.dead_letters.url
-    SYNC_DELETE                   = tostring(var.sync.delete)
+    SYNC_DELETE                   = tostring(var.deletes.enabled)
     DISTRIBUTED_COPY_THRESHOLD_MB = tostring(var.sync.distributed_copy_threshold_mb)
-  }
+  })
 }
 
 resource "aws_sqs_queue" "work" {
@@ -89,13 +89,13 @@ resource "aws_sqs_queue" "dead_letters" {
   tags = var.tags
 }
 
-# Only the two queues of this module may use this queue as their dead-letter queue.
+# Only the queues with workers may use this queue as their dead-letter queue.
 resource "aws_sqs_queue_redrive_allow_policy" "dead_letters" {
   queue_url = aws_sqs_queue.dead_letters.id
 
   redrive_allow_policy = jsonencode({
     redrivePermission = "byQueue"
-    sourceQueueArns   = [aws_sqs_queue.work.arn, aws_sqs_queue.bulk.arn]
+    sourceQueueArns   = [aws_sqs_queue.work.arn, aws_sqs_queue.bulk.arn, aws_sqs_queue.deletions.arn]
   })
 }
 

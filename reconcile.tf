@@ -12,6 +12,7 @@ resource "aws_scheduler_schedule" "reconcile" {
   description = substr("Compares s3://${var.source_bucket}/${var.source_prefix} with the target.", 0, 512)
 
   schedule_expression = var.reconcile.schedule
+  state               = var.paused ? "DISABLED" : "ENABLED"
   kms_key_arn         = var.kms_key_arn
 
   flexible_time_window {

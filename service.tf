@@ -4,6 +4,10 @@
 locals {
   services = var.service.enabled ? [var.service] : []
 
+  # Application Auto Scaling keeps the number of tasks between its limits. So a pause stops all tasks, and its end starts
+  # as many as the backlog needs.
+  service_min_tasks = var.paused ? 0 : var.service.min_tasks
+
   service_health_port = 8080
 
   service_container = {
@@ -52,7 +56,7 @@ resource "aws_ecs_service" "service" {
   name            = "${var.name}-service"
   cluster         = local.cluster_arn
   task_definition = aws_ecs_task_definition.task["service"].arn
-  desired_count   = var.service.min_tasks
+  desired_count   = local.service_min_tasks
 
   enable_execute_command = false
   propagate_tags         = "SERVICE"
@@ -93,7 +97,7 @@ resource "aws_ecs_service" "service" {
   depends_on = [aws_ecs_cluster_capacity_providers.tasks, aws_iam_role_policy.task]
 }
 
-# Scaling: one task for each backlog_per_task messages of both queues, visible or in flight, at the peak of the last 15
+# Scaling: one task for each backlog_per_task messages of its queues, visible or in flight, at the peak of the last 15
 # minutes. The number follows from SQS metrics alone. It does not need the number of running tasks: only Container Insights
 # reports that, and reports nothing at zero tasks. Scaling from zero and to zero therefore works like any other step. A task
 # stays while the messages that it works on justify one. Scaling out takes effect within minutes, because the maximum of a
@@ -109,7 +113,7 @@ locals {
   service_sizes = [for step in range(local.service_steps + 1) : var.service.min_tasks + ceil(step * local.service_range / local.service_steps)]
 
   # The metrics that add up to the backlog, by the ID of their query.
-  service_backlog = merge([for prefix, queue in { "" = aws_sqs_queue.work.name, bulk_ = aws_sqs_queue.bulk.name } : {
+  service_backlog = merge([for prefix, queue in { "" = aws_sqs_queue.work.name, bulk_ = aws_sqs_queue.bulk.name, deletions_ = aws_sqs_queue.deletions.name } : {
     "${prefix}visible"   = { metric = "ApproximateNumberOfMessagesVisible", queue = queue }
     "${prefix}in_flight" = { metric = "ApproximateNumberOfMessagesNotVisible", queue = queue }
   }]...)
@@ -143,8 +147,8 @@ resource "aws_appautoscaling_target" "service" {
   service_namespace  = "ecs"
   scalable_dimension = "ecs:service:DesiredCount"
   resource_id        = "service/${regex("[^/]+$", local.cluster_arn)}/${aws_ecs_service.service[0].name}"
-  min_capacity       = var.service.min_tasks
-  max_capacity       = var.service.max_tasks
+  min_capacity       = local.service_min_tasks
+  max_capacity       = var.paused ? 0 : var.service.max_tasks
 
   tags = var.tags
 }

@@ -336,7 +336,6 @@ variable "notification_topic_arns" {
 variable "sync" {
   description = <<-EOT
     Scope and speed of live sync:
-    - `delete`: true deletes an object from the target when it is deleted from the source
     - `tags`: true mirrors object tags. False saves one request to each store per object
     - `max_concurrency` (2 to 1000): maximum number of concurrent invocations of the function for events
     - `batch_size` (1 to 10000): maximum number of messages per invocation. A value above 10 needs a `batch_window_s` of at least 1
@@ -345,7 +344,6 @@ variable "sync" {
     - `distributed_copy_threshold_mb` (64 to 51200000): size in MiB above which several workers copy an object together, in parts
   EOT
   type = object({
-    delete                        = optional(bool, true)
     tags                          = optional(bool, true)
     max_concurrency               = optional(number, 50)
     batch_size                    = optional(number, 10)
@@ -388,6 +386,40 @@ variable "sync" {
     condition     = var.sync.distributed_copy_threshold_mb >= 64 && var.sync.distributed_copy_threshold_mb <= 51200000 && floor(var.sync.distributed_copy_threshold_mb) == var.sync.distributed_copy_threshold_mb
     error_message = "Write sync.distributed_copy_threshold_mb as a whole number of MiB from 64 to 51200000."
   }
+}
+
+variable "deletes" {
+  description = <<-EOT
+    Deletions of live sync. Each waits on a queue, so that a mass of them can be stopped: see [docs/convergence.md](docs/convergence.md#the-delete-guard):
+    - `enabled`: true deletes an object from the target when it is deleted from the source
+    - `delay_s` (0 to 900): seconds before an object is deleted. An object that comes back in that time is not deleted. With less than 60, SQS may count a burst of deletions too late for `hold_above`
+    - `hold_above` (1 or more): number of deletions that wait or are held, above which every further one is held until a person runs `s3-syncer deletions release` or `discard`. Null holds none
+  EOT
+  type = object({
+    enabled    = optional(bool, true)
+    delay_s    = optional(number, 60)
+    hold_above = optional(number, 10000)
+  })
+  default  = {}
+  nullable = false
+
+  # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-delay-queues.html
+  validation {
+    condition     = var.deletes.delay_s >= 0 && var.deletes.delay_s <= 900 && floor(var.deletes.delay_s) == var.deletes.delay_s
+    error_message = "Write deletes.delay_s as a whole number of seconds from 0 to 900, the longest delay of SQS."
+  }
+
+  validation {
+    condition     = var.deletes.hold_above == null || try(var.deletes.hold_above >= 1 && floor(var.deletes.hold_above) == var.deletes.hold_above, false)
+    error_message = "Write deletes.hold_above as a whole number, 1 or more, or null to hold no deletions."
+  }
+}
+
+variable "paused" {
+  description = "True stops the workers and the schedule: the function receives no messages, and the service has no tasks. The queues keep every event and all work for 14 days, and an alarm warns after 10. False continues where the workers stopped."
+  type        = bool
+  default     = false
+  nullable    = false
 }
 
 variable "bulk" {
@@ -443,7 +475,7 @@ variable "function" {
     - `timeout_s` (30 to 1800): timeout of an invocation in seconds. Lambda may allow at most 900 s. The visibility timeout of the queues is six times this value, and at least 900 s longer than it. A crashed invocation is retried after that time
     - `architecture` (`"arm64"` or `"x86_64"`): instruction set
     - `runtime` (`"python3.12"` or later): Lambda runtime. Version 5 of the provider accepts none after `"python3.13"`
-    - `reserved_concurrency` (at least `sync.max_concurrency` plus `bulk.max_concurrency`): concurrency of the account to reserve for the function. Null reserves none
+    - `reserved_concurrency` (at least `sync.max_concurrency` plus `bulk.max_concurrency`, plus 10 for deletions): concurrency of the account to reserve for the function. Null reserves none
     - `log_level` (`"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`): minimum level of the log lines. Decisions are logged at `"INFO"`
     - `package_path`: path of another zip with the code of the function. Null uses the zip of the module
     - `vpc`: network to run in, which must reach S3, SQS, Secrets Manager and the target. Null runs the function outside a VPC
@@ -495,8 +527,8 @@ variable "function" {
   }
 
   validation {
-    condition     = var.function.reserved_concurrency == null || try(var.function.reserved_concurrency >= var.sync.max_concurrency + var.bulk.max_concurrency && floor(var.function.reserved_concurrency) == var.function.reserved_concurrency, false)
-    error_message = "Write function.reserved_concurrency as a whole number not below sync.max_concurrency plus bulk.max_concurrency, or leave it out. With less, Lambda throttles invocations, and every throttled invocation counts as a receive of its messages."
+    condition     = var.function.reserved_concurrency == null || try(var.function.reserved_concurrency >= var.sync.max_concurrency + var.bulk.max_concurrency + local.deletion_concurrency && floor(var.function.reserved_concurrency) == var.function.reserved_concurrency, false)
+    error_message = "Write function.reserved_concurrency as a whole number not below sync.max_concurrency plus bulk.max_concurrency plus ${local.deletion_concurrency} for deletions, or leave it out. With less, Lambda throttles invocations, and every throttled invocation counts as a receive of its messages."
   }
 
   validation {

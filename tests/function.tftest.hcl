@@ -14,17 +14,19 @@ run "the_queue_defaults" {
   command = plan
 
   assert {
-    condition     = aws_sqs_queue.work.message_retention_seconds == 1209600 && aws_sqs_queue.dead_letters.message_retention_seconds == 1209600 && aws_sqs_queue.bulk.message_retention_seconds == 1209600
+    condition = alltrue([for queue in [aws_sqs_queue.work, aws_sqs_queue.bulk, aws_sqs_queue.deletions, aws_sqs_queue.held_deletions, aws_sqs_queue.dead_letters] :
+      queue.message_retention_seconds == 1209600
+    ])
     error_message = "All queues must keep messages for 14 days, the maximum of SQS."
   }
 
   assert {
-    condition     = aws_sqs_queue.work.visibility_timeout_seconds == 5400 && aws_sqs_queue.bulk.visibility_timeout_seconds == 5400
+    condition     = alltrue([for queue in [aws_sqs_queue.work, aws_sqs_queue.bulk, aws_sqs_queue.deletions] : queue.visibility_timeout_seconds == 5400])
     error_message = "The visibility timeout must be six times the 900 s of the function."
   }
 
   assert {
-    condition = alltrue([for policy in [aws_sqs_queue.work.redrive_policy, aws_sqs_queue.bulk.redrive_policy] : jsondecode(policy) == {
+    condition = alltrue([for policy in [aws_sqs_queue.work.redrive_policy, aws_sqs_queue.bulk.redrive_policy, aws_sqs_queue.deletions.redrive_policy] : jsondecode(policy) == {
       deadLetterTargetArn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters"
       maxReceiveCount     = 100
     }])
@@ -34,13 +36,13 @@ run "the_queue_defaults" {
   assert {
     condition = jsondecode(aws_sqs_queue_redrive_allow_policy.dead_letters.redrive_allow_policy) == {
       redrivePermission = "byQueue"
-      sourceQueueArns   = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer", "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk"]
+      sourceQueueArns   = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer", "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk", "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-deletions"]
     }
-    error_message = "Only the two queues of the module may use the dead-letter queue."
+    error_message = "Only the queues with workers may use the dead-letter queue."
   }
 
   assert {
-    condition     = aws_sqs_queue.work.sqs_managed_sse_enabled && aws_sqs_queue.bulk.sqs_managed_sse_enabled && aws_sqs_queue.dead_letters.sqs_managed_sse_enabled
+    condition     = aws_sqs_queue.work.sqs_managed_sse_enabled && aws_sqs_queue.bulk.sqs_managed_sse_enabled && aws_sqs_queue.deletions.sqs_managed_sse_enabled && aws_sqs_queue.held_deletions.sqs_managed_sse_enabled && aws_sqs_queue.dead_letters.sqs_managed_sse_enabled
     error_message = "Without kms_key_arn, SQS must encrypt with its own key."
   }
 }
@@ -180,6 +182,9 @@ run "the_function_defaults" {
       QUEUE_URL                     = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer"
       BULK_QUEUE_URL                = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-bulk"
       DEAD_LETTER_QUEUE_URL         = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-dead-letters"
+      DELETIONS_QUEUE_URL           = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-deletions"
+      HELD_DELETIONS_QUEUE_URL      = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-held-deletions"
+      HOLD_DELETIONS_ABOVE          = "10000"
       SYNC_DELETE                   = "true"
       DISTRIBUTED_COPY_THRESHOLD_MB = "1024"
       SYNC_TAGS                     = "true"
@@ -219,7 +224,8 @@ run "the_function_inputs" {
   variables {
     source_prefix      = "in/"
     target             = { endpoint = "http://127.0.0.1:9000", region = "eu-1", bucket = "mirror", prefix = "out/" }
-    sync               = { delete = false, tags = false }
+    sync               = { tags = false }
+    deletes            = { enabled = false }
     log_retention_days = 0
 
     function = {
@@ -227,7 +233,7 @@ run "the_function_inputs" {
       timeout_s            = 120
       architecture         = "x86_64"
       runtime              = "python3.12"
-      reserved_concurrency = 60
+      reserved_concurrency = 70
       log_level            = "WARNING"
       package_path         = "versions.tf" # any file will do
       vpc                  = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1", "sg-2"] }
@@ -250,7 +256,7 @@ run "the_function_inputs" {
       architectures = tolist(["x86_64"])
       memory_mb     = 512
       timeout_s     = 120
-      reserved      = 60
+      reserved      = 70
       filename      = "versions.tf"
       subnets       = toset(["subnet-1"])
       groups        = toset(["sg-1", "sg-2"])
@@ -352,7 +358,19 @@ run "exact_permissions_of_the_role" {
           Sid      = "ConsumeQueues"
           Effect   = "Allow"
           Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
-          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer", "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer", "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-bulk", "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-deletions"]
+        },
+        {
+          Sid      = "SendDeletions"
+          Effect   = "Allow"
+          Action   = ["sqs:SendMessage"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer-deletions", "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-held-deletions"]
+        },
+        {
+          Sid      = "CountHeldDeletions"
+          Effect   = "Allow"
+          Action   = ["sqs:GetQueueAttributes"]
+          Resource = ["arn:aws:sqs:eu-west-1:123456789012:s3-syncer-held-deletions"]
         },
         {
           Sid      = "SendToDeadLetterQueue"
@@ -430,7 +448,7 @@ run "the_role_follows_the_inputs" {
   }
 
   assert {
-    condition = jsondecode(aws_iam_role_policy.function.policy).Statement[10].Condition == {
+    condition = jsondecode(aws_iam_role_policy.function.policy).Statement[12].Condition == {
       Null = { "lambda:SourceFunctionArn" = "false" }
     }
     error_message = "The Deny statement must not apply to Lambda itself."
@@ -440,6 +458,8 @@ run "the_role_follows_the_inputs" {
     condition = alltrue([for key in [
       aws_sqs_queue.work.kms_master_key_id,
       aws_sqs_queue.bulk.kms_master_key_id,
+      aws_sqs_queue.deletions.kms_master_key_id,
+      aws_sqs_queue.held_deletions.kms_master_key_id,
       aws_sqs_queue.dead_letters.kms_master_key_id,
       aws_secretsmanager_secret.target_credentials[0].kms_key_id,
       aws_cloudwatch_log_group.function.kms_key_id,

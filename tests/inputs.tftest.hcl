@@ -813,6 +813,58 @@ run "eventbridge_enabled_in_another_mode" {
   expect_failures = [var.enable_bucket_eventbridge]
 }
 
+# Deletes
+
+run "a_negative_delay_of_deletions" {
+  command = plan
+
+  variables {
+    deletes = { delay_s = -1 }
+  }
+
+  expect_failures = [var.deletes]
+}
+
+run "a_delay_of_deletions_of_901_seconds" {
+  command = plan
+
+  variables {
+    deletes = { delay_s = 901 }
+  }
+
+  expect_failures = [var.deletes]
+}
+
+run "a_delay_of_deletions_between_two_seconds" {
+  command = plan
+
+  variables {
+    deletes = { delay_s = 0.5 }
+  }
+
+  expect_failures = [var.deletes]
+}
+
+run "a_limit_that_holds_every_deletion" {
+  command = plan
+
+  variables {
+    deletes = { hold_above = 0 }
+  }
+
+  expect_failures = [var.deletes]
+}
+
+run "a_limit_of_deletions_between_two" {
+  command = plan
+
+  variables {
+    deletes = { hold_above = 1.5 }
+  }
+
+  expect_failures = [var.deletes]
+}
+
 # Sync
 
 run "a_concurrency_of_1" {
@@ -1041,7 +1093,7 @@ run "reserved_concurrency_below_max_concurrency" {
   command = plan
 
   variables {
-    function = { reserved_concurrency = 59 }
+    function = { reserved_concurrency = 69 }
   }
 
   expect_failures = [var.function]
@@ -1308,7 +1360,7 @@ run "smallest_values" {
     name               = "n"
     bulk               = { max_concurrency = 2 }
     sync               = { max_concurrency = 2, batch_size = 1, batch_window_s = 0, max_receive_count = 1, distributed_copy_threshold_mb = 64 }
-    function           = { memory_mb = 256, timeout_s = 30, reserved_concurrency = 4, runtime = "python3.12", log_level = "WARNING" }
+    function           = { memory_mb = 256, timeout_s = 30, reserved_concurrency = 14, runtime = "python3.12", log_level = "WARNING" }
     log_retention_days = 0
     max_lag_s          = 60
     max_retry_s        = 10
@@ -1322,7 +1374,7 @@ run "largest_values" {
   variables {
     bulk               = { max_concurrency = 1000 }
     sync               = { max_concurrency = 1000, batch_size = 10000, batch_window_s = 300, max_receive_count = 1000, distributed_copy_threshold_mb = 51200000 }
-    function           = { memory_mb = 10240, timeout_s = 900, reserved_concurrency = 2000, runtime = "python3.13" }
+    function           = { memory_mb = 10240, timeout_s = 900, reserved_concurrency = 2010, runtime = "python3.13" }
     source_prefix      = replace(format("%1024s", ""), " ", "a")
     log_retention_days = 3653
     max_retry_s        = 900

@@ -63,6 +63,8 @@ run "one_key_for_all_resources" {
       aws_sqs_queue.dead_letters.kms_master_key_id,
       aws_sqs_queue.work.kms_master_key_id,
       aws_sqs_queue.bulk.kms_master_key_id,
+      aws_sqs_queue.deletions.kms_master_key_id,
+      aws_sqs_queue.held_deletions.kms_master_key_id,
     ] : key == var.kms_key_arn])
     error_message = "All resources that store data must use the key."
   }

@@ -17,22 +17,35 @@ run "alarm_defaults" {
     condition = { for key, alarm in aws_cloudwatch_metric_alarm.sync : key => [
       alarm.namespace, alarm.metric_name, alarm.statistic, alarm.threshold, alarm.period, alarm.evaluation_periods
       ] } == {
-      dead-letters = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", 0, 60, 1]
-      errors       = ["AWS/Lambda", "Errors", "Sum", 0, 300, 1]
-      lag          = ["S3Syncer/s3-syncer", "SyncLag", "Maximum", 1800000, 60, 30]
-      queue-age    = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", 1800, 60, 1]
-      retries      = ["S3Syncer/s3-syncer", "RepeatedRetries", "Sum", 0, 60, 30]
-      throttles    = ["AWS/Lambda", "Throttles", "Sum", 0, 300, 3]
+      dead-letters   = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", 0, 60, 1]
+      errors         = ["AWS/Lambda", "Errors", "Sum", 0, 300, 1]
+      held-deletions = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", 0, 60, 1]
+      lag            = ["S3Syncer/s3-syncer", "SyncLag", "Maximum", 1800000, 60, 30]
+      queue-age      = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", 1800, 60, 1]
+      retries        = ["S3Syncer/s3-syncer", "RepeatedRetries", "Sum", 0, 60, 30]
+      throttles      = ["AWS/Lambda", "Throttles", "Sum", 0, 300, 3]
+
+      # After 10 of the 14 days for which SQS keeps a message.
+      events-expire         = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", 864000, 3600, 1]
+      bulk-work-expires     = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", 864000, 3600, 1]
+      deletions-expire      = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", 864000, 3600, 1]
+      held-deletions-expire = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", 864000, 3600, 1]
     }
     error_message = "The alarms must watch these metrics."
   }
 
   assert {
     condition = { for key, alarm in aws_cloudwatch_metric_alarm.sync : key => alarm.dimensions if length(alarm.dimensions) > 0 } == {
-      dead-letters = tomap({ QueueName = "s3-syncer-dead-letters" })
-      errors       = tomap({ FunctionName = "s3-syncer" })
-      queue-age    = tomap({ QueueName = "s3-syncer" })
-      throttles    = tomap({ FunctionName = "s3-syncer" })
+      dead-letters   = tomap({ QueueName = "s3-syncer-dead-letters" })
+      errors         = tomap({ FunctionName = "s3-syncer" })
+      held-deletions = tomap({ QueueName = "s3-syncer-held-deletions" })
+      queue-age      = tomap({ QueueName = "s3-syncer" })
+      throttles      = tomap({ FunctionName = "s3-syncer" })
+
+      events-expire         = tomap({ QueueName = "s3-syncer" })
+      bulk-work-expires     = tomap({ QueueName = "s3-syncer-bulk" })
+      deletions-expire      = tomap({ QueueName = "s3-syncer-deletions" })
+      held-deletions-expire = tomap({ QueueName = "s3-syncer-held-deletions" })
     }
     error_message = "The alarms must watch these resources."
   }
@@ -86,7 +99,7 @@ run "no_lag_alarms_without_max_lag" {
   }
 
   assert {
-    condition     = keys(aws_cloudwatch_metric_alarm.sync) == ["dead-letters", "errors", "retries", "throttles"]
+    condition     = length(setintersection(keys(aws_cloudwatch_metric_alarm.sync), ["lag", "queue-age"])) == 0 && length(aws_cloudwatch_metric_alarm.sync) == 9
     error_message = "Without max_lag_s the alarms on lag and queue age must be missing, and only those."
   }
 }
@@ -100,7 +113,7 @@ run "no_retry_alarm_and_no_metric_without_max_retry" {
   }
 
   assert {
-    condition     = keys(aws_cloudwatch_metric_alarm.sync) == ["dead-letters", "errors", "lag", "queue-age", "throttles"]
+    condition     = !contains(keys(aws_cloudwatch_metric_alarm.sync), "retries") && length(aws_cloudwatch_metric_alarm.sync) == 10
     error_message = "Without max_retry_s the alarm on retries must be missing, and only that one."
   }
 
@@ -150,10 +163,13 @@ run "all_resources_have_tags" {
       [
         aws_sqs_queue.work.tags,
         aws_sqs_queue.bulk.tags,
+        aws_sqs_queue.deletions.tags,
+        aws_sqs_queue.held_deletions.tags,
         aws_sqs_queue.dead_letters.tags,
         aws_lambda_function.sync.tags,
         aws_lambda_event_source_mapping.work.tags,
         aws_lambda_event_source_mapping.bulk.tags,
+        aws_lambda_event_source_mapping.deletions.tags,
         aws_iam_role.function.tags,
         aws_cloudwatch_log_group.function.tags,
         aws_secretsmanager_secret.target_credentials[0].tags,

@@ -17,6 +17,8 @@ run "names_start_with_the_name" {
     condition = {
       work         = aws_sqs_queue.work.name
       bulk         = aws_sqs_queue.bulk.name
+      deletions    = aws_sqs_queue.deletions.name
+      held         = aws_sqs_queue.held_deletions.name
       dead_letters = aws_sqs_queue.dead_letters.name
       function     = aws_lambda_function.sync.function_name
       role         = aws_iam_role.function.name
@@ -26,6 +28,8 @@ run "names_start_with_the_name" {
       } == {
       work         = "s3-syncer"
       bulk         = "s3-syncer-bulk"
+      deletions    = "s3-syncer-deletions"
+      held         = "s3-syncer-held-deletions"
       dead_letters = "s3-syncer-dead-letters"
       function     = "s3-syncer"
       role         = "s3-syncer-function"

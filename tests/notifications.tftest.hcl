@@ -122,7 +122,7 @@ run "removal_events_without_delete" {
   command = plan
 
   variables {
-    sync = { delete = false }
+    deletes = { enabled = false }
   }
 
   assert {
@@ -132,7 +132,7 @@ run "removal_events_without_delete" {
 
   assert {
     condition     = !contains(aws_s3_bucket_notification.source[0].queue[0].events, "s3:LifecycleExpiration:*")
-    error_message = "Without sync.delete there must be no expiration events."
+    error_message = "Without deletes.enabled there must be no expiration events."
   }
 }
 

@@ -172,7 +172,7 @@ run "the_task_follows_the_inputs" {
   command = plan
 
   variables {
-    sync = { delete = false }
+    deletes = { enabled = false }
     service = {
       enabled          = true
       cpu              = 512
@@ -242,7 +242,7 @@ run "the_task_has_the_permissions_of_the_function" {
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.task["service"].policy).Statement : statement.Sid] == [
       "ReadSourceObjects", "ListSourceBucket", "ReadTargetCredentials", "SendToBulkQueue", "DecryptSourceObjects", "UseKmsKey",
-      "ConsumeQueues", "SendToDeadLetterQueue",
+      "ConsumeQueues", "SendDeletions", "CountHeldDeletions", "SendToDeadLetterQueue",
     ]
     error_message = "The policy must have exactly these statements."
   }
@@ -351,13 +351,15 @@ run "tasks_scale_with_the_queue" {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.scaling : {
       for query in alarm.metric_query : query.id => try([query.metric[0].metric_name, query.metric[0].stat, query.metric[0].period, query.metric[0].dimensions.QueueName], query.expression)
       } == {
-      backlog        = "bulk_in_flight + bulk_visible + in_flight + visible"
-      visible        = ["ApproximateNumberOfMessagesVisible", "Maximum", 900, "s3-syncer"]
-      in_flight      = ["ApproximateNumberOfMessagesNotVisible", "Maximum", 900, "s3-syncer"]
-      bulk_visible   = ["ApproximateNumberOfMessagesVisible", "Maximum", 900, "s3-syncer-bulk"]
-      bulk_in_flight = ["ApproximateNumberOfMessagesNotVisible", "Maximum", 900, "s3-syncer-bulk"]
+      backlog             = "bulk_in_flight + bulk_visible + deletions_in_flight + deletions_visible + in_flight + visible"
+      visible             = ["ApproximateNumberOfMessagesVisible", "Maximum", 900, "s3-syncer"]
+      in_flight           = ["ApproximateNumberOfMessagesNotVisible", "Maximum", 900, "s3-syncer"]
+      bulk_visible        = ["ApproximateNumberOfMessagesVisible", "Maximum", 900, "s3-syncer-bulk"]
+      bulk_in_flight      = ["ApproximateNumberOfMessagesNotVisible", "Maximum", 900, "s3-syncer-bulk"]
+      deletions_visible   = ["ApproximateNumberOfMessagesVisible", "Maximum", 900, "s3-syncer-deletions"]
+      deletions_in_flight = ["ApproximateNumberOfMessagesNotVisible", "Maximum", 900, "s3-syncer-deletions"]
     }])
-    error_message = "The alarms must count visible messages and messages in flight of both queues."
+    error_message = "The alarms must count visible messages and messages in flight of the three queues."
   }
 
   assert {

@@ -53,7 +53,6 @@ module "s3_syncer" {
   notification_topic_arns = [] # SNS topics that pass the events on, for a bucket that notifies a topic
 
   sync = {
-    delete                        = true
     tags                          = true
     max_concurrency               = 20
     batch_size                    = 50
@@ -62,9 +61,17 @@ module "s3_syncer" {
     distributed_copy_threshold_mb = 1024
   }
 
+  deletes = {
+    enabled    = true
+    delay_s    = 60
+    hold_above = 5000
+  }
+
   bulk = {
     max_concurrency = 10
   }
+
+  paused = false
 
   reconcile = {
     schedule   = "cron(0 3 * * ? *)" # every night at 03:00 UTC
@@ -79,7 +86,7 @@ module "s3_syncer" {
     timeout_s            = 900
     architecture         = "arm64"
     runtime              = "python3.13"
-    reserved_concurrency = 30
+    reserved_concurrency = 40
     log_level            = "INFO"
     package_path         = null # the zip of the module
     vpc                  = var.vpc

@@ -44,7 +44,10 @@ CASES: dict[str, Any] = {
     "enable_bucket_eventbridge": False,
     "existing_notifications": "overwrite",
     "notification_topic_arns": ["arn:aws:sns:eu-west-1:000000000000:events"],
-    "sync.delete": False,
+    "deletes.enabled": False,
+    "deletes.delay_s": 120,
+    "deletes.hold_above": None,
+    "paused": True,
     "sync.tags": False,
     "sync.max_concurrency": 19,
     "sync.batch_size": 60,
@@ -61,7 +64,7 @@ CASES: dict[str, Any] = {
     "function.timeout_s": 600,
     "function.architecture": "x86_64",
     "function.runtime": "python3.12",
-    "function.reserved_concurrency": 31,
+    "function.reserved_concurrency": 41,
     "function.log_level": "DEBUG",
     "function.package_path": str(COMPLETE / "main.tf"),  # any other file
     "function.vpc": None,
@@ -114,6 +117,8 @@ BESIDES: dict[str, dict[str, object]] = {
 FUNCTION, TASK = "~ aws_lambda_function.sync", '± aws_ecs_task_definition.task["migration"]'
 QUEUE, BULK_QUEUE = "~ aws_sqs_queue.work", "~ aws_sqs_queue.bulk"
 MAPPING, BULK_MAPPING = "~ aws_lambda_event_source_mapping.work", "~ aws_lambda_event_source_mapping.bulk"
+MAPPINGS = [MAPPING, BULK_MAPPING, "~ aws_lambda_event_source_mapping.deletions"]
+DELETIONS_QUEUE, HELD_DELETIONS_QUEUE = "~ aws_sqs_queue.deletions", "~ aws_sqs_queue.held_deletions"
 RULE, SCHEDULE = "~ aws_cloudwatch_event_rule.source[0]", "~ aws_scheduler_schedule.reconcile[0]"
 SECRET = "~ aws_secretsmanager_secret.target_credentials[0]"
 READERS = ["~ aws_iam_role_policy.function", '~ aws_iam_role_policy.task["migration"]']
@@ -122,7 +127,10 @@ LOG_GROUPS = ["~ aws_cloudwatch_log_group.function", '~ aws_cloudwatch_log_group
 REPOSITORY = ["aws_ecr_lifecycle_policy.image[0]", "aws_ecr_repository.image[0]"]
 ALARMS = [
     f'~ aws_cloudwatch_metric_alarm.sync["{key}"]'
-    for key in ("dead-letters", "errors", "lag", "queue-age", "retries", "throttles")
+    for key in (
+        *("bulk-work-expires", "dead-letters", "deletions-expire", "errors", "events-expire", "held-deletions"),
+        *("held-deletions-expire", "lag", "queue-age", "retries", "throttles"),
+    )
 ]
 RETRY_ALARMS = [f'~ aws_cloudwatch_metric_alarm.sync["{key}"]' for key in ("lag", "retries")]
 WORKER_ALARMS = [*RETRY_ALARMS, '~ aws_cloudwatch_metric_alarm.sync["queue-age"]']
@@ -167,12 +175,15 @@ EXPECTED: dict[str, list[str]] = {
     ],
     "enable_bucket_eventbridge": ["- aws_s3_bucket_notification.source[0]"],
     "notification_topic_arns": [QUEUE],
-    "sync.delete": [FUNCTION],
+    "deletes.enabled": [FUNCTION],
+    "deletes.delay_s": [DELETIONS_QUEUE],
+    "deletes.hold_above": [FUNCTION],
+    "paused": [*MAPPINGS, SCHEDULE],
     "sync.tags": [FUNCTION, TASK, RULE, *READERS],
     "sync.max_concurrency": [MAPPING],
     "sync.batch_size": [MAPPING],
-    "sync.batch_window_s": [MAPPING, QUEUE, BULK_QUEUE],
-    "sync.max_receive_count": [QUEUE, BULK_QUEUE],
+    "sync.batch_window_s": [MAPPING, QUEUE, BULK_QUEUE, DELETIONS_QUEUE],
+    "sync.max_receive_count": [QUEUE, BULK_QUEUE, DELETIONS_QUEUE],
     "sync.distributed_copy_threshold_mb": [FUNCTION],
     "bulk.max_concurrency": [BULK_MAPPING],
     "reconcile.schedule": [
@@ -182,11 +193,11 @@ EXPECTED: dict[str, list[str]] = {
     "reconcile.max_delete": [SCHEDULE],
     "reconcile.full": [SCHEDULE],
     "function.enabled": [
-        *(MAPPING, BULK_MAPPING, *SERVICE),
+        *(*MAPPINGS, *SERVICE),
         *(f'- aws_cloudwatch_log_metric_filter.worker["function-{name}"]' for name in FIGURES),
     ],
     "function.memory_mb": [FUNCTION],
-    "function.timeout_s": [FUNCTION, QUEUE, BULK_QUEUE, *RETRY_ALARMS],
+    "function.timeout_s": [FUNCTION, QUEUE, BULK_QUEUE, DELETIONS_QUEUE, *RETRY_ALARMS],
     "function.architecture": [FUNCTION],
     "function.runtime": [FUNCTION],
     "function.reserved_concurrency": [FUNCTION],
@@ -213,7 +224,18 @@ EXPECTED: dict[str, list[str]] = {
     "service.enabled": SERVICE,
     "source_kms_key_arns": READERS,
     "kms_key_arn": [
-        *(FUNCTION, TASK, QUEUE, BULK_QUEUE, "~ aws_sqs_queue.dead_letters", SCHEDULE, SECRET, *LOG_GROUPS),
+        *(
+            FUNCTION,
+            TASK,
+            QUEUE,
+            BULK_QUEUE,
+            DELETIONS_QUEUE,
+            HELD_DELETIONS_QUEUE,
+            "~ aws_sqs_queue.dead_letters",
+            SCHEDULE,
+            SECRET,
+            *LOG_GROUPS,
+        ),
         "~ aws_ecs_cluster.tasks[0]",
         *(f"± {part}" for part in REPOSITORY),  # the encryption of a repository cannot change
         *(f"~ aws_iam_role_policy.{role}" for role in ROLES),

@@ -7,6 +7,7 @@ suspended. Then the changes and outages end, and once nothing moves, the promise
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,19 +16,24 @@ from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.service.heartbeat import VISIBILITY_TIMEOUT_S
 from s3_syncer.service.options import ServiceOptions
+from s3_syncer.settings import DeletionQueues
 from s3_syncer.sync.key_sweep import SweepOptions
 
 from .faults import draw_faults, draw_queue_faults, draw_source, draw_target
+from .guard_audit import GuardAudit
 from .invariants import Ending, Verdict, violations
 from .processes import (
     BULK,
     DEAD_LETTERS,
+    DELETIONS,
+    HELD_DELETIONS,
     QUEUE,
     SETTINGS,
     Findings,
     LambdaService,
     ServiceTask,
     World,
+    act_on_held_deletions,
     send_range,
     start_sweep,
 )
@@ -171,6 +177,7 @@ class History:
         self.service_options = ServiceOptions(
             concurrency=choose((1, 2)),
             bulk_concurrency=choose((1, 2)),
+            deletion_concurrency=1,
             visibility_timeout_s=VISIBILITY_TIMEOUT_S,
             shutdown_grace_s=20.0,
             tick_s=15.0,
@@ -178,6 +185,16 @@ class History:
         self.services: list[ServiceTask] = []
         self.sweeps: list[Findings] = []
         self.sent_range = False
+        #: Keys that a person left in the target by discarding their deletions.
+        self.discarded: set[str] = set()
+        hold_above = choose((None, 1, 1, 2))
+        self.discards = chance(0.2)
+        sqs.count_lag_s = choose((0.0, 0.0, 60.0))
+        sqs.create(DELETIONS, dead_letter_url=DEAD_LETTERS, delay_s=choose((0.0, 60.0)))
+        sqs.create(HELD_DELETIONS)
+        queues = DeletionQueues(DELETIONS, HELD_DELETIONS, hold_above)
+        self.world.settings = replace(self.world.settings, deletion_queues=queues)
+        self.guard_audit: GuardAudit = GuardAudit(sqs, DELETIONS, HELD_DELETIONS, hold_above or sys.maxsize)
 
     # -- the story -------------------------------------------------------------------------------------------------
 
@@ -205,6 +222,7 @@ class History:
         self.become_quiet()
         self.lambda_service.thaw_idle(300.0)
         self.become_quiet()
+        self.end_hold()
         self.check()
 
     def change_source(self) -> None:
@@ -228,6 +246,9 @@ class History:
         for _ in range(scheduler.choose((1, 2))):
             scheduler.sleep(self.active_s * scheduler.choose((0.0, 0.1, 0.3)))
             delete = self.world.settings.delete and scheduler.chance(0.5)
+            if self.sqs.messages(HELD_DELETIONS) and scheduler.chance(0.5):
+                self.act_on_held_deletions()
+                continue
             if scheduler.chance(0.2):
                 self.lambda_service.run_job(self.keys)
                 continue
@@ -243,6 +264,25 @@ class History:
                 key_filter=scheduler.choose((None, None, None, is_a)),
             )
             self.start_sweep(options, tags=scheduler.chance(0.8))
+
+    def end_hold(self) -> None:
+        """Release or discard the held deletions until none is left."""
+        while self.sqs.messages(HELD_DELETIONS):
+            self.act_on_held_deletions()
+            self.become_quiet()
+
+    def act_on_held_deletions(self) -> None:
+        """Release or discard what is held, and perhaps kill the command midway."""
+        scheduler = self.scheduler
+        task = act_on_held_deletions(self.world, "discard" if self.discards else "release")
+        if scheduler.chance(0.3):
+            scheduler.sleep(scheduler.choose((0.02, 0.05, 0.1, 1.0)))
+            self.world.kill(task.group.name, "is killed")
+        else:
+            scheduler.join(task)
+        if self.discards:
+            self.discarded |= self.guard_audit.held.keys()
+        scheduler.sleep(60.0)
 
     def start_sweep(self, options: SweepOptions, *, tags: bool = True) -> Findings:
         findings = start_sweep(self.world, options, tags=tags)
@@ -348,8 +388,8 @@ class History:
 
     @property
     def messages(self) -> list[Queued]:
-        """Return the messages of both queues."""
-        return [*self.sqs.messages(QUEUE), *self.sqs.messages(BULK)]
+        """Return the messages of the queues that have workers."""
+        return [message for queue in (QUEUE, BULK, DELETIONS) for message in self.sqs.messages(queue)]
 
     def is_quiet(self) -> bool:
         world = self.world
@@ -377,12 +417,14 @@ class History:
                 queue=self.messages,
                 dead_letters=world.sqs.messages(DEAD_LETTERS),
                 findings={key for sweep in self.sweeps for key in sweep.left}
-                | self.lambda_service.keys_of_failed_tasks,
+                | self.lambda_service.keys_of_failed_tasks
+                | self.discarded,
                 duty=self.duty,
                 explained_errors=self.explained_errors,
                 deletes=world.settings.delete,
                 tags=world.settings.tags,
                 before=self.before,
+                guard_breaches=self.guard_audit.breaches,
                 deletions={sweep.name: sweep.deletions for sweep in self.sweeps},
                 verdicts=verdicts,
                 uploads_may_stay=not world.target.traits.lists_uploads or self.has_unwatched_uploads,

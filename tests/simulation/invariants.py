@@ -49,6 +49,8 @@ class Ending:
     before: Mapping[str, Version] = field(default_factory=dict)
     #: Texts in the error of each dead letter that the history explains.
     explained_errors: Sequence[str] = ()
+    #: The deletions that the delete guard let through when it had to be shut.
+    guard_breaches: Sequence[str] = ()
     #: By sweep: the objects that it deleted, and its limit; None is no limit.
     deletions: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
     #: The verdicts of sweeps over a quiet history.
@@ -132,6 +134,11 @@ def delete_limits_hold(end: Ending) -> Iterator[str]:
             yield f"{name} deleted {made} objects, and its limit is {limit}"
 
 
+def guard_holds(end: Ending) -> Iterator[str]:
+    """No deletion is done while more of them wait or are held than the guard lets through."""
+    yield from end.guard_breaches
+
+
 def verdicts_are_true(end: Ending) -> Iterator[str]:
     """A sweep over a quiet history that says "equal" is right, and each difference has its key named."""
     for verdict in end.verdicts:
@@ -169,6 +176,7 @@ INVARIANTS: tuple[Callable[[Ending], Iterator[str]], ...] = (
     no_ghost_stays,
     nothing_of_others_is_gone,
     delete_limits_hold,
+    guard_holds,
     verdicts_are_true,
     no_upload_stays,
     dead_letters_are_explained,

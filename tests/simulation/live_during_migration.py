@@ -19,7 +19,7 @@ import click
 from s3_syncer.core.work_items import RangeWork
 
 from . import client, sqs
-from .processes import BULK, DEAD_LETTERS, QUEUE, SETTINGS, LambdaService, World
+from .processes import BULK, DEAD_LETTERS, DELETIONS, QUEUE, SETTINGS, LambdaService, World
 from .scheduler import Scheduler
 from .sqs import Sqs
 from .store import Store
@@ -87,7 +87,7 @@ class _Run:
         self._bulk = BULK if has_bulk_queue else QUEUE
         queues = Sqs(scheduler)
         queues.create(DEAD_LETTERS)
-        for queue in (QUEUE, BULK):
+        for queue in (QUEUE, BULK, DELETIONS):
             queues.create(queue, dead_letter_url=DEAD_LETTERS)
         source = Store("source", scheduler)
         target = Store("target", scheduler, on_change=self._on_arrival)

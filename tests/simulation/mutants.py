@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
+from s3_syncer import wiring
 from s3_syncer.core import compare, fence
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.units import KIB
-from s3_syncer.core.work_items import RangeWork
-from s3_syncer.queue import sqs, worker
+from s3_syncer.core.work_items import DeletionWork, RangeWork, Work
+from s3_syncer.operations import held_deletions
+from s3_syncer.queue import deletion_guard, sqs, worker
 from s3_syncer.stores import capabilities, rejections
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.sync import (
@@ -38,8 +40,9 @@ from s3_syncer.sync.key_sweep import SweepOptions
 
 from . import history as histories
 from .faults import Faults, Outage, OutageKind, QueueFaults
+from .guard_audit import GuardAudit
 from .history import KEYS, LONG_SUSPENSION_S, History, run_history
-from .processes import send_range
+from .processes import HELD_DELETIONS, send_range
 
 #: An object, the name of one of its attributes, and the replacement.
 Replacement = tuple[Any, str, Any]
@@ -192,6 +195,29 @@ def deletions(history: History) -> None:
         for key in history.keys * 3:
             scheduler.sleep(scheduler.choose((0.0, 1.0, 10.0)))
             (history.write if history.world.source.current(key) is None else history.remove)(key)
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def without_guard(history: History) -> None:
+    """Let the workers delete at once."""
+    history.world.settings = replace(history.world.settings, deletion_queues=None)
+
+
+def mass_deletions(history: History) -> None:
+    """Let the application delete all objects at once, and hold the deletions above one."""
+    scheduler, world = history.scheduler, history.world
+    queues = replace(world.settings.deletion_queues, hold_above=1)
+    world.settings = replace(world.settings, delete=True, deletion_queues=queues)
+    history.guard_audit = GuardAudit(history.sqs, queues.url, queues.held_url, 1)
+    history.keys, history.discards = KEYS, False
+
+    def change_source() -> None:
+        for key in history.keys:
+            history.write(key)
+        scheduler.sleep(30.0)
+        for key in history.keys:
+            history.remove(key)
 
     history.change_source = change_source  # type: ignore[method-assign]
 
@@ -491,7 +517,7 @@ def any_404_believed() -> Iterator[Replacement]:
     yield Bucket, "is_missing", _always(True)
 
 
-@mutant(seeds=1000, focus=together(outages("target", "not found", period_s=1.0), deletions))
+@mutant(seeds=1000, focus=together(outages("target", "not found", period_s=1.0), deletions, without_guard))
 def deletion_not_confirmed() -> Iterator[Replacement]:
     """After a DELETE, the target is asked if the key is missing."""
     delete = Bucket.delete
@@ -582,6 +608,50 @@ def unsent_work_forgotten() -> Iterator[Replacement]:
 def no_repeated_entry() -> Iterator[Replacement]:
     """An entry that fails in a request to SQS that succeeds is repeated."""
     yield sqs, "MAX_ENTRY_ATTEMPTS", 1
+
+
+@mutant(seeds=200, focus=mass_deletions)
+def guard_ignored() -> Iterator[Replacement]:
+    """No deletion is done while the guard is shut."""
+    yield deletion_guard.DeletionGuard, "is_shut", _always(False)
+
+
+@mutant(seeds=200, focus=mass_deletions)
+def held_not_counted() -> Iterator[Replacement]:
+    """Held deletions count, so that the guard stays shut until a person acts."""
+    count = wiring.count_messages
+    yield wiring, "count_messages", lambda client, url: 0 if url == HELD_DELETIONS else count(client, url)
+
+
+@mutant(seeds=200, focus=mass_deletions)
+def held_deletion_lost() -> Iterator[Replacement]:
+    """A held deletion is on its queue before its message is deleted."""
+    following = worker.following
+
+    def without_held(works: Iterable[Work], hops: int) -> Sequence[Work]:
+        return [each for each in following(works, hops) if not (isinstance(each, DeletionWork) and each.is_held)]
+
+    yield worker, "following", without_held
+
+
+@mutant(seeds=200, focus=mass_deletions)
+def released_deletion_lost() -> Iterator[Replacement]:
+    """A released deletion is deleted from its queue after SQS has accepted its copy."""
+    yield held_deletions.HeldDeletions, "_send", _always(None)
+
+
+@mutant(seeds=200, focus=deletions)
+def deletes_without_a_look() -> Iterator[Replacement]:
+    """Before a deletion the key is compared again, so an object that came back is not deleted."""
+    converge_key = distributed_copy.DistributedCopier.converge
+
+    def delete_first(self: Any, pair: BucketPair, key: str, *args: Any, **options: Any) -> Any:
+        if pair.delete and not pair.defers_deletions:
+            pair.target.delete(key)
+            return converge.Outcome("delete", "absent from the source", is_gone=True)
+        return converge_key(self, pair, key, *args, **options)
+
+    yield distributed_copy.DistributedCopier, "converge", delete_first
 
 
 @mutant(seeds=200, focus=drops_header)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal, cast
 from urllib.parse import quote_plus
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import SyncError
@@ -20,9 +23,10 @@ from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.lambda_handler import Function
+from s3_syncer.operations.held_deletions import HeldDeletions
 from s3_syncer.service.options import ServiceOptions
 from s3_syncer.service.service import Service
-from s3_syncer.settings import Credentials, Settings
+from s3_syncer.settings import Credentials, DeletionQueues, Settings
 from s3_syncer.stores.credentials import FixedClient
 from s3_syncer.stores.fenced_requests import ask_fence
 from s3_syncer.stores.request_limiter import RequestLimiters
@@ -41,6 +45,7 @@ from .store import Store
 MOST_REQUESTS = 2
 
 QUEUE, BULK, DEAD_LETTERS = "queue", "queue-bulk", "dead-letters"
+DELETIONS, HELD_DELETIONS = "queue-deletions", "queue-held-deletions"
 
 #: The settings of all processes. An object above 8 KiB is copied in parts of 4 KiB or in those of the source, and above
 #: 12 KiB by several workers: see `scale.py`.
@@ -53,6 +58,7 @@ SETTINGS = Settings(
     queue_url=QUEUE,
     bulk_queue_url=BULK,
     dead_letter_queue_url=DEAD_LETTERS,
+    deletion_queues=DeletionQueues(DELETIONS, HELD_DELETIONS),
     copy_memory=16 * KIB,
     target_limits=Limits(min_part=1 * KIB),
     distributed_copy_threshold=12 * KIB,
@@ -157,7 +163,7 @@ class LambdaService:
         return max(LATE_WRITE_S + self._timeout_s, 6 * self._timeout_s)
 
     def start(self) -> None:
-        for queue, batch_size in ((QUEUE, self._batch_size), (BULK, 1)):
+        for queue, batch_size in ((QUEUE, self._batch_size), (BULK, 1), (DELETIONS, self._batch_size)):
             self._scheduler.spawn(self._poll, queue, batch_size, name=f"lambda poller of {queue}", group="aws")
 
     def crash(self) -> None:
@@ -316,15 +322,39 @@ class ServiceTask:
     def _run(self) -> None:
         context = build_queue_worker(
             self._world.settings,
-            threads=self._options.concurrency + self._options.bulk_concurrency,
+            threads=self._options.concurrency + self._options.bulk_concurrency + self._options.deletion_concurrency,
             range_threads=2,
             clients=self._world.clients(),
             limiters=RequestLimiters.up_to(MOST_REQUESTS),
         )
-        live, bulk = context.live, context.bulk
+        live, bulk, deletions = context.live, context.bulk, context.deletions
         assert bulk is not None
-        self._service = Service(live.worker, live.queue, self._options, bulk=(bulk.worker, bulk.queue))
+        self._service = Service(
+            live.worker,
+            live.queue,
+            self._options,
+            bulk=(bulk.worker, bulk.queue),
+            deletions=None if deletions is None else (deletions.worker, deletions.queue),
+        )
         self._service.run(self._stop)
+
+
+# -- the operator --------------------------------------------------------------------------------------------------
+
+
+def act_on_held_deletions(world: World, action: Literal["release", "discard"]) -> Task:
+    """Release or discard the held deletions in a new process, as `s3-syncer deletions` does."""
+    scheduler = world.scheduler
+    name = f"deletions-{scheduler.number()}"
+
+    def run() -> None:
+        client = SqsClient(world.sqs, Connection(world.sqs, world.queue_faults, attempts=3))
+        held = HeldDeletions(cast(Any, client), HELD_DELETIONS, bulk_url=BULK, threads=2)
+        with suppress(ClientError, BotoCoreError):
+            (held.release if action == "release" else held.discard)(lambda done: None)
+
+    scheduler.note("runs", name, "to", action)
+    return scheduler.spawn(run, name=name, group=name)
 
 
 # -- sweeps --------------------------------------------------------------------------------------------------------

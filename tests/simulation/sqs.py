@@ -30,7 +30,9 @@ class Queued:
     body: str
     visible_at: float
     attributes: Mapping[str, str] = field(default_factory=dict)
+    sent_at: float = 0.0
     received: int = 0
+    received_at: float = 0.0
     receipt: str = ""
     #: True once a receiver has deleted it. A duplicate of it may still be delivered.
     deleted: bool = False
@@ -46,6 +48,18 @@ class _Queue:
     messages: dict[str, Queued] = field(default_factory=dict)
     dead_letter_url: str | None = None
     max_receive_count: int = 0
+    delay_s: float = 0.0
+    #: The number of messages since each moment at which it changed.
+    counts: list[tuple[float, int]] = field(default_factory=lambda: [(float("-inf"), 0)])
+
+    def least(self, start_s: float, end_s: float) -> int:
+        """Return the smallest number of messages between two moments."""
+        before = max(index for index, (since, _) in enumerate(self.counts) if since <= start_s)
+        return min(number for since, number in self.counts[before:] if since <= end_s)
+
+    def count(self, now: float) -> None:
+        if self.counts[-1][1] != len(self.messages):
+            self.counts.append((now, len(self.messages)))
 
 
 class Sqs(Server):
@@ -54,12 +68,28 @@ class Sqs(Server):
     def __init__(self, scheduler: Scheduler, faults: QueueFaults = NO_QUEUE_FAULTS) -> None:
         super().__init__("sqs", scheduler)
         self.faults = faults
+        #: Seconds by which the counts of messages may lag.
+        self.count_lag_s = 0.0
+        #: Called with the URL of a queue and each message that is sent to it, or that its last receiver deletes.
+        self.on_sent: Callable[[str, Queued], object] = lambda url, message: None
+        self.on_deleted: Callable[[str, Queued], object] = lambda url, message: None
         self._queues: dict[str, _Queue] = {}
         self._waiting: list[Task] = []
 
-    def create(self, url: str, *, dead_letter_url: str | None = None, max_receive_count: int = 1000) -> None:
-        """Create a queue. A dead-letter queue is another queue."""
-        self._queues[url] = _Queue({}, dead_letter_url, max_receive_count)
+    def create(
+        self, url: str, *, dead_letter_url: str | None = None, max_receive_count: int = 1000, delay_s: float = 0.0
+    ) -> None:
+        """Create a queue with a delay for each message. A dead-letter queue is another queue."""
+        self._queues[url] = _Queue({}, dead_letter_url, max_receive_count, delay_s)
+
+    def least(self, url: str, start_s: float, end_s: float) -> int:
+        """Return the smallest number of messages of a queue between two moments."""
+        return self._queues[url].least(start_s, end_s)
+
+    def reported(self, url: str) -> int:
+        """Return the number of messages that SQS reports now: that of a moment up to `count_lag_s` ago."""
+        moment = self.scheduler.now - (self.scheduler.choose((0.0, 0.5, 1.0)) * self.count_lag_s)
+        return self._queues[url].least(moment, moment)
 
     def messages(self, url: str) -> list[Queued]:
         """Return the messages of a queue: visible, delayed and in flight."""
@@ -68,7 +98,10 @@ class Sqs(Server):
     def send(self, url: str, body: str, delay_s: float = 0.0, attributes: Mapping[str, str] | None = None) -> str:
         """Add a message that can be received after `delay_s` seconds; return its ID."""
         id = f"m{self.scheduler.number()}"
-        self._queues[url].messages[id] = Queued(id, body, self.scheduler.now + delay_s, attributes or {})
+        queue, now = self._queues[url], self.scheduler.now
+        queue.messages[id] = Queued(id, body, now + (delay_s or queue.delay_s), attributes or {}, now)
+        queue.count(now)
+        self.on_sent(url, queue.messages[id])
         self._wake()
         return id
 
@@ -95,9 +128,11 @@ class Sqs(Server):
             if message.received >= queue.max_receive_count and queue.dead_letter_url is not None:
                 del queue.messages[message.id]
                 self._queues[queue.dead_letter_url].messages[message.id] = message
+                queue.count(now)
                 self.scheduler.note(self.name, "moves to the dead-letter queue:", message.body)
                 continue
             message.received += 1
+            message.received_at = now
             message.receipt = f"{message.id}:{message.received}"
             message.visible_at = now + visibility_timeout_s
             found.append(message)
@@ -117,6 +152,16 @@ class Sqs(Server):
             message.deleted = True
             return
         del self._queues[url].messages[message.id]
+        self._queues[url].count(self.scheduler.now)
+        if message.receipt == receipt:
+            self.on_deleted(url, message)
+
+    def expire(self, url: str, number: int) -> None:
+        """Delete the oldest messages, as SQS does when their retention ends."""
+        queue = self._queues[url]
+        for id in sorted(queue.messages, key=lambda id: queue.messages[id].sent_at)[:number]:
+            del queue.messages[id]
+        queue.count(self.scheduler.now)
 
     def change_visibility(self, url: str, receipt: str, timeout_s: float) -> None:
         """Hide the message for that time. Raises Refused if the receipt handle is no longer valid."""
@@ -182,7 +227,15 @@ class SqsClient:
         self._sqs, self._connection = sqs, connection
 
     def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: Iterable[str]) -> Response:
-        return self._request("get_queue_attributes", QueueUrl, lambda: {"Attributes": {}})
+        def count() -> Response:
+            visible = "ApproximateNumberOfMessages"
+            return {
+                "Attributes": {
+                    name: str(self._sqs.reported(QueueUrl) if name == visible else 0) for name in AttributeNames
+                }
+            }
+
+        return self._request("get_queue_attributes", QueueUrl, count)
 
     def receive_message(
         self,
@@ -203,7 +256,10 @@ class SqsClient:
                         "MessageId": message.id,
                         "Body": message.body,
                         "ReceiptHandle": message.receipt,
-                        "Attributes": {"ApproximateReceiveCount": str(message.received)},
+                        "Attributes": {
+                            "ApproximateReceiveCount": str(message.received),
+                            "SentTimestamp": str(round(1000 * (EPOCH + message.sent_at))),
+                        },
                     }
                     for message in found
                 ]
@@ -212,9 +268,9 @@ class SqsClient:
         return self._request("receive_message", QueueUrl, apply)
 
     def send_message(
-        self, *, QueueUrl: str, MessageBody: str, MessageAttributes: Mapping[str, Mapping[str, str]]
+        self, *, QueueUrl: str, MessageBody: str, MessageAttributes: Mapping[str, Mapping[str, str]] | None = None
     ) -> Response:
-        attributes = {name: value["StringValue"] for name, value in MessageAttributes.items()}
+        attributes = {name: value["StringValue"] for name, value in (MessageAttributes or {}).items()}
         return self._request(
             "send_message", QueueUrl, lambda: {"MessageId": self._sqs.send(QueueUrl, MessageBody, 0.0, attributes)}
         )

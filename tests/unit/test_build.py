@@ -62,7 +62,8 @@ def test_the_zip_contains_the_modules_of_this_project_only() -> None:
 
 
 def test_the_zip_is_small() -> None:
-    assert ARCHIVE.stat().st_size < 512 * 1024
+    """It is not compressed, so each line of code counts. With the delete guard it has about 520 KiB."""
+    assert ARCHIVE.stat().st_size < 640 * 1024
 
 
 def test_every_entry_is_readable_and_has_a_fixed_date() -> None:

@@ -385,7 +385,6 @@ def test_a_wrong_name_is_found(wrong: str) -> None:
         "s3_syncer.core.compare",
         "compare.py",
         "notifications.tf",
-        "sync.delete",
         "--max-delete",
         "scripts/local up",
         "aws s3 ls --no-such-option",

@@ -28,6 +28,8 @@ RESOURCES = {
     ARN.format("secretsmanager", "secret:mocked"),
     ARN.format("sqs", "s3-syncer"),
     ARN.format("sqs", "s3-syncer-bulk"),
+    ARN.format("sqs", "s3-syncer-deletions"),
+    ARN.format("sqs", "s3-syncer-held-deletions"),
     ARN.format("sqs", "s3-syncer-dead-letters"),
 }
 
@@ -115,7 +117,7 @@ def test_policies_allow_only_services_of_this_account(plan: permissions.Plan) ->
 
 def test_all_queues_deny_requests_without_tls(plan: permissions.Plan) -> None:
     policies = plan.queue_policies()
-    assert set(policies) == {"work", "bulk", "dead_letters"}
+    assert set(policies) == {"work", "bulk", "deletions", "held_deletions", "dead_letters"}
     for policy in policies.values():
         (denied,) = (s for s in policy if s["Effect"] == "Deny")
         assert (denied["Principal"], denied["Action"]) == ("*", "sqs:*")

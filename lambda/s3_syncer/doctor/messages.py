@@ -41,6 +41,9 @@ class MessageChecks:
         yield from self._check_permissions(url)
         if self._settings.bulk_queue_url:
             yield from self._check_permissions(self._settings.bulk_queue_url, " on the bulk queue")
+        if queues := self._settings.deletion_queues:
+            yield from self._check_permissions(queues.url, " on the deletions queue")
+            yield from self._check_held_deletions(queues.held_url)
         if dead_letters := self._settings.dead_letter_queue_url:
             sent = call(self._sqs.send_message_batch, QueueUrl=dead_letters, Entries=[])
             yield permission(GROUP, "sqs:SendMessage to dead letters", sent, may_be_refused=True)
@@ -59,6 +62,13 @@ class MessageChecks:
             yield permission(GROUP, name + where, answer, may_be_refused=True)
         none = call(self._sqs.receive_message, QueueUrl=url, MaxNumberOfMessages=0, VisibilityTimeout=0)
         yield permission(GROUP, f"sqs:ReceiveMessage{where}", none, may_be_refused=True)
+
+    def _check_held_deletions(self, url: str) -> Iterator[Check]:
+        """Check what the workers do with the queue of the held deletions: they send messages and count them."""
+        sent = call(self._sqs.send_message_batch, QueueUrl=url, Entries=[])
+        yield permission(GROUP, "sqs:SendMessage to held deletions", sent, may_be_refused=True)
+        counted = call(self._sqs.get_queue_attributes, QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+        yield permission(GROUP, "sqs:GetQueueAttributes of held deletions", counted)
 
     def _check_notifications(self, queue_arn: str) -> Check:
         name = "notifications"

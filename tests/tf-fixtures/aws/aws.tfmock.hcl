@@ -69,6 +69,22 @@ override_resource {
 }
 
 override_resource {
+  target = aws_sqs_queue.deletions
+  values = {
+    arn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-deletions"
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-deletions"
+  }
+}
+
+override_resource {
+  target = aws_sqs_queue.held_deletions
+  values = {
+    arn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-held-deletions"
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-held-deletions"
+  }
+}
+
+override_resource {
   target = aws_sqs_queue.dead_letters
   values = {
     arn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-dead-letters"
