@@ -14,7 +14,7 @@ locals {
   deletion_environment = merge({
     DELETIONS_QUEUE_URL      = aws_sqs_queue.deletions.url
     HELD_DELETIONS_QUEUE_URL = aws_sqs_queue.held_deletions.url
-  }, { for limit in var.deletes.hold_above[*] : "HOLD_DELETIONS_ABOVE" => tostring(limit) })
+  }, { for limit in [var.deletes.hold_above] : "HOLD_DELETIONS_ABOVE" => tostring(limit) if limit >= 0 })
 }
 
 resource "aws_sqs_queue" "deletions" {

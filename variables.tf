@@ -393,7 +393,7 @@ variable "deletes" {
     Deletions of live sync. Each waits on a queue, so that a mass of them can be stopped: see [docs/convergence.md](docs/convergence.md#the-delete-guard):
     - `enabled`: true deletes an object from the target when it is deleted from the source
     - `delay_s` (0 to 900): seconds before an object is deleted. An object that comes back in that time is not deleted. With less than 60, SQS may count a burst of deletions too late for `hold_above`
-    - `hold_above` (1 or more): number of deletions that wait or are held, above which every further one is held until a person runs `s3-syncer deletions release` or `discard`. Null holds none
+    - `hold_above` (1 or more, or -1): number of deletions that wait or are held, above which every further one is held until a person runs `s3-syncer deletions release` or `discard`. -1 holds none
   EOT
   type = object({
     enabled    = optional(bool, true)
@@ -410,8 +410,8 @@ variable "deletes" {
   }
 
   validation {
-    condition     = var.deletes.hold_above == null || try(var.deletes.hold_above >= 1 && floor(var.deletes.hold_above) == var.deletes.hold_above, false)
-    error_message = "Write deletes.hold_above as a whole number, 1 or more, or null to hold no deletions."
+    condition     = var.deletes.hold_above == -1 || (var.deletes.hold_above >= 1 && floor(var.deletes.hold_above) == var.deletes.hold_above)
+    error_message = "Write deletes.hold_above as a whole number, 1 or more, or -1 to hold no deletions."
   }
 }
 

@@ -19,7 +19,7 @@ run "the_queues_of_the_deletions" {
   }
 
   assert {
-    condition     = aws_sqs_queue.held_deletions.redrive_policy == null
+    condition     = aws_sqs_queue.held_deletions.redrive_policy == "" # the value of the mock
     error_message = "A list of the held deletions must not make dead letters of them."
   }
 
@@ -77,7 +77,7 @@ run "no_limit" {
   command = plan
 
   variables {
-    deletes = { delay_s = 0, hold_above = null }
+    deletes = { delay_s = 0, hold_above = -1 }
   }
 
   assert {

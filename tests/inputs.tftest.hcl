@@ -855,6 +855,16 @@ run "a_limit_that_holds_every_deletion" {
   expect_failures = [var.deletes]
 }
 
+run "a_limit_of_deletions_below_minus_one" {
+  command = plan
+
+  variables {
+    deletes = { hold_above = -2 }
+  }
+
+  expect_failures = [var.deletes]
+}
+
 run "a_limit_of_deletions_between_two" {
   command = plan
 

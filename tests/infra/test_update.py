@@ -46,7 +46,7 @@ CASES: dict[str, Any] = {
     "notification_topic_arns": ["arn:aws:sns:eu-west-1:000000000000:events"],
     "deletes.enabled": False,
     "deletes.delay_s": 120,
-    "deletes.hold_above": None,
+    "deletes.hold_above": -1,
     "paused": True,
     "sync.tags": False,
     "sync.max_concurrency": 19,

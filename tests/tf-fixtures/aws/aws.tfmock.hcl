@@ -81,6 +81,8 @@ override_resource {
   values = {
     arn = "arn:aws:sqs:eu-west-1:123456789012:s3-syncer-held-deletions"
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/s3-syncer-held-deletions"
+
+    redrive_policy = ""
   }
 }
 

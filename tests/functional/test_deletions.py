@@ -1,0 +1,116 @@
+"""The delete guard with real queues: the function, and the commands for what it holds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.functional.command import Ended, run
+from tests.functional.harness import TARGET, Context, Rig
+from tests.support.patience import PATIENCE_S
+
+KEYS = [f"{number:02}" for number in range(30)]
+
+
+@pytest.fixture
+def guarded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """Yield the function with a delete guard of 20, and 30 objects that only the target has."""
+    for variable, name in {
+        "BULK_QUEUE_URL": "bulk",
+        "DELETIONS_QUEUE_URL": "deletions",
+        "HELD_DELETIONS_QUEUE_URL": "held-deletions",
+    }.items():
+        monkeypatch.setenv(variable, rig.sqs.create_queue(QueueName=name)["QueueUrl"])
+    monkeypatch.setenv("HOLD_DELETIONS_ABOVE", "20")
+    for key in KEYS:
+        rig.target.put_object(Bucket=TARGET, Key=key, Body=b"1")
+    return rig
+
+
+def work(rig: Rig, name: str) -> list[str]:
+    """Invoke the function for all messages of a queue, as Lambda does; return the logged actions."""
+    url, actions = rig.sqs.get_queue_url(QueueName=name)["QueueUrl"], []
+    while messages := rig.sqs.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+    ).get("Messages"):
+        records = [
+            {
+                "messageId": message["MessageId"],
+                "body": message["Body"],
+                "receiptHandle": message["ReceiptHandle"],
+                "attributes": message["Attributes"],
+                "eventSourceARN": f"arn:aws:sqs:us-east-1:123456789012:{name}",
+            }
+            for message in messages
+        ]
+        assert rig.handle({"Records": records}, Context(PATIENCE_S + 1e9)) == {"batchItemFailures": []}
+        for message in messages:
+            rig.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        actions += [line["action"] for line in rig.read_log() if "action" in line]
+    return actions
+
+
+def objects(rig: Rig) -> int:
+    return rig.target.list_objects_v2(Bucket=TARGET)["KeyCount"]
+
+
+def deletions(*arguments: str) -> Ended:
+    return run("deletions", *arguments)
+
+
+def test_a_mass_deletion_is_held_listed_and_released(guarded: Rig) -> None:
+    assert set(guarded.sync(*KEYS).actions.values()) == {"deferred"}
+    assert work(guarded, "deletions") == ["held"] * 30
+    assert objects(guarded) == 30
+
+    status = deletions("status", "--json")
+    assert (status.code, json.loads(status.out)) == (1, {"held": 30, "waiting": 0})
+    listed = deletions("list", "--limit", "1000", "--json")
+    assert (listed.code, sorted(each["keys"][0] for each in json.loads(listed.out))) == (1, KEYS)
+
+    ended = deletions("release", "--yes")
+    assert (ended.code, ended.out) == (0, "30 deletions released\n")
+    assert work(guarded, "bulk") == ["delete"] * 30
+    assert objects(guarded) == 0
+    assert deletions("status").out == "0\theld\n0\twaiting\n"
+
+
+def test_discarded_deletions_leave_the_objects(guarded: Rig) -> None:
+    guarded.sync(*KEYS)
+    work(guarded, "deletions")
+    ended = deletions("discard", "--yes", "--json")
+    assert (ended.code, json.loads(ended.out)) == (0, {"done": 30, "errors": []})
+    assert work(guarded, "bulk") == []
+    assert objects(guarded) == 30
+    assert deletions("status").code == 0
+
+
+def test_few_deletions_are_done(guarded: Rig) -> None:
+    guarded.sync(*KEYS[:20])
+    assert work(guarded, "deletions") == ["delete"] * 20
+    assert objects(guarded) == 10
+
+
+def test_a_release_asks_before_it_deletes(guarded: Rig) -> None:
+    guarded.sync(*KEYS)
+    work(guarded, "deletions")
+    ended = deletions("release")
+    assert ended.code == 1
+    assert "Delete the objects of about 30 held deletions from the target?" in ended.err
+    assert deletions("status").out.startswith("30\theld")
+
+
+def test_the_commands_need_the_queues(guarded: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HELD_DELETIONS_QUEUE_URL")
+    ended = deletions("list")
+    assert ended.code == 2
+    assert "--held-deletions-queue-url" in ended.err
+    assert guarded.queue_is_empty()
+
+
+def test_an_error_of_sqs_ends_the_command_with_one_line(guarded: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HELD_DELETIONS_QUEUE_URL", f"{guarded.queue_url}-missing")
+    ended = deletions("list")
+    assert ended.code == 3
+    assert ended.err.startswith("s3-syncer: ")
+    assert ended.err.count("\n") == 1
