@@ -131,8 +131,8 @@ def damage(history: History) -> None:
 
 
 def failing_queue(history: History) -> None:
-    """Let many requests to SQS fail in part."""
-    history.world.sqs.faults = QueueFaults(failed_entry=0.3)
+    """Let most requests to SQS fail in part, because the product repeats an entry twice."""
+    history.world.sqs.faults = QueueFaults(failed_entry=0.6)
     history.explained_errors.append("multipart uploads of this object")
 
 
