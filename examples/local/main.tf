@@ -97,6 +97,8 @@ module "s3_syncer" {
   name              = var.name
   notification_mode = var.notification_mode
   sync              = var.sync
+  deletes           = var.deletes
+  paused            = var.paused
   function          = var.function
 
   migration = { enabled = true }

@@ -69,7 +69,6 @@ variable "notification_mode" {
 variable "sync" {
   description = "The module's `sync`."
   type = object({
-    delete                        = optional(bool)
     tags                          = optional(bool)
     max_concurrency               = optional(number)
     batch_size                    = optional(number)
@@ -78,6 +77,22 @@ variable "sync" {
     distributed_copy_threshold_mb = optional(number)
   })
   default = {}
+}
+
+variable "deletes" {
+  description = "The module's `deletes`. The delay is short, because each deletion waits for it."
+  type = object({
+    enabled    = optional(bool)
+    delay_s    = optional(number, 2)
+    hold_above = optional(number)
+  })
+  default = {}
+}
+
+variable "paused" {
+  description = "The module's `paused`."
+  type        = bool
+  default     = false
 }
 
 variable "function" {

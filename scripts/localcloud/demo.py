@@ -31,6 +31,7 @@ from localcloud import run_task, servers, stack, verify
 from localcloud.main import DIRECTORY
 from s3_syncer.cli.task_log import readable
 from s3_syncer.operations import images, tasks
+from s3_syncer.operations.held_deletions import HeldDeletions
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -121,6 +122,8 @@ class Step:
     changes: Sequence[Change]
     writers: int = WRITERS
     pace_s: float = 0
+    #: True for deletions that the delete guard holds, so that the demo has to release them.
+    is_held: bool = False
 
 
 @dataclass
@@ -372,8 +375,24 @@ def steps(actor: Actor, objects: int) -> Iterator[Step]:
     yield Step("50 overwrites of one key", [actor.overwrite_quickly("objects/busy", times=50)], writers=1)
     yield Step("only metadata changed", [actor.change_metadata(key) for key in described])
     yield Step("only tags changed", [actor.change_tags(key) for key in tagged])
-    yield Step("deletes", [actor.delete(key) for key in (*ended, *STRANGE_KEYS[::3])])
+    deletions = [actor.delete(key) for key in (*ended, *STRANGE_KEYS[::3])]
+    yield Step("deletes, held until they are released", deletions, is_held=True)
     yield Step("deletes, put again immediately", [actor.delete_and_put_again(key) for key in overwritten[:10]])
+
+
+def release_deletions(cloud: stack.Stack) -> int:
+    """Release the held deletions, as `s3-syncer deletions release` does, and return their number."""
+    held = HeldDeletions(cloud.sqs(), cloud.held_deletions_queue_url, bulk_url=cloud.bulk_queue_url)
+    return held.release(lambda _: None).done
+
+
+def release_mass(cloud: stack.Stack) -> None:
+    """Release the held deletions once no deletion is on its way to them."""
+    if any(queue_depth(cloud, url) for url in (cloud.queue_url, cloud.deletions_queue_url)):
+        return
+    if held := queue_depth(cloud, cloud.held_deletions_queue_url):
+        console.print(f"  {held} deletions are held, because too many came at once. Their objects are still there.")
+        console.print(f"  s3-syncer deletions release: {release_deletions(cloud)} released")
 
 
 def run(step: Step, actor: Actor) -> None:
@@ -385,6 +404,8 @@ def run(step: Step, actor: Actor) -> None:
             _raise_first(sending)
             sent = [change for change in waiting if change.sent is not None]
             listed = actor.list_target()
+            if step.is_held and len(sent) == len(waiting):
+                release_mass(actor.cloud)
             for change in sent:
                 if change.seen(listed.get(change.key)):
                     change.arrived = time.monotonic()
@@ -392,11 +413,17 @@ def run(step: Step, actor: Actor) -> None:
 
 
 def wait_until_queues_are_empty(cloud: stack.Stack) -> int:
-    """Wait until both queues are empty or the time is over, and return the number of messages left."""
+    """Wait until the queues are empty or the time is over, and return the number of messages left.
+
+    A worker holds deletions for another minute after a release, so these are released too.
+    """
     deadline = time.monotonic() + IDLE_TIMEOUT_S
     left, empty = 0, 0
     while empty < EMPTY_COUNTS and time.monotonic() < deadline:
-        left = sum(queue_depth(cloud, url) for url in (cloud.queue_url, cloud.bulk_queue_url))
+        if queue_depth(cloud, cloud.held_deletions_queue_url):
+            release_deletions(cloud)
+        urls = (cloud.queue_url, cloud.bulk_queue_url, cloud.deletions_queue_url, cloud.held_deletions_queue_url)
+        left = sum(queue_depth(cloud, url) for url in urls)
         empty = 0 if left else empty + 1
         time.sleep(IDLE_INTERVAL_S)
     return left

@@ -126,6 +126,8 @@ def environment(cloud: stack.Stack) -> dict[str, str]:
         "QUEUE_URL": cloud.queue_url,
         "QUEUE_ARN": cloud.queue_arn,
         "BULK_QUEUE_URL": cloud.bulk_queue_url,
+        "DELETIONS_QUEUE_URL": cloud.deletions_queue_url,
+        "HELD_DELETIONS_QUEUE_URL": cloud.held_deletions_queue_url,
         "DEAD_LETTER_QUEUE_URL": cloud.dead_letter_queue_url,
         "DEAD_LETTER_QUEUE_ARN": cloud.dead_letter_queue_arn,
         "S3_SYNCER_LOG_GROUP": cloud.log_group,

@@ -70,6 +70,8 @@ class Stack:
     queue_url: str
     queue_arn: str
     bulk_queue_url: str
+    deletions_queue_url: str
+    held_deletions_queue_url: str
     dead_letter_queue_url: str
     dead_letter_queue_arn: str
     function_name: str
@@ -184,7 +186,9 @@ def variables(aws_endpoint: str, target: Target) -> dict[str, object]:
 
 
 def apply(directory: Path, aws_endpoint: str, target: Target, containers: str | None) -> Stack:
-    tool = terraform.prepare(directory, variables(aws_endpoint, target))
+    # So few deletions are a mass for the demo.
+    deletes = {"delay_s": 5, "hold_above": 20}
+    tool = terraform.prepare(directory, {**variables(aws_endpoint, target), "deletes": deletes})
     state = f"-state={directory / STATE_FILE}"
     tool.run("init", "-no-color", cwd=EXAMPLE)
     tool.run("apply", "-auto-approve", "-no-color", "-parallelism=30", state, cwd=EXAMPLE)
@@ -211,6 +215,8 @@ def from_outputs(
         queue_url=outputs["queue_url"],
         queue_arn=outputs["s3_syncer"]["queue_arn"],
         bulk_queue_url=outputs["s3_syncer"]["bulk_queue_url"],
+        deletions_queue_url=outputs["s3_syncer"]["deletions_queue_url"],
+        held_deletions_queue_url=outputs["s3_syncer"]["held_deletions_queue_url"],
         dead_letter_queue_url=outputs["dead_letter_queue_url"],
         dead_letter_queue_arn=outputs["s3_syncer"]["dead_letter_queue_arn"],
         function_name=outputs["function_name"],
