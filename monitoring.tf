@@ -143,18 +143,40 @@ locals {
         pattern = "{ $.action = \"range\" && $.${field} >= 0 }"
         value   = "$.${field}"
         unit    = "Count"
-      }
+      } if var.metrics
+    },
+    # One line for each key, of live sync and of ranges. The line "complete" is that of a copy by several workers.
+    {
+      for name, actions in {
+        ObjectsSynced  = ["copy", "update", "tags", "complete"]
+        ObjectsDeleted = ["delete"]
+        DeletionsHeld  = ["held"]
+        Retries        = ["retry"]
+        DeadLetters    = ["dead-letter"]
+      } :
+      name => {
+        pattern = "{ ${join(" || ", [for action in actions : "$.action = \"${action}\""])} }"
+        value   = "1"
+        unit    = "Count"
+      } if var.metrics
+    },
+    {
+      for name in ["BytesSynced"] : name => {
+        pattern = "{ ($.action = \"copy\" || $.action = \"update\" || $.action = \"complete\") && $.bytes >= 0 }"
+        value   = "$.bytes"
+        unit    = "Bytes"
+      } if var.metrics
     },
     {
       # Time from the event to the line. Changes that are mirrored have a line, and so have those that failed and wait for
       # the next delivery. Those that a worker works on have one each minute. Without these, an outage would have no lag at
       # all. A large object counts as late while it is copied, as it does at the end of its copy. Dead letters have another
       # alarm. The line "multipart" only says that a copy by several workers has begun; the check after it has the lag.
-      SyncLag = {
+      for name in ["SyncLag"] : name => {
         pattern = "{ $.lag_ms >= 0 && $.action != \"dead-letter\" && $.action != \"multipart\" }"
         value   = "$.lag_ms"
         unit    = "Milliseconds"
-      }
+      } if var.metrics || var.max_lag_s != null
     },
     # Lines about more than a failure that the next delivery repairs. The first condition is for a change that is older
     # than max_retry_s. It must also have failed three times, or a store must fail as a whole. Otherwise one failed request

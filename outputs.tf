@@ -139,7 +139,7 @@ output "log_group_name" {
 }
 
 output "metric_namespace" {
-  description = "CloudWatch namespace of the metrics from the log: `SyncLag` and `RepeatedRetries` of live sync, and `KeysCompared`, `DriftRepaired` and `DriftFailed` of sweeps. Use the statistic Sum over the time of a sweep."
+  description = "CloudWatch namespace of the metrics from the log: `SyncLag` and `RepeatedRetries` of live sync; `ObjectsSynced`, `BytesSynced`, `ObjectsDeleted`, `DeletionsHeld`, `Retries` and `DeadLetters` of all workers; `KeysCompared`, `DriftRepaired` and `DriftFailed` of sweeps. Use the statistic Sum, and p50, p95 or Maximum for `SyncLag`."
   value       = local.metric_namespace
 }
 

@@ -422,6 +422,13 @@ variable "paused" {
   nullable    = false
 }
 
+variable "metrics" {
+  description = "True makes CloudWatch metrics from the log: objects, bytes, deletions, failures, lag and sweeps. Each costs up to 0.30 USD a month, in hours with data. False leaves only those of the alarms: `SyncLag` with `max_lag_s`, and `RepeatedRetries` with `max_retry_s`."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "bulk" {
   description = <<-EOT
     Bulk work: ranges of a migration or of `reconcile`, parts of large objects, and all other messages that the workers send to each other. They have a queue, so that no change waits behind them:

@@ -200,6 +200,12 @@ run "metrics" {
       function-DriftFailed     = ["/aws/lambda/s3-syncer", "$.failed", "Count"]
       function-SyncLag         = ["/aws/lambda/s3-syncer", "$.lag_ms", "Milliseconds"]
       function-RepeatedRetries = ["/aws/lambda/s3-syncer", "1", "Count"]
+      function-ObjectsSynced   = ["/aws/lambda/s3-syncer", "1", "Count"]
+      function-BytesSynced     = ["/aws/lambda/s3-syncer", "$.bytes", "Bytes"]
+      function-ObjectsDeleted  = ["/aws/lambda/s3-syncer", "1", "Count"]
+      function-DeletionsHeld   = ["/aws/lambda/s3-syncer", "1", "Count"]
+      function-Retries         = ["/aws/lambda/s3-syncer", "1", "Count"]
+      function-DeadLetters     = ["/aws/lambda/s3-syncer", "1", "Count"]
     }
     error_message = "The metric filters must read the log of the function."
   }
@@ -209,12 +215,45 @@ run "metrics" {
       filter.pattern == aws_cloudwatch_log_metric_filter.worker["function-${split("-", key)[1]}"].pattern
       && filter.metric_transformation[0].name == split("-", key)[1]
       && filter.metric_transformation[0].namespace == "S3Syncer/s3-syncer"
-    ]) && length(aws_cloudwatch_log_metric_filter.worker) == 10 && output.metric_namespace == "S3Syncer/s3-syncer"
+    ]) && length(aws_cloudwatch_log_metric_filter.worker) == 22 && output.metric_namespace == "S3Syncer/s3-syncer"
     error_message = "The service must have the same metrics as the function, and the namespace must contain the name."
   }
 
   assert {
     condition     = strcontains(aws_cloudwatch_log_metric_filter.worker["service-RepeatedRetries"].pattern, "$.failing_s > 100") && strcontains(aws_cloudwatch_log_metric_filter.worker["service-RepeatedRetries"].pattern, "$.attempts > 7")
     error_message = "The pattern must contain max_retry_s, and the number of deliveries that it takes."
+  }
+}
+
+run "without_metrics_only_the_alarms_have_some" {
+  command = plan
+
+  variables {
+    metrics = false
+  }
+
+  assert {
+    condition     = keys(aws_cloudwatch_log_metric_filter.worker) == ["function-RepeatedRetries", "function-SyncLag"]
+    error_message = "The alarms lag and retries need their metrics, and nothing else may have one."
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.sync) == 11
+    error_message = "All alarms must stay."
+  }
+}
+
+run "no_metrics_at_all" {
+  command = plan
+
+  variables {
+    metrics     = false
+    max_lag_s   = null
+    max_retry_s = null
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_log_metric_filter.worker) == 0
+    error_message = "Without the alarms that need one, there must be no metric."
   }
 }

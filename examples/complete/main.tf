@@ -71,7 +71,8 @@ module "s3_syncer" {
     max_concurrency = 10
   }
 
-  paused = false
+  paused  = false
+  metrics = true
 
   reconcile = {
     schedule   = "cron(0 3 * * ? *)" # every night at 03:00 UTC

@@ -101,6 +101,7 @@ CASES: dict[str, Any] = {
     "alarm_actions": [],
     "max_lag_s": None,
     "max_retry_s": 300,
+    "metrics": False,
     "tags": {"team": "other"},
 }
 
@@ -135,7 +136,11 @@ ALARMS = [
 RETRY_ALARMS = [f'~ aws_cloudwatch_metric_alarm.sync["{key}"]' for key in ("lag", "retries")]
 WORKER_ALARMS = [*RETRY_ALARMS, '~ aws_cloudwatch_metric_alarm.sync["queue-age"]']
 
-FIGURES = ("DriftFailed", "DriftRepaired", "KeysCompared", "RepeatedRetries", "SyncLag")
+FIGURES_WITHOUT_ALARM = (
+    *("BytesSynced", "DeadLetters", "DeletionsHeld", "DriftFailed", "DriftRepaired", "KeysCompared"),
+    *("ObjectsDeleted", "ObjectsSynced", "Retries"),
+)
+FIGURES = (*FIGURES_WITHOUT_ALARM, "RepeatedRetries", "SyncLag")
 SERVICE = [
     *("+ aws_appautoscaling_target.service[0]", "+ aws_ecs_service.service[0]"),
     *(f'+ aws_appautoscaling_policy.service["{name}"]' for name in ("busy", "idle")),
@@ -249,6 +254,7 @@ EXPECTED: dict[str, list[str]] = {
     "permissions_boundary_arn": [f"~ aws_iam_role.{role}" for role in ROLES],
     "log_retention_days": LOG_GROUPS,
     "alarm_actions": ALARMS,
+    "metrics": [f'- aws_cloudwatch_log_metric_filter.worker["function-{name}"]' for name in FIGURES_WITHOUT_ALARM],
     "max_lag_s": [f'- aws_cloudwatch_metric_alarm.sync["{key}"]' for key in ("lag", "queue-age")],
     "max_retry_s": [
         '~ aws_cloudwatch_metric_alarm.sync["retries"]',
