@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 EXAMPLE = ROOT / "examples" / "local"
 PACKAGE = ROOT / "lambda" / "dist" / "s3_syncer.zip"
 
+#: The directory with the state of the local cloud.
+DIRECTORY = ROOT / ".local"
+
 STACK_FILE = "stack.json"
 STATE_FILE = "terraform.tfstate"
 #: What `terraform output -json` printed, for `s3-syncer --outputs`.

@@ -35,7 +35,7 @@ from localcloud.chaos.sweeps import Sweeper
 from localcloud.chaos.tally import Tally
 from localcloud.chaos.workers import LambdaEnvironment, Service, Worker
 from localcloud.chaos.writers import LARGE_INTERVAL_S, SWEPT_PREFIX, BurstWriter, LargeWriter, Writer
-from localcloud.main import DIRECTORY
+from localcloud.stack import DIRECTORY
 from s3_syncer.core.fence import LATE_WRITE_S
 
 if TYPE_CHECKING:
