@@ -29,9 +29,10 @@ from localcloud import servers
 from localcloud.ceph import Ceph
 from s3_syncer import lambda_handler
 from s3_syncer.cli import outage
-from s3_syncer.core import deadline
+from s3_syncer.core import concurrency_limit, deadline
 from s3_syncer.core.backoff import Backoff
 from s3_syncer.crt.factory import crt_transports
+from s3_syncer.stores import request_limiter
 from s3_syncer.wiring import build_queue_worker
 
 
@@ -142,6 +143,8 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outage, "REPEAT", Backoff(0.001, 0.001))
     monkeypatch.setattr(outage, "PAUSE_FIRST_S", 0.01)
     monkeypatch.setattr(outage, "PAUSE_MAX_S", 0.1)
+    monkeypatch.setattr(concurrency_limit, "PAUSE", Backoff(0.001, 0.001))
+    monkeypatch.setattr(request_limiter, "_TICK_S", 0.01)
 
 
 @pytest.fixture(autouse=True, scope="session")
