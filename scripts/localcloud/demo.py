@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -527,7 +529,21 @@ def demonstrate(cloud: stack.Stack, objects: int) -> bool:
     }
     for name, value in verdict.items():
         console.print(f"{name:>20}  {value}")
+    console.print("\nThe state of the module, as s3-syncer status shows it:")
+    show_status(cloud)
     return equal
+
+
+def show_status(cloud: stack.Stack) -> None:
+    """Run `s3-syncer status` on the outputs of the local cloud."""
+    outputs = str(DIRECTORY / stack.OUTPUTS_FILE)
+    environment = {
+        "AWS_ENDPOINT_URL": cloud.aws_endpoint,
+        "AWS_ACCESS_KEY_ID": cloud.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": cloud.secret_access_key,
+    }
+    command = [sys.executable, "-m", "s3_syncer", "--outputs", outputs, "status"]
+    subprocess.run(command, env={**os.environ, **environment}, check=False)
 
 
 def _properties(number: int) -> dict[str, Any]:

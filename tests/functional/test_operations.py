@@ -1,0 +1,165 @@
+"""The commands for operators on moto: real queues, a real log, and both stores."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.functional.command import Ended, run
+from tests.functional.harness import REGION, SECRET, SOURCE, TARGET, Rig
+from tests.support.module_outputs import module_outputs, terraform_output
+
+LOG_GROUP = "/aws/lambda/s3-syncer"
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def command(rig: Rig, tmp_path: Any) -> Command:
+    """Return a function that runs a command with nothing but the outputs of the module."""
+    environment = {
+        **{name: value for name, value in rig.environment().items() if not name.startswith("AWS_")},
+        "TARGET_SECRET_ARN": SECRET,
+        "SYNC_TAGS": "true",
+    }
+    outputs = module_outputs(
+        "s3-syncer",
+        environment=environment,
+        queue_arn=f"arn:aws:sqs:{REGION}:123456789012:s3-syncer",
+        queue_url=rig.queue_url,
+        bulk_queue_url=rig.queue_url,
+        dead_letter_queue_url=rig.dead_letter_url,
+        log_group_name=LOG_GROUP,
+    )
+    file = tmp_path / "outputs.json"
+    file.write_text(terraform_output(s3_syncer=outputs))
+    without = dict.fromkeys(environment)
+
+    def run_command(*arguments: str) -> Ended:
+        return run("--outputs", str(file), *arguments, **without)
+
+    return run_command
+
+
+@pytest.fixture
+def log(rig: Rig) -> Callable[..., None]:
+    """Return a function that writes a line into the log of the function."""
+    client: Any = rig.aws.client("logs")
+    client.create_log_group(logGroupName=LOG_GROUP)
+    client.create_log_stream(logGroupName=LOG_GROUP, logStreamName="one")
+
+    def write(**fields: Any) -> None:
+        event = {"timestamp": round(time.time() * 1000) - 1000, "message": json.dumps(fields)}
+        client.put_log_events(logGroupName=LOG_GROUP, logStreamName="one", logEvents=[event])
+
+    return write
+
+
+def add_letter(rig: Rig, key: str, error: str) -> None:
+    body = json.dumps({"s3-syncer": {"work": "keys", "keys": [key]}})
+    attribute: Any = {"error": {"DataType": "String", "StringValue": error}}
+    rig.sqs.send_message(QueueUrl=rig.dead_letter_url, MessageBody=body, MessageAttributes=attribute)
+
+
+def test_dead_letters_are_listed_and_a_part_is_sent_back(rig: Rig, command: Command) -> None:
+    for number in range(12):
+        add_letter(rig, f"a/{number}", f"PutObject: AccessDenied, request ID {number}")
+    add_letter(rig, "b", "EntityTooLarge")
+
+    listed = command("dead-letters", "list")
+    assert listed.code == 1
+    assert "12\tPutObject: AccessDenied\n\ta/" in listed.out
+    assert "1\tEntityTooLarge\n\tb, " in listed.out
+
+    assert command("dead-letters", "redrive", "--reason", "accessdenied").out.startswith("12 dead letters sent back, 1")
+    found = {json.loads(message["Body"])["s3-syncer"]["keys"][0] for message in rig.receive(10)}
+    assert found <= {f"a/{number}" for number in range(12)}
+    assert found
+
+    shown = command("dead-letters", "show", "--json")
+    assert [letter["keys"] for letter in json.loads(shown.out)] == [["b"]]
+    assert command("dead-letters", "discard", "--key", "b", "--yes").out.startswith("1 dead letters discarded")
+    assert command("dead-letters", "list").code == 0
+
+
+def test_discard_asks_first_and_needs_a_selection(rig: Rig, command: Command) -> None:
+    add_letter(rig, "b", "EntityTooLarge")
+    assert command("dead-letters", "discard").code == 2
+    refused = command("dead-letters", "discard", "--all")
+    assert refused.code == 1
+    assert "Discard these 1 dead letters?" in refused.err
+    assert command("dead-letters", "list").code == 1
+
+
+def test_status_names_failures_and_dead_letters(rig: Rig, command: Command, log: Callable[..., None]) -> None:
+    add_letter(rig, "b", "EntityTooLarge")
+    log(action="copy", key="a", lag_ms=1500)
+    log(action="retry", key="c", reason="no response", lag_ms=9000)
+    ended = command("status", "--json")
+    assert ended.code == 1
+    status = json.loads(ended.out)
+    assert status["lag"]["changes"] == 1
+    assert [failure["example"] for failure in status["failures"]] == ["c"]
+    assert [group["reason"] for group in status["dead_letters"]] == ["EntityTooLarge"]
+    assert "the function cannot be read" in " ".join(status["notes"]), "moto has no such function"
+
+
+def test_explain_shows_both_objects_the_decision_and_the_log(
+    rig: Rig, command: Command, log: Callable[..., None]
+) -> None:
+    rig.put("k", b"new content", ContentType="image/jpeg")
+    rig.target.put_object(Bucket=TARGET, Key="k", Body=b"old")
+    log(action="retry", key="k", reason="no response", attempts=2)
+    before = rig.target.head_object(Bucket=TARGET, Key="k")["LastModified"]
+    ended = command("explain", "k")
+    assert ended.code == 1
+    assert "source     11 bytes" in ended.out
+    assert "target     3 bytes" in ended.out
+    assert "now        it would be copied over the object of the target" in ended.out
+    assert "message    queued" in ended.out
+    assert "retry  no response  delivery 2" in ended.out
+    assert rig.target.head_object(Bucket=TARGET, Key="k")["LastModified"] == before
+
+    assert command("sync", "k").code == 0
+    assert command("explain", "k", "--json").code == 0
+
+
+def test_explain_of_a_missing_target_bucket_is_no_copy(rig: Rig, command: Command) -> None:
+    rig.put("k", b"content")
+    rig.target.delete_bucket(Bucket=TARGET)
+    ended = command("explain", "k")
+    rig.target.create_bucket(Bucket=TARGET)
+    assert ended.code == 3
+    assert "unknown: " in ended.out
+    assert "NoSuchBucket" in ended.out
+
+
+def test_cost_counts_the_objects_of_the_source(rig: Rig, command: Command) -> None:
+    for number in range(3):
+        rig.put(f"k{number}", b"x" * 1000)
+    ended = command("cost", "--json")
+    assert json.loads(ended.out)["objects"]["bytes"] == 3000
+
+
+def test_sweep_without_waiting_sends_the_range(rig: Rig, command: Command, log: Callable[..., None]) -> None:
+    ended = command("sweep", "--after", "a", "--until", "b", "--full", "--detach")
+    assert ended.code == 0, ended.err
+    (message,) = rig.receive(10)
+    work = json.loads(message["Body"])["s3-syncer"]
+    assert (work["after"], work["until"], work["full"], work["delete"]) == ("a", "b", True, False)
+
+
+def test_drain_ends_when_the_queues_are_empty(rig: Rig, command: Command) -> None:
+    assert "queue are empty" in command("drain", "--settled", "0.1").out
+    add_letter(rig, "b", "EntityTooLarge")
+    ended = command("drain", "--settled", "0.1")
+    assert ended.code == 1
+    assert "dead letters are left" in ended.err
+
+
+def test_check_needs_no_option_but_the_module(rig: Rig, command: Command) -> None:
+    rig.source.put_object(Bucket=SOURCE, Key="k", Body=b"")
+    assert command("check").named == {"k": "missing: absent from the target"}
