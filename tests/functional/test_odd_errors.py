@@ -9,13 +9,14 @@ from tests.functional.command import run
 from tests.functional.harness import SOURCE, TARGET, Rig
 from tests.support.odd_requests import Quirk, Request, Response, Store, error
 from tests.support.odd_store import OddStore
-from tests.support.quirks import responses
+from tests.support.quirks import properties, responses
 from tests.support.quirks.scope import of_key, on
 
 from s3_syncer.core.errors import Changed, Permanent, Refused, SyncError
 from s3_syncer.core.model import ObjectState, md5_of
 from s3_syncer.core.multipart import Part
 from s3_syncer.settings import Credentials
+from s3_syncer.stores import clients
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.stores.clients import target_client
 
@@ -92,8 +93,8 @@ def test_an_unknown_code_for_an_object_without_tags(odd: Rig, odd_source: OddSto
 def test_an_unknown_code_for_an_upload_that_is_gone(odd: Rig, odd_store: OddStore, code: str) -> None:
     odd_store.add(on("AbortMultipartUpload", "ListParts", "UploadPart")(responses.refuses(404, code)))
     upload_id = odd.target.create_multipart_upload(Bucket=TARGET, Key="key")["UploadId"]
-    clients = target_client(odd_store.endpoint, "us-east-1", Credentials("key", "secret"), 1)
-    bucket = Bucket(TARGET, "", clients, tags=False)
+    store = target_client(odd_store.endpoint, "us-east-1", Credentials("key", "secret"), 1)
+    bucket = Bucket(TARGET, "", store, tags=False)
     with pytest.raises(SyncError, match=code or "404") as there:
         bucket.abort_upload("key", upload_id)
     assert there.value.code != "NoSuchUpload"
@@ -125,8 +126,8 @@ def fails_with_status_200(code: str, message: str = "") -> Quirk:
 )
 def test_an_error_with_status_200_is_the_error_of_its_code(odd_store: OddStore, code: str, attempts: int) -> None:
     odd_store.objects.buckets[TARGET] = {}
-    clients = target_client(odd_store.endpoint, "us-east-1", Credentials("key", "secret"), 1)
-    bucket = Bucket(TARGET, "", clients, tags=False)
+    store = target_client(odd_store.endpoint, "us-east-1", Credentials("key", "secret"), 1)
+    bucket = Bucket(TARGET, "", store, tags=False)
     upload_id = bucket.create_upload("key", ObjectState(3, "e" * 32, None), None)
     etag = bucket.upload_part("key", upload_id, Part(1, 0, 3), b"abc", md5_of(b"abc"))
     odd_store.add(on("CompleteMultipartUpload")(fails_with_status_200(code)))
@@ -165,3 +166,49 @@ def test_one_key_that_is_redirected_is_that_key(odd: Rig, odd_store: OddStore, s
     ended = run("migrate", "--full")
     assert (ended.code, ended.named.keys()) == (1, {"b"})
     assert odd_store.keys(TARGET) == ["a", "c", "d"]
+
+
+# -- archive tiers of Intelligent-Tiering --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tier", ["ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"])
+@pytest.mark.parametrize("there", [True, False])
+def test_an_archive_tier_is_restored_without_days(odd_source: OddStore, tier: str, there: bool) -> None:
+    odd_source.put(SOURCE, "cold", b"body")
+    odd_source.put(SOURCE, "warm", b"body")
+    if there:
+        odd_source.put(TARGET, "cold", b"old")
+    restores: list[str] = []
+    odd_source.add(properties.archives_in_tier("cold", tier, restores))
+    odd_source.add(lambda r, store: store(r) if r.bucket == SOURCE else odd_source.objects.respond(r))
+    ended = run("migrate", "--restore", "bulk", "--restore-days", "3")
+    assert ended.code == 1
+    assert tier in ended.named["cold"]
+    assert len(restores) == 1
+    assert "<Tier>Bulk</Tier>" in restores[0]
+    again = run("migrate", "--restore", "bulk", "--skip-archived")
+    assert (again.code, len(restores)) == (0, 1)
+    assert "warm" in odd_source.keys(TARGET)
+
+
+def test_restores_by_the_queue_are_refused_with_what_to_write_instead(odd: Rig) -> None:
+    ended = run("migrate", "--workers", "queue", "--restore", "bulk")
+    assert ended.code == 2
+    assert "run `migrate` without --workers queue to restore objects" in ended.err
+
+
+# -- bodies without an end -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 3, 300_000])
+def test_a_malformed_length_over_an_open_connection_is_not_waited_for(
+    odd_source: OddStore, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setitem(clients._COMMON, "read_timeout", 3600)
+    odd_source.put(SOURCE, "key", b"a" * size)
+    odd_source.put(SOURCE, "other", b"body")
+    odd_source.keeps_connections_open = True
+    odd_source.add(of_key("key")(on("GetObject")(responses.malforms("Content-Length", "x"))))
+    ended = run("migrate", "--delete")
+    assert ended.code == 0, ended.out
+    assert odd_source.keys(TARGET) == ["key", "other"]

@@ -88,6 +88,17 @@ def test_two_new_keys_that_are_written_at_once_are_both_named(
     assert bodies(odd_store) == {kept: b"1"}
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_without_waiting_for_outages_a_busy_store_still_gets_every_key(
+    odd: Rig, odd_store: OddStore, status: int
+) -> None:
+    for number in range(10):
+        odd.put(f"key {number}", b"body")
+    odd_store.add(writes.throttles(90, status))
+    ended = run("migrate", "--outage-timeout", "0", "--concurrency", "2")
+    assert (ended.code, len(bodies(odd_store))) == (0, 10), ended.out
+
+
 def test_a_store_over_its_quota_loses_no_event(odd: Rig, odd_store: OddStore) -> None:
     names = [f"key {number}" for number in range(12)]
     for name in names:

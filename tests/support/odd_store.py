@@ -44,6 +44,8 @@ class OddStore:
         self.objects = Objects()
         self.requests: list[Request] = []
         self._quirks = list(quirks)
+        #: True keeps a connection open behind a body with a Content-Length that is no number.
+        self.keeps_connections_open = False
         self._lock = threading.Lock()
         self._below, self._domain = below, domain
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -186,7 +188,9 @@ class _Handler(ProxyHandler):
         length = response.header("Content-Length")
         # The length of an object is a header of the store, and a quirk may leave it out.
         in_chunks = length is None and response.header("Last-Modified") is not None
-        if length is not None and not length.isdecimal():  # only the end of the connection can then end the body
+        is_open = self.server.store.keeps_connections_open
+        if length is not None and not length.isdecimal() and not is_open:
+            # Only the end of the connection can then end the body.
             self.close_connection = True
         self.send_response_only(response.status)
         if response.header("Date") is None:

@@ -30,7 +30,6 @@ from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Busy, Changed, StaleWrite, StoreUnavailable, StoreUnusable, SyncError, Transient
 from s3_syncer.stores.availability import STALE_WRITE_S, Availability
 from s3_syncer.stores.request_limiter import RequestLimiter
-from s3_syncer.wiring import NO_GATES
 
 DOWN = StoreUnavailable("the store does not respond", "NoResponse")
 BROKEN = Transient("the connection broke", "ConnectionBroke")
@@ -168,8 +167,13 @@ def test_request_that_fails_alone_is_repeated_a_few_times(clock: FakeClock, erro
     assert failures == repeats + 1
 
 
-def test_without_a_timeout_there_is_no_gate() -> None:
-    assert outage_gates(Noted(), WaitEnd(Deadline()), 0) is NO_GATES
+@pytest.mark.parametrize(
+    ("error", "repeats"),
+    [(StoreUnavailable("no answer"), False), (Transient("broken"), False), (Changed("other"), False), (BUSY, True)],
+)
+def test_without_a_timeout_only_a_busy_store_is_waited_for(clock: FakeClock, error: SyncError, repeats: bool) -> None:
+    gate = gate_of(Noted(), clock, timeout_s=0)
+    assert gate.may_repeat(error, 1, fails(None)) is repeats
 
 
 # -- requests through the gate -----------------------------------------------------------------------------------------

@@ -251,8 +251,9 @@ OUTAGES = (
         default="15m",
         show_default=True,
         help="Time to wait for a store that does not respond, or is too busy for any request: 90, 90s, 15m or 1h. The "
-        "command then continues where it was. After this time it ends with exit code 3. 0: end at once. A store that "
-        "has not responded once in this run is not waited for.",
+        "command then continues where it was. After this time it ends with exit code 3. 0: end at once if it "
+        "does not respond; a single request that it is too busy for is repeated all the same. A store that has not "
+        "responded once in this run is not waited for.",
     ),
 )
 

@@ -26,7 +26,7 @@ from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Busy, StoreUnavailable, StoreUnusable, SyncError, Transient
 from ..stores.request_limiter import NO_LIMITERS, RequestLimiter, RequestLimiters
-from ..wiring import NO_GATES, RequestGates
+from ..wiring import RequestGates
 
 logger = logging.getLogger(__name__)
 
@@ -145,24 +145,31 @@ class OutageGate:
 
     def may_repeat(self, error: SyncError, failures: int, probe: Callable[[], object], busy_s: float = 0.0) -> bool:
         if isinstance(error, StoreUnavailable):
-            if not self._has_responded:
+            if not self._has_responded or not self._timeout_s:
                 return False
             self._begin(error, probe)
             self.wait()
             return True
         if isinstance(error, StoreUnusable):
             self._end.fail(error)
-        elif isinstance(error, Busy) and busy_s >= self._timeout_s:
-            lasting = StoreUnavailable(self._gave_up(error), error.code, request_id=error.request_id)
+        elif isinstance(error, Busy) and busy_s >= (self._timeout_s or OUTAGE_TIMEOUT_S):
+            reason = self._gave_up(error, self._timeout_s or OUTAGE_TIMEOUT_S)
+            lasting = StoreUnavailable(reason, error.code, request_id=error.request_id)
             self._end.fail(lasting)
             raise lasting
-        elif isinstance(error, Transient) and failures <= (BUSY_REPEATS if isinstance(error, Busy) else OTHER_REPEATS):
+        elif isinstance(error, Transient) and failures <= self._repeats(error):
             self._end.sleep(REPEAT.delay_s(failures))
             return True
         return False
 
-    def _gave_up(self, error: SyncError) -> str:
-        return f"{error.reason}: gave up after {self._timeout_s:g} s (--outage-timeout)"
+    def _repeats(self, error: Transient) -> int:
+        """Return the number of repeats of a request with this error."""
+        if isinstance(error, Busy):
+            return BUSY_REPEATS
+        return OTHER_REPEATS if self._timeout_s else 0
+
+    def _gave_up(self, error: SyncError, after_s: float) -> str:
+        return f"{error.reason}: gave up after {after_s:g} s (--outage-timeout)"
 
     def _begin(self, error: StoreUnavailable, probe: Callable[[], object]) -> None:
         with self._changed:
@@ -187,7 +194,7 @@ class OutageGate:
         while True:
             left_s = began + self._timeout_s - self._clock()
             if left_s <= 0:
-                raise StoreUnavailable(self._gave_up(error), error.code)
+                raise StoreUnavailable(self._gave_up(error, self._timeout_s), error.code)
             pause_s = min(self._circuit.retry_in_s(), left_s)
             retry_at = datetime.now().astimezone() + timedelta(seconds=pause_s)
             outage = Outage(self._store, os.getpid(), error.reason, retry_at, gives_up_at)
@@ -220,12 +227,12 @@ def outage_gates(
     have_responded: bool = False,
     limiters: RequestLimiters = NO_LIMITERS,
 ) -> RequestGates:
-    """Return the gates of both stores. With a timeout of 0, an unavailable store is an error at once.
+    """Return the gates of both stores.
 
-    After an outage, the limiter of the store begins again with few requests at a time.
+    With a timeout of 0, an unavailable store is an error at once. A request for which a store is too busy is repeated
+    all the same, as other tools do: the store serves other requests. After an outage, the limiter of the store begins
+    again with few requests at a time.
     """
-    if not timeout_s:
-        return NO_GATES
 
     def gate(store: str, limiter: RequestLimiter | None) -> OutageGate:
         return OutageGate(store, listener, end, timeout_s=timeout_s, has_responded=have_responded, limiter=limiter)

@@ -22,11 +22,16 @@ class Stream(Protocol):
     def read(self, amt: int, /) -> bytes: ...
 
 
-def read_body(stream: Stream, size: int) -> bytearray:
-    """Return the body of a response. Raises Retryable unless it has exactly `size` bytes."""
+def read_body(stream: Stream, size: int, *, has_end: bool = True) -> bytearray:
+    """Return the body of a response. Raises Retryable unless it has exactly `size` bytes.
+
+    Without `has_end`, only the end of the connection ends the body: see `has_end`. A read beyond it would wait for the
+    read timeout, so a longer body is cut.
+    """
     data = bytearray(size)
     view, filled = memoryview(data), 0
-    while chunk := _read(stream, min(_CHUNK, size - filled + 1)):
+    beyond = 1 if has_end else 0
+    while chunk := _read(stream, min(_CHUNK, size - filled + beyond)):
         if filled + len(chunk) > size:
             raise Retryable(f"the store sent more than the requested {size} bytes", "LongBody")
         view[filled : filled + len(chunk)] = chunk
@@ -49,8 +54,19 @@ def read_small_body(stream: Stream, response: Response) -> bytearray | None:
     return data if len(data) <= INLINE_BODY_MAX else None
 
 
-def read_to_end(stream: Stream) -> None:
-    """Read a short body, so that its connection can be used again."""
+def has_end(response: Response) -> bool:
+    """Return True if the headers of the response show where its body ends.
+
+    A Content-Length that is no number does not. The store may keep the connection open behind such a body, and boto3
+    would wait for 60 s.
+    """
+    return response.content_length is not None or response.is_framed
+
+
+def read_to_end(stream: Stream, response: Response) -> None:
+    """Read a short body, so that its connection can be used again. A body without an end is not read."""
+    if not has_end(response):
+        return
     read = 0
     while read <= _CHUNK and (chunk := _read(stream, _CHUNK)):
         read += len(chunk)
@@ -58,6 +74,8 @@ def read_to_end(stream: Stream) -> None:
 
 def _read(stream: Stream, most: int) -> bytes:
     """Return the next bytes; none at the end of the body. Raises Transient."""
+    if most == 0:
+        return b""
     try:
         return stream.read(most)
     except ValueError:  # botocore compares the length with a Content-Length that is no number

@@ -37,7 +37,7 @@ from ..core.model import (
 from ..core.multipart import Part, UploadedPart
 from . import listings
 from .availability import Availability
-from .bodies import read_body, read_small_body, read_to_end
+from .bodies import has_end, read_body, read_small_body, read_to_end
 from .capabilities import ObjectRequest, TagSupport
 from .listings import KeyListing
 from .object_tags import ObjectTags
@@ -208,8 +208,9 @@ class Bucket:
         exactly this key decides, which costs a LIST. Raises a SyncError if the store does not say what is missing.
         """
         try:
-            with closing(self._call("get_object", key, Range="bytes=0-0").body) as body:
-                read_to_end(body)
+            response = self._call("get_object", key, Range="bytes=0-0")
+            with closing(response.body) as body:
+                read_to_end(body, response)
         except SyncError as error:
             if error.code == "NoSuchKey":
                 return True
@@ -318,7 +319,7 @@ class Bucket:
             with closing(response.body) as stream:
                 if response.required("ETag", response.etag) != etag:  # the store ignores If-Match
                     raise Changed("the object changed while it was read", "PreconditionFailed")
-                return read_body(stream, size)
+                return read_body(stream, size, has_end=has_end(response))
 
         return self.availability.request(get, "get_object", key, size=size)
 

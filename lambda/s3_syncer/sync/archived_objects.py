@@ -98,9 +98,7 @@ class ArchivedObjects:
             return Outcome("archived", f"{place}, which has no expedited restores", size)
         if not self._limit.acquire(size):
             limit = (options.max_bytes or 0) / GB
-            return Outcome(
-                "archived", f"{place}, and the limit of {limit:g} GB to restore is reached", entry.listed_size
-            )
+            return Outcome("archived", f"{place}, and the limit of {limit:g} GB to restore is reached", size)
         if not self._dry_run:
             try:
                 self._source.restore(entry.key, options.request(archive))

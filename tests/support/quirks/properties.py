@@ -149,6 +149,31 @@ def archives(prefix: str) -> Quirk:
     return listed
 
 
+def archives_in_tier(prefix: str, tier: str, restores: list[str]) -> Quirk:
+    """Keep the objects below a prefix in an archive tier of Intelligent-Tiering, which no listing shows.
+
+    The bodies of the restore requests go to `restores`. Such a request must not have Days.
+    """
+    asked: set[str] = set()
+
+    def quirk(request: Request, store: Store) -> Response:
+        if not request.key.startswith(prefix):
+            return store(request)
+        if request.method == "POST" and "restore" in request.query:
+            restores.append(request.body.decode())
+            asked.add(request.key)
+            return error(400, "MalformedXML") if "<Days>" in restores[-1] else Response(202)
+        if request.operation == "GetObject":
+            return error(403, "InvalidObjectState", "The operation is not valid for the object's access tier")
+        if request.operation != "HeadObject":
+            return store(request)
+        response = store(request).having("x-amz-storage-class", "INTELLIGENT_TIERING")
+        response = response.having("x-amz-archive-status", tier)
+        return response.having("x-amz-restore", 'ongoing-request="true"') if request.key in asked else response
+
+    return quirk
+
+
 def _archived(entry: Element) -> Element:
     (archived,) = edited_element(entry, ["StorageClass"], lambda _: ["GLACIER"])
     return archived
