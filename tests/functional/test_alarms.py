@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
-from tests.functional.harness import MIB, SECRET, Rig, notification
+from tests.functional.harness import MIB, SECRET, TARGET, Rig, notification
 from tests.functional.proxy import Exchange, refuse
 from tests.support.clock import FakeClock
 from tests.support.patience import PATIENCE_S
@@ -401,6 +401,22 @@ def test_dead_letters_count_as_no_lag(simulation: Simulation, monitoring: Monito
     assert simulation.deliver()
     assert [line["action"] for _, line in simulation.lines] == ["dead-letter"]
     assert list(monitoring.filters["SyncLag"].values(line for _, line in simulation.lines)) == []
+
+
+def test_the_metrics_count_what_the_log_says(simulation: Simulation, monitoring: Monitoring) -> None:
+    simulation.rig.target.put_object(Bucket=TARGET, Key="gone", Body=b"1")
+    simulation.rig.put("key", b"12345")
+    simulation.send(change_at(START, "key", "gone"))
+    assert simulation.deliver()
+    lines = [line for _, line in simulation.lines]
+    lines += [{"action": action, "bytes": 7} for action in ("held", "retry", "dead-letter", "complete", "unchanged")]
+    sums = {name: sum(read.values(lines)) for name, read in monitoring.filters.items()}
+    assert {name: sums[name] for name in ("ObjectsSynced", "BytesSynced", "ObjectsDeleted")} == {
+        "ObjectsSynced": 2,
+        "BytesSynced": 12,
+        "ObjectsDeleted": 1,
+    }
+    assert [sums[name] for name in ("DeletionsHeld", "Retries", "DeadLetters")] == [1, 1, 1]
 
 
 @pytest.fixture
