@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -337,7 +338,7 @@ def test_unexpected_error_does_not_exit_with_1(monkeypatch: pytest.MonkeyPatch, 
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(process_tuning, "limit_malloc_arenas", lambda: None)
-    monkeypatch.setattr(commands, "cli", broken)
+    monkeypatch.setattr(commands, "cli", SimpleNamespace(calling=lambda _: broken))
     with pytest.raises(SystemExit, match="3"):
         main()
     assert "RuntimeError: a bug" in capsys.readouterr().err

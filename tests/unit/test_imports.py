@@ -5,10 +5,14 @@ The tests name modules and measure no time, which depends on the machine.
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
+
+from s3_syncer.cli.commands import cli
 
 #: It prints the imported modules behind the output of the command.
 PROGRAM = """
@@ -58,6 +62,17 @@ def test_command_imports_what_it_needs() -> None:
     modules = imported("check", "--help")
     assert {"boto3", "s3_syncer.cli.sweep_commands"} <= modules
     assert "s3_syncer.cli.serve_command" not in modules
+
+
+def test_garbage_collection_is_relaxed_only_in_the_process_of_the_command() -> None:
+    """The frozen objects of another process, such as that of the tests, would never be collected."""
+    before = gc.get_freeze_count()
+    assert CliRunner().invoke(cli, ["check", "--help"]).exit_code == 0
+    assert CliRunner().invoke(cli, ["check"]).exit_code == 2
+    assert gc.get_freeze_count() == before
+    relaxed: list[str] = []
+    CliRunner().invoke(cli.calling(lambda: relaxed.extend(sys.modules)), ["check"])
+    assert "s3_syncer.cli.sweep_commands" in relaxed
 
 
 #: Modules for work that most invocations of the function do not get: ranges, S3 Batch Operations and the doctor.

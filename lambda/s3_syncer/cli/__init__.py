@@ -11,7 +11,7 @@ from pathlib import Path
 
 def main() -> None:
     """Run the command. An unexpected error exits with the code for a command that could not finish."""
-    from ..process_tuning import limit_malloc_arenas
+    from ..process_tuning import limit_malloc_arenas, relax_gc
 
     _make_output_safe()
     limit_malloc_arenas()
@@ -19,7 +19,7 @@ def main() -> None:
     from .exit_codes import UNUSABLE
 
     try:
-        cli(prog_name="s3-syncer")
+        cli.calling(relax_gc)(prog_name="s3-syncer")
     except Exception:  # Python would exit with 1, which means that every difference was listed
         traceback.print_exc()
         sys.exit(UNUSABLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,6 +143,20 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, lazy_commands: Iterable[LazyCommand] = (), **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self._lazy_commands = {command.name: command for command in lazy_commands}
+        self._on_imported: Callable[[], None] = lambda: None
+
+    def calling(self, on_imported: Callable[[], None]) -> LazyGroup:
+        """Return the same group, but it calls `on_imported` when it has imported the command to run."""
+        group = copy.copy(self)
+        group._on_imported = on_imported
+        return group
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        resolved = super().resolve_command(ctx, args)
+        self._on_imported()
+        return resolved
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*self._lazy_commands, *super().list_commands(ctx)})

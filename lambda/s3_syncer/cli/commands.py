@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from .. import __version__
-from ..process_tuning import relax_gc
 from .click_extensions import LazyCommand, LazyGroup, with_options
 from .exit_codes import EXIT_CODES
 from .module_options import MODULE, Module
@@ -63,4 +62,3 @@ def cli(ctx: click.Context, module: Path | None, outputs: Path | None, module_na
 
     """
     ctx.obj = Module(ctx, module, outputs, module_name, terraform)
-    relax_gc()  # click has imported the command by now
