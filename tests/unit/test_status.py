@@ -99,6 +99,12 @@ DISABLED = FunctionState("mirror", "Active", {"mirror": "Disabled", "mirror-bulk
             "the oldest message of the queue dead letters is 11 days old",
             "s3-syncer dead-letters redrive",
         ),
+        (
+            {"queues": [queue("bulk", 2, 11 * 86400)]},
+            "the oldest message of the queue bulk is 11 days old",
+            "let the workers receive it",
+        ),
+        ({"queues": [queue("held deletions", 2)]}, "2 deletions are held", "s3-syncer deletions status"),
         ({"queues": [queue("dead letters", 1)]}, "1 dead letter: these changes", "s3-syncer dead-letters list"),
         ({"alarms": ["mirror-errors"]}, "the alarm mirror-errors is on", "docs/operations.md"),
     ],

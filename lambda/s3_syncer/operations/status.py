@@ -22,6 +22,9 @@ RETENTION_DAYS, OLD_DAYS = 14, 10
 
 _DAY_S = 86_400.0
 
+#: The command for the old messages of a queue without workers.
+_OLD = {"dead letters": "s3-syncer dead-letters redrive", "held deletions": "s3-syncer deletions status"}
+
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
@@ -278,11 +281,11 @@ def _behind(status: Status) -> Iterator[Problem]:
             "raise sync.max_concurrency or service.max_tasks",
         )
     for queue in status.queues:
-        if queue.oldest_s is not None and queue.oldest_s > OLD_DAYS * _DAY_S and queue.name != "deletions":
+        if queue.oldest_s is not None and queue.oldest_s > OLD_DAYS * _DAY_S:
             yield Problem(
                 f"the oldest message of the queue {queue.name} is {format_span(queue.oldest_s)} old: "
                 f"SQS removes it after {RETENTION_DAYS} days",
-                "s3-syncer dead-letters redrive" if queue.name == "dead letters" else "s3-syncer status",
+                _OLD.get(queue.name, "let the workers receive it: enable them, or end the pause"),
             )
 
 
