@@ -12,9 +12,10 @@ import click
 import pytest
 from tests.functional.command import Ended, run
 
+from devtools.cli_docs import leaves
 from s3_syncer import __version__, process_tuning
 from s3_syncer.cli import commands, main, serve_command, sweep_commands, sync_command
-from s3_syncer.cli.click_extensions import FORMER_VARIABLES, Command
+from s3_syncer.cli.click_extensions import FORMER_VARIABLES
 from s3_syncer.cli.commands import cli
 from s3_syncer.cli.concurrency import AUTO
 from s3_syncer.cli.option_types import ByteRate
@@ -267,7 +268,8 @@ def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
     shared |= {"TARGET_ADDRESSING_STYLE", "TARGET_PAYLOAD_SIGNING", "TARGET_ACL", "TARGET_STORAGE_CLASS"}
     shared |= {"TARGET_SERVER_SIDE_ENCRYPTION", "TARGET_SSE_KMS_KEY_ID"}
     shared |= {f"TARGET_{name}" for name in ("MAX_OBJECT_MB", "MIN_PART_MB", "MAX_PART_MB", "MAX_PARTS")}
-    variables = {variable for command in cli.load_commands().values() for variable in command.variables}
+    commands = [command for _, command in leaves("s3-syncer", cli.load_commands())]
+    variables = {variable for command in commands for variable in command.variables}
     assert {variable for variable in variables if not variable.startswith("S3_SYNCER_")} == shared
 
 
@@ -308,11 +310,13 @@ def _exit() -> None:
 
 
 def test_help_has_sections_and_an_example_for_each_command() -> None:
-    for name, command in cli.load_commands().items():
-        text = run(name, "--help").out
-        assert isinstance(command, Command)
-        assert {"Source", "Target", "Output"} <= command.sections.keys()
-        assert ("Speed and memory" in command.sections) == (name != "doctor"), name
+    workers = {"migrate", "check", "sync", "serve"}
+    for line, command in leaves("s3-syncer", cli.load_commands()):
+        _, *names = line.split()
+        text = run(*names, "--help").out
+        assert ("Speed and memory" in command.sections) == (names[0] in workers), line
+        if names[0] in {*workers, "doctor"}:
+            assert {"Source", "Target", "Output"} <= command.sections.keys()
         assert all(f"{section}:" in text for section in (*command.sections, "Examples"))
         assert all(f"\n    {line}\n" in text for _, line in command.examples)
         assert command.examples

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..core.errors import Permanent
 from ..core.events import decode
 from ..core.work_items import DeletionWork, KeyWork, PartsWork, RangeWork
+from .log_lines import common_reason
 from .status import DeadLetterGroup
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class DeadLetterQueue:
             id=message["MessageId"],
             receipt=message["ReceiptHandle"],
             body=message["Body"],
-            reason=_REQUEST_ID.sub("", error) or NO_REASON,
+            reason=common_reason(_REQUEST_ID.sub("", error)) or NO_REASON,
             error=error,
             # The attribute names the key that failed, with the characters that SQS rejects in another form.
             keys=keys if keys or named is None else (named,),

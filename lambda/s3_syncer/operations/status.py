@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..sync.converge import CHANGES
-from .log_lines import LogLine
+from .log_lines import LogLine, common_reason
 from .queues import QueueCounts
 
 #: Exit codes of `s3-syncer status`.
@@ -21,6 +21,9 @@ LATE_S = 1800.0
 RETENTION_DAYS, OLD_DAYS = 14, 10
 
 _DAY_S = 86_400.0
+
+#: Reasons of failures that count as a problem each. The status lists them all.
+_MAX_FAILURES = 5
 
 #: The command for the old messages of a queue without workers.
 _OLD = {"dead letters": "s3-syncer dead-letters redrive", "held deletions": "s3-syncer deletions status"}
@@ -189,7 +192,7 @@ def failures_of(lines: Sequence[LogLine]) -> list[Failure]:
             last.pop("", None)
     groups: dict[str, list[LogLine]] = {}
     for line in last.values():
-        groups.setdefault(line.reason, []).append(line)
+        groups.setdefault(common_reason(line.reason), []).append(line)
     found = [
         Failure(
             reason,
@@ -259,7 +262,7 @@ def _workers(status: Status) -> Iterator[Problem]:
 
 
 def _failing(status: Status) -> Iterator[Problem]:
-    for failure in status.failures:
+    for failure in status.failures[:_MAX_FAILURES]:
         what = "no key can be mirrored" if failure.unusable else f"{_keys(failure.keys)} will be tried again"
         yield Problem(
             f"{what}: {failure.reason}",
