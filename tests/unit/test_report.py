@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from s3_syncer.cli import report as report_module
+from s3_syncer.cli.concurrency import Concurrency
 from s3_syncer.cli.report import Report
 from s3_syncer.cli.stats import Sample, SweepStats
 from s3_syncer.core.errors import Permanent
@@ -36,7 +37,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 def stats(*, findings: int = 0) -> SweepStats:
-    stats = SweepStats(started=time.monotonic() - 3600)
+    stats = SweepStats(started=time.monotonic() - 3600, concurrency=lambda: Concurrency(12, 34))
     stats.on_compared(1_234_567)
     for key in HOSTILE:
         stats.on_changed(key, Outcome("copy", "absent from the target", 10**9))
@@ -77,6 +78,7 @@ def test_json_report_has_all_totals_and_findings(write: Callable[[Report, str], 
     assert (content["keys"], content["bytes"]) == (1_234_567, 10**10)
     assert content["actions"] == {"copy": 10, "delete": 1}
     assert content["notices"] == ["the target lists <b> after <a>"]
+    assert content["concurrency"] == {"source": 12, "target": 34}
     assert content["samples"][1] == {"at_s": 60.0, "keys": 20_000, "changed": 1, "bytes": 10**8}
     assert content["failures"] == [
         {"what": "failed", "key": key, "reason": f"refused: {key}", "size": 0} for key in HOSTILE

@@ -17,10 +17,12 @@ from rich.console import Console
 
 from s3_syncer.cli import progress
 from s3_syncer.cli import stats as stats_module
+from s3_syncer.cli.concurrency import Concurrency
 from s3_syncer.cli.findings import MAX_REASONS, OTHER_REASONS, Finding, Findings
 from s3_syncer.cli.progress import format_about, format_bytes, format_duration, in_lines, in_log, on_terminal, status
 from s3_syncer.cli.stats import MAX_SAMPLES, Sample, SweepStats
 from s3_syncer.core.errors import Permanent
+from s3_syncer.stores.request_limiter import RequestLimiters
 from s3_syncer.sync.converge import Outcome
 
 HOSTILE = ["a\nb", "tab\there", "\x1b[2Jgone", "ünï/\U0001f600", "'quoted'", '"', "\\", "a\u2028b", "x" * 1024]
@@ -265,6 +267,31 @@ def test_progress_in_a_log_is_records(monkeypatch: pytest.MonkeyPatch, caplog: p
         "changed_per_s",
         "bytes_per_s",
     } <= record.keys()
+
+
+def test_progress_shows_the_requests_that_the_stores_may_get(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "s3_syncer")
+    logging.getLogger("s3_syncer").propagate = True
+    monkeypatch.setattr(progress, "LINE_S", 0.05)
+    # Two processes, of which one has grown its limit for the target.
+    limiters = [RequestLimiters.up_to(64), RequestLimiters.up_to(64)]
+    grown = limiters[0].target
+    assert grown is not None
+    for _ in range(5):
+        permit = grown.acquire("PUT")
+        permit.begin()
+        grown._in_flight += 63  # the others that use the whole limit
+        permit.end()
+        grown._in_flight -= 63
+    stats = SweepStats(concurrency=lambda: sum(map(Concurrency.of, limiters), Concurrency()))
+    assert "up to 20 source and 25 target requests at a time" in status(stats, None)
+    with in_log(stats):
+        wait_for(lambda: len(caplog.records) >= 1)
+    record = vars(caplog.records[0])
+    assert (record["source_concurrency"], record["target_concurrency"]) == (20, 25)
+    assert "requests at a time" not in status(SweepStats(), None), "the workers of a queue send them"
 
 
 def test_line_on_a_terminal_is_updated_and_erased() -> None:
