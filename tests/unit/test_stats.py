@@ -282,7 +282,7 @@ def test_progress_shows_the_requests_that_the_stores_may_get(
     for _ in range(5):
         permit = grown.acquire("PUT")
         permit.begin()
-        grown._in_flight += 63  # the others that use the whole limit
+        grown._in_flight += 63  # more requests, so that the whole limit is used
         permit.end()
         grown._in_flight -= 63
     stats = SweepStats(concurrency=lambda: sum(map(Concurrency.of, limiters), Concurrency()))

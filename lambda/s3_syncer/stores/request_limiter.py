@@ -151,7 +151,8 @@ class RequestLimiter:
             if permit.began is not None:
                 self._limit.on_response(permit.kind, permit.began, self.clock(), self._in_flight)
             self._in_flight -= 1
-        self._pass_on()
+            turns = self._next_turns()
+        self._run(turns)
 
     def note(self, permit: Permit, how: Callable[[ConcurrencyLimit, float, float], None]) -> None:
         """Note the end of an attempt, unless that is done: `how` is a method of the limit."""
@@ -205,16 +206,28 @@ class RequestLimiter:
             raise
 
     def _pass_on(self) -> None:
-        """Let the next requests begin, and during a pause end the wait of those that must not wait."""
-        turns: list[tuple[_Waiter, bool]] = []
+        """Let the next requests begin, if any may."""
         with self._lock:
-            if self._pauses:
-                turns = [(waiter, False) for waiter in self._waiting if not waiter.is_patient]
-                self._waiting = deque(waiter for waiter in self._waiting if waiter.is_patient)
-            else:
-                while self._waiting and self._in_flight < self._limit.value:
-                    self._in_flight += 1
-                    turns.append((self._waiting.popleft(), True))
+            turns = self._next_turns()
+        self._run(turns)
+
+    def _next_turns(self) -> list[tuple[_Waiter, bool]]:
+        """Return the waiters that have their turn, and True if they may begin. The caller has the lock."""
+        turns: list[tuple[_Waiter, bool]] = []
+        if not self._waiting:
+            return turns
+        if self._pauses:
+            turns = [(waiter, False) for waiter in self._waiting if not waiter.is_patient]
+            self._waiting = deque(waiter for waiter in self._waiting if waiter.is_patient)
+            return turns
+        while self._waiting and self._in_flight < self._limit.value:
+            self._in_flight += 1
+            turns.append((self._waiting.popleft(), True))
+        return turns
+
+    def _run(self, turns: list[tuple[_Waiter, bool]]) -> None:
+        if not turns:
+            return
         # A turn may end a request at once, and so call this method again: the outer call then takes over.
         if (pending := getattr(self._turns, "pending", None)) is not None:
             pending.extend(turns)
