@@ -521,6 +521,51 @@ UNUSED = {
 }
 
 
+def pause(applied: Applied, *, paused: bool) -> None:
+    """Apply another value of the input `paused`."""
+    environment = {**applied.tool.environment, "TF_VAR_paused": json.dumps(paused)}
+    replace(applied, tool=replace(applied.tool, environment=environment)).terraform("apply", "-auto-approve")
+
+
+def mapping_states(applied: Applied) -> set[str]:
+    found = applied.stack.client("lambda").list_event_source_mappings(FunctionName=applied.stack.function_name)
+    return {mapping["State"] for mapping in found["EventSourceMappings"]}
+
+
+def waiting_messages(applied: Applied) -> int:
+    names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = applied.stack.sqs().get_queue_attributes(QueueUrl=applied.stack.queue_url, AttributeNames=names)
+    return sum(map(int, found["Attributes"].values()))
+
+
+def mirrored_body(applied: Applied, key: str) -> bytes | None:
+    target = applied.stack.target
+    client = target.s3()
+    try:
+        return client.get_object(Bucket=target.bucket, Key=key)["Body"].read()
+    except client.exceptions.NoSuchKey:
+        return None
+
+
+def test_a_pause_keeps_every_change_for_its_end(applied: Applied) -> None:
+    source, bucket = applied.stack.s3(), applied.stack.source_bucket
+    source.put_object(Bucket=bucket, Key="paused/changed", Body=b"1")
+    eventually(lambda: mirrored_body(applied, "paused/changed") == b"1")
+    eventually(lambda: waiting_messages(applied) == 0)
+
+    pause(applied, paused=True)
+    eventually(lambda: mapping_states(applied) == {"Disabled"})
+    source.put_object(Bucket=bucket, Key="paused/changed", Body=b"2")
+    source.put_object(Bucket=bucket, Key="paused/new", Body=b"2")
+    eventually(lambda: waiting_messages(applied) == 2)
+    assert (mirrored_body(applied, "paused/changed"), mirrored_body(applied, "paused/new")) == (b"1", None)
+
+    pause(applied, paused=False)
+    for key in ("paused/new", "paused/changed"):
+        eventually(lambda key=key: mirrored_body(applied, key) == b"2")
+    eventually(lambda: waiting_messages(applied) == 0)
+
+
 @pytest.mark.summary
 def test_every_permission_is_used(request: pytest.FixtureRequest, applied: Applied, clouds: Clouds) -> None:
     """The other tests of this file use every permission that the module can grant."""
