@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from tests.support.odd_requests import Quirk, Request, Response, Store
+from tests.support.odd_requests import Quirk, Request, Response, Store, error
 from tests.support.odd_store import OddStore
 from tests.support.quirks import listings, responses, uploads
 from tests.support.quirks.scope import on, times
@@ -133,7 +133,12 @@ def leaves_out_upload_id(request: Request, store: Store) -> Response:
     return responses.leaves_out("UploadId")(request, store)
 
 
-@pytest.mark.parametrize("spoils", [loses_xml, leaves_out_upload_id])
+def creates_and_fails(request: Request, store: Store) -> Response:
+    store(request)
+    return error(500, "InternalError")
+
+
+@pytest.mark.parametrize("spoils", [loses_xml, leaves_out_upload_id, creates_and_fails])
 def test_an_upload_with_an_unreadable_response_is_found_and_not_created_again(
     connect: Callable[..., Bucket], odd_store: OddStore, spoils: Quirk
 ) -> None:

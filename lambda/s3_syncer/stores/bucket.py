@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from ..core import fence, headers
 from ..core.errors import (
     CREDENTIAL_CODES,
+    Busy,
     Changed,
     Permanent,
     Retryable,
@@ -377,8 +378,8 @@ class Bucket:
     def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
         """Create a multipart upload with the headers and metadata of `state`; return its id.
 
-        After a response that was lost or cannot be read, the request is not repeated before the upload that it may have
-        created is looked for. That costs one ListMultipartUploads.
+        After a 5xx, or a response that was lost or cannot be read, the upload that the request may have created is
+        looked for before a repeat. That costs one ListMultipartUploads.
         """
         properties = headers.parameters(headers.written(state, marker))
         began, is_open = time.monotonic(), False
@@ -390,7 +391,7 @@ class Bucket:
             try:
                 return self._request("create_multipart_upload", key, **properties).upload_id
             except SyncError as error:
-                is_open = error.code in _MAY_HAVE_CREATED
+                is_open = error.code in _MAY_HAVE_CREATED or (error.status >= 500 and not isinstance(error, Busy))
                 if is_open and (created := self._recent_upload(key, time.monotonic() - began)):
                     return created
                 raise

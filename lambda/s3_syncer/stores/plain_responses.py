@@ -64,9 +64,17 @@ def _end_redirects(context: dict[str, Any], **_: Any) -> None:
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
-def _needs_retry_of_creation(caught_exception: Exception | None, **_: Any) -> bool | None:
-    """Return False, which ends the attempts, if the response was lost: see `Bucket.create_upload`."""
-    return False if caught_exception is not None and not isinstance(caught_exception, UNREACHABLE) else None
+def _needs_retry_of_creation(
+    caught_exception: Exception | None, response: tuple[Any, Any] | None, **_: Any
+) -> bool | None:
+    """Return False, which ends the attempts, if an upload may exist: see `Bucket.create_upload`.
+
+    The response was lost, or it is a 5xx. A store that is too busy (503) has created nothing.
+    """
+    if caught_exception is not None:
+        return None if isinstance(caught_exception, UNREACHABLE) else False
+    status = 0 if response is None else response[0].status_code
+    return False if status >= 500 and status != 503 else None
 
 
 def _before_parse(
