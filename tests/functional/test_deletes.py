@@ -84,23 +84,28 @@ def test_a_404_of_a_head_is_confirmed(orphaned: Rig, status: int, code: str, act
     assert orphaned.target_keys() == [KEY]
 
 
-@pytest.mark.parametrize(("status", "action"), [(404, "retry"), (403, "retry"), (500, "retry")])
-def test_for_a_key_that_xml_cannot_contain_the_bucket_confirms_a_404(rig: Rig, status: int, action: str) -> None:
-    key = "control \x01"
+@pytest.mark.parametrize("key", [KEY, "control \x01"])
+@pytest.mark.parametrize("status", [404, 403, 500])
+def test_a_listing_confirms_a_404_that_names_no_key(rig: Rig, key: str, status: int) -> None:
+    """XML cannot contain the second key, so no store names it in an error."""
     rig.target.put_object(Bucket=TARGET, Key=key, Body=b"precious")
     rig.source_proxy.when(_page, "GET", key=key, times=inf)
-    rig.source_proxy.when(refuse(status, "AnyCode"), "HEAD", key="", times=inf)
-    assert rig.sync(key).actions == {key: action}
+    rig.source_proxy.when(refuse(status, "AnyCode"), "GET", key="", times=inf)
+    assert rig.sync(key).actions == {key: "retry"}
     assert rig.target_keys() == [key]
     rig.clear()
     rig.source_proxy.when(_page, "GET", key=key, times=inf)
     assert rig.sync(key).actions == {key: "delete"}
+    assert rig.target_keys() == []
 
 
-def test_for_any_other_key_a_404_without_a_code_deletes_nothing(orphaned: Rig) -> None:
-    orphaned.source_proxy.when(_page, "GET", key=KEY, times=inf)
-    assert orphaned.sync(KEY).actions == {KEY: "retry"}
-    assert orphaned.target_keys() == [KEY]
+def test_an_object_that_is_listed_is_not_deleted_after_a_404_that_names_no_key(rig: Rig) -> None:
+    rig.put(KEY, b"body")
+    rig.sync(KEY)
+    for method in ("HEAD", "GET"):
+        rig.source_proxy.when(_page, method, key=KEY, times=inf)
+    assert rig.sync(KEY).actions[KEY] != "delete"
+    assert rig.target_keys() == [KEY]
 
 
 @pytest.mark.parametrize("fault", [refuse(404, "NoSuchBucket"), _page], ids=["no bucket", "some web page"])
