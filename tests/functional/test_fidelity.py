@@ -10,6 +10,8 @@ import pytest
 from tests.functional.harness import SOURCE, TARGET, Rig, notification
 from tests.functional.proxy import answering
 
+from s3_syncer.core.model import INLINE_BODY_MAX
+
 pytestmark = [pytest.mark.usefixtures("each_way"), pytest.mark.real_store]
 
 PROPERTIES: dict[str, dict[str, Any]] = {
