@@ -263,7 +263,9 @@ class History:
                 full=scheduler.chance(0.3),
                 key_filter=scheduler.choose((None, None, None, is_a)),
             )
-            self.start_sweep(options, tags=scheduler.chance(0.8))
+            # Without the number of tags, such a sweep does not see them: docs/convergence.md, "Workers without tags".
+            may_ignore_tags = "HEAD" in self.world.target.traits.counts_tags
+            self.start_sweep(options, tags=scheduler.chance(0.8) or not may_ignore_tags)
 
     def end_hold(self) -> None:
         """Release or discard the held deletions until none is left."""
