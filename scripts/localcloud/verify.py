@@ -65,7 +65,8 @@ def read_object(client: S3Client, bucket: str, key: str) -> Object:
     for chunk in response["Body"].iter_chunks(CHUNK):
         digest.update(chunk)
         size += len(chunk)
-    tags = client.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
+    # Ceph RGW leaves the tag set of an object without tags out.
+    tags = client.get_object_tagging(Bucket=bucket, Key=key).get("TagSet", [])
     return Object(
         size=size,
         sha256=digest.hexdigest(),
