@@ -26,6 +26,7 @@ THERE: dict[str, Any] = {"ResponseMetadata": {"HTTPStatusCode": 200, "HTTPHeader
 OTHER: dict[str, Any] = {"ResponseMetadata": {"HTTPStatusCode": 200, "HTTPHeaders": {"etag": '"other"'}}}
 NOT_TAGS: dict[str, Any] = {"ResponseMetadata": {"HTTPStatusCode": 200, "HTTPHeaders": {}}}
 THE_OBJECT = {**THERE, NOT_XML: True}
+EMPTY_BODY: dict[str, Any] = {"ResponseMetadata": {"HTTPStatusCode": 200, "HTTPHeaders": {"x-amz-request-id": "1"}}}
 NO_CONTENT = {"ResponseMetadata": {"HTTPStatusCode": 204, "HTTPHeaders": {}}}
 
 
@@ -58,8 +59,8 @@ def tags_of(*requests: tuple[str, Mapping[str, Any] | SyncError], **support: Any
 
 @pytest.mark.parametrize(
     "response",
-    [UNTAGGED, NO_CONTENT, error(404, "NoSuchTagSet"), error(404, "NoSuchTagSetError")],
-    ids=["empty set", "no content", "NoSuchTagSet", "Ceph"],
+    [UNTAGGED, NO_CONTENT, EMPTY_BODY, error(404, "NoSuchTagSet"), error(404, "NoSuchTagSetError")],
+    ids=["empty set", "no content", "Ceph, in parts", "NoSuchTagSet", "Ceph"],
 )
 def test_an_object_without_tags(response: Mapping[str, Any] | SyncError) -> None:
     tags, _ = tags_of((READ, response), (READ, TAGGED))

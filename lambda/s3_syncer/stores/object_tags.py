@@ -3,7 +3,7 @@
 | response to GetObjectTagging | meaning |
 |---|---|
 | a tag set | the tags |
-| a `Tagging` document without a tag set; 204; an empty body, no ETag; 404 NoSuchTagSet | the object has no tags |
+| a `Tagging` document without a tag set; 204; an empty body of S3; 404 NoSuchTagSet | the object has no tags |
 | a 404 with an unknown code, and a HEAD finds the object | the object has no tags |
 | 501; 405; a 400 such as InvalidArgument or InvalidRequest | the store has no tags |
 | 200 with the ETag of the object: the store ignored `?tagging` | the store has no tags |
