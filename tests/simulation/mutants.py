@@ -18,7 +18,7 @@ from s3_syncer import wiring
 from s3_syncer.core import compare, fence
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.units import KIB
-from s3_syncer.core.work_items import DeletionWork, RangeWork, Work
+from s3_syncer.core.work_items import DeletionWork, RangeWork, Work, following
 from s3_syncer.operations import held_deletions
 from s3_syncer.queue import deletion_guard, sqs, worker
 from s3_syncer.stores import capabilities, rejections
@@ -207,6 +207,7 @@ def without_guard(history: History) -> None:
 def mass_deletions(history: History) -> None:
     """Let the application delete all objects at once, and hold the deletions above one."""
     scheduler, world = history.scheduler, history.world
+    assert world.settings.deletion_queues is not None
     queues = replace(world.settings.deletion_queues, hold_above=1)
     world.settings = replace(world.settings, delete=True, deletion_queues=queues)
     history.guard_audit = GuardAudit(history.sqs, queues.url, queues.held_url, 1)
@@ -448,8 +449,9 @@ def no_second_look() -> Iterator[Replacement]:
     """After a write, the source is compared again."""
     check = converge._check_write
 
-    def check_target(pair: BucketPair, key: str, write: Any, **options: Any) -> Any:
-        return check(replace(pair, source=_Unchanged(write.source)), key, write, **options)  # type: ignore[arg-type]
+    def check_target(pair: BucketPair, key: str, write: Any, *args: Any, **options: Any) -> Any:
+        unchanged = replace(pair, source=_Unchanged(write.source))  # type: ignore[arg-type]
+        return check(unchanged, key, write, *args, **options)
 
     yield converge, "_check_write", check_target
 
@@ -604,7 +606,7 @@ def unsent_work_forgotten() -> Iterator[Replacement]:
     yield sqs.Queue, "send", send_and_hope
 
 
-@mutant(seeds=40, focus=failing_entries)
+@mutant(seeds=200, focus=failing_entries)
 def no_repeated_entry() -> Iterator[Replacement]:
     """An entry that fails in a request to SQS that succeeds is repeated."""
     yield sqs, "MAX_ENTRY_ATTEMPTS", 1
@@ -619,15 +621,13 @@ def guard_ignored() -> Iterator[Replacement]:
 @mutant(seeds=200, focus=mass_deletions)
 def held_not_counted() -> Iterator[Replacement]:
     """Held deletions count, so that the guard stays shut until a person acts."""
-    count = wiring.count_messages
+    count = sqs.count_messages
     yield wiring, "count_messages", lambda client, url: 0 if url == HELD_DELETIONS else count(client, url)
 
 
 @mutant(seeds=200, focus=mass_deletions)
 def held_deletion_lost() -> Iterator[Replacement]:
     """A held deletion is on its queue before its message is deleted."""
-    following = worker.following
-
     def without_held(works: Iterable[Work], hops: int) -> Sequence[Work]:
         return [each for each in following(works, hops) if not (isinstance(each, DeletionWork) and each.is_held)]
 
