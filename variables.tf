@@ -342,6 +342,7 @@ variable "sync" {
     - `batch_window_s` (0 to 300): seconds that Lambda waits for a batch to fill
     - `max_receive_count` (1 to 1000): number of receives after which SQS moves a message to the dead-letter queue. The delay between receives grows to 15 minutes, so 100 receives survive a target outage of more than 12 hours
     - `distributed_copy_threshold_mb` (64 to 51200000): size in MiB above which several workers copy an object together, in parts
+    - `delete`: not allowed; write `deletes` instead
   EOT
   type = object({
     tags                          = optional(bool, true)
@@ -350,9 +351,16 @@ variable "sync" {
     batch_window_s                = optional(number, 0)
     max_receive_count             = optional(number, 100)
     distributed_copy_threshold_mb = optional(number, 1024)
+    delete                        = optional(bool)
   })
   default  = {}
   nullable = false
+
+  # Terraform ignores an attribute that the type does not have, and then the target's objects would be deleted.
+  validation {
+    condition     = var.sync.delete == null
+    error_message = "Write deletes = { enabled = false } instead of sync.delete = false."
+  }
 
   validation {
     condition     = var.sync.max_concurrency >= 2 && var.sync.max_concurrency <= 1000 && floor(var.sync.max_concurrency) == var.sync.max_concurrency

@@ -997,6 +997,16 @@ run "no_receive" {
   expect_failures = [var.sync]
 }
 
+run "deletes_where_terraform_would_ignore_them" {
+  command = plan
+
+  variables {
+    sync = { delete = false }
+  }
+
+  expect_failures = [var.sync]
+}
+
 run "more_receives_than_sqs_allows" {
   command = plan
 

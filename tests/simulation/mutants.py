@@ -628,6 +628,7 @@ def held_not_counted() -> Iterator[Replacement]:
 @mutant(seeds=200, focus=mass_deletions)
 def held_deletion_lost() -> Iterator[Replacement]:
     """A held deletion is on its queue before its message is deleted."""
+
     def without_held(works: Iterable[Work], hops: int) -> Sequence[Work]:
         return [each for each in following(works, hops) if not (isinstance(each, DeletionWork) and each.is_held)]
 
