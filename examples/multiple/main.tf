@@ -26,7 +26,7 @@ locals {
       source_prefix = "published/"
       target_bucket = "my-archive"
       target_prefix = "documents/"
-      sync          = { delete = false }
+      deletes       = { enabled = false }
     }
   }
 }
@@ -51,7 +51,7 @@ module "s3_syncer" {
   credentials_secret = { arn = aws_secretsmanager_secret.store.arn }
 
   notification_mode = "eventbridge"
-  sync              = try(each.value.sync, {})
+  deletes           = try(each.value.deletes, {})
 }
 
 # The EventBridge setting of each bucket, once for all its mirrors. If another configuration writes the notifications of a

@@ -40,6 +40,22 @@ def filled(examples: Examples) -> Examples:
     return examples
 
 
+@pytest.fixture
+def quick_deletions(filled: Examples) -> Iterator[None]:
+    """Shorten the delay of the deletions, for which each test would wait a minute."""
+    sqs = filled.aws.client("sqs")
+    urls = [url for url in sqs.list_queues()["QueueUrls"] if url.endswith("-deletions") and "-held-" not in url]
+    assert urls
+    before = {
+        url: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["DelaySeconds"])["Attributes"] for url in urls
+    }
+    for url in urls:
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "1"})
+    yield
+    for url, attributes in before.items():
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+
+
 def target_body(examples: Examples, bucket: str, key: str) -> bytes | None:
     client = examples.target.s3()
     try:
@@ -58,6 +74,7 @@ MIRROR = "s3-syncer-mirror"
 OWNED = ("mirrors/store", "stores/archive")
 
 
+@pytest.mark.usefixtures("quick_deletions")
 @pytest.mark.parametrize(
     ("name", "bucket", "key", "mirror", "copy"),
     [
@@ -78,6 +95,7 @@ def test_an_object_arrives_and_its_deletion_follows(
     eventually(lambda: target_body(filled, mirror, copy) is None)
 
 
+@pytest.mark.usefixtures("quick_deletions")
 def test_one_bucket_goes_to_several_targets_by_prefix(filled: Examples) -> None:
     put(filled, "my-documents", "drafts/a")
     put(filled, "my-documents", "published/a")
