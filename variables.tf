@@ -336,7 +336,7 @@ variable "notification_topic_arns" {
 variable "sync" {
   description = <<-EOT
     Scope and speed of live sync:
-    - `tags`: true mirrors object tags. False saves one request to each store per object
+    - `tags`: true mirrors object tags. False saves two requests to AWS per object with tags. With a target that does not report the number of tags, it also saves one or two requests to the target per object
     - `max_concurrency` (2 to 1000): maximum number of concurrent invocations of the function for events
     - `batch_size` (1 to 10000): maximum number of messages per invocation. A value above 10 needs a `batch_window_s` of at least 1
     - `batch_window_s` (0 to 300): seconds that Lambda waits for a batch to fill
@@ -694,7 +694,7 @@ variable "service" {
     - `enabled`: true creates the service
     - `min_tasks` (0 or more): minimum number of tasks. With 0, no task runs while the queues are empty, and the first task needs some minutes to start
     - `max_tasks` (1 to 5000, not below `min_tasks`): maximum number of tasks. The value of `min_tasks` keeps the number fixed
-    - `backlog_per_task` (1 or more): number of messages of both queues, visible or in flight, for which one task runs
+    - `backlog_per_task` (1 or more): number of messages of the queues for events, bulk work and deletions, visible or in flight, for which one task runs
     - `concurrency` (1 to 512): maximum number of events that a task handles at the same time. The number of requests to each store adapts to what the store can serve, up to `concurrency` plus `bulk_concurrency`
     - `bulk_concurrency` (1 to 512): maximum number of messages with bulk work that a task handles at the same time, beside the events
     - `spot_percent` (0 to 100): share of the tasks that run on Fargate Spot. AWS may stop a Spot task with two minutes' notice, and other tasks then continue its work
