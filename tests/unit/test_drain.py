@@ -15,7 +15,7 @@ class SQS:
     """An SQS client with queues that have these counts of messages, and then always the last one."""
 
     def __init__(self, **counts: list[int]) -> None:
-        self.counts = {"mirror_bulk": [0], "mirror_dead_letters": [0], **counts}
+        self.counts = {"mirror_bulk": [0], "mirror_dead_letters": [0], "mirror_held_deletions": [0], **counts}
 
     def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
         counts = self.counts[QueueUrl.rpartition("/")[2].replace("-", "_")]
@@ -28,7 +28,8 @@ class SQS:
 
 def drained(sqs: SQS, timeout_s: float = 60, pause_s: float = 0.01) -> list[str]:
     shown: list[str] = []
-    outputs = Outputs.parse(terraform_output(s3_syncer=module_outputs()))
+    held_url = "https://sqs.eu-west-1.amazonaws.com/123456789012/mirror-held-deletions"
+    outputs = Outputs.parse(terraform_output(s3_syncer=module_outputs(held_deletions_queue_url=held_url)))
     Drain(outputs, sqs, settled_s=0.05, poll_interval_s=pause_s).wait(timeout_s, shown.append)  # type: ignore[arg-type]
     return shown
 
@@ -53,3 +54,8 @@ def test_drain_ends_at_its_timeout() -> None:
 def test_dead_letters_prevent_the_end() -> None:
     with pytest.raises(NotDrainedError, match=r"3 in https://\S+/mirror-dead-letters"):
         drained(SQS(mirror=[0], mirror_dead_letters=[3]))
+
+
+def test_held_deletions_prevent_the_end() -> None:
+    with pytest.raises(NotDrainedError, match=r"held deletions.* 5 in https://\S+/mirror-held-deletions"):
+        drained(SQS(mirror=[0], mirror_held_deletions=[5]))

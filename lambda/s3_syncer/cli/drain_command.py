@@ -27,7 +27,7 @@ def drain(outputs: Outputs, timeout: float, settled: float, as_json: bool) -> No
     """Wait until the queues of a module are empty, so that they can be destroyed.
 
     The command stops no events and removes no messages: remove the notifications of the bucket first. Exit code 0 is
-    without a message and without a dead letter, 1 with some.
+    without a message, a dead letter and a held deletion, 1 with some.
     """
 
     def end(code: int, text: str, **fields: Any) -> None:
@@ -38,4 +38,4 @@ def drain(outputs: Outputs, timeout: float, settled: float, as_json: bool) -> No
         Drain(outputs, queue_client(1), settled).wait(timeout, lambda line: click.echo(line, err=as_json))
     except NotDrainedError as error:
         end(DIFFERENT, f"s3-syncer: {error}", reason=str(error))
-    end(0, "The queues and the dead-letter queue are empty.")
+    end(0, "The queues and the dead-letter queue are empty, and no deletion is held.")

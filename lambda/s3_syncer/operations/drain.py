@@ -37,7 +37,7 @@ class Drain:
     def wait(self, timeout_s: float, show: Show) -> None:
         """Wait until all queues have stayed empty for `settled_s` seconds.
 
-        Raises NotDrainedError after `timeout_s` seconds, or if there are dead letters.
+        Raises NotDrainedError after `timeout_s` seconds, or if there are dead letters or held deletions.
         """
         began, empty_since = time.monotonic(), math.inf
         outputs = self.outputs
@@ -63,6 +63,12 @@ class Drain:
             raise NotDrainedError(
                 "The queues are empty, but dead letters are left, which would be lost: "
                 f"{letters} in {outputs.dead_letter_queue_url}. `s3-syncer dead-letters list` shows them."
+            )
+        held_url = outputs.held_deletions_queue_url
+        if held_url and (held := self._count(held_url)):
+            raise NotDrainedError(
+                "The queues are empty, but held deletions are left, which would be lost: "
+                f"{held} in {held_url}. Run `s3-syncer deletions release` or `discard`."
             )
 
     def _count(self, url: str) -> int:
