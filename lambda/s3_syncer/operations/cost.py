@@ -24,8 +24,8 @@ CHANGE_USD = (0.93e-6, 3.16e-6)
 #: Requests to the source for a changed object without tags. See "Cost of a million events" in docs/limits.md.
 REQUESTS_PER_CHANGE = 2.02
 
-#: USD a month without an event: the secret, six alarms and the polling of Lambda.
-MONTH_USD = 1.26
+#: USD a month without an event: the secret, eleven alarms, and the polling of three queues by Lambda.
+MONTH_USD = 2.28
 
 #: Bytes of a ranged GET of a large object, for the estimate. The real plan depends on the limits of the target.
 PART_BYTES = 16 * MIB
