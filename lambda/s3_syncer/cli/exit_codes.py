@@ -11,7 +11,8 @@ EXIT_CODES = {
     f"{EQUAL}": "The command finished without a difference or a failed key. Also: a --dry-run that compared every key, "
     "and a stopped `serve`.",
     f"{DIFFERENT}": "The command finished and lists at least one difference, unproven key or failed key. Also: a "
-    "`status` that is late, failing or paused.",
+    "`status` that is late, failing or paused, and a command that finds dead letters, held deletions or waiting "
+    "messages.",
     "2": "Wrong usage.",  # click's own
     f"{UNUSABLE}": "The command could not finish: a store, the queue, the module, the credentials or a report file "
     "cannot be used, or an unexpected error.",

@@ -45,7 +45,7 @@ _NOT_FOR_QUEUE = {
             "Restore up to 500 GB from archives, and copy what is restored",
             "s3-syncer migrate --restore bulk --max-restore-gb 500 --skip-archived",
         ),
-        ("Let the workers of the queue copy", "s3-syncer migrate --workers queue --queue-url URL"),
+        ("Let the workers of the queue copy", "s3-syncer --module infra migrate --workers queue"),
     ],
 )
 @with_options(STORES, groups.DRY_RUN, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
