@@ -146,6 +146,7 @@ _WITHOUT_A_FENCE = {
     "queue/worker.py": "gives each item a fence of its own, in `_run_item`",
     "service/processor.py": "gives each message a fence of its own, in `_run_worker`",
     "cli/work_stealing.py": "a command is not fenced: its process ends when it gives up",
+    "operations/held_deletions.py": "the same, and it sends no request to a store",
 }
 
 #: Calls that look like it, each with its reason.
