@@ -141,6 +141,21 @@ def test_another_thread_has_the_fence_only_if_it_is_carried() -> None:
         assert pool.submit(fences.current).result() is None, "the next work of the thread has none"
 
 
+def test_a_callback_has_no_part_in_the_request_of_the_thread_that_runs_it() -> None:
+    """A thread that waits for a permit, or returns one, begins the requests of other copies."""
+    fence = Fence()
+    with fenced(fence):
+        read = carried(fences.current_request)
+        with fences.request("big") as write:
+            assert read() is None
+            assert fences.current_request() is write
+            write.begin()
+            carried(fences.check)()  # the other request begins, and gets its response
+            carried(fences.answered)()
+            fence.close()
+            assert fence.uncertain == {"big"}
+
+
 #: The places that hand work to another thread without a fence, each with its reason.
 _WITHOUT_A_FENCE = {
     "queue/worker.py": "gives each item a fence of its own, in `_run_item`",

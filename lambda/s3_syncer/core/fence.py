@@ -216,13 +216,20 @@ def fenced(fence: Fence | None) -> Iterator[None]:
 
 
 def carried(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Return the function for another thread, where it has the fence and the log fields of this thread."""
+    """Return the function for another thread, where it has the fence and the log fields of this thread.
+
+    The request that the other thread makes is not its own: a callback may run while that thread waits.
+    """
     fence, fields = current(), log_context.current()
 
     @wraps(function)
     def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> _Result:
-        with fenced(fence), log_fields(fields):
-            return function(*arguments, **options)
+        before = _request.set(None)
+        try:
+            with fenced(fence), log_fields(fields):
+                return function(*arguments, **options)
+        finally:
+            _request.reset(before)
 
     return run
 
