@@ -63,6 +63,15 @@ class TestWithTheLibrary:
         assert (found["s3_syncer_lag_seconds_count"], found["s3_syncer_lag_seconds_sum"]) == (2, pytest.approx(2.2))
         assert found['s3_syncer_lag_seconds_bucket{le="1.0"}'] == 1
 
+    def test_the_bytes_of_an_object_count_once(self) -> None:
+        page = metrics_page(lambda: HEALTH)
+        decide("copy", bytes=1000)
+        decide("range", keys=1, changed=1, bytes=1000)
+        decide("part", bytes=8)
+        decide("part", bytes=8)
+        decide("complete", bytes=16)
+        assert self.values(page().body.decode())["s3_syncer_sent_bytes_total"] == 1016
+
     def test_messages_and_status_are_those_of_the_health(self) -> None:
         now = [HEALTH]
         page = metrics_page(lambda: now[0])

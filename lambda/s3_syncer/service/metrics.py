@@ -27,6 +27,10 @@ RESULTS = ("done", "returned", "dead_letters")
 #: The decisions after which a key is as the source: their lag is that of the mirror.
 SYNCED = CHANGES | {"unchanged", "kept"}
 
+#: The lines that count the bytes of an object, as the metric BytesSynced does: see monitoring.tf. The lines about parts
+#: and ranges contain the same bytes once more.
+SENT = frozenset({"copy", "update", "complete"})
+
 #: Upper ends of the lag's buckets in seconds: usual events take about one, and the alarms begin at minutes.
 LAG_BUCKETS_S = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 21600)
 
@@ -76,7 +80,8 @@ class ServiceMetrics(logging.Handler):
         if "action" not in fields:
             return
         self._decisions.labels(fields["action"]).inc()
-        self._bytes.inc(fields.get("bytes") or 0)
+        if fields["action"] in SENT:
+            self._bytes.inc(fields.get("bytes") or 0)
         if fields["action"] in SYNCED and fields.get("lag_ms") is not None:
             self._lag_s.observe(fields["lag_ms"] / 1000)
 
