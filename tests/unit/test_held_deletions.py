@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import threading
 from typing import Any, cast
 
 import pytest
 from tests.support.in_memory_store import MemoryBucket, capabilities_of_aws, stored
+from tests.support.patience import PATIENCE_S
 
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import DeletionWork, KeyWork
+from s3_syncer.operations import held_deletions
 from s3_syncer.operations.held_deletions import HeldDeletions
 from s3_syncer.queue.deletion_guard import DeletionGuard, Deletions
 from s3_syncer.queue.sqs import Destinations, Queue, count_messages
@@ -205,11 +208,64 @@ def test_a_release_that_is_killed_loses_nothing(requests: int) -> None:
     assert mirror.held().count() == 0
 
 
-def test_a_release_with_a_limit_leaves_the_rest() -> None:
+@pytest.mark.parametrize("threads", [1, 8])
+def test_a_release_with_a_limit_leaves_the_rest(threads: int) -> None:
     mirror = Mirror(0)
     hold(mirror, 50)
-    assert mirror.held().release(ignore, limit=15).done == 20, "whole portions are released"
-    assert mirror.held().count() == 30
+    mirror.sqs.put(HELD, "no JSON")
+    assert mirror.held(threads=threads).release(ignore, limit=15).done == 15
+    assert len(released_keys(mirror)) == 15
+    assert mirror.held().count() == 36
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Return an event that is set once no further message may be taken."""
+    event, end = threading.Event(), held_deletions._Quota.end
+
+    def noting_end(quota: held_deletions._Quota) -> None:
+        end(quota)
+        event.set()
+
+    monkeypatch.setattr(held_deletions._Quota, "end", noting_end)
+    return event
+
+
+def test_after_ctrl_c_a_release_takes_no_further_portion(ended: threading.Event) -> None:
+    mirror = Mirror(0)
+    hold(mirror, 200)
+
+    def press_ctrl_c(done: int) -> None:
+        if done == 100:
+            _thread.interrupt_main()
+            ended.wait(PATIENCE_S)
+
+    with pytest.raises(KeyboardInterrupt):
+        mirror.held().release(press_ctrl_c)
+    assert mirror.held().count() == 100
+
+
+def test_after_an_error_of_one_thread_no_thread_takes_a_further_portion(ended: threading.Event) -> None:
+    mirror = Mirror(0)
+    hold(mirror, 200)
+
+    def fail_once(done: int) -> None:
+        if done == 10:
+            raise Killed
+        ended.wait(PATIENCE_S)
+
+    with pytest.raises(Killed):
+        mirror.held(threads=2).release(fail_once)
+    assert mirror.held().count() >= 180
+
+
+def test_a_message_that_cannot_be_deleted_is_not_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror = Mirror(0)
+    hold(mirror, 3)
+    failed = [{"Id": "0", "Code": "InternalError", "SenderFault": False}]
+    monkeypatch.setattr(mirror.sqs, "delete_message_batch", lambda **_: {"Failed": failed})
+    result = mirror.held().discard(ignore)
+    assert (result.done, result.errors) == (2, ["not deleted: InternalError"])
 
 
 def test_a_list_changes_nothing() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,33 @@ class Result:
     errors: list[str] = field(default_factory=list)
 
 
+class _Quota:
+    """The messages that may still be taken; None is no limit. Safe to share between threads."""
+
+    def __init__(self, left: int | None) -> None:
+        self._left, self._is_over, self._lock = left, False, threading.Lock()
+
+    def take(self) -> int:
+        """Return the number of messages that one request may take; 0 if none is left."""
+        with self._lock:
+            if self._left is None:
+                return PORTION
+            taken = min(PORTION, self._left)
+            self._left -= taken
+            return taken
+
+    def give_back(self, number: int) -> None:
+        """Give back messages that were not taken."""
+        with self._lock:
+            if self._left is not None and not self._is_over:
+                self._left += number
+
+    def end(self) -> None:
+        """Let no further message be taken."""
+        with self._lock:
+            self._left, self._is_over = 0, True
+
+
 class HeldDeletions:
     """The held deletions of a module. The methods raise the errors of boto3."""
 
@@ -64,14 +91,14 @@ class HeldDeletions:
         found: list[HeldDeletion] = []
         seen: set[str] = set()
         try:
-            for portion in self._portions(lambda: limit is None or len(found) < limit, seen):
+            for portion in self._portions(_Quota(limit), seen):
                 found.extend(portion)
         finally:
             self._show(found)
-        return found[:limit]
+        return found
 
     def release(self, progress: Callable[[int], None], limit: int | None = None) -> Result:
-        """Send the deletions to the workers, which do them whatever the limit says. Stop after about `limit`.
+        """Send the deletions to the workers, at most `limit` of them. The guard does not hold them again.
 
         A message is deleted after SQS has accepted its copy. So a command that is killed loses none. A deletion that is
         on both queues is done twice, and the second time finds nothing to delete.
@@ -79,50 +106,60 @@ class HeldDeletions:
         return self._take(self._send, progress, limit)
 
     def discard(self, progress: Callable[[int], None], limit: int | None = None) -> Result:
-        """Delete the messages, so that the objects stay in the target. Stop after about `limit`."""
+        """Delete the messages, so that the objects stay in the target. Take at most `limit` of them."""
         return self._take(None, progress, limit)
 
     def _take(
         self, send: Callable[[Sequence[HeldDeletion]], None] | None, progress: Callable[[int], None], limit: int | None
     ) -> Result:
-        """Send and delete the messages in portions, and leave a message of another form."""
-        result, lock = Result(), threading.Lock()
+        """Send and delete the messages in portions, and leave a message of another form.
+
+        After an error of one thread, or Ctrl-C, no thread takes a further portion.
+        """
+        result, lock, quota = Result(), threading.Lock(), _Quota(limit)
         seen: set[str] = set()
 
         def work() -> None:
-            for portion in self._portions(lambda: limit is None or result.done < limit, seen):
+            for portion in self._portions(quota, seen):
                 known = [each for each in portion if each.keys]
+                quota.give_back(len(portion) - len(known))
                 if not known:
                     continue
                 if send is not None:
                     send(known)
                 errors = self._delete(known)
                 with lock:
-                    result.done += len(known)
+                    result.done += len(known) if send is not None else len(known) - len(errors)
                     result.errors += errors
                     progress(result.done)
 
         with ThreadPoolExecutor(self._threads, thread_name_prefix="portion") as pool:
-            for ended in [pool.submit(work) for _ in range(self._threads)]:
-                ended.result()
+            try:
+                threads = [pool.submit(work) for _ in range(self._threads)]
+                wait(threads, return_when=FIRST_EXCEPTION)
+            finally:
+                quota.end()
+            for thread in threads:
+                thread.result()
         return result
 
-    def _portions(self, wants_more: Callable[[], bool], seen: set[str]) -> Iterator[list[HeldDeletion]]:
-        """Yield each message once, in portions, until the queue has no other.
+    def _portions(self, quota: _Quota, seen: set[str]) -> Iterator[list[HeldDeletion]]:
+        """Yield each message once, in portions, until the quota is used or the queue has no other.
 
         `seen` has the IDs of all readers.
         """
         empty = 0
-        while empty < _EMPTY_RESPONSES and wants_more():
+        while empty < _EMPTY_RESPONSES and (most := quota.take()):
             response = self._sqs.receive_message(
                 QueueUrl=self._url,
-                MaxNumberOfMessages=PORTION,
+                MaxNumberOfMessages=most,
                 VisibilityTimeout=HIDDEN_S,
                 WaitTimeSeconds=1,  # asks all servers of SQS
                 MessageSystemAttributeNames=["SentTimestamp"],
             )
             messages = [_held(each) for each in response.get("Messages", []) if each["MessageId"] not in seen]
             seen.update(each.id for each in messages)
+            quota.give_back(most - len(messages))
             empty = 0 if messages else empty + 1
             if messages:
                 yield messages
