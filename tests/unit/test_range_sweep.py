@@ -26,6 +26,7 @@ from s3_syncer.queue.worker import Ack, DeadLetter, Message, Retry, Worker
 from s3_syncer.sync import range_sweep as ranges_module
 from s3_syncer.sync.converge import BucketPair
 from s3_syncer.sync.range_sweep import MAX_STALLED_HOPS, RangeSweeper
+from s3_syncer.sync.sweep import PAGES
 from s3_syncer.sync.transfer import Transfer
 
 KEYS = [f"{number % 7}/{number:04}" for number in range(300)]
@@ -86,6 +87,24 @@ def test_a_range_without_a_limit_sends_its_deletions_to_the_guard() -> None:
     messages, target = guarded_range(RangeWork(delete=True))
     assert messages == [DeletionWork(("b",)), DeletionWork(("d",))]
     assert target.keys() == set("abcd")
+
+
+def test_a_range_sends_a_bounded_number_of_deletions_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges_module, "MAX_DEFERRED", 2 * LIST_PAGE)
+    keys = [f"{number:05}" for number in range(100 * LIST_PAGE)]
+    both = connection(ListedBucket(), ListedBucket({key: stored(b"1") for key in keys}))
+    ranges = RangeSweeper(both, prefix="", threads=1, defers_deletions=True)
+    deferred: list[str] = []
+    queue: deque[Work] = deque([RangeWork(delete=True)])
+    while queue:
+        work = queue.popleft()
+        assert isinstance(work, RangeWork)
+        left = ranges.run(work, Deadline.after(60))
+        sent = [key for each in left if isinstance(each, DeletionWork) for key in each.keys]
+        assert len(sent) <= (2 + 2 * PAGES) * LIST_PAGE, "beside the pages that were in flight or listed ahead"
+        deferred += sent
+        queue += (each for each in left if isinstance(each, RangeWork))
+    assert sorted(deferred) == keys
 
 
 def test_a_range_with_a_limit_deletes_by_itself() -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -41,6 +41,9 @@ SLICE_S = 60.0
 #: range should not wait for it.
 MAX_OBJECT_IN_RANGE = 256 * MIB
 
+#: Deletions of a range that become messages, after which no further page of it starts: they take 1,000 requests to SQS
+#: after the slice. A listing of 60 s shows a million keys that the source lacks, more than one call can send.
+MAX_DEFERRED = 10_000
 
 #: Calls in a row in which a range may make no progress. Progress is a page that is done, or a key that was changed. A
 #: call that the service stopped does not count. Each call halves the pages in flight, so after 8 calls they have four
@@ -82,8 +85,9 @@ class RangeSweeper:
 
         if redelivered and work.delete and work.max_delete is not None:
             work = _without_deletions(work)
-        found = _Found(self._prefix)
+        slice_end = deadline.sooner(self._slice_s / time_divisor)
         is_deferred = self._defers_deletions and work.delete and work.max_delete is None
+        found = _Found(self._prefix, enough=slice_end.stop if is_deferred else None)
         options = SweepOptions(
             delete=work.delete and not is_deferred,
             max_delete=work.max_delete,
@@ -102,15 +106,13 @@ class RangeSweeper:
             threads=self._threads,
             small_object_copier=self._context.small_object_copier,
         )
-        slice_end = deadline.sooner(self._slice_s / time_divisor)
         try:
             cuts = sweep.run(deadline, after=work.after, until=work.until, pages_until=slice_end)
         except SyncError:
             found.mark_stale_keys()
             raise
         left: list[Work] = [KeyWork((key,)) for key in (*found.own_messages, *found.stale)]
-        if is_deferred:
-            left += (DeletionWork((key,)) for key in found.extra)
+        left += (DeletionWork((key,)) for key in found.extra)
         logger.info(
             "range",
             extra={
@@ -120,13 +122,13 @@ class RangeSweeper:
                 "keys": found.keys,
                 "changed": found.changes,
                 "deleted": found.deletions,
-                "deferred": len(found.extra) if is_deferred else 0,
+                "deferred": len(found.extra),
                 "bytes": found.bytes,
                 "failed": found.failed_keys,
             },
         )
         if cuts:
-            has_progressed = cuts[0] > work.after or found.changes or found.stale or (is_deferred and found.extra)
+            has_progressed = cuts[0] > work.after or found.changes or found.stale or found.extra
             stalled_hops = 0 if has_progressed else work.stalled_hops + (not deadline.is_stopped)
             if stalled_hops >= MAX_STALLED_HOPS:
                 raise _no_progress(work)
@@ -179,14 +181,17 @@ def _without_deletions(work: RangeWork) -> RangeWork:
 
 
 class _Found:
-    """The listener of the sweep: it counts and logs what the sweep does and cannot do."""
+    """The listener of the sweep: it counts and logs what the sweep does and cannot do.
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix, self._lock = prefix, threading.Lock()
+    `enough` is called after MAX_DEFERRED deletions that become messages. None if no deletion does.
+    """
+
+    def __init__(self, prefix: str, *, enough: Callable[[], None] | None) -> None:
+        self._prefix, self._enough, self._lock = prefix, enough, threading.Lock()
         self.keys = self.changes = self.deletions = self.bytes = self.failed_keys = 0
         # Whole keys, each of which becomes a message. A restart finds the first again, but not the stale ones.
         self.own_messages: list[str] = []
-        self.extra: list[str] = []
+        self.extra: list[str] = []  # only if their deletions become messages
         self.stale: list[str] = []
 
     def on_compared(self, keys: int) -> None:
@@ -204,8 +209,10 @@ class _Found:
         if outcome.action == "large":
             self.own_messages.append(self._prefix + key)
             return
-        if outcome.action == "extra":
+        if outcome.action == "extra" and self._enough is not None:
             self.extra.append(self._prefix + key)
+            if len(self.extra) >= MAX_DEFERRED:
+                self._enough()
         if outcome.action == "stale":
             self.stale.append(self._prefix + key)
         if outcome.action == "archived":  # the worker of the message makes it a dead letter, which operators see
