@@ -18,6 +18,7 @@ from botocore.exceptions import (
 )
 
 from s3_syncer.core import fence
+from s3_syncer.stores import plain_responses
 
 from .faults import NO_FAULTS, SIGNATURE_MAX_AGE_S, SLOW_S, Faults
 from .scheduler import Scheduler
@@ -49,9 +50,9 @@ class Events:
     def register(self, name: str, handler: Callable[..., object]) -> None:
         self._handlers[name].append(handler)
 
-    def emit(self, name: str, **values: object) -> None:
-        for handler in self._handlers[name]:
-            handler(**values)
+    def emit(self, name: str, **values: object) -> list[object]:
+        """Call the handlers, and return their results."""
+        return [handler(**values) for handler in self._handlers[name]]
 
 
 class Socket:
@@ -86,9 +87,10 @@ class Connection:
                 self._scheduler.note(self._server.name, label, "fails:", _text(failure))
             self.events.emit("response-received.s3", **_received(error))
             self.events.emit("needs-retry.s3")  # after a success too, as in botocore
+            is_last = False in self.events.emit(f"needs-retry.s3.{_api_name(operation)}", **_caught(error))
             if error is None:
                 return response
-            if attempt == self._attempts or not _is_retried(error):
+            if attempt == self._attempts or is_last or not _is_retried(error):
                 raise error
             first_s = 1.0 if _text(error) in _THROTTLED_CODES else 0.05
             scale_s = min(first_s * 2 ** (attempt - 1), _BACKOFF_MAX_S)
@@ -175,6 +177,20 @@ def _received(error: Exception | None) -> dict[str, Any]:
     return {"response_dict": None, "exception": error}
 
 
+def _caught(error: Exception | None) -> dict[str, Any]:
+    """Return the values of botocore's event that decides on a further attempt."""
+    received = _received(error)
+    response = received["response_dict"]
+    return {
+        "caught_exception": received["exception"],
+        "response": response and (SimpleNamespace(status_code=response["status_code"]), {}),
+    }
+
+
+def _api_name(operation: str) -> str:
+    return "".join(word.capitalize() for word in operation.split("_"))
+
+
 class Body:
     """The body of a response, as botocore's StreamingBody. With `cut`, the connection breaks halfway."""
 
@@ -225,6 +241,8 @@ class S3Client:
     def __init__(self, store: Store, connection: Connection) -> None:
         self._store, self._connection = store, connection
         self.meta = SimpleNamespace(events=connection.events, endpoint_url="https://simulated")
+        # The one handler of `read_plain_responses` that does not parse XML.
+        connection.events.register("needs-retry.s3.CreateMultipartUpload", plain_responses._needs_retry_of_creation)
 
     def __getattr__(self, operation: str) -> Callable[..., Response]:
         if operation not in _WRITES | _READS:
@@ -263,7 +281,7 @@ def _client_error(operation: str, refused: Refused) -> ClientError:
                 "RetryAttempts": 0,
             },
         },
-        "".join(word.capitalize() for word in operation.split("_")),
+        _api_name(operation),
     )
 
 

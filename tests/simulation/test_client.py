@@ -60,6 +60,21 @@ def test_a_lost_response_hides_a_change() -> None:
     assert store.objects
 
 
+def test_a_creation_of_an_upload_is_not_repeated_after_a_lost_response() -> None:
+    """The rule is the product's. Without it, each attempt may leave an upload."""
+    found: list[Store] = []
+
+    def run(scheduler: Scheduler) -> None:
+        found.append(store := Store("bucket", scheduler, Traits()))
+        client = S3Client(store, Connection(store, Faults(response_lost=1.0)))
+        with pytest.raises(BROKEN):
+            client.create_multipart_upload(Bucket="bucket", Key="k")
+
+    simulate(run)
+    uploads = found[0].list_multipart_uploads(Prefix="k")["Uploads"]
+    assert len(uploads) == 1
+
+
 def test_a_late_request_changes_the_store_after_the_connection_broke() -> None:
     store, error = put_with(Faults(late=1.0))
     assert isinstance(error, BROKEN)
