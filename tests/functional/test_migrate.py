@@ -622,7 +622,9 @@ def test_without_a_terminal_a_line_is_printed_at_intervals(rig: Rig, monkeypatch
     ended = run("migrate")
     lines = ended.err.splitlines()
     assert len(lines) >= 3
-    assert re.fullmatch(r"0 copied · 0 B sent · 0 objects/s · 0 B/s · 0 keys compared · 0 keys/s · 0 failed", lines[0])
+    rates = r"0 copied · 0 B sent · 0 objects/s · 0 B/s · 0 keys compared · 0 keys/s"
+    requests = r"up to \d+ source and \d+ target requests at a time"
+    assert re.fullmatch(f"{rates} · {requests} · 0 failed", lines[0])
 
 
 def test_run_writes_both_reports(rig: Rig, tmp_path: Path) -> None:
