@@ -6,6 +6,7 @@ The tests name modules and measure no time, which depends on the machine.
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 
@@ -43,8 +44,10 @@ EXPENSIVE = {"awscrt", "boto3", "botocore", "concurrent", "http", "multiprocessi
 
 def imported(*arguments: str) -> set[str]:
     """Return the modules that the command has imported at its end."""
+    # The measurement of the coverage would import modules of its own.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], check=False, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", PROGRAM, *arguments], check=False, capture_output=True, text=True, timeout=60, env=env
     )
     assert "Traceback" not in ended.stderr
     return set(ended.stdout.rpartition("modules ")[2].split())
