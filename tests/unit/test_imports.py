@@ -44,7 +44,7 @@ EXPENSIVE = {"awscrt", "boto3", "botocore", "concurrent", "http", "multiprocessi
 
 def imported(*arguments: str) -> set[str]:
     """Return the modules that the command has imported at its end."""
-    # The measurement of the coverage would import modules of its own.
+    # The measurement of the coverage imports other modules.
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], check=False, capture_output=True, text=True, timeout=60, env=env
