@@ -14,15 +14,15 @@ from s3_syncer.stores import bucket
 #: Requests to the source and to the target for each kind of change, without and with tag sync.
 COSTS = {
     "new": (["GET", "HEAD"], ["HEAD", "PUT"]),
-    "again": (["HEAD"], ["HEAD"]),
-    "overwritten": (["HEAD", "GET", "HEAD"], ["HEAD", "PUT"]),
-    "deleted": (["HEAD", "GET", "GET"], ["HEAD", "DELETE", "GET"]),
+    "again": (["GET"], ["HEAD"]),
+    "overwritten": (["GET", "HEAD"], ["HEAD", "PUT"]),
+    "deleted": (["GET", "GET"], ["HEAD", "DELETE", "GET"]),
 }
 WITH_TAGS = {
     "new": (["GET", "GET tags", "HEAD", "GET tags"], ["HEAD", "PUT"]),
-    "again": (["HEAD", "GET tags"], ["HEAD", "GET tags"]),
-    "overwritten": (["HEAD", "GET tags", "GET", "HEAD", "GET tags"], ["HEAD", "PUT"]),
-    "deleted": (["HEAD", "GET", "GET"], ["HEAD", "DELETE", "GET"]),
+    "again": (["GET", "GET tags"], ["HEAD", "GET tags"]),
+    "overwritten": (["GET", "GET tags", "HEAD", "GET tags"], ["HEAD", "PUT"]),
+    "deleted": (["GET", "GET"], ["HEAD", "DELETE", "GET"]),
 }
 
 

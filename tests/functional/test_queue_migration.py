@@ -227,4 +227,4 @@ def test_only_a_failure_that_may_pass_is_worth_a_later_request(
 def test_missing_region_is_a_clear_error(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(StoreUnusable, match="You must specify a region"):
-        queue_migration._connect(QueueMigrationConfig(rig.queue_url))
+        queue_migration.connect(QueueMigrationConfig(rig.queue_url))
