@@ -118,6 +118,29 @@ def test_thousands_of_callbacks_need_no_deep_stack() -> None:
     assert ended == list(range(5000))
 
 
+def test_a_callback_that_fails_takes_no_permit_from_another_one(caplog: pytest.LogCaptureFixture) -> None:
+    """The response raises the limit from 1 to 2, so both callbacks have their turn in the same moment."""
+    found, permits, made = limiter(1), list[Permit](), list[str]()
+    found.begin("GET", permits.append)  # type: ignore[arg-type]
+
+    def fails(permit: Permit | None) -> None:
+        assert permit is not None
+        permit.end()
+        raise ZeroDivisionError
+
+    def works(permit: Permit | None) -> None:
+        assert permit is not None
+        permit.end()
+        made.append("made")
+
+    found.begin("GET", fails)
+    found.begin("GET", works)
+    found.end(permits[0])
+    assert made == ["made"]
+    assert found._in_flight == 0
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_during_a_pause_threads_wait_and_callbacks_do_not() -> None:
     clock = FakeClock()
     found, turns = limiter(1, clock), list[Permit | None]()

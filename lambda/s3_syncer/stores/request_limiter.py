@@ -11,6 +11,7 @@ boto3 repeats attempts by itself. So `note_status` takes the status of each atte
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 
 from ..core.concurrency_limit import ConcurrencyLimit
 from ..core.units import KIB
+
+logger = logging.getLogger(__name__)
 
 #: Seconds within which a waiting thread notices a stop, or the end of a pause.
 _TICK_S = 0.25
@@ -236,7 +239,10 @@ class RequestLimiter:
         try:
             while pending:
                 waiter, may_begin = pending.popleft()
-                waiter.turn(may_begin)
+                try:
+                    waiter.turn(may_begin)
+                except Exception:  # a fault of this program: the other turns have their permits already
+                    logger.exception("unexpected failure")
         finally:
             self._turns.pending = None
 
