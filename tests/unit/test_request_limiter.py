@@ -12,6 +12,7 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.patience import PATIENCE_S
 
+from s3_syncer.core import fence
 from s3_syncer.core.concurrency_limit import ConcurrencyLimit
 from s3_syncer.core.deadline import OutOfTime
 from s3_syncer.core.errors import Busy, Changed, Transient
@@ -139,6 +140,16 @@ def test_a_callback_that_fails_takes_no_permit_from_another_one(caplog: pytest.L
     assert made == ["made"]
     assert found._in_flight == 0
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_callback_has_the_fence_of_the_thread_that_began_it() -> None:
+    found, permits, fences = limiter(1), list[Permit](), list[fence.Fence | None]()
+    found.begin("GET", permits.append)  # type: ignore[arg-type]
+    expected = fence.Fence()
+    with fence.fenced(expected):
+        found.begin("GET", lambda _: fences.append(fence.current()))
+    found.end(permits[0])
+    assert fences == [expected]
 
 
 def test_during_a_pause_threads_wait_and_callbacks_do_not() -> None:

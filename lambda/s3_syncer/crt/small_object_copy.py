@@ -270,7 +270,7 @@ class CrtSmallObjectCopier:
         if limiter is None:
             self._send(request, entry.key, lambda response: self._advance(batch, entry, steps, response))
         else:
-            limiter.begin(request_kind(request.method, len(request.body)), fence.carried(send))
+            limiter.begin(request_kind(request.method, len(request.body)), send)
 
     def _send(self, request: _Request, key: str, done: Callable[[HttpResponse], None]) -> None:
         """Send a request of a copy. A PUT is a write to the key: see `fence.Request`."""

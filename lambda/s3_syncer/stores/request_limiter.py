@@ -19,6 +19,7 @@ from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from ..core import fence
 from ..core.concurrency_limit import ConcurrencyLimit
 from ..core.units import KIB
 
@@ -134,6 +135,7 @@ class RequestLimiter:
         """Call `turn` with a permit as soon as the request may begin. The caller ends the permit.
 
         Call it with None during a pause, and if one begins: a caller that does not occupy a thread need not wait.
+        Another thread may call it later. There it has the fence of this thread.
         """
 
         def on_turn(may_begin: bool) -> None:
@@ -144,7 +146,7 @@ class RequestLimiter:
 
         with self._lock:
             if not (is_refused := self._pauses) and not self._take():
-                self._waiting.append(_Waiter(on_turn, is_patient=False))
+                self._waiting.append(_Waiter(fence.carried(on_turn), is_patient=False))
                 return
         on_turn(not is_refused)
 
@@ -189,11 +191,11 @@ class RequestLimiter:
         return True
 
     def _wait(self, check: Callable[[], object]) -> None:
-        may_begin = threading.Event()
-        waiter = _Waiter(lambda _: may_begin.set(), is_patient=True)
         with self._lock:
             if self._take():
                 return
+            may_begin = threading.Event()
+            waiter = _Waiter(lambda _: may_begin.set(), is_patient=True)
             self._waiting.append(waiter)
         try:
             while not may_begin.wait(_TICK_S):
