@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import pytest
 from tests.support.clock import FakeClock
 from tests.support.in_memory_store import MemoryBucket, Stored, capabilities_of_aws, stored
+from tests.support.patience import PATIENCE_S
 
-from s3_syncer.core.deadline import Deadline
+from s3_syncer.core import deadline as deadline_module
+from s3_syncer.core import fence as fences
+from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Retryable
 from s3_syncer.core.events import decode
+from s3_syncer.core.fence import request
 from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import DeletionWork, KeyWork, Malformed, RangeWork, Work
+from s3_syncer.queue import waiting
+from s3_syncer.queue import worker as worker_module
 from s3_syncer.queue.deletion_guard import OPEN_S, SHUT_S, DeletionGuard, Deletions
 from s3_syncer.queue.sqs import Destinations, count_messages
 from s3_syncer.queue.worker import Ack, Disposition, Message, Retry, Worker
@@ -49,16 +55,19 @@ class Bench:
             deletions=deletions,
         )
 
-    def run(self, *works: Work) -> list[Disposition]:
+    def run(self, *works: Work, deadline: Deadline | None = None) -> list[Disposition]:
         messages = [Message(str(index), work.to_json()) for index, work in enumerate(works)]
-        return list(self.worker.run(messages, Deadline()).values())
+        return list(self.worker.run(messages, deadline or Deadline(), grace_s=PATIENCE_S).values())
 
 
 # -- the message -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("work", [DeletionWork(("a",)), DeletionWork(("a", "b"), released=True, hops=3)])
-def test_a_deletion_survives_the_queue(work: DeletionWork) -> None:
+@pytest.mark.parametrize(
+    "work",
+    [DeletionWork(("a",)), DeletionWork(("a", "b"), released=True, hops=3), KeyWork(("a",), released=True)],
+)
+def test_a_deletion_survives_the_queue(work: Work) -> None:
     assert decode(work.to_json(), "bucket") == work
 
 
@@ -66,9 +75,10 @@ def test_a_deletion_survives_the_queue(work: DeletionWork) -> None:
     ("fields", "why"),
     [('"keys": []', "keys"), ('"keys": "a"', "keys"), ('"keys": ["a"], "released": 1', "released")],
 )
-def test_a_malformed_deletion_is_no_deletion(fields: str, why: str) -> None:
+@pytest.mark.parametrize("work", ["deletion", "keys"])
+def test_a_malformed_deletion_is_no_deletion(work: str, fields: str, why: str) -> None:
     with pytest.raises(Malformed, match=why):
-        decode(f'{{"s3-syncer": {{"work": "deletion", {fields}}}}}', "bucket")
+        decode(f'{{"s3-syncer": {{"work": "{work}", {fields}}}}}', "bucket")
 
 
 def test_each_state_of_a_deletion_has_its_queue() -> None:
@@ -117,6 +127,54 @@ def test_a_released_deletion_passes_a_shut_guard() -> None:
         bench = Bench(deletions)
         assert bench.run(DeletionWork(("a", "b"), released=True)) == [Ack()]
         assert not bench.target.objects
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
+    for module in (deadline_module, worker_module, waiting):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def fails_late(clock: FakeClock) -> Callable[[str, str], None]:
+    """Return a hook that makes a deletion run out of the time of a batch."""
+
+    def fail(operation: str, key: str) -> None:
+        if operation == "delete":
+            clock.sleep(1000)
+            raise OutOfTime("no time left")
+
+    return fail
+
+
+def loses_the_response(operation: str, key: str) -> None:
+    """Lose the response to a deletion, which may still take effect."""
+    if operation == "delete":
+        with request(key):
+            fences.check()
+
+
+@pytest.mark.parametrize("is_slow", [True, False], ids=["out of time", "without a response"])
+def test_the_work_after_a_released_deletion_needs_no_second_release(is_slow: bool, clock: FakeClock) -> None:
+    """Both the next attempt and the late check are bulk work, which otherwise defers deletions."""
+    bench = Bench(NO_GUARD)
+    bench.target.on_call = fails_late(clock) if is_slow else loses_the_response
+    (disposition,) = bench.run(DeletionWork(("a",), released=True), deadline=Deadline.after(500))
+    assert isinstance(disposition, Ack)
+    (work,) = disposition.more
+    assert isinstance(work, KeyWork)
+    assert (work.full_attempts, work.late_checks) == ((1, 0) if is_slow else (0, 1))
+    later = Bench(NO_GUARD)
+    assert later.run(work) == [Ack()]
+    assert later.target.objects.keys() == {"b"}
+
+
+def test_a_deletion_that_is_not_released_waits_again_after_a_full_attempt(clock: FakeClock) -> None:
+    bench = Bench(guarded(0))
+    bench.target.on_call = fails_late(clock)
+    (disposition,) = bench.run(DeletionWork(("a",)), deadline=Deadline.after(500))
+    assert disposition == Ack((KeyWork(("a",), full_attempts=1, hops=1),))
 
 
 def test_a_deletion_on_another_queue_is_sent_to_its_own() -> None:

@@ -47,12 +47,14 @@ class KeyWork:
     late_checks: int = 0
     #: The number of the product's own messages in the chain that ends with this one.
     hops: int = 0
+    #: True for work that a released deletion led to: it deletes without another release, see `DeletionWork`.
+    released: bool = False
 
     def to_json(self) -> str:
         tracked: dict[str, Any] = {} if self.since is None else {"since": self.since}
         tracked |= {} if self.uploads is None else {"uploads": self.uploads.to_json()}
         counts = {name: getattr(self, name) for name in _KEY_COUNTS}
-        return _envelope("keys", keys=list(self.keys), **tracked, **counts)
+        return _envelope("keys", keys=list(self.keys), released=self.released, **tracked, **counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,7 @@ class DeletionWork:
     hops: int = 0
 
     def to_json(self) -> str:
-        flags = {"released": True} if self.released else {}
-        return _envelope("deletion", keys=list(self.keys), **flags, hops=self.hops)
+        return _envelope("deletion", keys=list(self.keys), released=self.released, hops=self.hops)
 
 
 Work = KeyWork | RangeWork | PartsWork | DeletionWork
@@ -158,17 +159,14 @@ def _whole_keys(content: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _deletion(content: Mapping[str, Any]) -> DeletionWork:
-    released = content.get("released", False)
-    if not isinstance(released, bool):
-        raise Malformed('"released" must be true or false')
-    return DeletionWork(_whole_keys(content), released, hops=_count(content, "hops"))
+    return DeletionWork(_whole_keys(content), _released(content), hops=_count(content, "hops"))
 
 
 def _keys(content: Mapping[str, Any]) -> KeyWork:
     keys = _whole_keys(content)
     uploads = None if content.get("uploads") is None else _uploads(content)
     counts = {name: _count(content, name) for name in _KEY_COUNTS}
-    return KeyWork(keys, _since(content), uploads=uploads, **counts)
+    return KeyWork(keys, _since(content), uploads=uploads, released=_released(content), **counts)
 
 
 def _range(content: Mapping[str, Any]) -> RangeWork:
@@ -198,6 +196,13 @@ def _parts(content: Mapping[str, Any]) -> PartsWork:
     if not work.first <= work.last <= -(-work.size // work.part_size):
         raise Malformed(f"there are no parts {work.first} to {work.last} of an object of {work.size} bytes")
     return work
+
+
+def _released(content: Mapping[str, Any]) -> bool:
+    released = content.get("released", False)
+    if not isinstance(released, bool):
+        raise Malformed('"released" must be true or false')
+    return released
 
 
 def _since(content: Mapping[str, Any]) -> float | None:
@@ -233,6 +238,6 @@ def _is_whole(value: Any) -> bool:
 
 
 def _envelope(work: str, **content: Any) -> str:
-    """Return the message for these fields, without the counts that are zero."""
-    zeros = {name for name in (*_KEY_COUNTS, "stalled_hops") if not content.get(name)}
+    """Return the message for these fields, without counts that are zero and without a false `released`."""
+    zeros = {name for name in (*_KEY_COUNTS, "stalled_hops", "released") if not content.get(name)}
     return json.dumps({ENVELOPE: {"work": work, **{name: content[name] for name in content if name not in zeros}}})

@@ -28,12 +28,12 @@ NO_RESPONSES = Permanent(
 )
 
 
-def late_checks(keys: Iterable[str], checks: int) -> list[KeyWork]:
+def late_checks(keys: Iterable[str], checks: int, *, released: bool = False) -> list[KeyWork]:
     """Return and log the checks of keys that had `checks` late checks in a row.
 
-    They are delivered when no write of these keys can take effect any more.
+    They are delivered when no write of these keys can take effect any more. `released` is as for `KeyWork`.
     """
-    works = [KeyWork((key,), delay_s=LATE_WRITE_S, late_checks=checks + 1) for key in keys]
+    works = [KeyWork((key,), delay_s=LATE_WRITE_S, late_checks=checks + 1, released=released) for key in keys]
     for work in works:
         extra = {"key": work.keys[0], "reason": "a write has no response", "delay_s": work.delay_s}
         logger.warning("late check", extra=extra)

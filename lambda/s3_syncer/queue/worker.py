@@ -128,7 +128,8 @@ class _Done:
         comes_back = self.item.is_key and isinstance(self.result, SyncError) and not self.message_is_lost
         if self.item.is_parts or comes_back:
             return []
-        return late_checks((prefix + key for key in sorted(self.uncertain)), self.item.late_checks)
+        uncertain = (prefix + key for key in sorted(self.uncertain))
+        return late_checks(uncertain, self.item.late_checks, released=self.item.released)
 
 
 #: Errors in the order in which they decide on a message with several keys. A message returns as long as one of its
@@ -189,10 +190,13 @@ class _KeyRequest:
     hops: int = 0
     #: True if a message asks for the deletion of the key.
     may_delete: bool = False
+    #: True if a message comes from a released deletion.
+    released: bool = False
 
     def add(self, work: KeyWork, attempt: int, *, may_delete: bool) -> None:
         """Add a message."""
-        self.may_delete |= may_delete
+        self.may_delete |= may_delete or work.released
+        self.released |= work.released
         self.since = _least(self.since, work.since)
         self.attempt = max(self.attempt, attempt)
         self.uploads = merged(self.uploads, work.uploads)
@@ -227,6 +231,11 @@ class _Item:
     def late_checks(self) -> int:
         """Return the number of late checks in a row that led to this work."""
         return self.next_attempt.late_checks if self.next_attempt else 0
+
+    @property
+    def released(self) -> bool:
+        """Return True for a key with a released deletion."""
+        return self.next_attempt is not None and self.next_attempt.released
 
 
 class Worker:
@@ -283,9 +292,9 @@ class Worker:
                 else:
                     ranges_and_parts.append((message, work))
                 continue
-            may_delete = isinstance(work, DeletionWork)
-            keys = tuple(key for key in work.keys if self._is_below_prefix(key, message))
-            work = KeyWork(keys, hops=work.hops) if isinstance(work, DeletionWork) else replace(work, keys=keys)
+            if may_delete := isinstance(work, DeletionWork):
+                work = KeyWork(work.keys, hops=work.hops, released=work.released)
+            work = replace(work, keys=tuple(key for key in work.keys if self._is_below_prefix(key, message)))
             key_messages.append((message, work))
             for key in work.keys:
                 requests.setdefault(key, _KeyRequest()).add(work, message.attempt, may_delete=may_delete)
@@ -331,6 +340,7 @@ class Worker:
             uploads=request.uploads,
             full_attempts=(request.full_attempts or 0) + 1,
             late_checks=request.late_checks or 0,
+            released=request.released,
         )
         return _Item(key, request.attempt, run, since=request.since, next_attempt=next_attempt, hops=request.hops)
 
