@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 import sys
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from devtools.bootstrap import ROOT
 from s3_syncer.logs import log_json
 from s3_syncer.service import metrics as metrics_module
 from s3_syncer.service.health import STATUSES, Health
@@ -72,6 +74,22 @@ class TestWithTheLibrary:
         decide("complete", bytes=16)
         assert self.values(page().body.decode())["s3_syncer_sent_bytes_total"] == 1016
 
+    def test_only_decisions_about_keys_are_counted(self) -> None:
+        """monitoring.tf counts the same lines: a large object is one `complete`, however long it takes."""
+        page = metrics_page(lambda: HEALTH)
+        for action in ("waiting", "part", "range", "delete-limit", "circuit-open", "circuit-closed"):
+            decide(action, bytes=8, lag_ms=1)
+        module = (ROOT / "monitoring.tf").read_text()
+        table = re.findall(r"^ +[A-Z]\w+ += (\[\"[\w\", -]+\])$", module, re.MULTILINE)
+        counted = [action for actions in table for action in json.loads(actions)]
+        assert {"copy", "complete", "held", "dead-letter"} <= {*counted}
+        for action in counted:
+            decide(action)
+        found = self.values(page().body.decode())
+        assert {name: value for name, value in found.items() if name.startswith("s3_syncer_decisions_total")} == {
+            f's3_syncer_decisions_total{{action="{action}"}}': 1 for action in counted
+        }
+
     def test_messages_and_status_are_those_of_the_health(self) -> None:
         now = [HEALTH]
         page = metrics_page(lambda: now[0])
@@ -96,8 +114,6 @@ class TestWithTheLibrary:
         assert self.values(page().body.decode())['s3_syncer_decisions_total{action="copy"}'] == 1
 
     def test_every_metric_is_documented(self) -> None:
-        from devtools.bootstrap import ROOT
-
         decide("copy", bytes=1, lag_ms=1)
         text = metrics_page(lambda: HEALTH)().body.decode()
         documented = (ROOT / "docs" / "ecs-service.md").read_text()

@@ -31,6 +31,10 @@ SYNCED = CHANGES | {"unchanged", "kept"}
 #: and ranges contain the same bytes once more.
 SENT = frozenset({"copy", "update", "complete"})
 
+#: The lines that decide nothing about a key: work that goes on, the sum of a range, and the state of a store.
+#: No metric in monitoring.tf counts these lines as objects or messages.
+NO_DECISIONS = frozenset({"waiting", "part", "range", "delete-limit", "circuit-open", "circuit-closed"})
+
 #: Upper ends of the lag's buckets in seconds: usual events take about one, and the alarms begin at minutes.
 LAG_BUCKETS_S = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 21600)
 
@@ -77,12 +81,13 @@ class ServiceMetrics(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Count the record, if it is about a decision."""
         fields = vars(record)
-        if "action" not in fields:
+        action = fields.get("action")
+        if action is None or action in NO_DECISIONS:
             return
-        self._decisions.labels(fields["action"]).inc()
-        if fields["action"] in SENT:
+        self._decisions.labels(action).inc()
+        if action in SENT:
             self._bytes.inc(fields.get("bytes") or 0)
-        if fields["action"] in SYNCED and fields.get("lag_ms") is not None:
+        if action in SYNCED and fields.get("lag_ms") is not None:
             self._lag_s.observe(fields["lag_ms"] / 1000)
 
     def page(self) -> Page:
