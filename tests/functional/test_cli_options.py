@@ -322,6 +322,16 @@ def test_help_has_sections_and_an_example_for_each_command() -> None:
         assert command.examples
 
 
+@pytest.mark.parametrize(
+    ("typed", "error"),
+    [("migrat", "No such command 'migrat'. Did you mean 'migrate'?"), ("xyz", "No such command 'xyz'.")],
+)
+def test_unknown_command_names_the_one_that_is_close(typed: str, error: str) -> None:
+    ended = run(typed)
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1] == f"Error: {error}"
+
+
 def test_help_lists_the_commands_with_whole_summaries() -> None:
     text = run("--help").out
     assert "..." not in text.partition("Commands:")[2]

@@ -154,6 +154,12 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        names = self.list_commands(ctx)
+        if args[0] not in names:
+            from difflib import get_close_matches  # only a mistake needs it
+
+            for close in get_close_matches(args[0], names, n=1):
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {close!r}?")
         resolved = super().resolve_command(ctx, args)
         self._on_imported()
         return resolved
