@@ -245,6 +245,7 @@ class SqsClient:
         VisibilityTimeout: int,
         WaitTimeSeconds: int,
         MessageSystemAttributeNames: Iterable[str],
+        MessageAttributeNames: Iterable[str] = (),
     ) -> Response:
         self._sqs.wait(QueueUrl, WaitTimeSeconds)
 

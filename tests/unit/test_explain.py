@@ -117,7 +117,7 @@ class Letters:
 
 
 def letter(key: str) -> DeadLetter:
-    return DeadLetter("1", "r", "{}", "EntityTooLarge", "EntityTooLarge, request ID 7", (key,), "keys", 5.0)
+    return DeadLetter("1", "{}", "EntityTooLarge", "EntityTooLarge, request ID 7", (key,), "keys", 5.0)
 
 
 def line(action: str, key: str = "photos/k", **fields: Any) -> LogLine:

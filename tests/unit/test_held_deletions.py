@@ -14,8 +14,8 @@ from tests.support.patience import PATIENCE_S
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import DeletionWork, KeyWork
-from s3_syncer.operations import held_deletions
 from s3_syncer.operations.held_deletions import HeldDeletions
+from s3_syncer.operations.queue_reader import QueueReader
 from s3_syncer.queue.deletion_guard import DeletionGuard, Deletions
 from s3_syncer.queue.sqs import Destinations, Queue, count_messages
 from s3_syncer.queue.worker import Message, Worker
@@ -221,13 +221,13 @@ def test_a_release_with_a_limit_leaves_the_rest(threads: int) -> None:
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Return an event that is set once no further message may be taken."""
-    event, end = threading.Event(), held_deletions._Quota.end
+    event, end = threading.Event(), QueueReader.end
 
-    def noting_end(quota: held_deletions._Quota) -> None:
-        end(quota)
+    def noting_end(reader: QueueReader) -> None:
+        end(reader)
         event.set()
 
-    monkeypatch.setattr(held_deletions._Quota, "end", noting_end)
+    monkeypatch.setattr(QueueReader, "end", noting_end)
     return event
 
 
@@ -285,3 +285,4 @@ def test_a_message_of_another_form_stays(body: str) -> None:
     hold(mirror, 1)
     assert mirror.held().release(ignore).done == 1
     assert list(mirror.sqs.queues[HELD].values()) == [body]
+    assert not mirror.sqs.hidden

@@ -30,9 +30,11 @@ class SQS:
     refused: set[str] = field(default_factory=set)
     #: Numbers of messages in the next responses; afterwards as many as there are.
     sizes: deque[int] = field(default_factory=deque)
+    _added: int = 0
 
     def add(self, *keys: str, reason: str | None = None, sent_at: float = 100.0, body: str | None = None) -> None:
-        number = str(len(self.letters))
+        number = str(self._added)
+        self._added += 1
         text = body or json.dumps({"s3-syncer": {"work": "keys", "keys": list(keys)}})
         attributes = {} if reason is None else {"error": {"DataType": "String", "StringValue": reason}}
         self.letters[number] = {
@@ -114,7 +116,7 @@ def test_letters_are_grouped_by_reason_without_the_request_id(sqs: SQS) -> None:
 def test_reading_leaves_every_letter_visible(sqs: SQS) -> None:
     assert len(sqs.queue().read(Selection())) == 27
     assert not sqs.hidden
-    assert len(sqs.queue().read(Selection(), limit=10)) == 10
+    assert len(sqs.queue().read(Selection(), limit=5)) == 5
     assert not sqs.hidden
 
 
@@ -160,6 +162,7 @@ def test_redrive_that_is_killed_loses_no_letter(sqs: SQS, requests: int) -> None
     with pytest.raises(Killed):
         sqs.queue().redrive(Selection(), nothing)
     assert sqs.bodies == before
+    assert not sqs.hidden
 
 
 def test_letter_that_the_queue_refuses_stays(sqs: SQS) -> None:
@@ -168,6 +171,14 @@ def test_letter_that_the_queue_refuses_stays(sqs: SQS) -> None:
     result = sqs.queue().redrive(Selection(), nothing)
     assert (result.done, result.kept, result.errors) == (26, 1, ("not sent: InternalError",))
     assert [letter["Body"] for letter in sqs.letters.values()] == [refused]
+    assert not sqs.hidden
+
+
+def test_letter_that_cannot_be_deleted_is_not_discarded(sqs: SQS, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = [{"Id": "0", "Code": "InternalError", "SenderFault": False}]
+    monkeypatch.setattr(sqs, "delete_message_batch", lambda **_: {"Failed": failed})
+    result = sqs.queue().discard(Selection(key="a"), nothing)
+    assert (result.done, result.kept, result.errors) == (0, 27, ("not deleted: InternalError",))
     assert not sqs.hidden
 
 

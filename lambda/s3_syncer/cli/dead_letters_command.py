@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ..operations.dead_letters import DeadLetter, DeadLetterQueue, Result, Selection, grouped
+from ..operations.dead_letters import DeadLetterQueue, Result, Selection, grouped
 from ..operations.outputs import Outputs
 from ..operations.status import format_span
 from ..stores.clients import queue_client
@@ -79,7 +79,7 @@ def show(outputs: Outputs, as_json: bool, **options: Any) -> None:
     """
     letters = _queue(outputs).read(_selection(options))
     if as_json:
-        _print_json([_as_json(letter) for letter in letters])
+        _print_json([asdict(letter) for letter in letters])
     for letter in () if as_json else letters:
         click.echo(f"{printable(letter.subject)}\n  {printable(letter.error or letter.reason)}")
         click.echo(f"  sent {format_span(time.time() - letter.sent_at)} ago, message {letter.id}")
@@ -165,10 +165,6 @@ def _end(result: Result, what: str, *, as_json: bool) -> None:
     else:
         click.echo(f"{result.done:,} dead letters {what}, {result.kept:,} stay on the queue")
     sys.exit(DIFFERENT if result.errors else EQUAL)
-
-
-def _as_json(letter: DeadLetter) -> dict[str, Any]:
-    return {name: value for name, value in asdict(letter).items() if name != "receipt"}
 
 
 def _print_json(value: dict[str, Any] | Sequence[dict[str, Any]]) -> None:

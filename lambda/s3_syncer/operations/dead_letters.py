@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from ..core.errors import Permanent
 from ..core.events import decode
 from ..core.work_items import DeletionWork, KeyWork, PartsWork, RangeWork
 from .log_lines import common_reason
+from .queue_reader import QueueReader
 from .status import DeadLetterGroup
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueOutputTypeDef, MessageTypeDef
 
-#: Seconds for which a message stays hidden from other readers while it is read. A killed command hides it so long.
-HIDDEN_S = 300
-
-#: Messages and bytes of one batch request, at most. SQS allows 1 MiB; 256 KiB was the limit until 2025.
+#: Bytes of one batch request, at most. SQS allows 1 MiB; 256 KiB was the limit until 2025.
 #: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-_BATCH, _BATCH_BYTES = 10, 256 * 1024
-
-#: Requests without a message after which the queue counts as read. A response of SQS may be empty by chance.
-_EMPTY_RESPONSES = 2
+_BATCH_BYTES = 256 * 1024
 
 #: The reason of a message that SQS itself moved, or that another service could not deliver.
 NO_REASON = "no reason: SQS moved the message after its last delivery; the log has the failures of its keys"
@@ -34,15 +30,12 @@ NO_REASON = "no reason: SQS moved the message after its last delivery; the log h
 #: The end of an error message, which differs between equal failures.
 _REQUEST_ID = re.compile(r", request ID \S+$")
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A message of the dead-letter queue."""
 
     id: str
-    receipt: str
     body: str
     #: The error without the request ID, so that equal failures have equal reasons.
     reason: str
@@ -105,17 +98,9 @@ class DeadLetterQueue:
 
     def read(self, selection: Selection, *, limit: int | None = None) -> list[DeadLetter]:
         """Return the letters of the selection, among the first `limit` of the queue. They stay on the queue."""
-        found: list[DeadLetter] = []
-        seen = 0
-        try:
-            for batch in self._batches():
-                found += batch
-                seen += len(batch)
-                if limit is not None and seen >= limit:
-                    break
-        finally:
-            self._release(found)
-        return [letter for letter in found if selection.has(letter)]
+        with QueueReader(self._sqs, self._url, limit) as reader:
+            letters = [self._letter(message) for portion in reader.portions() for message in portion]
+        return [letter for letter in letters if selection.has(letter)]
 
     def redrive(self, selection: Selection, progress: Callable[[int], None]) -> Result:
         """Send the letters of the selection back to the queue of the events.
@@ -127,60 +112,37 @@ class DeadLetterQueue:
 
     def discard(self, selection: Selection, progress: Callable[[int], None]) -> Result:
         """Delete the letters of the selection."""
-        return self._take(selection, lambda letters: (letters, []), progress)
+        return self._take(selection, None, progress)
 
     def _take(
         self,
         selection: Selection,
-        use: Callable[[Sequence[DeadLetter]], tuple[Sequence[DeadLetter], Sequence[str]]],
+        send: Callable[[Sequence[DeadLetter]], tuple[Sequence[DeadLetter], Sequence[str]]] | None,
         progress: Callable[[int], None],
     ) -> Result:
-        """Use the letters of the selection and delete those that `use` returns. Release all other letters."""
-        done, kept, errors = 0, [], []
-        try:
-            for batch in self._batches():
-                chosen = [letter for letter in batch if selection.has(letter)]
-                kept += [letter for letter in batch if not selection.has(letter)]
+        """Send and delete the letters of the selection. Leave all other letters.
+
+        A letter also stays if SQS does not accept its copy.
+        """
+        done, errors = 0, []
+        with QueueReader(self._sqs, self._url) as reader:
+            for portion in reader.portions():
+                chosen = [letter for letter in map(self._letter, portion) if selection.has(letter)]
                 for some in _by_size(chosen):
-                    used, failures = use(some)
-                    errors += [*failures, *self._delete(used)]
-                    kept += [letter for letter in some if letter not in used]
-                    done += len(used)
+                    sent, failures = (some, []) if send is None else send(some)
+                    not_deleted = reader.delete([letter.id for letter in sent])
+                    done += len(sent) if send is not None else len(sent) - len(not_deleted)
+                    errors += [*failures, *(f"not deleted: {error}" for error in not_deleted.values())]
                 progress(done)
-        finally:
-            self._release(kept)
-        return Result(done, len(kept), tuple(errors))
+            return Result(done, reader.left, tuple(errors))
 
-    def _batches(self) -> Iterator[list[DeadLetter]]:
-        """Yield each message once, in batches, until the queue has no other."""
-        seen: set[str] = set()
-        empty = 0
-        while empty < _EMPTY_RESPONSES:
-            response = self._sqs.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=_BATCH,
-                VisibilityTimeout=HIDDEN_S,
-                WaitTimeSeconds=1,  # asks all servers of SQS: https://docs.aws.amazon.com/AWSSimpleQueueService
-                MessageSystemAttributeNames=["SentTimestamp"],
-                MessageAttributeNames=["All"],
-            )
-            messages = response.get("Messages", [])
-            new = [message for message in messages if message["MessageId"] not in seen]
-            if messages and not new:  # the first ones are visible again: the queue was read once
-                return
-            empty = 0 if messages else empty + 1
-            seen.update(message["MessageId"] for message in new)
-            if new:
-                yield [self._letter(message) for message in new]
-
-    def _letter(self, message: Any) -> DeadLetter:
-        attributes = message.get("MessageAttributes", {})
-        error = attributes.get("error", {}).get("StringValue", "")
+    def _letter(self, message: MessageTypeDef) -> DeadLetter:
+        attributes: Mapping[str, MessageAttributeValueOutputTypeDef] = message.get("MessageAttributes", {})
+        error = attributes["error"].get("StringValue", "") if "error" in attributes else ""
         keys, work = self._subject(message["Body"])
-        named = attributes.get("key", {}).get("StringValue")
+        named = attributes["key"].get("StringValue") if "key" in attributes else None
         return DeadLetter(
             id=message["MessageId"],
-            receipt=message["ReceiptHandle"],
             body=message["Body"],
             reason=common_reason(_REQUEST_ID.sub("", error)) or NO_REASON,
             error=error,
@@ -221,27 +183,6 @@ class DeadLetterQueue:
         sent = [letter for index, letter in enumerate(letters) if str(index) not in failed]
         return sent, [f"not sent: {reason}" for reason in failed.values()]
 
-    def _delete(self, letters: Sequence[DeadLetter]) -> list[str]:
-        """Delete the letters from the dead-letter queue; return the errors."""
-        if not letters:
-            return []
-        response = self._sqs.delete_message_batch(
-            QueueUrl=self._url,
-            Entries=[{"Id": str(index), "ReceiptHandle": letter.receipt} for index, letter in enumerate(letters)],
-        )
-        return [f"sent, and not deleted: {each.get('Message', each['Code'])}" for each in response.get("Failed", [])]
-
-    def _release(self, letters: Sequence[DeadLetter]) -> None:
-        """Make the letters visible again at once."""
-        for some in _groups(letters, _BATCH):
-            self._sqs.change_message_visibility_batch(
-                QueueUrl=self._url,
-                Entries=[
-                    {"Id": str(index), "ReceiptHandle": letter.receipt, "VisibilityTimeout": 0}
-                    for index, letter in enumerate(some)
-                ],
-            )
-
 
 def grouped(letters: Iterable[DeadLetter]) -> list[DeadLetterGroup]:
     """Return the letters by reason, the most frequent reason first."""
@@ -270,7 +211,3 @@ def _by_size(letters: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
         size += length
     if group:
         yield group
-
-
-def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -6,27 +6,20 @@ A released deletion is bulk work, so that the guard does not count it: see docs/
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.errors import Permanent
 from ..core.events import decode
 from ..core.work_items import DeletionWork
+from .queue_reader import QueueReader
 from .queues import queue_counts
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-
-#: Seconds for which a message stays hidden while the command works on it. A killed command hides it so long.
-HIDDEN_S = 300
-
-#: Messages in one response, at most. As many keys become one released message.
-PORTION = 10
-
-#: Requests without a message after which the queue counts as read. A response of SQS may be empty by chance.
-_EMPTY_RESPONSES = 2
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +27,6 @@ class HeldDeletion:
     """A message of the queue. `keys` is empty if the message is none of this product."""
 
     id: str
-    receipt: str
     keys: tuple[str, ...]
     #: The time at which it was held, in seconds since 1970.
     held_at: float
@@ -46,33 +38,6 @@ class Result:
 
     done: int = 0
     errors: list[str] = field(default_factory=list)
-
-
-class _Quota:
-    """The messages that may still be taken; None is no limit. Safe to share between threads."""
-
-    def __init__(self, left: int | None) -> None:
-        self._left, self._is_over, self._lock = left, False, threading.Lock()
-
-    def take(self) -> int:
-        """Return the number of messages that one request may take; 0 if none is left."""
-        with self._lock:
-            if self._left is None:
-                return PORTION
-            taken = min(PORTION, self._left)
-            self._left -= taken
-            return taken
-
-    def give_back(self, number: int) -> None:
-        """Give back messages that were not taken."""
-        with self._lock:
-            if self._left is not None and not self._is_over:
-                self._left += number
-
-    def end(self) -> None:
-        """Let no further message be taken."""
-        with self._lock:
-            self._left, self._is_over = 0, True
 
 
 class HeldDeletions:
@@ -88,14 +53,8 @@ class HeldDeletions:
 
     def read(self, limit: int | None = None) -> list[HeldDeletion]:
         """Return the held deletions, at most `limit`. They stay on the queue."""
-        found: list[HeldDeletion] = []
-        seen: set[str] = set()
-        try:
-            for portion in self._portions(_Quota(limit), seen):
-                found.extend(portion)
-        finally:
-            self._show(found)
-        return found
+        with QueueReader(self._sqs, self._url, limit) as reader:
+            return [_held(message) for portion in reader.portions() for message in portion]
 
     def release(self, progress: Callable[[int], None], limit: int | None = None) -> Result:
         """Send the deletions to the workers, at most `limit` of them. The guard does not hold them again.
@@ -116,84 +75,46 @@ class HeldDeletions:
 
         After an error of one thread, or Ctrl-C, no thread takes a further portion.
         """
-        result, lock, quota = Result(), threading.Lock(), _Quota(limit)
-        seen: set[str] = set()
+        result, lock = Result(), threading.Lock()
 
         def work() -> None:
-            for portion in self._portions(quota, seen):
-                known = [each for each in portion if each.keys]
-                quota.give_back(len(portion) - len(known))
+            for portion in reader.portions():
+                known = [each for each in map(_held, portion) if each.keys]
+                reader.give_back(len(portion) - len(known))
                 if not known:
                     continue
                 if send is not None:
                     send(known)
-                errors = self._delete(known)
+                errors = reader.delete([each.id for each in known])
                 with lock:
                     result.done += len(known) if send is not None else len(known) - len(errors)
-                    result.errors += errors
+                    result.errors += [f"not deleted: {error}" for error in errors.values()]
                     progress(result.done)
 
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="portion") as pool:
+        with (
+            QueueReader(self._sqs, self._url, limit) as reader,
+            ThreadPoolExecutor(self._threads, thread_name_prefix="portion") as pool,
+        ):
             try:
                 threads = [pool.submit(work) for _ in range(self._threads)]
                 wait(threads, return_when=FIRST_EXCEPTION)
             finally:
-                quota.end()
+                reader.end()
             for thread in threads:
                 thread.result()
         return result
-
-    def _portions(self, quota: _Quota, seen: set[str]) -> Iterator[list[HeldDeletion]]:
-        """Yield each message once, in portions, until the quota is used or the queue has no other.
-
-        `seen` has the IDs of all readers.
-        """
-        empty = 0
-        while empty < _EMPTY_RESPONSES and (most := quota.take()):
-            response = self._sqs.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=most,
-                VisibilityTimeout=HIDDEN_S,
-                WaitTimeSeconds=1,  # asks all servers of SQS
-                MessageSystemAttributeNames=["SentTimestamp"],
-            )
-            messages = [_held(each) for each in response.get("Messages", []) if each["MessageId"] not in seen]
-            seen.update(each.id for each in messages)
-            quota.give_back(most - len(messages))
-            empty = 0 if messages else empty + 1
-            if messages:
-                yield messages
 
     def _send(self, portion: Sequence[HeldDeletion]) -> None:
         keys = tuple(key for each in portion for key in each.keys)
         body = DeletionWork(keys, released=True).to_json()
         self._sqs.send_message(QueueUrl=self._bulk_url, MessageBody=body)
 
-    def _delete(self, portion: Sequence[HeldDeletion]) -> list[str]:
-        """Delete the messages; return the errors. A message that stays is taken again by the next command."""
-        response = self._sqs.delete_message_batch(
-            QueueUrl=self._url,
-            Entries=[{"Id": str(index), "ReceiptHandle": each.receipt} for index, each in enumerate(portion)],
-        )
-        return [f"not deleted: {each.get('Message', each['Code'])}" for each in response.get("Failed", [])]
 
-    def _show(self, found: Sequence[HeldDeletion]) -> None:
-        """Make the messages visible again at once."""
-        for start in range(0, len(found), PORTION):
-            self._sqs.change_message_visibility_batch(
-                QueueUrl=self._url,
-                Entries=[
-                    {"Id": str(index), "ReceiptHandle": each.receipt, "VisibilityTimeout": 0}
-                    for index, each in enumerate(found[start : start + PORTION])
-                ],
-            )
-
-
-def _held(message: Any) -> HeldDeletion:
+def _held(message: MessageTypeDef) -> HeldDeletion:
     try:
         work = decode(message["Body"], "")
     except Permanent:
         work = None
     keys = work.keys if isinstance(work, DeletionWork) else ()
     held_at = int(message["Attributes"]["SentTimestamp"]) / 1000
-    return HeldDeletion(message["MessageId"], message["ReceiptHandle"], keys, held_at)
+    return HeldDeletion(message["MessageId"], keys, held_at)
