@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,8 @@ class SQS:
     refused: set[str] = field(default_factory=set)
     #: Numbers of messages in the next responses; afterwards as many as there are.
     sizes: deque[int] = field(default_factory=deque)
+    #: True if the workers send each letter to the dead-letter queue again, before the next request.
+    fails_again: bool = False
     _added: int = 0
 
     def add(self, *keys: str, reason: str | None = None, sent_at: float = 100.0, body: str | None = None) -> None:
@@ -60,6 +63,8 @@ class SQS:
         assert sum(len(entry["MessageBody"].encode()) for entry in Entries) <= 256 * 1024
         failed = [entry for entry in Entries if entry["MessageBody"] in self.refused]
         self.events += [entry["MessageBody"] for entry in Entries if entry not in failed]
+        for entry in Entries if self.fails_again else ():
+            self.add(body=entry["MessageBody"], sent_at=time.time() + 1)
         return {"Failed": [{"Id": entry["Id"], "Code": "InternalError"} for entry in failed]}
 
     def delete_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:
@@ -179,6 +184,14 @@ def test_letter_that_cannot_be_deleted_is_not_discarded(sqs: SQS, monkeypatch: p
     monkeypatch.setattr(sqs, "delete_message_batch", lambda **_: {"Failed": failed})
     result = sqs.queue().discard(Selection(key="a"), nothing)
     assert (result.done, result.kept, result.errors) == (0, 27, ("not deleted: InternalError",))
+    assert not sqs.hidden
+
+
+def test_letter_that_fails_again_at_once_is_sent_back_once(sqs: SQS) -> None:
+    sqs.requests_left, sqs.fails_again = 100, True
+    result = sqs.queue().redrive(Selection(), nothing)
+    assert (result.done, result.kept) == (27, 27)
+    assert len(sqs.letters) == 27
     assert not sqs.hidden
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,7 +107,9 @@ class DeadLetterQueue:
         """Send the letters of the selection back to the queue of the events.
 
         A letter is deleted after SQS has accepted its copy. So a command that is killed loses none: a letter that is on
-        both queues is worked on twice, and the second time finds the key equal.
+        both queues is worked on twice, and the second time finds the key equal. A letter that fails again meanwhile
+        stays: otherwise the command would not end as long as the workers reject it. If the clock of
+        this computer is late, letters of the last minutes stay too.
         """
         return self._take(selection, self._send, progress)
 
@@ -120,14 +123,15 @@ class DeadLetterQueue:
         send: Callable[[Sequence[DeadLetter]], tuple[Sequence[DeadLetter], Sequence[str]]] | None,
         progress: Callable[[int], None],
     ) -> Result:
-        """Send and delete the letters of the selection. Leave all other letters.
+        """Send and delete the letters of the selection that are older than this call.
 
         A letter also stays if SQS does not accept its copy.
         """
-        done, errors = 0, []
+        done, errors, began_at = 0, [], time.time()
         with QueueReader(self._sqs, self._url) as reader:
             for portion in reader.portions():
-                chosen = [letter for letter in map(self._letter, portion) if selection.has(letter)]
+                letters = [letter for letter in map(self._letter, portion) if letter.sent_at <= began_at]
+                chosen = [letter for letter in letters if selection.has(letter)]
                 for some in _by_size(chosen):
                     sent, failures = (some, []) if send is None else send(some)
                     not_deleted = reader.delete([letter.id for letter in sent])
