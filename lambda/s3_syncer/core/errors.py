@@ -5,7 +5,7 @@ Pure: `stores/bucket.py` turns an exception of boto3 into a code and a status, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from .model import Archive
@@ -152,63 +152,77 @@ CREDENTIAL_CODES = frozenset(
     }
 )
 
+
+class _Meaning(NamedTuple):
+    """The meaning of an error code: the kind of the error, a text, and the HTTP status of AWS."""
+
+    kind: type[SyncError]
+    text: str
+    status: int = 400
+
+
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. The response to a HEAD has no body, so its code
 # is the HTTP status. `classify` uses the status for codes that are not in the table.
-_TABLE: dict[str, tuple[type[SyncError], str]] = {
+_TABLE = {
     # the object has changed
-    "PreconditionFailed": (Changed, "the object changed while it was read"),
-    "412": (Changed, "the object changed while it was read"),
-    "NoSuchKey": (Changed, "the object was deleted while it was read"),
-    "404": (Changed, "the object was deleted while it was read"),
-    "InvalidRange": (Changed, "the object shrank while it was read"),
-    "416": (Changed, "the object shrank while it was read"),
-    "NoSuchUpload": (Changed, "the multipart upload is gone: it was completed or aborted elsewhere"),
-    "ConditionalRequestConflict": (Changed, "another write happened at the same time"),
+    "PreconditionFailed": _Meaning(Changed, "the object changed while it was read", 412),
+    "412": _Meaning(Changed, "the object changed while it was read"),
+    "NoSuchKey": _Meaning(Changed, "the object was deleted while it was read", 404),
+    "404": _Meaning(Changed, "the object was deleted while it was read"),
+    "InvalidRange": _Meaning(Changed, "the object shrank while it was read", 416),
+    "416": _Meaning(Changed, "the object shrank while it was read"),
+    "NoSuchUpload": _Meaning(Changed, "the multipart upload is gone: it was completed or aborted elsewhere", 404),
+    "ConditionalRequestConflict": _Meaning(Changed, "another write happened at the same time", 409),
     # the store as a whole
-    "NoSuchBucket": (StoreUnusable, "the bucket does not exist"),
-    "InvalidAccessKeyId": (StoreUnusable, "the access key is unknown to the store"),
-    "SignatureDoesNotMatch": (StoreUnusable, "the secret access key is wrong"),
-    "ExpiredToken": (StoreUnusable, "the credentials have expired"),
-    "InvalidToken": (StoreUnusable, "the session token is not valid"),
-    "TokenRefreshRequired": (StoreUnusable, "the credentials have expired"),
-    "RequestTimeTooSkewed": (StoreUnusable, "the clock of this machine or of the store is wrong"),
-    "AuthorizationHeaderMalformed": (StoreUnusable, "the region in the settings is not the region of the bucket"),
-    "PermanentRedirect": (StoreUnusable, "the bucket is in another region or at another endpoint"),
-    "AllAccessDisabled": (StoreUnusable, "the account is disabled"),
-    "AccountProblem": (StoreUnusable, "there is a problem with the account"),
-    "UserSuspended": (StoreUnusable, "the user is suspended"),
-    "301": (Refused, "the store redirects the request: the endpoint or the region may be wrong"),
-    "302": (Refused, "the store redirects the request for a while"),
-    "303": (Refused, "the store redirects the request for a while"),
-    "307": (Refused, "the store redirects the request for a while"),
-    "308": (Refused, "the store redirects the request: the endpoint or the region may be wrong"),
-    "TemporaryRedirect": (Refused, "the store redirects the request for a while"),
+    "NoSuchBucket": _Meaning(StoreUnusable, "the bucket does not exist", 404),
+    "InvalidAccessKeyId": _Meaning(StoreUnusable, "the access key is unknown to the store", 403),
+    "SignatureDoesNotMatch": _Meaning(StoreUnusable, "the secret access key is wrong", 403),
+    "ExpiredToken": _Meaning(StoreUnusable, "the credentials have expired"),
+    "InvalidToken": _Meaning(StoreUnusable, "the session token is not valid"),
+    "TokenRefreshRequired": _Meaning(StoreUnusable, "the credentials have expired"),
+    "RequestTimeTooSkewed": _Meaning(StoreUnusable, "the clock of this machine or of the store is wrong", 403),
+    "AuthorizationHeaderMalformed": _Meaning(
+        StoreUnusable, "the region in the settings is not the region of the bucket"
+    ),
+    "PermanentRedirect": _Meaning(StoreUnusable, "the bucket is in another region or at another endpoint"),
+    "AllAccessDisabled": _Meaning(StoreUnusable, "the account is disabled", 403),
+    "AccountProblem": _Meaning(StoreUnusable, "there is a problem with the account", 403),
+    "UserSuspended": _Meaning(StoreUnusable, "the user is suspended", 403),
+    "301": _Meaning(Refused, "the store redirects the request: the endpoint or the region may be wrong"),
+    "302": _Meaning(Refused, "the store redirects the request for a while"),
+    "303": _Meaning(Refused, "the store redirects the request for a while"),
+    "307": _Meaning(Refused, "the store redirects the request for a while"),
+    "308": _Meaning(Refused, "the store redirects the request: the endpoint or the region may be wrong"),
+    "TemporaryRedirect": _Meaning(Refused, "the store redirects the request for a while"),
     # temporary
-    "BadDigest": (Retryable, "the bytes were damaged in transit"),
-    "XAmzContentSHA256Mismatch": (Retryable, "the bytes were damaged in transit"),
-    "IncompleteBody": (Transient, "the connection broke"),
-    "RequestTimeout": (Transient, "the connection was too slow"),
-    "InvalidPart": (Retryable, "a part is missing from the upload"),
-    "InvalidPartOrder": (Retryable, "a part is missing from the upload"),
-    "OperationAborted": (Retryable, "another operation was in progress"),
-    "BandwidthLimitExceeded": (Busy, "the store limits the bandwidth"),
-    "SlowDown": (Busy, "the store asks to slow down"),
-    "TooManyRequests": (Busy, "the store asks to slow down"),
-    "TooManyRequestsException": (Busy, "the store asks to slow down"),
-    "Throttling": (Busy, "the store asks to slow down"),
-    "ThrottlingException": (Busy, "the store asks to slow down"),
-    "RequestLimitExceeded": (Busy, "the store asks to slow down"),
+    "BadDigest": _Meaning(Retryable, "the bytes were damaged in transit"),
+    "XAmzContentSHA256Mismatch": _Meaning(Retryable, "the bytes were damaged in transit"),
+    "IncompleteBody": _Meaning(Transient, "the connection broke"),
+    "RequestTimeout": _Meaning(Transient, "the connection was too slow"),
+    "InvalidPart": _Meaning(Retryable, "a part is missing from the upload"),
+    "InvalidPartOrder": _Meaning(Retryable, "a part is missing from the upload"),
+    "OperationAborted": _Meaning(Retryable, "another operation was in progress", 409),
+    "BandwidthLimitExceeded": _Meaning(Busy, "the store limits the bandwidth", 503),
+    "ServiceUnavailable": _Meaning(Busy, "the store asks to slow down", 503),
+    "SlowDown": _Meaning(Busy, "the store asks to slow down", 503),
+    "TooManyRequests": _Meaning(Busy, "the store asks to slow down"),
+    "TooManyRequestsException": _Meaning(Busy, "the store asks to slow down"),
+    "Throttling": _Meaning(Busy, "the store asks to slow down"),
+    "ThrottlingException": _Meaning(Busy, "the store asks to slow down"),
+    "RequestLimitExceeded": _Meaning(Busy, "the store asks to slow down"),
     # permanent
-    "AccessDenied": (Refused, "access denied"),
-    "403": (Refused, "access denied"),
-    "QuotaExceeded": (Refused, "the quota is used up"),
-    ARCHIVED_CODE: (Permanent, "the object is archived and must be restored first"),
-    "GlacierExpeditedRetrievalNotAvailable": (Permanent, "no expedited restores at the moment: use another tier"),
-    "EntityTooLarge": (Permanent, "the object is larger than the store accepts"),
-    "KeyTooLongError": (Permanent, "the key is longer than the store accepts"),
-    "MetadataTooLarge": (Permanent, "the user metadata is larger than the store accepts"),
-    "NotImplemented": (Permanent, "the store cannot do this"),
-    "MethodNotAllowed": (Permanent, "the store does not allow this"),
+    "AccessDenied": _Meaning(Refused, "access denied", 403),
+    "403": _Meaning(Refused, "access denied", 403),
+    "QuotaExceeded": _Meaning(Refused, "the quota is used up", 403),
+    ARCHIVED_CODE: _Meaning(Permanent, "the object is archived and must be restored first", 403),
+    "GlacierExpeditedRetrievalNotAvailable": _Meaning(
+        Permanent, "no expedited restores at the moment: use another tier"
+    ),
+    "EntityTooLarge": _Meaning(Permanent, "the object is larger than the store accepts"),
+    "KeyTooLongError": _Meaning(Permanent, "the key is longer than the store accepts"),
+    "MetadataTooLarge": _Meaning(Permanent, "the user metadata is larger than the store accepts"),
+    "NotImplemented": _Meaning(Permanent, "the store cannot do this", 501),
+    "MethodNotAllowed": _Meaning(Permanent, "the store does not allow this", 405),
 }
 
 
@@ -248,7 +262,7 @@ def is_vague_404(error: SyncError) -> bool:
 
     A web server or a proxy responds so, and a store that has other codes.
     """
-    return error.status == 404 and error.code not in ("NoSuchBucket", "NoSuchKey", "NoSuchUpload")
+    return error.status == 404 and status_of(error.code) != 404
 
 
 def unexpected_failure(error: BaseException) -> Retryable:
@@ -259,7 +273,8 @@ def unexpected_failure(error: BaseException) -> Retryable:
 def classify(code: str, status: int, message: str) -> SyncError:
     """Return the error to raise for an error response; the HTTP status decides about an unknown code."""
     is_redirect = code not in _TABLE and 300 <= status < 400
-    kind, meaning = _TABLE.get(str(status) if is_redirect else code, (None, ""))
+    found = _TABLE.get(str(status) if is_redirect else code)
+    kind, meaning = (found.kind, found.text) if found else (None, "")
     if status == 403 and _OBJECT_LOCK in message.lower():  # so certainly about this object, not the bucket
         kind, meaning = Permanent, "an Object Lock protects the object until its retention or legal hold ends"
     if kind is None:
@@ -275,28 +290,6 @@ def classify(code: str, status: int, message: str) -> SyncError:
     error.status = status
     return error
 
-
-#: The statuses of AWS for the codes that are not temporary. A code without a status here is one of 400.
-_STATUSES = {
-    403: POLICY_CODES
-    | {
-        "AccountProblem",
-        "AllAccessDisabled",
-        "InvalidAccessKeyId",
-        ARCHIVED_CODE,
-        "QuotaExceeded",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-        "UserSuspended",
-    },
-    404: {"NoSuchBucket", "NoSuchKey", "NoSuchUpload"},
-    405: {"MethodNotAllowed"},
-    409: {"BucketNotEmpty", "ConditionalRequestConflict", "OperationAborted"},
-    412: {"PreconditionFailed"},
-    416: {"InvalidRange"},
-    501: {"NotImplemented"},
-    503: {"BandwidthLimitExceeded", "ServiceUnavailable", "SlowDown"},
-}
 
 #: The beginnings of codes for what is wrong with a request.
 _WRONG_REQUEST = (
@@ -317,12 +310,8 @@ def status_of(code: str) -> int:
 
     A completion of an upload begins its response before it has succeeded. An unknown code may be temporary: it is 500.
     """
-    for status, codes in _STATUSES.items():
-        if code in codes:
-            return status
-    kind, _ = _TABLE.get(code, (None, ""))
-    if kind is not None:
-        return 500 if issubclass(kind, Transient) else 400
+    if (found := _TABLE.get(code)) is not None:
+        return max(found.status, 500) if issubclass(found.kind, Transient) else found.status
     return 400 if code.startswith(_WRONG_REQUEST) else 500
 
 
