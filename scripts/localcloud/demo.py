@@ -473,9 +473,10 @@ def main(keep: bool, objects: int) -> None:
     Uses the running local cloud. If none is running, the demo starts one and stops it at the end.
     """
     signals.interrupt_on_termination()
-    cloud = stack.current(DIRECTORY)
-    is_new = cloud is None
+    is_new = False
     try:
+        cloud = stack.current(DIRECTORY)
+        is_new = cloud is None
         cloud = cloud or stack.up(DIRECTORY, report=click.echo)
         equal = demonstrate(cloud, objects)
     except (

@@ -47,7 +47,10 @@ def up() -> None:
 @main.command()
 def down() -> None:
     """Stop the local cloud and remove everything but the logs."""
-    cloud = stack.current(DIRECTORY)
+    try:
+        cloud = stack.current(DIRECTORY)
+    except stack.StackError:  # the addresses are unreadable, and the servers can be stopped
+        cloud = None
     stopped = stack.down(DIRECTORY)
     click.echo(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
     if cloud is not None:
@@ -145,7 +148,10 @@ def status() -> None:
 
 
 def _running() -> stack.Stack:
-    cloud = stack.current(DIRECTORY)
+    try:
+        cloud = stack.current(DIRECTORY)
+    except stack.StackError as error:
+        sys.exit(f"scripts/local: {error}")
     if cloud is None:
         sys.exit("The local cloud is not running: start it with `scripts/local up`.")
     return cloud

@@ -86,9 +86,16 @@ class Stack:
 
     @classmethod
     def read(cls, file: Path) -> Stack:
-        fields = json.loads(file.read_text())
-        parts = {"target": Target(**fields["target"]), "migration": Migration(**fields["migration"])}
-        return cls(**{**fields, **parts})
+        """Return the stack in a file. Raises StackError if another version has written the file."""
+        try:
+            fields = json.loads(file.read_text())
+            parts = {"target": Target(**fields["target"]), "migration": Migration(**fields["migration"])}
+            return cls(**{**fields, **parts})
+        except (KeyError, TypeError, ValueError) as error:
+            raise StackError(
+                "another version of s3-syncer has started the local cloud: run `scripts/local down`, then "
+                "`scripts/local up`"
+            ) from error
 
     def write(self, file: Path) -> None:
         file.write_text(json.dumps(asdict(self), indent=2) + "\n")
@@ -147,7 +154,7 @@ def down(directory: Path) -> list[str]:
 
 
 def current(directory: Path) -> Stack | None:
-    """Return the running local cloud, or None."""
+    """Return the running local cloud, or None. Raises StackError if another version has started it."""
     recorded = servers.recorded(directory)
     file = directory / STACK_FILE
     if file.exists() and recorded and all(server.is_running() for server in recorded):

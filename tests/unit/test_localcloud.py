@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,35 @@ def test_down_names_the_variables_to_unset(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(stack, "down", lambda directory: ["moto"])
     output = CliRunner().invoke(main.main, ["down"]).output
     assert output.splitlines()[-1] == f"unset {' '.join(main.environment(A_STACK))}"
+
+
+@pytest.fixture
+def old_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.Server]:
+    """Run a local cloud of a version that did not know every address, and yield its server."""
+    for module in (main, demo):
+        monkeypatch.setattr(module, "DIRECTORY", tmp_path)
+    with servers.running(WEB, tmp_path) as server:
+        fields = asdict(A_STACK)
+        del fields["held_deletions_queue_url"]
+        (tmp_path / stack.STACK_FILE).write_text(json.dumps(fields))
+        yield server
+
+
+def test_down_stops_the_local_cloud_of_another_version(old_stack: servers.Server, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main.main, ["down"])
+    assert (result.exit_code, result.output) == (0, "Stopped web.\n"), result.exception
+    assert not old_stack.is_running()
+    assert not (tmp_path / stack.STACK_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    "command", [[main.main, "status"], [main.main, "env"], [demo.main]], ids=["status", "env", "demo"]
+)
+def test_a_command_says_that_another_version_runs(command: list[Any], old_stack: servers.Server) -> None:
+    result = CliRunner().invoke(command[0], command[1:])
+    assert result.exit_code == 1
+    assert result.output.endswith("run `scripts/local down`, then `scripts/local up`\n"), result.output
+    assert old_stack.is_running()
 
 
 WEB = servers.Program("web", lambda port: [sys.executable, "-m", "http.server", "-b", servers.HOST, str(port)], "/")
