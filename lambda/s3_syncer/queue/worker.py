@@ -20,12 +20,12 @@ from ..core.errors import Busy, Permanent, Retryable, StoreUnusable, SyncError, 
 from ..core.events import decode
 from ..core.fence import LATE_WRITE_S, Fence, current, fenced
 from ..core.log_context import log_fields
-from ..core.upload_history import UploadHistory, merged
 from ..core.work_items import DeletionWork, KeyWork, PartsWork, RangeWork, Work, following
 from ..sync.converge import BucketPair, Outcome
 from ..sync.write_checks import MAX_UNSEEN_DELIVERIES, Unseen
 from .decision_log import log_decision, log_failure
 from .deletion_guard import DIRECT, Deletions
+from .key_request import KeyRequest
 from .late_checks import MAX_LATE_CHECKS, NO_RESPONSES, late_checks
 from .waiting import BatchWait
 
@@ -137,7 +137,6 @@ class _Done:
 _PRECEDENCE = (OutOfTime, StoreUnusable, Retryable, Permanent)
 
 _Id = TypeVar("_Id", bound=Hashable)
-_Number = TypeVar("_Number", int, float)
 
 
 def redelivery_delay_s(attempt: int, rand: Callable[[], float] = random.random) -> int:
@@ -172,39 +171,6 @@ class _FullAttempt(OutOfTime):
         self.next_attempt = next_attempt
 
 
-@dataclass(slots=True)
-class _KeyRequest:
-    """The messages of a batch that ask for one key, as one request."""
-
-    #: Time of the oldest event, in seconds since the epoch; None for work without an event.
-    since: float | None = None
-    #: The highest number of deliveries.
-    attempt: int = 1
-    #: The multipart uploads of the key; None if no message tracks an upload.
-    uploads: UploadHistory | None = None
-    #: The lowest number of full attempts; None before the first message.
-    full_attempts: int | None = None
-    #: The lowest number of late checks in a row; None before the first message.
-    late_checks: int | None = None
-    #: The highest number of hops.
-    hops: int = 0
-    #: True if a message asks for the deletion of the key.
-    may_delete: bool = False
-    #: True if a message comes from a released deletion.
-    released: bool = False
-
-    def add(self, work: KeyWork, attempt: int, *, may_delete: bool) -> None:
-        """Add a message."""
-        self.may_delete |= may_delete or work.released
-        self.released |= work.released
-        self.since = _least(self.since, work.since)
-        self.attempt = max(self.attempt, attempt)
-        self.uploads = merged(self.uploads, work.uploads)
-        self.full_attempts = _least(self.full_attempts, work.full_attempts)
-        self.late_checks = _least(self.late_checks, work.late_checks)
-        self.hops = max(self.hops, work.hops)
-
-
 @dataclass(frozen=True, slots=True)
 class _Item:
     """Something to run in a thread: the convergence of a key, a range, or some parts of an object."""
@@ -215,7 +181,7 @@ class _Item:
     #: The name of a range or parts in the log; empty for a key.
     name: str = ""
     is_parts: bool = False
-    #: Time of the oldest event for the key, see `_KeyRequest`.
+    #: Time of the oldest event for the key, see `KeyRequest`.
     since: float | None = None
     #: The work of a key after a full attempt that was not done.
     next_attempt: KeyWork | None = None
@@ -271,7 +237,7 @@ class Worker:
         Work in flight when the deadline passes has `grace_s` seconds more, to abort its upload.
         """
         dispositions: dict[str, Disposition] = {}
-        requests: dict[str, _KeyRequest] = {}
+        requests: dict[str, KeyRequest] = {}
         key_messages: list[tuple[Message, KeyWork]] = []
         ranges_and_parts: list[tuple[Message, RangeWork | PartsWork]] = []
         for message in messages:
@@ -297,7 +263,7 @@ class Worker:
             work = replace(work, keys=tuple(key for key in work.keys if self._is_below_prefix(key, message)))
             key_messages.append((message, work))
             for key in work.keys:
-                requests.setdefault(key, _KeyRequest()).add(work, message.attempt, may_delete=may_delete)
+                requests.setdefault(key, KeyRequest()).add(work, message.attempt, may_delete=may_delete)
         items = {key: self._key_item(key, request) for key, request in requests.items()}
         results = _run_all(items, self._pool, deadline, grace_s, BatchWait(self._responded_at))
         for message, work in key_messages:
@@ -322,26 +288,19 @@ class Worker:
             for message, done in results.items()
         }
 
-    def _key_item(self, key: str, request: _KeyRequest) -> _Item:
+    def _key_item(self, key: str, request: KeyRequest) -> _Item:
         def run(deadline: Deadline) -> Outcome:
             outcome = self._copier.converge(
                 self._pair if request.may_delete else self._deferring_pair,
                 key.removeprefix(self._prefix),
                 deadline,
                 uploads=request.uploads,
-                redelivered=request.attempt > 1 or bool(request.full_attempts),
+                redelivered=request.is_repeated,
             )
             deletion = [DeletionWork((key,))] if outcome.action == "deferred" else []
             return replace(outcome, more=(*(_with_time(work, request.since) for work in outcome.more), *deletion))
 
-        next_attempt = KeyWork(
-            (key,),
-            since=request.since,
-            uploads=request.uploads,
-            full_attempts=(request.full_attempts or 0) + 1,
-            late_checks=request.late_checks or 0,
-            released=request.released,
-        )
+        next_attempt = request.next_attempt(key)
         return _Item(key, request.attempt, run, since=request.since, next_attempt=next_attempt, hops=request.hops)
 
     def _range_or_parts_item(self, message: Message, work: RangeWork | PartsWork, ranges: int) -> _Item:
@@ -459,13 +418,6 @@ def _with_time(work: Work, since: float | None) -> Work:
 
 def _precedence(error: SyncError) -> int:
     return next((index for index, kind in enumerate(_PRECEDENCE) if isinstance(error, kind)), len(_PRECEDENCE))
-
-
-def _least(one: _Number | None, other: _Number | None) -> _Number | None:
-    """Return the smaller number; None counts as no number."""
-    if one is None or other is None:
-        return one if other is None else other
-    return min(one, other)
 
 
 def _log_result(item: _Item, result: Result, spent_s: float | None) -> None:
