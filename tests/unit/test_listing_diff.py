@@ -100,6 +100,23 @@ def test_the_order_is_that_of_the_keys_bytes() -> None:
     assert len(rows_of(merge_listings(listing(keys), []))) == len(keys)
 
 
+def test_a_key_that_no_request_can_name_comes_once_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cursor then forgets it. Otherwise the rest of a long listing would grow with each page."""
+    monkeypatch.setattr(join_module, "PAGE_KEYS", 2)
+    odd = [f"k{number}\udc80" for number in range(9)]
+    pages = [
+        KeyPage.of([listed(key[:2]), listed(f"{key[:2]}!"), listed(key), listed(f"{key[:2]}\U0001f600")]) for key in odd
+    ]
+    pages = [page.with_unnameable_apart() for page in pages]
+    found = list(merge_listings(pages, pages))
+    assert [diff.key for page in found for diff in page.unnameable] == odd
+    assert all(page.after < diff.key <= (page.until or "l") for page in found for diff in page.unnameable)
+    cursor = join_module._ListingCursor(pages, "source")
+    while (end := cursor.page_end()) is not None:
+        cursor.take(end)
+        assert len(cursor._read.unnameable) <= 1
+
+
 @pytest.mark.parametrize("side", ["source", "target"])
 @pytest.mark.parametrize("in_one", [True, False])
 @pytest.mark.parametrize("keys", [["b", "a"], ["a", "c", "b"], ["a", "a"], ["a", "B"], ["\U0001f600", "ﬁ"]])

@@ -61,9 +61,7 @@ def merge_listings(
     left, right = _ListingCursor(source, "source"), _ListingCursor(target, "target")
     while True:
         end = min((key for side in (left, right) if (key := side.page_end()) is not None), default=None)
-        page = _page(after, until if end is None else end, left.take(end), right.take(end), every=every)
-        unnameable = _joined(left.take_unnameable(end), right.take_unnameable(end))
-        yield replace(page, unnameable=unnameable) if unnameable else page
+        yield _page(after, until if end is None else end, left.take(end), right.take(end), every=every)
         if end is None:
             return
         after = end
@@ -75,7 +73,6 @@ class _ListingCursor:
     def __init__(self, listing: Iterable[KeyPage], name: str) -> None:
         self._listing, self._name = iter(listing), name
         self._read = KeyPage.of(())
-        self._unnameable: list[ListEntry] = []
         self._last = ""
         self._ended = False
 
@@ -86,25 +83,21 @@ class _ListingCursor:
             if page is None:
                 self._ended = True
                 continue
-            self._unnameable += page.unnameable
             if page.keys:
                 self._check_order(page.keys)
-                self._read = self._read + page if self._read.keys else page
+            self._read = self._read + page if self._read.keys or self._read.unnameable else page
         return self._read.keys[PAGE_KEYS - 1] if len(self._read) >= PAGE_KEYS else None
 
     def take(self, end: str | None) -> KeyPage:
-        """Remove and return the keys up to and including `end`; None takes all of them."""
-        number = len(self._read) if end is None else bisect_right(self._read.keys, end)
-        taken, self._read = self._read.part(0, number), self._read.part(number)
-        return taken
-
-    def take_unnameable(self, end: str | None) -> list[ListEntry]:
-        """Remove and return the entries up to `end` that no request can name; None takes all of them."""
-        if not self._unnameable:
-            return []
-        last = None if end is None else key_bytes(end)
-        taken = [entry for entry in self._unnameable if last is None or key_bytes(entry.key) <= last]
-        self._unnameable = [entry for entry in self._unnameable if entry not in taken]
+        """Remove and return the entries up to and including `end`; None takes all of them."""
+        read = self._read
+        number = len(read) if end is None else bisect_right(read.keys, end)
+        taken, self._read = read.part(0, number), read.part(number)
+        if read.unnameable:
+            last = None if end is None else key_bytes(end)
+            within = tuple(entry for entry in read.unnameable if last is None or key_bytes(entry.key) <= last)
+            behind = tuple(entry for entry in read.unnameable if last is not None and key_bytes(entry.key) > last)
+            taken, self._read = replace(taken, unnameable=within), replace(self._read, unnameable=behind)
         return taken
 
     def _check_order(self, keys: list[str]) -> None:
@@ -116,14 +109,15 @@ class _ListingCursor:
 
 
 def _page(after: str, until: str | None, source: KeyPage, target: KeyPage, *, every: bool) -> DiffPage:
+    unnameable = _joined(source.unnameable, target.unnameable)
     if not every and pages_in_sync(source, target):
-        return DiffPage(after, until, len(source), [])
+        return DiffPage(after, until, len(source), [], unnameable)
     diffs = list(_diffs(source, target))
     wanted = diffs if every else [diff for diff in diffs if diff.status is not KeyStatus.IN_SYNC]
-    return DiffPage(after, until, len(diffs), wanted)
+    return DiffPage(after, until, len(diffs), wanted, unnameable)
 
 
-def _joined(source: list[ListEntry], target: list[ListEntry]) -> list[KeyDiff]:
+def _joined(source: Iterable[ListEntry], target: Iterable[ListEntry]) -> list[KeyDiff]:
     """Return the diffs of entries in any order."""
     left, right = ({entry.key: entry for entry in entries} for entries in (source, target))
     return [KeyDiff(left.get(key), right.get(key)) for key in dict.fromkeys([*left, *right])]
