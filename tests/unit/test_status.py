@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from s3_syncer.operations.log_lines import LogLine
-from s3_syncer.operations.queues import QueueCounts
 from s3_syncer.operations.status import (
     FAILING,
     HEALTHY,
@@ -24,6 +23,7 @@ from s3_syncer.operations.status import (
     lag_of,
     last_sweep,
 )
+from s3_syncer.queue.message_counts import QueueCounts
 
 
 def line(at: float, action: str, **fields: Any) -> LogLine:

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ..core.errors import SyncError
 from ..operations.held_deletions import HeldDeletions, Result
-from ..operations.queues import queue_counts
+from ..queue.message_counts import queue_counts
 from ..stores.clients import queue_client
 from . import deletion_options as groups
 from .click_extensions import Command, with_options

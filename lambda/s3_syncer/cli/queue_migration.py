@@ -17,6 +17,7 @@ from rich.console import Console
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
+from ..queue.message_counts import QueueCounts, queue_counts
 from ..stores.clients import aws_client, queue_client
 from ..sync.key_sweep import SweepOptions
 from ..wiring import build_sync_context
@@ -47,8 +48,6 @@ PATTERN = (
 )
 
 WORKERS_CONTINUE = "The workers continue with the messages on the queue. `s3-syncer check` compares both buckets."
-
-_COUNTS = ("", "NotVisible", "Delayed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +110,8 @@ class QueueMonitor:
             self._next_token[group] = response["nextToken"]
 
     def _count(self, url: str) -> int:
-        names: Any = [f"ApproximateNumberOfMessages{kind}" for kind in _COUNTS]
-        response = self._call(lambda: self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names))
-        return sum(int(response["Attributes"][name]) for name in names)
+        counts: QueueCounts = self._call(lambda: queue_counts(self._sqs, url))
+        return counts.total
 
     def _call(self, request: Callable[[], Any]) -> Any:
         """Return the response. Raise Retryable if a later request may succeed, otherwise StoreUnusable."""

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..queue.message_counts import queue_counts
 from .outputs import Outputs
-from .queues import queue_counts
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-#: Seconds for which the counts must be zero: see `queues.QueueCounts`.
+#: Seconds for which the counts must be zero: see `message_counts.QueueCounts`.
 SETTLED_S = 60.0
 POLL_INTERVAL_S = 5.0
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from ..core.errors import Permanent
 from ..core.events import decode
 from ..core.work_items import DeletionWork
+from ..queue.message_counts import queue_counts
 from .queue_reader import QueueReader
-from .queues import queue_counts
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

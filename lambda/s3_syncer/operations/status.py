@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..queue.message_counts import QueueCounts
 from ..sync.converge import CHANGES
 from .log_lines import LogLine, common_reason
-from .queues import QueueCounts
 
 #: Exit codes of `s3-syncer status`.
 HEALTHY, FAILING = 0, 1

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ..queue.message_counts import queue_counts
 from .dead_letters import DeadLetterQueue, Selection, grouped
 from .outputs import Outputs
-from .queues import queue_counts
 from .status import (
     DeadLetterGroup,
     FunctionState,

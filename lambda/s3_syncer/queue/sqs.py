@@ -13,11 +13,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ..core.errors import Retryable, StoreUnusable
 from ..core.work_items import DeletionWork, KeyWork
+from .message_counts import queue_counts
 from .worker import Ack, DeadLetter, Disposition, Message, Retry, redelivery_delay_s
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.literals import QueueAttributeNameType
     from mypy_boto3_sqs.type_defs import (
         BatchResultErrorEntryTypeDef,
         ChangeMessageVisibilityBatchRequestEntryTypeDef,
@@ -49,13 +49,6 @@ _ERROR_MAX = 1000
 #: Characters that S3 allows in a key and SQS rejects in an attribute (the same document, SendMessage).
 _REJECTED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-
-#: The messages of a queue, as SQS counts them: visible, in flight and delayed.
-COUNTS: tuple[QueueAttributeNameType, ...] = (
-    "ApproximateNumberOfMessages",
-    "ApproximateNumberOfMessagesNotVisible",
-    "ApproximateNumberOfMessagesDelayed",
-)
 
 _ERRORS = (ClientError, BotoCoreError)
 
@@ -245,8 +238,7 @@ class Queue:
 def count_messages(client: SQSClient, url: str) -> int:
     """Return the approximate number of messages of a queue. Raises Retryable."""
     try:
-        found = client.get_queue_attributes(QueueUrl=url, AttributeNames=list(COUNTS))["Attributes"]
-        return sum(int(found[name]) for name in COUNTS)
+        return queue_counts(client, url).total
     except (*_ERRORS, KeyError, ValueError) as error:
         raise Retryable(f"cannot count the messages of {url}: {error!r}", "QueueUnusable") from error
 
