@@ -14,7 +14,7 @@ from tests.functional.command import Ended, run
 
 from devtools.cli_docs import leaves
 from s3_syncer import __version__, process_tuning
-from s3_syncer.cli import commands, main, serve_command, sweep_commands, sync_command
+from s3_syncer.cli import commands, main, migrate_and_check_commands, serve_command, sync_command
 from s3_syncer.cli.click_extensions import FORMER_VARIABLES
 from s3_syncer.cli.commands import cli
 from s3_syncer.cli.concurrency import AUTO
@@ -54,7 +54,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[SweepJob]:
         jobs.append(job)
         return 0
 
-    monkeypatch.setattr(sweep_commands, "run", note)
+    monkeypatch.setattr(migrate_and_check_commands, "run", note)
     return jobs
 
 
@@ -74,7 +74,9 @@ def refused(*arguments: str, **environment: str | None) -> str:
 def test_queue_is_used_only_with_workers_queue(jobs: list[SweepJob], monkeypatch: pytest.MonkeyPatch) -> None:
     """The task definition of the module always sets the variables of the queue."""
     configs: list[QueueMigrationConfig] = []
-    monkeypatch.setattr(sweep_commands, "migrate_by_queue", lambda job, config, console: configs.append(config) or 0)
+    monkeypatch.setattr(
+        migrate_and_check_commands, "migrate_by_queue", lambda job, config, console: configs.append(config) or 0
+    )
     known = {"QUEUE_URL": "queue", "DEAD_LETTER_QUEUE_URL": "dead", "S3_SYNCER_LOG_GROUP": "one two"}
     assert job(jobs, **known).sweep_options.delete is False
     assert configs == []

@@ -63,7 +63,7 @@ def test_group_of_commands_imports_only_itself(arguments: list[str]) -> None:
 def test_command_imports_what_it_needs() -> None:
     """Show that the test above sees an import."""
     modules = imported("check", "--help")
-    assert {"boto3", "s3_syncer.cli.sweep_commands"} <= modules
+    assert {"boto3", "s3_syncer.cli.migrate_and_check_commands"} <= modules
     assert "s3_syncer.cli.serve_command" not in modules
 
 
@@ -75,7 +75,7 @@ def test_garbage_collection_is_relaxed_only_in_the_process_of_the_command() -> N
     assert gc.get_freeze_count() == before
     relaxed: list[str] = []
     CliRunner().invoke(cli.calling(lambda: relaxed.extend(sys.modules)), ["check"])
-    assert "s3_syncer.cli.sweep_commands" in relaxed
+    assert "s3_syncer.cli.migrate_and_check_commands" in relaxed
 
 
 #: Modules for work that most invocations of the function do not get: ranges, S3 Batch Operations and the doctor.

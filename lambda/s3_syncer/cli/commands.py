@@ -16,8 +16,8 @@ from .module_options import MODULE, Module
 
 #: The commands in the order of the reference.
 COMMANDS = (
-    LazyCommand("migrate", f"{__package__}.sweep_commands", "Copy the existing objects to the target."),
-    LazyCommand("check", f"{__package__}.sweep_commands", "Compare both buckets and list the differences."),
+    LazyCommand("migrate", f"{__package__}.migrate_and_check_commands", "Copy the existing objects to the target."),
+    LazyCommand("check", f"{__package__}.migrate_and_check_commands", "Compare both buckets and list the differences."),
     LazyCommand("sync", f"{__package__}.sync_command", "Make single keys equal now."),
     LazyCommand("serve", f"{__package__}.serve_command", "Work off the queue until stopped."),
     LazyCommand(
