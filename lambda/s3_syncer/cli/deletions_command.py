@@ -17,11 +17,11 @@ from ..core.errors import SyncError
 from ..operations.held_deletions import HeldDeletions, Result
 from ..queue.message_counts import queue_counts
 from ..stores.clients import queue_client
-from . import deletion_options as groups
+from . import operation_options as groups
 from .click_extensions import Command, with_options
 from .command_settings import fail
 from .exit_codes import DIFFERENT, EQUAL
-from .operation_options import JSON
+from .queue_options import DELETIONS, HELD_DELETIONS
 from .stats import printable
 
 #: Portions that a command releases or discards at a time.
@@ -60,7 +60,7 @@ def _with_queues(command: Callable[..., Any]) -> Callable[..., Any]:
         except (SyncError, ClientError, BotoCoreError) as error:
             fail(error)
 
-    decorated: Callable[..., Any] = with_options(groups.HELD_DELETIONS)(run)
+    decorated: Callable[..., Any] = with_options(HELD_DELETIONS)(run)
     return decorated
 
 
@@ -69,7 +69,7 @@ def _with_queues(command: Callable[..., Any]) -> Callable[..., Any]:
     examples=[("See if anything is held", "s3-syncer --module infra deletions status")],
 )
 @_with_queues
-@with_options(groups.DELETIONS, JSON)
+@with_options(DELETIONS, groups.JSON)
 def status(held: HeldDeletions, deletions_queue_url: str | None, as_json: bool) -> None:
     """Count the deletions that wait for their delay, and those that are held. Exit code 1 if any are held.
 
@@ -95,7 +95,7 @@ def status(held: HeldDeletions, deletions_queue_url: str | None, as_json: bool) 
     ],
 )
 @_with_queues
-@with_options(groups.LIST_LIMIT, JSON)
+@with_options(groups.LIST_LIMIT, groups.JSON)
 def list_(held: HeldDeletions, limit: int, as_json: bool) -> None:
     """List the keys of held deletions, and since when they are held. Exit code 1 if there are any."""
     found = held.read(limit)
@@ -118,7 +118,7 @@ def list_(held: HeldDeletions, limit: int, as_json: bool) -> None:
     ],
 )
 @_with_queues
-@with_options(groups.TAKE_LIMIT, groups.YES, JSON)
+@with_options(groups.TAKE_LIMIT, groups.YES, groups.JSON)
 def release(held: HeldDeletions, limit: int | None, yes: bool, as_json: bool) -> None:
     """Let the workers do the held deletions once, above the limit `deletes.hold_above`.
 
@@ -134,7 +134,7 @@ def release(held: HeldDeletions, limit: int | None, yes: bool, as_json: bool) ->
     examples=[("Keep the objects in the target", "s3-syncer --module infra deletions discard")],
 )
 @_with_queues
-@with_options(groups.TAKE_LIMIT, groups.YES, JSON)
+@with_options(groups.TAKE_LIMIT, groups.YES, groups.JSON)
 def discard(held: HeldDeletions, limit: int | None, yes: bool, as_json: bool) -> None:
     """Drop the held deletions: the objects stay in the target, and `s3-syncer check` lists them as extra."""
     _confirm(f"Drop about {held.count():,} held deletions, and keep the objects in the target?", yes=yes)

@@ -53,6 +53,28 @@ DISCARD = (
     option(_SELECTION, "--yes", is_flag=True, help="Do not ask before the letters are deleted."),
 )
 
+LIST_LIMIT = (
+    option(
+        _SELECTION,
+        "--limit",
+        type=click.IntRange(1),
+        default=100,
+        show_default=True,
+        help="Deletions to list at most. Each ten of them cost two requests to SQS.",
+    ),
+)
+
+TAKE_LIMIT = (
+    option(
+        _SELECTION,
+        "--limit",
+        type=click.IntRange(1),
+        help="Stop after about this number of deletions. Without it, all of them.",
+    ),
+)
+
+YES = (option(_SELECTION, "--yes", is_flag=True, help="Do not ask before the deletions are taken from the queue."),)
+
 TASK = (option("Task", "--detach", is_flag=True, help="Only start the task, and print its ARN."),)
 
 FOLLOW = (option("Task", "--follow", "-f", is_flag=True, help="Print further lines until the task has ended."),)
@@ -127,14 +149,6 @@ SWEEP = (
     option(_RANGE, "--max-delete", type=click.IntRange(0), help="Stop deleting after this number of keys."),
     option(_RANGE, "--full", is_flag=True, help="Compare headers, metadata and tags of every key."),
     option(_QUEUE, "--detach", is_flag=True, help="Only send the range, and do not follow it."),
-    option(
-        _QUEUE,
-        "--idle-timeout",
-        type=click.FloatRange(1),
-        default=60,
-        show_default=True,
-        help="Seconds for which the queue must be empty at the end. The message counts of SQS are approximate.",
-    ),
 )
 
 COST = (

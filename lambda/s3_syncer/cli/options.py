@@ -13,6 +13,7 @@ from ..settings import LOG_LEVELS
 from .click_extensions import Decorator, option
 from .concurrency import AUTO, AUTO_MESSAGES
 from .option_types import MOST, ByteRate, Ceiling, Duration, Pattern, ReportDestination
+from .queue_options import IDLE_TIMEOUT
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .signals import GRACE_S
 
@@ -176,14 +177,7 @@ WORKERS = (
         help="CloudWatch log group of the workers: for progress, and to detect the end while live sync uses the queue. "
         "Repeatable; in the variable, separated by spaces.",
     ),
-    option(
-        _QUEUE,
-        "--idle-timeout",
-        type=click.FloatRange(1),
-        default=60,
-        show_default=True,
-        help="Seconds for which the queue must be empty at the end. The message counts of SQS are approximate.",
-    ),
+    *IDLE_TIMEOUT,
 )
 
 SERVICE = (

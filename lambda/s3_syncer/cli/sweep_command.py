@@ -19,6 +19,7 @@ from .on_module import on_module
 from .outage import OUTAGE_TIMEOUT_S
 from .progress import format_bytes, format_duration, in_lines, on_terminal
 from .queue_migration import INTERVAL_S, WORKERS_CONTINUE, QueueMigrationConfig, QueueMonitor, connect
+from .queue_options import IDLE_TIMEOUT
 from .queue_progress import Coverage, QueueProgress, wait_until_done
 from .signals import handle_signals
 from .stats import SweepStats, print_row
@@ -35,7 +36,7 @@ from .stats import SweepStats, print_row
         ("Only the keys of one day", "s3-syncer --module infra sweep --after logs/2026-11-28 --until logs/2026-11-29"),
     ],
 )
-@with_options(groups.RANGE, groups.SWEEP, groups.JSON)
+@with_options(groups.RANGE, groups.SWEEP, IDLE_TIMEOUT, groups.JSON)
 @on_module
 def sweep(
     outputs: Outputs, after: str, until: str | None, detach: bool, idle_timeout: float, as_json: bool, **given: Any

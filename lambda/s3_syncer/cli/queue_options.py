@@ -1,4 +1,4 @@
-"""The options of the commands `deletions`, by group."""
+"""The options for the queues of the workers that several commands share, by group."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ import click
 
 from .click_extensions import option
 
-_QUEUE, _SELECTION = "Queue", "Selection"
+_QUEUE = "Queue"
+
+IDLE_TIMEOUT = (
+    option(
+        _QUEUE,
+        "--idle-timeout",
+        type=click.FloatRange(1),
+        default=60,
+        show_default=True,
+        help="Seconds for which the queue must be empty at the end. The message counts of SQS are approximate.",
+    ),
+)
 
 HELD_DELETIONS = (
     option(
@@ -31,25 +42,3 @@ DELETIONS = (
         help="URL of the queue that delays deletions, to count them.",
     ),
 )
-
-LIST_LIMIT = (
-    option(
-        _SELECTION,
-        "--limit",
-        type=click.IntRange(1),
-        default=100,
-        show_default=True,
-        help="Deletions to list at most. Each ten of them cost two requests to SQS.",
-    ),
-)
-
-TAKE_LIMIT = (
-    option(
-        _SELECTION,
-        "--limit",
-        type=click.IntRange(1),
-        help="Stop after about this number of deletions. Without it, all of them.",
-    ),
-)
-
-YES = (option(_SELECTION, "--yes", is_flag=True, help="Do not ask before the deletions are taken from the queue."),)
