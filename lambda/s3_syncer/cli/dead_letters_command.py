@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -19,6 +19,7 @@ from . import operation_options as groups
 from .click_extensions import Command, with_options
 from .exit_codes import DIFFERENT, EQUAL
 from .on_module import on_module
+from .queue_results import end, progress_of
 from .stats import printable
 
 #: Subjects that `dead-letters list` names for each reason.
@@ -105,7 +106,11 @@ def redrive(outputs: Outputs, as_json: bool, **options: Any) -> None:
     Nothing is lost if the command is killed: a letter is deleted after SQS has accepted its copy. A letter on both
     queues is harmless, because a worker finds its key equal the second time. Run the command again to continue.
     """
-    _end(_queue(outputs).redrive(_selection(options), _progress(as_json)), "sent back", as_json=as_json)
+    _end(
+        _queue(outputs).redrive(_selection(options), progress_of("letters", as_json=as_json)),
+        "sent back",
+        as_json=as_json,
+    )
 
 
 @dead_letters.command(
@@ -131,7 +136,7 @@ def discard(outputs: Outputs, everything: bool, yes: bool, as_json: bool, **opti
         for group in grouped(letters):
             click.echo(f"{group.letters:,}\t{printable(group.reason)}", err=True)
         click.confirm(f"Discard these {len(letters):,} dead letters?", abort=True, err=True)
-    _end(queue.discard(selection, _progress(as_json)), "discarded", as_json=as_json)
+    _end(queue.discard(selection, progress_of("letters", as_json=as_json)), "discarded", as_json=as_json)
 
 
 def _queue(outputs: Outputs) -> DeadLetterQueue:
@@ -148,23 +153,8 @@ def _selection(options: dict[str, Any]) -> Selection:
     return Selection(options["reason"], options["key"], since=0.0 if since_s is None else time.time() - since_s)
 
 
-def _progress(as_json: bool) -> Any:
-    def show_number(done: int) -> None:
-        if not as_json and sys.stderr.isatty():
-            click.echo(f"\r{done:,} letters", nl=False, err=True)
-
-    return show_number
-
-
-def _end(result: Result, what: str, *, as_json: bool) -> None:
-    """Print the result, and exit with a code that says if SQS refused a part of it."""
-    for error in sorted(set(result.errors)):
-        click.echo(f"s3-syncer: {printable(error)}", err=True)
-    if as_json:
-        _print_json(asdict(result))
-    else:
-        click.echo(f"{result.done:,} dead letters {what}, {result.kept:,} stay on the queue")
-    sys.exit(DIFFERENT if result.errors else EQUAL)
+def _end(result: Result, what: str, *, as_json: bool) -> NoReturn:
+    end(result, f"{result.done:,} dead letters {what}, {result.kept:,} stay on the queue", as_json=as_json)
 
 
 def _print_json(value: dict[str, Any] | Sequence[dict[str, Any]]) -> None:

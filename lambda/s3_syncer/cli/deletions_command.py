@@ -7,8 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,6 +21,7 @@ from .click_extensions import Command, with_options
 from .command_settings import fail
 from .exit_codes import DIFFERENT, EQUAL
 from .queue_options import DELETIONS, HELD_DELETIONS
+from .queue_results import end, progress_of
 from .stats import printable
 
 #: Portions that a command releases or discards at a time.
@@ -126,7 +126,7 @@ def release(held: HeldDeletions, limit: int | None, yes: bool, as_json: bool) ->
     killed: run it again to continue.
     """
     _confirm(f"Delete the objects of about {held.count():,} held deletions from the target?", yes=yes)
-    _end(held.release(_progress(as_json=as_json), limit), "released", as_json=as_json)
+    _end(held.release(progress_of("deletions", as_json=as_json), limit), "released", as_json=as_json)
 
 
 @deletions.command(
@@ -138,7 +138,7 @@ def release(held: HeldDeletions, limit: int | None, yes: bool, as_json: bool) ->
 def discard(held: HeldDeletions, limit: int | None, yes: bool, as_json: bool) -> None:
     """Drop the held deletions: the objects stay in the target, and `s3-syncer check` lists them as extra."""
     _confirm(f"Drop about {held.count():,} held deletions, and keep the objects in the target?", yes=yes)
-    _end(held.discard(_progress(as_json=as_json), limit), "discarded", as_json=as_json)
+    _end(held.discard(progress_of("deletions", as_json=as_json), limit), "discarded", as_json=as_json)
 
 
 def _confirm(question: str, *, yes: bool) -> None:
@@ -146,21 +146,5 @@ def _confirm(question: str, *, yes: bool) -> None:
         click.confirm(question, abort=True, err=True)
 
 
-def _progress(*, as_json: bool) -> Callable[[int], None]:
-    def show_number(done: int) -> None:
-        if not as_json and sys.stderr.isatty():
-            click.echo(f"\r{done:,} deletions", nl=False, err=True)
-
-    return show_number
-
-
-def _end(result: Result, what: str, *, as_json: bool) -> None:
-    """Print the result, and exit with a code that says if SQS refused a part of it."""
-    for error in sorted(set(result.errors)):
-        click.echo(f"s3-syncer: {printable(error)}", err=True)
-    if as_json:
-        click.echo(json.dumps(asdict(result), indent=2))
-    else:
-        click.echo(f"{result.done:,} deletions {what}")
-        click.echo(f"note: {_LATE_HOLDS}", err=True)
-    sys.exit(DIFFERENT if result.errors else EQUAL)
+def _end(result: Result, what: str, *, as_json: bool) -> NoReturn:
+    end(result, f"{result.done:,} deletions {what}", as_json=as_json, note=_LATE_HOLDS)
