@@ -108,8 +108,8 @@ class DeadLetterQueue:
 
         A letter is deleted after SQS has accepted its copy. So a command that is killed loses none: a letter that is on
         both queues is worked on twice, and the second time finds the key equal. A letter that fails again meanwhile
-        stays: otherwise the command would not end as long as the workers reject it. If the clock of
-        this computer is late, letters of the last minutes stay too.
+        stays: otherwise the command would not end as long as the workers reject it. If the clock of this computer is
+        behind, the letters of the last minutes stay too.
         """
         return self._take(selection, self._send, progress)
 
