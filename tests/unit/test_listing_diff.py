@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from s3_syncer.core import listing_diff as join_module
 from s3_syncer.core.compare import KeyDiff, KeyStatus
 from s3_syncer.core.listing_diff import PAGE_KEYS, DiffPage, Unordered, merge_listings
-from s3_syncer.core.model import KeyPage, ListEntry
+from s3_syncer.core.model import Archive, KeyPage, ListEntry
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(seconds=1)
@@ -115,6 +116,20 @@ def test_a_key_that_no_request_can_name_comes_once_in_its_place(monkeypatch: pyt
     while (end := cursor.page_end()) is not None:
         cursor.take(end)
         assert len(cursor._read.unnameable) <= 1
+
+
+def test_the_rest_of_a_listing_has_only_its_own_archives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise it would grow with each page."""
+    monkeypatch.setattr(join_module, "PAGE_KEYS", 2)
+    names = [f"k{number}{letter}" for number in range(9) for letter in "abc"]
+    archived = [replace(listed(name), archive=Archive("GLACIER")) for name in names]
+    pages = [KeyPage.of(archived[start : start + 3]) for start in range(0, len(archived), 3)]
+    cursor, taken = join_module._ListingCursor(pages, "source"), list[ListEntry]()
+    while (end := cursor.page_end()) is not None:
+        taken += cursor.take(end)
+        assert cursor._read.archives.keys() == set(cursor._read.keys)
+    taken += cursor.take(None)
+    assert [entry.archive for entry in taken] == [Archive("GLACIER")] * len(names)
 
 
 @pytest.mark.parametrize("side", ["source", "target"])

@@ -238,7 +238,9 @@ class KeyPage:
             return self
         within = slice(start, stop)
         columns = self.keys[within], self.sizes[within], self.etags[within], self.times[within]
-        return KeyPage(*columns, self.archives, self.unnameable)
+        # All pages of a listing are joined and cut, so what is not left out here would grow with each page.
+        archives = {key: self.archives[key] for key in columns[0] if key in self.archives} if self.archives else {}
+        return KeyPage(*columns, archives, self.unnameable)
 
 
 @dataclass(frozen=True, slots=True)
