@@ -13,7 +13,7 @@ from operator import lt
 
 from .compare import KeyDiff, KeyStatus, pages_in_sync
 from .errors import Retryable
-from .model import KeyPage, ListEntry, key_bytes
+from .model import KeyPage, ListEntry
 
 #: Keys of a page on each side: the keys of one ListObjectsV2 response. To list a page again costs one request a side.
 PAGE_KEYS = 1000
@@ -94,10 +94,9 @@ class _ListingCursor:
         number = len(read) if end is None else bisect_right(read.keys, end)
         taken, self._read = read.part(0, number), read.part(number)
         if read.unnameable:
-            last = None if end is None else key_bytes(end)
-            within = tuple(entry for entry in read.unnameable if last is None or key_bytes(entry.key) <= last)
-            behind = tuple(entry for entry in read.unnameable if last is not None and key_bytes(entry.key) > last)
-            taken, self._read = replace(taken, unnameable=within), replace(self._read, unnameable=behind)
+            taken = replace(taken, unnameable=read.unnameable_within("", end))
+            behind = () if end is None else read.unnameable_within(end, None)
+            self._read = replace(self._read, unnameable=behind)
         return taken
 
     def _check_order(self, keys: list[str]) -> None:

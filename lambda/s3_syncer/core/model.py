@@ -206,6 +206,12 @@ class KeyPage:
         page = KeyPage.of(entry for entry in entries if is_nameable(entry.key))
         return replace(page, unnameable=tuple(entry for entry in entries if not is_nameable(entry.key)))
 
+    def unnameable_within(self, after: str, until: str | None) -> tuple[ListEntry, ...]:
+        """Return the entries of a range that no request can name. `until` belongs to it; None is no end."""
+        first, last = key_bytes(after), None if until is None else key_bytes(until)
+        names = [(entry, key_bytes(entry.key)) for entry in self.unnameable]
+        return tuple(entry for entry, name in names if name > first and (last is None or name <= last))
+
     def __len__(self) -> int:
         return len(self.keys)
 

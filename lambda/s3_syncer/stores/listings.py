@@ -17,7 +17,7 @@ from typing import Any
 from ..core import fence
 from ..core.errors import Permanent, Retryable
 from ..core.listing_diff import Unordered
-from ..core.model import KeyPage, ListPage, Upload, key_bytes
+from ..core.model import KeyPage, ListPage, Upload
 from ..core.multipart import UploadedPart
 from .responses import Response
 
@@ -234,18 +234,10 @@ def _between(page: KeyPage, after: str, until: str | None) -> KeyPage:
     """
     keys = page.keys
     found = page.part(bisect_right(keys, after), len(keys) if until is None else bisect_right(keys, until))
-    return _with_unnameable_within(found, page, after, until) if page.unnameable else found
+    return replace(found, unnameable=page.unnameable_within(after, until)) if page.unnameable else found
 
 
 def _within(page: KeyPage, after: str, until: str | None) -> KeyPage:
     """Return the keys of the range, as `_between` does, from a page in any order."""
     found = KeyPage.of(entry for entry in page if entry.key > after and (until is None or entry.key <= until))
-    return _with_unnameable_within(found, page, after, until)
-
-
-def _with_unnameable_within(found: KeyPage, page: KeyPage, after: str, until: str | None) -> KeyPage:
-    """Return `found` with the entries of the page in the range that no request can name."""
-    first, last = key_bytes(after), None if until is None else key_bytes(until)
-    names = [(entry, key_bytes(entry.key)) for entry in page.unnameable]
-    within = tuple(entry for entry, name in names if name > first and (last is None or name <= last))
-    return replace(found, unnameable=within)
+    return replace(found, unnameable=page.unnameable_within(after, until))
