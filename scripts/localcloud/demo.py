@@ -34,6 +34,7 @@ from localcloud.stack import DIRECTORY
 from s3_syncer.cli.task_log import readable
 from s3_syncer.operations import images, tasks
 from s3_syncer.operations.held_deletions import HeldDeletions
+from s3_syncer.queue.message_counts import queue_counts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -433,8 +434,7 @@ def wait_until_queues_are_empty(cloud: stack.Stack) -> int:
 
 def queue_depth(cloud: stack.Stack, url: str) -> int:
     """Return the number of messages in the queue: visible, in flight and delayed."""
-    attributes = cloud.sqs().get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-    return sum(int(value) for name, value in attributes.items() if name.startswith("ApproximateNumberOfMessages"))
+    return queue_counts(cloud.sqs(), url).total
 
 
 def log_actions(cloud: stack.Stack) -> Counter[str]:

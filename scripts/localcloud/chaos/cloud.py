@@ -20,6 +20,7 @@ from localcloud.chaos.chance import seeded
 from localcloud.chaos.proxy import Proxy, Turbulence
 from localcloud.chaos.tally import Tally
 from localcloud.chaos.workers import QUEUE_VISIBILITY_S
+from s3_syncer.queue.message_counts import queue_counts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -128,9 +129,7 @@ class Cloud:
     def messages(self) -> int:
         """Return the number of messages on both queues: visible, in flight and delayed."""
         urls = (self.queue_url, self.bulk_queue_url)
-        attributes = [self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in urls]
-        counts = [int(each[name]) for each in attributes for name in each if name.startswith("ApproximateNumberOf")]
-        return sum(counts)
+        return sum(queue_counts(self.sqs, url).total for url in urls)
 
     def dead_letters(self) -> list[str]:
         """Return each dead letter as text: its key, its error and its body."""
