@@ -18,18 +18,22 @@ locals {
   large_object_limit = var.function.enabled ? " If only objects above sync.distributed_copy_threshold_mb are late, raise bulk.max_concurrency." : ""
 
   alarms = merge(
+    # Messages that wait for a person. NumberOfMessagesSent does not count messages that SQS itself moves to the dead-letter
+    # queue after too many receives.
+    { for name, part in {
+      dead-letters   = { queue = aws_sqs_queue.dead_letters.name, description = "Changes that could not be mirrored are in ${aws_sqs_queue.dead_letters.name}. Read the attributes error and key of each message, fix the cause, then redrive the messages." }
+      held-deletions = { queue = aws_sqs_queue.held_deletions.name, description = "Deletions are held: more than deletes.hold_above waited at the same time. Nothing of them is deleted. Run s3-syncer deletions list. If the objects are meant to go, run s3-syncer deletions release, otherwise s3-syncer deletions discard." }
+      } : name => {
+      description = part.description
+      namespace   = "AWS/SQS"
+      metric      = "ApproximateNumberOfMessagesVisible"
+      dimensions  = { QueueName = part.queue }
+      statistic   = "Maximum"
+      threshold   = 0
+      period_s    = 60
+      periods     = 1
+    } },
     {
-      # NumberOfMessagesSent does not count messages that SQS itself moves here after too many receives.
-      dead-letters = {
-        description = "Changes that could not be mirrored are in ${aws_sqs_queue.dead_letters.name}. Read the attributes error and key of each message, fix the cause, then redrive the messages."
-        namespace   = "AWS/SQS"
-        metric      = "ApproximateNumberOfMessagesVisible"
-        dimensions  = { QueueName = aws_sqs_queue.dead_letters.name }
-        statistic   = "Maximum"
-        threshold   = 0
-        period_s    = 60
-        periods     = 1
-      }
       errors = {
         description = "Function ${aws_lambda_function.sync.function_name} crashes or times out. See log group ${aws_cloudwatch_log_group.function.name}."
         namespace   = "AWS/Lambda"
@@ -50,18 +54,6 @@ locals {
         threshold   = 0
         period_s    = 300
         periods     = 3
-      }
-    },
-    {
-      held-deletions = {
-        description = "Deletions are held: more than deletes.hold_above waited at the same time. Nothing of them is deleted. Run s3-syncer deletions list. If the objects are meant to go, run s3-syncer deletions release, otherwise s3-syncer deletions discard."
-        namespace   = "AWS/SQS"
-        metric      = "ApproximateNumberOfMessagesVisible"
-        dimensions  = { QueueName = aws_sqs_queue.held_deletions.name }
-        statistic   = "Maximum"
-        threshold   = 0
-        period_s    = 60
-        periods     = 1
       }
     },
     # Messages that SQS will delete soon, because they wait for a person: while the module is paused, and held deletions.
