@@ -234,6 +234,10 @@ SIGNATURE_CODES = frozenset({"AuthorizationHeaderMalformed", "SignatureDoesNotMa
 #: of request, or one path.
 ONE_OBJECT_CODES = SIGNATURE_CODES | {"PermanentRedirect"}
 
+#: The statuses with which a store asks to slow down. The second is also the SlowDown of AWS: the response to a HEAD has
+#: no code but its status.
+BUSY_STATUSES = frozenset({429, 503})
+
 #: The codes of this project for a request without a response.
 LOST_CODES = frozenset({"ConnectionBroke", "NoResponse"})
 
@@ -324,7 +328,7 @@ def _kind_by_status(status: int) -> type[SyncError]:
     that does not hold means another object, under whatever code. A redirect is refused too: to follow it, the request
     would need another signature. Every other status may be temporary.
     """
-    if status in (429, 503):  # also the SlowDown of AWS: the response to a HEAD has no code but its status
+    if status in BUSY_STATUSES:
         return Busy
     if status in (412, 416):  # as under their usual codes, which some stores name otherwise
         return Changed

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from ..core import fence
 from ..core.concurrency_limit import ConcurrencyLimit
+from ..core.errors import BUSY_STATUSES
 from ..core.units import KIB
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def request_kind(operation: str, size: int = 0) -> Hashable:
 
 def is_throttled(status: int) -> bool:
     """Return True if a response with this status asks to slow down."""
-    return status in (429, 503)
+    return status in BUSY_STATUSES
 
 
 class Permit:
