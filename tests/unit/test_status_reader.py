@@ -203,6 +203,15 @@ def test_queues_that_are_denied_are_an_error() -> None:
         reader(aws).read()
 
 
+def test_dead_letters_that_cannot_be_read_are_a_note_each_time() -> None:
+    aws = AWS()
+    aws.counts = {"mirror-dead-letters": (1, 0, 0)}
+    aws.denied = {"receive_message"}
+    watched = reader(aws)
+    for _ in range(2):
+        assert any(note.startswith("the dead letters cannot be read") for note in watched.read().notes)
+
+
 def test_dead_letters_are_read_again_only_if_their_number_changes() -> None:
     aws = AWS()
     aws.counts = {"mirror-dead-letters": (1, 0, 0)}

@@ -160,10 +160,15 @@ class StatusReader:
         return {url: values[f"age{index}"][0] for index, url in enumerate(urls) if values.get(f"age{index}")}
 
     def _dead_letters(self, letters: int) -> list[DeadLetterGroup]:
-        """Return the groups of the first letters. They are read again only if their number has changed."""
-        if letters != self._groups[0]:
+        """Return the groups of the first letters.
+
+        They are read again only if their number has changed, or if the last attempt failed.
+        """
+        if not letters:
+            self._groups = (0, [])
+        elif letters != self._groups[0]:
             read = self._optional("the dead letters", lambda: self._letters.read(Selection(), limit=MAX_LETTERS))
-            self._groups = (letters, grouped(read or [])) if letters else (0, [])
+            self._groups = (0, []) if read is None else (letters, grouped(read))
         return self._groups[1]
 
     def _function(self) -> FunctionState:
