@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import click
 import pytest
 from tests.functional.command import Ended, run
 from tests.functional.harness import REGION, SECRET, SOURCE, TARGET, Rig
@@ -92,6 +93,15 @@ def test_discard_asks_first_and_needs_a_selection(rig: Rig, command: Command) ->
     assert refused.code == 1
     assert "Discard these 1 dead letters?" in refused.err
     assert command("dead-letters", "list").code == 1
+
+
+def test_discard_leaves_a_letter_that_comes_after_its_question(
+    rig: Rig, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_letter(rig, "b", "EntityTooLarge")
+    monkeypatch.setattr(click, "confirm", lambda *_, **__: add_letter(rig, "c", "EntityTooLarge"))
+    ended = command("dead-letters", "discard", "--all")
+    assert ended.out == "1 dead letters discarded, 1 stay on the queue\n"
 
 
 def test_status_names_failures_and_dead_letters(rig: Rig, command: Command, log: Callable[..., None]) -> None:

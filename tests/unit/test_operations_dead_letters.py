@@ -140,6 +140,7 @@ def test_one_empty_response_is_not_the_end(sqs: SQS) -> None:
         (Selection(key="photos/1.jpg"), 1),
         (Selection(key="b"), 1),
         (Selection(since=20.0), 7),
+        (Selection(until=20.0), 21),
         (Selection(reason="AccessDenied", key="photos/2?.jpg", since=22.0), 3),
     ],
 )

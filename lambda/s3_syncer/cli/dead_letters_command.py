@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
 import click
@@ -132,6 +132,7 @@ def discard(outputs: Outputs, everything: bool, yes: bool, as_json: bool, **opti
         raise click.UsageError("name the letters with --reason, --key or --since, or give --all")
     queue = _queue(outputs)
     if not yes:
+        selection = replace(selection, until=time.time())  # the question is not about letters that come after it
         letters = queue.read(selection)
         for group in grouped(letters):
             click.echo(f"{group.letters:,}\t{printable(group.reason)}", err=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,8 @@ class Selection:
     keys: frozenset[str] = frozenset()
     #: Only letters sent since this time, in seconds since 1970.
     since: float = 0.0
+    #: Only letters sent up to this time.
+    until: float = math.inf
 
     @property
     def is_everything(self) -> bool:
@@ -78,7 +81,7 @@ class Selection:
         """Return True if the letter meets the conditions."""
         has_key = not self.key or any(key == self.key or fnmatchcase(key, self.key) for key in letter.keys)
         has_key = has_key and (not self.keys or any(key in self.keys for key in letter.keys))
-        return has_key and self.reason.lower() in letter.reason.lower() and letter.sent_at >= self.since
+        return has_key and self.reason.lower() in letter.reason.lower() and self.since <= letter.sent_at <= self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +130,11 @@ class DeadLetterQueue:
 
         A letter also stays if SQS does not accept its copy.
         """
-        done, errors, began_at = 0, [], time.time()
+        done, errors = 0, []
+        older = replace(selection, until=min(selection.until, time.time()))
         with QueueReader(self._sqs, self._url) as reader:
             for portion in reader.portions():
-                letters = [letter for letter in map(self._letter, portion) if letter.sent_at <= began_at]
-                chosen = [letter for letter in letters if selection.has(letter)]
+                chosen = [letter for letter in map(self._letter, portion) if older.has(letter)]
                 for some in _by_size(chosen):
                     sent, failures = (some, []) if send is None else send(some)
                     not_deleted = reader.delete([letter.id for letter in sent])
