@@ -91,6 +91,15 @@ class QueueMonitor:
                 if isinstance(line, dict):
                     yield line
 
+    def wait(self, progress: QueueProgress, deadline: Deadline, *, outage_timeout_s: float) -> None:
+        """Wait until the work is done, and read the log to its end.
+
+        Raise OutOfTime at the deadline, and StoreUnusable.
+        """
+        interval_s = min(INTERVAL_S, self._config.idle_timeout_s / 4)
+        wait_until_done(self, progress, deadline, interval_s=interval_s, outage_timeout_s=outage_timeout_s)
+        progress.read(self.lines())
+
     def _new_events(self, group: str) -> Iterator[Any]:
         """Yield the events of the log group that were not yielded before."""
         for _ in range(MAX_PAGES):
@@ -148,14 +157,7 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
             handle_signals(deadline, grace_s=job.stop_grace_s) as stop,
             show_progress(job, stats, console, context.source, deadline),
         ):
-            wait_until_done(
-                monitor,
-                progress,
-                deadline,
-                interval_s=min(INTERVAL_S, config.idle_timeout_s / 4),
-                outage_timeout_s=job.outage_timeout_s,
-            )
-            progress.read(monitor.lines())
+            monitor.wait(progress, deadline, outage_timeout_s=job.outage_timeout_s)
     except OutOfTime:
         _print(job, console, f"stopped: {WORKERS_CONTINUE}")
         return stop.exit_code

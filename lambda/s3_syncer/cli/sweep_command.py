@@ -18,9 +18,9 @@ from .exit_codes import DIFFERENT, EQUAL
 from .on_module import on_module
 from .outage import OUTAGE_TIMEOUT_S
 from .progress import format_bytes, format_duration, in_lines, on_terminal
-from .queue_migration import INTERVAL_S, WORKERS_CONTINUE, QueueMigrationConfig, QueueMonitor, connect
+from .queue_migration import WORKERS_CONTINUE, QueueMigrationConfig, QueueMonitor, connect
 from .queue_options import IDLE_TIMEOUT
-from .queue_progress import Coverage, QueueProgress, wait_until_done
+from .queue_progress import Coverage, QueueProgress
 from .signals import handle_signals
 from .stats import SweepStats, print_row
 
@@ -73,14 +73,7 @@ def _follow(monitor: QueueMonitor, stats: SweepStats, coverage: Coverage, idle_s
     with handle_signals(deadline) as stop:
         try:
             with display:
-                wait_until_done(
-                    monitor,
-                    progress,
-                    deadline,
-                    interval_s=min(INTERVAL_S, idle_s / 4),
-                    outage_timeout_s=OUTAGE_TIMEOUT_S,
-                )
-                progress.read(monitor.lines())
+                monitor.wait(progress, deadline, outage_timeout_s=OUTAGE_TIMEOUT_S)
         except OutOfTime:
             return stop.exit_code
     return None
