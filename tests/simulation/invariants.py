@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from s3_syncer.core.errors import Permanent
 from s3_syncer.core.events import decode
 from s3_syncer.core.work_items import KeyWork, PartsWork
+from s3_syncer.sync.upload_decision import MAX_UPLOAD_ATTEMPTS
 
 from .sqs import Queued
 from .store import Store, Version
@@ -165,6 +166,9 @@ def no_upload_stays(end: Ending) -> Iterator[str]:
 def dead_letters_are_explained(end: Ending) -> Iterator[str]:
     for letter in end.dead_letters:
         error = letter.attributes.get("error", "redrive")
+        gave_up = f"gave up after {MAX_UPLOAD_ATTEMPTS} multipart uploads" in error
+        if gave_up and all(end.target.idle_uploads[key] >= MAX_UPLOAD_ATTEMPTS for key in keys_of(letter)):
+            continue
         if not any(text in error for text in end.explained_errors):
             yield f"a dead letter without a cause in this history: {error}: {letter.body}"
 

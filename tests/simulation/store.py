@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from email.utils import format_datetime
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import parse_qsl
+
+from s3_syncer.sync.upload_decision import ABANDONED_AFTER_S
 
 from .faults import AWS, Traits
 from .scheduler import Scheduler
@@ -121,6 +124,9 @@ class Store(Server):
         self._completed: dict[str, Response] = {}
         #: The uploads with an ID that a client has read, and has not tried to abort.
         self.known_uploads: set[str] = set()
+        #: By key: the uploads that were aborted after an hour without a single part. The worker that created such an
+        #: upload ended before it sent one.
+        self.idle_uploads: Counter[str] = Counter()
         self._number = 0
 
     # -- applications and checks -----------------------------------------------------------------------------------
@@ -320,7 +326,9 @@ class Store(Server):
         return self._completed[UploadId]
 
     def abort_multipart_upload(self, Key: str, UploadId: str) -> Response:
-        self._upload(Key, UploadId)
+        upload = self._upload(Key, UploadId)
+        if not upload.parts and self._now() - upload.initiated >= ABANDONED_AFTER_S:
+            self.idle_uploads[Key] += 1
         del self._uploads[UploadId]
         return self._response(status=204)
 

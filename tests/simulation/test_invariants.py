@@ -24,6 +24,8 @@ def ending(change: Callable[[Store, Store], object] = lambda source, target: Non
 
 LETTER = Queued("m1", "{}", 0.0, {"key": "k", "error": "InvalidRequest: refused"})
 
+GAVE_UP = Queued("m1", "{}", 0.0, {"key": "k", "error": "gave up after 3 multipart uploads of this object: reason"})
+
 BROKEN = {
     "nothing_is_missing": ending(lambda source, target: target.remove("k")),
     "copies_are_equal": ending(lambda source, target: target.write("k", b"BODY")),
@@ -38,6 +40,10 @@ BROKEN = {
     "every_message_ended": ending(queue=[Queued("m1", "{}", 0.0)]),
     "no_request_is_late": ending(lambda source, target: target.apply_later(60.0, dict, "put")),
 }
+
+
+def abandoned(uploads: int) -> Callable[[Store, Store], object]:
+    return lambda source, target: target.idle_uploads.update({"k": uploads})
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -57,10 +63,15 @@ def test_an_invariant_finds_its_violation(name: str) -> None:
             lambda source, target: target.write("other", b"", {"x-amz-meta-s3-syncer-source-etag": "e"}), duty={"k"}
         ),
         ending(lambda source, target: target.remove("k"), duty=frozenset()),
+        ending(abandoned(3), dead_letters=[GAVE_UP]),
     ],
 )
 def test_no_invariant_finds_what_is_allowed(end: Ending) -> None:
     assert violations(end) == []
+
+
+def test_two_uploads_without_a_part_explain_no_dead_letter() -> None:
+    assert len(violations(ending(abandoned(2), dead_letters=[GAVE_UP]))) == 1
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
