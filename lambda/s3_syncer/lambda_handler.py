@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from .core.deadline import Deadline
 from .logs import log_json
-from .queue.worker import Message
+from .queue.dispositions import Message
 from .settings import Settings, function_settings
 from .versions import log_versions
 from .wiring import QueueContext, QueueWorker, build_doctor, build_queue_worker

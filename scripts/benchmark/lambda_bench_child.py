@@ -30,7 +30,7 @@ from botocore.config import Config  # noqa: E402
 from benchmark.objects import KIB  # noqa: E402
 from s3_syncer.core.deadline import Deadline  # noqa: E402
 from s3_syncer.logs import log_json  # noqa: E402
-from s3_syncer.queue.worker import Ack, Disposition, Message  # noqa: E402
+from s3_syncer.queue.dispositions import Ack, Disposition, Message  # noqa: E402
 from s3_syncer.settings import function_settings  # noqa: E402
 from s3_syncer.wiring import build_queue_worker  # noqa: E402
 

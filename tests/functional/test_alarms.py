@@ -31,7 +31,7 @@ from s3_syncer import lambda_handler
 from s3_syncer.core.circuit_breaker import CircuitBreaker
 from s3_syncer.core.work_items import KeyWork, RangeWork
 from s3_syncer.logs import JsonFormatter, log_json
-from s3_syncer.queue import waiting, worker
+from s3_syncer.queue import dispositions, waiting, worker
 from s3_syncer.service.service import ServiceOptions
 from s3_syncer.stores import availability
 
@@ -148,7 +148,7 @@ def simulation(request: pytest.FixtureRequest, rig: Rig, monkeypatch: pytest.Mon
     """Return a simulation with the shortest or the longest random delays of the function and the SDK."""
     clock = WallClock(START)
     jitter = {"shortest": 0.0, "longest": 1.0}[request.param]
-    redelivery_delay_s = worker.redelivery_delay_s
+    redelivery_delay_s = dispositions.redelivery_delay_s
 
     def pause(self: ExponentialBackoff, context: Any) -> float:
         clock.now += jitter * min(2 ** (context.attempt_number - 1), 20)  # botocore's formula
@@ -156,7 +156,7 @@ def simulation(request: pytest.FixtureRequest, rig: Rig, monkeypatch: pytest.Mon
 
     for module in (worker, waiting):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(worker, "redelivery_delay_s", lambda attempt: redelivery_delay_s(attempt, lambda: jitter))
+    monkeypatch.setattr(dispositions, "redelivery_delay_s", lambda attempt: redelivery_delay_s(attempt, lambda: jitter))
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", pause)
     monkeypatch.setattr(availability, "SHARE_FAILURE_S", 0.0)  # the deliveries are milliseconds apart
     rig.put("key", b"body")
@@ -460,4 +460,4 @@ def test_the_window_of_the_alarms_is_longer_than_the_delay_of_any_retry(monitori
     for alarm in ("retries", "lag"):
         _, evaluated = monitoring.alarms[alarm]
         window_s = evaluated.period_s * evaluated.evaluation_periods
-        assert window_s >= worker.REDELIVERY.delay_s(100, lambda: 1.0) + 900, "and than an invocation takes"
+        assert window_s >= dispositions.REDELIVERY.delay_s(100, lambda: 1.0) + 900, "and than an invocation takes"

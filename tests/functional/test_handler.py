@@ -23,7 +23,8 @@ import s3_syncer
 from s3_syncer import __version__, lambda_handler
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.fence import LATE_WRITE_S
-from s3_syncer.queue.worker import Disposition, Message, Worker
+from s3_syncer.queue.dispositions import Disposition, Message
+from s3_syncer.queue.worker import Worker
 from s3_syncer.stores.bucket import Bucket
 
 pytestmark = pytest.mark.real_store

@@ -21,6 +21,7 @@ from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import DeletionWork, RangeWork, Work, following
 from s3_syncer.operations import held_deletions
 from s3_syncer.queue import deletion_guard, sqs, worker
+from s3_syncer.queue.dispositions import Ack, Disposition, Retry
 from s3_syncer.stores import capabilities, rejections
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.sync import (
@@ -473,11 +474,9 @@ def failures_acknowledged() -> Iterator[Replacement]:
     """A message is acknowledged only after its work is done."""
     run = worker.Worker.run
 
-    def run_and_acknowledge(*args: Any, **options: Any) -> dict[str, worker.Disposition]:
+    def run_and_acknowledge(*args: Any, **options: Any) -> dict[str, Disposition]:
         dispositions = run(*args, **options)
-        return {
-            id: worker.Ack(each.more) if isinstance(each, worker.Retry) else each for id, each in dispositions.items()
-        }
+        return {id: Ack(each.more) if isinstance(each, Retry) else each for id, each in dispositions.items()}
 
     yield worker.Worker, "run", run_and_acknowledge
 

@@ -21,8 +21,9 @@ from s3_syncer.core.work_items import DeletionWork, KeyWork, Malformed, RangeWor
 from s3_syncer.queue import waiting
 from s3_syncer.queue import worker as worker_module
 from s3_syncer.queue.deletion_guard import OPEN_S, SHUT_S, DeletionGuard, Deletions
+from s3_syncer.queue.dispositions import Ack, Disposition, Message, Retry
 from s3_syncer.queue.sqs import Destinations, count_messages
-from s3_syncer.queue.worker import Ack, Disposition, Message, Retry, Worker
+from s3_syncer.queue.worker import Worker
 from s3_syncer.sync.converge import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 from tests.support.patience import PATIENCE_S
 
-from s3_syncer.queue.worker import Message
+from s3_syncer.queue.dispositions import Message
 from s3_syncer.service.heartbeat import EXTENSIONS_PER_TIMEOUT, MAX_IN_FLIGHT_S, VisibilityHeartbeat
 
 VISIBILITY_S = 60

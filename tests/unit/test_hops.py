@@ -19,7 +19,8 @@ from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import KeyWork, Malformed, PartsWork, RangeWork, Work
 from s3_syncer.logs import JsonFormatter
-from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Worker
+from s3_syncer.queue.dispositions import Ack, DeadLetter, Disposition, Message
+from s3_syncer.queue.worker import Worker
 from s3_syncer.sync import distributed_copy
 from s3_syncer.sync.converge import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier

@@ -22,7 +22,8 @@ from s3_syncer.core.key_ranges import FirstBehind, borders
 from s3_syncer.core.listing_diff import Unordered
 from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import DeletionWork, KeyWork, Malformed, RangeWork, Work
-from s3_syncer.queue.worker import Ack, DeadLetter, Message, Retry, Worker
+from s3_syncer.queue.dispositions import Ack, DeadLetter, Message, Retry
+from s3_syncer.queue.worker import Worker
 from s3_syncer.sync import range_sweep as ranges_module
 from s3_syncer.sync.converge import BucketPair
 from s3_syncer.sync.range_sweep import MAX_STALLED_HOPS, RangeSweeper

@@ -15,8 +15,9 @@ from s3_syncer.core.events import decode
 from s3_syncer.core.fence import LATE_WRITE_S
 from s3_syncer.core.upload_history import UploadHistory
 from s3_syncer.core.work_items import KeyWork, RangeWork, Work
+from s3_syncer.queue.dispositions import Ack, DeadLetter, Disposition, Message, Retry
 from s3_syncer.queue.s3_batch import RESULT_MAX, UNCHECKED, UNSENT, BatchOperationsTasks, Response
-from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry, Worker
+from s3_syncer.queue.worker import Worker
 
 EVENTS = Path(__file__).parent.parent / "events"
 BUCKET = "photos-source"

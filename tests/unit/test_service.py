@@ -17,8 +17,8 @@ from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.core.fence import LATE_WRITE_S, request
 from s3_syncer.core.work_items import KeyWork
+from s3_syncer.queue.dispositions import Ack, DeadLetter, Disposition, Message, Retry
 from s3_syncer.queue.sqs import Destinations, Queue
-from s3_syncer.queue.worker import Ack, DeadLetter, Disposition, Message, Retry
 from s3_syncer.service.options import ServiceOptions
 from s3_syncer.service.service import Service
 from s3_syncer.service.watchdog import THREAD_MAX_S, WORK_MAX_S

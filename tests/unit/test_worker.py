@@ -30,19 +30,18 @@ from s3_syncer.core.upload_history import UploadHistory
 from s3_syncer.core.work_items import KeyWork, PartsWork, RangeWork, Work
 from s3_syncer.queue import waiting
 from s3_syncer.queue import worker as worker_module
-from s3_syncer.queue.late_checks import MAX_LATE_CHECKS
-from s3_syncer.queue.worker import (
+from s3_syncer.queue.dispositions import (
     REDELIVERY,
     Ack,
     DeadLetter,
     Disposition,
     Message,
     Retry,
-    Worker,
     disposition_for_error,
-    is_full_attempt,
     redelivery_delay_s,
 )
+from s3_syncer.queue.late_checks import MAX_LATE_CHECKS
+from s3_syncer.queue.worker import Worker, is_full_attempt
 from s3_syncer.sync.converge import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer

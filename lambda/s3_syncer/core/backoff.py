@@ -2,7 +2,7 @@
 
 This module has the formula only. The values are where they are used:
 
-- messages that return to the queue: REDELIVERY in `queue/worker.py`
+- messages that return to the queue: REDELIVERY in `queue/dispositions.py`
 - pauses of the service while a store or the queue is unusable: `pause_first_s` and `pause_max_s` in
   `service/service.py`
 - pauses and repeats of a command while a store is unavailable or busy: `cli/outage.py`

@@ -15,8 +15,9 @@ from ..core.events import decode_task
 from ..core.fence import LATE_WRITE_S
 from ..core.work_items import KeyWork, Work, following
 from .decision_log import log_failure
+from .dispositions import Ack, DeadLetter, Disposition, Message, Retry
 from .late_checks import late_checks
-from .worker import Ack, DeadLetter, Disposition, Message, Retry, Worker
+from .worker import Worker
 
 if TYPE_CHECKING:
     from .sqs import Queue

@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ..core.errors import Retryable, StoreUnusable
 from ..core.work_items import DeletionWork, KeyWork
+from .dispositions import Ack, DeadLetter, Disposition, Message, Retry, redelivery_delay_s
 from .message_counts import queue_counts
-from .worker import Ack, DeadLetter, Disposition, Message, Retry, redelivery_delay_s
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..core.backoff import Backoff
 from ..core.deadline import Deadline, OutOfTime
-from ..core.errors import Busy, Permanent, Retryable, StoreUnusable, SyncError, judged, unexpected_failure
+from ..core.errors import Permanent, Retryable, StoreUnusable, SyncError, judged, unexpected_failure
 from ..core.events import decode
 from ..core.fence import LATE_WRITE_S, Fence, current, fenced
 from ..core.log_context import log_fields
@@ -25,6 +23,7 @@ from ..sync.converge import BucketPair, Outcome
 from ..sync.write_checks import MAX_UNSEEN_DELIVERIES, Unseen
 from .decision_log import log_decision, log_failure
 from .deletion_guard import DIRECT, Deletions
+from .dispositions import Ack, Disposition, Message, Retry, disposition_for_error
 from .key_request import KeyRequest
 from .late_checks import MAX_LATE_CHECKS, NO_RESPONSES, late_checks
 from .waiting import BatchWait
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from ..sync.range_sweep import RangeSweeper
 
 logger = logging.getLogger(__name__)
-
-#: Delay of a message that failed for now, in seconds. Half of it is jitter: messages that failed together return apart.
-REDELIVERY = Backoff(base_s=2.0, cap_s=900.0, jitter=0.5)
 
 #: A key that is not done after this many full attempts goes to the dead-letter queue: each attempt sends the whole
 #: object again, and every transfer costs money.
@@ -57,47 +53,6 @@ _TOO_LONG = Permanent(
     "TooLong",
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message as SQS delivered it. `attempt` counts deliveries from 1; `receipt` is the receipt handle."""
-
-    id: str
-    body: str
-    attempt: int = 1
-    receipt: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Ack:
-    """Everything that the message asks for is done: delete it, once `more` is on the queue."""
-
-    more: tuple[Work, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Release the message for delivery after `delay_s` seconds, once `more` is on the queue."""
-
-    delay_s: int
-    reason: str = field(default="", compare=False)
-    #: True if a store is unusable or too busy, so that other messages fail as well.
-    unusable: bool = field(default=False, compare=False)
-    #: True if a write to one of its keys may still take effect: see `core/fence.py`.
-    is_uncertain: bool = field(default=False, compare=False)
-    more: tuple[Work, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """The message can never succeed: send it to the dead-letter queue, once `more` is on the queue."""
-
-    error: str
-    key: str = ""
-    more: tuple[Work, ...] = ()
-
-
-Disposition = Ack | Retry | DeadLetter
 
 #: The result of an item: its outcome, or the error that ended it.
 Result = Outcome | SyncError
@@ -137,21 +92,6 @@ class _Done:
 _PRECEDENCE = (OutOfTime, StoreUnusable, Retryable, Permanent)
 
 _Id = TypeVar("_Id", bound=Hashable)
-
-
-def redelivery_delay_s(attempt: int, rand: Callable[[], float] = random.random) -> int:
-    """Return the whole seconds after which a message is delivered again, after delivery number `attempt`."""
-    return round(REDELIVERY.delay_s(attempt, rand))
-
-
-def disposition_for_error(
-    error: SyncError, attempt: int, *, key: str = "", more: tuple[Work, ...] = ()
-) -> Retry | DeadLetter:
-    """Return the disposition of a message that failed with this error, at delivery number `attempt`."""
-    if isinstance(error, Permanent):
-        return DeadLetter(str(error), key, more)
-    delay_s = 0 if isinstance(error, OutOfTime) else redelivery_delay_s(attempt)
-    return Retry(delay_s, error.reason, isinstance(error, (Busy, StoreUnusable)), more=more)
 
 
 def is_full_attempt(spent_s: float, available_s: float | None) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..core.fence import LATE_WRITE_S
-from ..queue.worker import Message
+from ..queue.dispositions import Message
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from ..core.deadline import Deadline
 from ..core.errors import unexpected_failure
 from ..core.fence import Fence, fenced
 from ..queue.decision_log import log_failure
-from ..queue.worker import DeadLetter, Disposition, Message, Retry, redelivery_delay_s
+from ..queue.dispositions import DeadLetter, Disposition, Message, Retry, redelivery_delay_s
 from .heartbeat import VisibilityExtender, VisibilityHeartbeat
 
 logger = logging.getLogger(__name__)
