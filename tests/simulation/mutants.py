@@ -20,7 +20,7 @@ from s3_syncer.core.model import ObjectState
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import DeletionWork, RangeWork, Work, following
 from s3_syncer.operations import held_deletions
-from s3_syncer.queue import deletion_guard, sqs, worker
+from s3_syncer.queue import batch_requests, deletion_guard, sqs, worker
 from s3_syncer.queue.dispositions import Ack, Disposition, Retry
 from s3_syncer.stores import capabilities, rejections
 from s3_syncer.stores.bucket import Bucket
@@ -608,7 +608,7 @@ def unsent_work_forgotten() -> Iterator[Replacement]:
 @mutant(seeds=200, focus=failing_entries)
 def no_repeated_entry() -> Iterator[Replacement]:
     """An entry that fails in a request to SQS that succeeds is repeated."""
-    yield sqs, "MAX_ENTRY_ATTEMPTS", 1
+    yield batch_requests, "MAX_ENTRY_ATTEMPTS", 1
 
 
 @mutant(seeds=200, focus=mass_deletions)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from s3_syncer.operations.dead_letters import NO_REASON, DeadLetterQueue, Selection, grouped
+from s3_syncer.queue.batch_requests import MAX_ENTRIES
 
 LETTERS, EVENTS = "https://sqs/mirror-dead-letters", "https://sqs/mirror"
 
@@ -33,6 +34,8 @@ class SQS:
     sizes: deque[int] = field(default_factory=deque)
     #: True if the workers send each letter to the dead-letter queue again, before the next request.
     fails_again: bool = False
+    #: True if each batch request of ten entries fails its first entry.
+    fails_once: bool = False
     _added: int = 0
 
     def add(self, *keys: str, reason: str | None = None, sent_at: float = 100.0, body: str | None = None) -> None:
@@ -61,24 +64,33 @@ class SQS:
         assert QueueUrl == EVENTS
         assert len(Entries) <= 10
         assert sum(len(entry["MessageBody"].encode()) for entry in Entries) <= 256 * 1024
-        failed = [entry for entry in Entries if entry["MessageBody"] in self.refused]
+        refused = [entry for entry in Entries if entry["MessageBody"] in self.refused]
+        failed = refused or self._first_of(Entries)
         self.events += [entry["MessageBody"] for entry in Entries if entry not in failed]
         for entry in Entries if self.fails_again else ():
             self.add(body=entry["MessageBody"], sent_at=time.time() + 1)
-        return {"Failed": [{"Id": entry["Id"], "Code": "InternalError"} for entry in failed]}
+        return {"Failed": _failures(failed)}
 
     def delete_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:
         self._count()
+        failed = self._first_of(Entries)
         for entry in Entries:
-            number = entry["ReceiptHandle"].removeprefix("receipt-")
-            del self.letters[number]
-            self.hidden.discard(number)
-        return {}
+            if entry not in failed:
+                number = entry["ReceiptHandle"].removeprefix("receipt-")
+                del self.letters[number]
+                self.hidden.discard(number)
+        return {"Failed": _failures(failed)}
 
     def change_message_visibility_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+        failed = self._first_of(Entries)
         for entry in Entries:
-            self.hidden.discard(entry["ReceiptHandle"].removeprefix("receipt-"))
-        return {}
+            if entry not in failed:
+                self.hidden.discard(entry["ReceiptHandle"].removeprefix("receipt-"))
+        return {"Failed": _failures(failed)}
+
+    def _first_of(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the first entry of each full batch, if `fails_once`: a repeat of it is no full batch."""
+        return entries[:1] if self.fails_once and len(entries) == MAX_ENTRIES else []
 
     def _count(self) -> None:
         if not self.requests_left:
@@ -92,6 +104,10 @@ class SQS:
     def bodies(self) -> set[str]:
         """Return the bodies on both queues."""
         return {*self.events, *(letter["Body"] for letter in self.letters.values())}
+
+
+def _failures(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"Id": entry["Id"], "Code": "InternalError", "SenderFault": False} for entry in entries]
 
 
 @pytest.fixture
@@ -177,6 +193,20 @@ def test_letter_that_the_queue_refuses_stays(sqs: SQS) -> None:
     result = sqs.queue().redrive(Selection(), nothing)
     assert (result.done, result.kept, result.errors) == (26, 1, ("not sent: InternalError",))
     assert [letter["Body"] for letter in sqs.letters.values()] == [refused]
+    assert not sqs.hidden
+
+
+def test_entry_of_a_batch_that_fails_once_is_repeated(sqs: SQS) -> None:
+    sqs.fails_once = True
+    bodies = sqs.bodies
+    result = sqs.queue().redrive(Selection(), nothing)
+    assert (result.done, result.kept, result.errors) == (27, 0, ())
+    assert sorted(sqs.events) == sorted(bodies)
+
+
+def test_letter_is_visible_again_although_a_change_of_its_visibility_fails_once(sqs: SQS) -> None:
+    sqs.fails_once = True
+    assert len(sqs.queue().read(Selection())) == 27
     assert not sqs.hidden
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from s3_syncer.core.fence import LATE_WRITE_S
 from s3_syncer.core.work_items import KeyWork
+from s3_syncer.queue.batch_requests import MAX_ENTRY_ATTEMPTS
 from s3_syncer.queue.dispositions import Ack, DeadLetter, Disposition, Message, Retry
-from s3_syncer.queue.sqs import MAX_DELAY_S, MAX_ENTRY_ATTEMPTS, Destinations, Queue
+from s3_syncer.queue.sqs import MAX_DELAY_S, Destinations, Queue
 
 LATE = KeyWork(("key",), delay_s=LATE_WRITE_S)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import Permanent
 from ..core.events import decode
 from ..core.work_items import DeletionWork, KeyWork, PartsWork, RangeWork
+from ..queue.batch_requests import failed_entries, failure_reason
 from .log_lines import common_reason
 from .queue_reader import QueueReader
 from .status import DeadLetterGroup
@@ -182,11 +183,11 @@ class DeadLetterQueue:
 
     def _send(self, letters: Sequence[DeadLetter]) -> tuple[list[DeadLetter], list[str]]:
         """Send copies of the letters; return those that SQS has accepted, and the errors of the rest."""
-        response = self._sqs.send_message_batch(
-            QueueUrl=self._destination_url,
-            Entries=[{"Id": str(index), "MessageBody": letter.body} for index, letter in enumerate(letters)],
-        )
-        failed = {each["Id"]: each.get("Message", each["Code"]) for each in response.get("Failed", [])}
+        entries = [{"Id": str(index), "MessageBody": letter.body} for index, letter in enumerate(letters)]
+        failed = {
+            each["Id"]: failure_reason(each)
+            for each in failed_entries(self._sqs.send_message_batch, self._destination_url, entries)
+        }
         sent = [letter for index, letter in enumerate(letters) if str(index) not in failed]
         return sent, [f"not sent: {reason}" for reason in failed.values()]
 

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
+from ..queue.batch_requests import MAX_ENTRIES, batches, failed_entries, failure_reason
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -14,9 +16,6 @@ if TYPE_CHECKING:
 
 #: Seconds for which a message stays hidden from other readers while it is read. A killed command hides it so long.
 HIDDEN_S = 300
-
-#: Messages in one response, and entries in one batch request, at most.
-PORTION = 10
 
 #: Requests without a message after which the queue counts as read. A response of SQS may be empty by chance.
 _EMPTY_RESPONSES = 2
@@ -87,11 +86,11 @@ class QueueReader:
         """Delete a portion of messages by ID. Return the errors of SQS by ID."""
         if not ids:
             return {}
-        response = self._sqs.delete_message_batch(
-            QueueUrl=self._url,
-            Entries=[{"Id": str(index), "ReceiptHandle": self._receipts[id]} for index, id in enumerate(ids)],
-        )
-        failed = {ids[int(each["Id"])]: each.get("Message", each["Code"]) for each in response.get("Failed", [])}
+        entries = [{"Id": str(index), "ReceiptHandle": self._receipts[id]} for index, id in enumerate(ids)]
+        failed = {
+            ids[int(each["Id"])]: failure_reason(each)
+            for each in failed_entries(self._sqs.delete_message_batch, self._url, entries)
+        }
         with self._lock:
             for id in ids:
                 if id not in failed:
@@ -102,8 +101,8 @@ class QueueReader:
         """Return the number of messages that one request may read; 0 if none is left."""
         with self._lock:
             if self._quota is None:
-                return PORTION
-            taken = min(PORTION, self._quota)
+                return MAX_ENTRIES
+            taken = min(MAX_ENTRIES, self._quota)
             self._quota -= taken
             return taken
 
@@ -120,12 +119,9 @@ class QueueReader:
 
     def _show(self) -> None:
         """Make the messages that are left visible at once."""
-        receipts = list(self._receipts.values())
-        for start in range(0, len(receipts), PORTION):
-            self._sqs.change_message_visibility_batch(
-                QueueUrl=self._url,
-                Entries=[
-                    {"Id": str(index), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
-                    for index, receipt in enumerate(receipts[start : start + PORTION])
-                ],
-            )
+        for receipts in batches(list(self._receipts.values())):
+            entries = [
+                {"Id": str(index), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                for index, receipt in enumerate(receipts)
+            ]
+            failed_entries(self._sqs.change_message_visibility_batch, self._url, entries)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ..core.errors import Retryable, StoreUnusable
 from ..core.work_items import DeletionWork, KeyWork
+from .batch_requests import MAX_ENTRIES, batches, failed_entries, failure_reason
 from .dispositions import Ack, DeadLetter, Disposition, Message, Retry, redelivery_delay_s
 from .message_counts import queue_counts
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import (
-        BatchResultErrorEntryTypeDef,
         ChangeMessageVisibilityBatchRequestEntryTypeDef,
         DeleteMessageBatchRequestEntryTypeDef,
         MessageAttributeValueTypeDef,
@@ -30,18 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-#: Entries in one batch request, and messages in one response, at most:
-#: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/
-MAX_ENTRIES = 10
-
 #: Longest delay of a new message in seconds (the same document, SendMessage).
 MAX_DELAY_S = 900
-
-#: Requests at most for each entry of a batch. botocore repeats a request that fails, but not an entry that fails in a
-#: request that succeeds. Parts without a message delay their object by an hour: see docs/reliability.md.
-MAX_ENTRY_ATTEMPTS = 3
 
 #: Characters of an error that a message attribute keeps: enough to read, and far below the size limit of a message.
 _ERROR_MAX = 1000
@@ -149,17 +139,17 @@ class Queue:
 
         A message that cannot be deleted is delivered again, and its keys are found unchanged.
         """
-        for some in _batches(messages):
+        for some in batches(messages):
             entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
                 {"Id": str(index), "ReceiptHandle": message.receipt} for index, message in enumerate(some)
             ]
             try:
-                failed = _failed(self._client.delete_message_batch, self._url, entries)
+                failed = failed_entries(self._client.delete_message_batch, self._url, entries)
             except _ERRORS as error:
                 logger.warning("message not deleted", extra={"reason": str(error)})
                 continue
             for one in failed:
-                logger.warning("message not deleted", extra={"reason": _reason(one)})
+                logger.warning("message not deleted", extra={"reason": failure_reason(one)})
 
     def release(self, delays: Mapping[str, int]) -> None:
         """Make SQS deliver messages, by receipt handle, again after that many seconds.
@@ -178,19 +168,19 @@ class Queue:
 
     def _change_visibility(self, delays: Mapping[str, int], on_failure: str) -> Mapping[str, bool]:
         unchanged: dict[str, bool] = {}
-        for handles in _batches(list(delays)):
+        for handles in batches(list(delays)):
             entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
                 {"Id": str(index), "ReceiptHandle": handle, "VisibilityTimeout": delays[handle]}
                 for index, handle in enumerate(handles)
             ]
             try:
-                failed = _failed(self._client.change_message_visibility_batch, self._url, entries)
+                failed = failed_entries(self._client.change_message_visibility_batch, self._url, entries)
             except _ERRORS as error:
                 logger.warning("%s", on_failure, extra={"reason": str(error)})
                 unchanged.update(dict.fromkeys(handles, True))
                 continue
             for one in failed:
-                logger.warning("%s", on_failure, extra={"reason": _reason(one)})
+                logger.warning("%s", on_failure, extra={"reason": failure_reason(one)})
                 unchanged[handles[int(one["Id"])]] = not one["SenderFault"]
         return unchanged
 
@@ -205,15 +195,15 @@ class Queue:
         return all(self._send_to(url, each) for url, each in by_url.items())
 
     def _send_to(self, url: str, works: Sequence[Work]) -> bool:
-        for some in _batches(works):
+        for some in batches(works):
             entries = [_entry(index, work) for index, work in enumerate(some)]
             try:
-                failed = _failed(self._client.send_message_batch, url, entries)
+                failed = failed_entries(self._client.send_message_batch, url, entries)
             except _ERRORS:
                 logger.exception("work not sent")
                 return False
             if failed:
-                logger.error("work not sent", extra={"reason": _reason(failed[0])})
+                logger.error("work not sent", extra={"reason": failure_reason(failed[0])})
                 return False
         return True
 
@@ -252,30 +242,6 @@ def _entry(index: int, work: Work) -> SendMessageBatchRequestEntryTypeDef:
     if isinstance(work, KeyWork) and work.delay_s:
         entry["DelaySeconds"] = min(work.delay_s, MAX_DELAY_S)
     return entry
-
-
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[start : start + MAX_ENTRIES] for start in range(0, len(items), MAX_ENTRIES))
-
-
-def _failed(request: Callable[..., Any], url: str, entries: Sequence[Any]) -> list[BatchResultErrorEntryTypeDef]:
-    """Make a batch request, and return the entries that fail although the request is repeated for them.
-
-    An entry that fails because of its sender, such as one with an invalid receipt handle, is not repeated.
-    """
-    failed: list[BatchResultErrorEntryTypeDef] = request(QueueUrl=url, Entries=entries).get("Failed", [])
-    for _ in range(MAX_ENTRY_ATTEMPTS - 1):
-        ids = {one["Id"] for one in failed if not one["SenderFault"]}
-        if not ids:
-            break
-        again = [entry for entry in entries if entry["Id"] in ids]
-        failed = [one for one in failed if one["Id"] not in ids]
-        failed += request(QueueUrl=url, Entries=again).get("Failed", [])
-    return failed
-
-
-def _reason(failed: BatchResultErrorEntryTypeDef) -> str:
-    return failed.get("Message", failed["Code"])
 
 
 def _attribute(value: str) -> MessageAttributeValueTypeDef:
