@@ -6,7 +6,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from .core.multipart import USUAL_LIMITS, Limits
@@ -19,7 +19,9 @@ BASELINE_MIB = 160
 #: Smallest memory budget for copies in bytes: two parts of the smallest useful size.
 SMALLEST_BUDGET = 32 * MIB
 
-ADDRESSING_STYLES = ("path", "virtual")
+AddressingStyle = Literal["auto", "path", "virtual"]
+ADDRESSING_STYLES: tuple[AddressingStyle, ...] = ("path", "virtual")
+SOURCE_ADDRESSING_STYLES: tuple[AddressingStyle, ...] = ("auto", *ADDRESSING_STYLES)
 
 ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
 
@@ -51,24 +53,59 @@ _NO_BUCKETS = {
 }
 
 
+Choice = TypeVar("Choice", bound=str)
+
+
 class SettingsError(ValueError):
     """The environment has mistakes. The message names each mistake and what to write instead."""
 
 
+#: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An access key of the target. Its repr hides the secret access key."""
+    """An access key of a store. Its repr hides the secret access key."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
+class AwsChain:
+    """The credentials that boto3 finds and keeps fresh: those of a profile, or of its default chain."""
+
+    #: The profile of the AWS configuration files; "" for the default chain.
+    profile: str = ""
+    #: The role to assume with these credentials; "" for none.
+    role_arn: str = ""
+
+
+DEFAULT_CHAIN = AwsChain()
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The endpoint, the region and the credentials of the source."""
+
+    #: "" for the endpoint that boto3 finds: AWS_ENDPOINT_URL_S3, that of the profile, or that of AWS.
+    endpoint: str = ""
+    #: "" for the region that boto3 finds.
+    region: str = ""
+    credentials: Credentials | AwsChain = DEFAULT_CHAIN
+
+
+#: AWS, as the environment and the profile of the user describe it.
+AWS = Connection()
+
+
+@dataclass(frozen=True, slots=True)
 class RequestOptions:
     """The properties that the requests to a store have in common, whichever client makes them."""
 
-    #: Place of the bucket in an address of the target: "path", or "virtual" for the host. boto3 chooses for the source.
-    addressing_style: Literal["path", "virtual"] = "path"
+    #: Place of the bucket in an address: "path", "virtual" for the host, or "auto" for the choice of boto3.
+    addressing_style: AddressingStyle = "path"
     #: True signs the hash of each body, also over TLS. Nothing is streamed to such a store: the signature comes first.
     payload_signing: bool = False
     #: The CA certificates to trust in PEM, instead of those that boto3 trusts; "" for those.
@@ -81,6 +118,9 @@ class RequestOptions:
 
 #: The options of a store of which nothing is known.
 NO_OPTIONS = RequestOptions()
+
+#: The options of a source of which nothing is known: boto3 finds its addressing style, too.
+NO_SOURCE_OPTIONS = RequestOptions(addressing_style="auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +142,12 @@ class Settings:
     target_endpoint: str
     target_region: str
     target_bucket: str
-    target_credentials: str | Credentials
+    target_credentials: str | Credentials | AwsChain
     """The ARN or name of the secret with the credentials, or the credentials themselves."""
+    source_connection: Connection = AWS
     source_prefix: str = ""
     target_prefix: str = ""
-    source_requests: RequestOptions = NO_OPTIONS
+    source_requests: RequestOptions = NO_SOURCE_OPTIONS
     target_requests: RequestOptions = NO_OPTIONS
     target_limits: Limits = USUAL_LIMITS
     queue_url: str = ""
@@ -128,6 +169,7 @@ def read_stores(reader: Reader) -> Settings:
     """Return settings with the two buckets that the variables name, and without credentials."""
     return Settings(
         source_bucket=reader.bucket("SOURCE_BUCKET"),
+        source_connection=_source_connection(reader),
         source_prefix=reader.prefix("SOURCE_PREFIX"),
         source_requests=_source_requests(reader),
         target_endpoint=reader.endpoint("TARGET_ENDPOINT", bucket=reader.text("TARGET_BUCKET")),
@@ -140,11 +182,18 @@ def read_stores(reader: Reader) -> Settings:
     )
 
 
+def _source_connection(reader: Reader) -> Connection:
+    """Return the connection without an access key, which is no setting of the function."""
+    return Connection(
+        endpoint=reader.endpoint("SOURCE_ENDPOINT", bucket=reader.text("SOURCE_BUCKET"), is_required=False),
+        region=reader.text("SOURCE_REGION"),
+        credentials=AwsChain(reader.text("SOURCE_PROFILE"), reader.role("SOURCE_ROLE_ARN")),
+    )
+
+
 def _target_requests(reader: Reader) -> RequestOptions:
     return RequestOptions(
-        addressing_style="virtual"
-        if reader.choice("TARGET_ADDRESSING_STYLE", ADDRESSING_STYLES) == "virtual"
-        else "path",
+        addressing_style=reader.choice("TARGET_ADDRESSING_STYLE", ADDRESSING_STYLES),
         payload_signing=reader.flag("TARGET_PAYLOAD_SIGNING", default=False),
         ca_certificate=reader.certificates("TARGET_CA_CERTIFICATE"),
         object_headers=_object_headers(reader),
@@ -182,8 +231,12 @@ def _object_headers(reader: Reader) -> dict[str, str]:
 
 def _source_requests(reader: Reader) -> RequestOptions:
     pays = reader.flag("SOURCE_REQUESTER_PAYS", default=False)
-    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ObjectsinRequesterPaysBuckets.html
-    return RequestOptions(headers={"x-amz-request-payer": "requester"} if pays else {})
+    return RequestOptions(
+        addressing_style=reader.choice("SOURCE_ADDRESSING_STYLE", SOURCE_ADDRESSING_STYLES),
+        ca_certificate=reader.certificates("SOURCE_CA_CERTIFICATE"),
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ObjectsinRequesterPaysBuckets.html
+        headers={"x-amz-request-payer": "requester"} if pays else {},
+    )
 
 
 def function_settings(environment: Mapping[str, str]) -> Settings:
@@ -262,9 +315,18 @@ class Reader:
                 break
         return value
 
-    def endpoint(self, name: str, *, bucket: str) -> str:
+    def role(self, name: str) -> str:
+        value = self.text(name)
+        if value and not _ROLE.fullmatch(value):
+            self.mistake(
+                f"{self.label(name)} must be the ARN of a role such as arn:aws:iam::123456789012:role/reader, "
+                f"not {value!r}"
+            )
+        return value
+
+    def endpoint(self, name: str, *, bucket: str, is_required: bool = True) -> str:
         """Return the URL without a slash at its end. It may have a path, which must not end with the `bucket`."""
-        value = self.required(name).rstrip("/")
+        value = (self.required(name) if is_required else self.text(name)).rstrip("/")
         if not value:
             return value
         url = _web_address(value)
@@ -303,7 +365,7 @@ class Reader:
             return default
         return int(value)
 
-    def choice(self, name: str, allowed: tuple[str, ...], *, default: str = "") -> str:
+    def choice(self, name: str, allowed: tuple[Choice, ...], *, default: Choice | None = None) -> Choice:
         """Return the allowed value that equals the variable but for its case. The default is the first one."""
         value = self.text(name, default or allowed[0])
         for each in allowed:

@@ -11,7 +11,7 @@ from .process_tuning import return_large_buffers
 from .queue.deletion_guard import DeletionGuard, Deletions
 from .queue.sqs import Destinations, Queue, count_messages
 from .queue.worker import Worker
-from .settings import Credentials, DeletionQueues, RequestOptions, Settings
+from .settings import AwsChain, Connection, Credentials, DeletionQueues, RequestOptions, Settings
 from .stores.bucket import Bucket
 from .stores.clients import is_aws, queue_client, source_client, target_client
 from .stores.protocols import BucketLocation, ClientSource, RequestGate, Transport
@@ -35,8 +35,8 @@ SPARE_CONNECTIONS = 4
 class ClientFactories:
     """Builders of the clients of both stores and of SQS: see `stores/clients.py` for their parameters."""
 
-    source: Callable[[int, RequestOptions], ClientSource] = source_client
-    target: Callable[[str, str, str | Credentials, int, RequestOptions], ClientSource] = target_client
+    source: Callable[[int, RequestOptions, Connection], ClientSource] = source_client
+    target: Callable[[str, str, str | Credentials | AwsChain, int, RequestOptions], ClientSource] = target_client
     queue: Callable[[int], SQSClient] = queue_client
 
 
@@ -73,7 +73,7 @@ def build_sync_context(
     """
     return_large_buffers()
     connections = 2 * threads + SPARE_CONNECTIONS
-    source_clients = clients.source(connections, settings.source_requests)
+    source_clients = clients.source(connections, settings.source_requests, settings.source_connection)
     target_clients = clients.target(
         settings.target_endpoint,
         settings.target_region,
@@ -145,7 +145,7 @@ def build_doctor(settings: Settings, *, prefix: str = PREFIX, clients: ClientFac
 
     return Doctor(
         settings,
-        clients.source(SPARE_CONNECTIONS, settings.source_requests),
+        clients.source(SPARE_CONNECTIONS, settings.source_requests, settings.source_connection),
         connect,
         clients.queue(SPARE_CONNECTIONS) if settings.queue_url else None,
         prefix=prefix,

@@ -23,7 +23,7 @@ from s3_syncer.cli.queue_migration import QueueMigrationConfig
 from s3_syncer.cli.report_upload import ReportObject
 from s3_syncer.cli.run import SweepJob
 from s3_syncer.core.units import MIB
-from s3_syncer.settings import Credentials
+from s3_syncer.settings import AwsChain, Connection, Credentials, RequestOptions
 
 NEEDED = {
     "SOURCE_BUCKET": "source",
@@ -126,6 +126,61 @@ def test_secret_wins_over_keys(jobs: list[SweepJob]) -> None:
     assert job(jobs, TARGET_SECRET_ARN="arn:of:it").settings.target_credentials == "arn:of:it"
 
 
+ROLE = "arn:aws:iam::123456789012:role/reader"
+SOURCE_KEYS = {"SOURCE_ACCESS_KEY_ID": "source id", "SOURCE_SECRET_ACCESS_KEY": "source secret"}
+
+
+def test_source_has_the_default_credentials_of_aws(jobs: list[SweepJob]) -> None:
+    settings = job(jobs).settings
+    assert settings.source_connection == Connection("", "", AwsChain())
+    assert settings.source_requests == RequestOptions(addressing_style="auto")
+
+
+def test_source_may_have_an_access_key_of_its_own(jobs: list[SweepJob]) -> None:
+    settings = job(jobs, **SOURCE_KEYS).settings
+    assert settings.source_connection.credentials == Credentials("source id", "source secret")
+    assert "source secret" not in repr(settings)
+
+
+def test_role_of_the_source_is_assumed_with_its_profile(jobs: list[SweepJob]) -> None:
+    settings = job(jobs, SOURCE_PROFILE="other", SOURCE_ROLE_ARN=ROLE).settings
+    assert settings.source_connection.credentials == AwsChain("other", ROLE)
+
+
+def test_option_wins_over_an_access_key_in_the_environment(jobs: list[SweepJob]) -> None:
+    settings = job(jobs, "migrate", "--source-profile", "a", "--target-profile", "b", **SOURCE_KEYS).settings
+    assert (settings.source_connection.credentials, settings.target_credentials) == (AwsChain("a"), AwsChain("b"))
+    settings = job(jobs, "migrate", "--target-profile", "b", TARGET_SECRET_ARN="arn:of:it").settings
+    assert settings.target_credentials == AwsChain("b")
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({**SOURCE_KEYS, "SOURCE_ROLE_ARN": ROLE}, "to use --source-role-arn, unset SOURCE_ACCESS_KEY_ID"),
+        (
+            {**SOURCE_KEYS, "SOURCE_PROFILE": "a"},
+            "--source-profile and SOURCE_ACCESS_KEY_ID both give the credentials of the source: set only one of them",
+        ),
+        ({"TARGET_PROFILE": "a"}, "--target-profile and TARGET_ACCESS_KEY_ID both give the credentials of the target"),
+        (
+            {"TARGET_PROFILE": "a", "TARGET_SECRET_ARN": "b"},
+            "--target-secret-arn and --target-profile both give the credentials of the target: set only one of them",
+        ),
+        ({"SOURCE_ACCESS_KEY_ID": "a"}, "SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY belong together: set both"),
+        ({"TARGET_ACCESS_KEY_ID": ""}, "TARGET_ACCESS_KEY_ID and TARGET_SECRET_ACCESS_KEY belong together: set both"),
+        ({"SOURCE_ROLE_ARN": "reader"}, "--source-role-arn must be the ARN of a role such as arn:aws:iam::12345678901"),
+        ({"SOURCE_ENDPOINT": "s3.example.com"}, "--source-endpoint must be a URL such as https://s3.example.com"),
+        ({"SOURCE_ENDPOINT": "https://h/source"}, "--source-endpoint must not contain the bucket: write https://h"),
+    ],
+)
+def test_contradiction_about_a_store_is_one_clear_error(environment: dict[str, str], says: str) -> None:
+    text = refused(**environment)
+    assert says in text
+    assert text.count(";") == 0, "one mistake has one message"
+    assert "secret" not in text.replace("--target-secret-arn", "")
+
+
 def wanted(job: SweepJob, *keys: str) -> list[str]:
     return [key for key in keys if job.sweep_options.key_filter is None or job.sweep_options.key_filter(key)]
 
@@ -139,6 +194,31 @@ OPTIONS: list[tuple[str, str | None, str, Callable[[SweepJob], bool]]] = [
         None,
         "SOURCE_REQUESTER_PAYS",
         lambda job: job.settings.source_requests.headers == {"x-amz-request-payer": "requester"},
+    ),
+    (
+        "--source-endpoint",
+        "http://h:1/",
+        "SOURCE_ENDPOINT",
+        lambda job: job.settings.source_connection.endpoint == "http://h:1",
+    ),
+    ("--source-region", "eu", "SOURCE_REGION", lambda job: job.settings.source_connection.region == "eu"),
+    (
+        "--source-role-arn",
+        ROLE,
+        "SOURCE_ROLE_ARN",
+        lambda job: job.settings.source_connection.credentials == AwsChain("", ROLE),
+    ),
+    (
+        "--source-profile",
+        "other",
+        "SOURCE_PROFILE",
+        lambda job: job.settings.source_connection.credentials == AwsChain("other"),
+    ),
+    (
+        "--source-addressing-style",
+        "virtual",
+        "SOURCE_ADDRESSING_STYLE",
+        lambda job: job.settings.source_requests.addressing_style == "virtual",
     ),
     ("--target-endpoint", "http://h:1/", "TARGET_ENDPOINT", lambda job: job.settings.target_endpoint == "http://h:1"),
     ("--target-region", "eu", "TARGET_REGION", lambda job: job.settings.target_region == "eu"),
@@ -266,6 +346,8 @@ def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
         "QUEUE_URL",
     }
     shared |= {"SOURCE_BUCKET", "SOURCE_PREFIX", "SOURCE_REQUESTER_PAYS", "SYNC_DELETE", "SYNC_TAGS"}
+    shared |= {f"SOURCE_{name}" for name in ("ENDPOINT", "REGION", "PROFILE", "ROLE_ARN", "CA_CERTIFICATE")}
+    shared |= {"SOURCE_ADDRESSING_STYLE", "TARGET_PROFILE"}
     shared |= {f"TARGET_{name}" for name in ("BUCKET", "ENDPOINT", "PREFIX", "REGION", "SECRET_ARN", "CA_CERTIFICATE")}
     shared |= {"TARGET_ADDRESSING_STYLE", "TARGET_PAYLOAD_SIGNING", "TARGET_ACL", "TARGET_STORAGE_CLASS"}
     shared |= {"TARGET_SERVER_SIDE_ENCRYPTION", "TARGET_SSE_KMS_KEY_ID"}
@@ -367,7 +449,7 @@ def test_error_names_every_missing_setting() -> None:
     text = refused(**dict.fromkeys(NEEDED))
     for option in ("--source-bucket", "--target-endpoint", "--target-region", "--target-bucket"):
         assert f"{option} is not set" in text
-    assert "give --target-secret-arn, or set TARGET_ACCESS_KEY_ID and TARGET_SECRET_ACCESS_KEY" in text
+    assert "give --target-secret-arn or --target-profile, or set TARGET_ACCESS_KEY_ID and TARGET_SECRET" in text
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -12,10 +11,11 @@ import click
 
 from ..core.units import GIB, MIB
 from ..logs import log_json
-from ..settings import Credentials, Reader, Settings, SettingsError, read_deletion_queues, read_stores
+from ..settings import Reader, Settings, SettingsError, read_deletion_queues, read_stores
 from ..versions import log_versions
 from .exit_codes import UNUSABLE
 from .stats import printable
+from .store_credentials import source_credentials, target_credentials
 
 
 def read_settings(options: dict[str, Any], *, delete: bool, queue: bool = False) -> Settings:
@@ -25,9 +25,11 @@ def read_settings(options: dict[str, Any], *, delete: bool, queue: bool = False)
     """
     environment = {name.upper(): str(value) for name, value in options.items() if value not in (None, "")}
     reader = Reader(environment, label=lambda name: "--" + name.lower().replace("_", "-"))
+    stores = read_stores(reader)
     settings = replace(
-        read_stores(reader),
-        target_credentials=options["target_secret_arn"] or _target_keys(reader),
+        stores,
+        source_connection=replace(stores.source_connection, credentials=source_credentials(options, reader)),
+        target_credentials=target_credentials(options, reader),
         queue_url=reader.required("QUEUE_URL") if queue else reader.text("QUEUE_URL"),
         bulk_queue_url=reader.text("BULK_QUEUE_URL"),
         dead_letter_queue_url=(reader.required if queue else reader.text)("DEAD_LETTER_QUEUE_URL"),
@@ -55,16 +57,6 @@ def configure_log(log_format: str, *, verbose: bool) -> None:
     logger.handlers[:] = [logging.StreamHandler(sys.stdout) if verbose else logging.NullHandler()]
     logger.setLevel(logging.INFO if verbose else logging.CRITICAL + 1)  # without a reader, no record is formatted
     logger.propagate = False
-
-
-def _target_keys(reader: Reader) -> Credentials:
-    keys = {name: os.environ.get(name, "").strip() for name in ("TARGET_ACCESS_KEY_ID", "TARGET_SECRET_ACCESS_KEY")}
-    if not all(keys.values()):
-        reader.mistake(
-            "the access key of the target is missing: give --target-secret-arn, or set TARGET_ACCESS_KEY_ID and "
-            "TARGET_SECRET_ACCESS_KEY"
-        )
-    return Credentials(*keys.values())
 
 
 def fail(error: Exception) -> NoReturn:

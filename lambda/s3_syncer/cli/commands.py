@@ -57,8 +57,9 @@ def cli(ctx: click.Context, module: Path | None, outputs: Path | None, module_na
     With --module or --outputs, every command works on the buckets and queues of an applied Terraform module, and needs
     no other option. An option on the command line wins over the module, and the module over the environment.
 
-    The source uses the AWS credential chain, and AWS_ENDPOINT_URL_S3 if it is set. An option that is not given is read
-    from the environment variable that its help names. Credentials are never options.
+    The source uses the AWS credential chain, and AWS_ENDPOINT_URL_S3 if it is set. The options of the source name
+    another store, profile or role. An option that is not given is read from the environment variable that its help
+    names. Credentials are never options.
 
     """
     ctx.obj = Module(ctx, module, outputs, module_name, terraform)

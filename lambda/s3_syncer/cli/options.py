@@ -326,8 +326,8 @@ REPORTS = (
         "reports",
         multiple=True,
         type=ReportDestination(),
-        help="Write a report to this .json or .html file, or to an object of S3 as s3://bucket/key, with the "
-        "credentials of the source. Repeatable; in the variable, separated by colons.",
+        help="Write a report to this .json or .html file, or to an object of S3 as s3://bucket/key, with the AWS "
+        "credential chain. Repeatable; in the variable, separated by colons.",
     ),
 )
 

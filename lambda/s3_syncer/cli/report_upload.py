@@ -1,4 +1,4 @@
-"""Reports as objects of S3, uploaded with the credentials of the source."""
+"""Reports as objects of S3, uploaded with the AWS credential chain, whatever the source is."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from ..settings import ACLS, ADDRESSING_STYLES, ENCRYPTIONS
+from ..settings import ACLS, ADDRESSING_STYLES, ENCRYPTIONS, SOURCE_ADDRESSING_STYLES
 from .click_extensions import option
 from .option_types import Certificates
 
@@ -21,13 +21,56 @@ def _target_region(_ctx: click.Context, _param: click.Parameter, value: str | No
 
 
 STORES = (
-    option("Source", "--source-bucket", envvar="SOURCE_BUCKET", needed=True, help="Bucket on AWS S3 to read."),
+    option("Source", "--source-bucket", envvar="SOURCE_BUCKET", needed=True, help="Bucket to read."),
     option(
         "Source",
         "--source-prefix",
         envvar="SOURCE_PREFIX",
         default="",
         help="Only keys below this prefix, such as photos/. Default: all keys.",
+    ),
+    option(
+        "Source",
+        "--source-endpoint",
+        envvar="SOURCE_ENDPOINT",
+        help="URL of the store with the source. Default: AWS_ENDPOINT_URL_S3, or AWS S3.",
+    ),
+    option(
+        "Source",
+        "--source-region",
+        envvar="SOURCE_REGION",
+        help="Region of the source. Default: that of the AWS configuration, such as AWS_REGION.",
+    ),
+    option(
+        "Source",
+        "--source-profile",
+        envvar="SOURCE_PROFILE",
+        help="Profile of the AWS configuration files with the credentials of the source, and with its region and "
+        "endpoint if the options name none. Default: SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY, or the AWS "
+        "credential chain.",
+    ),
+    option(
+        "Source",
+        "--source-role-arn",
+        envvar="SOURCE_ROLE_ARN",
+        help="ARN of a role to assume for the source, with the credentials of --source-profile or of the AWS "
+        "credential chain. The command renews the credentials of the role before they expire.",
+    ),
+    option(
+        "Source",
+        "--source-addressing-style",
+        envvar="SOURCE_ADDRESSING_STYLE",
+        type=click.Choice(SOURCE_ADDRESSING_STYLES),
+        default=SOURCE_ADDRESSING_STYLES[0],
+        show_default=True,
+        help="Place of the bucket in an address of the source, as for the target. auto: boto3 chooses.",
+    ),
+    option(
+        "Source",
+        "--source-ca-certificate",
+        envvar="SOURCE_CA_CERTIFICATE",
+        type=Certificates(),
+        help="File with the CA certificates of the source in PEM, as for the target.",
     ),
     option(
         "Source",
@@ -146,7 +189,14 @@ STORES = (
         "Target",
         "--target-secret-arn",
         envvar="TARGET_SECRET_ARN",
-        help="ARN or name of the AWS Secrets Manager secret with the target's access key. Without it, "
-        "the command reads TARGET_ACCESS_KEY_ID and TARGET_SECRET_ACCESS_KEY from the environment.",
+        help="ARN or name of the AWS Secrets Manager secret with the target's access key. Without it and without "
+        "--target-profile, the command reads TARGET_ACCESS_KEY_ID and TARGET_SECRET_ACCESS_KEY from the environment.",
+    ),
+    option(
+        "Target",
+        "--target-profile",
+        envvar="TARGET_PROFILE",
+        help="Profile of the AWS configuration files with the credentials of the target. Its region and its endpoint "
+        "are not used.",
     ),
 )

@@ -12,13 +12,14 @@ from botocore.config import Config
 from .. import __version__
 from ..core.headers import META
 from ..core.model import RAW_EXPIRES, RAW_METADATA
-from ..settings import NO_OPTIONS, Credentials, RequestOptions
-from ..versions import require_boto3
+from ..settings import AWS, NO_OPTIONS, NO_SOURCE_OPTIONS, AwsChain, Connection, Credentials, RequestOptions
 from .ca_certificate import ca_file
 from .content_md5 import send_content_md5
-from .credentials import FixedClient, RotatingClient, explained, read_secret
-from .fenced_requests import ask_fence, fence_connections
+from .credentials import FixedClient, RoleClient, RotatingClient, explained, read_secret
+from .fenced_requests import ask_fence
 from .plain_responses import read_plain_responses
+from .protocols import ClientSource
+from .sessions import default_session, session_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,30 +51,58 @@ _OTHER_SERVICES = {name: _COMMON[name] for name in ("retries", "user_agent")}
 _CREATIONS = ("PutObject", "CreateMultipartUpload")
 
 
-def source_client(connections: int, options: RequestOptions = NO_OPTIONS) -> FixedClient:
+def source_client(
+    connections: int, options: RequestOptions = NO_SOURCE_OPTIONS, connection: Connection = AWS
+) -> ClientSource:
     """Return the client of the source. Raises StoreUnusable.
 
-    Region, credentials and endpoint come from the default AWS chain.
+    boto3 finds what the connection leaves open: endpoint, region and credentials.
     """
-    with explained("the source"):
-        client: S3Client = _client("s3", config=Config(max_pool_connections=connections, **_COMMON))
-    _add_headers(client, options)
-    ask_fence(client)
-    read_plain_responses(client)
-    return FixedClient(client)
+    s3: Any = {} if options.addressing_style == "auto" else {"addressing_style": options.addressing_style}
+    if connection.endpoint:
+        s3["use_accelerate_endpoint"] = False  # a setting of the profile, which is for AWS alone
+    config = Config(max_pool_connections=connections, s3=s3 or None, **_COMMON)
+    credentials = connection.credentials
+    keys = _key_arguments(credentials) if isinstance(credentials, Credentials) else {}
+
+    def build(session: boto3.Session) -> S3Client:
+        client: S3Client = session.client(
+            "s3",
+            endpoint_url=connection.endpoint or None,
+            region_name=connection.region or None,
+            verify=ca_file(options.ca_certificate) if options.ca_certificate else None,
+            config=config,
+            **keys,
+        )
+        _add_headers(client, options)
+        ask_fence(client)
+        read_plain_responses(client)
+        return client
+
+    def start() -> tuple[S3Client, boto3.Session]:
+        with explained("the source"):
+            session = (
+                _session(credentials, connection.region) if isinstance(credentials, AwsChain) else default_session()
+            )
+            return build(session), session
+
+    if isinstance(credentials, AwsChain) and credentials.role_arn:
+        return RoleClient(start)
+    client, session = start()
+    return FixedClient(client, credentials if isinstance(credentials, Credentials) else session)
 
 
 def target_client(
     endpoint: str,
     region: str,
-    credentials: str | Credentials,
+    credentials: str | Credentials | AwsChain,
     connections: int,
     options: RequestOptions = NO_OPTIONS,
-) -> RotatingClient:
+) -> ClientSource:
     """Return the client of the target. Raises StoreUnusable.
 
-    `credentials` is the ARN or name of a secret, or the credentials themselves. The client uses none of the `AWS_*`
-    variables, and no setting for S3 of the user's AWS profile.
+    `credentials` is the ARN or name of a secret, the credentials themselves, or a chain of boto3. Without a chain, the
+    client uses none of the `AWS_*` variables. It uses no setting for S3 of the user's AWS profile.
     """
     # Each of these is stated, because botocore takes what is missing from the profile of the user. With None, botocore
     # signs a body that has no Content-MD5 or no TLS.
@@ -91,18 +120,15 @@ def target_client(
         **_COMMON,
     )
 
-    def build(credentials: Credentials) -> S3Client:
-        with explained("the target"):
-            client: S3Client = _client(
-                "s3",
-                endpoint_url=endpoint,
-                region_name=region,
-                aws_access_key_id=credentials.access_key_id,
-                aws_secret_access_key=credentials.secret_access_key,
-                aws_session_token=None,
-                verify=ca_file(options.ca_certificate) if options.ca_certificate else None,
-                config=config,
-            )
+    def connect(session: boto3.Session, **keys: Any) -> S3Client:
+        client: S3Client = session.client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=region,
+            verify=ca_file(options.ca_certificate) if options.ca_certificate else None,
+            config=config,
+            **keys,
+        )
         pass_raw_properties(client)
         _add_headers(client, options)
         send_content_md5(client)
@@ -110,8 +136,16 @@ def target_client(
         read_plain_responses(client)
         return client
 
+    def build(credentials: Credentials) -> S3Client:
+        with explained("the target"):
+            return connect(default_session(), **_key_arguments(credentials))
+
     if isinstance(credentials, Credentials):
         return RotatingClient(lambda: credentials, build)
+    if isinstance(credentials, AwsChain):
+        with explained("the target"):
+            session = _session(credentials, region)
+            return FixedClient(connect(session), session)
     with explained("Secrets Manager"):
         secrets: SecretsManagerClient = _client(
             "secretsmanager", region_name=_region_of(credentials), config=Config(**_OTHER_SERVICES)
@@ -154,14 +188,20 @@ def aws_client(service: str) -> Any:
 
 
 def _client(service: str, **options: Any) -> Any:
-    """Return a client of boto3's default session. Raises StoreUnusable if boto3 is too old.
+    """Return a client of the default session. Raises StoreUnusable if boto3 is too old."""
+    return default_session().client(service, **options)
 
-    The session is made at the first call, because it takes 10 MB and 0.1 s.
-    """
-    fence_connections()  # also if other code of this process has made the session
-    if boto3.DEFAULT_SESSION is None:
-        require_boto3()
-    return boto3.client(service, **options)
+
+def _session(chain: AwsChain, region: str) -> boto3.Session:
+    return session_of(chain, Config(**_OTHER_SERVICES), region)
+
+
+def _key_arguments(credentials: Credentials) -> dict[str, Any]:
+    return {
+        "aws_access_key_id": credentials.access_key_id,
+        "aws_secret_access_key": credentials.secret_access_key,
+        "aws_session_token": None,
+    }
 
 
 def _add_headers(client: S3Client, options: RequestOptions) -> None:

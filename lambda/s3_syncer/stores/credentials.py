@@ -1,4 +1,4 @@
-"""Credentials: the secret of the target, its rotation, and the keys that sign requests."""
+"""Credentials: the target's secret and its rotation, the source's role, and the keys of signatures."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 
-from ..core.errors import StoreUnusable, Transient, classify
+from ..core.errors import StoreUnusable, Transient
 from ..settings import Credentials
 from .fenced_requests import UNREACHABLE
+from .sessions import may_pass
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -28,6 +29,10 @@ SECRET_TTL_S = 300.0
 #: Seconds after a read within which reading the secret again cannot help: a store that refuses these credentials
 #: refuses the current ones.
 SECRET_FRESH_S = 2.0
+
+#: Seconds after the start of a session with a role within which no new one starts. A policy may deny some keys in each
+#: request for them, and each new session costs a request to STS and new connections.
+ROLE_FRESH_S = 60.0
 
 _EXPECTED = 'write {"access_key_id": "...", "secret_access_key": "..."} into it'
 
@@ -47,15 +52,15 @@ class Lease:
 
     client: S3Client
     read_at: float
-    #: The credentials that the client signs with; None for those that the AWS chain has at the moment.
-    credentials: Credentials | None = None
+    #: The credentials that the client signs with, or the session that has them at each moment.
+    credentials: Credentials | boto3.Session | None = None
 
     def signing_keys(self) -> SigningKeys:
-        """Return the keys that sign a request now. Raises StoreUnusable when there are none."""
-        if self.credentials is not None:
+        """Return the keys that sign a request now. Raises StoreUnusable or Transient when there are none."""
+        if isinstance(self.credentials, Credentials):
             return SigningKeys(self.credentials.access_key_id, self.credentials.secret_access_key)
-        with explained("the source"):
-            found = boto3.DEFAULT_SESSION.get_credentials() if boto3.DEFAULT_SESSION else None
+        with explained("the store"):
+            found = self.credentials.get_credentials() if self.credentials is not None else None
             if found is None:
                 raise NoCredentialsError
             frozen = found.get_frozen_credentials()
@@ -63,10 +68,10 @@ class Lease:
 
 
 class FixedClient:
-    """The client of the source. boto3 itself keeps its credentials fresh."""
+    """The client of a store with fixed credentials, or with credentials that boto3 itself keeps fresh."""
 
-    def __init__(self, client: S3Client) -> None:
-        self._lease = Lease(client, 0.0)
+    def __init__(self, client: S3Client, credentials: Credentials | boto3.Session | None = None) -> None:
+        self._lease = Lease(client, 0.0, credentials)
 
     def lease(self) -> Lease:
         return self._lease
@@ -74,6 +79,36 @@ class FixedClient:
     def renew(self, refused: Lease) -> Lease | None:  # noqa: ARG002 - the interface of RotatingClient
         """Return None: there are no fresher credentials."""
         return None
+
+
+class RoleClient:
+    """The client of a store with an assumed role. Safe to share between threads.
+
+    boto3 renews the credentials of the role before they expire. They can end sooner, when an administrator revokes the
+    sessions of the role. So a refused request starts a new session, at most once in ROLE_FRESH_S.
+    """
+
+    def __init__(
+        self, build: Callable[[], tuple[S3Client, boto3.Session]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._build, self._clock = build, clock
+        self._lock = threading.Lock()
+        self._current = self._start()
+
+    def lease(self) -> Lease:
+        return self._current
+
+    def renew(self, refused: Lease) -> Lease | None:
+        """Return a client with a newer session than `refused` has, or None if there is none."""
+        with self._lock:
+            if self._current is refused and self._clock() - refused.read_at >= ROLE_FRESH_S:
+                self._current = self._start()
+            return self._current if self._current is not refused else None
+
+    def _start(self) -> Lease:
+        started_at = self._clock()
+        client, session = self._build()
+        return Lease(client, started_at, session)
 
 
 class RotatingClient:
@@ -141,10 +176,9 @@ def read_secret(client: SecretsManagerClient, secret: str) -> Credentials:
 
 def _may_pass(error: ClientError | BotoCoreError) -> bool:
     """Return True if the service was busy, or was not reached."""
-    if not isinstance(error, ClientError):
-        return isinstance(error, (*UNREACHABLE, HTTPClientError))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return isinstance(classify(error.response.get("Error", {}).get("Code", ""), status, ""), Transient)
+    if isinstance(error, ClientError):
+        return may_pass(error)
+    return isinstance(error, (*UNREACHABLE, HTTPClientError))
 
 
 def parse_secret(text: str, name: str) -> Credentials:
@@ -166,8 +200,14 @@ def parse_secret(text: str, name: str) -> Credentials:
 
 @contextmanager
 def explained(service: str) -> Iterator[None]:
-    """Turn the error of boto3 for an unusable profile, region, endpoint or credential into StoreUnusable."""
+    """Turn the error of boto3 for an unusable profile, region, endpoint or credential into StoreUnusable.
+
+    The error of a service that has the credentials is Transient if a later request may succeed.
+    """
     try:
         yield
+    except ClientError as error:
+        kind = Transient if may_pass(error) else StoreUnusable
+        raise kind(f"cannot connect to {service}: {error}", "NoCredentials") from error
     except (BotoCoreError, ValueError) as error:
         raise StoreUnusable(f"cannot connect to {service}: {error}", "BadConfiguration") from error

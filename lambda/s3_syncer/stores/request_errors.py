@@ -19,9 +19,15 @@ from urllib3.exceptions import HTTPError
 from ..core.errors import NO_ERROR_CODE, Permanent, Retryable, StoreUnusable, SyncError, Transient, classify
 from .fenced_requests import UNREACHABLE
 from .responses import is_not_xml, not_xml
+from .sessions import may_pass
 
 #: The exceptions that a request of boto3 can raise.
 REQUEST_ERRORS = (ClientError, BotoCoreError, ResponseParserError, HTTPError, OSError)
+
+#: The requests of boto3 for credentials, which it makes as a part of a request to a store.
+_CREDENTIAL_OPERATIONS = frozenset(
+    {"AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "CreateToken", "GetRoleCredentials"}
+)
 
 #: The AWS chain has no valid credentials: there are none, a login has expired, or a role cannot be assumed.
 _NO_CREDENTIALS = (
@@ -49,6 +55,8 @@ def error_code(error: ClientError) -> str:
 def _of_response(operation: str, error: ClientError) -> SyncError:
     if is_not_xml(error.response):
         return not_xml()
+    if error.operation_name in _CREDENTIAL_OPERATIONS and not may_pass(error):
+        return StoreUnusable(f"no credentials: {error}", "NoCredentials")
     metadata = error.response.get("ResponseMetadata", {})
     status = metadata.get("HTTPStatusCode", 0)
     found = classify(error_code(error), status, error.response.get("Error", {}).get("Message", ""))

@@ -1,0 +1,107 @@
+"""Sessions of boto3: those of its default chain, of a profile and of a role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.credentials import CredentialProvider, CredentialResolver, Credentials, DeferredRefreshableCredentials
+from botocore.exceptions import ClientError, CredentialRetrievalError
+from botocore.session import Session
+
+from ..core.errors import StoreUnusable, Transient, classify
+from ..settings import AwsChain
+from ..versions import require_boto3
+from .fenced_requests import fence_connections
+
+#: Name of the sessions of a role. CloudTrail of the role's account shows it.
+ROLE_SESSION_NAME = "s3-syncer"
+
+
+def default_session() -> boto3.Session:
+    """Return the session of all clients of the default chain. Raises StoreUnusable if boto3 is too old.
+
+    It is made at the first call, because it takes 10 MB and 0.1 s.
+    """
+    fence_connections()  # also if other code of this process has made the session
+    if boto3.DEFAULT_SESSION is None:
+        require_boto3()
+        boto3.setup_default_session()
+    assert boto3.DEFAULT_SESSION is not None
+    return boto3.DEFAULT_SESSION
+
+
+def session_of(chain: AwsChain, config: Config, region: str = "") -> boto3.Session:
+    """Return the session with these credentials. Raises StoreUnusable or a BotoCoreError.
+
+    `config` is for the requests to STS, and `region` for a profile without a region. No request is made here.
+    """
+    base = _profile_session(chain.profile) if chain.profile else default_session()
+    if not chain.role_arn:
+        return base
+    sts = base.client("sts", region_name=base.region_name or region or None, config=config)
+    session = Session(profile=chain.profile or None)
+    session.register_component("credential_provider", CredentialResolver([_RoleProvider(sts, chain.role_arn)]))
+    return boto3.Session(botocore_session=session)
+
+
+def _profile_session(profile: str) -> boto3.Session:
+    shared = default_session()
+    if profile not in shared.available_profiles:
+        known = ", ".join(shared.available_profiles)
+        raise StoreUnusable(
+            f"the AWS profile {profile!r} does not exist: "
+            + (f"write one of {known}, or add it" if known else "add it")
+            + f" with `aws configure --profile {profile}`",
+            "BadConfiguration",
+        )
+    return boto3.Session(profile_name=profile)
+
+
+class _RoleProvider(CredentialProvider):
+    """The only provider of the credentials of a session with a role."""
+
+    METHOD = "assume-role"
+
+    def __init__(self, sts: Any, role_arn: str) -> None:
+        super().__init__()
+        self._sts, self._role_arn = sts, role_arn
+
+    def load(self) -> Credentials:
+        """Return credentials that assume the role at their first use, and again before they expire.
+
+        A role that another role assumes lasts for one hour. boto3 begins to renew it 15 minutes before its end.
+        """
+        return DeferredRefreshableCredentials(self._assume, self.METHOD)
+
+    def _assume(self) -> Mapping[str, str]:
+        try:
+            found = self._sts.assume_role(RoleArn=self._role_arn, RoleSessionName=ROLE_SESSION_NAME)["Credentials"]
+        except ClientError as error:
+            if may_pass(error):
+                raise
+            raise CredentialRetrievalError(
+                provider=self.METHOD, error_msg=_not_assumed(self._role_arn, error)
+            ) from error
+        return {
+            "access_key": found["AccessKeyId"],
+            "secret_key": found["SecretAccessKey"],
+            "token": found["SessionToken"],
+            "expiry_time": found["Expiration"].isoformat(),
+        }
+
+
+def _not_assumed(role_arn: str, error: ClientError) -> str:
+    reason = error.response.get("Error", {}).get("Message") or error
+    return (
+        f"the role {role_arn} cannot be assumed: {reason}. Allow sts:AssumeRole in the trust policy of the role, and "
+        "for another account in a policy of the credentials that assume it"
+    )
+
+
+def may_pass(error: ClientError) -> bool:
+    """Return True if the service was busy or failed, so that a later request may succeed."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return isinstance(classify(error.response.get("Error", {}).get("Code", ""), status, ""), Transient)
