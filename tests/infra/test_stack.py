@@ -389,7 +389,7 @@ def test_the_image_needs_neither_root_nor_anything_to_write(applied: Applied, im
     confined = ["run", "--rm", "--read-only", "--cap-drop", "ALL", "--network", "none"]
     command = [*container_engine.program(applied.stack.engine), *confined, image]
     process = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
-    assert process.stdout.strip() == f"s3-syncer, version {__version__}", process.stderr
+    assert process.stdout.startswith(f"s3-syncer {__version__}\n"), process.stderr
     shell = [*command[:-1], "--entrypoint", "python3", image, "-c", "import os; print(os.getuid(), os.getgid())"]
     process = subprocess.run(shell, capture_output=True, text=True, check=False)
     assert process.stdout.split() == ["65532", "65532"], process.stderr

@@ -7,9 +7,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 #: Exactly the variables that the command read before its own variables started with S3_SYNCER_, and their new names.
 #: A general name like VERBOSE may be set for another program. The warning then only says that it has no effect here.
@@ -101,7 +104,7 @@ class Command(click.Command):
         return {variable for options in self.sections.values() for option in options for variable in option.variables}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        for former, variable in FORMER_VARIABLES.items():
+        for former, variable in () if ctx.resilient_parsing else FORMER_VARIABLES.items():
             if variable in self.variables and os.environ.get(former):
                 click.echo(f"s3-syncer: warning: {former} has no effect: set {variable} instead", err=True)
         return super().parse_args(ctx, args)
@@ -155,7 +158,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         names = self.list_commands(ctx)
-        if args[0] not in names:
+        if args[0] not in names and not ctx.resilient_parsing:
             from difflib import get_close_matches  # only a mistake needs it
 
             for close in get_close_matches(args[0], names, n=1):
@@ -171,6 +174,17 @@ class LazyGroup(click.Group):
         if cmd_name not in self.commands and cmd_name in self._lazy_commands:
             self.add_command(self._lazy_commands[cmd_name].load())
         return super().get_command(ctx, cmd_name)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that start with `incomplete`, without an import of the commands."""
+        from click.shell_completion import CompletionItem  # only a completion needs it
+
+        commands = [
+            CompletionItem(name, help=command.summary)
+            for name, command in sorted(self._lazy_commands.items())
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def load_commands(self) -> Mapping[str, click.Command]:
         """Import all commands, and return them by name, in the order of their declaration."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from .. import __version__
 from .click_extensions import LazyCommand, LazyGroup, with_options
 from .exit_codes import EXIT_CODES
 from .module_options import MODULE, Module
@@ -32,6 +31,7 @@ COMMANDS = (
     LazyCommand("drain", f"{__package__}.drain_command", "Wait until the queues can be destroyed."),
     LazyCommand("task", f"{__package__}.task_commands", "Run the migration as an ECS task."),
     LazyCommand("image", f"{__package__}.task_commands", "Push the image of the ECS tasks."),
+    LazyCommand("completion", f"{__package__}.completion_command", "Print the completion script for a shell."),
 )
 
 
@@ -43,12 +43,28 @@ class Group(LazyGroup):
             formatter.write_dl(list(EXIT_CODES.items()))
 
 
+def _print_versions(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from .installed_versions import version_lines  # only --version needs it
+
+    click.echo("\n".join(version_lines()))
+    ctx.exit()
+
+
 @click.group(
     cls=Group,
     lazy_commands=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(__version__, prog_name="s3-syncer")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_versions,
+    help="Show the versions of the program and its libraries and exit.",
+)
 @with_options(MODULE)
 @click.pass_context
 def cli(ctx: click.Context, module: Path | None, outputs: Path | None, module_name: str | None, terraform: str) -> None:
