@@ -34,7 +34,7 @@ locals {
   # The tag contains a hash of the image's source files. A task therefore never runs the code of another version of the
   # module, and tags can be immutable.
   image_sources = toset(flatten([
-    for pattern in ["Dockerfile", "requirements.txt", "s3_syncer/**/*.py"] : tolist(fileset("${path.module}/lambda", pattern))
+    for pattern in ["Dockerfile", "requirements.txt", "sbom-requirements.txt", "s3_syncer/**/*.py"] : tolist(fileset("${path.module}/lambda", pattern))
   ]))
   image_version = regex("__version__ = \"([^\"]+)\"", file("${path.module}/lambda/s3_syncer/__init__.py"))[0]
   image_content = sha256(jsonencode({ for source in local.image_sources : source => filesha256("${path.module}/lambda/${source}") }))

@@ -100,7 +100,14 @@ CHECKOV = Environment(
     inputs=(REQUIREMENTS / "checkov.txt",),
     megabytes=290,
 )
-OPTIONS = {"--bench": BENCH, "--checkov": CHECKOV}
+#: The tools that build and check the wheel; only created for `scripts/package` and tests/package.
+PACKAGE = Environment(
+    path=ROOT / ".local" / "package",
+    install=("--requirement", "requirements/package.txt"),
+    inputs=(REQUIREMENTS / "package.txt",),
+    megabytes=120,
+)
+OPTIONS = {"--bench": BENCH, "--checkov": CHECKOV, "--package": PACKAGE}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -89,6 +89,7 @@ def checks() -> Iterator[Command]:
     yield Command(f"boto3 {MINIMUM}", [str(ROOT / "scripts" / "test"), *oldest], ROOT)
     yield _pytest("tests/simulation")
     yield _pytest("tests/module")
+    yield _pytest("tests/package")
     # checkov warns of every function that it cannot evaluate.
     scan = ("env", "LOG_LEVEL=ERROR", str(CHECKOV.path / "bin" / "checkov"), "-d")
     for folder in (ROOT, ROOT / "examples"):

@@ -1,10 +1,10 @@
 """`scripts/docs`: write the parts of the documents that repeat the code.
 
 README.md gets the tables of inputs, outputs, requirements, providers and resources. docs/inputs.md gets the reference
-of inputs and outputs, and docs/cli.md the commands. docs/aws-behaviour.md gets the list of `scripts/first-apply`, and
-docs/security.md the permissions, from a plan. The part of README.md between the markers of terraform-docs is what
-terraform-docs writes with .terraform-docs.yml. terraform-docs is a Go program without a Python package, so it is not
-used here.
+of inputs and outputs, docs/cli.md the commands, and docs/s3-syncer.1 the same as a man page. docs/aws-behaviour.md gets
+the list of `scripts/first-apply`, and docs/security.md the permissions, from a plan. The part of README.md between the
+markers of terraform-docs is what terraform-docs writes with .terraform-docs.yml. terraform-docs is a Go program without
+a Python package, so it is not used here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from devtools import aws_behaviour, cli_docs, module_docs, permissions
+from devtools import aws_behaviour, cli_docs, man_page, module_docs, permissions
 from devtools.bootstrap import ROOT
 from devtools.module_docs import DocsError, code, table
 
@@ -50,6 +50,7 @@ PARTS = (
         ROOT / "docs" / "inputs.md", "<!-- BEGIN_INPUTS -->", "<!-- END_INPUTS -->", lambda: module_docs.sections(ROOT)
     ),
     Part(ROOT / "docs" / "cli.md", "<!-- BEGIN_CLI -->", "<!-- END_CLI -->", cli_docs.reference),
+    Part(ROOT / "docs" / "s3-syncer.1", '.\\" BEGIN_PAGE', '.\\" END_PAGE', man_page.page),
     Part(
         ROOT / "docs" / "aws-behaviour.md",
         "<!-- BEGIN_BEHAVIOUR -->",

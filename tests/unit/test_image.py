@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -27,7 +28,7 @@ def test_image_has_the_tested_versions() -> None:
 
 def test_image_has_every_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = (*project["dependencies"], *project["optional-dependencies"]["metrics"])
+    declared = (*project["dependencies"], *itertools.chain.from_iterable(project["optional-dependencies"].values()))
     needed = {normalized(re.split(r"[<>=~! \[;]", dependency)[0]) for dependency in declared}
     assert needed <= pins(REQUIREMENTS).keys()
 
@@ -43,10 +44,14 @@ def test_every_package_is_pinned_by_hash_without_an_index() -> None:
 def test_build_context_has_only_the_files_of_the_tag() -> None:
     """The tag is a hash of these files, so another file in the image would not change the tag."""
     ignored = (ROOT / "lambda" / ".dockerignore").read_text().split("\n")
-    assert [line for line in ignored if line.startswith("!")] == ["!requirements.txt", "!s3_syncer"]
+    assert [line for line in ignored if line.startswith("!")] == [
+        "!requirements.txt",
+        "!sbom-requirements.txt",
+        "!s3_syncer",
+    ]
     assert "*" in ignored
     copied = re.findall(r"^COPY (?!--from)(\S+)", (ROOT / "lambda" / "Dockerfile").read_text(), re.MULTILINE)
-    assert copied == ["requirements.txt", "s3_syncer"]
+    assert copied == ["requirements.txt", "sbom-requirements.txt", "s3_syncer"]
     hashed = re.search(r"for pattern in \[(.*?)\]", (ROOT / "ecs.tf").read_text())
     assert hashed
-    assert hashed[1] == '"Dockerfile", "requirements.txt", "s3_syncer/**/*.py"'
+    assert hashed[1] == '"Dockerfile", "requirements.txt", "sbom-requirements.txt", "s3_syncer/**/*.py"'

@@ -60,7 +60,8 @@ def context(tmp_path: Path) -> Path:
 
 def tag(folder: Path) -> str:
     """Return the tag for the files as ecs.tf makes it."""
-    files = [folder / "Dockerfile", folder / "requirements.txt", *(folder / "s3_syncer").rglob("*.py")]
+    names = ("Dockerfile", "requirements.txt", "sbom-requirements.txt")
+    files = [*(folder / name for name in names), *(folder / "s3_syncer").rglob("*.py")]
     hashes = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     text = "{" + ",".join(f'"{name}":"{hashes[name]}"' for name in sorted(hashes)) + "}"
     return f"x:0.1.0-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

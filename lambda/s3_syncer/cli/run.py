@@ -17,6 +17,7 @@ from rich.console import Console
 from ..core.deadline import Deadline
 from ..core.errors import SyncError
 from ..core.listing_diff import Unordered
+from ..crt.factory import is_awscrt_installed
 from ..settings import SMALLEST_BUDGET, Settings
 from ..stores.bucket import Bucket
 from ..sync.key_sweep import SweepOptions
@@ -262,6 +263,8 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
         lines.append(f"note: keys that only the target has: {stats.target_only:,}. --delete deletes such keys.")
     if result == "equal" and not job.sweep_options.full:
         lines.append("note: compared by size, ETag and time. --full also compares headers, metadata and tags.")
+    if not is_awscrt_installed():
+        lines.append("note: listings and small objects are faster with awscrt: pip install 's3-syncer[crt]'")
     if result == "stopped":
         lines.append("Run the same command again to continue. It skips keys that are already equal.")
     for line in lines:

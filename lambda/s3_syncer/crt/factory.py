@@ -39,7 +39,7 @@ def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrenc
     """
     sides = _Side(source), _Side(target)
     stream_copier = _stream_copier(*sides)
-    if find_spec("awscrt") is None:
+    if not is_awscrt_installed():
         return Transports(stream_copier=stream_copier)
     try:
         source_client, target_client = map(_http_client, sides)
@@ -64,6 +64,11 @@ def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrenc
         stream_copier,
         small_object_copier,
     )
+
+
+def is_awscrt_installed() -> bool:
+    """Return True if the transports over awscrt can be built."""
+    return find_spec("awscrt") is not None
 
 
 def stream_transports(source: BucketLocation, target: BucketLocation) -> Transports:

@@ -16,7 +16,7 @@ from typing import Any
 from .outputs import Outputs, OutputsError, Service
 
 #: The files of the image, relative to the folder of the Dockerfile.
-_SOURCES = ("Dockerfile", "requirements.txt", "s3_syncer/**/*.py")
+_SOURCES = ("Dockerfile", "requirements.txt", "sbom-requirements.txt", "s3_syncer/**/*.py")
 
 PLATFORMS = {"ARM64": "linux/arm64", "X86_64": "linux/amd64"}
 
