@@ -31,6 +31,7 @@ from s3_syncer import lambda_handler
 from s3_syncer.cli import outage
 from s3_syncer.core import concurrency_limit, deadline
 from s3_syncer.core.backoff import Backoff
+from s3_syncer.crt import http_client
 from s3_syncer.crt.factory import crt_transports
 from s3_syncer.stores import request_limiter
 from s3_syncer.wiring import build_queue_worker
@@ -145,6 +146,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outage, "PAUSE_MAX_S", 0.1)
     monkeypatch.setattr(concurrency_limit, "PAUSE", Backoff(0.001, 0.001))
     monkeypatch.setattr(request_limiter, "_TICK_S", 0.01)
+    monkeypatch.setattr(http_client, "_WATCH_INTERVAL_S", 0.05)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -160,12 +162,13 @@ def _no_work_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     The patches of the test stay until then: with the SDK's pauses, a retry would take minutes to end.
     """
+    # A command freezes what exists when it starts. Frozen objects keep the idle threads of their pools.
+    monkeypatch.setattr(gc, "freeze", lambda: None)
     before = _threads()
     yield
     end = time.monotonic() + PATIENCE_S
     while left := _threads() - before:
         assert time.monotonic() < end, f"still running: {left}"
-        gc.unfreeze()  # a second command of the test has frozen what the first one left
         gc.collect()  # idle threads end with the pool that they belong to
         left.pop().join(0.1)
     assert multiprocessing.active_children() == []
