@@ -64,6 +64,30 @@ def test_a_listing_is_complete_however_its_pages_end(
     assert listed(connect()) == KEYS[:count]
 
 
+@pytest.mark.parametrize("name", PAGED)
+@pytest.mark.parametrize("after", ["k000", "k004", "k004-", "k009", "k0095", "k024", "z"])
+def test_a_listing_begins_behind_any_key(
+    connect: Callable[..., Bucket], odd_store: OddStore, name: str, after: str
+) -> None:
+    for key in KEYS:
+        odd_store.put(BUCKET, key)
+    odd_store.add(listings.pages_of(10), PAGED[name])
+    bucket, behind = connect(), [key for key in KEYS if key > after]
+    assert listed(bucket, after) == listed(bucket, after) == behind
+    assert bucket.first(after) == (behind[0] if behind else None)
+
+
+def test_a_store_that_ignores_start_after_is_asked_by_marker_from_then_on(
+    connect: Callable[..., Bucket], odd_store: OddStore
+) -> None:
+    for key in KEYS:
+        odd_store.put(BUCKET, key)
+    odd_store.add(listings.pages_of(10), listings.lists_as_version_1)
+    bucket = connect()
+    assert listed(bucket, "k019") == listed(bucket, "k019") == KEYS[20:]
+    assert odd_store.count("ListObjectsV2") + odd_store.count("ListObjects") == 3
+
+
 def test_a_listing_that_cannot_be_continued_has_no_end(connect: Callable[..., Bucket], odd_store: OddStore) -> None:
     for key in KEYS:
         odd_store.put(BUCKET, key)

@@ -48,11 +48,12 @@ class KeyListing:
     ) -> None:
         self._bucket, self._prefix, self._request, self._lists = bucket, prefix, request, lists
         self._doubtful = set(_DOUBTFUL)  # the characters that no key has shown to be right
+        self._start = "StartAfter"  # the parameter for the key behind which a listing begins
 
     def first(self, after: str) -> str | None:
         """Return the first key behind `after`, or None; `after` need not be a key."""
         # Two keys, because some stores list `after` itself: see `_between`.
-        page = self._request({"StartAfter": self._prefix + after, "MaxKeys": 2})
+        _, page = self._behind(after, MaxKeys=2)
         return next((key for key in page.keys.keys if key > after), None)
 
     def pages(self, after: str = "", until: str | None = None, *, in_order: bool = True) -> Iterator[KeyPage]:
@@ -91,19 +92,17 @@ class KeyListing:
 
     def _requested(self, after: str, *, in_order: bool) -> Iterator[KeyPage]:
         """Request the pages behind `after` one after the other, up to the last one."""
-        position: Position = {"StartAfter": self._prefix + after} if after else {}
-        parameter = "StartAfter"
         behind: str | None = None  # the key behind which the store was asked to go on, because it gave no token
         repeats = _Repeats(self._bucket)
-        while True:
+        position: Position = {self._start: self._prefix + after} if after else {}
+        if after and in_order:
+            position, page = self._behind(after)
+        else:
             page = self._request(position)
+        while True:
             keys = page.keys.keys
             if behind is not None and keys and keys[0] < behind:
-                if parameter == "Marker":
-                    raise self._cut_off()
-                # The store may know only the first version of the listing, which has another parameter.
-                parameter, position = "Marker", {"Marker": self._prefix + behind}
-                continue
+                raise self._cut_off()
             self._check_names(keys, position)
             yield page.keys
             if page.is_last:
@@ -111,6 +110,7 @@ class KeyListing:
             if page.following is not None:
                 repeats.check(page.following, is_empty=not keys)
                 position, behind = page.following, None
+                page = self._request(position)
                 continue
             if not keys and page.keys.unnameable:
                 raise self._cut_off()
@@ -121,7 +121,24 @@ class KeyListing:
             if not in_order:
                 raise self._cut_off()
             behind = keys[-1]
-            position = {parameter: self._prefix + behind}
+            position, page = self._behind(behind)
+
+    def _behind(self, key: str, **options: int) -> tuple[Position, ListPage]:
+        """Return the first page behind `key`, and its position.
+
+        A store that knows only the first version of the listing ignores StartAfter, and names no next page. It is asked
+        with the parameter of that version, Marker, from then on.
+        """
+        position: Position = {self._start: self._prefix + key, **options}
+        page = self._request(position)
+        if self._start == "Marker" or page.following is not None or not _begins_before(page, key):
+            return position, page
+        other: Position = {"Marker": self._prefix + key, **options}
+        found = self._request(other)
+        if _begins_before(found, key):
+            return position, page
+        self._start = "Marker"
+        return other, found
 
     def _check_names(self, keys: list[str], position: Position) -> None:
         """Raise Permanent if the store lists keys under names that it does not know itself."""
@@ -141,6 +158,10 @@ class KeyListing:
             f"list_objects_v2 in {self._bucket}: the listing is truncated but has no NextContinuationToken",
             "TruncatedListing",
         )
+
+
+def _begins_before(page: ListPage, key: str) -> bool:
+    return bool(page.keys.keys) and page.keys.keys[0] < key
 
 
 def first_keys(request: Callable[[Position], ListPage], bucket: str) -> list[str]:
