@@ -13,6 +13,7 @@
 #   iam.tf            permissions that several of these workers share
 #   kms.tf            permissions that AWS services need on kms_key_arn
 #   monitoring.tf     alarms and metrics
+#   dashboard.tf      dashboard of these metrics
 #
 # variables.tf and outputs.tf are the interface, versions.tf the requirements.
 

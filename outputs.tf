@@ -143,6 +143,11 @@ output "metric_namespace" {
   value       = local.metric_namespace
 }
 
+output "dashboard_body" {
+  description = "Content of the dashboard as JSON, for a dashboard of your own, also if `dashboard` is false. `jsondecode(...).widgets` has its graphs and tables."
+  value       = local.dashboard_body
+}
+
 output "max_lag_s" {
   description = "The input `max_lag_s`. `s3-syncer status` counts a change as late after this time."
   value       = var.max_lag_s

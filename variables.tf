@@ -437,6 +437,13 @@ variable "metrics" {
   nullable    = false
 }
 
+variable "dashboard" {
+  description = "True makes a CloudWatch dashboard, named like the input `name`: lag, queues, throughput, failures, function, service and sweeps, and tables from the log. It costs 3 USD a month beyond the three free ones of the account. The output `dashboard_body` has its content also if this is false."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "bulk" {
   description = <<-EOT
     Bulk work: ranges of a migration or of `reconcile`, parts of large objects, and all other messages that the workers send to each other. They have a queue, so that no change waits behind them:

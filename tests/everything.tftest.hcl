@@ -20,6 +20,7 @@ run "everything" {
     reconcile = { schedule = "rate(1 day)" }
     function  = { vpc = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] } }
     ecs       = { subnet_ids = ["subnet-1"] }
+    dashboard = true
     migration = { enabled = true, restore = true }
     service   = { enabled = true }
 

@@ -74,6 +74,8 @@ module "s3_syncer" {
   paused  = false
   metrics = true
 
+  dashboard = true # 3 USD a month beyond the three free ones of the account
+
   reconcile = {
     schedule   = "cron(0 3 * * ? *)" # every night at 03:00 UTC
     delete     = true

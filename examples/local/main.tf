@@ -100,6 +100,7 @@ module "s3_syncer" {
   deletes           = var.deletes
   paused            = var.paused
   function          = var.function
+  dashboard         = true
 
   migration = { enabled = true }
 

@@ -102,6 +102,7 @@ CASES: dict[str, Any] = {
     "max_lag_s": None,
     "max_retry_s": 300,
     "metrics": False,
+    "dashboard": False,
     "tags": {"team": "other"},
 }
 
@@ -121,6 +122,7 @@ MAPPING, BULK_MAPPING = "~ aws_lambda_event_source_mapping.work", "~ aws_lambda_
 MAPPINGS = [MAPPING, BULK_MAPPING, "~ aws_lambda_event_source_mapping.deletions"]
 DELETIONS_QUEUE, HELD_DELETIONS_QUEUE = "~ aws_sqs_queue.deletions", "~ aws_sqs_queue.held_deletions"
 RULE, SCHEDULE = "~ aws_cloudwatch_event_rule.source[0]", "~ aws_scheduler_schedule.reconcile[0]"
+DASHBOARD = "~ aws_cloudwatch_dashboard.sync[0]"
 SECRET = "~ aws_secretsmanager_secret.target_credentials[0]"
 READERS = ["~ aws_iam_role_policy.function", '~ aws_iam_role_policy.task["migration"]']
 ROLES = ["function", 'task["migration"]', 'task["execution"]', "reconcile[0]"]
@@ -150,15 +152,24 @@ SERVICE = [
     *('+ aws_ecs_task_definition.task["service"]', '+ aws_iam_role.task["service"]'),
     *('+ aws_iam_role_policy.task["service"]', '~ aws_iam_role_policy.task["execution"]'),
     # A description, an environment and a policy that name the workers.
-    *(*WORKER_ALARMS, TASK, '~ aws_iam_role_policy.task["migration"]'),
+    *(*WORKER_ALARMS, DASHBOARD, TASK, '~ aws_iam_role_policy.task["migration"]'),
 ]
 
 EXPECTED: dict[str, list[str]] = {
-    "source_bucket": [FUNCTION, TASK, QUEUE, RULE, SCHEDULE, *READERS, "± aws_s3_bucket_notification.source[0]"],
-    "source_prefix": [FUNCTION, TASK, RULE, SCHEDULE, *READERS],
-    "target.endpoint": [FUNCTION, TASK, SECRET],
+    "source_bucket": [
+        FUNCTION,
+        TASK,
+        QUEUE,
+        RULE,
+        SCHEDULE,
+        DASHBOARD,
+        *READERS,
+        "± aws_s3_bucket_notification.source[0]",
+    ],
+    "source_prefix": [FUNCTION, TASK, RULE, SCHEDULE, DASHBOARD, *READERS],
+    "target.endpoint": [FUNCTION, TASK, SECRET, DASHBOARD],
     "target.region": [FUNCTION, TASK],
-    "target.bucket": [FUNCTION, TASK, SECRET],
+    "target.bucket": [FUNCTION, TASK, SECRET, DASHBOARD],
     "target.prefix": [FUNCTION, TASK],
     "target.addressing_style": [FUNCTION, TASK],
     "target.payload_signing": [FUNCTION, TASK],
@@ -254,8 +265,12 @@ EXPECTED: dict[str, list[str]] = {
     "permissions_boundary_arn": [f"~ aws_iam_role.{role}" for role in ROLES],
     "log_retention_days": LOG_GROUPS,
     "alarm_actions": ALARMS,
-    "metrics": [f'- aws_cloudwatch_log_metric_filter.worker["function-{name}"]' for name in FIGURES_WITHOUT_ALARM],
-    "max_lag_s": [f'- aws_cloudwatch_metric_alarm.sync["{key}"]' for key in ("lag", "queue-age")],
+    "metrics": [
+        *(f'- aws_cloudwatch_log_metric_filter.worker["function-{name}"]' for name in FIGURES_WITHOUT_ALARM),
+        DASHBOARD,
+    ],
+    "dashboard": ["- aws_cloudwatch_dashboard.sync[0]"],
+    "max_lag_s": [*(f'- aws_cloudwatch_metric_alarm.sync["{key}"]' for key in ("lag", "queue-age")), DASHBOARD],
     "max_retry_s": [
         '~ aws_cloudwatch_metric_alarm.sync["retries"]',
         '~ aws_cloudwatch_log_metric_filter.worker["function-RepeatedRetries"]',
@@ -273,6 +288,7 @@ OF_THE_SERVICE_ALONE = {name for name in CASES if name.startswith("service.") an
 # The attribute with the name of each kind of resource, and the names that AWS allows.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 NAMES = {
+    "aws_cloudwatch_dashboard": ("dashboard_name", r"[\w-]{1,255}"),
     "aws_cloudwatch_event_rule": ("name", r"[\w.-]{1,64}"),
     "aws_cloudwatch_log_group": ("name", r"[\w./#-]{1,512}"),
     "aws_cloudwatch_log_metric_filter": ("name", r"[^:*]{1,512}"),
