@@ -246,6 +246,7 @@ resource "aws_ecs_task_definition" "task" {
       environment = [for name, value in merge(
         local.worker_environment,
         { AWS_DEFAULT_REGION = local.region, S3_SYNCER_MEMORY = tostring(local.task_copy_memory_mb[each.key]) },
+        var.ecs.bwlimit == null ? {} : { S3_SYNCER_BWLIMIT = var.ecs.bwlimit },
         { migration = local.migration_environment, service = local.service_environment }[each.key],
       ) : { name = name, value = value } if value != ""]
 

@@ -71,6 +71,9 @@ locals {
     TARGET_MAX_PARTS     = tostring(var.target.limits.max_parts)
   } : name => value if value != null }
 
+  # A rate of --bwlimit, as a regular expression: bytes per second, for both directions or for each.
+  bandwidth_rate = "(off|[0-9]*[.]?[0-9]+[.]?(b|[kmgt](ib?)?)?)(:(off|[0-9]*[.]?[0-9]+[.]?(b|[kmgt](ib?)?)?))?"
+
   # Names that var.environment cannot have: all that the workers read, and those that Lambda reserves.
   # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
   own_variables = "^((SOURCE|TARGET|SYNC|S3_SYNCER)_.*|(BULK_|DEAD_LETTER_|(HELD_)?DELETIONS_)?QUEUE_URL|HOLD_DELETIONS_ABOVE|DISTRIBUTED_COPY_THRESHOLD_MB|LOG_LEVEL)$"

@@ -607,6 +607,7 @@ variable "ecs" {
     - `subnet_ids` (at least one for `migration` and `service`): IDs of the subnets. They must reach the image registry, S3, SQS, Secrets Manager, CloudWatch Logs and the target
     - `security_group_ids` (at most 5): IDs of the security groups. Empty uses the default security group of the VPC
     - `assign_public_ip`: true assigns a public IP address to each task. Tasks in public subnets need it to reach anything
+    - `bwlimit` (a rate like `"50M"`, or a timetable like `"08:00,10M 19:00,off"`): maximum bytes per second that a task copies, in the notation of rclone. The times are in UTC, or in the time zone of the variable `TZ` in `environment`. The function has no such limit
   EOT
   type = object({
     image              = optional(string)
@@ -615,9 +616,16 @@ variable "ecs" {
     subnet_ids         = optional(list(string), [])
     security_group_ids = optional(list(string), [])
     assign_public_ip   = optional(bool, false)
+    bwlimit            = optional(string)
   })
   default  = {}
   nullable = false
+
+  # A rate is one for both directions, or one for uploads and one for downloads.
+  validation {
+    condition     = var.ecs.bwlimit == null || can(regex("^(?i)((([a-z]+-)?([01][0-9]|2[0-3]):[0-5][0-9],)?${local.bandwidth_rate}|(([a-z]+-)?([01][0-9]|2[0-3]):[0-5][0-9],${local.bandwidth_rate}([ ;]+|$))+)$", var.ecs.bwlimit))
+    error_message = "Write ecs.bwlimit as a rate like \"50M\", or as a timetable like \"08:00,10M 19:00,off\" or \"Mon-08:00,10M Sat-00:00,off\"."
+  }
 
   validation {
     condition     = var.ecs.image == null || can(regex("^[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?@sha256:[0-9a-f]{64})$", var.ecs.image))

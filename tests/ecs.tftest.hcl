@@ -53,6 +53,67 @@ run "an_architecture_as_lambda_spells_it" {
   expect_failures = [var.ecs]
 }
 
+run "bandwidths_as_rclone_writes_them" {
+  command = plan
+
+  variables {
+    ecs = { subnet_ids = ["subnet-1"], bwlimit = "Mon-08:00,512k:1.5M Saturday-00:00,off;19:00,0" }
+  }
+
+  assert {
+    condition     = contains(jsondecode(aws_ecs_task_definition.task["migration"].container_definitions)[0].environment, { name = "S3_SYNCER_BWLIMIT", value = var.ecs.bwlimit })
+    error_message = "The migration must have the bandwidth."
+  }
+}
+
+run "a_rate_as_a_bandwidth" {
+  command = plan
+
+  variables {
+    ecs = { subnet_ids = ["subnet-1"], bwlimit = "1.5G" }
+  }
+}
+
+run "a_bandwidth_in_bits" {
+  command = plan
+
+  variables {
+    ecs = { subnet_ids = ["subnet-1"], bwlimit = "50Mbit" }
+  }
+
+  expect_failures = [var.ecs]
+}
+
+run "an_hour_that_does_not_exist" {
+  command = plan
+
+  variables {
+    ecs = { subnet_ids = ["subnet-1"], bwlimit = "08:00,10M 24:00,off" }
+  }
+
+  expect_failures = [var.ecs]
+}
+
+run "entries_without_a_space" {
+  command = plan
+
+  variables {
+    ecs = { subnet_ids = ["subnet-1"], bwlimit = "08:00,10M19:00,off" }
+  }
+
+  expect_failures = [var.ecs]
+}
+
+run "a_rate_behind_a_timetable" {
+  command = plan
+
+  variables {
+    ecs = { subnet_ids = ["subnet-1"], bwlimit = "08:00,10M 5M" }
+  }
+
+  expect_failures = [var.ecs]
+}
+
 run "a_cluster_by_name" {
   command = plan
 

@@ -187,6 +187,7 @@ run "the_task_follows_the_inputs" {
       subnet_ids         = ["subnet-1", "subnet-2"]
       security_group_ids = ["sg-1"]
       assign_public_ip   = true
+      bwlimit            = "08:00,10M 19:00,off"
     }
   }
 
@@ -197,7 +198,7 @@ run "the_task_follows_the_inputs" {
 
   assert {
     condition = alltrue([
-      for name, value in { SYNC_DELETE = "false", S3_SYNCER_MEMORY = "3148", S3_SYNCER_CONCURRENCY = "64", S3_SYNCER_BULK_CONCURRENCY = "16", LOG_LEVEL = "WARNING" } :
+      for name, value in { SYNC_DELETE = "false", S3_SYNCER_MEMORY = "3148", S3_SYNCER_CONCURRENCY = "64", S3_SYNCER_BULK_CONCURRENCY = "16", LOG_LEVEL = "WARNING", S3_SYNCER_BWLIMIT = "08:00,10M 19:00,off" } :
       contains(jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0].environment, { name = name, value = value })
     ])
     error_message = "The environment must follow the inputs."

@@ -107,6 +107,7 @@ module "s3_syncer" {
     subnet_ids         = try(var.vpc.subnet_ids, [])
     security_group_ids = try(var.vpc.security_group_ids, [])
     assign_public_ip   = false
+    bwlimit            = "08:00,50M 19:00,200M" # in UTC: less during the day
   }
 
   # `s3-syncer task run` runs the task. It needs var.vpc.
@@ -115,7 +116,7 @@ module "s3_syncer" {
     cpu       = 2048
     memory_mb = 4096
     restore   = false # true allows the option --restore
-    arguments = ["--bwlimit=200M"]
+    arguments = ["--outage-timeout=2h"]
   }
 
   # Tasks that consume the queues without the 15-minute limit of the function, half of them on Spot. They need var.vpc.
@@ -130,7 +131,7 @@ module "s3_syncer" {
     log_level        = "INFO"
     cpu              = 1024
     memory_mb        = 2048
-    arguments        = ["--bwlimit=200M"]
+    arguments        = ["--memory=1024"]
   }
 
   source_kms_key_arns      = var.source_kms_key_arns

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from .core.bandwidth_timetable import NO_LIMIT, BandwidthTimetable
 from .core.multipart import USUAL_LIMITS, Limits
 from .core.units import GIB, MIB
 
@@ -161,7 +162,7 @@ class Settings:
     copy_memory: int = 4 * SMALLEST_BUDGET
     #: Size in bytes above which several workers copy an object, where work comes from a queue.
     distributed_copy_threshold: int = GIB
-    bytes_per_s: float | None = None
+    bandwidth: BandwidthTimetable = NO_LIMIT
     log_level: str = "INFO"
 
 

@@ -113,7 +113,7 @@ def build_sync_context(
         target,
         memory=settings.copy_memory,
         threads=threads,
-        bytes_per_s=settings.bytes_per_s,
+        bandwidth=settings.bandwidth,
         resumes=resumes,
         limits=settings.target_limits,
         stream_copier=built_transports.stream_copier,

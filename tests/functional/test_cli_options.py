@@ -18,7 +18,7 @@ from s3_syncer.cli import commands, main, migrate_and_check_commands, serve_comm
 from s3_syncer.cli.click_extensions import FORMER_VARIABLES
 from s3_syncer.cli.commands import cli
 from s3_syncer.cli.concurrency import AUTO
-from s3_syncer.cli.option_types import ByteRate
+from s3_syncer.cli.option_types import Bandwidth
 from s3_syncer.cli.queue_migration import QueueMigrationConfig
 from s3_syncer.cli.report_upload import ReportObject
 from s3_syncer.cli.run import SweepJob
@@ -91,7 +91,7 @@ def test_settings_come_from_the_environment(jobs: list[SweepJob]) -> None:
     assert (settings.target_region, settings.target_bucket) == ("us-east-1", "target")
     assert settings.target_credentials == Credentials("an id", "a secret")
     assert (settings.source_prefix, settings.target_prefix, settings.tags) == ("", "", True)
-    assert (settings.copy_memory, settings.bytes_per_s) == (512 * MIB, None)
+    assert (settings.copy_memory, settings.bandwidth.limits) == (512 * MIB, False)
     assert "a secret" not in repr(settings)
 
 
@@ -266,7 +266,7 @@ OPTIONS: list[tuple[str, str | None, str, Callable[[SweepJob], bool]]] = [
     ("--target-secret-arn", "name", "TARGET_SECRET_ARN", lambda job: job.settings.target_credentials == "name"),
     ("--concurrency", "7", "S3_SYNCER_CONCURRENCY", lambda job: job.threads == 7),
     ("--memory", "128", "S3_SYNCER_MEMORY", lambda job: job.settings.copy_memory == 128 * MIB),
-    ("--bwlimit", "2M", "S3_SYNCER_BWLIMIT", lambda job: job.settings.bytes_per_s == 2 * MIB),
+    ("--bwlimit", "2M", "S3_SYNCER_BWLIMIT", lambda job: job.settings.bandwidth.changes == ((0, 2 * MIB),)),
     ("--log-format", "json", "S3_SYNCER_LOG_FORMAT", lambda job: job.log and not job.list_findings),
     ("--verbose", None, "S3_SYNCER_VERBOSE", lambda job: not job.log and not job.list_findings),
     ("--include", "a b,*", "S3_SYNCER_INCLUDE", lambda job: wanted(job, "a b,c", "c") == ["a b,c"]),
@@ -522,13 +522,14 @@ def test_usage_error_never_shows_a_secret() -> None:
     ],
 )
 def test_rate_has_the_syntax_of_rclone(text: str, rate: float | None) -> None:
-    assert ByteRate().convert(text, None, None) == rate
+    timetable = Bandwidth().convert(text, None, None)
+    assert (None if timetable is None else timetable.changes) == (None if rate is None else ((0, rate),))
 
 
 @pytest.mark.parametrize("text", ["", "k", "-1", "10kB", "10MB", "1e3", "nan", "inf", "10 M", "0k", "1.2.3M", "10X"])
 def test_invalid_rate(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="is not a rate"):
-        ByteRate().convert(text, None, None)
+    with pytest.raises(click.BadParameter, match=r"is not a rate|is not an entry"):
+        Bandwidth().convert(text, None, None)
 
 
 def test_concurrency_adapts_below_a_ceiling_by_default(jobs: list[SweepJob]) -> None:

@@ -76,6 +76,7 @@ CASES: dict[str, Any] = {
     "ecs.subnet_ids": ["subnet-1"],
     "ecs.security_group_ids": [],
     "ecs.assign_public_ip": True,
+    "ecs.bwlimit": "50M",
     "migration.enabled": False,
     "migration.cpu": 1024,
     "migration.memory_mb": 5120,
@@ -223,6 +224,7 @@ EXPECTED: dict[str, list[str]] = {
     "function.vpc_permissions": [FUNCTION],  # the network permissions stay without the VPC
     "environment": [FUNCTION, TASK],
     "ecs.architecture": [TASK],
+    "ecs.bwlimit": [TASK],
     "ecs.cluster": ["- aws_ecs_cluster.tasks[0]"],
     "migration.enabled": [
         *('- aws_cloudwatch_log_group.task["migration"]', "- aws_ecs_cluster.tasks[0]"),

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
+from ..core.bandwidth_timetable import NO_LIMIT
 from ..core.units import GIB, MIB
 from ..logs import log_json
 from ..settings import Reader, Settings, SettingsError, read_deletion_queues, read_stores
@@ -37,7 +38,7 @@ def read_settings(options: dict[str, Any], *, delete: bool, queue: bool = False)
         deletion_queues=read_deletion_queues(reader),
         tags=options["tags"],
         copy_memory=options.get("memory", 0) * MIB,
-        bytes_per_s=options.get("bwlimit"),
+        bandwidth=options.get("bwlimit") or NO_LIMIT,
         distributed_copy_threshold=options.get("distributed_copy_threshold", GIB // MIB) * MIB,
     )
     try:

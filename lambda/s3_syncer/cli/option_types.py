@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ..core.bandwidth_timetable import BadTimetable, BandwidthTimetable
 from .report import CONTENT_TYPES
 from .report_upload import ReportObject
 
@@ -17,25 +18,22 @@ from .report_upload import ReportObject
 MOST = 512
 
 
-class ByteRate(click.ParamType[float | None]):
-    """A bandwidth as in rclone's --bwlimit.
+class Bandwidth(click.ParamType[BandwidthTimetable | None]):
+    """A limit of the bandwidth, or a timetable of limits, as in rclone's --bwlimit.
 
-    The unit is KiB per second, or B, K, M, G in powers of 1024; "off" is no limit.
+    None is no limit at any time.
     """
 
-    name = "rate"
+    name = "rate or timetable"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
-        if not isinstance(value, str):
-            return float(value)
-        if value.lower() in ("off", "0"):
-            return None
-        rate = re.fullmatch(r"(\d+\.?\d*|\.\d+)(?:(B)|([KMGT])(?:iB?)?)?", value, re.IGNORECASE)
-        if rate is None or float(rate[1]) == 0:
-            self.fail(f"{value!r} is not a rate: write 500k, 10M or 1.5G for KiB, MiB or GiB per second", param, ctx)
-        exponent = 0 if rate[2] else "BKMGT".index((rate[3] or "K").upper())
-        factor: int = 1024**exponent
-        return float(rate[1]) * factor
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> BandwidthTimetable | None:
+        try:
+            timetable = BandwidthTimetable.parse(str(value))
+        except BadTimetable as error:
+            self.fail(str(error), param, ctx)
+        return timetable if timetable.limits else None
 
 
 class Ceiling(click.ParamType[int]):

@@ -12,7 +12,7 @@ from ..service.options import ServiceOptions
 from ..settings import LOG_LEVELS
 from .click_extensions import Decorator, option
 from .concurrency import AUTO, AUTO_MESSAGES
-from .option_types import MOST, ByteRate, Ceiling, Duration, Pattern, ReportDestination
+from .option_types import MOST, Bandwidth, Ceiling, Duration, Pattern, ReportDestination
 from .queue_options import IDLE_TIMEOUT
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .signals import GRACE_S
@@ -291,8 +291,9 @@ MEMORY = (
     option(
         _SPEED,
         "--bwlimit",
-        type=ByteRate(),
-        help="Maximum bytes to copy per second: 500k, 10M, 1.5G for KiB, MiB, GiB. Default: no limit.",
+        type=Bandwidth(),
+        help="Maximum bytes to copy per second: 500k, 10M, 1.5G for KiB, MiB, GiB. Or a timetable in the local time of "
+        "the process, like '08:00,10M 19:00,off' or 'Mon-08:00,10M Sat-00:00,off'. Default: no limit.",
     ),
 )
 

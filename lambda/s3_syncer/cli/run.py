@@ -166,7 +166,7 @@ def _sweepers(
     # One process keeps to a bandwidth limit, and is fast enough for any limit.
     # It also keeps to the limit of the bytes to restore.
     most = job.settings.copy_memory // (2 * SMALLEST_BUDGET)
-    is_limited = job.settings.bytes_per_s is not None or job.sweep_options.restore is not None
+    is_limited = job.settings.bandwidth.limits or job.sweep_options.restore is not None
     processes = 1 if is_limited else max(1, min(job.processes, most))
     settings = replace(job.settings, copy_memory=job.settings.copy_memory // processes)
     config = SweeperConfig(settings, job.sweep_options, job.threads, job.outage_timeout_s, job.have_responded)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
+from ..core.bandwidth_timetable import NO_LIMIT, BandwidthTimetable
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Archived, Changed, Permanent, Retryable, SyncError
 from ..core.fence import carried
@@ -86,7 +87,7 @@ class StreamCopier(Protocol):
 class Transfer:
     """Copies between one source and one target. Safe to share between threads.
 
-    `memory` limits the bytes in flight over all copies, `threads` the parts in flight, `bytes_per_s` the bandwidth.
+    `memory` limits the bytes in flight over all copies, `threads` the parts in flight, `bandwidth` the bytes a second.
     With `resumes`, a large object keeps its upload when time runs out, if a later run can safely continue it. Without
     `tags`, the target's objects keep their tags: see `write_guards.py`.
     """
@@ -98,7 +99,7 @@ class Transfer:
         *,
         memory: int,
         threads: int,
-        bytes_per_s: float | None = None,
+        bandwidth: BandwidthTimetable = NO_LIMIT,
         resumes: bool = False,
         limits: Limits = USUAL_LIMITS,
         stream_copier: StreamCopier | None = None,
@@ -109,7 +110,7 @@ class Transfer:
         self._stream_copier = stream_copier
         self._resumes = resumes
         self._memory = BufferBudget(memory)
-        self._bandwidth = BandwidthLimiter(bytes_per_s)
+        self._bandwidth = BandwidthLimiter(bandwidth)
         self._limits = limits
         self._whole_max = min(WHOLE_MAX, memory // 2, self._limits.max_part)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
