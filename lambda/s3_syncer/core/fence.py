@@ -17,12 +17,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from . import log_context
 from .deadline import Deadline, OutOfTime
-from .log_context import log_fields
 
 #: Seconds after which a store no longer begins to process a request, because the signature has expired. "The signed
 #: portions (using AWS Signatures) of requests are valid within 15 minutes of the timestamp in the request." It is also
@@ -222,14 +220,16 @@ def carried(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _
     """
     fence, fields = current(), log_context.current()
 
-    @wraps(function)
     def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> _Result:
-        before = _request.set(None)
+        # Without context managers: this runs twice for each request over awscrt, and they take four times as long.
+        request_before, fence_before = _request.set(None), _fence.set(fence)
+        fields_before = log_context.fields.set(fields)
         try:
-            with fenced(fence), log_fields(fields):
-                return function(*arguments, **options)
+            return function(*arguments, **options)
         finally:
-            _request.reset(before)
+            log_context.fields.reset(fields_before)
+            _fence.reset(fence_before)
+            _request.reset(request_before)
 
     return run
 

@@ -35,6 +35,9 @@ _CERTAIN_ETAG = 10
 #: object.
 _PLACEHOLDER = re.compile(r"\W*(?:0*|-1|nil|none|null|undefined|unknown)\W*", re.IGNORECASE)
 
+#: The ETag of an object that was written in one piece, as nearly all responses have it.
+_USUAL_ETAG = re.compile(r'"[0-9a-f]{32}"')
+
 _Value = TypeVar("_Value")
 
 #: Bytes of the longest `x-amz-tagging` header that is sent with an object. AWS accepts 8 KB of headers in a PUT, of
@@ -105,6 +108,8 @@ def unquoted(etag: object) -> str | None:
 
     A proxy that compresses responses marks the ETag of the store as weak: `W/"..."`.
     """
+    if isinstance(etag, str) and _USUAL_ETAG.fullmatch(etag):
+        return etag[1:-1]
     found = _once(etag).strip().removeprefix("W/").strip('"') if isinstance(etag, str) else ""
     return None if '"' in found or has_placeholder((found,)) else found
 
@@ -221,8 +226,10 @@ def moment(date: str) -> datetime | None:
 
 def _content(headers: Mapping[str, str]) -> dict[str, str]:
     found = {name: _text(headers[lower]) for name, lower in _MIRRORED.items() if headers.get(lower)}
+    if "Content-Encoding" not in found:
+        return found
     # "aws-chunked" is the encoding of the upload request, not of the object. Some stores keep it nevertheless.
-    codings = [coding.strip() for coding in found.get("Content-Encoding", "").split(",")]
+    codings = [coding.strip() for coding in found["Content-Encoding"].split(",")]
     if "aws-chunked" in codings:
         del found["Content-Encoding"]
         if kept := ", ".join(coding for coding in codings if coding and coding != "aws-chunked"):

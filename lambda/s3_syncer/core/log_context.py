@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 
-_fields: ContextVar[Mapping[str, object]] = ContextVar("log_fields", default=MappingProxyType({}))
+#: The fields of the thread. Only `core/fence.py` sets them without `log_fields`.
+fields: ContextVar[Mapping[str, object]] = ContextVar("log_fields", default=MappingProxyType({}))
 
 
 def current() -> Mapping[str, object]:
     """Return the fields of this thread."""
-    return _fields.get()
+    return fields.get()
 
 
 @contextmanager
-def log_fields(fields: Mapping[str, object]) -> Iterator[None]:
+def log_fields(added: Mapping[str, object]) -> Iterator[None]:
     """Add these fields to the log lines of this thread inside the block."""
-    before = _fields.set(fields)
+    before = fields.set(added)
     try:
         yield
     finally:
-        _fields.reset(before)
+        fields.reset(before)

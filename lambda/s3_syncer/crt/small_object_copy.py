@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Set
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
 from typing import NamedTuple
 
 from ..core import fence, headers
@@ -28,7 +27,7 @@ from ..core.units import MIB
 from ..stores import request_limiter, response_xml
 from ..stores.capabilities import Property, properties_of
 from ..stores.object_tags import UNTAGGED_CODES
-from ..stores.request_limiter import NO_LIMITERS, Permit, RequestLimiters, request_kind
+from ..stores.request_limiter import NO_LIMITERS, Permit, RequestLimiter, RequestLimiters, request_kind
 from ..sync.transfer import Transfer
 from .protocols import OBJECT_LEVEL_STATUSES, Headers, HttpClient, HttpResponse, is_archived
 
@@ -190,7 +189,7 @@ class CrtSmallObjectCopier:
         awscrt must not wait.
         """
         batch.deadline.progress()
-        is_over = self._must_end(batch) or batch.failed or batch.is_left
+        is_over = _must_end(batch) or batch.failed or batch.is_left
         if is_over or batch.unsupported > MAX_UNSUPPORTED or self._circuit.is_open:
             batch.waiting.clear()
             return False
@@ -209,83 +208,29 @@ class CrtSmallObjectCopier:
         elif not self._memory.try_acquire(entry.listed_size):
             batch.waiting.appendleft(entry)
             return False
-        self._advance(batch, entry, self._steps(batch, entry), None)
+        _Copy(self, batch, entry, self._steps(batch, entry)).advance(None)
         return True
 
-    @staticmethod
-    def _must_end(batch: _Batch) -> bool:
-        return batch.deadline.passed() or fence.is_closed()
-
-    def _advance(self, batch: _Batch, entry: ListEntry, steps: _Steps, response: HttpResponse | None) -> None:
-        """Give a copy the response that it waits for, and send its next request or finish it."""
-        try:
-            request = steps.send(response)  # type: ignore[arg-type] # None starts a generator
-        except StopIteration:
-            pass
-        except _Unsupported:
-            batch.unsupported += 1
-        except _RequestFailed as error:
-            # A request that was given up says nothing about the store, and a busy store is left to its limiter.
-            is_busy = request_limiter.is_throttled(error.status) and self._is_limited
-            says_nothing = error.status == _NOT_SENT.status or is_busy or fence.is_closed()
-            if error.status not in OBJECT_LEVEL_STATUSES and not says_nothing:
-                batch.failed = True
-        except Exception:  # a fault of this program: the batch must end all the same
-            logger.exception("unexpected failure", extra={"key": entry.key})
-        else:
-            self._send_permitted(batch, entry, steps, request)
-            return
-        self._end(batch, entry)
-
-    def _end(self, batch: _Batch, entry: ListEntry) -> None:
+    def finish(self, batch: _Batch, entry: ListEntry) -> None:
         """End a copy, and start the next one in its slot."""
         self._memory.release(entry.listed_size)
         if not self._start_next(batch, may_wait=False):
             self._slots.release()
             batch.slots_done.release()
 
-    def _send_permitted(self, batch: _Batch, entry: ListEntry, steps: _Steps, request: _Request) -> None:
-        """Send the next request of a copy as soon as its store may get another one.
+    def limiter(self, client: HttpClient) -> RequestLimiter | None:
+        """Return the limiter of a store, or None if nothing limits its requests."""
+        return self._limiters.source if client is self._source else self._limiters.target
 
-        Nothing is sent while the store may get none, or once the batch must end: the sweep then converges the key.
+    def note_failure(self, batch: _Batch, status: int) -> None:
+        """Let the batch end if the response with this status says something about the whole store.
+
+        A request that was given up says nothing about the store, and a busy store is left to its limiter.
         """
-
-        def send(permit: Permit | None) -> None:
-            if permit is None or batch.failed or self._must_end(batch):
-                if permit is not None:
-                    permit.void()
-                    permit.end()
-                batch.is_left = True
-                self._advance(batch, entry, steps, _NOT_SENT)
-                return
-
-            def respond(response: HttpResponse) -> None:
-                permit.note_status(response.status)
-                permit.end()
-                self._advance(batch, entry, steps, response)
-
-            self._send(request, entry.key, respond)
-
-        limiter = self._limiters.source if request.client is self._source else self._limiters.target
-        if limiter is None:
-            self._send(request, entry.key, lambda response: self._advance(batch, entry, steps, response))
-        else:
-            limiter.begin(request_kind(request.method, len(request.body)), send)
-
-    def _send(self, request: _Request, key: str, done: Callable[[HttpResponse], None]) -> None:
-        """Send a request of a copy. A PUT is a write to the key: see `fence.Request`."""
-        send = partial(request.client.send, request.method, request.key, query=request.query, headers=request.headers)
-        if request.method != "PUT":
-            send(done)
-            return
-        write = fence.Request(key)
-
-        def written(response: HttpResponse) -> None:
-            write.end()
-            done(response)
-
-        with write:
-            send(written, body=request.body)
+        is_busy = self._is_limited and request_limiter.is_throttled(status)
+        says_nothing = status == _NOT_SENT.status or is_busy or fence.is_closed()
+        if status not in OBJECT_LEVEL_STATUSES and not says_nothing:
+            batch.failed = True
 
     # -- one object ------------------------------------------------------------------------------------------------
 
@@ -385,11 +330,91 @@ class CrtSmallObjectCopier:
             and not state.archived
             and not state.hidden_metadata
             and state.md5 == md5
-            and all(value.isascii() for value in (*state.headers.values(), *state.metadata.values()))
+            and "".join((*state.headers.values(), *state.metadata.values())).isascii()
         )
         if not ordinary:
             raise _Unsupported
         return state
+
+
+class _Copy:
+    """One copy in progress: it sends the requests of its steps, one after the other."""
+
+    __slots__ = ("_batch", "_copier", "_entry", "_permit", "_request", "_steps", "_write")
+
+    def __init__(self, copier: CrtSmallObjectCopier, batch: _Batch, entry: ListEntry, steps: _Steps) -> None:
+        self._copier, self._batch, self._entry, self._steps = copier, batch, entry, steps
+        self._request: _Request
+        self._permit: Permit | None = None
+        self._write: fence.Request | None = None
+
+    def advance(self, response: HttpResponse | None) -> None:
+        """Give the copy the response that it waits for, and send its next request or finish it."""
+        batch = self._batch
+        try:
+            self._request = self._steps.send(response)  # type: ignore[arg-type] # None starts a generator
+        except StopIteration:
+            pass
+        except _Unsupported:
+            batch.unsupported += 1
+        except _RequestFailed as error:
+            self._copier.note_failure(batch, error.status)
+        except Exception:  # a fault of this program: the batch must end all the same
+            logger.exception("unexpected failure", extra={"key": self._entry.key})
+        else:
+            self._send_permitted()
+            return
+        self._copier.finish(batch, self._entry)
+
+    def _send_permitted(self) -> None:
+        """Send the next request as soon as its store may get another one."""
+        request = self._request
+        limiter = self._copier.limiter(request.client)
+        if limiter is None:
+            self._send()
+        else:
+            limiter.begin(request_kind(request.method, len(request.body)), self._on_turn)
+
+    def _on_turn(self, permit: Permit | None) -> None:
+        """Send the request, unless the store may get none for a while or the batch must end.
+
+        The sweep then converges the key.
+        """
+        batch = self._batch
+        if permit is None or batch.failed or _must_end(batch):
+            if permit is not None:
+                permit.void()
+                permit.end()
+            batch.is_left = True
+            self.advance(_NOT_SENT)
+            return
+        self._permit = permit
+        self._send()
+
+    def _send(self) -> None:
+        """Send the request. A PUT is a write to the key: see `fence.Request`."""
+        client, method, key, query, sent, body = self._request
+        if method != "PUT":
+            client.send(method, key, self._on_response, query=query, headers=sent)
+            return
+        self._write = write = fence.Request(self._entry.key)
+        with write:
+            client.send(method, key, self._on_response, query=query, headers=sent, body=body)
+
+    def _on_response(self, response: HttpResponse) -> None:
+        if (write := self._write) is not None:
+            self._write = None
+            write.end()
+        if (permit := self._permit) is not None:
+            self._permit = None
+            permit.note_status(response.status)
+            permit.end()
+        self.advance(response)
+
+
+def _must_end(batch: _Batch) -> bool:
+    """Return True if no further request of the batch may begin."""
+    return batch.deadline.passed() or fence.is_closed()
 
 
 def write_headers(

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 
 from ..core import fence
 from ..core.concurrency_limit import ConcurrencyLimit
@@ -139,17 +140,20 @@ class RequestLimiter:
         Another thread may call it later. There it has the fence of this thread.
         """
 
-        def on_turn(may_begin: bool) -> None:
-            permit = Permit(self, kind) if may_begin else None
-            if permit is not None:
-                permit.begin()
-            turn(permit)
-
         with self._lock:
-            if not (is_refused := self._pauses) and not self._take():
-                self._waiting.append(_Waiter(fence.carried(on_turn), is_patient=False))
+            may_begin = self._take()
+            if not may_begin and not self._pauses:
+                later = fence.carried(partial(self._turn, kind, turn))
+                self._waiting.append(_Waiter(later, is_patient=False))
                 return
-        on_turn(not is_refused)
+        self._turn(kind, turn, may_begin)
+
+    def _turn(self, kind: Hashable, turn: Callable[[Permit | None], object], may_begin: bool) -> None:
+        permit = None
+        if may_begin:
+            permit = Permit(self, kind)
+            permit.begin()
+        turn(permit)
 
     def end(self, permit: Permit) -> None:
         """Take the permit back: see `Permit.end`."""
@@ -157,8 +161,9 @@ class RequestLimiter:
             if permit.began is not None:
                 self._limit.on_response(permit.kind, permit.began, self.clock(), self._in_flight)
             self._in_flight -= 1
-            turns = self._next_turns()
-        self._run(turns)
+            turns = self._next_turns() if self._waiting else None
+        if turns:
+            self._run(turns)
 
     def note(self, permit: Permit, how: Callable[[ConcurrencyLimit, float, float], None]) -> None:
         """Note the end of an attempt, unless that is done: `how` is a method of the limit."""
@@ -220,8 +225,6 @@ class RequestLimiter:
     def _next_turns(self) -> list[tuple[_Waiter, bool]]:
         """Return the waiters that have their turn, and True if they may begin. The caller has the lock."""
         turns: list[tuple[_Waiter, bool]] = []
-        if not self._waiting:
-            return turns
         if self._pauses:
             turns = [(waiter, False) for waiter in self._waiting if not waiter.is_patient]
             self._waiting = deque(waiter for waiter in self._waiting if waiter.is_patient)
