@@ -254,7 +254,8 @@ class MemoryBucket:
     ) -> str:
         self._called("put", key)
         self._judge(key, guard)
-        body, tags = _intact(data, md5), self._carried(guard.tags if guard else state.tags)
+        kept = None if guard is None else guard.tags
+        body, tags = _intact(data, md5), self._carried(state.tags if kept is None else kept)
         self.objects[key] = replace(self._empty(state, marker), body=body, etag=self._etag(body), tags=tags)
         return self.objects[key].etag
 

@@ -73,7 +73,11 @@ class CopySides:
         listed = self.source.listed() if entries is None else entries
         self.listed = {entry.key: entry for entry in listed}
         return self.copier.copy(
-            listed, deadline or Deadline(), self._note, lambda entry: self.copied.append(entry.key), self.replaced
+            listed,
+            deadline or Deadline(),
+            self._note,
+            lambda entry, state, etag: self.copied.append(entry.key),
+            self.replaced,
         )
 
 

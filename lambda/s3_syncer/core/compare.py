@@ -214,6 +214,14 @@ class KeyDiff:
         )
         return KeyStatus.IN_SYNC if in_sync else KeyStatus.CHECK
 
+    @property
+    def has_equal_etags(self) -> bool:
+        """True if both sides list the key with the same size and the same ETag."""
+        source, target = self.source, self.target
+        if source is None or target is None or None in (source.size, source.etag):
+            return False
+        return (source.size, source.etag) == (target.size, target.etag)
+
 
 def pages_in_sync(source: KeyPage, target: KeyPage) -> bool:
     """Return True if both pages list the same keys, and each of them is IN_SYNC."""

@@ -169,13 +169,14 @@ def conditions(guard: WriteGuard | None) -> dict[str, str]:
 def written(state: ObjectState, marker: str | None, guard: WriteGuard | None = None) -> dict[str, str]:
     """Return the headers that write the content headers, metadata and tags of `state`, in lower case.
 
-    `marker` is the ETag marker, or None for none. The tags are those of the guard if there is one. Without a guard,
-    they are left out if they are too long for a header: see `carries_tags`.
+    `marker` is the ETag marker, or None for none. The tags are those that the guard keeps. Without a guard, or if it
+    keeps none, they are those of `state`, unless they are too long for a header: see `carries_tags`.
     """
     found = conditions(guard)
-    if guard is not None and guard.tags:
-        found["x-amz-tagging"] = _tagging(guard.tags)
-    elif guard is None and carries_tags(state):
+    kept = None if guard is None else guard.tags
+    if kept:
+        found["x-amz-tagging"] = _tagging(kept)
+    elif kept is None and carries_tags(state):
         found["x-amz-tagging"] = _tagging(state.tags)
     found |= {name.lower(): value for name, value in state.headers.items()}
     found |= {META + name: value for name, value in state.metadata.items()}

@@ -132,15 +132,16 @@ class WrittenObject:
 
 @dataclass(frozen=True, slots=True)
 class WriteGuard:
-    """The object that a worker without tag sync may replace, and the tags that it keeps.
+    """The object that a write may replace, and the tags that the write keeps.
 
-    A PUT replaces an object together with its tags. So such a worker writes the tags again that it read. It asks the
-    store to refuse the write if there is another object by now: a worker with tag sync may have written it.
+    A PUT replaces an object together with its tags. So a worker without tag sync writes the tags again that it read. It
+    asks the store to refuse the write if there is another object by now: a worker with tag sync may have written it.
     """
 
     #: The ETag of the object that the write may replace; None if the target had none.
     etag: str | None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    #: None for the tags of the object that is written.
+    tags: Mapping[str, str] | None = field(default_factory=dict)
     #: False if the store refuses conditional writes.
     conditional: bool = True
 

@@ -94,6 +94,24 @@ def reproduce_plan(size: int, count: int, first: int, *, largest_part: int, limi
     return plan
 
 
+#: Whole MiB of the part sizes of common tools, most common first: AWS CLI and SDKs, rclone, s3fs, s3cmd, Hadoop.
+_USUAL_PARTS_MIB = (8, 16, 5, 64, 32, 10, 15, 100, 128, 25, 50, 256, 512, 1024)
+
+
+def likely_plan(size: int, count: int, *, largest_part: int, limits: Limits) -> PartPlan | None:
+    """Return the most likely plan of another tool that divides `size` bytes into `count` parts, or None.
+
+    Other tools cut objects into whole MiB, so with many parts only one size or none is possible. The ETag of the copy
+    shows if the guess was right.
+    """
+    if count == 1:
+        return reproduce_plan(size, 1, size, largest_part=largest_part, limits=limits)
+    smallest, most = -(-size // (count * MIB)), (size - 1) // ((count - 1) * MIB)  # of whole MiB
+    possible = [part for part in _USUAL_PARTS_MIB if smallest <= part <= most]
+    part = possible[0] if possible else smallest
+    return reproduce_plan(size, count, part * MIB, largest_part=largest_part, limits=limits)
+
+
 #: Bytes by which the parts of this project's plans exceed whole MiB. Other tools cut objects into whole MiB. So a part
 #: of this project's plan is not mistaken for a part of the source's plan: see `sync/distributed_copy.py`.
 OWN_PLAN_OFFSET = 4 * KIB

@@ -87,7 +87,7 @@ class _Batch:
     waiting: deque[ListEntry]
     deadline: Deadline
     on_writing: Callable[[ListEntry, ObjectState], None]
-    on_copied: Callable[[ListEntry], None]
+    on_copied: Callable[[ListEntry, ObjectState, str], None]
     #: The keys that the target has.
     replaced: Collection[str]
     #: By key, the listing entry that the source must still show for the copy to be current; None if none can.
@@ -152,7 +152,7 @@ class CrtSmallObjectCopier:
         entries: Iterable[ListEntry],
         deadline: Deadline,
         writing: Callable[[ListEntry, ObjectState], None],
-        copied: Callable[[ListEntry], None],
+        copied: Callable[[ListEntry, ObjectState, str], None],
         replaced: Collection[str] = (),
     ) -> dict[str, ListEntry | None]:
         """Copy the objects that can be copied here; call `writing` before each write, and `copied` after it.
@@ -286,7 +286,7 @@ class CrtSmallObjectCopier:
         batch.copied[entry.key] = entry if confirmed_by_listing else None
         batch.properties[entry.key] = properties = properties_of(state)
         self._transfer.note_copied()
-        batch.on_copied(entry)
+        batch.on_copied(entry, state, etag)
         if self._capabilities.claim_read(properties):
             kept = False
             try:

@@ -26,7 +26,7 @@ from ..stores.capabilities import (
     properties_of,
 )
 from ..stores.protocols import SourceBucket, TargetBucket
-from .comparison import compare_objects
+from .direction import TO_MIRROR, ToMirror
 from .key_collisions import colliding_keys, collision
 from .key_identity import NOT_LISTED, NOT_LISTED_CODE, has_key, not_listed
 from .own_copies import OwnCopies
@@ -68,8 +68,25 @@ class BucketPair:
     defers_deletions: bool = False
     #: True in a plain sweep: see `compare.compare`.
     trusts_time: bool = False
+    #: The rules that a restore reverses.
+    direction: ToMirror = field(default=TO_MIRROR, compare=False)
     #: What is known of the target. The copier learns about its ETags too, so both share this object.
     capabilities: TargetCapabilities = field(default_factory=TargetCapabilities, compare=False)
+
+    def compare(
+        self, key: str, source: ObjectState, target: ObjectState, *, written_etag: str | None = None
+    ) -> Difference | None:
+        """Return the difference between both objects of a key, or None: see `compare.compare`."""
+        return self.direction.compare(
+            self.source,
+            self.target,
+            self.capabilities,
+            key,
+            source,
+            target,
+            written_etag=written_etag,
+            trusts_time=self.trusts_time,
+        )
 
 
 #: An action in an outcome and in the log. The first five write to the target: `undo` removes a copy that the same sweep
@@ -114,6 +131,8 @@ class Outcome:
     more: tuple[Work, ...] = ()
     #: True if the last comparison found no such key in the source.
     is_gone: bool = False
+    #: True for a restored object without the ETag that it had before.
+    has_other_etag: bool = False
 
 
 def converge(
@@ -159,7 +178,12 @@ def converge(
         try:
             if sides is None:
                 sides = _compare_sides(
-                    pair, key, prefetch_body=prefetch_body, is_listed=is_listed, expects_change=is_event
+                    pair,
+                    key,
+                    prefetch_body=prefetch_body,
+                    is_listed=is_listed,
+                    expects_change=is_event,
+                    own_copies=own_copies,
                 )
                 is_listed = None
                 if follows_write:
@@ -169,6 +193,7 @@ def converge(
                 return step if done.action == "unchanged" or step.action != "unchanged" else done
             if step.outcome.action != "tags" or done.action not in ("copy", "update"):  # else the tags of that copy
                 done = step.outcome
+            pair = replace(pair, direction=pair.direction.once_written())
             sides = _check_write(pair, key, step, deadline, prefetch_body=prefetch_body)
             if sides is not None and sides.source == step.source:
                 sides = _judge(pair, key, sides, checks, deadline, step)
@@ -177,6 +202,7 @@ def converge(
             reason, request_id = _KEPT_CHANGING, ""
         except Changed as error:
             sides, reason, request_id = None, error.reason, error.request_id
+            pair = replace(pair, direction=pair.direction.once_written())
             if isinstance(error, StaleWrite):
                 attempts, stale_writes = attempts - 1, stale_writes + 1
     message = f"{reason}: gave up after {attempts + stale_writes} attempts"
@@ -222,6 +248,7 @@ def _compare_sides(
     write: _Write | None = None,
     is_listed: bool | None = None,
     expects_change: bool = False,
+    own_copies: OwnCopies | None = None,
 ) -> _Sides:
     """Read both sides and compare them, after `write` if there was one.
 
@@ -245,7 +272,7 @@ def _compare_sides(
         return _Sides(None, target, None if target is None else Difference("absent from the source"))
     if write is not None and write.source != source:
         write = None  # it is no longer the object that was written
-    difference = _difference(pair, key, source, target, write)
+    difference = _difference(pair, key, source, target, write, own_copies)
     if difference is None:
         tags = {TAGS_WRITTEN} if source.tags else set()
         pair.capabilities.record_kept(properties_of(source) | tags)
@@ -253,7 +280,12 @@ def _compare_sides(
 
 
 def _difference(
-    pair: BucketPair, key: str, source: ObjectState, target: ObjectState | None, write: _Write | None
+    pair: BucketPair,
+    key: str,
+    source: ObjectState,
+    target: ObjectState | None,
+    write: _Write | None,
+    own_copies: OwnCopies | None,
 ) -> Difference | None:
     """Return the difference, or None.
 
@@ -262,16 +294,10 @@ def _difference(
     """
     if target is None:
         return Difference(ABSENT)
-    written_etag = write.copied.etag if write is not None and write.copied is not None else None
-    difference = compare_objects(
-        pair.target,
-        pair.capabilities,
-        key,
-        source,
-        replace(target, tags=source.tags),
-        written_etag=written_etag,
-        trusts_time=pair.trusts_time,
-    )
+    written_etag = own_copies.written_etag(key, source) if own_copies is not None else None
+    if write is not None and write.copied is not None:
+        written_etag = write.copied.etag
+    difference = pair.compare(key, source, replace(target, tags=source.tags), written_etag=written_etag)
     if difference is not None or (write is not None and not write.wrote_tags):
         return difference
     if write is None:
@@ -305,7 +331,9 @@ def _make_equal(
         return _Write(Outcome("delete", "absent from the source", is_gone=True), None)
     if difference is None:
         return Outcome("unchanged", "equal")
-    if not difference.body:
+    if target is not None and not _may_replace(pair, key, own_copies):
+        return Outcome("unproven" if difference.unproven else "differs", difference.reason, source.size)
+    if not difference.body and pair.direction.writes_tags_alone:
         write_tags(pair.target, key, source.tags, is_new=is_new)
         properties = frozenset({TAGS_WRITTEN if source.tags else TAGS_REMOVED})
         return _Write(Outcome("tags", difference.reason), source, properties=properties)
@@ -314,11 +342,27 @@ def _make_equal(
     copied = pair.copier.copy(key, source, deadline, target)
     if not isinstance(copied, WrittenObject):
         return Outcome("multipart", difference.reason, more=tuple(copied))
-    outcome = Outcome("copy" if target is None else "update", difference.reason, source.size)
+    if own_copies is not None:
+        own_copies.note_written(key, source, copied.etag)
+    outcome = outcome_of_copy(pair, source, target is None, difference.reason, copied.etag)
     properties = properties_of(source)
     if source.tags:
         properties |= {TAGS_WITH_OBJECT if copied.carried_tags else TAGS_WRITTEN}
     return _Write(outcome, source, copied, target, properties)
+
+
+def _may_replace(pair: BucketPair, key: str, own_copies: OwnCopies | None) -> bool:
+    """Return True if the target's object may be replaced. A restore replaces each key once at most."""
+    direction = pair.direction
+    if own_copies is not None and own_copies.has_attempted(key):
+        direction = direction.once_written()
+    return direction.replaces
+
+
+def outcome_of_copy(pair: BucketPair, source: ObjectState, is_new: bool, reason: str, etag: str) -> Outcome:
+    """Return the outcome of a copy of `source` to which the target gave this ETag."""
+    other = pair.direction.has_other_etag(source, etag)
+    return Outcome("copy" if is_new else "update", reason, source.size, has_other_etag=other)
 
 
 def _check_write(

@@ -30,6 +30,10 @@ class EtagMarkerPolicy:
         """Return the marker to write with a copy in one piece, or None for no marker."""
         return None if state.md5 is not None and self.target_gives_md5 else source_etag_marker(state)
 
+    def marker_of_upload(self, state: ObjectState) -> str | None:
+        """Return the marker to write with a multipart upload, or None for no marker."""
+        return source_etag_marker(state)
+
     def needs_rewrite(self, state: ObjectState, written: str | None, etag: str) -> bool:
         """Learn from the ETag the target gave a copy; return True if it must be written again with a marker.
 

@@ -18,7 +18,6 @@ from ..core.key_folding import rewrites, twins
 from ..core.model import ListEntry
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .archived_objects import ArchivedObjects, RestoreOptions
-from .comparison import compare_objects
 from .converge import Action, BucketPair, Outcome, converge
 from .key_identity import NOT_LISTED, has_key
 from .page_state import PageState
@@ -46,10 +45,12 @@ class SweepOptions:
     repeats_busy: bool = False
     #: The restores of archived objects to request; None requests none.
     restore: RestoreOptions | None = None
+    #: Listing entries of the same size and ETag are equal, whichever is newer.
+    ignores_times: bool = False
 
     def needs_check(self, diff: KeyDiff) -> bool:
         """Return True if the listing entries of a key call for a check of the key itself."""
-        if diff.status is KeyStatus.IN_SYNC and not self.full:
+        if not self.full and (diff.status is KeyStatus.IN_SYNC or (self.ignores_times and diff.has_equal_etags)):
             return False
         if diff.status is KeyStatus.TARGET_ONLY and self.one_way and not self.delete:
             return False
@@ -110,9 +111,11 @@ class KeySweep:
             pair, self._source, self._target, options, self._delete_limit, in_order=False, archived=self._archived
         )
 
-    def keeps_apart(self, diff: KeyDiff) -> bool:
-        """Return True if a write to the key cannot change the object of another key of the target."""
-        return diff.target is not None or self._capabilities.keeps_apart(self._target.prefix, diff.key)
+    def may_write(self, diff: KeyDiff) -> bool:
+        """Return True if the key may be written without a read of the target: no other object can be lost."""
+        if diff.target is not None:
+            return self._pair_without_deletes.direction.replaces_unread
+        return self._capabilities.keeps_apart(self._target.prefix, diff.key)
 
     def samples(self, diffs: Iterable[KeyDiff]) -> list[KeyDiff]:
         """Return few keys that together show which folds the target has: see `core/key_folding.py`."""
@@ -190,8 +193,7 @@ class KeySweep:
             if source.archive is not None:
                 raise Archived.of(source.archive)
             return _missing(source.size)
-        trusts_time = self._pair_without_deletes.trusts_time
-        difference = compare_objects(self._target, self._capabilities, key, source, target, trusts_time=trusts_time)
+        difference = self._pair_without_deletes.compare(key, source, target)
         if difference is None:
             return Outcome("unchanged", "equal")
         if difference.body and source.archive is not None:

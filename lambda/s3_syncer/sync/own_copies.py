@@ -50,6 +50,17 @@ class OwnCopies:
         brought = replaced is None or self.is_own(key, replaced)
         self._copies[key] = _Copy(source.size, source.etag, source.md5, brought)
 
+    def note_written(self, key: str, source: ObjectState, etag: str) -> None:
+        """Remember the ETag that the target gave the copy of `source`. The marker makes up for that here."""
+
+    def written_etag(self, key: str, source: ObjectState) -> str | None:  # noqa: ARG002 - see `restore.RestoredCopies`
+        """Return the ETag of the copy of `source` that the sweep made, or None if the marker shows it."""
+        return None
+
+    def has_attempted(self, key: str) -> bool:
+        """Return True if the sweep wrote the key, or tried to."""
+        return key in self._copies
+
     def is_own(self, key: str, target: ObjectState | ListEntry) -> bool:
         """Return True if the sweep brought the key, and the target's object is still that copy.
 

@@ -23,12 +23,13 @@ class SmallObjectCopier(Protocol):
         entries: Iterable[ListEntry],
         deadline: Deadline,
         writing: Callable[[ListEntry, ObjectState], None],
-        copied: Callable[[ListEntry], None],
+        copied: Callable[[ListEntry, ObjectState, str], None],
         replaced: Collection[str] = (),
     ) -> Mapping[str, ListEntry | None]:
         """Copy the objects it can, and raise nothing. `replaced` are the keys that the target has.
 
-        Calls `writing` before each object is written, with its state, and `copied` when it is.
+        Calls `writing` before each object is written, with its state. Calls `copied` when it is, also with its ETag in
+        the target.
         Returns by key the entry that the source's listing must still show to prove the copy current. The entry is None
         if no listing can prove it.
         """

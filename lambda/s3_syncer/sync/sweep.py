@@ -35,7 +35,7 @@ from ..core.fence import Fence, carried, current, fenced
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
-from .converge import CHANGES, Action, BucketPair, Outcome
+from .converge import CHANGES, BucketPair, Outcome, outcome_of_copy
 from .key_sweep import KeySweep, SweepOptions, unchecked
 from .page_executor import Gauge, PageExecutor
 from .page_state import PagePlan, PageRound, PageState
@@ -76,7 +76,8 @@ class Sweep:
         ranges: int = 1,
         delete_limit: DeleteLimit | None = None,
     ) -> None:
-        self._source, self._target, self._small_object_copier = source, target, small_object_copier
+        self._pair, self._source, self._target = pair, source, target
+        self._small_object_copier = small_object_copier
         self._listener, self._options = listener, options
         self._delete_limit = delete_limit or LocalLimit(options.max_delete)
         self._key_sweep = KeySweep(pair, source, target, options, self._delete_limit)
@@ -226,6 +227,9 @@ class Sweep:
 
         return run
 
+    def _page_state(self) -> PageState:
+        return PageState(self._options.needs_check, own_copies=self._pair.direction.own_copies())
+
     def _reconcile_page(self, page: DiffPage, deadline: Deadline) -> None:
         """Converge the keys that differ and list the page again, until a listing shows nothing new.
 
@@ -236,7 +240,7 @@ class Sweep:
         Under constant writes there is always a key of the page that changes. Such a page ends key by key. Every key has
         then been seen equal after its last write, if not all at the same time, or is reported as failed.
         """
-        state = PageState(self._options.needs_check)
+        state = self._page_state()
         with self._answering_for_copies(page, state):
             self._reconcile_listings(page, state, deadline)
 
@@ -278,7 +282,7 @@ class Sweep:
 
     def _reconcile_keys(self, page: DiffPage, deadline: Deadline) -> None:
         """Converge the keys of a page again and again, without the listings, which cannot be trusted."""
-        state = PageState(self._options.needs_check)
+        state = self._page_state()
         with self._answering_for_copies(page, state):
             self._reconcile_single_keys(page, state, deadline)
 
@@ -360,16 +364,17 @@ class Sweep:
         copier = self._small_object_copier
         if copier is None or self._options.dry_run:
             return {}
-        ours = [diff for diff in diffs if self._key_sweep.keeps_apart(diff)]
+        ours = [diff for diff in diffs if self._key_sweep.may_write(diff)]
         taken = {diff.source: reason for diff in ours if diff.source and (reason := copier.takes(diff))}
         replaced = {diff.key: diff.target for diff in ours}
 
         def writing(entry: ListEntry, source: ObjectState) -> None:
             state.own_copies.note(entry.key, source, replaced[entry.key])
 
-        def copied(entry: ListEntry) -> None:
-            action: Action = "copy" if taken[entry] == ABSENT else "update"
-            self._report_changed(entry.key, Outcome(action, taken[entry], entry.listed_size), state)
+        def copied(entry: ListEntry, source: ObjectState, etag: str) -> None:
+            state.own_copies.note_written(entry.key, source, etag)
+            outcome = outcome_of_copy(self._pair, source, taken[entry] == ABSENT, taken[entry], etag)
+            self._report_changed(entry.key, outcome, state)
 
         there = {key for key, target in replaced.items() if target is not None}
         return copier.copy(taken, deadline, writing, copied, there)

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from ..core.bandwidth_timetable import NO_LIMIT, BandwidthTimetable
 from ..core.deadline import Deadline, OutOfTime
-from ..core.errors import Archived, Changed, Permanent, Retryable, SyncError
+from ..core.errors import Archived, Changed, Permanent, SyncError
 from ..core.fence import carried
 from ..core.headers import carries_tags
 from ..core.model import ObjectState, WriteGuard, WrittenObject, md5_of
@@ -30,7 +30,6 @@ from ..core.multipart import (
     matches_plan,
     multipart_etag,
     own_plan,
-    reproduce_plan,
 )
 from ..core.units import MIB
 from ..stores.capabilities import TargetCapabilities
@@ -38,9 +37,9 @@ from ..stores.object_tags import may_refuse_tags
 from ..stores.protocols import SourceBucket, TargetBucket
 from .bandwidth import BandwidthLimiter
 from .buffer_budget import BufferBudget
-from .etag_marker import EtagMarkerPolicy, source_etag_marker
+from .direction import TO_MIRROR, ToMirror
+from .etag_marker import source_etag_marker
 from .tag_writes import write_tags
-from .write_guards import WriteGuards
 
 #: Bytes of the smallest object that keeps an unfinished upload for a later run. A smaller one is quickly sent again.
 RESUME_MIN = 256 * MIB
@@ -105,18 +104,19 @@ class Transfer:
         stream_copier: StreamCopier | None = None,
         capabilities: TargetCapabilities | None = None,
         tags: bool = True,
+        direction: ToMirror = TO_MIRROR,
     ) -> None:
-        self._source, self._target = source, target
+        self._source, self._target, self._direction = source, target, direction
         self._stream_copier = stream_copier
         self._resumes = resumes
         self._memory = BufferBudget(memory)
         self._bandwidth = BandwidthLimiter(bandwidth)
         self._limits = limits
-        self._whole_max = min(WHOLE_MAX, memory // 2, self._limits.max_part)
+        self._whole_max = min(direction.largest_whole(WHOLE_MAX, memory), memory // 2, self._limits.max_part)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
         self.capabilities = capabilities or TargetCapabilities()
-        self.marker_policy = EtagMarkerPolicy(self.capabilities)
-        self.guards = WriteGuards(target, self.capabilities, tags=tags)
+        self.marker_policy = direction.marker_policy(self.capabilities)
+        self.guards = direction.guards(target, self.capabilities, tags=tags)
         self._mirrors_tags = tags
         self._part_etags_are_md5 = True  # until the target's response to a part shows another ETag
         self._wrong_uploads: set[str] = set()  # they have parts of another object
@@ -170,7 +170,7 @@ class Transfer:
         if plan is None:
             written = self._copy_whole(key, state, deadline, self.guards.guard(key, replaced))
             return replace(written, carried_tags=carries_tags(state))
-        return self._copy_parts(key, state, plan, deadline)
+        return self._copy_parts(key, state, plan, deadline, replaced)
 
     def plan(self, key: str, state: ObjectState, *, own: bool = False) -> PartPlan | None:
         """Return the part plan of the object, or None for one piece. Raises Permanent if it cannot be copied.
@@ -186,19 +186,19 @@ class Transfer:
                 "HiddenMetadata",
             )
         check_size(state.size, self._limits)
-        # Under KMS an ETag does not depend on the parts alone, so the source's part plan has no advantage.
-        if not own and state.part_count is not None and state.size > 0 and not state.kms:
-            found = self._source.first_part(key)
-            same = found and reproduce_plan(state.size, *found, largest_part=self._memory.size, limits=self._limits)
-            if same:
-                return same
+        if not own and (
+            same := self._direction.same_etag_plan(
+                self._source, key, state, largest_part=self._memory.size, limits=self._limits
+            )
+        ):
+            return same
         if state.size <= self._whole_max:
             return None
         return own_plan(state.size, largest_part=self._memory.size, limits=self._limits)
 
     def create_upload(self, key: str, state: ObjectState) -> str:
         """Create the multipart upload of a copy; return its id."""
-        return self._target.create_upload(key, state, source_etag_marker(state))
+        return self._target.create_upload(key, state, self.marker_policy.marker_of_upload(state))
 
     def _copy_whole(self, key: str, state: ObjectState, deadline: Deadline, guard: WriteGuard | None) -> WrittenObject:
         self._bandwidth.wait(state.size, deadline)
@@ -209,8 +209,7 @@ class Transfer:
         with self._memory.hold(state.size):
             data = self._source.read(key, state.etag, 0, state.size) if state.body is None else state.body
             md5 = md5_of(data)
-            if state.md5 not in (None, md5.hex()):
-                raise Retryable(f"the MD5 of the bytes read is not the source's ETag {state.etag}", "BadDigest")
+            self._direction.check_bytes(state, md5.hex())
             marker = self.marker_policy.marker_for(state)
 
             def put(guard: WriteGuard | None) -> str:
@@ -237,17 +236,20 @@ class Transfer:
             return None
         return WrittenObject(etag, proves_bytes=etag == state.md5)
 
-    def _copy_parts(self, key: str, state: ObjectState, plan: PartPlan, deadline: Deadline) -> WrittenObject:
-        keeps = self._resumes and state.size >= RESUME_MIN and is_resumable(state, plan)
+    def _copy_parts(
+        self, key: str, state: ObjectState, plan: PartPlan, deadline: Deadline, replaced: ObjectState | None
+    ) -> WrittenObject:
+        trusted = self._direction.trusted(state)
+        keeps = self._resumes and state.size >= RESUME_MIN and is_resumable(trusted, plan)
         found = self._unfinished_upload(key, state, plan) if keeps else None
         upload_id, etags = found or (self.create_upload(key, state), {})
         try:
             missing = [part for part in plan.parts() if part.number not in etags]
             sent = self.send_parts(key, state, upload_id, missing, deadline)
             md5s = etags | {number: part.md5 for number, part in sent.items()}
-            self._check_parts(key, state, plan, md5s, found and upload_id)
+            self._check_parts(key, trusted, plan, md5s, found and upload_id)
             etags |= {number: part.etag for number, part in sent.items()}
-            etag = self.guards.complete(key, upload_id, etags)
+            etag = self.guards.complete(key, upload_id, etags, replaced)
             if found and self._mirrors_tags and not state.tags:  # the source may have had some when the upload began
                 self._target.put_tags(key, {})
             return WrittenObject(etag, proves_bytes=etag in (multipart_etag(md5s), state.etag))

@@ -56,11 +56,18 @@ class WriteGuards:
         self._capabilities.record_conditions_refused()
         return written
 
-    def complete(self, key: str, upload_id: str, etags: dict[int, str]) -> str:
+    def complete(
+        self,
+        key: str,
+        upload_id: str,
+        etags: dict[int, str],
+        replaced: ObjectState | None = None,  # noqa: ARG002
+    ) -> str:
         """Complete an upload, and return the ETag of the object; without tag sync, keep the target's tags.
 
-        The upload may have begun long ago, so the target is read now. If its object changes before the completion, it
-        is read again. Raises Permanent if an object with another key has responded to this key since then.
+        The upload may have begun long ago. So the target is read now, whatever the copy `replaced`. If its object
+        changes before the completion, it is read again. Raises Permanent if an object with another key has responded
+        to this key since then.
         """
 
         def complete(guard: WriteGuard | None) -> str:
