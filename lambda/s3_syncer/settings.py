@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -122,6 +123,16 @@ NO_OPTIONS = RequestOptions()
 
 #: The options of a source of which nothing is known: boto3 finds its addressing style, too.
 NO_SOURCE_OPTIONS = RequestOptions(addressing_style="auto")
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSettings:
+    """The settings of a restore from the target to the source."""
+
+    #: Replace the objects of the source that differ.
+    overwrite: bool = False
+    #: Restore the versions that were current at this moment; None for those that are current now.
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

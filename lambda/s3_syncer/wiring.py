@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from .core.multipart import USUAL_LIMITS
 from .doctor import PREFIX
 from .process_tuning import return_large_buffers
 from .queue.deletion_guard import DeletionGuard, Deletions
 from .queue.sqs import Destinations, Queue, count_messages
 from .queue.worker import Worker
-from .settings import AwsChain, Connection, Credentials, DeletionQueues, RequestOptions, Settings
+from .settings import AwsChain, Connection, Credentials, DeletionQueues, RequestOptions, RestoreSettings, Settings
 from .stores.bucket import Bucket
 from .stores.clients import is_aws, queue_client, source_client, target_client
+from .stores.kept_bucket import KeptBucket
 from .stores.protocols import BucketLocation, ClientSource, RequestGate, Transport
 from .stores.request_limiter import NO_LIMITERS, RequestLimiters
 from .sync.context import SyncContext, TransportFactory, Transports
 from .sync.converge import BucketPair
+from .sync.direction import TO_MIRROR, ToMirror
 from .sync.distributed_copy import DistributedCopier
 from .sync.range_sweep import RangeSweeper
+from .sync.restore import FromMirror
 from .sync.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -72,6 +76,47 @@ def build_sync_context(
     Without `limiters`, only the threads limit the requests in flight.
     """
     return_large_buffers()
+    source, target = _locations(settings, threads, clients, limiters)
+    return _connect(settings, source, target, threads, resumes, transports, gates)
+
+
+def build_restore_context(
+    settings: Settings,
+    restore: RestoreSettings,
+    *,
+    threads: int,
+    resumes: bool = False,
+    transports: TransportFactory | None = None,
+    clients: ClientFactories = BOTO3,
+    gates: RequestGates = NO_GATES,
+    limiters: RequestLimiters = NO_LIMITERS,
+) -> SyncContext:
+    """Build the context of a restore as `build_sync_context` does. Raises StoreUnusable.
+
+    Its source is the mirror, which is the target of the settings, and its target is the source of the settings. The
+    gates and the limiters are those of the roles in the restore.
+    """
+    return_large_buffers()
+    bucket, mirror = _locations(settings, threads, clients, RequestLimiters(limiters.target, limiters.source))
+    direction = FromMirror(restore.overwrite)
+    # The limits of the settings are those of the mirror.
+    return _connect(
+        replace(settings, delete=False, target_limits=USUAL_LIMITS),
+        mirror,
+        bucket,
+        threads,
+        resumes,
+        transports,
+        gates,
+        direction,
+        KeptBucket,
+    )
+
+
+def _locations(
+    settings: Settings, threads: int, clients: ClientFactories, limiters: RequestLimiters
+) -> tuple[BucketLocation, BucketLocation]:
+    """Return the source and the target of the settings."""
     connections = 2 * threads + SPARE_CONNECTIONS
     source_clients = clients.source(connections, settings.source_requests, settings.source_connection)
     target_clients = clients.target(
@@ -81,32 +126,48 @@ def build_sync_context(
         connections,
         settings.target_requests,
     )
-    source_location = BucketLocation(
-        settings.source_bucket, settings.source_prefix, source_clients, settings.source_requests, limiters.source
+    return (
+        BucketLocation(
+            settings.source_bucket, settings.source_prefix, source_clients, settings.source_requests, limiters.source
+        ),
+        BucketLocation(
+            settings.target_bucket, settings.target_prefix, target_clients, settings.target_requests, limiters.target
+        ),
     )
-    target_location = BucketLocation(
-        settings.target_bucket, settings.target_prefix, target_clients, settings.target_requests, limiters.target
-    )
+
+
+def _connect(
+    settings: Settings,
+    source_location: BucketLocation,
+    target_location: BucketLocation,
+    threads: int,
+    resumes: bool,
+    transports: TransportFactory | None,
+    gates: RequestGates,
+    direction: ToMirror = TO_MIRROR,
+    target_type: type[Bucket] = Bucket,
+) -> SyncContext:
+    """Connect two buckets, of which the first is copied to the second."""
     built_transports = transports(source_location, target_location) if transports is not None else Transports()
 
     def bucket(
-        location: BucketLocation, endpoint: str, transport: Transport | None, gate: RequestGate | None
+        location: BucketLocation, kind: type[Bucket], transport: Transport | None, gate: RequestGate | None
     ) -> Bucket:
-        return Bucket(
+        is_on_aws = is_aws(location.clients.lease().client.meta.endpoint_url)
+        return kind(
             location.name,
             location.prefix,
             location.clients,
             tags=settings.tags,
-            documents_tag_counts=is_aws(endpoint),
-            lists_restores=location is source_location and is_aws(endpoint),
+            documents_tag_counts=is_on_aws,
+            lists_restores=location is source_location and is_on_aws,
             transport=transport,
             gate=gate,
             limiter=location.limiter,
         )
 
-    source_endpoint = source_clients.lease().client.meta.endpoint_url
-    source = bucket(source_location, source_endpoint, built_transports.source, gates.source)
-    target = bucket(target_location, settings.target_endpoint, built_transports.target, gates.target)
+    source = bucket(source_location, Bucket, built_transports.source, gates.source)
+    target = bucket(target_location, target_type, built_transports.target, gates.target)
     small_object_copier = built_transports.small_object_copier
     transfer = Transfer(
         source,
@@ -118,9 +179,12 @@ def build_sync_context(
         limits=settings.target_limits,
         stream_copier=built_transports.stream_copier,
         tags=settings.tags,
+        direction=direction,
     )
 
-    pair = BucketPair(source, target, transfer, delete=settings.delete, capabilities=transfer.capabilities)
+    pair = BucketPair(
+        source, target, transfer, delete=settings.delete, capabilities=transfer.capabilities, direction=direction
+    )
     return SyncContext(
         source,
         target,

@@ -1,4 +1,4 @@
-"""The restore of keys from the mirror: the reversed rules, races with writers of the bucket, and live sync after it."""
+"""The restore of keys from the mirror: the reversed rules, races with writers, and live sync after it."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ def test_a_late_deletion_does_not_delete_a_restored_object() -> None:
 
 @pytest.mark.parametrize("operation", ["head", "take", "put"])
 def test_a_deletion_by_live_sync_meanwhile_loses_no_restored_object(operation: str) -> None:
-    """Live sync deletes the mirror's object before, or after it was read. What came back stays, and is mirrored."""
+    """Live sync deletes the mirror's object before or after it was read. What came back stays."""
     mirror, bucket = sides(mirrored(ONE), None)
 
     def delete() -> None:
@@ -390,15 +390,15 @@ def test_each_restored_object_with_another_etag_is_written_once_and_is_no_differ
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("moment", range(60))
 def test_a_sweep_never_replaces_what_another_program_writes_meanwhile(overwrite: bool, moment: int) -> None:
-    """The other program writes at any moment. With overwrite, what a comparison has seen may be replaced, once."""
+    """The other program writes at any moment. With overwrite, what was compared may be replaced, once."""
     keys = [f"{n}" for n in range(3)]
-    mirror = ListedBucket({key: ONE for key in keys})
+    mirror = ListedBucket(dict.fromkeys(keys, ONE))
     bucket = ListedBucket({keys[0]: TWO, keys[1]: TWO})
     calls: list[tuple[str, str]] = []
 
     def on_call(operation: str, key: str) -> None:
         if len(calls) == moment:
-            bucket.objects.update({key: NEWER for key in keys})
+            bucket.objects.update(dict.fromkeys(keys, NEWER))
         calls.append((operation, key))
 
     mirror.on_call = lambda operation, key: on_call(f"mirror {operation}", key)

@@ -18,6 +18,7 @@ COMMANDS = (
     LazyCommand("migrate", f"{__package__}.migrate_and_check_commands", "Copy the existing objects to the target."),
     LazyCommand("check", f"{__package__}.migrate_and_check_commands", "Compare both buckets and list the differences."),
     LazyCommand("sync", f"{__package__}.sync_command", "Make single keys equal now."),
+    LazyCommand("restore", f"{__package__}.restore_command", "Bring objects back from the mirror."),
     LazyCommand("serve", f"{__package__}.serve_command", "Work off the queue until stopped."),
     LazyCommand(
         "doctor", f"{__package__}.doctor_command", "Check if both stores can be used, and what the target can."

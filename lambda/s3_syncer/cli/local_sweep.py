@@ -10,15 +10,15 @@ from functools import partial
 from ..core.deadline import Deadline, OutOfTime
 from ..core.listing_diff import Unordered
 from ..crt.factory import crt_transports
-from ..settings import Settings
+from ..settings import RestoreSettings, Settings
 from ..stores.request_limiter import RequestLimiters
 from ..sync.key_sweep import SweepOptions
 from ..sync.protocols import SweepListener
 from ..sync.sweep import Sweep
 from ..sync.sweep_limits import DeleteLimit
-from ..wiring import build_sync_context
+from ..wiring import build_restore_context, build_sync_context
 from .concurrency import Concurrency
-from .outage import OutageListener, WaitEnd, outage_gates
+from .outage import RESTORE_STORES, STORES, OutageListener, WaitEnd, outage_gates
 from .work_stealing import Range
 
 #: Ranges that a process sweeps at a time while it waits for listings. Each range has one page of each side in flight.
@@ -41,6 +41,8 @@ class SweeperConfig:
     outage_timeout_s: float = 0.0
     #: True if the stores have responded before, so that their endpoints are right.
     have_responded: bool = False
+    #: The restore to make, in place of a copy to the target.
+    restore: RestoreSettings | None = None
 
 
 class LocalSweeper:
@@ -58,7 +60,8 @@ class LocalSweeper:
     ) -> None:
         self._wait_end = WaitEnd(deadline)
         self._limiters = RequestLimiters.up_to(config.threads)
-        self.context = build_sync_context(
+        build = build_sync_context if config.restore is None else partial(build_restore_context, restore=config.restore)
+        self.context = build(
             config.settings,
             threads=config.threads,
             resumes=True,
@@ -69,6 +72,7 @@ class LocalSweeper:
                 config.outage_timeout_s,
                 have_responded=config.have_responded,
                 limiters=self._limiters,
+                names=STORES if config.restore is None else RESTORE_STORES,
             ),
             limiters=self._limiters,
         )

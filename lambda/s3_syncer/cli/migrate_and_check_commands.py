@@ -68,7 +68,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
         max_delete=max_delete,
         one_way=options["one_way"],
         full=options["full"],
-        key_filter=_key_filter(options),
+        key_filter=read_key_filter(options),
         restore=_restore_options(options),
     )
     _sweep("migrate", sweep_options, options, config)
@@ -92,7 +92,7 @@ def check(**options: Any) -> None:
     times, headers, metadata and tags decide.
     """
     sweep_options = SweepOptions(
-        dry_run=True, one_way=options["one_way"], full=options["full"], key_filter=_key_filter(options)
+        dry_run=True, one_way=options["one_way"], full=options["full"], key_filter=read_key_filter(options)
     )
     _sweep("check", sweep_options, options)
 
@@ -139,7 +139,7 @@ def _restore_options(options: dict[str, Any]) -> RestoreOptions | None:
     return RestoreOptions(tier.capitalize(), days or groups.RESTORE_DAYS, max_bytes)
 
 
-def _key_filter(options: dict[str, Any]) -> Callable[[str], bool] | None:
+def read_key_filter(options: dict[str, Any]) -> Callable[[str], bool] | None:
     try:
         return key_filter(options["include"], options["exclude"])
     except BadPattern as error:

@@ -44,6 +44,9 @@ BUSY_REPEATS, OTHER_REPEATS = 40, 2
 #: Delay before such a repeat. Half of it is jitter: requests that failed together must not return together.
 REPEAT = Backoff(base_s=1.0, cap_s=30.0, jitter=0.5)
 
+#: The names of the stores that are read and written: of a restore, and of every other command.
+STORES, RESTORE_STORES = ("the source", "the target"), ("the mirror", "the bucket")
+
 #: Seconds within which a waiting request notices a stop.
 _TICK_S = 0.25
 
@@ -226,6 +229,7 @@ def outage_gates(
     *,
     have_responded: bool = False,
     limiters: RequestLimiters = NO_LIMITERS,
+    names: tuple[str, str] = STORES,
 ) -> RequestGates:
     """Return the gates of both stores.
 
@@ -237,7 +241,8 @@ def outage_gates(
     def gate(store: str, limiter: RequestLimiter | None) -> OutageGate:
         return OutageGate(store, listener, end, timeout_s=timeout_s, has_responded=have_responded, limiter=limiter)
 
-    return RequestGates(gate("the source", limiters.source), gate("the target", limiters.target))
+    source, target = names
+    return RequestGates(gate(source, limiters.source), gate(target, limiters.target))
 
 
 class OutageDisplay:

@@ -18,7 +18,7 @@ from ..core.deadline import Deadline
 from ..core.errors import SyncError
 from ..core.listing_diff import Unordered
 from ..crt.factory import is_awscrt_installed
-from ..settings import SMALLEST_BUDGET, Settings
+from ..settings import SMALLEST_BUDGET, RestoreSettings, Settings
 from ..stores.bucket import Bucket
 from ..sync.key_sweep import SweepOptions
 from .concurrency import Concurrency
@@ -29,6 +29,7 @@ from .process_sweep import ProcessSweeper, SharedDeleteLimit
 from .progress import format_bytes, format_duration, in_lines, in_log, on_terminal, totals
 from .report import Report
 from .report_upload import NotUploadedError, ReportObject, upload
+from .restore_text import in_restore, planned_restore, restore_notes
 from .signals import GRACE_S, handle_signals
 from .stats import ARCHIVED, SweepStats, print_row, printable
 from .work_stealing import Range, Sweeper, WorkStealingScheduler, probe_concurrently
@@ -51,6 +52,8 @@ class SweepJob:
     settings: Settings
     sweep_options: SweepOptions
     threads: int
+    #: The restore to make, in place of a copy to the target.
+    restore: RestoreSettings | None = None
     #: Report keys that only the target has as a note, not as differences.
     tolerates_target_only: bool = False
     #: Report keys in an archive as a count, not as differences.
@@ -72,11 +75,11 @@ class SweepJob:
 
     @property
     def is_dry_run(self) -> bool:
-        """Return True if the job lists what `migrate` would do.
+        """Return True if the job lists what `migrate` or `restore` would do.
 
         Its differences do not change the exit code.
         """
-        return self.command == "migrate" and self.sweep_options.dry_run
+        return self.command in ("migrate", "restore") and self.sweep_options.dry_run
 
 
 def run(job: SweepJob, console: Console) -> int:
@@ -91,13 +94,14 @@ def run(job: SweepJob, console: Console) -> int:
         writes=not job.sweep_options.dry_run,
         tolerates_target_only=job.tolerates_target_only,
         skips_archived=job.skips_archived,
+        described=str if job.restore is None else in_restore,
     )
 
     def conclude(result: str, error: str = "") -> None:
         # The reports come first: printing may fail, if standard error is a closed pipe.
         report = Report(
             job.command,
-            *_route(job.settings),
+            *_route(job),
             started.isoformat(timespec="seconds"),
             result,
             stats,
@@ -169,7 +173,9 @@ def _sweepers(
     is_limited = job.settings.bandwidth.limits or job.sweep_options.restore is not None
     processes = 1 if is_limited else max(1, min(job.processes, most))
     settings = replace(job.settings, copy_memory=job.settings.copy_memory // processes)
-    config = SweeperConfig(settings, job.sweep_options, job.threads, job.outage_timeout_s, job.have_responded)
+    config = SweeperConfig(
+        settings, job.sweep_options, job.threads, job.outage_timeout_s, job.have_responded, job.restore
+    )
     delete_limit = None
     if job.sweep_options.max_delete is not None and processes > 1:
         delete_limit = SharedDeleteLimit(job.sweep_options.max_delete)
@@ -184,12 +190,12 @@ def _sweepers(
     ]
 
 
-def _route(settings: Settings) -> tuple[str, str]:
-    """Return the URLs of the source and the target for the report."""
-    return (
-        f"s3://{settings.source_bucket}/{settings.source_prefix}",
-        f"{settings.target_endpoint}/{settings.target_bucket}/{settings.target_prefix}",
-    )
+def _route(job: SweepJob) -> tuple[str, str]:
+    """Return the URLs of what is read and of what is written, for the report."""
+    settings = job.settings
+    source = f"s3://{settings.source_bucket}/{settings.source_prefix}"
+    target = f"{settings.target_endpoint}/{settings.target_bucket}/{settings.target_prefix}"
+    return (source, target) if job.restore is None else (target, source)
 
 
 def show_progress(
@@ -252,15 +258,18 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
                 print_row(_title(job, finding.what), finding.key, finding.text)
     lines = [f"note: {printable(notice)}" for notice in stats.notes]
     done = [f"{stats.keys:,} keys compared"]
-    done += [f"{number:,} {_DONE.get(action, action)}" for action, number in sorted(stats.actions.items())]
+    names = _DONE if job.restore is None else {**_DONE, "copy": "restored", "update": "replaced"}
+    done += [f"{number:,} {names.get(action, action)}" for action, number in sorted(stats.actions.items())]
     done += [_count(job, stats, what) for what in sorted(stats.differences.counts)]
     if job.skips_archived:
         done += [_count(job, stats, what) for what in ARCHIVED if stats.archived(what).keys]
     done += [f"{len(stats.failures):,} failed"]
     bytes_ = f"{format_bytes(stats.bytes)} sent" if stats.writes else f"{format_bytes(stats.bytes_to_send)} to send"
     lines.append(f"{result}: {', '.join(done)}, {bytes_}, {format_duration(stats.elapsed_s)}")
-    if stats.target_only:
+    if stats.target_only and job.restore is None:
         lines.append(f"note: keys that only the target has: {stats.target_only:,}. --delete deletes such keys.")
+    if job.restore is not None:
+        lines += restore_notes(stats, overwrite=job.restore.overwrite)
     if result == "equal" and not job.sweep_options.full:
         lines.append("note: compared by size, ETag and time. --full also compares headers, metadata and tags.")
     if not is_awscrt_installed():
@@ -290,7 +299,9 @@ def _count(job: SweepJob, stats: SweepStats, what: str) -> str:
 
 
 def _title(job: SweepJob, what: str) -> str:
-    """Return the word for a kind of difference; a dry run says what `migrate` would do."""
+    """Return the word for a kind of difference; a dry run says what would be done."""
+    if job.is_dry_run and job.restore is not None:
+        return planned_restore(what, overwrite=job.restore.overwrite)
     if job.is_dry_run:
         return "would be deleted" if what == "extra" and job.sweep_options.delete else _PLANNED.get(what, what)
     return "restores requested" if what == "restore" else what

@@ -87,6 +87,10 @@ class SweepStats:
     uncertain: int = 0
     #: Returns the requests that the stores may get at a time now, or None if other workers send them.
     concurrency: Callable[[], Concurrency | None] = lambda: None
+    #: Returns a reason in the words of the command.
+    described: Callable[[str], str] = str
+    #: Restored objects without the ETag that they had before.
+    other_etags: int = 0
     #: Messages on the queue, if the workers of a queue do the work; otherwise None.
     backlog: int | None = None
     samples: list[Sample] = field(default_factory=lambda: [Sample()])
@@ -101,24 +105,27 @@ class SweepStats:
         with self._lock:
             self.actions[outcome.action] += 1
             self.bytes += outcome.size
-        _log(logging.INFO, outcome.action, key, outcome.reason, outcome.size)
+            self.other_etags += outcome.has_other_etag
+        _log(logging.INFO, outcome.action, key, self.described(outcome.reason), outcome.size)
 
     def on_skipped(self, key: str, outcome: Outcome) -> None:
         is_tolerated = self.tolerates_target_only and outcome.action == "extra"
         is_skipped = self.skips_archived and outcome.action in ARCHIVED
+        reason = self.described(outcome.reason)
         with self._lock:
             if is_tolerated:
                 self.target_only += 1
             else:
                 findings = self.skipped if is_skipped else self.differences
-                findings.add(Finding(outcome.action, key, outcome.reason, outcome.size))
-        _log(logging.INFO if is_tolerated or is_skipped else logging.WARNING, outcome.action, key, outcome.reason, 0)
+                findings.add(Finding(outcome.action, key, reason, outcome.size))
+        _log(logging.INFO if is_tolerated or is_skipped else logging.WARNING, outcome.action, key, reason, 0)
 
     def on_failed(self, key: str, error: SyncError) -> None:
+        reason = self.described(error.reason)
         with self._lock:
-            self.failures.add(Finding("failed", key, error.reason, request_id=error.request_id))
-        fields = {"reason": error.reason, **({"request_id": error.request_id} if error.request_id else {})}
-        _log(logging.ERROR, "failed", key, str(error), 0, **fields)
+            self.failures.add(Finding("failed", key, reason, request_id=error.request_id))
+        fields = {"reason": reason, **({"request_id": error.request_id} if error.request_id else {})}
+        _log(logging.ERROR, "failed", key, self.described(str(error)), 0, **fields)
 
     def on_uncertain(self, key: str) -> None:
         with self._lock:

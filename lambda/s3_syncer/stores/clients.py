@@ -61,7 +61,13 @@ def source_client(
     s3: Any = {} if options.addressing_style == "auto" else {"addressing_style": options.addressing_style}
     if connection.endpoint:
         s3["use_accelerate_endpoint"] = False  # a setting of the profile, which is for AWS alone
-    config = Config(max_pool_connections=connections, s3=s3 or None, **_COMMON)
+    config = Config(
+        max_pool_connections=connections,
+        # A restore writes parts over several clients, and only boto3 would send a checksum with a part.
+        request_checksum_calculation="when_required",
+        s3=s3 or None,
+        **_COMMON,
+    )
     credentials = connection.credentials
     keys = _key_arguments(credentials) if isinstance(credentials, Credentials) else {}
 
@@ -74,6 +80,7 @@ def source_client(
             config=config,
             **keys,
         )
+        pass_raw_properties(client)
         _add_headers(client, options)
         ask_fence(client)
         read_plain_responses(client)

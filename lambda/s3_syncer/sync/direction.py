@@ -29,7 +29,7 @@ class ToMirror:
     writes_tags_alone = True
 
     def once_written(self) -> ToMirror:
-        """Return the direction of a further attempt at a key, after a write to it or a conflict with another writer."""
+        """Return the direction of a key after a write to it, or after a conflict with another writer."""
         return self
 
     def own_copies(self) -> OwnCopies:
@@ -56,7 +56,7 @@ class ToMirror:
         )
 
     def has_other_etag(self, source: ObjectState, etag: str) -> bool:  # noqa: ARG002
-        """Return True if a copy should have another ETag than the target gave it. The marker makes up for that."""
+        """Return True if a copy should have another ETag. Here the marker makes up for that."""
         return False
 
     # -- copies ----------------------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ class ToMirror:
         return WriteGuards(target, capabilities, tags=tags)
 
     def largest_whole(self, usual: int, memory: int) -> int:  # noqa: ARG002
-        """Return the bytes of the largest object to copy in one piece; `usual` is the limit that suits most copies."""
+        """Return the bytes of the largest object to copy in one piece; `usual` suits most copies."""
         return usual
 
     def same_etag_plan(

@@ -166,7 +166,7 @@ class RestoreGuards(WriteGuards):
         return write(guard)
 
     def complete(self, key: str, upload_id: str, etags: dict[int, str], replaced: ObjectState | None = None) -> str:
-        """Complete an upload over the object that was compared, and return the ETag. Raises Changed for any other."""
+        """Complete an upload over the compared object, and return the ETag. Raises Changed for any other."""
         guard = self.guard(key, replaced)
         etag = self._target.complete_upload(key, upload_id, etags, guard)
         if guard.tags:

@@ -1,0 +1,32 @@
+"""The words of a restore: what the other code calls source and target are the mirror and the bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .stats import SweepStats
+
+
+def in_restore(reason: str) -> str:
+    """Return a reason with the names of the stores in a restore."""
+    return reason.replace("the target", "the bucket").replace("the source", "the mirror")
+
+
+def planned_restore(what: str, *, overwrite: bool) -> str:
+    """Return the word for a kind of difference in a dry run."""
+    if what == "missing":
+        return "would be restored"
+    return "would be replaced" if overwrite and what in ("differs", "unproven") else what
+
+
+def restore_notes(stats: SweepStats, *, overwrite: bool) -> Iterator[str]:
+    """Yield the notes behind the summary."""
+    if stats.target_only:
+        yield f"note: keys that only the bucket has: {stats.target_only:,}. They stay."
+    if stats.differences and not overwrite:
+        yield "note: objects that differ stay. --overwrite replaces them with those of the mirror."
+    if stats.other_etags:
+        yield (
+            f"note: restored objects with another ETag than before: {stats.other_etags:,}. Live sync copies each of "
+            "them to the mirror once."
+        )

@@ -1,0 +1,181 @@
+"""`s3-syncer restore` between two emulated clouds: the drill, what stays, races, and live sync."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from tests.functional.command import run
+from tests.functional.harness import MIB, SOURCE, TARGET, Rig, boto3_only, empty_bucket
+from tests.functional.proxy import meanwhile
+
+from localcloud import verify
+from s3_syncer.cli import local_sweep
+
+pytestmark = pytest.mark.real_store
+
+NEW = "the-new-bucket"
+
+
+@pytest.fixture(params=["crt", "boto3"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Restore over awscrt and streams, and over boto3 alone."""
+    if request.param == "boto3":
+        monkeypatch.setattr(local_sweep, "crt_transports", boto3_only)
+    return str(request.param)
+
+
+def fill(rig: Rig) -> None:
+    """Put objects of every kind into the source."""
+    for key in ("a", "folder/", "with space", "ünïcödé/日本", "per%cent+plus"):
+        rig.put(key, key.encode(), RawMetadata={"by": "ä tool"}, ContentType="text/x", CacheControl="no-store")
+    rig.put("tagged", b"tagged", Tagging="colour=red&n=1", RawExpires="never", ContentLanguage="de")
+    rig.put("empty")
+    rig.put("bare", b"bare", ContentType="binary/octet-stream")
+    rig.put("large", b"5" * (3 * MIB), ContentDisposition="attachment")
+    rig.put_parts("parts", b"1" * 5 * MIB, b"2" * 100, Metadata={"parts": "2"})
+    rig.tag("parts", {"in": "parts"})
+
+
+def seen(rig: Rig, bucket: str = SOURCE) -> Any:
+    return verify.read_bucket(rig.source, bucket)
+
+
+def etags(rig: Rig, bucket: str = SOURCE) -> dict[str, str]:
+    return {each["Key"]: each["ETag"] for each in rig.source.list_objects_v2(Bucket=bucket).get("Contents", [])}
+
+
+def test_a_lost_source_comes_back_to_the_byte(rig: Rig, way: str) -> None:
+    fill(rig)
+    before, etags_before = seen(rig), etags(rig)
+    assert run("migrate").code == 0
+    empty_bucket(rig.source, SOURCE)
+    rig.clear()
+
+    ended = run("restore")
+
+    assert (ended.code, ended.out) == (0, "")
+    assert re.match(r"equal: 10 keys compared, 10 restored, 0 failed, 8\.4 MB sent", ended.err)
+    assert list(verify.differences(before, seen(rig))) == []
+    assert etags(rig) == etags_before
+    assert rig.differences() == []
+    assert not [request for request in rig.target_proxy.requests if request.method in ("PUT", "POST", "DELETE")]
+
+
+def test_a_second_run_writes_nothing(rig: Rig, way: str) -> None:
+    fill(rig)
+    assert run("migrate").code == 0
+    empty_bucket(rig.source, SOURCE)
+    assert run("restore").code == 0
+    rig.clear()
+    assert run("restore").code == run("restore", "--full").code == 0
+    assert [request for request in rig.source_proxy.writes() if not request.operation] == []
+
+
+def test_a_new_bucket_gets_the_objects_below_a_prefix(rig: Rig) -> None:
+    for key in ("in/a", "in/b/c", "out"):
+        rig.put(key, key.encode())
+    assert run("migrate").code == 0
+    rig.source.create_bucket(Bucket=NEW)
+    assert run("restore", "--to-bucket", NEW, "--prefix", "in/", "--exclude", "c").code == 0
+    assert etags(rig, NEW).keys() == {"in/a"}
+    assert rig.source_keys() == ["in/a", "in/b/c", "out"]
+
+
+def test_objects_that_differ_stay_and_are_listed(rig: Rig, way: str) -> None:
+    for key in ("equal", "content", "size", "tags", "lost"):
+        rig.put(key, b"old")
+    assert run("migrate").code == 0
+    rig.source.delete_object(Bucket=SOURCE, Key="lost")
+    rig.put("content", b"new")
+    rig.put("size", b"newer")
+    rig.tag("tags", {"n": "1"})
+    rig.put("only here")
+
+    ended = run("restore", "--full")
+
+    assert ended.code == 1
+    assert ended.named == {"content": "differs: content", "size": "differs: size", "tags": "differs: tags"}
+    assert "note: keys that only the bucket has: 1. They stay." in ended.err
+    assert "note: objects that differ stay." in ended.err
+    assert etags(rig).keys() == {"content", "equal", "lost", "only here", "size", "tags"}
+    assert rig.source.get_object(Bucket=SOURCE, Key="content")["Body"].read() == b"new"
+
+    planned = run("restore", "--full", "--overwrite", "--dry-run")
+    assert planned.code == 0
+    assert {what for what, _, _ in (line.split("\t") for line in planned.out.splitlines())} == {"would be replaced"}
+
+    assert run("restore", "--full", "--overwrite").code == 0
+    assert rig.source.get_object(Bucket=SOURCE, Key="content")["Body"].read() == b"old"
+    assert "only here" in etags(rig)
+    rig.source.delete_object(Bucket=SOURCE, Key="only here")
+    assert rig.differences() == []
+
+
+def test_a_dry_run_lists_and_writes_nothing(rig: Rig) -> None:
+    rig.put("a", b"a")
+    assert run("migrate").code == 0
+    rig.source.delete_object(Bucket=SOURCE, Key="a")
+    ended = run("restore", "--dry-run")
+    assert (ended.code, ended.out) == (0, "would be restored\ta\tabsent from the bucket\n")
+    assert rig.source_keys() == []
+
+
+@pytest.mark.parametrize("size", [3, 3 * MIB, 6 * MIB])
+def test_a_writer_between_the_listing_and_the_write_never_loses(rig: Rig, way: str, size: int) -> None:
+    parts = [b"1" * (5 * MIB), b"2" * (size - 5 * MIB)] if size > 5 * MIB else [b"1" * size]
+    rig.put_parts("key", *parts) if len(parts) > 1 else rig.put("key", *parts)
+    assert run("migrate").code == 0
+    empty_bucket(rig.source, SOURCE)
+    rig.source_proxy.when(meanwhile(lambda: rig.put("key", b"of another program")), "PUT")
+    ended = run("restore")
+    assert (ended.code, ended.named) == (1, {"key": "differs: size"})
+    assert rig.source.get_object(Bucket=SOURCE, Key="key")["Body"].read() == b"of another program"
+    assert not rig.source.list_multipart_uploads(Bucket=SOURCE).get("Uploads")
+
+
+def test_the_storage_class_is_that_of_the_option(rig: Rig, way: str) -> None:
+    rig.put("a", b"a")
+    rig.put_parts("parts", b"1" * 5 * MIB, b"2")
+    assert run("migrate").code == 0
+    empty_bucket(rig.source, SOURCE)
+    assert run("restore", "--storage-class", "STANDARD_IA").code == 0
+    listed = rig.source.list_objects_v2(Bucket=SOURCE)["Contents"]
+    assert {each["StorageClass"] for each in listed} == {"STANDARD_IA"}
+
+
+def test_live_sync_neither_copies_restored_objects_nor_deletes_them(rig: Rig, way: str) -> None:
+    fill(rig)
+    keys = rig.source_keys()
+    assert run("migrate").code == 0
+    markers = {key: rig.target_head(key)["Metadata"].get("s3-syncer-source-etag") for key in keys}
+    empty_bucket(rig.source, SOURCE)
+    assert run("restore").code == 0
+    rig.clear()
+    # An event for each write of the restore, and those of the deletions before it, which come late.
+    delivery = rig.sync(*keys, *keys)
+    assert set(delivery.actions.values()) == {"unchanged"}
+    assert rig.target_proxy.writes() == []
+    assert {key: rig.target_head(key)["Metadata"].get("s3-syncer-source-etag") for key in keys} == markers
+    assert rig.source_keys() == keys
+
+
+def test_live_sync_copies_an_object_with_another_etag_once(rig: Rig) -> None:
+    """The mirror has the object in one piece, and no common part size explains the ETag that it had."""
+    rig.target.put_object(
+        Bucket=TARGET, Key="key", Body=b"bytes", Metadata={"s3-syncer-source-etag": f"{'5' * 32}-3", "by": "me"}
+    )
+    ended = run("restore")
+    assert "note: restored objects with another ETag than before: 1." in ended.err
+    assert rig.source.head_object(Bucket=SOURCE, Key="key")["Metadata"] == {"by": "me"}
+    actions = [rig.sync("key").actions["key"] for _ in range(3)]
+    assert actions in (["update", "unchanged", "unchanged"], ["unchanged"] * 3)
+    assert run("check", "--full").code == run("restore", "--full").code == 0
+
+
+def test_an_archived_or_unreadable_mirror_is_named(rig: Rig) -> None:
+    rig.target.delete_bucket(Bucket=TARGET)
+    ended = run("restore")
+    assert ended.code == 3
+    assert "NoSuchBucket" in ended.err or "does not exist" in ended.err
