@@ -1,6 +1,7 @@
-# Several pairs of buckets, each with its own queue, function and alarms. There are many buckets for one store, one bucket
-# with several targets, and one prefix of a bucket with another target. The pairs use EventBridge: the notifications of a bucket allow
-# only one destination per event, and EventBridge allows any number of rules.
+# Several pairs of buckets, each with its own queue, function and alarms, and for all of them one dashboard and one topic
+# for the alarms. There are many buckets for one store, one bucket with several targets, and one prefix of a bucket with
+# another target. The pairs use EventBridge: the notifications of a bucket allow only one destination per event, and
+# EventBridge allows any number of rules.
 
 provider "aws" {
   region = var.region
@@ -52,6 +53,39 @@ module "s3_syncer" {
 
   notification_mode = "eventbridge"
   deletes           = try(each.value.deletes, {})
+  alarm_actions     = [aws_sns_topic.alarms.arn]
+}
+
+# One topic for the alarms of all pairs. The name of an alarm starts with that of its pair. The topic is not encrypted:
+# an alarm cannot publish to a topic with the key that AWS manages, and a customer managed key needs a policy for it.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
+resource "aws_sns_topic" "alarms" {
+  name = "mirrors"
+}
+
+resource "aws_sns_topic_subscription" "email" {
+  count = var.alarm_email == null ? 0 : 1
+
+  topic_arn = aws_sns_topic.alarms.arn
+  protocol  = "email"
+  endpoint  = var.alarm_email
+}
+
+# One dashboard with the graphs and tables of each pair, one pair below the other. A dashboard costs 3 USD a month, so
+# this one costs a third of one in each pair.
+locals {
+  widgets = { for key, pair in module.s3_syncer : key => jsondecode(pair.dashboard_body).widgets }
+  heights = [for widgets in values(local.widgets) : max([for widget in widgets : widget.y + widget.height]...)]
+}
+
+resource "aws_cloudwatch_dashboard" "mirrors" {
+  dashboard_name = "mirrors"
+
+  dashboard_body = jsonencode({
+    widgets = concat([], [for number, widgets in values(local.widgets) : [
+      for widget in widgets : merge(widget, { y = widget.y + sum(concat([0], slice(local.heights, 0, number))) })
+    ]]...)
+  })
 }
 
 # The EventBridge setting of each bucket, once for all its mirrors. If another configuration writes the notifications of a

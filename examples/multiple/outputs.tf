@@ -7,3 +7,8 @@ output "s3_syncers" {
   description = "All outputs of the module for each pair, by its key."
   value       = module.s3_syncer
 }
+
+output "alarm_topic_arn" {
+  description = "ARN of the topic for the alarms of all pairs."
+  value       = aws_sns_topic.alarms.arn
+}

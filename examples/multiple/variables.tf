@@ -13,3 +13,9 @@ variable "target_region" {
   description = "Region of the target buckets, as the store names it."
   type        = string
 }
+
+variable "alarm_email" {
+  description = "Email address that gets the alarms of all pairs. Null leaves the subscriptions of the topic to you."
+  type        = string
+  default     = null
+}

@@ -189,6 +189,28 @@ def test_no_two_pairs_share_anything(examples: Examples) -> None:
         assert len({pair[output] for pair in pairs.values()}) == len(pairs), output
 
 
+def test_all_pairs_share_a_topic_and_a_dashboard(examples: Examples) -> None:
+    outputs, cloudwatch = examples["multiple"].outputs, examples.aws.client("cloudwatch")
+    names = [f"mirror-{key}" for key in outputs["s3_syncers"]]
+    for name in names:
+        alarms = cloudwatch.describe_alarms(AlarmNamePrefix=f"{name}-")["MetricAlarms"]
+        assert alarms
+        assert {action for alarm in alarms for action in alarm["AlarmActions"]} == {outputs["alarm_topic_arn"]}
+
+    widgets = json.loads(cloudwatch.get_dashboard(DashboardName="mirrors")["DashboardBody"])["widgets"]
+    own = [json.loads(pair["dashboard_body"])["widgets"] for pair in outputs["s3_syncers"].values()]
+    assert len(widgets) == sum(map(len, own))
+    titles = [widget["properties"]["markdown"].splitlines()[0] for widget in widgets if widget["type"] == "text"]
+    assert titles == [f"# s3-syncer {name}" for name in names]
+    cells = [
+        (column, row)
+        for widget in widgets
+        for column in range(widget["x"], widget["x"] + widget["width"])
+        for row in range(widget["y"], widget["y"] + widget["height"])
+    ]
+    assert len(cells) == len(set(cells)), "two widgets overlap"
+
+
 def drain(examples: Examples, name: str, directory: Path, *options: str) -> tuple[int, str]:
     """Run `s3-syncer drain` with the state of the example; return its exit code and its output."""
     example = examples[name]
