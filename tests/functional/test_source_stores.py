@@ -113,3 +113,41 @@ def test_missing_profile_is_one_clear_line(rig: Rig, tmp_path: Path, arguments: 
         "s3-syncer: the AWS profile 'no-such' does not exist: write one of other, or add it with "
         "`aws configure --profile no-such`\n"
     )
+
+
+def test_named_stores_are_copied_in_one_line(rig: Rig, rclone: Account, store: Proxy, tmp_path: Path) -> None:
+    """The environment of the rig names other buckets and another secret: the locations replace them."""
+    file = tmp_path / "config.toml"
+    file.touch(mode=0o600)
+    file.write_text(
+        f"""
+        [stores.old]
+        endpoint = "{store.endpoint}"
+        access_key_id = "{rclone.access_key_id}"
+        secret_access_key = "{rclone.secret_access_key}"
+        [stores.new]
+        endpoint = "{rig.target_proxy.endpoint}"
+        bucket = "{TARGET}"
+        access_key_id = "{rig.other.access_key_id}"
+        secret_access_key = "{rig.other.secret_access_key}"
+        """
+    )
+    environment = {"S3_SYNCER_CONFIG": str(file), "SOURCE_BUCKET": "no-such", "TARGET_SECRET_ARN": "no-such"}
+    assert is_copied(rig, run("migrate", f"old:{SOURCE}/in", f"new:{TARGET}/in", "--no-tags", **environment))
+    assert run("check", f"old:{SOURCE}", "new:", "--no-tags", **environment).code == 0
+    assert run("doctor", f"old:{SOURCE}", "new", "--no-tags", "--json", **environment).code in (0, 1)
+    assert run("sync", "--source", f"old:{SOURCE}", "--target", "new", "in/0", "--no-tags", **environment).code == 0
+    assert access_keys(store) == {rclone.access_key_id}
+    assert access_keys(rig.target_proxy) == {rig.other.access_key_id}
+
+
+def test_target_on_aws_has_the_credentials_of_the_environment(rig: Rig, rclone: Account, store: Proxy) -> None:
+    keys = {"SOURCE_ACCESS_KEY_ID": rclone.access_key_id, "SOURCE_SECRET_ACCESS_KEY": rclone.secret_access_key}
+    rig.source.create_bucket(Bucket="back")
+    arguments = ("migrate", "--target", "s3://back", "--source-endpoint", store.endpoint, "--no-tags")
+    ended = run(*arguments, TARGET_SECRET_ARN="no-such", **keys)
+    assert ended.code == 0, ended.err
+    listed = rig.source.list_objects_v2(Bucket="back")["Contents"]
+    assert [entry["Key"] for entry in listed] == ["in/0", "in/1", "in/2", "in/3", "in/large"]
+    assert rig.aws.access_key_id in access_keys(rig.source_proxy)
+    assert rclone.access_key_id not in access_keys(rig.source_proxy)

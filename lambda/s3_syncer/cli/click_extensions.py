@@ -1,4 +1,4 @@
-"""Options and commands that click lacks: sections, examples, needed options, and late imports."""
+"""Options, commands and errors that click lacks: sections, examples, needed options, and late imports."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import click
+
+from .exit_codes import UNUSABLE
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -31,6 +33,20 @@ FORMER_VARIABLES = {
     "PARTS_ABOVE_MB": "DISTRIBUTED_COPY_THRESHOLD_MB",
     "VISIBILITY_S": "S3_SYNCER_VISIBILITY_TIMEOUT",
 }
+
+
+#: The key of `click.Context.meta` with the variables that the command line states by another way than an option.
+STATED = f"{__name__}.stated"
+
+
+class Unusable(click.ClickException):
+    """A file or a program that the options need cannot be used."""
+
+    exit_code = UNUSABLE
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the message as every other error of a command that could not finish."""
+        click.echo(f"s3-syncer: {self.message}", file=file, err=file is None)
 
 
 class VariableSource(Protocol):
@@ -65,7 +81,14 @@ class Option(click.Option):
         return extra
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        """Return the first variable that is set in the named module, or else in the environment."""
+        """Return the variable that the command line states, or else the first that is set in the named module.
+
+        Without a module, it is the first that is set in the environment.
+        """
+        stated: Mapping[str, str] = ctx.meta.get(STATED, {})
+        for name in self.variables:
+            if name in stated:
+                return stated[name] or None
         module: VariableSource | None = ctx.find_root().obj
         if module is not None and module.is_named:
             for name in self.variables:
@@ -202,11 +225,14 @@ Decorator = Callable[[Any], Any]
 def option(section: str, *names: str, envvar: str | Sequence[str] | None = None, **attributes: Any) -> Decorator:
     """Return an option of the section.
 
-    Its variable is S3_SYNCER_ and its long name, unless `envvar` is given.
+    Its variable is S3_SYNCER_ and its long name, unless `envvar` is given: () is no variable.
     """
     long = next(name for name in names if name.startswith("--")).partition("/")[0]
     own = "S3_SYNCER_" + long.removeprefix("--").replace("-", "_").upper()
-    return click.option(*names, cls=Option, section=section, envvar=envvar or own, show_envvar=True, **attributes)
+    variables = own if envvar is None else envvar
+    return click.option(
+        *names, cls=Option, section=section, envvar=variables, show_envvar=variables != (), **attributes
+    )
 
 
 def with_options(*groups: Sequence[Decorator]) -> Decorator:

@@ -10,13 +10,16 @@ from typing import Any, NoReturn
 import click
 
 from ..core.bandwidth_timetable import NO_LIMIT
+from ..core.errors import SyncError
 from ..core.units import GIB, MIB
 from ..logs import log_json
-from ..settings import Reader, Settings, SettingsError, read_deletion_queues, read_stores
+from ..settings import AwsChain, Reader, Settings, SettingsError, read_deletion_queues, read_stores
+from ..stores.clients import aws_address
 from ..versions import log_versions
 from .exit_codes import UNUSABLE
 from .stats import printable
 from .store_credentials import source_credentials, target_credentials
+from .store_locations import location_of
 
 
 def read_settings(options: dict[str, Any], *, delete: bool, queue: bool = False) -> Settings:
@@ -24,6 +27,7 @@ def read_settings(options: dict[str, Any], *, delete: bool, queue: bool = False)
 
     The queue URLs are required if `queue` is true.
     """
+    options = {**options, **_aws_target(options)}
     environment = {name.upper(): str(value) for name, value in options.items() if value not in (None, "")}
     reader = Reader(environment, label=lambda name: "--" + name.lower().replace("_", "-"))
     stores = read_stores(reader)
@@ -46,6 +50,19 @@ def read_settings(options: dict[str, Any], *, delete: bool, queue: bool = False)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     return settings
+
+
+def _aws_target(options: dict[str, Any]) -> dict[str, str]:
+    """Return the endpoint and the region of a target that a location places on AWS."""
+    if location_of("target") is None or options["target_endpoint"]:
+        return {}
+    try:
+        endpoint, region = aws_address(AwsChain(options["target_profile"] or ""), options["target_region"] or "")
+    except SyncError as error:
+        fail(error)
+    if not region:
+        raise click.UsageError("the region of the target is unknown: give --target-region, or set AWS_REGION")
+    return {"target_endpoint": endpoint, "target_region": region}
 
 
 def configure_log(log_format: str, *, verbose: bool) -> None:

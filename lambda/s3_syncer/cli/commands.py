@@ -29,6 +29,7 @@ COMMANDS = (
     LazyCommand("sweep", f"{__package__}.sweep_command", "Let the workers compare a range of keys."),
     LazyCommand("cost", f"{__package__}.cost_command", "Estimate the price for a bucket."),
     LazyCommand("deletions", f"{__package__}.deletions_command", "List, release or discard held deletions."),
+    LazyCommand("config", f"{__package__}.config_command", "Give names to stores."),
     LazyCommand("drain", f"{__package__}.drain_command", "Wait until the queues can be destroyed."),
     LazyCommand("task", f"{__package__}.task_commands", "Run the migration as an ECS task."),
     LazyCommand("image", f"{__package__}.task_commands", "Push the image of the ECS tasks."),

@@ -15,6 +15,7 @@ from . import options as groups
 from .click_extensions import Command, with_options
 from .command_settings import fail, read_settings
 from .stats import printable
+from .store_locations import LOCATIONS
 from .store_options import STORES
 
 
@@ -25,7 +26,7 @@ from .store_options import STORES
         ("Check the queue and the notifications, too", "s3-syncer doctor --queue-url URL --json"),
     ],
 )
-@with_options(STORES, groups.TAGS, groups.DOCTOR)
+@with_options(LOCATIONS, STORES, groups.TAGS, groups.DOCTOR)
 def doctor(scratch_prefix: str, as_json: bool, **options: Any) -> None:
     """Check the connections, clocks, credentials and permissions of both stores, and what the target can.
 

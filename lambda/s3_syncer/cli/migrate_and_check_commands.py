@@ -19,6 +19,7 @@ from .click_extensions import Command, with_options
 from .command_settings import configure_log, fail, read_settings
 from .queue_migration import QueueMigrationConfig, migrate_by_queue
 from .run import SweepJob, run
+from .store_locations import LOCATIONS
 from .store_options import STORES
 
 #: Options of `migrate` that do not work with --workers queue, and what to do instead.
@@ -37,6 +38,10 @@ _NOT_FOR_QUEUE = {
     examples=[
         ("List what would be copied", "s3-syncer migrate --dry-run"),
         (
+            "Copy a bucket of AWS S3 to a store of `s3-syncer config`",
+            "s3-syncer migrate s3://my-bucket/photos lyve:my-mirror",
+        ),
+        (
             "Copy everything below photos/, and write a report",
             "s3-syncer migrate --source-prefix photos/ --report r.html",
         ),
@@ -48,7 +53,7 @@ _NOT_FOR_QUEUE = {
         ("Let the workers of the queue copy", "s3-syncer --module infra migrate --workers queue"),
     ],
 )
-@with_options(STORES, groups.DRY_RUN, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
+@with_options(LOCATIONS, STORES, groups.DRY_RUN, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
 @with_options(groups.SKIP_ARCHIVED, groups.RESTORES)
 @with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.LOG)
@@ -81,7 +86,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
         ("Ignore keys that only the target has", "s3-syncer check --one-way"),
     ],
 )
-@with_options(STORES, groups.KEYS, groups.TAGS, groups.SKIP_ARCHIVED)
+@with_options(LOCATIONS, STORES, groups.KEYS, groups.TAGS, groups.SKIP_ARCHIVED)
 @with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .click_extensions import option
-from .exit_codes import UNUSABLE
+from .click_extensions import Unusable, option
 
 if TYPE_CHECKING:
     from ..operations.outputs import Outputs
@@ -54,14 +53,8 @@ MODULE = (
 )
 
 
-class ModuleUnusable(click.ClickException):
+class ModuleUnusable(Unusable):
     """The outputs of the module cannot be used."""
-
-    exit_code = UNUSABLE
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print the message as every other error of a command that could not finish."""
-        click.echo(f"s3-syncer: {self.message}", file=file, err=file is None)
 
 
 @dataclass

@@ -9,7 +9,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ..settings import AwsChain, Credentials, Reader
+from ..settings import DEFAULT_CHAIN, AwsChain, Credentials, Reader
+from .store_locations import Side, location_of
 
 #: The ranks of the ways to name credentials. The way with the lowest rank wins.
 _OPTION, _VARIABLE = range(2)
@@ -21,7 +22,7 @@ def source_credentials(options: Mapping[str, Any], reader: Reader) -> Credential
     Two that contradict each other are a mistake.
     """
     chain = AwsChain(options["source_profile"] or "", options["source_role_arn"] or "")
-    keys = _access_key("SOURCE", reader)
+    keys = _access_key("source", reader)
     if keys is None:
         return chain
     if chain.role_arn:
@@ -40,7 +41,7 @@ def target_credentials(options: Mapping[str, Any], reader: Reader) -> str | Cred
     """
     secret = _given("target_secret_arn", options)
     ways = {**secret, **_given("target_profile", options)}
-    keys = None if secret else _access_key("TARGET", reader)
+    keys = None if secret else _access_key("target", reader)
     if keys is not None:
         ways["TARGET_ACCESS_KEY_ID"] = _VARIABLE
     match _choose(ways, "target", reader):
@@ -48,6 +49,8 @@ def target_credentials(options: Mapping[str, Any], reader: Reader) -> str | Cred
             return str(options["target_secret_arn"])
         case "--target-profile":
             return AwsChain(str(options["target_profile"]))
+    if keys is None and location_of("target") is not None:  # of AWS: every other store has credentials
+        return DEFAULT_CHAIN
     if keys is None:
         reader.mistake(
             "the access key of the target is missing: give --target-secret-arn or --target-profile, or set "
@@ -72,9 +75,14 @@ def _choose(ways: Mapping[str, int], side: str, reader: Reader) -> str:
     return best[0] if best else ""
 
 
-def _access_key(side: str, reader: Reader) -> Credentials | None:
-    """Return the access key in the environment, or None without one. Half of one is a mistake."""
-    names = f"{side}_ACCESS_KEY_ID", f"{side}_SECRET_ACCESS_KEY"
+def _access_key(side: Side, reader: Reader) -> Credentials | None:
+    """Return the access key of the location, or else that in the environment. None without one.
+
+    Half of one is a mistake.
+    """
+    if (location := location_of(side)) is not None:
+        return location.store.keys
+    names = f"{side.upper()}_ACCESS_KEY_ID", f"{side.upper()}_SECRET_ACCESS_KEY"
     key_id, secret = (os.environ.get(name, "").strip() for name in names)
     if not key_id and not secret:
         return None

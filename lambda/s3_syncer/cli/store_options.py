@@ -1,4 +1,4 @@
-"""The options that name the two stores, and say what the target needs."""
+"""The options that name the two stores, and say what each of them needs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from ..settings import ACLS, ADDRESSING_STYLES, ENCRYPTIONS, SOURCE_ADDRESSING_STYLES
 from .click_extensions import option
 from .option_types import Certificates
+from .store_locations import SOURCE_LOCATION, TARGET_LOCATION
 
 
 def _target_region(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -21,6 +22,7 @@ def _target_region(_ctx: click.Context, _param: click.Parameter, value: str | No
 
 
 STORES = (
+    SOURCE_LOCATION,
     option("Source", "--source-bucket", envvar="SOURCE_BUCKET", needed=True, help="Bucket to read."),
     option(
         "Source",
@@ -79,6 +81,7 @@ STORES = (
         is_flag=True,
         help="Agree to pay for the requests and the data of a Requester Pays bucket of another account.",
     ),
+    TARGET_LOCATION,
     option(
         "Target",
         "--target-endpoint",

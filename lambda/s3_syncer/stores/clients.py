@@ -171,6 +171,19 @@ def is_aws(endpoint: str) -> bool:
     return _AWS_ENDPOINT.fullmatch(endpoint.lower()) is not None
 
 
+def aws_address(chain: AwsChain, region: str) -> tuple[str, str]:
+    """Return the endpoint of S3 and its region. Raises StoreUnusable.
+
+    The region is the given one, or else that of the chain; "" if it is unknown.
+    """
+    with explained("the target"):
+        session = _session(chain, region)
+        if not (region or session.region_name):
+            return "", ""
+        meta = session.client("s3", region_name=region or None).meta
+        return meta.endpoint_url, meta.region_name
+
+
 def queue_client(connections: int) -> SQSClient:
     """Return a client for SQS, with the default AWS chain. Raises StoreUnusable.
 
