@@ -174,6 +174,8 @@ class Settings:
     #: Size in bytes above which several workers copy an object, where work comes from a queue.
     distributed_copy_threshold: int = GIB
     bandwidth: BandwidthTimetable = NO_LIMIT
+    #: Each HEAD asks for the checksums of the object.
+    reads_checksums: bool = False
     log_level: str = "INFO"
 
 

@@ -161,6 +161,7 @@ def _connect(
             tags=settings.tags,
             documents_tag_counts=is_on_aws,
             lists_restores=location is source_location and is_on_aws,
+            reads_checksums=settings.reads_checksums,
             transport=transport,
             gate=gate,
             limiter=location.limiter,

@@ -99,14 +99,14 @@ SPACES = {
 def test_every_key_is_swept_once(space: str, several: int) -> None:
     keys = Keys(SPACES[space])
     slow = SlowSweeper(keys)
-    assert WorkStealingScheduler([slow] * several, keys.first_behind).run(Range(), Deadline()) is None
+    assert WorkStealingScheduler([slow] * several, keys.first_behind).run([Range()], Deadline()) is None
     assert slow.swept == Counter(keys.keys)
 
 
 def test_idle_slots_take_a_part_of_the_range() -> None:
     keys = Keys(SPACES["in a row"])
     slow = SlowSweeper(keys, waits_until=lambda: len(slow.threads) == 4)
-    WorkStealingScheduler([slow] * 4, keys.first_behind).run(Range(), Deadline())
+    WorkStealingScheduler([slow] * 4, keys.first_behind).run([Range()], Deadline())
     assert len(slow.threads) == 4
     assert slow.swept == Counter(keys.keys)
 
@@ -115,7 +115,7 @@ def test_sweeper_without_spare_capacity_takes_one_range() -> None:
     keys = Keys(SPACES["in a row"])
     slow = SlowSweeper(keys)
     slow.has_spare_capacity = False
-    WorkStealingScheduler([slow] * 4, keys.first_behind).run(Range(), Deadline())
+    WorkStealingScheduler([slow] * 4, keys.first_behind).run([Range()], Deadline())
     assert len(slow.threads) == 1
 
 
@@ -128,7 +128,7 @@ def test_sweeper_takes_part_as_soon_as_it_is_available() -> None:
 
     one, other = SlowSweeper(keys, waits_until=the_other_has_done_some), SlowSweeper(keys)
     one.has_spare_capacity = other.has_spare_capacity = other.is_available = False
-    WorkStealingScheduler([one, one, other, other], keys.first_behind).run(Range(), Deadline())
+    WorkStealingScheduler([one, one, other, other], keys.first_behind).run([Range()], Deadline())
     assert one.swept + other.swept == Counter(keys.keys)
     assert one.swept.total() > len(keys.keys) // 3
     assert other.swept.total() > len(keys.keys) // 10
@@ -158,7 +158,7 @@ def test_released_rest_goes_to_an_idle_sweeper_before_spare_capacity() -> None:
 
     one, other = Logged("one"), Logged("other")
     other.is_available = False
-    WorkStealingScheduler([*[one] * 8, other], keys.first_behind).run(Range(), Deadline())
+    WorkStealingScheduler([*[one] * 8, other], keys.first_behind).run([Range()], Deadline())
     whole, first_part = sorted(taken)[:2]
     assert (taken[whole], taken[first_part]) == ("one", "other")
     assert one.swept + other.swept == Counter(keys.keys)
@@ -188,7 +188,7 @@ def test_slot_that_released_its_rest_is_not_asked_again() -> None:
             return unfinished
 
     slow = Lingering(keys, waits_until=lambda: len(slow.threads) == 4)
-    assert WorkStealingScheduler([slow] * 4, keys.first_behind).run(Range(), Deadline()) is None
+    assert WorkStealingScheduler([slow] * 4, keys.first_behind).run([Range()], Deadline()) is None
     assert slow.swept == Counter(keys.keys)
 
 
@@ -201,7 +201,7 @@ def test_unexpected_error_is_not_taken_for_the_end() -> None:
             raise AttributeError("a bug")
 
     with pytest.raises(AttributeError, match="a bug"):
-        WorkStealingScheduler([Faulty(keys)] * 2, keys.first_behind).run(Range(), Deadline())
+        WorkStealingScheduler([Faulty(keys)] * 2, keys.first_behind).run([Range()], Deadline())
 
 
 def test_stop_returns_the_key_to_continue_after() -> None:
@@ -213,7 +213,7 @@ def test_stop_returns_the_key_to_continue_after() -> None:
         return True
 
     slow = SlowSweeper(keys, waits_until=stop)
-    rest = WorkStealingScheduler([slow] * 4, keys.first_behind).run(Range(), deadline)
+    rest = WorkStealingScheduler([slow] * 4, keys.first_behind).run([Range()], deadline)
     assert rest is not None
     assert slow.swept.keys() >= {key for key in keys.keys if key <= rest}
     assert slow.swept.total() < len(keys.keys)
@@ -238,7 +238,7 @@ def test_no_range_is_started_after_a_stop() -> None:
 
     slow = Late(keys, waits_until=stop)
     scheduler = WorkStealingScheduler([slow] * 2, keys.first_behind)
-    assert scheduler.run(Range(), deadline) is not None
+    assert scheduler.run([Range()], deadline) is not None
     assert scheduler._pending
     assert len(late) < 2, "at most the range that the other slot was about to start"
 
@@ -249,6 +249,6 @@ def test_first_failure_ends_the_whole_run(error: Exception) -> None:
     # After the failure, the sweeper continues only when its deadline passes.
     slow = SlowSweeper(keys, fails_at="key 001500", error=error, waits_until=lambda: "key 001500" not in slow.swept)
     with pytest.raises(type(error)) as raised:
-        WorkStealingScheduler([slow] * 4, keys.first_behind).run(Range(), Deadline())
+        WorkStealingScheduler([slow] * 4, keys.first_behind).run([Range()], Deadline())
     assert raised.value is error
     assert slow.swept.total() < len(keys.keys)

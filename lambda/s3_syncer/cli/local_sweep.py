@@ -12,6 +12,8 @@ from ..core.listing_diff import Unordered
 from ..crt.factory import crt_transports
 from ..settings import RestoreSettings, Settings
 from ..stores.request_limiter import RequestLimiters
+from ..sync.byte_comparison import ByteComparer
+from ..sync.content_check import ContentCheck, PageListener
 from ..sync.key_sweep import SweepOptions
 from ..sync.protocols import SweepListener
 from ..sync.sweep import Sweep
@@ -57,7 +59,9 @@ class LocalSweeper:
         outages: OutageListener,
         delete_limit: DeleteLimit | None,
         deadline: Deadline,
+        on_page: PageListener | None = None,
     ) -> None:
+        """Connect to the stores. `on_page` receives the proofs of each page, if the options read objects."""
         self._wait_end = WaitEnd(deadline)
         self._limiters = RequestLimiters.up_to(config.threads)
         build = build_sync_context if config.restore is None else partial(build_restore_context, restore=config.restore)
@@ -76,6 +80,14 @@ class LocalSweeper:
             ),
             limiters=self._limiters,
         )
+        self._comparer = ByteComparer(
+            self.context.source,
+            self.context.target,
+            memory=config.settings.copy_memory,
+            bandwidth=self.context.transfer.bandwidth,
+            threads=config.threads,
+        )
+        reads = config.sweep_options.reads
         self._sweep = Sweep(
             self.context.pair,
             self.context.source,
@@ -86,6 +98,7 @@ class LocalSweeper:
             small_object_copier=self.context.small_object_copier,
             ranges=RANGES,
             delete_limit=delete_limit,
+            content_check=None if reads is None or on_page is None else ContentCheck(self._comparer, reads, on_page),
         )
         self._measured, self._saturated = (time.monotonic(), time.process_time()), False
 
@@ -112,6 +125,12 @@ class LocalSweeper:
 
     def close(self) -> None:
         self._sweep.close()
+        self._comparer.close()
+
+    @property
+    def bytes_read(self) -> int:
+        """Return the bytes that this process has read from both sides to compare them."""
+        return self._comparer.bytes_read
 
     @property
     def concurrency(self) -> Concurrency:

@@ -17,6 +17,7 @@ from ..sync.key_sweep import SweepOptions
 from . import options as groups
 from .click_extensions import Command, with_options
 from .command_settings import configure_log, fail, read_settings
+from .download_options import open_resume_file, read_options
 from .queue_migration import QueueMigrationConfig, migrate_by_queue
 from .run import SweepJob, run
 from .store_locations import LOCATIONS
@@ -84,20 +85,26 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
     examples=[
         ("Compare all properties that can be read without a download", "s3-syncer check --full"),
         ("Ignore keys that only the target has", "s3-syncer check --one-way"),
+        ("Prove every byte, and continue after a stop", "s3-syncer check --download --resume progress.jsonl"),
+        ("Read a random part of the objects", "s3-syncer check --download --sample 1%"),
     ],
 )
-@with_options(LOCATIONS, STORES, groups.KEYS, groups.TAGS, groups.SKIP_ARCHIVED)
+@with_options(LOCATIONS, STORES, groups.KEYS, groups.TAGS, groups.DOWNLOAD, groups.SKIP_ARCHIVED)
 @with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
 def check(**options: Any) -> None:
     """Compare both buckets, and list each difference with its reason. Nothing is changed.
 
-    Keys that only the target has are differences, unless --one-way is given. Objects are not downloaded: sizes, ETags,
-    times, headers, metadata and tags decide.
+    Keys that only the target has are differences, unless --one-way is given. Sizes, ETags, times, headers, metadata and
+    tags decide. With --download, the bytes do as well.
     """
     sweep_options = SweepOptions(
-        dry_run=True, one_way=options["one_way"], full=options["full"], key_filter=read_key_filter(options)
+        dry_run=True,
+        one_way=options["one_way"],
+        full=options["full"],
+        key_filter=read_key_filter(options),
+        reads=read_options(options),
     )
     _sweep("check", sweep_options, options)
 
@@ -109,6 +116,10 @@ def _sweep(
     settings = read_settings(options, delete=sweep_options.delete)
     configure_log(options["log_format"], verbose=options["verbose"])
     log = options["log_format"] == "json"
+    try:
+        resume = open_resume_file(options, settings, sweep_options)
+    except OSError as error:
+        fail(error)
     job = SweepJob(
         command=command,
         settings=settings,
@@ -121,6 +132,8 @@ def _sweep(
         spawn_after_cpu_s=options["spawn_after_cpu"],
         spawn_after_keys=options["spawn_after_keys"],
         stop_grace_s=options["stop_grace"],
+        resume=resume,
+        only_estimates=options.get("estimate", False),
         reports=options["reports"],
         log=log,
         list_findings=not log and not options["verbose"],

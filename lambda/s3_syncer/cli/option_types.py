@@ -67,6 +67,20 @@ class Duration(click.ParamType[float]):
         return float(duration[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[duration[2].lower()]
 
 
+class Share(click.ParamType[float]):
+    """A part of a whole in percent, as a number greater than 0 and at most 1."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if not isinstance(value, str):
+            return float(value)
+        percent = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*%", value.strip())
+        if percent is None or not 0 < float(percent[1]) <= 100:
+            self.fail(f"{value!r} is not a percentage: write 1%, 0.1% or 100%", param, ctx)
+        return float(percent[1]) / 100
+
+
 class Certificates(click.ParamType[str]):
     """CA certificates in PEM: the path of their file, or the text itself, as in the environment of a task."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
@@ -12,13 +13,13 @@ from ..service.options import ServiceOptions
 from ..settings import LOG_LEVELS
 from .click_extensions import Decorator, option
 from .concurrency import AUTO, AUTO_MESSAGES
-from .option_types import MOST, Bandwidth, Ceiling, Duration, Pattern, ReportDestination
+from .option_types import MOST, Bandwidth, Ceiling, Duration, Pattern, ReportDestination, Share
 from .queue_options import IDLE_TIMEOUT
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .signals import GRACE_S
 
 _COPY, _DELETES, _QUEUE, _SPEED, _OUTPUT = "What to copy", "Deletes", "Queue", "Speed and memory", "Output"
-_FAILURES, _ARCHIVES = "Failures", "Archived objects"
+_FAILURES, _ARCHIVES, _PROOF = "Failures", "Archived objects", "Proof to the byte"
 
 #: Days for which a restored copy stays, if the user names none: a bulk restore from Deep Archive takes up to two days.
 RESTORE_DAYS = 7
@@ -93,6 +94,51 @@ SWEEP_DELETES = (
         "--max-delete",
         type=click.IntRange(0),
         help="Stop deleting after this number of keys. The remaining keys are listed as differences.",
+    ),
+)
+
+DOWNLOAD = (
+    option(
+        _PROOF,
+        "--download",
+        is_flag=True,
+        help="Read both objects of each key and compare their bytes, unless equal ETags or checksums prove that both "
+        "stores received the same ones. Both stores may charge for the data: the command first says how much it is.",
+    ),
+    option(
+        _PROOF,
+        "--ignore-checksums",
+        is_flag=True,
+        help="With --download: read also the objects with equal ETags or checksums. That finds bytes that a store has "
+        "damaged later.",
+    ),
+    option(
+        _PROOF,
+        "--sample",
+        type=Share(),
+        metavar="PERCENT",
+        help="With --download: read only a random part of the objects, such as 1%. The result says what that proves.",
+    ),
+    option(
+        _PROOF,
+        "--sample-seed",
+        type=click.IntRange(0),
+        metavar="N",
+        help="With --sample: read the part of an earlier run again. Its result names the number. Default: a new part.",
+    ),
+    option(
+        _PROOF,
+        "--resume",
+        type=click.Path(dir_okay=False, writable=True, path_type=Path),
+        metavar="FILE",
+        help="With --download: store the progress in this file. If it exists, continue where a stopped run was. A run "
+        "that finishes deletes it.",
+    ),
+    option(
+        _PROOF,
+        "--estimate",
+        is_flag=True,
+        help="With --download: only say how many bytes it would read.",
     ),
 )
 

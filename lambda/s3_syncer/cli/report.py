@@ -6,7 +6,7 @@ Pure but for writing the file.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from html import escape
 from itertools import islice, pairwise
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..core.proof import Proof
 from .findings import Finding, Findings
 from .progress import format_bytes, format_duration
+from .proof_summary import NAMES, as_json, sample_result
 from .stats import Sample, SweepStats
 
 #: Suffixes of the file name of a report, and the media type of each.
@@ -76,6 +78,7 @@ class Report:
                 "keys": stats.differences.counts["unproven"],
                 "bytes": stats.differences.sizes["unproven"],
             },
+            **({} if stats.reads is None else as_json(stats.proofs, stats.reads, stats.bytes_read())),
             "archived": asdict(stats.archived("archived")),
             "restores": asdict(stats.archived("restore")),
             "failures_by_reason": dict(stats.failures.reasons.most_common()),
@@ -113,7 +116,9 @@ class Report:
                 for what in sorted(stats.skipped.counts)
             ),
             *([("Only in the target, not deleted", f"{stats.target_only:,}")] if stats.target_only else []),
+            *((_PROOFS[proof], f"{stats.proofs[proof]:,}") for proof in _PROOFS if stats.proofs[proof]),
             ("Failed", f"{len(stats.failures):,}"),
+            *([("Read from both stores", format_bytes(stats.bytes_read()))] if stats.reads is not None else []),
             ("Sent", format_bytes(stats.bytes)),
             ("Time", format_duration(seconds)),
             ("Keys compared per second", f"{stats.keys / seconds:,.0f}"),
@@ -124,6 +129,8 @@ class Report:
             *([("Bytes sent per second", "bytes", format_bytes)] if stats.writes else []),
             ("Keys compared per second", "compared", _count),
         ]
+        sample = None if stats.reads is None else sample_result(stats.proofs, stats.reads)
+        sample_text = "" if sample is None else sample.text(is_equal=self.result == "equal")
         yield _PAGE.format(
             title=escape(f"s3-syncer {self.command}"),
             result=escape(self.result),
@@ -132,6 +139,7 @@ class Report:
             started=escape(self.started),
             version=escape(__version__),
             notices="".join(f"<p class=notice>{escape(notice)}" for notice in (self.error, *stats.notes) if notice),
+            sample=f"<p class=about>{escape(sample_text)}" if sample_text else "",
             totals="".join(f"<tr><th>{escape(name)}<td>{escape(value)}" for name, value in totals),
             plots="".join(_plot(title, stats.samples, total, label) for title, total, label in plots),
         )
@@ -147,6 +155,7 @@ _ACTIONS = {
     "delete": "Deleted",
     "undo": "Copied, then removed again",
 }
+_PROOFS: Mapping[Proof, str] = {proof: f"Equal by {name}" for proof, name in NAMES.items()}
 _KINDS = {
     "missing": "Missing from the target",
     "differs": "Different",
@@ -249,6 +258,6 @@ polygon {{ fill: var(--plot); opacity: .1 }} path {{ fill: none; stroke: var(--l
 <h1>{title} <span class="result {result}">{result}</span></h1>
 <p class=about>{source} &rarr; {target}
 <p class=about>{started}, s3-syncer {version}
-{notices}<table class=totals>{totals}</table>
+{notices}{sample}<table class=totals>{totals}</table>
 {plots}
 """

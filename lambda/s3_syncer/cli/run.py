@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,12 @@ from rich.console import Console
 
 from ..core.deadline import Deadline
 from ..core.errors import SyncError
-from ..core.listing_diff import Unordered
+from ..core.listing_diff import DiffPage, Unordered
+from ..core.proof import Proof
 from ..crt.factory import is_awscrt_installed
 from ..settings import SMALLEST_BUDGET, RestoreSettings, Settings
 from ..stores.bucket import Bucket
+from ..sync.content_check import PageListener
 from ..sync.key_sweep import SweepOptions
 from .concurrency import Concurrency
 from .exit_codes import DIFFERENT, EQUAL
@@ -27,9 +29,12 @@ from .local_sweep import RANGES, LocalSweeper, SweeperConfig
 from .outage import OUTAGE_TIMEOUT_S, OutageDisplay, OutageListener
 from .process_sweep import ProcessSweeper, SharedDeleteLimit
 from .progress import format_bytes, format_duration, in_lines, in_log, on_terminal, totals
+from .proof_summary import proof_text, sample_result
+from .read_estimate import ReadEstimator, estimate_reads
 from .report import Report
 from .report_upload import NotUploadedError, ReportObject, upload
 from .restore_text import in_restore, planned_restore, restore_notes
+from .resume_file import ResumeFile
 from .signals import GRACE_S, handle_signals
 from .stats import ARCHIVED, SweepStats, print_row, printable
 from .work_stealing import Range, Sweeper, WorkStealingScheduler, probe_concurrently
@@ -67,6 +72,10 @@ class SweepJob:
     spawn_after_cpu_s: float = SPAWN_AFTER_CPU_S
     spawn_after_keys: int = SPAWN_AFTER_KEYS
     stop_grace_s: float = GRACE_S
+    #: The progress of a check that reads objects; None stores none.
+    resume: ResumeFile | None = None
+    #: Say what the check would read, and read nothing.
+    only_estimates: bool = False
     reports: tuple[Path | ReportObject, ...] = ()
     #: Write everything as log records: see `logs.py`.
     log: bool = False
@@ -89,13 +98,25 @@ def run(job: SweepJob, console: Console) -> int:
     """
     started, deadline = datetime.now(UTC), Deadline()
     sweepers: list[LocalSweeper | ProcessSweeper] = []
+    resume = job.resume
     stats = SweepStats(
         concurrency=lambda: sum((each.concurrency for each in sweepers), Concurrency()),
         writes=not job.sweep_options.dry_run,
         tolerates_target_only=job.tolerates_target_only,
         skips_archived=job.skips_archived,
         described=str if job.restore is None else in_restore,
+        reads=job.sweep_options.reads,
+        on_finding=(lambda _: None) if resume is None else resume.add_finding,
+        bytes_read=lambda: sum(each.bytes_read for each in sweepers if isinstance(each, LocalSweeper)),
     )
+
+    if resume is not None:
+        stats.add_earlier(resume.findings, resume.done)
+
+    def on_page(page: DiffPage, proofs: Mapping[Proof, int]) -> None:
+        stats.add_proofs(proofs)
+        if resume is not None:
+            resume.add_page(page, proofs)
 
     def conclude(result: str, error: str = "") -> None:
         # The reports come first: printing may fail, if standard error is a closed pipe.
@@ -116,10 +137,14 @@ def run(job: SweepJob, console: Console) -> int:
     try:
         with handle_signals(deadline, lambda: conclude("stopped"), grace_s=job.stop_grace_s) as stop:
             outages = OutageDisplay((lambda _: None) if job.log else partial(print_line, console))
-            local, others = _sweepers(job, stats, outages, deadline)
+            local, others = _sweepers(job, stats, outages, deadline, on_page)
             sweepers += [local, *others]
+            if job.sweep_options.reads is not None:
+                _announce_reads(job, local, console, deadline)
+            if job.only_estimates:
+                return stop.exit_code if deadline.is_stopped else EQUAL
             with show_progress(job, stats, console, local.context.source, deadline, outages):
-                unfinished = _sweep(local, others, deadline)
+                unfinished = _sweep(local, others, resume, deadline)
     except SyncError as error:
         conclude("failed", str(error))
         raise
@@ -128,6 +153,8 @@ def run(job: SweepJob, console: Console) -> int:
         return stop.exit_code
     result = stats.result
     conclude(result)
+    if resume is not None:
+        resume.delete()
     return EQUAL if result == "equal" or (job.is_dry_run and not stats.failures) else DIFFERENT
 
 
@@ -148,14 +175,21 @@ def _write_report(report: Report, place: Path | ReportObject, job: SweepJob, con
             print_line(console, f"s3-syncer: {error}")
 
 
-def _sweep(local: LocalSweeper, others: Sequence[ProcessSweeper], deadline: Deadline) -> str | None:
-    """Sweep all keys, several ranges at a time. Return and raise what `Sweep.run` does."""
+def _sweep(
+    local: LocalSweeper, others: Sequence[ProcessSweeper], resume: ResumeFile | None, deadline: Deadline
+) -> str | None:
+    """Sweep all keys that no earlier run has done, several ranges at a time.
+
+    Return and raise what `Sweep.run` does.
+    """
     sweepers: list[Sweeper] = [local, *others]
     slots = [sweeper for sweeper in sweepers for _ in range(RANGES)]
     try:
         first_behind = probe_concurrently(local.context.source.first, PROBES)
-        return WorkStealingScheduler(slots, first_behind).run(Range(), deadline)
+        return WorkStealingScheduler(slots, first_behind).run(_ranges(resume), deadline)
     except Unordered as error:
+        if resume is not None:
+            resume.delete()  # the pages are no ranges from here on
         return local.sweep_key_by_key(error, deadline)
     finally:
         for other in others:
@@ -163,16 +197,40 @@ def _sweep(local: LocalSweeper, others: Sequence[ProcessSweeper], deadline: Dead
         local.close()
 
 
+def _ranges(resume: ResumeFile | None) -> Sequence[Range]:
+    return [Range()] if resume is None else resume.rest()
+
+
+def _announce_reads(job: SweepJob, local: LocalSweeper, console: Console, deadline: Deadline) -> None:
+    """Say how many bytes the check will read, because both stores may charge for them.
+
+    That costs a listing of each side.
+    """
+    context = local.context
+    estimator = ReadEstimator(context.source, context.target, job.sweep_options)
+    estimate = estimate_reads(estimator, _ranges(job.resume), context.source.first, deadline)
+    text = "the bytes to read are not known: a listing is not in order" if estimate is None else estimate.text
+    if deadline.is_stopped:
+        return
+    if job.log:
+        logger.info("estimate", extra={} if estimate is None else asdict(estimate))
+    else:
+        print_line(console, text)
+
+
 def _sweepers(
-    job: SweepJob, stats: SweepStats, outages: OutageListener, deadline: Deadline
+    job: SweepJob, stats: SweepStats, outages: OutageListener, deadline: Deadline, on_page: PageListener
 ) -> tuple[LocalSweeper, Sequence[ProcessSweeper]]:
     """Return the sweeper of this process and those of the other processes. Raise StoreUnusable."""
     # One process keeps to a bandwidth limit, and is fast enough for any limit.
-    # It also keeps to the limit of the bytes to restore.
+    # It also keeps to the limit of the bytes to restore, and alone knows the progress of a check that reads objects.
     most = job.settings.copy_memory // (2 * SMALLEST_BUDGET)
-    is_limited = job.settings.bandwidth.limits or job.sweep_options.restore is not None
+    options = job.sweep_options
+    is_limited = job.settings.bandwidth.limits or options.restore is not None or options.reads is not None
     processes = 1 if is_limited else max(1, min(job.processes, most))
-    settings = replace(job.settings, copy_memory=job.settings.copy_memory // processes)
+    settings = replace(
+        job.settings, copy_memory=job.settings.copy_memory // processes, reads_checksums=options.reads is not None
+    )
     config = SweeperConfig(
         settings, job.sweep_options, job.threads, job.outage_timeout_s, job.have_responded, job.restore
     )
@@ -185,7 +243,7 @@ def _sweepers(
 
     # The other processes start once this one has compared keys.
     of_others = replace(config, have_responded=True)
-    return LocalSweeper(config, stats, outages, delete_limit, deadline), [
+    return LocalSweeper(config, stats, outages, delete_limit, deadline, on_page), [
         ProcessSweeper(of_others, stats, outages, delete_limit, enough_work) for _ in range(processes - 1)
     ]
 
@@ -264,8 +322,14 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
     if job.skips_archived:
         done += [_count(job, stats, what) for what in ARCHIVED if stats.archived(what).keys]
     done += [f"{len(stats.failures):,} failed"]
+    if stats.reads is not None:
+        done.append(f"{format_bytes(stats.bytes_read())} read")
     bytes_ = f"{format_bytes(stats.bytes)} sent" if stats.writes else f"{format_bytes(stats.bytes_to_send)} to send"
     lines.append(f"{result}: {', '.join(done)}, {bytes_}, {format_duration(stats.elapsed_s)}")
+    if stats.reads is not None:
+        lines.append(proof_text(stats.proofs))
+        if (sample := sample_result(stats.proofs, stats.reads)) is not None:
+            lines.append(sample.text(is_equal=result == "equal"))
     if stats.target_only and job.restore is None:
         lines.append(f"note: keys that only the target has: {stats.target_only:,}. --delete deletes such keys.")
     if job.restore is not None:
@@ -275,9 +339,17 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
     if not is_awscrt_installed():
         lines.append("note: listings and small objects are faster with awscrt: pip install 's3-syncer[crt]'")
     if result == "stopped":
-        lines.append("Run the same command again to continue. It skips keys that are already equal.")
+        lines.append(_how_to_continue(job))
     for line in lines:
         print_line(console, line)
+
+
+def _how_to_continue(job: SweepJob) -> str:
+    if job.resume is not None:
+        return f"Run the same command again to continue: {str(job.resume.path)!r} has the progress."
+    if job.sweep_options.reads is not None:
+        return "The same command begins again. With --resume FILE, a stopped check can be continued."
+    return "Run the same command again to continue. It skips keys that are already equal."
 
 
 _DONE = {"copy": "copied", "update": "updated", "tags": "tagged", "delete": "deleted", "undo": "removed again"}

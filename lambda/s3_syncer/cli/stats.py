@@ -8,14 +8,16 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..core.errors import SyncError
+from ..core.proof import Proof, ReadOptions
 from ..sync.converge import Outcome
 from .concurrency import Concurrency
 from .findings import Finding, Findings
+from .resume_file import DoneRange
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +85,13 @@ class SweepStats:
     #: The keys in an archive, where they are only counted.
     skipped: Findings = field(default_factory=Findings)
     notices: list[str] = field(default_factory=list)
+    #: The objects that the check reads; None is none. `proofs` are the keys by what proves that the bytes are equal.
+    reads: ReadOptions | None = None
+    proofs: Counter[Proof] = field(default_factory=Counter)
+    #: Returns the bytes that were read from both sides together.
+    bytes_read: Callable[[], int] = lambda: 0
+    #: Receives each difference and each failure.
+    on_finding: Callable[[Finding], None] = lambda _: None
     #: Keys with a write that may still take effect: see `core/fence.py`.
     uncertain: int = 0
     #: Returns the requests that the stores may get at a time now, or None if other workers send them.
@@ -116,14 +125,13 @@ class SweepStats:
             if is_tolerated:
                 self.target_only += 1
             else:
-                findings = self.skipped if is_skipped else self.differences
-                findings.add(Finding(outcome.action, key, reason, outcome.size))
+                self._add(Finding(outcome.action, key, reason, outcome.size))
         _log(logging.INFO if is_tolerated or is_skipped else logging.WARNING, outcome.action, key, reason, 0)
 
     def on_failed(self, key: str, error: SyncError) -> None:
         reason = self.described(error.reason)
         with self._lock:
-            self.failures.add(Finding("failed", key, reason, request_id=error.request_id))
+            self._add(Finding("failed", key, reason, request_id=error.request_id))
         fields = {"reason": reason, **({"request_id": error.request_id} if error.request_id else {})}
         _log(logging.ERROR, "failed", key, self.described(str(error)), 0, **fields)
 
@@ -136,6 +144,7 @@ class SweepStats:
     def on_restart(self, why: str) -> None:
         with self._lock:
             self.keys = self.target_only = 0
+            self.proofs.clear()
             self.skipped = Findings()
             before, self.differences, self.failures = self.differences, Findings(), Findings()
             for finding in before:
@@ -151,6 +160,29 @@ class SweepStats:
             self.actions["copy"] += changed - deleted
             self.actions["delete"] += deleted
             self.bytes += bytes_
+
+    def add_proofs(self, proofs: Mapping[Proof, int]) -> None:
+        """Count keys by what proves that their bytes are equal."""
+        with self._lock:
+            self.proofs.update(proofs)
+
+    def add_earlier(self, findings: Iterable[Finding], done: Iterable[DoneRange]) -> None:
+        """Add what earlier runs of the same check have found and done."""
+        with self._lock:
+            for finding in findings:
+                self._findings(finding).add(finding)
+            for range_ in done:
+                self.keys += range_.keys
+                self.proofs.update(range_.proofs)
+
+    def _add(self, finding: Finding) -> None:
+        self._findings(finding).add(finding)
+        self.on_finding(finding)
+
+    def _findings(self, finding: Finding) -> Findings:
+        if finding.what == "failed":
+            return self.failures
+        return self.skipped if self.skips_archived and finding.what in ARCHIVED else self.differences
 
     def archived(self, what: str) -> Tally:
         """Return the keys of one of the ARCHIVED kinds."""

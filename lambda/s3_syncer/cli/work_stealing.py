@@ -146,15 +146,15 @@ class WorkStealingScheduler:
         self._unfinished: list[str] = []
         self._error: BaseException | None = None
 
-    def run(self, whole: Range, deadline: Deadline) -> str | None:
-        """Sweep the whole range. Return None, or the first key after which keys are unfinished.
+    def run(self, ranges: Sequence[Range], deadline: Deadline) -> str | None:
+        """Sweep the ranges. Return None, or the first key after which keys are unfinished.
 
         Keys are unfinished if the deadline has passed.
 
         Raise the error of a sweeper, after every other slot has ended.
         """
         own = deadline.sooner()
-        self._pending.append(whole)
+        self._pending.extend(ranges)
         threads = [
             threading.Thread(target=self._work, args=(slot, sweeper, own), name=f"range {slot}", daemon=True)
             for slot, sweeper in enumerate(self._slots)

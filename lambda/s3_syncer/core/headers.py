@@ -28,6 +28,9 @@ CONTENT_HEADERS = (
 
 META = "x-amz-meta-"
 
+#: Start of the names of the headers with checksums. One of them, `x-amz-checksum-type`, has none.
+_CHECKSUM = "x-amz-checksum-"
+
 #: Characters of an ETag that is certainly no placeholder.
 _CERTAIN_ETAG = 10
 
@@ -79,6 +82,7 @@ def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
         hidden_metadata=_count(headers, "x-amz-missing-meta"),
         tag_count=_count(headers, "x-amz-tagging-count"),
         is_restoring='ongoing-request="true"' in headers.get("x-amz-restore", ""),
+        checksums={name[len(_CHECKSUM) :]: value for name, value in headers.items() if name.startswith(_CHECKSUM)},
     )
 
 

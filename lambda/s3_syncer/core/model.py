@@ -88,6 +88,8 @@ class ObjectState:
     is_restoring: bool = field(default=False, compare=False)
     #: The number of tags, as a response without tags says it; 0 if it does not say it.
     tag_count: int = field(default=0, compare=False)
+    #: The checksums in Base64, by algorithm in lower case, if the request asked for them: see `core/proof.py`.
+    checksums: Mapping[str, str] = field(default_factory=dict, compare=False)
     #: All bytes, if the response had them: see `bucket.Bucket.get_small`.
     body: bytearray | None = field(default=None, compare=False, repr=False)
 

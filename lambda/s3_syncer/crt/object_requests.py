@@ -30,7 +30,7 @@ MAX_BODY = MIB
 PAUSE_S = 5.0
 
 #: Parameters that are a header with the same value.
-_HEADERS = {"ContentMD5": "content-md5", "Range": "range"}
+_HEADERS = {"ChecksumMode": "x-amz-checksum-mode", "ContentMD5": "content-md5", "Range": "range"}
 _HEADERS |= {parameter: name for name, parameter in headers.PARAMETERS.items()}
 
 #: Parameters that are not a header.

@@ -84,6 +84,7 @@ class Bucket:
         tags: bool,
         documents_tag_counts: bool = False,
         lists_restores: bool = False,
+        reads_checksums: bool = False,
         transport: Transport | None = None,
         gate: RequestGate | None = None,
         limiter: RequestLimiter | None = None,
@@ -91,13 +92,14 @@ class Bucket:
         """Connect to the bucket.
 
         With `tags`, objects are read with their tags. `documents_tag_counts` is True for AWS: see `TagSupport`.
-        `lists_restores` is True for AWS: its listings say which archived objects are restored. With `transport`, boto3
-        makes only the requests for which the transport has no response. With `gate`, requests wait while the store is
-        unavailable. With `limiter`, they also wait for a permit.
+        `lists_restores` is True for AWS: its listings say which archived objects are restored. With `reads_checksums`,
+        a HEAD asks for checksums. With `transport`, boto3 makes only the requests for which the transport has no
+        response. With `gate`, requests wait while the store is unavailable. With `limiter`, they also wait for a
+        permit.
         """
         self.name = name
         self.prefix = prefix
-        self.mirrors_tags, self.lists_restores = tags, lists_restores
+        self.mirrors_tags, self.lists_restores, self._reads_checksums = tags, lists_restores, reads_checksums
         self._clients, self._transport = clients, transport
         self._tags = ObjectTags(name, self._call, TagSupport(documents_counts=documents_tag_counts))
         self.availability = Availability(self._list_one_key, gate, limiter)
@@ -524,6 +526,8 @@ class Bucket:
 
     def _attempt(self, operation: str, key: str | None, parameters: dict[str, Any]) -> dict[str, Any]:
         parameters["Bucket"] = self.name
+        if self._reads_checksums and operation == "head_object":
+            parameters["ChecksumMode"] = "ENABLED"
         if key is not None:
             if not is_nameable(key):
                 raise unnameable()

@@ -15,6 +15,7 @@ from ..core.compare import ABSENT, Difference, compare_tags
 from ..core.deadline import Deadline
 from ..core.errors import Changed, Permanent, Retryable, StaleWrite
 from ..core.model import INLINE_BODY_MAX, ObjectState, WrittenObject
+from ..core.proof import Proof
 from ..core.work_items import Work
 from ..stores.capabilities import (
     TAG_PROPERTIES,
@@ -133,6 +134,8 @@ class Outcome:
     is_gone: bool = False
     #: True for a restored object without the ETag that it had before.
     has_other_etag: bool = False
+    #: What shows that the bytes are equal, if a check asked for it.
+    proof: Proof | None = None
 
 
 def converge(

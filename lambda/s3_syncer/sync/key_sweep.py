@@ -16,8 +16,10 @@ from ..core.deadline import Deadline
 from ..core.errors import ARCHIVED_CODE, Archived, Permanent, SyncError
 from ..core.key_folding import rewrites, twins
 from ..core.model import ListEntry
+from ..core.proof import ReadOptions
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .archived_objects import ArchivedObjects, RestoreOptions
+from .content_check import Compared, ContentCheck
 from .converge import Action, BucketPair, Outcome, converge
 from .key_identity import NOT_LISTED, has_key
 from .page_state import PageState
@@ -47,14 +49,25 @@ class SweepOptions:
     restore: RestoreOptions | None = None
     #: Listing entries of the same size and ETag are equal, whichever is newer.
     ignores_times: bool = False
+    #: The objects of which the bytes are compared; None is none.
+    reads: ReadOptions | None = None
 
     def needs_check(self, diff: KeyDiff) -> bool:
         """Return True if the listing entries of a key call for a check of the key itself."""
         if not self.full and (diff.status is KeyStatus.IN_SYNC or (self.ignores_times and diff.has_equal_etags)):
-            return False
+            return self.reads is not None and self.selects(diff.key) and self.reads.reads(diff.key, "etag")
         if diff.status is KeyStatus.TARGET_ONLY and self.one_way and not self.delete:
             return False
-        return self.key_filter is None or self.key_filter(diff.key)
+        return self.selects(diff.key)
+
+    @property
+    def needs_every_diff(self) -> bool:
+        """True if keys with equal listing entries are checked or counted as well."""
+        return self.full or self.reads is not None
+
+    def selects(self, key: str) -> bool:
+        """Return True if the filters do not leave out the key."""
+        return self.key_filter is None or self.key_filter(key)
 
 
 #: Keys of a page that are converged before the small-object copier gets the page.
@@ -77,13 +90,14 @@ class KeySweep:
         *,
         in_order: bool = True,
         archived: ArchivedObjects | None = None,
+        content_check: ContentCheck | None = None,
     ) -> None:
         self._source, self._target = source, target
         # A key is deleted only if a complete listing of the source lacks it and the delete limit allows it.
         pair = replace(pair, trusts_time=not options.full)
         self._pair_without_deletes, self._pair_with_deletes = replace(pair, delete=False), replace(pair, delete=True)
         self._options, self._delete_limit, self._in_order = options, delete_limit, in_order
-        self._capabilities = pair.capabilities
+        self._capabilities, self._content_check = pair.capabilities, content_check
         self._archived = archived or ArchivedObjects(source, options.restore, dry_run=options.dry_run)
 
     def outcome_by_listing(self, diff: KeyDiff, state: PageState) -> Outcome | None:
@@ -108,7 +122,14 @@ class KeySweep:
         """Return the sweep for listings that are not in order."""
         pair = self._pair_without_deletes
         return KeySweep(
-            pair, self._source, self._target, options, self._delete_limit, in_order=False, archived=self._archived
+            pair,
+            self._source,
+            self._target,
+            options,
+            self._delete_limit,
+            in_order=False,
+            archived=self._archived,
+            content_check=self._content_check,
         )
 
     def may_write(self, diff: KeyDiff) -> bool:
@@ -155,10 +176,10 @@ class KeySweep:
         written, gone = diff.key in state.own_copies, diff.status is KeyStatus.TARGET_ONLY
         checks = state.written.get(diff.key)
         if diff.source is not None and self._is_too_large(diff.source.listed_size):
-            found = self._check(diff.key, is_listed=is_listed)
+            found = self._compare(diff.key, is_listed=is_listed).outcome
             return found if found.action == "unchanged" else _large(diff.source)
         if self._options.dry_run or (gone and not self._options.delete and not written):
-            return self._check(diff.key, is_listed=is_listed)
+            return self._check(diff, deadline, is_listed=is_listed)
         if written or not gone:
             size = diff.source.listed_size if diff.source else 0
             outcome = converge(
@@ -179,27 +200,40 @@ class KeySweep:
             return _STALE if written else self._over_delete_limit()
         return converge(self._pair_with_deletes, diff.key, deadline, checks=checks, is_listed=is_listed)
 
-    def _check(self, key: str, *, is_listed: bool | None) -> Outcome:
-        """Return the difference that requests to both sides show now, and change nothing. Raises Archived."""
+    def _check(self, diff: KeyDiff, deadline: Deadline, *, is_listed: bool | None) -> Outcome:
+        """Return the difference that requests to both sides show now, and change nothing. Raises Archived.
+
+        Without order, a key comes once with each side, and its source entry is the one that reads the bytes.
+        """
+
+        def compare() -> Compared:
+            return self._compare(diff.key, is_listed=is_listed)
+
+        if self._content_check is None or (diff.source is None and not self._in_order):
+            return compare().outcome
+        return self._content_check.check(diff.key, compare, deadline)
+
+    def _compare(self, key: str, *, is_listed: bool | None) -> Compared:
+        """Compare both sides as HEADs show them. Raises Archived."""
         source, target = self._source.head(key, confirm_missing=True), self._target.head(key)
         if target is not None and not has_key(self._target, self._capabilities, key, target, is_listed=is_listed):
             if source is None:
-                return Outcome("unchanged", f"absent from the source, and {NOT_LISTED}")
-            return Outcome("missing", f"{ABSENT}: {NOT_LISTED}", source.size)
+                return Compared(Outcome("unchanged", f"absent from the source, and {NOT_LISTED}"))
+            return Compared(Outcome("missing", f"{ABSENT}: {NOT_LISTED}", source.size))
         if source is None:
             absent = target is None and self._target.is_missing(key)
-            return Outcome("unchanged", "absent on both sides") if absent else self._extra()
+            return Compared(Outcome("unchanged", "absent on both sides") if absent else self._extra())
         if target is None:
             if source.archive is not None:
                 raise Archived.of(source.archive)
-            return _missing(source.size)
+            return Compared(_missing(source.size))
         difference = self._pair_without_deletes.compare(key, source, target)
         if difference is None:
-            return Outcome("unchanged", "equal")
+            return Compared(Outcome("unchanged", "equal"), source, target)
         if difference.body and source.archive is not None:
             raise Archived.of(source.archive)
         action: Action = "unproven" if difference.unproven else "differs"
-        return Outcome(action, difference.reason, source.size if difference.body else 0)
+        return Compared(Outcome(action, difference.reason, source.size if difference.body else 0), source, target)
 
     def _with_size(self, diff: KeyDiff) -> KeyDiff:
         """Return the diff with the size of the source's object.

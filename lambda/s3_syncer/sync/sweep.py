@@ -35,6 +35,7 @@ from ..core.fence import Fence, carried, current, fenced
 from ..core.listing_diff import DiffPage, Unordered, merge_listings
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
+from .content_check import ContentCheck
 from .converge import CHANGES, BucketPair, Outcome, outcome_of_copy
 from .key_sweep import KeySweep, SweepOptions, unchecked
 from .page_executor import Gauge, PageExecutor
@@ -75,12 +76,14 @@ class Sweep:
         small_object_copier: SmallObjectCopier | None = None,
         ranges: int = 1,
         delete_limit: DeleteLimit | None = None,
+        content_check: ContentCheck | None = None,
     ) -> None:
         self._pair, self._source, self._target = pair, source, target
         self._small_object_copier = small_object_copier
         self._listener, self._options = listener, options
         self._delete_limit = delete_limit or LocalLimit(options.max_delete)
-        self._key_sweep = KeySweep(pair, source, target, options, self._delete_limit)
+        self._content_check = content_check
+        self._key_sweep = KeySweep(pair, source, target, options, self._delete_limit, content_check=content_check)
         self._keys = ThreadPoolExecutor(threads, thread_name_prefix="key")
         self._pages = ThreadPoolExecutor(PAGES * ranges, thread_name_prefix="page")
         self._busy_pages = Gauge()
@@ -121,7 +124,7 @@ class Sweep:
         If given, `release_rest` is called with the key behind which this call starts no page, as soon as that is known.
         Another sweeper can then continue there without a wait for the pages in flight, which may hold large objects.
         """
-        pages = self._diff_pages(after, until, every=self._options.full)
+        pages = self._diff_pages(after, until, every=self._options.needs_every_diff)
         pages_until = pages_until or deadline
         return self._run(pages, self._reconcile_page, deadline.sooner(), pages_until, until, release_rest)
 
@@ -260,6 +263,14 @@ class Sweep:
         for diff in done.plan.differing:
             if diff.key not in state.failed:
                 self._report_skipped(diff.key, state.outcomes.get(diff), state)
+        self._finish(page, state.outcomes, state)
+
+    def _finish(self, page: DiffPage, outcomes: Mapping[KeyDiff, Outcome], state: PageState) -> None:
+        """Let the content check count the proofs of a page that is done."""
+        if self._content_check is not None:
+            self._content_check.finish(
+                page, outcomes, lambda key: self._options.selects(key) and key not in state.failed
+            )
 
     def _reconcile_listing(self, page: DiffPage, state: PageState, deadline: Deadline) -> PageRound:
         """Copy and converge the keys that one listing of a page shows as unresolved."""
@@ -300,6 +311,7 @@ class Sweep:
                 elif diff.source is not None or outcome.action == "extra":  # else the key's own source entry reports it
                     self._report_skipped(diff.key, outcome, state)
             if not diffs:
+                self._finish(page, outcomes, state)
                 return
         for diff in diffs:
             message = f"the key kept changing: gave up after {MAX_PAGE_LISTINGS} attempts"
