@@ -6,7 +6,7 @@ locals {
   # A disabled event source mapping receives nothing: the messages stay on the queues.
   function_consumes = var.function.enabled && !var.paused
 
-  function_environment = merge(local.worker_environment, local.queue_environment, { LOG_LEVEL = var.function.log_level })
+  function_environment = merge(local.worker_environment, local.queue_environment, local.event_environment, { LOG_LEVEL = var.function.log_level })
 
   # Lambda measures the environment as JSON. The URLs and the ARN are not known before the first apply: values of the same
   # length stand for them, so that each plan has the size. jsonencode escapes &, < and >, and Lambda does not.

@@ -48,6 +48,12 @@ locals {
         Resource = [aws_sqs_queue.bulk.arn]
       },
     ],
+    [for arn in var.event_bus_arn[*] : {
+      Sid      = "SendEvents"
+      Effect   = "Allow"
+      Action   = ["events:PutEvents"]
+      Resource = [arn]
+    }],
     [for keys in [var.source_kms_key_arns] : {
       Sid       = "DecryptSourceObjects"
       Effect    = "Allow"

@@ -5,12 +5,12 @@ locals {
   migration_container = { command = concat(["migrate"], var.migration.arguments) }
 
   # With --workers queue the task sends its work to the queue for bulk work, and reads counts and logs to follow the workers.
-  migration_environment = {
+  migration_environment = merge(local.event_environment, {
     S3_SYNCER_LOG_FORMAT  = "json"
     BULK_QUEUE_URL        = aws_sqs_queue.bulk.url
     DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
     S3_SYNCER_LOG_GROUP   = join(" ", [for group in local.worker_logs : group.name])
-  }
+  })
 
   migration_statements = concat(
     local.worker_statements,

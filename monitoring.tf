@@ -118,6 +118,12 @@ locals {
   retry_window_min = ceil((900 + var.function.timeout_s) / 60)
 }
 
+locals {
+  # Environment of the workers that send events to event_bus_arn: docs/events.md. The output environment has no such
+  # variable, because a command on the machine of an operator sends none.
+  event_environment = { for arn in var.event_bus_arn[*] : "S3_SYNCER_EVENT_BUS_ARN" => arn }
+}
+
 # Metrics from the log lines of the workers. A metric without a line in an hour has no data points and costs nothing. The
 # pattern names the field of the value as well: a line without a number there must not match.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html

@@ -27,7 +27,7 @@ locals {
     }
   }
 
-  service_environment = merge(local.queue_environment, {
+  service_environment = merge(local.queue_environment, local.event_environment, {
     S3_SYNCER_CONCURRENCY      = tostring(var.service.concurrency)
     S3_SYNCER_BULK_CONCURRENCY = tostring(var.service.bulk_concurrency)
     S3_SYNCER_HEALTH_PORT      = tostring(local.service_health_port)

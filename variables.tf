@@ -885,6 +885,17 @@ variable "alarm_actions" {
   }
 }
 
+variable "event_bus_arn" {
+  description = "ARN of an EventBridge bus, also of another account or Region, for events about dead letters, held deletions, ended sweeps, and a service that cannot reach a store: see docs/events.md. The policy of a bus in another account must allow `events:PutEvents` to the roles in the output `role_arns`. Null sends none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.event_bus_arn == null || can(regex("^arn:[a-z-]+:events:[a-z0-9-]+:[0-9]{12}:event-bus/[A-Za-z0-9_./-]+$", var.event_bus_arn))
+    error_message = "Write event_bus_arn as the ARN of an event bus, like \"arn:aws:events:eu-west-1:123456789012:event-bus/default\", or null to send no events."
+  }
+}
+
 variable "max_lag_s" {
   description = "Threshold of the alarms on lag and queue age: seconds that a change may wait, 60 or more. Null creates neither alarm. Keep the value above the time that the largest object takes, which can be `function.timeout_s`: a change counts as late while its object is copied."
   type        = number

@@ -17,12 +17,13 @@ run "everything" {
     enable_bucket_eventbridge = true
     notification_topic_arns   = ["arn:aws:sns:eu-west-1:123456789012:events"]
 
-    reconcile = { schedule = "rate(1 day)" }
-    function  = { vpc = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] } }
-    ecs       = { subnet_ids = ["subnet-1"] }
-    dashboard = true
-    migration = { enabled = true, restore = true }
-    service   = { enabled = true }
+    reconcile     = { schedule = "rate(1 day)" }
+    function      = { vpc = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] } }
+    ecs           = { subnet_ids = ["subnet-1"] }
+    dashboard     = true
+    event_bus_arn = "arn:aws:events:eu-west-1:210987654321:event-bus/operations"
+    migration     = { enabled = true, restore = true }
+    service       = { enabled = true }
 
     source_kms_key_arns      = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-1111"]
     kms_key_arn              = "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222"

@@ -257,3 +257,57 @@ run "no_metrics_at_all" {
     error_message = "Without the alarms that need one, there must be no metric."
   }
 }
+
+run "no_events_by_default" {
+  command = plan
+
+  variables {
+    migration = { enabled = true }
+    ecs       = { subnet_ids = ["subnet-1"] }
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.function.policy, "events:PutEvents") && !contains(keys(aws_lambda_function.sync.environment[0].variables), "S3_SYNCER_EVENT_BUS_ARN")
+    error_message = "Without event_bus_arn, the workers must send no events."
+  }
+}
+
+run "workers_send_events_to_the_bus_alone" {
+  command = plan
+
+  variables {
+    event_bus_arn = "arn:aws:events:eu-west-1:210987654321:event-bus/operations"
+    migration     = { enabled = true }
+    service       = { enabled = true }
+    ecs           = { subnet_ids = ["subnet-1"] }
+  }
+
+  assert {
+    condition = alltrue([for policy in [aws_iam_role_policy.function.policy, aws_iam_role_policy.task["migration"].policy, aws_iam_role_policy.task["service"].policy] :
+      [for statement in jsondecode(policy).Statement : statement.Resource if contains(statement.Action, "events:PutEvents")] == [[var.event_bus_arn]]
+    ])
+    error_message = "Each worker may send events to this bus alone."
+  }
+
+  assert {
+    condition = aws_lambda_function.sync.environment[0].variables["S3_SYNCER_EVENT_BUS_ARN"] == var.event_bus_arn && alltrue([for part in ["migration", "service"] :
+      contains(jsondecode(aws_ecs_task_definition.task[part].container_definitions)[0].environment, { name = "S3_SYNCER_EVENT_BUS_ARN", value = var.event_bus_arn })
+    ])
+    error_message = "Each worker must know the bus."
+  }
+
+  assert {
+    condition     = !contains(keys(output.environment), "S3_SYNCER_EVENT_BUS_ARN")
+    error_message = "A command of an operator must send no events."
+  }
+}
+
+run "bus_name_is_no_arn" {
+  command = plan
+
+  variables {
+    event_bus_arn = "operations"
+  }
+
+  expect_failures = [var.event_bus_arn]
+}

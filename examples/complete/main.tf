@@ -144,6 +144,7 @@ module "s3_syncer" {
   alarm_actions      = var.alarm_actions
   max_lag_s          = 3600
   max_retry_s        = 60
+  event_bus_arn      = null # the ARN of an EventBridge bus, for events to programs
 
   tags = {
     team    = "storage"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from .core.deadline import Deadline
 from .logs import log_json
-from .queue.dispositions import Message
+from .queue.bus_events import dead_letters
+from .queue.dispositions import DeadLetter, Message
 from .settings import Settings, function_settings
 from .versions import log_versions
 from .wiring import QueueContext, QueueWorker, build_doctor, build_queue_worker
@@ -78,6 +79,7 @@ class Function:
 
     def __init__(self, queue_context: QueueContext) -> None:
         self._live, self._others = queue_context.live, queue_context.others
+        self._notify = queue_context.notify
         self._bucket, self._prefix = queue_context.bucket, queue_context.prefix
 
     @classmethod
@@ -115,6 +117,9 @@ class Function:
         receiving = self._receiving(queue_arn)
         dispositions = receiving.worker.run(messages, deadline, grace_s=grace_s)
         returned = receiving.queue.send_and_release(messages, dispositions)
+        done = [dispositions[message.id] for message in messages if message not in returned]
+        if letters := [disposition for disposition in done if isinstance(disposition, DeadLetter)]:
+            self._notify(dead_letters(letters))
         return {"batchItemFailures": [{"itemIdentifier": message.id} for message in returned]}
 
     def _receiving(self, queue_arn: str) -> QueueWorker:

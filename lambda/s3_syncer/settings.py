@@ -177,6 +177,8 @@ class Settings:
     #: Each HEAD asks for the checksums of the object.
     reads_checksums: bool = False
     log_level: str = "INFO"
+    #: The EventBridge bus for events about this work; "" for none.
+    event_bus_arn: str = ""
 
 
 def read_stores(reader: Reader) -> Settings:
@@ -268,6 +270,7 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
         copy_memory=copy_memory(reader.whole("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", default=1024)),
         distributed_copy_threshold=reader.whole("DISTRIBUTED_COPY_THRESHOLD_MB", default=1024) * MIB,
         log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, default="INFO"),
+        event_bus_arn=reader.event_bus("S3_SYNCER_EVENT_BUS_ARN"),
     )
     reader.done()
     return settings
@@ -335,6 +338,16 @@ class Reader:
             self.mistake(
                 f"{self.label(name)} must be the ARN of a role such as arn:aws:iam::123456789012:role/reader, "
                 f"not {value!r}"
+            )
+        return value
+
+    def event_bus(self, name: str) -> str:
+        """Return the ARN of an EventBridge bus, or ""."""
+        value = self.text(name)
+        if value and not re.fullmatch(r"arn:[a-z-]+:events:[a-z0-9-]+:\d{12}:event-bus/[\w./-]+", value, re.ASCII):
+            self.mistake(
+                f"{self.label(name)} must be the ARN of an event bus, like "
+                f"arn:aws:events:eu-west-1:123456789012:event-bus/default, not {value!r}"
             )
         return value
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .core.multipart import USUAL_LIMITS
 from .doctor import PREFIX
 from .process_tuning import return_large_buffers
+from .queue.bus_events import Notify, deletions_held, no_bus
 from .queue.deletion_guard import DeletionGuard, Deletions
 from .queue.sqs import Destinations, Queue, count_messages
 from .queue.worker import Worker
@@ -237,6 +238,8 @@ class QueueContext:
     bulk: QueueWorker | None
     #: Of the queue of the deletions. None if each worker deletes at once.
     deletions: QueueWorker | None
+    #: Sends an event to the bus in the settings.
+    notify: Notify = no_bus
 
     @property
     def others(self) -> tuple[QueueWorker, ...]:
@@ -272,6 +275,7 @@ def build_queue_worker(
         max_object_size=distributed_copier.threshold,
         defers_deletions=are_deferred,
     )
+    notify = build_notify(settings)
     bulk_url, client = settings.bulk_queue_url, clients.queue(threads + SPARE_CONNECTIONS)
     destinations = Destinations(
         bulk=bulk_url or settings.queue_url,
@@ -301,15 +305,26 @@ def build_queue_worker(
         live=build(settings.queue_url, sends_bulk_on=bool(bulk_url)),
         bulk=build(bulk_url, sends_bulk_on=False) if bulk_url else None,
         deletions=(
-            build(queues.url, sends_bulk_on=bool(bulk_url), guard=_guard(client, queues))
+            build(queues.url, sends_bulk_on=bool(bulk_url), guard=_guard(client, queues, notify))
             if queues is not None
             else None
         ),
+        notify=notify,
     )
 
 
-def _guard(client: SQSClient, queues: DeletionQueues) -> DeletionGuard:
+def build_notify(settings: Settings) -> Notify:
+    """Return what sends events to the bus in the settings. Without a bus, it does nothing."""
+    if not settings.event_bus_arn:
+        return no_bus
+    from .queue.event_bus import EventBus  # here, because most modules have no bus
+
+    return EventBus(settings).send
+
+
+def _guard(client: SQSClient, queues: DeletionQueues, notify: Notify) -> DeletionGuard:
     def count() -> int:
         return sum(count_messages(client, url) for url in (queues.url, queues.held_url))
 
-    return DeletionGuard(count, queues.hold_above)
+    hold_above = queues.hold_above
+    return DeletionGuard(count, hold_above, on_shut=lambda waiting: notify(deletions_held(waiting, hold_above or 0)))

@@ -101,6 +101,7 @@ CASES: dict[str, Any] = {
     "log_retention_days": 7,
     "alarm_actions": [],
     "max_lag_s": None,
+    "event_bus_arn": "arn:aws:events:eu-west-1:000000000000:event-bus/operations",
     "max_retry_s": 300,
     "metrics": False,
     "dashboard": False,
@@ -267,6 +268,7 @@ EXPECTED: dict[str, list[str]] = {
     "permissions_boundary_arn": [f"~ aws_iam_role.{role}" for role in ROLES],
     "log_retention_days": LOG_GROUPS,
     "alarm_actions": ALARMS,
+    "event_bus_arn": [FUNCTION, TASK, *READERS],
     "metrics": [
         *(f'- aws_cloudwatch_log_metric_filter.worker["function-{name}"]' for name in FIGURES_WITHOUT_ALARM),
         DASHBOARD,

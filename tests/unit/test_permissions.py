@@ -31,6 +31,7 @@ RESOURCES = {
     ARN.format("sqs", "s3-syncer-deletions"),
     ARN.format("sqs", "s3-syncer-held-deletions"),
     ARN.format("sqs", "s3-syncer-dead-letters"),
+    "arn:aws:events:eu-west-1:210987654321:event-bus/operations",
 }
 
 # Statements with the resource `*`, and the reason.

@@ -43,6 +43,7 @@ def read_settings(options: dict[str, Any], *, delete: bool, queue: bool = False)
         tags=options["tags"],
         copy_memory=options.get("memory", 0) * MIB,
         bandwidth=options.get("bwlimit") or NO_LIMIT,
+        event_bus_arn=reader.event_bus("EVENT_BUS_ARN"),
         distributed_copy_threshold=options.get("distributed_copy_threshold", GIB // MIB) * MIB,
     )
     try:

@@ -57,7 +57,7 @@ _NOT_FOR_QUEUE = {
 @with_options(LOCATIONS, STORES, groups.DRY_RUN, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
 @with_options(groups.SKIP_ARCHIVED, groups.RESTORES)
 @with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
-@with_options(groups.REPORTS, groups.LOG)
+@with_options(groups.REPORTS, groups.EVENTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
 def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any) -> None:
     """Copy the existing objects to the target, and compare again until both buckets are equal.
@@ -91,7 +91,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
 )
 @with_options(LOCATIONS, STORES, groups.KEYS, groups.TAGS, groups.DOWNLOAD, groups.SKIP_ARCHIVED)
 @with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
-@with_options(groups.REPORTS, groups.LOG)
+@with_options(groups.REPORTS, groups.EVENTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
 def check(**options: Any) -> None:
     """Compare both buckets, and list each difference with its reason. Nothing is changed.

@@ -378,6 +378,14 @@ REPORTS = (
     ),
 )
 
+EVENTS = (
+    option(
+        _OUTPUT,
+        "--event-bus-arn",
+        help="Send events about this work to this EventBridge bus, with the AWS credential chain.",
+    ),
+)
+
 LOG = (
     option(
         _OUTPUT,

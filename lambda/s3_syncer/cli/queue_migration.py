@@ -20,10 +20,10 @@ from ..core.work_items import RangeWork
 from ..queue.message_counts import QueueCounts, queue_counts
 from ..stores.clients import aws_client, queue_client
 from ..sync.key_sweep import SweepOptions
-from ..wiring import build_sync_context
+from ..wiring import build_notify, build_sync_context
 from .progress import format_bytes, format_duration
 from .queue_progress import Line, QueueProgress, wait_until_done
-from .run import SweepJob, run, show_progress
+from .run import SweepJob, ended, run, show_progress
 from .signals import handle_signals
 from .stats import SweepStats, print_row
 
@@ -160,9 +160,11 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
             monitor.wait(progress, deadline, outage_timeout_s=job.outage_timeout_s)
     except OutOfTime:
         _print(job, console, f"stopped: {WORKERS_CONTINUE}")
+        build_notify(job.settings)(ended(job, stats, "stopped"))
         return stop.exit_code
-    except SyncError:
+    except SyncError as error:
         _print(job, console, WORKERS_CONTINUE)
+        build_notify(job.settings)(ended(job, stats, "failed", str(error)))
         raise
     letters = None if letters_before is None else max(0, (monitor.dead_letters() or 0) - letters_before)
     for line in _summary(job, stats, letters, all_swept=progress.all_swept or not config.log_groups):

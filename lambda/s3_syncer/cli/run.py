@@ -19,10 +19,12 @@ from ..core.errors import SyncError
 from ..core.listing_diff import DiffPage, Unordered
 from ..core.proof import Proof
 from ..crt.factory import is_awscrt_installed
+from ..queue.bus_events import BusEvent, sweep_ended
 from ..settings import SMALLEST_BUDGET, RestoreSettings, Settings
 from ..stores.bucket import Bucket
 from ..sync.content_check import PageListener
 from ..sync.key_sweep import SweepOptions
+from ..wiring import build_notify
 from .concurrency import Concurrency
 from .exit_codes import DIFFERENT, EQUAL
 from .local_sweep import RANGES, LocalSweeper, SweeperConfig
@@ -97,6 +99,7 @@ def run(job: SweepJob, console: Console) -> int:
     Raise a SyncError if the sweep cannot finish, and OSError if a report cannot be written.
     """
     started, deadline = datetime.now(UTC), Deadline()
+    notify = build_notify(job.settings)
     sweepers: list[LocalSweeper | ProcessSweeper] = []
     resume = job.resume
     stats = SweepStats(
@@ -131,6 +134,7 @@ def run(job: SweepJob, console: Console) -> int:
         )
         for place in job.reports:
             _write_report(report, place, job, console)
+        notify(ended(job, stats, result, error))
         if not error:
             _summarize(job, stats, result, console)
 
@@ -156,6 +160,21 @@ def run(job: SweepJob, console: Console) -> int:
     if resume is not None:
         resume.delete()
     return EQUAL if result == "equal" or (job.is_dry_run and not stats.failures) else DIFFERENT
+
+
+def ended(job: SweepJob, stats: SweepStats, result: str, error: str = "") -> BusEvent:
+    """Return the event about the end of the sweep."""
+    counts = {
+        "dry_run": job.sweep_options.dry_run,
+        "keys": stats.keys,
+        "changed": stats.changed,
+        "deleted": stats.actions["delete"],
+        "different": len(stats.differences),
+        "failed": len(stats.failures),
+        "bytes": stats.bytes,
+        "duration_s": round(stats.elapsed_s),
+    }
+    return sweep_ended(job.command, result, counts, error=error)
 
 
 def _write_report(report: Report, place: Path | ReportObject, job: SweepJob, console: Console) -> None:

@@ -35,7 +35,7 @@ from .store_options import STORES
 )
 @with_options(STORES, groups.TAGS, groups.KEY_DELETES, groups.SERVICE)
 @with_options(groups.SERVICE_CONCURRENCY, groups.MEMORY, groups.DISTRIBUTED_COPY)
-@with_options(groups.SERVICE_OUTPUT, groups.SERVICE_TIMES)
+@with_options(groups.SERVICE_OUTPUT, groups.EVENTS, groups.SERVICE_TIMES)
 def serve(**options: Any) -> None:
     """Receive messages from the queues and do their work, as the Lambda function does, until stopped.
 
@@ -84,6 +84,7 @@ def _serve(settings: Settings, options: dict[str, Any]) -> None:
         service_options,
         bulk=None if bulk is None else (bulk.worker, bulk.queue),
         deletions=None if deletions is None else (deletions.worker, deletions.queue),
+        notify=queue_context.notify,
     )
     stop = Deadline()
     with ExitStack() as stack:

@@ -27,14 +27,21 @@ class CircuitBreaker:
 
     The first pause takes `first_s` seconds and the longest `max_s`; equal values make every pause equally long.
     With `log=True` the circuit breaker logs each change to open, and the change to closed. `failing_s` of a record is
-    the time since the first failure in seconds, for the alarm on retries.
+    the time since the first failure in seconds, for the alarm on retries. `on_open` is called with the reason when the
+    closed circuit opens, and not when a trial fails.
     """
 
     def __init__(
-        self, *, first_s: float, max_s: float, log: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        first_s: float,
+        max_s: float,
+        log: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        on_open: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._backoff = Backoff(first_s, max_s)
-        self._log, self._clock = log, clock
+        self._log, self._clock, self._on_open = log, clock, on_open
         self._lock = threading.Lock()
         self._failures, self._first_failed_at, self._open_until = 0, 0.0, 0.0
         #: Reason of the failure that opened the circuit; empty while the circuit is closed.
@@ -64,8 +71,8 @@ class CircuitBreaker:
         with self._lock:
             if self.is_open:
                 return
-            now = self._clock()
-            if self.is_closed:
+            now, was_closed = self._clock(), self.is_closed
+            if was_closed:
                 self._first_failed_at = now
             failing_s = now - self._first_failed_at
             self._failures += 1
@@ -80,6 +87,8 @@ class CircuitBreaker:
                 "failing_s": round(failing_s, 1),
             }
             logger.warning("circuit open", extra=extra)
+        if was_closed:
+            self._on_open(reason)
 
     def record_success(self) -> None:
         """Close the circuit, also while it is open.

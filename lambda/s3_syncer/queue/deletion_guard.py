@@ -27,14 +27,19 @@ SHUT_S = 60.0
 class DeletionGuard:
     """Shut while more than `hold_above` messages are counted. `clock` is in seconds and never goes back.
 
-    `count` returns the messages that wait for a deletion or are held. A `hold_above` of None never counts. Safe to
-    share between threads.
+    `count` returns the messages that wait for a deletion or are held. A `hold_above` of None never counts. `on_shut`
+    is called with the count each time the open guard shuts. Safe to share between threads.
     """
 
     def __init__(
-        self, count: Callable[[], int], hold_above: int | None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        count: Callable[[], int],
+        hold_above: int | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_shut: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._count, self._hold_above, self._clock = count, hold_above, clock
+        self._count, self._hold_above, self._clock, self._on_shut = count, hold_above, clock, on_shut
         self._lock = threading.Lock()
         self._is_shut, self._valid_until = False, float("-inf")
 
@@ -42,11 +47,17 @@ class DeletionGuard:
         """Return True if no deletion may be done now. Raises Retryable if the messages cannot be counted."""
         if self._hold_above is None:
             return False
+        shut_at = None
         with self._lock:
             if self._clock() >= self._valid_until:
-                self._is_shut = self._count() > self._hold_above
+                was_shut, count = self._is_shut, self._count()
+                self._is_shut = count > self._hold_above
                 self._valid_until = self._clock() + (SHUT_S if self._is_shut else OPEN_S)
-            return self._is_shut
+                shut_at = count if self._is_shut and not was_shut else None
+            is_shut = self._is_shut
+        if shut_at is not None:  # without the lock, because the call may take seconds
+            self._on_shut(shut_at)
+        return is_shut
 
 
 @dataclass(frozen=True, slots=True)

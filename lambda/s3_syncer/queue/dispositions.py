@@ -52,6 +52,8 @@ class DeadLetter:
     error: str
     key: str = ""
     more: tuple[Work, ...] = ()
+    #: The error without its request ID, so that equal failures have equal reasons.
+    reason: str = field(default="", compare=False)
 
 
 Disposition = Ack | Retry | DeadLetter
@@ -67,6 +69,6 @@ def disposition_for_error(
 ) -> Retry | DeadLetter:
     """Return the disposition of a message that failed with this error, at delivery number `attempt`."""
     if isinstance(error, Permanent):
-        return DeadLetter(str(error), key, more)
+        return DeadLetter(str(error), key, more, error.reason)
     delay_s = 0 if isinstance(error, OutOfTime) else redelivery_delay_s(attempt)
     return Retry(delay_s, error.reason, isinstance(error, (Busy, StoreUnusable)), more=more)

@@ -14,6 +14,7 @@ from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline
 from ..core.errors import unexpected_failure
 from ..core.fence import Fence, fenced
+from ..queue.bus_events import Notify, dead_letters, no_bus
 from ..queue.decision_log import log_failure
 from ..queue.dispositions import DeadLetter, Disposition, Message, Retry, redelivery_delay_s
 from .heartbeat import VisibilityExtender, VisibilityHeartbeat
@@ -59,9 +60,11 @@ class MessageProcessor:
         concurrency: int,
         abort_grace_s: float,
         on_progress: Callable[[], None],
+        notify: Notify = no_bus,
     ) -> None:
         self._worker, self._queue, self._heartbeat, self._store_circuit = worker, queue, heartbeat, store_circuit
         self._concurrency, self._abort_grace_s, self._on_progress = concurrency, abort_grace_s, on_progress
+        self._notify = notify
         self._slots = ThreadPoolExecutor(concurrency, thread_name_prefix="slot")
         self._deadline = Deadline()
         self._slot_freed = threading.Condition()
@@ -150,3 +153,5 @@ class MessageProcessor:
             return
         self._queue.delete([message])
         self._counts["dead_letters" if isinstance(disposition, DeadLetter) else "done"] += 1
+        if isinstance(disposition, DeadLetter):  # last, because the message has no heartbeat any more
+            self._notify(dead_letters([disposition]))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline
 from ..core.fence import LATE_WRITE_S
+from ..queue.bus_events import Notify, no_bus
 from .heartbeat import VisibilityHeartbeat
 from .options import ServiceOptions
 from .processor import MessageProcessor, MessageQueue, MessageWorker
@@ -24,7 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 class QueueConsumer:
-    """The threads for one queue, with `concurrency` slots. `store_circuit` belongs to all consumers."""
+    """The threads for one queue, with `concurrency` slots.
+
+    `circuit` is for the queue, and `store_circuit` belongs to all consumers. `notify` gets the dead letters.
+    """
 
     def __init__(
         self,
@@ -33,13 +37,14 @@ class QueueConsumer:
         options: ServiceOptions,
         *,
         concurrency: int,
+        circuit: CircuitBreaker,
         store_circuit: CircuitBreaker,
         clock: Callable[[], float] = time.monotonic,
+        notify: Notify = no_bus,
     ) -> None:
         self._queue = queue
         self._watchdog = Watchdog(clock)
-        first_s, max_s = options.pause_first_s, options.pause_max_s
-        self.circuit = CircuitBreaker(first_s=first_s, max_s=max_s, log=True, clock=clock)
+        self.circuit = circuit
         self._heartbeat = VisibilityHeartbeat(queue, visibility_timeout_s=options.visibility_timeout_s, clock=clock)
         self.processor = MessageProcessor(
             worker,
@@ -49,6 +54,7 @@ class QueueConsumer:
             concurrency=concurrency,
             abort_grace_s=options.abort_grace_s,
             on_progress=lambda: self._watchdog.touch("work"),
+            notify=notify,
         )
         self._receiver = Receiver(
             queue,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import Deadline
+from ..queue.bus_events import Notify, circuit_opened, no_bus
 from .health import Health, Status
 from .options import ServiceOptions
 from .processor import MessageQueue, MessageWorker
@@ -36,15 +39,34 @@ class Service:
         bulk: tuple[MessageWorker, MessageQueue] | None = None,
         deletions: tuple[MessageWorker, MessageQueue] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        notify: Notify = no_bus,
     ) -> None:
         self._options, self._stop = options, Deadline()
-        self._store_circuit = CircuitBreaker(
-            first_s=options.pause_first_s, max_s=options.pause_max_s, log=True, clock=clock
+
+        def on_open(reason: str) -> None:
+            # In another thread, because the thread with the failure has a message to release, without a heartbeat.
+            threading.Thread(target=notify, args=(circuit_opened(reason),), name="events", daemon=True).start()
+
+        circuit = partial(
+            CircuitBreaker,
+            first_s=options.pause_first_s,
+            max_s=options.pause_max_s,
+            log=True,
+            clock=clock,
+            on_open=on_open,
         )
+        self._store_circuit = circuit()
 
         def consumer(worker: MessageWorker, queue: MessageQueue, concurrency: int) -> QueueConsumer:
             return QueueConsumer(
-                worker, queue, options, concurrency=concurrency, store_circuit=self._store_circuit, clock=clock
+                worker,
+                queue,
+                options,
+                concurrency=concurrency,
+                circuit=circuit(),
+                store_circuit=self._store_circuit,
+                clock=clock,
+                notify=notify,
             )
 
         self._consumers = {"queue": consumer(worker, queue, options.concurrency)}

@@ -201,6 +201,21 @@ def queue_client(connections: int) -> SQSClient:
     return client
 
 
+def event_client(bus_arn: str) -> Any:
+    """Return a client for EventBridge in the Region of a bus, with the default AWS chain.
+
+    Raises StoreUnusable. Its two attempts take seven seconds: a worker has so much at the end of its batch.
+    """
+    config = Config(
+        connect_timeout=1,
+        read_timeout=2,
+        retries={"mode": "standard", "total_max_attempts": 2},
+        user_agent=_COMMON["user_agent"],
+    )
+    with explained("EventBridge"):
+        return _client("events", region_name=bus_arn.split(":")[3], config=config)
+
+
 def aws_client(service: str) -> Any:
     """Return a client for another AWS service, with the default AWS chain. Raises StoreUnusable."""
     with explained(f"the service {service} of AWS"):
