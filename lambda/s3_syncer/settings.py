@@ -55,6 +55,10 @@ _NO_BUCKETS = {
 }
 
 
+#: S3 denies a request with this header if the bucket does not belong to the account that it names.
+#: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
+EXPECTED_OWNER_HEADER = "x-amz-expected-bucket-owner"
+
 Choice = TypeVar("Choice", bound=str)
 
 
@@ -246,12 +250,14 @@ def _object_headers(reader: Reader) -> dict[str, str]:
 
 
 def _source_requests(reader: Reader) -> RequestOptions:
-    pays = reader.flag("SOURCE_REQUESTER_PAYS", default=False)
+    headers = {EXPECTED_OWNER_HEADER: reader.account("SOURCE_EXPECTED_BUCKET_OWNER")}
+    if reader.flag("SOURCE_REQUESTER_PAYS", default=False):
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ObjectsinRequesterPaysBuckets.html
+        headers["x-amz-request-payer"] = "requester"
     return RequestOptions(
         addressing_style=reader.choice("SOURCE_ADDRESSING_STYLE", SOURCE_ADDRESSING_STYLES),
         ca_certificate=reader.certificates("SOURCE_CA_CERTIFICATE"),
-        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ObjectsinRequesterPaysBuckets.html
-        headers={"x-amz-request-payer": "requester"} if pays else {},
+        headers={name: value for name, value in headers.items() if value},
     )
 
 
@@ -330,6 +336,12 @@ class Reader:
             if pattern.search(value):
                 self.mistake(f"{self.label(name)} {reason}")
                 break
+        return value
+
+    def account(self, name: str) -> str:
+        value = self.text(name)
+        if value and not re.fullmatch("[0-9]{12}", value):
+            self.mistake(f"{self.label(name)} must be the ID of an AWS account with 12 digits, not {value!r}")
         return value
 
     def role(self, name: str) -> str:

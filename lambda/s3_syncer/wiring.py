@@ -13,7 +13,16 @@ from .queue.bus_events import Notify, deletions_held, no_bus
 from .queue.deletion_guard import DeletionGuard, Deletions
 from .queue.sqs import Destinations, Queue, count_messages
 from .queue.worker import Worker
-from .settings import AwsChain, Connection, Credentials, DeletionQueues, RequestOptions, RestoreSettings, Settings
+from .settings import (
+    EXPECTED_OWNER_HEADER,
+    AwsChain,
+    Connection,
+    Credentials,
+    DeletionQueues,
+    RequestOptions,
+    RestoreSettings,
+    Settings,
+)
 from .stores.bucket import Bucket
 from .stores.clients import is_aws, queue_client, source_client, target_client
 from .stores.kept_bucket import KeptBucket
@@ -166,6 +175,7 @@ def _connect(
             transport=transport,
             gate=gate,
             limiter=location.limiter,
+            expected_owner=location.options.headers.get(EXPECTED_OWNER_HEADER, ""),
         )
 
     source = bucket(source_location, Bucket, built_transports.source, gates.source)

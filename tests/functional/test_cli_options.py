@@ -170,6 +170,10 @@ def test_option_wins_over_an_access_key_in_the_environment(jobs: list[SweepJob])
         ({"SOURCE_ACCESS_KEY_ID": "a"}, "SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY belong together: set both"),
         ({"TARGET_ACCESS_KEY_ID": ""}, "TARGET_ACCESS_KEY_ID and TARGET_SECRET_ACCESS_KEY belong together: set both"),
         ({"SOURCE_ROLE_ARN": "reader"}, "--source-role-arn must be the ARN of a role such as arn:aws:iam::12345678901"),
+        (
+            {"SOURCE_EXPECTED_BUCKET_OWNER": "me"},
+            "--source-expected-bucket-owner must be the ID of an AWS account",
+        ),
         ({"SOURCE_ENDPOINT": "s3.example.com"}, "--source-endpoint must be a URL such as https://s3.example.com"),
         ({"SOURCE_ENDPOINT": "https://h/source"}, "--source-endpoint must not contain the bucket: write https://h"),
     ],
@@ -213,6 +217,12 @@ OPTIONS: list[tuple[str, str | None, str, Callable[[SweepJob], bool]]] = [
         "other",
         "SOURCE_PROFILE",
         lambda job: job.settings.source_connection.credentials == AwsChain("other"),
+    ),
+    (
+        "--source-expected-bucket-owner",
+        "123456789012",
+        "SOURCE_EXPECTED_BUCKET_OWNER",
+        lambda job: job.settings.source_requests.headers == {"x-amz-expected-bucket-owner": "123456789012"},
     ),
     (
         "--source-addressing-style",
@@ -347,7 +357,7 @@ def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
     }
     shared |= {"SOURCE_BUCKET", "SOURCE_PREFIX", "SOURCE_REQUESTER_PAYS", "SYNC_DELETE", "SYNC_TAGS"}
     shared |= {f"SOURCE_{name}" for name in ("ENDPOINT", "REGION", "PROFILE", "ROLE_ARN", "CA_CERTIFICATE")}
-    shared |= {"SOURCE_ADDRESSING_STYLE", "TARGET_PROFILE"}
+    shared |= {"SOURCE_ADDRESSING_STYLE", "SOURCE_EXPECTED_BUCKET_OWNER", "TARGET_PROFILE"}
     shared |= {f"TARGET_{name}" for name in ("BUCKET", "ENDPOINT", "PREFIX", "REGION", "SECRET_ARN", "CA_CERTIFICATE")}
     shared |= {"TARGET_ADDRESSING_STYLE", "TARGET_PAYLOAD_SIGNING", "TARGET_ACL", "TARGET_STORAGE_CLASS"}
     shared |= {"TARGET_SERVER_SIDE_ENCRYPTION", "TARGET_SSE_KMS_KEY_ID"}

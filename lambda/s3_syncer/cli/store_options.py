@@ -76,6 +76,13 @@ STORES = (
     ),
     option(
         "Source",
+        "--source-expected-bucket-owner",
+        envvar="SOURCE_EXPECTED_BUCKET_OWNER",
+        help="ID of the AWS account that owns the source bucket. Each request names it, so that S3 denies a request to "
+        "a bucket of another account with the same name.",
+    ),
+    option(
+        "Source",
         "--source-requester-pays",
         envvar="SOURCE_REQUESTER_PAYS",
         is_flag=True,

@@ -230,9 +230,6 @@ _TABLE = {
 #: them for the objects concerned; a wrong secret key causes them for every request.
 SIGNATURE_CODES = frozenset({"AuthorizationHeaderMalformed", "SignatureDoesNotMatch"})
 
-#: The codes with which a store may refuse one object, although they are about the store. A proxy may redirect one kind
-#: of request, or one path.
-ONE_OBJECT_CODES = SIGNATURE_CODES | {"PermanentRedirect"}
 
 #: The statuses with which a store asks to slow down. The second is also the SlowDown of AWS: the response to a HEAD has
 #: no code but its status.
@@ -243,6 +240,10 @@ LOST_CODES = frozenset({"ConnectionBroke", "NoResponse"})
 
 #: The codes of a policy, which may deny some keys or all. A response to a HEAD has the second.
 POLICY_CODES = frozenset({"AccessDenied", "403"})
+
+#: The codes with which a store may refuse one object, although they are about the store. A proxy may redirect one kind
+#: of request, or one path. A policy may deny some keys.
+ONE_OBJECT_CODES = SIGNATURE_CODES | POLICY_CODES | {"PermanentRedirect"}
 
 #: Statuses with which a store refuses the user, or the address, and not the content of the request. A 404 with an
 #: unknown code may mean the bucket. https://www.rfc-editor.org/rfc/rfc9110#section-15

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..core.errors import ARCHIVED_CODE
-from ..settings import Settings
+from ..settings import EXPECTED_OWNER_HEADER, AwsChain, Settings
+from ..stores.bucket_owner import other_owner
 from ..stores.object_tags import UNTAGGED_CODES
 from .calls import Answer, call, list_page
 from .connection import check_answer, check_name, permission
@@ -34,10 +35,22 @@ class SourceChecks:
         bucket, prefix = self._settings.source_bucket, self._settings.source_prefix
         page = list_page(self._client, bucket, prefix, MaxKeys=1)
         yield from check_answer(GROUP, url, page.answer, "s3:ListBucket")
+        yield from self._check_account(page.answer)
         self.is_usable = page.answer.status != 0 and not page.answer.is_unusable
         if self.is_usable:
             key = page.keys[0] if page.keys else prefix + _MISSING_KEY
             yield from self._check_reads(key, is_missing=not page.keys)
+
+    def _check_account(self, answer: Answer) -> Iterator[Check]:
+        """Check the role and the owner of the bucket by the response to the first request."""
+        credentials = self._settings.source_connection.credentials
+        if isinstance(credentials, AwsChain) and credentials.role_arn and answer.status:
+            yield Check(GROUP, "sts:AssumeRole", Status.OK, f"allowed: {credentials.role_arn}")
+        owner = self._settings.source_requests.headers.get(EXPECTED_OWNER_HEADER, "")
+        if owner and answer.is_denied:
+            yield Check(GROUP, "bucket owner", Status.PROBLEM, other_owner(owner))
+        elif owner and answer.is_ok:
+            yield Check(GROUP, "bucket owner", Status.OK, f"account {owner}")
 
     def _check_reads(self, key: str, *, is_missing: bool) -> Iterator[Check]:
         """Read one byte and the tags of a key. A missing key is 404 with the permission, and 403 without it."""

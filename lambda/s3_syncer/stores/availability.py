@@ -6,7 +6,7 @@ the bucket confirms such an error.
 
 | error of the request | request about the bucket | result |
 |---|---|---|
-| StoreUnusable | succeeds | Retryable, for this request; Refused for a signature or a redirect: see `rejections.py` |
+| StoreUnusable | succeeds | Retryable, for this request; Refused with a code of ONE_OBJECT_CODES, see `rejections.py` |
 | StoreUnusable | StoreUnusable | StoreUnusable |
 | StoreUnusable | Transient | StoreUnavailable |
 | Transient | succeeds | the error of the request |

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
@@ -39,16 +39,15 @@ from ..core.multipart import Part, UploadedPart
 from . import listings
 from .availability import Availability
 from .bodies import has_end, read_body, read_small_body, read_to_end
+from .bucket_owner import expect_owner
 from .capabilities import ObjectRequest, TagSupport
+from .fenced_requests import send_request
 from .listings import KeyListing
 from .object_tags import ObjectTags
 from .protocols import ClientSource, RequestGate, Transport
 from .request_errors import REQUEST_ERRORS, as_sync_error, error_code
 from .request_limiter import RequestLimiter
 from .responses import Response
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 #: The operations that change an object, its tags or its existence.
 _OBJECT_WRITES = frozenset(
@@ -88,6 +87,7 @@ class Bucket:
         transport: Transport | None = None,
         gate: RequestGate | None = None,
         limiter: RequestLimiter | None = None,
+        expected_owner: str = "",
     ) -> None:
         """Connect to the bucket.
 
@@ -95,12 +95,12 @@ class Bucket:
         `lists_restores` is True for AWS: its listings say which archived objects are restored. With `reads_checksums`,
         a HEAD asks for checksums. With `transport`, boto3 makes only the requests for which the transport has no
         response. With `gate`, requests wait while the store is unavailable. With `limiter`, they also wait for a
-        permit.
+        permit. The requests name `expected_owner`, an account.
         """
         self.name = name
         self.prefix = prefix
         self.mirrors_tags, self.lists_restores, self._reads_checksums = tags, lists_restores, reads_checksums
-        self._clients, self._transport = clients, transport
+        self._clients, self._transport, self._expected_owner = clients, transport, expected_owner
         self._tags = ObjectTags(name, self._call, TagSupport(documents_counts=documents_tag_counts))
         self.availability = Availability(self._list_one_key, gate, limiter)
         self._listing = KeyListing(name, prefix, self._page, self.lists)
@@ -521,7 +521,7 @@ class Bucket:
         Raises a SyncError that names the bucket, the operation and the request id. Every attempt asks the fence: see
         `core/fence.py`.
         """
-        with fence.request(key if operation in _OBJECT_WRITES else None):
+        with fence.request(key if operation in _OBJECT_WRITES else None), expect_owner(self._expected_owner, operation):
             return Response(operation, self.name, self._attempt(operation, key, parameters)).check()
 
     def _attempt(self, operation: str, key: str | None, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -538,7 +538,7 @@ class Bucket:
             return response
         lease = self._clients.lease()
         try:
-            return _request(lease.client, operation, parameters)
+            return send_request(lease.client, operation, parameters)
         except ClientError as error:
             fresh = self._clients.renew(lease) if error_code(error) in CREDENTIAL_CODES else None
             if fresh is None:
@@ -546,20 +546,9 @@ class Bucket:
         except REQUEST_ERRORS as error:
             raise as_sync_error(operation, self.name, error) from error
         try:
-            return _request(fresh.client, operation, parameters)
+            return send_request(fresh.client, operation, parameters)
         except REQUEST_ERRORS as error:
             raise as_sync_error(operation, self.name, error) from error
-
-
-def _request(client: S3Client, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    call: Callable[..., dict[str, Any]] = getattr(client, operation)
-    try:
-        response = call(**parameters)
-    except ClientError:
-        fence.answered()
-        raise
-    fence.answered()
-    return response
 
 
 def _base64(md5: bytes) -> str:

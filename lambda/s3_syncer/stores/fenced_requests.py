@@ -14,7 +14,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
-from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ProxyConnectionError,
+    SSLError,
+)
 
 from ..core import fence
 from . import request_limiter
@@ -36,6 +42,18 @@ def ask_fence(client: S3Client) -> None:
     events.register("before-send.s3", _before_send)
     events.register("response-received.s3", _response_received)
     events.register("needs-retry.s3", _needs_retry)
+
+
+def send_request(client: S3Client, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the response, and note in the fence that there is one. Raises as boto3 does."""
+    call: Callable[..., dict[str, Any]] = getattr(client, operation)
+    try:
+        response = call(**parameters)
+    except ClientError:
+        fence.answered()
+        raise
+    fence.answered()
+    return response
 
 
 def _before_send(**_: Any) -> None:
