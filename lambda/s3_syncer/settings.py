@@ -11,8 +11,9 @@ from typing import Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from .core.bandwidth_timetable import NO_LIMIT, BandwidthTimetable
+from .core.filters import NO_FILTERS, BadFilter, Filters
 from .core.multipart import USUAL_LIMITS, Limits
-from .core.units import GIB, MIB
+from .core.units import GIB, MIB, parse_size
 
 #: MiB that the interpreter, boto3 and its two clients take before the first byte is copied, with some room.
 #: `scripts/footprint` prints the real figure.
@@ -166,6 +167,8 @@ class Settings:
     source_requests: RequestOptions = NO_SOURCE_OPTIONS
     target_requests: RequestOptions = NO_OPTIONS
     target_limits: Limits = USUAL_LIMITS
+    #: The keys that are mirrored, relative to the prefixes.
+    filters: Filters = NO_FILTERS
     queue_url: str = ""
     #: The queue for the product's own messages. Without it, they go to `queue_url`.
     bulk_queue_url: str = ""
@@ -267,6 +270,7 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
     settings = replace(
         read_stores(reader),
         target_credentials=reader.required("TARGET_SECRET_ARN"),
+        filters=_read_filters(reader),
         queue_url=reader.required("QUEUE_URL"),
         bulk_queue_url=reader.text("BULK_QUEUE_URL"),
         dead_letter_queue_url=reader.required("DEAD_LETTER_QUEUE_URL"),
@@ -280,6 +284,17 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
     )
     reader.done()
     return settings
+
+
+def _read_filters(reader: Reader) -> Filters:
+    """Return the filters of the variables that the command has for its options."""
+    include, exclude = (reader.lines(f"S3_SYNCER_{option}") for option in ("INCLUDE", "EXCLUDE"))
+    smallest, largest = (reader.size(f"S3_SYNCER_{option}") for option in ("MIN_SIZE", "MAX_SIZE"))
+    try:
+        return Filters.of(include, exclude, smallest, largest)
+    except BadFilter as error:
+        reader.mistake(f"invalid filter: {error}")
+        return NO_FILTERS
 
 
 def read_deletion_queues(reader: Reader) -> DeletionQueues | None:
@@ -329,6 +344,10 @@ class Reader:
     def prefix(self, name: str) -> str:
         """Return the prefix unchanged: a space or a slash at its start is a part of the keys."""
         return self._environment.get(name, "")
+
+    def lines(self, name: str) -> list[str]:
+        """Return the lines that are not empty, with the blanks at their start and end."""
+        return split_lines(self._environment.get(name, ""))
 
     def bucket(self, name: str) -> str:
         value = self.required(name)
@@ -404,6 +423,14 @@ class Reader:
             return default
         return int(value)
 
+    def size(self, name: str) -> int | None:
+        """Return the size in bytes of a variable, or None for no limit."""
+        try:
+            return parse_size(self.text(name, "off"))
+        except ValueError as error:
+            self.mistake(f"{self.label(name)}: {error}")
+            return None
+
     def choice(self, name: str, allowed: tuple[Choice, ...], *, default: Choice | None = None) -> Choice:
         """Return the allowed value that equals the variable but for its case. The default is the first one."""
         value = self.text(name, default or allowed[0])
@@ -419,6 +446,11 @@ class Reader:
         if not re.fullmatch("[!-~]*", value):
             self.mistake(f"{self.label(name)} must have letters, digits and punctuation of ASCII only, not {value!r}")
         return value
+
+
+def split_lines(text: str) -> list[str]:
+    """Return the lines that are not empty. Only a line feed, or one behind a carriage return, ends a line."""
+    return [line for line in re.split(r"\r?\n", text) if line]
 
 
 def _web_address(text: str) -> SplitResult | None:

@@ -195,7 +195,13 @@ def _connect(
     )
 
     pair = BucketPair(
-        source, target, transfer, delete=settings.delete, capabilities=transfer.capabilities, direction=direction
+        source,
+        target,
+        transfer,
+        delete=settings.delete,
+        filters=settings.filters,
+        capabilities=transfer.capabilities,
+        direction=direction,
     )
     return SyncContext(
         source,
@@ -274,7 +280,12 @@ def build_queue_worker(
     context = build_sync_context(settings, threads=threads, transports=transports, clients=clients, limiters=limiters)
     bucket, prefix = settings.source_bucket, settings.source_prefix
     distributed_copier = DistributedCopier(
-        context.source, context.target, context.transfer, prefix=prefix, threshold=settings.distributed_copy_threshold
+        context.source,
+        context.target,
+        context.transfer,
+        prefix=prefix,
+        threshold=settings.distributed_copy_threshold,
+        filters=settings.filters,
     )
     queues = settings.deletion_queues
     are_deferred = settings.delete and queues is not None

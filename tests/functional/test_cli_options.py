@@ -186,7 +186,7 @@ def test_contradiction_about_a_store_is_one_clear_error(environment: dict[str, s
 
 
 def wanted(job: SweepJob, *keys: str) -> list[str]:
-    return [key for key in keys if job.sweep_options.key_filter is None or job.sweep_options.key_filter(key)]
+    return [key for key in keys if job.settings.filters.exclusion_by_name(key) is None]
 
 
 #: An option, its value, its variable, and what it sets. A flag has no value; its variable is true.
@@ -281,6 +281,8 @@ OPTIONS: list[tuple[str, str | None, str, Callable[[SweepJob], bool]]] = [
     ("--verbose", None, "S3_SYNCER_VERBOSE", lambda job: not job.log and not job.list_findings),
     ("--include", "a b,*", "S3_SYNCER_INCLUDE", lambda job: wanted(job, "a b,c", "c") == ["a b,c"]),
     ("--exclude", "a b,*", "S3_SYNCER_EXCLUDE", lambda job: wanted(job, "a b,c", "c") == ["c"]),
+    ("--min-size", "1.5", "S3_SYNCER_MIN_SIZE", lambda job: job.settings.filters.min_size == 1536),
+    ("--max-size", "7b", "S3_SYNCER_MAX_SIZE", lambda job: job.settings.filters.max_size == 7),
     ("--full", None, "S3_SYNCER_FULL", lambda job: job.sweep_options.full),
     ("--one-way", None, "S3_SYNCER_ONE_WAY", lambda job: job.sweep_options.one_way),
     ("--report", "report.html", "S3_SYNCER_REPORT", lambda job: job.reports == (Path("report.html"),)),
@@ -381,7 +383,8 @@ def test_former_variables_do_not_change_the_defaults(jobs: list[SweepJob]) -> No
     ended = run("migrate", **NEEDED, DRY_RUN="true", EXCLUDE="*", MIGRATE_DELETE="true", WORKERS="queue")
     assert ended.code == 0
     options = jobs[-1].sweep_options
-    assert (options.dry_run, options.key_filter, options.delete) == (False, None, False)
+    assert (options.dry_run, options.delete) == (False, False)
+    assert not jobs[-1].settings.filters
     assert ended.err.count("\n") == 4
     assert "warning" not in run("check", **NEEDED, DRY_RUN="true").err, "an option that the command does not have"
 
@@ -475,15 +478,17 @@ def test_error_names_every_missing_setting() -> None:
             ("migrate", "--workers=queue", "--queue-url=q", "--dry-run"),
             "--dry-run does not work with --workers queue",
         ),
-        ((*QUEUE, "--include=a"), "--include does not work with --workers queue"),
-        ((*QUEUE, "--exclude=a"), "run `migrate` without --workers queue to choose keys"),
         (
             ("migrate", "--workers=queue", "--queue-url=q", "--bwlimit=1M"),
             "the input bulk.max_concurrency of the Terraform module limits the workers",
         ),
         (("migrate", "--max-delete", "5"), "--max-delete has no effect without --delete"),
         (("migrate", "--max-delete", "-1", "--delete"), "-1 is not in the range"),
-        (("migrate", "--include", "a["), "invalid pattern: 'a['"),
+        (("migrate", "--include", "a["), "invalid filter: 'a['"),
+        (("sync", "a", "--exclude", "a["), "invalid filter: 'a['"),
+        (("serve", "--exclude", "a["), "invalid filter: 'a['"),
+        (("check", "--min-size", "2K", "--max-size", "1K"), "no object has at least 2KiB and at most 1KiB"),
+        (("migrate", "--max-size", "1KB"), "'1KB' is not a size: write 500B, 100K, 10M or 1.5G, or 100 for 100 KiB"),
         (("migrate", "--exclude", "***"), "more than two '*' in a row"),
         (("migrate", "--concurrency", "0"), "'0' is not a ceiling: write auto, or a whole number from 1 to 512"),
         (("migrate", "--concurrency", "fast"), "'fast' is not a ceiling"),

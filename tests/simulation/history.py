@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from s3_syncer.core.filters import NO_FILTERS, Filters
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.service.heartbeat import VISIBILITY_TIMEOUT_S
@@ -64,9 +65,14 @@ STUCK_S = 60.0
 SIZES = (0, 10, 10, 10, 300, 10 * KIB, 20 * KIB)
 
 
-def is_a(key: str) -> bool:
-    """Return True for the key "a": a filter of a sweep."""
-    return key == "a"
+#: Filters of all workers and sweeps of a history, and of a single sweep or range. Most have none.
+FILTERS = (
+    *(NO_FILTERS,) * 5,
+    Filters.of(exclude=["b"]),
+    Filters.of(["/c/**", "a"], max_size=300),
+    Filters.of(min_size=10, max_size=10 * KIB),
+)
+MORE_FILTERS = (NO_FILTERS, NO_FILTERS, NO_FILTERS, Filters.of(["a"]))
 
 
 class Stuck(BaseException):  # no Exception, so that the code of the product does not handle it
@@ -193,7 +199,7 @@ class History:
         sqs.create(DELETIONS, dead_letter_url=DEAD_LETTERS, delay_s=choose((0.0, 60.0)))
         sqs.create(HELD_DELETIONS)
         queues = DeletionQueues(DELETIONS, HELD_DELETIONS, hold_above)
-        self.world.settings = replace(self.world.settings, deletion_queues=queues)
+        self.world.settings = replace(self.world.settings, deletion_queues=queues, filters=choose(FILTERS))
         self.guard_audit: GuardAudit = GuardAudit(sqs, DELETIONS, HELD_DELETIONS, hold_above or sys.maxsize)
 
     # -- the story -------------------------------------------------------------------------------------------------
@@ -254,18 +260,19 @@ class History:
                 continue
             if scheduler.chance(0.4):
                 self.sent_range = True
-                send_range(self.world, RangeWork(delete=delete, max_delete=scheduler.choose((None, 1))))
+                work = RangeWork(delete=delete, max_delete=scheduler.choose((None, 1)))
+                send_range(self.world, replace(work, filters=scheduler.choose(MORE_FILTERS)))
                 continue
             options = SweepOptions(
                 dry_run=scheduler.chance(0.2),
                 delete=delete,
                 max_delete=scheduler.choose((None, None, 1)),
                 full=scheduler.chance(0.3),
-                key_filter=scheduler.choose((None, None, None, is_a)),
             )
+            filters = scheduler.choose(MORE_FILTERS)
             # Without the number of tags, such a sweep does not see them: docs/convergence.md, "Workers without tags".
             may_ignore_tags = "HEAD" in self.world.target.traits.counts_tags
-            self.start_sweep(options, tags=scheduler.chance(0.8) or not may_ignore_tags)
+            self.start_sweep(options, tags=scheduler.chance(0.8) or not may_ignore_tags, filters=filters)
 
     def end_hold(self) -> None:
         """Release or discard the held deletions until none is left."""
@@ -286,8 +293,8 @@ class History:
             self.discarded |= self.guard_audit.held.keys()
         scheduler.sleep(60.0)
 
-    def start_sweep(self, options: SweepOptions, *, tags: bool = True) -> Findings:
-        findings = start_sweep(self.world, options, tags=tags)
+    def start_sweep(self, options: SweepOptions, *, tags: bool = True, filters: Filters = NO_FILTERS) -> Findings:
+        findings = start_sweep(self.world, options, tags=tags, filters=filters)
         self.sweeps.append(findings)
         return findings
 
@@ -426,6 +433,7 @@ class History:
                 deletes=world.settings.delete,
                 tags=world.settings.tags,
                 before=self.before,
+                filters=world.settings.filters,
                 guard_breaches=self.guard_audit.breaches,
                 deletions={sweep.name: sweep.deletions for sweep in self.sweeps},
                 verdicts=verdicts,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from s3_syncer.core.errors import Permanent
 from s3_syncer.core.events import decode
+from s3_syncer.core.filters import NO_FILTERS, Filters
 from s3_syncer.core.work_items import KeyWork, PartsWork
 from s3_syncer.sync.upload_decision import MAX_UPLOAD_ATTEMPTS
 
@@ -49,6 +50,8 @@ class Ending:
     tags: bool = True
     #: The objects of the target at the beginning.
     before: Mapping[str, Version] = field(default_factory=dict)
+    #: The filters of all workers and sweeps.
+    filters: Filters = NO_FILTERS
     #: Texts in the error of each dead letter that the history explains.
     explained_errors: Sequence[str] = ()
     #: The deletions that the delete guard let through when it had to be shut.
@@ -62,8 +65,23 @@ class Ending:
 
     @property
     def excused(self) -> Set[str]:
-        """The keys that a dead letter or a finding names."""
-        return self.findings | {key for letter in self.dead_letters for key in keys_of(letter)}
+        """The keys that a dead letter or a finding names, and those that the filters exclude."""
+        named = {key for letter in self.dead_letters for key in keys_of(letter)}
+        return self.findings | named | {key for key in self.duty if self.is_excluded(key)}
+
+    def is_excluded(self, key: str) -> bool:
+        """Return True if the filters exclude the key as it is now."""
+        return self.excludes_name(key) or self.excludes_size(self.source.current(key) or self.target.current(key))
+
+    def excludes_name(self, key: str) -> bool:
+        return self.filters.exclusion_by_name(key) is not None
+
+    def excludes_size(self, version: Version | None) -> bool:
+        """Return True if the limits exclude an object of this size. The code of the product is not used."""
+        if version is None:
+            return False
+        size, largest = len(version.body), self.filters.max_size
+        return size < (self.filters.min_size or 0) or (largest is not None and size > largest)
 
 
 def keys_of(message: Queued) -> Set[str]:
@@ -130,6 +148,19 @@ def nothing_of_others_is_gone(end: Ending) -> Iterator[str]:
             yield f"{key}: the object was in the target before, deletes are off, and it is gone"
 
 
+def excluded_keys_stay(end: Ending) -> Iterator[str]:
+    """The target has nothing for an excluded key but what it had before, and nothing of it is gone."""
+    for key in {**end.before, **end.target.objects}:
+        before, now = end.before.get(key), end.target.current(key)
+        if end.excludes_name(key):
+            if before is not now:
+                yield f"{key}: the filters exclude the name, and the object of the target changed"
+        elif now is not None and now is not before and end.excludes_size(now):
+            yield f"{key}: the filters exclude objects of {len(now.body)} bytes, and one was copied"
+        elif now is None and key not in end.duty and end.excludes_size(before):
+            yield f"{key}: the filters exclude the object that only the target had, and it is gone"
+
+
 def delete_limits_hold(end: Ending) -> Iterator[str]:
     for name, (made, limit) in end.deletions.items():
         if limit is not None and made > limit:
@@ -147,6 +178,10 @@ def verdicts_are_true(end: Ending) -> Iterator[str]:
         listed = end.target.objects
         for key in {**end.source.objects, **listed}:
             source, target = end.source.current(key), listed.get(key)
+            if end.is_excluded(key):
+                if key in verdict.named:
+                    yield f"{key}: {verdict.name} names this key, and the filters exclude it"
+                continue
             if source is None and not end.deletes:
                 continue
             if _same(source, target, tags=end.tags):
@@ -180,6 +215,7 @@ INVARIANTS: tuple[Callable[[Ending], Iterator[str]], ...] = (
     copies_are_equal,
     no_ghost_stays,
     nothing_of_others_is_gone,
+    excluded_keys_stay,
     delete_limits_hold,
     guard_holds,
     verdicts_are_true,

@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from s3_syncer import wiring
 from s3_syncer.core import compare, fence
+from s3_syncer.core.filters import Filters
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import DeletionWork, RangeWork, Work, following
@@ -337,6 +338,12 @@ def limited_sweep(history: History) -> None:
 def impatient(history: History) -> None:
     """Wait a few hours for the end, and not a day. An upload is abandoned after one."""
     history.quiet_max_s = 4 * 3600.0
+
+
+def filtered(history: History) -> None:
+    """Exclude one key by its name, and the empty objects of all keys by their size."""
+    history.world.settings = replace(history.world.settings, filters=Filters.of(exclude=["a"], min_size=1), delete=True)
+    history.keys = ("a", "b", "c/d")
 
 
 def edited_target(history: History) -> None:
@@ -696,3 +703,27 @@ def each_rejection_is_permanent() -> Iterator[Replacement]:
 def no_rejection_is_the_keys_own() -> Iterator[Replacement]:
     """A key that is denied while the store serves other keys becomes a dead letter."""
     yield rejections.Rejections, "judge", _always(None)
+
+
+@mutant(seeds=200, focus=filtered)
+def excluded_name_ignored() -> Iterator[Replacement]:
+    """A key with a name that the filters exclude is neither copied nor deleted."""
+    for module in (converge, distributed_copy):
+        yield module, "excluded_by_name", _always(None)
+
+
+@mutant(seeds=200, focus=filtered)
+def excluded_size_ignored() -> Iterator[Replacement]:
+    """An object with a size that the filters exclude is neither copied nor deleted."""
+    yield Filters, "exclusion_by_size", _always(None)
+
+
+@mutant(seeds=200, focus=filtered)
+def size_of_target_decides() -> Iterator[Replacement]:
+    """The size of the target's object decides only if the source has none."""
+    by_size = Filters.exclusion_by_size
+    yield (
+        Filters,
+        "exclusion_by_size",
+        lambda self, source, target: by_size(self, None, target) or by_size(self, source, None),
+    )

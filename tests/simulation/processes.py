@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import SyncError
 from s3_syncer.core.fence import LATE_WRITE_S
+from s3_syncer.core.filters import NO_FILTERS, Filters
 from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
@@ -409,14 +410,24 @@ class Findings:
         self.failed.clear()
 
 
-def start_sweep(world: World, options: SweepOptions, *, tags: bool = True, threads: int = 2) -> Findings:
-    """Start a sweep in a new process, as `migrate` and `check` do; return its findings."""
+def start_sweep(
+    world: World, options: SweepOptions, *, tags: bool = True, filters: Filters = NO_FILTERS, threads: int = 2
+) -> Findings:
+    """Start a sweep in a new process, as `migrate` and `check` do; return its findings.
+
+    It applies `filters` beside those of all workers.
+    """
     scheduler = world.scheduler
     name = f"sweep-{scheduler.number()}"
     findings = Findings(scheduler, name, options)
 
     def run() -> None:
-        settings = replace(world.settings, delete=options.delete, tags=tags and world.settings.tags)
+        settings = replace(
+            world.settings,
+            delete=options.delete,
+            tags=tags and world.settings.tags,
+            filters=world.settings.filters & filters,
+        )
         context = build_sync_context(
             settings,
             threads=threads,
@@ -432,7 +443,9 @@ def start_sweep(world: World, options: SweepOptions, *, tags: bool = True, threa
             findings.error = error
         findings.ended = True
 
-    scheduler.note("starts", name, *_changed(options), "" if tags else "tags=False")
+    scheduler.note(
+        "starts", name, *_changed(options), "" if tags else "tags=False", filters.to_json() if filters else ""
+    )
     scheduler.spawn(run, name=name, group=name)
     return findings
 

@@ -11,6 +11,8 @@ from tests.simulation.scheduler import Scheduler
 from tests.simulation.sqs import Queued
 from tests.simulation.store import Store
 
+from s3_syncer.core.filters import Filters
+
 
 def ending(change: Callable[[Store, Store], object] = lambda source, target: None, **properties: Any) -> Ending:
     """Return the end of a history with two equal stores, after a change of them."""
@@ -31,6 +33,7 @@ BROKEN = {
     "copies_are_equal": ending(lambda source, target: target.write("k", b"BODY")),
     "no_ghost_stays": ending(lambda source, target: source.remove("k")),
     "nothing_of_others_is_gone": ending(before={"old": Store("target", Scheduler(0)).write("old", b"")}, deletes=False),
+    "excluded_keys_stay": ending(filters=Filters.of(exclude=["k"])),
     "delete_limits_hold": ending(deletions={"sweep": (2, 1)}),
     "verdicts_are_true": ending(
         lambda source, target: target.write("x", b""), verdicts=[Verdict("check", equal=True)], duty=frozenset()
@@ -63,6 +66,8 @@ def test_an_invariant_finds_its_violation(name: str) -> None:
             lambda source, target: target.write("other", b"", {"x-amz-meta-s3-syncer-source-etag": "e"}), duty={"k"}
         ),
         ending(lambda source, target: target.remove("k"), duty=frozenset()),
+        ending(lambda source, target: target.remove("k"), filters=Filters.of(exclude=["k"])),
+        ending(lambda source, target: source.write("k", b"larger"), filters=Filters.of(max_size=4)),
         ending(abandoned(3), dead_letters=[GAVE_UP]),
     ],
 )

@@ -345,7 +345,7 @@ class ListedBucket(MemoryBucket):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.list_etags = True
+        self.list_etags = self.list_sizes = True
         self.list_order: Callable[[Iterable[str]], list[str]] = sorted
 
     def listed(self) -> list[ListEntry]:
@@ -360,7 +360,7 @@ class ListedBucket(MemoryBucket):
             yield KeyPage.of(
                 ListEntry(
                     key,
-                    len(there.body),
+                    len(there.body) if self.list_sizes else None,
                     there.etag if self.list_etags else None,
                     at(there.modified),
                     Archive(there.archived) if there.archived else None,

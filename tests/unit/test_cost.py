@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from s3_syncer.cli.commands import cli
-from s3_syncer.operations.cost import PART_BYTES, InventoryError, Objects, estimate, inventory_sizes
+from s3_syncer.operations.cost import PART_BYTES, InventoryError, Objects, estimate, inventory_objects
 
 
 def objects(*sizes: int | None) -> Objects:
@@ -48,8 +48,8 @@ def test_inventory_has_the_current_objects_below_the_prefix() -> None:
         '"b","other","true","false","13"\n',
     ]
     columns = ["Bucket", "Key", "IsLatest", "IsDeleteMarker", "Size"]
-    assert list(inventory_sizes(lines, columns, "photos/")) == [5, 11]
-    assert list(inventory_sizes(lines, columns, "photos/a b")) == [5]
+    assert [each.size for each in inventory_objects(lines, columns, "photos/")] == [5, 11]
+    assert [(each.key, each.size) for each in inventory_objects(lines, columns, "photos/a ")] == [("b", 5)]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_inventory_has_the_current_objects_below_the_prefix() -> None:
 )
 def test_file_that_is_no_inventory_is_an_error(line: str, columns: list[str], message: str) -> None:
     with pytest.raises(InventoryError, match=message):
-        list(inventory_sizes([line], columns, ""))
+        list(inventory_objects([line], columns, ""))
 
 
 def test_command_reads_a_compressed_inventory(tmp_path: Path) -> None:

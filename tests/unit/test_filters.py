@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from s3_syncer.core.filters import BadPattern, key_filter
+from s3_syncer.core.filters import NO_FILTERS, BadFilter, Filters
 
 RCLONE = Path(sys.executable).with_name("rclone")
 
@@ -154,8 +157,8 @@ def rclone(folder: Path) -> Rclone:
 
 
 def ours(include: Sequence[str], exclude: Sequence[str]) -> set[str]:
-    wanted = key_filter(include, exclude)
-    return {key for key in KEYS if wanted is None or wanted(key)}
+    filters = Filters.of(include, exclude)
+    return {key for key in KEYS if filters.exclusion_by_name(key) is None}
 
 
 def test_an_include_matches_the_same_keys_as_in_rclone(rclone: Rclone) -> None:
@@ -223,8 +226,8 @@ def test_several_patterns_decide_in_rclones_order(rclone: Rclone) -> None:
 def test_a_pattern_that_rclone_rejects_is_rejected(rclone: Rclone) -> None:
     assert rclone.lists_all([[f"--include={pattern}"] for pattern in REFUSED]) == [None] * len(REFUSED)
     for pattern in REFUSED:
-        with pytest.raises(BadPattern, match=r"."):
-            key_filter([pattern], [])
+        with pytest.raises(BadFilter, match=r"."):
+            Filters.of([pattern])
 
 
 @pytest.mark.parametrize(
@@ -237,23 +240,125 @@ def test_a_pattern_that_rclone_rejects_is_rejected(rclone: Rclone) -> None:
     ],
 )
 def test_a_pattern_that_would_silently_differ_from_rclone_is_rejected(pattern: str, says: str) -> None:
-    with pytest.raises(BadPattern, match=says):
-        key_filter([pattern], [])
+    with pytest.raises(BadFilter, match=says):
+        Filters.of([pattern])
 
 
 def test_no_patterns_are_no_filter() -> None:
-    assert key_filter([], []) is None
+    assert Filters.of([], []) == NO_FILTERS
+    assert not Filters.of([], [])
 
 
-@pytest.mark.parametrize("key", ["a\nb", "a\n", "\x1b[2J"])
+@pytest.mark.parametrize("key", ["a\nb", "a\n", "\x1b[2J", "dir/a\nb"])
 def test_any_key_can_be_matched(key: str) -> None:
-    wanted = key_filter([], ["a*", "**2J"])
-    assert wanted is not None
-    assert not wanted(key)
+    assert Filters.of([], ["a*", "**2J", "dir/**"]).exclusion_by_name(key) is not None
+
+
+def test_a_key_that_is_not_utf_8_can_be_matched() -> None:
+    key = b"a\xff.tmp".decode(errors="surrogateescape")
+    assert Filters.of([], ["*.tmp"]).exclusion_by_name(key) is not None
+    assert Filters.of([], ["a?.jpg"]).exclusion_by_name(key) is None
 
 
 @pytest.mark.parametrize(("key", "matches"), [("//a", True), ("dir//a", True), ("dir/", False), ("a/", False)])
 def test_slashes_that_no_file_system_allows(key: str, matches: bool) -> None:
-    wanted = key_filter(["a"], [])
-    assert wanted is not None
-    assert wanted(key) is matches
+    assert (Filters.of(["a"]).exclusion_by_name(key) is None) is matches
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "reason"),
+    [
+        (["*.jpg"], [], "excluded because no include pattern matches the key"),
+        ([], ["*.jpg", "dir/", "/dir/a.*"], "excluded by the pattern 'dir/'"),
+        (["*.png", "*.jpg"], ["*"], "excluded by the pattern '*'"),
+        (["**.txt"], ["*.txt"], None),
+    ],
+)
+def test_the_reason_names_the_pattern(include: list[str], exclude: list[str], reason: str | None) -> None:
+    assert Filters.of(include, exclude).exclusion_by_name("dir/a.txt") == reason
+
+
+@dataclass(frozen=True)
+class Entry:
+    size: int | None
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "is_excluded"),
+    [
+        (Entry(10), None, False),
+        (Entry(9), None, True),
+        (Entry(20), None, False),
+        (Entry(21), None, True),
+        (None, Entry(9), True),
+        (None, Entry(20), False),
+        (Entry(15), Entry(21), False),  # the object of the target is not the one to copy
+        (Entry(21), Entry(15), True),  # nor is it one to delete
+        (Entry(None), Entry(21), False),  # not known yet
+        (None, None, False),
+    ],
+)
+def test_the_size_of_the_source_decides_before_that_of_the_target(
+    source: Entry | None, target: Entry | None, is_excluded: bool
+) -> None:
+    reason = Filters.of(min_size=10, max_size=20).exclusion("key", source, target)
+    assert (reason is not None) is is_excluded
+
+
+def test_the_reason_names_the_sizes() -> None:
+    filters = Filters.of(min_size=1024, max_size=3 * 1024**2)
+    smaller, larger = (filters.exclusion_by_size(Entry(size), None) for size in (1023, 3 * 1024**2 + 1))
+    assert smaller == "excluded by its size: 1,023 bytes are less than the minimum of 1KiB"
+    assert larger == "excluded by its size: 3,145,729 bytes are more than the maximum of 3MiB"
+
+
+def test_a_minimum_above_the_maximum_is_rejected() -> None:
+    with pytest.raises(BadFilter, match="no object has at least 2KiB and at most 1KiB"):
+        Filters.of(min_size=2048, max_size=1024)
+
+
+def test_two_filters_together_let_pass_what_both_let_pass() -> None:
+    images, large = Filters.of(["*.jpg"], min_size=10, max_size=100), Filters.of([], ["tmp/"], min_size=20)
+    both = images & large
+    assert (both.min_size, both.max_size) == (20, 100)
+    passed = {key for key in ("a.jpg", "a.png", "tmp/a.jpg") if both.exclusion_by_name(key) is None}
+    assert passed == {"a.jpg"}
+    assert images & images == images & NO_FILTERS == NO_FILTERS & images == images
+
+
+def test_filters_below_a_prefix_see_the_whole_name() -> None:
+    filters = Filters.of(["/a/b/*.jpg"], min_size=1).below("a/").below("b/")
+    assert filters.exclusion_by_name("c.jpg") is None
+    assert filters.exclusion_by_name("a/b/c.jpg") is not None
+    assert filters.min_size == 1
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [NO_FILTERS, Filters.of(["a ", "b\n"], ["{{x}}"]).below("c/"), Filters.of(["a"]) & Filters.of([], ["b"], 0, 5)],
+)
+def test_filters_equal_their_json(filters: Filters) -> None:
+    assert Filters.from_json(json.loads(json.dumps(filters.to_json()))) == filters
+    assert pickle.loads(pickle.dumps(filters)) == filters
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        {"names": {}},
+        {"names": [1]},
+        {"names": [{"include": ["a"]}]},
+        {"names": [{"include": "a", "exclude": []}]},
+        {"names": [{"include": [1], "exclude": []}]},
+        {"names": [{"include": [], "exclude": []}]},
+        {"names": [{"include": ["["], "exclude": [], "before": ""}]},
+        {"min_size": -1},
+        {"max_size": True},
+        {"max_size": "1K"},
+    ],
+)
+def test_json_that_is_no_filter_is_rejected(content: object) -> None:
+    with pytest.raises(BadFilter):
+        Filters.from_json(content)

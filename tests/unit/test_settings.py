@@ -7,6 +7,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s3_syncer.core.filters import Filters
 from s3_syncer.core.units import MIB
 from s3_syncer.settings import (
     SMALLEST_BUDGET,
@@ -264,3 +265,22 @@ def test_the_repr_of_credentials_hides_the_secret() -> None:
     for shown in (repr(settings), str(settings), f"{settings.target_credentials}"):
         assert "key-id" in shown
         assert "hush" not in shown
+
+
+def test_filters_are_read_as_the_options_of_the_command() -> None:
+    environment = {
+        "S3_SYNCER_INCLUDE": "*.jpg\r\n\n a, b\u2028c \n",
+        "S3_SYNCER_EXCLUDE": "*.tmp",
+        "S3_SYNCER_MIN_SIZE": "1",
+        "S3_SYNCER_MAX_SIZE": "1.5M",
+    }
+    filters = function_settings({**REQUIRED, **environment}).filters
+    assert filters == Filters.of(["*.jpg", " a, b\u2028c "], ["*.tmp"], 1024, 3 * 512 * 1024)
+
+
+def test_every_mistake_in_the_filters_is_named() -> None:
+    found = mistakes(S3_SYNCER_EXCLUDE="a[", S3_SYNCER_MIN_SIZE="1KB", S3_SYNCER_MAX_SIZE="many")
+    assert len(found) == 3
+    assert found[0].startswith("S3_SYNCER_MIN_SIZE: '1KB' is not a size: write ")
+    assert found[1].startswith("S3_SYNCER_MAX_SIZE: 'many' is not a size: write ")
+    assert found[2].startswith("invalid filter: 'a[': '[' has no ']'")

@@ -979,15 +979,7 @@ def test_a_plain_range_leaves_no_key_with_unproven_content_to_another_worker(
     assert notes.differences == reports
 
 
-# -- ranges, filters and stops -----------------------------------------------------------------------------------------
-
-
-def test_a_filtered_key_is_neither_copied_nor_deleted_nor_reported() -> None:
-    world = World(["a.jpg", "a.tmp"], ["b.jpg", "b.tmp"])
-    notes, _ = world.sweep(SweepOptions(delete=True, full=True, key_filter=lambda key: key.endswith(".jpg")))
-    assert world.target.objects.keys() == {"a.jpg", "b.tmp"}
-    assert sorted(notes.changes) == [("copy", "a.jpg"), ("delete", "b.jpg")]
-    assert not notes.differences
+# -- ranges and stops --------------------------------------------------------------------------------------------------
 
 
 def test_with_one_way_a_key_that_only_the_target_has_is_no_difference() -> None:

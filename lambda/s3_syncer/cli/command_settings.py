@@ -11,6 +11,7 @@ import click
 
 from ..core.bandwidth_timetable import NO_LIMIT
 from ..core.errors import SyncError
+from ..core.filters import NO_FILTERS, BadFilter, Filters
 from ..core.units import GIB, MIB
 from ..logs import log_json
 from ..settings import AwsChain, Reader, Settings, SettingsError, read_deletion_queues, read_stores
@@ -38,6 +39,7 @@ def read_settings(options: dict[str, Any], *, delete: bool, queue: bool = False)
         queue_url=reader.required("QUEUE_URL") if queue else reader.text("QUEUE_URL"),
         bulk_queue_url=reader.text("BULK_QUEUE_URL"),
         dead_letter_queue_url=(reader.required if queue else reader.text)("DEAD_LETTER_QUEUE_URL"),
+        filters=read_filters(options) if "include" in options else NO_FILTERS,
         delete=delete,
         deletion_queues=read_deletion_queues(reader),
         tags=options["tags"],
@@ -64,6 +66,14 @@ def _aws_target(options: dict[str, Any]) -> dict[str, str]:
     if not region:
         raise click.UsageError("the region of the target is unknown: give --target-region, or set AWS_REGION")
     return {"target_endpoint": endpoint, "target_region": region}
+
+
+def read_filters(options: dict[str, Any]) -> Filters:
+    """Return the filters that the options name. Raise UsageError."""
+    try:
+        return Filters.of(*(options[name] for name in ("include", "exclude", "min_size", "max_size")))
+    except BadFilter as error:
+        raise click.UsageError(f"invalid filter: {error}") from error
 
 
 def configure_log(log_format: str, *, verbose: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from typing import Any
 import click
 
 from ..core.errors import SyncError
-from ..operations.cost import PRICES_FROM, InventoryError, Objects, estimate, inventory_sizes
+from ..core.filters import Filters
+from ..core.model import ListEntry
+from ..operations.cost import PRICES_FROM, InventoryError, InventoryObject, Objects, estimate, inventory_objects
 from ..wiring import build_sync_context
 from . import operation_options as groups
 from .click_extensions import Command, with_options
-from .command_settings import fail, read_settings
+from .command_settings import fail, read_filters, read_settings
+from .options import FILTERS
 from .progress import format_bytes
 from .store_options import STORES
 
@@ -28,23 +32,24 @@ from .store_options import STORES
         ("Estimate it from an inventory", "s3-syncer cost --inventory data.csv.gz --source-bucket my-bucket"),
     ],
 )
-@with_options(STORES, groups.COST, groups.JSON)
+@with_options(STORES, FILTERS, groups.COST, groups.JSON)
 def cost(inventory: tuple[Path, ...], columns: str, changes: int, as_json: bool, **options: Any) -> None:
     """Estimate what the source's requests, the traffic and the workers cost, for this bucket.
 
-    The listing costs one request for each 1,000 keys. The charges of the target store, KMS and the ECS tasks are not
-    included. The prices are estimates: check them at AWS.
+    Objects that the filters exclude are not counted. The listing costs one request for each 1,000 keys. The charges of
+    the target store, KMS and the ECS tasks are not included. The prices are estimates: check them at AWS.
     """
-    objects = Objects()
+    objects, filters = Objects(), read_filters(options)
     try:
         if inventory:
             for path in inventory:
                 with _opened(path) as lines:
-                    objects.add(inventory_sizes(lines, columns.split(","), options["source_prefix"]))
+                    found = inventory_objects(lines, columns.split(","), options["source_prefix"])
+                    objects.add(_mirrored_sizes(found, filters))
         else:
             context = build_sync_context(read_settings({**options, "tags": True}, delete=False), threads=1)
             for page in context.source.listing(in_order=False):
-                objects.add(page.sizes)
+                objects.add(_mirrored_sizes(page, filters))
     except (SyncError, InventoryError, OSError, EOFError) as error:
         fail(error)
     rows = estimate(objects, changes)
@@ -59,6 +64,10 @@ def cost(inventory: tuple[Path, ...], columns: str, changes: int, as_json: bool,
         low, high = (f"{usd:,.2f}" for usd in row.usd)
         click.echo(f"{low if low == high else f'{low} to {high}':>20} USD  {row.what}: {row.quantity}")
     click.echo(f"Prices: {PRICES_FROM}. Not included: the target store, KMS, ECS tasks.")
+
+
+def _mirrored_sizes(objects: Iterable[InventoryObject | ListEntry], filters: Filters) -> Iterator[int | None]:
+    return (each.size for each in objects if filters.exclusion(each.key, each, None) is None)
 
 
 def _opened(path: Path) -> io.TextIOWrapper:

@@ -22,6 +22,7 @@ _EFFECTS = {
     "delete": "it would be deleted from the target",
     "kept": "it would stay in the target, because deletes are off",
     "unchanged": "nothing would be done",
+    "excluded": "nothing would be done, because the filters exclude it",
     "retry": "it would fail, and be tried again",
     "dead-letter": "it would fail, and go to the dead-letter queue",
 }

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
 from rich.console import Console
 
 from ..core.errors import SyncError
-from ..core.filters import BadPattern, key_filter
 from ..core.units import GB
 from ..sync.archived_objects import RestoreOptions
 from ..sync.key_sweep import SweepOptions
@@ -26,8 +24,6 @@ from .store_options import STORES
 #: Options of `migrate` that do not work with --workers queue, and what to do instead.
 _NOT_FOR_QUEUE = {
     "dry_run": ("--dry-run", "`s3-syncer check` lists the differences and changes nothing"),
-    "include": ("--include", "run `migrate` without --workers queue to choose keys"),
-    "exclude": ("--exclude", "run `migrate` without --workers queue to choose keys"),
     "restore": ("--restore", "run `migrate` without --workers queue to restore objects"),
     "skip_archived": ("--skip-archived", "run `s3-syncer check --skip-archived` when the workers are done"),
     "bwlimit": ("--bwlimit", "the input bulk.max_concurrency of the Terraform module limits the workers"),
@@ -54,7 +50,7 @@ _NOT_FOR_QUEUE = {
         ("Let the workers of the queue copy", "s3-syncer --module infra migrate --workers queue"),
     ],
 )
-@with_options(LOCATIONS, STORES, groups.DRY_RUN, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
+@with_options(LOCATIONS, STORES, groups.DRY_RUN, groups.FILTERS, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
 @with_options(groups.SKIP_ARCHIVED, groups.RESTORES)
 @with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.EVENTS, groups.LOG)
@@ -74,7 +70,6 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
         max_delete=max_delete,
         one_way=options["one_way"],
         full=options["full"],
-        key_filter=read_key_filter(options),
         restore=_restore_options(options),
     )
     _sweep("migrate", sweep_options, options, config)
@@ -89,7 +84,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
         ("Read a random part of the objects", "s3-syncer check --download --sample 1%"),
     ],
 )
-@with_options(LOCATIONS, STORES, groups.KEYS, groups.TAGS, groups.DOWNLOAD, groups.SKIP_ARCHIVED)
+@with_options(LOCATIONS, STORES, groups.FILTERS, groups.KEYS, groups.TAGS, groups.DOWNLOAD, groups.SKIP_ARCHIVED)
 @with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.EVENTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
@@ -103,7 +98,6 @@ def check(**options: Any) -> None:
         dry_run=True,
         one_way=options["one_way"],
         full=options["full"],
-        key_filter=read_key_filter(options),
         reads=read_options(options),
     )
     _sweep("check", sweep_options, options)
@@ -155,13 +149,6 @@ def _restore_options(options: dict[str, Any]) -> RestoreOptions | None:
         return None
     max_bytes = None if most_gb is None else round(most_gb * GB)
     return RestoreOptions(tier.capitalize(), days or groups.RESTORE_DAYS, max_bytes)
-
-
-def read_key_filter(options: dict[str, Any]) -> Callable[[str], bool] | None:
-    try:
-        return key_filter(options["include"], options["exclude"])
-    except BadPattern as error:
-        raise click.UsageError(f"invalid pattern: {error}") from error
 
 
 def _queue_config(options: dict[str, Any]) -> QueueMigrationConfig:

@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from ..core.bandwidth_timetable import BadTimetable, BandwidthTimetable
+from ..core.units import parse_size
+from ..settings import split_lines
 from .report import CONTENT_TYPES
 from .report_upload import ReportObject
 
@@ -34,6 +36,20 @@ class Bandwidth(click.ParamType[BandwidthTimetable | None]):
         except BadTimetable as error:
             self.fail(str(error), param, ctx)
         return timetable if timetable.limits else None
+
+
+class Size(click.ParamType[int | None]):
+    """A size in bytes as in rclone: the unit is KiB, or B, K, M, G in powers of 1024; "off" is no limit."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if not isinstance(value, str):
+            return int(value)
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Ceiling(click.ParamType[int]):
@@ -146,4 +162,4 @@ class Pattern(click.ParamType[str]):
     name = "pattern"
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
-        return [line for line in rv.splitlines() if line]
+        return split_lines(rv)

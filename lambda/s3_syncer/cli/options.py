@@ -13,7 +13,7 @@ from ..service.options import ServiceOptions
 from ..settings import LOG_LEVELS
 from .click_extensions import Decorator, option
 from .concurrency import AUTO, AUTO_MESSAGES
-from .option_types import MOST, Bandwidth, Ceiling, Duration, Pattern, ReportDestination, Share
+from .option_types import MOST, Bandwidth, Ceiling, Duration, Pattern, ReportDestination, Share, Size
 from .queue_options import IDLE_TIMEOUT
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .signals import GRACE_S
@@ -49,7 +49,7 @@ DRY_RUN = (
     ),
 )
 
-KEYS = (
+FILTERS = (
     option(
         _COPY,
         "--include",
@@ -66,6 +66,25 @@ KEYS = (
         help="No keys that match this pattern: they are neither copied nor deleted. Includes are tried first. "
         "Repeatable; in the variable, one pattern on each line.",
     ),
+    option(
+        _COPY,
+        "--min-size",
+        type=Size(),
+        metavar="SIZE",
+        help="Only objects of at least this size, in KiB or with the unit B, K, M, G or T. The object of the source "
+        "decides, or that of the target if the source has none.",
+    ),
+    option(
+        _COPY,
+        "--max-size",
+        type=Size(),
+        metavar="SIZE",
+        help="Only objects of at most this size, as for --min-size. When an object of the source becomes larger, its "
+        "earlier copy stays in the target.",
+    ),
+)
+
+KEYS = (
     option(
         _COPY,
         "--full",

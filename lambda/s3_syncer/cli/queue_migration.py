@@ -150,7 +150,8 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
         next(iter(bucket.listing()), None)
     letters_before, stats, deadline = monitor.dead_letters(), SweepStats(), Deadline()
     options = job.sweep_options
-    monitor.send(RangeWork(delete=options.delete, max_delete=options.max_delete, full=options.full))
+    filters = job.settings.filters
+    monitor.send(RangeWork(delete=options.delete, max_delete=options.max_delete, full=options.full, filters=filters))
     progress = QueueProgress(stats, idle_s=config.idle_timeout_s)
     try:
         with (

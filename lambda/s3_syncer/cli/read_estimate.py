@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..core.compare import KeyDiff, KeyStatus
 from ..core.deadline import Deadline
+from ..core.filters import Filters
 from ..core.listing_diff import Unordered, merge_listings
 from ..stores.protocols import Listing
 from ..sync.key_sweep import SweepOptions
@@ -42,8 +43,8 @@ class ReadEstimator:
 
     is_available = has_spare_capacity = True
 
-    def __init__(self, source: Listing, target: Listing, options: SweepOptions) -> None:
-        self._source, self._target, self._options = source, target, options
+    def __init__(self, source: Listing, target: Listing, options: SweepOptions, filters: Filters) -> None:
+        self._source, self._target, self._options, self._filters = source, target, options, filters
         self._objects = self._bytes = self._keys = 0
         self._lock = threading.Lock()
 
@@ -75,7 +76,7 @@ class ReadEstimator:
         source, target, reads = diff.source, diff.target, self._options.reads
         if source is None or target is None or reads is None or source.archive is not None:
             return False
-        if source.size != target.size or not self._options.selects(diff.key):
+        if source.size != target.size or self._filters.exclusion(diff.key, source, target) is not None:
             return False
         is_proven = diff.status is KeyStatus.IN_SYNC or (source.etag is not None and source.etag == target.etag)
         return reads.reads(diff.key, "etag" if is_proven else "marker")

@@ -15,7 +15,6 @@ from ..sync.key_sweep import SweepOptions
 from . import options as groups
 from .click_extensions import Command, option, with_options
 from .command_settings import configure_log, fail, read_settings
-from .migrate_and_check_commands import read_key_filter
 from .run import SweepJob, run
 from .store_options import STORES
 
@@ -60,7 +59,7 @@ RESTORE = (
         ("Undo changes below photos/, too", "s3-syncer --module infra restore --prefix photos/ --overwrite"),
     ],
 )
-@with_options(STORES, RESTORE, groups.DRY_RUN, groups.KEYS, groups.TAGS)
+@with_options(STORES, RESTORE, groups.DRY_RUN, groups.FILTERS, groups.KEYS, groups.TAGS)
 @with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
@@ -83,7 +82,6 @@ def restore(**options: Any) -> None:
             dry_run=options["dry_run"],
             one_way=options["one_way"],
             full=options["full"],
-            key_filter=read_key_filter(options),
             ignores_times=True,
         ),
         threads=options["concurrency"],
@@ -113,5 +111,6 @@ def _settings(options: dict[str, Any]) -> Settings:
         settings,
         source_prefix=settings.source_prefix + prefix,
         target_prefix=settings.target_prefix + prefix,
+        filters=settings.filters.below(prefix),
         source_requests=replace(settings.source_requests, object_headers=headers),
     )

@@ -226,7 +226,7 @@ def _announce_reads(job: SweepJob, local: LocalSweeper, console: Console, deadli
     That costs a listing of each side.
     """
     context = local.context
-    estimator = ReadEstimator(context.source, context.target, job.sweep_options)
+    estimator = ReadEstimator(context.source, context.target, job.sweep_options, job.settings.filters)
     estimate = estimate_reads(estimator, _ranges(job.resume), context.source.first, deadline)
     text = "the bytes to read are not known: a listing is not in order" if estimate is None else estimate.text
     if deadline.is_stopped:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from .errors import Permanent
+from .filters import NO_FILTERS, BadFilter, Filters
 from .upload_history import UploadHistory
 
 #: The key of this project's own messages, so that no decoder mistakes them for an event of a store.
@@ -71,13 +72,16 @@ class RangeWork:
     max_delete: int | None = None
     #: True to compare headers, metadata and tags of every key, also of keys with equal listing entries.
     full: bool = False
+    #: The filters of the sender. A worker applies its own filters too.
+    filters: Filters = NO_FILTERS
     #: See `KeyWork.hops`.
     hops: int = 0
     #: The number of the last of these hops in which a worker made no progress, see `range_sweep.MAX_STALLED_HOPS`.
     stalled_hops: int = 0
 
     def to_json(self) -> str:
-        return _envelope("range", **asdict(self))
+        content = {each.name: getattr(self, each.name) for each in fields(self)}
+        return _envelope("range", **{**content, "filters": self.filters.to_json() if self.filters else None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +184,12 @@ def _range(content: Mapping[str, Any]) -> RangeWork:
         raise Malformed('"max_delete" must be a whole number or null')
     if not isinstance(full, bool):
         raise Malformed('"full" must be true or false')
+    try:
+        filters = Filters.from_json(content["filters"]) if "filters" in content else NO_FILTERS
+    except BadFilter as error:
+        raise Malformed(f'"filters" is invalid: {error}') from error
     counts = {name: _count(content, name) for name in ("hops", "stalled_hops")}
-    return RangeWork(after, until, delete, max_delete, full, **counts)
+    return RangeWork(after, until, delete, max_delete, full, filters, **counts)
 
 
 def _parts(content: Mapping[str, Any]) -> PartsWork:
@@ -238,6 +246,6 @@ def _is_whole(value: Any) -> bool:
 
 
 def _envelope(work: str, **content: Any) -> str:
-    """Return the message for these fields, without counts that are zero and without a false `released`."""
-    zeros = {name for name in (*_KEY_COUNTS, "stalled_hops", "released") if not content.get(name)}
+    """Return the message for these fields, without zeros, a false `released` and empty filters."""
+    zeros = {name for name in (*_KEY_COUNTS, "stalled_hops", "released", "filters") if not content.get(name)}
     return json.dumps({ENVELOPE: {"work": work, **{name: content[name] for name in content if name not in zeros}}})

@@ -109,8 +109,18 @@ class InventoryError(Exception):
     """A file is no inventory. The message says why."""
 
 
-def inventory_sizes(lines: Iterable[str], columns: Sequence[str], prefix: str) -> Iterator[int | None]:
-    """Yield the size of each current object below the prefix in an S3 Inventory. Raises InventoryError.
+@dataclass(frozen=True, slots=True)
+class InventoryObject:
+    """An object of an inventory."""
+
+    #: Relative to the prefix.
+    key: str
+    #: In bytes; None if the inventory does not have it.
+    size: int | None
+
+
+def inventory_objects(lines: Iterable[str], columns: Sequence[str], prefix: str) -> Iterator[InventoryObject]:
+    """Yield each current object below the prefix in an S3 Inventory. Raises InventoryError.
 
     The file is CSV without a heading: `columns` are the `fileSchema` of its manifest. Keys in it are form-encoded.
     """
@@ -124,5 +134,6 @@ def inventory_sizes(lines: Iterable[str], columns: Sequence[str], prefix: str) -
         except (IndexError, ValueError) as error:
             raise InventoryError(f"line {number} does not have the columns {', '.join(columns)}: {error}") from error
         is_current = fields.get("IsLatest", "true") == "true" and fields.get("IsDeleteMarker", "false") != "true"
-        if is_current and unquote_plus(fields["Key"]).startswith(prefix):
-            yield size
+        key = unquote_plus(fields["Key"])
+        if is_current and key.startswith(prefix):
+            yield InventoryObject(key.removeprefix(prefix), size)

@@ -74,14 +74,14 @@ class _NoCopies:
 class Decision:
     """The action of a worker that checks the key now, and the rule that decides it."""
 
-    #: `copy`, `update`, `tags`, `delete`, `kept`, `unchanged`, or `retry` or `dead-letter` for an error.
+    #: `copy`, `update`, `tags`, `delete`, `kept`, `unchanged`, `excluded`, or `retry` or `dead-letter` for an error.
     action: str
     reason: str
 
     @property
     def is_equal(self) -> bool:
         """Return True if nothing needs to be done."""
-        return self.action == "unchanged"
+        return self.action in ("unchanged", "excluded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,8 @@ class Explanation:
         """Return where the last message about the key is, as far as the log and the dead letters show it."""
         if self.letters:
             return f"dead: {len(self.letters)} messages about the key are in the dead-letter queue"
+        if self.decision.action == "excluded":
+            return "ignored: workers acknowledge each message about the key, and log no line about it"
         last = next((line for line in reversed(self.lines) if line.action), None)
         if last is None:
             return "unknown: the log has no line about the key, and SQS cannot search a queue"

@@ -8,6 +8,8 @@ from ..core.errors import Permanent, StoreUnusable, SyncError
 
 logger = logging.getLogger(__name__)
 
+_LEVELS = {"dead-letter": logging.ERROR, "retry": logging.WARNING, "excluded": logging.DEBUG}
+
 
 def log_failure(key: str, error: SyncError, *, name: str = "", **fields: object) -> None:
     """Log a failure. Equal failures have the same `reason`: the request ID is another field.
@@ -23,5 +25,11 @@ def log_failure(key: str, error: SyncError, *, name: str = "", **fields: object)
 
 def log_decision(action: str, key: str, reason: object, **fields: object) -> None:
     """Log a decision, with a level that follows from the action."""
-    level = {"dead-letter": logging.ERROR, "retry": logging.WARNING}.get(action, logging.INFO)
+    level = _LEVELS.get(action, logging.INFO)
     logger.log(level, "%s", action, extra={"action": action, "key": key, "reason": reason, **fields})
+
+
+def log_excluded(keys: int) -> None:
+    """Log the number of keys of a batch that the filters exclude. Most events may be about such keys."""
+    if keys:
+        logger.info("excluded", extra={"action": "excluded", "keys": keys})

@@ -30,6 +30,8 @@ class Ack:
     """Everything that the message asks for is done: delete it, once `more` is on the queue."""
 
     more: tuple[Work, ...] = ()
+    #: The reason why the filters leave a key of the message as it is, or "".
+    exclusion: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,8 +116,8 @@ def _result(task_id: str, disposition: Disposition) -> TaskResult:
 
 def _code_and_text(disposition: Disposition) -> tuple[ResultCode, str]:
     match disposition:
-        case Ack(more):
-            return "Succeeded", f"sent to the queue as {len(more)} messages" if more else "equal"
+        case Ack(more, exclusion):
+            return "Succeeded", f"sent to the queue as {len(more)} messages" if more else exclusion or "equal"
         case Retry(reason=reason):
             return "TemporaryFailure", reason
         case DeadLetter(error):

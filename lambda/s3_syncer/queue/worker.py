@@ -21,7 +21,7 @@ from ..core.log_context import log_fields
 from ..core.work_items import DeletionWork, KeyWork, PartsWork, RangeWork, Work, following
 from ..sync.converge import BucketPair, Outcome
 from ..sync.write_checks import MAX_UNSEEN_DELIVERIES, Unseen
-from .decision_log import log_decision, log_failure
+from .decision_log import log_decision, log_excluded, log_failure
 from .deletion_guard import DIRECT, Deletions
 from .dispositions import Ack, Disposition, Message, Retry, disposition_for_error
 from .key_request import KeyRequest
@@ -68,6 +68,12 @@ class _Done:
     uncertain: frozenset[str]
     #: True if the message may belong to another worker by now, which may have deleted it.
     message_is_lost: bool
+
+    @property
+    def exclusion(self) -> str:
+        """Return the reason why the filters leave the key as it is, or ""."""
+        is_excluded = isinstance(self.result, Outcome) and self.result.action == "excluded"
+        return self.result.reason if is_excluded else ""
 
     @property
     def may_change(self) -> bool:
@@ -206,6 +212,7 @@ class Worker:
                 requests.setdefault(key, KeyRequest()).add(work, message.attempt, may_delete=may_delete)
         items = {key: self._key_item(key, request) for key, request in requests.items()}
         results = _run_all(items, self._pool, deadline, grace_s, BatchWait(self._responded_at))
+        log_excluded(sum(bool(done.exclusion) for done in results.values()))
         for message, work in key_messages:
             dispositions[message.id] = self._combined(message, work, {key: results[key] for key in work.keys})
         # Ranges and parts run last: they take long, and the events of the batch are waiting.
@@ -269,7 +276,7 @@ class Worker:
             more += done.late_checks(self._prefix)
         failures = [(key, done.result) for key, done in results.items() if isinstance(done.result, SyncError)]
         if not failures:
-            return Ack(tuple(more))
+            return Ack(tuple(more), next(filter(None, (done.exclusion for done in results.values())), ""))
         is_uncertain = any(results[key].may_change for key, _ in failures)
         delay_s = LATE_WRITE_S if is_uncertain else 0
         counted = [error.next_attempt for _, error in failures if isinstance(error, _FullAttempt)]

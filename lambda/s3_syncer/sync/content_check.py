@@ -88,12 +88,14 @@ class ContentCheck:
             reason = "another object was written"
         return Outcome("unproven", f"changed while it was read, {MAX_ATTEMPTS} times: {reason}")
 
-    def finish(self, page: DiffPage, outcomes: Mapping[KeyDiff, Outcome], is_checked: Callable[[str], bool]) -> None:
+    def finish(
+        self, page: DiffPage, outcomes: Mapping[KeyDiff, Outcome], is_checked: Callable[[KeyDiff], bool]
+    ) -> None:
         """Count the proofs of a page. `is_checked` says if a key belongs to the check and has not failed."""
         proofs: Counter[Proof] = Counter()
         for diff in page.diffs:
             outcome = outcomes.get(diff)
-            if outcome is None and diff.status is KeyStatus.IN_SYNC and is_checked(diff.key):
+            if outcome is None and diff.status is KeyStatus.IN_SYNC and is_checked(diff):
                 proofs["etag"] += 1
             elif outcome is not None and outcome.proof is not None and outcome.action == "unchanged":
                 proofs[outcome.proof] += 1

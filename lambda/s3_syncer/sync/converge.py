@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from ..core.compare import ABSENT, Difference, compare_tags
 from ..core.deadline import Deadline
 from ..core.errors import Changed, Permanent, Retryable, StaleWrite
+from ..core.filters import NO_FILTERS, Filters
 from ..core.model import INLINE_BODY_MAX, ObjectState, WrittenObject
 from ..core.proof import Proof
 from ..core.work_items import Work
@@ -65,6 +66,8 @@ class BucketPair:
     copier: Copier
     #: False keeps keys in the target that were deleted from the source.
     delete: bool = True
+    #: The keys that are mirrored, relative to the prefix. Nothing is written or deleted for any other key.
+    filters: Filters = NO_FILTERS
     #: True leaves each deletion to a message: the outcome is `deferred`.
     defers_deletions: bool = False
     #: True in a plain sweep: see `compare.compare`.
@@ -91,9 +94,10 @@ class BucketPair:
 
 
 #: An action in an outcome and in the log. The first five write to the target: `undo` removes a copy that the same sweep
-#: brought. `multipart` means that other workers send the parts. `deferred` is a deletion that became a message. A sweep
-#: reports missing, differs, unproven, extra, stale, large, archived and restore: see `key_sweep.py`. `part` and `range`
-#: are work from a queue, and `failed` is a key of `s3-syncer sync` that could not be made equal.
+#: brought. `excluded` is a key that the filters leave as it is. `multipart` means that other workers send the parts.
+#: `deferred` is a deletion that became a message. A sweep reports missing, differs, unproven, extra, stale, large,
+#: archived and restore: see `key_sweep.py`. `part` and `range` are work from a queue, and `failed` is a key of
+#: `s3-syncer sync` that could not be made equal.
 Action = Literal[
     "copy",
     "update",
@@ -102,6 +106,7 @@ Action = Literal[
     "undo",
     "unchanged",
     "kept",
+    "excluded",
     "multipart",
     "deferred",
     "missing",
@@ -162,6 +167,7 @@ def converge(
     `checks` are those of earlier writes of the key by the same sweep, so that the first comparison is another of them.
 
     Returns the last write, or unchanged if both sides were equal already, or multipart for a copy by other workers.
+    Returns excluded if the filters leave the key as it is. If its name decides, that takes no request.
     A write of tags after a copy belongs to the copy.
     Returns kept if the source has no such key any more and the target's object stays, and deferred if it stays until
     the message about its deletion.
@@ -169,6 +175,8 @@ def converge(
     Permanent if the target does not keep what is written: see `write_checks`. Also raises it if the target has another
     key in the place of this one.
     """
+    if (outcome := excluded_by_name(pair, key)) is not None:
+        return outcome
     done, reason, request_id = Outcome("unchanged", "equal"), _KEPT_CHANGING, ""
     prefetch_body = size <= INLINE_BODY_MAX
     follows_write, checks = checks is not None, checks or WriteChecks()
@@ -193,7 +201,7 @@ def converge(
                     sides, follows_write = _judge(pair, key, sides, checks, deadline), False
             step = _make_equal(pair, key, sides, deadline, own_copies, is_new=done.action == "copy")
             if isinstance(step, Outcome):
-                return step if done.action == "unchanged" or step.action != "unchanged" else done
+                return done if done.action in CHANGES and step.action in ("unchanged", "excluded") else step
             if step.outcome.action != "tags" or done.action not in ("copy", "update"):  # else the tags of that copy
                 done = step.outcome
             pair = replace(pair, direction=pair.direction.once_written())
@@ -212,6 +220,12 @@ def converge(
     raise Retryable(message, "KeepsChanging", request_id=request_id)
 
 
+def excluded_by_name(pair: BucketPair, key: str) -> Outcome | None:
+    """Return the outcome of a key with a name that the filters exclude, or None. Makes no request."""
+    reason = pair.filters.exclusion_by_name(key)
+    return None if reason is None else Outcome("excluded", reason)
+
+
 @dataclass(frozen=True, slots=True)
 class _Sides:
     """Both sides of a key, as one check found them."""
@@ -222,6 +236,8 @@ class _Sides:
     difference: Difference | None = None
     #: True if the source has no such key, and the object of another key responds to it in the target.
     is_other_key: bool = False
+    #: The reason why a filter excludes these objects, which are then not compared.
+    exclusion: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +281,8 @@ def _compare_sides(
     source = (
         pair.source.get_small(key) if prefetch_body and may_copy_body else pair.source.head(key, confirm_missing=True)
     )
+    if (exclusion := pair.filters.exclusion_by_size(source, target)) is not None:
+        return _Sides(source, target, exclusion=exclusion)
     if target is not None and not has_key(
         pair.target, pair.capabilities, key, target, is_listed=is_listed, deletes=source is None
     ):
@@ -317,6 +335,8 @@ def _make_equal(
     `is_new` says that the previous attempt copied the object to a target that lacked it.
     """
     source, target, difference = sides.source, sides.target, sides.difference
+    if sides.exclusion is not None:
+        return Outcome("excluded", sides.exclusion, is_gone=source is None)
     if sides.is_other_key:
         return Outcome("unchanged", f"absent from the source, and {NOT_LISTED}", is_gone=True)
     if source is None:

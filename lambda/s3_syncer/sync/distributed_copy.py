@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from ..core.compare import not_kept
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Permanent, Retryable, StoreUnusable, judged
+from ..core.filters import NO_FILTERS, Filters
 from ..core.model import ObjectState, Upload, WrittenObject
 from ..core.multipart import PartPlan, UploadedPart, contiguous_runs, contradicts, is_resumable
 from ..core.units import MIB
@@ -29,7 +30,7 @@ from ..core.upload_history import UploadHistory
 from ..core.work_items import KeyWork, PartsWork, Work
 from ..stores.protocols import SourceBucket, TargetBucket
 from .comparison import compare_objects
-from .converge import BucketPair, Outcome, converge
+from .converge import BucketPair, Outcome, converge, excluded_by_name
 from .transfer import Transfer
 from .upload_decision import (
     ABANDONED_AFTER_S,
@@ -68,14 +69,21 @@ RECHECK_MIN_S, RECHECK_MAX_S = 30, 900
 class DistributedCopier:
     """Divides copies of objects above `threshold` bytes into work items, and processes these items.
 
-    `prefix` is the source's.
+    `prefix` is the source's. The parts of a key that the `filters` exclude by now are not sent.
     """
 
     def __init__(
-        self, source: SourceBucket, target: TargetBucket, transfer: Transfer, *, prefix: str, threshold: int
+        self,
+        source: SourceBucket,
+        target: TargetBucket,
+        transfer: Transfer,
+        *,
+        prefix: str,
+        threshold: int,
+        filters: Filters = NO_FILTERS,
     ) -> None:
         self._source, self._target, self._transfer = source, target, transfer
-        self._prefix = prefix
+        self._prefix, self._filters = prefix, filters
         self.threshold = threshold
 
     def converge(
@@ -86,6 +94,8 @@ class DistributedCopier:
         `uploads` are those of the messages before; None means that the message tracks no upload. A `redelivered`
         message may have created an upload and then been lost, so the upload may have been left behind.
         """
+        if (outcome := excluded_by_name(pair, key)) is not None:  # before a request about its uploads
+            return outcome
         history = uploads or UploadHistory()
         pair = replace(pair, copier=_Copier(self, self._transfer, history))
         if uploads is None and not redelivered:
@@ -261,6 +271,11 @@ class DistributedCopier:
         the item was done.
         """
         key = work.key.removeprefix(self._prefix)
+        if (exclusion := self._filters.exclusion(key, work, None)) is not None:
+            # The filters have changed since the upload was created. Its ID is that of a copy of this project.
+            logger.info("abort", extra={"action": "abort", "key": work.key, "reason": exclusion})
+            self._target.abort_upload(key, work.upload)
+            return []
         try:
             missing = self._missing(key, work)
             state = self._source.head(key)

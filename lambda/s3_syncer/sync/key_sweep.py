@@ -8,7 +8,7 @@ that the restore was requested. The last is unproven: nothing differs, and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..core.compare import ABSENT, KeyDiff, KeyStatus
@@ -39,8 +39,6 @@ class SweepOptions:
     one_way: bool = False
     #: Compare headers, metadata and tags of every key, also of keys with equal listing entries.
     full: bool = False
-    #: Keys for which this is False are neither copied nor deleted; None selects all keys.
-    key_filter: Callable[[str], bool] | None = None
     #: Objects of more bytes than this that differ are reported as large and not copied; None is no limit.
     max_object_size: int | None = None
     #: Repeat a key for which a store is too busy. Where the requests themselves are repeated, that is not needed.
@@ -55,19 +53,13 @@ class SweepOptions:
     def needs_check(self, diff: KeyDiff) -> bool:
         """Return True if the listing entries of a key call for a check of the key itself."""
         if not self.full and (diff.status is KeyStatus.IN_SYNC or (self.ignores_times and diff.has_equal_etags)):
-            return self.reads is not None and self.selects(diff.key) and self.reads.reads(diff.key, "etag")
-        if diff.status is KeyStatus.TARGET_ONLY and self.one_way and not self.delete:
-            return False
-        return self.selects(diff.key)
+            return self.reads is not None and self.reads.reads(diff.key, "etag")
+        return diff.status is not KeyStatus.TARGET_ONLY or self.delete or not self.one_way
 
     @property
     def needs_every_diff(self) -> bool:
         """True if keys with equal listing entries are checked or counted as well."""
         return self.full or self.reads is not None
-
-    def selects(self, key: str) -> bool:
-        """Return True if the filters do not leave out the key."""
-        return self.key_filter is None or self.key_filter(key)
 
 
 #: Keys of a page that are converged before the small-object copier gets the page.
@@ -98,11 +90,22 @@ class KeySweep:
         self._pair_without_deletes, self._pair_with_deletes = replace(pair, delete=False), replace(pair, delete=True)
         self._options, self._delete_limit, self._in_order = options, delete_limit, in_order
         self._capabilities, self._content_check = pair.capabilities, content_check
+        self._filters = pair.filters
         self._archived = archived or ArchivedObjects(source, options.restore, dry_run=options.dry_run)
+
+    def needs_check(self, diff: KeyDiff) -> bool:
+        """Return True if the listing entries of a key that is not excluded call for a check of it."""
+        return self._options.needs_check(diff) and not self.excludes(diff)
+
+    def excludes(self, diff: KeyDiff) -> bool:
+        """Return True if the filters exclude a key, as far as the listings show it."""
+        return self._filters.exclusion(diff.key, diff.source, diff.target) is not None
 
     def outcome_by_listing(self, diff: KeyDiff, state: PageState) -> Outcome | None:
         """Return the outcome that the listings alone decide, or None if the key itself must be checked."""
         if diff.source is not None and diff.source.size is None:
+            return None
+        if diff.source is None and diff.target is not None and diff.target.size is None and self._filters.has_sizes:
             return None
         if diff.target is None and diff.source is not None and self._options.dry_run:
             return _missing(diff.source.listed_size) if diff.source.archive is None else None
@@ -161,6 +164,8 @@ class KeySweep:
     def process(self, diff: KeyDiff, state: PageState, deadline: Deadline) -> Outcome:
         """Converge or compare one key, as the options say. Raises a SyncError."""
         diff = self._with_size(diff)
+        if (exclusion := self._filters.exclusion_by_size(diff.source, diff.target)) is not None:
+            return Outcome("excluded", exclusion)
         if (found := self._archived.outcome(diff, md5s=self._capabilities.gives_md5 is True)) is not None:
             return found
         try:
@@ -216,6 +221,8 @@ class KeySweep:
     def _compare(self, key: str, *, is_listed: bool | None) -> Compared:
         """Compare both sides as HEADs show them. Raises Archived."""
         source, target = self._source.head(key, confirm_missing=True), self._target.head(key)
+        if (exclusion := self._filters.exclusion_by_size(source, target)) is not None:
+            return Compared(Outcome("excluded", exclusion))
         if target is not None and not has_key(self._target, self._capabilities, key, target, is_listed=is_listed):
             if source is None:
                 return Compared(Outcome("unchanged", f"absent from the source, and {NOT_LISTED}"))

@@ -96,9 +96,9 @@ class RangeSweeper:
             max_object_size=self._max_object_size,
             repeats_busy=True,
         )
-        source, target = self._context.source, self._context.target
+        source, target, pair = self._context.source, self._context.target, self._context.pair
         sweep = Sweep(
-            self._context.pair,
+            replace(pair, filters=pair.filters & work.filters),
             source,
             target,
             found,

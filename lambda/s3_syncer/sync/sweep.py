@@ -231,7 +231,7 @@ class Sweep:
         return run
 
     def _page_state(self) -> PageState:
-        return PageState(self._options.needs_check, own_copies=self._pair.direction.own_copies())
+        return PageState(self._key_sweep.needs_check, own_copies=self._pair.direction.own_copies())
 
     def _reconcile_page(self, page: DiffPage, deadline: Deadline) -> None:
         """Converge the keys that differ and list the page again, until a listing shows nothing new.
@@ -269,7 +269,7 @@ class Sweep:
         """Let the content check count the proofs of a page that is done."""
         if self._content_check is not None:
             self._content_check.finish(
-                page, outcomes, lambda key: self._options.selects(key) and key not in state.failed
+                page, outcomes, lambda diff: diff.key not in state.failed and not self._key_sweep.excludes(diff)
             )
 
     def _reconcile_listing(self, page: DiffPage, state: PageState, deadline: Deadline) -> PageRound:
@@ -299,7 +299,7 @@ class Sweep:
 
     def _reconcile_single_keys(self, page: DiffPage, state: PageState, deadline: Deadline) -> None:
         self._fail_unnameable(page, state)
-        diffs = [diff for diff in page.diffs if self._options.needs_check(diff)]
+        diffs = [diff for diff in page.diffs if self._key_sweep.needs_check(diff)]
         for _ in range(MAX_PAGE_LISTINGS):
             outcomes = self._converge_all(diffs, state, deadline)
             self._count(state.count_rest(page.keys))
@@ -364,7 +364,7 @@ class Sweep:
         """Report a key that stays as it is although it differs."""
         if outcome is not None and outcome.action == "kept":
             outcome = self._key_sweep.kept(key, state)
-        if outcome is not None and outcome.action != "unchanged" and outcome.action not in CHANGES:
+        if outcome is not None and outcome.action not in ("unchanged", "excluded") and outcome.action not in CHANGES:
             self._listener.on_skipped(key, outcome)
 
     # -- keys ------------------------------------------------------------------------------------------------------
