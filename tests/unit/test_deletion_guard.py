@@ -252,6 +252,21 @@ def test_a_shut_guard_stays_shut_while_the_counts_of_sqs_may_lag() -> None:
     assert not guard.is_shut()
 
 
+def test_a_count_is_as_old_as_its_first_request() -> None:
+    """The two queues are counted one after the other, and the response of the second may come late."""
+    clock, requests = FakeClock(), []
+
+    def count() -> int:
+        requests.append(clock.now)
+        clock.now += OPEN_S
+        return 3
+
+    guard = DeletionGuard(count, 10, clock=clock)
+    assert not guard.is_shut()
+    assert not guard.is_shut()
+    assert len(requests) == 2
+
+
 def test_without_a_limit_nothing_is_counted() -> None:
     counts = Counts([])
     assert not DeletionGuard(counts, None).is_shut()

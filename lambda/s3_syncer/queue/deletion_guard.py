@@ -15,7 +15,8 @@ from typing import Literal
 
 from ..core.work_items import DeletionWork
 
-#: Seconds for which a process uses a count below the limit. It bounds the requests, two for each count.
+#: Seconds for which a process uses a count below the limit, from the start of its first request. It bounds the
+#: requests, two for each count.
 OPEN_S = 1.0
 
 #: Seconds for which a process that has seen a count above the limit does not count again. The counts of SQS may lag for
@@ -49,10 +50,10 @@ class DeletionGuard:
             return False
         shut_at = None
         with self._lock:
-            if self._clock() >= self._valid_until:
+            if (begun := self._clock()) >= self._valid_until:
                 was_shut, count = self._is_shut, self._count()
                 self._is_shut = count > self._hold_above
-                self._valid_until = self._clock() + (SHUT_S if self._is_shut else OPEN_S)
+                self._valid_until = self._clock() + SHUT_S if self._is_shut else begun + OPEN_S
                 shut_at = count if self._is_shut and not was_shut else None
             is_shut = self._is_shut
         if shut_at is not None:  # without the lock, because the call may take seconds
