@@ -138,10 +138,21 @@ def _locations(
     )
     return (
         BucketLocation(
-            settings.source_bucket, settings.source_prefix, source_clients, settings.source_requests, limiters.source
+            settings.source_bucket,
+            settings.source_prefix,
+            source_clients,
+            settings.source_requests,
+            limiters.source,
+            is_aws(source_clients.lease().client.meta.endpoint_url),
         ),
+        # Its client is not needed here: it reads the secret, which may have no value yet.
         BucketLocation(
-            settings.target_bucket, settings.target_prefix, target_clients, settings.target_requests, limiters.target
+            settings.target_bucket,
+            settings.target_prefix,
+            target_clients,
+            settings.target_requests,
+            limiters.target,
+            is_aws(settings.target_endpoint),
         ),
     )
 
@@ -163,14 +174,13 @@ def _connect(
     def bucket(
         location: BucketLocation, kind: type[Bucket], transport: Transport | None, gate: RequestGate | None
     ) -> Bucket:
-        is_on_aws = is_aws(location.clients.lease().client.meta.endpoint_url)
         return kind(
             location.name,
             location.prefix,
             location.clients,
             tags=settings.tags,
-            documents_tag_counts=is_on_aws,
-            lists_restores=location is source_location and is_on_aws,
+            documents_tag_counts=location.is_on_aws,
+            lists_restores=location is source_location and location.is_on_aws,
             reads_checksums=settings.reads_checksums,
             transport=transport,
             gate=gate,

@@ -33,6 +33,8 @@ class BucketLocation:
     clients: ClientSource
     options: RequestOptions = NO_OPTIONS
     limiter: RequestLimiter | None = None
+    #: True if AWS itself answers. It keeps every promise of its documentation.
+    is_on_aws: bool = False
 
 
 class Listing(Protocol):
