@@ -175,7 +175,7 @@ def _no_work_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _threads() -> set[threading.Thread]:
-    """Return Python's threads, without the dummies that callbacks create for threads of C."""
+    """Return Python's threads, without the dummy that a callback creates for awscrt's thread."""
     return {thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}
 
 

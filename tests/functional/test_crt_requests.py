@@ -114,7 +114,7 @@ def test_a_key_without_a_directory_is_listed_before_its_deletion(
 
 @pytest.mark.parametrize("text", ["Zürich", 'attachment; filename="Ã¼"'])
 def test_a_header_in_another_encoding_arrives_the_same(rig: Rig, each_way: str, text: str) -> None:
-    """The client decodes headers as UTF-8, and refuses other text."""
+    """awscrt cannot decode text that is not UTF-8."""
     rig.put("key", b"body")
     for method in ("GET", "HEAD"):
         rig.source_proxy.when(answering(Content_Disposition=text), method, key="key", times=inf)

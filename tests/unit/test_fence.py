@@ -168,7 +168,6 @@ _WITHOUT_A_FENCE = {
 _OTHER_CALLS = {
     "sync/sweep.py: executor.submit(self._noting_uncertain(reconcile), page, deadline)": "`submit` carries it",
     "sync/sweep.py: self._keys.submit(self._busy_pages.add, -1)": "counts, and makes no request",
-    "crt/http_client.py: self._opening.submit(connected, self._host, self._port, self._tls)": "sends no request",
 }
 
 

@@ -50,7 +50,7 @@ def bucket_endpoint(location: BucketLocation) -> BucketEndpoint:
         raise OnlyBoto3Error
     lease = location.clients.lease()
     lease.signing_keys()
-    if is_proxied(lease.client.meta.endpoint_url):  # the transport would connect past the proxy
+    if is_proxied(lease.client.meta.endpoint_url):  # awscrt and http.client would connect past the proxy
         raise OnlyBoto3Error
     url, region = _address(lease.client, name)
     return BucketEndpoint(url, region, _ca_file(location.options), location.options)

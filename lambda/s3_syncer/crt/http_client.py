@@ -1,35 +1,32 @@
-"""An HTTP client for one bucket: awscrt signs its requests, and one thread sends many at a time.
+"""An HTTP client for one bucket over awscrt: it signs requests and sends many at a time.
 
-The HTTP client of awscrt takes twice the CPU time: see docs/crt-transport.md. No request is repeated and no response is
-judged. A request that moves no bytes for a while is ended without a response, as after a broken connection.
+No request is repeated and no response is judged. A request that moves no bytes for a while is ended without a response,
+as after a broken connection.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import ssl
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from socket import socket
+from concurrent.futures import Future
+from io import BytesIO
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import awscrt
-from awscrt import auth, http
+from awscrt import auth, http, io
 
 from .. import __version__
 from ..core import fence
 from ..stores import request_limiter
 from ..stores.credentials import SigningKeys
-from .connection import Connection, connected
 from .endpoint import BucketEndpoint
-from .event_loop import EventLoop
-from .http_response import ResponseReader
 from .protocols import Headers, HttpResponse
+from .tcp_nodelay import NoDelay
 
 #: Seconds in which a request must end, and bytes a second that a large request is granted in addition.
 STALL_TIMEOUT_S = 60.0
@@ -41,8 +38,7 @@ SIGNING_S = 2.0
 #: Seconds between two searches for requests that have stalled.
 _WATCH_INTERVAL_S = 1.0
 
-#: Connections that are opened at a time. Each takes a thread for two or three round trips.
-_OPENING = 128
+_CONNECT_MS = 5000
 
 _USER_AGENT = f"s3-syncer/{__version__} awscrt/{awscrt.__version__}"
 
@@ -63,10 +59,13 @@ class CrtHttpClient:
         self._region, self._keys = endpoint.region, keys
         self._headers = (("host", self._authority), ("user-agent", _USER_AGENT))
         self._option_headers = endpoint.headers
-        self._tls = ssl.create_default_context(cafile=endpoint.ca_file) if self._secure else None
-        self._loop, self._idle = EventLoop.shared(), _IdleConnections()
-        self._opening = ThreadPoolExecutor(_OPENING, thread_name_prefix="connect")
-        weakref.finalize(self, _close, self._loop, self._idle).atexit = False
+        self._bootstrap = io.ClientBootstrap.get_or_create_static_default()
+        self._socket = io.SocketOptions()
+        self._socket.connect_timeout_ms = _CONNECT_MS
+        self._socket.keep_alive = True
+        self._tls = _tls(self._host, endpoint.ca_file) if self._secure else None
+        self._idle: list[http.HttpClientConnection] = []
+        self._no_delay = NoDelay(self._port)
         self._signer: tuple[SigningKeys, auth.AwsCredentialsProvider] | None = None
         self._signings: dict[str, tuple[float, auth.AwsSigningConfig]] = {}
         self._pending: set[_Request] = set()
@@ -84,16 +83,16 @@ class CrtHttpClient:
         max_body: float = math.inf,
     ) -> None:
         """Send a request: see `protocols.HttpClient`."""
-        request = _Request(self, self._loop, method, body, done, max_body)
+        request = _Request(self, done, len(body), max_body)
         self._pending.add(request)
         try:
             path = self._path + "/" + quote(key or "", safe="/~") + query
             every = [*self._headers, *self._option_headers(method, query), *headers]
             if method == "PUT":
                 every.append(("content-length", str(len(body))))
-            message = http.HttpRequest(method, path, http.HttpHeaders(every))
+            message = http.HttpRequest(method, path, http.HttpHeaders(every), BytesIO(body) if body else None)
             signing = auth.aws_sign_request(message, self._signing(body))
-            signing.add_done_callback(request.on_signed)
+            signing.add_done_callback(lambda signed: request.connect(signed))
         except Exception:  # a request that cannot even be sent gets no response, and boto3 finds the reason
             request.end(0)
 
@@ -147,17 +146,23 @@ class CrtHttpClient:
             signed_body_header_type=auth.AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
         )
 
-    def idle_connection(self) -> Connection | None:
-        """Return a connection that can be used at once, or None."""
-        return self._idle.pop()
+    def connection(self) -> Future[http.HttpClientConnection]:
+        """Return an idle connection, or a new one."""
+        while True:
+            try:
+                idle = self._idle.pop()
+            except IndexError:
+                new: Future[http.HttpClientConnection] = http.HttpClientConnection.new(
+                    self._host, self._port, self._bootstrap, self._socket, self._tls
+                )
+                new.add_done_callback(lambda _: self._no_delay.apply())
+                return new
+            if idle.is_open():
+                return _finished(idle)
 
-    def open_connection(self) -> Future[socket]:
-        """Begin to open a connection."""
-        return self._opening.submit(connected, self._host, self._port, self._tls)
-
-    def adopt(self, opened: socket) -> Connection:
-        """Return the connection of a socket that has been opened. On the thread of the loop only."""
-        return Connection(opened, self._loop.selector, self._idle)
+    def put_back(self, connection: http.HttpClientConnection) -> None:
+        """Keep a connection for the next request."""
+        self._idle.append(connection)
 
     def expire_stalled(self) -> None:
         """End the requests that have moved no bytes for too long."""
@@ -187,101 +192,81 @@ class _Request:
         "_connection",
         "_done",
         "_due",
-        "_fence",
+        "_ensure_open",
         "_fenced",
-        "_head",
-        "_loop",
-        "_method",
+        "_headers",
         "_room",
+        "_status",
     )
 
-    def __init__(
-        self, client: CrtHttpClient, loop: EventLoop, method: str, body: bytes, done: Done, max_body: float
-    ) -> None:
-        self._client, self._loop, self._method, self._body = client, loop, method, body
-        self._done, self._room = fence.carried(done), max_body
-        self._fence, self._fenced = fence.current(), fence.current_request()
-        self._due = time.monotonic() + STALL_TIMEOUT_S + len(body) / MIN_BYTES_PER_S
-        self._connection: Connection | None = None
-        self._head = b""
+    def __init__(self, client: CrtHttpClient, done: Done, size: int, max_body: float) -> None:
+        self._client, self._done, self._room = client, fence.carried(done), max_body
+        self._fenced, self._ensure_open = fence.current_request(), fence.carried(fence.ensure_open)
+        self._due = time.monotonic() + STALL_TIMEOUT_S + size / MIN_BYTES_PER_S
+        self._connection: http.HttpClientConnection | None = None
+        self._status, self._headers = 0, dict[str, str]()
+        self._body: list[bytes] = []
 
-    def on_signed(self, signed: Future[http.HttpRequest]) -> None:
-        """Send the request once it is signed; awscrt signs it at once, in the thread that makes it."""
+    def connect(self, signed: Future[http.HttpRequest]) -> None:
         if not self._client.is_pending(self):
             return
         try:
-            self._head = _head(signed.result())
+            message = signed.result()
+            connecting = self._client.connection()
+            if connecting.done():
+                self._send(message, connecting)
+            else:
+                connecting.add_done_callback(lambda connected: self._send(message, connected))
         except Exception:
             self.end(0)
-        else:
-            self._loop.call(self._connect)
 
-    def _connect(self) -> None:
-        connection = self._client.idle_connection()
-        if connection is not None:
-            self._send(connection)
-            return
+    def _send(self, message: http.HttpRequest, connected: Future[http.HttpClientConnection]) -> None:
         try:
-            self._client.open_connection().add_done_callback(self._on_opened)
-        except RuntimeError:  # the interpreter ends
-            self.end(0)
-
-    def _on_opened(self, opened: Future[socket]) -> None:
-        self._loop.call(partial(self._on_connected, opened))
-
-    def _on_connected(self, opened: Future[socket]) -> None:
-        try:
-            connection = self._client.adopt(opened.result())
-        except Exception:
-            self.end(0)
-        else:
-            self._send(connection)
-
-    def _send(self, connection: Connection) -> None:
-        if not self._client.is_pending(self):  # boto3 may have written since: this older request must not follow
-            connection.close()
-            return
-        self._connection = connection
-        try:
+            self._connection = connected.result()
+            if not self._client.is_pending(self):  # boto3 may have written since: this older request must not follow
+                self._connection.close()
+                return
             self._ask_fence()
-            connection.send(self, self._method, self._head, self._body)
+            stream = self._connection.request(message, self._on_response, self._on_body)
+            stream.completion_future.add_done_callback(self._on_complete)
+            stream.activate()
         except Exception:
-            connection.close()
-            self.end(0)
+            self.abort()
 
     def _ask_fence(self) -> None:
         """Raise OutOfTime if the work was given up. Otherwise the request may take effect from now on."""
-        if self._fenced is not None:
+        if self._fenced is None:
+            self._ensure_open()
+        else:
             self._fenced.begin()
             self._fenced.connect(self.abort)
-        elif self._fence is not None:
-            self._fence.ensure_open()
 
-    def on_received(self, size: int) -> None:
-        """See `connection.Exchange`."""
-        self._room -= size
+    def _on_response(self, *, status_code: int, headers: list[tuple[str, str]], **_: Any) -> None:
+        self._status = status_code
+        for name, value in headers:
+            lower = name.lower()
+            self._headers[lower] = f"{self._headers[lower]}, {value}" if lower in self._headers else value
+
+    def _on_body(self, *, chunk: bytes, **_: Any) -> None:
+        self._room -= len(chunk)
         if self._room < 0:
             self.abort()
             return
+        self._body.append(chunk)
         self._due = max(self._due, time.monotonic() + STALL_TIMEOUT_S)
 
-    def on_end(self, response: ResponseReader | None) -> None:
-        """See `connection.Exchange`."""
-        if response is None:
-            self.end(0)
-        else:
-            self.end(response.status, response)
+    def _on_complete(self, completed: Future[int]) -> None:
+        self.end(0 if completed.exception() else self._status)
 
-    def end(self, status: int, response: ResponseReader | None = None) -> None:
-        """End the request, unless it has ended already. Status 0 means that there is no response."""
+    def end(self, status: int) -> None:
         if not self._client.finish(self):
             return
-        if response is None:
-            self._done(HttpResponse(status))
-            return
-        if self._fenced is not None:
+        if status and self._fenced is not None:
             self._fenced.answered()
-        self._done(HttpResponse(status, response.headers, response.body))
+        if status and self._connection is not None:
+            self._client.put_back(self._connection)
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._done(HttpResponse(status, self._headers, body))
 
     def expire_if_stalled(self, now: float) -> None:
         """Abort the request if it has moved no bytes for too long, at whatever step."""
@@ -289,52 +274,9 @@ class _Request:
             self.abort()
 
     def abort(self) -> None:
-        """End the request without a response, and its connection. Any thread may call this."""
         if self._connection is not None:
-            self._connection.break_off()
+            self._connection.close()
         self.end(0)
-
-
-class _IdleConnections:
-    """The connections of a client that wait for a request. For the thread of the loop only."""
-
-    def __init__(self) -> None:
-        self._connections: list[Connection] = []
-        self._is_closed = False
-
-    def pop(self) -> Connection | None:
-        return self._connections.pop() if self._connections else None
-
-    def add(self, connection: Connection) -> None:
-        if self._is_closed:
-            connection.close()
-        else:
-            self._connections.append(connection)
-
-    def remove(self, connection: Connection) -> None:
-        """Forget a connection that the store has closed."""
-        if connection in self._connections:
-            self._connections.remove(connection)
-
-    def close(self) -> None:
-        self._is_closed = True
-        while self._connections:
-            self._connections.pop().close()
-
-
-def _close(loop: EventLoop, idle: _IdleConnections) -> None:
-    """Close the connections of a client that is not used any more."""
-    loop.call(idle.close)
-
-
-def _head(request: http.HttpRequest) -> bytes:
-    """Return the bytes of a request before its body. Raises ValueError for text with a line break."""
-    lines = [f"{request.method} {request.path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers)]
-    text = "\r\n".join(lines)
-    breaks = len(lines) - 1
-    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
-        raise ValueError("a header has a line break")
-    return f"{text}\r\n\r\n".encode()
 
 
 def _watch(client: weakref.ref[CrtHttpClient]) -> None:
@@ -343,3 +285,17 @@ def _watch(client: weakref.ref[CrtHttpClient]) -> None:
         alive.expire_stalled()
         del alive
         time.sleep(_WATCH_INTERVAL_S)
+
+
+def _tls(host: str, ca_file: str) -> io.TlsConnectionOptions:
+    options = io.TlsContextOptions()
+    options.override_default_trust_store_from_path(ca_filepath=ca_file)
+    connection = io.ClientTlsContext(options).new_connection_options()
+    connection.set_server_name(host)
+    return connection
+
+
+def _finished(connection: http.HttpClientConnection) -> Future[http.HttpClientConnection]:
+    future: Future[http.HttpClientConnection] = Future()
+    future.set_result(connection)
+    return future

@@ -22,8 +22,8 @@ from ..stores.request_limiter import is_throttled
 from ..stores.response_xml import NotXmlError
 from .protocols import OBJECT_LEVEL_STATUSES, HttpClient, HttpResponse, is_archived
 
-#: Largest body in bytes. boto3 moves larger ones: moving the bytes then takes most of the time, and the client would
-#: hold them twice.
+#: Largest body in bytes. boto3 moves larger ones: moving the bytes then takes most of the time, and awscrt would hold
+#: them twice.
 MAX_BODY = MIB
 
 #: Seconds for which boto3 makes all requests after a store was busy, refused a request or did not respond.
@@ -158,7 +158,7 @@ def _reply(response: HttpResponse) -> Reply:
     """Return the headers of a response in boto3's form."""
     read = response.headers
     if not all(value.isascii() for value in read.values()):
-        # The client decodes headers as UTF-8, botocore as Latin-1. Both must give the same text.
+        # awscrt decodes headers as UTF-8, botocore as Latin-1. Both must give the same text.
         read = {name: value.encode().decode("latin-1") for name, value in read.items()}
     return {"ResponseMetadata": {"HTTPHeaders": read}}
 

@@ -186,7 +186,7 @@ class CrtSmallObjectCopier:
         """Start the copy of the next object. Return False if there is none, or if the batch must end.
 
         Without `may_wait`, also return False where the copy would have to wait for memory or bandwidth: a thread of
-        the transport must not wait.
+        awscrt must not wait.
         """
         batch.deadline.progress()
         is_over = _must_end(batch) or batch.failed or batch.is_left

@@ -1,0 +1,41 @@
+"""Set TCP_NODELAY on the connections of awscrt. Its HTTP client does not, and has no option for it.
+
+A request of more than 16 KiB, or of more than 8 KiB over TLS, leaves in several segments. By default the last segment
+waits until the store has acknowledged the segments before. The store delays that by 40 ms, to send it along with a
+response.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+#: The file descriptors of this process. A system without this directory keeps the delay, and nothing else changes.
+_DESCRIPTORS = Path("/dev/fd")
+
+
+class NoDelay:
+    """Sets the option for all connections of this process to a port."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self._seen = port, set[tuple[int, int]]()
+
+    def apply(self) -> None:
+        """Set the option for the connections that exist now. Raises nothing: they would only be slow."""
+        with suppress(OSError):
+            for entry in _DESCRIPTORS.iterdir():
+                with suppress(OSError):  # the descriptor has been closed, or is not connected
+                    self._apply(int(entry.name))
+
+    def _apply(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        socket_ = (descriptor, status.st_ino)
+        if socket_ in self._seen or not stat.S_ISSOCK(status.st_mode):
+            return
+        with socket.socket(fileno=os.dup(descriptor)) as connection:  # an option of the socket, not of the descriptor
+            if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getpeername()[1] == self._port:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._seen.add(socket_)
