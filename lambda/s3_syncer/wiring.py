@@ -25,7 +25,6 @@ from .settings import (
 )
 from .stores.bucket import Bucket
 from .stores.clients import is_aws, queue_client, source_client, target_client
-from .stores.kept_bucket import KeptBucket
 from .stores.protocols import BucketLocation, ClientSource, RequestGate, Transport
 from .stores.request_limiter import NO_LIMITERS, RequestLimiters
 from .sync.context import SyncContext, TransportFactory, Transports
@@ -33,7 +32,6 @@ from .sync.converge import BucketPair
 from .sync.direction import TO_MIRROR, ToMirror
 from .sync.distributed_copy import DistributedCopier
 from .sync.range_sweep import RangeSweeper
-from .sync.restore import FromMirror
 from .sync.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -106,8 +104,17 @@ def build_restore_context(
     Its source is the mirror, which is the target of the settings, and its target is the source of the settings. The
     gates and the limiters are those of the roles in the restore.
     """
+    # Here, because the function never restores.
+    from .stores.as_of import AsOfClients, require_versions
+    from .stores.kept_bucket import KeptBucket
+    from .sync.restore import FromMirror
+
     return_large_buffers()
     bucket, mirror = _locations(settings, threads, clients, RequestLimiters(limiters.target, limiters.source))
+    if restore.as_of is not None:
+        require_versions(mirror.clients, mirror.name)
+        # The transports know no versions.
+        mirror, transports = replace(mirror, clients=AsOfClients(mirror.clients, restore.as_of)), None
     direction = FromMirror(restore.overwrite)
     # The limits of the settings are those of the mirror.
     return _connect(

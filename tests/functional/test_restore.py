@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -179,3 +181,68 @@ def test_an_archived_or_unreadable_mirror_is_named(rig: Rig) -> None:
     ended = run("restore")
     assert ended.code == 3
     assert "NoSuchBucket" in ended.err or "does not exist" in ended.err
+
+
+# -- as of a moment ----------------------------------------------------------------------------------------------------
+
+
+def version_mirror(rig: Rig) -> None:
+    rig.target.put_bucket_versioning(Bucket=TARGET, VersioningConfiguration={"Status": "Enabled"})
+
+
+def moment() -> str:
+    """Return the present, in a second in which nothing is written: times of versions have whole seconds."""
+    time.sleep(1.1)
+    now = datetime.now(UTC).isoformat()
+    time.sleep(1.1)
+    return now
+
+
+def test_the_versions_of_a_moment_come_back(rig: Rig, way: str) -> None:
+    version_mirror(rig)
+    fill(rig)
+    before, etags_before = seen(rig), etags(rig)
+    assert run("migrate").code == 0
+    then = moment()
+    for key in ("a", "large", "parts", "tagged"):
+        rig.put(key, b"spoiled")
+    rig.source.delete_object(Bucket=SOURCE, Key="bare")
+    rig.put("new", b"new")
+    assert run("migrate", "--delete").code == 0
+    rig.source.create_bucket(Bucket=NEW)
+
+    assert run("restore", "--as-of", then, "--to-bucket", NEW).code == 0
+    assert list(verify.differences(before, seen(rig, NEW))) == []
+    assert etags(rig, NEW) == etags_before
+
+    assert run("restore", "--as-of", then, "--overwrite").code == 0
+    rig.source.delete_object(Bucket=SOURCE, Key="new")
+    assert list(verify.differences(before, seen(rig))) == []
+
+
+def test_a_key_that_was_deleted_then_does_not_come_back(rig: Rig) -> None:
+    version_mirror(rig)
+    rig.put("a", b"a")
+    rig.put("b", b"b")
+    assert run("migrate").code == 0
+    moment()  # moto lists the versions and the delete markers of one second in no order
+    rig.source.delete_object(Bucket=SOURCE, Key="a")
+    assert run("migrate", "--delete").code == 0
+    then = moment()
+    rig.put("a", b"later")
+    assert run("migrate").code == 0
+    empty_bucket(rig.source, SOURCE)
+    assert run("restore", "--as-of", then).code == 0
+    assert rig.source_keys() == ["b"]
+
+
+def test_a_mirror_without_versions_has_no_past(rig: Rig) -> None:
+    ended = run("restore", "--as-of", "1h")
+    assert ended.code == 3
+    assert f"the bucket {TARGET} of the mirror has no versions" in ended.err
+
+
+@pytest.mark.parametrize(("text", "mistake"), [("yesterday", "is not a time"), ("2999-01-01", "is in the future")])
+def test_a_wrong_moment_is_an_error(rig: Rig, text: str, mistake: str) -> None:
+    ended = run("restore", "--as-of", text)
+    assert (ended.code, mistake in ended.err) == (2, True)

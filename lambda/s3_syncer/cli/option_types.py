@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,27 @@ class Share(click.ParamType[float]):
         if percent is None or not 0 < float(percent[1]) <= 100:
             self.fail(f"{value!r} is not a percentage: write 1%, 0.1% or 100%", param, ctx)
         return float(percent[1]) / 100
+
+
+class Moment(click.ParamType[datetime]):
+    """A moment in the past: a time as in ISO 8601, in UTC by default, or a duration before now."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        now, text = datetime.now(UTC), str(value).strip()
+        if re.fullmatch(r"(\d+\.?\d*|\.\d+)[smh]", text, re.IGNORECASE):
+            return now - timedelta(seconds=Duration().convert(text, param, ctx))
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(
+                f"{value!r} is not a time: write 2026-11-29T08:00:00Z, or 90s, 15m, 12h for a time ago", param, ctx
+            )
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        if found > now:
+            self.fail(f"{value!r} is in the future", param, ctx)
+        return found
 
 
 class Certificates(click.ParamType[str]):

@@ -15,6 +15,7 @@ from ..sync.key_sweep import SweepOptions
 from . import options as groups
 from .click_extensions import Command, option, with_options
 from .command_settings import configure_log, fail, read_settings
+from .option_types import Moment
 from .run import SweepJob, run
 from .store_options import STORES
 
@@ -43,6 +44,14 @@ RESTORE = (
     ),
     option(
         _WHAT,
+        "--as-of",
+        type=Moment(),
+        metavar="TIME",
+        help="Restore what the mirror had at this time, such as 2026-11-29T08:00:00Z, or 90s, 15m, 12h ago. Needs a "
+        "mirror with versions. Times have whole seconds, and no time zone is UTC.",
+    ),
+    option(
+        _WHAT,
         "--storage-class",
         metavar="CLASS",
         help="Storage class of the restored objects, such as STANDARD_IA. Default: that of the bucket, STANDARD.",
@@ -56,6 +65,10 @@ RESTORE = (
         ("List what would be restored", "s3-syncer --module infra restore --dry-run"),
         ("Bring back every missing object, and write a report", "s3-syncer --module infra restore --report r.html"),
         ("Rehearse with an empty bucket", "s3-syncer --module infra restore --to-bucket rehearsal --prefix photos/"),
+        (
+            "Go back to the objects of a moment",
+            "s3-syncer --module infra restore --as-of 2026-11-29T08:00:00Z --overwrite",
+        ),
         ("Undo changes below photos/, too", "s3-syncer --module infra restore --prefix photos/ --overwrite"),
     ],
 )
@@ -85,7 +98,7 @@ def restore(**options: Any) -> None:
             ignores_times=True,
         ),
         threads=options["concurrency"],
-        restore=RestoreSettings(options["overwrite"]),
+        restore=RestoreSettings(options["overwrite"], options["as_of"]),
         tolerates_target_only=True,
         processes=options["processes"],
         outage_timeout_s=options["outage_timeout"],

@@ -34,6 +34,7 @@ _IS_FINAL = {
     "HeadBucket": False,
     "HeadObject": False,
     "ListMultipartUploads": False,
+    "ListObjectVersions": False,
     "ListObjects": False,
     "ListObjectsV2": False,
     "ListParts": False,

@@ -30,7 +30,14 @@ _TEXTS = re.compile(
 _DECLARATION = re.compile(r"\A\ufeff?\s*<\?xml[^>]*\?>")
 
 #: The elements that a response repeats, and the name of their list in boto3's form.
-_LISTS = {"Contents": "Contents", "Upload": "Uploads", "Part": "Parts"}
+_LISTS = {
+    "Contents": "Contents",
+    "Upload": "Uploads",
+    "Part": "Parts",
+    # Not as in boto3: one list keeps the order of the versions and delete markers of a key.
+    "Version": "Versions",
+    "DeleteMarker": "Versions",
+}
 
 
 class NotXmlError(ValueError):

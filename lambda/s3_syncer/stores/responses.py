@@ -25,6 +25,7 @@ from ..core.multipart import UploadedPart
 _FIELDS = {
     "list_objects": frozenset({"IsTruncated", "Contents", "Name"}),
     "list_objects_v2": frozenset({"IsTruncated", "Contents", "Name"}),
+    "list_object_versions": frozenset({"IsTruncated", "Versions", "Name"}),
     "list_multipart_uploads": frozenset({"IsTruncated", "Uploads", "Bucket"}),
     "list_parts": frozenset({"IsTruncated", "Parts", "UploadId"}),
     "create_multipart_upload": frozenset({"UploadId", "Bucket", "Key"}),
@@ -197,6 +198,22 @@ class Response:
             page = page.without_prefix(prefix)
         token = self.fields.get("NextContinuationToken")
         return ListPage(page, {"ContinuationToken": token} if token else None, self.is_last)
+
+    def versions(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """Return the versions and delete markers of a page, and the parameters of the next page.
+
+        The last page has no parameters. The keys are decoded. Raises Permanent.
+        """
+        items = self.fields.get("Versions") or ()
+        entries = [{**item, "Key": self._key(item, "Key", "version")} for item in items]
+        for entry in entries:
+            self._text(entry, "VersionId", "version")
+        if self.is_last:
+            return entries, {}
+        return entries, {
+            "KeyMarker": self._key(self.fields, "NextKeyMarker"),
+            "VersionIdMarker": self._text(self.fields, "NextVersionIdMarker"),
+        }
 
     def uploads(self, key: str) -> list[Upload]:
         """Return the uploads of exactly this key on a page of a listing. Raises Permanent."""
