@@ -28,8 +28,8 @@ locals {
   }
 
   service_environment = merge(local.queue_environment, local.event_environment, {
-    S3_SYNCER_CONCURRENCY      = tostring(var.service.concurrency)
-    S3_SYNCER_BULK_CONCURRENCY = tostring(var.service.bulk_concurrency)
+    S3_SYNCER_CONCURRENCY      = var.service.concurrency
+    S3_SYNCER_BULK_CONCURRENCY = var.service.bulk_concurrency
     S3_SYNCER_HEALTH_PORT      = tostring(local.service_health_port)
     LOG_LEVEL                  = var.service.log_level
     # Seconds, out of the 120 s between SIGTERM and SIGKILL, also on Spot. Releasing unfinished messages takes up to 20 s more.

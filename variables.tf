@@ -710,8 +710,8 @@ variable "service" {
     - `min_tasks` (0 or more): minimum number of tasks. With 0, no task runs while the queues are empty, and the first task needs some minutes to start
     - `max_tasks` (1 to 5000, not below `min_tasks`): maximum number of tasks. The value of `min_tasks` keeps the number fixed
     - `backlog_per_task` (1 or more): number of messages of the queues for events, bulk work and deletions, visible or in flight, for which one task runs
-    - `concurrency` (1 to 512): maximum number of events that a task handles at the same time. The number of requests to each store adapts to what the store can serve, up to `concurrency` plus `bulk_concurrency`
-    - `bulk_concurrency` (1 to 512): maximum number of messages with bulk work that a task handles at the same time, beside the events
+    - `concurrency` (1 to 512, or `"auto"` for 64): maximum number of events that a task handles at the same time. The number of requests to each store adapts to what the store can serve, up to `concurrency` plus `bulk_concurrency`
+    - `bulk_concurrency` (1 to 512, or `"auto"` for 64): maximum number of messages with bulk work that a task handles at the same time, beside the events
     - `spot_percent` (0 to 100): share of the tasks that run on Fargate Spot. AWS may stop a Spot task with two minutes' notice, and other tasks then continue its work
     - `log_level` (`"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`): minimum level of the log lines. Decisions are logged at `"INFO"`
     - `cpu` (256, 512, 1024, 2048, 4096, 8192 or 16384): CPU units, 1024 per vCPU
@@ -723,8 +723,8 @@ variable "service" {
     min_tasks        = optional(number, 1)
     max_tasks        = optional(number, 4)
     backlog_per_task = optional(number, 1000)
-    concurrency      = optional(number, 32)
-    bulk_concurrency = optional(number, 32)
+    concurrency      = optional(string, "32")
+    bulk_concurrency = optional(string, "32")
     spot_percent     = optional(number, 0)
     log_level        = optional(string, "INFO")
     cpu              = optional(number, 1024)
@@ -755,13 +755,13 @@ variable "service" {
   }
 
   validation {
-    condition     = var.service.concurrency >= 1 && var.service.concurrency <= 512 && floor(var.service.concurrency) == var.service.concurrency
-    error_message = "Write service.concurrency as a whole number from 1 to 512."
+    condition     = var.service.concurrency == "auto" || try(tonumber(var.service.concurrency) >= 1 && tonumber(var.service.concurrency) <= 512 && floor(tonumber(var.service.concurrency)) == tonumber(var.service.concurrency), false)
+    error_message = "Write service.concurrency as a whole number from 1 to 512, or as \"auto\"."
   }
 
   validation {
-    condition     = var.service.bulk_concurrency >= 1 && var.service.bulk_concurrency <= 512 && floor(var.service.bulk_concurrency) == var.service.bulk_concurrency
-    error_message = "Write service.bulk_concurrency as a whole number from 1 to 512."
+    condition     = var.service.bulk_concurrency == "auto" || try(tonumber(var.service.bulk_concurrency) >= 1 && tonumber(var.service.bulk_concurrency) <= 512 && floor(tonumber(var.service.bulk_concurrency)) == tonumber(var.service.bulk_concurrency), false)
+    error_message = "Write service.bulk_concurrency as a whole number from 1 to 512, or as \"auto\"."
   }
 
   validation {

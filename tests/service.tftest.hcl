@@ -178,7 +178,7 @@ run "the_task_follows_the_inputs" {
       cpu              = 512
       memory_mb        = 4096
       concurrency      = 64
-      bulk_concurrency = 16
+      bulk_concurrency = "auto"
       log_level        = "WARNING"
       arguments        = ["--bwlimit=50M"]
     }
@@ -198,7 +198,7 @@ run "the_task_follows_the_inputs" {
 
   assert {
     condition = alltrue([
-      for name, value in { SYNC_DELETE = "false", S3_SYNCER_MEMORY = "3148", S3_SYNCER_CONCURRENCY = "64", S3_SYNCER_BULK_CONCURRENCY = "16", LOG_LEVEL = "WARNING", S3_SYNCER_BWLIMIT = "08:00,10M 19:00,off" } :
+      for name, value in { SYNC_DELETE = "false", S3_SYNCER_MEMORY = "3148", S3_SYNCER_CONCURRENCY = "64", S3_SYNCER_BULK_CONCURRENCY = "auto", LOG_LEVEL = "WARNING", S3_SYNCER_BWLIMIT = "08:00,10M 19:00,off" } :
       contains(jsondecode(aws_ecs_task_definition.task["service"].container_definitions)[0].environment, { name = name, value = value })
     ])
     error_message = "The environment must follow the inputs."
@@ -612,6 +612,26 @@ run "a_concurrency_of_513" {
 
   variables {
     service = { enabled = true, concurrency = 513 }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_concurrency_in_words" {
+  command = plan
+
+  variables {
+    service = { enabled = true, concurrency = "many" }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "half_an_event_at_a_time" {
+  command = plan
+
+  variables {
+    service = { enabled = true, concurrency = 0.5 }
   }
 
   expect_failures = [var.service]
