@@ -20,9 +20,14 @@ locals {
   worker_statements = concat(
     [
       {
-        Sid      = "ReadSourceObjects"
-        Effect   = "Allow"
-        Action   = concat(["s3:GetObject"], var.sync.tags ? ["s3:GetObjectTagging"] : [])
+        Sid    = "ReadSourceObjects"
+        Effect = "Allow"
+        Action = concat(
+          ["s3:GetObject"],
+          var.sync.tags ? ["s3:GetObjectTagging"] : [],
+          # Without them, S3 leaves the lock out of its responses.
+          var.sync.object_lock ? ["s3:GetObjectRetention", "s3:GetObjectLegalHold"] : [],
+        )
         Resource = ["${local.source_bucket_arn}/${var.source_prefix}*"]
       },
       {

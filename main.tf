@@ -43,7 +43,7 @@ locals {
   )
 
   # Environment shared by all workers: the function, the service and the migration.
-  worker_environment = merge(var.environment, local.target_options, {
+  worker_environment = merge(var.environment, local.target_options, var.sync.object_lock ? { SYNC_OBJECT_LOCK = "true" } : {}, {
     SOURCE_BUCKET     = var.source_bucket
     SOURCE_PREFIX     = var.source_prefix
     TARGET_ENDPOINT   = var.target.endpoint

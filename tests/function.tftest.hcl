@@ -287,6 +287,24 @@ run "the_function_inputs" {
   }
 }
 
+run "locks_are_read_if_they_are_mirrored" {
+  command = plan
+
+  variables {
+    sync = { object_lock = true }
+  }
+
+  assert {
+    condition     = aws_lambda_function.sync.environment[0].variables["SYNC_OBJECT_LOCK"] == "true"
+    error_message = "The function must mirror the locks."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role_policy.function.policy).Statement[0].Action == ["s3:GetObject", "s3:GetObjectTagging", "s3:GetObjectRetention", "s3:GetObjectLegalHold"]
+    error_message = "The role must read the locks."
+  }
+}
+
 run "lambda_passes_debug_lines" {
   command = plan
 

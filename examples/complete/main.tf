@@ -54,6 +54,7 @@ module "s3_syncer" {
 
   sync = {
     tags                          = true
+    object_lock                   = false # true needs Object Lock in both buckets
     max_concurrency               = 20
     batch_size                    = 50
     batch_window_s                = 2

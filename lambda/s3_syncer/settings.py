@@ -177,6 +177,8 @@ class Settings:
     #: None deletes at once.
     deletion_queues: DeletionQueues | None = None
     tags: bool = True
+    #: True mirrors the retention and the legal hold of each object.
+    object_lock: bool = False
     copy_memory: int = 4 * SMALLEST_BUDGET
     #: Size in bytes above which several workers copy an object, where work comes from a queue.
     distributed_copy_threshold: int = GIB
@@ -277,6 +279,7 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
         delete=reader.flag("SYNC_DELETE", default=True),
         deletion_queues=read_deletion_queues(reader),
         tags=reader.flag("SYNC_TAGS", default=True),
+        object_lock=reader.flag("SYNC_OBJECT_LOCK", default=False),
         copy_memory=copy_memory(reader.whole("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", default=1024)),
         distributed_copy_threshold=reader.whole("DISTRIBUTED_COPY_THRESHOLD_MB", default=1024) * MIB,
         log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, default="INFO"),

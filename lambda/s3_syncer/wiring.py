@@ -25,6 +25,7 @@ from .settings import (
 )
 from .stores.bucket import Bucket
 from .stores.clients import is_aws, queue_client, source_client, target_client
+from .stores.object_locks import ObjectLocks
 from .stores.protocols import BucketLocation, ClientSource, RequestGate, Transport
 from .stores.request_limiter import NO_LIMITERS, RequestLimiters
 from .sync.context import SyncContext, TransportFactory, Transports
@@ -177,6 +178,8 @@ def _connect(
 ) -> SyncContext:
     """Connect two buckets, of which the first is copied to the second."""
     built_transports = transports(source_location, target_location) if transports is not None else Transports()
+    locks = ObjectLocks(lambda: target.lock_configuration()) if settings.object_lock else None
+    target: Bucket
 
     def bucket(
         location: BucketLocation, kind: type[Bucket], transport: Transport | None, gate: RequestGate | None
@@ -193,6 +196,7 @@ def _connect(
             gate=gate,
             limiter=location.limiter,
             expected_owner=location.options.headers.get(EXPECTED_OWNER_HEADER, ""),
+            locks=locks,
         )
 
     source = bucket(source_location, Bucket, built_transports.source, gates.source)
@@ -225,7 +229,10 @@ def _connect(
         target,
         transfer,
         pair,
-        small_object_copier(transfer, tags=settings.tags) if small_object_copier is not None else None,
+        small_object_copier(transfer, tags=settings.tags, object_lock=settings.object_lock)
+        if small_object_copier is not None
+        else None,
+        locks,
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from tests.functional.command import run, started
-from tests.functional.harness import MIB, TARGET, Account, Rig
+from tests.functional.harness import MIB, SOURCE, TARGET, Account, Rig
 
 from localcloud.ceph import Ceph
 
@@ -125,6 +126,62 @@ def test_a_locked_target_ends_equal_and_keeps_the_versions(aws: Account, rig: Ri
     assert [entry["Key"] for entry in versions["DeleteMarkers"]] == ["parts"]
     head = rig.target.head_object(Bucket=locked, Key="small")
     assert head["ObjectLockMode"] == mode
+
+
+@pytest.mark.parametrize("mode", ["GOVERNANCE", "COMPLIANCE"])
+def test_locks_are_mirrored(rig: Rig, mode: Any) -> None:
+    mirror = f"mirrored-locks-{mode.lower()}"
+    rig.target.create_bucket(Bucket=mirror, ObjectLockEnabledForBucket=True)
+    rig.source.delete_bucket(Bucket=SOURCE)
+    rig.source.create_bucket(Bucket=SOURCE, ObjectLockEnabledForBucket=True)
+    now = datetime.now(UTC).replace(microsecond=0)
+    soon, later = now + timedelta(days=1), now + timedelta(days=2)
+
+    def protect(key: str, until: datetime) -> None:
+        rig.source.put_object_retention(Bucket=SOURCE, Key=key, Retention={"Mode": mode, "RetainUntilDate": until})
+
+    def hold(key: str, status: Any) -> None:
+        rig.source.put_object_legal_hold(Bucket=SOURCE, Key=key, LegalHold={"Status": status})
+
+    def lock_of(key: str) -> tuple[str | None, datetime | None, str | None]:
+        head = rig.target.head_object(Bucket=mirror, Key=key)
+        until = head.get("ObjectLockRetainUntilDate")
+        return head.get("ObjectLockMode"), until and until.replace(microsecond=0), head.get("ObjectLockLegalHoldStatus")
+
+    rig.put("free", b"body")
+    rig.put("small", b"body")
+    rig.put_parts("parts", b"x" * 5 * MIB, b"y")
+    for key in ("small", "parts"):
+        protect(key, soon)
+        hold(key, "ON")
+    options = ("--target-bucket", mirror, "--object-lock")
+    secret = {"TARGET_ACCESS_KEY_ID": rig.other.access_key_id, "TARGET_SECRET_ACCESS_KEY": rig.other.secret_access_key}
+    copied = run("migrate", *options, **secret)
+    assert copied.code == 0, copied
+    assert lock_of("free")[0] is None
+    assert lock_of("small") == lock_of("parts") == (mode, soon, "ON")
+
+    protect("small", later)
+    hold("small", "OFF")
+    hold("free", "ON")
+    found = run("check", "--full", *options, **secret)
+    assert found.named == dict.fromkeys(("free", "small"), "differs: Object Lock")
+    repaired = run("migrate", "--full", *options, **secret)
+    assert repaired.code == 0, repaired
+    assert lock_of("small") == (mode, later, "OFF")
+    assert lock_of("free")[2] == "ON"
+    assert run("check", "--full", *options, **secret).code == 0
+
+
+def test_target_without_object_lock_is_one_finding(rig: Rig) -> None:
+    rig.source.delete_bucket(Bucket=SOURCE)
+    rig.source.create_bucket(Bucket=SOURCE, ObjectLockEnabledForBucket=True)
+    for key in ("one", "two"):
+        rig.put(key, b"body")
+        rig.source.put_object_legal_hold(Bucket=SOURCE, Key=key, LegalHold={"Status": "ON"})
+    secret = {"TARGET_ACCESS_KEY_ID": rig.other.access_key_id, "TARGET_SECRET_ACCESS_KEY": rig.other.secret_access_key}
+    ended = run("migrate", "--object-lock", **secret)
+    assert (ended.code, ended.err.count("the target has no Object Lock")) == (0, 1), ended
 
 
 def test_the_doctor_finds_what_is_known_of_ceph(rig: Rig) -> None:

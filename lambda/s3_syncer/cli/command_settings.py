@@ -43,6 +43,7 @@ def read_settings(options: dict[str, Any], *, delete: bool, queue: bool = False)
         delete=delete,
         deletion_queues=read_deletion_queues(reader),
         tags=options["tags"],
+        object_lock=options.get("object_lock", False),
         copy_memory=options.get("memory", 0) * MIB,
         bandwidth=options.get("bwlimit") or NO_LIMIT,
         event_bus_arn=reader.event_bus("EVENT_BUS_ARN"),

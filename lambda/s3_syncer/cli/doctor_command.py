@@ -26,7 +26,7 @@ from .store_options import STORES
         ("Check the queue and the notifications, too", "s3-syncer doctor --queue-url URL --json"),
     ],
 )
-@with_options(LOCATIONS, STORES, groups.TAGS, groups.DOCTOR)
+@with_options(LOCATIONS, STORES, groups.TAGS, groups.OBJECT_LOCK, groups.DOCTOR)
 def doctor(scratch_prefix: str, as_json: bool, **options: Any) -> None:
     """Check the connections, clocks, credentials and permissions of both stores, and what the target can.
 

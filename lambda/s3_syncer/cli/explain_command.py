@@ -32,7 +32,8 @@ from .store_options import STORES
         ("Search the log of the last week", "s3-syncer --module infra explain photos/1.jpg --since 168h"),
     ],
 )
-@with_options(STORES, options.FILTERS, options.TAGS, options.KEY_DELETES, groups.LOG_SINCE, groups.JSON)
+@with_options(STORES, options.FILTERS, options.TAGS, options.OBJECT_LOCK, options.KEY_DELETES)
+@with_options(groups.LOG_SINCE, groups.JSON)
 @click.argument("key")
 @on_module
 def explain(outputs: Outputs, key: str, since: float, as_json: bool, delete: bool, **given: Any) -> None:

@@ -19,6 +19,7 @@ _EFFECTS = {
     "copy": "it would be copied",
     "update": "it would be copied over the object of the target",
     "tags": "its tags would be written",
+    "lock": "its retention or legal hold would be written",
     "delete": "it would be deleted from the target",
     "kept": "it would stay in the target, because deletes are off",
     "unchanged": "nothing would be done",

@@ -50,7 +50,8 @@ _NOT_FOR_QUEUE = {
         ("Let the workers of the queue copy", "s3-syncer --module infra migrate --workers queue"),
     ],
 )
-@with_options(LOCATIONS, STORES, groups.DRY_RUN, groups.FILTERS, groups.KEYS, groups.TAGS, groups.SWEEP_DELETES)
+@with_options(LOCATIONS, STORES, groups.DRY_RUN, groups.FILTERS, groups.KEYS)
+@with_options(groups.TAGS, groups.OBJECT_LOCK, groups.SWEEP_DELETES)
 @with_options(groups.SKIP_ARCHIVED, groups.RESTORES)
 @with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.EVENTS, groups.LOG)
@@ -84,7 +85,8 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
         ("Read a random part of the objects", "s3-syncer check --download --sample 1%"),
     ],
 )
-@with_options(LOCATIONS, STORES, groups.FILTERS, groups.KEYS, groups.TAGS, groups.DOWNLOAD, groups.SKIP_ARCHIVED)
+@with_options(LOCATIONS, STORES, groups.FILTERS, groups.KEYS, groups.TAGS, groups.OBJECT_LOCK)
+@with_options(groups.DOWNLOAD, groups.SKIP_ARCHIVED)
 @with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.EVENTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)

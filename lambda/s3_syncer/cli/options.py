@@ -38,6 +38,18 @@ TAGS = (
     ),
 )
 
+OBJECT_LOCK = (
+    option(
+        _COPY,
+        "--object-lock/--no-object-lock",
+        envvar="SYNC_OBJECT_LOCK",
+        default=False,
+        show_default=True,
+        help="Copy and compare the retention and the legal hold of each object. The target needs Object Lock. "
+        "`migrate` and `check` find a change of them alone with --full only.",
+    ),
+)
+
 DRY_RUN = (
     option(
         _COPY,

@@ -152,6 +152,7 @@ _ACTIONS = {
     "copy": "Copied",
     "update": "Updated",
     "tags": "Tags written",
+    "lock": "Locks written",
     "delete": "Deleted",
     "undo": "Copied, then removed again",
 }

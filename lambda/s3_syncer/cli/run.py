@@ -22,6 +22,7 @@ from ..crt.factory import is_awscrt_installed
 from ..queue.bus_events import BusEvent, sweep_ended
 from ..settings import SMALLEST_BUDGET, RestoreSettings, Settings
 from ..stores.bucket import Bucket
+from ..stores.object_locks import NOT_MIRRORED
 from ..sync.content_check import PageListener
 from ..sync.key_sweep import SweepOptions
 from ..wiring import build_notify
@@ -143,6 +144,8 @@ def run(job: SweepJob, console: Console) -> int:
             outages = OutageDisplay((lambda _: None) if job.log else partial(print_line, console))
             local, others = _sweepers(job, stats, outages, deadline, on_page)
             sweepers += [local, *others]
+            if local.context.locks is not None and not local.context.locks.are_mirrored():
+                stats.notices.append(NOT_MIRRORED)
             if job.sweep_options.reads is not None:
                 _announce_reads(job, local, console, deadline)
             if job.only_estimates:
@@ -371,7 +374,14 @@ def _how_to_continue(job: SweepJob) -> str:
     return "Run the same command again to continue. It skips keys that are already equal."
 
 
-_DONE = {"copy": "copied", "update": "updated", "tags": "tagged", "delete": "deleted", "undo": "removed again"}
+_DONE = {
+    "copy": "copied",
+    "update": "updated",
+    "tags": "tagged",
+    "lock": "locked",
+    "delete": "deleted",
+    "undo": "removed again",
+}
 _PLANNED = {
     "missing": "would be copied",
     "differs": "would be updated",

@@ -33,7 +33,7 @@ from .store_options import STORES
     cls=Command,
     examples=[("Do the work of the Lambda function, with a health endpoint", "s3-syncer serve --health-port 8080")],
 )
-@with_options(STORES, groups.FILTERS, groups.TAGS, groups.KEY_DELETES, groups.SERVICE)
+@with_options(STORES, groups.FILTERS, groups.TAGS, groups.OBJECT_LOCK, groups.KEY_DELETES, groups.SERVICE)
 @with_options(groups.SERVICE_CONCURRENCY, groups.MEMORY, groups.DISTRIBUTED_COPY)
 @with_options(groups.SERVICE_OUTPUT, groups.EVENTS, groups.SERVICE_TIMES)
 def serve(**options: Any) -> None:

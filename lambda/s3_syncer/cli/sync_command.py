@@ -34,7 +34,8 @@ logger = logging.getLogger(__name__)
     cls=Command,
     examples=[("Copy or delete two keys, whatever the source has", "s3-syncer sync photos/1.jpg photos/2.jpg")],
 )
-@with_options(STORES, groups.FILTERS, groups.TAGS, groups.KEY_DELETES, groups.KEY_CONCURRENCY, groups.MEMORY)
+@with_options(STORES, groups.FILTERS, groups.TAGS, groups.OBJECT_LOCK, groups.KEY_DELETES)
+@with_options(groups.KEY_CONCURRENCY, groups.MEMORY)
 @with_options(groups.OUTAGES, groups.LOG, groups.STOP_GRACE)
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:

@@ -12,6 +12,7 @@ from enum import Enum
 from operator import ge
 from typing import cast
 
+from . import object_lock
 from .headers import CONTENT_HEADERS, meaning
 from .model import MD5, SOURCE_ETAG_MARKER, KeyPage, ListEntry, ObjectState
 
@@ -19,6 +20,8 @@ from .model import MD5, SOURCE_ETAG_MARKER, KeyPage, ListEntry, ObjectState
 ABSENT = "absent from the target"
 
 _NEWER = "source is newer"
+
+_LOCK = "Object Lock"
 
 #: An object has metadata that no response shows, so that nothing compares it.
 _HIDDEN = "metadata that responses do not show"
@@ -30,10 +33,15 @@ _UNPROVABLE = "content cannot be proven: the ETags cannot be compared, and the m
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The reason why two objects differ. With `body` the object must be copied, else only its tags."""
+    """The reason why two objects differ.
+
+    With `body` the object must be copied, else only its tags or its lock.
+    """
 
     reason: str
     body: bool = True
+    #: True if the target's object has less protection than the source's, or another legal hold.
+    lock: bool = False
     #: True if nothing differs as far as a comparison can say, but nothing proves that the bytes are equal.
     unproven: bool = False
 
@@ -48,7 +56,7 @@ def compare(
 ) -> Difference | None:
     """Return the first difference between the source and the target of a key, or None if they are equal.
 
-    The order is content, then headers and user metadata, then tags: a difference that costs more to remove comes first.
+    The order is content, headers and user metadata, tags, lock: a difference that costs more to remove comes first.
     `md5s` means that the target's ETags are known to be MD5s where they look so. `written_etag` is the ETag of the copy
     that this worker has just made of this source object, or None. With `trusts_time`, the size and the time decide
     where nothing proves the content, as in `aws s3 sync`. Without it, such an object is different and `unproven`.
@@ -66,12 +74,19 @@ def compare(
         return Difference(reason)
     if source.tags != target.tags:
         return Difference("tags", body=unproven)
+    if object_lock.differs(source.lock, target.lock):
+        return Difference(_LOCK, body=unproven, lock=True)
     return None if content is None else Difference(content, unproven=True)
 
 
 def compare_tags(source: ObjectState, target: ObjectState) -> Difference | None:
     """Return the difference of the tags, or None if they are equal."""
     return Difference("tags", body=False) if source.tags != target.tags else None
+
+
+def compare_locks(source: ObjectState, target: ObjectState) -> Difference | None:
+    """Return the difference of the locks, or None if the target protects its object as the source does."""
+    return Difference(_LOCK, body=False, lock=True) if object_lock.differs(source.lock, target.lock) else None
 
 
 def etags_contradict_marker(source: ObjectState, target: ObjectState) -> bool:
@@ -104,6 +119,8 @@ def _values(reason: str, source: ObjectState, target: ObjectState | None) -> tup
         common = items[0].items() & items[1].items()
         one, other = ({name: value for name, value in side.items() if (name, value) not in common} for side in items)
         return f"the {reason}", (_shown(one), _shown(other))
+    if reason == _LOCK:
+        return "the Object Lock", (_shown(source.lock.headers), _shown(target.lock.headers))
     if reason == _HIDDEN:
         return "the metadata", (_shown_hidden(source), _shown_hidden(target))
     if reason == "size":

@@ -14,7 +14,17 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from .errors import Permanent
-from .model import RAW_EXPIRES, RAW_METADATA, SOURCE_ETAG_MARKER, Archive, ObjectState, WriteGuard
+from .model import (
+    LOCK_HOLD,
+    LOCK_MODE,
+    LOCK_UNTIL,
+    RAW_EXPIRES,
+    RAW_METADATA,
+    SOURCE_ETAG_MARKER,
+    Archive,
+    ObjectState,
+    WriteGuard,
+)
 
 #: The content headers that are mirrored.
 CONTENT_HEADERS = (
@@ -58,6 +68,9 @@ PARAMETERS = {name.lower(): name.replace("-", "") for name in CONTENT_HEADERS} |
     "expires": RAW_EXPIRES,
     "if-match": "IfMatch",
     "if-none-match": "IfNoneMatch",
+    LOCK_MODE: "ObjectLockMode",
+    LOCK_UNTIL: "ObjectLockRetainUntilDate",
+    LOCK_HOLD: "ObjectLockLegalHoldStatus",
     "x-amz-tagging": "Tagging",
 }
 
@@ -171,7 +184,7 @@ def conditions(guard: WriteGuard | None) -> dict[str, str]:
 
 
 def written(state: ObjectState, marker: str | None, guard: WriteGuard | None = None) -> dict[str, str]:
-    """Return the headers that write the content headers, metadata and tags of `state`, in lower case.
+    """Return the headers that write the headers, metadata, tags and lock of `state`, in lower case.
 
     `marker` is the ETag marker, or None for none. The tags are those that the guard keeps. Without a guard, or if it
     keeps none, they are those of `state`, unless they are too long for a header: see `carries_tags`.
@@ -184,6 +197,7 @@ def written(state: ObjectState, marker: str | None, guard: WriteGuard | None = N
         found["x-amz-tagging"] = _tagging(state.tags)
     found |= {name.lower(): value for name, value in state.headers.items()}
     found |= {META + name: value for name, value in state.metadata.items()}
+    found |= state.lock.headers
     if marker is not None:
         found[META + SOURCE_ETAG_MARKER] = marker
     return found

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 #: Key of the user metadata in which the target stores the source's ETag. It is written only if the target's ETag is not
 #: expected to equal the source's. Comparisons ignore it, and a further copy does not carry it.
@@ -29,6 +29,10 @@ RAW_EXPIRES = "RawExpires"
 
 #: Another parameter that this project adds to boto3, which refuses user metadata that is not ASCII: names and values.
 RAW_METADATA = "RawMetadata"
+
+#: The headers of the Object Lock of an object.
+LOCK_MODE, LOCK_UNTIL = "x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date"
+LOCK_HOLD = "x-amz-object-lock-legal-hold"
 
 #: An MD5 in hex, as in ETags.
 MD5 = re.compile(r"[0-9a-f]{32}")
@@ -63,6 +67,35 @@ def md5_of(data: bytes | bytearray) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """A retention: no user can delete the version of the object before its end."""
+
+    mode: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectLock:
+    """The Object Lock of a version: its retention and its legal hold."""
+
+    retention: Retention | None = None
+    #: None if the response does not say it: the object never had a legal hold, or the user may not read it.
+    legal_hold: bool | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a write that protect the new version, in lower case; none without a lock."""
+        found = {LOCK_HOLD: "ON"} if self.legal_hold else {}
+        if self.retention is not None:
+            until = self.retention.until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            found |= {LOCK_MODE: self.retention.mode, LOCK_UNTIL: until}
+        return found
+
+
+NO_LOCK = ObjectLock()
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectState:
     """One object as a response describes it: enough to compare it, and to pin every later read to it.
 
@@ -77,6 +110,8 @@ class ObjectState:
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    #: No lock if `sync.object_lock` is off.
+    lock: ObjectLock = NO_LOCK
     marker: str | None = None
     #: True if the store encrypts the bytes with a KMS key, so that the ETag is not their MD5.
     kms: bool = False

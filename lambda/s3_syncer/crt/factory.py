@@ -46,7 +46,7 @@ def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrenc
     except OnlyBoto3Error:
         return Transports(stream_copier=stream_copier)
 
-    def small_object_copier(transfer: Transfer, *, tags: bool) -> CrtSmallObjectCopier:
+    def small_object_copier(transfer: Transfer, *, tags: bool, object_lock: bool) -> CrtSmallObjectCopier:
         return CrtSmallObjectCopier(
             source_client,
             target_client,
@@ -54,6 +54,7 @@ def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrenc
             source_prefix=source.prefix,
             target_prefix=target.prefix,
             tags=tags,
+            mirrors_locks=object_lock,
             threads=concurrency,
             limiters=RequestLimiters(source.limiter, target.limiter),
         )

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import NamedTuple
 
-from ..core import fence, headers
+from ..core import fence, headers, object_lock
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.compare import KeyDiff, compare, differs_by_listing
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Permanent
-from ..core.model import MD5, ListEntry, ObjectState, WriteGuard, md5_of
+from ..core.model import MD5, NO_LOCK, ListEntry, ObjectState, WriteGuard, md5_of
 from ..core.units import MIB
 from ..stores import request_limiter, response_xml
 from ..stores.capabilities import Property, properties_of
@@ -119,12 +119,13 @@ class CrtSmallObjectCopier:
         target_prefix: str,
         tags: bool,
         threads: int,
+        mirrors_locks: bool = False,
         limiters: RequestLimiters = NO_LIMITERS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source, self._target, self._limiters = source, target, limiters
         self._source_prefix, self._target_prefix = source_prefix, target_prefix
-        self._tags, self._transfer = tags, transfer
+        self._tags, self._transfer, self._mirrors_locks = tags, transfer, mirrors_locks
         self._memory, self._bandwidth = transfer.memory, transfer.bandwidth
         self._capabilities, self._marker_policy = transfer.capabilities, transfer.marker_policy
         self._guards = transfer.guards
@@ -329,6 +330,7 @@ class CrtSmallObjectCopier:
             and state.size == entry.size == len(read.body)
             and not state.archived
             and not state.hidden_metadata
+            and (not self._mirrors_locks or object_lock.read(read.headers) == NO_LOCK)
             and state.md5 == md5
             and "".join((*state.headers.values(), *state.metadata.values())).isascii()
         )

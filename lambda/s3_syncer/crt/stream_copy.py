@@ -103,7 +103,8 @@ class HttpStreamCopier:
         return self._try(stream, key)
 
     def takes(self, state: ObjectState) -> bool:
-        return state.md5 is not None and state.size >= MIN_SIZE
+        # `Bucket` decides if a retention may come with the object: see `ObjectLocks.sent_with`.
+        return state.md5 is not None and state.size >= MIN_SIZE and state.lock.retention is None
 
     def whole(
         self,

@@ -132,7 +132,7 @@ class Doctor:
         yield ABILITIES, "headers, metadata", lambda: check_properties(scratch)
         yield ABILITIES, "multipart", lambda: check_uploads(scratch)
         yield ABILITIES, "keys", lambda: check_keys(scratch)
-        yield ABILITIES, "versioning", lambda: check_protection(scratch)
+        yield ABILITIES, "versioning", lambda: check_protection(scratch, object_lock=self._settings.object_lock)
 
 
 def _made(group: str, name: str, check: Callable[[], Iterator[Check]], deadline: Deadline) -> list[Check]:

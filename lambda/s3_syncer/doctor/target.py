@@ -10,7 +10,8 @@ from ..core import headers
 from ..core.headers import META, PARAMETERS
 from ..core.model import md5_of
 from ..core.units import MIB
-from .calls import Answer
+from ..stores.object_locks import NOT_MIRRORED
+from .calls import Answer, call
 from .connection import permission
 from .report import Check, Status
 from .scratch import Scratch
@@ -237,8 +238,11 @@ def _check_parts(scratch: Scratch, parts: list[bytes]) -> Iterator[Check]:
 # -- versions ------------------------------------------------------------------------------------------------------
 
 
-def check_protection(scratch: Scratch) -> Iterator[Check]:
-    """Check versioning and Object Lock by the headers of an object, which need no further permission."""
+def check_protection(scratch: Scratch, *, object_lock: bool) -> Iterator[Check]:
+    """Check versioning and Object Lock by the headers of an object, which need no further permission.
+
+    With `object_lock`, the locks of the source are mirrored. Then the target is asked if it has Object Lock at all.
+    """
     written = scratch.put("versions", BODY)
     head = scratch.ask("head_object", "versions").headers
     version = written.headers.get("x-amz-version-id")
@@ -248,12 +252,25 @@ def check_protection(scratch: Scratch) -> Iterator[Check]:
         ABILITIES, "versioning", Status.NOTE if is_versioned else Status.OK, finding, {"versioning": is_versioned}
     )
     mode = head.get("x-amz-object-lock-mode")
-    if mode:
+    if object_lock and mode is None:
+        yield _check_object_lock(scratch)
+    elif mode:
         until = head.get("x-amz-object-lock-retain-until-date")
         finding = f"{mode} until {until}: deleted versions stay, and so do the scratch keys of the doctor"
         yield Check(ABILITIES, "Object Lock", Status.NOTE, finding, {"object_lock": mode})
     else:
         yield Check(ABILITIES, "Object Lock", Status.OK, "no default retention", {"object_lock": None})
+
+
+def _check_object_lock(scratch: Scratch) -> Check:
+    """Check if the target can keep the locks of the source."""
+    answer = call(scratch.client.get_object_lock_configuration, Bucket=scratch.bucket)
+    if answer.is_ok:
+        return Check(ABILITIES, "Object Lock", Status.OK, "no default retention", {"object_lock": None})
+    if answer.is_denied:
+        finding = "the access key may not ask if the bucket has it: allow s3:GetBucketObjectLockConfiguration"
+        return Check(ABILITIES, "Object Lock", Status.NOTE, finding)
+    return Check(ABILITIES, "Object Lock", Status.PROBLEM, f"{NOT_MIRRORED} ({answer.reason})")
 
 
 def _parameters(header: str, value: str) -> dict[str, Any]:

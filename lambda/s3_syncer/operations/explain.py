@@ -156,6 +156,8 @@ def decide(pair: BucketPair, key: str, deadline: Deadline, limits: Limits = USUA
         is_copy = outcome.action == "multipart"
         is_new = is_copy and pair.target.is_missing(key)  # also an error if the bucket is missing
     except _WouldWrite as write:
+        if write.operation == "put_lock":
+            return Decision("lock", "Object Lock")
         return Decision("tags" if write.operation in ("put_tags", "require_tags") else write.operation, "tags")
     except SyncError as error:
         found = judged(error)
@@ -247,6 +249,7 @@ def _as_json(state: ObjectState | None) -> dict[str, Any] | None:
         "headers": dict(state.headers),
         "metadata": dict(state.metadata),
         "tags": dict(state.tags),
+        "object_lock": state.lock.headers,
         "marker": state.marker,
         "archived": state.archived,
     }

@@ -5,7 +5,6 @@ Keys are relative to the prefix of the bucket. No error of boto3 leaves this mod
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -30,6 +29,7 @@ from ..core.model import (
     INLINE_BODY_MAX,
     KeyPage,
     ListPage,
+    ObjectLock,
     ObjectState,
     Upload,
     WriteGuard,
@@ -41,8 +41,10 @@ from .availability import Availability
 from .bodies import has_end, read_body, read_small_body, read_to_end
 from .bucket_owner import expect_owner
 from .capabilities import ObjectRequest, TagSupport
+from .content_md5 import encoded
 from .fenced_requests import send_request
 from .listings import KeyListing
+from .object_locks import LockConfiguration, ObjectLocks, lock_configuration, write_lock
 from .object_tags import ObjectTags
 from .protocols import ClientSource, RequestGate, Transport
 from .request_errors import REQUEST_ERRORS, as_sync_error, error_code
@@ -52,6 +54,7 @@ from .responses import Response
 #: The operations that change an object, its tags or its existence.
 _OBJECT_WRITES = frozenset(
     {"put_object", "delete_object", "put_object_tagging", "delete_object_tagging", "complete_multipart_upload"}
+    | {"put_object_retention", "put_object_legal_hold"}
 )
 
 #: The codes of errors after which a store may have created an upload.
@@ -88,6 +91,7 @@ class Bucket:
         gate: RequestGate | None = None,
         limiter: RequestLimiter | None = None,
         expected_owner: str = "",
+        locks: ObjectLocks | None = None,
     ) -> None:
         """Connect to the bucket.
 
@@ -95,12 +99,13 @@ class Bucket:
         `lists_restores` is True for AWS: its listings say which archived objects are restored. With `reads_checksums`,
         a HEAD asks for checksums. With `transport`, boto3 makes only the requests for which the transport has no
         response. With `gate`, requests wait while the store is unavailable. With `limiter`, they also wait for a
-        permit. The requests name `expected_owner`, an account.
+        permit. The requests name `expected_owner`, an account. With `locks`, objects are read with their Object Lock.
         """
         self.name = name
         self.prefix = prefix
         self.mirrors_tags, self.lists_restores, self._reads_checksums = tags, lists_restores, reads_checksums
         self._clients, self._transport, self._expected_owner = clients, transport, expected_owner
+        self._locks = locks
         self._tags = ObjectTags(name, self._call, TagSupport(documents_counts=documents_tag_counts))
         self.availability = Availability(self._list_one_key, gate, limiter)
         self._listing = KeyListing(name, prefix, self._page, self.lists)
@@ -239,6 +244,8 @@ class Bucket:
     ) -> ObjectState:
         """Return the state that a response describes. Raises Changed when there are no tags to read any more."""
         state = response.state(size, {})
+        if self._locks is not None:
+            state = replace(state, lock=self._locks.of(response.headers))
         return self._with_tags(key, state, request) if tags and self.mirrors_tags else state
 
     def _with_tags(self, key: str, state: ObjectState, request: ObjectRequest) -> ObjectState:
@@ -347,8 +354,12 @@ class Bucket:
 
         The ETag is "" if the response has none. Raises Changed if the target's object is not the one of the guard.
         """
-        properties = headers.parameters(headers.written(state, marker, guard))
-        return self._send_body("put_object", key, Body=data, ContentMD5=_base64(md5), **properties).etag or ""
+        properties = self._parameters(state, marker, guard)
+        return self._send_body("put_object", key, Body=data, ContentMD5=encoded(md5), **properties).etag or ""
+
+    def _parameters(self, state: ObjectState, marker: str | None, guard: WriteGuard | None = None) -> dict[str, Any]:
+        sent = state if self._locks is None else self._locks.sent_with(state)
+        return headers.parameters(headers.written(sent, marker, guard))
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace all tags of the object.
@@ -356,6 +367,14 @@ class Bucket:
         Raises Changed when the object was deleted, and Permanent if the store has no tags.
         """
         self._tags.write(key, tags)
+
+    def put_lock(self, key: str, lock: ObjectLock, there: ObjectLock) -> None:
+        """Protect the object, which has the lock `there`: see `object_locks.write_lock`. Raises a SyncError."""
+        write_lock(self._call, key, lock, there)
+
+    def lock_configuration(self) -> LockConfiguration:
+        """Return the Object Lock of the bucket, as far as the access key may know. Raises a SyncError."""
+        return lock_configuration(self._call)
 
     def require_tags(self, key: str, *, is_there: bool) -> None:
         """Raise Permanent if the store has no tags. `is_there` says that the bucket has the key."""
@@ -383,7 +402,7 @@ class Bucket:
         After a 5xx, or a response that was lost or cannot be read, the upload that the request may have created is
         looked for before a repeat. That costs one ListMultipartUploads.
         """
-        properties = headers.parameters(headers.written(state, marker))
+        properties = self._parameters(state, marker)
         began, is_open = time.monotonic(), False
 
         def create() -> str:
@@ -411,7 +430,7 @@ class Bucket:
         """Upload one part; return its ETag from the store, or else the MD5 that the store has checked."""
         with self._about_upload(key, upload_id):
             response = self._send_body(
-                "upload_part", key, UploadId=upload_id, PartNumber=part.number, Body=data, ContentMD5=_base64(md5)
+                "upload_part", key, UploadId=upload_id, PartNumber=part.number, Body=data, ContentMD5=encoded(md5)
             )
         return response.etag or md5.hex()
 
@@ -549,10 +568,6 @@ class Bucket:
             return send_request(fresh.client, operation, parameters)
         except REQUEST_ERRORS as error:
             raise as_sync_error(operation, self.name, error) from error
-
-
-def _base64(md5: bytes) -> str:
-    return base64.b64encode(md5).decode()
 
 
 def _quoted(etag: str) -> str:

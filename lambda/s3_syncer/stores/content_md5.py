@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 _HEADER = "Content-MD5"
 
 
+def encoded(md5: bytes) -> str:
+    """Return an MD5 as Content-MD5 has it."""
+    return base64.b64encode(md5).decode()
+
+
 def send_content_md5(client: S3Client) -> None:
     """Make `client` send Content-MD5 with each body, in place of the CRC32 of boto3."""
     client.meta.events.register("before-call.s3", _add_md5)
@@ -27,7 +32,7 @@ def _add_md5(params: dict[str, Any], **_: Any) -> None:
     if not body or not isinstance(body, (bytes, bytearray)):
         return
     if _HEADER not in headers:
-        headers[_HEADER] = base64.b64encode(md5_of(body)).decode()
+        headers[_HEADER] = encoded(md5_of(body))
     checksum = params.get("context", {}).get("checksum", {})
     for name in ("request_algorithm", "request_algorithm_header"):  # boto3 computes the CRC32 after this event
         checksum.pop(name, None)

@@ -43,11 +43,11 @@ Call = Callable[..., Response]
 
 def may_refuse_tags(error: SyncError) -> bool:
     """Return True if the error of a write with tags may be about the tags."""
-    return error.code in POLICY_CODES or error.code == "InvalidTag" or _is_unsupported(error)
+    return error.code in POLICY_CODES or error.code == "InvalidTag" or is_unsupported(error)
 
 
-def _is_unsupported(error: SyncError) -> bool:
-    """Return True if the error may say that the store has no tags."""
+def is_unsupported(error: SyncError) -> bool:
+    """Return True if the error may say that the store does not know the request."""
     return error.code in _VAGUE_CODES or _UNSUPPORTED_CODE.search(error.code) is not None
 
 
@@ -80,7 +80,7 @@ class ObjectTags:
                 return {}
             if error.code in POLICY_CODES:
                 self.support.record_denied()
-            if not (self.support.may_be_absent and _is_unsupported(error)):
+            if not (self.support.may_be_absent and is_unsupported(error)):
                 raise
             self._confirm_absent(key, error.reason)
             return {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.errors import SyncError
-from ..core.model import KeyPage, ListPage, ObjectState, Upload, WriteGuard
+from ..core.model import KeyPage, ListPage, ObjectLock, ObjectState, Upload, WriteGuard
 from ..core.multipart import Part, UploadedPart
 from ..settings import NO_OPTIONS, RequestOptions
 
@@ -93,6 +93,8 @@ class TargetBucket(Protocol):
     ) -> str: ...
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None: ...
+
+    def put_lock(self, key: str, lock: ObjectLock, there: ObjectLock) -> None: ...
 
     def require_tags(self, key: str, *, is_there: bool) -> None: ...
 

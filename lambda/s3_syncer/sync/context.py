@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..stores.bucket import Bucket
+from ..stores.object_locks import ObjectLocks
 from ..stores.protocols import BucketLocation, Transport
 from .converge import BucketPair
 from .protocols import SmallObjectCopier
@@ -22,12 +23,14 @@ class SyncContext:
     transfer: Transfer
     pair: BucketPair
     small_object_copier: SmallObjectCopier | None = None
+    #: None if Object Lock is not mirrored.
+    locks: ObjectLocks | None = None
 
 
 class SmallObjectCopierFactory(Protocol):
     """Builds the copier that shares the buffer budget, bandwidth and ETag marker policy of a transfer."""
 
-    def __call__(self, transfer: Transfer, *, tags: bool) -> SmallObjectCopier: ...
+    def __call__(self, transfer: Transfer, *, tags: bool, object_lock: bool) -> SmallObjectCopier: ...
 
 
 @dataclass(frozen=True, slots=True)

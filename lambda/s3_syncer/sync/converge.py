@@ -11,11 +11,11 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from ..core.compare import ABSENT, Difference, compare_tags
+from ..core.compare import ABSENT, Difference, compare_locks, compare_tags
 from ..core.deadline import Deadline
 from ..core.errors import Changed, Permanent, Retryable, StaleWrite
 from ..core.filters import NO_FILTERS, Filters
-from ..core.model import INLINE_BODY_MAX, ObjectState, WrittenObject
+from ..core.model import INLINE_BODY_MAX, NO_LOCK, ObjectState, WrittenObject
 from ..core.proof import Proof
 from ..core.work_items import Work
 from ..stores.capabilities import (
@@ -93,7 +93,7 @@ class BucketPair:
         )
 
 
-#: An action in an outcome and in the log. The first five write to the target: `undo` removes a copy that the same sweep
+#: An action in an outcome and in the log. The first six write to the target: `undo` removes a copy that the same sweep
 #: brought. `excluded` is a key that the filters leave as it is. `multipart` means that other workers send the parts.
 #: `deferred` is a deletion that became a message. A sweep reports missing, differs, unproven, extra, stale, large,
 #: archived and restore: see `key_sweep.py`. `part` and `range` are work from a queue, and `failed` is a key of
@@ -102,6 +102,7 @@ Action = Literal[
     "copy",
     "update",
     "tags",
+    "lock",
     "delete",
     "undo",
     "unchanged",
@@ -123,7 +124,7 @@ Action = Literal[
 ]
 
 #: The actions that write to the target.
-CHANGES: frozenset[Action] = frozenset({"copy", "update", "tags", "delete", "undo"})
+CHANGES: frozenset[Action] = frozenset({"copy", "update", "tags", "lock", "delete", "undo"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,8 @@ def converge(
             step = _make_equal(pair, key, sides, deadline, own_copies, is_new=done.action == "copy")
             if isinstance(step, Outcome):
                 return done if done.action in CHANGES and step.action in ("unchanged", "excluded") else step
-            if step.outcome.action != "tags" or done.action not in ("copy", "update"):  # else the tags of that copy
+            # The tags and the lock of a copy belong to the copy.
+            if step.outcome.action not in ("tags", "lock") or done.action not in ("copy", "update"):
                 done = step.outcome
             pair = replace(pair, direction=pair.direction.once_written())
             sides = _check_write(pair, key, step, deadline, prefetch_body=prefetch_body)
@@ -310,21 +312,22 @@ def _difference(
 ) -> Difference | None:
     """Return the difference, or None.
 
-    The target's tags are read only if all else is equal, because a copy does not depend on them. After a copy of an
-    object without tags they are not read: a PUT replaces the tags too.
+    The target's tags are read only if all else but the lock is equal, because a copy does not depend on them. After a
+    copy of an object without tags they are not read: a PUT replaces the tags too.
     """
     if target is None:
         return Difference(ABSENT)
     written_etag = own_copies.written_etag(key, source) if own_copies is not None else None
     if write is not None and write.copied is not None:
         written_etag = write.copied.etag
-    difference = pair.compare(key, source, replace(target, tags=source.tags), written_etag=written_etag)
-    if difference is not None or (write is not None and not write.wrote_tags):
-        return difference
-    if write is None:
-        return compare_tags(source, pair.target.with_tags(key, target))
-    with removing_untagged_copy(pair.target, key, is_new=write.outcome.action == "copy"):
-        return compare_tags(source, pair.target.with_tags(key, target))
+    assumed = replace(target, tags=source.tags, lock=source.lock)
+    difference = pair.compare(key, source, assumed, written_etag=written_etag)
+    if difference is None and write is None:
+        difference = compare_tags(source, pair.target.with_tags(key, target))
+    elif difference is None and write is not None and write.wrote_tags:
+        with removing_untagged_copy(pair.target, key, is_new=write.outcome.action == "copy"):
+            difference = compare_tags(source, pair.target.with_tags(key, target))
+    return difference or compare_locks(source, target)
 
 
 def _make_equal(
@@ -357,9 +360,15 @@ def _make_equal(
     if target is not None and not _may_replace(pair, key, own_copies):
         return Outcome("unproven" if difference.unproven else "differs", difference.reason, source.size)
     if not difference.body and pair.direction.writes_tags_alone:
-        write_tags(pair.target, key, source.tags, is_new=is_new)
-        properties = frozenset({TAGS_WRITTEN if source.tags else TAGS_REMOVED})
-        return _Write(Outcome("tags", difference.reason), source, properties=properties)
+        assert target is not None
+        properties: set[Property] = set()
+        if not difference.lock:
+            write_tags(pair.target, key, source.tags, is_new=is_new)
+            properties.add(TAGS_WRITTEN if source.tags else TAGS_REMOVED)
+        if compare_locks(source, target):
+            pair.target.put_lock(key, source.lock, target.lock)
+        action: Action = "lock" if difference.lock else "tags"
+        return _Write(Outcome(action, difference.reason), source, properties=properties)
     if own_copies is not None:
         own_copies.note(key, source, target)
     copied = pair.copier.copy(key, source, deadline, target)
@@ -368,10 +377,10 @@ def _make_equal(
     if own_copies is not None:
         own_copies.note_written(key, source, copied.etag)
     outcome = outcome_of_copy(pair, source, target is None, difference.reason, copied.etag)
-    properties = properties_of(source)
+    kept = properties_of(source)
     if source.tags:
-        properties |= {TAGS_WITH_OBJECT if copied.carried_tags else TAGS_WRITTEN}
-    return _Write(outcome, source, copied, target, properties)
+        kept |= {TAGS_WITH_OBJECT if copied.carried_tags else TAGS_WRITTEN}
+    return _Write(outcome, source, copied, target, kept)
 
 
 def _may_replace(pair: BucketPair, key: str, own_copies: OwnCopies | None) -> bool:
@@ -399,8 +408,10 @@ def _check_write(
     if write.source is None:
         # For a deleted key one GET confirms the 404. A HEAD would need a second request to confirm it.
         return _Sides(None) if pair.source.get_small(key) is None else None
-    is_proven = (write.copied is None or write.copied.proves_bytes) and pair.capabilities.keeps_apart(
-        pair.target.prefix, key
+    is_proven = (
+        (write.copied is None or write.copied.proves_bytes)
+        and pair.capabilities.keeps_apart(pair.target.prefix, key)
+        and write.source.lock == NO_LOCK  # the lock may have to be extended: see `ObjectLocks.sent_with`
     )
     if not pair.capabilities.needs_read(write.properties) and is_proven:
         return _Sides(write.source) if pair.source.head(key, confirm_missing=True) == write.source else None
