@@ -49,7 +49,7 @@ class Case:
 
 _PEERS = ("aws", "s5cmd", "baseline")
 _RCLONE = ("rclone-4", "rclone-16", "rclone-64", "rclone-256")
-_COPY = ("s3-syncer", *_RCLONE, *_PEERS)
+_COPY = ("s3-syncer", "restore", *_RCLONE, *_PEERS)
 _LARGE = ("s3-syncer", *_RCLONE, "rclone-parts", *_PEERS)
 _LIST = ("s3-syncer", "rclone-64", "rclone-256", "baseline")
 
@@ -65,7 +65,7 @@ CASES = {
         Case("mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, _COPY, mixed),
         Case("large", "256 MiB each", Work.COPY, 8, _LARGE, _large),
         Case("no-change", "keys that are already equal", Work.LIST, 100_000, (*_LIST, "rclone-default"), flat),
-        Case("wan-small", "10 KiB each", Work.COPY, 20_000, ("s3-syncer", *_RCLONE), small, FAR),
+        Case("wan-small", "10 KiB each", Work.COPY, 20_000, ("s3-syncer", "restore", *_RCLONE), small, FAR),
         Case("wan-mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, ("s3-syncer", *_RCLONE), mixed, FAR),
         Case("wan-large", "256 MiB each", Work.COPY, 8, ("s3-syncer", *_RCLONE, "rclone-parts"), _large, FAR),
         Case("wan-no-change", "keys that are already equal", Work.LIST, 500_000, _LIST, flat, FAR),

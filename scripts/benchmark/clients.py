@@ -58,15 +58,24 @@ class Client:
 
 
 def s3_syncer(route: Route) -> Iterator[Step]:
-    yield Step(
+    yield _s3_syncer("migrate", route, source=route.source, target=route.target)
+
+
+def restore(route: Route) -> Iterator[Step]:
+    """Yield the same copy as a restore: the store to read is the target of the options."""
+    yield _s3_syncer("restore", route, source=route.target, target=route.source)
+
+
+def _s3_syncer(command: str, route: Route, *, source: str, target: str) -> Step:
+    return Step(
         [
-            *(str(Path(sys.executable).with_name("s3-syncer")), "migrate", "--no-tags"),
+            *(str(Path(sys.executable).with_name("s3-syncer")), command, "--no-tags"),
             *("--source-bucket", BUCKET, "--target-bucket", BUCKET, "--target-region", REGION),
-            *("--target-endpoint", route.target, *route.extra),
+            *("--target-endpoint", target, *route.extra),
         ],
         {
             **source_account(),
-            "AWS_ENDPOINT_URL_S3": route.source,
+            "AWS_ENDPOINT_URL_S3": source,
             "TARGET_ACCESS_KEY_ID": ACCESS_KEY_ID,
             "TARGET_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
             **trust(route),
@@ -160,6 +169,7 @@ CLIENTS = {
     client.name: client
     for client in (
         Client("s3-syncer", "`s3-syncer migrate --no-tags` of this checkout", s3_syncer),
+        Client("restore", "`s3-syncer restore --no-tags` of this checkout", restore),
         *(_rclone(f"rclone-{transfers}", *_tuned(transfers)) for transfers in TRANSFERS),
         _rclone("rclone-parts", *_tuned(8, "--s3-upload-concurrency", "16", "--multi-thread-streams", "16")),
         _rclone("rclone-default"),

@@ -467,18 +467,21 @@ def show(steps_done: Iterable[Step]) -> Table:
 @click.option(
     "--objects", default=400, show_default=True, help="Ordinary objects before the migration, and again after it."
 )
-def main(keep: bool, objects: int) -> None:
+@click.option("--restore", is_flag=True, help="Lose all objects of the source, and restore them from the mirror.")
+def main(keep: bool, objects: int, restore: bool) -> None:
     """Run s3-syncer on the local cloud, and show that both buckets are equal at the end.
 
     Uses the running local cloud. If none is running, the demo starts one and stops it at the end.
     """
+    from localcloud.restore_drill import drill  # here, because it uses this module
+
     signals.interrupt_on_termination()
     is_new = False
     try:
         cloud = stack.current(DIRECTORY)
         is_new = cloud is None
         cloud = cloud or stack.up(DIRECTORY, report=click.echo)
-        equal = demonstrate(cloud, objects)
+        equal = drill(cloud, objects) if restore else demonstrate(cloud, objects)
     except (
         *(stack.StackError, servers.ServerError, terraform.TerraformError),
         *(images.ImageError, tasks.TaskError),

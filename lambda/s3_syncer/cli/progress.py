@@ -118,7 +118,7 @@ def status(stats: SweepStats, total: int | None) -> str:
         f"{stats.keys:,}{of_total} keys compared",
         f"{rates.compared:,.0f} keys/s",
         *([f"{format_bytes(stats.bytes_read())} read"] if stats.reads is not None else []),
-        *([str(concurrency)] if (concurrency := stats.concurrency()) is not None else []),
+        *([stats.described(str(concurrency))] if (concurrency := stats.concurrency()) is not None else []),
         *([f"{len(stats.differences):,} differ"] if stats.differences else []),
         f"{len(stats.failures):,} failed{_reasons(stats)}",
         *([f"{stats.backlog:,} messages left"] if stats.backlog is not None else []),

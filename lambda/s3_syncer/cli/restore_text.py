@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .stats import SweepStats
 
 
 def in_restore(reason: str) -> str:
-    """Return a reason with the names of the stores in a restore."""
-    return reason.replace("the target", "the bucket").replace("the source", "the mirror")
+    """Return a reason, or the text about concurrency, with the names of the stores in a restore."""
+    named = reason.replace("the target", "the bucket").replace("the source", "the mirror")
+    return re.sub(r"(?<=\d) source and ([\d,]+) target requests", r" mirror and \1 bucket requests", named)
 
 
 def planned_restore(what: str, *, overwrite: bool) -> str:

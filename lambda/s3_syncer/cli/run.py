@@ -357,7 +357,8 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
     if job.restore is not None:
         lines += restore_notes(stats, overwrite=job.restore.overwrite)
     if result == "equal" and not job.sweep_options.full:
-        lines.append("note: compared by size, ETag and time. --full also compares headers, metadata and tags.")
+        compared_by = "size, ETag and time" if job.restore is None else "size and ETag"
+        lines.append(f"note: compared by {compared_by}. --full also compares headers, metadata and tags.")
     if not is_awscrt_installed():
         lines.append("note: listings and small objects are faster with awscrt: pip install 's3-syncer[crt]'")
     if result == "stopped":
