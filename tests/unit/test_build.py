@@ -62,8 +62,8 @@ def test_the_zip_contains_the_modules_of_this_project_only() -> None:
 
 
 def test_the_zip_is_small() -> None:
-    """It is not compressed, so each line of code counts. With the delete guard it has about 520 KiB."""
-    assert ARCHIVE.stat().st_size < 640 * 1024
+    """It is not compressed. With filters, roles, restore and proofs it has about 660 KiB."""
+    assert ARCHIVE.stat().st_size < 768 * 1024
 
 
 def test_every_entry_is_readable_and_has_a_fixed_date() -> None:
