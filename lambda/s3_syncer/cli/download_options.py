@@ -37,6 +37,9 @@ def read_options(options: dict[str, Any]) -> ReadOptions | None:
             raise click.UsageError(f"{option} has no effect without {needed}: add {needed} or omit {option}")
     if not options["download"]:
         return None
+    for name in ("resume", "estimate"):
+        if options[name] and options["files_from"] is not None:
+            raise click.UsageError(f"--{name} does not work with --files-from: omit one of them")
     share, sample = options["sample"], None
     if share is not None:
         seed = options["sample_seed"]
@@ -61,7 +64,8 @@ def open_resume_file(options: dict[str, Any], settings: Settings, sweep_options:
         "seed": None if sample is None else sample.seed,
         "ignore_checksums": reads.ignore_checksums,
         **{name: list(options[name]) for name in ("include", "exclude")},
-        **{name: options[name] for name in ("full", "one_way", "tags", "skip_archived")},
+        **{name: options[name] for name in ("min_size", "max_size", "full", "one_way", "tags", "skip_archived")},
+        "since": None if sweep_options.since is None else sweep_options.since.isoformat(),
     }
     try:
         return ResumeFile(path, check)

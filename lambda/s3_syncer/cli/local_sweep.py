@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +16,7 @@ from ..stores.request_limiter import RequestLimiters
 from ..sync.byte_comparison import ByteComparer
 from ..sync.content_check import ContentCheck, PageListener
 from ..sync.key_sweep import SweepOptions
+from ..sync.named_keys import NamedBatch, NamedKeys
 from ..sync.protocols import SweepListener
 from ..sync.sweep import Sweep
 from ..sync.sweep_limits import DeleteLimit
@@ -25,6 +27,9 @@ from .work_stealing import Range
 
 #: Ranges that a process sweeps at a time while it waits for listings. Each range has one page of each side in flight.
 RANGES = 32
+
+#: Batches of named keys that are looked up at a time.
+NAMED_BATCHES = 8
 
 #: Seconds over which the CPU use of the process is measured, and the share of a core from which it is saturated.
 MEASURE_S = 0.2
@@ -60,8 +65,12 @@ class LocalSweeper:
         delete_limit: DeleteLimit | None,
         deadline: Deadline,
         on_page: PageListener | None = None,
+        batches: Iterator[NamedBatch] | None = None,
     ) -> None:
-        """Connect to the stores. `on_page` receives the proofs of each page, if the options read objects."""
+        """Connect to the stores. `on_page` receives the proofs of each page, if the options read objects.
+
+        With `batches`, only their keys are swept: see `sweep_named`.
+        """
         self._wait_end = WaitEnd(deadline)
         self._limiters = RequestLimiters.up_to(config.threads)
         build = build_sync_context if config.restore is None else partial(build_restore_context, restore=config.restore)
@@ -88,6 +97,8 @@ class LocalSweeper:
             threads=config.threads,
         )
         reads = config.sweep_options.reads
+        source, target = self.context.source, self.context.target
+        self.named = None if batches is None else NamedKeys(source, target, batches, threads=config.threads)
         self._sweep = Sweep(
             self.context.pair,
             self.context.source,
@@ -99,6 +110,7 @@ class LocalSweeper:
             ranges=RANGES,
             delete_limit=delete_limit,
             content_check=None if reads is None or on_page is None else ContentCheck(self._comparer, reads, on_page),
+            listings=self.named,
         )
         self._measured, self._saturated = (time.monotonic(), time.process_time()), False
 
@@ -123,8 +135,31 @@ class LocalSweeper:
         except OutOfTime:  # a listing waited for a store
             return ""
 
+    def sweep_named(self, deadline: Deadline) -> str | None:
+        """Sweep the named keys. Return None, or a text if the deadline has passed before the end.
+
+        Raise what `Sweep.sweep_in_order` does.
+        """
+        self._wait_end.follow(deadline)
+        own = deadline.sooner()
+
+        def sweep(_: int) -> bool:
+            try:
+                return not self._sweep.sweep_in_order(own)
+            except OutOfTime:  # a request waited for a store
+                return False
+            except BaseException:
+                own.stop()
+                raise
+
+        with ThreadPoolExecutor(NAMED_BATCHES, thread_name_prefix="named") as pool:
+            are_done = list(pool.map(sweep, range(NAMED_BATCHES)))
+        return None if all(are_done) and not deadline.passed() else ""
+
     def close(self) -> None:
         self._sweep.close()
+        if self.named is not None:
+            self.named.close()
         self._comparer.close()
 
     @property

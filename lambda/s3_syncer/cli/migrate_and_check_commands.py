@@ -16,6 +16,7 @@ from . import options as groups
 from .click_extensions import Command, with_options
 from .command_settings import configure_log, fail, read_settings
 from .download_options import open_resume_file, read_options
+from .key_files import batches
 from .queue_migration import QueueMigrationConfig, migrate_by_queue
 from .run import SweepJob, run
 from .store_locations import LOCATIONS
@@ -24,6 +25,8 @@ from .store_options import STORES
 #: Options of `migrate` that do not work with --workers queue, and what to do instead.
 _NOT_FOR_QUEUE = {
     "dry_run": ("--dry-run", "`s3-syncer check` lists the differences and changes nothing"),
+    "files_from": ("--files-from", "run `migrate` without --workers queue to choose keys"),
+    "since": ("--since", "run `migrate` without --workers queue to choose keys"),
     "restore": ("--restore", "run `migrate` without --workers queue to restore objects"),
     "skip_archived": ("--skip-archived", "run `s3-syncer check --skip-archived` when the workers are done"),
     "bwlimit": ("--bwlimit", "the input bulk.max_concurrency of the Terraform module limits the workers"),
@@ -50,7 +53,7 @@ _NOT_FOR_QUEUE = {
         ("Let the workers of the queue copy", "s3-syncer --module infra migrate --workers queue"),
     ],
 )
-@with_options(LOCATIONS, STORES, groups.DRY_RUN, groups.FILTERS, groups.KEYS)
+@with_options(LOCATIONS, STORES, groups.DRY_RUN, groups.FILTERS, groups.FILES_FROM, groups.SINCE, groups.KEYS)
 @with_options(groups.TAGS, groups.OBJECT_LOCK, groups.SWEEP_DELETES)
 @with_options(groups.SKIP_ARCHIVED, groups.RESTORES)
 @with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
@@ -64,6 +67,10 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
     """
     if max_delete is not None and not delete:
         raise click.UsageError("--max-delete has no effect without --delete: add --delete or omit --max-delete")
+    if delete and options["since"] is not None:
+        raise click.UsageError(
+            "--since does not work with --delete: the source has no time for a deletion. Omit one of them"
+        )
     config = _queue_config({**options, "dry_run": dry_run}) if options["workers"] == "queue" else None
     sweep_options = SweepOptions(
         dry_run=dry_run,
@@ -72,6 +79,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
         one_way=options["one_way"],
         full=options["full"],
         restore=_restore_options(options),
+        since=options["since"],
     )
     _sweep("migrate", sweep_options, options, config)
 
@@ -85,8 +93,8 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
         ("Read a random part of the objects", "s3-syncer check --download --sample 1%"),
     ],
 )
-@with_options(LOCATIONS, STORES, groups.FILTERS, groups.KEYS, groups.TAGS, groups.OBJECT_LOCK)
-@with_options(groups.DOWNLOAD, groups.SKIP_ARCHIVED)
+@with_options(LOCATIONS, STORES, groups.FILTERS, groups.FILES_FROM, groups.SINCE, groups.KEYS)
+@with_options(groups.TAGS, groups.OBJECT_LOCK, groups.DOWNLOAD, groups.SKIP_ARCHIVED)
 @with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.EVENTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
@@ -101,6 +109,7 @@ def check(**options: Any) -> None:
         one_way=options["one_way"],
         full=options["full"],
         reads=read_options(options),
+        since=options["since"],
     )
     _sweep("check", sweep_options, options)
 
@@ -129,6 +138,7 @@ def _sweep(
         spawn_after_keys=options["spawn_after_keys"],
         stop_grace_s=options["stop_grace"],
         resume=resume,
+        batches=None if options["files_from"] is None else batches(options["files_from"].keys(settings)),
         only_estimates=options.get("estimate", False),
         reports=options["reports"],
         log=log,

@@ -14,6 +14,7 @@ import click
 from ..core.bandwidth_timetable import BadTimetable, BandwidthTimetable
 from ..core.units import parse_size
 from ..settings import split_lines
+from .key_files import KeyFileLocation
 from .report import CONTENT_TYPES
 from .report_upload import ReportObject
 
@@ -53,6 +54,10 @@ class Size(click.ParamType[int | None]):
             self.fail(str(error), param, ctx)
 
 
+#: The units of a time ago.
+_UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
 class Ceiling(click.ParamType[int]):
     """The most that may be in progress at a time, or "auto" for the ceiling `auto`."""
 
@@ -84,6 +89,22 @@ class Duration(click.ParamType[float]):
         return float(duration[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[duration[2].lower()]
 
 
+class KeyFile(click.ParamType[KeyFileLocation]):
+    """A file with keys: a path, an object as s3://bucket/key, or - for standard input."""
+
+    name = "file, s3://bucket/key or -"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> KeyFileLocation:
+        if isinstance(value, KeyFileLocation):
+            return value
+        location = KeyFileLocation.parse(str(value))
+        if location is None:
+            self.fail(f"{value!r} is no object: write s3://bucket/key", param, ctx)
+        if location.path is not None and not location.path.is_file() and not location.path.is_fifo():
+            self.fail(f"the file {value!r} does not exist", param, ctx)
+        return location
+
+
 class Share(click.ParamType[float]):
     """A part of a whole in percent, as a number greater than 0 and at most 1."""
 
@@ -105,13 +126,13 @@ class Moment(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         now, text = datetime.now(UTC), str(value).strip()
-        if re.fullmatch(r"(\d+\.?\d*|\.\d+)[smh]", text, re.IGNORECASE):
-            return now - timedelta(seconds=Duration().convert(text, param, ctx))
+        if ago := re.fullmatch(r"(\d{1,6}\.?\d*|\.\d+)([smhd])", text, re.IGNORECASE):
+            return now - float(ago[1]) * _UNITS[ago[2].lower()]
         try:
             found = datetime.fromisoformat(text)
         except ValueError:
             self.fail(
-                f"{value!r} is not a time: write 2026-11-29T08:00:00Z, or 90s, 15m, 12h for a time ago", param, ctx
+                f"{value!r} is not a time: write 2026-11-29T08:00:00Z, or 90s, 15m, 12h, 7d for a time ago", param, ctx
             )
         found = found if found.tzinfo else found.replace(tzinfo=UTC)
         if found > now:

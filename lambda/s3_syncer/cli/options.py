@@ -13,7 +13,7 @@ from ..service.options import ServiceOptions
 from ..settings import LOG_LEVELS
 from .click_extensions import Decorator, option
 from .concurrency import AUTO, AUTO_MESSAGES
-from .option_types import MOST, Bandwidth, Ceiling, Duration, Pattern, ReportDestination, Share, Size
+from .option_types import MOST, Bandwidth, Ceiling, Duration, KeyFile, Moment, Pattern, ReportDestination, Share, Size
 from .queue_options import IDLE_TIMEOUT
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .signals import GRACE_S
@@ -109,6 +109,27 @@ KEYS = (
         "--one-way",
         is_flag=True,
         help="Do not count keys that only the target has as differences. `migrate --delete` still deletes them.",
+    ),
+)
+
+FILES_FROM = (
+    option(
+        _COPY,
+        "--files-from",
+        type=KeyFile(),
+        help="Only the keys in this file: one key on each line, relative to the source prefix, as it is. A JSON report "
+        "or a JSON log names its keys as well. - is standard input.",
+    ),
+)
+
+SINCE = (
+    option(
+        _COPY,
+        "--since",
+        type=Moment(),
+        metavar="TIME|DURATION",
+        help="Only objects of the source that were modified at this time or later, such as 2026-11-28T09:00:00Z, or in "
+        "the last 90s, 15m, 36h or 7d. Deletions are not found that way.",
     ),
 )
 

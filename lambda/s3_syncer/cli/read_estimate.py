@@ -76,7 +76,9 @@ class ReadEstimator:
         source, target, reads = diff.source, diff.target, self._options.reads
         if source is None or target is None or reads is None or source.archive is not None:
             return False
-        if source.size != target.size or self._filters.exclusion(diff.key, source, target) is not None:
+        if source.size != target.size or self._options.is_too_old(diff):
+            return False
+        if self._filters.exclusion(diff.key, source, target) is not None:
             return False
         is_proven = diff.status is KeyStatus.IN_SYNC or (source.etag is not None and source.etag == target.etag)
         return reads.reads(diff.key, "etag" if is_proven else "marker")

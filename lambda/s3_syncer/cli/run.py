@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from ..stores.bucket import Bucket
 from ..stores.object_locks import NOT_MIRRORED
 from ..sync.content_check import PageListener
 from ..sync.key_sweep import SweepOptions
+from ..sync.named_keys import NamedBatch, NamedKeys
 from ..wiring import build_notify
 from .concurrency import Concurrency
 from .exit_codes import DIFFERENT, EQUAL
@@ -77,6 +78,8 @@ class SweepJob:
     stop_grace_s: float = GRACE_S
     #: The progress of a check that reads objects; None stores none.
     resume: ResumeFile | None = None
+    #: The only keys of the sweep; None sweeps all keys.
+    batches: Iterator[NamedBatch] | None = None
     #: Say what the check would read, and read nothing.
     only_estimates: bool = False
     reports: tuple[Path | ReportObject, ...] = ()
@@ -146,12 +149,14 @@ def run(job: SweepJob, console: Console) -> int:
             sweepers += [local, *others]
             if local.context.locks is not None and not local.context.locks.are_mirrored():
                 stats.notices.append(NOT_MIRRORED)
-            if job.sweep_options.reads is not None:
+            if job.sweep_options.reads is not None and job.batches is None:
                 _announce_reads(job, local, console, deadline)
             if job.only_estimates:
                 return stop.exit_code if deadline.is_stopped else EQUAL
             with show_progress(job, stats, console, local.context.source, deadline, outages):
                 unfinished = _sweep(local, others, resume, deadline)
+            if local.named is not None and local.named.absent:
+                stats.notices.append(_absent_note(local.named))
     except SyncError as error:
         conclude("failed", str(error))
         raise
@@ -204,6 +209,11 @@ def _sweep(
 
     Return and raise what `Sweep.run` does.
     """
+    if local.named is not None:
+        try:
+            return local.sweep_named(deadline)
+        finally:
+            local.close()
     sweepers: list[Sweeper] = [local, *others]
     slots = [sweeper for sweeper in sweepers for _ in range(RANGES)]
     try:
@@ -217,6 +227,10 @@ def _sweep(
         for other in others:
             other.close()
         local.close()
+
+
+def _absent_note(named: NamedKeys) -> str:
+    return f"named keys that neither bucket has: {named.absent:,}, such as {named.absent_key!r}"
 
 
 def _ranges(resume: ResumeFile | None) -> Sequence[Range]:
@@ -249,6 +263,7 @@ def _sweepers(
     most = job.settings.copy_memory // (2 * SMALLEST_BUDGET)
     options = job.sweep_options
     is_limited = job.settings.bandwidth.limits or options.restore is not None or options.reads is not None
+    is_limited = is_limited or job.batches is not None
     processes = 1 if is_limited else max(1, min(job.processes, most))
     settings = replace(
         job.settings, copy_memory=job.settings.copy_memory // processes, reads_checksums=options.reads is not None
@@ -265,7 +280,7 @@ def _sweepers(
 
     # The other processes start once this one has compared keys.
     of_others = replace(config, have_responded=True)
-    return LocalSweeper(config, stats, outages, delete_limit, deadline, on_page), [
+    return LocalSweeper(config, stats, outages, delete_limit, deadline, on_page, job.batches), [
         ProcessSweeper(of_others, stats, outages, delete_limit, enough_work) for _ in range(processes - 1)
     ]
 
@@ -293,7 +308,8 @@ def show_progress(
         return stopping + ([str(waiting)] if str(waiting) else [])
 
     if console.is_terminal:
-        return on_terminal(stats, console, count_keys(source, deadline), state)
+        total = count_keys(source, deadline) if job.batches is None else lambda: None
+        return on_terminal(stats, console, total, state)
     return in_lines(stats, console, state)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import click
@@ -22,6 +23,7 @@ from . import options as groups
 from .click_extensions import Command, with_options
 from .command_settings import configure_log, fail, read_settings
 from .exit_codes import DIFFERENT, EQUAL
+from .key_files import KeyFileLocation
 from .outage import OutageDisplay, WaitEnd, outage_gates
 from .signals import handle_signals
 from .stats import print_row, printable, uncertain_note
@@ -34,28 +36,32 @@ logger = logging.getLogger(__name__)
     cls=Command,
     examples=[("Copy or delete two keys, whatever the source has", "s3-syncer sync photos/1.jpg photos/2.jpg")],
 )
-@with_options(STORES, groups.FILTERS, groups.TAGS, groups.OBJECT_LOCK, groups.KEY_DELETES)
+@with_options(STORES, groups.FILTERS, groups.FILES_FROM, groups.TAGS, groups.OBJECT_LOCK, groups.KEY_DELETES)
 @with_options(groups.KEY_CONCURRENCY, groups.MEMORY)
 @with_options(groups.OUTAGES, groups.LOG, groups.STOP_GRACE)
-@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
 def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
     """Make each KEY of the source equal in the target now, and print what was done and why.
 
-    A KEY includes the source prefix. A key that the source does not have is deleted from the target, unless --no-delete
-    is given.
+    A KEY includes the source prefix, and a key of --files-from does not. A key that the source does not have is deleted
+    from the target, unless --no-delete is given.
     """
+    file: KeyFileLocation | None = options["files_from"]
+    if not keys and file is None:
+        raise click.UsageError("name the keys: give at least one KEY, or --files-from")
     settings = read_settings(options, delete=delete)
     configure_log(options["log_format"], verbose=options["verbose"])
     outside = [key for key in keys if not key.startswith(settings.source_prefix) or key == settings.source_prefix]
     if outside:
         raise click.UsageError(f"{outside[0]!r} is not below the source prefix {settings.source_prefix!r}")
     try:
-        sys.exit(_sync(settings, [key.removeprefix(settings.source_prefix) for key in keys], options))
-    except SyncError as error:
+        named = iter(()) if file is None else file.keys(settings)
+        sys.exit(_sync(settings, chain((key.removeprefix(settings.source_prefix) for key in keys), named), options))
+    except (SyncError, OSError) as error:
         fail(error)
 
 
-def _sync(settings: Settings, keys: Sequence[str], options: dict[str, Any]) -> int:
+def _sync(settings: Settings, keys: Iterable[str], options: dict[str, Any]) -> int:
     """Converge the keys and return the exit code. Raise StoreUnusable: every other key would fail too."""
     code, deadline, fence = EQUAL, Deadline(), Fence()
     outages = OutageDisplay(lambda line: click.echo(printable(line), err=True))

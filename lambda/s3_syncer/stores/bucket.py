@@ -28,6 +28,7 @@ from ..core.errors import (
 from ..core.model import (
     INLINE_BODY_MAX,
     KeyPage,
+    ListEntry,
     ListPage,
     ObjectLock,
     ObjectState,
@@ -287,17 +288,22 @@ class Bucket:
         return self._listing.first(after)
 
     def lists(self, key: str) -> bool:
-        """Return True if the store lists this very key.
+        """Return True if the store lists this very key."""
+        return self.entry(key) is not None
+
+    def entry(self, key: str) -> ListEntry | None:
+        """Return the entry with which the store lists this very key, or None.
 
         In order, the key comes before all longer keys that begin with it. If such a key comes first, the store may not
         list in order, and a second request asks for more keys.
         """
         whole = self.full_key(key)
         for number in (1, MAX_LISTED):
-            keys = listings.first_keys(partial(self._page_from, whole, number), self.name)
-            if whole in keys or not keys:
-                return bool(keys)
-        return False
+            page = listings.first_page(partial(self._page_from, whole, number), self.name)
+            found = next((entry for entry in (*page, *page.unnameable) if entry.key == whole), None)
+            if found is not None or not (page.keys or page.unnameable):
+                return None if found is None else replace(found, key=key)
+        return None
 
     def _page_from(self, prefix: str, most: int, position: Mapping[str, Any]) -> ListPage:
         return self._read_page(prefix, {**position, "MaxKeys": most}).list_page("")

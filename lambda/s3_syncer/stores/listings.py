@@ -164,15 +164,14 @@ def _begins_before(page: ListPage, key: str) -> bool:
     return bool(page.keys.keys) and page.keys.keys[0] < key
 
 
-def first_keys(request: Callable[[Position], ListPage], bucket: str) -> list[str]:
-    """Return the keys of the first page with any; a store may return empty pages before it."""
+def first_page(request: Callable[[Position], ListPage], bucket: str) -> KeyPage:
+    """Return the first page with a key; a store may return empty pages before it."""
     position: Position = {}
     repeats = _Repeats(bucket)
     while True:
         page = request(position)
-        keys = [*page.keys.keys, *(entry.key for entry in page.keys.unnameable)]
-        if keys or page.is_last or page.following is None:
-            return keys
+        if page.keys.keys or page.keys.unnameable or page.is_last or page.following is None:
+            return page.keys
         repeats.check(page.following, is_empty=True)
         position = page.following
 

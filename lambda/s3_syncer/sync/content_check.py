@@ -91,7 +91,7 @@ class ContentCheck:
     def finish(
         self, page: DiffPage, outcomes: Mapping[KeyDiff, Outcome], is_checked: Callable[[KeyDiff], bool]
     ) -> None:
-        """Count the proofs of a page. `is_checked` says if a key belongs to the check and has not failed."""
+        """Count the proofs of a page. `is_checked` is False for a key that failed or is left out."""
         proofs: Counter[Proof] = Counter()
         for diff in page.diffs:
             outcome = outcomes.get(diff)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from ..core.compare import ABSENT, KeyDiff, KeyStatus
 from ..core.deadline import Deadline
@@ -49,6 +50,8 @@ class SweepOptions:
     ignores_times: bool = False
     #: The objects of which the bytes are compared; None is none.
     reads: ReadOptions | None = None
+    #: Only objects of the source that were modified at this time or later; None is all keys.
+    since: datetime | None = None
 
     def needs_check(self, diff: KeyDiff) -> bool:
         """Return True if the listing entries of a key call for a check of the key itself."""
@@ -60,6 +63,18 @@ class SweepOptions:
     def needs_every_diff(self) -> bool:
         """True if keys with equal listing entries are checked or counted as well."""
         return self.full or self.reads is not None
+
+    def is_too_old(self, diff: KeyDiff) -> bool:
+        """Return True if `since` leaves out the key: the source has no object that was modified then or later.
+
+        A listing without a time leaves out no key. It may show whole seconds, so the whole second counts.
+        """
+        if self.since is None:
+            return False
+        if diff.source is None:
+            return True
+        modified = diff.source.last_modified
+        return modified is not None and modified < self.since.replace(microsecond=0)
 
 
 #: Keys of a page that are converged before the small-object copier gets the page.
@@ -98,8 +113,8 @@ class KeySweep:
         return self._options.needs_check(diff) and not self.excludes(diff)
 
     def excludes(self, diff: KeyDiff) -> bool:
-        """Return True if the filters exclude a key, as far as the listings show it."""
-        return self._filters.exclusion(diff.key, diff.source, diff.target) is not None
+        """Return True if the options or the filters exclude a key, as far as the listings show it."""
+        return self._options.is_too_old(diff) or self._filters.exclusion(diff.key, diff.source, diff.target) is not None
 
     def outcome_by_listing(self, diff: KeyDiff, state: PageState) -> Outcome | None:
         """Return the outcome that the listings alone decide, or None if the key itself must be checked."""

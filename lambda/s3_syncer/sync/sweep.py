@@ -32,13 +32,14 @@ from ..core.errors import (
     unnameable,
 )
 from ..core.fence import Fence, carried, current, fenced
-from ..core.listing_diff import DiffPage, Unordered, merge_listings
+from ..core.listing_diff import DiffPage, Unordered
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .content_check import ContentCheck
 from .converge import CHANGES, BucketPair, Outcome, outcome_of_copy
 from .key_sweep import KeySweep, SweepOptions, unchecked
 from .page_executor import Gauge, PageExecutor
+from .page_listings import PageListings, RangeListings
 from .page_state import PagePlan, PageRound, PageState
 from .protocols import SmallObjectCopier, SweepListener
 from .sweep_limits import DeleteLimit, LocalLimit
@@ -77,12 +78,13 @@ class Sweep:
         ranges: int = 1,
         delete_limit: DeleteLimit | None = None,
         content_check: ContentCheck | None = None,
+        listings: PageListings | None = None,
     ) -> None:
         self._pair, self._source, self._target = pair, source, target
         self._small_object_copier = small_object_copier
         self._listener, self._options = listener, options
         self._delete_limit = delete_limit or LocalLimit(options.max_delete)
-        self._content_check = content_check
+        self._content_check, self._listings = content_check, listings or RangeListings(source, target)
         self._key_sweep = KeySweep(pair, source, target, options, self._delete_limit, content_check=content_check)
         self._keys = ThreadPoolExecutor(threads, thread_name_prefix="key")
         self._pages = ThreadPoolExecutor(PAGES * ranges, thread_name_prefix="page")
@@ -124,7 +126,7 @@ class Sweep:
         If given, `release_rest` is called with the key behind which this call starts no page, as soon as that is known.
         Another sweeper can then continue there without a wait for the pages in flight, which may hold large objects.
         """
-        pages = self._diff_pages(after, until, every=self._options.needs_every_diff)
+        pages = self._listings.pages(after, until, every=self._options.needs_every_diff)
         pages_until = pages_until or deadline
         return self._run(pages, self._reconcile_page, deadline.sooner(), pages_until, until, release_rest)
 
@@ -156,10 +158,6 @@ class Sweep:
 
     # -- pages -----------------------------------------------------------------------------------------------------
 
-    def _diff_pages(self, after: str, until: str | None, *, every: bool) -> Iterator[DiffPage]:
-        source, target = (side.listing(after, until) for side in (self._source, self._target))
-        return merge_listings(source, target, after=after, until=until, every=every)
-
     def _single_pages(self, after: str, until: str | None) -> Iterator[DiffPage]:
         """Yield every key of each side, in any order, so that no page is a range. Common keys come twice."""
         for page in self._source.listing(after, until, in_order=False):
@@ -171,11 +169,6 @@ class Sweep:
                 last = page.keys[-1] if page.keys else until
                 odd = [KeyDiff(None, entry) for entry in page.unnameable]
                 yield DiffPage(after, last, 0, [KeyDiff(None, entry) for entry in page], odd)
-
-    def _list_again(self, page: DiffPage) -> DiffPage:
-        """Return the page as the buckets list it now."""
-        diffs = [diff for part in self._diff_pages(page.after, page.until, every=True) for diff in part.diffs]
-        return replace(page, keys=len(diffs), diffs=diffs)
 
     def _run(
         self,
@@ -250,7 +243,7 @@ class Sweep:
     def _reconcile_listings(self, page: DiffPage, state: PageState, deadline: Deadline) -> None:
         for number in range(MAX_PAGE_LISTINGS):
             if number:
-                page = self._list_again(page)
+                page = self._listings.again(page)
             self._fail_unnameable(page, state)
             done = self._reconcile_listing(page, state, deadline)
             self._count(state.count_rest(page.keys))
@@ -334,10 +327,9 @@ class Sweep:
         """
         deadline = Deadline.after(_STOP_S)
         try:
-            pages = self._source.listing(page.after, page.until)
-            listed = {key for part in pages for key in part.keys}
+            listed = self._listings.source_keys(page)
         except Unordered:
-            listed = set()
+            listed = ()
         except SyncError as error:
             for key in state.own_copies:
                 self._listener.on_skipped(key, unchecked(error))
