@@ -16,28 +16,39 @@ locals {
   max_policy_characters = 10240
   long_policy           = "IAM allows ${local.max_policy_characters}. Write fewer keys into source_kms_key_arns and previous_kms_key_arns, or a shorter source_prefix."
 
+  # The permissions on the source, of the workers or of the role that they assume.
+  read_source_statements = [
+    {
+      Sid    = "ReadSourceObjects"
+      Effect = "Allow"
+      Action = concat(
+        ["s3:GetObject"],
+        var.sync.tags ? ["s3:GetObjectTagging"] : [],
+        # Without them, S3 leaves the lock out of its responses.
+        var.sync.object_lock ? ["s3:GetObjectRetention", "s3:GetObjectLegalHold"] : [],
+      )
+      Resource = ["${local.source_bucket_arn}/${var.source_prefix}*"]
+    },
+    {
+      # For listings. Without this permission S3 also answers 403 instead of 404 for a missing key. A condition on
+      # s3:prefix would not match HeadObject requests, because they carry no prefix.
+      Sid      = "ListSourceBucket"
+      Effect   = "Allow"
+      Action   = ["s3:ListBucket"]
+      Resource = [local.source_bucket_arn]
+    },
+  ]
+
   # Statements shared by all workers: the function, the service and the migration.
   worker_statements = concat(
+    [for statement in local.read_source_statements : statement if var.source_role_arn == null],
+    [for arn in var.source_role_arn[*] : {
+      Sid      = "AssumeSourceRole"
+      Effect   = "Allow"
+      Action   = ["sts:AssumeRole"]
+      Resource = [arn]
+    }],
     [
-      {
-        Sid    = "ReadSourceObjects"
-        Effect = "Allow"
-        Action = concat(
-          ["s3:GetObject"],
-          var.sync.tags ? ["s3:GetObjectTagging"] : [],
-          # Without them, S3 leaves the lock out of its responses.
-          var.sync.object_lock ? ["s3:GetObjectRetention", "s3:GetObjectLegalHold"] : [],
-        )
-        Resource = ["${local.source_bucket_arn}/${var.source_prefix}*"]
-      },
-      {
-        # For listings. Without this permission S3 also answers 403 instead of 404 for a missing key. A condition on
-        # s3:prefix would not match HeadObject requests, because they carry no prefix.
-        Sid      = "ListSourceBucket"
-        Effect   = "Allow"
-        Action   = ["s3:ListBucket"]
-        Resource = [local.source_bucket_arn]
-      },
       {
         Sid      = "ReadTargetCredentials"
         Effect   = "Allow"

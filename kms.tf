@@ -25,7 +25,7 @@ locals {
       Resource  = "*"
       Condition = {
         ArnEquals    = { "aws:SourceArn" = local.source_bucket_arn }
-        StringEquals = { "aws:SourceAccount" = local.account_id }
+        StringEquals = { "aws:SourceAccount" = local.source_account_id }
       }
     }],
     [for mode in [var.notification_mode] : {

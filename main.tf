@@ -5,6 +5,7 @@
 #                     dead-letter queue what failed
 #   deletions.tf      the queue that delays deletions, and the queue that holds a mass of them
 #   function.tf       the Lambda function receives the event and makes the key equal in both buckets
+#   source_account.tf policies for the account of the source bucket, if it is another one
 #   credentials.tf    the secret with the access key of the target
 #   service.tf        ECS service that does the work of the function without the 15-minute limit
 #   migration.tf      ECS task that copies the objects that existed before
@@ -32,6 +33,9 @@ locals {
   account_id        = data.aws_caller_identity.current.account_id
   region            = data.aws_service.sqs.region
 
+  source_account_id = coalesce(var.source_account_id, local.account_id)
+  is_other_account  = local.source_account_id != local.account_id
+
   # Ends of names that are no general purpose bucket, and the reason. The workers know the same ends: see settings.py.
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
   no_bucket_suffixes = merge(
@@ -43,7 +47,7 @@ locals {
   )
 
   # Environment shared by all workers: the function, the service and the migration.
-  worker_environment = merge(var.environment, local.target_options, var.sync.object_lock ? { SYNC_OBJECT_LOCK = "true" } : {}, {
+  worker_environment = merge(var.environment, local.source_role_environment, local.target_options, var.sync.object_lock ? { SYNC_OBJECT_LOCK = "true" } : {}, {
     SOURCE_BUCKET     = var.source_bucket
     SOURCE_PREFIX     = var.source_prefix
     TARGET_ENDPOINT   = var.target.endpoint
@@ -52,6 +56,8 @@ locals {
     TARGET_PREFIX     = var.target.prefix
     TARGET_SECRET_ARN = local.credentials_secret_arn
     SYNC_TAGS         = tostring(var.sync.tags)
+
+    SOURCE_EXPECTED_BUCKET_OWNER = local.source_account_id
   })
 
   # Only the options that are set: the environment of a function has at most 4 KB.

@@ -28,13 +28,15 @@ locals {
         Resource = flatten([for group in local.worker_logs : [group.arn, "${group.arn}:*"]])
       },
     ],
-    [for is_allowed in [var.migration.restore] : {
-      Sid      = "RestoreSourceObjects"
-      Effect   = "Allow"
-      Action   = ["s3:RestoreObject"]
-      Resource = ["${local.source_bucket_arn}/${var.source_prefix}*"]
-    } if is_allowed],
+    [for statement in local.restore_source_statements : statement if var.source_role_arn == null],
   )
+
+  restore_source_statements = [for is_allowed in [var.migration.restore] : {
+    Sid      = "RestoreSourceObjects"
+    Effect   = "Allow"
+    Action   = ["s3:RestoreObject"]
+    Resource = ["${local.source_bucket_arn}/${var.source_prefix}*"]
+  } if is_allowed]
 
   # In the format of the RunTask API.
   migration_network = {

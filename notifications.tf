@@ -18,7 +18,7 @@ locals {
 
   # The same events for EventBridge, where "Object Deleted" includes lifecycle expirations.
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventBridge.html
-  event_pattern = {
+  event_pattern = merge({ for account in [local.source_account_id] : "account" => [account] if local.is_other_account }, {
     source = ["aws.s3"]
     detail-type = concat(
       ["Object Created", "Object Deleted", "Object Restore Completed"],
@@ -28,7 +28,7 @@ locals {
       { bucket = { name = [var.source_bucket] } },
       var.source_prefix == "" ? {} : { object = { key = [{ prefix = var.source_prefix }] } },
     )
-  }
+  })
 
   # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
   max_pattern_characters = 2048
@@ -147,12 +147,42 @@ data "aws_cloudcontrolapi_resource" "written" {
   depends_on = [aws_s3_bucket_notification.source, aws_sqs_queue_redrive_allow_policy.dead_letters]
 }
 
+# A rule in the account of the bucket sends the events to this bus: see the output source_account.
+resource "aws_cloudwatch_event_bus" "source" {
+  count = local.by_eventbridge && local.is_other_account ? 1 : 0
+
+  name        = var.name
+  description = "Receives changes of ${var.source_bucket} from account ${local.source_account_id}."
+
+  tags = var.tags
+}
+
+resource "aws_cloudwatch_event_bus_policy" "source" {
+  count = length(aws_cloudwatch_event_bus.source)
+
+  event_bus_name = aws_cloudwatch_event_bus.source[0].name
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "AllowSourceAccount"
+      Effect    = "Allow"
+      Principal = { AWS = "arn:${data.aws_partition.current.partition}:iam::${local.source_account_id}:root" }
+      Action    = "events:PutEvents"
+      Resource  = aws_cloudwatch_event_bus.source[0].arn
+      # A rule passes on the source of an event, and only S3 can send events with this source.
+      Condition = { StringEquals = { "events:source" = "aws.s3" } }
+    }]
+  })
+}
+
 resource "aws_cloudwatch_event_rule" "source" {
   count = local.by_eventbridge ? 1 : 0
 
-  name          = var.name
-  description   = "Sends changes of ${var.source_bucket} to the queue of ${var.name}."
-  event_pattern = jsonencode(local.event_pattern)
+  name           = var.name
+  event_bus_name = one(aws_cloudwatch_event_bus.source[*].name)
+  description    = "Sends changes of ${var.source_bucket} to the queue of ${var.name}."
+  event_pattern  = jsonencode(local.event_pattern)
 
   tags = var.tags
 
@@ -167,9 +197,10 @@ resource "aws_cloudwatch_event_rule" "source" {
 resource "aws_cloudwatch_event_target" "work" {
   count = local.by_eventbridge ? 1 : 0
 
-  rule      = aws_cloudwatch_event_rule.source[0].name
-  target_id = "queue"
-  arn       = aws_sqs_queue.work.arn
+  rule           = aws_cloudwatch_event_rule.source[0].name
+  event_bus_name = one(aws_cloudwatch_event_bus.source[*].name)
+  target_id      = "queue"
+  arn            = aws_sqs_queue.work.arn
 
   # EventBridge sends events here that it could not deliver within 24 hours of retries.
   dead_letter_config {

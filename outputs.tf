@@ -81,6 +81,21 @@ output "event_rule_arn" {
   value       = one(aws_cloudwatch_event_rule.source[*].arn)
 }
 
+output "source_account" {
+  description = <<-EOT
+    Policies and events for the account of the source bucket. That account must apply them if it is another account, or with `source_role_arn`. Each list of statements is for `jsonencode`, inside `{ Version = "2012-10-17", Statement = ... }`:
+    - `account_id`: ID of the account
+    - `bucket_policy_statements`: for the policy of the bucket. Empty with `source_role_arn`
+    - `key_policy_statements`: for the policy of each key of `source_kms_key_arns`
+    - `role_policy_statements`: for the policy of the role `source_role_arn`
+    - `role_trust_statements`: for the trust policy of the role `source_role_arn`
+    - `event_bus_arn`: event bus of the module, the target of a rule of that account. Null unless `notification_mode` is `"eventbridge"` and the account is another one
+    - `event_pattern`: event pattern of that rule
+    - `event_role_policy_statements`: for the policy of the role with which that rule sends
+  EOT
+  value       = local.source_account
+}
+
 output "function_name" {
   description = "Name of the function."
   value       = aws_lambda_function.sync.function_name

@@ -119,7 +119,7 @@ locals {
     Condition = {
       ArnEquals = { "aws:SourceArn" = local.source_bucket_arn }
       # The ARN of a bucket contains no account, and another account may create a bucket under the name of a deleted one.
-      StringEquals = { "aws:SourceAccount" = local.account_id }
+      StringEquals = { "aws:SourceAccount" = local.source_account_id }
     }
   }]
 

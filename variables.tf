@@ -1,5 +1,5 @@
 variable "source_bucket" {
-  description = "Name of the bucket to mirror: an existing bucket in this account and region. The module never writes to it. For a bucket in the same configuration, write `aws_s3_bucket.x.id` and not `.bucket`: the module reads the notifications of the bucket, and with `.id` it does so after the bucket exists."
+  description = "Name of the bucket to mirror: an existing bucket in this region, in this account or in `source_account_id`. The module never writes to it. For a bucket in the same configuration, write `aws_s3_bucket.x.id` and not `.bucket`: the module reads the notifications of the bucket, and with `.id` it does so after the bucket exists."
   type        = string
   nullable    = false
 
@@ -11,6 +11,33 @@ variable "source_bucket" {
   validation {
     condition     = !anytrue([for suffix in keys(local.no_bucket_suffixes) : endswith(var.source_bucket, suffix)])
     error_message = "Write another source_bucket: ${join(" ", [for suffix, reason in local.no_bucket_suffixes : reason if endswith(var.source_bucket, suffix)])}."
+  }
+}
+
+variable "source_account_id" {
+  description = "ID of the account that owns the source bucket, if it is another account than that of the module. Each request names the owner, so that S3 denies a request to a bucket of another account with the same name. The output `source_account` has the policies for the other account. Null is the account of the module."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", coalesce(var.source_account_id, "123456789012")))
+    error_message = "Write source_account_id as the 12 digits of an account ID in quotation marks, like \"123456789012\"."
+  }
+}
+
+variable "source_role_arn" {
+  description = "ARN of a role in the account of the source bucket that the workers assume to read the source. Write the ARN as text if the same configuration creates the role: the output `source_account` has its policies, which name the roles of the module. Null reads the source with the roles of the module."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$", coalesce(var.source_role_arn, "arn:aws:iam::123456789012:role/reader")))
+    error_message = "Write source_role_arn as the ARN of a role, like \"arn:aws:iam::123456789012:role/reader\": no assumed role, no user."
+  }
+
+  validation {
+    condition     = try(split(":", var.source_role_arn)[4] == local.source_account_id, true)
+    error_message = "Write source_account_id = \"${try(split(":", var.source_role_arn)[4], "")}\" beside source_role_arn, or a role of account ${local.source_account_id}: the role must be in the account of the source bucket."
   }
 }
 
@@ -280,7 +307,7 @@ variable "notification_mode" {
   description = <<-EOT
     Path of the events from the bucket to the queue:
     - `"sqs"`: the bucket notifies the queue. **Replaces all other notifications of the bucket**, and destroying the module removes the notification
-    - `"eventbridge"`: an EventBridge rule sends the events. The notifications of the bucket stay as they are. The bucket must send its events to EventBridge, see `enable_bucket_eventbridge`
+    - `"eventbridge"`: an EventBridge rule sends the events. The notifications of the bucket stay as they are. The bucket must send its events to EventBridge, see `enable_bucket_eventbridge`. With `source_account_id`, a rule of that account must send them to the event bus of the module
     - `"none"`: you write the notification elsewhere, from the outputs `queue_arn`, `notification_events` and `notification_filter_prefix`. The queue policy already allows the bucket
   EOT
   type        = string
@@ -290,6 +317,11 @@ variable "notification_mode" {
   validation {
     condition     = contains(["sqs", "eventbridge", "none"], var.notification_mode)
     error_message = "Write notification_mode as \"sqs\", \"eventbridge\" or \"none\"."
+  }
+
+  validation {
+    condition     = !(local.is_other_account && var.notification_mode == "sqs")
+    error_message = "Write notification_mode = \"none\" or \"eventbridge\": the bucket belongs to account ${local.source_account_id}, and the configuration of that account writes its notifications. The output source_account has what it needs."
   }
 }
 
@@ -302,6 +334,11 @@ variable "enable_bucket_eventbridge" {
   validation {
     condition     = !var.enable_bucket_eventbridge || var.notification_mode == "eventbridge"
     error_message = "Leave enable_bucket_eventbridge out, or write notification_mode = \"eventbridge\": the other modes do not use EventBridge."
+  }
+
+  validation {
+    condition     = !(local.is_other_account && var.enable_bucket_eventbridge)
+    error_message = "Leave enable_bucket_eventbridge out: the bucket belongs to account ${local.source_account_id}, and the configuration of that account writes its notifications."
   }
 }
 

@@ -117,7 +117,7 @@ run "an_environment_of_4096_bytes" {
   command = plan
 
   variables {
-    environment = { VALUES = format("%3234s", "x") }
+    environment = { VALUES = format("%3188s", "x") }
   }
 
   assert {
@@ -130,7 +130,7 @@ run "an_environment_of_4097_bytes" {
   command = plan
 
   variables {
-    environment = { VALUES = format("%3235s", "x") }
+    environment = { VALUES = format("%3189s", "x") }
   }
 
   expect_failures = [aws_lambda_function.sync]

@@ -174,6 +174,7 @@ run "the_function_defaults" {
     condition = aws_lambda_function.sync.environment[0].variables == tomap({
       SOURCE_BUCKET                 = "source"
       SOURCE_PREFIX                 = ""
+      SOURCE_EXPECTED_BUCKET_OWNER  = "123456789012"
       TARGET_ENDPOINT               = "https://s3.example.com"
       TARGET_REGION                 = "us-east-1"
       TARGET_BUCKET                 = "mirror"

@@ -159,6 +159,7 @@ run "the_task_defaults" {
         { name = "S3_SYNCER_LOG_GROUP", value = "/aws/lambda/s3-syncer" },
         { name = "S3_SYNCER_MEMORY", value = "1510" },
         { name = "SOURCE_BUCKET", value = "source" },
+        { name = "SOURCE_EXPECTED_BUCKET_OWNER", value = "123456789012" },
         { name = "SYNC_TAGS", value = "true" },
         { name = "TARGET_BUCKET", value = "mirror" },
         { name = "TARGET_ENDPOINT", value = "https://s3.example.com" },

@@ -11,6 +11,10 @@ module "s3_syncer" {
   source_bucket = var.source_bucket
   source_prefix = "reports/"
 
+  # For a bucket of another account, see examples/cross-account.
+  source_account_id = null
+  source_role_arn   = null
+
   # The key reports/2026/x becomes mirror/reports/2026/x in the target.
   target = {
     endpoint = var.target_endpoint

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -22,6 +22,7 @@ from ministack.core import (  # type: ignore[import-not-found]
     iam_actions,
     iam_evaluator,
     lambda_runtime,
+    responses,
     router,
 )
 from ministack.services import (  # type: ignore[import-not-found]
@@ -542,6 +543,26 @@ def log_used_permissions(evaluate: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def send_to_event_buses_of_other_accounts(dispatch: Callable[..., None]) -> Callable[..., None]:
+    """Deliver the event of a rule to an event bus of another account if the bus has a policy.
+
+    MiniStack drops such an event. It does not keep the principals of the policy.
+    """
+
+    def wrapped(spec: Any, event: Mapping[str, Any], *arguments: Any) -> None:
+        if spec.account_id == responses.get_account_id():
+            dispatch(spec, event, *arguments)
+            return
+        request = responses._request_account_id.set(spec.account_id)
+        try:
+            if spec.resource.partition("/")[2] in eventbridge._event_bus_policies:
+                dispatch(spec, event, *arguments)
+        finally:
+            responses._request_account_id.reset(request)
+
+    return wrapped
+
+
 def as_xml(value: Any) -> str:
     """Return JSON in the XML of the query protocol.
 
@@ -588,6 +609,7 @@ if __name__ == "__main__":
     s3._complete_multipart_upload = date_uploads_by_initiation(s3._complete_multipart_upload)
     sqs.queue_policy_allows = check_key_policy_for_s3(sqs.queue_policy_allows)
     eventbridge._dispatch_to_sqs = check_key_policy_for_eventbridge(eventbridge._dispatch_to_sqs)
+    eventbridge._dispatch_to_event_bus = send_to_event_buses_of_other_accounts(eventbridge._dispatch_to_event_bus)
     lambda_svc._emit_lambda_logs = log_as_function_role(lambda_svc._emit_lambda_logs)
     lambda_runtime.Worker._drain_stderr_bounded = wait_for_late_lines(lambda_runtime.Worker._drain_stderr_bounded)
     ministack.main()

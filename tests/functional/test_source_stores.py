@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -62,6 +63,17 @@ def test_source_is_another_store_with_an_access_key_of_its_own(rig: Rig, rclone:
     assert access_keys(store) == {rclone.access_key_id}
     assert run("check", *where, **keys).code == 0
     assert rclone.access_key_id not in access_keys(rig.target_proxy)
+
+
+def test_checksum_of_the_whole_object_is_no_damage_of_a_range(rig: Rig, rclone: Account, store: Proxy) -> None:
+    """rclone sends the checksum of the object with each range of it, and AWS sends none with a range."""
+    keys = {"SOURCE_ACCESS_KEY_ID": rclone.access_key_id, "SOURCE_SECRET_ACCESS_KEY": rclone.secret_access_key}
+    rclone.client("s3").put_object(Bucket=SOURCE, Key="in/0", Body=b"several bytes", ChecksumAlgorithm="CRC32")
+    for where in ({"SOURCE_ENDPOINT": store.endpoint}, {"AWS_ENDPOINT_URL_S3": store.endpoint}):
+        checks = json.loads(run("doctor", "--json", "--no-tags", **where, **keys).out)["checks"]
+        found = {each["check"]: each["status"] for each in checks if each["group"] == "Source"}
+        assert found["s3:GetObject"] == "ok"
+    assert rig.target_keys() == []
 
 
 def test_profiles_of_both_stores_are_kept_apart(rig: Rig, rclone: Account, store: Proxy, tmp_path: Path) -> None:

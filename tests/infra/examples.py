@@ -32,7 +32,19 @@ PROVIDER = 'provider "aws" {\n  s3_use_path_style = true\n}\n'
 SERVICE = "service"
 
 # All examples except `local`, which tests/infra/test_stack.py applies.
-NAMES = ("simple", "complete", "existing-iac", "eventbridge", "multiple", "vpc")
+NAMES = ("simple", "complete", "existing-iac", "eventbridge", "multiple", "vpc", "cross-account")
+
+# The account of the bucket of `cross-account`. The emulator takes an access key of 12 digits for an account.
+OTHER_ACCOUNT = "210987654321"
+OTHER_PROVIDER = f"""
+provider "aws" {{
+  alias             = "source"
+  s3_use_path_style = true
+  access_key        = "{OTHER_ACCOUNT}"
+  secret_key        = "{ROOT_KEY}"
+  profile           = null
+}}
+"""
 
 
 @dataclass(frozen=True)
@@ -52,8 +64,8 @@ class AWS:
     endpoint: str
     buckets: tuple[str, ...] = ("my-bucket", "my-reports", "my-invoices", "my-documents", "my-private", "my-served")
 
-    def client(self, service: str) -> Any:
-        session = boto3.Session(ROOT_KEY, ROOT_KEY, region_name=REGION)
+    def client(self, service: str, access_key_id: str = ROOT_KEY) -> Any:
+        session = boto3.Session(access_key_id, ROOT_KEY, region_name=REGION)
         return session.client(service, endpoint_url=self.endpoint)
 
     def make_buckets(self) -> None:
@@ -135,7 +147,7 @@ class Examples:
         parent = Path(__file__).with_name("configurations") if name == SERVICE else ROOT / "examples"
         source, directory = parent / name, self.directory / "module" / "examples" / name
         shutil.copytree(source, directory, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
-        (directory / OVERRIDE).write_text(PROVIDER)
+        (directory / OVERRIDE).write_text(PROVIDER + (OTHER_PROVIDER if name == "cross-account" else ""))
         tool = terraform.prepare(self.directory / name, variables)
         tool = replace(tool, environment={**tool.environment, **self.environment})
         example = Example(name, directory, tool, self.directory / f"{name}.tfstate")
@@ -184,6 +196,7 @@ def begin_all(examples: Examples) -> None:
     examples.begin("eventbridge", bucket)
     examples.begin("existing-iac", {**bucket, "subnet_ids": [network.subnet_id]})
     examples.begin("multiple", store)
+    examples.begin("cross-account", {**bucket, "source_profile": "unused"})
     examples.begin(SERVICE, {**bucket, "subnet_ids": [network.subnet_id]})
     examples.begin(
         "vpc",

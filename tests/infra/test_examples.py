@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.infra.examples import NAMES, SERVICE, Examples
+from tests.infra.examples import NAMES, OTHER_ACCOUNT, SERVICE, Examples
 from tests.infra.waiting import eventually
 
 from devtools import terraform
@@ -93,6 +93,26 @@ def test_an_object_arrives_and_its_deletion_follows(
     assert eventually(lambda: target_body(filled, mirror, copy)) == name.encode()
     filled.aws.client("s3").delete_object(Bucket=bucket, Key=key)
     eventually(lambda: target_body(filled, mirror, copy) is None)
+
+
+@pytest.mark.usefixtures("quick_deletions")
+def test_bucket_of_another_account_is_read_with_its_role(filled: Examples) -> None:
+    """IAM is enforced: the roles of the module have no permission on the bucket, and its role has."""
+    source = filled.aws.client("s3", OTHER_ACCOUNT)
+    source.put_object(Bucket="partner-data", Key="partner/a b+c/ä", Body=b"cross-account")
+    assert eventually(lambda: target_body(filled, MIRROR, "partner/a b+c/ä")) == b"cross-account"
+    source.delete_object(Bucket="partner-data", Key="partner/a b+c/ä")
+    eventually(lambda: target_body(filled, MIRROR, "partner/a b+c/ä") is None)
+
+    function = filled["cross-account"].outputs["s3_syncer"]["function_name"]
+    response = filled.aws.client("lambda").invoke(FunctionName=function, Payload=b'{"doctor": true}')
+    checks = {
+        each["check"]: (each["status"], each["finding"])
+        for each in json.loads(response["Payload"].read())["checks"]
+        if each["group"] == "Source"
+    }
+    assert checks["sts:AssumeRole"] == ("ok", f"allowed: arn:aws:iam::{OTHER_ACCOUNT}:role/partner-data-reader")
+    assert checks["bucket owner"] == ("ok", f"account {OTHER_ACCOUNT}")
 
 
 @pytest.mark.usefixtures("quick_deletions")

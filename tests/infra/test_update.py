@@ -24,6 +24,8 @@ COMPLETE = ROOT / "examples" / "complete"
 # The new value of each input, or of each attribute of an object.
 CASES: dict[str, Any] = {
     "source_bucket": "my-invoices",  # a bucket without notifications, so that the plan succeeds
+    "source_account_id": "000000000000",  # the account of the module; another one excludes enable_bucket_eventbridge
+    "source_role_arn": "arn:aws:iam::000000000000:role/reader",
     "target.endpoint": "https://s3.example.com",
     "target.region": "elsewhere",
     "target.bucket": "other-mirror",
@@ -170,6 +172,8 @@ EXPECTED: dict[str, list[str]] = {
         "± aws_s3_bucket_notification.source[0]",
     ],
     "source_prefix": [FUNCTION, TASK, RULE, SCHEDULE, DASHBOARD, *READERS],
+    "source_account_id": [],
+    "source_role_arn": [FUNCTION, TASK, *READERS],
     "target.endpoint": [FUNCTION, TASK, SECRET, DASHBOARD],
     "target.region": [FUNCTION, TASK],
     "target.bucket": [FUNCTION, TASK, SECRET, DASHBOARD],

@@ -14,6 +14,7 @@ from types import ModuleType
 import click
 import pytest
 
+from s3_syncer.cli import store_config
 from s3_syncer.cli.commands import cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +51,7 @@ OPTIONS_OF_OTHER_PROGRAMS = {
 
 #: Files that a document names although the repository does not have them.
 NOT_IN_THE_REPOSITORY = {
+    "config.toml",
     ".local/outputs.json",
     ".local/stack.json",
     ".local/checks/logs",
@@ -235,8 +237,8 @@ def options() -> frozenset[str]:
 
 @cache
 def variables() -> frozenset[str]:
-    """Return every environment variable that an option of `s3-syncer` reads."""
-    return frozenset(variables_of(cli))
+    """Return every environment variable that `s3-syncer` reads."""
+    return frozenset(variables_of(cli)) | {store_config.VARIABLE}
 
 
 def variables_of(command: click.Command) -> set[str]:

@@ -48,6 +48,11 @@ UNCONDITIONED = {
 }
 
 
+# Resources for a source bucket of another account. In the plan, the module writes the notifications of the bucket, so
+# the account is its own. They have no role, and tests/source_account.tftest.hcl has their policy.
+OTHER_ACCOUNT = {"aws_cloudwatch_event_bus.source", "aws_cloudwatch_event_bus_policy.source"}
+
+
 @pytest.fixture(scope="module")
 def plan() -> permissions.Plan:
     return permissions.plan()
@@ -58,7 +63,7 @@ def test_every_resource_of_the_code_is_in_the_plan(plan: permissions.Plan) -> No
     lines = (line.split('"') for file in ROOT.glob("*.tf") for line in file.read_text().splitlines())
     declared = {f"{words[1]}.{words[3]}" for words in lines if words[0] == "resource "}
     planned = [resource for resource in plan.resource_changes if resource["mode"] == "managed"]
-    assert {f"{resource['type']}.{resource['name']}" for resource in planned} == declared
+    assert {f"{resource['type']}.{resource['name']}" for resource in planned} == declared - OTHER_ACCOUNT
 
 
 def test_no_action_is_a_wildcard(plan: permissions.Plan) -> None:

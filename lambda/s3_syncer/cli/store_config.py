@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: A name of a store. It comes before the colon of NAME:BUCKET, so it has none.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+#: The environment variable with the path of another file. No option sets it, so that every command reads one file.
+VARIABLE = "S3_SYNCER_CONFIG"
+
 #: The table of the file that has a table for each store.
 _STORES = "stores"
 
@@ -75,7 +78,7 @@ class ConfigFile:
     @classmethod
     def of_user(cls, environment: Mapping[str, str] = os.environ) -> ConfigFile:
         """Return the file of S3_SYNCER_CONFIG, or that in the configuration folder of the user."""
-        if named := environment.get("S3_SYNCER_CONFIG"):
+        if named := environment.get(VARIABLE):
             return cls(Path(named))
         folder = environment.get("XDG_CONFIG_HOME", "")
         # https://specifications.freedesktop.org/basedir-spec/latest/ ignores a relative path.

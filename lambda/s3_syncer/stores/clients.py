@@ -44,6 +44,11 @@ _AWS_ENDPOINT = re.compile(
     r"(?:amazonaws\.com|amazonaws\.com\.cn|amazonaws\.eu|api\.aws|api\.amazonwebservices\.(?:com\.cn|eu))/?"
 )
 
+#: The checksums at a store that is not AWS. By default, boto3 sends aws-chunked bodies with CRC trailers, which many
+#: stores refuse. It also asks for the checksum of each object. Some stores then send that of the whole object with a
+#: range of it.
+_PLAIN_CHECKSUMS = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
+
 #: The part of the configuration for services that sign in their own way and need no timeouts of this project.
 _OTHER_SERVICES = {name: _COMMON[name] for name in ("retries", "user_agent")}
 
@@ -71,7 +76,7 @@ def source_client(
     credentials = connection.credentials
     keys = _key_arguments(credentials) if isinstance(credentials, Credentials) else {}
 
-    def build(session: boto3.Session) -> S3Client:
+    def connect(session: boto3.Session, config: Config) -> S3Client:
         client: S3Client = session.client(
             "s3",
             endpoint_url=connection.endpoint or None,
@@ -80,6 +85,12 @@ def source_client(
             config=config,
             **keys,
         )
+        return client
+
+    def build(session: boto3.Session) -> S3Client:
+        client = connect(session, config)
+        if not is_aws(client.meta.endpoint_url):  # boto3 finds the endpoint
+            client = connect(session, config.merge(_PLAIN_CHECKSUMS))
         pass_raw_properties(client)
         _add_headers(client, options)
         ask_fence(client)
@@ -120,12 +131,9 @@ def target_client(
     }
     config = Config(
         max_pool_connections=connections,
-        # By default, boto3 sends aws-chunked bodies with CRC trailers. Many S3-compatible stores refuse these.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
         s3=s3,
         **_COMMON,
-    )
+    ).merge(_PLAIN_CHECKSUMS)
 
     def connect(session: boto3.Session, **keys: Any) -> S3Client:
         client: S3Client = session.client(
