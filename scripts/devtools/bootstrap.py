@@ -107,7 +107,14 @@ PACKAGE = Environment(
     inputs=(REQUIREMENTS / "package.txt",),
     megabytes=120,
 )
-OPTIONS = {"--bench": BENCH, "--checkov": CHECKOV, "--package": PACKAGE}
+#: What draws the picture of the dashboard; only created for it.
+PLOTS = Environment(
+    path=ROOT / ".local" / "plots",
+    install=("--requirement", "requirements/plots.txt"),
+    inputs=(REQUIREMENTS / "plots.txt",),
+    megabytes=200,
+)
+OPTIONS = {"--bench": BENCH, "--checkov": CHECKOV, "--package": PACKAGE, "--plots": PLOTS}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
@@ -468,14 +469,28 @@ def show(steps_done: Iterable[Step]) -> Table:
     "--objects", default=400, show_default=True, help="Ordinary objects before the migration, and again after it."
 )
 @click.option("--restore", is_flag=True, help="Lose all objects of the source, and restore them from the mirror.")
-def main(keep: bool, objects: int, restore: bool) -> None:
+@click.option("--incident", is_flag=True, help="Break the mirror, and repair it with the operator's commands alone.")
+@click.option("--outage", default=180.0, show_default=True, help="Seconds of the outage in the incident.")
+@click.option("--deletions", default=20_000, show_default=True, help="Objects that are deleted in the incident.")
+@click.option("--dashboard", type=click.Path(path_type=Path), help="Draw the dashboard at the end of the incident.")
+def main(
+    keep: bool, objects: int, restore: bool, incident: bool, outage: float, deletions: int, dashboard: Path | None
+) -> None:
     """Run s3-syncer on the local cloud, and show that both buckets are equal at the end.
 
-    Uses the running local cloud. If none is running, the demo starts one and stops it at the end.
+    Uses the running local cloud. If none is running, the demo starts one and stops it at the end. The incident always
+    starts another one.
     """
     from localcloud.restore_drill import drill  # here, because it uses this module
 
     signals.interrupt_on_termination()
+    if incident:
+        from localcloud.incident import Options, run  # here, because that module uses this one
+
+        try:
+            sys.exit(0 if run(DIRECTORY / "incident", Options(outage, deletions, dashboard)) else 1)
+        except (stack.StackError, servers.ServerError, terraform.TerraformError) as error:
+            sys.exit(f"scripts/demo: {error}")
     is_new = False
     try:
         cloud = stack.current(DIRECTORY)
@@ -541,13 +556,18 @@ def demonstrate(cloud: stack.Stack, objects: int) -> bool:
 def show_status(cloud: stack.Stack) -> None:
     """Run `s3-syncer status` on the outputs of the local cloud."""
     outputs = str(DIRECTORY / stack.OUTPUTS_FILE)
-    environment = {
+    command = [sys.executable, "-m", "s3_syncer", "--outputs", outputs, "status"]
+    subprocess.run(command, env={**os.environ, **command_environment(cloud)}, check=False)
+
+
+def command_environment(cloud: stack.Stack) -> dict[str, str]:
+    """Return the variables with which `s3-syncer` reaches the emulated AWS."""
+    return {
         "AWS_ENDPOINT_URL": cloud.aws_endpoint,
         "AWS_ACCESS_KEY_ID": cloud.access_key_id,
         "AWS_SECRET_ACCESS_KEY": cloud.secret_access_key,
+        "AWS_DEFAULT_REGION": cloud.region,
     }
-    command = [sys.executable, "-m", "s3_syncer", "--outputs", outputs, "status"]
-    subprocess.run(command, env={**os.environ, **environment}, check=False)
 
 
 def _properties(number: int) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def test_dead_letters_are_listed_and_a_part_is_sent_back(rig: Rig, command: Comm
 
     shown = command("dead-letters", "show", "--json")
     assert [letter["keys"] for letter in json.loads(shown.out)] == [["b"]]
-    assert command("dead-letters", "discard", "--key", "b", "--yes").out.startswith("1 dead letters discarded")
+    assert command("dead-letters", "discard", "--key", "b", "--yes").out.startswith("1 dead letter discarded")
     assert command("dead-letters", "list").code == 0
 
 
@@ -91,7 +91,7 @@ def test_discard_asks_first_and_needs_a_selection(rig: Rig, command: Command) ->
     assert command("dead-letters", "discard").code == 2
     refused = command("dead-letters", "discard", "--all")
     assert refused.code == 1
-    assert "Discard these 1 dead letters?" in refused.err
+    assert "Discard 1 dead letter?" in refused.err
     assert command("dead-letters", "list").code == 1
 
 
@@ -101,7 +101,7 @@ def test_discard_leaves_a_letter_that_comes_after_its_question(
     add_letter(rig, "b", "EntityTooLarge")
     monkeypatch.setattr(click, "confirm", lambda *_, **__: add_letter(rig, "c", "EntityTooLarge"))
     ended = command("dead-letters", "discard", "--all")
-    assert ended.out == "1 dead letters discarded, 1 stay on the queue\n"
+    assert ended.out == "1 dead letter discarded, 1 left on the queue\n"
 
 
 def test_status_names_failures_and_dead_letters(rig: Rig, command: Command, log: Callable[..., None]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from devtools import permissions
-from localcloud import logs_insights
+from localcloud import dashboard, logs_insights
 
 #: Columns of the grid of a dashboard.
 COLUMNS = 24
@@ -172,3 +172,19 @@ def test_tables_read_the_logs_of_the_workers(plan: permissions.Plan, widgets: Se
     for table in tables:
         assert logs_insights.sources(table["query"]) == [logs["function"]["name"], logs["service"]["name"]]
         assert logs_insights.run(table["query"], []) == []  # all of it is known
+
+
+def test_picture_computes_each_statistic_and_expression(widgets: Sequence[Widget]) -> None:
+    points = [(60.0 + second, float(second + 1)) for second in range(30)]
+    metrics = {tuple(names): points for widget in widgets for names, _ in metrics_of(widget) if names}
+    pictures = {widget["title"]: widget for each in widgets if (widget := dashboard.drawn(each, [], metrics))}
+    values = {
+        title: {line["label"]: [value for _, value in line["points"]] for line in picture["lines"]}
+        for title, picture in pictures.items()
+        if picture["type"] == "metric"
+    }
+    assert values["Lag of changes (ms)"] == {"longest": [30.0], "median": [16.0], "95 %": [29.0]}
+    assert values["Messages on the queues"] == {"bulk": [90.0], "deletions": [90.0], "events": [90.0]}
+    assert values["Bytes a second"] == {"copied": [sum(range(31)) / 60]}
+    assert values["Service: running tasks"] == {"tasks": [30.0]}
+    assert all(all(lines.values()) for lines in values.values())

@@ -13,7 +13,7 @@ import click
 
 from ..operations.dead_letters import DeadLetterQueue, Result, Selection, grouped
 from ..operations.outputs import Outputs
-from ..operations.status import format_span
+from ..operations.status import counted, format_span
 from ..stores.clients import queue_client
 from . import operation_options as groups
 from .click_extensions import Command, with_options
@@ -60,7 +60,7 @@ def list_(outputs: Outputs, as_json: bool, **options: Any) -> None:
             click.echo(f"\t{printable(letter.subject)}, {format_span(time.time() - letter.sent_at)} ago")
         if len(same) > _EXAMPLES:
             click.echo(f"\tand {len(same) - _EXAMPLES:,} more")
-    click.echo(f"{len(letters):,} dead letters", err=True)
+    click.echo(counted(len(letters), "dead letter"), err=True)
     sys.exit(DIFFERENT if letters else EQUAL)
 
 
@@ -136,7 +136,7 @@ def discard(outputs: Outputs, everything: bool, yes: bool, as_json: bool, **opti
         letters = queue.read(selection)
         for group in grouped(letters):
             click.echo(f"{group.letters:,}\t{printable(group.reason)}", err=True)
-        click.confirm(f"Discard these {len(letters):,} dead letters?", abort=True, err=True)
+        click.confirm(f"Discard {counted(len(letters), 'dead letter')}?", abort=True, err=True)
     _end(queue.discard(selection, progress_of("letters", as_json=as_json)), "discarded", as_json=as_json)
 
 
@@ -155,7 +155,7 @@ def _selection(options: dict[str, Any]) -> Selection:
 
 
 def _end(result: Result, what: str, *, as_json: bool) -> NoReturn:
-    end(result, f"{result.done:,} dead letters {what}, {result.kept:,} stay on the queue", as_json=as_json)
+    end(result, f"{counted(result.done, 'dead letter')} {what}, {result.kept:,} left on the queue", as_json=as_json)
 
 
 def _print_json(value: dict[str, Any] | Sequence[dict[str, Any]]) -> None:

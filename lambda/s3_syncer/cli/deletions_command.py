@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ..core.errors import SyncError
 from ..operations.held_deletions import HeldDeletions, Result
+from ..operations.status import counted
 from ..queue.message_counts import queue_counts
 from ..stores.clients import queue_client
 from . import operation_options as groups
@@ -147,4 +148,4 @@ def _confirm(question: str, *, yes: bool) -> None:
 
 
 def _end(result: Result, what: str, *, as_json: bool) -> NoReturn:
-    end(result, f"{result.done:,} deletions {what}", as_json=as_json, note=_LATE_HOLDS)
+    end(result, f"{counted(result.done, 'deletion')} {what}", as_json=as_json, note=_LATE_HOLDS)

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..operations.status import DeadLetterGroup, Failure, Lag, Status, Sweep, format_span
+from ..operations.status import DeadLetterGroup, Failure, Lag, Status, Sweep, counted, format_span
 from .stats import printable
 
 #: Reasons that are shown for failures, and for dead letters.
@@ -94,18 +94,17 @@ def _add_rows(table: Table, title: str, texts: Iterable[str]) -> None:
 def _lag(lag: Lag | None, searched_s: float) -> str:
     if lag is None:
         return f"no change in {format_span(searched_s)}"
-    changes = f"{lag.changes:,} {'change' if lag.changes == 1 else 'changes'} in {format_span(searched_s)}"
+    changes = f"{counted(lag.changes, 'change')} in {format_span(searched_s)}"
     return f"median {lag.median_s:.1f} s, 95 % within {lag.p95_s:.1f} s, longest {lag.max_s:.1f} s: {changes}"
 
 
 def _failure(failure: Failure) -> str:
-    number = f"{failure.keys:,} keys" if failure.keys != 1 else "1 key"
     example = f", such as {printable(failure.example)}" if failure.example else ""
-    return f"{number}{example}: {printable(failure.reason)}"
+    return f"{counted(failure.keys, 'key')}{example}: {printable(failure.reason)}"
 
 
 def _letters(group: DeadLetterGroup, now: float) -> str:
-    number = f"{group.letters:,} {'letter' if group.letters == 1 else 'letters'}"
+    number = counted(group.letters, "letter")
     oldest = format_span(now - group.oldest_at)
     return f"{number}, the oldest from {oldest} ago: {printable(group.reason)}; one is {printable(group.example)}"
 

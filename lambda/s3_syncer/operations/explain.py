@@ -18,6 +18,7 @@ from ..stores.protocols import TargetBucket
 from ..sync.converge import BucketPair, converge
 from .dead_letters import DeadLetter, DeadLetterQueue, Selection
 from .log_lines import LogLine
+from .status import counted
 from .worker_log import WorkerLog
 
 #: Periods of the log in seconds, the newest first, up to the length that the user asks for.
@@ -105,7 +106,7 @@ class Explanation:
     def place(self) -> str:
         """Return where the last message about the key is, as far as the log and the dead letters show it."""
         if self.letters:
-            return f"dead: {len(self.letters)} messages about the key are in the dead-letter queue"
+            return f"dead: {counted(len(self.letters), 'message')} about the key in the dead-letter queue"
         if self.decision.action == "excluded":
             return "ignored: workers acknowledge each message about the key, and log no line about it"
         last = next((line for line in reversed(self.lines) if line.action), None)

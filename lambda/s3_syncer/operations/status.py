@@ -263,7 +263,8 @@ def _workers(status: Status) -> Iterator[Problem]:
 
 def _failing(status: Status) -> Iterator[Problem]:
     for failure in status.failures[:_MAX_FAILURES]:
-        what = "no key can be mirrored" if failure.unusable else f"{_keys(failure.keys)} will be tried again"
+        again = counted(failure.keys, "key") if failure.keys else "a message"
+        what = "no key can be mirrored" if failure.unusable else f"{again} will be tried again"
         yield Problem(
             f"{what}: {failure.reason}",
             "s3-syncer doctor" if failure.unusable or not failure.example else f"s3-syncer explain {failure.example!r}",
@@ -295,14 +296,15 @@ def _behind(status: Status) -> Iterator[Problem]:
 def _dead(status: Status) -> Iterator[Problem]:
     queue = status.queue("dead letters")
     if queue is not None and queue.counts.total:
-        letters = f"{queue.counts.total:,} dead {'letter' if queue.counts.total == 1 else 'letters'}"
+        letters = counted(queue.counts.total, "dead letter")
         yield Problem(f"{letters}: these changes were not mirrored", "s3-syncer dead-letters list")
 
 
 def _held(status: Status) -> Iterator[Problem]:
     queue = status.queue("held deletions")
     if queue is not None and queue.counts.total:
-        yield Problem(f"{queue.counts.total:,} deletions are held until you decide", "s3-syncer deletions status")
+        are_held = f"{counted(queue.counts.total, 'deletion')} {'is' if queue.counts.total == 1 else 'are'} held"
+        yield Problem(f"{are_held} until you decide", "s3-syncer deletions status")
 
 
 def _alarms(status: Status) -> Iterator[Problem]:
@@ -317,8 +319,9 @@ def _because(reason: str) -> str:
     return f": {reason}" if reason else ""
 
 
-def _keys(number: int) -> str:
-    return "a message" if not number else f"{number:,} {'key' if number == 1 else 'keys'}"
+def counted(number: int, noun: str) -> str:
+    """Return the number with the noun, in the singular or the plural."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def format_span(seconds: float) -> str:
