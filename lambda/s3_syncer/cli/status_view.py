@@ -46,7 +46,9 @@ def _problems(status: Status, program: str) -> Iterator[RenderableType]:
     for problem in status.problems:
         own = problem.command.startswith("s3-syncer ")
         command = problem.command.replace("s3-syncer", program, 1) if own else problem.command
-        yield _indented(Text(f"! {printable(problem.text)}", style="bold red"), 2)
+        with_sign = Table.grid(padding=(0, 1, 0, 0))
+        with_sign.add_row("!", printable(problem.text), style="bold red")
+        yield _indented(with_sign, 2)
         yield _indented(Text(printable(command), style="cyan"), 6)
 
 
