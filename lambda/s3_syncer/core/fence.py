@@ -131,15 +131,18 @@ class Request:
         """Return True if the attempt in flight has a connection, so that the store may have received it."""
         return self._break_connection is not None
 
-    def begin(self) -> None:
+    def begin(self, break_connection: Callable[[], object] | None = None) -> None:
         """Begin an attempt: from now on it may take effect. Raises OutOfTime if the fence is closed.
 
-        If the attempt before got no response, the key becomes uncertain.
+        If the attempt before got no response, the key becomes uncertain. `break_connection` breaks the connection of
+        the attempt, if it has one already: see `connect`.
         """
         if self._in_flight:
             self._lose()
             self._break_connection = None
         self._in_flight = True
+        if break_connection is not None:
+            self._break_connection = break_connection
         if self._fence is not None:
             try:
                 self._fence.add(self)

@@ -92,7 +92,7 @@ class CrtHttpClient:
                 every.append(("content-length", str(len(body))))
             message = http.HttpRequest(method, path, http.HttpHeaders(every), BytesIO(body) if body else None)
             signing = auth.aws_sign_request(message, self._signing(body))
-            signing.add_done_callback(lambda signed: request.connect(signed))
+            signing.add_done_callback(request.connect)
         except Exception:  # a request that cannot even be sent gets no response, and boto3 finds the reason
             request.end(0)
 
@@ -146,19 +146,23 @@ class CrtHttpClient:
             signed_body_header_type=auth.AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
         )
 
-    def connection(self) -> Future[http.HttpClientConnection]:
-        """Return an idle connection, or a new one."""
+    def idle_connection(self) -> http.HttpClientConnection | None:
+        """Return a connection that can be used at once, or None."""
         while True:
             try:
                 idle = self._idle.pop()
             except IndexError:
-                new: Future[http.HttpClientConnection] = http.HttpClientConnection.new(
-                    self._host, self._port, self._bootstrap, self._socket, self._tls
-                )
-                new.add_done_callback(lambda _: self._no_delay.apply())
-                return new
+                return None
             if idle.is_open():
-                return _finished(idle)
+                return idle
+
+    def connection(self) -> Future[http.HttpClientConnection]:
+        """Return a new connection."""
+        new: Future[http.HttpClientConnection] = http.HttpClientConnection.new(
+            self._host, self._port, self._bootstrap, self._socket, self._tls
+        )
+        new.add_done_callback(lambda _: self._no_delay.apply())
+        return new
 
     def put_back(self, connection: http.HttpClientConnection) -> None:
         """Keep a connection for the next request."""
@@ -192,7 +196,7 @@ class _Request:
         "_connection",
         "_done",
         "_due",
-        "_ensure_open",
+        "_fence",
         "_fenced",
         "_headers",
         "_room",
@@ -201,7 +205,7 @@ class _Request:
 
     def __init__(self, client: CrtHttpClient, done: Done, size: int, max_body: float) -> None:
         self._client, self._done, self._room = client, fence.carried(done), max_body
-        self._fenced, self._ensure_open = fence.current_request(), fence.carried(fence.ensure_open)
+        self._fence, self._fenced = fence.current(), fence.current_request()
         self._due = time.monotonic() + STALL_TIMEOUT_S + size / MIN_BYTES_PER_S
         self._connection: http.HttpClientConnection | None = None
         self._status, self._headers = 0, dict[str, str]()
@@ -212,22 +216,30 @@ class _Request:
             return
         try:
             message = signed.result()
+            if (idle := self._client.idle_connection()) is not None:
+                self._send(message, idle)
+                return
             connecting = self._client.connection()
-            if connecting.done():
-                self._send(message, connecting)
-            else:
-                connecting.add_done_callback(lambda connected: self._send(message, connected))
+            connecting.add_done_callback(lambda connected: self._on_connected(message, connected))
         except Exception:
             self.end(0)
 
-    def _send(self, message: http.HttpRequest, connected: Future[http.HttpClientConnection]) -> None:
+    def _on_connected(self, message: http.HttpRequest, connected: Future[http.HttpClientConnection]) -> None:
         try:
-            self._connection = connected.result()
+            connection = connected.result()
+        except Exception:
+            self.end(0)
+        else:
+            self._send(message, connection)
+
+    def _send(self, message: http.HttpRequest, connection: http.HttpClientConnection) -> None:
+        self._connection = connection
+        try:
             if not self._client.is_pending(self):  # boto3 may have written since: this older request must not follow
-                self._connection.close()
+                connection.close()
                 return
             self._ask_fence()
-            stream = self._connection.request(message, self._on_response, self._on_body)
+            stream = connection.request(message, self._on_response, self._on_body)
             stream.completion_future.add_done_callback(self._on_complete)
             stream.activate()
         except Exception:
@@ -235,11 +247,10 @@ class _Request:
 
     def _ask_fence(self) -> None:
         """Raise OutOfTime if the work was given up. Otherwise the request may take effect from now on."""
-        if self._fenced is None:
-            self._ensure_open()
-        else:
-            self._fenced.begin()
-            self._fenced.connect(self.abort)
+        if self._fenced is not None:
+            self._fenced.begin(self.abort)
+        elif self._fence is not None:
+            self._fence.ensure_open()
 
     def _on_response(self, *, status_code: int, headers: list[tuple[str, str]], **_: Any) -> None:
         self._status = status_code
@@ -293,9 +304,3 @@ def _tls(host: str, ca_file: str) -> io.TlsConnectionOptions:
     connection = io.ClientTlsContext(options).new_connection_options()
     connection.set_server_name(host)
     return connection
-
-
-def _finished(connection: http.HttpClientConnection) -> Future[http.HttpClientConnection]:
-    future: Future[http.HttpClientConnection] = Future()
-    future.set_result(connection)
-    return future

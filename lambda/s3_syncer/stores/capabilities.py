@@ -69,13 +69,14 @@ def _kind(value: str) -> str:
     Stores that change values drop or encode some characters, change upper case or blanks, limit the length, or drop an
     empty or short value, such as an Expires of `0`. The lengths of one kind differ by less than a factor of two.
     """
-    kept = {
-        "not ASCII": not value.isascii(),
-        "upper case": value != value.lower(),
-        "blanks": value != " ".join(value.split()),
-    }
-    length = f"below {1 << len(value).bit_length()} characters"
-    return ", ".join([length, *(name for name, is_kept in kept.items() if is_kept)])
+    kind = f"below {1 << len(value).bit_length()} characters"
+    if not value.isascii():
+        kind += ", not ASCII"
+    if value != value.lower():
+        kind += ", upper case"
+    if value != " ".join(value.split()):
+        kind += ", blanks"
+    return kind
 
 
 class TargetCapabilities:
