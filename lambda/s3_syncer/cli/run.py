@@ -45,9 +45,9 @@ from .work_stealing import Range, Sweeper, WorkStealingScheduler, probe_concurre
 
 logger = logging.getLogger(__name__)
 
-#: CPU seconds and keys of a sweep after which more processes start. A start takes about one CPU second. A sweep that
-#: waits for stores uses little CPU, and needs no other process.
-SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS = 10.0, 10_000
+#: CPU seconds and keys of a sweep after which more processes start. A start takes about one CPU second and 70 MiB, and
+#: a short sweep does not regain them. A sweep that waits for stores uses little CPU, and needs no other process.
+SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS = 20.0, 10_000
 
 #: Concurrent requests that find the cuts of a range. All requests of a round run at once.
 PROBES = 32
