@@ -86,7 +86,7 @@ def build_sync_context(
     """
     return_large_buffers()
     source, target = _locations(settings, threads, clients, limiters)
-    return _connect(settings, source, target, threads, resumes, transports, gates)
+    return _connect(settings, source, target, threads=threads, resumes=resumes, transports=transports, gates=gates)
 
 
 def build_restore_context(
@@ -116,18 +116,17 @@ def build_restore_context(
         require_versions(mirror.clients, mirror.name)
         # The transports know no versions.
         mirror, transports = replace(mirror, clients=AsOfClients(mirror.clients, restore.as_of)), None
-    direction = FromMirror(restore.overwrite)
     # The limits of the settings are those of the mirror.
     return _connect(
         replace(settings, delete=False, target_limits=USUAL_LIMITS),
         mirror,
         bucket,
-        threads,
-        resumes,
-        transports,
-        gates,
-        direction,
-        KeptBucket,
+        threads=threads,
+        resumes=resumes,
+        transports=transports,
+        gates=gates,
+        direction=FromMirror(restore.overwrite),
+        target_type=KeptBucket,
     )
 
 
@@ -169,6 +168,7 @@ def _connect(
     settings: Settings,
     source_location: BucketLocation,
     target_location: BucketLocation,
+    *,
     threads: int,
     resumes: bool,
     transports: TransportFactory | None,

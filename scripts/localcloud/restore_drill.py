@@ -2,28 +2,34 @@
 
 1. A source with objects of every kind is migrated, and remembered to the byte.
 2. Every object of the source is deleted. The delete guard holds the deletions, so the mirror keeps its objects.
-3. `s3-syncer restore` brings them back: once into the emptied bucket, and once into a new one, as for a lost bucket.
+3. `s3-syncer restore` brings them back: into a new bucket, as if the bucket was lost, and into the emptied one. It has
+   exactly the permissions that docs/restore.md names.
 4. The held deletions are released. Live sync must delete nothing, and copy nothing again.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
+from devtools.bootstrap import ROOT
 from localcloud import demo, stack, verify
 from localcloud.demo import Actor, console
 from localcloud.stack import DIRECTORY
 
 #: The bucket that stands for the new one after the loss of a bucket.
 NEW_BUCKET = "s3-syncer-restored"
+
+#: The user that restores, with no permission but those that docs/restore.md names.
+OPERATOR = "restore-operator"
 
 #: Seconds until the deletions must be held.
 HELD_TIMEOUT_S = 180
@@ -51,9 +57,10 @@ def drill(cloud: stack.Stack, objects: int) -> bool:
     live_before = demo.log_actions(cloud)
 
     _create_empty(actor, NEW_BUCKET)
+    operator = _operator(cloud)
     codes = [
-        command(cloud, "restore", "--to-bucket", NEW_BUCKET),
-        command(cloud, "restore"),
+        command(cloud, "restore", "--to-bucket", NEW_BUCKET, keys=operator),
+        command(cloud, "restore", keys=operator),
         command(cloud, "check", "--full"),
     ]
     console.print("Releasing the held deletions, and waiting until the queues are empty ...")
@@ -85,19 +92,34 @@ def drill(cloud: stack.Stack, objects: int) -> bool:
     return equal
 
 
-def command(cloud: stack.Stack, *arguments: str) -> int:
+def command(cloud: stack.Stack, *arguments: str, keys: Mapping[str, str] | None = None) -> int:
     """Run `s3-syncer` on the outputs of the local cloud, and return its exit code."""
     console.print(f"$ s3-syncer --module infra {' '.join(arguments)}")
-    environment = {
-        "AWS_ENDPOINT_URL": cloud.aws_endpoint,
-        "AWS_ACCESS_KEY_ID": cloud.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": cloud.secret_access_key,
-    }
+    root = {"AWS_ACCESS_KEY_ID": cloud.access_key_id, "AWS_SECRET_ACCESS_KEY": cloud.secret_access_key}
+    environment = {"AWS_ENDPOINT_URL": cloud.aws_endpoint, **(keys or root)}
     outputs = ["--outputs", str(DIRECTORY / stack.OUTPUTS_FILE)]
     line: Sequence[str] = [sys.executable, "-m", "s3_syncer", *outputs, *arguments]
     ended = subprocess.run(line, env={**os.environ, **environment}, check=False)
     console.print()
     return ended.returncode
+
+
+def _operator(cloud: stack.Stack) -> Mapping[str, str]:
+    """Return the access key of a user with exactly the policy of docs/restore.md, for the environment."""
+    text = (ROOT / "docs" / "restore.md").read_text()
+    policy = text.partition("```json\n")[2].partition("```")[0]
+    secret = json.loads((DIRECTORY / stack.OUTPUTS_FILE).read_text())["credentials_secret_arn"]["value"]
+    statements = [
+        json.loads(policy.replace("BUCKET", bucket).replace("SECRET_ARN", secret))["Statement"]
+        for bucket in (cloud.source_bucket, NEW_BUCKET)
+    ]
+    document = {"Version": "2012-10-17", "Statement": [{**each, "Sid": ""} for part in statements for each in part]}
+    iam = cloud.client("iam")
+    with suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_user(UserName=OPERATOR)
+    iam.put_user_policy(UserName=OPERATOR, PolicyName="restore", PolicyDocument=json.dumps(document))
+    key = iam.create_access_key(UserName=OPERATOR)["AccessKey"]
+    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
 
 def _create_empty(actor: Actor, bucket: str) -> None:

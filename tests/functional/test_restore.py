@@ -75,6 +75,18 @@ def test_a_second_run_writes_nothing(rig: Rig, way: str) -> None:
     assert [request for request in rig.source_proxy.writes() if not request.operation] == []
 
 
+def test_several_processes_restore_together(rig: Rig) -> None:
+    keys = [f"{letter}/{number}" for letter in "abcdef" for number in range(12)]
+    for key in keys:
+        rig.put(key, key.encode(), Metadata={"by": "me"})
+    assert run("migrate").code == 0
+    empty_bucket(rig.source, SOURCE)
+    ended = run("restore", "--processes", "2", "--spawn-after-cpu", "0", "--spawn-after-keys", "1")
+    assert ended.code == 0
+    assert "72 restored" in ended.err
+    assert rig.differences() == []
+
+
 def test_a_new_bucket_gets_the_objects_below_a_prefix(rig: Rig) -> None:
     for key in ("in/a", "in/b/c", "out"):
         rig.put(key, key.encode())

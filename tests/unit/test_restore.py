@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -15,22 +16,31 @@ from tests.support.in_memory_store import (
     Stored,
     capabilities_of_aws,
     md5_etag,
-    opaque_etag,
+    md5_hex,
     stored,
 )
 
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Retryable, SyncError
+from s3_syncer.core.model import WriteGuard
 from s3_syncer.core.multipart import Limits, likely_plan
 from s3_syncer.core.units import GIB, MIB
 from s3_syncer.sync import converge as converge_module
 from s3_syncer.sync.converge import BucketPair, Outcome, converge
 from s3_syncer.sync.key_sweep import SweepOptions
-from s3_syncer.sync.restore import FromMirror
+from s3_syncer.sync.restore import FromMirror, RestoredCopies, RestoreGuards
 from s3_syncer.sync.sweep import Sweep
 from s3_syncer.sync.transfer import Transfer
+from s3_syncer.sync.write_guards import WriteGuards
 
 KEY = "folder/a key"
+
+
+def opaque_etag(content: bytes | list[bytes]) -> str:
+    """Return an ETag of a store that does not use MD5s, another one for each content."""
+    return f"opaque-{md5_hex(repr(content).encode())}"
+
+
 LIMITS = Limits(min_part=2)
 PROPERTIES: dict[str, Any] = {
     "headers": {"Content-Type": "text/plain", "Cache-Control": "no-store", "Expires": "whenever"},
@@ -177,7 +187,9 @@ def test_bytes_damaged_on_the_way_from_the_mirror_are_not_restored() -> None:
 
 def test_another_etag_than_before_is_reported() -> None:
     mirror, bucket = sides(stored(b"one", marker="5" * 32), None)
-    assert restore(mirror, bucket).has_other_etag
+    outcome = restore(mirror, bucket)
+    assert outcome.has_other_etag
+    assert outcome.reason == "absent from the target; the ETag is not the one of before"
 
 
 # -- what the bucket has stays -----------------------------------------------------------------------------------------
@@ -309,6 +321,68 @@ def test_a_deletion_by_live_sync_meanwhile_loses_no_restored_object(operation: s
     assert (KEY in bucket.objects) == (operation == "put")
 
 
+class World:
+    """A bucket with a writer, its mirror with live sync, and a restore between them.
+
+    The writer acts at one moment of the restore, and live sync handles the event of that at a later moment.
+    """
+
+    def __init__(self, mirror: Stored | None, bucket: Stored | None, *, etag: Etag) -> None:
+        self.mirror = MemoryBucket({KEY: mirror} if mirror else {}, etag=etag)
+        self.bucket = MemoryBucket({KEY: bucket} if bucket else {})
+        self.moments: dict[int, Callable[[], object]] = {}
+        self.calls = 0
+        self._is_acting = False
+        self.mirror.on_call = self.bucket.on_call = self._on_call
+
+    def _on_call(self, operation: str, key: str) -> None:
+        if self._is_acting:
+            return
+        self.calls += 1
+        if action := self.moments.pop(self.calls, None):
+            self._is_acting = True
+            action()
+            self._is_acting = False
+
+    def sync(self) -> None:
+        converge(live(self.bucket, self.mirror), KEY, Deadline(), is_event=True)
+
+    def write(self) -> None:
+        self.bucket.objects[KEY] = NEWER
+
+    def delete(self) -> None:
+        self.bucket.objects.pop(KEY, None)
+
+
+@pytest.mark.parametrize("etag", [md5_etag, opaque_etag], ids=["MD5s", "opaque ETags"])
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("there", [None, TWO], ids=["missing", "older"])
+@pytest.mark.parametrize("act", [World.write, World.delete, World.sync], ids=["write", "delete", "late event"])
+def test_a_restore_beside_a_writer_and_live_sync_loses_nothing(
+    act: Callable[[World], None], there: Stored | None, overwrite: bool, etag: Etag
+) -> None:
+    """Every pair of moments: the writer acts at the first, and live sync handles the event at the second."""
+    moments = 12
+    for first in range(1, moments):
+        for second in range(first + 1, moments + 1):
+            world = World(mirrored(IN_PARTS, etag=etag), there, etag=etag)
+            world.moments = {first: lambda world=world: act(world), second: world.sync}
+            with suppress(SyncError):
+                restore(world.mirror, world.bucket, overwrite=overwrite)
+            world.moments.clear()
+            acted = world.calls >= first
+            for _ in range(2):
+                world.sync()
+            kept = [world.bucket.objects.get(KEY), world.mirror.objects.get(KEY)]
+            moment = f"at calls {first} and {second}"
+            assert (kept[0] and kept[0].mirrored) == (kept[1] and kept[1].mirrored), moment
+            assert not world.bucket.under_way, moment
+            if act is World.write and acted and not overwrite:
+                assert kept[0] == NEWER, moment
+            if act is not World.delete and there is not None:
+                assert kept[0] is not None, moment
+
+
 # -- a sweep -----------------------------------------------------------------------------------------------------------
 
 
@@ -405,6 +479,44 @@ def test_a_sweep_never_replaces_what_another_program_writes_meanwhile(overwrite:
     bucket.on_call = on_call
     sweep(mirror, bucket, overwrite=overwrite)
     for key in keys if len(calls) > moment else ():
-        was_written, is_seen = ("put", key) in calls[:moment], ("head", key) in calls[moment:]
-        may_be_replaced = overwrite and is_seen and not was_written
+        was_attempted, is_seen = ("put", key) in calls[: moment + 1], ("head", key) in calls[moment:]
+        may_be_replaced = overwrite and is_seen and not was_attempted
         assert may_be_replaced or bucket.objects[key] == NEWER
+
+
+@pytest.mark.parametrize(
+    ("owner", "rule", "careless"),
+    [
+        (FromMirror, "once_written", lambda direction: direction),
+        (RestoreGuards, "guard", lambda guards, key, replaced: WriteGuard(None, None, conditional=False)),
+        (RestoreGuards, "guard", lambda guards, key, replaced: guards._target.head(key) and None),
+        (RestoredCopies, "has_attempted", lambda copies, key: False),
+    ],
+    ids=["replaces again after a conflict", "no condition", "no guard", "forgets what it wrote"],
+)
+def test_each_rule_is_needed(monkeypatch: pytest.MonkeyPatch, owner: type, rule: str, careless: object) -> None:
+    """Without the rule, an object of another program is lost at some moment."""
+    monkeypatch.setattr(owner, rule, careless)
+
+    def sweep_at_every_moment() -> None:
+        for moment in range(60):
+            test_a_sweep_never_replaces_what_another_program_writes_meanwhile(True, moment)
+
+    with pytest.raises(AssertionError):
+        sweep_at_every_moment()
+
+
+def test_the_guard_of_live_sync_is_too_late_for_a_restore(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the object that is there when the parts have been sent, and not the one that was compared."""
+    monkeypatch.setattr(RestoreGuards, "complete", WriteGuards.complete)
+    found = []
+
+    def writer(bucket: MemoryBucket) -> None:
+        bucket.objects[KEY] = NEWER
+        found.append(KEY)
+
+    mirror, bucket = sides(mirrored(IN_PARTS), None)
+    bucket.on_call = once("upload_part", lambda: writer(bucket))
+    restore(mirror, bucket)
+    assert found
+    assert bucket.objects[KEY].mirrored == IN_PARTS.mirrored, "the object of the other program was replaced"

@@ -394,6 +394,7 @@ def _may_replace(pair: BucketPair, key: str, own_copies: OwnCopies | None) -> bo
 def outcome_of_copy(pair: BucketPair, source: ObjectState, is_new: bool, reason: str, etag: str) -> Outcome:
     """Return the outcome of a copy of `source` to which the target gave this ETag."""
     other = pair.direction.has_other_etag(source, etag)
+    reason += "; the ETag is not the one of before" if other else ""
     return Outcome("copy" if is_new else "update", reason, source.size, has_other_etag=other)
 
 

@@ -107,7 +107,7 @@ class FromMirror(ToMirror):
         count = replace(state, etag=earlier_etag(state)).part_count
         if count is None or state.size == 0:
             return None
-        found = source.first_part(key) if state.part_count == count else None
+        found = source.first_part(key)
         if found and found[0] == count:
             return reproduce_plan(state.size, *found, largest_part=largest_part, limits=limits)
         return likely_plan(state.size, count, largest_part=largest_part, limits=limits)
