@@ -133,7 +133,7 @@ def list_(file: ConfigFile, as_json: bool) -> None:
         click.echo("\t".join(map(str, words)))
 
 
-@config.command(cls=Command, examples=[("Edit the file", '"$EDITOR" "$(s3-syncer config path)"')])
+@config.command(cls=Command, examples=[("Print the path", "s3-syncer config path")])
 @_with_file
 def path(file: ConfigFile) -> None:
     """Print the path of the file."""
