@@ -177,8 +177,8 @@ locals {
     [{ height = 2, widgets = [{
       type = "text"
       properties = { markdown = join("\n", [
-        "# s3-syncer ${var.name}",
-        "From `s3://${var.source_bucket}/${var.source_prefix}` to `${var.target.bucket}` at `${var.target.endpoint}`. Terraform makes this dashboard. `s3-syncer status` names each problem, with the command that says more.",
+        "# ${var.name}",
+        "s3-syncer mirrors `s3://${var.source_bucket}/${var.source_prefix}` to `${var.target.bucket}` at `${var.target.endpoint}`. Terraform makes this dashboard. `s3-syncer status` names each problem, with the command that says more.",
       ]) }
     }] }],
     [for graphs in local.dashboard_graphs : { height = 6, widgets = [for graph in graphs : {

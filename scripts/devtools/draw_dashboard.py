@@ -26,7 +26,7 @@ COLUMN_IN, ROW_IN, DPI = 0.62, 0.32, 80
 COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728")
 
 #: Rows of a table that have a place in its widget, and characters of a cell.
-MAX_ROWS, MAX_CELL = 8, 58
+MAX_ROWS, MAX_CELL = 8, 84
 
 
 def main(file: str) -> None:

@@ -174,12 +174,6 @@ def test_further_attempt_does_not_end_a_failure() -> None:
     assert failures_of(lines) == [Failure("slow", 1, "a", 1)]
 
 
-def test_failures_that_differ_only_in_the_address_of_the_key_are_one() -> None:
-    reasons = [f'cannot connect to the endpoint URL: "http://127.0.0.1:9/mirror/{key}"' for key in "ab"]
-    lines = [line(1, "retry", key=key, reason=reason) for key, reason in zip("ab", reasons, strict=True)]
-    assert failures_of(lines) == [Failure('cannot connect to the endpoint URL: "http://127.0.0.1:9"', 2, "a", 1)]
-
-
 def test_failures_of_a_whole_store_come_first() -> None:
     lines = [
         *(line(1, "retry", key=key, reason="kept changing") for key in "abc"),

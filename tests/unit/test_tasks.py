@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from tests.support.clock import FakeClock
+from tests.support.module_outputs import module_outputs, terraform_output
 from tests.support.patience import PATIENCE_S
 
+from s3_syncer.cli import task_commands
+from s3_syncer.cli.commands import cli
 from s3_syncer.cli.task_log import readable
 from s3_syncer.operations import tasks
 from s3_syncer.operations.outputs import Migration
@@ -91,6 +98,10 @@ class Logs:
         return {"events": [{"message": line} for line in self.pages[number]], "nextForwardToken": str(number + 1)}
 
 
+#: The states of a task before its end.
+#: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html
+STATES = ("PROVISIONING", "PENDING", "ACTIVATING", "RUNNING", "DEACTIVATING", "STOPPING", "DEPROVISIONING")
+
 RUNNING = {"lastStatus": "RUNNING", "containers": [{}]}
 
 
@@ -142,6 +153,25 @@ def test_every_line_is_shown_once_and_the_code_is_the_containers(code: int) -> N
     assert started(ECS(RUNNING, RUNNING, stopped(exitCode=code)), logs).follow(shown.append) == code
     assert shown == ["a", "b", "c"]
     assert {request["logStreamName"] for request in logs.asked} == {"migration/s3-syncer/abc"}
+
+
+def test_command_follows_the_task_from_its_start_to_its_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    copied = {"action": "copy", "key": "a", "reason": "absent from the target", "message": "copy a"}
+    summary = {"level": "INFO", "message": "equal: 1 key compared"}
+    ecs = ECS({}, *({"lastStatus": state, "containers": [{}]} for state in STATES), stopped(exitCode=1))
+    clients = {"ecs": ecs, "logs": Logs([json.dumps(copied)], [json.dumps(summary)])}
+    monkeypatch.setattr(task_commands, "aws_client", clients.__getitem__)
+    monkeypatch.setattr(tasks, "time", FakeClock())
+    outputs = tmp_path / "outputs.json"
+    outputs.write_text(terraform_output(s3_syncer=module_outputs(migration=asdict(MIGRATION))))
+
+    ended = CliRunner().invoke(cli, ["--outputs", str(outputs), "task", "run", "--show-keys", "check", "--full"])
+    assert (ended.exit_code, ended.exception.__class__) == (1, SystemExit)
+    assert ended.stderr == "Started arn:aws:ecs:eu-west-1:123456789012:task/s3-syncer/abc\n"
+    assert "equal: 1 key compared" in ended.stdout
+    assert "copy" in ended.stdout
+    (request,) = ecs.started
+    assert request["overrides"]["containerOverrides"][0]["command"] == ["check", "--full"]
 
 
 def test_error_of_a_missing_image_says_how_to_push_it() -> None:

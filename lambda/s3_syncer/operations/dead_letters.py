@@ -15,7 +15,6 @@ from ..core.errors import Permanent
 from ..core.events import decode
 from ..core.work_items import DeletionWork, KeyWork, PartsWork, RangeWork
 from ..queue.batch_requests import failed_entries, failure_reason
-from .log_lines import common_reason
 from .queue_reader import QueueReader
 from .status import DeadLetterGroup
 
@@ -152,7 +151,7 @@ class DeadLetterQueue:
         return DeadLetter(
             id=message["MessageId"],
             body=message["Body"],
-            reason=common_reason(_REQUEST_ID.sub("", error)) or NO_REASON,
+            reason=_REQUEST_ID.sub("", error) or NO_REASON,
             error=error,
             # The attribute names the key that failed, with the characters that SQS rejects in another form.
             keys=keys if keys or named is None else (named,),

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-#: The address of a request in an error of boto3: the path has the key, so it differs between equal failures.
-_ADDRESS = re.compile(r'"(https?://[^/"]+)[^"]*"')
-
-
-def common_reason(reason: str) -> str:
-    """Return the reason without what differs between equal failures of two keys."""
-    return _ADDRESS.sub(r'"\1"', reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..queue.message_counts import QueueCounts
 from ..sync.converge import CHANGES
-from .log_lines import LogLine, common_reason
+from .log_lines import LogLine
 
 #: Exit codes of `s3-syncer status`.
 HEALTHY, FAILING = 0, 1
@@ -192,7 +192,7 @@ def failures_of(lines: Sequence[LogLine]) -> list[Failure]:
             last.pop("", None)
     groups: dict[str, list[LogLine]] = {}
     for line in last.values():
-        groups.setdefault(common_reason(line.reason), []).append(line)
+        groups.setdefault(line.reason, []).append(line)
     found = [
         Failure(
             reason,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -37,6 +39,10 @@ _NO_CREDENTIALS = (
     SSOError,
     TokenRetrievalError,
 )
+
+
+#: The address of a request in an error of boto3.
+_ADDRESS = re.compile(r'"(https?://[^/"]+)[^"]*"')
 
 
 def as_sync_error(operation: str, bucket: str, error: Exception) -> SyncError:
@@ -76,8 +82,10 @@ def _without_response(error: Exception) -> SyncError:
         return Permanent(str(error).replace("\n", " "), "InvalidRequest")
     if isinstance(error, _NO_CREDENTIALS):
         return StoreUnusable(f"no credentials: {error}", "NoCredentials")
+    # The path of the address has the key, so it would make equal failures of two keys look different.
+    text = _ADDRESS.sub(r'"\1"', str(error))
     if isinstance(error, UNREACHABLE):
-        return Transient(f"the store does not respond: {error}", "NoResponse")
+        return Transient(f"the store does not respond: {text}", "NoResponse")
     if isinstance(error, (HTTPClientError, HTTPError, OSError)):
-        return Transient(f"the connection broke: {error}", "ConnectionBroke")
+        return Transient(f"the connection broke: {text}", "ConnectionBroke")
     return Permanent(f"{type(error).__name__}: {error}", "InvalidRequest")
