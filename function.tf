@@ -163,8 +163,18 @@ resource "aws_lambda_function" "sync" {
 
   lifecycle {
     precondition {
+      condition     = length(local.invalid_patterns) == 0
+      error_message = "Write other patterns into filters than ${join(", ", formatlist("%q", local.invalid_patterns))}. Each of \"[\", \"{\" and \"{{\" needs its end, no three \"*\" may follow each other, and \"\\\" stands before a special character. A regular expression in \"{{\" and \"}}\" must mean the same in Go and Python: without \"(?i)\", \"[[:alpha:]]\" and the like."
+    }
+
+    precondition {
+      condition     = local.filter_bytes.min == null || local.filter_bytes.max == null || try(local.filter_bytes.min <= local.filter_bytes.max, false)
+      error_message = "Write filters.max_size with at least filters.min_size: no object is both larger and smaller."
+    }
+
+    precondition {
       condition     = local.environment_bytes <= local.max_environment_bytes
-      error_message = "The environment of the function would have ${local.environment_bytes} bytes, and Lambda allows ${local.max_environment_bytes} for all names and values together. Write less into environment, target.ca_certificate or the prefixes."
+      error_message = "The environment of the function would have ${local.environment_bytes} bytes, and Lambda allows ${local.max_environment_bytes} for all names and values together. Write less into environment, filters, target.ca_certificate or the prefixes. One pattern like \"*.{tmp,bak}\" is shorter than two."
     }
   }
 

@@ -1,5 +1,6 @@
 # How an event flows through the module, and the file of each step:
 #
+#   filters.tf        keys and sizes that are mirrored
 #   notifications.tf  the source bucket, or an EventBridge rule, sends an event to the queue
 #   queue.tf          the queue keeps the event until a worker has handled it. Another queue has the bulk work, and the
 #                     dead-letter queue what failed
@@ -47,7 +48,7 @@ locals {
   )
 
   # Environment shared by all workers: the function, the service and the migration.
-  worker_environment = merge(var.environment, local.source_role_environment, local.target_options, var.sync.object_lock ? { SYNC_OBJECT_LOCK = "true" } : {}, {
+  worker_environment = merge(var.environment, local.source_role_environment, local.target_options, local.filter_variables, var.sync.object_lock ? { SYNC_OBJECT_LOCK = "true" } : {}, {
     SOURCE_BUCKET     = var.source_bucket
     SOURCE_PREFIX     = var.source_prefix
     TARGET_ENDPOINT   = var.target.endpoint

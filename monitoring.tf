@@ -146,7 +146,7 @@ locals {
     # One line for each key, of live sync and of ranges. The line "complete" is that of a copy by several workers.
     {
       for name, actions in {
-        ObjectsSynced  = ["copy", "update", "tags", "complete"]
+        ObjectsSynced  = ["copy", "update", "tags", "lock", "complete"]
         ObjectsDeleted = ["delete"]
         DeletionsHeld  = ["held"]
         Retries        = ["retry"]

@@ -242,6 +242,41 @@ variable "source_prefix" {
   }
 }
 
+variable "filters" {
+  description = <<-EOT
+    Objects to mirror, as [rclone filters](https://rclone.org/filtering/) of keys below `source_prefix`. A key that the filters exclude is never copied, deleted or reported, and its object in the target stays as it is. All workers and commands apply them. See [docs/what-is-mirrored.md](docs/what-is-mirrored.md#filters):
+    - `include`: patterns of the keys to mirror, like `"*.jpg"` or `"/reports/**"`. Empty mirrors all keys that `exclude` does not match
+    - `exclude`: patterns of the keys not to mirror, like `"*.tmp"` or `"cache/"`. Includes are tried first
+    - `min_size`: smallest size of an object, like `"1B"`, in KiB or with the unit `B`, `K`, `M`, `G` or `T`
+    - `max_size`: largest size of an object, like `"5G"`, in the same units. An object that becomes larger keeps its earlier copy in the target
+  EOT
+  type = object({
+    include  = optional(list(string), [])
+    exclude  = optional(list(string), [])
+    min_size = optional(string)
+    max_size = optional(string)
+  })
+  default  = {}
+  nullable = false
+
+  # The precondition of the function checks the rest of the syntax: see filters.tf.
+  validation {
+    condition     = alltrue([for pattern in concat(var.filters.include, var.filters.exclude) : try(can(regex("^[^\\r\\n]+$", pattern)), false)])
+    error_message = "Write each pattern of filters with at least one character, and \"?\" in the place of a line break."
+  }
+
+  validation {
+    condition     = !anytrue([for pattern in var.filters.include : try(endswith(pattern, "/"), false)])
+    error_message = "Write \"**\" behind a pattern of filters.include that ends with \"/\", like \"reports/**\": in rclone, \"reports/\" includes no object."
+  }
+
+  validation {
+    condition = alltrue([for text in [var.filters.min_size, var.filters.max_size] :
+    text == null || can(regex("^(?i:off|([0-9]+\\.?[0-9]*|\\.[0-9]+)(B|[KMGTPE](iB?)?)?)$", text))])
+    error_message = "Write filters.min_size and filters.max_size as sizes like \"500B\", \"100K\", \"10M\" or \"1.5G\". Without a unit they are in KiB."
+  }
+}
+
 variable "credentials_secret" {
   description = <<-EOT
     Existing Secrets Manager secret with the access key of the target. Null creates a secret, see the output `credentials_secret_arn`. The value of the secret is `{"access_key_id": "...", "secret_access_key": "..."}`:

@@ -15,6 +15,14 @@ module "s3_syncer" {
   source_account_id = null
   source_role_arn   = null
 
+  # rclone's patterns for keys behind source_prefix, and sizes.
+  filters = {
+    include  = [] # all keys
+    exclude  = ["*.tmp", "cache/"]
+    min_size = null
+    max_size = "500G"
+  }
+
   # The key reports/2026/x becomes mirror/reports/2026/x in the target.
   target = {
     endpoint = var.target_endpoint

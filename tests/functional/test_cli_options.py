@@ -357,7 +357,14 @@ def test_variable_starts_with_s3_syncer_unless_the_function_shares_it() -> None:
         "LOG_LEVEL",
         "QUEUE_URL",
     }
-    shared |= {"SOURCE_BUCKET", "SOURCE_PREFIX", "SOURCE_REQUESTER_PAYS", "SYNC_DELETE", "SYNC_TAGS"}
+    shared |= {
+        "SOURCE_BUCKET",
+        "SOURCE_PREFIX",
+        "SOURCE_REQUESTER_PAYS",
+        "SYNC_DELETE",
+        "SYNC_TAGS",
+        "SYNC_OBJECT_LOCK",
+    }
     shared |= {f"SOURCE_{name}" for name in ("ENDPOINT", "REGION", "PROFILE", "ROLE_ARN", "CA_CERTIFICATE")}
     shared |= {"SOURCE_ADDRESSING_STYLE", "SOURCE_EXPECTED_BUCKET_OWNER", "TARGET_PROFILE"}
     shared |= {f"TARGET_{name}" for name in ("BUCKET", "ENDPOINT", "PREFIX", "REGION", "SECRET_ARN", "CA_CERTIFICATE")}
@@ -407,7 +414,7 @@ def _exit() -> None:
 
 
 def test_help_has_sections_and_an_example_for_each_command() -> None:
-    workers = {"migrate", "check", "restore", "sync", "serve"}
+    workers = {"migrate", "check", "sync", "serve", "restore"}
     for line, command in leaves("s3-syncer", cli.load_commands()):
         _, *names = line.split()
         text = run(*names, "--help").out

@@ -30,13 +30,13 @@ WITH_TAGS = {
 def by_boto3(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the list to which each request of boto3 about a key is added."""
     made: list[str] = []
-    request = bucket._request
+    request = bucket.send_request
 
     def noted(client: object, operation: str, parameters: dict[str, object]) -> dict[str, object]:
         made.append(operation)
         return request(client, operation, parameters)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bucket, "_request", noted)
+    monkeypatch.setattr(bucket, "send_request", noted)
     return made
 
 

@@ -40,6 +40,10 @@ CASES: dict[str, Any] = {
     "target.limits": {"max_parts": 1000},
     "name": f"N{'-_' * 31}-",  # the longest name, with every kind of character
     "source_prefix": "other/",
+    "filters.include": ["*.csv"],
+    "filters.exclude": ["*.bak"],
+    "filters.min_size": "2B",
+    "filters.max_size": "2G",
     "credentials_secret.arn": "arn:aws:secretsmanager:eu-west-1:000000000000:secret:other-AbCdEf",
     "target_credentials_version": 2,
     "notification_mode": "none",
@@ -229,6 +233,7 @@ EXPECTED: dict[str, list[str]] = {
     "function.package_path": [FUNCTION],
     "function.vpc": [FUNCTION, "~ aws_iam_role_policy.function"],
     "function.vpc_permissions": [FUNCTION],  # the network permissions stay without the VPC
+    **{key: [FUNCTION, TASK] for key in ("filters.include", "filters.exclude", "filters.min_size", "filters.max_size")},
     "environment": [FUNCTION, TASK],
     "ecs.architecture": [TASK],
     "ecs.bwlimit": [TASK],

@@ -362,3 +362,17 @@ def test_filters_equal_their_json(filters: Filters) -> None:
 def test_json_that_is_no_filter_is_rejected(content: object) -> None:
     with pytest.raises(BadFilter):
         Filters.from_json(content)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"\Z", r"\q", r"\ü", "[^]", "[^][a]", "{{(?i)a}}", "{{(?=a)}}", "{{[[:alpha:]]}}", r"{{(a)\1}}", r"{{\pL}}"],
+)
+def test_what_go_and_python_read_in_different_ways_is_rejected(pattern: str) -> None:
+    with pytest.raises(BadFilter, match=r"."):
+        Filters.of([pattern])
+
+
+@pytest.mark.parametrize(("pattern", "key"), [(r"\d\t", "7\t"), ("{{(?:a|b)+}}", "ab"), (r"\.\*", ".*"), ("[^a]", "b")])
+def test_what_both_read_alike_is_accepted(pattern: str, key: str) -> None:
+    assert Filters.of([pattern]).exclusion_by_name(key) is None

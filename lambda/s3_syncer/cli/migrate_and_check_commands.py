@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -14,13 +15,16 @@ from ..sync.archived_objects import RestoreOptions
 from ..sync.key_sweep import SweepOptions
 from . import options as groups
 from .click_extensions import Command, with_options
-from .command_settings import configure_log, fail, read_settings
+from .command_settings import configure_log, fail, read_filters, read_settings
 from .download_options import open_resume_file, read_options
 from .key_files import batches
 from .queue_migration import QueueMigrationConfig, migrate_by_queue
 from .run import SweepJob, run
 from .store_locations import LOCATIONS
 from .store_options import STORES
+
+#: Characters of the filters that a message can carry. SQS allows 256 KiB for the ten messages of a request.
+MAX_FILTERS = 16 * 1024
 
 #: Options of `migrate` that do not work with --workers queue, and what to do instead.
 _NOT_FOR_QUEUE = {
@@ -168,6 +172,10 @@ def _queue_config(options: dict[str, Any]) -> QueueMigrationConfig:
     for name, (option, instead) in _NOT_FOR_QUEUE.items():
         if options[name]:
             raise click.UsageError(f"{option} does not work with --workers queue: {instead}")
+    if len(json.dumps(read_filters(options).to_json())) > MAX_FILTERS:
+        raise click.UsageError(
+            f"the filters for --workers queue have at most {MAX_FILTERS:,} characters: join patterns as {{a,b}}"
+        )
     queue_url = options["bulk_queue_url"] or options["queue_url"]
     if not queue_url:
         raise click.UsageError(

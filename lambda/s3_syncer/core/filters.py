@@ -221,15 +221,28 @@ _MISTAKES = {
 }
 
 
+#: The letters that have a meaning behind a backslash, in Go and in Python.
+_CLASSES = "aAbBdDfnrsStvwW"
+
+#: Parts of a regular expression that Go and Python do not read alike. filters.tf has the same rule.
+_OTHER_IN_GO = re.compile(r"\(\?[^:]|\[\[:|\\[1-9CEGKNpPQRUuXZz]")
+
+
 def _translate(body: str) -> Iterator[str]:
     depth = 0  # of braces
     for token in _TOKEN.finditer(body):
         kind, text = token.lastgroup, token[token.lastgroup or 0]
         if kind == "regex":
+            if (other := _OTHER_IN_GO.search(text)) is not None:
+                raise BadFilter(f"{other[0]!r} in a regular expression, which Go and Python read in different ways")
             yield f"(?:{text})"
         elif kind == "set":
-            yield "[" + re.sub(r"[&|~]", r"\\\g<0>", text) + "]"  # two of them are a set operator in Python
+            found = "[" + re.sub(r"[&|~]", r"\\\g<0>", text) + "]"  # two of them are a set operator in Python
+            re.compile(found)  # by itself: with another set behind it, `[^]` would be valid
+            yield found
         elif kind == "escaped":
+            if text not in _CLASSES and (text.isalnum() or not text.isascii()):
+                raise BadFilter(f"'\\{text}' has no meaning: write {text!r} alone")
             yield f"\\{text}" if text.isalnum() else re.escape(text)  # \d is a digit, as in rclone
         elif kind == "stars":
             if len(text) > 2:

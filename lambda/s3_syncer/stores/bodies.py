@@ -1,19 +1,24 @@
-"""Read the body of a response to GetObject."""
+"""Read the body of a response to GetObject, and send that of a write."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError
 from urllib3.exceptions import HTTPError
 
-from ..core.errors import Retryable, Transient
+from ..core.errors import Permanent, Retryable, Transient
 from ..core.model import INLINE_BODY_MAX
 from ..core.units import MIB
 from .responses import Response
 
 #: Bytes read from the network at a time. A read holds so many bytes beyond the buffer of the part.
 _CHUNK = MIB
+
+#: The code for a body with another SHA-256 than its request says: the bytes were damaged, or the store does not know
+#: UNSIGNED-PAYLOAD and compares this text.
+_OTHER_HASH = "XAmzContentSHA256Mismatch"
 
 
 class Stream(Protocol):
@@ -82,3 +87,20 @@ def _read(stream: Stream, most: int) -> bytes:
         return b""
     except (BotoCoreError, HTTPError, OSError) as error:
         raise Transient(f"the connection broke while reading: {error}", "ConnectionBroke") from error
+
+
+def send_body(call: Callable[..., Response], operation: str, key: str, **parameters: Any) -> Response:
+    """Make a request with a body. Raises Permanent if the store finds another hash of the bytes twice."""
+    try:
+        return call(operation, key, **parameters)
+    except Retryable as error:
+        if error.code != _OTHER_HASH:
+            raise
+    try:
+        return call(operation, key, **parameters)
+    except Retryable as error:
+        if error.code != _OTHER_HASH:
+            raise
+        advice = "The store may refuse unsigned payloads: set payload_signing of the target"
+        reason = f"{error.reason}, twice. {advice}"
+        raise Permanent(reason, error.code, request_id=error.request_id) from error

@@ -39,7 +39,7 @@ from ..core.model import (
 from ..core.multipart import Part, UploadedPart
 from . import listings
 from .availability import Availability
-from .bodies import has_end, read_body, read_small_body, read_to_end
+from .bodies import has_end, read_body, read_small_body, read_to_end, send_body
 from .bucket_owner import expect_owner
 from .capabilities import ObjectRequest, TagSupport
 from .content_md5 import encoded
@@ -63,10 +63,6 @@ _MAY_HAVE_CREATED = frozenset({"BadResponse", "MissingField", "ConnectionBroke"}
 
 #: Seconds by which the age of an upload may exceed the time since its creation: stores give the time in whole seconds.
 _CREATED_WITHIN_S = 2.0
-
-#: The code for a body with another SHA-256 than its request says: the bytes were damaged, or the store does not know
-#: UNSIGNED-PAYLOAD and compares this text.
-_OTHER_HASH = "XAmzContentSHA256Mismatch"
 
 #: Keys of the longest page of a listing.
 MAX_LISTED = 1000
@@ -361,7 +357,7 @@ class Bucket:
         The ETag is "" if the response has none. Raises Changed if the target's object is not the one of the guard.
         """
         properties = self._parameters(state, marker, guard)
-        return self._send_body("put_object", key, Body=data, ContentMD5=encoded(md5), **properties).etag or ""
+        return send_body(self._call, "put_object", key, Body=data, ContentMD5=encoded(md5), **properties).etag or ""
 
     def _parameters(self, state: ObjectState, marker: str | None, guard: WriteGuard | None = None) -> dict[str, Any]:
         sent = state if self._locks is None else self._locks.sent_with(state)
@@ -435,8 +431,14 @@ class Bucket:
     def upload_part(self, key: str, upload_id: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
         """Upload one part; return its ETag from the store, or else the MD5 that the store has checked."""
         with self._about_upload(key, upload_id):
-            response = self._send_body(
-                "upload_part", key, UploadId=upload_id, PartNumber=part.number, Body=data, ContentMD5=encoded(md5)
+            response = send_body(
+                self._call,
+                "upload_part",
+                key,
+                UploadId=upload_id,
+                PartNumber=part.number,
+                Body=data,
+                ContentMD5=encoded(md5),
             )
         return response.etag or md5.hex()
 
@@ -506,22 +508,6 @@ class Bucket:
             if not (is_vague_404(error) or is_about_key) or any(each.id == upload_id for each in self.uploads(key)):
                 raise
             raise Changed(error.reason, "NoSuchUpload", request_id=error.request_id) from error
-
-    def _send_body(self, operation: str, key: str, **parameters: Any) -> Response:
-        """Make a request with a body. Raises Permanent if the store finds another hash of the bytes twice."""
-        try:
-            return self._call(operation, key, **parameters)
-        except Retryable as error:
-            if error.code != _OTHER_HASH:
-                raise
-        try:
-            return self._call(operation, key, **parameters)
-        except Retryable as error:
-            if error.code != _OTHER_HASH:
-                raise
-            advice = "The store may refuse unsigned payloads: set payload_signing of the target"
-            reason = f"{error.reason}, twice. {advice}"
-            raise Permanent(reason, error.code, request_id=error.request_id) from error
 
     # -- requests --------------------------------------------------------------------------------------------------
 
