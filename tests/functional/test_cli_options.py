@@ -493,6 +493,7 @@ def test_error_names_every_missing_setting() -> None:
         (("migrate", "--max-delete", "-1", "--delete"), "-1 is not in the range"),
         (("migrate", "--include", "a["), "invalid filter: 'a['"),
         (("sync", "a", "--exclude", "a["), "invalid filter: 'a['"),
+        ((*QUEUE, f"--include={'a' * 20_000}"), "the filters for --workers queue have at most 16,384 characters"),
         (("serve", "--exclude", "a["), "invalid filter: 'a['"),
         (("check", "--min-size", "2K", "--max-size", "1K"), "no object has at least 2KiB and at most 1KiB"),
         (("migrate", "--max-size", "1KB"), "'1KB' is not a size: write 500B, 100K, 10M or 1.5G, or 100 for 100 KiB"),

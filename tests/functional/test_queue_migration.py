@@ -69,6 +69,16 @@ def test_workers_copy_and_both_buckets_are_compared(rig: Rig) -> None:
     assert rig.differences() == []
 
 
+def test_workers_apply_the_filters_of_the_command(rig: Rig) -> None:
+    for key in ("a.jpg", "b.tmp", "c.txt"):
+        rig.put(key, b"some bytes")
+    ended = run_with_worker(rig, "--include", "*.{jpg,tmp}", "--exclude", "*.tmp", "--max-size", "10B")
+    assert ended.code == 0
+    assert rig.target_keys() == ["a.jpg", "b.tmp"]
+    ended = run_with_worker(rig, "--min-size", "11B")
+    assert (ended.code, rig.target_keys()) == (0, ["a.jpg", "b.tmp"])
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_only_full_mends_a_lost_tagging_event(rig: Rig, full: bool) -> None:
     rig.put("key")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.events import decode
 from s3_syncer.core.filters import NO_FILTERS, Filters
 from s3_syncer.core.multipart import Limits
+from s3_syncer.core.proof import ReadOptions
 from s3_syncer.core.units import MIB
 from s3_syncer.core.upload_history import UploadHistory
 from s3_syncer.core.work_items import DeletionWork, KeyWork, Malformed, PartsWork, RangeWork, Work
@@ -26,6 +28,7 @@ from s3_syncer.queue.dispositions import Ack, Disposition, Message
 from s3_syncer.queue.s3_batch import BatchOperationsTasks
 from s3_syncer.queue.worker import Worker
 from s3_syncer.sync import converge as converge_module
+from s3_syncer.sync.content_check import ContentCheck
 from s3_syncer.sync.converge import BucketPair, Outcome, converge
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.key_sweep import SweepOptions
@@ -331,6 +334,27 @@ def test_the_parts_of_a_range_have_its_filters() -> None:
     ranges = RangeSweeper(cast(Any, world.ranges)._context, prefix=PREFIX, threads=2, slice_s=0.0)
     left: Sequence[Work] = ranges.run(work, Deadline.after(60))
     assert all(isinstance(part, RangeWork) and part.filters == work.filters for part in left)
+
+
+def test_a_check_reads_and_counts_no_excluded_key() -> None:
+    same = {"new.tmp": (b"same", b"same"), "new": (b"same", b"same"), "small": (b"-", b"-")}
+    world, read, proofs = World(same), list[str](), Counter[str]()
+
+    class Reader:
+        def first_difference(self, key: str, *_: object) -> None:
+            read.append(key)
+
+    for reads_all in (True, False):
+        options = ReadOptions(ignore_checksums=reads_all)
+        check = ContentCheck(Reader(), options, lambda page, found: proofs.update(found))
+        sweep_options = SweepOptions(dry_run=True, reads=options)
+        found = Findings()
+        Sweep(world.pair, world.source, world.target, found, sweep_options, threads=1, content_check=check).run(
+            Deadline()
+        )
+        assert found.named == {}
+    assert read == ["new"]
+    assert proofs == {"bytes": 1, "etag": 1}
 
 
 # -- explain -----------------------------------------------------------------------------------------------------------
