@@ -38,8 +38,10 @@ def read_options(options: dict[str, Any]) -> ReadOptions | None:
     if not options["download"]:
         return None
     for name in ("resume", "estimate"):
-        if options[name] and options["files_from"] is not None:
-            raise click.UsageError(f"--{name} does not work with --files-from: omit one of them")
+        for other in ("files_from", "inventory"):
+            if options[name] and options[other] is not None:
+                option = "--" + other.replace("_", "-")
+                raise click.UsageError(f"--{name} does not work with {option}: omit one of them")
     share, sample = options["sample"], None
     if share is not None:
         seed = options["sample_seed"]

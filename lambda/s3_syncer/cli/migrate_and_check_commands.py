@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -17,9 +18,9 @@ from . import options as groups
 from .click_extensions import Command, with_options
 from .command_settings import configure_log, fail, read_filters, read_settings
 from .download_options import open_resume_file, read_options
-from .key_files import batches
+from .key_selection import check_selection, selected_batches
 from .queue_migration import QueueMigrationConfig, migrate_by_queue
-from .run import SweepJob, run
+from .run import SweepJob, print_line, run
 from .store_locations import LOCATIONS
 from .store_options import STORES
 
@@ -30,6 +31,7 @@ MAX_FILTERS = 16 * 1024
 _NOT_FOR_QUEUE = {
     "dry_run": ("--dry-run", "`s3-syncer check` lists the differences and changes nothing"),
     "files_from": ("--files-from", "run `migrate` without --workers queue to choose keys"),
+    "inventory": ("--inventory", "run `migrate` without --workers queue to choose keys"),
     "since": ("--since", "run `migrate` without --workers queue to choose keys"),
     "restore": ("--restore", "run `migrate` without --workers queue to restore objects"),
     "skip_archived": ("--skip-archived", "run `s3-syncer check --skip-archived` when the workers are done"),
@@ -57,8 +59,8 @@ _NOT_FOR_QUEUE = {
         ("Let the workers of the queue copy", "s3-syncer --module infra migrate --workers queue"),
     ],
 )
-@with_options(LOCATIONS, STORES, groups.DRY_RUN, groups.FILTERS, groups.FILES_FROM, groups.SINCE, groups.KEYS)
-@with_options(groups.TAGS, groups.OBJECT_LOCK, groups.SWEEP_DELETES)
+@with_options(LOCATIONS, STORES, groups.DRY_RUN, groups.FILTERS, groups.FILES_FROM, groups.INVENTORY, groups.SINCE)
+@with_options(groups.KEYS, groups.TAGS, groups.OBJECT_LOCK, groups.SWEEP_DELETES)
 @with_options(groups.SKIP_ARCHIVED, groups.RESTORES)
 @with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.EVENTS, groups.LOG)
@@ -71,10 +73,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
     """
     if max_delete is not None and not delete:
         raise click.UsageError("--max-delete has no effect without --delete: add --delete or omit --max-delete")
-    if delete and options["since"] is not None:
-        raise click.UsageError(
-            "--since does not work with --delete: the source has no time for a deletion. Omit one of them"
-        )
+    check_selection(options, delete=delete)
     config = _queue_config({**options, "dry_run": dry_run}) if options["workers"] == "queue" else None
     sweep_options = SweepOptions(
         dry_run=dry_run,
@@ -97,8 +96,8 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
         ("Read a random part of the objects", "s3-syncer check --download --sample 1%"),
     ],
 )
-@with_options(LOCATIONS, STORES, groups.FILTERS, groups.FILES_FROM, groups.SINCE, groups.KEYS)
-@with_options(groups.TAGS, groups.OBJECT_LOCK, groups.DOWNLOAD, groups.SKIP_ARCHIVED)
+@with_options(LOCATIONS, STORES, groups.FILTERS, groups.FILES_FROM, groups.INVENTORY, groups.SINCE)
+@with_options(groups.KEYS, groups.TAGS, groups.OBJECT_LOCK, groups.DOWNLOAD, groups.SKIP_ARCHIVED)
 @with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.EVENTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
@@ -108,6 +107,7 @@ def check(**options: Any) -> None:
     Keys that only the target has are differences, unless --one-way is given. Sizes, ETags, times, headers, metadata and
     tags decide. With --download, the bytes do as well.
     """
+    check_selection(options, delete=False)
     sweep_options = SweepOptions(
         dry_run=True,
         one_way=options["one_way"],
@@ -125,9 +125,11 @@ def _sweep(
     settings = read_settings(options, delete=sweep_options.delete)
     configure_log(options["log_format"], verbose=options["verbose"])
     log = options["log_format"] == "json"
+    console = Console(stderr=True)
     try:
         resume = open_resume_file(options, settings, sweep_options)
-    except OSError as error:
+        named = selected_batches(options, settings, partial(print_line, console))
+    except (SyncError, OSError) as error:
         fail(error)
     job = SweepJob(
         command=command,
@@ -142,14 +144,13 @@ def _sweep(
         spawn_after_keys=options["spawn_after_keys"],
         stop_grace_s=options["stop_grace"],
         resume=resume,
-        batches=None if options["files_from"] is None else batches(options["files_from"].keys(settings)),
+        batches=named,
         only_estimates=options.get("estimate", False),
         reports=options["reports"],
         log=log,
         list_findings=not log and not options["verbose"],
     )
     try:
-        console = Console(stderr=True)
         sys.exit(run(job, console) if config is None else migrate_by_queue(job, config, console))
     except (SyncError, OSError) as error:
         fail(error)

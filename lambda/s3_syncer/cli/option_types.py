@@ -14,7 +14,7 @@ import click
 from ..core.bandwidth_timetable import BadTimetable, BandwidthTimetable
 from ..core.units import parse_size
 from ..settings import split_lines
-from .key_files import KeyFileLocation
+from .key_files import KeyFileLocation, S3Object
 from .report import CONTENT_TYPES
 from .report_upload import ReportObject
 
@@ -103,6 +103,21 @@ class KeyFile(click.ParamType[KeyFileLocation]):
         if location.path is not None and not location.path.is_file() and not location.path.is_fifo():
             self.fail(f"the file {value!r} does not exist", param, ctx)
         return location
+
+
+class ManifestObject(click.ParamType[S3Object]):
+    """The manifest of an S3 Inventory, as s3://bucket/.../manifest.json."""
+
+    name = "s3://bucket/.../manifest.json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> S3Object:
+        if isinstance(value, S3Object):
+            return value
+        location = KeyFileLocation.parse(str(value))
+        found = None if location is None else location.s3_object
+        if found is None or not found.key.endswith("manifest.json"):
+            self.fail(f"{value!r} is no manifest: write s3://bucket/.../manifest.json", param, ctx)
+        return found
 
 
 class Share(click.ParamType[float]):

@@ -13,7 +13,19 @@ from ..service.options import ServiceOptions
 from ..settings import LOG_LEVELS
 from .click_extensions import Decorator, option
 from .concurrency import AUTO, AUTO_MESSAGES
-from .option_types import MOST, Bandwidth, Ceiling, Duration, KeyFile, Moment, Pattern, ReportDestination, Share, Size
+from .option_types import (
+    MOST,
+    Bandwidth,
+    Ceiling,
+    Duration,
+    KeyFile,
+    ManifestObject,
+    Moment,
+    Pattern,
+    ReportDestination,
+    Share,
+    Size,
+)
 from .queue_options import IDLE_TIMEOUT
 from .run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .signals import GRACE_S
@@ -119,6 +131,16 @@ FILES_FROM = (
         type=KeyFile(),
         help="Only the keys in this file: one key on each line, relative to the source prefix, as it is. A JSON report "
         "or a JSON log names its keys as well. - is standard input.",
+    ),
+)
+
+INVENTORY = (
+    option(
+        _COPY,
+        "--inventory",
+        type=ManifestObject(),
+        help="Take the keys of the source from this S3 Inventory, in CSV or Parquet, instead of a listing. Each "
+        "difference is compared again. Keys that only the target has are not found that way.",
     ),
 )
 
