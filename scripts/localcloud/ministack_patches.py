@@ -543,19 +543,33 @@ def log_used_permissions(evaluate: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def send_to_event_buses_of_other_accounts(dispatch: Callable[..., None]) -> Callable[..., None]:
-    """Deliver the event of a rule to an event bus of another account if the bus has a policy.
+def keep_policy_of_event_bus(put: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """Keep the whole policy that a PutPermission request gives. MiniStack reads single permissions only."""
 
-    MiniStack drops such an event. It does not keep the principals of the policy.
+    def wrapped(data: dict[str, Any]) -> Any:
+        response = put(data)
+        if policy := data.get("Policy"):
+            eventbridge._event_bus_policies[data.get("EventBusName", "default")] = json.loads(policy)
+        return response
+
+    return wrapped
+
+
+def send_to_event_buses_of_other_accounts(dispatch: Callable[..., None]) -> Callable[..., None]:
+    """Deliver an event to an event bus of another account if its policy names the account of the rule.
+
+    MiniStack drops such an event.
     """
 
     def wrapped(spec: Any, event: Mapping[str, Any], *arguments: Any) -> None:
-        if spec.account_id == responses.get_account_id():
+        sender = responses.get_account_id()
+        if spec.account_id == sender:
             dispatch(spec, event, *arguments)
             return
         request = responses._request_account_id.set(spec.account_id)
         try:
-            if spec.resource.partition("/")[2] in eventbridge._event_bus_policies:
+            policy = eventbridge._event_bus_policies.get(spec.resource.partition("/")[2], {"Statement": []})
+            if any(f":iam::{sender}:root" in json.dumps(each["Principal"]) for each in policy["Statement"]):
                 dispatch(spec, event, *arguments)
         finally:
             responses._request_account_id.reset(request)
@@ -609,6 +623,7 @@ if __name__ == "__main__":
     s3._complete_multipart_upload = date_uploads_by_initiation(s3._complete_multipart_upload)
     sqs.queue_policy_allows = check_key_policy_for_s3(sqs.queue_policy_allows)
     eventbridge._dispatch_to_sqs = check_key_policy_for_eventbridge(eventbridge._dispatch_to_sqs)
+    eventbridge._put_permission = keep_policy_of_event_bus(eventbridge._put_permission)
     eventbridge._dispatch_to_event_bus = send_to_event_buses_of_other_accounts(eventbridge._dispatch_to_event_bus)
     lambda_svc._emit_lambda_logs = log_as_function_role(lambda_svc._emit_lambda_logs)
     lambda_runtime.Worker._drain_stderr_bounded = wait_for_late_lines(lambda_runtime.Worker._drain_stderr_bounded)

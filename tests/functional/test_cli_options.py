@@ -511,7 +511,7 @@ def test_error_names_every_missing_setting() -> None:
         (("migrate", "--no-such-option"), "No such option"),
         (("migrate", "s3://a", "s3://b", "key"), "unexpected extra argument"),
         (("check", "--delete"), "No such option"),
-        (("sync",), "Missing argument 'KEY...'"),
+        (("sync",), "name the keys: give at least one KEY, or --files-from"),
         (("nonsense",), "No such command"),
     ],
     ids=" ".join,

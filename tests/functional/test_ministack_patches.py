@@ -195,3 +195,35 @@ def test_object_of_several_parts_has_the_time_of_initiation(cloud: Account) -> N
     s3.complete_multipart_upload(**at, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
     head = s3.head_object(Bucket="parts", Key="key")
     assert head["LastModified"] == upload["Initiated"].replace(microsecond=0)
+
+
+def test_events_of_another_account_reach_a_bus_with_a_policy_for_it(cloud: Account) -> None:
+    """The bus of the default account takes the events of one other account, and not those of a third one."""
+    events, sqs = cloud.client("events"), cloud.client("sqs")
+    bus = events.create_event_bus(Name="others")["EventBusArn"]
+    allowed = {
+        "Sid": "AllowOther",
+        "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::111111111111:root"},
+        "Action": "events:PutEvents",
+        "Resource": bus,
+    }
+    policy = {"Version": "2012-10-17", "Statement": [allowed]}
+    events.put_permission(EventBusName="others", Policy=json.dumps(policy))
+    assert json.loads(events.describe_event_bus(Name="others")["Policy"]) == policy
+    url = sqs.create_queue(QueueName="others")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    send = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:*", "Resource": arn}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [send]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": document})
+    pattern = json.dumps({"source": ["test"]})
+    events.put_rule(Name="others", EventBusName="others", EventPattern=pattern)
+    events.put_targets(Rule="others", EventBusName="others", Targets=[{"Id": "queue", "Arn": arn}])
+    for account in ("222222222222", "111111111111"):  # the events that are dropped come first
+        other = Account(cloud.endpoint, account, ROOT_KEY).client("events")
+        other.put_rule(Name="send", EventPattern=pattern)
+        role = f"arn:aws:iam::{account}:role/events"
+        other.put_targets(Rule="send", Targets=[{"Id": "bus", "Arn": bus, "RoleArn": role}])
+        other.put_events(Entries=[{"Source": "test", "DetailType": "test", "Detail": "{}"}])
+    (message,) = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20, MaxNumberOfMessages=10)["Messages"]
+    assert json.loads(message["Body"])["account"] == "111111111111"
