@@ -164,7 +164,7 @@ def test_every_command_exists_with_its_options(block: Block) -> None:
             assert command in EVERYWHERE, f"{block}: {command} is nothing that is known"
 
 
-EVERYWHERE = (".", "cd", "docker", "echo", "eval", "export", "git", "pip", "python", "python3")
+EVERYWHERE = ("$EDITOR", ".", "cd", "docker", "echo", "eval", "export", "git", "grep", "pip", "python", "python3")
 
 
 def options(arguments: list[str]) -> set[str]:
