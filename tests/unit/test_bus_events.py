@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 from tests.support.clock import FakeClock
 
 from devtools.bootstrap import ROOT
 from s3_syncer.core.circuit_breaker import CircuitBreaker
-from s3_syncer.core.errors import Permanent
+from s3_syncer.core.errors import Permanent, Transient
 from s3_syncer.queue import bus_events, event_bus
 from s3_syncer.queue.bus_events import BusEvent
 from s3_syncer.queue.deletion_guard import SHUT_S, DeletionGuard
@@ -128,6 +129,9 @@ def test_largest_event_fits_into_a_request(use: Callable[[Client], EventBus]) ->
         Client(error=ClientError({"Error": {"Code": "AccessDeniedException", "Message": "denied"}}, "PutEvents")),
         Client(error=EndpointConnectionError(endpoint_url="https://events.example.com")),
         Client(code="ThrottlingException"),
+        Client(error=ReadTimeoutError(endpoint_url="https://events.example.com")),
+        Client(error=ResponseParserError("not now")),
+        Client(error=Transient("not now")),
     ],
 )
 def test_event_that_cannot_be_sent_is_logged_and_fails_nothing(
@@ -137,7 +141,7 @@ def test_event_that_cannot_be_sent_is_logged_and_fails_nothing(
     (record,) = caplog.records
     assert record.message == "event not sent"
     assert record.__dict__["detail_type"] == "Dead Letters"
-    assert re.search("denied|Could not connect|ThrottlingException: not now", record.__dict__["reason"])
+    assert re.search("denied|Could not connect|Read timeout|not now", record.__dict__["reason"])
 
 
 def test_without_a_bus_no_client_is_built(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,10 @@ import json
 import logging
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from ..core.errors import StoreUnusable
+from ..core.errors import SyncError
 from ..settings import Settings
 from ..stores.clients import event_client
+from ..stores.request_errors import REQUEST_ERRORS
 from .bus_events import VERSION, BusEvent
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ class EventBus:
         try:
             self._client = self._client or event_client(self._arn)
             response = self._client.put_events(Entries=[entry])
-        except (ClientError, BotoCoreError, StoreUnusable) as error:
+        except (*REQUEST_ERRORS, SyncError) as error:
             self._log(event, str(error))
             return
         if response["FailedEntryCount"]:
