@@ -10,12 +10,13 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from s3_syncer.core.errors import StoreUnusable
+from s3_syncer.core.errors import StoreUnusable, SyncError, Transient
+from s3_syncer.core.multipart import Part
 from s3_syncer.crt.endpoint import OnlyBoto3Error, bucket_endpoint
 from s3_syncer.crt.factory import crt_transports
 from s3_syncer.settings import Credentials
 from s3_syncer.stores.clients import source_client, target_client
-from s3_syncer.stores.credentials import FixedClient
+from s3_syncer.stores.credentials import FixedClient, Lease
 from s3_syncer.stores.protocols import BucketLocation
 from s3_syncer.sync.context import Transports
 
@@ -170,3 +171,27 @@ def test_a_proxy_of_one_store_leaves_both_to_boto3(monkeypatch: pytest.MonkeyPat
     keys = Credentials("access-key", "secret-key")
     target = BucketLocation("the-mirror", "", target_client("https://s3.example.com", "eu-1", keys, connections=1))
     assert crt_transports(BucketLocation("the-bucket", "", clients), target, concurrency=1) == Transports()
+
+
+class NoCredentials:
+    """The clients of a store without credentials for now."""
+
+    def __init__(self, error: SyncError) -> None:
+        self._error = error
+
+    def lease(self) -> Lease:
+        raise self._error
+
+    def renew(self, refused: Lease) -> Lease | None:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [StoreUnusable("no such secret"), Transient("Secrets Manager is busy")])
+def test_a_start_without_credentials_leaves_the_requests_to_boto3(error: SyncError) -> None:
+    """The start itself does not fail. The error of boto3 then says what is wrong."""
+    location = BucketLocation("the-bucket", "", NoCredentials(error))
+    found = crt_transports(location, location, concurrency=1)
+    assert found.source is not None
+    assert found.source.try_call("head_object", {"Bucket": "the-bucket", "Key": "key"}) is None
+    assert found.stream_copier is not None
+    assert found.stream_copier.part("key", "etag", "upload", Part(1, 0, 1)) is None

@@ -42,8 +42,8 @@ class OnlyBoto3Error(Exception):
 def bucket_endpoint(location: BucketLocation) -> BucketEndpoint:
     """Return the endpoint to which boto3 sends its requests for the bucket.
 
-    Raises OnlyBoto3Error where no other client can reach the bucket. Raises StoreUnusable or a BotoCoreError when
-    there are no credentials.
+    Raises OnlyBoto3Error where no other client can reach the bucket. Raises StoreUnusable, Transient or
+    a BotoCoreError when there are no credentials.
     """
     name = location.name
     if name.startswith("arn:") or name.endswith("--x-s3"):  # access points and directory buckets sign differently

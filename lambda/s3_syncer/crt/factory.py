@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from botocore.exceptions import BotoCoreError
 
-from ..core.errors import StoreUnusable
+from ..core.errors import StoreUnusable, Transient
 from ..stores.credentials import SigningKeys
 from ..stores.protocols import BucketLocation
 from ..stores.request_limiter import RequestLimiters
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from .http_client import CrtHttpClient
 
 Client = TypeVar("Client")
+
+#: There are no credentials, or none for now: the service that has them is busy, or was not reached.
+_NO_CREDENTIALS = (BotoCoreError, StoreUnusable, Transient)
 
 
 def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrency: int) -> Transports:
@@ -99,7 +102,7 @@ class _Side:
             return self._endpoint
 
     def signing_keys(self) -> SigningKeys:
-        """Return the keys to sign a request with now. Raises StoreUnusable."""
+        """Return the keys to sign a request with now. Raises StoreUnusable or Transient."""
         return self.location.clients.lease().signing_keys()
 
 
@@ -112,7 +115,7 @@ class _Deferred(Generic[Client]):
 
     def get(self) -> Client | None:
         """Return the client, or None as long as it cannot be built."""
-        with self._lock, suppress(BotoCoreError, StoreUnusable, OnlyBoto3Error):
+        with self._lock, suppress(*_NO_CREDENTIALS, OnlyBoto3Error):
             self._built = self._built or self._build(self._side)
         return self._built
 
@@ -141,7 +144,7 @@ class _DeferredHttpClient:
 def _http_client(side: _Side) -> CrtHttpClient | _DeferredHttpClient:
     try:
         return _crt_http_client(side)
-    except (BotoCoreError, StoreUnusable):
+    except _NO_CREDENTIALS:
         return _DeferredHttpClient(side)
 
 
@@ -178,7 +181,7 @@ class _DeferredStreamClient:
 def _stream_client(side: _Side) -> StreamingHttpClient | _DeferredStreamClient:
     try:
         return _streaming_http_client(side)
-    except (BotoCoreError, StoreUnusable):
+    except _NO_CREDENTIALS:
         return _DeferredStreamClient(side)
 
 

@@ -60,8 +60,8 @@ class StreamingHttpClient:
     def begin(self, method: str, key: str, *, query: str = "", headers: Headers = ()) -> Iterator[StreamingRequest]:
         """Send the header of a request; the block sends the body.
 
-        Raises OSError, HTTPException, StoreUnusable, or OutOfTime if the work was given up. The connection is kept if
-        the response was read to its end, and closed otherwise. So a store never takes a body that broke off for a
+        Raises OSError, HTTPException or SyncError, such as OutOfTime if the work was given up. The connection is kept
+        if the response was read to its end, and closed otherwise. So a store never takes a body that broke off for a
         complete one.
         """
         fence.ensure_open()
