@@ -84,10 +84,12 @@ def test_location_replaces_the_variables_of_its_side_alone(jobs: list[SweepJob])
         "SOURCE_ENDPOINT": "https://other.example.com",
         "SOURCE_PROFILE": "other",
         "SOURCE_ACCESS_KEY_ID": "other",
+        "SOURCE_EXPECTED_BUCKET_OWNER": "123456789012",
         "TARGET_STORAGE_CLASS": "COLD",
     }
     found = settings(jobs, "migrate", "s3://my-bucket", **environment)
     assert (found.source_bucket, found.source_prefix, found.source_connection) == ("my-bucket", "", Connection())
+    assert found.source_requests.headers == {}
     assert (found.target_endpoint, found.target_bucket) == (NEEDED["TARGET_ENDPOINT"], "target")
     found = settings(jobs, "migrate", "s3://my-bucket", "lyve:mirror", **environment, TARGET_SECRET_ARN="arn:other")
     assert found.target_credentials == Credentials("lyve-id", "lyve-secret")

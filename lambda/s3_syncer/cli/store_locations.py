@@ -1,7 +1,7 @@
 """The two stores as SOURCE and TARGET of a command line: s3://BUCKET/PREFIX, or NAME:BUCKET/PREFIX.
 
 A location describes its store completely. So it replaces the environment variables about the identity of this store:
-its endpoint, region, bucket, prefix and credentials. Options of the command line win over it.
+its endpoint, region, bucket, prefix, owner and credentials. Options of the command line win over it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Location:
             f"{name}_CA_CERTIFICATE": _certificates(store.ca_certificate),
         }
         if side == "source":
-            return {**common, "SOURCE_ROLE_ARN": ""}
+            return {**common, "SOURCE_ROLE_ARN": "", "SOURCE_EXPECTED_BUCKET_OWNER": ""}
         signing = "true" if store.payload_signing else ""
         return {**common, "ENDPOINT": "", "TARGET_SECRET_ARN": "", "TARGET_PAYLOAD_SIGNING": signing}
 
