@@ -6,7 +6,7 @@ import json
 
 import pytest
 from tests.functional.command import run
-from tests.functional.harness import TARGET, Rig, boto3_only
+from tests.functional.harness import SOURCE, TARGET, Rig, boto3_only
 from tests.functional.proxy import Exchange, Request, refuse
 
 from s3_syncer.cli import local_sweep
@@ -65,6 +65,21 @@ def test_every_request_of_the_command_to_the_source_names_its_owner(rig: Rig) ->
     assert any(each.startswith("GET bucket") and "list-type" in each for each in seen)
     assert [r.path for r in requests if r.headers.get("x-amz-expected-bucket-owner") != OWNER] == []
     assert not any("x-amz-expected-bucket-owner" in request.headers for request in rig.target_proxy.requests)
+
+
+def test_a_list_of_keys_in_another_bucket_may_belong_to_another_account(rig: Rig) -> None:
+    """It is mostly in a bucket of the operator, and S3 would deny a request with another owner."""
+    rig.put("small", b"body")
+    rig.source.create_bucket(Bucket="lists")
+    for bucket in (SOURCE, "lists"):
+        rig.source.put_object(Bucket=bucket, Key="names", Body=b"small\n")
+        assert run("check", "--files-from", f"s3://{bucket}/names").named == {
+            "small": "missing: absent from the target"
+        }
+    owners = {
+        r.path: r.headers.get("x-amz-expected-bucket-owner") for r in rig.source_proxy.requests if r.key == "names"
+    }
+    assert sorted(map(str, owners.values())) == sorted([OWNER, "None"])
 
 
 @pytest.mark.usefixtures("each_way")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,7 @@ from ..core.errors import StoreUnusable
 from ..core.listing_diff import PAGE_KEYS
 from ..core.units import MIB
 from ..settings import Settings
+from ..stores.bucket_owner import without_owner
 from ..stores.clients import source_client
 from ..sync.named_keys import NamedBatch
 
@@ -68,7 +69,10 @@ class KeyFileLocation:
 
 def object_chunks(where: S3Object, settings: Settings) -> Iterator[bytes]:
     """Yield the bytes of an object of the source's store. Raise StoreUnusable."""
-    client = source_client(1, settings.source_requests, settings.source_connection).lease().client
+    options = settings.source_requests
+    if where.bucket != settings.source_bucket:  # another account may own this bucket
+        options = replace(options, headers=without_owner(options.headers))
+    client = source_client(1, options, settings.source_connection).lease().client
     try:
         yield from client.get_object(Bucket=where.bucket, Key=where.key)["Body"].iter_chunks(MIB)
     except (ClientError, BotoCoreError) as error:

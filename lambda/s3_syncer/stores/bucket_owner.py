@@ -5,10 +5,11 @@ S3 denies a request with the header of another owner, with the code of a missing
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ..core.errors import POLICY_CODES, Refused, StoreUnusable
+from ..settings import EXPECTED_OWNER_HEADER
 
 #: The requests about content. A denial of another kind of request concerns a permission, such as that to read tags.
 _READS = frozenset({"get_object", "head_object", "list_objects_v2"})
@@ -32,3 +33,8 @@ def expect_owner(account_id: str, operation: str) -> Iterator[None]:
 def other_owner(account_id: str) -> str:
     """Return the explanation of a denied listing. Its request names the account."""
     return f"Either the bucket does not belong to the account {account_id}, or its policy denies s3:ListBucket"
+
+
+def without_owner(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers without the owner, for requests to another bucket."""
+    return {name: value for name, value in headers.items() if name != EXPECTED_OWNER_HEADER}
