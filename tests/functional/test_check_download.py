@@ -19,6 +19,7 @@ from tests.support.odd_objects import PAGE
 from tests.support.odd_store import OddStore
 from tests.support.patience import PATIENCE_S
 
+from s3_syncer.cli.resume_file import ResumeFile
 from s3_syncer.core.units import MIB
 
 MARKED = "marked"
@@ -321,6 +322,17 @@ def test_the_file_of_another_check_is_refused(marked: Rig, tmp_path: Path) -> No
     assert ended.code == 2
     assert re.search(r"belongs to a check with another source", ended.err.replace("\n", " "))
     assert progress.exists()
+
+
+def test_the_file_of_a_check_without_object_locks_does_not_continue_one_with_them(
+    marked: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ResumeFile, "delete", ResumeFile.close)
+    arguments = ("check", "--download", "--resume", str(tmp_path / "progress"))
+    assert run(*arguments).code == 0
+    ended = run(*arguments, "--object-lock")
+    assert ended.code == 2
+    assert "belongs to a check with another object_lock" in ended.err.replace("\n", " ")
 
 
 def test_the_html_report_counts_the_proofs(marked: Rig, tmp_path: Path) -> None:

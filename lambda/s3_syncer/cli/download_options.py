@@ -66,7 +66,8 @@ def open_resume_file(options: dict[str, Any], settings: Settings, sweep_options:
         "seed": None if sample is None else sample.seed,
         "ignore_checksums": reads.ignore_checksums,
         **{name: list(options[name]) for name in ("include", "exclude")},
-        **{name: options[name] for name in ("min_size", "max_size", "full", "one_way", "tags", "skip_archived")},
+        **{name: options[name] for name in ("min_size", "max_size", "full", "one_way", "skip_archived")},
+        **{name: options[name] for name in ("tags", "object_lock")},
         "since": None if sweep_options.since is None else sweep_options.since.isoformat(),
     }
     try:
