@@ -192,6 +192,26 @@ def test_another_etag_than_before_is_reported() -> None:
     assert outcome.reason == "absent from the target; the ETag is not the one of before"
 
 
+@pytest.mark.parametrize(
+    ("marker", "etag", "expected"),
+    [
+        (ONE.etag, md5_etag, True),
+        (None, md5_etag, True),
+        ("5" * 32, md5_etag, False),
+        ("5" * 32, lambda _: "6" * 32, False),  # as with a KMS key
+        (None, lambda _: "6" * 32, None),
+        ("5" * 32, opaque_etag, None),
+        (f"{'5' * 32}-2", md5_etag, None),
+    ],
+)
+def test_a_restored_object_shows_if_it_has_the_md5_of_before(
+    marker: str | None, etag: Etag, expected: bool | None
+) -> None:
+    mirror, bucket = sides(stored(b"one", marker=marker), None)
+    bucket = MemoryBucket(etag=etag)
+    assert restore(mirror, bucket).has_earlier_md5 is expected
+
+
 # -- what the bucket has stays -----------------------------------------------------------------------------------------
 
 

@@ -20,10 +20,11 @@ from s3_syncer.cli import stats as stats_module
 from s3_syncer.cli.concurrency import Concurrency
 from s3_syncer.cli.findings import MAX_REASONS, OTHER_REASONS, Finding, Findings
 from s3_syncer.cli.progress import format_about, format_bytes, format_duration, in_lines, in_log, on_terminal, status
+from s3_syncer.cli.restore_text import restore_notes
 from s3_syncer.cli.stats import MAX_SAMPLES, Sample, SweepStats
 from s3_syncer.core.errors import Permanent
 from s3_syncer.stores.request_limiter import RequestLimiters
-from s3_syncer.sync.converge import Outcome
+from s3_syncer.sync.converge import Action, Outcome
 
 HOSTILE = ["a\nb", "tab\there", "\x1b[2Jgone", "ünï/\U0001f600", "'quoted'", '"', "\\", "a\u2028b", "x" * 1024]
 
@@ -306,6 +307,7 @@ def test_line_on_a_terminal_is_updated_and_erased() -> None:
 
 
 PRINT_ROWS = """
+from s3_syncer.cli.restore_text import restore_notes
 from s3_syncer.cli.stats import print_row
 for number in range(2):
     print_row("missing", "\u65e5/caf\u00e9", "tab\\t")
@@ -373,3 +375,49 @@ def test_no_time_is_left_to_show_before_the_first_key(now: list[float]) -> None:
 )
 def test_estimates_are_rounded_for_people(seconds: float, text: str) -> None:
     assert format_about(seconds) == text
+
+
+# -- restored objects --------------------------------------------------------------------------------------------------
+
+
+def restored(*, has_earlier_md5: bool | None) -> Outcome:
+    return Outcome("copy", "absent", 3, has_other_etag=not has_earlier_md5, has_earlier_md5=has_earlier_md5)
+
+
+@pytest.mark.parametrize("damaged_first", [True, False])
+def test_a_restored_object_with_another_md5_is_named_if_another_one_got_its_md5_back(damaged_first: bool) -> None:
+    stats = SweepStats()
+    outcomes = {"damaged": restored(has_earlier_md5=False), "sound": restored(has_earlier_md5=True)}
+    for key in sorted(outcomes, reverse=not damaged_first):
+        stats.on_changed(key, outcomes[key])
+    assert [(finding.what, finding.key) for finding in stats.differences] == [("unproven", "damaged")]
+    assert stats.result == "unproven"
+
+
+def test_restored_objects_of_a_bucket_with_a_kms_key_are_only_counted() -> None:
+    stats = SweepStats()
+    for key in "abc":
+        stats.on_changed(key, restored(has_earlier_md5=False))
+    stats.on_changed("d", restored(has_earlier_md5=None))
+    assert (stats.other_etags, stats.result) == (4, "equal")
+
+
+def test_a_restart_keeps_the_restored_object_with_another_md5() -> None:
+    stats = SweepStats()
+    stats.on_changed("damaged", restored(has_earlier_md5=False))
+    stats.on_restart("again")
+    stats.on_changed("sound", restored(has_earlier_md5=True))
+    stats.on_restart("again")
+    assert [finding.key for finding in stats.differences] == ["damaged"]
+
+
+def test_a_restore_says_that_objects_stay_only_if_some_do() -> None:
+    def notes(what: Action) -> list[str]:
+        stats = SweepStats()
+        stats.on_changed("damaged", restored(has_earlier_md5=False))
+        stats.on_changed("sound", restored(has_earlier_md5=True))
+        stats.on_skipped("a", Outcome(what, "reason"))
+        return [note for note in restore_notes(stats, overwrite=False) if "stay" in note]
+
+    assert notes("missing") == []  # as a dry run lists it
+    assert notes("differs") == notes("unproven") != []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .stats import SweepStats
+from .stats import UNPROVEN_COPY, SweepStats
 
 
 def in_restore(reason: str) -> str:
@@ -25,10 +25,16 @@ def restore_notes(stats: SweepStats, *, overwrite: bool) -> Iterator[str]:
     """Yield the notes behind the summary."""
     if stats.target_only:
         yield f"note: keys that only the bucket has: {stats.target_only:,}. They stay."
-    if stats.differences and not overwrite:
+    if not overwrite and _has_different_objects(stats):
         yield "note: objects that differ stay. --overwrite replaces them with those of the mirror."
     if stats.other_etags:
         yield (
             f"note: restored objects with another ETag than before: {stats.other_etags:,}. Live sync copies each of "
             "them to the mirror once."
         )
+
+
+def _has_different_objects(stats: SweepStats) -> bool:
+    """Return True if the bucket has objects that the restore leaves as they are although they differ."""
+    counts = stats.differences.counts
+    return counts["differs"] + counts["unproven"] > stats.differences.reasons[UNPROVEN_COPY]

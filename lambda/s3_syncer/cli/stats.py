@@ -31,6 +31,16 @@ RECENT_S = 30.0
 FIRST_ESTIMATE_S = 5.0
 
 
+#: The reason of a restored object that the marker contradicts.
+UNPROVEN_COPY = (
+    "restored, but its MD5 is not the ETag that the object had: it is damaged in the mirror, or a KMS key encrypted "
+    "the earlier object"
+)
+
+#: Restored objects that are kept in case that they must be named: see `SweepStats.other_md5s`.
+MAX_OTHER_MD5S = 100_000
+
+
 #: The findings about objects in an archive: not restored, and restore requested.
 ARCHIVED = ("archived", "restore")
 
@@ -100,6 +110,10 @@ class SweepStats:
     described: Callable[[str], str] = str
     #: Restored objects without the ETag that they had before.
     other_etags: int = 0
+    #: Restored objects without the MD5 that the ETag marker names. They are differences once another restored object
+    #: got its MD5 back: until then, a KMS key may have encrypted the whole bucket, so that no ETag was an MD5.
+    other_md5s: Findings = field(default_factory=Findings)
+    has_earlier_md5s: bool = False
     #: Messages on the queue, if the workers of a queue do the work; otherwise None.
     backlog: int | None = None
     samples: list[Sample] = field(default_factory=lambda: [Sample()])
@@ -116,6 +130,22 @@ class SweepStats:
             self.bytes += outcome.size
             self.other_etags += outcome.has_other_etag
         _log(logging.INFO, outcome.action, key, self.described(outcome.reason), outcome.size)
+        if outcome.has_earlier_md5 is not None:
+            self._compare_md5(key, outcome)
+
+    def _compare_md5(self, key: str, outcome: Outcome) -> None:
+        """List the restored objects without their earlier MD5, once any object got its MD5 back."""
+        with self._lock:
+            self.has_earlier_md5s |= outcome.has_earlier_md5 is True
+            if outcome.has_earlier_md5 is False and (self.has_earlier_md5s or len(self.other_md5s) < MAX_OTHER_MD5S):
+                self.other_md5s.add(Finding("unproven", key, UNPROVEN_COPY, outcome.size))
+            unproven: list[Finding] = []
+            if self.has_earlier_md5s and self.other_md5s:
+                unproven, self.other_md5s = list(self.other_md5s), Findings()
+            for finding in unproven:
+                self._add(finding)
+        for finding in unproven:
+            _log(logging.WARNING, finding.what, finding.key, finding.reason, 0)
 
     def on_skipped(self, key: str, outcome: Outcome) -> None:
         is_tolerated = self.tolerates_target_only and outcome.action == "extra"
@@ -148,7 +178,8 @@ class SweepStats:
             self.skipped = Findings()
             before, self.differences, self.failures = self.differences, Findings(), Findings()
             for finding in before:
-                if finding.what == "stale":  # the sweep that starts again does not know what this one wrote
+                # The sweep that starts again does not know what this one wrote.
+                if finding.what == "stale" or finding.reason == UNPROVEN_COPY:
                     self.differences.add(finding)
             self.notices.append(why)
         logger.warning("%s", why)

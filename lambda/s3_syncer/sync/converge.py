@@ -140,6 +140,9 @@ class Outcome:
     is_gone: bool = False
     #: True for a restored object without the ETag that it had before.
     has_other_etag: bool = False
+    #: True if a restored object got the MD5 as its ETag that it had before; False if the mirror names another one in
+    #: the marker. None if the ETags say nothing of it.
+    has_earlier_md5: bool | None = None
     #: What shows that the bytes are equal, if a check asked for it.
     proof: Proof | None = None
 
@@ -395,7 +398,13 @@ def outcome_of_copy(pair: BucketPair, source: ObjectState, is_new: bool, reason:
     """Return the outcome of a copy of `source` to which the target gave this ETag."""
     other = pair.direction.has_other_etag(source, etag)
     reason += "; the ETag is not the one of before" if other else ""
-    return Outcome("copy" if is_new else "update", reason, source.size, has_other_etag=other)
+    return Outcome(
+        "copy" if is_new else "update",
+        reason,
+        source.size,
+        has_other_etag=other,
+        has_earlier_md5=pair.direction.has_earlier_md5(source, etag),
+    )
 
 
 def _check_write(

@@ -59,6 +59,10 @@ class ToMirror:
         """Return True if a copy should have another ETag. Here the marker makes up for that."""
         return False
 
+    def has_earlier_md5(self, source: ObjectState, etag: str) -> bool | None:  # noqa: ARG002
+        """Return True or False if the ETag of a copy is the MD5 of an earlier object, or not. Here None."""
+        return None
+
     # -- copies ----------------------------------------------------------------------------------------------------
 
     def marker_policy(self, capabilities: TargetCapabilities) -> EtagMarkerPolicy:

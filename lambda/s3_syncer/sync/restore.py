@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from ..core.compare import Difference
 from ..core.errors import Retryable
-from ..core.model import ListEntry, ObjectState, WriteGuard
+from ..core.model import MD5, ListEntry, ObjectState, WriteGuard
 from ..core.multipart import Limits, PartPlan, likely_plan, reproduce_plan
 from ..stores.capabilities import TargetCapabilities
 from ..stores.protocols import SourceBucket, TargetBucket
@@ -84,6 +84,19 @@ class FromMirror(ToMirror):
 
     def has_other_etag(self, source: ObjectState, etag: str) -> bool:
         return etag not in ("", earlier_etag(source))
+
+    def has_earlier_md5(self, source: ObjectState, etag: str) -> bool | None:
+        """Return True if the copy has the MD5 of before, and False if the marker names another one.
+
+        Return None if one of the ETags has not the form of an MD5. False proves no damage: under a KMS key an ETag has
+        the form of an MD5, and is none.
+        """
+        earlier = earlier_etag(source)
+        if not (MD5.fullmatch(earlier) and MD5.fullmatch(etag)):
+            return None
+        if etag == earlier:
+            return True
+        return None if source.marker is None else False
 
     # -- copies ----------------------------------------------------------------------------------------------------
 
