@@ -221,7 +221,7 @@ def test_all_pairs_share_a_topic_and_a_dashboard(examples: Examples) -> None:
     own = [json.loads(pair["dashboard_body"])["widgets"] for pair in outputs["s3_syncers"].values()]
     assert len(widgets) == sum(map(len, own))
     titles = [widget["properties"]["markdown"].splitlines()[0] for widget in widgets if widget["type"] == "text"]
-    assert titles == [f"# s3-syncer {name}" for name in names]
+    assert titles == [f"# {name}" for name in names]
     cells = [
         (column, row)
         for widget in widgets
