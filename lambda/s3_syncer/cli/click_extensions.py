@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -176,6 +177,13 @@ class LazyGroup(click.Group):
         group = copy.copy(self)
         group._on_imported = on_imported
         return group
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Ctrl-C exits with 130: the code 1 of click means that differences were listed."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(128 + signal.SIGINT)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
