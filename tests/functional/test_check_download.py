@@ -254,6 +254,12 @@ def test_the_estimate_is_made_without_a_read(marked: Rig, odd_store: OddStore, t
     assert ended.err == "reading up to 12 B in 3 of 4 objects from each store: 24 B in all\n"
 
 
+def test_a_resume_file_that_cannot_be_written_is_wrong_usage(rig: Rig, tmp_path: Path) -> None:
+    ended = run("check", "--download", "--resume", str(tmp_path / "no-folder" / "progress"))
+    assert ended.code == 2
+    assert "progress' cannot be used: No such file or directory. Name another file" in ended.err
+
+
 @pytest.mark.parametrize("option", [["--sample", "1%"], ["--ignore-checksums"], ["--estimate"], ["--resume", "x"]])
 def test_options_without_the_one_that_they_need_are_wrong_usage(rig: Rig, option: list[str]) -> None:
     ended = run("check", *option)

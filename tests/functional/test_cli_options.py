@@ -508,6 +508,7 @@ def test_error_names_every_missing_setting() -> None:
         (("migrate", "--report", "s3://bucket/report.txt"), "must end in .json or .html"),
         (("migrate", "--report", "s3://report.html"), "write s3://bucket/key"),
         (("migrate", "--report", "/nowhere/at/all.json"), "the folder '/nowhere/at' does not exist"),
+        (("migrate", "--files-from", "/"), "'/' is a folder: write the name of a file"),
         (("migrate", "--no-such-option"), "No such option"),
         (("migrate", "s3://a", "s3://b", "key"), "unexpected extra argument"),
         (("check", "--delete"), "No such option"),

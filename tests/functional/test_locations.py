@@ -130,11 +130,14 @@ def test_mistake_in_a_location_is_one_clear_error(arguments: tuple[str, ...], sa
 
 def test_unknown_name_says_how_to_add_it(config: Path) -> None:
     ended = run("migrate", "s3://a", "live:b")
-    assert (ended.code, ended.out) == (3, "")
-    assert ended.err == (
-        f"s3-syncer: no store has the name 'live' in {config}, and its stores are lyve, work: add it with "
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith(
+        f"Error: no store has the name 'live' in {config}, and its stores are lyve, work: add it with "
         "`s3-syncer config add live`, or write s3://BUCKET for a bucket of AWS S3\n"
     )
+    removed = run("config", "remove", "live")
+    assert (removed.code, removed.out) == (2, "")
+    assert removed.err.endswith(f"Error: no store has the name 'live' in {config}, and its stores are lyve, work\n")
 
 
 def test_unreadable_file_is_one_line(config: Path) -> None:

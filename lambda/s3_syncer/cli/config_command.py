@@ -14,7 +14,7 @@ import click
 from ..settings import ADDRESSING_STYLES, Reader, SettingsError
 from . import operation_options as groups
 from .click_extensions import Command, Unusable, option, with_options
-from .store_config import ConfigError, ConfigFile, NamedStore
+from .store_config import ConfigError, ConfigFile, NamedStore, UnknownStore
 
 _STORE = "Store"
 
@@ -83,6 +83,8 @@ def _with_file(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(**options: Any) -> Any:
         try:
             return command(ConfigFile.of_user(os.environ), **options)
+        except UnknownStore as error:
+            raise click.UsageError(str(error)) from error
         except ConfigError as error:
             raise Unusable(str(error)) from error
 

@@ -74,3 +74,6 @@ def open_resume_file(options: dict[str, Any], settings: Settings, sweep_options:
         return ResumeFile(path, check)
     except ResumeFileError as error:
         raise click.UsageError(str(error)) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise click.UsageError(f"--resume {str(path)!r} cannot be used: {reason}. Name another file") from error

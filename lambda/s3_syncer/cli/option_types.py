@@ -100,6 +100,8 @@ class KeyFile(click.ParamType[KeyFileLocation]):
         location = KeyFileLocation.parse(str(value))
         if location is None:
             self.fail(f"{value!r} is no object: write s3://bucket/key", param, ctx)
+        if location.path is not None and location.path.is_dir():
+            self.fail(f"{value!r} is a folder: write the name of a file", param, ctx)
         if location.path is not None and not location.path.is_file() and not location.path.is_fifo():
             self.fail(f"the file {value!r} does not exist", param, ctx)
         return location

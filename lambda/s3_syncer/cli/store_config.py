@@ -69,6 +69,10 @@ class NamedStore:
         return ""
 
 
+class UnknownStore(ConfigError):
+    """No store has the name. The message has the names that exist."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
     """The configuration file. Only its owner may read a file with a secret access key."""
@@ -122,14 +126,11 @@ class ConfigFile:
             del document[_STORES][name]
 
     def stores_with(self, name: str) -> dict[str, NamedStore]:
-        """Return the stores, of which one has this name. Raise ConfigError."""
+        """Return the stores, of which one has this name. Raise UnknownStore, and ConfigError."""
         stores = self.stores()
         if name not in stores:
             known = f", and its stores are {', '.join(stores)}" if stores else ""
-            raise ConfigError(
-                f"no store has the name {name!r} in {self.path}{known}: add it with `s3-syncer config add {name}`, or "
-                "write s3://BUCKET for a bucket of AWS S3"
-            )
+            raise UnknownStore(f"no store has the name {name!r} in {self.path}{known}")
         return stores
 
     def _content(self) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import click
 
 from .click_extensions import STATED, Unusable, option
-from .store_config import ConfigError, ConfigFile, NamedStore
+from .store_config import ConfigError, ConfigFile, NamedStore, UnknownStore
 
 Side = Literal["source", "target"]
 
@@ -93,6 +93,10 @@ def _keep(side: Side, ctx: click.Context, _param: click.Parameter, value: str | 
         location = Location.parse(value, ConfigFile.of_user())
     except ValueError as error:
         raise click.UsageError(str(error), ctx) from error
+    except UnknownStore as error:
+        name = value.partition(":")[0]
+        advice = f"add it with `s3-syncer config add {name}`, or write s3://BUCKET for a bucket of AWS S3"
+        raise click.UsageError(f"{error}: {advice}", ctx) from error
     except ConfigError as error:
         raise Unusable(str(error)) from error
     locations[side] = location
