@@ -491,7 +491,7 @@ def test_connection_that_breaks_during_a_write_is_retried(rig: Rig) -> None:
         ended = command.ended()
     assert relay.broken == 2
     assert ended.code == 0
-    assert "\nequal: 1 keys compared, 1 copied" in ended.err
+    assert "\nequal: 1 key compared, 1 copied" in ended.err
 
 
 class BreakingRelay:

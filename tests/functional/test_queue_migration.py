@@ -109,7 +109,7 @@ def test_dead_letter_is_counted_listed_and_stops_nothing(rig: Rig, log: Any) -> 
     dead, missing = ended.out.splitlines()
     assert dead.startswith("dead-letter\tpoisoned\tput_object in the-target: InvalidArgument: injected")
     assert missing == "missing\tpoisoned\tabsent from the target"
-    assert "2 keys compared, 1 copied, 0 deleted, 1 new dead letters, 10 B sent" in ended.err
+    assert "2 keys compared, 1 copied, 0 deleted, 1 new dead letter, 10 B sent" in ended.err
     assert "note" not in ended.err
     assert rig.target_keys() == ["good"]
 
@@ -119,7 +119,7 @@ def test_json_log_has_every_message_as_a_line(rig: Rig, log: Any) -> None:
     ended = run_with_worker(rig, "--log-group", LOG_GROUP, "--log-format", "json", log=log)
     lines = [json.loads(line) for line in ended.out.splitlines()]
     assert (ended.code, ended.err) == (0, "")
-    assert any(line["message"].startswith("The workers are done: 1 keys compared, 1 copied") for line in lines)
+    assert any(line["message"].startswith("The workers are done: 1 key compared, 1 copied") for line in lines)
     assert (lines[-1]["message"], lines[-1]["result"]) == ("summary", "equal")
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Changed, Retryable, StoreUnusable, SyncError, classify
 from ..core.work_items import RangeWork
+from ..operations.status import counted
 from ..queue.message_counts import QueueCounts, queue_counts
 from ..stores.clients import aws_client, queue_client
 from ..sync.key_sweep import SweepOptions
@@ -189,8 +190,8 @@ def _summary(job: SweepJob, stats: SweepStats, letters: int | None, *, all_swept
         for finding in stats.failures:
             print_row("dead-letter", finding.key, finding.text)
     deleted = stats.actions["delete"]
-    done = [f"{stats.keys:,} keys compared", f"{stats.changed - deleted:,} copied", f"{deleted:,} deleted"]
-    done += [] if letters is None else [f"{letters:,} new dead letters"]
+    done = [f"{counted(stats.keys, 'key')} compared", f"{stats.changed - deleted:,} copied", f"{deleted:,} deleted"]
+    done += [] if letters is None else [counted(letters, "new dead letter")]
     done += [f"{format_bytes(stats.bytes)} sent", format_duration(stats.elapsed_s)]
     yield f"The workers are done: {', '.join(done)}."
     if stats.backlog:

@@ -19,6 +19,7 @@ from ..core.errors import SyncError
 from ..core.listing_diff import DiffPage, Unordered
 from ..core.proof import Proof
 from ..crt.factory import is_awscrt_installed
+from ..operations.status import counted
 from ..queue.bus_events import BusEvent, sweep_ended
 from ..settings import SMALLEST_BUDGET, RestoreSettings, Settings
 from ..stores.bucket import Bucket
@@ -353,7 +354,7 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
             for finding in findings:
                 print_row(_title(job, finding.what), finding.key, finding.text)
     lines = [f"note: {printable(notice)}" for notice in stats.notes]
-    done = [f"{stats.keys:,} keys compared"]
+    done = [f"{counted(stats.keys, 'key')} compared"]
     names = _DONE if job.restore is None else {**_DONE, "copy": "restored", "update": "replaced"}
     done += [f"{number:,} {names.get(action, action)}" for action, number in sorted(stats.actions.items())]
     done += [_count(job, stats, what) for what in sorted(stats.differences.counts)]

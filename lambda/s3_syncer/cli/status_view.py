@@ -115,8 +115,8 @@ def _sweep(sweep: Sweep | None, status: Status) -> str:
     if sweep is None:
         return f"none in {format_span(status.sweep_log_s)}"
     return (
-        f"{format_span(status.at - sweep.ended_at)} ago: {sweep.keys:,} keys compared, {sweep.changed:,} changed, "
-        f"{sweep.deleted:,} deleted, {sweep.failed:,} failed"
+        f"{format_span(status.at - sweep.ended_at)} ago: {counted(sweep.keys, 'key')} compared, "
+        f"{sweep.changed:,} changed, {sweep.deleted:,} deleted, {sweep.failed:,} failed"
     )
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from ..core.deadline import Deadline, OutOfTime
 from ..core.work_items import RangeWork
 from ..operations.outputs import Outputs
+from ..operations.status import counted
 from . import operation_options as groups
 from .click_extensions import Command, with_options
 from .exit_codes import DIFFERENT, EQUAL
@@ -95,7 +96,8 @@ def _end(stats: SweepStats, letters: int, *, as_json: bool) -> None:
         for finding in stats.failures:
             print_row("dead-letter", finding.key, finding.reason)
         click.echo(
-            f"{stats.keys:,} keys compared, {counts['copied']:,} copied, {deleted:,} deleted, {letters:,} new dead "
-            f"letters, {format_bytes(stats.bytes)} sent, {format_duration(stats.elapsed_s)}"
+            f"{counted(stats.keys, 'key')} compared, {counts['copied']:,} copied, {deleted:,} deleted, "
+            f"{counted(letters, 'new dead letter')}, {format_bytes(stats.bytes)} sent, "
+            f"{format_duration(stats.elapsed_s)}"
         )
     sys.exit(DIFFERENT if letters or stats.failures else EQUAL)
