@@ -125,9 +125,12 @@ def _is_true(value: object) -> bool:
 
 
 def _moment(value: object) -> datetime | None:
-    if isinstance(value, datetime):
-        return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-    return datetime.fromisoformat(value) if isinstance(value, str) and value else None
+    """Return a time of an inventory. One without a zone is in UTC."""
+    if isinstance(value, str) and value:
+        value = datetime.fromisoformat(value)
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
 def _created(milliseconds: object) -> datetime | None:
