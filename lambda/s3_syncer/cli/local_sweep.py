@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..core.deadline import Deadline, OutOfTime
+from ..core.fence import carried
 from ..core.listing_diff import Unordered
 from ..crt.factory import crt_transports
 from ..settings import RestoreSettings, Settings
@@ -153,7 +154,7 @@ class LocalSweeper:
                 raise
 
         with ThreadPoolExecutor(NAMED_BATCHES, thread_name_prefix="named") as pool:
-            are_done = list(pool.map(sweep, range(NAMED_BATCHES)))
+            are_done = list(pool.map(carried(sweep), range(NAMED_BATCHES)))
         return None if all(are_done) and not deadline.passed() else ""
 
     def close(self) -> None:
