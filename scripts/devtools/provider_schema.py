@@ -40,6 +40,7 @@ RENAMED = {
     ("resource aws_cloudwatch_metric_alarm", "alarm_name"): "name",
     ("resource aws_lambda_function", "filename"): "code",
     ("resource aws_lambda_function", "function_name"): "name",
+    ("resource aws_sns_topic_subscription", "topic_arn"): "topic",
 }
 
 #: Blocks of Terraform itself, which every type has.
