@@ -74,46 +74,32 @@ def dependency_group(name: str) -> tuple[str, ...]:
 
 REQUIREMENTS = ROOT / "requirements"
 
+
+def tools(name: str, megabytes: int) -> Environment:
+    """Return the environment of the tools in a requirements file with this name."""
+    return Environment(
+        path=ROOT / ".local" / name,
+        install=("--requirement", f"requirements/{name}.txt"),
+        inputs=(REQUIREMENTS / f"{name}.txt",),
+        megabytes=megabytes,
+    )
+
+
 DEVELOPMENT = Environment(
     path=ROOT / ".venv",
     install=("--constraint", "requirements/dev.txt", "--editable", ".", *dependency_group("dev")),
     inputs=(REQUIREMENTS / "dev.txt", ROOT / "pyproject.toml"),
     megabytes=530,
 )
-EMULATOR = Environment(
-    path=ROOT / ".local" / "emulator",
-    install=("--requirement", "requirements/emulator.txt"),
-    inputs=(REQUIREMENTS / "emulator.txt",),
-    megabytes=100,
-)
+EMULATOR = tools("emulator", megabytes=100)
 #: The other clients that `scripts/bench` measures; only created for it.
-BENCH = Environment(
-    path=ROOT / ".local" / "bench",
-    install=("--requirement", "requirements/bench.txt"),
-    inputs=(REQUIREMENTS / "bench.txt",),
-    megabytes=220,
-)
+BENCH = tools("bench", megabytes=220)
 #: The scanner of Terraform and Dockerfile, which pins many of its dependencies; only created for `scripts/test`.
-CHECKOV = Environment(
-    path=ROOT / ".local" / "checkov",
-    install=("--requirement", "requirements/checkov.txt"),
-    inputs=(REQUIREMENTS / "checkov.txt",),
-    megabytes=290,
-)
+CHECKOV = tools("checkov", megabytes=290)
 #: The tools that build and check the wheel; only created for `scripts/package` and tests/package.
-PACKAGE = Environment(
-    path=ROOT / ".local" / "package",
-    install=("--requirement", "requirements/package.txt"),
-    inputs=(REQUIREMENTS / "package.txt",),
-    megabytes=120,
-)
+PACKAGE = tools("package", megabytes=120)
 #: What draws the picture of the dashboard; only created for it.
-PLOTS = Environment(
-    path=ROOT / ".local" / "plots",
-    install=("--requirement", "requirements/plots.txt"),
-    inputs=(REQUIREMENTS / "plots.txt",),
-    megabytes=200,
-)
+PLOTS = tools("plots", megabytes=200)
 OPTIONS = {"--bench": BENCH, "--checkov": CHECKOV, "--package": PACKAGE, "--plots": PLOTS}
 
 
