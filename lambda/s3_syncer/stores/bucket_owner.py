@@ -12,7 +12,7 @@ from ..core.errors import POLICY_CODES, Refused, StoreUnusable
 from ..settings import EXPECTED_OWNER_HEADER
 
 #: The requests about content. A denial of another kind of request concerns a permission, such as that to read tags.
-_READS = frozenset({"get_object", "head_object", "list_objects_v2"})
+_READS = frozenset({"get_object", "head_object", "list_objects", "list_objects_v2"})
 
 
 @contextmanager
