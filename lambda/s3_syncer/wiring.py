@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .core.multipart import USUAL_LIMITS
@@ -72,6 +73,7 @@ def build_sync_context(
     settings: Settings,
     *,
     threads: int,
+    restore: RestoreSettings | None = None,
     resumes: bool = False,
     transports: TransportFactory | None = None,
     clients: ClientFactories = BOTO3,
@@ -80,51 +82,34 @@ def build_sync_context(
 ) -> SyncContext:
     """Build the context for `threads` keys and as many parts at a time. Raises StoreUnusable.
 
+    With `restore`, its source is the mirror, which is the target of the settings, and its target is the source of the
+    settings. The gates and the limiters are those of the roles in the restore.
+
     With `resumes`, a large object continues from the parts that an earlier run uploaded: see `transfer.Transfer`.
     Without `transports`, the clients make every request. Without `gates`, an unavailable store is an error at once.
     Without `limiters`, only the threads limit the requests in flight.
     """
     return_large_buffers()
-    source, target = _locations(settings, threads, clients, limiters)
-    return _connect(settings, source, target, threads=threads, resumes=resumes, transports=transports, gates=gates)
+    connect = partial(_connect, threads=threads, resumes=resumes, gates=gates)
+    if restore is None:
+        return connect(settings, *_locations(settings, threads, clients, limiters), transports=transports)
 
-
-def build_restore_context(
-    settings: Settings,
-    restore: RestoreSettings,
-    *,
-    threads: int,
-    resumes: bool = False,
-    transports: TransportFactory | None = None,
-    clients: ClientFactories = BOTO3,
-    gates: RequestGates = NO_GATES,
-    limiters: RequestLimiters = NO_LIMITERS,
-) -> SyncContext:
-    """Build the context of a restore as `build_sync_context` does. Raises StoreUnusable.
-
-    Its source is the mirror, which is the target of the settings, and its target is the source of the settings. The
-    gates and the limiters are those of the roles in the restore.
-    """
     # Here, because the function never restores.
     from .stores.as_of import AsOfClients, require_versions
     from .stores.kept_bucket import KeptBucket
     from .sync.restore import FromMirror
 
-    return_large_buffers()
     bucket, mirror = _locations(settings, threads, clients, RequestLimiters(limiters.target, limiters.source))
     if restore.as_of is not None:
         require_versions(mirror.clients, mirror.name)
         # The transports know no versions.
         mirror, transports = replace(mirror, clients=AsOfClients(mirror.clients, restore.as_of)), None
-    # The limits of the settings are those of the mirror.
-    return _connect(
+    return connect(
+        # The limits of the settings are those of the mirror.
         replace(settings, delete=False, target_limits=USUAL_LIMITS),
         mirror,
         bucket,
-        threads=threads,
-        resumes=resumes,
         transports=transports,
-        gates=gates,
         direction=FromMirror(restore.overwrite),
         target_type=KeptBucket,
     )

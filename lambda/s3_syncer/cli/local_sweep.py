@@ -21,7 +21,7 @@ from ..sync.named_keys import NamedBatch, NamedKeys
 from ..sync.protocols import SweepListener
 from ..sync.sweep import Sweep
 from ..sync.sweep_limits import DeleteLimit
-from ..wiring import build_restore_context, build_sync_context
+from ..wiring import build_sync_context
 from .concurrency import Concurrency
 from .outage import RESTORE_STORES, STORES, OutageListener, WaitEnd, outage_gates
 from .work_stealing import Range
@@ -74,10 +74,10 @@ class LocalSweeper:
         """
         self._wait_end = WaitEnd(deadline)
         self._limiters = RequestLimiters.up_to(config.threads)
-        build = build_sync_context if config.restore is None else partial(build_restore_context, restore=config.restore)
-        self.context = build(
+        self.context = build_sync_context(
             config.settings,
             threads=config.threads,
+            restore=config.restore,
             resumes=True,
             transports=partial(crt_transports, concurrency=config.threads),
             gates=outage_gates(
