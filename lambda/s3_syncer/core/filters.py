@@ -214,10 +214,10 @@ _TOKEN = re.compile(
 )
 
 _MISTAKES = {
-    "{{": "'{{' has no '}}'",
-    "[": "'[' has no ']', or another '[' before it: write [a-z] for [[:lower:]]",
-    "]": "']' has no '['",
-    "\\": "nothing follows the '\\'",
+    "{{": "'{{' has no '}}': write '\\{\\{' for the characters themselves",
+    "[": "'[' has no ']', or another '[' before it: write '\\[' for the character itself, or [a-z] for [[:lower:]]",
+    "]": "']' has no '[': write '\\]' for the character itself",
+    "\\": "nothing follows the '\\': write '\\\\' for the character itself",
 }
 
 
