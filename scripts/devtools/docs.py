@@ -139,4 +139,4 @@ def conditions(tests: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/docs")

@@ -226,4 +226,4 @@ def _words(counts: Counter[str]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/footprint")

@@ -599,4 +599,4 @@ def _raise_first(futures: Iterable[Future[None]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/demo")

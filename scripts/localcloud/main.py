@@ -172,4 +172,4 @@ def _describe(cloud: stack.Stack) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/local")

@@ -161,4 +161,4 @@ def report(totals: Totals, seconds: float, processes: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/simulate")
