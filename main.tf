@@ -37,7 +37,7 @@ locals {
   source_account_id = coalesce(var.source_account_id, local.account_id)
   is_other_account  = local.source_account_id != local.account_id
 
-  # Ends of names that are no general purpose bucket, and the reason. The workers know the same ends: see settings.py.
+  # Ends of names that are no general purpose bucket, and the reason. The workers know the same ends: see settings_reader.py.
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
   no_bucket_suffixes = merge(
     { for suffix in ["--x-s3", "--xa-s3"] : suffix =>

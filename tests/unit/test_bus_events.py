@@ -20,7 +20,8 @@ from s3_syncer.queue.bus_events import BusEvent
 from s3_syncer.queue.deletion_guard import SHUT_S, DeletionGuard
 from s3_syncer.queue.dispositions import DeadLetter, disposition_for_error
 from s3_syncer.queue.event_bus import EventBus
-from s3_syncer.settings import Settings, SettingsError, function_settings
+from s3_syncer.settings import Settings, function_settings
+from s3_syncer.settings_reader import SettingsError
 from s3_syncer.wiring import build_notify
 
 ARN = "arn:aws:events:eu-west-1:123456789012:event-bus/operations"

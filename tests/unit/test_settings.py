@@ -14,10 +14,10 @@ from s3_syncer.settings import (
     Credentials,
     DeletionQueues,
     Settings,
-    SettingsError,
     copy_memory,
     function_settings,
 )
+from s3_syncer.settings_reader import SettingsError
 
 REQUIRED = {
     "SOURCE_BUCKET": "photos",

@@ -14,7 +14,8 @@ from ..core.errors import SyncError
 from ..core.filters import NO_FILTERS, BadFilter, Filters
 from ..core.units import GIB, MIB
 from ..logs import log_json
-from ..settings import AwsChain, Reader, Settings, SettingsError, read_deletion_queues, read_stores
+from ..settings import AwsChain, Settings, read_deletion_queues, read_stores
+from ..settings_reader import Reader, SettingsError
 from ..stores.clients import aws_address
 from ..versions import log_versions
 from .exit_codes import UNUSABLE

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from ..settings import ADDRESSING_STYLES, Reader, SettingsError
+from ..settings import ADDRESSING_STYLES
+from ..settings_reader import Reader, SettingsError
 from . import operation_options as groups
 from .click_extensions import Command, Unusable, option, with_options
 from .store_config import ConfigError, ConfigFile, NamedStore, UnknownStore

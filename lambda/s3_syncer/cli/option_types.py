@@ -13,7 +13,7 @@ import click
 
 from ..core.bandwidth_timetable import BadTimetable, BandwidthTimetable
 from ..core.units import parse_size
-from ..settings import split_lines
+from ..settings_reader import split_lines
 from .key_files import KeyFileLocation, S3Object
 from .report import CONTENT_TYPES
 from .report_upload import ReportObject

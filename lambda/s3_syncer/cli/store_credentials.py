@@ -9,7 +9,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ..settings import DEFAULT_CHAIN, AwsChain, Credentials, Reader
+from ..settings import DEFAULT_CHAIN, AwsChain, Credentials
+from ..settings_reader import Reader
 from .store_locations import Side, location_of
 
 #: The ranks of the ways to name credentials. The way with the lowest rank wins.
