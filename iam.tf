@@ -39,6 +39,14 @@ locals {
     },
   ]
 
+  decrypt_source_statements = [for keys in [var.source_kms_key_arns] : {
+    Sid       = "DecryptSourceObjects"
+    Effect    = "Allow"
+    Action    = ["kms:Decrypt"]
+    Resource  = keys
+    Condition = { StringEquals = { "kms:ViaService" = local.kms_via["s3"] } }
+  } if length(keys) > 0]
+
   # Statements shared by all workers: the function, the service and the migration.
   worker_statements = concat(
     [for statement in local.read_source_statements : statement if var.source_role_arn == null],
@@ -70,13 +78,10 @@ locals {
       Action   = ["events:PutEvents"]
       Resource = [arn]
     }],
-    [for keys in [var.source_kms_key_arns] : {
-      Sid       = "DecryptSourceObjects"
-      Effect    = "Allow"
-      Action    = ["kms:Decrypt"]
-      Resource  = keys
-      Condition = { StringEquals = { "kms:ViaService" = local.services_decrypting_for_workers } }
-    } if length(keys) > 0],
+    [for statement in local.decrypt_source_statements :
+      merge(statement, { Condition = { StringEquals = { "kms:ViaService" = local.services_decrypting_for_workers } } })
+      if length(local.services_decrypting_for_workers) > 0
+    ],
     # Decrypt is for the secret, for received messages and for sending messages; GenerateDataKey is for sending messages.
     [for key in [var.kms_key_arn] : {
       Sid       = "UseKmsKey"

@@ -6,10 +6,10 @@ locals {
   # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
   kms_via = { for service in ["s3", "secretsmanager", "sqs"] : service => "${service}.${local.region}.${data.aws_partition.current.dns_suffix}" }
 
-  # Workers decrypt source objects only through S3, never with KMS directly. An existing secret may be encrypted with
-  # one of source_kms_key_arns too, and may be in another Region.
+  # Workers decrypt source objects only through S3, never with KMS directly, and not at all if they assume source_role_arn.
+  # An existing secret may be encrypted with one of source_kms_key_arns too, and may be in another Region.
   services_decrypting_for_workers = concat(
-    [local.kms_via["s3"]],
+    [for service in [local.kms_via["s3"]] : service if var.source_role_arn == null],
     [for secret in var.credentials_secret[*] : "secretsmanager.${split(":", secret.arn)[3]}.${data.aws_partition.current.dns_suffix}"],
   )
 

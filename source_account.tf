@@ -13,14 +13,6 @@ locals {
   worker_role_arns = concat([aws_iam_role.function.arn], [for part, role in aws_iam_role.task : role.arn if part != "execution"])
   migration_arns   = [for part, role in aws_iam_role.task : role.arn if part == "migration"]
 
-  decrypt_source_statements = [for keys in [var.source_kms_key_arns] : {
-    Sid       = "DecryptSourceObjects"
-    Effect    = "Allow"
-    Action    = ["kms:Decrypt"]
-    Resource  = keys
-    Condition = { StringEquals = { "kms:ViaService" = local.kms_via["s3"] } }
-  } if length(keys) > 0]
-
   # Policies of resources name the principals. Another account never reads without such a policy.
   source_bucket_policy_statements = concat(
     [for statement in local.read_source_statements : merge(statement, { Principal = { AWS = local.worker_role_arns } })],

@@ -109,6 +109,13 @@ run "a_role_replaces_the_permissions_on_the_source" {
   }
 
   assert {
+    condition = !anytrue(flatten([for policy in concat([aws_iam_role_policy.function], values(aws_iam_role_policy.task)) :
+      [for statement in jsondecode(policy.policy).Statement : statement.Sid == "DecryptSourceObjects"]
+    ]))
+    error_message = "With the role, no worker must be allowed to decrypt objects."
+  }
+
+  assert {
     condition = alltrue([
       aws_lambda_function.sync.environment[0].variables.SOURCE_ROLE_ARN == "arn:aws:iam::210987654321:role/mirrors/reader",
       aws_lambda_function.sync.environment[0].variables.AWS_STS_REGIONAL_ENDPOINTS == "regional",
