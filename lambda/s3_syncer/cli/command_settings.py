@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -24,14 +25,21 @@ from .store_credentials import source_credentials, target_credentials
 from .store_locations import location_of
 
 
-def read_settings(options: dict[str, Any], *, delete: bool, queue: bool = False) -> Settings:
-    """Return the options as settings. Raise UsageError with all mistakes.
+def option_of(variable: str) -> str:
+    """Return the option that gives a variable its value, for messages."""
+    return "--" + variable.lower().replace("_", "-")
+
+
+def read_settings(
+    options: dict[str, Any], *, delete: bool, queue: bool = False, label: Callable[[str], str] = option_of
+) -> Settings:
+    """Return the options as settings. Raise UsageError with all mistakes, which names each variable by its `label`.
 
     The queue URLs are required if `queue` is true.
     """
     options = {**options, **_aws_target(options)}
     environment = {name.upper(): str(value) for name, value in options.items() if value not in (None, "")}
-    reader = Reader(environment, label=lambda name: "--" + name.lower().replace("_", "-"))
+    reader = Reader(environment, label=label)
     stores = read_stores(reader)
     settings = replace(
         stores,

@@ -14,7 +14,7 @@ from ..settings import RestoreSettings, Settings
 from ..sync.key_sweep import SweepOptions
 from . import options as groups
 from .click_extensions import Command, option, with_options
-from .command_settings import configure_log, fail, read_settings
+from .command_settings import configure_log, fail, option_of, read_settings
 from .option_types import Moment
 from .run import SweepJob, run
 from .store_options import STORES
@@ -118,7 +118,12 @@ def restore(**options: Any) -> None:
 def _settings(options: dict[str, Any]) -> Settings:
     """Return the settings, with the bucket, the prefix and the storage class of the restore."""
     bucket, prefix, storage_class = options["to_bucket"], options["prefix"], options["storage_class"]
-    settings = read_settings({**options, "source_bucket": bucket or options["source_bucket"]}, delete=False)
+    own = {"SOURCE_BUCKET": "--to-bucket"} if bucket else {}
+    settings = read_settings(
+        {**options, "source_bucket": bucket or options["source_bucket"]},
+        delete=False,
+        label=lambda variable: own.get(variable) or option_of(variable),
+    )
     headers = {"x-amz-storage-class": storage_class} if storage_class else {}
     return replace(
         settings,
