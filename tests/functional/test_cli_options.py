@@ -492,6 +492,7 @@ def test_error_names_every_missing_setting() -> None:
         (("migrate", "--max-delete", "5"), "--max-delete has no effect without --delete"),
         (("migrate", "--max-delete", "-1", "--delete"), "-1 is not in the range"),
         (("migrate", "--include", "a["), "invalid filter: 'a['"),
+        (("migrate", "--include", ""), "a pattern is empty: write one such as *.jpg or photos/**, or omit it"),
         (("restore", "--to-bucket", "a/b"), "--to-bucket is not the name of a bucket"),
         (("sync", "a", "--exclude", "a["), "invalid filter: 'a['"),
         ((*QUEUE, f"--include={'a' * 20_000}"), "the filters for --workers queue have at most 16,384 characters"),

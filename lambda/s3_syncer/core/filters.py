@@ -196,7 +196,7 @@ def compile_glob(glob: str) -> re.Pattern[str]:
     `**` does not. `[...]`, `{a,b}`, `{{regex}}` and `\\` are as in rclone.
     """
     if not glob:
-        raise BadFilter("an empty pattern")
+        raise BadFilter("a pattern is empty: write one such as *.jpg or photos/**, or omit it")
     anchor, body = ("^", glob[1:]) if glob.startswith("/") else ("(?:^|/)", glob)
     try:
         return re.compile(anchor + "".join(_translate(body)) + r"\Z", re.DOTALL)
