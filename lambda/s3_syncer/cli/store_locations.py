@@ -103,7 +103,7 @@ def _keep(side: Side, ctx: click.Context, _param: click.Parameter, value: str | 
     ctx.meta.setdefault(STATED, {}).update(location.variables(side))
 
 
-def _location_option(side: Side, what: str) -> Any:
+def _location_option(side: Side, what: str, replaced: str) -> Any:
     return option(
         side.capitalize(),
         f"--{side}",
@@ -114,12 +114,12 @@ def _location_option(side: Side, what: str) -> Any:
         expose_value=False,
         callback=partial(_keep, side),
         help=f"Store, bucket and prefix {what}, as s3://BUCKET/PREFIX for AWS S3 or NAME:BUCKET/PREFIX for a store of "
-        f"`s3-syncer config`. It replaces the {side.upper()} variables about endpoint, bucket, prefix and credentials.",
+        f"`s3-syncer config`. It replaces the {side.upper()} variables about {replaced}.",
     )
 
 
-SOURCE_LOCATION = _location_option("source", "to read")
-TARGET_LOCATION = _location_option("target", "to write")
+SOURCE_LOCATION = _location_option("source", "to read", "endpoint, region, bucket, prefix, owner and credentials")
+TARGET_LOCATION = _location_option("target", "to write", "endpoint, region, bucket, prefix and credentials")
 
 
 def _location_argument(side: Side) -> Any:
