@@ -115,6 +115,9 @@ def test_status_names_failures_and_dead_letters(rig: Rig, command: Command, log:
     assert [failure["example"] for failure in status["failures"]] == ["c"]
     assert [group["reason"] for group in status["dead_letters"]] == ["EntityTooLarge"]
     assert "the function cannot be read" in " ".join(status["notes"]), "moto has no such function"
+    lines = command("status").out.splitlines()
+    assert any("dead letters" in line for line in lines)
+    assert [line for line in lines if line != line.rstrip()] == [], "no line ends with blanks"
 
 
 def test_explain_shows_both_objects_the_decision_and_the_log(

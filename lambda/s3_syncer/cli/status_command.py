@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -64,7 +64,18 @@ def _show(found: Status, program: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
-        text_console().print(status_view(found, program))
+        _print(status_view(found, program), text_console())
+
+
+def _print(view: RenderableType, console: Console) -> None:
+    """Print the view; as text, without the blanks with which rich fills the columns of a table."""
+    if console.is_terminal:
+        console.print(view)
+        return
+    with console.capture() as capture:
+        console.print(view)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def text_console() -> Console:
