@@ -76,6 +76,17 @@ def test_a_name_that_neither_bucket_has_is_a_note(rig: Rig, names: Path) -> None
     assert "note: named keys that neither bucket has: 1, such as 'missing'" in ended.err
 
 
+def test_a_file_of_which_neither_bucket_has_any_name_fails(rig: Rig, names: Path) -> None:
+    rig.put("in/a")
+    for command in (["check"], ["migrate"], ["migrate", "--dry-run"]):
+        ended = run(*command, "--files-from", write(names, "a", "b"))
+        reason = "neither bucket has any of the named keys: each must be relative to the source prefix"
+        assert (ended.code, ended.named) == (1, {"a": f"failed: {reason}"})
+        assert ended.err.startswith("different: 0 keys compared, 1 failed")
+    assert run("check", "--one-way", "--exclude", "in/*", "--files-from", write(names, "in/a", "b")).code == 0
+    assert run("check", "--files-from", write(names)).code == 0, "the file names no key"
+
+
 def test_the_failures_of_a_report_are_named_again(rig: Rig, names: Path, tmp_path: Path) -> None:
     for key in ("good", "bad", "bad # line"):
         rig.put(key, b"1")

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..core.deadline import Deadline
-from ..core.errors import SyncError
+from ..core.errors import Permanent, SyncError
 from ..core.listing_diff import DiffPage, Unordered
 from ..core.proof import Proof
 from ..crt.factory import is_awscrt_installed
@@ -52,6 +52,10 @@ SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS = 20.0, 10_000
 
 #: Concurrent requests that find the cuts of a range. All requests of a round run at once.
 PROBES = 32
+
+
+#: The reason of the failure of a sweep over named keys of which none exists: the file is probably a wrong one.
+_NO_NAMED_KEY = "neither bucket has any of the named keys: each must be relative to the source prefix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,8 @@ def run(job: SweepJob, console: Console) -> int:
                 unfinished = _sweep(local, others, resume, deadline)
             if local.named is not None and local.named.absent:
                 stats.notices.append(_absent_note(local.named))
+                if not local.named.found and unfinished is None:
+                    stats.on_failed(local.named.absent_key, Permanent(_NO_NAMED_KEY))
     except SyncError as error:
         conclude("failed", str(error))
         raise

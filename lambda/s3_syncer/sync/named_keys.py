@@ -71,15 +71,15 @@ class NamedKeys:
         self._source = _Lookup(source, lambda key: _entry_of_head(source, key), self._pool)
         self._target = _Lookup(target, target.entry, self._pool)
         self._batches, self._lock = batches, threading.Lock()
-        #: The number of named keys that neither bucket has, and one of them.
-        self.absent, self.absent_key = 0, ""
+        #: The number of named keys that a bucket has, of those that neither bucket has, and one of the latter.
+        self.found, self.absent, self.absent_key = 0, 0, ""
 
     def pages(self, after: str, until: str | None, *, every: bool) -> Iterator[DiffPage]:  # noqa: ARG002
         """Yield pages until no batch is left; the names are the range."""
         while (batch := self._next()) is not None:
             names = [name for name in batch.names if is_nameable(name)]
             page = self._page(names, batch.entries)
-            self._count_absent(names, page)
+            self._count(names, page)
             odd = [KeyDiff(_unknown(name), None) for name in batch.names if not is_nameable(name)]
             diffs = page.diffs if every else [diff for diff in page.diffs if diff.status is not KeyStatus.IN_SYNC]
             yield replace(page, keys=len(page.diffs) + len(odd), diffs=diffs, unnameable=odd)
@@ -104,13 +104,13 @@ class NamedKeys:
         first, last = (names[0], names[-1]) if names else ("", "")
         return NamedPage(_just_before(first), last, len(diffs), diffs, (), tuple(names))
 
-    def _count_absent(self, names: Sequence[str], page: NamedPage) -> None:
-        if len(page.diffs) == len(names):
-            return
+    def _count(self, names: Sequence[str], page: NamedPage) -> None:
         there = {diff.key for diff in page.diffs}
         absent = [name for name in names if name not in there]
         with self._lock:
-            self.absent, self.absent_key = self.absent + len(absent), self.absent_key or absent[0]
+            self.found += len(there)
+            self.absent += len(absent)
+            self.absent_key = self.absent_key or next(iter(absent), "")
 
 
 class _Lookup:
