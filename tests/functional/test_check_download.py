@@ -233,9 +233,7 @@ def test_a_sample_reads_a_part_and_says_what_it_proves(odd: Rig, odd_store: OddS
     assert (sample["read"], sample["of"], sample["share"]) == (proofs["bytes"], 60, 0.2)
     number, read = sample["one_damaged_in"], sample["read"]
     assert 1 - (1 - 1 / number) ** read >= sample["confidence"] == 0.99
-    said = (
-        f"sample: {read} of 60 objects were read (20 %, --sample-seed {sample['seed']}). If 1 in {number} of them were"
-    )
+    said = f"sample: read {read} of 60 objects (20 %, --sample-seed {sample['seed']}). If 1 in {number} of them were"
     assert said in ended.err
     assert f"at least 99 %: 1 - (1 - 1/{number})^{read}" in ended.err
     before = bodies(odd, odd_store)
@@ -252,6 +250,8 @@ def test_the_estimate_is_made_without_a_read(marked: Rig, odd_store: OddStore, t
     assert bodies(marked, odd_store) == (set(), set())
     ended = run("check", "--download", "--ignore-checksums", "--exclude", MARKED, "--estimate")
     assert ended.err == "reading up to 12 B in 3 of 4 objects from each store: 24 B in all\n"
+    ended = run("check", "--download", "--exclude", MARKED, "--estimate")
+    assert ended.err == "none of 4 objects must be read\n"
 
 
 def test_a_resume_file_that_cannot_be_written_is_wrong_usage(rig: Rig, tmp_path: Path) -> None:

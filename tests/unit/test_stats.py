@@ -341,6 +341,15 @@ def test_status_groups_failures_by_reason(now: list[float]) -> None:
     assert status(stats, None).endswith(f"7 failed (3 x access denied; 2 x {long[:49]}…; 2 others)")
 
 
+def test_status_names_one_key_in_the_singular(now: list[float]) -> None:
+    stats = SweepStats(started=0.0, backlog=1)
+    stats.on_compared(1)
+    assert "1 key compared" in status(stats, None)
+    assert "1 of 1 key compared" in status(stats, 1)
+    assert "1 of 2 keys compared" in status(stats, 2)
+    assert status(stats, None).endswith("1 message left")
+
+
 def test_time_left_follows_the_recent_rate_and_the_whole_run(now: list[float]) -> None:
     stats = SweepStats(started=0.0)
     stats.on_compared(1_000)

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from ..operations.status import counted
 from .stats import SweepStats, printable
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,8 @@ def status(stats: SweepStats, total: int | None) -> str:
     A key that is copied counts at once, and the equal keys of a page of up to 1,000 keys count together.
     """
     rates = stats.recent_rates()
-    of_total = f" of {total:,}" if total is not None and total >= stats.keys else ""
+    of_total = total if total is not None and total >= stats.keys else None
+    keys = counted(stats.keys, "key") if of_total is None else f"{stats.keys:,} of {counted(of_total, 'key')}"
     deleted = stats.actions["delete"]
     copies = [
         f"{stats.changed - deleted:,} copied",
@@ -115,15 +117,15 @@ def status(stats: SweepStats, total: int | None) -> str:
     ]
     parts = [
         *(copies if stats.writes else []),
-        f"{stats.keys:,}{of_total} keys compared",
+        f"{keys} compared",
         f"{rates.compared:,.0f} keys/s",
         *([f"{format_bytes(stats.bytes_read())} read"] if stats.reads is not None else []),
         *([stats.described(str(concurrency))] if (concurrency := stats.concurrency()) is not None else []),
         *([f"{len(stats.differences):,} differ"] if stats.differences else []),
         f"{len(stats.failures):,} failed{_reasons(stats)}",
-        *([f"{stats.backlog:,} messages left"] if stats.backlog is not None else []),
+        *([f"{counted(stats.backlog, 'message')} left"] if stats.backlog is not None else []),
     ]
-    left_s = stats.time_left_s(total) if of_total and total else None
+    left_s = stats.time_left_s(of_total) if of_total else None
     if left_s is not None:
         parts.append(f"{format_about(left_s)} left")
     return " · ".join(parts)
@@ -136,7 +138,7 @@ def _reasons(stats: SweepStats) -> str:
     most = stats.failures.reasons.most_common(SHOWN_REASONS)
     shown = [f"{number:,} x {shortened(printable(reason))}" for reason, number in most]
     rest = len(stats.failures) - sum(number for _, number in most)
-    return f" ({'; '.join([*shown, *([f'{rest:,} others'] if rest else [])])})"
+    return f" ({'; '.join([*shown, *([counted(rest, 'other')] if rest else [])])})"
 
 
 def shortened(text: str) -> str:

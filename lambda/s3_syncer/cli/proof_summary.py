@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..core.proof import CONFIDENCE, Proof, ReadOptions, one_damaged_in
+from ..operations.status import counted
 
 #: The proofs, from the strongest to the weakest, as they appear in a sentence.
 NAMES: Mapping[Proof, str] = {
@@ -33,7 +34,7 @@ class SampleResult:
     def text(self, *, is_equal: bool) -> str:
         """Return the result for people."""
         seed = f"--sample-seed {self.seed}"
-        counts = f"sample: {self.read:,} of {self.of:,} objects were read ({self.share * 100:g} %, {seed})"
+        counts = f"sample: read {self.read:,} of {counted(self.of, 'object')} ({self.share * 100:g} %, {seed})"
         if self.one_damaged_in is None:
             return f"{counts}. It proves nothing about the others"
         if not is_equal:

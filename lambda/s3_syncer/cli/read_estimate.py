@@ -10,6 +10,7 @@ from ..core.compare import KeyDiff, KeyStatus
 from ..core.deadline import Deadline
 from ..core.filters import Filters
 from ..core.listing_diff import Unordered, merge_listings
+from ..operations.status import counted
 from ..stores.protocols import Listing
 from ..sync.key_sweep import SweepOptions
 from .progress import format_bytes
@@ -34,8 +35,11 @@ class ReadEstimate:
     @property
     def text(self) -> str:
         """The estimate for people."""
+        of = counted(self.of, "object")
+        if not self.objects:
+            return f"none of {of} must be read"
         each, both = format_bytes(self.bytes), format_bytes(2 * self.bytes)
-        return f"reading up to {each} in {self.objects:,} of {self.of:,} objects from each store: {both} in all"
+        return f"reading up to {each} in {self.objects:,} of {of} from each store: {both} in all"
 
 
 class ReadEstimator:
