@@ -33,9 +33,9 @@ def option_of(variable: str) -> str:
 def read_settings(
     options: dict[str, Any], *, delete: bool, queue: bool = False, label: Callable[[str], str] = option_of
 ) -> Settings:
-    """Return the options as settings. Raise UsageError with all mistakes, which names each variable by its `label`.
+    """Return the options as settings. Raise UsageError with all mistakes.
 
-    The queue URLs are required if `queue` is true.
+    An error names each variable by its `label`. The queue URLs are required if `queue` is true.
     """
     options = {**options, **_aws_target(options)}
     environment = {name.upper(): str(value) for name, value in options.items() if value not in (None, "")}
