@@ -73,11 +73,12 @@ def test_the_plan_has_the_work_that_a_listing_calls_for(
         ({}, {}, {ABSENT: EQUAL}, True, []),
         ({}, {}, {ABSENT: COPY}, False, []),
         ({}, {}, {ABSENT: KEPT}, False, []),
+        ({}, {}, {ABSENT: MISSING}, False, []),
         ({ABSENT: MISSING}, {}, {}, False, [ABSENT]),
         ({ABSENT: LARGE}, {}, {}, False, []),
         ({}, {"key": SOURCE}, {}, False, [ABSENT]),
     ],
-    ids=["nothing", "equal", "written", "gone from the source", "reported", "large", "copied"],
+    ids=["nothing", "equal", "written", "gone from the source", "different", "reported", "large", "copied"],
 )
 def test_a_round_is_settled_if_another_listing_has_nothing_to_confirm(
     reported: dict[KeyDiff, Outcome],

@@ -919,6 +919,35 @@ def test_a_difference_that_the_second_listing_does_not_show_is_not_reported() ->
     assert notes.differences == {}
 
 
+@pytest.mark.usefixtures("on_the_spot")
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["written", "deleted"])
+def test_a_change_that_is_mirrored_between_two_heads_is_no_difference(is_deleted: bool) -> None:
+    world = World(keys(3), keys(3))
+
+    def live_sync(side: str, operation: str, key: str) -> None:
+        if (side, operation, key) == ("target", "head", "key 001"):
+            world.hooks.clear()
+            if is_deleted:
+                del world.source.objects[key], world.target.objects[key]
+            else:
+                world.write(key, b"another size")
+                world.copy(key)
+
+    world.hooks.append(live_sync)
+    notes, _ = world.sweep(SweepOptions(dry_run=True, full=True))
+    assert world.hooks == []
+    assert notes.differences == {}
+
+
+def test_a_difference_of_two_heads_is_confirmed_by_one_listing_of_its_page() -> None:
+    world = World(keys(3), keys(3))
+    world.copy("key 001", tags={"a": "b"})
+    notes, _ = world.sweep(SweepOptions(dry_run=True, full=True))
+    assert notes.differences == {"key 001": "differs: tags"}
+    assert world.source.count("list") == world.target.count("list") == 2
+    assert world.source.count("head") == world.target.count("head") == 3
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -9,9 +9,13 @@ from enum import Enum
 from ..core.compare import KeyDiff
 from ..core.listing_diff import DiffPage
 from ..core.model import ListEntry
-from .converge import CHANGES, Outcome
+from .converge import CHANGES, Action, Outcome
 from .own_copies import OwnCopies
 from .write_checks import WriteChecks
+
+#: The findings of a comparison that reads one side after the other. A change that live sync mirrors in between looks
+#: like a difference, and the next listing of the page shows it.
+_DIFFERENCES: frozenset[Action] = frozenset({"missing", "differs", "unproven", "extra"})
 
 
 class KeyProgress(Enum):
@@ -56,7 +60,7 @@ class PageRound:
     @property
     def is_settled(self) -> bool:
         """True if another listing of the page has nothing to confirm."""
-        return not (self.plan.reported or self.copied or any(map(needs_recheck, self.checked.values())))
+        return not (self.plan.reported or self.copied or any(map(_needs_listing, self.checked.values())))
 
     @property
     def written(self) -> list[str]:
@@ -162,6 +166,11 @@ class PageState:
             self.written.setdefault(key, WriteChecks())
         self.outcomes |= done.plan.reported
         self.outcomes |= {diff: outcome for diff, outcome in done.checked.items() if not needs_recheck(outcome)}
+
+
+def _needs_listing(outcome: Outcome) -> bool:
+    """Return True if another listing of the page must confirm the outcome of a key."""
+    return needs_recheck(outcome) or outcome.action in _DIFFERENCES
 
 
 def needs_recheck(outcome: Outcome) -> bool:
