@@ -102,8 +102,15 @@ PACKAGE = tools("package", megabytes=120)
 PLOTS = tools("plots", megabytes=200)
 OPTIONS = {"--bench": BENCH, "--checkov": CHECKOV, "--package": PACKAGE, "--plots": PLOTS}
 
+USAGE = """\
+Create the virtual environments of the other scripts, or do nothing if they are current. Each option adds one, which few
+scripts need."""
+
 
 def main(arguments: Sequence[str]) -> int:
+    if {"--help", "-h"}.intersection(arguments):
+        print(f"usage: scripts/setup {' '.join(f'[{option}]' for option in OPTIONS)}\n\n{USAGE}")
+        return 0
     if unknown := set(arguments) - set(OPTIONS):
         print(f"scripts/setup: {' '.join(unknown)}: the options are {' and '.join(OPTIONS)}", file=sys.stderr)
         return 2

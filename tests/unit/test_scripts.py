@@ -13,12 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 MODULE = re.compile(r"python -m ((?:localcloud|devtools|tests|benchmark)\S+)")
 
+SCRIPTS = sorted(file.name for file in (ROOT / "scripts").iterdir() if file.is_file())
+
 #: By script: the module that it runs.
-MODULES = {
-    file.name: found[1]
-    for file in sorted((ROOT / "scripts").iterdir())
-    if file.is_file() and (found := MODULE.search(file.read_text()))
-}
+MODULES = {script: found[1] for script in SCRIPTS if (found := MODULE.search((ROOT / "scripts" / script).read_text()))}
 
 
 def source(module: str) -> str:
@@ -30,6 +28,12 @@ def source(module: str) -> str:
 @pytest.mark.parametrize("script", [name for name, module in MODULES.items() if "import click" in source(module)])
 def test_the_help_of_a_script_has_its_name(script: str) -> None:
     assert f'main(prog_name="scripts/{script}")' in source(MODULES[script])
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_prints_its_help(script: str) -> None:
+    process = subprocess.run([ROOT / "scripts" / script, "--help"], capture_output=True, text=True, check=True)
+    assert f"usage: scripts/{script}" in process.stdout.replace("Usage:", "usage:")
 
 
 def test_the_first_apply_needs_the_standard_library_alone() -> None:
