@@ -24,6 +24,7 @@ from .. import __version__
 from ..core import fence
 from ..stores import request_limiter
 from ..stores.credentials import SigningKeys
+from .callback_threads import keep_state
 from .endpoint import BucketEndpoint
 from .protocols import Headers, HttpResponse
 from .tcp_nodelay import NoDelay
@@ -161,8 +162,13 @@ class CrtHttpClient:
         new: Future[http.HttpClientConnection] = http.HttpClientConnection.new(
             self._host, self._port, self._bootstrap, self._socket, self._tls
         )
-        new.add_done_callback(lambda _: self._no_delay.apply())
+        new.add_done_callback(self._prepare)
         return new
+
+    def _prepare(self, _: Future[http.HttpClientConnection]) -> None:
+        """Prepare a new connection and the thread of awscrt that serves it, on which this is called."""
+        keep_state()
+        self._no_delay.apply()
 
     def put_back(self, connection: http.HttpClientConnection) -> None:
         """Keep a connection for the next request."""

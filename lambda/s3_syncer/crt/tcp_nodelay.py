@@ -11,31 +11,33 @@ import os
 import socket
 import stat
 from contextlib import suppress
-from pathlib import Path
 
 #: The file descriptors of this process. A system without this directory keeps the delay, and nothing else changes.
-_DESCRIPTORS = Path("/dev/fd")
+_DESCRIPTORS = "/dev/fd"
 
 
 class NoDelay:
     """Sets the option for all connections of this process to a port."""
 
     def __init__(self, port: int) -> None:
-        self._port, self._seen = port, set[tuple[int, int]]()
+        self._port = port
+        #: The inode of each socket that was looked at, by its descriptor.
+        self._seen: dict[int, int] = {}
 
     def apply(self) -> None:
         """Set the option for the connections that exist now. Raises nothing: they would only be slow."""
         with suppress(OSError):
-            for entry in _DESCRIPTORS.iterdir():
-                with suppress(OSError):  # the descriptor has been closed, or is not connected
-                    self._apply(int(entry.name))
+            for descriptor in map(int, os.listdir(_DESCRIPTORS)):  # noqa: PTH208 - a path for each takes long
+                try:
+                    status = os.fstat(descriptor)
+                    if self._seen.get(descriptor) != status.st_ino and stat.S_ISSOCK(status.st_mode):
+                        self._apply(descriptor)
+                        self._seen[descriptor] = status.st_ino
+                except OSError:  # the descriptor has been closed, or is not connected yet
+                    continue
 
     def _apply(self, descriptor: int) -> None:
-        status = os.fstat(descriptor)
-        socket_ = (descriptor, status.st_ino)
-        if socket_ in self._seen or not stat.S_ISSOCK(status.st_mode):
-            return
         with socket.socket(fileno=os.dup(descriptor)) as connection:  # an option of the socket, not of the descriptor
-            if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getpeername()[1] == self._port:
+            is_tcp = connection.family in (socket.AF_INET, socket.AF_INET6)
+            if is_tcp and connection.getpeername()[1] == self._port:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._seen.add(socket_)
