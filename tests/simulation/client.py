@@ -81,7 +81,9 @@ class Connection:
             self.events.emit("before-send.s3")
             response, error = Response(), None
             try:
-                response = self._attempt(operation, apply, label, is_write=is_write)
+                response = self.attempt(
+                    operation, apply, label, is_write=is_write, on_connect=_connect(fence.current_request())
+                )
             except (ClientError, *_BROKEN) as failure:
                 error = failure
                 self._scheduler.note(self._server.name, label, "fails:", _text(failure))
@@ -99,19 +101,38 @@ class Connection:
 
     def body(self, data: bytes) -> Body:
         """Return the body of a response as a stream."""
-        if self._happens("damage") and data:
-            place = self._scheduler.choose(range(len(data)))
-            data = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-            self._scheduler.note(self._server.name, "damages a body at byte", place)
-        return Body(data, cut=self._happens("body_cut"))
+        return Body(self.damaged(data), cut=self.is_cut())
 
-    def _attempt(self, operation: str, apply: Callable[[], Response], label: str, *, is_write: bool) -> Response:
+    def damaged(self, data: bytes) -> bytes:
+        """Return the bytes of a response as they arrive."""
+        if not (self._happens("damage") and data):
+            return data
+        place = self._scheduler.choose(range(len(data)))
+        self._scheduler.note(self._server.name, "damages a body at byte", place)
+        return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+    def is_cut(self) -> bool:
+        """Return True if the connection breaks within the body of a response."""
+        return self._happens("body_cut")
+
+    def attempt(
+        self,
+        operation: str,
+        apply: Callable[[], Response],
+        label: str,
+        *,
+        is_write: bool,
+        on_connect: Callable[[Socket], object],
+    ) -> Response:
+        """Send the request once, and return the response. Raises what boto3 raises after its last attempt.
+
+        `on_connect` gets the connection before the request is on its way.
+        """
         scheduler = self._scheduler
         scheduler.count("request")
         self._meet_outage(operation)
         socket = Socket(scheduler)
-        if (request := fence.current_request()) is not None:
-            request.connect(socket.shut_down)
+        on_connect(socket)
         self._travel(label)
         if is_write and self._happens("slow"):
             scheduler.sleep(SLOW_S, label)
@@ -167,6 +188,10 @@ class Connection:
         """Return True if the fault with this name happens now, and count it."""
         rate: float = getattr(self._faults, name)
         return rate > 0 and self._scheduler.chance(rate) and self._scheduler.count(name)
+
+
+def _connect(request: fence.Request | None) -> Callable[[Socket], object]:
+    return lambda socket: None if request is None else request.connect(socket.shut_down)
 
 
 def _received(error: Exception | None) -> dict[str, Any]:

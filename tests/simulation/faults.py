@@ -1,7 +1,7 @@
 """The faults of a history: which of them happen, and how often.
 
 To add a fault of requests: add its rate to `Faults`, draw the rate in `draw_faults`, and raise or delay in
-`Connection._attempt`. To add a behaviour of a store: add it to `Traits`, and use it in `Store`.
+`Connection.attempt`. To add a behaviour of a store: add it to `Traits`, and use it in `Store`.
 """
 
 from __future__ import annotations

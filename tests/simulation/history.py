@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -45,6 +45,10 @@ from .store import Store, Version
 from .threads import running, simulated
 
 KEYS = ("a", "b", "c/d", "e", "f", "g")
+
+#: Keys of objects that are older than the queue, so that only a sweep copies them. No store can take one for another
+#: key, so the small-object copier may take all of them.
+OLD_KEYS = ("1", "2", "3")
 
 #: Seconds in which the source changes. Faults and kills happen in the same time.
 ACTIVE_S = (1.0, 20.0, 200.0, 2000.0)
@@ -188,8 +192,12 @@ class History:
             shutdown_grace_s=20.0,
             tick_s=15.0,
         )
+        #: The share of sweeps and services that have the CRT transport.
+        self.http_share = 0.5
         self.services: list[ServiceTask] = []
         self.sweeps: list[Findings] = []
+        #: The sweep that copies the objects with OLD_KEYS.
+        self.migration: Findings | None = None
         self.sent_range = False
         #: Keys that a person left in the target by discarding their deletions.
         self.discarded: set[str] = set()
@@ -258,6 +266,9 @@ class History:
             if scheduler.chance(0.2):
                 self.lambda_service.run_job(self.keys)
                 continue
+            if scheduler.chance(0.3) and self.migration is None:
+                self.migrate()
+                continue
             if scheduler.chance(0.4):
                 self.sent_range = True
                 work = RangeWork(delete=delete, max_delete=scheduler.choose((None, 1)))
@@ -273,6 +284,13 @@ class History:
             # Without the number of tags, such a sweep does not see them: docs/convergence.md, "Workers without tags".
             may_ignore_tags = "HEAD" in self.world.target.traits.counts_tags
             self.start_sweep(options, tags=scheduler.chance(0.8) or not may_ignore_tags, filters=filters)
+
+    def migrate(self) -> None:
+        """Sweep objects without an event, while the application may change them."""
+        self.write_without_events(OLD_KEYS)
+        self.keys = (*self.keys, *OLD_KEYS)
+        self.scheduler.sleep(self.scheduler.choose((0.0, 3.0)))
+        self.migration = self.start_sweep(SweepOptions())
 
     def end_hold(self) -> None:
         """Release or discard the held deletions until none is left."""
@@ -294,7 +312,9 @@ class History:
         scheduler.sleep(60.0)
 
     def start_sweep(self, options: SweepOptions, *, tags: bool = True, filters: Filters = NO_FILTERS) -> Findings:
-        findings = start_sweep(self.world, options, tags=tags, filters=filters)
+        findings = start_sweep(
+            self.world, options, tags=tags, filters=filters, uses_http=self.scheduler.chance(self.http_share)
+        )
         self.sweeps.append(findings)
         return findings
 
@@ -328,6 +348,14 @@ class History:
         self.scheduler.note("writes", key, f"of {size} bytes")
         self.world.source.write(key, self.body(size), self.headers(), self.tags())
 
+    def write_without_events(self, keys: Iterable[str]) -> None:
+        """Write objects, as before the queue got events."""
+        source = self.world.source
+        notify, source.on_change = source.on_change, lambda key, event: None
+        for key in keys:
+            self.write(key)
+        source.on_change = notify
+
     def write_parts(self, key: str) -> None:
         part_size, parts = self.scheduler.choose(self.part_sizes), self.scheduler.choose((1, 2, 5))
         self.scheduler.note("writes", key, f"in {parts} parts of {part_size} bytes")
@@ -350,7 +378,7 @@ class History:
     # -- disturbances ----------------------------------------------------------------------------------------------
 
     def start_service(self) -> None:
-        service = ServiceTask(self.world, self.service_options)
+        service = ServiceTask(self.world, self.service_options, uses_http=self.scheduler.chance(self.http_share))
         self.services.append(service)
         service.start()
 
@@ -412,6 +440,8 @@ class History:
 
     def check(self) -> None:
         """Check every promise of `invariants.py`. Raises Violation."""
+        if self.migration is not None and self.migration.error is None:
+            self.duty |= set(OLD_KEYS)
         world, verdicts = self.world, []
         if self.scheduler.chance(0.3):
             check = self.start_sweep(SweepOptions(dry_run=True, full=True))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -20,6 +21,7 @@ from s3_syncer.core.filters import Filters
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import DeletionWork, RangeWork, Work, following
+from s3_syncer.crt import small_object_copy
 from s3_syncer.operations import held_deletions
 from s3_syncer.queue import batch_requests, deletion_guard, sqs, worker
 from s3_syncer.queue.dispositions import Ack, Disposition, Retry
@@ -43,7 +45,7 @@ from s3_syncer.sync.key_sweep import SweepOptions
 from . import history as histories
 from .faults import Faults, Outage, OutageKind, QueueFaults
 from .guard_audit import GuardAudit
-from .history import KEYS, LONG_SUSPENSION_S, History, run_history
+from .history import KEYS, LONG_SUSPENSION_S, OLD_KEYS, History, run_history
 from .processes import HELD_DELETIONS, send_range
 
 #: An object, the name of one of its attributes, and the replacement.
@@ -180,15 +182,6 @@ def rewrites_and_rollbacks(history: History) -> None:
     history.change_source = change_source  # type: ignore[method-assign]
 
 
-def write_without_events(history: History, keys: Iterable[str]) -> None:
-    """Write objects, as before the queue got events."""
-    source = history.world.source
-    notify, source.on_change = source.on_change, lambda key, event: None
-    for key in keys:
-        history.write(key)
-    source.on_change = notify
-
-
 def deletions(history: History) -> None:
     """Let the application write and delete objects all the time."""
     scheduler = history.scheduler
@@ -230,7 +223,7 @@ def delete_during_sweep(history: History, keys: Iterable[str], pauses_s: Sequenc
     scheduler = history.scheduler
 
     def change_source() -> None:
-        write_without_events(history, keys)
+        history.write_without_events(keys)
         if scheduler.chance(0.5):
             history.start_sweep(SweepOptions())
         else:
@@ -315,10 +308,25 @@ def migration(history: History) -> None:
     """Let a range on the queue copy objects that had no event."""
 
     def change_source() -> None:
-        write_without_events(history, KEYS)
+        history.write_without_events(KEYS)
         history.duty |= set(KEYS)
         # A plain range trusts times, and the target may have objects of other tools.
         send_range(history.world, RangeWork(full=True))
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def migration_over_http(history: History) -> None:
+    """Let a sweep with the CRT transport copy objects without events, while the application changes them."""
+    scheduler, source = history.scheduler, history.world.source
+    source.traits = replace(source.traits, etags="md5")
+    history.http_share = 1.0
+
+    def change_source() -> None:
+        history.migrate()
+        for key in OLD_KEYS:
+            scheduler.sleep(scheduler.choose((0.05, 0.2, 0.5)))
+            scheduler.choose((history.write, history.tag, history.tag))(key)
 
     history.change_source = change_source  # type: ignore[method-assign]
 
@@ -598,6 +606,18 @@ def own_ghost_left() -> Iterator[Replacement]:
 def every_object_is_own() -> Iterator[Replacement]:
     """A sweep without deletes removes only what it brought."""
     yield own_copies.OwnCopies, "is_own", _always(True)
+
+
+@mutant(seeds=1000, focus=together(slow_writes, migration_over_http))
+def tags_after_copy_ignored() -> Iterator[Replacement]:
+    """A listing confirms a copy over HTTP only if the source still has no tags after it."""
+    yield small_object_copy, "_is_untagged", _always(True)
+
+
+@mutant(seeds=200, focus=together(late_writes, migration_over_http))
+def copies_over_http_certain() -> Iterator[Replacement]:
+    """A copy over HTTP without a response may take effect later, and is reported."""
+    yield small_object_copy, "fence", SimpleNamespace(**vars(fence) | {"Request": lambda key: fence.Request(None)})
 
 
 @mutant(seeds=200, focus=failing_queue)

@@ -23,6 +23,7 @@ from s3_syncer.core.filters import NO_FILTERS, Filters
 from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import RangeWork
+from s3_syncer.crt.factory import http_transports
 from s3_syncer.lambda_handler import Function
 from s3_syncer.operations.held_deletions import HeldDeletions
 from s3_syncer.service.options import ServiceOptions
@@ -30,7 +31,9 @@ from s3_syncer.service.service import Service
 from s3_syncer.settings import Credentials, DeletionQueues, Settings
 from s3_syncer.stores.credentials import FixedClient
 from s3_syncer.stores.fenced_requests import ask_fence
+from s3_syncer.stores.protocols import BucketLocation
 from s3_syncer.stores.request_limiter import RequestLimiters
+from s3_syncer.sync.context import Transports
 from s3_syncer.sync.converge import Outcome
 from s3_syncer.sync.key_sweep import SweepOptions
 from s3_syncer.sync.sweep import Sweep
@@ -38,12 +41,16 @@ from s3_syncer.wiring import ClientFactories, build_queue_worker, build_sync_con
 
 from .client import Connection, S3Client
 from .faults import NO_FAULTS, Faults
+from .http_client import SimulatedHttpClient
 from .scheduler import Scheduler, Task
 from .sqs import Queued, Sqs, SqsClient
 from .store import Store
 
 #: Requests at a time to each store. Fewer than the threads of a service, so that requests wait for each other.
 MOST_REQUESTS = 2
+
+#: Small objects that a process copies over HTTP at a time.
+COPIES = 2
 
 QUEUE, BULK, DEAD_LETTERS = "queue", "queue-bulk", "dead-letters"
 DELETIONS, HELD_DELETIONS = "queue-deletions", "queue-held-deletions"
@@ -101,6 +108,16 @@ class World:
             target=lambda *_: client(self.target, self.target_faults),
             queue=queue_client,
         )
+
+    def http_transports(self, source: BucketLocation, target: BucketLocation) -> Transports:
+        """Return the CRT transports of one process, over simulated HTTP clients."""
+        sides = {"source": (self.source, self.source_faults), "target": (self.target, self.target_faults)}
+
+        def client(location: BucketLocation) -> SimulatedHttpClient:
+            store, faults = sides[location.name]
+            return SimulatedHttpClient(store, Connection(store, faults))
+
+        return http_transports(source, target, client(source), client(target), concurrency=COPIES)
 
 
 # -- AWS Lambda ----------------------------------------------------------------------------------------------------
@@ -285,8 +302,8 @@ class _Text:
 class ServiceTask:
     """An ECS task that runs the service. It can be stopped, killed and suspended."""
 
-    def __init__(self, world: World, options: ServiceOptions) -> None:
-        self._world, self._options = world, options
+    def __init__(self, world: World, options: ServiceOptions, *, uses_http: bool = False) -> None:
+        self._world, self._options, self._uses_http = world, options, uses_http
         self.name = f"service-{world.scheduler.number()}"
         self._stop = Deadline()
         self._service: Service | None = None
@@ -325,6 +342,7 @@ class ServiceTask:
             self._world.settings,
             threads=self._options.concurrency + self._options.bulk_concurrency + self._options.deletion_concurrency,
             range_threads=2,
+            transports=self._world.http_transports if self._uses_http else None,
             clients=self._world.clients(),
             limiters=RequestLimiters.up_to(MOST_REQUESTS),
         )
@@ -411,11 +429,17 @@ class Findings:
 
 
 def start_sweep(
-    world: World, options: SweepOptions, *, tags: bool = True, filters: Filters = NO_FILTERS, threads: int = 2
+    world: World,
+    options: SweepOptions,
+    *,
+    tags: bool = True,
+    filters: Filters = NO_FILTERS,
+    threads: int = 2,
+    uses_http: bool = False,
 ) -> Findings:
     """Start a sweep in a new process, as `migrate` and `check` do; return its findings.
 
-    It applies `filters` beside those of all workers.
+    It applies `filters` beside those of all workers. With `uses_http`, it has the CRT transport.
     """
     scheduler = world.scheduler
     name = f"sweep-{scheduler.number()}"
@@ -432,10 +456,19 @@ def start_sweep(
             settings,
             threads=threads,
             resumes=True,
+            transports=world.http_transports if uses_http else None,
             clients=world.clients(),
             limiters=RequestLimiters.up_to(MOST_REQUESTS),
         )
-        sweep = Sweep(context.pair, context.source, context.target, findings, options, threads=threads)
+        sweep = Sweep(
+            context.pair,
+            context.source,
+            context.target,
+            findings,
+            options,
+            threads=threads,
+            small_object_copier=context.small_object_copier,
+        )
         try:
             sweep.run(Deadline())
         except SyncError as error:
@@ -444,7 +477,12 @@ def start_sweep(
         findings.ended = True
 
     scheduler.note(
-        "starts", name, *_changed(options), "" if tags else "tags=False", filters.to_json() if filters else ""
+        "starts",
+        name,
+        *_changed(options),
+        "" if tags else "tags=False",
+        "over HTTP" if uses_http else "",
+        filters.to_json() if filters else "",
     )
     scheduler.spawn(run, name=name, group=name)
     return findings

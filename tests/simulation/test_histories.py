@@ -47,7 +47,8 @@ def test_a_task_that_never_yields_ends_its_history(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "word", ["crashes", "is killed", "suspends", "stops", "range", "starts sweep", "rolls back", "Batch task"]
+    "word",
+    ["crashes", "is killed", "suspends", "stops", "range", "starts sweep", "rolls back", "Batch task", "over HTTP"],
 )
 def test_some_of_the_first_seeds_have_each_kind_of_event(word: str) -> None:
     with product_in_simulation():

@@ -15,11 +15,11 @@ from ..stores.credentials import SigningKeys
 from ..stores.protocols import BucketLocation
 from ..stores.request_limiter import RequestLimiters
 from ..sync.context import Transports
-from ..sync.transfer import Transfer
+from ..sync.transfer import StreamCopier, Transfer
 from .endpoint import BucketEndpoint, OnlyBoto3Error, bucket_endpoint
 from .list_objects import ObjectListing
 from .object_requests import ObjectRequests
-from .protocols import HttpResponse
+from .protocols import HttpClient, HttpResponse
 from .small_object_copy import CrtSmallObjectCopier
 from .stream_copy import HttpStreamCopier
 from .stream_http import StreamingHttpClient, StreamingRequest
@@ -45,9 +45,22 @@ def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrenc
     if not is_awscrt_installed():
         return Transports(stream_copier=stream_copier)
     try:
-        source_client, target_client = map(_http_client, sides)
+        clients = map(_http_client, sides)
+        return http_transports(source, target, *clients, concurrency=concurrency, stream_copier=stream_copier)
     except OnlyBoto3Error:
         return Transports(stream_copier=stream_copier)
+
+
+def http_transports(
+    source: BucketLocation,
+    target: BucketLocation,
+    source_client: HttpClient,
+    target_client: HttpClient,
+    *,
+    concurrency: int,
+    stream_copier: StreamCopier | None = None,
+) -> Transports:
+    """Return the transports over an HTTP client for each bucket: see `crt_transports`."""
 
     def small_object_copier(transfer: Transfer, *, tags: bool, object_lock: bool) -> CrtSmallObjectCopier:
         return CrtSmallObjectCopier(
@@ -83,7 +96,7 @@ def stream_transports(source: BucketLocation, target: BucketLocation) -> Transpo
 class CrtTransport:
     """The listings and the requests of one bucket over awscrt: see `stores.protocols.Transport`."""
 
-    def __init__(self, client: CrtHttpClient | _DeferredHttpClient, prefix: str) -> None:
+    def __init__(self, client: HttpClient, prefix: str) -> None:
         self.list_page = ObjectListing(client, prefix).list_page
         self.try_call = ObjectRequests(client).try_call
 
