@@ -32,10 +32,12 @@ from .processes import (
     SETTINGS,
     Findings,
     LambdaService,
+    Restore,
     ServiceTask,
     World,
     act_on_held_deletions,
     send_range,
+    start_restore,
     start_sweep,
 )
 from .scale import scaled_down
@@ -192,10 +194,13 @@ class History:
             shutdown_grace_s=20.0,
             tick_s=15.0,
         )
+        #: The share of the histories that end with a loss of the source, and a restore.
+        self.loss_share = 0.1
         #: The share of sweeps and services that have the CRT transport.
         self.http_share = 0.5
         self.services: list[ServiceTask] = []
         self.sweeps: list[Findings] = []
+        self.restores: list[Restore] = []
         #: The sweep that copies the objects with OLD_KEYS.
         self.migration: Findings | None = None
         self.sent_range = False
@@ -266,6 +271,9 @@ class History:
             if scheduler.chance(0.2):
                 self.lambda_service.run_job(self.keys)
                 continue
+            if scheduler.chance(0.1):
+                self.start_restore(SweepOptions(full=scheduler.chance(0.3)), overwrite=scheduler.chance(0.5))
+                continue
             if scheduler.chance(0.3) and self.migration is None:
                 self.migrate()
                 continue
@@ -318,6 +326,30 @@ class History:
         self.sweeps.append(findings)
         return findings
 
+    def start_restore(self, options: SweepOptions, *, overwrite: bool) -> Restore:
+        restore = start_restore(
+            self.world, options, overwrite=overwrite, uses_http=self.scheduler.chance(self.http_share)
+        )
+        self.restores.append(restore)
+        return restore
+
+    def restore_lost_objects(self) -> dict[str, Version]:
+        """Lose all objects of the source without an event, and restore them.
+
+        Return the objects of the mirror that must be back.
+        """
+        source, mirror = self.world.source, self.world.target
+        with self.without_events():
+            for key in source.objects:
+                self.remove(key)
+        expected = mirror.objects
+        restore = self.start_restore(SweepOptions(), overwrite=False)
+        self.become_quiet()
+        # No event says that the objects that the restore names are gone.
+        self.duty -= {key for key in self.duty if source.current(key) is None}
+        excused = expected.keys() if restore.findings.error is not None else restore.named
+        return {key: version for key, version in expected.items() if key not in excused}
+
     # -- the application -------------------------------------------------------------------------------------------
 
     def body(self, size: int) -> bytes:
@@ -350,11 +382,19 @@ class History:
 
     def write_without_events(self, keys: Iterable[str]) -> None:
         """Write objects, as before the queue got events."""
+        with self.without_events():
+            for key in keys:
+                self.write(key)
+
+    @contextmanager
+    def without_events(self) -> Iterator[None]:
+        """Change the source without events inside the block, which must not wait."""
         source = self.world.source
         notify, source.on_change = source.on_change, lambda key, event: None
-        for key in keys:
-            self.write(key)
-        source.on_change = notify
+        try:
+            yield
+        finally:
+            source.on_change = notify
 
     def write_parts(self, key: str) -> None:
         part_size, parts = self.scheduler.choose(self.part_sizes), self.scheduler.choose((1, 2, 5))
@@ -436,6 +476,7 @@ class History:
             and not any(server.late_requests for server in servers)
             and not self.lambda_service.busy
             and all(sweep.ended for sweep in self.sweeps)
+            and all(restore.findings.ended for restore in self.restores)
         )
 
     def check(self) -> None:
@@ -443,6 +484,7 @@ class History:
         if self.migration is not None and self.migration.error is None:
             self.duty |= set(OLD_KEYS)
         world, verdicts = self.world, []
+        restored = self.restore_lost_objects() if self.scheduler.chance(self.loss_share) else {}
         if self.scheduler.chance(0.3):
             check = self.start_sweep(SweepOptions(dry_run=True, full=True))
             self.become_quiet()
@@ -465,6 +507,8 @@ class History:
                 before=self.before,
                 filters=world.settings.filters,
                 guard_breaches=self.guard_audit.breaches,
+                restored=restored,
+                restore_breaches=[line for restore in self.restores for line in restore.bucket.breaches],
                 deletions={sweep.name: sweep.deletions for sweep in self.sweeps},
                 verdicts=verdicts,
                 uploads_may_stay=not world.target.traits.lists_uploads or self.has_unwatched_uploads,

@@ -58,6 +58,10 @@ class Ending:
     guard_breaches: Sequence[str] = ()
     #: By sweep: the objects that it deleted, and its limit; None is no limit.
     deletions: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
+    #: The writes of restores that they must not make.
+    restore_breaches: Sequence[str] = ()
+    #: The objects of the mirror that the source must have again after a restore.
+    restored: Mapping[str, Version] = field(default_factory=dict)
     #: The verdicts of sweeps over a quiet history.
     verdicts: Sequence[Verdict] = ()
     #: True if an upload may stay behind: see docs/operations.md, "Incomplete multipart uploads".
@@ -172,6 +176,19 @@ def guard_holds(end: Ending) -> Iterator[str]:
     yield from end.guard_breaches
 
 
+def restores_keep_what_is_there(end: Ending) -> Iterator[str]:
+    """A restore replaces only what it may, writes no ETag marker, and deletes nothing."""
+    yield from end.restore_breaches
+
+
+def lost_objects_are_back(end: Ending) -> Iterator[str]:
+    """After a restore, the source has each object of the mirror that the restore does not name."""
+    for key, expected in end.restored.items():
+        is_excluded = end.excludes_name(key) or end.excludes_size(expected)
+        if not is_excluded and not _same(expected, end.source.current(key), tags=end.tags):
+            yield f"{key}: the restore reports no failure, and the source differs from the mirror"
+
+
 def verdicts_are_true(end: Ending) -> Iterator[str]:
     """A sweep over a quiet history that says "equal" is right, and each difference has its key named."""
     for verdict in end.verdicts:
@@ -218,6 +235,8 @@ INVARIANTS: tuple[Callable[[Ending], Iterator[str]], ...] = (
     excluded_keys_stay,
     delete_limits_hold,
     guard_holds,
+    restores_keep_what_is_there,
+    lost_objects_are_back,
     verdicts_are_true,
     no_upload_stays,
     dead_letters_are_explained,

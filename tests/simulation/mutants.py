@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from s3_syncer import wiring
 from s3_syncer.core import compare, fence
-from s3_syncer.core.filters import Filters
+from s3_syncer.core.filters import NO_FILTERS, Filters
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import DeletionWork, RangeWork, Work, following
@@ -34,12 +34,14 @@ from s3_syncer.sync import (
     key_sweep,
     own_copies,
     range_sweep,
+    restore,
     sweep_limits,
     transfer,
     upload_decision,
     write_guards,
 )
 from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.direction import TO_MIRROR
 from s3_syncer.sync.key_sweep import SweepOptions
 
 from . import history as histories
@@ -331,6 +333,31 @@ def migration_over_http(history: History) -> None:
     history.change_source = change_source  # type: ignore[method-assign]
 
 
+def restores_beside_writes(history: History) -> None:
+    """Restore objects that the mirror has, some with other bytes, while the application writes them again."""
+    scheduler, target = history.scheduler, history.world.target
+
+    def change_source() -> None:
+        with history.without_events():
+            for key in KEYS:
+                target.write(key, history.body(10))
+                if scheduler.chance(0.5):
+                    history.write(key)
+        history.start_restore(SweepOptions(), overwrite=scheduler.chance(0.5))
+        for key in KEYS:
+            scheduler.sleep(scheduler.choose((0.01, 0.05, 0.2)))
+            history.write(key)
+
+    history.world.source_faults = Faults(slow=0.3)
+    history.world.settings = replace(history.world.settings, filters=NO_FILTERS)
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def losses(history: History) -> None:
+    """Lose all objects of the source at the end, and restore them."""
+    history.loss_share = 1.0
+
+
 def limited_sweep(history: History) -> None:
     """Let a sweep find more objects to delete than it may delete."""
     history.world.settings = replace(history.world.settings, delete=True)
@@ -515,7 +542,7 @@ def landed_writes_forgotten() -> Iterator[Replacement]:
     yield fence.Request, "answered", fence.Request._forget
 
 
-@mutant(seeds=200, focus=late_writes)
+@mutant(seeds=1000, focus=late_writes)
 def late_checks_too_early() -> Iterator[Replacement]:
     """The later comparison waits until no write can land any more."""
     yield worker, "LATE_WRITE_S", 60
@@ -618,6 +645,25 @@ def tags_after_copy_ignored() -> Iterator[Replacement]:
 def copies_over_http_certain() -> Iterator[Replacement]:
     """A copy over HTTP without a response may take effect later, and is reported."""
     yield small_object_copy, "fence", SimpleNamespace(**vars(fence) | {"Request": lambda key: fence.Request(None)})
+
+
+@mutant(seeds=200, focus=restores_beside_writes)
+def restore_without_conditions() -> Iterator[Replacement]:
+    """A restore replaces only the object that it has compared."""
+    yield restore.RestoreGuards, "guard", _always(None)
+
+
+@mutant(seeds=200, focus=restores_beside_writes)
+def restore_replaces_again() -> Iterator[Replacement]:
+    """A restore does not replace what another program writes after its first write of the key."""
+    yield restore.FromMirror, "once_written", lambda direction: direction
+    yield restore.RestoredCopies, "has_attempted", _always(False)
+
+
+@mutant(seeds=200, focus=losses)
+def restore_writes_marker() -> Iterator[Replacement]:
+    """A restored object has no ETag marker."""
+    yield restore.FromMirror, "marker_policy", TO_MIRROR.marker_policy
 
 
 @mutant(seeds=200, focus=failing_queue)

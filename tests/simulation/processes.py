@@ -1,4 +1,4 @@
-"""Simulated processes: Lambda environments, service tasks and sweeps, on simulated stores and SQS.
+"""Processes on simulated stores and SQS: Lambda environments, service tasks, sweeps and restores.
 
 The code in them is the product's, from the composition root down. A process is a group of the scheduler, so it can be
 killed, frozen and thawed.
@@ -28,7 +28,7 @@ from s3_syncer.lambda_handler import Function
 from s3_syncer.operations.held_deletions import HeldDeletions
 from s3_syncer.service.options import ServiceOptions
 from s3_syncer.service.service import Service
-from s3_syncer.settings import Credentials, DeletionQueues, Settings
+from s3_syncer.settings import Credentials, DeletionQueues, RestoreSettings, Settings
 from s3_syncer.stores.credentials import FixedClient
 from s3_syncer.stores.fenced_requests import ask_fence
 from s3_syncer.stores.protocols import BucketLocation
@@ -45,6 +45,7 @@ from .http_client import SimulatedHttpClient
 from .scheduler import Scheduler, Task
 from .sqs import Queued, Sqs, SqsClient
 from .store import Store
+from .watched_bucket import WatchedBucket
 
 #: Requests at a time to each store. Fewer than the threads of a service, so that requests wait for each other.
 MOST_REQUESTS = 2
@@ -428,6 +429,32 @@ class Findings:
         self.failed.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """A restore: what it reports, and the bucket that it writes to."""
+
+    findings: Findings
+    bucket: WatchedBucket
+
+    @property
+    def named(self) -> set[str]:
+        """The keys that it reports because they may not be as in the mirror."""
+        return {*self.findings.skipped, *self.findings.failed, *self.findings.uncertain}
+
+
+def start_restore(world: World, options: SweepOptions, *, overwrite: bool, uses_http: bool = False) -> Restore:
+    """Start a restore from the target to the source in a new process, as `restore` does."""
+    bucket = WatchedBucket(world.source, overwrite=overwrite)
+    watched = replace(world, source=cast(Store, bucket))
+    findings = start_sweep(
+        watched,
+        replace(options, ignores_times=True),
+        uses_http=uses_http,
+        restore=RestoreSettings(overwrite=overwrite),
+    )
+    return Restore(findings, bucket)
+
+
 def start_sweep(
     world: World,
     options: SweepOptions,
@@ -436,13 +463,14 @@ def start_sweep(
     filters: Filters = NO_FILTERS,
     threads: int = 2,
     uses_http: bool = False,
+    restore: RestoreSettings | None = None,
 ) -> Findings:
-    """Start a sweep in a new process, as `migrate` and `check` do; return its findings.
+    """Start a sweep in a new process, as `migrate`, `check` and `restore` do; return its findings.
 
     It applies `filters` beside those of all workers. With `uses_http`, it has the CRT transport.
     """
     scheduler = world.scheduler
-    name = f"sweep-{scheduler.number()}"
+    name = f"{'sweep' if restore is None else 'restore'}-{scheduler.number()}"
     findings = Findings(scheduler, name, options)
 
     def run() -> None:
@@ -455,6 +483,7 @@ def start_sweep(
         context = build_sync_context(
             settings,
             threads=threads,
+            restore=restore,
             resumes=True,
             transports=world.http_transports if uses_http else None,
             clients=world.clients(),
@@ -480,6 +509,7 @@ def start_sweep(
         "starts",
         name,
         *_changed(options),
+        "" if restore is None or not restore.overwrite else "overwrite",
         "" if tags else "tags=False",
         "over HTTP" if uses_http else "",
         filters.to_json() if filters else "",

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from s3_syncer import wiring
 from s3_syncer.core import listing_diff
+from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import KIB
 from s3_syncer.queue import waiting
 from s3_syncer.stores import request_limiter
@@ -19,6 +20,8 @@ SCALED = (
     (distributed_copy, "ITEM_SIZE", 8 * KIB),
     (range_sweep, "MAX_OBJECT_IN_RANGE", 10 * KIB),
     (transfer, "RESUME_MIN", 8 * KIB),
+    # Limits of the bucket that a restore writes to.
+    (wiring, "USUAL_LIMITS", Limits(min_part=1 * KIB)),
     # Keys of a page, so that a sweep has several pages.
     (listing_diff, "PAGE_KEYS", 2),
     # Seconds after which the rest of a range is cut into parts, as soon as a page is listed.

@@ -48,7 +48,18 @@ def test_a_task_that_never_yields_ends_its_history(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     "word",
-    ["crashes", "is killed", "suspends", "stops", "range", "starts sweep", "rolls back", "Batch task", "over HTTP"],
+    [
+        "crashes",
+        "is killed",
+        "suspends",
+        "stops",
+        "range",
+        "starts sweep",
+        "rolls back",
+        "Batch task",
+        "over HTTP",
+        "starts restore",
+    ],
 )
 def test_some_of_the_first_seeds_have_each_kind_of_event(word: str) -> None:
     with product_in_simulation():

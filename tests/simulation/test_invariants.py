@@ -35,6 +35,12 @@ BROKEN = {
     "nothing_of_others_is_gone": ending(before={"old": Store("target", Scheduler(0)).write("old", b"")}, deletes=False),
     "excluded_keys_stay": ending(filters=Filters.of(exclude=["k"])),
     "delete_limits_hold": ending(deletions={"sweep": (2, 1)}),
+    "restores_keep_what_is_there": ending(restore_breaches=["k: deleted"]),
+    "lost_objects_are_back": ending(
+        lambda source, target: source.remove("k"),
+        restored={"k": Store("target", Scheduler(0)).write("k", b"body")},
+        duty=frozenset(),
+    ),
     "verdicts_are_true": ending(
         lambda source, target: target.write("x", b""), verdicts=[Verdict("check", equal=True)], duty=frozenset()
     ),
