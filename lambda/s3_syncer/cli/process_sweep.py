@@ -25,6 +25,7 @@ from typing import Any
 from ..core.deadline import Deadline
 from ..core.errors import Retryable, SyncError, unexpected_failure
 from ..process_tuning import limit_malloc_arenas, relax_gc
+from ..stores.retry_pauses import pauses_until
 from ..sync.converge import Outcome
 from ..sync.protocols import SweepListener
 from ..sync.sweep_limits import DeleteLimit
@@ -254,6 +255,10 @@ class _Child:
         self._release_requests: dict[int, Deadline] = {}
 
     def run(self) -> None:
+        with pauses_until(self._deadline):
+            self._process_messages()
+
+    def _process_messages(self) -> None:
         for message in self._channel.messages():
             match message:
                 case SweepRange(number, range_):

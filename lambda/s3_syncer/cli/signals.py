@@ -12,6 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ..core.deadline import Deadline
+from ..stores.retry_pauses import pauses_until
 
 #: Seconds that work in flight has to end after a signal. ECS kills a task 30 s after SIGTERM, unless it is configured.
 GRACE_S = 20.0
@@ -68,7 +69,8 @@ def handle_signals(
         signal.signal(number, on_signal)
     threading.Thread(target=watch, name="stop", daemon=True).start()
     try:
-        yield stop
+        with pauses_until(deadline):
+            yield stop
     finally:
         over.set()
         for number, handler in before.items():
