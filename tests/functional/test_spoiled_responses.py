@@ -13,15 +13,18 @@ from tests.support.odd_objects import Stored
 from tests.support.odd_requests import Element, Quirk, Request, Response
 from tests.support.odd_requests import Store as Respond
 from tests.support.odd_store import OddStore
-from tests.support.quirks.responses import doubles, leaves_out, malforms
+from tests.support.patience import PATIENCE_S
+from tests.support.quirks.responses import doubles, leaves_out, malforms, sends_length
 from tests.support.quirks.scope import on
 
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import SyncError
 from s3_syncer.core.model import md5_of
 from s3_syncer.core.multipart import Part
+from s3_syncer.crt import http_client
 from s3_syncer.crt.factory import crt_transports
 from s3_syncer.settings import Credentials, Settings
+from s3_syncer.stores import body_ends, clients
 from s3_syncer.stores.clients import source_client, target_client
 from s3_syncer.sync import converge as converge_module
 from s3_syncer.sync.context import SyncContext
@@ -122,6 +125,8 @@ def mirrored(stored: Stored | None) -> object:
 
 @pytest.fixture(params=["boto3", "crt"])
 def stores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
+    monkeypatch.setitem(clients._COMMON, "read_timeout", PATIENCE_S)
+    monkeypatch.setattr(http_client, "STALL_TIMEOUT_S", PATIENCE_S)
     monkeypatch.setattr(converge_module, "CONFIRM_AFTER_S", 0)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -262,3 +267,31 @@ def test_a_field_that_is_spoiled_gives_a_clear_error_at_most(
             found += [record.message for record in caplog.records if "unexpected" in record.message]
             problems += [f"{name} {way}: {problem}" for problem in found]
     assert problems == []
+
+
+@pytest.mark.parametrize("length", ["x", ""])
+@pytest.mark.parametrize(
+    ("side", "operation", "run"), CASES, ids=[f"{run.__name__}-{side}-{name}" for side, name, run in CASES]
+)
+def test_a_body_without_an_end_is_not_waited_for(
+    stores: Stores,
+    side: str,
+    operation: str,
+    run: Callable[[Stores, SyncContext], list[str]],
+    length: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = getattr(stores, side)
+    stores.reset()
+    assert run(stores, stores.connect()) == []
+    requests = store.count(operation)
+    # Only the responses to PutObjectTagging have neither a document nor an ETag.
+    silence = 0.01 if operation == "PutObjectTagging" else PATIENCE_S
+    monkeypatch.setattr(body_ends, "SILENCE_S", silence)
+    stores.reset()
+    store.clear()
+    store.keeps_connections_open = True
+    with store.having(on(operation)(sends_length(length))):
+        assert run(stores, stores.connect()) == []
+    # After a timeout, boto3 repeats a request up to 5 times. The CRT transport leaves a response to boto3.
+    assert store.count(operation) <= 2 * requests

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from s3_syncer.stores.response_xml import NotXmlError, error, fields, parse, plain_error
+from s3_syncer.stores.response_xml import NotXmlError, error, fields, has_ended, parse, plain_error
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,26 @@ def test_an_error_is_written_as_every_parser_reads_it() -> None:
     body = b"<Error xmlns='n'><Code>A</Code><Code>A</Code><Resource>k\x01&\xc3\xa9</Resource></Error>"
     root = ElementTree.fromstring(plain_error(parse(body)))
     assert [(child.tag, child.text) for child in root] == [("Code", "A"), ("Resource", "k\ufffd&\u00e9")]
+
+
+@pytest.mark.parametrize(
+    ("text", "ended"),
+    [
+        ("", False),
+        (" \n", False),
+        ("<", False),
+        ("<?xml version='1.0'?>\n", False),
+        ("<?xml version='1.0'?><R xmlns='n'><A>1</A></", False),
+        ("<?xml version='1.0'?><R xmlns='n'><A>1</A></R>", True),
+        ("\ufeff<R><A>1</A></R>\n", True),
+        ("<R><A>&\x01<b</A></R>", True),
+        ("<R><A/>", False),
+        ("<R/>", True),
+        ("<R a='b' />", True),
+        ("<!DOCTYPE html><html><br>maintenance</html>", True),
+        ("<html><p>maintenance", False),
+        ("503 Service Unavailable", True),
+    ],
+)
+def test_a_document_ends_with_its_root_element(text: str, ended: bool) -> None:
+    assert has_ended(text.encode()) == ended

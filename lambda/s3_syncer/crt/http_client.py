@@ -22,7 +22,7 @@ from awscrt import auth, http, io
 
 from .. import __version__
 from ..core import fence
-from ..stores import request_limiter
+from ..stores import body_ends, request_limiter
 from ..stores.credentials import SigningKeys
 from .callback_threads import keep_state
 from .endpoint import BucketEndpoint
@@ -84,7 +84,7 @@ class CrtHttpClient:
         max_body: float = math.inf,
     ) -> None:
         """Send a request: see `protocols.HttpClient`."""
-        request = _Request(self, done, len(body), max_body)
+        request = _Request(self, method, done, len(body), max_body)
         self._pending.add(request)
         try:
             path = self._path + "/" + quote(key or "", safe="/~") + query
@@ -205,12 +205,13 @@ class _Request:
         "_fence",
         "_fenced",
         "_headers",
+        "_method",
         "_room",
         "_status",
     )
 
-    def __init__(self, client: CrtHttpClient, done: Done, size: int, max_body: float) -> None:
-        self._client, self._done, self._room = client, fence.carried(done), max_body
+    def __init__(self, client: CrtHttpClient, method: str, done: Done, size: int, max_body: float) -> None:
+        self._client, self._method, self._done, self._room = client, method, fence.carried(done), max_body
         self._fence, self._fenced = fence.current(), fence.current_request()
         self._due = time.monotonic() + STALL_TIMEOUT_S + size / MIN_BYTES_PER_S
         self._connection: http.HttpClientConnection | None = None
@@ -263,6 +264,13 @@ class _Request:
         for name, value in headers:
             lower = name.lower()
             self._headers[lower] = f"{self._headers[lower]}, {value}" if lower in self._headers else value
+        if self._method == "HEAD" or status_code in (204, 304) or body_ends.shows_end(self._headers):
+            return
+        if body_ends.needs_no_body(self._method, status_code, self._headers):
+            self._close()
+            self.end(status_code)
+        else:
+            self.abort()
 
     def _on_body(self, *, chunk: bytes, **_: Any) -> None:
         self._room -= len(chunk)
@@ -291,9 +299,12 @@ class _Request:
             self.abort()
 
     def abort(self) -> None:
+        self._close()
+        self.end(0)
+
+    def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        self.end(0)
 
 
 def _watch(client: weakref.ref[CrtHttpClient]) -> None:

@@ -142,6 +142,7 @@ class StreamingRequest:
         if self._response is None:
             return False
         length = self._response.length
-        if not self._response.isclosed() and (length is None or length <= _MAX_DRAIN):
+        has_end = self._response.chunked or (length is not None and length <= _MAX_DRAIN)
+        if not self._response.isclosed() and has_end:
             self._response.read(_MAX_DRAIN)
         return self._response.isclosed() and self._connection.sock is not None

@@ -13,6 +13,7 @@ from .. import __version__
 from ..core.headers import META
 from ..core.model import RAW_EXPIRES, RAW_METADATA
 from ..settings import AWS, NO_OPTIONS, NO_SOURCE_OPTIONS, AwsChain, Connection, Credentials, RequestOptions
+from .body_ends import end_bodies
 from .ca_certificate import ca_file
 from .content_md5 import send_content_md5
 from .credentials import FixedClient, RoleClient, RotatingClient, explained, read_secret
@@ -94,6 +95,7 @@ def source_client(
         pass_raw_properties(client)
         _add_headers(client, options)
         ask_fence(client)
+        end_bodies(client)
         read_plain_responses(client)
         return client
 
@@ -148,6 +150,7 @@ def target_client(
         _add_headers(client, options)
         send_content_md5(client)
         ask_fence(client)
+        end_bodies(client)
         read_plain_responses(client)
         return client
 

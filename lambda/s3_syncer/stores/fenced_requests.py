@@ -24,6 +24,7 @@ from botocore.exceptions import (
 
 from ..core import fence
 from . import request_limiter
+from .body_ends import EndingResponse
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -111,11 +112,11 @@ class _Fenced:
 
 
 class _FencedConnection(_Fenced, AWSHTTPConnection):  # type: ignore[misc]
-    pass
+    response_class: Any = EndingResponse
 
 
 class _FencedSecureConnection(_Fenced, AWSHTTPSConnection):  # type: ignore[misc]
-    pass
+    response_class: Any = EndingResponse
 
 
 def fence_connections() -> None:

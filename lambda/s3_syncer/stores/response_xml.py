@@ -29,6 +29,9 @@ _TEXTS = re.compile(
 #: The XML declaration, and what some stores write before it to keep the connection open.
 _DECLARATION = re.compile(r"\A\ufeff?\s*<\?xml[^>]*\?>")
 
+#: What comes before the name of the root element, and that name.
+_ROOT = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:<[?!][^>]*>\s*)*<([^\s/>?!]+)")
+
 #: The elements that a response repeats, and the name of their list in boto3's form.
 _LISTS = {
     "Contents": "Contents",
@@ -63,6 +66,19 @@ def parse(body: bytes) -> Element:
         if element.text:
             element.text = _STAND_IN.sub(lambda found: chr(ord(found[0]) - _STAND_IN_OFFSET), element.text)
     return root
+
+
+def has_ended(text: bytes | bytearray) -> bool:
+    """Return True if no more bytes can belong to this text: its root element has ended, or it is not XML."""
+    begun = bytes(text[:4]).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if begun and not begun.startswith((b"<", b"\xef")):
+        return True
+    root = _ROOT.match(text)
+    if root is None:
+        return False
+    tag_end = text.find(b">", root.end())
+    is_whole = text[tag_end - 1 : tag_end] == b"/" if tag_end > 0 else False
+    return is_whole or text.rstrip().endswith(b"</" + root[1] + b">")
 
 
 def fields(root: Element) -> dict[str, Any]:

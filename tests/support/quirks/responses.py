@@ -40,6 +40,11 @@ def sends_header(name: str, value: str) -> Quirk:
     return on(*READING)(lambda request, store: if_found(store(request), lambda found: found.having(name, value)))
 
 
+def sends_length(value: str) -> Quirk:
+    """Send this Content-Length with each response; without a text, send none."""
+    return lambda request, store: store(request).having("Content-Length", value)
+
+
 def renames_header(name: str, new: str) -> Quirk:
     """Send a header under another name, such as `E-Tag` for `ETag`."""
 
