@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from functools import partial
 from ..core.deadline import Deadline, OutOfTime
 from ..core.fence import carried
 from ..core.listing_diff import Unordered
+from ..core.size_order import SizeClass
 from ..crt.factory import crt_transports
 from ..settings import RestoreSettings, Settings
 from ..stores.request_limiter import RequestLimiters
@@ -100,12 +102,13 @@ class LocalSweeper:
         reads = config.sweep_options.reads
         source, target = self.context.source, self.context.target
         self.named = None if batches is None else NamedKeys(source, target, batches, threads=config.threads)
-        self._sweep = Sweep(
+        self._options = config.sweep_options
+        self._sweep_with = partial(
+            Sweep,
             self.context.pair,
             self.context.source,
             self.context.target,
             listener,
-            config.sweep_options,
             threads=config.threads,
             small_object_copier=self.context.small_object_copier,
             ranges=RANGES,
@@ -113,13 +116,16 @@ class LocalSweeper:
             content_check=None if reads is None or on_page is None else ContentCheck(self._comparer, reads, on_page),
             listings=self.named,
         )
+        self._sweep = self._sweep_with(self._options)
+        self._sizes: SizeClass | None = None
+        self._pass_lock = threading.Lock()
         self._measured, self._saturated = (time.monotonic(), time.process_time()), False
 
     def sweep(
         self, range_: Range, deadline: Deadline, release_request: Deadline, release_rest: Callable[[str], None]
     ) -> str | None:
         self._wait_end.follow(deadline)
-        cuts = self._sweep.sweep_in_order(
+        cuts = self._sweep_of(range_.sizes).sweep_in_order(
             deadline,
             after=range_.after,
             until=range_.until,
@@ -128,11 +134,20 @@ class LocalSweeper:
         )
         return next(iter(cuts), None)
 
+    def _sweep_of(self, sizes: SizeClass | None) -> Sweep:
+        """Return the sweep of a pass. All ranges of the pass before have ended."""
+        with self._pass_lock:
+            if sizes != self._sizes:
+                self._sweep.close()
+                options = self._options if sizes is None else self._options.for_first_pass(sizes)
+                self._sweep, self._sizes = self._sweep_with(options), sizes
+            return self._sweep
+
     def sweep_key_by_key(self, why: Unordered, deadline: Deadline) -> str | None:
         """Sweep all keys without trusting the order of the listings: see `Sweep.sweep_key_by_key`."""
         self._wait_end.follow(deadline)
         try:
-            return next(iter(self._sweep.sweep_key_by_key(why, deadline)), None)
+            return next(iter(self._sweep_of(None).sweep_key_by_key(why, deadline)), None)
         except OutOfTime:  # a listing waited for a store
             return ""
 

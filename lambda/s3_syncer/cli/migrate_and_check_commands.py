@@ -38,6 +38,12 @@ _NOT_FOR_QUEUE = {
     "bwlimit": ("--bwlimit", "the input bulk.max_concurrency of the Terraform module limits the workers"),
 }
 
+#: Options that do not work with an order by size, and why.
+_NOT_BY_SIZE = {
+    "files_from": "the file has no sizes, and its keys are copied in its order",
+    "inventory": "its keys are copied in the order of its files",
+}
+
 
 @click.command(
     cls=Command,
@@ -60,7 +66,7 @@ _NOT_FOR_QUEUE = {
     ],
 )
 @with_options(LOCATIONS, STORES, groups.DRY_RUN, groups.FILTERS, groups.FILES_FROM, groups.INVENTORY, groups.SINCE)
-@with_options(groups.KEYS, groups.TAGS, groups.OBJECT_LOCK, groups.SWEEP_DELETES)
+@with_options(groups.KEYS, groups.TAGS, groups.OBJECT_LOCK, groups.ORDER, groups.SWEEP_DELETES)
 @with_options(groups.SKIP_ARCHIVED, groups.RESTORES)
 @with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.EVENTS, groups.LOG)
@@ -74,6 +80,7 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
     if max_delete is not None and not delete:
         raise click.UsageError("--max-delete has no effect without --delete: add --delete or omit --max-delete")
     check_selection(options, delete=delete)
+    _check_order(options)
     config = _queue_config({**options, "dry_run": dry_run}) if options["workers"] == "queue" else None
     sweep_options = SweepOptions(
         dry_run=dry_run,
@@ -144,6 +151,7 @@ def _sweep(
         spawn_after_keys=options["spawn_after_keys"],
         stop_grace_s=options["stop_grace"],
         resume=resume,
+        order=options.get("order", "key"),
         batches=named,
         only_estimates=options.get("estimate", False),
         reports=options["reports"],
@@ -154,6 +162,19 @@ def _sweep(
         sys.exit(run(job, console) if config is None else migrate_by_queue(job, config, console))
     except (SyncError, OSError) as error:
         fail(error)
+
+
+def _check_order(options: dict[str, Any]) -> None:
+    """Raise UsageError for options that do not work with an order by size."""
+    order = options["order"]
+    if order == "key":
+        return
+    if options["workers"] == "queue":
+        raise click.UsageError(f"--order {order} does not work with --workers queue: the workers copy in any order")
+    for name, reason in _NOT_BY_SIZE.items():
+        if options[name] is not None:
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(f"--order {order} does not work with {option}: {reason}. Omit one of them")
 
 
 def _restore_options(options: dict[str, Any]) -> RestoreOptions | None:

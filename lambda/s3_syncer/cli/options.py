@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ..core.size_order import ORDERS
 from ..doctor import PREFIX
 from ..service.heartbeat import VISIBILITY_TIMEOUT_S
 from ..service.options import ServiceOptions
@@ -152,6 +153,19 @@ SINCE = (
         metavar="TIME|DURATION",
         help="Only objects of the source that were modified at this time or later, such as 2026-11-28T09:00:00Z, or in "
         "the last 90s, 15m, 36h or 7d. Deletions are not found that way.",
+    ),
+)
+
+ORDER = (
+    option(
+        _COPY,
+        "--order",
+        type=click.Choice(ORDERS),
+        default="key",
+        show_default=True,
+        metavar="ORDER",
+        help="Order of the copies: key; size, the small objects first; or size-desc, the large ones first. Sizes are "
+        "those of four classes, and three more listings of both buckets: below 1 MiB, 64 MiB, 4 GiB, and above.",
     ),
 )
 

@@ -116,6 +116,7 @@ def status(stats: SweepStats, total: int | None) -> str:
         f"{format_bytes(rates.bytes)}/s",
     ]
     parts = [
+        *([stats.copies_now] if stats.copies_now else []),
         *(copies if stats.writes else []),
         f"{keys} compared",
         f"{rates.compared:,.0f} keys/s",

@@ -18,6 +18,7 @@ from ..core.deadline import Deadline
 from ..core.errors import Permanent, SyncError
 from ..core.listing_diff import DiffPage, Unordered
 from ..core.proof import Proof
+from ..core.size_order import Order, first_passes
 from ..crt.factory import is_awscrt_installed
 from ..operations.status import counted
 from ..queue.bus_events import BusEvent, sweep_ended
@@ -83,6 +84,8 @@ class SweepJob:
     stop_grace_s: float = GRACE_S
     #: The progress of a check that reads objects; None stores none.
     resume: ResumeFile | None = None
+    #: The order in which objects are copied.
+    order: Order = "key"
     #: The only keys of the sweep; None sweeps all keys.
     batches: Iterator[NamedBatch] | None = None
     #: Say what the check would read, and read nothing.
@@ -159,7 +162,7 @@ def run(job: SweepJob, console: Console) -> int:
             if job.only_estimates:
                 return stop.exit_code if deadline.is_stopped else EQUAL
             with show_progress(job, stats, console, local.context.source, deadline, outages):
-                unfinished = _sweep(local, others, resume, deadline)
+                unfinished = _sweep(job, stats, local, others, deadline)
             if local.named is not None and local.named.absent:
                 stats.notices.append(_absent_note(local.named))
                 if not local.named.found and unfinished is None:
@@ -210,7 +213,7 @@ def _write_report(report: Report, place: Path | ReportObject, job: SweepJob, con
 
 
 def _sweep(
-    local: LocalSweeper, others: Sequence[ProcessSweeper], resume: ResumeFile | None, deadline: Deadline
+    job: SweepJob, stats: SweepStats, local: LocalSweeper, others: Sequence[ProcessSweeper], deadline: Deadline
 ) -> str | None:
     """Sweep all keys that no earlier run has done, several ranges at a time.
 
@@ -225,10 +228,16 @@ def _sweep(
     slots = [sweeper for sweeper in sweepers for _ in range(RANGES)]
     try:
         first_behind = probe_concurrently(local.context.source.first, PROBES)
-        return WorkStealingScheduler(slots, first_behind).run(_ranges(resume), deadline)
+        for sizes in first_passes(job.order) if not job.sweep_options.dry_run else ():
+            stats.begin_pass(str(sizes))
+            unfinished = WorkStealingScheduler(slots, first_behind).run([Range(sizes=sizes)], deadline)
+            if unfinished is not None:
+                return unfinished
+            stats.begin_pass("")
+        return WorkStealingScheduler(slots, first_behind).run(_ranges(job.resume), deadline)
     except Unordered as error:
-        if resume is not None:
-            resume.delete()  # the pages are no ranges from here on
+        if job.resume is not None:
+            job.resume.delete()  # the pages are no ranges from here on
         return local.sweep_key_by_key(error, deadline)
     finally:
         for other in others:

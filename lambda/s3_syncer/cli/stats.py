@@ -95,6 +95,8 @@ class SweepStats:
     #: The keys in an archive, where they are only counted.
     skipped: Findings = field(default_factory=Findings)
     notices: list[str] = field(default_factory=list)
+    #: The objects that the sweep copies now; empty if it copies all of them.
+    copies_now: str = ""
     #: The objects that the check reads; None is none. `proofs` are the keys by what proves that the bytes are equal.
     reads: ReadOptions | None = None
     proofs: Counter[Proof] = field(default_factory=Counter)
@@ -173,16 +175,29 @@ class SweepStats:
 
     def on_restart(self, why: str) -> None:
         with self._lock:
-            self.keys = self.target_only = 0
-            self.proofs.clear()
-            self.skipped = Findings()
-            before, self.differences, self.failures = self.differences, Findings(), Findings()
-            for finding in before:
-                # The sweep that starts again does not know what this one wrote.
-                if finding.what == "stale" or finding.reason == UNPROVEN_COPY:
-                    self.differences.add(finding)
+            self._forget()
+            self.copies_now = ""
             self.notices.append(why)
         logger.warning("%s", why)
+
+    def begin_pass(self, copies: str) -> None:
+        """Forget what a pass found, because the next one reports it again. Changes stay made.
+
+        `copies` are the objects of the next pass; empty for the last one, which copies all.
+        """
+        with self._lock:
+            self._forget()
+            self.copies_now = copies
+
+    def _forget(self) -> None:
+        self.keys = self.target_only = 0
+        self.proofs.clear()
+        self.skipped = Findings()
+        before, self.differences, self.failures = self.differences, Findings(), Findings()
+        for finding in before:
+            # The sweep that starts again does not know what this one wrote.
+            if finding.what == "stale" or finding.reason == UNPROVEN_COPY:
+                self.differences.add(finding)
 
     def add_range(self, keys: int, changed: int, deleted: int, bytes_: int) -> None:
         """Add the totals of a range that a worker of the queue has swept; its keys are not known."""

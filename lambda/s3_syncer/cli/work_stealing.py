@@ -28,13 +28,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 from ..core.deadline import Deadline, OutOfTime
 from ..core.key_ranges import FirstBehind, cut_range
 from ..core.listing_diff import Unordered
+from ..core.size_order import SizeClass
 
 #: Seconds between two checks of a slot that may take a range.
 IDLE_POLL_S = 0.02
@@ -49,6 +50,8 @@ class Range:
 
     after: str = ""
     until: str | None = None
+    #: The class of sizes that this pass copies; None is the last pass, which sweeps all keys.
+    sizes: SizeClass | None = None
 
 
 class Sweeper(Protocol):
@@ -221,7 +224,8 @@ class WorkStealingScheduler:
 
     def _release_rest(self, slot: int, task: _Task, deadline: Deadline, after: str) -> None:
         """Make the rest of the slot's range pending, cut into parts."""
-        parts = [Range(*part) for part in cut_range(self._first_behind, after, task.range.until, deadline)]
+        cuts = cut_range(self._first_behind, after, task.range.until, deadline)
+        parts = [replace(task.range, after=start, until=end) for start, end in cuts]
         with self._changed:
             self._busy.released(slot)
             self._pending.extend(parts)

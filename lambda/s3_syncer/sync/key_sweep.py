@@ -15,9 +15,11 @@ from datetime import datetime
 from ..core.compare import ABSENT, KeyDiff, KeyStatus
 from ..core.deadline import Deadline
 from ..core.errors import ARCHIVED_CODE, Archived, Permanent, SyncError
+from ..core.filters import NO_FILTERS
 from ..core.key_folding import rewrites, twins
 from ..core.model import ListEntry
 from ..core.proof import ReadOptions
+from ..core.size_order import SizeClass
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .archived_objects import ArchivedObjects, RestoreOptions
 from .content_check import Compared, ContentCheck
@@ -52,6 +54,15 @@ class SweepOptions:
     reads: ReadOptions | None = None
     #: Only objects of the source that were modified at this time or later; None is all keys.
     since: datetime | None = None
+    #: Only objects of the source of this class; None is all keys.
+    sizes: SizeClass | None = None
+
+    def for_first_pass(self, sizes: SizeClass) -> SweepOptions:
+        """Return the options of a pass that copies the objects of one class first.
+
+        It copies what the listings show. All else is left to the last pass: deletions, restores and full comparisons.
+        """
+        return replace(self, sizes=sizes, delete=False, max_delete=None, full=False, restore=None)
 
     def needs_check(self, diff: KeyDiff) -> bool:
         """Return True if the listing entries of a key call for a check of the key itself."""
@@ -75,6 +86,12 @@ class SweepOptions:
             return True
         modified = diff.source.last_modified
         return modified is not None and modified < self.since.replace(microsecond=0)
+
+    def leaves_out(self, diff: KeyDiff) -> bool:
+        """Return True if `since` or `sizes` leave out the key, as far as the listings show it."""
+        if self.sizes is not None and (diff.source is None or diff.source.listed_size not in self.sizes):
+            return True
+        return self.is_too_old(diff)
 
 
 #: Keys of a page that are converged before the small-object copier gets the page.
@@ -114,7 +131,12 @@ class KeySweep:
 
     def excludes(self, diff: KeyDiff) -> bool:
         """Return True if the options or the filters exclude a key, as far as the listings show it."""
-        return self._options.is_too_old(diff) or self._filters.exclusion(diff.key, diff.source, diff.target) is not None
+        return self._options.leaves_out(diff) or self._filters.exclusion(diff.key, diff.source, diff.target) is not None
+
+    @property
+    def may_exclude(self) -> bool:
+        """True if filters or `since` may exclude a key, so that not every key of a page counts as compared."""
+        return self._filters != NO_FILTERS or self._options.since is not None
 
     def outcome_by_listing(self, diff: KeyDiff, state: PageState) -> Outcome | None:
         """Return the outcome that the listings alone decide, or None if the key itself must be checked."""
