@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.support.in_memory_store import HttpSide, ListedBucket, Stored, capabilities_of_aws, stored
+from tests.support.in_memory_store import HttpSide, ListedBucket, Stored, at, capabilities_of_aws, stored
 
 from s3_syncer.cli.explain_view import explanation_lines
 from s3_syncer.core.deadline import Deadline
@@ -255,8 +255,10 @@ class Findings:
 
     def __init__(self) -> None:
         self.named: dict[str, str] = {}
+        self.compared = 0
 
-    def on_compared(self, keys: int) -> None: ...
+    def on_compared(self, keys: int) -> None:
+        self.compared += keys
 
     def on_changed(self, key: str, outcome: Outcome) -> None:
         self.named[key] = outcome.action
@@ -269,14 +271,19 @@ class Findings:
 
     def on_uncertain(self, key: str) -> None: ...
 
-    def on_restart(self, why: str) -> None: ...
+    def on_restart(self, why: str) -> None:
+        self.compared = 0
 
 
-def swept(world: World, options: SweepOptions, *, fast: bool = False) -> dict[str, str]:
+def findings(world: World, options: SweepOptions, *, fast: bool = False) -> Findings:
     found, copier = Findings(), world.small_objects if fast else None
     sweep = Sweep(world.pair, world.source, world.target, found, options, threads=2, small_object_copier=copier)
     sweep.run(Deadline())
-    return found.named
+    return found
+
+
+def swept(world: World, options: SweepOptions, *, fast: bool = False) -> dict[str, str]:
+    return findings(world, options, fast=fast).named
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -294,6 +301,30 @@ def test_a_check_reports_no_excluded_key(full: bool) -> None:
     before = world.bodies()
     assert swept(world, SweepOptions(dry_run=True, full=full)).keys() == MIRRORED.keys()
     assert world.bodies() == before
+
+
+#: Keys with equal objects, of which the filters exclude the first two.
+EQUAL = {"same.tmp": (b"same", b"same"), "small": (b"-", b"-"), "same": (b"same", b"same")}
+
+
+@pytest.mark.parametrize("options", [SweepOptions(), SweepOptions(delete=True), SweepOptions(dry_run=True, full=True)])
+@pytest.mark.parametrize("shows_sizes", [True, False])
+@pytest.mark.parametrize("is_ordered", [True, False])
+def test_an_excluded_key_is_not_counted_as_compared(options: SweepOptions, shows_sizes: bool, is_ordered: bool) -> None:
+    world = World({**BOTH, **EQUAL})
+    for bucket in (world.source, world.target):
+        bucket.list_sizes = shows_sizes
+    if not is_ordered:
+        world.target.list_order = lambda keys: sorted(keys, reverse=True)
+    expected = len(MIRRORED) + 1
+    # A listing that is out of order proves no absence, so only the keys of the source count.
+    assert findings(world, options).compared == (expected if is_ordered else expected - 1)
+
+
+def test_a_key_that_is_too_old_is_not_counted_as_compared() -> None:
+    world = World({"old": (b"old", b"old"), "new": (b"new", None), "gone": (None, b"old")}, filters=NO_FILTERS)
+    world.source.objects["new"] = replace(world.source.objects["new"], modified=60)
+    assert findings(world, SweepOptions(since=at(60))).compared == 1
 
 
 @pytest.mark.parametrize("options", [SweepOptions(delete=True), SweepOptions(dry_run=True)], ids=["migrate", "check"])

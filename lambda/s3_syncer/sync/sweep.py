@@ -126,7 +126,8 @@ class Sweep:
         If given, `release_rest` is called with the key behind which this call starts no page, as soon as that is known.
         Another sweeper can then continue there without a wait for the pages in flight, which may hold large objects.
         """
-        pages = self._listings.pages(after, until, every=self._options.needs_every_diff)
+        every = self._options.needs_every_diff or self._key_sweep.may_exclude
+        pages = self._listings.pages(after, until, every=every)
         pages_until = pages_until or deadline
         return self._run(pages, self._reconcile_page, deadline.sooner(), pages_until, until, release_rest)
 
@@ -246,7 +247,7 @@ class Sweep:
                 page = self._listings.again(page)
             self._fail_unnameable(page, state)
             done = self._reconcile_listing(page, state, deadline)
-            self._count(state.count_rest(page.keys))
+            self._count(state.count_rest(self._compared_keys(page, done.checked)))
             state.advance(done)
             if done.is_settled:
                 break
@@ -261,8 +262,9 @@ class Sweep:
     def _finish(self, page: DiffPage, outcomes: Mapping[KeyDiff, Outcome], state: PageState) -> None:
         """Let the content check count the proofs of a page that is done."""
         if self._content_check is not None:
+            counted = replace(page, keys=self._compared_keys(page, outcomes))
             self._content_check.finish(
-                page, outcomes, lambda diff: diff.key not in state.failed and not self._key_sweep.excludes(diff)
+                counted, outcomes, lambda diff: diff.key not in state.failed and not self._key_sweep.excludes(diff)
             )
 
     def _reconcile_listing(self, page: DiffPage, state: PageState, deadline: Deadline) -> PageRound:
@@ -295,7 +297,7 @@ class Sweep:
         diffs = [diff for diff in page.diffs if self._key_sweep.needs_check(diff)]
         for _ in range(MAX_PAGE_LISTINGS):
             outcomes = self._converge_all(diffs, state, deadline)
-            self._count(state.count_rest(page.keys))
+            self._count(state.count_rest(self._compared_keys(page, outcomes)))
             diffs = []
             for diff, outcome in outcomes.items():
                 if outcome.action in CHANGES:
@@ -351,6 +353,12 @@ class Sweep:
     def _count(self, keys: int) -> None:
         if keys:
             self._listener.on_compared(keys)
+
+    def _compared_keys(self, page: DiffPage, outcomes: Mapping[KeyDiff, Outcome]) -> int:
+        """Return the number of keys of a page, without those that are excluded by the listing or after a read."""
+        if not page.keys or not self._key_sweep.may_exclude:
+            return page.keys
+        return page.keys - sum(self._key_sweep.excludes(diff) or _is_excluded(outcomes, diff) for diff in page.diffs)
 
     def _report_skipped(self, key: str, outcome: Outcome | None, state: PageState) -> None:
         """Report a key that stays as it is although it differs."""
@@ -460,3 +468,8 @@ class Sweep:
                 if not self._options.repeats_busy or failures > MAX_BUSY_REPEATS or not has_time:
                     raise
                 deadline.sleep(delay_s)
+
+
+def _is_excluded(outcomes: Mapping[KeyDiff, Outcome], diff: KeyDiff) -> bool:
+    outcome = outcomes.get(diff)
+    return outcome is not None and outcome.action == "excluded"
