@@ -163,7 +163,9 @@ def _connect(
 ) -> SyncContext:
     """Connect two buckets, of which the first is copied to the second."""
     built_transports = transports(source_location, target_location) if transports is not None else Transports()
-    locks = ObjectLocks(lambda: target.lock_configuration()) if settings.object_lock else None
+    locks = None
+    if settings.object_lock:
+        locks = ObjectLocks(lambda: target.lock_configuration(), removes_holds=direction.removes_holds)
     target: Bucket
 
     def bucket(

@@ -82,7 +82,7 @@ def test_a_file_of_which_neither_bucket_has_any_name_fails(rig: Rig, names: Path
         ended = run(*command, "--files-from", write(names, "a", "b"))
         reason = "neither bucket has any of the named keys: each must be relative to the source prefix"
         assert (ended.code, ended.named) == (1, {"a": f"failed: {reason}"})
-        assert ended.err.startswith("different: 0 keys compared, 1 failed")
+        assert "different: 0 keys compared, 1 failed" in ended.err
     assert run("check", "--one-way", "--exclude", "in/*", "--files-from", write(names, "in/a", "b")).code == 0
     assert run("check", "--files-from", write(names)).code == 0, "the file names no key"
 

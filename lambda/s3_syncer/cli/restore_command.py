@@ -15,6 +15,7 @@ from ..sync.key_sweep import SweepOptions
 from . import options as groups
 from .click_extensions import Command, option, with_options
 from .command_settings import configure_log, fail, option_of, read_settings
+from .key_files import batches
 from .option_types import Moment
 from .run import SweepJob, run
 from .store_options import STORES
@@ -58,6 +59,17 @@ RESTORE = (
     ),
 )
 
+OBJECT_LOCK = (
+    option(
+        _WHAT,
+        "--object-lock",
+        is_flag=True,
+        help="Also restore the retention and the legal hold of each object. A retention of the bucket is only "
+        "extended, and no hold is removed. The bucket needs Object Lock. The setting of the module has no effect here: "
+        "a rehearsal would lock its objects for as long.",
+    ),
+)
+
 
 @click.command(
     cls=Command,
@@ -69,10 +81,12 @@ RESTORE = (
             "Go back to the objects of a moment",
             "s3-syncer --module infra restore --as-of 2026-11-29T08:00:00Z --overwrite",
         ),
+        ("Bring back what a check has found missing", "s3-syncer --module infra restore --files-from report.json"),
         ("Undo changes below photos/, too", "s3-syncer --module infra restore --prefix photos/ --overwrite"),
     ],
 )
-@with_options(STORES, RESTORE, groups.DRY_RUN, groups.FILTERS, groups.KEYS, groups.TAGS)
+@with_options(STORES, RESTORE, groups.DRY_RUN, groups.FILTERS, groups.FILES_FROM)
+@with_options(groups.KEYS, groups.TAGS, OBJECT_LOCK)
 @with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
 @with_options(groups.REPORTS, groups.LOG)
 @with_options(groups.SPAWN, groups.STOP_GRACE)
@@ -85,6 +99,11 @@ def restore(**options: Any) -> None:
 
     The credentials of the source must be allowed to write to it.
     """
+    names = options["files_from"]
+    if names is not None and options["prefix"]:
+        raise click.UsageError(
+            "--prefix does not work with --files-from: its keys are relative to the source prefix. Omit one of them"
+        )
     settings = _settings(options)
     configure_log(options["log_format"], verbose=options["verbose"])
     log = options["log_format"] == "json"
@@ -105,6 +124,7 @@ def restore(**options: Any) -> None:
         spawn_after_cpu_s=options["spawn_after_cpu"],
         spawn_after_keys=options["spawn_after_keys"],
         stop_grace_s=options["stop_grace"],
+        batches=None if names is None else batches(names.keys(settings)),
         reports=options["reports"],
         log=log,
         list_findings=not log and not options["verbose"],

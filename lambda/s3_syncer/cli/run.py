@@ -156,7 +156,7 @@ def run(job: SweepJob, console: Console) -> int:
             local, others = _sweepers(job, stats, outages, deadline, on_page)
             sweepers += [local, *others]
             if local.context.locks is not None and not local.context.locks.are_mirrored():
-                stats.notices.append(NOT_MIRRORED)
+                stats.notices.append(stats.described(NOT_MIRRORED))
             if job.sweep_options.reads is not None and job.batches is None:
                 _announce_reads(job, local, console, deadline)
             if job.only_estimates:

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 #: The finding about a target that cannot protect its objects.
 NOT_MIRRORED = (
-    "the target has no Object Lock, so no retention and no legal hold is mirrored: create its bucket with Object Lock, "
+    "the target has no Object Lock, so no retention and no legal hold is copied: create its bucket with Object Lock, "
     "or switch --object-lock (sync.object_lock) off"
 )
 
@@ -41,14 +41,19 @@ class LockConfiguration:
 class ObjectLocks:
     """The locks that are mirrored between two buckets. Safe to share between threads."""
 
-    def __init__(self, target: Callable[[], LockConfiguration]) -> None:
-        """Read locks if the target has Object Lock. `target` asks for that, and may raise a SyncError."""
-        self._target, self._lock = target, threading.Lock()
+    def __init__(self, target: Callable[[], LockConfiguration], *, removes_holds: bool = True) -> None:
+        """Read locks if the target has Object Lock. `target` asks for that, and may raise a SyncError.
+
+        Without `removes_holds`, a source that says that its object has no legal hold counts as one that says nothing.
+        """
+        self._target, self._removes_holds, self._lock = target, removes_holds, threading.Lock()
         self._found: LockConfiguration | None = None
 
     def of(self, headers: Mapping[str, str]) -> ObjectLock:
         """Return the lock that a response shows; none if the target cannot have it. Raises a SyncError."""
         found = object_lock.read(headers)
+        if found.legal_hold is False and not self._removes_holds:
+            found = replace(found, legal_hold=None)
         return found if found != NO_LOCK and self.are_mirrored() else NO_LOCK
 
     def are_mirrored(self) -> bool:

@@ -360,9 +360,11 @@ def _make_equal(
         return _Write(Outcome("delete", "absent from the source", is_gone=True), None)
     if difference is None:
         return Outcome("unchanged", "equal")
-    if target is not None and not _may_replace(pair, key, own_copies):
+    if target is not None and not (
+        _may_replace(pair, key, own_copies) or _completes_own_copy(difference, key, source, target, own_copies)
+    ):
         return Outcome("unproven" if difference.unproven else "differs", difference.reason, source.size)
-    if not difference.body and pair.direction.writes_tags_alone:
+    if not difference.body and (difference.lock or pair.direction.writes_tags_alone):
         assert target is not None
         properties: set[Property] = set()
         if not difference.lock:
@@ -392,6 +394,14 @@ def _may_replace(pair: BucketPair, key: str, own_copies: OwnCopies | None) -> bo
     if own_copies is not None and own_copies.has_attempted(key):
         direction = direction.once_written()
     return direction.replaces
+
+
+def _completes_own_copy(
+    difference: Difference, key: str, source: ObjectState, target: ObjectState, own_copies: OwnCopies | None
+) -> bool:
+    """Return True if only the lock is missing at the copy of this object that this sweep made."""
+    is_lock_alone = difference.lock and not difference.body
+    return is_lock_alone and own_copies is not None and own_copies.written_etag(key, source) == target.etag
 
 
 def outcome_of_copy(pair: BucketPair, source: ObjectState, is_new: bool, reason: str, etag: str) -> Outcome:

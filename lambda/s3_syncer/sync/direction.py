@@ -27,6 +27,8 @@ class ToMirror:
     replaces_unread = True
     #: True if a difference of the tags alone is removed by a write of the tags alone.
     writes_tags_alone = True
+    #: True if a legal hold ends with that of the source.
+    removes_holds = True
 
     def once_written(self) -> ToMirror:
         """Return the direction of a key after a write to it, or after a conflict with another writer."""

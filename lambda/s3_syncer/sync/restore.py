@@ -3,7 +3,8 @@
 The mirror is the source of the copy, and the bucket is its target. These rules are the other way round:
 
 - **Comparison.** The question is still the one of live sync: is the mirror's object a copy of the bucket's? So both
-  sides change places, and the ETag marker is read on the side that is read from.
+  sides change places, and the ETag marker is read on the side that is read from. The lock is not reversed: the bucket
+  must protect its object as the mirror does.
 - **Marker.** None is written. It says which ETag the object had, and so which part plan gives the same one again.
 - **Writes.** An object that the bucket has stays, unless the restore replaces objects. Each write names the object that
   it may replace, so that the write of another program in between is never lost.
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from ..core.compare import Difference
+from ..core.compare import Difference, compare_locks
 from ..core.errors import Retryable
 from ..core.model import MD5, ListEntry, ObjectState, WriteGuard
 from ..core.multipart import Limits, PartPlan, likely_plan, reproduce_plan
@@ -50,6 +51,8 @@ class FromMirror(ToMirror):
     writes_tags_alone = False
     # Each object to replace is compared first.
     replaces_unread = False
+    # The hold may be younger than the mirror's object, because no event reports a hold.
+    removes_holds = False
 
     def once_written(self) -> FromMirror:
         """Return the direction without replacements: what the bucket has now may be of another program."""
@@ -76,11 +79,11 @@ class FromMirror(ToMirror):
 
         `written_etag` is the ETag of the copy that this process has made of exactly this object of the mirror.
         """
-        original = replace(target, etag=source.etag) if target.etag == written_etag else target
+        original = replace(target, etag=source.etag if target.etag == written_etag else target.etag, lock=source.lock)
         found = compare_objects(source_bucket, self.mirror, key, original, source)
         if found == Difference("content") and original.md5 is None:
             return Difference(_NOT_COMPARABLE, unproven=True)
-        return found
+        return found or compare_locks(source, target)
 
     def has_other_etag(self, source: ObjectState, etag: str) -> bool:
         return etag not in ("", earlier_etag(source))
