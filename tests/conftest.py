@@ -1,10 +1,12 @@
-"""Start the real store, set the path of Terraform, and stop the servers of interrupted tests."""
+"""Start the real store, set the path of Terraform, stop the servers of interrupted tests, and read each model once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from botocore import loaders
 
 from devtools import signals, terraform
 from devtools.bootstrap import ROOT
@@ -24,6 +26,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--real-store"):
         items[:] = [item for item in items if item.get_closest_marker(REAL_STORE)]
+
+
+class SharingLoader(loaders.Loader):
+    """A loader of botocore's service models that shares what any other one has read.
+
+    Each session of boto3 has a loader of its own. To read the same megabytes again takes 20 times as long as to build
+    the client.
+    """
+
+    _read: dict[Any, Any] = {}  # noqa: RUF012 - shared on purpose
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._cache = self._read
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _models_are_read_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loaders, "Loader", SharingLoader)
+        yield
 
 
 @pytest.fixture(scope="session")

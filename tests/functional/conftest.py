@@ -163,6 +163,7 @@ def _no_work_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     The patches of the test stay until then: with the SDK's pauses, a retry would take minutes to end.
     """
     # A command freezes what exists when it starts. Frozen objects keep the idle threads of their pools.
+    freeze = gc.freeze
     monkeypatch.setattr(gc, "freeze", lambda: None)
     before = _threads()
     yield
@@ -171,6 +172,7 @@ def _no_work_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         assert time.monotonic() < end, f"still running: {left}"
         gc.collect()  # idle threads end with the pool that they belong to
         left.pop().join(0.1)
+    freeze()  # what is left belongs to the session, and the next collection takes less time without it
     assert multiprocessing.active_children() == []
 
 
