@@ -38,21 +38,23 @@ def formatted() -> bool:
 def tests_pass(binary: Path) -> bool:
     """Run each test file in a separate process, one for each processor, and return True if all pass.
 
-    The start of the provider takes most of the time. It collects garbage seldom, because it does not run for long.
+    All of them use one process of the provider, of which they only need the schema. Without it, each `run` starts the
+    provider again, which takes most of the time. Garbage is collected seldom, because the processes end soon.
     """
-    tool = terraform.prepare(DIRECTORY / f"tests-{terraform.version(binary)}")
+    directory = DIRECTORY / f"tests-{terraform.version(binary)}"
+    tool = terraform.prepare(directory)
     tool = replace(tool, binary=binary, environment={**tool.environment, "GOGC": "400"})
+    tool.run("init", "-backend=false", "-no-color", cwd=ROOT)
 
     def run(file: Path) -> tuple[bool, str]:
         try:
-            return True, tool.run("test", "-no-color", f"-filter={file.relative_to(ROOT)}", cwd=ROOT)
+            return True, attached.run("test", "-no-color", f"-filter={file.relative_to(ROOT)}", cwd=ROOT)
         except terraform.TerraformError as error:
             return False, error.output
 
-    tool.run("init", "-backend=false", "-no-color", cwd=ROOT)
     # The longest file first, so that it does not run alone at the end.
     files = sorted(ROOT.glob("tests/*.tftest.hcl"), key=lambda file: file.stat().st_size, reverse=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with terraform.with_running_provider(tool) as attached, ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(run, files))
     for _, output in results:
         print(output, end="")

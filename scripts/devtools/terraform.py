@@ -5,16 +5,18 @@ Both are an executable for the caller, because pytest-terraform and `scripts/tes
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devtools import signals
@@ -30,6 +32,9 @@ REGISTRY = "registry.terraform.io"
 REGISTRY_TIMEOUT_S = 3
 PROVIDER = f"{REGISTRY}/hashicorp/aws"
 SEARCH_TIMEOUT_S = 300
+
+# The line with which a provider that runs as a server prints its address.
+REATTACHMENT = re.compile(r"TF_REATTACH_PROVIDERS='(.+)'")
 
 # Only these settings of the caller reach Terraform. A workspace, variables or arguments of another project would change
 # the result, and AWS_* settings would change the account.
@@ -95,6 +100,34 @@ def prepare(directory: Path, variables: Mapping[str, object] | None = None) -> T
         if config := _offline_config(ROOT / ".local" / "offline.tfrc"):
             environment["TF_CLI_CONFIG_FILE"] = str(config)
     return Terraform(executable(), environment, log)
+
+
+@contextlib.contextmanager
+def with_running_provider(tool: Terraform) -> Iterator[Terraform]:
+    """Yield a Terraform whose commands use one process of the provider, after `init`.
+
+    See https://developer.hashicorp.com/terraform/plugin/debugging. Its commands share the configuration of the
+    provider, so they may only use a mock of it.
+    """
+    (provider,) = Path(tool.environment["TF_DATA_DIR"]).glob(f"providers/{PROVIDER}/*/*/terraform-provider-aws_*")
+    with subprocess.Popen(
+        [str(provider), "-debug"],
+        env=tool.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            found = next(filter(None, map(REATTACHMENT.search, process.stdout)), None)
+            if found is None:
+                raise TerraformError(f"{provider} did not start as a server", output="")
+            # Nothing reads the rest of its output, which is empty.
+            yield replace(tool, environment={**tool.environment, "TF_REATTACH_PROVIDERS": found[1]})
+        finally:
+            process.terminate()
 
 
 def executable() -> Path:
