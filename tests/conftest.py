@@ -1,4 +1,4 @@
-"""Start the real store, set the path of Terraform, stop the servers of interrupted tests, and read each model once."""
+"""Prepare the session: the real store, Terraform, the service models, the end of interrupted tests."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 class SharingLoader(loaders.Loader):
     """A loader of botocore's service models that shares what any other one has read.
 
-    Each session of boto3 has a loader of its own. To read the same megabytes again takes 20 times as long as to build
-    the client.
+    Each session of boto3 has a separate loader. To read the same megabytes again takes most of the time in which a
+    session builds a client.
     """
 
     _read: dict[Any, Any] = {}  # noqa: RUF012 - shared on purpose

@@ -104,7 +104,7 @@ def prepare(directory: Path, variables: Mapping[str, object] | None = None) -> T
 
 @contextlib.contextmanager
 def with_running_provider(tool: Terraform) -> Iterator[Terraform]:
-    """Yield a Terraform whose commands use one process of the provider, after `init`.
+    """Yield a Terraform that runs its commands with one process of the provider, after `init`.
 
     See https://developer.hashicorp.com/terraform/plugin/debugging. Its commands share the configuration of the
     provider, so they may only use a mock of it.

@@ -33,8 +33,8 @@ from localcloud.demo import command_environment, log_actions, notifications_off,
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: Seconds in which the workers must have seen a fault, or have done what it left.
-PATIENCE_S = 1800
+#: Seconds in which the workers must have seen a fault, or must take another message of a queue.
+PATIENCE_S = 600
 
 #: Deletions in one request to the source, at most.
 MAX_DELETIONS = 1000
@@ -208,7 +208,7 @@ def _mass_deletion(incident: Incident, keys: list[str]) -> None:
     cloud = incident.cloud
     _tell(f"A script deletes {len(keys):,} objects of the source; one of them is written again")
     incident.delete(keys)
-    _wait(lambda: not incident.depth(cloud.queue_url) and not incident.depth(cloud.deletions_queue_url))
+    _wait_until_empty(incident, cloud.queue_url, cloud.deletions_queue_url)
     incident.put(keys[0])
     incident.operator("status", codes=[1])
     incident.operator("deletions", "status", codes=[1])
@@ -216,7 +216,7 @@ def _mass_deletion(incident: Incident, keys: list[str]) -> None:
     _tell("The objects are meant to go. A worker holds deletions for another minute, so these are released too")
     while incident.depth(cloud.held_deletions_queue_url):
         incident.operator("deletions", "release", "--yes")
-        _wait(lambda: not incident.depth(cloud.deletions_queue_url) and not incident.depth(cloud.bulk_queue_url))
+        _wait_until_empty(incident, cloud.deletions_queue_url, cloud.bulk_queue_url)
     incident.operator("drain", "--settled", "10s")
 
 
@@ -238,6 +238,17 @@ def _wait(condition: Callable[[], object]) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise stack.StackError("the local cloud did not show in time what the incident waits for")
+        time.sleep(1)
+
+
+def _wait_until_empty(incident: Incident, *queues: str) -> None:
+    """Wait until the queues are empty. Raise StackError if their depths stay equal for too long."""
+    depths, changed_at = None, time.monotonic()
+    while any(now := [incident.depth(queue) for queue in queues]):
+        if now != depths:
+            depths, changed_at = now, time.monotonic()
+        elif time.monotonic() - changed_at > PATIENCE_S:
+            raise stack.StackError(f"no worker takes the messages of {' and '.join(queues)}: {depths}")
         time.sleep(1)
 
 
