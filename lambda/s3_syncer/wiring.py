@@ -85,7 +85,8 @@ def build_sync_context(
     With `restore`, its source is the mirror, which is the target of the settings, and its target is the source of the
     settings. The gates and the limiters are those of the roles in the restore.
 
-    With `resumes`, a large object continues from the parts that an earlier run uploaded: see `transfer.Transfer`.
+    With `resumes`, a large object continues from the parts that an earlier run uploaded: see `transfer.Transfer`. A
+    restore never does that.
     Without `transports`, the clients make every request. Without `gates`, an unavailable store is an error at once.
     Without `limiters`, only the threads limit the requests in flight.
     """
@@ -109,6 +110,7 @@ def build_sync_context(
         replace(settings, delete=False, target_limits=USUAL_LIMITS),
         mirror,
         bucket,
+        resumes=False,  # an upload in the bucket may be that of an application
         transports=transports,
         direction=FromMirror(restore.overwrite),
         target_type=KeptBucket,

@@ -339,14 +339,15 @@ class History:
         Return the objects of the mirror that must be back.
         """
         source, mirror = self.world.source, self.world.target
+        lost = source.objects.keys()
         with self.without_events():
-            for key in source.objects:
+            for key in lost:
                 self.remove(key)
         expected = mirror.objects
         restore = self.start_restore(SweepOptions(), overwrite=False)
         self.become_quiet()
         # No event says that the objects that the restore names are gone.
-        self.duty -= {key for key in self.duty if source.current(key) is None}
+        self.duty -= {key for key in lost if source.current(key) is None}
         excused = expected.keys() if restore.findings.error is not None else restore.named
         return {key: version for key, version in expected.items() if key not in excused}
 

@@ -358,6 +358,20 @@ def losses(history: History) -> None:
     history.loss_share = 1.0
 
 
+def losses_of_tagged_objects(history: History) -> None:
+    """Lose and restore objects with tags, of which the mirror's responses do not say that they have some."""
+    history.world.target.traits = replace(history.world.target.traits, counts_tags=frozenset())
+    history.world.settings = replace(history.world.settings, tags=True)
+    history.loss_share = history.http_share = 1.0
+
+    def change_source() -> None:
+        history.write_without_events(OLD_KEYS)
+        for key in OLD_KEYS:
+            history.tag(key)
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
 def limited_sweep(history: History) -> None:
     """Let a sweep find more objects to delete than it may delete."""
     history.world.settings = replace(history.world.settings, delete=True)
@@ -658,6 +672,12 @@ def restore_replaces_again() -> Iterator[Replacement]:
     """A restore does not replace what another program writes after its first write of the key."""
     yield restore.FromMirror, "once_written", lambda direction: direction
     yield restore.RestoredCopies, "has_attempted", _always(False)
+
+
+@mutant(seeds=1000, focus=losses_of_tagged_objects)
+def restore_writes_tags_later() -> Iterator[Replacement]:
+    """A restored object has its tags from its first write on, because live sync may mirror it at once."""
+    yield restore.FromMirror, "writes_tags_with_object", False
 
 
 @mutant(seeds=200, focus=losses)

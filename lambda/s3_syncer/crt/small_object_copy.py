@@ -238,6 +238,8 @@ class CrtSmallObjectCopier:
     def _steps(self, batch: _Batch, entry: ListEntry) -> _Steps:
         """Copy one object: GET, PUT, a second PUT if the marker is needed after all, and GET of the tags.
 
+        In a restore, the GET of the tags comes before the PUT.
+
         A HEAD of the copy follows if nothing has shown yet that the target keeps such an object, and now and then: see
         `stores/capabilities.py`.
         """
@@ -263,6 +265,9 @@ class CrtSmallObjectCopier:
             if self._is_equal(state, head):
                 raise _Unsupported
         guard = self._guards.guard(entry.key, there)
+        tags_come_first = self._transfer.direction.writes_tags_with_object
+        if tags_come_first and not (yield from self._source_is_untagged(source_key)):
+            raise _Unsupported
         batch.on_writing(entry, state)
         while True:
             written = yield _Request(
@@ -280,10 +285,8 @@ class CrtSmallObjectCopier:
                 break
             marker = state.etag
             guard = guard and replace(guard, etag=etag)
-        # No listing shows a change of tags.
-        if self._tags and self._transfer.source_has_tags is not False and confirmed_by_listing:
-            tagging = yield _Request(self._source, "GET", source_key, query="?tagging")
-            confirmed_by_listing = _is_untagged(tagging)
+        if confirmed_by_listing and not tags_come_first:  # no listing shows a change of tags
+            confirmed_by_listing = yield from self._source_is_untagged(source_key)
         batch.copied[entry.key] = entry if confirmed_by_listing else None
         batch.properties[entry.key] = properties = properties_of(state)
         self._transfer.note_copied()
@@ -295,6 +298,12 @@ class CrtSmallObjectCopier:
                 kept = self._is_equal(state, found)
             finally:
                 self._capabilities.end_read(properties, kept=kept)
+
+    def _source_is_untagged(self, source_key: str) -> Generator[_Request, HttpResponse, bool]:
+        """Return True if the source's object has no tags that must be mirrored."""
+        if not self._tags or self._transfer.source_has_tags is False:
+            return True
+        return _is_untagged((yield _Request(self._source, "GET", source_key, query="?tagging")))
 
     def _is_equal(self, source: ObjectState, found: HttpResponse) -> bool:
         """Return True if the response to a HEAD shows an equal object: the target keeps its properties."""

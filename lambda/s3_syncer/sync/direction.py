@@ -29,6 +29,8 @@ class ToMirror:
     writes_tags_alone = True
     #: True if a legal hold ends with that of the source.
     removes_holds = True
+    #: True if the first write of an object must have its tags.
+    writes_tags_with_object = False
 
     def once_written(self) -> ToMirror:
         """Return the direction of a key after a write to it, or after a conflict with another writer."""

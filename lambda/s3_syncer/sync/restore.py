@@ -49,6 +49,8 @@ class FromMirror(ToMirror):
 
     # A copy of the whole object can name the object that it replaces; PutObjectTagging cannot.
     writes_tags_alone = False
+    # Live sync may mirror a restored object at once. Without its tags, the mirror would lose them too.
+    writes_tags_with_object = True
     # Each object to replace is compared first.
     replaces_unread = False
     # The hold may be younger than the mirror's object, because no event reports a hold.

@@ -106,7 +106,7 @@ class Transfer:
         tags: bool = True,
         direction: ToMirror = TO_MIRROR,
     ) -> None:
-        self._source, self._target, self._direction = source, target, direction
+        self._source, self._target, self.direction = source, target, direction
         self._stream_copier = stream_copier
         self._resumes = resumes
         self._memory = BufferBudget(memory)
@@ -187,7 +187,7 @@ class Transfer:
             )
         check_size(state.size, self._limits)
         if not own and (
-            same := self._direction.same_etag_plan(
+            same := self.direction.same_etag_plan(
                 self._source, key, state, largest_part=self._memory.size, limits=self._limits
             )
         ):
@@ -209,7 +209,7 @@ class Transfer:
         with self._memory.hold(state.size):
             data = self._source.read(key, state.etag, 0, state.size) if state.body is None else state.body
             md5 = md5_of(data)
-            self._direction.check_bytes(state, md5.hex())
+            self.direction.check_bytes(state, md5.hex())
             marker = self.marker_policy.marker_for(state)
 
             def put(guard: WriteGuard | None) -> str:
@@ -239,7 +239,7 @@ class Transfer:
     def _copy_parts(
         self, key: str, state: ObjectState, plan: PartPlan, deadline: Deadline, replaced: ObjectState | None
     ) -> WrittenObject:
-        trusted = self._direction.trusted(state)
+        trusted = self.direction.trusted(state)
         keeps = self._resumes and state.size >= RESUME_MIN and is_resumable(trusted, plan)
         found = self._unfinished_upload(key, state, plan) if keeps else None
         upload_id, etags = found or (self.create_upload(key, state), {})
