@@ -49,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
         pytest = [sys.executable, "-m", "pytest", *arguments]
         os.execv(pytest[0], pytest)  # noqa: S606 - pytest takes over the terminal
     signals.interrupt_on_termination()
+    # Without stored bytecode, each process that a test starts compiles the whole package again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     shutil.rmtree(COVERAGE, ignore_errors=True)
     COVERAGE.mkdir(parents=True)
     began = time.monotonic()
@@ -70,12 +72,12 @@ def checks() -> Iterator[Command]:
     yield _module("terraform fmt", "devtools.hcl", "fmt")
     yield _module("mypy", "mypy", *(option for name in PACKAGES for option in ("--package", name)))
     yield Command("lint-imports", [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"], ROOT)
-    yield Command("simulate", [str(ROOT / "scripts" / "simulate"), "--seeds", str(SEEDS)], ROOT)
     yield _pytest("tests/infra/test_stack.py")
-    yield _pytest("tests/infra", "--ignore=tests/infra/test_stack.py")
-    # In two processes, each with its stores, because these tests also wait much of the time.
-    functional = _measured("tests/functional", "-n=2", "--dist=loadfile")
+    # In two processes, each with its stores, because these tests also wait much of the time. A process that has no more
+    # tests takes some of the other's, so that no long file keeps one of them busy at the end.
+    functional = _measured("tests/functional", "-n=2", "--dist=worksteal")
     yield functional
+    yield _pytest("tests/infra", "--ignore=tests/infra/test_stack.py")
     # One after the other: they share the working directory of the module, and each uses all processors.
     previous: list[str] = []
     for binary in dict.fromkeys((terraform.executable(), terraform.library())):
@@ -84,6 +86,7 @@ def checks() -> Iterator[Command]:
         previous = [name]
     unit = _measured("tests/unit")
     yield unit
+    yield Command("simulate", [str(ROOT / "scripts" / "simulate"), "--seeds", str(SEEDS)], ROOT)
     # The oldest boto3 that works, with the tests that depend most on it: they take less than a minute.
     oldest = ("--boto3", MINIMUM, "tests/functional/test_handler.py", "tests/unit/test_fence.py")
     yield Command(f"boto3 {MINIMUM}", [str(ROOT / "scripts" / "test"), *oldest], ROOT)

@@ -64,7 +64,7 @@ def monitoring(tmp_path_factory: pytest.TempPathFactory) -> Monitoring:
     """Plan the module with its defaults, on the mocked provider of the Terraform tests."""
     tool = terraform.prepare(tmp_path_factory.mktemp("terraform"))
     tool.run("init", "-backend=false", "-no-color", cwd=ROOT)
-    output = tool.run("test", "-json", "-verbose", f"-filter={Path('tests/monitoring.tftest.hcl')}", cwd=ROOT)
+    output = tool.run("test", "-json", "-verbose", f"-filter={Path('tests/alarm_defaults.tftest.hcl')}", cwd=ROOT)
     messages = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     (plan,) = (each["test_plan"] for each in messages if "test_plan" in each and each["@testrun"] == "alarm_defaults")
     planned = {each["address"]: each["change"]["after"] for each in plan["resource_changes"]}
