@@ -92,7 +92,9 @@ class NamedKeys:
         return self._page(_names(page), None)
 
     def source_keys(self, page: DiffPage) -> Collection[str]:
-        return self._source.entries(_names(page)).keys()
+        """Return the keys that the source has now. One that cannot be read is not known to be there."""
+        found = self._source.entries(_names(page))
+        return {key for key, entry in found.items() if entry != _unknown(key)}
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
