@@ -93,14 +93,19 @@ class Plan:
         return {queue: json.loads(values["policy"])["Statement"] for queue, values in found.items()}
 
 
+def plan(file: str = EVERYTHING, run: str = "everything") -> Plan:
+    """Return the plan of one run of a test file. A file is run once."""
+    return _plans(file)[run]
+
+
 @cache
-def plan() -> Plan:
+def _plans(file: str) -> Mapping[str, Plan]:
     tool = terraform.prepare(DIRECTORY)
     tool.run("init", "-backend=false", "-no-color", cwd=ROOT)
-    said = tool.run("test", "-json", "-verbose", f"-filter={EVERYTHING}", cwd=ROOT)
+    said = tool.run("test", "-json", "-verbose", f"-filter={file}", cwd=ROOT)
     messages = map(json.loads, said.splitlines())
-    (found,) = (message["test_plan"] for message in messages if message["type"] == "test_plan")
-    return Plan(found["resource_changes"], found["output_changes"])
+    found = {message["@testrun"]: message["test_plan"] for message in messages if message["type"] == "test_plan"}
+    return {name: Plan(each["resource_changes"], each["output_changes"]) for name, each in found.items()}
 
 
 def used(log: Path, name: str) -> set[Use]:

@@ -49,7 +49,7 @@ UNCONDITIONED = {
 
 
 # Resources for a source bucket of another account. In the plan, the module writes the notifications of the bucket, so
-# the account is its own. They have no role, and tests/source_account.tftest.hcl has their policy.
+# the account is its own. They have no role, and tests/unit/test_source_account_policies.py evaluates their policy.
 OTHER_ACCOUNT = {"aws_cloudwatch_event_bus.source", "aws_cloudwatch_event_bus_policy.source"}
 
 
