@@ -54,13 +54,16 @@ def test_a_migration_names_a_folded_key(odd: Rig, odd_store: OddStore, fold: Qui
     odd.put(kept, b"1")
     both = run("migrate")
     assert (both.code, both.named.keys()) == (1, {other})
+    assert repr(kept) in both.named[other], "the finding names both keys"
     assert bodies(odd_store) == {kept: b"1"}
     assert run("check", "--full").code == 1
 
 
 TWO_AS_ONE = {
     "folded": (keys.folds_case, "readme", "README"),
+    "mixed case": (keys.folds_case, "docs/readme", "Docs/ReadMe"),
     "first": (keys.folds_case_and_keeps_the_first(), "README", "readme"),
+    "first of mixed case": (keys.folds_case_and_keeps_the_first(), "ReadMe", "README"),
     "slash": (keys.folds_slashes, "a", "/a"),
     "unicode": (keys.folds_unicode, "\u00e9", "e\u0301"),
 }
@@ -74,18 +77,36 @@ def test_two_new_keys_that_are_written_at_once_are_both_named(
     odd_store.add(fold)
     odd.put(kept, b"1")
     odd.put(other, b"1" if same else b"22")
-    bodies_by_key = {kept: b"1", other: b"1" if same else b"22"}
-
-    def writes_the_other_first(request: Request, store: Store) -> Response:
-        # The worker of the kept key has seen no object either, and ends before the PUT of this one.
-        store(replace(request, key=kept, body=bodies_by_key[kept], headers={}))
-        return store(request)
-
-    odd_store.add(of_key(other)(on("PutObject")(times(1)(writes_the_other_first))))
+    odd_store.add(writes_before(kept, b"1", other))
     delivery = odd.sync(other)
     assert delivery.actions == {other: "dead-letter"}
     assert repr(kept) in delivery.reasons[other]
     assert bodies(odd_store) == {kept: b"1"}
+
+
+def writes_before(kept: str, body: bytes, other: str) -> Quirk:
+    """Write `kept` directly before the PUT of `other`: its worker has seen no object either."""
+
+    def quirk(request: Request, store: Store) -> Response:
+        store(replace(request, key=kept, body=body, headers={}))
+        return store(request)
+
+    return of_key(other)(on("PutObject")(times(1)(quirk)))
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["migrate", "--full"], ["sync", "README", "ReadMe"]])
+def test_two_keys_that_the_target_renames_are_copied_once_and_named(
+    odd: Rig, odd_store: OddStore, command: list[str]
+) -> None:
+    odd_store.add(keys.folds_case)
+    odd.put("README", b"1")
+    odd.put("ReadMe", b"22")
+    for _ in range(2):
+        assert run(*command).code == 1
+    assert odd_store.count("PutObject") <= 2
+    named = run(*command).named
+    assert repr("ReadMe") in named["README"]
+    assert repr("README") in named["ReadMe"]
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -194,6 +194,10 @@ class MemoryBucket:
         self._called("lists", key)
         return key in list(self.objects)  # in a store that folds keys, the objects have one key each
 
+    def first(self, after: str) -> str | None:
+        self._called("first", after)
+        return min((key for key in self.objects if key > after), default=None)
+
     def with_tags(self, key: str, state: ObjectState) -> ObjectState:
         return replace(state, tags=self.tags(key))
 

@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 
 from s3_syncer.core import key_folding
-from s3_syncer.core.key_folding import directory_twin, twins
+from s3_syncer.core.key_folding import directory_twin, first_spelling, twins
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,10 @@ def test_a_store_with_a_fold_takes_the_twin_for_the_key() -> None:
 def test_letters_without_one_other_case_stay() -> None:
     for letter in ("\u00df", "\u0130", "\u0131", "\u00b5"):
         assert "case beyond ASCII" not in twins("", letter), unicodedata.name(letter)
+
+
+def test_the_spellings_of_a_name_are_found_in_order() -> None:
+    name = "a1\u00e9\u00df"
+    every = sorted(a + "1" + e + "\u00df" for a in "aA" for e in "\u00e9\u00c9")
+    for start in ["", *every, "A", "A1", "A1\u00ca", "A2", "B", "a", "a0", "a1\u00e9", "a1\u00e9\u00df.txt", "b"]:
+        assert first_spelling(name, start) == min((each for each in every if each >= start), default=None), start

@@ -27,6 +27,9 @@ NAME_MAX = 255
 #: A fold by its name.
 Fold = str
 
+#: The folds that a key has many spellings for: see `first_spelling`.
+CASES: frozenset[Fold] = frozenset({"case", "case beyond ASCII"})
+
 #: A store that responds to `d` because it has `d/x`: it shows directories as objects.
 DIRECTORY: Fold = "directory"
 
@@ -77,6 +80,24 @@ def _kind(character: str) -> Fold:
     return f"characters {unicodedata.category(character)} of {size} bytes"
 
 
+def first_spelling(name: str, start: str) -> str | None:
+    """Return the first text from `start` on that is the name with letters in either case; None for none.
+
+    A name has too many spellings to ask a store for each of them. This one skips all those between two keys of a
+    listing.
+    """
+    found, spellings = None, [sorted({letter, _other_case(letter)}) for letter in name]
+    lowest = "".join(each[0] for each in spellings)
+    for place, letters in enumerate(spellings):
+        if place == len(start):
+            return start + lowest[place:]
+        if higher := [letter for letter in letters if letter > start[place]]:
+            found = start[:place] + higher[0] + lowest[place + 1 :]
+        if start[place] not in letters:
+            return found
+    return start if len(start) == len(name) else found
+
+
 def directory_twin(key: str) -> str | None:
     """Return the directory of the key, the twin for DIRECTORY; None if it has none."""
     return key.rpartition("/")[0].rstrip("/") or None
@@ -110,12 +131,13 @@ def _swapped(name: str, *, ascii_only: bool) -> str:
     if name.isascii():
         return name.swapcase() if ascii_only else name
 
-    def swap(letter: str) -> str:
-        other = letter.swapcase()
-        is_pair = len(other) == 1 and other.swapcase() == letter
-        return other if is_pair and (letter.isascii() if ascii_only else not letter.isascii()) else letter
+    return "".join(_other_case(each) if each.isascii() == ascii_only else each for each in name)
 
-    return "".join(map(swap, name))
+
+def _other_case(letter: str) -> str:
+    """Return the letter in its other case, where that case is one letter that leads back; else the letter."""
+    other = letter.swapcase()
+    return other if len(other) == 1 and other.swapcase() == letter else letter
 
 
 def _without_accents(name: str) -> str:

@@ -29,7 +29,7 @@ from ..stores.capabilities import (
 )
 from ..stores.protocols import SourceBucket, TargetBucket
 from .direction import TO_MIRROR, ToMirror
-from .key_collisions import colliding_keys, collision
+from .key_collisions import colliding_keys, collision, occupied
 from .key_identity import NOT_LISTED, NOT_LISTED_CODE, has_key, not_listed
 from .own_copies import OwnCopies
 from .tag_writes import removing_untagged_copy, write_tags
@@ -293,6 +293,8 @@ def _compare_sides(
     ):
         if source is None:
             return _Sides(None, is_other_key=True)
+        if write is None and (others := colliding_keys(pair.source, pair.target, pair.capabilities, key)):
+            raise occupied(key, others)
         raise not_listed()
     if source is None:
         return _Sides(None, target, None if target is None else Difference("absent from the source"))
