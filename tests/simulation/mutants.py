@@ -322,7 +322,7 @@ def migration_over_http(history: History) -> None:
     """Let a sweep with the CRT transport copy objects without events, while the application changes them."""
     scheduler, source = history.scheduler, history.world.source
     source.traits = replace(source.traits, etags="md5")
-    history.http_share = 1.0
+    history.http_share, history.loss_share = 1.0, 0.0
 
     def change_source() -> None:
         history.migrate()
