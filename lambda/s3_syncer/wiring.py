@@ -25,7 +25,7 @@ from .settings import (
     Settings,
 )
 from .stores.bucket import Bucket
-from .stores.clients import is_aws, queue_client, source_client, target_client
+from .stores.clients import event_client, is_aws, queue_client, source_client, target_client
 from .stores.object_locks import ObjectLocks
 from .stores.protocols import BucketLocation, ClientSource, RequestGate, Transport
 from .stores.request_limiter import NO_LIMITERS, RequestLimiters
@@ -226,7 +226,7 @@ def _connect(
 
 
 def build_doctor(settings: Settings, *, prefix: str = PREFIX, clients: ClientFactories = BOTO3) -> Doctor:
-    """Build the doctor. Raises StoreUnusable. It checks the queues if the settings name one."""
+    """Build the doctor. Raises StoreUnusable. It checks the queues and the event bus of the settings."""
     from .doctor.doctor import Doctor  # here, because no other work of a process needs it at its start
 
     def connect(options: RequestOptions) -> ClientSource:
@@ -243,6 +243,7 @@ def build_doctor(settings: Settings, *, prefix: str = PREFIX, clients: ClientFac
         clients.source(SPARE_CONNECTIONS, settings.source_requests, settings.source_connection),
         connect,
         clients.queue(SPARE_CONNECTIONS) if settings.queue_url else None,
+        event_client(settings.event_bus_arn) if settings.event_bus_arn else None,
         prefix=prefix,
     )
 

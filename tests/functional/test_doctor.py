@@ -136,6 +136,13 @@ permissions = partial(check_permissions, tags=True)
         (check_properties, properties.drops_metadata_with_underscores, "metadata with underscores", "note", "dropped"),
         (
             check_properties,
+            properties.renames_metadata_with_underscores,
+            "metadata with underscores",
+            "note",
+            "renamed to 'a-b'",
+        ),
+        (
+            check_properties,
             properties.refuses_large_metadata(1000),
             "metadata of 1,900 bytes",
             "note",

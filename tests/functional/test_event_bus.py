@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
 
 import pytest
 from tests.functional.command import run
-from tests.functional.harness import REGION, SOURCE, TARGET, Rig
+from tests.functional.harness import REGION, SOURCE, TARGET, Context, Rig
 from tests.functional.proxy import refuse
+
+from s3_syncer import lambda_handler
 
 ARN = f"arn:aws:events:{REGION}:123456789012:event-bus/operations"
 
@@ -88,3 +91,25 @@ def test_sweep_that_cannot_end_sends_its_error(rig: Rig, received: Callable[[], 
     assert event["DetailType"] == "Sweep Failed"
     assert event["Detail"]["result"] == "failed"
     assert "InvalidAccessKeyId" in event["Detail"]["error"]
+
+
+def doctor(rig: Rig) -> dict[str, tuple[str, str]]:
+    """Return the status and the finding of each check of the event bus, from the doctor of the function."""
+    report: dict[str, Any] = lambda_handler.handler({"doctor": True}, Context(time.monotonic() + 900))  # type: ignore[assignment]
+    return {
+        check["check"]: (check["status"], check["finding"])
+        for check in report["checks"]
+        if check["group"] == "Event bus"
+    }
+
+
+def test_doctor_asks_for_the_permission_and_sends_no_event(
+    rig: Rig, received: Callable[[], list[dict[str, Any]]]
+) -> None:
+    assert doctor(rig) == {"events:PutEvents": ("ok", "not denied: an invalid request got InvalidArgument")}
+    rig.source_proxy.when(refuse(400, "AccessDeniedException"), operation="PutEvents")
+    assert doctor(rig)["events:PutEvents"][0] == "problem"
+
+
+def test_doctor_checks_no_bus_where_none_is_set(rig: Rig) -> None:
+    assert doctor(rig) == {}

@@ -15,6 +15,7 @@ from s3_syncer.core.errors import StoreUnusable, Transient
 from s3_syncer.stores import as_of as as_of_module
 from s3_syncer.stores.as_of import AsOfClient, AsOfClients, Versions, require_versions
 from s3_syncer.stores.credentials import FixedClient, Lease
+from s3_syncer.stores.response_xml import DELETE_MARKER
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -33,6 +34,7 @@ class FakeClient:
     entries: list[tuple[str, int, str]]
     page: int = 1000
     status: str | Exception = "Enabled"
+    has_etags: bool = True
     meta: Any = None
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -56,13 +58,16 @@ class FakeClient:
             "IsTruncated": str(bool(rest)).lower(),
             "Versions": [
                 {"Key": quote_plus(key), "VersionId": version, "LastModified": after(time)}
-                | ({} if version.startswith("d") else {"ETag": f'"{version}"', "Size": "3"})
+                | ({DELETE_MARKER: "true"} if version.startswith("d") else self._properties(version))
                 for key, time, version in found
             ],
         }
         if rest:
             response |= {"NextKeyMarker": quote_plus(found[-1][0]), "NextVersionIdMarker": found[-1][2]}
         return response
+
+    def _properties(self, version: str) -> dict[str, str]:
+        return {"Size": "3"} | ({"ETag": f'"{version}"'} if self.has_etags else {})
 
     def head_object(self, **parameters: Any) -> dict[str, Any]:
         self.calls.append(("head_object", parameters))
@@ -111,6 +116,13 @@ def listed(client: AsOfClient, **position: Any) -> dict[str, str]:
         if page["IsTruncated"] == "false":
             return found
         position = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def test_a_version_without_an_etag_is_no_delete_marker() -> None:
+    fake = FakeClient(HISTORY, has_etags=False)
+    assert listed(client_of(fake)) == CURRENT
+    client_of(fake).head_object(Bucket="mirror", Key="a")
+    assert fake.calls[-1] == ("head_object", {"Bucket": "mirror", "Key": "a", "VersionId": "a2"})
 
 
 @pytest.mark.parametrize("page", range(1, len(HISTORY) + 2))

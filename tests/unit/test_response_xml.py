@@ -71,6 +71,10 @@ def test_other_bodies_are_not_xml(body: bytes) -> None:
         (b"<R><TagSet>\n</TagSet></R>", {"TagSet": []}),
         (b"<R><TagSet>?</TagSet></R>", {"TagSet": None}),
         (b"<R><TagSet><Tag><Key>a</Key><Value/></Tag></TagSet></R>", {"TagSet": [{"Key": "a", "Value": ""}]}),
+        (
+            b"<R><Version><Key>a</Key></Version><DeleteMarker><Key>b</Key></DeleteMarker></R>",
+            {"Versions": [{"Key": "a"}, {"Key": "b", "DeleteMarker": "true"}]},
+        ),
         (b"<R><Contents/><Part><Size>1</Size></Part></R>", {"Contents": [{}], "Parts": [{"Size": "1"}]}),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import SyncError
@@ -15,8 +15,8 @@ from ..stores.protocols import ClientSource
 from .calls import Page, list_page
 from .connection import check_answer, check_name
 from .keys import check_keys
+from .messages import EVENT_BUS, MessageChecks, check_event_bus
 from .messages import GROUP as MESSAGES
-from .messages import MessageChecks
 from .report import Check, Report, Status
 from .scratch import ForeignKeysError, Scratch, scratch_keys
 from .source import GROUP as SOURCE
@@ -46,7 +46,8 @@ TARGET = "Target connection"
 class Doctor:
     """The checks of a source, a target and a queue.
 
-    `connect` returns the clients of the target for these options of its requests. `sqs` is None without a queue.
+    `connect` returns the clients of the target for these options of its requests. `sqs` is None without a queue, and
+    `events`, the client for EventBridge, without an event bus.
     """
 
     def __init__(
@@ -55,10 +56,12 @@ class Doctor:
         source: ClientSource,
         connect: Callable[[RequestOptions], ClientSource],
         sqs: SQSClient | None,
+        events: Any,
         *,
         prefix: str,
     ) -> None:
-        self._settings, self._source, self._connect, self._sqs = settings, source, connect, sqs
+        self._settings, self._source, self._connect = settings, source, connect
+        self._sqs, self._events = sqs, events
         self._prefix = settings.target_prefix + prefix
 
     def run(self, deadline: Deadline) -> Report:
@@ -71,6 +74,9 @@ class Doctor:
             messages = MessageChecks(self._sqs, client, self._settings)
             checks += _made(MESSAGES, "queue", messages.run, deadline)
             is_complete &= messages.is_usable
+        if self._events is not None:
+            bus = self._settings.event_bus_arn
+            checks += _made(EVENT_BUS, "event bus", lambda: check_event_bus(self._events, bus), deadline)
         is_complete &= self._check_target(checks, deadline)
         return Report(checks, is_complete)
 

@@ -1,10 +1,11 @@
-"""Check the queues and the notifications of the source bucket. No message is sent or received."""
+"""Check the queues, the event bus and the notifications. No message or event is sent or received."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ..settings import Settings
 from .calls import call
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 GROUP = "Queue and notifications"
+
+EVENT_BUS = "Event bus"
 
 #: Types of events that live sync needs, each as a type that is subscribed or a part of one.
 _EVENTS = ("s3:ObjectCreated:Put", "s3:ObjectRemoved:Delete")
@@ -94,6 +97,15 @@ class MessageChecks:
         if answer.response.get("TopicConfigurations"):
             return Check(GROUP, name, Status.NOTE, "the bucket notifies a topic; its subscriptions are not checked")
         return Check(GROUP, name, Status.PROBLEM, "the bucket notifies neither the queue nor EventBridge nor a topic")
+
+
+def check_event_bus(client: Any, arn: str) -> Iterator[Check]:
+    """Send an event without a source: EventBridge refuses it for another reason than the permission."""
+    answer = call(client.put_events, Entries=[{"EventBusName": arn}])
+    if answer.is_ok and answer.response["FailedEntryCount"]:
+        failed = answer.response["Entries"][0]
+        answer = replace(answer, code=failed["ErrorCode"], reason=failed["ErrorMessage"])
+    yield permission(EVENT_BUS, "events:PutEvents", answer, may_be_refused=True)
 
 
 def _covers(events: set[str], event: str) -> bool:

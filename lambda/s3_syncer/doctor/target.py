@@ -163,9 +163,7 @@ def check_properties(scratch: Scratch) -> Iterator[Check]:
         if not written.is_ok:
             changed[name] = f"refused ({written.code}): the key of such an object fails"
             continue
-        found = scratch.ask("head_object", key).headers.get(header)
-        if found != value:
-            what = "dropped" if not found else f"comes back as {_shown(found)}"
+        if what := _change(header, value, scratch.ask("head_object", key).headers):
             changed[name] = f"{what}: such an object arrives, and its key counts as failed"
     for name, what in changed.items():
         yield Check(ABILITIES, name, Status.NOTE, what)
@@ -271,6 +269,19 @@ def _check_object_lock(scratch: Scratch) -> Check:
         finding = "the access key may not ask if the bucket has it: allow s3:GetBucketObjectLockConfiguration"
         return Check(ABILITIES, "Object Lock", Status.NOTE, finding)
     return Check(ABILITIES, "Object Lock", Status.PROBLEM, f"{NOT_MIRRORED} ({answer.reason})")
+
+
+def _change(header: str, value: str, read: Mapping[str, str]) -> str:
+    """Return what the target has done to a header, or "" if it comes back as it was written."""
+    found = read.get(header)
+    if found == value:
+        return ""
+    if found:
+        return f"comes back as {_shown(found)}"
+    renamed = (
+        name for name, text in read.items() if name.startswith(META) and header.startswith(META) and text == value
+    )
+    return next((f"renamed to {name.removeprefix(META)!r}" for name in renamed), "dropped")
 
 
 def _parameters(header: str, value: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 
 from ..core.errors import Permanent, StoreUnusable, Transient
 from .request_errors import REQUEST_ERRORS, as_sync_error
+from .response_xml import DELETE_MARKER
 from .responses import Response, moment
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Versions:
 
 def _version_id(entry: _Entry) -> str | None:
     """Return the ID of the version of an object, or None for a delete marker."""
-    return str(entry["VersionId"]) if "ETag" in entry else None
+    return str(entry["VersionId"]) if DELETE_MARKER not in entry else None
 
 
 def _time(entry: _Entry) -> datetime:
@@ -165,7 +166,7 @@ class AsOfClient:
         after, token = position.get(_LISTINGS[operation], ""), ContinuationToken
         while True:
             found, token = self._page(Bucket, Prefix, after, token)
-            objects = [entry for entry in found if "ETag" in entry]
+            objects = [entry for entry in found if DELETE_MARKER not in entry]
             self._versions.remember({entry["Key"]: _version_id(entry) for entry in found})
             if objects or not token:
                 break

@@ -42,6 +42,9 @@ _LISTS = {
     "DeleteMarker": "Versions",
 }
 
+#: The element of a delete marker, and the field that marks one here. A version may come without an ETag, too.
+DELETE_MARKER = "DeleteMarker"
+
 
 class NotXmlError(ValueError):
     """The body of a response is not XML, also after its repair."""
@@ -92,7 +95,8 @@ def fields(root: Element) -> dict[str, Any]:
     for child in root:
         child_name = name(child)
         if child_name in _LISTS:
-            found.setdefault(_LISTS[child_name], []).append(fields(child))
+            mark = {DELETE_MARKER: "true"} if child_name == DELETE_MARKER else {}
+            found.setdefault(_LISTS[child_name], []).append(fields(child) | mark)
         elif child_name == "RestoreStatus":
             found[child_name] = fields(child)
         elif child_name == "TagSet":
