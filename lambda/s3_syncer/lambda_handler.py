@@ -12,6 +12,7 @@ from .logs import log_json
 from .queue.bus_events import dead_letters
 from .queue.dispositions import DeadLetter, Message
 from .settings import Settings, function_settings
+from .transport.factory import plain_transports
 from .versions import log_versions
 from .wiring import QueueContext, QueueWorker, build_doctor, build_queue_worker
 
@@ -85,7 +86,8 @@ class Function:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Function:
         """Build a function from its environment variables. Raises SettingsError with every mistake in them."""
-        return cls(build_queue_worker(_start(environ), threads=THREADS, range_threads=THREADS))
+        settings = _start(environ)
+        return cls(build_queue_worker(settings, threads=THREADS, range_threads=THREADS, transports=plain_transports))
 
     def handle(self, event: Mapping[str, Any], context: Context) -> BatchResponse | Response:
         """Process an event of SQS or of S3 Batch Operations before the time of the invocation ends."""

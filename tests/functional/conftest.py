@@ -18,7 +18,7 @@ from functools import partial
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
-from tests.functional.harness import SOURCE, Account, Rig
+from tests.functional.harness import SOURCE, Account, Rig, boto3_only
 from tests.functional.proxy import in_front_of
 from tests.support.clock import OffsetClock
 from tests.support.odd_store import OddStore
@@ -34,7 +34,6 @@ from s3_syncer.core.backoff import Backoff
 from s3_syncer.crt import http_client
 from s3_syncer.crt.factory import crt_transports
 from s3_syncer.stores import request_limiter
-from s3_syncer.wiring import build_queue_worker
 
 
 @pytest.fixture(scope="session")
@@ -124,15 +123,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> OffsetClock:
     return clock
 
 
-@pytest.fixture(params=["boto3", "crt"])
+@pytest.fixture(params=["boto3", "plain", "crt"])
 def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run the test with boto3, as in the function, and with the CRT transport, as in `serve`."""
-    if request.param == "crt":
-        monkeypatch.setattr(
-            lambda_handler,
-            "build_queue_worker",
-            partial(build_queue_worker, transports=partial(crt_transports, concurrency=2)),
-        )
+    """Run the test with boto3 alone, over `http.client` as in the function, and over awscrt as in `serve`."""
+    if request.param == "boto3":
+        monkeypatch.setattr(lambda_handler, "plain_transports", boto3_only)
+    elif request.param == "crt":
+        monkeypatch.setattr(lambda_handler, "plain_transports", partial(crt_transports, concurrency=2))
     way: str = request.param
     return way
 

@@ -322,7 +322,7 @@ class Rig:
 
 
 def boto3_only(source: BucketLocation, target: BucketLocation, **_: object) -> Transports:
-    """Build no transports, in place of the functions of `crt.factory`."""
+    """Build no transports, in place of the functions that build some."""
     return Transports()
 
 

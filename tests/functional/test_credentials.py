@@ -35,9 +35,14 @@ def reads(rig: Rig) -> int:
     return sum(request.operation == "GetSecretValue" for request in rig.source_proxy.requests)
 
 
+def requests_to_refuse(way: str) -> int:
+    """Return how often a request is made until boto3 sees its refusal: a transport makes it once before."""
+    return 1 if way == "boto3" else 2
+
+
 @pytest.mark.usefixtures("_at_once")
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken"])
-def test_the_secret_is_read_again_after_a_refused_key(rig: Rig, code: str) -> None:
+def test_the_secret_is_read_again_after_a_refused_key(rig: Rig, code: str, each_way: str) -> None:
     rig.put("before", b"1")
     rig.put("after", b"2")
     rig.target_proxy.when(admit(rig.other.access_key_id, code=code), times=inf)
@@ -48,7 +53,8 @@ def test_the_secret_is_read_again_after_a_refused_key(rig: Rig, code: str) -> No
     assert rig.sync("after").actions == {"after": "copy"}
     assert reads(rig) == 2
     asked_with = [request.access_key_id for request in rig.target_proxy.requests]
-    assert asked_with == [rig.other.access_key_id] + [fresh.access_key_id] * (len(asked_with) - 1)
+    refused = requests_to_refuse(each_way)
+    assert asked_with == [rig.other.access_key_id] * refused + [fresh.access_key_id] * (len(asked_with) - refused)
     assert rig.differences() == []
 
 
@@ -101,13 +107,13 @@ def test_a_denying_policy_sends_the_message_to_the_dead_letter_queue(rig: Rig) -
     assert (letter.key, letter.bucket) == ("key", SOURCE)
 
 
-def test_a_fresh_secret_is_not_read_again_and_the_request_is_sent_once(rig: Rig) -> None:
+def test_a_fresh_secret_is_not_read_again_after_a_refusal(rig: Rig, each_way: str) -> None:
     """A secret that was read a moment ago is not read again for every refused request."""
     rig.put("key", b"body")
     rig.target_proxy.when(refuse(403, "AccessDenied"), "PUT", times=inf)
     rig.sync("key")
     assert reads(rig) == 1
-    assert len(rig.target_proxy.writes()) == 1
+    assert len(rig.target_proxy.writes()) == requests_to_refuse(each_way)
 
 
 def test_the_secret_is_read_again_after_its_ttl(rig: Rig) -> None:

@@ -29,11 +29,12 @@ from tests.functional.proxy import (
 )
 
 from s3_syncer.cli import local_sweep, sync_command
-from s3_syncer.crt import factory, stream_copy, stream_http
-from s3_syncer.crt.endpoint import BucketEndpoint
+from s3_syncer.crt import factory, stream_copy
 from s3_syncer.stores import credentials
 from s3_syncer.stores.protocols import BucketLocation
 from s3_syncer.sync import transfer
+from s3_syncer.transport import stream_http
+from s3_syncer.transport.endpoint import BucketEndpoint
 
 PART = 5 * MIB
 WHOLE = stream_copy.MIN_SIZE + 1

@@ -34,9 +34,9 @@ from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 from s3_syncer.cli import local_sweep
 from s3_syncer.core.key_folding import twins
 from s3_syncer.crt import small_object_copy
-from s3_syncer.crt.endpoint import BucketEndpoint
 from s3_syncer.crt.http_client import CrtHttpClient
 from s3_syncer.stores.credentials import SigningKeys
+from s3_syncer.transport.endpoint import BucketEndpoint
 
 
 @pytest.fixture(autouse=True)

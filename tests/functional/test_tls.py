@@ -20,13 +20,13 @@ from s3_syncer import __version__
 from s3_syncer.cli import local_sweep
 from s3_syncer.core.deadline import OutOfTime
 from s3_syncer.core.fence import Fence, carried, fenced
-from s3_syncer.crt.endpoint import BucketEndpoint
 from s3_syncer.crt.http_client import CrtHttpClient
-from s3_syncer.crt.stream_http import StreamingHttpClient
 from s3_syncer.settings import Credentials
 from s3_syncer.stores import clients
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.stores.credentials import SigningKeys
+from s3_syncer.transport.endpoint import BucketEndpoint
+from s3_syncer.transport.stream_http import StreamingHttpClient
 
 
 @pytest.fixture(scope="session")

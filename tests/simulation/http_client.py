@@ -17,8 +17,8 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from s3_syncer.core import fence
 from s3_syncer.core.deadline import OutOfTime
 from s3_syncer.core.headers import META, PARAMETERS
-from s3_syncer.crt.protocols import Headers, HttpResponse
 from s3_syncer.stores import request_limiter
+from s3_syncer.transport.protocols import Headers, HttpResponse
 
 from .client import Connection, Socket
 from .store import Response, Store
@@ -46,7 +46,7 @@ _LISTING = {
 
 
 class SimulatedHttpClient:
-    """A `crt.protocols.HttpClient` for the store at the other end of a connection."""
+    """A `crt.protocols.CallbackHttpClient` for the store at the other end of a connection."""
 
     def __init__(self, store: Store, connection: Connection) -> None:
         self._store, self._connection = store, connection

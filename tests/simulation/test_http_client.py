@@ -1,4 +1,4 @@
-"""The simulated HTTP client keeps the promises of `crt.protocols.HttpClient`."""
+"""The simulated HTTP client keeps the promises of `crt.protocols.CallbackHttpClient`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.simulation.store import Store
 
 from s3_syncer.core import fence
 from s3_syncer.core.fence import Fence, fenced
-from s3_syncer.crt.list_objects import ObjectListing
-from s3_syncer.crt.protocols import HttpResponse
+from s3_syncer.transport.list_objects import ObjectListing
+from s3_syncer.transport.protocols import HttpResponse
 
 
 def simulate(run: Callable[[Store, SimulatedHttpClient], object], faults: Faults = NO_FAULTS, seed: int = 0) -> Store:

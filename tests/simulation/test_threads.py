@@ -25,10 +25,10 @@ from s3_syncer.sync import transfer
 NOT_SIMULATED = (
     "s3_syncer.__main__",
     "s3_syncer.cli",
-    "s3_syncer.crt.endpoint",
+    "s3_syncer.transport.endpoint",
     "s3_syncer.crt.http_client",
     "s3_syncer.crt.stream_copy",
-    "s3_syncer.crt.stream_http",
+    "s3_syncer.transport.stream_http",
     "s3_syncer.crt.tcp_nodelay",
     "s3_syncer.doctor",
     "s3_syncer.operations",

@@ -12,13 +12,12 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from s3_syncer.core.errors import StoreUnusable, SyncError, Transient
 from s3_syncer.core.multipart import Part
-from s3_syncer.crt.endpoint import OnlyBoto3Error, bucket_endpoint
 from s3_syncer.crt.factory import crt_transports
 from s3_syncer.settings import Credentials
 from s3_syncer.stores.clients import source_client, target_client
 from s3_syncer.stores.credentials import FixedClient, Lease
 from s3_syncer.stores.protocols import BucketLocation
-from s3_syncer.sync.context import Transports
+from s3_syncer.transport.endpoint import OnlyBoto3Error, bucket_endpoint
 
 KEYS = {"AWS_ACCESS_KEY_ID": "access-key", "AWS_SECRET_ACCESS_KEY": "secret-key"}
 FIPS, DUAL_STACK = {"AWS_USE_FIPS_ENDPOINT": "true"}, {"AWS_USE_DUALSTACK_ENDPOINT": "true"}
@@ -163,14 +162,17 @@ def test_only_boto3_goes_through_a_proxy(
         bucket_endpoint(BucketLocation("the-bucket", "", clients))
 
 
-def test_a_proxy_of_one_store_leaves_both_to_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_of_one_store_leaves_its_requests_and_all_copies_to_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small objects and streams need both stores."""
     for name in PROXY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     clients = source(monkeypatch, "eu-west-1", {"HTTPS_PROXY": PROXY, "NO_PROXY": ".amazonaws.com"})
     keys = Credentials("access-key", "secret-key")
     target = BucketLocation("the-mirror", "", target_client("https://s3.example.com", "eu-1", keys, connections=1))
-    assert crt_transports(BucketLocation("the-bucket", "", clients), target, concurrency=1) == Transports()
+    found = crt_transports(BucketLocation("the-bucket", "", clients), target, concurrency=1)
+    assert (found.small_object_copier, found.stream_copier) == (None, None)
+    assert found.source is not None
+    assert found.source.try_call("head_object", {"Bucket": "the-bucket", "Key": "key"}) is None
 
 
 class NoCredentials:

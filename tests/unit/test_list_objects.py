@@ -14,11 +14,11 @@ import pytest
 
 from s3_syncer.core.errors import SyncError
 from s3_syncer.core.model import Archive, KeyPage, ListEntry, ListPage
-from s3_syncer.crt import list_objects
-from s3_syncer.crt.list_objects import ObjectListing, parse_page
-from s3_syncer.crt.protocols import Headers, HttpResponse
 from s3_syncer.stores import response_xml
 from s3_syncer.stores.response_xml import NotXmlError
+from s3_syncer.transport import list_objects
+from s3_syncer.transport.list_objects import ObjectListing, parse_page
+from s3_syncer.transport.protocols import Headers, HttpResponse
 
 NOON = "2026-01-01T12:00:00.000Z"
 S3 = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

@@ -1,36 +1,29 @@
-"""Build the transports between two buckets, with the endpoints, credentials and CA bundle of boto3."""
+"""Build the transports of the command and the service: see `transport/factory.py`."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError
-
-from ..core.errors import StoreUnusable, Transient
-from ..stores.credentials import SigningKeys
+from ..core.errors import StoreUnusable
 from ..stores.protocols import BucketLocation
 from ..stores.request_limiter import RequestLimiters
 from ..sync.context import Transports
 from ..sync.transfer import StreamCopier, Transfer
-from .endpoint import BucketEndpoint, OnlyBoto3Error, bucket_endpoint
-from .list_objects import ObjectListing
-from .object_requests import ObjectRequests
-from .protocols import HttpClient, HttpResponse
+from ..transport.endpoint import OnlyBoto3Error
+from ..transport.factory import HttpTransport, plain_transports
+from ..transport.protocols import NO_RESPONSE, HttpResponse
+from ..transport.sides import NO_CREDENTIALS, Deferred, DeferredHttpClient, Side
+from ..transport.stream_http import StreamingHttpClient, StreamingRequest
+from .protocols import CallbackHttpClient
 from .small_object_copy import CrtSmallObjectCopier
 from .stream_copy import HttpStreamCopier
-from .stream_http import StreamingHttpClient, StreamingRequest
 
 if TYPE_CHECKING:
     from .http_client import CrtHttpClient
-
-Client = TypeVar("Client")
-
-#: There are no credentials, or none for now: the service that has them is busy, or was not reached.
-_NO_CREDENTIALS = (BotoCoreError, StoreUnusable, Transient)
 
 
 def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrency: int) -> Transports:
@@ -40,22 +33,21 @@ def crt_transports(source: BucketLocation, target: BucketLocation, *, concurrenc
     objects that are copied at a time. Without awscrt, or where only boto3 can reach one of the buckets, the result is
     that of `stream_transports`.
     """
-    sides = _Side(source), _Side(target)
-    stream_copier = _stream_copier(*sides)
     if not is_awscrt_installed():
-        return Transports(stream_copier=stream_copier)
+        return stream_transports(source, target)
+    sides = Side(source), Side(target)
     try:
-        clients = map(_http_client, sides)
-        return http_transports(source, target, *clients, concurrency=concurrency, stream_copier=stream_copier)
+        clients = list(map(_http_client, sides))
     except OnlyBoto3Error:
-        return Transports(stream_copier=stream_copier)
+        return stream_transports(source, target)
+    return http_transports(source, target, *clients, concurrency=concurrency, stream_copier=_stream_copier(*sides))
 
 
 def http_transports(
     source: BucketLocation,
     target: BucketLocation,
-    source_client: HttpClient,
-    target_client: HttpClient,
+    source_client: CallbackHttpClient,
+    target_client: CallbackHttpClient,
     *,
     concurrency: int,
     stream_copier: StreamCopier | None = None,
@@ -76,8 +68,8 @@ def http_transports(
         )
 
     return Transports(
-        CrtTransport(source_client, source.prefix),
-        CrtTransport(target_client, target.prefix),
+        HttpTransport(source_client, source.prefix),
+        HttpTransport(target_client, target.prefix),
         stream_copier,
         small_object_copier,
     )
@@ -89,86 +81,36 @@ def is_awscrt_installed() -> bool:
 
 
 def stream_transports(source: BucketLocation, target: BucketLocation) -> Transports:
-    """Return streams for large objects, and boto3 for everything else."""
-    return Transports(stream_copier=_stream_copier(_Side(source), _Side(target)))
+    """Return streams for large objects, and the transports over `http.client` for everything else."""
+    return replace(plain_transports(source, target), stream_copier=_stream_copier(Side(source), Side(target)))
 
 
-class CrtTransport:
-    """The listings and the requests of one bucket over awscrt: see `stores.protocols.Transport`."""
-
-    def __init__(self, client: HttpClient, prefix: str) -> None:
-        self.list_page = ObjectListing(client, prefix).list_page
-        self.try_call = ObjectRequests(client).try_call
-
-
-class _Side:
-    """A bucket and its endpoint, which is determined once, as soon as the bucket's client has credentials."""
-
-    def __init__(self, location: BucketLocation) -> None:
-        self.location, self._lock = location, threading.Lock()
-        self._endpoint: BucketEndpoint | None = None
-
-    def endpoint(self) -> BucketEndpoint:
-        """Return the endpoint of the bucket. Raises as `bucket_endpoint` does."""
-        with self._lock:
-            self._endpoint = self._endpoint or bucket_endpoint(self.location)
-            return self._endpoint
-
-    def signing_keys(self) -> SigningKeys:
-        """Return the keys to sign a request with now. Raises StoreUnusable or Transient."""
-        return self.location.clients.lease().signing_keys()
-
-
-class _Deferred(Generic[Client]):
-    """A client that cannot be built without credentials; each use tries again to build it."""
-
-    def __init__(self, build: Callable[[_Side], Client], side: _Side) -> None:
-        self._build, self._side, self._lock = build, side, threading.Lock()
-        self._built: Client | None = None
-
-    def get(self) -> Client | None:
-        """Return the client, or None as long as it cannot be built."""
-        with self._lock, suppress(*_NO_CREDENTIALS, OnlyBoto3Error):
-            self._built = self._built or self._build(self._side)
-        return self._built
-
-
-class _DeferredHttpClient:
-    """A client of a bucket that has no credentials yet. Until it has some, no request gets a response.
-
-    So boto3 makes every request, and its error says what is wrong.
-    """
-
-    def __init__(self, side: _Side) -> None:
-        self._client = _Deferred(_crt_http_client, side)
+class _DeferredCallbackClient(DeferredHttpClient[CallbackHttpClient]):
+    """A `DeferredHttpClient` that also calls back."""
 
     def send(self, method: str, key: str | None, done: Callable[[HttpResponse], None], **options: Any) -> None:
         client = self._client.get()
         if client is None:
-            done(HttpResponse(0))
+            done(NO_RESPONSE)
         else:
             client.send(method, key, done, **options)
 
-    def request(self, method: str, key: str | None, **options: Any) -> HttpResponse:
-        client = self._client.get()
-        return HttpResponse(0) if client is None else client.request(method, key, **options)
 
-
-def _http_client(side: _Side) -> CrtHttpClient | _DeferredHttpClient:
+def _http_client(side: Side) -> CallbackHttpClient:
     try:
         return _crt_http_client(side)
-    except _NO_CREDENTIALS:
-        return _DeferredHttpClient(side)
+    except NO_CREDENTIALS:
+        return _DeferredCallbackClient(_crt_http_client, side)
 
 
-def _crt_http_client(side: _Side) -> CrtHttpClient:
+def _crt_http_client(side: Side) -> CrtHttpClient:
     """Return an awscrt client for the bucket. Raises as `bucket_endpoint` does."""
     from .http_client import CrtHttpClient  # here, because it imports awscrt, which may not be installed
 
     return CrtHttpClient(side.endpoint(), side.signing_keys)
 
 
-def _stream_copier(source: _Side, target: _Side) -> HttpStreamCopier | None:
+def _stream_copier(source: Side, target: Side) -> HttpStreamCopier | None:
     if target.location.options.payload_signing:
         return None
     try:
@@ -181,8 +123,8 @@ def _stream_copier(source: _Side, target: _Side) -> HttpStreamCopier | None:
 class _DeferredStreamClient:
     """A streaming client of a bucket that has no credentials yet. Until it has some, no request begins."""
 
-    def __init__(self, side: _Side) -> None:
-        self._name, self._client = side.location.name, _Deferred(_streaming_http_client, side)
+    def __init__(self, side: Side) -> None:
+        self._name, self._client = side.location.name, Deferred(_streaming_http_client, side)
 
     def begin(self, method: str, key: str, **options: Any) -> AbstractContextManager[StreamingRequest]:
         client = self._client.get()
@@ -191,13 +133,13 @@ class _DeferredStreamClient:
         return client.begin(method, key, **options)
 
 
-def _stream_client(side: _Side) -> StreamingHttpClient | _DeferredStreamClient:
+def _stream_client(side: Side) -> StreamingHttpClient | _DeferredStreamClient:
     try:
         return _streaming_http_client(side)
-    except _NO_CREDENTIALS:
+    except NO_CREDENTIALS:
         return _DeferredStreamClient(side)
 
 
-def _streaming_http_client(side: _Side) -> StreamingHttpClient:
+def _streaming_http_client(side: Side) -> StreamingHttpClient:
     """Return a streaming client for the bucket. Raises as `bucket_endpoint` does."""
     return StreamingHttpClient(side.endpoint(), side.location.prefix, side.signing_keys)

@@ -24,9 +24,9 @@ from .. import __version__
 from ..core import fence
 from ..stores import body_ends, request_limiter
 from ..stores.credentials import SigningKeys
+from ..transport.endpoint import BucketEndpoint
+from ..transport.protocols import Headers, HttpResponse, header_fields
 from .callback_threads import keep_state
-from .endpoint import BucketEndpoint
-from .protocols import Headers, HttpResponse
 from .tcp_nodelay import NoDelay
 
 #: Seconds in which a request must end, and bytes a second that a large request is granted in addition.
@@ -83,7 +83,7 @@ class CrtHttpClient:
         body: bytes = b"",
         max_body: float = math.inf,
     ) -> None:
-        """Send a request: see `protocols.HttpClient`."""
+        """Send a request: see `CallbackHttpClient`."""
         request = _Request(self, method, done, len(body), max_body)
         self._pending.add(request)
         try:
@@ -107,7 +107,7 @@ class CrtHttpClient:
         body: bytes = b"",
         max_body: float = math.inf,
     ) -> HttpResponse:
-        """Send a request and wait for the response: see `protocols.HttpClient`."""
+        """Send a request and wait for the response: see `transport.protocols.HttpClient`."""
         response: Future[HttpResponse] = Future()
         self.send(method, key, response.set_result, query=query, headers=headers, body=body, max_body=max_body)
         request_limiter.note_status(response.result().status)
@@ -260,11 +260,10 @@ class _Request:
             self._fence.ensure_open()
 
     def _on_response(self, *, status_code: int, headers: list[tuple[str, str]], **_: Any) -> None:
-        self._status = status_code
-        for name, value in headers:
-            lower = name.lower()
-            self._headers[lower] = f"{self._headers[lower]}, {value}" if lower in self._headers else value
-        if self._method == "HEAD" or status_code in (204, 304) or body_ends.shows_end(self._headers):
+        self._status, self._headers = status_code, header_fields(headers)
+        if not all(map(str.isascii, self._headers.values())):  # awscrt decodes them as UTF-8
+            self._headers = {name: value.encode().decode("latin-1") for name, value in self._headers.items()}
+        if body_ends.is_bounded(self._method, status_code, self._headers):
             return
         if body_ends.needs_no_body(self._method, status_code, self._headers):
             self._close()

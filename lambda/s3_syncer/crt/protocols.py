@@ -1,37 +1,16 @@
-"""The interface of an HTTP client for one bucket, and its response. Pure."""
+"""The interface of an HTTP client that sends many requests at a time without a thread for each. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Protocol
 
-from ..core.errors import ARCHIVED_CODE
-from ..stores import response_xml
-
-Headers = Sequence[tuple[str, str]]
-
-#: Statuses of a response that concerns one key. Any other error status says that the store as a whole fails or refuses.
-OBJECT_LEVEL_STATUSES = frozenset({400, 404, 405, 409, 411, 412, 413, 414, 416, 501})
+from ..transport.protocols import Headers, HttpClient, HttpResponse
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
-    """A response with the names of its headers in lower case. Status 0 means that there was no response."""
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-
-def is_archived(response: HttpResponse) -> bool:
-    """Return True if the object must be restored before a read. That 403 says nothing about other objects."""
-    return response.status == 403 and response_xml.error(response.body)[0] == ARCHIVED_CODE
-
-
-class HttpClient(Protocol):
-    """A client for one bucket. Keys are whole; a key of None is the bucket itself."""
+class CallbackHttpClient(HttpClient, Protocol):
+    """A client for one bucket that also calls back."""
 
     def send(
         self,
@@ -48,15 +27,3 @@ class HttpClient(Protocol):
 
         A response of more than `max_body` bytes is cut off, and counts as none.
         """
-
-    def request(
-        self,
-        method: str,
-        key: str | None,
-        *,
-        query: str = "",
-        headers: Headers = (),
-        body: bytes = b"",
-        max_body: float = math.inf,
-    ) -> HttpResponse:
-        """Send a request and wait for the response."""

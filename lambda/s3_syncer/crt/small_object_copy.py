@@ -29,7 +29,8 @@ from ..stores.capabilities import Property, properties_of
 from ..stores.object_tags import UNTAGGED_CODES
 from ..stores.request_limiter import NO_LIMITERS, Permit, RequestLimiter, RequestLimiters, request_kind
 from ..sync.transfer import Transfer
-from .protocols import OBJECT_LEVEL_STATUSES, Headers, HttpClient, HttpResponse, is_archived
+from ..transport.protocols import OBJECT_LEVEL_STATUSES, Headers, HttpResponse, is_archived
+from .protocols import CallbackHttpClient
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ _NOT_SENT = HttpResponse(-1)
 class _Request(NamedTuple):
     """The next request of a copy."""
 
-    client: HttpClient
+    client: CallbackHttpClient
     method: str
     key: str
     query: str = ""
@@ -111,8 +112,8 @@ class CrtSmallObjectCopier:
 
     def __init__(
         self,
-        source: HttpClient,
-        target: HttpClient,
+        source: CallbackHttpClient,
+        target: CallbackHttpClient,
         transfer: Transfer,
         *,
         source_prefix: str,
@@ -219,7 +220,7 @@ class CrtSmallObjectCopier:
             self._slots.release()
             batch.slots_done.release()
 
-    def limiter(self, client: HttpClient) -> RequestLimiter | None:
+    def limiter(self, client: CallbackHttpClient) -> RequestLimiter | None:
         """Return the limiter of a store, or None if nothing limits its requests."""
         return self._limiters.source if client is self._source else self._limiters.target
 

@@ -32,7 +32,7 @@ from ..core.multipart import Part
 from ..core.units import KIB, MIB
 from ..stores import request_limiter
 from ..stores.request_limiter import NO_LIMITERS, RequestLimiter, RequestLimiters, request_kind
-from .protocols import Headers
+from ..transport.protocols import Headers
 from .small_object_copy import write_headers
 
 logger = logging.getLogger(__name__)

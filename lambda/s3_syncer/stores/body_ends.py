@@ -9,7 +9,7 @@ So the body ends earlier:
 - SILENCE_S without a byte end it as well. A document that is not complete is never read as one: see `response_xml.py`.
 
 The reader of an object knows its size: see `bodies.py`. A response that announces the end of its connection is left
-alone. The CRT transport leaves such a response to boto3, unless it needs no body.
+alone. The transports leave such a response to boto3, unless it needs no body.
 """
 
 from __future__ import annotations
@@ -61,6 +61,11 @@ def shows_end(read: Mapping[str, str]) -> bool:
         or "chunked" in read.get("transfer-encoding", "").lower()
         or "close" in read.get("connection", "").lower()
     )
+
+
+def is_bounded(method: str, status: int, read: Mapping[str, str]) -> bool:
+    """Return True if a response has no body, or if its headers show where the body ends."""
+    return method == "HEAD" or status in (204, 304) or shows_end(read)
 
 
 def needs_no_body(method: str, status: int, read: Mapping[str, str]) -> bool:

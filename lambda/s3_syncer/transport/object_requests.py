@@ -22,7 +22,7 @@ from ..stores.request_limiter import is_throttled
 from ..stores.response_xml import NotXmlError
 from .protocols import OBJECT_LEVEL_STATUSES, HttpClient, HttpResponse, is_archived
 
-#: Largest body in bytes. boto3 moves larger ones: moving the bytes then takes most of the time, and awscrt would hold
+#: Largest body in bytes. boto3 moves larger ones: moving the bytes then takes most of the time, and a client can hold
 #: them twice.
 MAX_BODY = MIB
 
@@ -156,11 +156,7 @@ _OPERATIONS = {
 
 def _reply(response: HttpResponse) -> Reply:
     """Return the headers of a response in boto3's form."""
-    read = response.headers
-    if not all(value.isascii() for value in read.values()):
-        # awscrt decodes headers as UTF-8, botocore as Latin-1. Both must give the same text.
-        read = {name: value.encode().decode("latin-1") for name, value in read.items()}
-    return {"ResponseMetadata": {"HTTPHeaders": read}}
+    return {"ResponseMetadata": {"HTTPHeaders": response.headers}}
 
 
 def _certain_error(response: HttpResponse) -> Reply | None:

@@ -1,4 +1,4 @@
-"""Send and receive HTTP bodies block by block, over connections to one bucket that are kept.
+"""Send and receive HTTP bodies, whole or block by block, over connections to one bucket that are kept.
 
 `http.client` lets a caller that reads from one store send to another store in between. No step waits longer than
 STALL_TIMEOUT_S for a socket.
@@ -6,13 +6,14 @@ STALL_TIMEOUT_S for a socket.
 
 from __future__ import annotations
 
+import math
 import platform
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import quote, urlsplit
 
 from botocore.auth import S3SigV4Auth
@@ -26,7 +27,7 @@ from ..core import fence
 from ..stores.credentials import SigningKeys
 from ..stores.fenced_requests import connection_breaker
 from .endpoint import BucketEndpoint
-from .protocols import Headers
+from .protocols import Headers, header_fields
 
 #: Seconds to wait for a connection, and then for each block to be sent or received.
 CONNECT_TIMEOUT_S = 5.0
@@ -37,8 +38,7 @@ _MAX_DRAIN = 64 * 1024
 
 _USER_AGENT = f"s3-syncer/{__version__} Python/{platform.python_version()}"
 
-#: The header is signed before the first byte of the body is known, so the body is not signed. Its MD5 proves it later.
-_UNSIGNED = Config(s3={"payload_signing_enabled": False})
+_SIGNED, _UNSIGNED = (Config(s3={"payload_signing_enabled": signs}) for signs in (True, False))
 
 
 class StreamingHttpClient:
@@ -57,8 +57,12 @@ class StreamingHttpClient:
         self._idle: list[HTTPConnection] = []
 
     @contextmanager
-    def begin(self, method: str, key: str, *, query: str = "", headers: Headers = ()) -> Iterator[StreamingRequest]:
+    def begin(
+        self, method: str, key: str, *, query: str = "", headers: Headers = (), body: bytes | None = None
+    ) -> Iterator[StreamingRequest]:
         """Send the header of a request; the block sends the body.
+
+        With `body`, the whole request is sent before the block, and may take effect from then on.
 
         Raises OSError, HTTPException or SyncError, such as OutOfTime if the work was given up. The connection is kept
         if the response was read to its end, and closed otherwise. So a store never takes a body that broke off for a
@@ -71,9 +75,12 @@ class StreamingHttpClient:
                 fenced.connect(connection_breaker(connection.sock))
             target = f"{self._path}/{quote(self._prefix + key, safe='/~')}{query}"
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-            for name, value in self._signed(method, target, [*self._endpoint.headers(method, query), *headers]).items():
+            every = [*self._headers, *self._endpoint.headers(method, query), *headers]
+            for name, value in self._signed(method, target, every, body).items():
                 connection.putheader(name, value)
-            connection.endheaders()
+            if body is not None:
+                fence.check()
+            connection.endheaders(body or None)
             request = StreamingRequest(connection)
             yield request
             kept = request.finish()
@@ -83,9 +90,12 @@ class StreamingHttpClient:
             else:
                 connection.close()
 
-    def _signed(self, method: str, target: str, headers: Headers) -> Mapping[str, str]:
-        request = AWSRequest(method=method, url=self._origin + target, headers=dict([*self._headers, *headers]))
-        request.context["client_config"] = _UNSIGNED
+    def _signed(self, method: str, target: str, headers: Headers, body: bytes | None) -> Mapping[str, str]:
+        request = AWSRequest(method=method, url=self._origin + target, headers=dict(headers), data=body or b"")
+        # As botocore does: TLS protects a body. Without TLS, the signature contains the hash of the body, unless it is
+        # not known yet. The MD5 of the body proves it later.
+        signs_body = body is not None and (not body or not self._secure or self._endpoint.options.payload_signing)
+        request.context["client_config"] = _SIGNED if signs_body else _UNSIGNED
         keys = self._keys()
         credentials = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
         S3SigV4Auth(credentials, "s3", self._endpoint.region).add_auth(request)
@@ -130,7 +140,18 @@ class StreamingRequest:
     def response(self) -> tuple[int, Mapping[str, str]]:
         """Return the status and the headers, with names in lower case. The body is not read yet."""
         self._response = self._connection.getresponse()
-        return self._response.status, {name.lower(): value for name, value in self._response.getheaders()}
+        return self._response.status, header_fields(self._response.getheaders())
+
+    def read(self, limit: float) -> bytes:
+        """Return the body of the response. Raises HTTPException if it is cut off or has too many bytes."""
+        assert self._response is not None
+        length = self._response.length
+        if math.isinf(limit) or (length is not None and length <= limit):
+            return self._response.read()
+        body = self._response.read(int(limit) + 1)
+        if len(body) > limit:
+            raise HTTPException("the response is too long")
+        return body
 
     def read_into(self, block: memoryview) -> int:
         """Fill the block from the body of the response. Return the number of bytes: fewer only at the end."""

@@ -1,0 +1,64 @@
+"""The interface of an HTTP client for one bucket, and its response. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..core.errors import ARCHIVED_CODE
+from ..stores import response_xml
+
+Headers = Sequence[tuple[str, str]]
+
+#: Statuses of a response that concerns one key. Any other error status says that the store as a whole fails or refuses.
+OBJECT_LEVEL_STATUSES = frozenset({400, 404, 405, 409, 411, 412, 413, 414, 416, 501})
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A response with the names of its headers in lower case. Status 0 means that there was no response.
+
+    The bytes of a header are decoded as Latin-1, as botocore does.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+NO_RESPONSE = HttpResponse(0)
+
+
+def header_fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the values by name in lower case. Several values of one name are joined, as botocore does."""
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        fields[lower] = f"{fields[lower]}, {value}" if lower in fields else value
+    return fields
+
+
+def is_archived(response: HttpResponse) -> bool:
+    """Return True if the object must be restored before a read. That 403 says nothing about other objects."""
+    return response.status == 403 and response_xml.error(response.body)[0] == ARCHIVED_CODE
+
+
+class HttpClient(Protocol):
+    """A client for one bucket. Keys are whole; a key of None is the bucket itself."""
+
+    def request(
+        self,
+        method: str,
+        key: str | None,
+        *,
+        query: str = "",
+        headers: Headers = (),
+        body: bytes = b"",
+        max_body: float = math.inf,
+    ) -> HttpResponse:
+        """Send a request and wait for the response. Raises OutOfTime if the work was given up.
+
+        A response of more than `max_body` bytes is cut off, and counts as none.
+        """
