@@ -36,7 +36,7 @@ def reads(rig: Rig) -> int:
 
 
 def requests_to_refuse(way: str) -> int:
-    """Return how often a request is made until boto3 sees its refusal: a transport makes it once before."""
+    """Return how often a request is refused before the secret is read again: a transport adds one."""
     return 1 if way == "boto3" else 2
 
 
