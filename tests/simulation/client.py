@@ -89,10 +89,12 @@ class Connection:
                 self._scheduler.note(self._server.name, label, "fails:", _text(failure))
             self.events.emit("response-received.s3", **_received(error))
             self.events.emit("needs-retry.s3")  # after a success too, as in botocore
-            is_last = False in self.events.emit(f"needs-retry.s3.{_api_name(operation)}", **_caught(error))
+            # The handler of an operation ends the attempts if it raises the error.
+            called = SimpleNamespace(name=_api_name(operation))
+            self.events.emit(f"needs-retry.s3.{called.name}", operation=called, **_caught(error))
             if error is None:
                 return response
-            if attempt == self._attempts or is_last or not _is_retried(error):
+            if attempt == self._attempts or not _is_retried(error):
                 raise error
             first_s = 1.0 if _text(error) in _THROTTLED_CODES else 0.05
             scale_s = min(first_s * 2 ** (attempt - 1), _BACKOFF_MAX_S)
@@ -206,9 +208,10 @@ def _caught(error: Exception | None) -> dict[str, Any]:
     """Return the values of botocore's event that decides on a further attempt."""
     received = _received(error)
     response = received["response_dict"]
+    parsed = error.response if isinstance(error, ClientError) else {}
     return {
         "caught_exception": received["exception"],
-        "response": response and (SimpleNamespace(status_code=response["status_code"]), {}),
+        "response": response and (SimpleNamespace(status_code=response["status_code"]), parsed),
     }
 
 
@@ -267,7 +270,7 @@ class S3Client:
         self._store, self._connection = store, connection
         self.meta = SimpleNamespace(events=connection.events, endpoint_url="https://simulated")
         # The one handler of `read_plain_responses` that does not parse XML.
-        connection.events.register("needs-retry.s3.CreateMultipartUpload", plain_responses._needs_retry_of_creation)
+        connection.events.register("needs-retry.s3.CreateMultipartUpload", plain_responses._end_attempts_of_creation)
 
     def __getattr__(self, operation: str) -> Callable[..., Response]:
         if operation not in _WRITES | _READS:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from botocore import handlers
+from botocore.exceptions import ClientError
 
 from ..core.errors import status_of
 from . import response_xml
@@ -53,7 +54,7 @@ def read_plain_responses(client: S3Client) -> None:
     if _TREAT_AS_500 is not None:
         events.unregister("before-parse.s3.*", _TREAT_AS_500)
     events.register_first("before-parse.s3.*", _before_parse)
-    events.register("needs-retry.s3.CreateMultipartUpload", _needs_retry_of_creation)
+    events.register("needs-retry.s3.CreateMultipartUpload", _end_attempts_of_creation)
     events.register("before-call.s3.HeadBucket", _end_redirects)
 
 
@@ -65,17 +66,19 @@ def _end_redirects(context: dict[str, Any], **_: Any) -> None:
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
-def _needs_retry_of_creation(
-    caught_exception: Exception | None, response: tuple[Any, Any] | None, **_: Any
-) -> bool | None:
-    """Return False, which ends the attempts, if an upload may exist: see `Bucket.create_upload`.
+def _end_attempts_of_creation(
+    operation: Any, caught_exception: Exception | None, response: tuple[Any, Any] | None, **_: Any
+) -> None:
+    """Raise the error, which ends the attempts, if an upload may exist: see `Bucket.create_upload`.
 
-    The response was lost, or it is a 5xx. A store that is too busy (503) has created nothing.
+    The response was lost, or it is a 5xx. A store that is too busy (503) has created nothing. To return False ends the
+    attempts in recent releases only: botocore 1.36.0 waits for False seconds, and repeats the request without end.
     """
     if caught_exception is not None:
-        return None if isinstance(caught_exception, UNREACHABLE) else False
-    status = 0 if response is None else response[0].status_code
-    return False if status >= 500 and status != 503 else None
+        if not isinstance(caught_exception, UNREACHABLE):
+            raise caught_exception
+    elif response is not None and response[0].status_code >= 500 and response[0].status_code != 503:
+        raise ClientError(response[1], operation.name)
 
 
 def _before_parse(
