@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pytest_terraform.tf import TerraformTestApi
@@ -20,6 +20,9 @@ from tests.infra.examples import Examples, applying
 from devtools import terraform
 from localcloud import container_engine, servers
 from localcloud.stack import EXAMPLE, REGION, Stack, Target, from_outputs, make_target, variables
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 #: Timeout of a test in seconds, with the apply that it may wait for: far more than a busy machine needs.
 TIMEOUT_S = 3600
@@ -101,9 +104,17 @@ class Applied:
         """
         client, bucket = self.stack.s3(), self.stack.source_bucket
         with contextlib.suppress(client.exceptions.NoSuchBucket):
-            for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-                for entry in page.get("Contents", []):
-                    client.delete_object(Bucket=bucket, Key=entry["Key"])
+            _delete_all(client, bucket)
+
+    def empty_target(self) -> None:
+        _delete_all(self.stack.target.s3(), self.stack.target.bucket)
+
+
+def _delete_all(client: S3Client, bucket: str) -> None:
+    """Delete the objects of a bucket, a page with each request."""
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        if contents := page.get("Contents"):
+            client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": entry["Key"]} for entry in contents]})
 
 
 @pytest.fixture(scope="session")

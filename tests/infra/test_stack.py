@@ -327,8 +327,8 @@ def test_service_does_the_work_of_the_function_with_its_role(applied: Applied) -
 
 @pytest.mark.usefixtures("equal", "no_dead_letters")
 def test_queue_migration_copies_all_objects_except_one_that_cannot_be_read(applied: Applied) -> None:
-    """One message makes the workers copy 5,000 objects. An archived object among them stops nothing."""
-    keys = [f"fleet/{number % 13}/{number:04}" for number in range(5000)]
+    """One message makes the workers copy three pages of objects. An archived object does not stop them."""
+    keys = [f"fleet/{number % 13}/{number:04}" for number in range(2000)]
     poisoned = "fleet/6/poisoned"
     client, bucket = applied.stack.s3(), applied.stack.source_bucket
     with notifications_off(applied.stack):
@@ -407,8 +407,8 @@ def test_comparison_from_the_queue_finds_objects_without_events(applied: Applied
     eventually(lambda: in_target(applied, "unnoticed") == in_source(applied, "unnoticed"))
 
 
-#: A large object: 2 GiB, in 128 parts.
-LARGE_PARTS, LARGE_PART = 128, 16 * 1024 * 1024
+#: A large object: 1 GiB, in 64 parts, which are 8 work items.
+LARGE_PARTS, LARGE_PART = 64, 16 * 1024 * 1024
 
 
 def large_part(number: int) -> bytes:
@@ -457,7 +457,7 @@ def visibility_timeout(applied: Applied, seconds: int) -> Iterator[None]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the invocation in /proc")
-def test_several_workers_copy_two_gibibytes_although_an_invocation_is_killed(applied: Applied, clouds: Clouds) -> None:
+def test_several_workers_copy_a_gibibyte_although_an_invocation_is_killed(applied: Applied, clouds: Clouds) -> None:
     target, client = applied.stack.target, applied.stack.target.s3()
 
     def sent() -> int:
@@ -483,7 +483,7 @@ def test_several_workers_copy_two_gibibytes_although_an_invocation_is_killed(app
     # The emulated store lists neither upload nor object while it completes one, so the object may be copied twice.
     eventually(lambda: not client.list_multipart_uploads(Bucket=target.bucket).get("Uploads"), patience_s=1200)
     items = {line["reason"] for line in log_lines(applied) if line.get("action") == "part" and line["key"] == "large"}
-    assert len(items) >= 10
+    assert len(items) >= 5
     applied.stack.s3().delete_object(Bucket=applied.stack.source_bucket, Key="large")
     eventually(lambda: not in_listing(client, target.bucket, "large"))
 
@@ -501,9 +501,7 @@ def in_listing(client: S3Client, bucket: str, key: str) -> bool:
 
 def test_missing_target_bucket_is_retried_until_it_exists(applied: Applied) -> None:
     target, client = applied.stack.target, applied.stack.target.s3()
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=target.bucket):
-        for entry in page.get("Contents", []):
-            client.delete_object(Bucket=target.bucket, Key=entry["Key"])
+    applied.empty_target()
     client.delete_bucket(Bucket=target.bucket)
     put(applied, "early", Body=b"x")
     eventually(lambda: any(line.get("action") == "retry" and line["key"] == "early" for line in log_lines(applied)))
