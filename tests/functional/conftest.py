@@ -28,7 +28,7 @@ import s3_syncer
 from localcloud import servers
 from localcloud.ceph import Ceph
 from s3_syncer import lambda_handler
-from s3_syncer.cli import outage
+from s3_syncer.cli import local_sweep, outage
 from s3_syncer.core import concurrency_limit, deadline
 from s3_syncer.core.backoff import Backoff
 from s3_syncer.crt import http_client
@@ -132,6 +132,14 @@ def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(lambda_handler, "plain_transports", partial(crt_transports, concurrency=2))
     way: str = request.param
     return way
+
+
+@pytest.fixture(params=["crt", "boto3"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run the command over awscrt and streams, and over boto3 alone."""
+    if request.param == "boto3":
+        monkeypatch.setattr(local_sweep, "crt_transports", boto3_only)
+    return str(request.param)
 
 
 @pytest.fixture(autouse=True)
