@@ -7,12 +7,23 @@ from typing import Any
 
 import pytest
 from botocore import loaders
+from hypothesis import HealthCheck, settings
 
 from devtools import signals, terraform
 from devtools.bootstrap import ROOT
 from localcloud import ceph
 
 REAL_STORE = "real_store"
+
+# The profiles of the property-based tests. The default profile generates the same examples in each run, so that a test
+# does not fail only sometimes. `--hypothesis-profile=search` looks for new faults: it generates different examples each
+# time, and many more if the test sets no number. There is no deadline, because it would fail on a busy machine without
+# a fault.
+settings.register_profile(
+    "fixed", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None
+)
+settings.register_profile("search", settings.get_profile("fixed"), derandomize=False, max_examples=2000)
+settings.load_profile("fixed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
