@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import ssl
 import time
@@ -297,6 +298,16 @@ def test_the_function_returns_the_report(examined: Rig, odd_store: OddStore) -> 
     assert json.loads(json.dumps(report)) == report
     assert (report["exit_code"], report["complete"]) == (0, True)  # type: ignore[typeddict-item]
     assert odd_store.keys(TARGET) == ["key"]
+
+
+def test_the_workers_need_not_send_to_the_queue_of_the_events(examined: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The role of the function allows sqs:SendMessage on the queue for bulk work only."""
+    notify(examined)
+    sent = {"sqs:SendMessage", "sqs:SendMessage on the bulk queue"}
+    assert sent & doctor(examined)[1].keys() == {"sqs:SendMessage"}
+    monkeypatch.setenv("BULK_QUEUE_URL", os.environ["QUEUE_URL"])
+    report: Any = lambda_handler.handler({"doctor": True}, Context(time.monotonic() + 900))
+    assert sent & {check["check"] for check in report["checks"]} == {"sqs:SendMessage on the bulk queue"}
 
 
 def test_the_function_logs_no_secret_for_the_doctor(examined: Rig, caplog: pytest.LogCaptureFixture) -> None:

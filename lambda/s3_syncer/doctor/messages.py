@@ -41,9 +41,10 @@ class MessageChecks:
         if not answer.is_ok:
             return
         attributes: Mapping[str, str] = answer.response["Attributes"]
-        yield from self._check_permissions(url)
-        if self._settings.bulk_queue_url:
-            yield from self._check_permissions(self._settings.bulk_queue_url, " on the bulk queue")
+        bulk_url = self._settings.bulk_queue_url
+        yield from self._check_permissions(url, sends=not bulk_url)
+        if bulk_url:
+            yield from self._check_permissions(bulk_url, " on the bulk queue")
         if queues := self._settings.deletion_queues:
             yield from self._check_permissions(queues.url, " on the deletions queue")
             yield from self._check_held_deletions(queues.held_url)
@@ -54,12 +55,15 @@ class MessageChecks:
         yield self._check_notifications(attributes.get("QueueArn", ""))
         yield _backlog(attributes)
 
-    def _check_permissions(self, url: str, where: str = "") -> Iterator[Check]:
-        """Send requests without a message: SQS refuses them for another reason than the permission."""
+    def _check_permissions(self, url: str, where: str = "", *, sends: bool = True) -> Iterator[Check]:
+        """Send requests without a message: SQS refuses them for another reason than the permission.
+
+        The workers send no message to the queue of the events if they have one for bulk work: see `sends`.
+        """
         for name, operation in (
             ("sqs:DeleteMessage", "delete_message_batch"),
             ("sqs:ChangeMessageVisibility", "change_message_visibility_batch"),
-            ("sqs:SendMessage", "send_message_batch"),
+            *([("sqs:SendMessage", "send_message_batch")] if sends else []),
         ):
             answer = call(getattr(self._sqs, operation), QueueUrl=url, Entries=[])
             yield permission(GROUP, name + where, answer, may_be_refused=True)
