@@ -120,6 +120,10 @@ class World:
 
         return http_transports(source, target, client(source), client(target), concurrency=COPIES)
 
+    def plain_transports(self, source: BucketLocation, target: BucketLocation) -> Transports:
+        """Return the transports of one function, over simulated HTTP clients."""
+        return replace(self.http_transports(source, target), small_object_copier=None)
+
 
 # -- AWS Lambda ----------------------------------------------------------------------------------------------------
 
@@ -144,6 +148,7 @@ class Environment:
                     self._world.settings,
                     threads=self._threads,
                     range_threads=self._threads,
+                    transports=self._world.plain_transports,
                     clients=self._world.clients(),
                 )
             )
