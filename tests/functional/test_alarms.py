@@ -40,6 +40,9 @@ HOUR_S = 3600
 #: Seconds from the first failure in which the alarm on retries must go off.
 NOTICED_S = 300
 
+#: Attempts of one request: a transport makes one, and boto3 six.
+ATTEMPTS = 7
+
 #: Start of the simulation, in seconds since 1970: a full minute.
 START = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
@@ -362,7 +365,7 @@ def test_a_healthy_mirror_raises_no_alarm(simulation: Simulation, monitoring: Mo
     simulation.send(change_at(START, "key"))
     assert simulation.deliver()
     rig.put("key", b"another body")
-    rig.target_proxy.when(refuse(500, "InternalError"), "PUT", times=6)
+    rig.target_proxy.when(refuse(500, "InternalError"), "PUT", times=ATTEMPTS)
     simulation.send(change_at(simulation.clock.now, "key"))
     assert not simulation.deliver()
     assert simulation.deliver()
@@ -376,7 +379,7 @@ def test_a_healthy_mirror_raises_no_alarm(simulation: Simulation, monitoring: Mo
 
 def test_a_short_failure_during_a_burst_raises_no_alarm(simulation: Simulation, monitoring: Monitoring) -> None:
     """A change that waited ten minutes in a long queue may fail once."""
-    simulation.rig.target_proxy.when(refuse(500, "InternalError"), "PUT", times=6)
+    simulation.rig.target_proxy.when(refuse(500, "InternalError"), "PUT", times=ATTEMPTS)
     simulation.send(change_at(START - 600, "key"))
     assert not simulation.deliver()
     assert simulation.deliver()
