@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from socket import socket
 from socketserver import BaseRequestHandler, ThreadingTCPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.httpsession import create_urllib3_context, get_cert_path
 
 from s3_syncer.core import fence
 from s3_syncer.core.deadline import OutOfTime
 from s3_syncer.core.fence import Fence
 from s3_syncer.stores.credentials import SigningKeys
+from s3_syncer.transport import stream_http
 from s3_syncer.transport.endpoint import BucketEndpoint
 from s3_syncer.transport.plain_http import PlainHttpClient
 from s3_syncer.transport.protocols import NO_RESPONSE
@@ -82,8 +86,11 @@ def serving(answer: bytes, *, closes: bool = False) -> Iterator[tuple[Server, Pl
 
 
 def client_of(server: Server, keys: Callable[[], SigningKeys] = lambda: KEYS) -> PlainHttpClient:
-    endpoint = BucketEndpoint(f"http://127.0.0.1:{server.server_address[1]}/bucket", "us-east-1", "")
-    return PlainHttpClient(StreamingHttpClient(endpoint, "", keys))
+    return PlainHttpClient(StreamingHttpClient(endpoint_of(server), "", keys))
+
+
+def endpoint_of(server: Server) -> BucketEndpoint:
+    return BucketEndpoint(f"http://127.0.0.1:{server.server_address[1]}/bucket", "us-east-1", "")
 
 
 def test_a_response_has_its_status_its_headers_in_lower_case_and_its_body() -> None:
@@ -105,17 +112,25 @@ def test_a_response_has_its_status_its_headers_in_lower_case_and_its_body() -> N
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\nd", None),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nmore body", None),
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nmore body", None),
+        (b"HTTP/1.1 102 Processing\r\n\r\n" + ANSWER, None),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + ANSWER, b"body"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 9\r\n\r\nbody", None),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity, chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", None),
         (b"HTTP/1.1 nonsense\r\n\r\n", None),
         (b"", None),
     ],
     ids=[
         "chunks",
-        "until the end",
+        "to the end",
         "no end",
         "cut off",
         "cut off chunk",
         "long",
-        "long until the end",
+        "long to the end",
+        "not the last",
+        "continue",
+        "two lengths",
+        "two encodings",
         "no HTTP",
         "nothing",
     ],
@@ -192,6 +207,76 @@ def test_a_write_without_a_response_makes_its_key_uncertain(
         response = client.request("PUT", "key", body=b"body")
     assert (response.status == 0) is uncertain
     assert work.uncertain == (frozenset({"key"}) if uncertain else frozenset())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 102 Processing\r\n\r\n" + ANSWER,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 9\r\n\r\nbody",
+        b"HTTP/1.1 200 OK\r\nETag: one\r\n\r\nbody",
+    ],
+    ids=["not the last", "two lengths", "no length"],
+)
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_no_request_gets_the_response_to_another_one(method: str, answer: bytes) -> None:
+    with serving(answer) as (server, client):
+        client.request(method, "key")
+        server.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"
+        assert client.request("GET", "other key").body == b"other"
+        assert server.connections == 2
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of day passes while a function is frozen."""
+    now = 1e9
+    monkeypatch.setattr(stream_http, "time", SimpleNamespace(time=lambda: now))
+    with serving(ANSWER) as (server, client):
+        for idle_s, connections in ((0.0, 1), (stream_http.MAX_IDLE_S, 1), (stream_http.MAX_IDLE_S + 1, 2)):
+            now += idle_s
+            assert client.request("GET", "key").status == 200
+            assert server.connections == connections
+
+
+def test_after_a_kept_connection_without_a_response_the_rest_is_not_used_again() -> None:
+    """All connections of a function may be gone after it was frozen. Only one request waits for its end."""
+    with serving(ANSWER) as (server, _):
+        connections = StreamingHttpClient(endpoint_of(server), "", lambda: KEYS)
+        client = PlainHttpClient(connections)
+        with connections.begin("GET", "a", body=b"") as one, connections.begin("GET", "b", body=b"") as two:
+            for request in (one, two):
+                assert (request.response()[0], request.read(9)) == (200, b"body")
+        assert server.connections == 2
+        server.answer = b"HTTP/1.1 nonsense\r\n\r\n"
+        assert client.request("GET", "key") == NO_RESPONSE
+        server.answer = ANSWER
+        assert client.request("GET", "key").status == 200
+        assert server.connections == 3
+
+
+def test_a_fault_of_this_program_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def keys() -> SigningKeys:
+        raise KeyError
+
+    with serving(ANSWER) as (server, _):
+        assert client_of(server, keys).request("GET", "key") == NO_RESPONSE
+    assert [record.message for record in caplog.records] == ["unexpected failure"]
+
+
+def test_certificates_are_checked_as_botocore_checks_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.13 and later refuse more of them by default."""
+    made = ssl.create_default_context
+
+    def strict(**options: Any) -> ssl.SSLContext:
+        context = made(**options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    endpoint = BucketEndpoint("https://127.0.0.1/bucket", "us-east-1", str(get_cert_path(True)))
+    context = StreamingHttpClient(endpoint, "", lambda: KEYS)._context()
+    assert context.verify_flags == create_urllib3_context().verify_flags
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 def test_a_connection_that_the_store_has_closed_is_not_used_again() -> None:

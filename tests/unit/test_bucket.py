@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
+from threading import Event
 from typing import Any, cast
 
 import pytest
 
+from s3_syncer.core import fence
 from s3_syncer.core.errors import (
     Busy,
     Changed,
@@ -19,8 +21,10 @@ from s3_syncer.core.errors import (
     StoreUnusable,
     SyncError,
 )
-from s3_syncer.core.model import ListPage, ObjectState, md5_of
+from s3_syncer.core.fence import Fence
+from s3_syncer.core.model import KeyPage, ListPage, ObjectState, md5_of
 from s3_syncer.stores.bucket import MAX_LOOKUPS, Bucket
+from s3_syncer.stores.kept_bucket import KeptBucket
 
 HEAD, GET, TAGS = "head_object", "get_object", "get_object_tagging"
 DELETE, ABORT, LIST = "delete_object", "abort_multipart_upload", "list_objects_v2"
@@ -165,9 +169,14 @@ def test_a_deletion_counts_once_the_store_names_the_key_as_missing(requests: Req
     assert script.left == []
 
 
+@pytest.mark.parametrize("kind", [Bucket, KeptBucket])
 @pytest.mark.parametrize("code", ["", "NoSuchKey", "NotFound"])
-def test_a_404_that_names_no_upload_is_about_one_that_is_not_listed(code: str) -> None:
+def test_a_404_that_names_no_upload_is_about_one_that_is_not_listed(code: str, kind: type[Bucket]) -> None:
     """Ceph RGW responds to ListParts of an aborted upload with NoSuchKey."""
+
+    def bucket(script: Script) -> Bucket:
+        return kind("bucket", "", cast(Any, None), tags=False, transport=script)
+
     bucket(Script((ABORT, error(404, "NoSuchUpload")))).abort_upload("key", "upload")
     bucket(Script((ABORT, error(404, code)), (UPLOADS, NO_UPLOADS))).abort_upload("key", "upload")
     listed = {"IsTruncated": "false", "Uploads": [{"Key": "key", "UploadId": "upload"}]}
@@ -251,6 +260,21 @@ def test_a_key_is_listed_if_it_comes_first(listed: list[str]) -> None:
 def test_a_store_that_lists_out_of_order_is_asked_for_more_keys() -> None:
     assert listings(["key/longer"], ["key/longer", "key"]).lists("key")
     assert not listings(["key/longer"], ["key/longer"]).lists("key")
+
+
+def test_the_fence_of_the_thread_can_break_a_listing_over_a_transport() -> None:
+    class Listing(Script):
+        def list_page(self, position: Mapping[str, Any]) -> ListPage | None:
+            request = fence.current_request()
+            assert request is not None
+            request.connect(broken.set)
+            work.close()
+            return ListPage(KeyPage.of([]), is_last=True)
+
+    broken, work = Event(), Fence()
+    with fence.fenced(work):
+        assert bucket(Listing()).first("") is None
+    assert broken.is_set()
 
 
 def listings(*pages: list[str]) -> Bucket:

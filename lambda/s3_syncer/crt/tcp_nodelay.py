@@ -37,7 +37,13 @@ class NoDelay:
                     continue
 
     def _apply(self, descriptor: int) -> None:
-        with socket.socket(fileno=os.dup(descriptor)) as connection:  # an option of the socket, not of the descriptor
+        copy = os.dup(descriptor)  # an option of the socket, not of the descriptor
+        try:
+            connection = socket.socket(fileno=copy)
+        except OSError:  # it belongs to something else by now
+            os.close(copy)
+            raise
+        with connection:
             is_tcp = connection.family in (socket.AF_INET, socket.AF_INET6)
             if is_tcp and connection.getpeername()[1] == self._port:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

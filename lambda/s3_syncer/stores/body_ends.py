@@ -58,7 +58,7 @@ def shows_end(read: Mapping[str, str]) -> bool:
     """Return True if the headers of a response, with names in lower case, show where its body ends."""
     return (
         headers.content_length(read) is not None
-        or "chunked" in read.get("transfer-encoding", "").lower()
+        or read.get("transfer-encoding", "").lower() == "chunked"  # as `http.client` decides
         or "close" in read.get("connection", "").lower()
     )
 

@@ -308,7 +308,8 @@ class Bucket:
         if self.lists_restores:
             position = {**position, "OptionalObjectAttributes": ["RestoreStatus"]}
         if self._transport is not None:
-            found = self.availability.attempt(partial(self._transport.list_page, position), "list_objects_v2")
+            with fence.request():
+                found = self.availability.attempt(partial(self._transport.list_page, position), "list_objects_v2")
             if found is not None:
                 self.availability.note_response()
                 return found
@@ -474,6 +475,10 @@ class Bucket:
 
     def uploads(self, key: str) -> list[Upload]:
         """Return the uploads of exactly this key that are neither completed nor aborted."""
+        return self._uploads_of_all(key)
+
+    def _uploads_of_all(self, key: str) -> list[Upload]:
+        """Return the uploads of the key, also those of other programs: see `KeptBucket.uploads`."""
         whole = self.full_key(key)
 
         def request(position: Mapping[str, Any]) -> Response:
@@ -505,7 +510,9 @@ class Bucket:
             yield
         except SyncError as error:
             is_about_key = error.status == 404 and error.code == "NoSuchKey"
-            if not (is_vague_404(error) or is_about_key) or any(each.id == upload_id for each in self.uploads(key)):
+            if not (is_vague_404(error) or is_about_key) or any(
+                each.id == upload_id for each in self._uploads_of_all(key)
+            ):
                 raise
             raise Changed(error.reason, "NoSuchUpload", request_id=error.request_id) from error
 

@@ -5,13 +5,23 @@ No request is repeated and no response is judged. The fence of the thread is ask
 
 from __future__ import annotations
 
+import logging
 import math
+from http.client import HTTPException
+
+from botocore.exceptions import BotoCoreError
 
 from ..core import fence
 from ..core.deadline import OutOfTime
+from ..core.errors import SyncError
 from ..stores import body_ends, request_limiter
 from .protocols import NO_RESPONSE, Headers, HttpResponse
 from .stream_http import StreamingHttpClient
+
+logger = logging.getLogger(__name__)
+
+#: No whole response, no keys to sign the request, or a value that no header can have.
+_NOT_SENT_OR_NO_RESPONSE = (OSError, HTTPException, SyncError, BotoCoreError, ValueError)
 
 
 class PlainHttpClient:
@@ -37,15 +47,18 @@ class PlainHttpClient:
                 status, received = request.response()
                 if body_ends.is_bounded(method, status, received):
                     response = HttpResponse(status, received, request.read(max_body))
-                elif body_ends.needs_no_body(method, status, received):
-                    response = HttpResponse(status, received)
                 else:
-                    response = NO_RESPONSE
+                    request.leave()
+                    is_whole = body_ends.needs_no_body(method, status, received)
+                    response = HttpResponse(status, received) if is_whole else NO_RESPONSE
+                if response.status:
+                    fence.answered()  # before another request can take the connection, which the fence might break
         except OutOfTime:
             raise
-        except Exception:  # no response, or a request that cannot be sent: boto3 finds the reason
+        except _NOT_SENT_OR_NO_RESPONSE:
             response = NO_RESPONSE
-        if response.status:
-            fence.answered()
+        except Exception:  # a fault of this program: boto3 makes the request
+            logger.exception("unexpected failure", extra={"key": key})
+            response = NO_RESPONSE
         request_limiter.note_status(response.status)
         return response

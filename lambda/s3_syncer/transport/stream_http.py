@@ -10,6 +10,8 @@ import math
 import platform
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -33,6 +35,10 @@ from .protocols import Headers, header_fields
 CONNECT_TIMEOUT_S = 5.0
 STALL_TIMEOUT_S = 60.0
 
+#: Seconds after which an idle connection is not used again. A function may be frozen for hours between two requests:
+#: its connections may be gone then, without a sign. The time of day passes meanwhile.
+MAX_IDLE_S = 30.0
+
 #: Bytes of a response body that are read only to keep the connection.
 _MAX_DRAIN = 64 * 1024
 
@@ -52,9 +58,10 @@ class StreamingHttpClient:
         assert url.hostname is not None
         self._host, self._port, self._path = url.hostname, url.port, url.path
         self._origin, self._secure = f"{url.scheme}://{url.netloc}", url.scheme == "https"
-        self._headers = (("host", url.netloc), ("user-agent", _USER_AGENT))
+        self._headers = (("host", url.netloc), ("user-agent", _USER_AGENT), ("accept-encoding", "identity"))
         self._endpoint, self._prefix, self._keys = endpoint, prefix, keys
-        self._idle: list[HTTPConnection] = []
+        self._idle: list[tuple[float, HTTPConnection]] = []
+        self._tls_lock = threading.Lock()
 
     @contextmanager
     def begin(
@@ -69,7 +76,8 @@ class StreamingHttpClient:
         complete one.
         """
         fence.ensure_open()
-        connection, kept = self._connection(), False
+        connection, is_new = self._connection()
+        kept = False
         try:
             if (fenced := fence.current_request()) is not None:
                 fenced.connect(connection_breaker(connection.sock))
@@ -86,9 +94,11 @@ class StreamingHttpClient:
             kept = request.finish()
         finally:
             if kept:
-                self._idle.append(connection)
+                self._idle.append((time.time(), connection))
             else:
                 connection.close()
+                if not is_new:
+                    self._idle.clear()  # they may be gone as well
 
     def _signed(self, method: str, target: str, headers: Headers, body: bytes | None) -> Mapping[str, str]:
         request = AWSRequest(method=method, url=self._origin + target, headers=dict(headers), data=body or b"")
@@ -101,28 +111,44 @@ class StreamingHttpClient:
         S3SigV4Auth(credentials, "s3", self._endpoint.region).add_auth(request)
         return dict(request.headers.items())
 
-    def _connection(self) -> HTTPConnection:
-        """Return an idle connection that the store has not closed, or a new one."""
+    def _connection(self) -> tuple[HTTPConnection, bool]:
+        """Return an idle connection that the store has not closed, or else a new one and True."""
         while self._idle:
             try:
-                idle = self._idle.pop()
+                since, idle = self._idle.pop()
             except IndexError:
                 break
-            if not wait_for_read(idle.sock, timeout=0):
-                return idle
+            if abs(time.time() - since) <= MAX_IDLE_S and not _has_bytes(idle.sock):
+                return idle, False
             idle.close()
         if self._secure:
-            new: HTTPConnection = HTTPSConnection(self._host, self._port, timeout=CONNECT_TIMEOUT_S, context=self._tls)
+            new: HTTPConnection = HTTPSConnection(
+                self._host, self._port, timeout=CONNECT_TIMEOUT_S, context=self._context()
+            )
         else:
             new = HTTPConnection(self._host, self._port, timeout=CONNECT_TIMEOUT_S)
         new.connect()
         new.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         new.sock.settimeout(STALL_TIMEOUT_S)
-        return new
+        return new, True
+
+    def _context(self) -> ssl.SSLContext:
+        with self._tls_lock:
+            return self._tls
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self._endpoint.ca_file)
+        context = ssl.create_default_context(cafile=self._endpoint.ca_file)
+        # Python 3.13 and later set both. botocore does not, and must accept the same certificates.
+        context.verify_flags &= ~(ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN)
+        return context
+
+
+def _has_bytes(connection: socket.socket) -> bool:
+    """Return True if there is something to read, such as the end of the connection."""
+    if wait_for_read(connection, timeout=0):
+        return True
+    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
 
 class StreamingRequest:
@@ -138,9 +164,15 @@ class StreamingRequest:
         self._connection.send(data)
 
     def response(self) -> tuple[int, Mapping[str, str]]:
-        """Return the status and the headers, with names in lower case. The body is not read yet."""
-        self._response = self._connection.getresponse()
-        return self._response.status, header_fields(self._response.getheaders())
+        """Return the status and the headers, with names in lower case. The body is not read yet.
+
+        Raises HTTPException for a response that announces another one.
+        """
+        response = self._connection.getresponse()
+        if response.status < 200:
+            raise HTTPException(f"the status {response.status} is not the last one")
+        self._response = response
+        return response.status, header_fields(response.getheaders())
 
     def read(self, limit: float) -> bytes:
         """Return the body of the response. Raises HTTPException if it is cut off or has too many bytes."""
@@ -157,6 +189,10 @@ class StreamingRequest:
         """Fill the block from the body of the response. Return the number of bytes: fewer only at the end."""
         assert self._response is not None
         return self._response.readinto(block)
+
+    def leave(self) -> None:
+        """Do not read the body, and do not use the connection again."""
+        self._response = None
 
     def finish(self) -> bool:
         """Read the rest of a short response. Return True if the connection can be used again."""
