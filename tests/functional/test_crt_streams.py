@@ -29,11 +29,11 @@ from tests.functional.proxy import (
 )
 
 from s3_syncer.cli import local_sweep, sync_command
-from s3_syncer.crt import factory, stream_copy
+from s3_syncer.crt import stream_copy
 from s3_syncer.stores import credentials
 from s3_syncer.stores.protocols import BucketLocation
 from s3_syncer.sync import transfer
-from s3_syncer.transport import stream_http
+from s3_syncer.transport import sides, stream_http
 from s3_syncer.transport.endpoint import BucketEndpoint
 
 PART = 5 * MIB
@@ -105,13 +105,13 @@ def test_sync_streams_large_objects(rig: Rig) -> None:
 def test_the_endpoint_of_a_bucket_is_found_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The CRT client and the streaming client share the endpoint."""
     names: list[str] = []
-    endpoint = factory.bucket_endpoint
+    endpoint = sides.bucket_endpoint
 
     def noted(location: BucketLocation) -> BucketEndpoint:
         names.append(location.name)
         return endpoint(location)
 
-    monkeypatch.setattr(factory, "bucket_endpoint", noted)
+    monkeypatch.setattr(sides, "bucket_endpoint", noted)
     assert run("migrate").code == 0
     assert sorted(names) == sorted([SOURCE, TARGET])
 

@@ -109,7 +109,7 @@ def test_the_function_trusts_the_ca_certificate_of_the_target(
         monkeypatch.setenv("TARGET_ENDPOINT", target.endpoint)
         monkeypatch.setenv("TARGET_CA_CERTIFICATE", authority.cert_pem.bytes().decode())
         rig.sync(*rig.source_keys())
-        assert clients_of(target) >= {"boto3": {"Boto3"}, "crt": {"awscrt"}}[each_way]
+        assert clients_of(target) >= {"boto3": {"Boto3"}, "plain": {"Python"}, "crt": {"awscrt"}}[each_way]
         rig.close()
     assert rig.differences() == []
 
