@@ -56,7 +56,7 @@ def test_the_zip_contains_the_modules_of_this_project_only() -> None:
     assert names == sorted(names)
     assert all(name.startswith("s3_syncer/") and name.endswith(".py") for name in names)
     packages = {name.split("/")[1] for name in names if name.count("/") > 1}
-    assert packages == {"core", "doctor", "queue", "stores", "sync"}
+    assert packages == {"core", "doctor", "queue", "stores", "sync", "transport"}
     assert "s3_syncer/lambda_handler.py" in names
     assert "s3_syncer/__main__.py" not in names
 
