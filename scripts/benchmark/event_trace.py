@@ -13,11 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
-
-from botocore.awsrequest import AWSPreparedRequest
-from botocore.httpsession import URLLib3Session
 
 from benchmark.lambda_bench_child import Function, Sides, record
 
@@ -36,27 +34,33 @@ class Request:
 
 
 class Trace:
-    """Records the requests that botocore sends, until their response headers are there."""
+    """Records the requests of boto3 and of the transport, until their response headers are there."""
 
     def __init__(self, sides: Sides) -> None:
         self._ports = {urlsplit(client.meta.endpoint_url).port: name for name, client in sides.by_name.items()}
         self._requests: list[Request] = []
         self._lock = threading.Lock()
         self._began = time.perf_counter()
-        send = URLLib3Session.send
+        # Both clients use these methods of `http.client`.
+        begin, end = HTTPConnection.putrequest, HTTPConnection.getresponse
+        begun: dict[HTTPConnection, tuple[str, float]] = {}
 
-        def traced(session: URLLib3Session, request: AWSPreparedRequest) -> Any:
-            return self._record(request, lambda: send(session, request))
+        def putrequest(connection: HTTPConnection, method: str, *arguments: Any, **options: Any) -> None:
+            begun[connection] = method, self._now_ms()
+            begin(connection, method, *arguments, **options)
 
-        URLLib3Session.send = traced  # type: ignore[assignment, method-assign]
+        def getresponse(connection: HTTPConnection) -> HTTPResponse:
+            response = end(connection)
+            self._record(connection, *begun.pop(connection))
+            return response
 
-    def _record(self, request: AWSPreparedRequest, send: Callable[[], Any]) -> Any:
-        began_ms = self._now_ms()
-        response = send()
-        side = self._ports.get(urlsplit(str(request.url)).port, "other")
+        HTTPConnection.putrequest = putrequest  # type: ignore[assignment, method-assign]
+        HTTPConnection.getresponse = getresponse  # type: ignore[assignment, method-assign]
+
+    def _record(self, connection: HTTPConnection, method: str, began_ms: float) -> None:
+        side = self._ports.get(connection.port, "other")
         with self._lock:
-            self._requests.append(Request(side, str(request.method), began_ms, self._now_ms()))
-        return response
+            self._requests.append(Request(side, method, began_ms, self._now_ms()))
 
     def _now_ms(self) -> float:
         return (time.perf_counter() - self._began) * 1000
