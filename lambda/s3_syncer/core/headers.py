@@ -75,6 +75,15 @@ PARAMETERS = {name.lower(): name.replace("-", "") for name in CONTENT_HEADERS} |
 }
 
 
+def by_name(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return header values by name in lower case. Values of one name are joined, as by botocore."""
+    values: dict[str, str] = {}
+    for name, value in fields:
+        lower = name.lower()
+        values[lower] = f"{values[lower]}, {value}" if lower in values else value
+    return values
+
+
 def state(headers: Mapping[str, str], tags: Mapping[str, str]) -> ObjectState:
     """Return the object that a response to HeadObject or GetObject describes; header names in lower case.
 

@@ -22,10 +22,11 @@ from awscrt import auth, http, io
 
 from .. import __version__
 from ..core import fence
+from ..core.headers import by_name
 from ..stores import body_ends, request_limiter
 from ..stores.credentials import SigningKeys
 from ..transport.endpoint import BucketEndpoint
-from ..transport.protocols import Headers, HttpResponse, header_fields
+from ..transport.protocols import Headers, HttpResponse
 from .callback_threads import keep_state
 from .tcp_nodelay import NoDelay
 
@@ -260,7 +261,7 @@ class _Request:
             self._fence.ensure_open()
 
     def _on_response(self, *, status_code: int, headers: list[tuple[str, str]], **_: Any) -> None:
-        self._status, self._headers = status_code, header_fields(headers)
+        self._status, self._headers = status_code, by_name(headers)
         if not all(map(str.isascii, self._headers.values())):  # awscrt decodes them as UTF-8
             self._headers = {name: value.encode().decode("latin-1") for name, value in self._headers.items()}
         if body_ends.is_bounded(self._method, status_code, self._headers):

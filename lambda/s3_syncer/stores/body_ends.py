@@ -85,7 +85,7 @@ class EndingResponse(HTTPResponse):
         is_object = _is_object.get()
         if self.length is not None or is_object is None or (is_object and self.status < 300):
             return
-        read = {name.lower(): value for name, value in self.getheaders()}
+        read = headers.by_name(self.getheaders())
         if self.version > _HTTP_1_0 and not shows_end(read):
             is_bare = needs_no_body(self._of_method, self.status, read)
             body = b"" if is_bare else self._read_document()

@@ -14,12 +14,7 @@ from .stream_http import StreamingHttpClient
 
 def plain_transports(source: BucketLocation, target: BucketLocation) -> Transports:
     """Return transports over `http.client`. They leave a bucket that only boto3 can reach to boto3."""
-    return Transports(plain_transport(source), plain_transport(target))
-
-
-def plain_transport(location: BucketLocation) -> HttpTransport:
-    """Return the transport of one bucket over `http.client`."""
-    return HttpTransport(DeferredHttpClient(_plain_client, Side(location)), location.prefix)
+    return Transports(_plain_transport(source), _plain_transport(target))
 
 
 class HttpTransport:
@@ -28,6 +23,10 @@ class HttpTransport:
     def __init__(self, client: HttpClient, prefix: str) -> None:
         self.list_page = ObjectListing(client, prefix).list_page
         self.try_call = ObjectRequests(client).try_call
+
+
+def _plain_transport(location: BucketLocation) -> HttpTransport:
+    return HttpTransport(DeferredHttpClient(_plain_client, Side(location)), location.prefix)
 
 
 def _plain_client(side: Side) -> PlainHttpClient:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,15 +29,6 @@ class HttpResponse:
 
 
 NO_RESPONSE = HttpResponse(0)
-
-
-def header_fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the values by name in lower case. Several values of one name are joined, as botocore does."""
-    fields: dict[str, str] = {}
-    for name, value in headers:
-        lower = name.lower()
-        fields[lower] = f"{fields[lower]}, {value}" if lower in fields else value
-    return fields
 
 
 def is_archived(response: HttpResponse) -> bool:
