@@ -6,6 +6,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import re
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -349,6 +350,13 @@ def test_the_architecture_lists_each_module_and_no_other() -> None:
         listed += [f"{package}/{name}".strip("/").removesuffix(".py") for name in names]
     modules = [file.relative_to(PACKAGE).with_suffix("").as_posix() for file in PACKAGE.rglob("*.py")]
     assert sorted(listed) == sorted(module for module in modules if not module.endswith("__init__"))
+
+
+def test_the_layers_in_contributing_are_those_of_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    listed = "".join(f"    {layer.replace(' | ', ', ')}\n" for layer in layers)
+    assert f"\n\n{listed}\n" in (ROOT / "CONTRIBUTING.md").read_text()
 
 
 def test_each_exception_is_used() -> None:
