@@ -88,10 +88,12 @@ def checks() -> Iterator[Command]:
     yield unit
     yield Command("simulate", [str(ROOT / "scripts" / "simulate"), "--seeds", str(SEEDS)], ROOT)
     # The oldest boto3 that works, with the tests that depend most on it: they take less than a minute.
+    faults = "test_short_faults_are_retried_within_the_invocation"
     creation = "test_an_upload_with_an_unreadable_response_is_found_and_not_created_again"
     oldest = (
         "tests/functional/test_handler.py",
         "tests/unit/test_fence.py",
+        f"tests/functional/test_faults.py::{faults}",
         f"tests/functional/test_odd_listings.py::{creation}",
     )
     yield Command(f"boto3 {MINIMUM}", [str(ROOT / "scripts" / "test"), "--boto3", MINIMUM, *oldest], ROOT)

@@ -77,6 +77,7 @@ PASSING = {
     "target throttles HEAD": Trouble("target", refuse(503, "SlowDown"), "HEAD"),
     "target throttles PUT": Trouble("target", refuse(503, "SlowDown"), "PUT"),
     "target fails at PUT": Trouble("target", refuse(500, "InternalError"), "PUT"),
+    "target throttles HEAD with 429": Trouble("target", refuse(429, "TooManyRequests"), "HEAD"),
     "target throttles PUT with 429": Trouble("target", refuse(429, "TooManyRequests"), "PUT"),
     "target resets HEAD": Trouble("target", reset, "HEAD"),
     "target resets PUT": Trouble("target", reset, "PUT"),

@@ -9,9 +9,10 @@ import boto3
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, Credentials, DeferredRefreshableCredentials
 from botocore.exceptions import ClientError, CredentialRetrievalError
+from botocore.retries.standard import TransientRetryableChecker
 from botocore.session import Session
 
-from ..core.errors import StoreUnusable, Transient, classify
+from ..core.errors import BUSY_STATUSES, StoreUnusable, Transient, classify
 from ..settings import AwsChain
 from ..versions import require_boto3
 from .fenced_requests import fence_connections
@@ -26,11 +27,22 @@ def default_session() -> boto3.Session:
     It is made at the first call, because it takes 10 MB and 0.1 s.
     """
     fence_connections()  # also if other code of this process has made the session
+    _repeat_after_busy_statuses()
     if boto3.DEFAULT_SESSION is None:
         require_boto3()
         boto3.setup_default_session()
     assert boto3.DEFAULT_SESSION is not None
     return boto3.DEFAULT_SESSION
+
+
+def _repeat_after_busy_statuses() -> None:
+    """Make the clients of this process repeat a request after 429 and 503, whatever the error code is.
+
+    Older releases of botocore, such as 1.36, repeat it after 429 only if they know the code. Stores have other codes,
+    and a response to a HEAD has none. botocore has no option for that.
+    """
+    checker: Any = TransientRetryableChecker
+    checker._TRANSIENT_STATUS_CODES = sorted({*checker._TRANSIENT_STATUS_CODES, *BUSY_STATUSES})
 
 
 def session_of(chain: AwsChain, config: Config, region: str = "") -> boto3.Session:
