@@ -9,7 +9,7 @@ from tests.functional.harness import SOURCE, Rig
 from tests.functional.proxy import answering, refuse, reset
 
 from s3_syncer.stores import bucket
-from s3_syncer.transport import object_requests
+from s3_syncer.transport import pauses
 
 #: Requests to the source and to the target for each kind of change, without and with tag sync.
 COSTS = {
@@ -130,7 +130,7 @@ def test_boto3_makes_all_requests_after_the_transport_failed(
     rig: Rig, each_way: str, by_boto3: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYNC_TAGS", "false")
-    monkeypatch.setattr(object_requests, "PAUSE_S", 3600.0)
+    monkeypatch.setattr(pauses, "PAUSE_S", 3600.0)
     for key in ("a", "b"):
         rig.put(key, b"body")
     rig.target_proxy.when(reset, "PUT", key="a")
@@ -147,7 +147,7 @@ def test_a_transport_without_credentials_is_built_later(
     rig: Rig, each_way: str, by_boto3: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The secret may get its value after the service has started."""
-    monkeypatch.setattr(object_requests, "PAUSE_S", 0.0)
+    monkeypatch.setattr(pauses, "PAUSE_S", 0.0)
     rig.put("key", b"body")
     rig.source_proxy.when(refuse(400, "AccessDeniedException"), operation="GetSecretValue", times=inf)
     delivery = rig.sync("key")

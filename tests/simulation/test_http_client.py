@@ -14,6 +14,7 @@ from tests.simulation.store import Store
 from s3_syncer.core import fence
 from s3_syncer.core.fence import Fence, fenced
 from s3_syncer.transport.list_objects import ObjectListing
+from s3_syncer.transport.pauses import Pauses
 from s3_syncer.transport.protocols import HttpResponse
 
 
@@ -57,7 +58,7 @@ def test_the_product_reads_each_page_of_a_listing() -> None:
         keys = ["a b", "c/d", "e&f", "g", "h"]
         for key in keys:
             store.write(key, b"body")
-        listing = ObjectListing(client, "")
+        listing = ObjectListing(client, "", Pauses())
         first = listing.list_page({})
         assert first is not None
         second = listing.list_page(first.following or {})

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 import pytest
+from tests.support.clock import FakeClock
 
 from s3_syncer.core.errors import SyncError
 from s3_syncer.core.model import Archive, KeyPage, ListEntry, ListPage
@@ -18,6 +19,7 @@ from s3_syncer.stores import response_xml
 from s3_syncer.stores.response_xml import NotXmlError
 from s3_syncer.transport import list_objects
 from s3_syncer.transport.list_objects import ObjectListing, parse_page
+from s3_syncer.transport.pauses import PAUSE_S, Pauses
 from s3_syncer.transport.protocols import Headers, HttpResponse
 
 NOON = "2026-01-01T12:00:00.000Z"
@@ -235,7 +237,7 @@ def test_a_placeholder_is_no_etag(etag: str) -> None:
 def test_an_invalid_page_is_left_to_boto3(body: bytes, prefix: str) -> None:
     with pytest.raises((NotXmlError, SyncError)):
         parse_page(body, prefix)
-    assert ObjectListing(OneResponse(200, body), prefix).list_page({}) is None
+    assert ObjectListing(OneResponse(200, body), prefix, Pauses()).list_page({}) is None
 
 
 class OneResponse:
@@ -253,7 +255,7 @@ class OneResponse:
 
 def test_a_position_becomes_query_parameters() -> None:
     client = OneResponse(200, listing(entry("p%2Fa")))
-    pages = ObjectListing(client, "p/")
+    pages = ObjectListing(client, "p/", Pauses())
     assert pages.list_page({}) == pages.list_page({"StartAfter": "p/é+", "MaxKeys": 2}) == last_page(listed("a"))
     pages.list_page({"ContinuationToken": "a=="})
     pages.list_page({"Marker": "b"})
@@ -267,7 +269,39 @@ def test_a_position_becomes_query_parameters() -> None:
 
 
 def test_an_error_response_is_left_to_boto3() -> None:
-    assert ObjectListing(OneResponse(503, listing(entry())), "").list_page({}) is None
+    assert ObjectListing(OneResponse(503, listing(entry())), "", Pauses()).list_page({}) is None
+
+
+@pytest.mark.parametrize(("status", "pauses"), [(0, True), (403, True), (500, True), (503, False)])
+def test_a_failed_listing_pauses_the_transport(status: int, pauses: bool) -> None:
+    """The requests about keys share the pause. A store that is busy has not failed."""
+    client, clock = OneResponse(status, listing(entry())), FakeClock()
+    shared = Pauses(clock=clock)
+    pages = ObjectListing(client, "", shared)
+    assert pages.list_page({}) is None
+    client.status = 200
+    assert (pages.list_page({}) is None) is pauses
+    assert shared.is_paused("get_object") is pauses
+    assert len(client.queries) == (1 if pauses else 2)
+    clock.now += PAUSE_S
+    assert pages.list_page({}) is not None
+
+
+def test_a_failed_request_about_a_key_pauses_the_listings() -> None:
+    client = OneResponse(200, listing(entry()))
+    shared = Pauses(clock=FakeClock())
+    shared.note("get_object", HttpResponse(500), is_ordinary=False)
+    assert ObjectListing(client, "", shared).list_page({}) is None
+    assert client.queries == []
+
+
+def test_listings_pause_while_no_page_can_be_read() -> None:
+    client = OneResponse(200, b"<html>")
+    shared = Pauses(clock=FakeClock())
+    for _ in range(9):
+        assert ObjectListing(client, "", shared).list_page({}) is None
+    assert len(client.queries) == 2
+    assert not shared.is_paused("get_object")
 
 
 def archives(page: ListPage | None) -> Mapping[str, Archive]:

@@ -11,7 +11,8 @@ from tests.support.in_memory_store import Reply
 
 from s3_syncer.core.deadline import OutOfTime
 from s3_syncer.core.fence import Fence, fenced
-from s3_syncer.transport.object_requests import MAX_BODY, PAUSE_S, ObjectRequests
+from s3_syncer.transport.object_requests import MAX_BODY, ObjectRequests
+from s3_syncer.transport.pauses import PAUSE_S, Pauses
 
 WHERE = {"Bucket": "bucket", "Key": "in/key"}
 RANGE = {**WHERE, "Range": "bytes=0-9"}
@@ -47,12 +48,12 @@ class CannedResponses:
 
 
 def try_call(operation: str, reply: Reply, **parameters: Any) -> dict[str, Any] | None:
-    return ObjectRequests(CannedResponses(reply)).try_call(operation, {**WHERE, **parameters})
+    return ObjectRequests(CannedResponses(reply), Pauses()).try_call(operation, {**WHERE, **parameters})
 
 
 def test_head_returns_the_headers() -> None:
     store = CannedResponses(Reply(200, HEADERS))
-    response = ObjectRequests(store).try_call("head_object", WHERE)
+    response = ObjectRequests(store, Pauses()).try_call("head_object", WHERE)
     assert store.requests == [("HEAD", "in/key", "", {}, b"")]
     assert response == {"ResponseMetadata": {"HTTPHeaders": HEADERS}}
 
@@ -60,7 +61,7 @@ def test_head_returns_the_headers() -> None:
 @pytest.mark.parametrize("reply", [PART, Reply(200, PART.headers, b"abc")])
 def test_a_range_read_returns_content_range(reply: Reply) -> None:
     store = CannedResponses(reply)
-    response = ObjectRequests(store).try_call("get_object", {**RANGE, "IfMatch": '"e"'})
+    response = ObjectRequests(store, Pauses()).try_call("get_object", {**RANGE, "IfMatch": '"e"'})
     assert store.requests == [("GET", "in/key", "", {"range": "bytes=0-9", "if-match": '"e"'}, b"")]
     assert response is not None
     assert response["Body"].read(99) == b"abc"
@@ -71,7 +72,7 @@ def test_a_put_sends_every_property() -> None:
     store = CannedResponses(Reply(200, {"etag": '"e"'}))
     parameters = {"Body": bytearray(b"abc"), "ContentMD5": "md5", "ContentType": "text/x", "CacheControl": "no-store"}
     parameters |= {"RawExpires": "never", "Metadata": {"one": "1", "two": ""}}
-    response = ObjectRequests(store).try_call("put_object", {**WHERE, **parameters})
+    response = ObjectRequests(store, Pauses()).try_call("put_object", {**WHERE, **parameters})
     assert response == {"ResponseMetadata": {"HTTPHeaders": {"etag": '"e"'}}}
     sent = {"content-md5": "md5", "content-type": "text/x", "cache-control": "no-store", "expires": "never"}
     sent |= {"x-amz-meta-one": "1", "x-amz-meta-two": ""}
@@ -174,7 +175,7 @@ def test_an_unusual_response_is_left_to_boto3(operation: str, reply: Reply) -> N
 )
 def test_an_unusual_request_is_not_sent(operation: str, parameters: dict[str, Any]) -> None:
     store = CannedResponses(Reply(200, {**HEADERS, "etag": '"e"'}))
-    assert ObjectRequests(store).try_call(operation, {**WHERE, **parameters}) is None
+    assert ObjectRequests(store, Pauses()).try_call(operation, {**WHERE, **parameters}) is None
     assert store.requests == []
 
 
@@ -184,7 +185,7 @@ def test_an_unusual_request_is_not_sent(operation: str, parameters: dict[str, An
 def test_boto3_makes_all_requests_for_a_while_after_a_store_failed(status: int, rests: bool) -> None:
     """A store that is busy has not failed: its limiter slows down the requests of both clients."""
     store, clock = CannedResponses(Reply(status)), FakeClock()
-    requests = ObjectRequests(store, clock=clock)
+    requests = ObjectRequests(store, Pauses(clock=clock))
     requests.try_call("get_object", RANGE)
     store.reply = PART
     clock.now += PAUSE_S - 0.1
@@ -193,9 +194,67 @@ def test_boto3_makes_all_requests_for_a_while_after_a_store_failed(status: int, 
     assert requests.try_call("get_object", RANGE) is not None
 
 
+@pytest.mark.parametrize(
+    ("operation", "reply"),
+    [
+        ("get_object", error(400, "AuthorizationHeaderMalformed")),
+        ("get_object", error(400, "ExpiredToken")),
+        ("get_object", error(404, "NoSuchBucket")),
+        ("put_object", error(400, "RequestTimeout")),
+    ],
+)
+def test_a_code_about_the_whole_store_pauses_all_operations(operation: str, reply: Reply) -> None:
+    """The status alone could be about one key."""
+    store, clock = CannedResponses(reply), FakeClock()
+    requests = ObjectRequests(store, Pauses(clock=clock))
+    assert requests.try_call(operation, {**WHERE, "Body": b""}) is None
+    store.reply = Reply(200, HEADERS)
+    assert requests.try_call("head_object", WHERE) is None
+    assert len(store.requests) == 1
+    clock.now += PAUSE_S
+    assert requests.try_call("head_object", WHERE) is not None
+
+
+@pytest.mark.parametrize(
+    ("operation", "unusual", "ordinary"),
+    [
+        ("head_object", Reply(400), Reply(200, HEADERS)),  # the wrong region, or one key
+        ("put_object", error(400, "InvalidArgument"), Reply(200, HEADERS)),
+        ("get_object_tagging", error(501, "NotImplemented"), Reply(200, {}, b"<Tagging/>")),
+        ("delete_object", Reply(200), Reply(204)),
+    ],
+)
+def test_an_operation_pauses_while_each_of_its_responses_is_unusual(
+    operation: str, unusual: Reply, ordinary: Reply
+) -> None:
+    store, clock = CannedResponses(unusual), FakeClock()
+    requests, parameters = ObjectRequests(store, Pauses(clock=clock)), {**WHERE, "Body": b""}
+    for _ in range(9):
+        assert requests.try_call(operation, parameters) is None
+    assert len(store.requests) == 2, "the first response may concern one key only"
+    clock.now += PAUSE_S
+    for _ in range(9):
+        assert requests.try_call(operation, parameters) is None
+    assert len(store.requests) == 3, "one trial after a pause"
+    store.reply = PART
+    assert requests.try_call("get_object", RANGE) is not None, "the store serves other operations"
+    clock.now += PAUSE_S
+    store.reply = ordinary
+    assert requests.try_call(operation, parameters) is not None
+
+
+def test_unusual_keys_between_ordinary_ones_cause_no_pause() -> None:
+    store = CannedResponses(PART)
+    requests = ObjectRequests(store, Pauses(clock=FakeClock()))
+    for reply in (error(400, "InvalidArgument"), PART) * 3:
+        store.reply = reply
+        assert (requests.try_call("get_object", RANGE) is None) is (reply is not PART)
+    assert len(store.requests) == 6
+
+
 def test_a_request_of_work_that_was_given_up_is_not_made_and_opens_no_circuit() -> None:
     store = CannedResponses(Reply(0))
-    requests, fence = ObjectRequests(store), Fence()
+    requests, fence = ObjectRequests(store, Pauses()), Fence()
     with fenced(fence):
         assert requests.try_call("tags", WHERE) is None
         fence.close()
@@ -215,7 +274,7 @@ def test_a_request_that_is_given_up_opens_no_circuit() -> None:
             return super().request(*arguments, **options)
 
     store = GivesUp(Reply(0))
-    requests = ObjectRequests(store)
+    requests = ObjectRequests(store, Pauses())
     with fenced(fence), pytest.raises(OutOfTime):
         requests.try_call("delete_object", WHERE)
     store.reply = Reply(204)

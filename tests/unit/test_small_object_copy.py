@@ -319,6 +319,26 @@ def test_a_batch_of_unsupported_objects_is_left_after_a_few() -> None:
     assert world.source.count("fetch") == small_object_copy.MAX_UNSUPPORTED + 1
 
 
+def test_a_batch_is_left_after_a_few_refused_writes() -> None:
+    """boto3 makes each of them again, so a store that refuses all writes would receive all of them twice."""
+    world = CopySides(*(f"key {number:03}" for number in range(500)))
+    world.target_side.replies["PUT"] = lambda _: Reply(400, {}, b"<Error><Code>InvalidArgument</Code></Error>")
+    assert world.copy() == {}
+    assert world.source.count("fetch") == small_object_copy.MAX_UNSUPPORTED + 1
+
+
+def test_nothing_is_copied_for_a_while_after_a_code_about_the_whole_store() -> None:
+    world = CopySides("a", "b")
+    wrong_region = b"<Error><Code>AuthorizationHeaderMalformed</Code></Error>"
+    world.source_side.replies["GET"] = lambda _: Reply(400, {}, wrong_region)
+    assert world.copy() == {}
+    assert world.source.count("fetch") == 1
+    del world.source_side.replies["GET"]
+    assert world.copy() == {}
+    world.clock.now += small_object_copy.PAUSE_S
+    assert len(world.copy()) == 2
+
+
 def test_no_listing_confirms_a_copy_of_an_object_without_a_time() -> None:
     world = CopySides("key")
     world.source_side.replies["GET"] = altered(last_modified="once")

@@ -29,7 +29,7 @@ from ..stores.capabilities import Property, properties_of
 from ..stores.object_tags import UNTAGGED_CODES
 from ..stores.request_limiter import NO_LIMITERS, Permit, RequestLimiter, RequestLimiters, request_kind
 from ..sync.transfer import Transfer
-from ..transport.protocols import OBJECT_LEVEL_STATUSES, Headers, HttpResponse, is_archived
+from ..transport.protocols import Headers, HttpResponse, concerns_store, is_archived
 from .protocols import CallbackHttpClient
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ MTIME_SETTLE_TIME = timedelta(seconds=2)
 #: Seconds for which nothing is copied here after a store was busy, refused a request or did not respond.
 PAUSE_S = 5.0
 
-#: Objects of a batch that may be unsupported before the rest of the batch is left. Each was read for nothing.
+#: Objects of a batch that may be unsupported or fail before the rest of the batch is left. Each was read for nothing.
 MAX_UNSUPPORTED = 8
 
 
@@ -77,8 +77,8 @@ class _Unsupported(Exception):
 class _RequestFailed(Exception):
     """A store did not do what a request asked for."""
 
-    def __init__(self, status: int) -> None:
-        self.status = status
+    def __init__(self, response: HttpResponse) -> None:
+        self.response = response
 
 
 @dataclass(slots=True)
@@ -224,15 +224,18 @@ class CrtSmallObjectCopier:
         """Return the limiter of a store, or None if nothing limits its requests."""
         return self._limiters.source if client is self._source else self._limiters.target
 
-    def note_failure(self, batch: _Batch, status: int) -> None:
-        """Let the batch end if the response with this status says something about the whole store.
+    def note_failure(self, batch: _Batch, response: HttpResponse) -> None:
+        """Let the batch end if the response says something about the whole store.
 
         A request that was given up says nothing about the store, and a busy store is left to its limiter.
         """
-        is_busy = self._is_limited and request_limiter.is_throttled(status)
-        says_nothing = status == _NOT_SENT.status or is_busy or fence.is_closed()
-        if status not in OBJECT_LEVEL_STATUSES and not says_nothing:
+        is_busy = self._is_limited and request_limiter.is_throttled(response.status)
+        if response == _NOT_SENT or is_busy or fence.is_closed():
+            return
+        if concerns_store(response):
             batch.failed = True
+        else:
+            batch.unsupported += 1
 
     # -- one object ------------------------------------------------------------------------------------------------
 
@@ -250,7 +253,7 @@ class CrtSmallObjectCopier:
         if is_archived(read):
             raise _Unsupported
         if read.status != 200:
-            raise _RequestFailed(read.status)
+            raise _RequestFailed(read)
         md5 = md5_of(read.body)
         try:
             state = self._ordinary_state(entry, read, md5.hex())
@@ -279,7 +282,7 @@ class CrtSmallObjectCopier:
                 body=read.body,
             )
             if written.status != 200 or written.body:  # a page of HTML is no response to a PUT
-                raise _RequestFailed(written.status)
+                raise _RequestFailed(written)
             etag = headers.etag(written.headers) or ""
             confirmed_by_listing = confirmed_by_listing and bool(etag)  # without one, nothing proves the bytes
             if not self._marker_policy.needs_rewrite(state, marker, etag):
@@ -319,7 +322,7 @@ class CrtSmallObjectCopier:
     def _untagged_state(self, response: HttpResponse) -> ObjectState:
         """Return the target's object. Raises _Unsupported if it has tags, or if the response is unusual."""
         if response.status != 200:
-            raise _RequestFailed(response.status)
+            raise _RequestFailed(response)
         try:
             state = headers.state(response.headers, {})
         except Permanent as error:
@@ -370,7 +373,7 @@ class _Copy:
         except _Unsupported:
             batch.unsupported += 1
         except _RequestFailed as error:
-            self._copier.note_failure(batch, error.status)
+            self._copier.note_failure(batch, error.response)
         except Exception:  # a fault of this program: the batch must end all the same
             logger.exception("unexpected failure", extra={"key": self._entry.key})
         else:

@@ -6,6 +6,7 @@ from ..stores.protocols import BucketLocation
 from ..sync.context import Transports
 from .list_objects import ObjectListing
 from .object_requests import ObjectRequests
+from .pauses import Pauses
 from .plain_http import PlainHttpClient
 from .protocols import HttpClient
 from .sides import DeferredHttpClient, Side
@@ -21,8 +22,9 @@ class HttpTransport:
     """The listings and the requests of one bucket over an HTTP client: see `stores.protocols.Transport`."""
 
     def __init__(self, client: HttpClient, prefix: str) -> None:
-        self.list_page = ObjectListing(client, prefix).list_page
-        self.try_call = ObjectRequests(client).try_call
+        pauses = Pauses()
+        self.list_page = ObjectListing(client, prefix, pauses).list_page
+        self.try_call = ObjectRequests(client, pauses).try_call
 
 
 def _plain_transport(location: BucketLocation) -> HttpTransport:

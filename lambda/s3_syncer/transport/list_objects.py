@@ -15,7 +15,8 @@ from ..core.headers import ARCHIVES, has_placeholder, listed_archive
 from ..core.model import Archive, KeyPage, ListPage
 from ..stores import response_xml
 from ..stores.responses import Response, decoded_keys
-from .protocols import HttpClient
+from .pauses import Pauses
+from .protocols import HttpClient, HttpResponse
 
 _PARAMETERS = {
     "StartAfter": "start-after",
@@ -33,24 +34,24 @@ _ATTRIBUTES_HEADER = "x-amz-optional-object-attributes"
 class ObjectListing:
     """Lists the keys of one bucket below a prefix."""
 
-    def __init__(self, client: HttpClient, prefix: str) -> None:
-        self._client, self._prefix = client, prefix
+    def __init__(self, client: HttpClient, prefix: str, pauses: Pauses) -> None:
+        self._client, self._prefix, self._pauses = client, prefix, pauses
 
     def list_page(self, position: Mapping[str, Any]) -> ListPage | None:
         """Return the page at a position, given in boto3's parameters, or None if boto3 must request it."""
-        version = {} if "Marker" in position else {"list-type": "2"}
+        operation = "list_objects" if "Marker" in position else "list_objects_v2"
+        if self._pauses.is_paused(operation):
+            return None
+        version = {} if operation == "list_objects" else {"list-type": "2"}
         parameters = {"encoding-type": "url", **version, "prefix": self._prefix}
         attributes = position.get(_ATTRIBUTES)
         headers = [(_ATTRIBUTES_HEADER, ",".join(attributes))] if attributes else []
         parameters |= {_PARAMETERS[name]: str(value) for name, value in position.items() if name in _PARAMETERS}
         query = "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
         response = self._client.request("GET", None, query=query, headers=headers)
-        if response.status != 200:
-            return None
-        try:
-            return parse_page(response.body, self._prefix)
-        except (SyncError, response_xml.NotXmlError):
-            return None
+        page = _read(response, self._prefix)
+        self._pauses.note(operation, response, is_ordinary=page is not None)
+        return page
 
 
 #: An entry as nearly all stores write it. The pattern never backtracks: each repeat is possessive or a negated class.
@@ -70,6 +71,16 @@ _ARCHIVE_FIELDS = [
 _NOT_IN_ETAGS = '&"/'
 
 _ZONE = attrgetter("tzinfo")
+
+
+def _read(response: HttpResponse, prefix: str) -> ListPage | None:
+    """Return the page in a response, or None if boto3 must request it."""
+    if response.status != 200:
+        return None
+    try:
+        return parse_page(response.body, prefix)
+    except (SyncError, response_xml.NotXmlError):
+        return None
 
 
 def parse_page(body: bytes, prefix: str) -> ListPage:

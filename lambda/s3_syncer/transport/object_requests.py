@@ -6,28 +6,23 @@ that counts. So a write may be made twice, as boto3 itself does after a lost res
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 from ..core import fence, headers
-from ..core.circuit_breaker import CircuitBreaker
 from ..core.errors import ARCHIVED_CODE
 from ..core.units import MIB
 from ..stores import response_xml
 from ..stores.object_tags import UNTAGGED_CODES
-from ..stores.request_limiter import is_throttled
 from ..stores.response_xml import NotXmlError
-from .protocols import OBJECT_LEVEL_STATUSES, HttpClient, HttpResponse, is_archived
+from .pauses import Pauses
+from .protocols import HttpClient, HttpResponse
 
 #: Largest body in bytes. boto3 moves larger ones: moving the bytes then takes most of the time, and a client can hold
 #: them twice.
 MAX_BODY = MIB
-
-#: Seconds for which boto3 makes all requests after a store was busy, refused a request or did not respond.
-PAUSE_S = 5.0
 
 #: Parameters that are a header with the same value.
 _HEADERS = {"ChecksumMode": "x-amz-checksum-mode", "ContentMD5": "content-md5", "Range": "range"}
@@ -59,9 +54,8 @@ class _Operation:
 class ObjectRequests:
     """Makes the requests about the keys of one bucket. Safe to share between threads."""
 
-    def __init__(self, client: HttpClient, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._client = client
-        self._circuit = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_S, clock=clock)
+    def __init__(self, client: HttpClient, pauses: Pauses) -> None:
+        self._client, self._pauses = client, pauses
 
     def try_call(self, operation: str, parameters: Mapping[str, Any]) -> Reply | None:
         """Return the response that boto3 would have, or None if boto3 must make the request.
@@ -69,7 +63,7 @@ class ObjectRequests:
         The response has an "Error" where boto3 would raise ClientError. Raises OutOfTime if the work was given up.
         """
         known = _OPERATIONS.get(operation)
-        if known is None or self._circuit.is_open:
+        if known is None or self._pauses.is_paused(operation):
             return None
         sent, body = _headers(parameters), parameters.get("Body", b"")
         if sent is None or max(len(body), _range_size(parameters)) > MAX_BODY:
@@ -83,18 +77,12 @@ class ObjectRequests:
             body=bytes(body),
             max_body=MAX_BODY,  # a store that ignores the range may send any number of bytes
         )
-        is_ordinary = 200 <= response.status < 300 or response.status in OBJECT_LEVEL_STATUSES
-        if not is_ordinary and not is_archived(response):
-            fence.ensure_open()  # a request that was given up says nothing about the store
-            if not is_throttled(response.status):  # its limiter slows down the requests to a busy store
-                self._circuit.record_failure()
-            return None
-        if self._circuit.is_half_open:
-            self._circuit.record_success()
         try:
-            return known.read(response)
+            reply = known.read(response)
         except NotXmlError:
-            return None
+            reply = None
+        self._pauses.note(operation, response, is_ordinary=reply is not None)
+        return reply
 
 
 def _headers(parameters: Mapping[str, Any]) -> list[tuple[str, str]] | None:
