@@ -60,7 +60,7 @@ BOTO3 = ClientFactories()
 
 @dataclass(frozen=True, slots=True)
 class RequestGates:
-    """The gates of both stores: see `cli/outage.py`."""
+    """The gates of both stores: see `cli/sweeps/outage.py`."""
 
     source: RequestGate | None = None
     target: RequestGate | None = None

@@ -32,7 +32,7 @@ from rich.table import Table
 from devtools import signals, terraform
 from localcloud import run_task, servers, stack, verify
 from localcloud.stack import DIRECTORY
-from s3_syncer.cli.task_log import readable
+from s3_syncer.cli.output.task_log import readable
 from s3_syncer.operations import images, tasks
 from s3_syncer.operations.held_deletions import HeldDeletions
 from s3_syncer.queue.message_counts import queue_counts

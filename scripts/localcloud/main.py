@@ -13,7 +13,7 @@ import click
 from devtools import signals, terraform
 from localcloud import live_during_migration, run_service, run_task, servers, stack
 from localcloud.stack import DIRECTORY
-from s3_syncer.cli.task_log import readable
+from s3_syncer.cli.output.task_log import readable
 from s3_syncer.operations import images, tasks
 
 #: The differences from AWS that look like faults of s3-syncer. docs/known-quirks.md has the complete list.

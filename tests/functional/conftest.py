@@ -28,7 +28,7 @@ import s3_syncer
 from localcloud import servers
 from localcloud.ceph import Ceph
 from s3_syncer import lambda_handler
-from s3_syncer.cli import local_sweep, outage
+from s3_syncer.cli.sweeps import local_sweep, outage
 from s3_syncer.core import concurrency_limit, deadline
 from s3_syncer.core.backoff import Backoff
 from s3_syncer.crt import http_client

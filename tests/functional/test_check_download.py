@@ -19,7 +19,7 @@ from tests.support.odd_objects import PAGE
 from tests.support.odd_store import OddStore
 from tests.support.patience import PATIENCE_S
 
-from s3_syncer.cli.resume_file import ResumeFile
+from s3_syncer.cli.sweeps.resume_file import ResumeFile
 from s3_syncer.core.units import MIB
 
 MARKED = "marked"

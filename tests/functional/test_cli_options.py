@@ -14,14 +14,16 @@ from tests.functional.command import Ended, run
 
 from devtools.cli_docs import leaves
 from s3_syncer import __version__, process_tuning
-from s3_syncer.cli import commands, main, migrate_and_check_commands, serve_command, sync_command
+from s3_syncer.cli import commands, main
 from s3_syncer.cli.click_extensions import FORMER_VARIABLES
-from s3_syncer.cli.commands import cli
+from s3_syncer.cli.commands import cli, migrate_and_check
+from s3_syncer.cli.commands import serve as serve_command
+from s3_syncer.cli.commands import sync as sync_command
 from s3_syncer.cli.concurrency import AUTO
-from s3_syncer.cli.option_types import Bandwidth
-from s3_syncer.cli.queue_migration import QueueMigrationConfig
-from s3_syncer.cli.report_upload import ReportObject
-from s3_syncer.cli.run import SweepJob
+from s3_syncer.cli.options.types import Bandwidth
+from s3_syncer.cli.output.report_upload import ReportObject
+from s3_syncer.cli.sweeps.queue_migration import QueueMigrationConfig
+from s3_syncer.cli.sweeps.run import SweepJob
 from s3_syncer.core.units import MIB
 from s3_syncer.settings import AwsChain, Connection, Credentials, RequestOptions
 
@@ -54,7 +56,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[SweepJob]:
         jobs.append(job)
         return 0
 
-    monkeypatch.setattr(migrate_and_check_commands, "run", note)
+    monkeypatch.setattr(migrate_and_check, "run", note)
     return jobs
 
 
@@ -74,9 +76,7 @@ def refused(*arguments: str, **environment: str | None) -> str:
 def test_queue_is_used_only_with_workers_queue(jobs: list[SweepJob], monkeypatch: pytest.MonkeyPatch) -> None:
     """The task definition of the module always sets the variables of the queue."""
     configs: list[QueueMigrationConfig] = []
-    monkeypatch.setattr(
-        migrate_and_check_commands, "migrate_by_queue", lambda job, config, console: configs.append(config) or 0
-    )
+    monkeypatch.setattr(migrate_and_check, "migrate_by_queue", lambda job, config, console: configs.append(config) or 0)
     known = {"QUEUE_URL": "queue", "DEAD_LETTER_QUEUE_URL": "dead", "S3_SYNCER_LOG_GROUP": "one two"}
     assert job(jobs, **known).sweep_options.delete is False
     assert configs == []

@@ -28,7 +28,8 @@ from tests.functional.proxy import (
     without,
 )
 
-from s3_syncer.cli import local_sweep, sync_command
+from s3_syncer.cli.commands import sync as sync_command
+from s3_syncer.cli.sweeps import local_sweep
 from s3_syncer.crt import stream_copy
 from s3_syncer.stores import credentials
 from s3_syncer.stores.protocols import BucketLocation

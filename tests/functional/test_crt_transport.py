@@ -31,7 +31,7 @@ from tests.functional.proxy import (
 )
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
-from s3_syncer.cli import local_sweep
+from s3_syncer.cli.sweeps import local_sweep
 from s3_syncer.core.key_folding import twins
 from s3_syncer.crt import small_object_copy
 from s3_syncer.crt.http_client import CrtHttpClient

@@ -103,7 +103,7 @@ def test_standard_input_and_an_object_of_s3_name_keys(rig: Rig, monkeypatch: pyt
         rig.put(key)
     rig.source.put_object(Bucket=SOURCE, Key="names.jsonl", Body=json.dumps({"key": "a"}).encode() + b"\n")
     assert run("migrate", "--files-from", f"s3://{SOURCE}/names.jsonl").code == 0
-    monkeypatch.setattr("s3_syncer.cli.key_files.standard_input", lambda: BytesIO(b"b\n"))
+    monkeypatch.setattr("s3_syncer.cli.sweeps.key_files.standard_input", lambda: BytesIO(b"b\n"))
     assert run("migrate", "--files-from", "-").code == 0
     assert rig.target_keys() == ["a", "b"]
     ended = run("migrate", "--files-from", f"s3://{SOURCE}/missing")

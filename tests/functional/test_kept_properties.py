@@ -9,7 +9,7 @@ from tests.functional.command import run
 from tests.functional.harness import Rig, boto3_only
 from tests.functional.proxy import Exchange
 
-from s3_syncer.cli import local_sweep
+from s3_syncer.cli.sweeps import local_sweep
 from s3_syncer.sync import converge
 
 FINDING = "the target does not keep Cache-Control: the source has 'max-age=60', the target has nothing"

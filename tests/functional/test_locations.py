@@ -12,9 +12,8 @@ from click.testing import CliRunner
 from tests.functional.command import Ended, run
 from tests.functional.test_cli_options import NEEDED
 
-from s3_syncer.cli import migrate_and_check_commands
-from s3_syncer.cli.commands import cli
-from s3_syncer.cli.run import SweepJob
+from s3_syncer.cli.commands import cli, migrate_and_check
+from s3_syncer.cli.sweeps.run import SweepJob
 from s3_syncer.settings import AwsChain, Connection, Credentials, Settings
 
 ENDPOINT = "https://s3.example.com"
@@ -40,7 +39,7 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[SweepJob]:
     """Record the jobs instead of running them."""
     jobs: list[SweepJob] = []
-    monkeypatch.setattr(migrate_and_check_commands, "run", lambda job, console: jobs.append(job) or 0)
+    monkeypatch.setattr(migrate_and_check, "run", lambda job, console: jobs.append(job) or 0)
     return jobs
 
 

@@ -20,9 +20,9 @@ from tests.functional.command import run, started
 from tests.functional.harness import MIB, SOURCE, TARGET, Rig
 from tests.functional.proxy import Exchange, Fault, admit, cut, held, refuse, silent
 
-from s3_syncer.cli import progress
-from s3_syncer.cli import run as run_module
-from s3_syncer.cli.stats import Rates, SweepStats
+from s3_syncer.cli.output import progress
+from s3_syncer.cli.output.stats import Rates, SweepStats
+from s3_syncer.cli.sweeps import run as run_module
 from s3_syncer.core import listing_diff
 
 pytestmark = pytest.mark.real_store

@@ -9,7 +9,7 @@ from tests.functional.command import run
 from tests.functional.harness import SOURCE, TARGET, Rig, boto3_only
 from tests.functional.proxy import Exchange, Request, refuse
 
-from s3_syncer.cli import local_sweep
+from s3_syncer.cli.sweeps import local_sweep
 from s3_syncer.stores import credentials
 
 OWNER = "210987654321"

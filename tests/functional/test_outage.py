@@ -14,8 +14,8 @@ from tests.functional.command import run, started
 from tests.functional.harness import MIB, Rig, notification
 from tests.functional.proxy import Exchange, Fault, Proxy, refuse, reset
 
-from s3_syncer.cli.outage import Outage, OutageDisplay
-from s3_syncer.cli.stats import SweepStats
+from s3_syncer.cli.output.stats import SweepStats
+from s3_syncer.cli.sweeps.outage import Outage, OutageDisplay
 from s3_syncer.core import listing_diff
 from s3_syncer.sync.converge import Outcome
 
@@ -262,7 +262,7 @@ LONG_PAUSE = """
 from pathlib import Path
 from botocore.retries.standard import ExponentialBackoff
 ExponentialBackoff.delay_amount = lambda self, context: 0.0
-from s3_syncer.cli import outage
+from s3_syncer.cli.sweeps import outage
 outage.PAUSE_FIRST_S = outage.PAUSE_MAX_S = 600.0
 announced = outage.OutageDisplay.on_outage
 def noting(display, found):

@@ -15,7 +15,7 @@ from tests.functional.command import run, started
 from tests.functional.harness import MIB, TARGET, Rig
 from tests.functional.proxy import delayed, held, refuse
 
-from s3_syncer.cli.stats import SweepStats
+from s3_syncer.cli.output.stats import SweepStats
 from s3_syncer.core import listing_diff
 from s3_syncer.sync.converge import Outcome
 

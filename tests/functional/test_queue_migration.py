@@ -14,8 +14,8 @@ from tests.functional.command import Ended, run, started
 from tests.functional.harness import TARGET, Rig
 from tests.functional.proxy import refuse
 
-from s3_syncer.cli import queue_migration
-from s3_syncer.cli.queue_migration import LOG_DELAY_MS, MAX_PAGES, QueueMigrationConfig, QueueMonitor
+from s3_syncer.cli.sweeps import queue_migration
+from s3_syncer.cli.sweeps.queue_migration import LOG_DELAY_MS, MAX_PAGES, QueueMigrationConfig, QueueMonitor
 from s3_syncer.core.errors import Retryable, StoreUnusable, SyncError
 from s3_syncer.stores.clients import queue_client
 

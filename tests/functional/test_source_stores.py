@@ -11,7 +11,7 @@ from tests.functional.command import Ended, run
 from tests.functional.harness import SOURCE, TARGET, Account, Rig, boto3_only
 from tests.functional.proxy import Proxy, in_front_of
 
-from s3_syncer.cli import local_sweep
+from s3_syncer.cli.sweeps import local_sweep
 
 ROLE = "arn:aws:iam::210987654321:role/reader"
 

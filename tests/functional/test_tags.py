@@ -14,7 +14,7 @@ from tests.support.odd_store import OddStore
 from tests.support.quirks.tags import has_no_empty_tag_set, has_no_tags, leaves_out_an_empty_tag_set
 from tests.support.quirks.writes import demands_md5
 
-from s3_syncer.cli import local_sweep
+from s3_syncer.cli.sweeps import local_sweep
 from s3_syncer.sync.context import Transports
 
 RED = {"colour": "red"}

@@ -17,7 +17,7 @@ from tests.functional.proxy import Proxy, in_front_of
 from tests.support.patience import PATIENCE_S
 
 from s3_syncer import __version__
-from s3_syncer.cli import local_sweep
+from s3_syncer.cli.sweeps import local_sweep
 from s3_syncer.core.deadline import OutOfTime
 from s3_syncer.core.fence import Fence, carried, fenced
 from s3_syncer.crt.http_client import CrtHttpClient

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tests.unit.test_imports import EXPENSIVE, PROGRAM
 
 from s3_syncer.cli.commands import COMMANDS, cli
-from s3_syncer.cli.completion_command import SHELLS
+from s3_syncer.cli.commands.completion import SHELLS
 
 
 def ask(line: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from tests.support.in_memory_store import HttpSide, ListedBucket, Stored, at, capabilities_of_aws, stored
 
-from s3_syncer.cli.explain_view import explanation_lines
+from s3_syncer.cli.output.explain_view import explanation_lines
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.events import decode
 from s3_syncer.core.filters import NO_FILTERS, Filters

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.support.in_memory_store import ListedBucket, Stored, capabilities_of_aws, stored
 
-from s3_syncer.cli.explain_view import explanation_lines
+from s3_syncer.cli.output.explain_view import explanation_lines
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Refused, StoreUnusable
 from s3_syncer.core.multipart import USUAL_LIMITS

@@ -32,7 +32,8 @@ NEEDED = {
     "s3_syncer.cli.click_extensions",
     "s3_syncer.cli.commands",
     "s3_syncer.cli.exit_codes",
-    "s3_syncer.cli.module_options",
+    "s3_syncer.cli.options",
+    "s3_syncer.cli.options.module",
     "s3_syncer.core",
     "s3_syncer.core.units",
     "s3_syncer.process_tuning",
@@ -63,8 +64,8 @@ def test_group_of_commands_imports_only_itself(arguments: list[str]) -> None:
 def test_command_imports_what_it_needs() -> None:
     """Show that the test above sees an import."""
     modules = imported("check", "--help")
-    assert {"boto3", "s3_syncer.cli.migrate_and_check_commands"} <= modules
-    assert "s3_syncer.cli.serve_command" not in modules
+    assert {"boto3", "s3_syncer.cli.commands.migrate_and_check"} <= modules
+    assert "s3_syncer.cli.commands.serve" not in modules
 
 
 def test_garbage_collection_is_relaxed_only_in_the_process_of_the_command() -> None:
@@ -75,7 +76,7 @@ def test_garbage_collection_is_relaxed_only_in_the_process_of_the_command() -> N
     assert gc.get_freeze_count() == before
     relaxed: list[str] = []
     CliRunner().invoke(cli.calling(lambda: relaxed.extend(sys.modules)), ["check"])
-    assert "s3_syncer.cli.migrate_and_check_commands" in relaxed
+    assert "s3_syncer.cli.commands.migrate_and_check" in relaxed
 
 
 #: Modules for work that most invocations of the function do not get: ranges, S3 Batch Operations and the doctor.

@@ -11,8 +11,8 @@ import pytest
 from tests.unit.test_imports import EXPENSIVE, imported
 
 from s3_syncer import __version__
-from s3_syncer.cli import installed_versions
-from s3_syncer.cli.installed_versions import installed_version, version_lines
+from s3_syncer.cli.output import installed_versions
+from s3_syncer.cli.output.installed_versions import installed_version, version_lines
 
 
 def test_versions_are_those_of_an_import() -> None:
@@ -43,5 +43,5 @@ def test_first_copy_on_the_path_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_version_imports_no_library() -> None:
     modules = imported("--version")
-    assert "s3_syncer.cli.installed_versions" in modules
+    assert "s3_syncer.cli.output.installed_versions" in modules
     assert not (EXPENSIVE | {"importlib.metadata"}) & (modules | {name.partition(".")[0] for name in modules})

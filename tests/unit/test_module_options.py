@@ -14,9 +14,9 @@ from tests.support.module_outputs import module_outputs, terraform_output
 
 from s3_syncer.cli.click_extensions import Command, with_options
 from s3_syncer.cli.commands import cli
-from s3_syncer.cli.module_options import module_of
-from s3_syncer.cli.options import KEY_DELETES, TAGS, WORKERS
-from s3_syncer.cli.store_options import STORES
+from s3_syncer.cli.options.groups import KEY_DELETES, TAGS, WORKERS
+from s3_syncer.cli.options.module import module_of
+from s3_syncer.cli.options.stores import STORES
 
 
 @click.command(cls=Command)

@@ -14,8 +14,8 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.patience import PATIENCE_S
 
-from s3_syncer.cli.option_types import Duration
-from s3_syncer.cli.outage import (
+from s3_syncer.cli.options.types import Duration
+from s3_syncer.cli.sweeps.outage import (
     BUSY_REPEATS,
     OTHER_REPEATS,
     Outage,

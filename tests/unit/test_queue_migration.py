@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, NoCredentialsError
 
-from s3_syncer.cli.queue_migration import QueueMigrationConfig, QueueMonitor
+from s3_syncer.cli.sweeps.queue_migration import QueueMigrationConfig, QueueMonitor
 from s3_syncer.core.errors import Retryable, StoreUnusable
 
 

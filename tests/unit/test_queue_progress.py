@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.clock import FakeClock
 
-from s3_syncer.cli.queue_progress import Coverage, Line, QueueProgress, wait_until_done
-from s3_syncer.cli.stats import SweepStats
+from s3_syncer.cli.output.stats import SweepStats
+from s3_syncer.cli.sweeps.queue_progress import Coverage, Line, QueueProgress, wait_until_done
 from s3_syncer.core.deadline import Deadline, OutOfTime
 from s3_syncer.core.errors import Retryable, StoreUnusable, SyncError
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from s3_syncer.cli import report as report_module
 from s3_syncer.cli.concurrency import Concurrency
-from s3_syncer.cli.report import Report
-from s3_syncer.cli.stats import Sample, SweepStats
+from s3_syncer.cli.output import report as report_module
+from s3_syncer.cli.output.report import Report
+from s3_syncer.cli.output.stats import Sample, SweepStats
 from s3_syncer.core.errors import Permanent
 from s3_syncer.sync.converge import Outcome
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from s3_syncer.cli.findings import Finding
-from s3_syncer.cli.resume_file import ResumeFile, ResumeFileError, read_check
-from s3_syncer.cli.work_stealing import Range
+from s3_syncer.cli.output.findings import Finding
+from s3_syncer.cli.sweeps.resume_file import ResumeFile, ResumeFileError, read_check
+from s3_syncer.cli.sweeps.work_stealing import Range
 from s3_syncer.core.listing_diff import DiffPage
 
 CHECK = {"source": "s3://source/", "seed": 7}

@@ -15,13 +15,21 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from s3_syncer.cli import progress
-from s3_syncer.cli import stats as stats_module
 from s3_syncer.cli.concurrency import Concurrency
-from s3_syncer.cli.findings import MAX_REASONS, OTHER_REASONS, Finding, Findings
-from s3_syncer.cli.progress import format_about, format_bytes, format_duration, in_lines, in_log, on_terminal, status
-from s3_syncer.cli.restore_text import restore_notes
-from s3_syncer.cli.stats import MAX_SAMPLES, Sample, SweepStats
+from s3_syncer.cli.output import progress
+from s3_syncer.cli.output import stats as stats_module
+from s3_syncer.cli.output.findings import MAX_REASONS, OTHER_REASONS, Finding, Findings
+from s3_syncer.cli.output.progress import (
+    format_about,
+    format_bytes,
+    format_duration,
+    in_lines,
+    in_log,
+    on_terminal,
+    status,
+)
+from s3_syncer.cli.output.restore_text import restore_notes
+from s3_syncer.cli.output.stats import MAX_SAMPLES, Sample, SweepStats
 from s3_syncer.core.errors import Permanent
 from s3_syncer.stores.request_limiter import RequestLimiters
 from s3_syncer.sync.converge import Action, Outcome
@@ -307,8 +315,8 @@ def test_line_on_a_terminal_is_updated_and_erased() -> None:
 
 
 PRINT_ROWS = """
-from s3_syncer.cli.restore_text import restore_notes
-from s3_syncer.cli.stats import print_row
+from s3_syncer.cli.output.restore_text import restore_notes
+from s3_syncer.cli.output.stats import print_row
 for number in range(2):
     print_row("missing", "\u65e5/caf\u00e9", "tab\\t")
 """

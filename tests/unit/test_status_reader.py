@@ -11,8 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.support.module_outputs import SERVICE, module_outputs, terraform_output
 
-from s3_syncer.cli import status_command
-from s3_syncer.cli.status_view import status_view
+from s3_syncer.cli.commands import status as status_command
+from s3_syncer.cli.output.status_view import status_view
 from s3_syncer.operations.outputs import Outputs
 from s3_syncer.operations.status import Lag, Status
 from s3_syncer.operations.status_reader import Clients, StatusReader

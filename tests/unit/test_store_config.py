@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from s3_syncer.cli import store_config
-from s3_syncer.cli.store_config import ConfigError, ConfigFile, NamedStore
+from s3_syncer.cli.options import store_config
+from s3_syncer.cli.options.store_config import ConfigError, ConfigFile, NamedStore
 
 LYVE = NamedStore("https://s3.example.com", "us-east-1", access_key_id="an-id", secret_access_key="a-secret")
 WORK = NamedStore(bucket="photos", profile="work")

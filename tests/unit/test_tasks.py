@@ -14,9 +14,9 @@ from tests.support.clock import FakeClock
 from tests.support.module_outputs import module_outputs, terraform_output
 from tests.support.patience import PATIENCE_S
 
-from s3_syncer.cli import task_commands
 from s3_syncer.cli.commands import cli
-from s3_syncer.cli.task_log import readable
+from s3_syncer.cli.commands import task_and_image as task_commands
+from s3_syncer.cli.output.task_log import readable
 from s3_syncer.operations import tasks
 from s3_syncer.operations.outputs import Migration
 

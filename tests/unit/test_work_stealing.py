@@ -12,7 +12,7 @@ from string import ascii_lowercase
 import pytest
 from tests.support.patience import PATIENCE_S
 
-from s3_syncer.cli.work_stealing import Range, WorkStealingScheduler
+from s3_syncer.cli.sweeps.work_stealing import Range, WorkStealingScheduler
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.core.listing_diff import Unordered

@@ -9,7 +9,7 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 TIB = 1024 * GIB
 
-#: The GB of sizes that people read and type, as in `cli/progress.py`.
+#: The GB of sizes that people read and type, as in `cli/output/progress.py`.
 GB = 1000**3
 
 _POWERS = "BKMGTPE"

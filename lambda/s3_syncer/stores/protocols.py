@@ -137,7 +137,7 @@ class ListedTargetBucket(TargetBucket, Listing, Protocol): ...
 
 
 class RequestGate(Protocol):
-    """Holds the requests to a store while it is unavailable: see `cli/outage.py`."""
+    """Holds the requests to a store while it is unavailable: see `cli/sweeps/outage.py`."""
 
     def wait(self) -> None:
         """Wait while the store is unavailable. Raises OutOfTime at a stop, or StoreUnusable."""

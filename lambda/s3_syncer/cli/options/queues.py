@@ -1,0 +1,44 @@
+"""The options for the queues of the workers that several commands share, by group."""
+
+from __future__ import annotations
+
+import click
+
+from ..click_extensions import option
+
+_QUEUE = "Queue"
+
+IDLE_TIMEOUT = (
+    option(
+        _QUEUE,
+        "--idle-timeout",
+        type=click.FloatRange(1),
+        default=60,
+        show_default=True,
+        help="Seconds for which the queue must be empty at the end. The message counts of SQS are approximate.",
+    ),
+)
+
+HELD_DELETIONS = (
+    option(
+        _QUEUE,
+        "--held-deletions-queue-url",
+        envvar="HELD_DELETIONS_QUEUE_URL",
+        help="URL of the queue of the held deletions.",
+    ),
+    option(
+        _QUEUE,
+        "--bulk-queue-url",
+        envvar="BULK_QUEUE_URL",
+        help="URL of the workers' queue for bulk work, which gets released deletions.",
+    ),
+)
+
+DELETIONS = (
+    option(
+        _QUEUE,
+        "--deletions-queue-url",
+        envvar="DELETIONS_QUEUE_URL",
+        help="URL of the queue that delays deletions, to count them.",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Results of the commands: counted, printed, written and uploaded."""
