@@ -280,13 +280,46 @@ def test_a_listing_that_goes_in_circles_ends_with_an_error(connect: Callable[...
     assert odd_store.count("ListObjectsV2") < 20
 
 
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("size", [1, 10])
+def test_a_listing_that_repeats_its_first_page_under_new_tokens_ends_with_an_error(
+    connect: Callable[..., Bucket], odd_store: OddStore, size: int, in_order: bool
+) -> None:
+    for key in KEYS:
+        odd_store.put(BUCKET, key)
+    odd_store.add(listings.pages_of(size), listings.lists_the_same_page())
+    with pytest.raises(Retryable, match="the same page twice"):
+        listed(connect(), in_order=in_order)
+    assert odd_store.count("ListObjectsV2") < 20
+
+
+def test_a_listing_of_uploads_that_repeats_its_first_page_ends_with_an_error(
+    connect: Callable[..., Bucket], odd_store: OddStore
+) -> None:
+    bucket = connect()
+    bucket.create_upload("key", STATE, None)
+    odd_store.add(listings.lists_the_same_uploads())
+    with pytest.raises(Retryable, match="the same page twice"):
+        bucket.uploads("key")
+    assert odd_store.count("ListMultipartUploads") < 20
+
+
+def test_a_listing_of_no_uploads_without_an_end_fails(
+    connect: Callable[..., Bucket], odd_store: OddStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3_syncer.stores.listings.MAX_EMPTY_PAGES", 5)
+    odd_store.add(listings.lists_the_same_uploads())
+    with pytest.raises(Retryable, match="more than 5 pages without an entry"):
+        connect().uploads("key")
+
+
 def test_a_listing_without_keys_and_without_an_end_fails(
     connect: Callable[..., Bucket], odd_store: OddStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("s3_syncer.stores.listings.MAX_EMPTY_PAGES", 5)
     odd_store.put(BUCKET, "key")
     odd_store.add(listings.lists_empty_pages_first(100))
-    with pytest.raises(Retryable, match="more than 5 pages without a key"):
+    with pytest.raises(Retryable, match="more than 5 pages without an entry"):
         listed(connect())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import quote_plus
@@ -11,7 +12,7 @@ from urllib.parse import quote_plus
 import pytest
 from botocore.exceptions import ClientError
 
-from s3_syncer.core.errors import StoreUnusable, Transient
+from s3_syncer.core.errors import Retryable, StoreUnusable, Transient
 from s3_syncer.stores import as_of as as_of_module
 from s3_syncer.stores.as_of import AsOfClient, AsOfClients, Versions, require_versions
 from s3_syncer.stores.credentials import FixedClient, Lease
@@ -165,6 +166,27 @@ def test_a_lookup_does_not_read_the_listing_behind_its_key() -> None:
     with pytest.raises(ClientError):
         client_of(fake).get_object(Bucket="mirror", Key="a")
     assert len(fake.calls) == 1
+
+
+@pytest.mark.parametrize("marker", ["d", ""])
+def test_a_listing_of_versions_that_repeats_its_first_page_ends_with_an_error(marker: str) -> None:
+    fake = FakeClient([("c", 1, "c1")])
+    numbers = count(1)
+
+    def same_page(Bucket: str, **position: Any) -> dict[str, Any]:
+        page = FakeClient.list_object_versions(fake, Bucket, "", "url")
+        return {
+            **page,
+            "IsTruncated": "true",
+            "NextKeyMarker": marker or f"d{next(numbers)}",
+            "NextVersionIdMarker": "1",
+        }
+
+    fake.list_object_versions = same_page  # type: ignore[assignment]
+    with pytest.raises(Retryable, match="twice"):
+        listed(client_of(fake))
+    with pytest.raises(Retryable, match="twice"):
+        client_of(fake).get_object(Bucket="mirror", Key="e")
 
 
 def test_the_versions_that_are_remembered_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from botocore.exceptions import ClientError
 
 from ..core.errors import Permanent, StoreUnusable, Transient
+from .listings import Repeats
 from .request_errors import REQUEST_ERRORS, as_sync_error
 from .response_xml import DELETE_MARKER
 from .responses import Response, moment
@@ -150,9 +151,9 @@ class AsOfClient:
         return cast("dict[str, Any]", request(Bucket=Bucket, Key=Key, VersionId=version, **parameters))
 
     def _look_up(self, bucket: str, key: str) -> str | None:
-        token = ""
+        token, repeats = "", Repeats(bucket)
         while True:
-            found, token = self._page(bucket, key, "", token)
+            found, token = self._page(bucket, key, "", token, repeats)
             for entry in found:
                 if entry["Key"] == key:
                     return _version_id(entry)
@@ -163,9 +164,9 @@ class AsOfClient:
         self, operation: str, Bucket: str, Prefix: str = "", ContinuationToken: str = "", **position: Any
     ) -> dict[str, Any]:
         """Return a page of the listing. It has a key, unless it is the last one: see `KeyListing.first`."""
-        after, token = position.get(_LISTINGS[operation], ""), ContinuationToken
+        after, token, repeats = position.get(_LISTINGS[operation], ""), ContinuationToken, Repeats(Bucket)
         while True:
-            found, token = self._page(Bucket, Prefix, after, token)
+            found, token = self._page(Bucket, Prefix, after, token, repeats)
             objects = [entry for entry in found if DELETE_MARKER not in entry]
             self._versions.remember({entry["Key"]: _version_id(entry) for entry in found})
             if objects or not token:
@@ -173,7 +174,7 @@ class AsOfClient:
         page: dict[str, Any] = {"Name": Bucket, "Contents": objects, "IsTruncated": str(bool(token)).lower()}
         return {**page, "NextContinuationToken": token} if token else page
 
-    def _page(self, bucket: str, prefix: str, after: str, token: str) -> tuple[list[_Entry], str]:
+    def _page(self, bucket: str, prefix: str, after: str, token: str, repeats: Repeats) -> tuple[list[_Entry], str]:
         """Return the current entries of a page in the order of their keys, and the next token.
 
         The versions of a key may be on several pages, the newest first. The key is on that page of the result that
@@ -186,6 +187,8 @@ class AsOfClient:
         response: Any = self._client.list_object_versions(Bucket=bucket, Prefix=prefix, EncodingType="url", **position)
         page = Response("list_object_versions", bucket, response).check()
         entries, following = page.versions()
+        if following:
+            repeats.check(following, entries)
         found = []
         for key, versions in groupby(sorted(entries, key=itemgetter("Key")), key=itemgetter("Key")):
             if key == decided:

@@ -8,7 +8,7 @@ keys as absent that exist.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from operator import gt
@@ -21,7 +21,7 @@ from ..core.model import KeyPage, ListPage, Upload
 from ..core.multipart import UploadedPart
 from .responses import Response
 
-#: Pages without a key, one after the other, that count as a listing without an end. Stores may return such pages for
+#: Pages without an entry, one after the other, that count as a listing without an end. Stores may return such pages for
 #: keys that were deleted.
 MAX_EMPTY_PAGES = 10_000
 
@@ -93,7 +93,7 @@ class KeyListing:
     def _requested(self, after: str, *, in_order: bool) -> Iterator[KeyPage]:
         """Request the pages behind `after` one after the other, up to the last one."""
         behind: str | None = None  # the key behind which the store was asked to go on, because it gave no token
-        repeats = _Repeats(self._bucket)
+        repeats = Repeats(self._bucket)
         position: Position = {self._start: self._prefix + after} if after else {}
         if after and in_order:
             position, page = self._behind(after)
@@ -108,7 +108,7 @@ class KeyListing:
             if page.is_last:
                 return
             if page.following is not None:
-                repeats.check(page.following, is_empty=not keys)
+                repeats.check(page.following, keys)
                 position, behind = page.following, None
                 page = self._request(position)
                 continue
@@ -167,12 +167,12 @@ def _begins_before(page: ListPage, key: str) -> bool:
 def first_page(request: Callable[[Position], ListPage], bucket: str) -> KeyPage:
     """Return the first page with a key; a store may return empty pages before it."""
     position: Position = {}
-    repeats = _Repeats(bucket)
+    repeats = Repeats(bucket)
     while True:
         page = request(position)
         if page.keys.keys or page.keys.unnameable or page.is_last or page.following is None:
             return page.keys
-        repeats.check(page.following, is_empty=True)
+        repeats.check(page.following, ())
         position = page.following
 
 
@@ -205,7 +205,7 @@ def _responses(
     `following` returns the position behind a page, and True if the store names it; None if the page is empty.
     """
     position = position or {}
-    repeats: _Repeats | None = None
+    repeats: Repeats | None = None
     while True:
         page = request(position)
         yield page
@@ -213,35 +213,39 @@ def _responses(
             return
         before, (position, is_named) = position, found
         if is_named:
-            repeats = repeats or _Repeats(page.bucket)
-            repeats.check(position)
+            repeats = repeats or Repeats(page.bucket)
+            repeats.check(position, page.entries)
         elif position == before:
             message = "the listing is truncated, and the store does not continue it behind its last entry"
             raise Permanent(f"{page.operation} in {page.bucket}: {message}", "TruncatedListing")
 
 
-class _Repeats:
-    """Finds a listing that returns the same pages again and again.
+class Repeats:
+    """Finds a listing that returns the same pages again and again, also with a new token for each of them.
 
-    One position is kept in memory, and replaced after 1, 2, 4 and so on further pages (Brent's algorithm). So a cycle
-    of any length is found, after at most about three rounds.
+    One page is kept in memory, and replaced after 1, 2, 4 and so on further pages (Brent's algorithm). So a cycle of
+    any length is found, after at most about three rounds.
     """
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
-        self._kept: Position = {}
+        self._position: Position = {}
+        self._entries: Sequence[object] = ()
         self._pages, self._until, self._empty = 0, 1, 0
 
-    def check(self, position: Position, *, is_empty: bool = False) -> None:
-        """Note the position of the next page. Raises Retryable if the listing has no end."""
-        if position == self._kept:
+    def check(self, following: Position, entries: Sequence[object]) -> None:
+        """Note a page and the position of the next one. Raises Retryable if the listing has no end."""
+        if following == self._position:
             raise self._endless("the listing returned the same continuation token twice")
-        self._empty = self._empty + 1 if is_empty else 0
+        if entries and entries == self._entries:
+            raise self._endless("the listing returned the same page twice")
+        self._empty = 0 if entries else self._empty + 1
         if self._empty > MAX_EMPTY_PAGES:
-            raise self._endless(f"the listing has more than {MAX_EMPTY_PAGES} pages without a key in a row")
+            raise self._endless(f"the listing has more than {MAX_EMPTY_PAGES} pages without an entry in a row")
         self._pages += 1
         if self._pages == self._until:
-            self._kept, self._pages, self._until = position, 0, 2 * self._until
+            self._position, self._entries = following, entries
+            self._pages, self._until = 0, 2 * self._until
 
     def _endless(self, reason: str) -> Retryable:
         return Retryable(f"{self._bucket}: {reason}", "TruncatedListing")

@@ -9,7 +9,7 @@ the response, because boto3 fails for a value that it cannot parse: see `plain_r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -154,6 +154,11 @@ class Response:
         """True if a listing says that it ends, False if it says that it goes on, None if it says neither."""
         return {"true": False, "false": True}.get(str(self.fields.get("IsTruncated")).lower())
 
+    @property
+    def entries(self) -> Sequence[Mapping[str, Any]]:
+        """The uploads, parts, or versions with delete markers, as the response lists them."""
+        return next((found for name in ("Uploads", "Parts", "Versions") if (found := self.fields.get(name))), ())
+
     def upload_markers(self) -> tuple[dict[str, str], bool] | None:
         """Return the parameters of the next page of uploads, and True if the response names them.
 
@@ -204,8 +209,7 @@ class Response:
 
         The last page has no parameters. The keys are decoded. Raises Permanent.
         """
-        items = self.fields.get("Versions") or ()
-        entries = [{**item, "Key": self._key(item, "Key", "version")} for item in items]
+        entries = [{**item, "Key": self._key(item, "Key", "version")} for item in self.entries]
         for entry in entries:
             self._text(entry, "VersionId", "version")
         if self.is_last:
@@ -219,7 +223,7 @@ class Response:
         """Return the uploads of exactly this key on a page of a listing. Raises Permanent."""
         return [
             Upload(self._text(item, "UploadId", "upload"), self._age_s(item.get("Initiated")))
-            for item in self.fields.get("Uploads") or ()
+            for item in self.entries
             if self._key(item, "Key", "upload") == key
         ]
 
@@ -231,7 +235,7 @@ class Response:
                 self.required("ETag", headers.unquoted(item.get("ETag")), "part"),
                 self._age_s(item.get("LastModified")),
             )
-            for item in self.fields.get("Parts") or ()
+            for item in self.entries
         }
 
     def _key(self, item: Mapping[str, Any], name: str, what: str = "") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from urllib.parse import quote, unquote
 
 from tests.support.odd_objects import PAGE
@@ -46,11 +47,11 @@ encodes_no_plus = _encodes(lambda key: quote(key, safe="/+"))
 encodes_blanks_as_plus = _encodes(lambda key: quote(key, safe="/ ").replace(" ", "+"))
 
 
-def pages_of(count: int) -> Quirk:
+def pages_of(most_keys: int) -> Quirk:
     """List at most so many keys on a page."""
 
     def quirk(request: Request, store: Store) -> Response:
-        most = min(count, int(request.query.get("max-keys", PAGE)))
+        most = min(most_keys, int(request.query.get("max-keys", PAGE)))
         return store(replace(request, query={**request.query, "max-keys": str(most)}))
 
     return on("ListObjectsV2")(quirk)
@@ -158,13 +159,40 @@ def lists_in_a_circle(request: Request, store: Store) -> Response:
     return adding(response, ("NextContinuationToken", text_of(first.xml, "NextContinuationToken")))
 
 
-def lists_empty_pages_first(count: int) -> Quirk:
+def _same_page(token: str) -> Quirk:
+    """Return the first page for each request, with a new token in the element `token` each time."""
+    numbers = count(1)
+
+    def quirk(request: Request, store: Store) -> Response:
+        first = {n: v for n, v in request.query.items() if n not in ("continuation-token", "key-marker")}
+        response = without_elements(store(replace(request, query=first)), "IsTruncated", token)
+        return adding(response, ("IsTruncated", "true"), (token, f"k{next(numbers):06}"))
+
+    return quirk
+
+
+def lists_the_same_page() -> Quirk:
+    """Return the first page of keys for each request, with a new token each time."""
+    return on("ListObjectsV2")(_same_page("NextContinuationToken"))
+
+
+def lists_the_same_uploads() -> Quirk:
+    """Return the first page of uploads for each request, with a new marker each time."""
+    by_key = _same_page("NextKeyMarker")
+
+    def quirk(request: Request, store: Store) -> Response:
+        return adding(without_elements(by_key(request, store), "NextUploadIdMarker"), ("NextUploadIdMarker", "upload"))
+
+    return on("ListMultipartUploads")(quirk)
+
+
+def lists_empty_pages_first(number_of_pages: int) -> Quirk:
     """Begin each listing with so many pages without keys, as a store may do that skips deleted keys."""
 
     def quirk(request: Request, store: Store) -> Response:
         number = int(request.query.get("continuation-token", "empty-0").removeprefix("empty-"))
         response = store(replace(request, query={n: v for n, v in request.query.items() if n != "continuation-token"}))
-        if number >= count:
+        if number >= number_of_pages:
             return response
         response = without_elements(response, "Contents", "IsTruncated", "NextContinuationToken")
         return adding(response, ("IsTruncated", "true"), ("NextContinuationToken", f"empty-{number + 1}"))
