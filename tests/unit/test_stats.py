@@ -28,6 +28,7 @@ from s3_syncer.cli.output.progress import (
     on_terminal,
     status,
 )
+from s3_syncer.cli.output.report import Report
 from s3_syncer.cli.output.restore_text import restore_notes
 from s3_syncer.cli.output.stats import MAX_SAMPLES, Sample, SweepStats
 from s3_syncer.core.errors import Permanent
@@ -370,6 +371,49 @@ def test_time_left_follows_the_recent_rate_and_the_whole_run(now: list[float]) -
     stats.on_compared(900)  # faster since then
     now[0] = 130.0
     assert stats.time_left_s(2_000) == pytest.approx(100 / ((900 / 30 + 1900 / 130) / 2))
+
+
+def test_rates_of_a_pass_do_not_count_the_passes_before(now: list[float]) -> None:
+    """Each pass compares the same keys."""
+    stats = SweepStats(started=0.0)
+    stats.begin_pass("objects of less than 1 MiB")
+    stats.on_compared(1_000)
+    stats.on_changed("key", Outcome("copy", "absent from the target", 500))
+    now[0] = 100.0
+    stats.sample()
+    stats.begin_pass("")
+    now[0] = 104.0
+    stats.on_compared(80)
+    assert stats.recent_rates().compared == stats.compared_per_s == pytest.approx(20)
+    assert stats.recent_rates().bytes == pytest.approx(500 / 104), "changes stay made"
+    assert stats.time_left_s(1_000) is None, "the first page says little"
+    now[0] = 110.0
+    assert stats.time_left_s(1_000) == pytest.approx((1_000 - 80) / (80 / 10))
+    stats.sample(last=True)
+    report = Report("migrate", "", "", "", "equal", stats)
+    assert "<tr><th>Keys compared per second<td>8<" in "".join(report.html())
+
+
+def test_no_time_left_is_shown_while_passes_follow(now: list[float]) -> None:
+    stats = SweepStats(started=0.0)
+    stats.begin_pass("objects of less than 1 MiB")
+    stats.on_compared(1_000)
+    now[0] = 100.0
+    assert "left" not in status(stats, 2_000)
+    stats.begin_pass("")
+    stats.on_compared(1_000)
+    now[0] = 200.0
+    assert status(stats, 2_000).endswith("about 2 min left")
+
+
+def test_the_keys_of_earlier_runs_do_not_count_as_compared_now(now: list[float]) -> None:
+    now[0] = 1.0
+    stats = SweepStats(started=0.0)
+    stats.add_earlier([], 10_000)
+    now[0] = 11.0
+    stats.on_compared(100)
+    assert stats.recent_rates().compared == pytest.approx(10)
+    assert stats.time_left_s(10_200) == pytest.approx(10)
 
 
 def test_no_time_is_left_to_show_before_the_first_key(now: list[float]) -> None:

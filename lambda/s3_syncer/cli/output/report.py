@@ -121,7 +121,7 @@ class Report:
             *([("Read from both stores", format_bytes(stats.bytes_read()))] if stats.reads is not None else []),
             ("Sent", format_bytes(stats.bytes)),
             ("Time", format_duration(seconds)),
-            ("Keys compared per second", f"{stats.keys / seconds:,.0f}"),
+            ("Keys compared per second", f"{stats.compared_per_s:,.0f}"),
             ("Bytes sent per second", format_bytes(stats.bytes / seconds)),
         ]
         plots: list[tuple[str, str, Callable[[float], str]]] = [

@@ -118,6 +118,8 @@ class SweepStats:
     #: Messages on the queue, if the workers of a queue do the work; otherwise None.
     backlog: int | None = None
     samples: list[Sample] = field(default_factory=lambda: [Sample()])
+    #: The totals at the beginning of the pass over the keys that goes on.
+    _pass_began: Sample = field(default_factory=Sample, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _spacing_s: float = 1.0
 
@@ -190,6 +192,7 @@ class SweepStats:
 
     def _forget(self) -> None:
         self.keys = self.target_only = 0
+        self._pass_began = self._now()
         self.proofs.clear()
         self.skipped = Findings()
         before, self.differences, self.failures = self.differences, Findings(), Findings()
@@ -211,11 +214,13 @@ class SweepStats:
         with self._lock:
             self.proofs.update(proofs)
 
-    def add_earlier(self, findings: Iterable[Finding]) -> None:
-        """Add the findings of earlier runs of the same check."""
+    def add_earlier(self, findings: Iterable[Finding], keys: int) -> None:
+        """Add the findings of earlier runs of the same check, and the number of keys that they compared."""
         with self._lock:
             for finding in findings:
                 self._findings(finding).add(finding)
+            self.keys += keys
+            self._pass_began = self._now()
 
     def _add(self, finding: Finding) -> None:
         self._findings(finding).add(finding)
@@ -273,30 +278,47 @@ class SweepStats:
                 self._spacing_s *= 2
 
     def recent_rates(self) -> Rates:
-        """Return the rates over the last RECENT_S seconds. A restart of the sweep never makes a rate negative."""
+        """Return the rates over the last RECENT_S seconds; that of the keys compared at most over this pass."""
         with self._lock:
             now = self._now()
             then = next((s for s in reversed(self.samples) if now.at_s - s.at_s >= RECENT_S), self.samples[0])
-        seconds = max(now.at_s - then.at_s, 1e-9)
+            of_pass = max(self._pass_began, then, key=_at)
+        seconds = _seconds(then, now)
         return Rates(
-            max(0.0, (now.compared - then.compared) / seconds),
+            (now.compared - of_pass.compared) / _seconds(of_pass, now),
             (now.changed - then.changed) / seconds,
             (now.bytes - then.bytes) / seconds,
         )
 
+    @property
+    def compared_per_s(self) -> float:
+        """Return the keys compared per second of this pass. Earlier passes have compared the same keys."""
+        with self._lock:
+            now, began = self._now(), self._pass_began
+        return (now.compared - began.compared) / _seconds(began, now)
+
     def time_left_s(self, total: int) -> float | None:
         """Return the seconds until `total` keys are compared, or None while nothing supports an estimate.
 
-        The rate is the mean of that of the last RECENT_S seconds and that of the whole run. The first one follows a
-        change, and the second one keeps a folder of equal keys or of large objects from deciding.
+        The rate is the mean of that of the last RECENT_S seconds and that of the whole pass. The first one follows a
+        change, and the second one keeps a folder of equal keys or of large objects from deciding. A pass over some of
+        the objects says nothing about the passes that follow.
         """
-        if self.elapsed_s < FIRST_ESTIMATE_S or total < self.keys:
+        if self.elapsed_s - self._pass_began.at_s < FIRST_ESTIMATE_S or total < self.keys or self.copies_now:
             return None
-        rate = (self.recent_rates().compared + self.keys / self.elapsed_s) / 2
+        rate = (self.recent_rates().compared + self.compared_per_s) / 2
         return (total - self.keys) / rate if rate > 0 else None
 
     def _now(self) -> Sample:
         return Sample(self.elapsed_s, self.keys, self.changed, self.bytes)
+
+
+def _at(sample: Sample) -> float:
+    return sample.at_s
+
+
+def _seconds(began: Sample, now: Sample) -> float:
+    return max(now.at_s - began.at_s, 1e-9)
 
 
 def uncertain_note(keys: int) -> str:

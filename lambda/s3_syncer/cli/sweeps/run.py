@@ -126,9 +126,8 @@ def run(job: SweepJob, console: Console) -> int:
     )
 
     if resume is not None:
-        stats.add_earlier(resume.findings)
+        stats.add_earlier(resume.findings, sum(each.keys for each in resume.done))
         for each in resume.done:
-            stats.on_compared(each.keys)
             stats.add_proofs(each.proofs)
 
     def on_page(page: DiffPage, proofs: Mapping[Proof, int]) -> None:
@@ -231,11 +230,13 @@ def _sweep(
     slots = [sweeper for sweeper in sweepers for _ in range(RANGES)]
     try:
         first_behind = probe_concurrently(local.context.source.first, PROBES)
-        for sizes in first_passes(job.order) if not job.sweep_options.dry_run else ():
+        passes = () if job.sweep_options.dry_run else first_passes(job.order)
+        for sizes in passes:
             stats.begin_pass(str(sizes))
             unfinished = WorkStealingScheduler(slots, first_behind).run([Range(sizes=sizes)], deadline)
             if unfinished is not None:
                 return unfinished
+        if passes:
             stats.begin_pass("")
         return WorkStealingScheduler(slots, first_behind).run(_ranges(job.resume), deadline)
     except Unordered as error:
