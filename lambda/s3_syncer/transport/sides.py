@@ -48,7 +48,11 @@ class Deferred(Generic[Client]):
         self._built: Client | None = None
 
     def get(self) -> Client | None:
-        """Return the client, or None as long as it cannot be built."""
+        """Return the client, or None as long as it cannot be built.
+
+        Other threads wait while one of them builds it, and reads a secret for that. No request of theirs can begin
+        without the secret, and each one asks the fence once it can.
+        """
         with self._lock, suppress(*NO_CREDENTIALS, OnlyBoto3Error):
             self._built = self._built or self._build(self._side)
         return self._built
