@@ -36,7 +36,8 @@ run "everything" {
   }
 
   assert {
-    condition     = length(output.role_arns) == 5
-    error_message = "All features must be on."
+    condition = output.role_arns == { for part in ["execution", "function", "migration", "reconcile", "service"] :
+    part => "arn:aws:iam::123456789012:role/s3-syncer-${part}" }
+    error_message = "All features must be on, each with its role."
   }
 }

@@ -160,7 +160,7 @@ run "the_function_defaults" {
       memory_mb     = 1024
       timeout_s     = 900
       reserved      = -1
-      role          = "arn:aws:iam::123456789012:role/mocked"
+      role          = "arn:aws:iam::123456789012:role/s3-syncer-function"
     }
     error_message = "The function must have these defaults."
   }

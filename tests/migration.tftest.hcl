@@ -5,18 +5,6 @@ mock_provider "aws" {
   override_during = plan
 }
 
-override_resource {
-  override_during = plan
-  target          = aws_iam_role.task["migration"]
-  values          = { arn = "arn:aws:iam::123456789012:role/task" }
-}
-
-override_resource {
-  override_during = plan
-  target          = aws_iam_role.task["execution"]
-  values          = { arn = "arn:aws:iam::123456789012:role/execution" }
-}
-
 variables {
   source_bucket = "source"
   target        = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror" }
@@ -139,8 +127,8 @@ run "the_task_defaults" {
       memory          = "2048"
       system          = "LINUX"
       architecture    = "ARM64"
-      task_role       = "arn:aws:iam::123456789012:role/task"
-      execution_role  = "arn:aws:iam::123456789012:role/execution"
+      task_role       = "arn:aws:iam::123456789012:role/s3-syncer-migration"
+      execution_role  = "arn:aws:iam::123456789012:role/s3-syncer-execution"
     }
     error_message = "The task must have these defaults."
   }

@@ -39,6 +39,11 @@ run "the_schedule_sends_the_whole_range" {
   }
 
   assert {
+    condition     = aws_scheduler_schedule.reconcile[0].target[0].role_arn == "arn:aws:iam::123456789012:role/s3-syncer-reconcile"
+    error_message = "The schedule must have its own role."
+  }
+
+  assert {
     condition = jsondecode(aws_iam_role_policy.reconcile[0].policy).Statement == [{
       Sid      = "SendToBulkQueue"
       Effect   = "Allow"

@@ -7,18 +7,6 @@ mock_provider "aws" {
 
 override_resource {
   override_during = plan
-  target          = aws_iam_role.task["service"]
-  values          = { arn = "arn:aws:iam::123456789012:role/task" }
-}
-
-override_resource {
-  override_during = plan
-  target          = aws_iam_role.task["execution"]
-  values          = { arn = "arn:aws:iam::123456789012:role/execution" }
-}
-
-override_resource {
-  override_during = plan
   target          = aws_ecs_cluster.tasks
   values          = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/s3-syncer" }
 }
@@ -116,8 +104,8 @@ run "the_task_defaults" {
       cpu             = "1024"
       memory          = "2048"
       architecture    = "ARM64"
-      task_role       = "arn:aws:iam::123456789012:role/task"
-      execution_role  = "arn:aws:iam::123456789012:role/execution"
+      task_role       = "arn:aws:iam::123456789012:role/s3-syncer-service"
+      execution_role  = "arn:aws:iam::123456789012:role/s3-syncer-execution"
     }
     error_message = "The task must have these defaults."
   }

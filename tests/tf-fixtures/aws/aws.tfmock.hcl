@@ -17,10 +17,6 @@ mock_data "aws_cloudcontrolapi_resource" {
   defaults = { properties = "{\"BucketName\": \"source\"}" }
 }
 
-mock_resource "aws_iam_role" {
-  defaults = { arn = "arn:aws:iam::123456789012:role/mocked" }
-}
-
 mock_resource "aws_cloudwatch_log_group" {
   defaults = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:mocked" }
 }
@@ -54,6 +50,33 @@ mock_resource "aws_ecs_cluster" {
 
 mock_resource "aws_ecs_task_definition" {
   defaults = { arn = "arn:aws:ecs:eu-west-1:123456789012:task-definition/mocked:1" }
+}
+
+# Each role has its own ARN, so that an assertion sees which one is used.
+
+override_resource {
+  target = aws_iam_role.function
+  values = { arn = "arn:aws:iam::123456789012:role/s3-syncer-function" }
+}
+
+override_resource {
+  target = aws_iam_role.reconcile[0]
+  values = { arn = "arn:aws:iam::123456789012:role/s3-syncer-reconcile" }
+}
+
+override_resource {
+  target = aws_iam_role.task["migration"]
+  values = { arn = "arn:aws:iam::123456789012:role/s3-syncer-migration" }
+}
+
+override_resource {
+  target = aws_iam_role.task["service"]
+  values = { arn = "arn:aws:iam::123456789012:role/s3-syncer-service" }
+}
+
+override_resource {
+  target = aws_iam_role.task["execution"]
+  values = { arn = "arn:aws:iam::123456789012:role/s3-syncer-execution" }
 }
 
 override_resource {
