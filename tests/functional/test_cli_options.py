@@ -22,8 +22,8 @@ from s3_syncer.cli.commands import sync as sync_command
 from s3_syncer.cli.concurrency import AUTO
 from s3_syncer.cli.options.types import Bandwidth
 from s3_syncer.cli.output.report_upload import ReportObject
+from s3_syncer.cli.sweeps.job import SweepJob
 from s3_syncer.cli.sweeps.queue_migration import QueueMigrationConfig
-from s3_syncer.cli.sweeps.run import SweepJob
 from s3_syncer.core.units import MIB
 from s3_syncer.settings import AwsChain, Connection, Credentials, RequestOptions
 

@@ -13,7 +13,7 @@ from tests.functional.command import Ended, run
 from tests.functional.test_cli_options import NEEDED
 
 from s3_syncer.cli.commands import cli, migrate_and_check
-from s3_syncer.cli.sweeps.run import SweepJob
+from s3_syncer.cli.sweeps.job import SweepJob
 from s3_syncer.settings import AwsChain, Connection, Credentials, Settings
 
 ENDPOINT = "https://s3.example.com"

@@ -21,8 +21,10 @@ from ..options.key_selection import check_selection, selected_batches
 from ..options.settings import configure_log, fail, read_filters, read_settings
 from ..options.store_locations import LOCATIONS
 from ..options.stores import STORES
+from ..sweeps.display import print_line
+from ..sweeps.job import SweepJob
 from ..sweeps.queue_migration import QueueMigrationConfig, migrate_by_queue
-from ..sweeps.run import SweepJob, print_line, run
+from ..sweeps.run import run
 
 #: Characters of the filters that a message can carry. SQS allows 256 KiB for the ten messages of a request.
 MAX_FILTERS = 16 * 1024

@@ -17,8 +17,9 @@ from ..options import groups
 from ..options.settings import configure_log, fail, option_of, read_settings
 from ..options.stores import STORES
 from ..options.types import Moment
+from ..sweeps.job import SweepJob
 from ..sweeps.key_files import batches
-from ..sweeps.run import SweepJob, run
+from ..sweeps.run import run
 
 _WHAT = "What to restore"
 

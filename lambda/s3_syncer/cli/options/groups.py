@@ -15,7 +15,7 @@ from ...settings import LOG_LEVELS
 from ..click_extensions import Decorator, option
 from ..concurrency import AUTO, AUTO_MESSAGES
 from ..signals import GRACE_S
-from ..sweeps.run import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
+from ..sweeps.job import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
 from .queues import IDLE_TIMEOUT
 from .types import (
     MOST,

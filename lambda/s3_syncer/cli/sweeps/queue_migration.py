@@ -25,8 +25,10 @@ from ...wiring import build_notify, build_sync_context
 from ..output.progress import format_bytes, format_duration
 from ..output.stats import SweepStats, print_row
 from ..signals import handle_signals
+from .display import print_line, show_progress
+from .job import SweepJob
 from .queue_progress import Line, QueueProgress, wait_until_done
-from .run import SweepJob, ended, run, show_progress
+from .run import ended, run
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -204,4 +206,4 @@ def _print(job: SweepJob, console: Console, text: str) -> None:
     if job.log:
         logger.info("%s", text)
     else:
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
+        print_line(console, text)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,91 +16,38 @@ from ...core.deadline import Deadline
 from ...core.errors import Permanent, SyncError
 from ...core.listing_diff import DiffPage, Unordered
 from ...core.proof import Proof
-from ...core.size_order import Order, first_passes
-from ...crt.factory import is_awscrt_installed
-from ...operations.status import counted
-from ...queue.bus_events import BusEvent, sweep_ended
-from ...settings import SMALLEST_BUDGET, RestoreSettings, Settings
-from ...stores.bucket import Bucket
+from ...core.size_order import first_passes
+from ...queue.bus_events import BusEvent, Notify, sweep_ended
+from ...settings import SMALLEST_BUDGET
 from ...stores.object_locks import NOT_MIRRORED
 from ...sync.content_check import PageListener
-from ...sync.key_sweep import SweepOptions
-from ...sync.named_keys import NamedBatch, NamedKeys
+from ...sync.named_keys import NamedKeys
 from ...wiring import build_notify
 from ..concurrency import Concurrency
 from ..exit_codes import DIFFERENT, EQUAL
-from ..output.progress import format_bytes, format_duration, in_lines, in_log, on_terminal, totals
-from ..output.proof_summary import proof_text, sample_result
+from ..output.progress import totals
 from ..output.report import Report
 from ..output.report_upload import NotUploadedError, ReportObject, upload
-from ..output.restore_text import in_restore, planned_restore, restore_notes
-from ..output.stats import ARCHIVED, SweepStats, print_row, printable
-from ..signals import GRACE_S, handle_signals
+from ..output.restore_text import in_restore
+from ..output.stats import SweepStats, print_row
+from ..signals import handle_signals
+from .display import print_line, show_progress
+from .job import SweepJob
 from .local_sweep import RANGES, LocalSweeper, SweeperConfig
-from .outage import OUTAGE_TIMEOUT_S, OutageDisplay, OutageListener
+from .outage import OutageDisplay, OutageListener
 from .process_sweep import ProcessSweeper, SharedDeleteLimit
 from .read_estimate import ReadEstimator, estimate_reads
 from .resume_file import ResumeFile
+from .summary import finding_rows, summary_lines
 from .work_stealing import Range, Sweeper, WorkStealingScheduler, probe_concurrently
 
 logger = logging.getLogger(__name__)
 
-#: CPU seconds and keys of a sweep after which more processes start. A start takes about one CPU second and 70 MiB, and
-#: a short sweep does not regain them. A sweep that waits for stores uses little CPU, and needs no other process.
-SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS = 20.0, 10_000
-
 #: Concurrent requests that find the cuts of a range. All requests of a round run at once.
 PROBES = 32
 
-
 #: The reason of the failure of a sweep over named keys of which none exists: the file is probably a wrong one.
 _NO_NAMED_KEY = "neither bucket has any of the named keys: each must be relative to the source prefix"
-
-
-@dataclass(frozen=True, slots=True)
-class SweepJob:
-    """A sweep, and how to report it."""
-
-    command: str
-    settings: Settings
-    sweep_options: SweepOptions
-    threads: int
-    #: The restore to make, in place of a copy to the target.
-    restore: RestoreSettings | None = None
-    #: Report keys that only the target has as a note, not as differences.
-    tolerates_target_only: bool = False
-    #: Report keys in an archive as a count, not as differences.
-    skips_archived: bool = False
-    processes: int = 1
-    #: Seconds for which the sweep waits for a store that does not respond; 0 is not at all.
-    outage_timeout_s: float = OUTAGE_TIMEOUT_S
-    #: True if the stores have responded in this command, so that an outage is no wrong endpoint.
-    have_responded: bool = False
-    #: When more processes start, see SPAWN_AFTER_CPU_S.
-    spawn_after_cpu_s: float = SPAWN_AFTER_CPU_S
-    spawn_after_keys: int = SPAWN_AFTER_KEYS
-    stop_grace_s: float = GRACE_S
-    #: The progress of a check that reads objects; None stores none.
-    resume: ResumeFile | None = None
-    #: The order in which objects are copied.
-    order: Order = "key"
-    #: The only keys of the sweep; None sweeps all keys.
-    batches: Iterator[NamedBatch] | None = None
-    #: Say what the check would read, and read nothing.
-    only_estimates: bool = False
-    reports: tuple[Path | ReportObject, ...] = ()
-    #: Write everything as log records: see `logs.py`.
-    log: bool = False
-    #: List the keys that differ or failed at the end. Otherwise the log has already named them.
-    list_findings: bool = True
-
-    @property
-    def is_dry_run(self) -> bool:
-        """Return True if the job lists what `migrate` or `restore` would do.
-
-        Its differences do not change the exit code.
-        """
-        return self.command in ("migrate", "restore") and self.sweep_options.dry_run
 
 
 def run(job: SweepJob, console: Console) -> int:
@@ -110,50 +55,18 @@ def run(job: SweepJob, console: Console) -> int:
 
     Raise a SyncError if the sweep cannot finish, and OSError if a report cannot be written.
     """
-    started, deadline = datetime.now(UTC), Deadline()
-    notify = build_notify(job.settings)
+    deadline, resume = Deadline(), job.resume
     sweepers: list[LocalSweeper | ProcessSweeper] = []
-    resume = job.resume
-    stats = SweepStats(
-        concurrency=lambda: sum((each.concurrency for each in sweepers), Concurrency()),
-        writes=not job.sweep_options.dry_run,
-        tolerates_target_only=job.tolerates_target_only,
-        skips_archived=job.skips_archived,
-        described=str if job.restore is None else in_restore,
-        reads=job.sweep_options.reads,
-        on_finding=(lambda _: None) if resume is None else resume.add_finding,
-        bytes_read=lambda: sum(each.bytes_read for each in sweepers if isinstance(each, LocalSweeper)),
-    )
-
-    if resume is not None:
-        stats.add_earlier(resume.findings, sum(each.keys for each in resume.done))
-        for each in resume.done:
-            stats.add_proofs(each.proofs)
+    stats = _new_stats(job, sweepers)
+    ending = _Ending(job, stats, console, datetime.now(UTC), build_notify(job.settings))
 
     def on_page(page: DiffPage, proofs: Mapping[Proof, int]) -> None:
         stats.add_proofs(proofs)
         if resume is not None:
             resume.add_page(page, proofs)
 
-    def conclude(result: str, error: str = "") -> None:
-        # The reports come first: printing may fail, if standard error is a closed pipe.
-        report = Report(
-            job.command,
-            *_route(job),
-            started.isoformat(timespec="seconds"),
-            result,
-            stats,
-            error,
-            full=job.sweep_options.full,
-        )
-        for place in job.reports:
-            _write_report(report, place, job, console)
-        notify(ended(job, stats, result, error))
-        if not error:
-            _summarize(job, stats, result, console)
-
     try:
-        with handle_signals(deadline, lambda: conclude("stopped"), grace_s=job.stop_grace_s) as stop:
+        with handle_signals(deadline, lambda: ending.report("stopped"), grace_s=job.stop_grace_s) as stop:
             outages = OutageDisplay((lambda _: None) if job.log else partial(print_line, console))
             local, others = _sweepers(job, stats, outages, deadline, on_page)
             sweepers += [local, *others]
@@ -165,21 +78,74 @@ def run(job: SweepJob, console: Console) -> int:
                 return stop.exit_code if deadline.is_stopped else EQUAL
             with show_progress(job, stats, console, local.context.source, deadline, outages):
                 unfinished = _sweep(job, stats, local, others, deadline)
-            if local.named is not None and local.named.absent:
-                stats.notices.append(_absent_note(local.named))
-                if not local.named.found and unfinished is None:
-                    stats.on_failed(local.named.absent_key, Permanent(_NO_NAMED_KEY))
+            if local.named is not None:
+                _report_absent_keys(local.named, stats, is_complete=unfinished is None)
     except SyncError as error:
-        conclude("failed", str(error))
+        ending.report("failed", str(error))
         raise
     if unfinished is not None:
-        conclude("stopped")
+        ending.report("stopped")
         return stop.exit_code
     result = stats.result
-    conclude(result)
+    ending.report(result)
     if resume is not None:
         resume.delete()
     return EQUAL if result == "equal" or (job.is_dry_run and not stats.failures) else DIFFERENT
+
+
+def _new_stats(job: SweepJob, sweepers: Sequence[LocalSweeper | ProcessSweeper]) -> SweepStats:
+    """Return the stats of the sweep, with what earlier runs of the same check have found and done.
+
+    `sweepers` may be filled later.
+    """
+    resume = job.resume
+    stats = SweepStats(
+        concurrency=lambda: sum((each.concurrency for each in sweepers), Concurrency()),
+        writes=not job.sweep_options.dry_run,
+        tolerates_target_only=job.tolerates_target_only,
+        skips_archived=job.skips_archived,
+        described=str if job.restore is None else in_restore,
+        reads=job.sweep_options.reads,
+        on_finding=(lambda _: None) if resume is None else resume.add_finding,
+        bytes_read=lambda: sum(each.bytes_read for each in sweepers if isinstance(each, LocalSweeper)),
+    )
+    if resume is not None:
+        stats.add_earlier(resume.findings, sum(each.keys for each in resume.done))
+        for each in resume.done:
+            stats.add_proofs(each.proofs)
+    return stats
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """Reports the end of a sweep: in files, as an event, and on the console."""
+
+    job: SweepJob
+    stats: SweepStats
+    console: Console
+    started: datetime
+    notify: Notify
+
+    def report(self, result: str, error: str = "") -> None:
+        """Report the result. The caller shows an `error` on the console.
+
+        Raise OSError if a file cannot be written.
+        """
+        # The reports come first: printing may fail, if standard error is a closed pipe.
+        report = Report(
+            self.job.command,
+            *self.job.route,
+            self.started.isoformat(timespec="seconds"),
+            result,
+            self.stats,
+            error,
+            full=self.job.sweep_options.full,
+        )
+        for place in self.job.reports:
+            _write_report(report, place, self.job, self.console)
+        self.notify(ended(self.job, self.stats, result, error))
+        if not error:
+            _summarize(self.job, self.stats, result, self.console)
 
 
 def ended(job: SweepJob, stats: SweepStats, result: str, error: str = "") -> BusEvent:
@@ -249,8 +215,13 @@ def _sweep(
         local.close()
 
 
-def _absent_note(named: NamedKeys) -> str:
-    return f"named keys that neither bucket has: {named.absent:,}, such as {named.absent_key!r}"
+def _report_absent_keys(named: NamedKeys, stats: SweepStats, *, is_complete: bool) -> None:
+    """Note the named keys that neither bucket has. It is a failure if a complete sweep found no other key."""
+    if not named.absent:
+        return
+    stats.notices.append(f"named keys that neither bucket has: {named.absent:,}, such as {named.absent_key!r}")
+    if is_complete and not named.found:
+        stats.on_failed(named.absent_key, Permanent(_NO_NAMED_KEY))
 
 
 def _ranges(resume: ResumeFile | None) -> Sequence[Range]:
@@ -305,60 +276,8 @@ def _sweepers(
     ]
 
 
-def _route(job: SweepJob) -> tuple[str, str]:
-    """Return the URLs of what is read and of what is written, for the report."""
-    settings = job.settings
-    source = f"s3://{settings.source_bucket}/{settings.source_prefix}"
-    target = f"{settings.target_endpoint}/{settings.target_bucket}/{settings.target_prefix}"
-    return (source, target) if job.restore is None else (target, source)
-
-
-def show_progress(
-    job: SweepJob, stats: SweepStats, console: Console, source: Bucket, deadline: Deadline, waiting: object = ""
-) -> AbstractContextManager[None]:
-    """Return a context in which the stats are shown: in the log, as one line on a terminal, or as lines.
-
-    The text of `waiting` says which store the command waits for; it is empty most of the time.
-    """
-    if job.log:
-        return in_log(stats)
-
-    def state() -> list[str]:
-        stopping = ["stopping, press Ctrl-C again to stop at once"] if deadline.is_stopped else []
-        return stopping + ([str(waiting)] if str(waiting) else [])
-
-    if console.is_terminal:
-        total = count_keys(source, deadline) if job.batches is None else lambda: None
-        return on_terminal(stats, console, total, state)
-    return in_lines(stats, console, state)
-
-
-def print_line(console: Console, text: str) -> None:
-    """Print one line of text, unchanged, above the progress line of a terminal."""
-    console.print(printable(text), soft_wrap=True, highlight=False, markup=False)
-
-
-def count_keys(source: Bucket, deadline: Deadline) -> Callable[[], int | None]:
-    """Count the keys of the source in the background.
-
-    The returned function returns their number, and None until it is known.
-    """
-    total: list[int] = []
-
-    def work() -> None:
-        keys = 0
-        with suppress(SyncError):  # the sweep lists the same keys, and reports the error
-            for page in source.listing():
-                keys += len(page)
-                if deadline.passed():
-                    return
-            total.append(keys)
-
-    threading.Thread(target=work, name="count", daemon=True).start()
-    return lambda: total[0] if total else None
-
-
 def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) -> None:
+    """Log the totals, or print the findings and the summary."""
     if job.log:
         extra = {
             "result": result,
@@ -369,77 +288,7 @@ def _summarize(job: SweepJob, stats: SweepStats, result: str, console: Console) 
         logger.info("summary", extra=extra)
         return
     if job.list_findings:
-        for findings in (stats.differences, stats.failures):
-            for finding in findings:
-                print_row(_title(job, finding.what), finding.key, finding.text)
-    lines = [f"note: {printable(notice)}" for notice in stats.notes]
-    done = [f"{counted(stats.keys, 'key')} compared"]
-    names = _DONE if job.restore is None else {**_DONE, "copy": "restored", "update": "replaced"}
-    done += [f"{number:,} {names.get(action, action)}" for action, number in sorted(stats.actions.items())]
-    done += [_count(job, stats, what) for what in sorted(stats.differences.counts)]
-    if job.skips_archived:
-        done += [_count(job, stats, what) for what in ARCHIVED if stats.archived(what).keys]
-    done += [f"{len(stats.failures):,} failed"]
-    if stats.reads is not None:
-        done.append(f"{format_bytes(stats.bytes_read())} read")
-    bytes_ = f"{format_bytes(stats.bytes)} sent" if stats.writes else f"{format_bytes(stats.bytes_to_send)} to send"
-    lines.append(f"{result}: {', '.join(done)}, {bytes_}, {format_duration(stats.elapsed_s)}")
-    if stats.reads is not None:
-        lines.append(proof_text(stats.proofs))
-        if (sample := sample_result(stats.proofs, stats.reads)) is not None:
-            lines.append(sample.text(is_equal=result == "equal"))
-    if stats.target_only and job.restore is None:
-        lines.append(f"note: keys that only the target has: {stats.target_only:,}. --delete deletes such keys.")
-    if job.restore is not None:
-        lines += restore_notes(stats, overwrite=job.restore.overwrite)
-    if result == "equal" and not job.sweep_options.full:
-        compared_by = "size, ETag and time" if job.restore is None else "size and ETag"
-        lines.append(f"note: compared by {compared_by}. --full also compares headers, metadata and tags.")
-    if not is_awscrt_installed():
-        lines.append("note: listings and small objects are faster with awscrt: pip install 's3-syncer[crt]'")
-    if result == "stopped":
-        lines.append(_how_to_continue(job))
-    for line in lines:
+        for row in finding_rows(job, stats):
+            print_row(*row)
+    for line in summary_lines(job, stats, result):
         print_line(console, line)
-
-
-def _how_to_continue(job: SweepJob) -> str:
-    if job.resume is not None:
-        return f"Run the same command again to continue: {str(job.resume.path)!r} has the progress."
-    if job.sweep_options.reads is not None:
-        return "The same command begins again. With --resume FILE, a stopped check can be continued."
-    return "Run the same command again to continue. It skips keys that are already equal."
-
-
-_DONE = {
-    "copy": "copied",
-    "update": "updated",
-    "tags": "tagged",
-    "lock": "locked",
-    "delete": "deleted",
-    "undo": "removed again",
-}
-_PLANNED = {
-    "missing": "would be copied",
-    "differs": "would be updated",
-    "unproven": "would be copied to prove the content",
-    "restore": "would be restored",
-}
-
-
-def _count(job: SweepJob, stats: SweepStats, what: str) -> str:
-    """Return the number of keys of a kind of difference; for unproven and archived keys, also their bytes."""
-    if what in ARCHIVED:
-        found = stats.archived(what)
-        return f"{found.keys:,} {_title(job, what)} ({format_bytes(found.bytes)})"
-    counted = f"{stats.differences.counts[what]:,} {_title(job, what)}"
-    return f"{counted} ({format_bytes(stats.differences.sizes[what])})" if what == "unproven" else counted
-
-
-def _title(job: SweepJob, what: str) -> str:
-    """Return the word for a kind of difference; a dry run says what would be done."""
-    if job.is_dry_run and job.restore is not None:
-        return planned_restore(what, overwrite=job.restore.overwrite)
-    if job.is_dry_run:
-        return "would be deleted" if what == "extra" and job.sweep_options.delete else _PLANNED.get(what, what)
-    return "restores requested" if what == "restore" else what
