@@ -180,7 +180,7 @@ def _are_not_older(times: Sequence[datetime | None], others: Sequence[datetime |
     """Return True if each time of the target is known, and not before that of the source, in `others`.
 
     The two places that use this are the only ones where a time decides that objects are equal, and only in a plain
-    sweep, as in `aws s3 sync`. docs/migration.md names the limits, because a time proves nothing:
+    sweep, as in `aws s3 sync`. docs/checks.md names the limits, because a time proves nothing:
 
     - The removal of a version brings back an older object with its old time.
     - AWS gives an object that was uploaded in parts the time at which its upload began.
