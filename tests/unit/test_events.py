@@ -105,11 +105,11 @@ TASK = {"s3Key": "key", "s3Bucket": BUCKET}
     [
         (TASK, "3.0", '"invocationSchemaVersion" must be "1.0" or "2.0", not "3.0"'),
         (TASK, None, "not null"),
-        (TASK, "1.0", "not a task of S3 Batch Operations: KeyError('s3BucketArn')"),
+        (TASK, "1.0", 'not a task of S3 Batch Operations: "s3BucketArn" must be a string'),
         ({**TASK, "s3BucketArn": 7}, "1.0", "not a task of S3 Batch Operations"),
-        ({"s3Bucket": BUCKET}, "2.0", "not a task of S3 Batch Operations: KeyError('s3Key')"),
+        ({"s3Bucket": BUCKET}, "2.0", 'not a task of S3 Batch Operations: "s3Key" must be a string'),
         ("key", "2.0", "not a task of S3 Batch Operations"),
-        ({**TASK, "s3Key": "%ff"}, "2.0", "not a task of S3 Batch Operations: UnicodeDecodeError"),
+        ({**TASK, "s3Key": "%ff"}, "2.0", "not a task of S3 Batch Operations: the key '%ff' is not UTF-8"),
         ({**TASK, "s3Key": ""}, "2.0", "the key is empty"),
         ({**TASK, "s3Bucket": "other"}, "2.0", "the event is for bucket 'other'; this instance syncs 'photos-source'"),
     ],
@@ -150,6 +150,18 @@ def test_a_time_without_a_zone_is_utc() -> None:
     assert work == keys("key", at=SECOND)
 
 
+@pytest.mark.parametrize("time", ["yesterday", None, 7, "", "2026-11-20T09:15:42+99:00"])
+def test_a_key_is_checked_whatever_the_time_of_its_event_is(time: object) -> None:
+    assert decode(json.dumps(created("key", time=time)), BUCKET) == keys("key", at=None)
+    detail = {"bucket": {"name": BUCKET}, "object": {"key": "key"}}
+    assert decode(json.dumps({"source": "aws.s3", "time": time, "detail": detail}), BUCKET) == keys("key", at=None)
+
+
+def test_the_oldest_known_time_of_the_records_counts() -> None:
+    records = [*created("a", time="?")["Records"], *created("b")["Records"], *created("c", time=SECOND)["Records"]]
+    assert decode(json.dumps({"Records": records}), BUCKET) == keys("a", "b", "c", at=SECOND)
+
+
 MALFORMED = [
     ("", "not JSON"),
     ("hello", "not JSON"),
@@ -164,23 +176,21 @@ MALFORMED = [
     ('{"Records": {}}', '"Records" must be a list of one or more records'),
     ('{"Records": []}', '"Records" must be a list of one or more records'),
     ('{"Records": ["hello"]}', "not a record of an S3 notification"),
-    ('{"Records": [{"s3": {"object": {}}}]}', "not a record of an S3 notification: KeyError('key')"),
+    ('{"Records": [{"s3": {"object": {}}}]}', '"s3.bucket.name" must be a string'),
     (json.dumps(created("")), "the key is empty"),
-    (json.dumps(created(None)), "not a record of an S3 notification"),
-    (json.dumps(created(7)), "not a record of an S3 notification"),
-    (json.dumps(created("%ff%fe")), "not a record of an S3 notification: UnicodeDecodeError"),
+    (json.dumps(created(None)), 'not a record of an S3 notification: "s3.object.key" must be a string'),
+    (json.dumps(created(7)), 'not a record of an S3 notification: "s3.object.key" must be a string'),
+    (json.dumps(created("%ff%fe")), "not a record of an S3 notification: the key '%ff%fe' is not UTF-8"),
     (
         json.dumps(created("key", bucket="other")),
         "the event is for bucket 'other'; this instance syncs 'photos-source'",
     ),
-    (json.dumps(created("key", bucket=None)), "the event is for bucket None"),
-    (json.dumps(created("key", time="yesterday")), "not a time: 'yesterday'"),
-    (json.dumps(created("key", time=None)), "not a time: None"),
-    ('{"source": "aws.s3"}', "not an EventBridge event about an object: KeyError('detail')"),
+    (json.dumps(created("key", bucket=None)), '"s3.bucket.name" must be a string'),
+    ('{"source": "aws.s3"}', 'not an EventBridge event about an object: "detail.bucket.name" must be a string'),
     ('{"source": "aws.s3", "detail": "hello"}', "not an EventBridge event about an object"),
     (
         '{"source": "aws.s3", "time": "2026-11-20T09:15:42Z", "detail": {"bucket": {"name": "photos-source"}}}',
-        "'object'",
+        '"detail.object.key" must be a string',
     ),
     ('{"s3-syncer": []}', '"s3-syncer" must be a JSON object'),
     ('{"s3-syncer": {}}', '"work" must be "keys", "range", "parts" or "deletion", not null'),

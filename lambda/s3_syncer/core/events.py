@@ -14,6 +14,11 @@ from urllib.parse import unquote_plus
 
 from .work_items import ENVELOPE, KeyWork, Malformed, Work, from_envelope
 
+#: The kinds of events, for messages.
+_TASK = "a task of S3 Batch Operations"
+_RECORD = "a record of an S3 notification"
+_EVENT = "an EventBridge event about an object"
+
 
 def decode(body: str, bucket: str) -> Work | None:
     """Return the work that a queue message asks for, or None for S3's test message.
@@ -43,17 +48,14 @@ def decode_task(task: Any, version: Any, bucket: str) -> KeyWork:
     ignored: the current version is mirrored.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-invoke-lambda.html
     """
-    try:
-        match version:
-            case "1.0":
-                name = task["s3BucketArn"].rpartition(":")[2]
-            case "2.0":
-                name = task["s3Bucket"]
-            case _:
-                raise Malformed(f'"invocationSchemaVersion" must be "1.0" or "2.0", not {json.dumps(version)}')
-        key = unquote_plus(task["s3Key"], errors="strict")  # form-encoded, as in the manifest
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise Malformed(f"not a task of S3 Batch Operations: {error!r}") from error
+    match version:
+        case "1.0":
+            name = _text(task, _TASK, "s3BucketArn").rpartition(":")[2]
+        case "2.0":
+            name = _text(task, _TASK, "s3Bucket")
+        case _:
+            raise Malformed(f'"invocationSchemaVersion" must be "1.0" or "2.0", not {json.dumps(version)}')
+    key = _decoded(_text(task, _TASK, "s3Key"), _TASK)  # form-encoded, as in the manifest
     return KeyWork((_checked_key(key, name, bucket),))
 
 
@@ -79,14 +81,11 @@ def _notification(records: Any, bucket: str) -> KeyWork:
         raise Malformed('"Records" must be a list of one or more records')
     keys, times = [], []
     for record in records:
-        try:
-            key = unquote_plus(record["s3"]["object"]["key"], errors="strict")  # form-encoded: a space is a plus
-            name, time = record["s3"]["bucket"]["name"], record["eventTime"]
-        except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-            raise Malformed(f"not a record of an S3 notification: {error!r}") from error
+        name = _text(record, _RECORD, "s3", "bucket", "name")
+        key = _decoded(_text(record, _RECORD, "s3", "object", "key"), _RECORD)  # form-encoded: a space is a plus
         keys.append(_checked_key(key, name, bucket))
-        times.append(_seconds(time))
-    return KeyWork(tuple(keys), since=min(times))
+        times.append(_seconds(record.get("eventTime")))
+    return KeyWork(tuple(keys), since=min((time for time in times if time is not None), default=None))
 
 
 def _eventbridge(event: Mapping[str, Any], bucket: str) -> KeyWork:
@@ -94,24 +93,41 @@ def _eventbridge(event: Mapping[str, Any], bucket: str) -> KeyWork:
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
     """
+    name = _text(event, _EVENT, "detail", "bucket", "name")
+    key = _text(event, _EVENT, "detail", "object", "key")
+    return KeyWork((_checked_key(key, name, bucket),), since=_seconds(event.get("time")))
+
+
+def _text(content: Any, what: str, *path: str) -> str:
+    """Return the string at this path of `what`. Raises Malformed."""
+    found = content
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if not isinstance(found, str):
+        raise Malformed(f'not {what}: "{".".join(path)}" must be a string')
+    return found
+
+
+def _decoded(key: str, what: str) -> str:
+    """Return a form-encoded key. Raises Malformed."""
     try:
-        key, name, time = event["detail"]["object"]["key"], event["detail"]["bucket"]["name"], event["time"]
-    except (KeyError, TypeError) as error:
-        raise Malformed(f"not an EventBridge event about an object: {error!r}") from error
-    return KeyWork((_checked_key(key, name, bucket),), since=_seconds(time))
+        return unquote_plus(key, errors="strict")
+    except UnicodeDecodeError:
+        raise Malformed(f"not {what}: the key {key[:100]!r} is not UTF-8") from None
 
 
-def _checked_key(key: Any, name: Any, bucket: str) -> str:
+def _checked_key(key: str, name: str, bucket: str) -> str:
     if name != bucket:
         raise Malformed(f"the event is for bucket {name!r}; this instance syncs {bucket!r}")
-    if not isinstance(key, str) or not key:
+    if not key:
         raise Malformed("the key is empty")
     return key
 
 
-def _seconds(time: Any) -> float:
+def _seconds(time: Any) -> float | None:
+    """Return the time of an event, or None if it cannot be read. Only the lag in the log depends on it."""
     try:
         moment = datetime.fromisoformat(time)
-    except (TypeError, ValueError) as error:
-        raise Malformed(f"not a time: {time!r}") from error
+    except (TypeError, ValueError):
+        return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
