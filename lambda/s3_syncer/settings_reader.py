@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from .core.model import is_nameable
 from .core.units import parse_size
 
 #: The names that are no bucket of objects, and the reason with the way out. boto3 addresses and signs requests to such
@@ -66,7 +67,10 @@ class Reader:
 
     def prefix(self, name: str) -> str:
         """Return the prefix unchanged: a space or a slash at its start is a part of the keys."""
-        return self._environment.get(name, "")
+        value = self._environment.get(name, "")
+        if not is_nameable(value):
+            self.mistake(f"{self.label(name)} must be UTF-8, not {value!r}")
+        return value
 
     def lines(self, name: str) -> list[str]:
         """Return the lines that are not empty, with the blanks at their start and end."""

@@ -160,6 +160,11 @@ def test_credentials_in_an_endpoint_are_rejected_and_not_printed(scheme: str, pa
     ]
 
 
+@pytest.mark.parametrize("name", ["SOURCE_PREFIX", "TARGET_PREFIX"])
+def test_a_prefix_that_no_request_can_name_is_a_mistake(name: str) -> None:
+    assert mistakes(**{name: "a\udcff/"}) == [f"{name} must be UTF-8, not 'a\\udcff/'"]
+
+
 def test_a_slash_at_the_start_of_a_prefix_is_a_part_of_the_keys() -> None:
     settings = function_settings({**REQUIRED, "SOURCE_PREFIX": "/cur/", "TARGET_PREFIX": "//"})
     assert (settings.source_prefix, settings.target_prefix) == ("/cur/", "//")

@@ -143,11 +143,11 @@ class Moment(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         now, text = datetime.now(UTC), str(value).strip()
-        if ago := re.fullmatch(r"(\d{1,6}\.?\d*|\.\d+)([smhd])", text, re.IGNORECASE):
-            return now - float(ago[1]) * _UNITS[ago[2].lower()]
         try:
+            if ago := re.fullmatch(r"(\d+\.?\d*|\.\d+)([smhd])", text, re.IGNORECASE):
+                return now - float(ago[1]) * _UNITS[ago[2].lower()]
             found = datetime.fromisoformat(text)
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter: longer ago than the year 1
             self.fail(
                 f"{value!r} is not a time: write 2026-11-29T08:00:00Z, or 90s, 15m, 12h, 7d for a time ago", param, ctx
             )
