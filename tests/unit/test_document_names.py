@@ -45,6 +45,7 @@ OPTIONS_OF_OTHER_PROGRAMS = {
     "--hypothesis-profile": "pytest",
     "--checksum": "rclone",
     "--checkers": "rclone",
+    "--fast-list": "rclone",
     "--multi-thread-streams": "rclone",
     "--s3-upload-concurrency": "rclone",
     "--transfers": "rclone",

@@ -172,6 +172,14 @@ def test_an_exclude_leaves_the_same_keys_as_in_rclone(rclone: Rclone) -> None:
     assert {pattern: ours([], [pattern]) for pattern in patterns} == dict(zip(patterns, theirs, strict=True))
 
 
+@pytest.mark.parametrize("pattern", ["**[^a]", "**{/,b}"])
+def test_an_exclude_matches_keys_and_not_their_folders(pattern: str) -> None:
+    """rclone 1.75 does the same with --fast-list. Without it, it takes the folder `x/` for a match."""
+    filters = Filters.of([], [pattern])
+    kept = [key for key in ("a", "b", "x/a", "x/b") if filters.exclusion_by_name(key) is None]
+    assert kept == ["a", "x/a"]
+
+
 #: Patterns with blanks, in which rclone trims those at the end of the last pattern.
 BLANKS = (
     ("a.jpg ",),
