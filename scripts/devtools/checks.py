@@ -28,6 +28,9 @@ SEEDS = 5000
 #: Data of the test coverage: one file for each process.
 COVERAGE = ROOT / ".local" / "coverage"
 
+#: Models with millions of states. Coverage would double their time, and other tests run the same lines of the product.
+INTERLEAVINGS = ("tests/unit/test_interleavings.py", "tests/unit/test_distributed_copy_interleavings.py")
+
 #: One more than the processors, because tests/infra mostly waits for the emulated AWS.
 AT_A_TIME = (os.cpu_count() or 1) + 1
 
@@ -84,8 +87,9 @@ def checks() -> Iterator[Command]:
         name = f"terraform test ({terraform.version(binary)})"
         yield _module(name, "devtools.hcl", "test", str(binary), after=previous)
         previous = [name]
-    unit = _measured("tests/unit")
+    unit = _measured("tests/unit", *(f"--ignore={file}" for file in INTERLEAVINGS))
     yield unit
+    yield _pytest(*INTERLEAVINGS)
     yield Command("simulate", [str(ROOT / "scripts" / "simulate"), "--seeds", str(SEEDS)], ROOT)
     # The oldest boto3 that works, with the tests that depend most on it: they take less than a minute.
     faults = "test_short_faults_are_retried_within_the_invocation"
