@@ -84,6 +84,15 @@ def trace(distance: Distance) -> Mapping[str, Mapping[str, Any]]:
     }
 
 
+def unpack_function(folder: Path) -> None:
+    """Unpack the package of the function, and hide awscrt from Python, which finds modules in this folder first.
+
+    The runtime of Lambda has boto3 and its dependencies, but no awscrt. botocore imports awscrt where it is installed.
+    """
+    zipfile.ZipFile(PACKAGE).extractall(folder)
+    (folder / "awscrt.py").write_text("raise ModuleNotFoundError(__name__)\n")
+
+
 def _add_code(variables: dict[str, str], folder: Path, setting: Setting) -> Path:
     """Let Python find the measured code first, and return its folder.
 
@@ -92,7 +101,7 @@ def _add_code(variables: dict[str, str], folder: Path, setting: Setting) -> Path
     code = ROOT / "lambda"
     if setting.driver == "function":
         code = folder / "package"
-        zipfile.ZipFile(PACKAGE).extractall(code)
+        unpack_function(code)
     variables["PYTHONPATH"] = f"{code}:{ROOT / 'scripts'}"
     return code
 

@@ -1,7 +1,7 @@
 """`scripts/footprint`: measure cold import and memory of the function; count or trace its requests.
 
 Each measurement starts a new process that imports the unpacked zip, as Lambda does. The process compiles the package,
-because the zip has no bytecode. The bytecode of boto3 exists already.
+because the zip has no bytecode. The bytecode of boto3 exists already. There is no awscrt, as in Lambda.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,7 +89,7 @@ def main(runs: int, trace: str | None) -> None:
         click.echo(trace_of_events(*map(float, trace.split(","))))
         return
     with tempfile.TemporaryDirectory() as unpacked:
-        zipfile.ZipFile(PACKAGE).extractall(unpacked)
+        lambda_bench.unpack_function(Path(unpacked))
         measured = [measure(Path(unpacked)) for _ in range(runs)]
     names = ("import_s", "import_cpu_s", "boto3_s", "boto3_cpu_s", "clients_s", "resident")
     middle = {name: median(run[name] for run in measured) for name in names}
