@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -149,6 +149,7 @@ class Bench:
     def __init__(self, case: Case, made: Sequence[Object], extra: tuple[str, ...], *, tls: bool) -> None:
         self._case, self._made, self._extra, self._tls = case, made, extra, tls
         self._identity: Identity | None = None
+        self._servers: Set[Server] = frozenset()
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Bench:
@@ -179,9 +180,11 @@ class Bench:
             )
             self._source = self._cleanup.enter_context(self._far_source(source))
             self._target = self._cleanup.enter_context(self._far_target(target))
+            self._servers = {source, target, self._source, self._target}
             return
         source = self._cleanup.enter_context(stores.empty(self._folder / "source", self._identity))
         self._source = self._cleanup.enter_context(self._far_source(source))
+        self._servers = {source, self._source}
         say(f"{self._case.name}: filling the source")
         step = baseline_step("fill", self._route(source.endpoint))
         measure.run(step.command, environment(self._folder, step.environment), self._folder / "log")
@@ -199,21 +202,28 @@ class Bench:
     def run(self, client: Client, number: int) -> Run:
         """Run one client with a new, empty target."""
         if self._case.work is Work.LIST:
-            return self._measured(client, number, self._target.endpoint)
+            return self._measured(client, number, self._target.endpoint, self._servers)
         with stores.empty(self._folder / "target", self._identity) as target:
             with self._far_target(target) as far_target:
-                run = self._measured(client, number, far_target.endpoint)
+                servers = self._servers | {target, far_target}
+                run = self._measured(client, number, far_target.endpoint, servers)
             wrong = run.wrong or stores.mistakes(self._wanted, stores.content(target))
         return Run(run.client, run.round, run.usage, wrong)
 
-    def _measured(self, client: Client, number: int, target: str) -> Run:
+    def _measured(self, client: Client, number: int, target: str, servers: Set[Server]) -> Run:
         usage, log = Usage(), self._folder / "log"
         route = self._route(target)
         shutil.rmtree(route.folder, ignore_errors=True)
         route.folder.mkdir()
         try:
             for step in client.steps(route):
-                usage += measure.run(step.command, environment(self._folder, step.environment), log, says=step.says)
+                usage += measure.run(
+                    step.command,
+                    environment(self._folder, step.environment),
+                    log,
+                    says=step.says,
+                    servers=[server.pid for server in servers],
+                )
         except Failed as error:
             say(f"{client.name}: {error}")
             return Run(client.name, number, usage, str(error))

@@ -26,6 +26,7 @@ LEAVE_S = 1.0
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Failed(Exception):
@@ -41,18 +42,29 @@ class Usage:
     cpu_s: float = 0.0
     #: The largest sum of resident bytes of all its processes in a sample. Shared pages count once for each process.
     peak_bytes: int = 0
+    #: Of the stores and the relays, user and system, during the commands.
+    servers_cpu_s: float = 0.0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(self.wall_s + other.wall_s, self.cpu_s + other.cpu_s, max(self.peak_bytes, other.peak_bytes))
+        return Usage(
+            self.wall_s + other.wall_s,
+            self.cpu_s + other.cpu_s,
+            max(self.peak_bytes, other.peak_bytes),
+            self.servers_cpu_s + other.servers_cpu_s,
+        )
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], log: Path, *, says: str = "") -> Usage:
+def run(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, *, says: str = "", servers: Sequence[int] = ()
+) -> Usage:
     """Run the command to its end, and return its usage.
+
+    `servers` are the processes that serve the command, by number. Their CPU time is counted apart.
 
     Raises Failed if the exit code is not 0, if processes stay behind, or if the output does not contain `says`.
     """
     with _adopting(), log.open("wb") as output:
-        began = time.perf_counter()
+        began, servers_began_s = time.perf_counter(), sum(map(process_cpu_s, servers))
         process = subprocess.Popen(
             command,
             env=dict(environment),
@@ -66,6 +78,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, *, sa
             with _watched(process.pid) as peak:
                 _, status, rusage = os.wait4(process.pid, 0)
                 wall_s = time.perf_counter() - began
+                servers_s = sum(map(process_cpu_s, servers)) - servers_began_s
         except BaseException:
             with signals.held():
                 _end(process)
@@ -79,7 +92,12 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, *, sa
         raise Failed(f"{_words(command)} left processes behind, so its CPU time is unknown")
     if says not in log.read_text(errors="replace"):
         raise Failed(f"{_words(command)} did not print {says!r}: {_tail(log)}")
-    return Usage(wall_s, rusage.ru_utime + rusage.ru_stime + late_s, peak[0])
+    return Usage(wall_s, rusage.ru_utime + rusage.ru_stime + late_s, peak[0], servers_s)
+
+
+def process_cpu_s(pid: int) -> float:
+    """Return the CPU seconds of all threads of a process so far, user and system."""
+    return cpu_ticks(Path(f"/proc/{pid}/stat").read_text()) / _TICKS
 
 
 @contextlib.contextmanager
@@ -150,6 +168,15 @@ def session_pages(stat: str, session: int) -> int:
     """
     fields = stat.rpartition(")")[2].split()
     return int(fields[21]) if int(fields[3]) == session else 0
+
+
+def cpu_ticks(stat: str) -> int:
+    """Return the user and system time in a line of /proc/PID/stat, in clock ticks.
+
+    See `session_pages` for the name.
+    """
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return int(user) + int(system)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

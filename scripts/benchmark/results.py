@@ -14,7 +14,10 @@ OURS = "s3-syncer"
 PEER = "rclone"
 
 #: The last two compare s3-syncer with the client of the row: objects a second, and CPU.
-COLUMNS = ("client", "s", "objects/s", "MB/s", "CPU s", "CPU ms/object", "peak MiB", "our speed", "our CPU")
+COLUMNS = (
+    *("client", "s", "objects/s", "MB/s", "CPU s", "CPU ms/object", "stores' CPU s", "peak MiB"),
+    *("our speed", "our CPU"),
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def middle(usages: Sequence[Usage]) -> Usage:
         median(usage.wall_s for usage in usages),
         median(usage.cpu_s for usage in usages),
         round(median(usage.peak_bytes for usage in usages)),
+        median(usage.servers_cpu_s for usage in usages),
     )
 
 
@@ -91,6 +95,7 @@ def cells(row: Row, count: int, size: int | None) -> tuple[str, ...]:
         "" if size is None else f"{size / usage.wall_s / 1e6:,.1f}",
         f"{usage.cpu_s:.2f}",
         f"{usage.cpu_s / count * 1000:.3f}",
+        f"{usage.servers_cpu_s:.2f}",
         f"{usage.peak_bytes / 2**20:,.0f}",
         *ratios,
     )
