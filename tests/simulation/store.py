@@ -124,8 +124,8 @@ class Store(Server):
         self._completed: dict[str, Response] = {}
         #: The uploads with an ID that a client has read, and has not tried to abort.
         self.known_uploads: set[str] = set()
-        #: By key: the uploads that were aborted after an hour without a single part. The worker that created such an
-        #: upload ended before it sent one.
+        #: By key: the uploads that were aborted after an hour, with no part but the one that their creator sends. The
+        #: creator ended, or its part did not arrive in time, before it sent the work items of the other parts.
         self.idle_uploads: Counter[str] = Counter()
         self._number = 0
 
@@ -327,7 +327,7 @@ class Store(Server):
 
     def abort_multipart_upload(self, Key: str, UploadId: str) -> Response:
         upload = self._upload(Key, UploadId)
-        if not upload.parts and self._now() - upload.initiated >= ABANDONED_AFTER_S:
+        if len(upload.parts) <= 1 and self._now() - upload.initiated >= ABANDONED_AFTER_S:
             self.idle_uploads[Key] += 1
         del self._uploads[UploadId]
         return self._response(status=204)
