@@ -85,7 +85,7 @@ def trace(distance: Distance) -> Mapping[str, Mapping[str, Any]]:
 
 
 def unpack_function(folder: Path) -> None:
-    """Unpack the package of the function, and hide awscrt from Python, which finds modules in this folder first.
+    """Unpack the package of the function into a folder for PYTHONPATH, and hide awscrt.
 
     The runtime of Lambda has boto3 and its dependencies, but no awscrt. botocore imports awscrt where it is installed.
     """
