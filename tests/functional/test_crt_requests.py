@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 from tests.functional.harness import SOURCE, Rig
-from tests.functional.proxy import answering, refuse, reset
+from tests.functional.proxy import Exchange, answering, refuse, reset
 
 from s3_syncer.stores import bucket
 from s3_syncer.transport import pauses
@@ -140,6 +140,30 @@ def test_boto3_makes_all_requests_after_the_transport_failed(
     assert rig.sync("b").actions == {"b": "copy"}
     assert [request.method for request in rig.target_proxy.requests] == ["HEAD", "PUT"]
     assert "put_object" in by_boto3
+    assert rig.differences() == []
+
+
+def test_boto3_follows_a_redirect_to_another_region(rig: Rig, each_way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transport keeps to its region, so it must not make each request for nothing."""
+    monkeypatch.setattr(pauses, "PAUSE_S", 3600.0)
+    refused: list[str] = []
+
+    def of_another_region(exchange: Exchange) -> None:
+        if "/eu-west-1/s3/" in exchange.request.headers["authorization"]:
+            exchange.forward()
+            return
+        refused.append(exchange.request.method)
+        error = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>m</Message><Region>eu-west-1</Region></Error>"
+        exchange.reply(400, error, {"x-amz-bucket-region": "eu-west-1"})
+
+    keys = [f"key {number}" for number in range(5)]
+    for key in keys:
+        rig.put(key, b"body")
+    for method in ("HEAD", "GET"):
+        rig.source_proxy.when(of_another_region, method, times=inf)
+    for key in keys:
+        assert rig.sync(key).actions == {key: "copy"}
+    assert len(refused) == (1 if each_way == "boto3" else 2), "one by boto3, which remembers the region"
     assert rig.differences() == []
 
 
