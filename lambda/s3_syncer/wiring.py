@@ -29,8 +29,8 @@ from .stores.clients import event_client, is_aws, queue_client, source_client, t
 from .stores.object_locks import ObjectLocks
 from .stores.protocols import BucketLocation, ClientSource, RequestGate, Transport
 from .stores.request_limiter import NO_LIMITERS, RequestLimiters
+from .sync.bucket_pair import BucketPair
 from .sync.context import SyncContext, TransportFactory, Transports
-from .sync.converge import BucketPair
 from .sync.direction import TO_MIRROR, ToMirror
 from .sync.distributed_copy import DistributedCopier
 from .sync.range_sweep import RangeSweeper

@@ -32,7 +32,8 @@ from s3_syncer.core.deadline import Deadline
 from s3_syncer.stores.bucket import Bucket
 from s3_syncer.stores.clients import pass_raw_properties
 from s3_syncer.stores.credentials import FixedClient
-from s3_syncer.sync.converge import BucketPair, converge
+from s3_syncer.sync.bucket_pair import BucketPair
+from s3_syncer.sync.converge import converge
 from s3_syncer.sync.transfer import Transfer
 
 if TYPE_CHECKING:

@@ -26,8 +26,9 @@ from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import SyncError
 from s3_syncer.core.filters import BadFilter, Filters
 from s3_syncer.core.units import MIB, format_size, parse_size
-from s3_syncer.sync.converge import BucketPair, Outcome
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.key_sweep import SweepOptions
+from s3_syncer.sync.outcome import Outcome
 from s3_syncer.sync.sweep import Sweep
 from s3_syncer.sync.transfer import Transfer
 

@@ -17,7 +17,7 @@ from tests.functional.proxy import Exchange, Fault, Proxy, refuse, reset
 from s3_syncer.cli.output.stats import SweepStats
 from s3_syncer.cli.sweeps.outage import Outage, OutageDisplay
 from s3_syncer.core import listing_diff
-from s3_syncer.sync.converge import Outcome
+from s3_syncer.sync.outcome import Outcome
 
 pytestmark = pytest.mark.real_store
 

@@ -17,7 +17,7 @@ from tests.functional.proxy import delayed, held, refuse
 
 from s3_syncer.cli.output.stats import SweepStats
 from s3_syncer.core import listing_diff
-from s3_syncer.sync.converge import Outcome
+from s3_syncer.sync.outcome import Outcome
 
 #: Makes pages so small that a range can be shared.
 SMALL_PAGES = "from s3_syncer.core import listing_diff; listing_diff.PAGE_KEYS = 10"

@@ -28,7 +28,8 @@ from s3_syncer.stores import body_ends, clients
 from s3_syncer.stores.clients import source_client, target_client
 from s3_syncer.sync import converge as converge_module
 from s3_syncer.sync.context import SyncContext
-from s3_syncer.sync.converge import CHANGES, Outcome, converge
+from s3_syncer.sync.converge import converge
+from s3_syncer.sync.outcome import CHANGES, Outcome
 from s3_syncer.sync.sweep import Sweep, SweepOptions
 from s3_syncer.wiring import ClientFactories, build_sync_context
 

@@ -40,9 +40,10 @@ from s3_syncer.sync import (
     upload_decision,
     write_guards,
 )
-from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.direction import TO_MIRROR
 from s3_syncer.sync.key_sweep import SweepOptions
+from s3_syncer.sync.outcome import Outcome
 
 from . import history as histories
 from .faults import Faults, Outage, OutageKind, QueueFaults
@@ -741,7 +742,7 @@ def deletes_without_a_look() -> Iterator[Replacement]:
     def delete_first(self: Any, pair: BucketPair, key: str, *args: Any, **options: Any) -> Any:
         if pair.delete and not pair.defers_deletions:
             pair.target.delete(key)
-            return converge.Outcome("delete", "absent from the source", is_gone=True)
+            return Outcome("delete", "absent from the source", is_gone=True)
         return converge_key(self, pair, key, *args, **options)
 
     yield distributed_copy.DistributedCopier, "converge", delete_first

@@ -34,8 +34,8 @@ from s3_syncer.stores.fenced_requests import ask_fence
 from s3_syncer.stores.protocols import BucketLocation
 from s3_syncer.stores.request_limiter import RequestLimiters
 from s3_syncer.sync.context import Transports
-from s3_syncer.sync.converge import Outcome
 from s3_syncer.sync.key_sweep import SweepOptions
+from s3_syncer.sync.outcome import Outcome
 from s3_syncer.sync.sweep import Sweep
 from s3_syncer.wiring import ClientFactories, build_queue_worker, build_sync_context
 

@@ -16,7 +16,9 @@ from s3_syncer.core.model import INLINE_BODY_MAX, MAX_METADATA_BYTES, ObjectStat
 from s3_syncer.core.units import MIB
 from s3_syncer.stores.capabilities import SAMPLE_EVERY, TAGS_WITH_OBJECT, TAGS_WITH_OBJECT_CHECKS, properties_of
 from s3_syncer.sync import converge as converge_module
-from s3_syncer.sync.converge import CHANGES, MAX_ATTEMPTS, BucketPair, Outcome, converge
+from s3_syncer.sync.bucket_pair import BucketPair
+from s3_syncer.sync.converge import MAX_ATTEMPTS, converge
+from s3_syncer.sync.outcome import CHANGES, Outcome
 from s3_syncer.sync.transfer import Transfer
 from s3_syncer.sync.write_checks import Unseen
 

@@ -12,8 +12,9 @@ from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import RangeWork
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.context import SyncContext
-from s3_syncer.sync.converge import BucketPair, converge
+from s3_syncer.sync.converge import converge
 from s3_syncer.sync.range_sweep import RangeSweeper
 from s3_syncer.sync.transfer import Transfer
 

@@ -24,7 +24,7 @@ from s3_syncer.queue.deletion_guard import OPEN_S, SHUT_S, DeletionGuard, Deleti
 from s3_syncer.queue.dispositions import Ack, Disposition, Message, Retry
 from s3_syncer.queue.sqs import Destinations, count_messages
 from s3_syncer.queue.worker import Worker
-from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer
 

@@ -18,7 +18,7 @@ from s3_syncer.core.units import GIB, MIB, TIB
 from s3_syncer.core.upload_history import UploadHistory
 from s3_syncer.core.work_items import KeyWork, PartsWork, Work
 from s3_syncer.sync import distributed_copy as parts_module
-from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.distributed_copy import ITEM_SIZE, MAX_ITEMS, RECHECK_MIN_S, DistributedCopier
 from s3_syncer.sync.transfer import Transfer
 from s3_syncer.sync.upload_decision import ABANDONED_AFTER_S, MAX_UPLOAD_ATTEMPTS

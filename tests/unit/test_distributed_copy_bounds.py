@@ -20,7 +20,7 @@ from s3_syncer.core.multipart import Limits, Part
 from s3_syncer.core.upload_history import UploadHistory, merged
 from s3_syncer.core.work_items import KeyWork, Malformed, PartsWork, Work, from_envelope
 from s3_syncer.sync import distributed_copy as distributed_copy_module
-from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer
 from s3_syncer.sync.upload_decision import ABANDONED_AFTER_S, MAX_UPLOAD_ATTEMPTS, MAX_VERSIONS, MAX_WAIT_S

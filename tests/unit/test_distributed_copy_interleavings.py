@@ -29,7 +29,7 @@ from s3_syncer.core.multipart import Limits
 from s3_syncer.core.work_items import KeyWork, PartsWork, Work
 from s3_syncer.sync import distributed_copy as parts_module
 from s3_syncer.sync import upload_decision as decision_module
-from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer
 from s3_syncer.sync.upload_decision import ABANDONED_AFTER_S

@@ -11,8 +11,10 @@ from s3_syncer.core.compare import Difference
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.units import MIB
 from s3_syncer.stores.capabilities import TargetCapabilities
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.comparison import PROBE_MAX, compare_objects
-from s3_syncer.sync.converge import BucketPair, Outcome, converge
+from s3_syncer.sync.converge import converge
+from s3_syncer.sync.outcome import Outcome
 from s3_syncer.sync.transfer import Transfer
 
 KEY, OTHER_KEY = "key", "other key"

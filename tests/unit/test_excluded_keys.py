@@ -28,10 +28,12 @@ from s3_syncer.queue.dispositions import Ack, Disposition, Message
 from s3_syncer.queue.s3_batch import BatchOperationsTasks
 from s3_syncer.queue.worker import Worker
 from s3_syncer.sync import converge as converge_module
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.content_check import ContentCheck
-from s3_syncer.sync.converge import BucketPair, Outcome, converge
+from s3_syncer.sync.converge import converge
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.key_sweep import SweepOptions
+from s3_syncer.sync.outcome import Outcome
 from s3_syncer.sync.range_sweep import RangeSweeper
 from s3_syncer.sync.sweep import Sweep
 from s3_syncer.sync.transfer import Transfer

@@ -18,7 +18,7 @@ from s3_syncer.operations.dead_letters import DeadLetter, Selection
 from s3_syncer.operations.explain import Decision, Explanation, decide, explain
 from s3_syncer.operations.log_lines import LogLine
 from s3_syncer.operations.worker_log import LogPeriod
-from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.bucket_pair import BucketPair
 
 OBJECT = stored(b"content", headers={"Content-Type": "image/jpeg"}, metadata={"owner": "me"}, tags={"a": "b"})
 

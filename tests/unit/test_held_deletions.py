@@ -20,7 +20,7 @@ from s3_syncer.queue.deletion_guard import DeletionGuard, Deletions
 from s3_syncer.queue.dispositions import Message
 from s3_syncer.queue.sqs import Destinations, Queue, count_messages
 from s3_syncer.queue.worker import Worker
-from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer
 

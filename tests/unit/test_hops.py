@@ -22,7 +22,7 @@ from s3_syncer.logs import JsonFormatter
 from s3_syncer.queue.dispositions import Ack, DeadLetter, Disposition, Message
 from s3_syncer.queue.worker import Worker
 from s3_syncer.sync import distributed_copy
-from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer
 

@@ -41,8 +41,10 @@ from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.stores.capabilities import TAGS_WITH_OBJECT, TAGS_WITH_OBJECT_CHECKS, TAGS_WRITTEN, properties_of
 from s3_syncer.sync import converge as converge_module
 from s3_syncer.sync import sweep as sweep_module
-from s3_syncer.sync.converge import BucketPair, Outcome, converge
+from s3_syncer.sync.bucket_pair import BucketPair
+from s3_syncer.sync.converge import converge
 from s3_syncer.sync.key_sweep import SweepOptions
+from s3_syncer.sync.outcome import Outcome
 from s3_syncer.sync.own_copies import OwnCopies
 from s3_syncer.sync.sweep import Sweep
 from s3_syncer.sync.transfer import Transfer

@@ -14,7 +14,8 @@ from s3_syncer.core.errors import Changed, Permanent
 from s3_syncer.core.model import INLINE_BODY_MAX
 from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import MIB
-from s3_syncer.sync.converge import BucketPair, converge
+from s3_syncer.sync.bucket_pair import BucketPair
+from s3_syncer.sync.converge import converge
 from s3_syncer.sync.key_identity import NOT_LISTED, has_key
 from s3_syncer.sync.transfer import Transfer
 

@@ -7,9 +7,10 @@ from tests.support.in_memory_store import ListedBucket, stored
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Transient
 from s3_syncer.core.model import ListEntry, ObjectState
-from s3_syncer.sync.converge import BucketPair, Outcome
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.key_sweep import SweepOptions
 from s3_syncer.sync.named_keys import NamedBatch, NamedKeys
+from s3_syncer.sync.outcome import Outcome
 from s3_syncer.sync.sweep import Sweep
 from s3_syncer.sync.transfer import Transfer
 

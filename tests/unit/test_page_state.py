@@ -9,8 +9,8 @@ from tests.support.in_memory_store import at
 
 from s3_syncer.core.compare import KeyDiff
 from s3_syncer.core.model import ListEntry
-from s3_syncer.sync.converge import Outcome
 from s3_syncer.sync.key_sweep import SweepOptions
+from s3_syncer.sync.outcome import Outcome
 from s3_syncer.sync.page_state import KeyProgress, PagePlan, PageRound, PageState, needs_recheck
 
 SOURCE = ListEntry("key", 1, "0" * 32, at(1))

@@ -25,7 +25,7 @@ from s3_syncer.core.work_items import DeletionWork, KeyWork, Malformed, RangeWor
 from s3_syncer.queue.dispositions import Ack, DeadLetter, Message, Retry
 from s3_syncer.queue.worker import Worker
 from s3_syncer.sync import range_sweep as ranges_module
-from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.range_sweep import MAX_STALLED_HOPS, RangeSweeper
 from s3_syncer.sync.sweep import PAGES
 from s3_syncer.sync.transfer import Transfer

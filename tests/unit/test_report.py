@@ -18,7 +18,7 @@ from s3_syncer.cli.output import report as report_module
 from s3_syncer.cli.output.report import Report
 from s3_syncer.cli.output.stats import Sample, SweepStats
 from s3_syncer.core.errors import Permanent
-from s3_syncer.sync.converge import Outcome
+from s3_syncer.sync.outcome import Outcome
 
 HOSTILE = [
     "<script>document.title = 'owned'</script>",

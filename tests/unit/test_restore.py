@@ -26,8 +26,10 @@ from s3_syncer.core.model import WriteGuard
 from s3_syncer.core.multipart import Limits, likely_plan
 from s3_syncer.core.units import GIB, MIB
 from s3_syncer.sync import converge as converge_module
-from s3_syncer.sync.converge import BucketPair, Outcome, converge
+from s3_syncer.sync.bucket_pair import BucketPair
+from s3_syncer.sync.converge import converge
 from s3_syncer.sync.key_sweep import SweepOptions
+from s3_syncer.sync.outcome import Outcome
 from s3_syncer.sync.restore import FromMirror, RestoredCopies, RestoreGuards
 from s3_syncer.sync.sweep import Sweep
 from s3_syncer.sync.transfer import Transfer

@@ -33,7 +33,7 @@ from s3_syncer.cli.output.restore_text import restore_notes
 from s3_syncer.cli.output.stats import MAX_SAMPLES, Sample, SweepStats
 from s3_syncer.core.errors import Permanent
 from s3_syncer.stores.request_limiter import RequestLimiters
-from s3_syncer.sync.converge import Action, Outcome
+from s3_syncer.sync.outcome import Action, Outcome
 
 HOSTILE = ["a\nb", "tab\there", "\x1b[2Jgone", "ünï/\U0001f600", "'quoted'", '"', "\\", "a\u2028b", "x" * 1024]
 

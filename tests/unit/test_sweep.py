@@ -35,8 +35,10 @@ from s3_syncer.core.units import MIB
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.sync import converge as converge_module
 from s3_syncer.sync import sweep as sweep_module
-from s3_syncer.sync.converge import CHANGES, BucketPair, Outcome, converge
+from s3_syncer.sync.bucket_pair import BucketPair
+from s3_syncer.sync.converge import converge
 from s3_syncer.sync.key_sweep import SweepOptions
+from s3_syncer.sync.outcome import CHANGES, Outcome
 from s3_syncer.sync.sweep import Sweep
 from s3_syncer.sync.transfer import Transfer
 

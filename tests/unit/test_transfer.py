@@ -18,7 +18,8 @@ from s3_syncer.core.model import MAX_METADATA_BYTES, ObjectState
 from s3_syncer.core.multipart import Limits, Part
 from s3_syncer.core.units import KIB, MIB, TIB
 from s3_syncer.sync import transfer as transfer_module
-from s3_syncer.sync.converge import BucketPair, converge
+from s3_syncer.sync.bucket_pair import BucketPair
+from s3_syncer.sync.converge import converge
 from s3_syncer.sync.transfer import Transfer
 
 KEY = "folder/a file"

@@ -42,7 +42,7 @@ from s3_syncer.queue.dispositions import (
 )
 from s3_syncer.queue.late_checks import MAX_LATE_CHECKS
 from s3_syncer.queue.worker import Worker, is_full_attempt
-from s3_syncer.sync.converge import BucketPair
+from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer
 from s3_syncer.sync.write_checks import MAX_UNSEEN_DELIVERIES, Unseen

@@ -14,7 +14,9 @@ from s3_syncer.core.headers import written
 from s3_syncer.core.model import WriteGuard
 from s3_syncer.core.multipart import Limits
 from s3_syncer.core.units import MIB
-from s3_syncer.sync.converge import BucketPair, Outcome, converge
+from s3_syncer.sync.bucket_pair import BucketPair
+from s3_syncer.sync.converge import converge
+from s3_syncer.sync.outcome import Outcome
 from s3_syncer.sync.transfer import Transfer
 
 KEY, RED = "key", {"colour": "red"}

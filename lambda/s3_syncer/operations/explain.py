@@ -15,7 +15,8 @@ from ..core.model import ObjectState, WrittenObject
 from ..core.multipart import USUAL_LIMITS, Limits, check_size
 from ..core.work_items import Work
 from ..stores.protocols import TargetBucket
-from ..sync.converge import BucketPair, converge
+from ..sync.bucket_pair import BucketPair
+from ..sync.converge import converge
 from .dead_letters import DeadLetter, DeadLetterQueue, Selection
 from .log_lines import LogLine
 from .status import counted

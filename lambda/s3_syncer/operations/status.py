@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..queue.message_counts import QueueCounts
-from ..sync.converge import CHANGES
+from ..sync.outcome import CHANGES
 from .log_lines import LogLine
 
 #: Exit codes of `s3-syncer status`.

@@ -19,7 +19,8 @@ from ..core.events import decode
 from ..core.fence import LATE_WRITE_S, Fence, current, fenced
 from ..core.log_context import log_fields
 from ..core.work_items import DeletionWork, KeyWork, PartsWork, RangeWork, Work, following
-from ..sync.converge import BucketPair, Outcome
+from ..sync.bucket_pair import BucketPair
+from ..sync.outcome import Outcome
 from ..sync.write_checks import MAX_UNSEEN_DELIVERIES, Unseen
 from .decision_log import log_decision, log_excluded, log_failure
 from .deletion_guard import DIRECT, Deletions

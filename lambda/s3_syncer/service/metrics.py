@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..sync.converge import CHANGES
+from ..sync.outcome import CHANGES
 from .health import STATUSES, Health, Page
 
 if TYPE_CHECKING:

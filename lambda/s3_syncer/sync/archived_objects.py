@@ -15,7 +15,7 @@ from ..core.errors import Permanent, SyncError
 from ..core.model import Archive, ListEntry
 from ..core.units import GB
 from ..stores.protocols import ArchiveBucket
-from .converge import Outcome
+from .outcome import Outcome
 from .sweep_limits import LocalLimit
 
 #: The speed and the price of a restore, as AWS names it.

@@ -13,7 +13,7 @@ from ..core.errors import Changed
 from ..core.listing_diff import DiffPage
 from ..core.model import ObjectState
 from ..core.proof import Proof, ReadOptions, stored_proof
-from .converge import Outcome
+from .outcome import Outcome
 
 #: Reads of a key that changes meanwhile, before it is reported as unproven.
 MAX_ATTEMPTS = 5

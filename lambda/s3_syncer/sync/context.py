@@ -9,7 +9,7 @@ from typing import Protocol
 from ..stores.bucket import Bucket
 from ..stores.object_locks import ObjectLocks
 from ..stores.protocols import BucketLocation, Transport
-from .converge import BucketPair
+from .bucket_pair import BucketPair
 from .protocols import SmallObjectCopier
 from .transfer import StreamCopier, Transfer
 

@@ -1,36 +1,31 @@
 """The algorithm for one key: compare both sides, make them equal, and compare again.
 
 An event says only that a key may have changed. So nothing here relies on its kind, its order or the number of events.
-docs/architecture.md shows why this converges, and why simpler algorithms do not. tests/unit/test_interleavings.py runs
+docs/convergence.md shows why this converges, and why simpler algorithms do not. tests/unit/test_interleavings.py runs
 this code through every interleaving.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from collections.abc import Set
+from dataclasses import dataclass, replace
 
 from ..core.compare import ABSENT, Difference, compare_locks, compare_tags
 from ..core.deadline import Deadline
 from ..core.errors import Changed, Permanent, Retryable, StaleWrite
-from ..core.filters import NO_FILTERS, Filters
 from ..core.model import INLINE_BODY_MAX, NO_LOCK, ObjectState, WrittenObject
-from ..core.proof import Proof
-from ..core.work_items import Work
 from ..stores.capabilities import (
     TAG_PROPERTIES,
     TAGS_REMOVED,
     TAGS_WITH_OBJECT,
     TAGS_WRITTEN,
     Property,
-    TargetCapabilities,
     properties_of,
 )
-from ..stores.protocols import SourceBucket, TargetBucket
-from .direction import TO_MIRROR, ToMirror
+from .bucket_pair import BucketPair
 from .key_collisions import colliding_keys, collision, occupied
 from .key_identity import NOT_LISTED, NOT_LISTED_CODE, has_key, not_listed
+from .outcome import CHANGES, Action, Outcome
 from .own_copies import OwnCopies
 from .tag_writes import removing_untagged_copy, write_tags
 from .write_checks import CONFIRM_AFTER_S, WriteChecks
@@ -43,108 +38,6 @@ MAX_ATTEMPTS = 5
 MAX_STALE_WRITES = 15
 
 _KEPT_CHANGING = "the source kept changing"
-
-
-class Copier(Protocol):
-    """Copies an object: see `transfer.Transfer`."""
-
-    def copy(
-        self, key: str, state: ObjectState, deadline: Deadline, replaced: ObjectState | None = None
-    ) -> WrittenObject | Sequence[Work]:
-        """Copy the object over the `replaced` one of the target, or return the work that copies it.
-
-        Once that work ends, the key is checked again.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class BucketPair:
-    """A source, a target, and the copier between them."""
-
-    source: SourceBucket
-    target: TargetBucket
-    copier: Copier
-    #: False keeps keys in the target that were deleted from the source.
-    delete: bool = True
-    #: The keys that are mirrored, relative to the prefix. Nothing is written or deleted for any other key.
-    filters: Filters = NO_FILTERS
-    #: True leaves each deletion to a message: the outcome is `deferred`.
-    defers_deletions: bool = False
-    #: True in a plain sweep: see `compare.compare`.
-    trusts_time: bool = False
-    #: The rules that a restore reverses.
-    direction: ToMirror = field(default=TO_MIRROR, compare=False)
-    #: What is known of the target. The copier learns about its ETags too, so both share this object.
-    capabilities: TargetCapabilities = field(default_factory=TargetCapabilities, compare=False)
-
-    def compare(
-        self, key: str, source: ObjectState, target: ObjectState, *, written_etag: str | None = None
-    ) -> Difference | None:
-        """Return the difference between both objects of a key, or None: see `compare.compare`."""
-        return self.direction.compare(
-            self.source,
-            self.target,
-            self.capabilities,
-            key,
-            source,
-            target,
-            written_etag=written_etag,
-            trusts_time=self.trusts_time,
-        )
-
-
-#: An action in an outcome and in the log. The first six write to the target: `undo` removes a copy that the same sweep
-#: brought. `excluded` is a key that the filters leave as it is. `multipart` means that other workers send the parts.
-#: `deferred` is a deletion that became a message. A sweep reports missing, differs, unproven, extra, stale, large,
-#: archived and restore: see `key_sweep.py`. `part` and `range` are work from a queue, and `failed` is a key of
-#: `s3-syncer sync` that could not be made equal.
-Action = Literal[
-    "copy",
-    "update",
-    "tags",
-    "lock",
-    "delete",
-    "undo",
-    "unchanged",
-    "kept",
-    "excluded",
-    "multipart",
-    "deferred",
-    "missing",
-    "differs",
-    "unproven",
-    "extra",
-    "stale",
-    "large",
-    "archived",
-    "restore",
-    "part",
-    "range",
-    "failed",
-]
-
-#: The actions that write to the target.
-CHANGES: frozenset[Action] = frozenset({"copy", "update", "tags", "lock", "delete", "undo"})
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The action for a key, and its reason."""
-
-    action: Action
-    reason: str
-    size: int = 0  # bytes sent
-    #: The work that must be done before the key can be equal.
-    more: tuple[Work, ...] = ()
-    #: True if the last comparison found no such key in the source.
-    is_gone: bool = False
-    #: True for a restored object without the ETag that it had before.
-    has_other_etag: bool = False
-    #: True if a restored object got the MD5 as its ETag that it had before; False if the mirror names another one in
-    #: the marker. None if the ETags say nothing of it.
-    has_earlier_md5: bool | None = None
-    #: What shows that the bytes are equal, if a check asked for it.
-    proof: Proof | None = None
 
 
 def converge(
@@ -348,34 +241,63 @@ def _make_equal(
     if sides.is_other_key:
         return Outcome("unchanged", f"absent from the source, and {NOT_LISTED}", is_gone=True)
     if source is None:
-        if target is None and pair.target.is_missing(key):  # its 404 may have been the bucket's or a proxy's
-            return Outcome("unchanged", "absent on both sides", is_gone=True)
-        is_own = own_copies is not None and target is not None and own_copies.is_own(key, target)
-        if not pair.delete and not is_own:
-            return Outcome("kept", "deleted from the source, and deletes are off", is_gone=True)
-        if pair.defers_deletions and not is_own:
-            return Outcome("deferred", "absent from the source: goes to the queue of the deletions", is_gone=True)
-        pair.target.delete(key)
-        if is_own:
-            reason = "deleted from the source after it was copied to a target that did not have it"
-            return _Write(Outcome("undo", reason, is_gone=True), None)
-        return _Write(Outcome("delete", "absent from the source", is_gone=True), None)
+        return _make_absent(pair, key, target, own_copies)
     if difference is None:
         return Outcome("unchanged", "equal")
-    if target is not None and not (
-        _may_replace(pair, key, own_copies) or _completes_own_copy(difference, key, source, target, own_copies)
-    ):
+    if target is None:
+        return _copy(pair, key, source, target, difference, deadline, own_copies)
+    if not (_may_replace(pair, key, own_copies) or _completes_own_copy(difference, key, source, target, own_copies)):
         return Outcome("unproven" if difference.unproven else "differs", difference.reason, source.size)
     if not difference.body and (difference.lock or pair.direction.writes_tags_alone):
-        assert target is not None
-        properties: set[Property] = set()
-        if not difference.lock:
-            write_tags(pair.target, key, source.tags, is_new=is_new)
-            properties.add(TAGS_WRITTEN if source.tags else TAGS_REMOVED)
-        if compare_locks(source, target):
-            pair.target.put_lock(key, source.lock, target.lock)
-        action: Action = "lock" if difference.lock else "tags"
-        return _Write(Outcome(action, difference.reason), source, properties=properties)
+        return _write_tags_and_lock(pair, key, source, target, difference, is_new=is_new)
+    return _copy(pair, key, source, target, difference, deadline, own_copies)
+
+
+def _make_absent(
+    pair: BucketPair, key: str, target: ObjectState | None, own_copies: OwnCopies | None
+) -> _Write | Outcome:
+    """Delete a key from the target that the source does not have, unless deletions are off or deferred.
+
+    A copy of this sweep is removed in any case.
+    """
+    if target is None and pair.target.is_missing(key):  # its 404 may have been the bucket's or a proxy's
+        return Outcome("unchanged", "absent on both sides", is_gone=True)
+    is_own = own_copies is not None and target is not None and own_copies.is_own(key, target)
+    if not pair.delete and not is_own:
+        return Outcome("kept", "deleted from the source, and deletes are off", is_gone=True)
+    if pair.defers_deletions and not is_own:
+        return Outcome("deferred", "absent from the source: goes to the queue of the deletions", is_gone=True)
+    pair.target.delete(key)
+    if is_own:
+        reason = "deleted from the source after it was copied to a target that did not have it"
+        return _Write(Outcome("undo", reason, is_gone=True), None)
+    return _Write(Outcome("delete", "absent from the source", is_gone=True), None)
+
+
+def _write_tags_and_lock(
+    pair: BucketPair, key: str, source: ObjectState, target: ObjectState, difference: Difference, *, is_new: bool
+) -> _Write:
+    """Write the tags or the lock of an object. Its bytes and headers are equal."""
+    properties: set[Property] = set()
+    if not difference.lock:
+        write_tags(pair.target, key, source.tags, is_new=is_new)
+        properties.add(TAGS_WRITTEN if source.tags else TAGS_REMOVED)
+    if compare_locks(source, target):
+        pair.target.put_lock(key, source.lock, target.lock)
+    action: Action = "lock" if difference.lock else "tags"
+    return _Write(Outcome(action, difference.reason), source, properties=properties)
+
+
+def _copy(
+    pair: BucketPair,
+    key: str,
+    source: ObjectState,
+    target: ObjectState | None,
+    difference: Difference,
+    deadline: Deadline,
+    own_copies: OwnCopies | None,
+) -> _Write | Outcome:
+    """Copy the object over that of the target; return the outcome alone if other workers send the parts."""
     if own_copies is not None:
         own_copies.note(key, source, target)
     copied = pair.copier.copy(key, source, deadline, target)

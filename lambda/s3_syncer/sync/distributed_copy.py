@@ -29,8 +29,10 @@ from ..core.units import MIB
 from ..core.upload_history import UploadHistory
 from ..core.work_items import KeyWork, PartsWork, Work
 from ..stores.protocols import SourceBucket, TargetBucket
+from .bucket_pair import BucketPair
 from .comparison import compare_objects
-from .converge import BucketPair, Outcome, converge, excluded_by_name
+from .converge import converge, excluded_by_name
+from .outcome import Outcome
 from .transfer import Transfer
 from .upload_decision import (
     ABANDONED_AFTER_S,

@@ -22,9 +22,11 @@ from ..core.proof import ReadOptions
 from ..core.size_order import SizeClass
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
 from .archived_objects import ArchivedObjects, RestoreOptions
+from .bucket_pair import BucketPair
 from .content_check import Compared, ContentCheck
-from .converge import Action, BucketPair, Outcome, converge
+from .converge import converge
 from .key_identity import NOT_LISTED, has_key
+from .outcome import Action, Outcome
 from .page_state import PageState
 from .sweep_limits import DeleteLimit
 

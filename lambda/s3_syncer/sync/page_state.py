@@ -9,7 +9,7 @@ from enum import Enum
 from ..core.compare import KeyDiff
 from ..core.listing_diff import DiffPage
 from ..core.model import ListEntry
-from .converge import CHANGES, Action, Outcome
+from .outcome import CHANGES, Action, Outcome
 from .own_copies import OwnCopies
 from .write_checks import WriteChecks
 

@@ -9,7 +9,7 @@ from ..core.compare import KeyDiff
 from ..core.deadline import Deadline
 from ..core.errors import SyncError
 from ..core.model import ListEntry, ObjectState
-from .converge import Outcome
+from .outcome import Outcome
 
 
 class SmallObjectCopier(Protocol):

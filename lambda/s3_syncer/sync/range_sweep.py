@@ -27,7 +27,7 @@ from ..core.fence import carried, current
 from ..core.key_ranges import cut_range
 from ..core.units import MIB
 from ..core.work_items import DeletionWork, KeyWork, RangeWork, Work
-from .converge import Outcome
+from .outcome import Outcome
 
 if TYPE_CHECKING:
     from .context import SyncContext

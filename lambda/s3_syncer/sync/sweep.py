@@ -35,9 +35,11 @@ from ..core.fence import Fence, carried, current, fenced
 from ..core.listing_diff import DiffPage, Unordered
 from ..core.model import ListEntry, ObjectState
 from ..stores.protocols import ListedSourceBucket, ListedTargetBucket
+from .bucket_pair import BucketPair
 from .content_check import ContentCheck
-from .converge import CHANGES, BucketPair, Outcome, outcome_of_copy
+from .converge import outcome_of_copy
 from .key_sweep import KeySweep, SweepOptions, unchecked
+from .outcome import CHANGES, Outcome
 from .page_executor import Gauge, PageExecutor
 from .page_listings import PageListings, RangeListings
 from .page_state import PagePlan, PageRound, PageState

@@ -16,7 +16,8 @@ from ...core.fence import Fence, fenced
 from ...crt.factory import stream_transports
 from ...settings import Settings
 from ...stores.request_limiter import RequestLimiters
-from ...sync.converge import Outcome, converge
+from ...sync.converge import converge
+from ...sync.outcome import Outcome
 from ...sync.own_copies import OwnCopies
 from ...wiring import build_sync_context
 from ..click_extensions import Command, with_options

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from ...core.errors import SyncError
 from ...core.proof import Proof, ReadOptions
-from ...sync.converge import Outcome
+from ...sync.outcome import Outcome
 from ..concurrency import Concurrency
 from .findings import Finding, Findings
 

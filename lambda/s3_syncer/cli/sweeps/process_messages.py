@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ...core.errors import SyncError
-from ...sync.converge import Outcome
+from ...sync.outcome import Outcome
 from ...sync.protocols import SweepListener
 from ..concurrency import Concurrency
 from .outage import Outage, OutageListener

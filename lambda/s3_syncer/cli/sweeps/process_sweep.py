@@ -26,7 +26,7 @@ from ...core.deadline import Deadline
 from ...core.errors import Retryable, SyncError, unexpected_failure
 from ...process_tuning import limit_malloc_arenas, relax_gc
 from ...stores.retry_pauses import pauses_until
-from ...sync.converge import Outcome
+from ...sync.outcome import Outcome
 from ...sync.protocols import SweepListener
 from ...sync.sweep_limits import DeleteLimit
 from ..concurrency import Concurrency

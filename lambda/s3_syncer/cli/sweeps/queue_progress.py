@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ...core.deadline import Deadline
 from ...core.errors import Permanent, Retryable, StoreUnusable
-from ...sync.converge import CHANGES, Outcome
+from ...sync.outcome import CHANGES, Outcome
 from ..output.stats import SweepStats
 
 #: Seconds without a log line after which, with every range swept, the remaining messages count as retries.
