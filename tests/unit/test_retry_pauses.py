@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -20,6 +22,7 @@ from s3_syncer.cli.sweeps.process_messages import Stop
 from s3_syncer.cli.sweeps.process_sweep import _Child
 from s3_syncer.core import fence
 from s3_syncer.core.deadline import Deadline, OutOfTime
+from s3_syncer.stores import retry_pauses
 from s3_syncer.stores.retry_pauses import SHORT_PAUSE_S, pauses_until
 
 
@@ -100,10 +103,16 @@ def test_a_stop_of_another_process_of_the_sweep_ends_a_pause(busy: Busy) -> None
     _Child(Channel(), None, None).run()  # type: ignore[arg-type]
 
 
-def test_a_short_pause_goes_on_after_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Record the pauses in place of sleeping. Other threads of the process still sleep."""
     slept: list[float] = []
+    monkeypatch.setattr(retry_pauses, "time", SimpleNamespace(**vars(time) | {"sleep": slept.append}))
+    return slept
+
+
+def test_a_short_pause_goes_on_after_a_stop(slept: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     busy, deadline = Busy(monkeypatch, SHORT_PAUSE_S), Deadline()
-    monkeypatch.setattr("s3_syncer.stores.retry_pauses.time.sleep", slept.append)
     deadline.stop()
     with pauses_until(deadline):
         busy.request()
@@ -111,10 +120,8 @@ def test_a_short_pause_goes_on_after_a_stop(monkeypatch: pytest.MonkeyPatch) -> 
     assert slept == [SHORT_PAUSE_S] * 2
 
 
-def test_a_client_of_another_service_keeps_its_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
+def test_a_client_of_another_service_keeps_its_pauses(slept: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     busy, deadline = Busy(monkeypatch, 3600.0), Deadline()
-    monkeypatch.setattr("s3_syncer.stores.retry_pauses.time.sleep", slept.append)
     deadline.stop()
     with pauses_until(deadline), pytest.raises(ClientError):
         busy.client.head_object(Bucket="bucket", Key="key")  # outside of a fenced request, as those to SQS
