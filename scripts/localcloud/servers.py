@@ -163,12 +163,13 @@ def stop(server: Server, directory: Path) -> None:
 
 @contextlib.contextmanager
 def running(program: Program, directory: Path) -> Iterator[Server]:
-    """Run a server for the duration of the block."""
+    """Run a server for the duration of the block. It also ends if this process is killed."""
     server = start(program, directory)
-    try:
-        yield server
-    finally:
-        stop(server, directory)
+    with _ended_with_this_process(server):
+        try:
+            yield server
+        finally:
+            stop(server, directory)
 
 
 def free_port() -> int:
@@ -179,6 +180,26 @@ def free_port() -> int:
             probe.bind((HOST, port))
             return port
     raise ServerError(f"no port of {HOST} between {PORTS.start} and {PORTS.stop} is free")
+
+
+@contextlib.contextmanager
+def _ended_with_this_process(server: Server) -> Iterator[None]:
+    """End the server if this process ends within the block, for example because it is killed.
+
+    A shell reads from a pipe that only this process writes to. The read returns when this process has ended.
+    """
+    script = f"read -r _; kill -s TERM -- -{server.pid}; sleep {STOP_TIMEOUT_S}; kill -s KILL -- -{server.pid}"
+    with subprocess.Popen(
+        ["sh", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as watcher:
+        try:
+            yield
+        finally:
+            watcher.kill()
 
 
 def _start_once(program: Program, port: int, directory: Path) -> Server:

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.support.patience import PATIENCE_S
 
 from devtools import bootstrap, signals, terraform
 from localcloud import demo, live_during_migration, main, servers, stack, verify
@@ -147,6 +149,29 @@ def test_a_command_says_that_another_version_runs(command: list[Any], old_stack:
 
 
 WEB = servers.Program("web", lambda port: [sys.executable, "-m", "http.server", "-b", servers.HOST, str(port)], "/")
+
+
+def test_server_ends_with_the_process_that_runs_it(tmp_path: Path) -> None:
+    program = """
+import sys, time
+from pathlib import Path
+from localcloud import servers
+web = servers.Program("web", lambda port: [sys.executable, "-m", "http.server", "-b", servers.HOST, str(port)], "/")
+with servers.running(web, Path(sys.argv[1])):
+    print("running", flush=True)
+    time.sleep(3600)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"running\n"
+        process.kill()
+    (server,) = servers.recorded(tmp_path)
+    end = time.monotonic() + PATIENCE_S
+    while server.is_running():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_server_is_started_recorded_and_stopped(tmp_path: Path) -> None:
