@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .core.errors import StoreUnusable
 from .core.multipart import USUAL_LIMITS
 from .doctor import PREFIX
 from .process_tuning import return_large_buffers
@@ -25,7 +26,7 @@ from .settings import (
     Settings,
 )
 from .stores.bucket import Bucket
-from .stores.clients import event_client, is_aws, queue_client, source_client, target_client
+from .stores.clients import event_client, is_aws, namespace, queue_client, source_client, target_client
 from .stores.object_locks import ObjectLocks
 from .stores.protocols import BucketLocation, ClientSource, RequestGate, Transport
 from .stores.request_limiter import NO_LIMITERS, RequestLimiters
@@ -122,7 +123,7 @@ def _locations(
 ) -> tuple[BucketLocation, BucketLocation]:
     """Return the source and the target of the settings."""
     connections = 2 * threads + SPARE_CONNECTIONS
-    source_clients = clients.source(connections, settings.source_requests, settings.source_connection)
+    source_clients = _source_clients(settings, connections, clients)
     target_clients = clients.target(
         settings.target_endpoint,
         settings.target_region,
@@ -149,6 +150,25 @@ def _locations(
             is_aws(settings.target_endpoint),
         ),
     )
+
+
+def _source_clients(settings: Settings, connections: int, clients: ClientFactories) -> ClientSource:
+    """Return the clients of the source. Raises StoreUnusable if the target overlaps with the source.
+
+    Each copy would be an object of the source, and would be copied again. Deletions would remove objects of the source.
+    """
+    found = clients.source(connections, settings.source_requests, settings.source_connection)
+    is_one_bucket = settings.source_bucket == settings.target_bucket and namespace(
+        found.lease().client.meta.endpoint_url
+    ) == namespace(settings.target_endpoint)
+    source, target = settings.source_prefix, settings.target_prefix
+    if is_one_bucket and (source.startswith(target) or target.startswith(source)):
+        raise StoreUnusable(
+            f"the source and the target overlap in the bucket {settings.target_bucket}, with the prefixes {source!r} "
+            f"and {target!r}: write another bucket, or two prefixes of which none begins with the other",
+            "Overlap",
+        )
+    return found
 
 
 def _connect(
@@ -240,7 +260,7 @@ def build_doctor(settings: Settings, *, prefix: str = PREFIX, clients: ClientFac
 
     return Doctor(
         settings,
-        clients.source(SPARE_CONNECTIONS, settings.source_requests, settings.source_connection),
+        _source_clients(settings, SPARE_CONNECTIONS, clients),
         connect,
         clients.queue(SPARE_CONNECTIONS) if settings.queue_url else None,
         event_client(settings.event_bus_arn) if settings.event_bus_arn else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore
@@ -180,6 +181,19 @@ def _region_of(secret: str) -> str | None:
 def is_aws(endpoint: str) -> bool:
     """Return True if the endpoint is one of AWS S3. TLS proves that AWS answers there."""
     return _AWS_ENDPOINT.fullmatch(endpoint.lower()) is not None
+
+
+def namespace(endpoint: str) -> str:
+    """Return the same text for two endpoints at which a name means the same bucket.
+
+    A bucket name is unique in a partition of AWS: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingBucket.html
+    """
+    url = urlsplit(endpoint.lower())
+    host = url.hostname or ""
+    if is_aws(endpoint):
+        partition = next((name for name in ("us-gov", "cn", "eusc") if f".{name}-" in host), "")
+        return f"AWS {partition}"
+    return f"{host}:{url.port or {'http': 80}.get(url.scheme, 443)}{urlsplit(endpoint).path.rstrip('/')}"
 
 
 def aws_address(chain: AwsChain, region: str) -> tuple[str, str]:
