@@ -76,7 +76,7 @@ class QueueSamples:
 
 
 def draw(cloud: stack.Stack, body: str, samples: Mapping[tuple[str, ...], Points], file: Path) -> None:
-    """Draw the dashboard with this body to a PNG file. Raise CalledProcessError if that fails."""
+    """Draw the dashboard with this body to a PNG file. Raises CalledProcessError if that fails."""
     subprocess.run([ROOT / "scripts" / "setup", "--plots"], check=True)
     lines = _lines(cloud)
     metrics = {**_log_metrics(cloud, lines), **samples}
@@ -140,7 +140,7 @@ def _aggregated(points: Points, statistic: str, period: int) -> dict[float, floa
 def _computed(
     options: Mapping[str, str], by_id: Mapping[str, Mapping[float, float]], period: int
 ) -> dict[float, float]:
-    """Return the points of an expression, which is a sum or a rate. Raise ValueError for another."""
+    """Return the points of an expression, which is a sum or a rate. Raises ValueError for another."""
     expression = options["expression"]
     if found := _RATE.fullmatch(expression):
         return {at: int(found[1] or 1) * value / period for at, value in by_id[found[2]].items()}

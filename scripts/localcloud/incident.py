@@ -233,7 +233,7 @@ def _tell(text: str) -> None:
 
 
 def _wait(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds. Raise StackError if it does not in time."""
+    """Wait until the condition holds. Raises StackError if it does not in time."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
@@ -242,7 +242,7 @@ def _wait(condition: Callable[[], object]) -> None:
 
 
 def _wait_until_empty(incident: Incident, *queues: str) -> None:
-    """Wait until the queues are empty. Raise StackError if their depths stay equal for too long."""
+    """Wait until the queues are empty. Raises StackError if their depths stay equal for too long."""
     depths, changed_at = None, time.monotonic()
     while any(now := [incident.depth(queue) for queue in queues]):
         if now != depths:

@@ -37,7 +37,7 @@ class BandwidthTimetable:
         """Return the timetable of a rate like `10M`, or of entries like `08:00,10M Sat-00:00,off`.
 
         An entry without a day is for every day. Of two entries for the same time, the second one counts. Spaces or
-        semicolons separate entries. Raise BadTimetable.
+        semicolons separate entries. Raises BadTimetable.
         """
         words = [word for word in re.split(r"[\s;]+", text) if word]
         if len(words) == 1 and "," not in words[0]:
@@ -71,7 +71,7 @@ def parse_rate(text: str) -> float | None:
     """Return the bytes per second of a rate such as `10M`, `off` or `10M:500k`; None is no limit.
 
     The unit is KiB, or B, K, M, G, T in powers of 1024. A rate may be one for uploads and one for downloads. A copy
-    uploads each byte that it downloads, so the lower one limits it. Raise BadTimetable.
+    uploads each byte that it downloads, so the lower one limits it. Raises BadTimetable.
     """
     upload, colon, download = text.partition(":")
     rates = [_parse_one(each, text) for each in ([upload, download] if colon else [upload])]

@@ -233,7 +233,7 @@ class KeyDiff:
 
     @property
     def has_equal_etags(self) -> bool:
-        """True if both sides list the key with the same size and the same ETag."""
+        """Return True if both sides list the key with the same size and the same ETag."""
         source, target = self.source, self.target
         if source is None or target is None or None in (source.size, source.etag):
             return False

@@ -86,7 +86,7 @@ class Deadline:
             raise OutOfTime("stopped on request" if self.is_stopped else "no time left before the deadline")
 
     def sleep(self, seconds: float) -> None:
-        """Wait that many seconds. Raise OutOfTime as soon as the deadline passes.
+        """Wait that many seconds. Raises OutOfTime as soon as the deadline passes.
 
         The wait is part of the work, so it reports progress: a bandwidth limit can make it longer than any request.
         """

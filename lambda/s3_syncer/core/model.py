@@ -146,7 +146,7 @@ class ObjectState:
 
     @property
     def marker_fits(self) -> bool:
-        """True if a copy of this object's metadata leaves room for the marker.
+        """Return True if a copy of this object's metadata leaves room for the marker.
 
         The result does not depend on this ETag, so it holds for every version with the same metadata. So the metadata
         of a copy without a marker shows if the copy may be one of this project's.

@@ -65,7 +65,7 @@ class _NoCopies:
         self._limits = limits
 
     def copy(self, key: str, state: ObjectState, *_: object) -> WrittenObject | Sequence[Work]:  # noqa: ARG002
-        """Return no work. Raise Permanent for an object that cannot be read, or is too large for the target."""
+        """Return no work. Raises Permanent for an object that cannot be read, or is too large for the target."""
         check_size(state.size, self._limits)
         if state.archive is not None:
             raise Archived.of(state.archive)

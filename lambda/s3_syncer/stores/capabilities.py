@@ -99,7 +99,7 @@ class TargetCapabilities:
 
     @property
     def gives_md5(self) -> bool | None:
-        """True if each ETag that was checked was the MD5 of the bytes in one piece; None before the first."""
+        """Return True if each ETag that was checked was the MD5 of all bytes; None before the first."""
         return self._gives_md5
 
     def record_etag(self, *, is_md5: bool) -> None:
@@ -244,7 +244,7 @@ class TagSupport:
 
     @property
     def may_be_absent(self) -> bool:
-        """True if a response can still show that the store has no tags. AWS has tags in any case."""
+        """Return True if a response can still show that the store has no tags. AWS has tags in any case."""
         return not self._documents_counts and not self._exists
 
     def record_exists(self) -> None:

@@ -99,7 +99,7 @@ class Response:
 
     @property
     def is_framed(self) -> bool:
-        """True if a body without a Content-Length cannot end too early unnoticed."""
+        """Return True if a body without a Content-Length cannot end too early unnoticed."""
         return "chunked" in self.headers.get("transfer-encoding", "").lower()
 
     @property
@@ -146,12 +146,12 @@ class Response:
 
     @property
     def is_url_encoded(self) -> bool:
-        """True if the keys of a listing are encoded as in a URL."""
+        """Return True if the keys of a listing are encoded as in a URL."""
         return self.fields.get("EncodingType") == "url"
 
     @property
     def is_last(self) -> bool | None:
-        """True if a listing says that it ends, False if it says that it goes on, None if it says neither."""
+        """Return True if a listing says that it ends, False if it says that it goes on, else None."""
         return {"true": False, "false": True}.get(str(self.fields.get("IsTruncated")).lower())
 
     @property

@@ -33,11 +33,11 @@ class BandwidthLimiter:
 
     @property
     def limits(self) -> bool:
-        """True if there is a limit at the moment."""
+        """Return True if there is a limit at the moment."""
         return self._timetable.limits and self._timetable.rate_at(self._local_time()) is not None
 
     def wait(self, size: int, deadline: Deadline) -> None:
-        """Wait until `size` bytes may be sent. Raise OutOfTime if the deadline passes first."""
+        """Wait until `size` bytes may be sent. Raises OutOfTime if the deadline passes first."""
         if not self._timetable.limits:
             return
         with self._lock:

@@ -37,7 +37,7 @@ class Compared:
 
     @property
     def is_equal(self) -> bool:
-        """True if nothing that the comparison knows of differs."""
+        """Return True if nothing that the comparison knows of differs."""
         return self.outcome.action in ("unchanged", "unproven")
 
 

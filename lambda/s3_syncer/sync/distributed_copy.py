@@ -226,7 +226,7 @@ class DistributedCopier:
     def _active_uploads_if_listable(self, key: str, *, required: bool) -> list[ActiveUpload]:
         """Return the uploads of a key, or none if the store does not list them.
 
-        Raise a temporary error only if `required`; otherwise return no uploads, so that the key is converged.
+        Raises a temporary error only if `required`; otherwise return no uploads, so that the key is converged.
         """
         try:
             return self._active_uploads(key)

@@ -23,7 +23,7 @@ class EtagMarkerPolicy:
 
     @property
     def target_gives_md5(self) -> bool:
-        """True if each ETag of the target that was checked was the MD5 of the bytes in one piece."""
+        """Return True if each ETag of the target that was checked was the MD5 of the bytes in one piece."""
         return self._capabilities.gives_md5 is True
 
     def marker_for(self, state: ObjectState) -> str | None:

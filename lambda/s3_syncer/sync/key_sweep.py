@@ -74,7 +74,7 @@ class SweepOptions:
 
     @property
     def needs_every_diff(self) -> bool:
-        """True if keys with equal listing entries are checked or counted as well."""
+        """Return True if keys with equal listing entries are checked or counted as well."""
         return self.full or self.reads is not None
 
     def is_too_old(self, diff: KeyDiff) -> bool:
@@ -137,7 +137,7 @@ class KeySweep:
 
     @property
     def may_exclude(self) -> bool:
-        """True if filters or `since` may exclude a key, so that not every key of a page counts as compared."""
+        """Return True if filters or `since` may exclude a key: not every key of a page counts as compared."""
         return self._filters != NO_FILTERS or self._options.since is not None
 
     def outcome_by_listing(self, diff: KeyDiff, state: PageState) -> Outcome | None:

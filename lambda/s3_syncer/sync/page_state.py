@@ -59,7 +59,7 @@ class PageRound:
 
     @property
     def is_settled(self) -> bool:
-        """True if another listing of the page has nothing to confirm."""
+        """Return True if another listing of the page has nothing to confirm."""
         return not (self.plan.reported or self.copied or any(map(_needs_listing, self.checked.values())))
 
     @property

@@ -153,7 +153,7 @@ class Sweep:
 
     @property
     def waits_for_listings(self) -> bool:
-        """True if more listings at a time would help, because the sweep has less to do than it could.
+        """Return True if more listings at a time would help, because the sweep has less to do than it could.
 
         A page with all of its keys in progress does not count as work: it waits for the stores and occupies no thread.
         """

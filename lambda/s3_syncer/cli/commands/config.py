@@ -152,7 +152,7 @@ def remove(file: ConfigFile, name: str) -> None:
 
 
 def _endpoint(text: str) -> str:
-    """Return the URL as other commands read it. Raise UsageError."""
+    """Return the URL as other commands read it. Raises UsageError."""
     reader = Reader({"ENDPOINT": text}, label=lambda _: "--endpoint")
     endpoint = reader.endpoint("ENDPOINT", bucket="", is_required=False)
     try:

@@ -180,7 +180,7 @@ def _check_order(options: dict[str, Any]) -> None:
 
 
 def _restore_options(options: dict[str, Any]) -> RestoreOptions | None:
-    """Return the restores to request. Raise UsageError for a limit without a restore."""
+    """Return the restores to request. Raises UsageError for a limit without a restore."""
     tier, days, most_gb = options["restore"], options["restore_days"], options["max_restore_gb"]
     if tier is None:
         for option, value in (("--restore-days", days), ("--max-restore-gb", most_gb)):
@@ -192,7 +192,7 @@ def _restore_options(options: dict[str, Any]) -> RestoreOptions | None:
 
 
 def _queue_config(options: dict[str, Any]) -> QueueMigrationConfig:
-    """Return the queues and log groups. Raise UsageError for options that the workers cannot obey."""
+    """Return the queues and log groups. Raises UsageError for options that the workers cannot obey."""
     for name, (option, instead) in _NOT_FOR_QUEUE.items():
         if options[name]:
             raise click.UsageError(f"{option} does not work with --workers queue: {instead}")

@@ -52,7 +52,7 @@ def serve(**options: Any) -> None:
 
 
 def _serve(settings: Settings, options: dict[str, Any]) -> None:
-    """Serve until a signal, then exit the process. Raise a SyncError or an OSError if the start fails."""
+    """Serve until a signal, then exit the process. Raises a SyncError or an OSError if the start fails."""
     threads = (
         options["concurrency"]
         + (options["bulk_concurrency"] if settings.bulk_queue_url else 0)

@@ -63,7 +63,7 @@ def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
 
 
 def _sync(settings: Settings, keys: Iterable[str], options: dict[str, Any]) -> int:
-    """Converge the keys and return the exit code. Raise StoreUnusable: every other key would fail too."""
+    """Converge the keys and return the exit code. Raises StoreUnusable: every other key would fail too."""
     code, deadline, fence = EQUAL, Deadline(), Fence()
     outages = OutageDisplay(lambda line: click.echo(printable(line), err=True))
     with handle_signals(deadline, grace_s=options["stop_grace"]) as stop:

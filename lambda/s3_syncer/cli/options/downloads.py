@@ -29,7 +29,7 @@ _SEEDS = 1_000_000
 def read_options(options: dict[str, Any]) -> ReadOptions | None:
     """Return the objects to read; None without --download.
 
-    Raise UsageError for an option without the one that it needs.
+    Raises UsageError for an option without the one that it needs.
     """
     for name, needed in _NEEDS.items():
         if options[name] not in (None, False) and not options[needed.removeprefix("--")]:
@@ -52,7 +52,7 @@ def read_options(options: dict[str, Any]) -> ReadOptions | None:
 
 
 def open_resume_file(options: dict[str, Any], settings: Settings, sweep_options: SweepOptions) -> ResumeFile | None:
-    """Open the file of --resume. Raise UsageError if it belongs to another check, and OSError."""
+    """Open the file of --resume. Raises UsageError if it belongs to another check, and OSError."""
     path: Path | None = options.get("resume")
     reads = sweep_options.reads
     if path is None or reads is None or options["estimate"]:

@@ -32,7 +32,7 @@ def check_selection(options: dict[str, Any], *, delete: bool) -> None:
 def selected_batches(
     options: dict[str, Any], settings: Settings, say: Callable[[str], None]
 ) -> Iterator[NamedBatch] | None:
-    """Return the only keys of the sweep; None for all keys. Raise StoreUnusable.
+    """Return the only keys of the sweep; None for all keys. Raises StoreUnusable.
 
     `say` gets the age of the inventory, because changes after it are not found.
     """

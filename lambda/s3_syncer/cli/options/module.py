@@ -76,7 +76,7 @@ class Module:
     def outputs(self) -> Outputs:
         """Read the outputs, and use the region of the module until the program ends.
 
-        Raise ModuleUnusable.
+        Raises ModuleUnusable.
         """
         from ...operations.outputs import Outputs, OutputsError  # here, because most commands need no module
 
@@ -127,7 +127,7 @@ class Module:
 
 
 def module_of(ctx: click.Context) -> Module:
-    """Return the module that the options of the program name. Raise UsageError if there are none."""
+    """Return the module that the options of the program name. Raises UsageError if there are none."""
     module = ctx.find_root().obj
     if not isinstance(module, Module) or not module.is_named:
         raise click.UsageError("this command needs a module: give --module DIRECTORY, or --outputs FILE, before it")

@@ -33,7 +33,7 @@ def option_of(variable: str) -> str:
 def read_settings(
     options: dict[str, Any], *, delete: bool, queue: bool = False, label: Callable[[str], str] = option_of
 ) -> Settings:
-    """Return the options as settings. Raise UsageError with all mistakes.
+    """Return the options as settings. Raises UsageError with all mistakes.
 
     An error names each variable by its `label`. The queue URLs are required if `queue` is true.
     """
@@ -79,7 +79,7 @@ def _aws_target(options: dict[str, Any]) -> dict[str, str]:
 
 
 def read_filters(options: dict[str, Any]) -> Filters:
-    """Return the filters that the options name. Raise UsageError."""
+    """Return the filters that the options name. Raises UsageError."""
     try:
         return Filters.of(*(options[name] for name in ("include", "exclude", "min_size", "max_size")))
     except BadFilter as error:

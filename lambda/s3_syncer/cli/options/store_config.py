@@ -90,7 +90,7 @@ class ConfigFile:
         return cls(base / "s3-syncer" / "config.toml")
 
     def stores(self) -> dict[str, NamedStore]:
-        """Return the stores by name. Raise ConfigError. A file that does not exist has none."""
+        """Return the stores by name. Raises ConfigError. A file that does not exist has none."""
         content = self._content()
         try:
             tables = tomllib.loads(content).get(_STORES, {})
@@ -103,7 +103,7 @@ class ConfigFile:
         return found
 
     def add(self, name: str, store: NamedStore) -> None:
-        """Write the store, in the place of one with the same name. Raise ConfigError."""
+        """Write the store, in the place of one with the same name. Raises ConfigError."""
         import tomlkit
 
         if not _NAME.fullmatch(name) or name.lower() == "s3":
@@ -120,13 +120,13 @@ class ConfigFile:
             document.setdefault(_STORES, tomlkit.table(is_super_table=True))[name] = table
 
     def remove(self, name: str) -> None:
-        """Remove the store. Raise ConfigError, also if there is no such store."""
+        """Remove the store. Raises ConfigError, also if there is no such store."""
         self.stores_with(name)
         with self._changed() as document:
             del document[_STORES][name]
 
     def stores_with(self, name: str) -> dict[str, NamedStore]:
-        """Return the stores, of which one has this name. Raise UnknownStore, and ConfigError."""
+        """Return the stores, of which one has this name. Raises UnknownStore, and ConfigError."""
         stores = self.stores()
         if name not in stores:
             known = f", and its stores are {', '.join(stores)}" if stores else ""
@@ -164,7 +164,7 @@ class ConfigFile:
 
     @contextmanager
     def _changed(self) -> Iterator[TOMLDocument]:
-        """Yield the document to change, with its comments, and write it. Raise ConfigError."""
+        """Yield the document to change, with its comments, and write it. Raises ConfigError."""
         import tomlkit
 
         self.stores()  # a broken file is not written again

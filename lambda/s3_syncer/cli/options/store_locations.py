@@ -35,7 +35,7 @@ class Location:
 
     @classmethod
     def parse(cls, text: str, config: ConfigFile) -> Location:
-        """Return the location. Raise ValueError for a mistake in the text, and ConfigError.
+        """Return the location. Raises ValueError for a mistake in the text, and ConfigError.
 
         A prefix names a folder, as in rclone: `photos` and `photos/` are the same.
         """

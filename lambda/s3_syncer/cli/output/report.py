@@ -50,7 +50,7 @@ class Report:
     full: bool = False
 
     def write(self, path: Path) -> None:
-        """Write the report in the format of the suffix. Raise OSError."""
+        """Write the report in the format of the suffix. Raises OSError."""
         # A key that is not UTF-8 has surrogates: they are escaped, which JSON can read.
         with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
             for piece in self.html() if path.suffix == ".html" else self.json():

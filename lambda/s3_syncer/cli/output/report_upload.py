@@ -43,7 +43,7 @@ class NotUploadedError(Exception):
 def upload(report: Report, where: ReportObject) -> None:
     """Upload the report.
 
-    Raise NotUploadedError if that fails: the report is then in a local file. Raise OSError if no file can be written.
+    Raises NotUploadedError if that fails: the report is then in a local file. Raises OSError if no file can be written.
     """
     descriptor, name = tempfile.mkstemp(prefix="s3-syncer-report-", suffix=where.suffix)
     os.close(descriptor)

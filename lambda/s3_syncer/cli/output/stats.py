@@ -333,7 +333,7 @@ def printable(text: str) -> str:
 
 
 def print_row(*columns: str) -> None:
-    """Write columns as one line to standard output, separated by tabs. Raise no error if that fails.
+    """Write columns as one line to standard output, separated by tabs. Raises no error if that fails.
 
     A character that standard output cannot encode is escaped. A closed pipe, as of `| head -1`, or a full disk must not
     end a command that has more to do: all later output is discarded.

@@ -43,7 +43,7 @@ class Inventory:
             raise self._unusable(f"it is of the bucket {self.manifest.source_bucket}, not of {settings.source_bucket}")
 
     def batches(self) -> Iterator[NamedBatch]:
-        """Yield the keys with their entries, sorted within SORTED_KEYS keys. Raise StoreUnusable."""
+        """Yield the keys with their entries, sorted within SORTED_KEYS keys. Raises StoreUnusable."""
         found = self._entries()
         while chunk := {entry.key: entry for entry in islice(found, SORTED_KEYS)}:
             names = sorted(chunk)
@@ -70,7 +70,7 @@ class Inventory:
 
 
 def _verified(chunks: Iterable[bytes], file: DataFile) -> Iterator[bytes]:
-    """Yield the chunks. Raise BadInventory at their end if their MD5 is not that of the manifest."""
+    """Yield the chunks. Raises BadInventory at their end if their MD5 is not that of the manifest."""
     digest = hashlib.md5(usedforsecurity=False)
     for chunk in chunks:
         digest.update(chunk)
@@ -80,7 +80,7 @@ def _verified(chunks: Iterable[bytes], file: DataFile) -> Iterator[bytes]:
 
 
 def _unzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a gzip file, which may have several members. Raise BadInventory."""
+    """Yield the bytes of a gzip file, which may have several members. Raises BadInventory."""
     unzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
         for chunk in chunks:
@@ -95,7 +95,7 @@ def _unzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _parquet_rows(data: bytes) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of a Parquet file. Raise BadInventory."""
+    """Yield the rows of a Parquet file. Raises BadInventory."""
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:

@@ -54,7 +54,7 @@ class KeyFileLocation:
         return None if parts is None else cls(None, S3Object(parts[1], parts[2]))
 
     def keys(self, settings: Settings) -> Iterator[str]:
-        """Yield the keys. Raise OSError, and StoreUnusable for an object of S3, while the file is read."""
+        """Yield the keys. Raises OSError, and StoreUnusable for an object of S3, while the file is read."""
         return key_list.keys(key_list.lines(self._chunks(settings)))
 
     def _chunks(self, settings: Settings) -> Iterator[bytes]:
@@ -68,7 +68,7 @@ class KeyFileLocation:
 
 
 def object_chunks(where: S3Object, settings: Settings) -> Iterator[bytes]:
-    """Yield the bytes of an object of the source's store. Raise StoreUnusable."""
+    """Yield the bytes of an object of the source's store. Raises StoreUnusable."""
     options = settings.source_requests
     if where.bucket != settings.source_bucket:  # another account may own this bucket
         options = replace(options, headers=without_owner(options.headers))

@@ -154,7 +154,7 @@ class LocalSweeper:
     def sweep_named(self, deadline: Deadline) -> str | None:
         """Sweep the named keys. Return None, or a text if the deadline has passed before the end.
 
-        Raise what `Sweep.sweep_in_order` does.
+        Raises what `Sweep.sweep_in_order` does.
         """
         self._wait_end.follow(deadline)
         own = deadline.sooner()

@@ -161,7 +161,7 @@ class Channel:
         self._connection, self._lock = connection, threading.Lock()
 
     def send(self, message: object) -> None:
-        """Send the message. Raise OSError if the other process is gone."""
+        """Send the message. Raises OSError if the other process is gone."""
         with self._lock:
             self._connection.send(message)
 

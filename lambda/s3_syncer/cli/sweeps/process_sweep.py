@@ -334,7 +334,7 @@ class EventForwarder:
         self._events.append(Restarted(why))
 
     def flush(self) -> None:
-        """Send all events. Raise OSError if the parent is gone."""
+        """Send all events. Raises OSError if the parent is gone."""
         with self._lock:  # or another thread could send a later message before these events
             events = [self._events.popleft() for _ in range(len(self._events))]
             self._channel.send(self._message(events))

@@ -97,7 +97,7 @@ class QueueMonitor:
     def wait(self, progress: QueueProgress, deadline: Deadline, *, outage_timeout_s: float) -> None:
         """Wait until the work is done, and read the log to its end.
 
-        Raise OutOfTime at the deadline, and StoreUnusable.
+        Raises OutOfTime at the deadline, and StoreUnusable.
         """
         interval_s = min(INTERVAL_S, self._config.idle_timeout_s / 4)
         wait_until_done(self, progress, deadline, interval_s=interval_s, outage_timeout_s=outage_timeout_s)
@@ -126,7 +126,7 @@ class QueueMonitor:
         return counts.total
 
     def _call(self, request: Callable[[], Any]) -> Any:
-        """Return the response. Raise Retryable if a later request may succeed, otherwise StoreUnusable."""
+        """Return the response. Raises Retryable if a later request may succeed, otherwise StoreUnusable."""
         try:
             return request()
         except ClientError as error:
@@ -145,7 +145,7 @@ class QueueMonitor:
 def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Console) -> int:
     """Let the workers do the job, then compare both buckets. Return the exit code of the comparison.
 
-    Raise a SyncError if the job cannot finish, and OSError if a report cannot be written.
+    Raises a SyncError if the job cannot finish, and OSError if a report cannot be written.
     """
     monitor = connect(config)
     context = build_sync_context(job.settings, threads=job.threads)
@@ -178,7 +178,7 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
 
 
 def connect(config: QueueMigrationConfig) -> QueueMonitor:
-    """Return the monitor, after one request of each kind that it needs. Raise a SyncError."""
+    """Return the monitor, after one request of each kind that it needs. Raises a SyncError."""
     began_ms = round(time.time() * 1000)
     monitor = QueueMonitor(config, sqs=queue_client(1), logs=aws_client("logs"), began_ms=began_ms)
     monitor.backlog()

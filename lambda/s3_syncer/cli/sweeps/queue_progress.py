@@ -131,7 +131,7 @@ def wait_until_done(
     outage_timeout_s: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Wait until the work is done. Raise OutOfTime at the deadline, and StoreUnusable.
+    """Wait until the work is done. Raises OutOfTime at the deadline, and StoreUnusable.
 
     A retryable error only delays the check: the workers continue without it. After `outage_timeout_s` seconds without a
     successful check, raise StoreUnusable.

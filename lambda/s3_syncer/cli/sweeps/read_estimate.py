@@ -93,7 +93,7 @@ def estimate_reads(
 ) -> ReadEstimate | None:
     """Return what a check of these ranges will read; None if it was stopped, or a listing is not in order.
 
-    Raise the SyncError of a listing.
+    Raises the SyncError of a listing.
     """
     scheduler = WorkStealingScheduler([estimator] * RANGES, probe_concurrently(first_behind, PROBES))
     try:

@@ -53,7 +53,7 @@ _NO_NAMED_KEY = "neither bucket has any of the named keys: each must be relative
 def run(job: SweepJob, console: Console) -> int:
     """Sweep, show progress on the console, write the reports, and return the exit code.
 
-    Raise a SyncError if the sweep cannot finish, and OSError if a report cannot be written.
+    Raises a SyncError if the sweep cannot finish, and OSError if a report cannot be written.
     """
     deadline, resume = Deadline(), job.resume
     sweepers: list[LocalSweeper | ProcessSweeper] = []
@@ -129,7 +129,7 @@ class _Ending:
     def report(self, result: str, error: str = "") -> None:
         """Report the result. The caller shows an `error` on the console.
 
-        Raise OSError if a file cannot be written.
+        Raises OSError if a file cannot be written.
         """
         # The reports come first: printing may fail, if standard error is a closed pipe.
         report = Report(
@@ -166,7 +166,7 @@ def ended(job: SweepJob, stats: SweepStats, result: str, error: str = "") -> Bus
 def _write_report(report: Report, place: Path | ReportObject, job: SweepJob, console: Console) -> None:
     """Write the report. A failed upload is one line, and changes neither the work nor the exit code.
 
-    Raise OSError if a file cannot be written.
+    Raises OSError if a file cannot be written.
     """
     if isinstance(place, Path):
         report.write(place)
@@ -248,7 +248,7 @@ def _announce_reads(job: SweepJob, local: LocalSweeper, console: Console, deadli
 def _sweepers(
     job: SweepJob, stats: SweepStats, outages: OutageListener, deadline: Deadline, on_page: PageListener
 ) -> tuple[LocalSweeper, Sequence[ProcessSweeper]]:
-    """Return the sweeper of this process and those of the other processes. Raise StoreUnusable."""
+    """Return the sweeper of this process and those of the other processes. Raises StoreUnusable."""
     # One process keeps to a bandwidth limit, and is fast enough for any limit.
     # It also keeps to the limit of the bytes to restore, and alone knows the progress of a check that reads objects.
     most = job.settings.copy_memory // (2 * SMALLEST_BUDGET)

@@ -63,7 +63,7 @@ class Sweeper(Protocol):
         """Sweep the range until its end, or until `release_request` passes.
 
         In the second case the sweeper calls `release_rest` with the key after which the rest starts, and finishes what
-        it has begun. Return the key after which the range is unfinished because the deadline passed, or None. Raise a
+        it has begun. Return the key after which the range is unfinished because the deadline passed, or None. Raises a
         SyncError, or Unordered.
         """
 
@@ -154,7 +154,7 @@ class WorkStealingScheduler:
 
         Keys are unfinished if the deadline has passed.
 
-        Raise the error of a sweeper, after every other slot has ended.
+        Raises the error of a sweeper, after every other slot has ended.
         """
         own = deadline.sooner()
         self._pending.extend(ranges)
