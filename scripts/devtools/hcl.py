@@ -36,29 +36,39 @@ def formatted() -> bool:
 
 
 def tests_pass(binary: Path) -> bool:
-    """Run each test file in a separate process, one for each processor, and return True if all pass.
+    """Run the test files in as many processes as there are processors, and return True if all pass.
 
-    All of them use one process of the provider, of which they only need the schema. Without it, each `run` starts the
-    provider again, which takes most of the time. Garbage is collected seldom, because the processes end soon.
+    Each process runs several files, because it takes a second to begin. All of them use one process of the provider, of
+    which they only need the schema. Without it, each `run` starts the provider again, which takes most of the time.
+    Garbage is collected seldom, because the processes end soon.
     """
     directory = DIRECTORY / f"tests-{terraform.version(binary)}"
     tool = terraform.prepare(directory)
     tool = replace(tool, binary=binary, environment={**tool.environment, "GOGC": "400"})
     tool.run("init", "-backend=false", "-no-color", cwd=ROOT)
 
-    def run(file: Path) -> tuple[bool, str]:
+    def run(files: Sequence[Path]) -> tuple[bool, str]:
+        filters = [f"-filter={file.relative_to(ROOT)}" for file in files]
         try:
-            return True, attached.run("test", "-no-color", f"-filter={file.relative_to(ROOT)}", cwd=ROOT)
+            return True, attached.run("test", "-no-color", *filters, cwd=ROOT)
         except terraform.TerraformError as error:
             return False, error.output
 
-    # The longest file first, so that it does not run alone at the end.
-    files = sorted(ROOT.glob("tests/*.tftest.hcl"), key=lambda file: file.stat().st_size, reverse=True)
-    with terraform.with_running_provider(tool) as attached, ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(run, files))
+    groups = _even_groups(sorted(ROOT.glob("tests/*.tftest.hcl")), os.cpu_count() or 1)
+    with terraform.with_running_provider(tool) as attached, ThreadPoolExecutor(len(groups)) as pool:
+        results = list(pool.map(run, groups))
     for _, output in results:
         print(output, end="")
     return all(passed for passed, _ in results)
+
+
+def _even_groups(files: Sequence[Path], count: int) -> list[list[Path]]:
+    """Return at most `count` groups of the files, each with about the same number of `run` blocks."""
+    runs = {file: file.read_text().count("\nrun ") for file in files}
+    groups: list[list[Path]] = [[] for _ in range(count)]
+    for file in sorted(files, key=lambda file: runs[file], reverse=True):
+        min(groups, key=lambda group: sum(runs[each] for each in group)).append(file)
+    return [group for group in groups if group]
 
 
 if __name__ == "__main__":
