@@ -128,6 +128,10 @@ class TargetSide(Side):
     def is_missing(self, key: str) -> bool:
         return self._call("look") is None
 
+    def lists(self, key: str) -> bool:
+        found: bool = self._call("lists")
+        return found
+
     def put(
         self,
         key: str,

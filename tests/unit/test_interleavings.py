@@ -171,6 +171,7 @@ class Unmoved:
             self._handed_over.append(key)
 
     def on_failed(self, key: str, error: SyncError) -> None:
+        assert "unexpected failure" not in str(error), error  # a method that the stubs lack, for example
         raise Retryable("the key failed")
 
     def on_uncertain(self, key: str) -> None: ...
