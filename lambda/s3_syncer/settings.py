@@ -254,6 +254,7 @@ def function_settings(environment: Mapping[str, str]) -> Settings:
         log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, default="INFO"),
         event_bus_arn=reader.event_bus("S3_SYNCER_EVENT_BUS_ARN"),
     )
+    require_different_queues(reader)
     reader.done()
     return settings
 
@@ -267,6 +268,13 @@ def _read_filters(reader: Reader) -> Filters:
     except BadFilter as error:
         reader.mistake(f"invalid filter: {error}")
         return NO_FILTERS
+
+
+def require_different_queues(reader: Reader) -> None:
+    """Add a mistake for two queues with one URL: a worker would send messages to itself without an end."""
+    reader.different(
+        *("QUEUE_URL", "BULK_QUEUE_URL", "DELETIONS_QUEUE_URL", "HELD_DELETIONS_QUEUE_URL", "DEAD_LETTER_QUEUE_URL")
+    )
 
 
 def read_deletion_queues(reader: Reader) -> DeletionQueues | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Mapping
+from itertools import combinations
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -64,6 +65,12 @@ class Reader:
         if not value:
             self.mistake(f"{self.label(name)} is not set")
         return value
+
+    def different(self, *names: str) -> None:
+        """Add a mistake if two of the variables have the same value, unless it is empty."""
+        for name, other in combinations(names, 2):
+            if self.text(name) and self.text(name) == self.text(other):
+                self.mistake(f"{self.label(other)} must differ from {self.label(name)}")
 
     def prefix(self, name: str) -> str:
         """Return the prefix unchanged: a space or a slash at its start is a part of the keys."""

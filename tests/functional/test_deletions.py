@@ -114,3 +114,12 @@ def test_an_error_of_sqs_ends_the_command_with_one_line(guarded: Rig, monkeypatc
     assert ended.code == 3
     assert ended.err.startswith("s3-syncer: ")
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["release", "discard", "list", "status"])
+def test_deletions_are_not_released_into_the_queue_that_holds_them(
+    guarded: Rig, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("BULK_QUEUE_URL", guarded.sqs.get_queue_url(QueueName="held-deletions")["QueueUrl"])
+    ended = deletions(command)
+    assert (ended.code, "--bulk-queue-url must differ from --held-deletions-queue-url" in ended.err) == (2, True)

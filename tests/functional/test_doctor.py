@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import socket
 import ssl
 import time
@@ -305,7 +304,7 @@ def test_the_workers_need_not_send_to_the_queue_of_the_events(examined: Rig, mon
     notify(examined)
     sent = {"sqs:SendMessage", "sqs:SendMessage on the bulk queue"}
     assert sent & doctor(examined)[1].keys() == {"sqs:SendMessage"}
-    monkeypatch.setenv("BULK_QUEUE_URL", os.environ["QUEUE_URL"])
+    monkeypatch.setenv("BULK_QUEUE_URL", examined.sqs.create_queue(QueueName="bulk")["QueueUrl"])
     report: Any = lambda_handler.handler({"doctor": True}, Context(time.monotonic() + 900))
     assert sent & {check["check"] for check in report["checks"]} == {"sqs:SendMessage on the bulk queue"}
 

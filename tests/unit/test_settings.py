@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 import trustme
 from hypothesis import given
@@ -158,6 +160,15 @@ def test_credentials_in_an_endpoint_are_rejected_and_not_printed(scheme: str, pa
     assert mistakes(TARGET_ENDPOINT=f"{scheme}://me:hush@s3.example.com{path}") == [
         "TARGET_ENDPOINT must not carry credentials"
     ]
+
+
+QUEUES = ["QUEUE_URL", "BULK_QUEUE_URL", "DELETIONS_QUEUE_URL", "HELD_DELETIONS_QUEUE_URL", "DEAD_LETTER_QUEUE_URL"]
+
+
+@pytest.mark.parametrize(("name", "other"), list(combinations(QUEUES, 2)))
+def test_a_worker_that_would_send_messages_to_itself_is_a_mistake(name: str, other: str) -> None:
+    urls = {each: f"https://sqs.example.com/{each}" for each in QUEUES}
+    assert mistakes(**{**urls, other: f" {urls[name]}"}) == [f"{other} must differ from {name}"]
 
 
 @pytest.mark.parametrize("name", ["SOURCE_PREFIX", "TARGET_PREFIX"])

@@ -53,6 +53,8 @@ def _with_queues(command: Callable[..., Any]) -> Callable[..., Any]:
                 "the queues are missing: give --module DIRECTORY before the command, or --held-deletions-queue-url and "
                 "--bulk-queue-url"
             )
+        if held_deletions_queue_url == bulk_queue_url:
+            raise click.UsageError("--bulk-queue-url must differ from --held-deletions-queue-url")
         held = HeldDeletions(
             queue_client(_THREADS), held_deletions_queue_url, bulk_url=bulk_queue_url, threads=_THREADS
         )

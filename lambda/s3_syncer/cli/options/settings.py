@@ -15,7 +15,7 @@ from ...core.errors import SyncError
 from ...core.filters import NO_FILTERS, BadFilter, Filters
 from ...core.units import GIB, MIB
 from ...logs import log_json
-from ...settings import AwsChain, Settings, read_deletion_queues, read_stores
+from ...settings import AwsChain, Settings, read_deletion_queues, read_stores, require_different_queues
 from ...settings_reader import Reader, SettingsError
 from ...stores.clients import aws_address
 from ...versions import log_versions
@@ -58,6 +58,7 @@ def read_settings(
         event_bus_arn=reader.event_bus("EVENT_BUS_ARN"),
         distributed_copy_threshold=options.get("distributed_copy_threshold", GIB // MIB) * MIB,
     )
+    require_different_queues(reader)
     try:
         reader.done()
     except SettingsError as error:
