@@ -23,7 +23,7 @@ from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import DeletionWork, RangeWork, Work, following
 from s3_syncer.crt import small_object_copy
 from s3_syncer.operations import held_deletions
-from s3_syncer.queue import batch_requests, deletion_guard, sqs, worker
+from s3_syncer.queue import batch_items, batch_requests, deletion_guard, sqs, worker
 from s3_syncer.queue.dispositions import Ack, Disposition, Retry
 from s3_syncer.stores import capabilities, rejections
 from s3_syncer.stores.bucket import Bucket
@@ -783,7 +783,7 @@ def every_response_believed() -> Iterator[Replacement]:
 @mutant(seeds=200, focus=denied_for_a_while)
 def each_rejection_is_permanent() -> Iterator[Replacement]:
     """A denial is a dead letter only if the store serves other keys."""
-    yield worker, "judged", lambda error: error
+    yield batch_items, "judged", lambda error: error
 
 
 @mutant(seeds=200, focus=denied_key)

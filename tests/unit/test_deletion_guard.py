@@ -18,8 +18,7 @@ from s3_syncer.core.events import decode
 from s3_syncer.core.fence import request
 from s3_syncer.core.units import MIB
 from s3_syncer.core.work_items import DeletionWork, KeyWork, Malformed, RangeWork, Work
-from s3_syncer.queue import waiting
-from s3_syncer.queue import worker as worker_module
+from s3_syncer.queue import batch_items, waiting
 from s3_syncer.queue.deletion_guard import OPEN_S, SHUT_S, DeletionGuard, Deletions
 from s3_syncer.queue.dispositions import Ack, Disposition, Message, Retry
 from s3_syncer.queue.sqs import Destinations, count_messages
@@ -133,7 +132,7 @@ def test_a_released_deletion_passes_a_shut_guard() -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     clock = FakeClock()
-    for module in (deadline_module, worker_module, waiting):
+    for module in (deadline_module, batch_items, waiting):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

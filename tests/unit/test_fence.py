@@ -158,7 +158,7 @@ def test_a_callback_has_no_part_in_the_request_of_the_thread_that_runs_it() -> N
 
 #: The places that hand work to another thread without a fence, each with its reason.
 _WITHOUT_A_FENCE = {
-    "queue/worker.py": "gives each item a fence of its own, in `_run_item`",
+    "queue/batch_items.py": "gives each item a fence of its own, in `_run_item`",
     "service/processor.py": "gives each message a fence of its own, in `_run_worker`",
     "cli/sweeps/work_stealing.py": "a command is not fenced: its process ends when it gives up",
     "operations/held_deletions.py": "the same, and it sends no request to a store",

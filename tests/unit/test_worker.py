@@ -28,8 +28,9 @@ from s3_syncer.core.fence import LATE_WRITE_S, Fence, fenced, request
 from s3_syncer.core.units import MIB
 from s3_syncer.core.upload_history import UploadHistory
 from s3_syncer.core.work_items import KeyWork, PartsWork, RangeWork, Work
-from s3_syncer.queue import waiting
+from s3_syncer.queue import batch_items, waiting
 from s3_syncer.queue import worker as worker_module
+from s3_syncer.queue.batch_items import is_full_attempt
 from s3_syncer.queue.dispositions import (
     REDELIVERY,
     Ack,
@@ -41,7 +42,7 @@ from s3_syncer.queue.dispositions import (
     redelivery_delay_s,
 )
 from s3_syncer.queue.late_checks import MAX_LATE_CHECKS
-from s3_syncer.queue.worker import Worker, is_full_attempt
+from s3_syncer.queue.worker import Worker
 from s3_syncer.sync.bucket_pair import BucketPair
 from s3_syncer.sync.distributed_copy import DistributedCopier
 from s3_syncer.sync.transfer import Transfer
@@ -238,7 +239,7 @@ def test_each_message_has_the_disposition_of_its_own_keys() -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     clock = FakeClock()
-    for module in (deadline_module, worker_module, waiting):
+    for module in (deadline_module, batch_items, waiting):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

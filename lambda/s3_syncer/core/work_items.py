@@ -42,7 +42,7 @@ class KeyWork:
     #: The multipart uploads that this message and its predecessors have made for the key; None for a message that does
     #: not track a distributed copy.
     uploads: UploadHistory | None = None
-    #: The number of full attempts that ended without time left, see `queue.worker.MAX_FULL_ATTEMPTS`.
+    #: The number of full attempts that ended without time left, see `queue.batch_items.MAX_FULL_ATTEMPTS`.
     full_attempts: int = 0
     #: The number of late checks in a row that this message ends, see `late_checks.MAX_LATE_CHECKS`.
     late_checks: int = 0
