@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from botocore import loaders
+from botocore import hooks, loaders
 from hypothesis import HealthCheck, settings
 
 from devtools import signals, terraform
@@ -53,10 +54,28 @@ class SharingLoader(loaders.Loader):
         self._cache = self._read
 
 
+class SharingAliaser(hooks.EventAliaser):
+    """The events of a session or a client, which share what any other one has found out about their names."""
+
+    _found: dict[str, str] = {}  # noqa: RUF012 - shared on purpose
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._alias_name_cache = self._found
+
+
+def accepts_kwargs(function: Callable[..., Any], original: Any = hooks.accepts_kwargs) -> Any:
+    """Return a true value if the function has `**kwargs`. To read its whole signature takes longer."""
+    code = getattr(function, "__code__", None)
+    return original(function) if code is None else code.co_flags & inspect.CO_VARKEYWORDS
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _models_are_read_once() -> Iterator[None]:
+def _clients_are_built_fast() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loaders, "Loader", SharingLoader)
+        patch.setattr(hooks, "accepts_kwargs", accepts_kwargs)
+        patch.setattr("botocore.session.EventAliaser", SharingAliaser)
         yield
 
 
