@@ -47,6 +47,12 @@ class Credentials:
     access_key_id: str
     secret_access_key: str = field(repr=False)
 
+    @property
+    def can_sign(self) -> bool:
+        """True if the keys can sign a request. The ID becomes a part of a header, so it must be ASCII."""
+        is_text = all(half and half.isprintable() for half in (self.access_key_id, self.secret_access_key))
+        return is_text and self.access_key_id.isascii()
+
 
 @dataclass(frozen=True, slots=True)
 class AwsChain:

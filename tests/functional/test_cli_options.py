@@ -169,6 +169,11 @@ def test_option_wins_over_an_access_key_in_the_environment(jobs: list[SweepJob])
         ),
         ({"SOURCE_ACCESS_KEY_ID": "a"}, "SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY belong together: set both"),
         ({"TARGET_ACCESS_KEY_ID": ""}, "TARGET_ACCESS_KEY_ID and TARGET_SECRET_ACCESS_KEY belong together: set both"),
+        (
+            {"TARGET_ACCESS_KEY_ID": "a\nb"},
+            "TARGET_ACCESS_KEY_ID and TARGET_SECRET_ACCESS_KEY must not have control or other unusable characters",
+        ),
+        ({"TARGET_SECRET_ACCESS_KEY": "a\udcff"}, "must not have control or other unusable characters"),
         ({"SOURCE_ROLE_ARN": "reader"}, "--source-role-arn must be the ARN of a role such as arn:aws:iam::12345678901"),
         (
             {"SOURCE_EXPECTED_BUCKET_OWNER": "me"},

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import boto3
 import pytest
 
+from s3_syncer.core.errors import StoreUnusable
 from s3_syncer.stores import clients
-from s3_syncer.stores.credentials import SECRET_FRESH_S, SECRET_TTL_S, Credentials, RotatingClient
+from s3_syncer.stores.credentials import SECRET_FRESH_S, SECRET_TTL_S, Credentials, RotatingClient, parse_secret
 
 OLD, NEW = Credentials("old", "1"), Credentials("new", "2")
 
@@ -97,3 +99,19 @@ def test_credentials_that_have_not_changed_are_no_newer_ones(secret: Secret) -> 
     secret.now += SECRET_FRESH_S
     assert secret.client.renew(refused) is None
     assert secret.reads == 2
+
+
+@pytest.mark.parametrize(
+    ("key_id", "key"),
+    [(" ", "b"), ("a", "\n"), ("a\nb", "c"), ("a", "b\rc"), ("ü", "b"), ("a", "\ud800"), ("a\0", "b")],
+)
+def test_a_secret_with_a_key_that_cannot_sign_is_named(key_id: str, key: str) -> None:
+    text = json.dumps({"access_key_id": key_id, "secret_access_key": key})
+    with pytest.raises(StoreUnusable, match="the secret name has an access key that is empty, or has control"):
+        parse_secret(text, "name")
+
+
+def test_blanks_and_line_ends_around_a_key_are_no_part_of_it() -> None:
+    assert parse_secret('{"access_key_id": " a\\n", "secret_access_key": "b c\\r\\n"}', "name") == Credentials(
+        "a", "b c"
+    )

@@ -107,6 +107,7 @@ def test_name_that_no_location_can_have_is_refused(file: ConfigFile, name: str) 
         ("[stores.lyve]\npayload_signing = 'yes'", "payload_signing of store 'lyve' must be true or false"),
         ("[stores.lyve]\nendpoint = 'https://h'", "store 'lyve': a store with an endpoint needs credentials"),
         ("[stores.lyve]\naccess_key_id = 'a'", "access_key_id and secret_access_key belong together"),
+        ('[stores.lyve]\naccess_key_id = "a\\n"\nsecret_access_key = "b"', "must not have control or other unusable"),
         (
             "[stores.lyve]\naccess_key_id = 'a'\nsecret_access_key = 'b'\nprofile = 'c'",
             "profile and access_key_id both give the credentials",

@@ -194,7 +194,11 @@ def parse_secret(text: str, name: str) -> Credentials:
         for key_id, key in (("access_key_id", "secret_access_key"), ("lc_access_key", "lc_secret_key")):
             pair = content.get(key_id), content.get(key)
             if all(isinstance(half, str) and half for half in pair):
-                return Credentials(str(pair[0]).strip(), str(pair[1]).strip())
+                found = Credentials(str(pair[0]).strip(), str(pair[1]).strip())
+                if not found.can_sign:
+                    reason = "has an access key that is empty, or has control or other unusable characters"
+                    raise StoreUnusable(f"the secret {name} {reason}: {_EXPECTED}", "BadSecret")
+                return found
     raise StoreUnusable(f"the secret {name} does not contain the target's credentials: {_EXPECTED}", "BadSecret")
 
 

@@ -59,6 +59,8 @@ class NamedStore:
         """Return the first contradiction between the fields, or "" without one."""
         if bool(self.access_key_id) != bool(self.secret_access_key):
             return "access_key_id and secret_access_key belong together: write both, or none"
+        if self.keys is not None and not self.keys.can_sign:
+            return "access_key_id and secret_access_key must not have control or other unusable characters"
         if self.access_key_id and self.profile:
             return "profile and access_key_id both give the credentials: write only one of them"
         if self.endpoint and not self.access_key_id and not self.profile:

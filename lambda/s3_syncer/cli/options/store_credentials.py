@@ -89,4 +89,6 @@ def _access_key(side: Side, reader: Reader) -> Credentials | None:
         return None
     if not key_id or not secret:
         reader.mistake(f"{names[0]} and {names[1]} belong together: set both, or none")
+    elif not Credentials(key_id, secret).can_sign:
+        reader.mistake(f"{names[0]} and {names[1]} must not have control or other unusable characters")
     return Credentials(key_id, secret)
