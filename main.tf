@@ -40,26 +40,37 @@ locals {
   # Ends of names that are no general purpose bucket, and the reason. The workers know the same ends: see settings_reader.py.
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
   no_bucket_suffixes = merge(
-    { for suffix in ["--x-s3", "--xa-s3"] : suffix =>
-    "\"${suffix}\" marks a directory bucket, which has no event notifications, no tags and no sorted listings. Write the name of a general purpose bucket" },
+    { for suffix in ["--x-s3", "--xa-s3"] : suffix => join(" ", [
+      "\"${suffix}\" marks a directory bucket, which has no event notifications, no tags and no sorted listings.",
+      "Write the name of a general purpose bucket",
+    ]) },
     { "--table-s3" = "\"--table-s3\" marks the bucket of an S3 table. Write the name of a general purpose bucket" },
-    { for suffix in ["-s3alias", "--ol-s3", ".mrap"] : suffix =>
-    "\"${suffix}\" marks the alias of an access point, but events and policies name the bucket behind it. Write the name of that bucket" },
+    { for suffix in ["-s3alias", "--ol-s3", ".mrap"] : suffix => join(" ", [
+      "\"${suffix}\" marks the alias of an access point, but events and policies name the bucket behind it.",
+      "Write the name of that bucket",
+    ]) },
   )
 
   # Environment shared by all workers: the function, the service and the migration.
-  worker_environment = merge(var.environment, local.source_role_environment, local.target_options, local.filter_variables, var.sync.object_lock ? { SYNC_OBJECT_LOCK = "true" } : {}, {
-    SOURCE_BUCKET     = var.source_bucket
-    SOURCE_PREFIX     = var.source_prefix
-    TARGET_ENDPOINT   = var.target.endpoint
-    TARGET_REGION     = var.target.region
-    TARGET_BUCKET     = var.target.bucket
-    TARGET_PREFIX     = var.target.prefix
-    TARGET_SECRET_ARN = local.credentials_secret_arn
-    SYNC_TAGS         = tostring(var.sync.tags)
+  worker_environment = merge(
+    var.environment,
+    local.source_role_environment,
+    local.target_options,
+    local.filter_variables,
+    var.sync.object_lock ? { SYNC_OBJECT_LOCK = "true" } : {},
+    {
+      SOURCE_BUCKET     = var.source_bucket
+      SOURCE_PREFIX     = var.source_prefix
+      TARGET_ENDPOINT   = var.target.endpoint
+      TARGET_REGION     = var.target.region
+      TARGET_BUCKET     = var.target.bucket
+      TARGET_PREFIX     = var.target.prefix
+      TARGET_SECRET_ARN = local.credentials_secret_arn
+      SYNC_TAGS         = tostring(var.sync.tags)
 
-    SOURCE_EXPECTED_BUCKET_OWNER = local.source_account_id
-  })
+      SOURCE_EXPECTED_BUCKET_OWNER = local.source_account_id
+    },
+  )
 
   # Only the options that are set: the environment of a function has at most 4 KB.
   target_options = { for name, value in {
