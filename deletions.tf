@@ -2,10 +2,8 @@
 # function for the first: docs/adr/0014-delete-guard.md. No worker receives what is held.
 
 locals {
-  deletions_suffix         = "-deletions"
-  held_deletions_suffix    = "-held-deletions"
-  deletions_queue_arn      = "${local.queue_arn}${local.deletions_suffix}"
-  held_deletions_queue_arn = "${local.queue_arn}${local.held_deletions_suffix}"
+  deletions_suffix      = "-deletions"
+  held_deletions_suffix = "-held-deletions"
 
   # Invocations of the function for deletions at a time. With 8 keys in each, they delete about 100 objects a second. Few of
   # them let a fast stream of deletions pile up, so that the guard sees it.
@@ -29,10 +27,7 @@ resource "aws_sqs_queue" "deletions" {
     maxReceiveCount     = var.sync.max_receive_count
   })
 
-  policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = [for statement in local.tls_only_statements : merge(statement, { Resource = local.deletions_queue_arn })]
-  })
+  policy = local.tls_only_policies[local.deletions_suffix]
 
   sqs_managed_sse_enabled = var.kms_key_arn == null ? true : null
   kms_master_key_id       = var.kms_key_arn
@@ -45,10 +40,7 @@ resource "aws_sqs_queue" "held_deletions" {
   name                      = "${var.name}${local.held_deletions_suffix}"
   message_retention_seconds = local.fourteen_days_s
 
-  policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = [for statement in local.tls_only_statements : merge(statement, { Resource = local.held_deletions_queue_arn })]
-  })
+  policy = local.tls_only_policies[local.held_deletions_suffix]
 
   sqs_managed_sse_enabled = var.kms_key_arn == null ? true : null
   kms_master_key_id       = var.kms_key_arn

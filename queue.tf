@@ -17,7 +17,6 @@ locals {
   # notification that is written elsewhere then depends on the queue alone, not also on a queue policy resource. Also, the
   # plan knows the policy and its size.
   queue_arn           = "arn:${data.aws_partition.current.partition}:sqs:${local.region}:${local.account_id}:${var.name}"
-  bulk_queue_arn      = "${local.queue_arn}${local.bulk_suffix}"
   dead_letters_suffix = "-dead-letters"
   bulk_suffix         = "-bulk"
 
@@ -68,10 +67,7 @@ resource "aws_sqs_queue" "bulk" {
     maxReceiveCount     = var.sync.max_receive_count
   })
 
-  policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = [for statement in local.tls_only_statements : merge(statement, { Resource = local.bulk_queue_arn })]
-  })
+  policy = local.tls_only_policies[local.bulk_suffix]
 
   sqs_managed_sse_enabled = var.kms_key_arn == null ? true : null
   kms_master_key_id       = var.kms_key_arn
@@ -147,6 +143,12 @@ locals {
     Action    = "sqs:*"
     Condition = { Bool = { "aws:SecureTransport" = "false" } }
   }]
+
+  # The policies of the queues to which no AWS service sends, by the end of the queue's name.
+  tls_only_policies = { for suffix in [local.bulk_suffix, local.deletions_suffix, local.held_deletions_suffix] : suffix => jsonencode({
+    Version   = "2012-10-17"
+    Statement = [for statement in local.tls_only_statements : merge(statement, { Resource = "${local.queue_arn}${suffix}" })]
+  }) }
 
   queue_statements        = concat(local.bucket_statements, local.rule_statements, local.topic_statements, local.tls_only_statements)
   dead_letters_statements = concat(local.rule_statements, local.tls_only_statements)
