@@ -115,3 +115,10 @@ def test_blanks_and_line_ends_around_a_key_are_no_part_of_it() -> None:
     assert parse_secret('{"access_key_id": " a\\n", "secret_access_key": "b c\\r\\n"}', "name") == Credentials(
         "a", "b c"
     )
+
+
+def test_temporary_credentials_are_refused_and_not_used_without_their_token() -> None:
+    text = '{"access_key_id": "a", "secret_access_key": "b", "session_token": "the-token"}'
+    with pytest.raises(StoreUnusable, match="has a session_token, so its access key expires") as caught:
+        parse_secret(text, "name")
+    assert "the-token" not in str(caught.value)

@@ -184,13 +184,17 @@ def _may_pass(error: ClientError | BotoCoreError) -> bool:
 def parse_secret(text: str, name: str) -> Credentials:
     """Return the credentials in the JSON of a secret.
 
-    Both forms are accepted: this project's own, and the older `lc_access_key` with `lc_secret_key`.
+    Both forms are accepted: this project's own, and the older `lc_access_key` with `lc_secret_key`. Raises
+    StoreUnusable, also for temporary credentials: no request would be signed with their token.
     """
     try:
         content = json.loads(text)
     except ValueError:
         content = None
     if isinstance(content, dict):
+        if content.get("session_token"):
+            reason = "has a session_token, so its access key expires, and the mirror would stop then"
+            raise StoreUnusable(f"the secret {name} {reason}: {_EXPECTED}, of a key that lasts", "BadSecret")
         for key_id, key in (("access_key_id", "secret_access_key"), ("lc_access_key", "lc_secret_key")):
             pair = content.get(key_id), content.get(key)
             if all(isinstance(half, str) and half for half in pair):
