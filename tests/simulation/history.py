@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -179,6 +179,8 @@ class History:
         #: The objects of the target at the beginning, and the keys that must become equal.
         self.before: dict[str, Version] = {}
         self.duty: set[str] = set()
+        #: The keys that the source lost at the end, without an event, and that a restore named.
+        self.lost: Set[str] = frozenset()
         self.lambda_service = LambdaService(
             self.world, timeout_s=choose(FUNCTION_TIMEOUTS_S), batch_size=choose((1, 3)), threads=choose((1, 2, 3))
         )
@@ -346,8 +348,7 @@ class History:
         expected = mirror.objects
         restore = self.start_restore(SweepOptions(), overwrite=False)
         self.become_quiet()
-        # No event says that the objects that the restore names are gone.
-        self.duty -= {key for key in lost if source.current(key) is None}
+        self.lost = {key for key in lost if source.current(key) is None}
         excused = expected.keys() if restore.findings.error is not None else restore.named
         return {key: version for key, version in expected.items() if key not in excused}
 
@@ -502,6 +503,7 @@ class History:
                 | self.lambda_service.keys_of_failed_tasks
                 | self.discarded,
                 duty=self.duty,
+                lost=self.lost,
                 explained_errors=self.explained_errors,
                 deletes=world.settings.delete,
                 tags=world.settings.tags,

@@ -44,6 +44,8 @@ class Ending:
     findings: Set[str] = frozenset()
     #: The keys that must be equal: those with an event, or all keys of the source after a sweep.
     duty: Set[str] = frozenset()
+    #: The keys that the source lost at the end. No event says that they are gone.
+    lost: Set[str] = frozenset()
     #: True if the live sync deletes.
     deletes: bool = True
     #: True if tags are mirrored.
@@ -69,9 +71,9 @@ class Ending:
 
     @property
     def excused(self) -> Set[str]:
-        """The keys that a dead letter or a finding names, and those that the filters exclude."""
+        """The keys that a dead letter or a finding names, those that the filters exclude, and the lost ones."""
         named = {key for letter in self.dead_letters for key in keys_of(letter)}
-        return self.findings | named | {key for key in self.duty if self.is_excluded(key)}
+        return self.findings | self.lost | named | {key for key in self.duty if self.is_excluded(key)}
 
     def is_excluded(self, key: str) -> bool:
         """Return True if the filters exclude the key as it is now."""
