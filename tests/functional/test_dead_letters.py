@@ -99,7 +99,7 @@ MALFORMED = {
         }
     ),
     "no UTF-8": notification("key").replace('"key": "key"', '"key": "%ff"'),
-    "no time": notification("key").replace('"eventTime"', '"when"'),
+    "no key": notification("key").replace('"key": "key"', '"name": "key"'),
 }
 
 
