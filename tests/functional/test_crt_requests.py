@@ -8,7 +8,7 @@ import pytest
 from tests.functional.harness import SOURCE, Rig
 from tests.functional.proxy import Exchange, answering, refuse, reset
 
-from s3_syncer.stores import bucket
+from s3_syncer.stores import bucket_requests
 from s3_syncer.transport import pauses
 
 #: Requests to the source and to the target for each kind of change, without and with tag sync.
@@ -30,13 +30,13 @@ WITH_TAGS = {
 def by_boto3(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the list to which each request of boto3 about a key is added."""
     made: list[str] = []
-    request = bucket.send_request
+    request = bucket_requests.send_request
 
     def noted(client: object, operation: str, parameters: dict[str, object]) -> dict[str, object]:
         made.append(operation)
         return request(client, operation, parameters)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bucket, "send_request", noted)
+    monkeypatch.setattr(bucket_requests, "send_request", noted)
     return made
 
 

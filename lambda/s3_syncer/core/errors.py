@@ -1,6 +1,6 @@
 """The two kinds of failure that matter, Retryable and Permanent, and the table of error codes.
 
-Pure: `stores/bucket.py` turns an exception of boto3 into a code and a status, and calls `classify`.
+Pure: `stores/request_errors.py` turns an exception of boto3 into a code and a status, and calls `classify`.
 """
 
 from __future__ import annotations

@@ -129,6 +129,11 @@ def range_total(headers: Mapping[str, str]) -> int | None:
     return number(_once(headers.get("content-range", "")).rpartition("/")[2])
 
 
+def quoted(etag: str) -> str:
+    """Return an ETag as a header or a request has it."""
+    return f'"{etag}"'
+
+
 def unquoted(etag: object) -> str | None:
     """Return an ETag without its quotes, or None for a value that is none.
 
@@ -189,7 +194,7 @@ def conditions(guard: WriteGuard | None) -> dict[str, str]:
     """Return the headers, in lower case, that make a store refuse to replace another object."""
     if guard is None or not guard.conditional:
         return {}
-    return {"if-none-match": "*"} if guard.etag is None else {"if-match": f'"{guard.etag}"'}
+    return {"if-none-match": "*"} if guard.etag is None else {"if-match": quoted(guard.etag)}
 
 
 def written(state: ObjectState, marker: str | None, guard: WriteGuard | None = None) -> dict[str, str]:

@@ -1,30 +1,18 @@
-"""Make every request to one bucket, and turn every failure into a SyncError.
+"""Read, list and write the objects of one bucket. Every failure is a SyncError.
 
-Keys are relative to the prefix of the bucket. No error of boto3 leaves this module: see `core/errors.py`.
+Keys are relative to the prefix of the bucket. `bucket_requests.py` makes the requests.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from botocore.exceptions import ClientError
-
-from ..core import fence, headers
-from ..core.errors import (
-    CREDENTIAL_CODES,
-    Busy,
-    Changed,
-    Permanent,
-    Retryable,
-    SyncError,
-    is_vague_404,
-    unnameable,
-)
+from ..core import headers
+from ..core.errors import Changed, Permanent, SyncError, is_vague_404
 from ..core.model import (
     INLINE_BODY_MAX,
     KeyPage,
@@ -34,35 +22,20 @@ from ..core.model import (
     ObjectState,
     Upload,
     WriteGuard,
-    is_nameable,
 )
 from ..core.multipart import Part, UploadedPart
 from . import listings
-from .availability import Availability
 from .bodies import has_end, read_body, read_small_body, read_to_end, send_body
-from .bucket_owner import expect_owner
+from .bucket_requests import BucketRequests
 from .capabilities import ObjectRequest, TagSupport
 from .content_md5 import encoded
-from .fenced_requests import send_request
 from .listings import KeyListing
+from .multipart_uploads import MultipartUploads
 from .object_locks import LockConfiguration, ObjectLocks, lock_configuration, write_lock
 from .object_tags import ObjectTags
 from .protocols import ClientSource, RequestGate, Transport
-from .request_errors import REQUEST_ERRORS, as_sync_error, error_code
 from .request_limiter import RequestLimiter
 from .responses import Response
-
-#: The operations that change an object, its tags or its existence.
-_OBJECT_WRITES = frozenset(
-    {"put_object", "delete_object", "put_object_tagging", "delete_object_tagging", "complete_multipart_upload"}
-    | {"put_object_retention", "put_object_legal_hold"}
-)
-
-#: The codes of errors after which a store may have created an upload.
-_MAY_HAVE_CREATED = frozenset({"BadResponse", "MissingField", "ConnectionBroke"})
-
-#: Seconds by which the age of an upload may exceed the time since its creation: stores give the time in whole seconds.
-_CREATED_WITHIN_S = 2.0
 
 #: Keys of the longest page of a listing.
 MAX_LISTED = 1000
@@ -100,20 +73,26 @@ class Bucket:
         """
         self.name = name
         self.prefix = prefix
-        self.mirrors_tags, self.lists_restores, self._reads_checksums = tags, lists_restores, reads_checksums
-        self._clients, self._transport, self._expected_owner = clients, transport, expected_owner
+        self.mirrors_tags, self.lists_restores = tags, lists_restores
         self._locks = locks
+        self._requests = BucketRequests(
+            name,
+            prefix,
+            clients,
+            reads_checksums=reads_checksums,
+            transport=transport,
+            gate=gate,
+            limiter=limiter,
+            expected_owner=expected_owner,
+        )
+        self._call, self.availability = self._requests.call, self._requests.availability
         self._tags = ObjectTags(name, self._call, TagSupport(documents_counts=documents_tag_counts))
-        self.availability = Availability(self._list_one_key, gate, limiter)
+        self._uploads = MultipartUploads(self._requests)
         self._listing = KeyListing(name, prefix, self._page, self.lists)
 
     def note_copied(self, operation: str) -> None:
         """Note that the store served this operation for an object that another client copied."""
         self.availability.note_success(operation)
-
-    def full_key(self, key: str) -> str:
-        """Return the key as the store has it, with the prefix."""
-        return self.prefix + key
 
     # -- one object ------------------------------------------------------------------------------------------------
 
@@ -143,7 +122,7 @@ class Bucket:
         """
 
         def get() -> tuple[Response, bytearray | None]:
-            response = self._request("get_object", key, Range=f"bytes=0-{INLINE_BODY_MAX - 1}")
+            response = self._requests.send("get_object", key, Range=f"bytes=0-{INLINE_BODY_MAX - 1}")
             with closing(response.body) as stream:
                 # A store that ignores the range may send any number of bytes. Closing then ends the connection.
                 return response, read_small_body(stream, response)
@@ -293,7 +272,7 @@ class Bucket:
         In order, the key comes before all longer keys that begin with it. If such a key comes first, the store may not
         list in order, and a second request asks for more keys.
         """
-        whole = self.full_key(key)
+        whole = self._requests.full_key(key)
         for number in (1, MAX_LISTED):
             page = listings.first_page(partial(self._page_from, whole, number), self.name)
             found = next((entry for entry in (*page, *page.unnameable) if entry.key == whole), None)
@@ -307,13 +286,8 @@ class Bucket:
     def _page(self, position: Mapping[str, Any]) -> ListPage:
         if self.lists_restores:
             position = {**position, "OptionalObjectAttributes": ["RestoreStatus"]}
-        if self._transport is not None:
-            with fence.request():
-                found = self.availability.attempt(partial(self._transport.list_page, position), "list_objects_v2")
-            if found is not None:
-                self.availability.note_response()
-                return found
-        return self._read_page(self.prefix, position).list_page(self.prefix)
+        found = self._requests.list_page(position)
+        return self._read_page(self.prefix, position).list_page(self.prefix) if found is None else found
 
     def _read_page(self, prefix: str, position: Mapping[str, Any]) -> Response:
         operation = "list_objects" if "Marker" in position else "list_objects_v2"
@@ -328,7 +302,7 @@ class Bucket:
         window = {"Range": f"bytes={start}-{start + size - 1}"}
 
         def get() -> bytearray:
-            response = self._request("get_object", key, IfMatch=_quoted(etag), **window)
+            response = self._requests.send("get_object", key, IfMatch=headers.quoted(etag), **window)
             with closing(response.body) as stream:
                 if response.required("ETag", response.etag) != etag:  # the store ignores If-Match
                     raise Changed("the object changed while it was read", "PreconditionFailed")
@@ -400,174 +374,27 @@ class Bucket:
     # -- multipart uploads -----------------------------------------------------------------------------------------
 
     def create_upload(self, key: str, state: ObjectState, marker: str | None) -> str:
-        """Create a multipart upload with the headers and metadata of `state`; return its id.
-
-        After a 5xx, or a response that was lost or cannot be read, the upload that the request may have created is
-        looked for before a repeat. That costs one ListMultipartUploads.
-        """
-        properties = self._parameters(state, marker)
-        began, is_open = time.monotonic(), False
-
-        def create() -> str:
-            nonlocal is_open
-            if is_open and (created := self._recent_upload(key, time.monotonic() - began)):
-                return created
-            try:
-                return self._request("create_multipart_upload", key, **properties).upload_id
-            except SyncError as error:
-                is_open = error.code in _MAY_HAVE_CREATED or (error.status >= 500 and not isinstance(error, Busy))
-                if is_open and (created := self._recent_upload(key, time.monotonic() - began)):
-                    return created
-                raise
-
-        return self.availability.request(create, "create_multipart_upload", key)
-
-    def _recent_upload(self, key: str, age_s: float) -> str | None:
-        """Return the ID of the upload of the key that is at most so old, or None unless there is exactly one."""
-        with suppress(SyncError):  # the error of the creation is the one to report
-            ids = [upload.id for upload in self.uploads(key) if upload.age_s <= age_s + _CREATED_WITHIN_S]
-            return ids[0] if len(ids) == 1 else None
-        return None
+        """Create a multipart upload with the headers and metadata of `state`: see `MultipartUploads.create`."""
+        return self._uploads.create(key, self._parameters(state, marker), self.uploads)
 
     def upload_part(self, key: str, upload_id: str, part: Part, data: bytes | bytearray, md5: bytes) -> str:
-        """Upload one part; return its ETag from the store, or else the MD5 that the store has checked."""
-        with self._about_upload(key, upload_id):
-            response = send_body(
-                self._call,
-                "upload_part",
-                key,
-                UploadId=upload_id,
-                PartNumber=part.number,
-                Body=data,
-                ContentMD5=encoded(md5),
-            )
-        return response.etag or md5.hex()
+        """Upload one part; return its ETag: see `MultipartUploads.upload_part`."""
+        return self._uploads.upload_part(key, upload_id, part, data, md5)
 
     def complete_upload(
         self, key: str, upload_id: str, etags: Mapping[int, str], guard: WriteGuard | None = None
     ) -> str:
-        """Complete the upload from the parts with these ETags, by part number; return the ETag of the object.
-
-        The ETag is "" if the response has none. Raises Changed if the target's object is not the one of the guard. The
-        tags of the guard are not written.
-        """
-        parts = [{"PartNumber": number, "ETag": _quoted(etags[number])} for number in sorted(etags)]
-        conditions = {headers.PARAMETERS[name]: value for name, value in headers.conditions(guard).items()}
-        try:
-            with self._about_upload(key, upload_id):
-                response = self._call(
-                    "complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **conditions
-                )
-        except Retryable as error:
-            if error.code == "BadResponse":
-                self.parts(key, upload_id, until=0)  # raises Changed if the upload is completed
-            raise
-        return response.completed_etag
+        """Complete the upload; return the ETag of the object: see `MultipartUploads.complete`."""
+        return self._uploads.complete(key, upload_id, etags, guard)
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         """Abort the upload and drop its parts. An upload that no longer exists counts as aborted."""
-        try:
-            with self._about_upload(key, upload_id):
-                self._call("abort_multipart_upload", key, UploadId=upload_id)
-        except Changed as error:
-            if error.code != "NoSuchUpload":
-                raise
+        self._uploads.abort(key, upload_id)
 
     def uploads(self, key: str) -> list[Upload]:
         """Return the uploads of exactly this key that are neither completed nor aborted."""
-        return self._uploads_of_all(key)
-
-    def _uploads_of_all(self, key: str) -> list[Upload]:
-        """Return the uploads of the key, also those of other programs: see `KeptBucket.uploads`."""
-        whole = self.full_key(key)
-
-        def request(position: Mapping[str, Any]) -> Response:
-            # Some stores accept only the exact key as prefix. Longer keys that begin with it are skipped.
-            return self._call("list_multipart_uploads", None, Prefix=whole, EncodingType="url", **position)
-
-        return listings.uploads(request, whole)
+        return self._uploads.of(key)
 
     def parts(self, key: str, upload_id: str, after: int = 0, until: int | None = None) -> dict[int, UploadedPart]:
-        """Return the uploaded parts by number, behind `after` up to `until`.
-
-        Raises Changed when the upload does not exist any more.
-        """
-
-        def request(position: Mapping[str, Any]) -> Response:
-            with self._about_upload(key, upload_id):
-                return self._call("list_parts", key, UploadId=upload_id, **position)
-
-        return listings.parts(request, after, until)
-
-    @contextmanager
-    def _about_upload(self, key: str, upload_id: str) -> Iterator[None]:
-        """Raise Changed with the code NoSuchUpload if a 404 of the block means that the upload is gone.
-
-        Ceph RGW names the key as missing, and other stores have other codes. Then a listing of the uploads of the key
-        decides.
-        """
-        try:
-            yield
-        except SyncError as error:
-            is_about_key = error.status == 404 and error.code == "NoSuchKey"
-            if not (is_vague_404(error) or is_about_key) or any(
-                each.id == upload_id for each in self._uploads_of_all(key)
-            ):
-                raise
-            raise Changed(error.reason, "NoSuchUpload", request_id=error.request_id) from error
-
-    # -- requests --------------------------------------------------------------------------------------------------
-
-    def _call(self, operation: str, key: str | None, **parameters: Any) -> Response:
-        """Make a request. Raises a SyncError as `_request` does, confirmed: see `availability.py`."""
-        return self.availability.request(
-            lambda: self._request(operation, key, **parameters),
-            operation,
-            key or "",
-            size=len(parameters.get("Body", b"")),
-            about_bucket=key is None,
-            # The repeat of a completion is as late as that of a PUT, but the alternative is to send all parts again.
-            writes=operation in _OBJECT_WRITES and operation != "complete_multipart_upload",
-        )
-
-    def _list_one_key(self) -> None:
-        self._request("list_objects_v2", None, Prefix=self.prefix, MaxKeys=1)
-
-    def _request(self, operation: str, key: str | None, **parameters: Any) -> Response:
-        """Make a request. After refused credentials, read the secret again and repeat the request once.
-
-        Raises a SyncError that names the bucket, the operation and the request id. Every attempt asks the fence: see
-        `core/fence.py`.
-        """
-        with fence.request(key if operation in _OBJECT_WRITES else None), expect_owner(self._expected_owner, operation):
-            return Response(operation, self.name, self._attempt(operation, key, parameters)).check()
-
-    def _attempt(self, operation: str, key: str | None, parameters: dict[str, Any]) -> dict[str, Any]:
-        parameters["Bucket"] = self.name
-        if self._reads_checksums and operation == "head_object":
-            parameters["ChecksumMode"] = "ENABLED"
-        if key is not None:
-            if not is_nameable(key):
-                raise unnameable()
-            parameters["Key"] = self.full_key(key)
-        if self._transport is not None and (response := self._transport.try_call(operation, parameters)) is not None:
-            if "Error" in response:
-                raise as_sync_error(operation, self.name, ClientError(cast("Any", response), operation))
-            return response
-        lease = self._clients.lease()
-        try:
-            return send_request(lease.client, operation, parameters)
-        except ClientError as error:
-            fresh = self._clients.renew(lease) if error_code(error) in CREDENTIAL_CODES else None
-            if fresh is None:
-                raise as_sync_error(operation, self.name, error) from error
-        except REQUEST_ERRORS as error:
-            raise as_sync_error(operation, self.name, error) from error
-        try:
-            return send_request(fresh.client, operation, parameters)
-        except REQUEST_ERRORS as error:
-            raise as_sync_error(operation, self.name, error) from error
-
-
-def _quoted(etag: str) -> str:
-    return f'"{etag}"'
+        """Return the uploaded parts by number: see `MultipartUploads.parts`."""
+        return self._uploads.parts(key, upload_id, after, until)

@@ -69,7 +69,7 @@ def _end_redirects(context: dict[str, Any], **_: Any) -> None:
 def _end_attempts_of_creation(
     operation: Any, caught_exception: Exception | None, response: tuple[Any, Any] | None, **_: Any
 ) -> None:
-    """Raise the error, which ends the attempts, if an upload may exist: see `Bucket.create_upload`.
+    """Raise the error, which ends the attempts, if an upload may exist: see `MultipartUploads.create`.
 
     The response was lost, or it is a 5xx. A store that is too busy (503) has created nothing. To return False ends the
     attempts in recent releases only: botocore 1.36.0 waits for False seconds, and repeats the request without end.
