@@ -31,7 +31,7 @@ from s3_syncer import lambda_handler
 from s3_syncer.core.circuit_breaker import CircuitBreaker
 from s3_syncer.core.work_items import KeyWork, RangeWork
 from s3_syncer.logs import JsonFormatter, log_json
-from s3_syncer.queue import dispositions, waiting, worker
+from s3_syncer.queue import batch_items, dispositions, waiting
 from s3_syncer.service.service import ServiceOptions
 from s3_syncer.stores import availability
 
@@ -140,7 +140,7 @@ class Simulation:
 
 
 class WallClock(FakeClock):
-    """A time of day that only the test moves, in place of the module `time` of the worker."""
+    """A time of day that only the test moves, in place of the module `time` of the workers."""
 
     def time(self) -> float:
         return self.now
@@ -157,7 +157,7 @@ def simulation(request: pytest.FixtureRequest, rig: Rig, monkeypatch: pytest.Mon
         clock.now += jitter * min(2 ** (context.attempt_number - 1), 20)  # botocore's formula
         return 0.0
 
-    for module in (worker, waiting):
+    for module in (batch_items, waiting):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(dispositions, "redelivery_delay_s", lambda attempt: redelivery_delay_s(attempt, lambda: jitter))
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", pause)
