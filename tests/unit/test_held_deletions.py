@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import _thread
 import json
+import signal
 import threading
 from typing import Any, cast
 
@@ -238,7 +238,8 @@ def test_after_ctrl_c_a_release_takes_no_further_portion(ended: threading.Event)
 
     def press_ctrl_c(done: int) -> None:
         if done == 100:
-            _thread.interrupt_main()
+            # A signal of the system, because it also interrupts a main thread that waits for a lock.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             ended.wait(PATIENCE_S)
 
     with pytest.raises(KeyboardInterrupt):
