@@ -49,7 +49,7 @@ class Credentials:
 
     @property
     def can_sign(self) -> bool:
-        """True if the keys can sign a request. The ID becomes a part of a header, so it must be ASCII."""
+        """Return True if the keys can sign a request. The ID becomes a part of a header, so it must be ASCII."""
         is_text = all(half and half.isprintable() for half in (self.access_key_id, self.secret_access_key))
         return is_text and self.access_key_id.isascii()
 

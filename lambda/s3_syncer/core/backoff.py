@@ -6,7 +6,7 @@ This module has the formula only. The values are where they are used:
 - pauses of the service while a store or the queue is unusable: `pause_first_s` and `pause_max_s` in
   `service/service.py`
 - pauses and repeats of a command while a store is unavailable or busy: `cli/sweeps/outage.py`
-- pauses of the transports: `transport/object_requests.py`, `crt/small_object_copy.py` and `crt/stream_copy.py`
+- pauses of the transports: `transport/pauses.py`, `crt/small_object_copy.py` and `crt/stream_copy.py`
 - HTTP retries of boto3, which has its own formula: `retries` in `stores/clients.py`
 """
 

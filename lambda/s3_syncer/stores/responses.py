@@ -156,7 +156,7 @@ class Response:
 
     @property
     def entries(self) -> Sequence[Mapping[str, Any]]:
-        """The uploads, parts, or versions with delete markers, as the response lists them."""
+        """Return the uploads, parts, or versions with delete markers, as the response lists them."""
         return next((found for name in ("Uploads", "Parts", "Versions") if (found := self.fields.get(name))), ())
 
     def upload_markers(self) -> tuple[dict[str, str], bool] | None:

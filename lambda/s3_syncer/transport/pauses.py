@@ -32,13 +32,14 @@ class Pauses:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        #: By operation, and only after a failure: an ordinary request finds nothing here.
         self._circuits: dict[str, CircuitBreaker] = {}
         #: The operations with an unusual response that no ordinary one has followed.
         self._unusual: set[str] = set()
 
     def is_paused(self, operation: str) -> bool:
         """Return True if boto3 makes this request."""
-        return self._circuit(_ALL).is_open or self._circuit(operation).is_open
+        return any(self._circuits[name].is_open for name in (_ALL, operation) if name in self._circuits)
 
     def note(self, operation: str, response: HttpResponse, *, is_ordinary: bool) -> None:
         """Note the response to a request. Without an ordinary one, boto3 makes the request again.
@@ -50,25 +51,23 @@ class Pauses:
             if is_throttled(response.status):
                 return  # its limiter slows down the requests to a busy store
             if concerns_store(response):
-                self._circuit(_ALL).record_failure()
+                self._begin(_ALL)
                 return
-        _end_trial(self._circuit(_ALL))
+        self._end_trial(_ALL)
         if is_ordinary:
             self._unusual.discard(operation)
-            _end_trial(self._circuit(operation))
+            self._end_trial(operation)
         elif operation in self._unusual:
-            self._circuit(operation).record_failure()
+            self._begin(operation)
         else:
             self._unusual.add(operation)
 
-    def _circuit(self, operation: str) -> CircuitBreaker:
-        found = self._circuits.get(operation)
-        return found or self._circuits.setdefault(
-            operation, CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_S, clock=self._clock)
-        )
+    def _begin(self, operation: str) -> None:
+        new = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_S, clock=self._clock)
+        self._circuits.setdefault(operation, new).record_failure()
 
-
-def _end_trial(circuit: CircuitBreaker) -> None:
-    """Close the circuit if its pause is over. A response during the pause may be to an earlier request."""
-    if circuit.is_half_open:
-        circuit.record_success()
+    def _end_trial(self, operation: str) -> None:
+        """Close the circuit if its pause is over. A response during the pause may be to an earlier request."""
+        circuit = self._circuits.get(operation)
+        if circuit is not None and circuit.is_half_open:
+            circuit.record_success()

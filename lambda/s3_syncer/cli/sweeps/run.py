@@ -252,19 +252,14 @@ def _sweepers(
     # One process keeps to a bandwidth limit, and is fast enough for any limit.
     # It also keeps to the limit of the bytes to restore, and alone knows the progress of a check that reads objects.
     most = job.settings.copy_memory // (2 * SMALLEST_BUDGET)
-    options = job.sweep_options
-    is_limited = job.settings.bandwidth.limits or options.restore is not None or options.reads is not None
-    is_limited = is_limited or job.batches is not None
+    options, reads = job.sweep_options, job.sweep_options.reads is not None
+    is_limited = job.settings.bandwidth.limits or options.restore is not None or reads or job.batches is not None
     processes = 1 if is_limited else max(1, min(job.processes, most))
-    settings = replace(
-        job.settings, copy_memory=job.settings.copy_memory // processes, reads_checksums=options.reads is not None
-    )
-    config = SweeperConfig(
-        settings, job.sweep_options, job.threads, job.outage_timeout_s, job.have_responded, job.restore
-    )
+    settings = replace(job.settings, copy_memory=job.settings.copy_memory // processes, reads_checksums=reads)
+    config = SweeperConfig(settings, options, job.threads, job.outage_timeout_s, job.have_responded, job.restore)
     delete_limit = None
-    if job.sweep_options.max_delete is not None and processes > 1:
-        delete_limit = SharedDeleteLimit(job.sweep_options.max_delete)
+    if options.max_delete is not None and processes > 1:
+        delete_limit = SharedDeleteLimit(options.max_delete)
 
     def enough_work() -> bool:
         return time.process_time() >= job.spawn_after_cpu_s and stats.keys >= job.spawn_after_keys
