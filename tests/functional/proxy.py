@@ -183,6 +183,16 @@ def answering(**headers: str) -> Fault:
     return lambda exchange: exchange.forward(headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
+def rewritten(change: Callable[[str], str]) -> Fault:
+    """Change the text of the response's body, such as the XML of a listing."""
+
+    def fault(exchange: Exchange) -> None:
+        with exchange.ask() as response:
+            exchange.reply(response.status, change(response.read().decode()))
+
+    return fault
+
+
 def delayed(seconds: float) -> Fault:
     def fault(exchange: Exchange) -> None:
         if exchange.delay(seconds):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import unquote_plus
 
 import pytest
 from tests.functional.command import run
 from tests.functional.harness import SOURCE, TARGET, Rig
+from tests.functional.proxy import rewritten
 from tests.support.odd_requests import Quirk
 from tests.support.odd_store import OddStore
 from tests.support.quirks.listings import lists_in_order_without_case, lists_in_utf_16_order, lists_start_after_itself
+
+from s3_syncer.sync.named_keys import MIN_KEYS_PER_PAGE
 
 
 @pytest.fixture
@@ -147,6 +152,29 @@ def test_odd_listings_of_the_target_hide_no_named_key(odd: Rig, odd_store: OddSt
         assert run("migrate", "--files-from", write(names, *keys)).code == 0
         assert run("check", "--files-from", str(names)).code == 0
     assert odd_store.keys(TARGET) == sorted(keys)
+
+
+def test_a_source_that_lists_each_version_hides_no_change(rig: Rig, names: Path) -> None:
+    keys = [f"key {number:02}" for number in range(MIN_KEYS_PER_PAGE)]
+    for key in keys:
+        rig.put(key, b"old")
+    assert run("migrate").code == 0
+    old = {entry["Key"]: entry for entry in rig.source.list_objects_v2(Bucket=SOURCE)["Contents"]}
+    for key in keys:
+        rig.put(key, b"new")
+
+    def change(xml: str) -> str:
+        """List the version before the current one, too."""
+        for entry in re.findall("<Contents>.*?</Contents>", xml, re.DOTALL):
+            version = old[unquote_plus(re.findall("<Key>(.*?)</Key>", entry)[0])]
+            before = re.sub("<ETag>.*?</ETag>", f"<ETag>{version['ETag']}</ETag>", entry)
+            before = re.sub("(<LastModified>).*?<", rf"\g<1>{version['LastModified']:%Y-%m-%dT%H:%M:%SZ}<", before)
+            xml = xml.replace(entry, entry + before)
+        return xml
+
+    rig.source_proxy.when(rewritten(change), "GET", query="list-type", times=1e9)
+    assert run("migrate", "--files-from", write(names, *keys)).code == 0
+    assert {rig.target_body(key) for key in keys} == {b"new"}
 
 
 def test_a_name_without_utf_8_fails_alone(rig: Rig, names: Path) -> None:

@@ -87,7 +87,9 @@ def test_an_empty_page_does_not_end_the_listing() -> None:
     assert listed(Pages("", "a", "", "b")) == ["a", "b"]
 
 
-@pytest.mark.parametrize("pages", [Pages("acb"), Pages("abc", "fed")], ids=["first page", "second page"])
+@pytest.mark.parametrize(
+    "pages", [Pages("acb"), Pages("abc", "fed"), Pages("abb")], ids=["first page", "second page", "a key twice"]
+)
 def test_keys_out_of_order_raise_unordered(pages: Pages) -> None:
     with pytest.raises(Unordered):
         listed(pages)
@@ -100,6 +102,10 @@ def test_a_key_before_the_range_is_out_of_order() -> None:
 
 def test_without_order_every_key_of_the_range_is_returned() -> None:
     assert listed(Pages("zb", "ya", "c"), "a", "x", in_order=False) == ["b", "c"]
+
+
+def test_without_order_a_page_has_each_key_once() -> None:
+    assert listed(Pages("baab", "cbc"), in_order=False) == ["b", "a", "c", "b"]
 
 
 def test_pages_are_requested_ahead() -> None:

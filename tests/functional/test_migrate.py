@@ -11,14 +11,13 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.functional.command import run, started
 from tests.functional.harness import MIB, SOURCE, TARGET, Rig
-from tests.functional.proxy import Exchange, Fault, admit, cut, held, refuse, silent
+from tests.functional.proxy import Exchange, Fault, admit, cut, held, refuse, rewritten, silent
 
 from s3_syncer.cli.output import progress
 from s3_syncer.cli.output.stats import Rates, SweepStats
@@ -49,16 +48,6 @@ def fill(rig: Rig, count: int, body: bytes = b"some bytes") -> list[str]:
 
 def puts(rig: Rig) -> list[str]:
     return [request.key for request in rig.target_proxy.requests if request.method == "PUT"]
-
-
-def listing_fault(change: Callable[[str], str]) -> Fault:
-    """Return a fault that changes the XML of each listing."""
-
-    def fault(exchange: Exchange) -> None:
-        with exchange.ask() as answer:
-            exchange.reply(answer.status, change(answer.read().decode()))
-
-    return fault
 
 
 # -- complete runs -----------------------------------------------------------------------------------------------------
@@ -154,7 +143,7 @@ def test_listings_without_etags_or_order_do_no_harm(rig: Rig, break_: str) -> No
     rig.target.delete_object(Bucket=TARGET, Key=keys[5])
     rig.target.put_object(Bucket=TARGET, Key="extra")
     rig.clear()
-    rig.target_proxy.when(listing_fault(change), "GET", query="list-type", times=1e9)
+    rig.target_proxy.when(rewritten(change), "GET", query="list-type", times=1e9)
 
     ended = run("migrate", "--delete")
 
@@ -166,6 +155,20 @@ def test_listings_without_etags_or_order_do_no_harm(rig: Rig, break_: str) -> No
         assert "extra" in rig.target_keys()
         assert "note: the-target does not list its keys in the order of their bytes" in ended.err
         assert "comparing key by key, deleting nothing" in ended.err
+
+
+def test_a_key_that_one_page_lists_many_times_is_copied_once(rig: Rig) -> None:
+    """A store may list each version of an object as a separate entry."""
+    keys = fill(rig, 3)
+
+    def change(xml: str) -> str:
+        return re.sub("<Contents>.*?</Contents>", lambda entry: 30 * entry[0], xml, flags=re.DOTALL)
+
+    rig.source_proxy.when(rewritten(change), "GET", query="list-type", times=1e9)
+    ended = run("migrate")
+    assert sorted(puts(rig)) == keys
+    assert (ended.code, rig.differences()) == (0, [])
+    assert "comparing key by key, deleting nothing" in ended.err
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------

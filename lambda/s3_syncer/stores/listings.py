@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from operator import gt
+from operator import ge
 from typing import Any
 
 from ..core import fence
@@ -61,7 +61,8 @@ class KeyListing:
 
         The first page is requested at once, and each next page while the caller reads one. A page that cannot be read
         raises a SyncError, so a listing that ends is complete. With `in_order`, a page that is not in the order of its
-        keys raises Unordered, even behind `until`: a later page might still have a key of the range.
+        keys, or has one of them twice, raises Unordered. That is so even behind `until`: a later page might still have
+        a key of the range. Without it, a page has each key once.
         """
         requested = self._requested(after, in_order=in_order)
 
@@ -77,7 +78,7 @@ class KeyListing:
                 while (page := pending.result()) is not None:
                     keys, is_beyond = page.keys, False
                     if in_order and keys:
-                        if keys[0] < after or any(map(gt, keys, keys[1:])):
+                        if keys[0] < after or any(map(ge, keys, keys[1:])):
                             raise Unordered(f"{self._bucket} does not list its keys in the order of their bytes")
                         is_beyond = until is not None and keys[-1] >= until  # all further keys are behind the range
                     if not is_beyond:
@@ -262,6 +263,9 @@ def _between(page: KeyPage, after: str, until: str | None) -> KeyPage:
 
 
 def _within(page: KeyPage, after: str, until: str | None) -> KeyPage:
-    """Return the keys of the range, as `_between` does, from a page in any order."""
-    found = KeyPage.of(entry for entry in page if entry.key > after and (until is None or entry.key <= until))
-    return replace(found, unnameable=page.unnameable_within(after, until))
+    """Return the keys of the range, as `_between` does, from a page in any order.
+
+    Each key is there once. A store may list each version of an object. A sweep without order checks each key itself.
+    """
+    found = {entry.key: entry for entry in page if entry.key > after and (until is None or entry.key <= until)}
+    return replace(KeyPage.of(found.values()), unnameable=page.unnameable_within(after, until))
