@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import time
 import zipfile
 from collections.abc import Iterator
@@ -120,8 +121,7 @@ def test_log_group_gets_another_key(cloud: Account) -> None:
 
 def test_policy_with_characters_beyond_latin_1_is_rejected(cloud: Account) -> None:
     iam = cloud.client("iam")
-    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    iam.create_role(RoleName="letters", AssumeRolePolicyDocument=policy(trust))
+    create_function_role(iam, "letters")
 
     def put(prefix: str) -> None:
         statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::source/{prefix}*"}
@@ -152,23 +152,11 @@ def test_lambda_stops_a_chain_over_sqs_after_16_invocations(cloud: Account, recu
     end = sqs.create_queue(QueueName=f"{name}-end")["QueueUrl"]
     redrive = json.dumps({"deadLetterTargetArn": arn_of(sqs, end), "maxReceiveCount": 100})
     queue = sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": redrive})["QueueUrl"]
-    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+    role = create_function_role(iam, name)
     may_send = {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}
     iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=policy(may_send))
 
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("counter.py", COUNTER)
-    functions.create_function(
-        FunctionName=name,
-        Runtime="python3.13",
-        Handler="counter.handler",
-        Role=role,
-        Code={"ZipFile": packed.getvalue()},
-        Timeout=60,
-        Environment={"Variables": {"QUEUE": queue, "END": end}},
-    )
+    create_function(functions, name, role, COUNTER, QUEUE=queue, END=end)
     functions.put_function_recursion_config(FunctionName=name, RecursiveLoop=recursive_loop)
     functions.create_event_source_mapping(FunctionName=name, EventSourceArn=arn_of(sqs, queue))
     sqs.send_message(QueueUrl=queue, MessageBody="0")
@@ -178,6 +166,50 @@ def test_lambda_stops_a_chain_over_sqs_after_16_invocations(cloud: Account, recu
     while not found and time.monotonic() < limit:
         found = sqs.receive_message(QueueUrl=end, WaitTimeSeconds=5).get("Messages", [])
     assert [message["Body"] for message in found] == [last]
+
+
+def create_function_role(iam: Any, name: str) -> str:
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    return str(iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"])
+
+
+def create_function(functions: Any, name: str, role: str, code: str, **variables: str) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("function.py", code)
+    functions.create_function(
+        FunctionName=name,
+        Runtime="python3.13",
+        Handler="function.handler",
+        Role=role,
+        Code={"ZipFile": packed.getvalue()},
+        Timeout=60,
+        Environment={"Variables": variables},
+    )
+
+
+#: A function that returns the priority of each of its threads, from 0 to 19.
+PRIORITIES = """
+import os, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+def handler(event, context):
+    return [os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in os.listdir("/proc/self/task")]
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority again")
+def test_bulk_work_waits_for_the_processors(cloud: Account) -> None:
+    functions, iam = cloud.client("lambda"), cloud.client("iam")
+    create_function(functions, "priorities", create_function_role(iam, "priorities"), PRIORITIES)
+
+    def priorities(queue: str) -> set[int]:
+        event = {"Records": [{"eventSourceARN": f"arn:aws:sqs:us-east-1:000000000000:{queue}"}]}
+        response = functions.invoke(FunctionName="priorities", Payload=json.dumps(event))
+        return set(json.loads(response["Payload"].read()))
+
+    priorities("mirror")  # starts the process
+    assert priorities("mirror-bulk") == {10}
+    assert priorities("mirror") == {0}
 
 
 def arn_of(sqs: Any, queue: str) -> str:
