@@ -41,9 +41,11 @@ class Case:
     clients: tuple[str, ...]
     make: Callable[[int], list[Object]]
     distance: Distance = HERE
+    #: True: s3-syncer copies tags, between stores that have them. The stores of the other cases have none.
+    tags: bool = False
 
     def objects(self, scale: float) -> list[Object]:
-        """Return the objects of the case, or the first part of them: a scale of 0.1 returns a tenth."""
+        """Return the objects of the case: a scale of 0.1 returns a tenth of them, one of 10 ten times as many."""
         return self.make(max(1, round(self.count * scale)))
 
 
@@ -62,6 +64,7 @@ CASES = {
     case.name: case
     for case in (
         Case("small", "10 KiB each", Work.COPY, 20_000, _COPY, small),
+        Case("small-tags", "10 KiB each, tags on", Work.COPY, 2_000, ("s3-syncer", *_RCLONE), small, tags=True),
         Case("mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, _COPY, mixed),
         Case("large", "256 MiB each", Work.COPY, 8, _LARGE, _large),
         Case("no-change", "keys that are already equal", Work.LIST, 100_000, (*_LIST, "rclone-default"), flat),

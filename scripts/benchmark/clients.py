@@ -38,6 +38,7 @@ class Route:
     objects: Path  # file, see `objects.read`
     folder: Path  # empty when a run begins
     authority: str = ""  # file with the CA certificate of both endpoints; empty if they use HTTP
+    tags: bool = False  # s3-syncer copies them; rclone never does
     extra: tuple[str, ...] = ()  # more arguments for s3-syncer
 
 
@@ -69,7 +70,7 @@ def restore(route: Route) -> Iterator[Step]:
 def _s3_syncer(command: str, route: Route, *, source: str, target: str) -> Step:
     return Step(
         [
-            *(str(Path(sys.executable).with_name("s3-syncer")), command, "--no-tags"),
+            *(str(Path(sys.executable).with_name("s3-syncer")), command, "--tags" if route.tags else "--no-tags"),
             *("--source-bucket", BUCKET, "--target-bucket", BUCKET, "--target-region", REGION),
             *("--target-endpoint", target, *route.extra),
         ],
@@ -168,7 +169,7 @@ def _rclone(name: str, *options: str) -> Client:
 CLIENTS = {
     client.name: client
     for client in (
-        Client("s3-syncer", "`s3-syncer migrate --no-tags` of this checkout", s3_syncer),
+        Client("s3-syncer", "`s3-syncer migrate` of this checkout", s3_syncer),
         Client("restore", "`s3-syncer restore --no-tags` of this checkout", restore),
         *(_rclone(f"rclone-{transfers}", *_tuned(transfers)) for transfers in TRANSFERS),
         _rclone("rclone-parts", *_tuned(8, "--s3-upload-concurrency", "16", "--multi-thread-streams", "16")),

@@ -130,16 +130,8 @@ def _environment(setting: Setting, distance: Distance) -> Iterator[tuple[dict[st
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(TemporaryDirectory(prefix="bench-", dir=ROOT / ".local")))
         aws = cleanup.enter_context(servers.running(servers.moto(), folder / "aws"))
-        if setting.tags:
-            second = cleanup.enter_context(servers.running(servers.moto(), folder / "second"))
-            for server in (aws, second):
-                stores.client(server).create_bucket(Bucket=BUCKET)
-            source, target = (
-                cleanup.enter_context(stores.keeping_alive(server, folder / server.name / str(server.port)))
-                for server in (aws, second)
-            )
-        else:
-            source, target = (cleanup.enter_context(stores.empty(folder / side)) for side in ("source", "target"))
+        empty = stores.empty_with_tags if setting.tags else stores.empty
+        source, target = (cleanup.enter_context(empty(folder / side))[0] for side in ("source", "target"))
         _create_secret(aws)
         source = cleanup.enter_context(stores.far(source, distance.source_ms, folder / "source"))
         target = cleanup.enter_context(stores.far(target, distance.target_ms, folder / "target"))

@@ -68,8 +68,8 @@ def _distance(_context: click.Context, _option: click.Parameter, value: str | No
 @click.option(
     "--scale",
     default=1.0,
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Part of the objects to use, for a quick run.",
+    type=click.FloatRange(0, min_open=True),
+    help="Objects, as a multiple of those of the case: 0.1 for a quick run.",
 )
 @click.option(
     "--latency",
@@ -79,7 +79,7 @@ def _distance(_context: click.Context, _option: click.Parameter, value: str | No
     help="Round trips to the stores in milliseconds, such as 4,50, instead of those of the case.",
 )
 @click.option(
-    "--tls", is_flag=True, help="Use HTTPS for the stores, except in the cases about the function and the service."
+    "--tls", is_flag=True, help="Use HTTPS for the stores, except with tags, and for the function and the service."
 )
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all runs to this file as JSON."
@@ -114,10 +114,11 @@ def main(
         chosen = [CLIENTS[client] for client in case.clients if not clients or client in clients]
         made = case.objects(scale)
         count, size = len(made), sum(o.size for o in made)
-        runs = measure_case(case, made, chosen, rounds, extra, tls=tls)
+        secure = tls and not case.tags
+        runs = measure_case(case, made, chosen, rounds, extra, tls=secure)
         table_rows = results.mark_best(list(results.rows(runs)), results.PEER)
         table = [results.cells(row, count, size if case.work is Work.COPY else None) for row in table_rows]
-        conditions = (f"{count:,} {case.about}", str(case.distance), "over HTTPS" if tls else "")
+        conditions = (f"{count:,} {case.about}", str(case.distance), "over HTTPS" if secure else "")
         title = f"{name}: {', '.join(filter(None, conditions))}"
         show(title, results.COLUMNS, table, markdown=markdown)
         measured.append({"case": name, "objects": count, "bytes": size, "runs": [asdict(run) for run in runs]})
@@ -182,9 +183,9 @@ class Bench:
             self._target = self._cleanup.enter_context(self._far_target(target))
             self._servers = {source, target, self._source, self._target}
             return
-        source = self._cleanup.enter_context(stores.empty(self._folder / "source", self._identity))
+        source, *behind = self._cleanup.enter_context(self._empty(self._folder / "source"))
         self._source = self._cleanup.enter_context(self._far_source(source))
-        self._servers = {source, self._source}
+        self._servers = {source, *behind, self._source}
         say(f"{self._case.name}: filling the source")
         step = baseline_step("fill", self._route(source.endpoint))
         measure.run(step.command, environment(self._folder, step.environment), self._folder / "log")
@@ -192,6 +193,10 @@ class Bench:
         if wrong := stores.mistakes(self._wanted, stores.content(source)):
             raise click.ClickException(f"the source was not filled correctly: {wrong}")
         time.sleep(REST_S)
+
+    def _empty(self, folder: Path) -> AbstractContextManager[tuple[Server, ...]]:
+        """Return the servers of a new store. Clients use the first."""
+        return stores.empty_with_tags(folder) if self._case.tags else stores.empty(folder, self._identity)
 
     def _far_source(self, server: Server) -> AbstractContextManager[Server]:
         return stores.far(server, self._case.distance.source_ms, self._folder / "source")
@@ -203,9 +208,9 @@ class Bench:
         """Run one client with a new, empty target."""
         if self._case.work is Work.LIST:
             return self._measured(client, number, self._target.endpoint, self._servers)
-        with stores.empty(self._folder / "target", self._identity) as target:
+        with self._empty(self._folder / "target") as (target, *behind):
             with self._far_target(target) as far_target:
-                servers = self._servers | {target, far_target}
+                servers = self._servers | {target, *behind, far_target}
                 run = self._measured(client, number, far_target.endpoint, servers)
             wrong = run.wrong or stores.mistakes(self._wanted, stores.content(target))
         return Run(run.client, run.round, run.usage, wrong)
@@ -238,6 +243,7 @@ class Bench:
             self._list,
             self._folder / "through",
             str(self._identity.authority) if self._identity else "",
+            self._case.tags,
             self._extra,
         )
 

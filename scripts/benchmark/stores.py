@@ -36,14 +36,27 @@ def identity(folder: Path) -> Identity:
 
 
 @contextmanager
-def empty(folder: Path, identity: Identity | None = None) -> Iterator[Server]:
+def empty(folder: Path, identity: Identity | None = None) -> Iterator[tuple[Server, ...]]:
     """Run `rclone serve s3` in memory with a new, empty bucket.
 
     A new server gives every client the same conditions.
     """
     with servers.running(servers.rclone(ACCESS_KEY_ID, SECRET_ACCESS_KEY, identity), folder) as server:
         client(server).create_bucket(Bucket=BUCKET)
-        yield server
+        yield (server,)
+
+
+@contextmanager
+def empty_with_tags(folder: Path) -> Iterator[tuple[Server, ...]]:
+    """Run moto with a new, empty bucket, behind a proxy that keeps connections open.
+
+    The proxy comes first."""
+    with (
+        servers.running(servers.moto(), folder / "moto") as server,
+        keeping_alive(server, folder / "proxy") as proxy,
+    ):
+        client(proxy).create_bucket(Bucket=BUCKET)
+        yield proxy, server
 
 
 def fake_store(count: int, identity: Identity | None = None) -> Program:

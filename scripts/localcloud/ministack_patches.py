@@ -517,7 +517,7 @@ def let_bulk_work_wait_for_processors(invoke: Callable[..., Any]) -> Callable[..
 
 def _is_bulk(event: Any) -> bool:
     records = event.get("Records") if isinstance(event, dict) else None
-    return bool(records) and str(records[0].get("eventSourceARN")).endswith("-bulk")
+    return any(str(record.get("eventSourceARN")).endswith("-bulk") for record in records or ())
 
 
 def _set_priority(pid: int, priority: int) -> None:
