@@ -220,6 +220,26 @@ def test_a_malformed_message_is_rejected_with_the_reason(body: str, reason: str)
     assert reason in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (created("key", bucket="other")["Records"][0], "the event is for bucket 'other'"),
+        (created("%ff")["Records"][0], "the key '%ff' is not UTF-8"),
+        ("hello", "not a record of an S3 notification"),
+    ],
+    ids=["another bucket", "not UTF-8", "no record"],
+)
+def test_a_malformed_record_leaves_the_other_records_of_its_message(record: Any, reason: str) -> None:
+    ours = [created(key)["Records"][0] for key in ("a", "b")]
+    work = decode(json.dumps({"Records": [record, *ours]}), BUCKET)
+    assert isinstance(work, KeyWork)
+    assert work.keys == ("a", "b")
+    assert work.rejection.startswith("1 of 3 records: ")
+    assert reason in work.rejection
+    with pytest.raises(Malformed, match=reason):
+        decode(json.dumps({"Records": [record, record]}), BUCKET)
+
+
 #: Values that could mislead the decoder in a wrong place.
 WORDS = "Records s3 object key bucket name eventTime source detail time Type Message Event s3-syncer work keys after"
 

@@ -191,6 +191,35 @@ def test_only_the_malformed_message_of_a_batch_is_a_dead_letter() -> None:
     assert dispositions == {"1": DeadLetter("not JSON: Expecting value: line 1 column 1 (char 0)"), "2": Ack()}
 
 
+def two_buckets(*keys: str, attempt: int = 1) -> Message:
+    """Return a notification about these keys, and about a key of another bucket."""
+    named = [("another-bucket", "foreign"), *((BUCKET, key) for key in keys)]
+    records = [{"s3": {"bucket": {"name": bucket}, "object": {"key": key}}} for bucket, key in named]
+    return Message("1", json.dumps({"Records": records}), attempt)
+
+
+REJECTED = "records: the event is for bucket 'another-bucket'; this instance syncs 'photos'"
+
+
+def test_a_message_about_two_buckets_is_a_dead_letter_when_the_keys_of_ours_are_equal() -> None:
+    bench = Bench({"a": stored(b"one")})
+    assert bench.disposition(two_buckets("a")) == DeadLetter(f"1 of 2 {REJECTED}")
+    assert list(bench.target.objects) == ["a"]
+
+
+def test_a_message_about_two_buckets_returns_as_long_as_a_key_of_ours_may_succeed() -> None:
+    bench = Bench({"a": stored(b"one")}, on_call=failing("b", error=RETRYABLE))
+    assert isinstance(bench.disposition(two_buckets("a", "b")), Retry)
+    assert list(bench.target.objects) == ["a"]
+
+
+def test_the_rejection_of_a_record_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert isinstance(Bench(prefix="2026/").disposition(two_buckets("2025/a", attempt=2)), DeadLetter)
+    logged = [(record.action, record.reason, record.attempts) for record in caplog.records]  # type: ignore[attr-defined]
+    assert logged == [("ignored", "not below the prefix '2026/'", 2), ("dead-letter", f"1 of 2 {REJECTED}", 2)]
+
+
 def test_a_finding_without_a_look_at_the_written_object_is_permanent_after_some_deliveries() -> None:
     bench = Bench({"a": stored(b"one")}, on_call=failing("a", error=Unseen("the target does not keep the object")))
     assert isinstance(bench.disposition(message_for("a", attempt=MAX_UNSEEN_DELIVERIES - 1)), Retry)

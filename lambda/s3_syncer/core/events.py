@@ -23,7 +23,8 @@ _EVENT = "an EventBridge event about an object"
 def decode(body: str, bucket: str) -> Work | None:
     """Return the work that a queue message asks for, or None for S3's test message.
 
-    `bucket` is the source bucket. Raises Malformed, also for a message about another bucket.
+    `bucket` is the source bucket. Raises Malformed, also for a message about another bucket. If only some records of a
+    message are so, the work has the keys of the good ones, and the reason as its `rejection`.
     """
     content = _object(body)
     if content.get("Type") == "Notification" and isinstance(content.get("Message"), str):
@@ -79,13 +80,25 @@ def _notification(records: Any, bucket: str) -> KeyWork:
     """
     if not isinstance(records, list) or not records:
         raise Malformed('"Records" must be a list of one or more records')
-    keys, times = [], []
+    keys, times, rejections = list[str](), list[float | None](), list[Malformed]()
     for record in records:
-        name = _text(record, _RECORD, "s3", "bucket", "name")
-        key = _decoded(_text(record, _RECORD, "s3", "object", "key"), _RECORD)  # form-encoded: a space is a plus
-        keys.append(_checked_key(key, name, bucket))
-        times.append(_seconds(record.get("eventTime")))
-    return KeyWork(tuple(keys), since=min((time for time in times if time is not None), default=None))
+        try:
+            keys.append(_record_key(record, bucket))
+        except Malformed as error:  # the other records are still to be mirrored
+            rejections.append(error)
+        else:
+            times.append(_seconds(record.get("eventTime")))
+    if not keys:
+        raise rejections[0]
+    rejection = f"{len(rejections)} of {len(records)} records: {rejections[0]}" if rejections else ""
+    since = min((time for time in times if time is not None), default=None)
+    return KeyWork(tuple(keys), since=since, rejection=rejection)
+
+
+def _record_key(record: Any, bucket: str) -> str:
+    name = _text(record, _RECORD, "s3", "bucket", "name")
+    key = _decoded(_text(record, _RECORD, "s3", "object", "key"), _RECORD)  # form-encoded: a space is a plus
+    return _checked_key(key, name, bucket)
 
 
 def _eventbridge(event: Mapping[str, Any], bucket: str) -> KeyWork:

@@ -50,6 +50,8 @@ class KeyWork:
     hops: int = 0
     #: True for work that a released deletion led to: it deletes without another release, see `DeletionWork`.
     released: bool = False
+    #: Why the message has records that are no keys of this work, or ""; not part of the message.
+    rejection: str = ""
 
     def to_json(self) -> str:
         tracked: dict[str, Any] = {} if self.since is None else {"since": self.since}
@@ -169,7 +171,7 @@ def _deletion(content: Mapping[str, Any]) -> DeletionWork:
 def _keys(content: Mapping[str, Any]) -> KeyWork:
     keys = _whole_keys(content)
     uploads = None if content.get("uploads") is None else _uploads(content)
-    counts = {name: _count(content, name) for name in _KEY_COUNTS}
+    counts: dict[str, Any] = {name: _count(content, name) for name in _KEY_COUNTS}
     return KeyWork(keys, _since(content), uploads=uploads, released=_released(content), **counts)
 
 

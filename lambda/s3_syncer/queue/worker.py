@@ -16,7 +16,7 @@ from ..core.errors import Permanent, Retryable, StoreUnusable, SyncError
 from ..core.events import decode
 from ..core.fence import LATE_WRITE_S
 from ..core.log_context import log_fields
-from ..core.work_items import DeletionWork, KeyWork, PartsWork, RangeWork, Work, following
+from ..core.work_items import DeletionWork, KeyWork, Malformed, PartsWork, RangeWork, Work, following
 from ..sync.bucket_pair import BucketPair
 from ..sync.outcome import Outcome
 from .batch_items import BatchItem, FullAttempt, ItemResult, run_all
@@ -149,9 +149,16 @@ class Worker:
         return BatchItem("", message.attempt, run, name=f"range after {work.after!r}", hops=work.hops)
 
     def _combined(self, message: Message, work: Work, results: Mapping[str, ItemResult]) -> Disposition:
-        """Return the disposition of a message from the results of its keys: see `_PRECEDENCE`."""
+        """Return the disposition of a message from the results of its keys: see `_PRECEDENCE`.
+
+        A message with rejected records is a dead letter as soon as it would be acknowledged without them.
+        """
         with log_fields({"hops": work.hops}):
             disposition = self._disposition(message, results)
+            if isinstance(disposition, Ack) and isinstance(work, KeyWork) and work.rejection:
+                error = Malformed(work.rejection)
+                log_failure("", error, attempts=message.attempt)
+                disposition = disposition_for_error(error, message.attempt, more=disposition.more)
         return replace(disposition, more=following(disposition.more, work.hops))
 
     def _disposition(self, message: Message, results: Mapping[str, ItemResult]) -> Disposition:
