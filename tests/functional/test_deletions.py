@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
+from math import inf
 
 import pytest
-from tests.functional.command import Ended, run
+from tests.functional.command import Ended, run, started
 from tests.functional.harness import TARGET, Context, Rig
+from tests.functional.proxy import held
 from tests.support.patience import PATIENCE_S
 
 KEYS = [f"{number:02}" for number in range(30)]
@@ -79,10 +83,51 @@ def test_discarded_deletions_leave_the_objects(guarded: Rig) -> None:
     guarded.sync(*KEYS)
     work(guarded, "deletions")
     ended = deletions("discard", "--yes", "--json")
-    assert (ended.code, json.loads(ended.out)) == (0, {"done": 30, "errors": []})
+    assert (ended.code, json.loads(ended.out)) == (0, {"done": 30, "kept": 0, "errors": []})
     assert work(guarded, "bulk") == []
     assert objects(guarded) == 30
     assert deletions("status").code == 0
+
+
+def counts(rig: Rig) -> tuple[int, int]:
+    """Return the numbers of visible and of hidden messages that are held."""
+    url = rig.sqs.get_queue_url(QueueName="held-deletions")["QueueUrl"]
+    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    attributes = rig.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    visible, hidden = (int(attributes[name]) for name in names)
+    return visible, hidden
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_release_that_ends_early_leaves_the_rest_visible(guarded: Rig, number: signal.Signals) -> None:
+    guarded.sync(*KEYS)
+    work(guarded, "deletions")
+    released = threading.Event()
+    guarded.source_proxy.when(held(released), operation="SendMessage", times=inf)
+    with started("deletions", "release", "--yes") as command:
+        command.wait_until(lambda: counts(guarded) == (0, 30))
+        command.send(number)
+        if number == signal.SIGKILL:
+            command.ended()
+            guarded.clear()
+            assert "note: about 30 messages are hidden from this command" in deletions("list").err
+        else:
+            released.set()
+            assert command.ended().code == 128 + number
+            visible, hidden = counts(guarded)
+            assert (hidden, visible < 30) == (0, True)
+
+
+def test_a_message_of_another_form_stays_and_is_counted(guarded: Rig) -> None:
+    url = guarded.sqs.get_queue_url(QueueName="held-deletions")["QueueUrl"]
+    guarded.sqs.send_message(QueueUrl=url, MessageBody="no JSON")
+    for command in ("release", "discard"):
+        ended = deletions(command, "--yes")
+        assert (ended.code, ended.out) == (
+            0,
+            f"0 deletions {command}{'d' if command == 'release' else 'ed'}, 1 message left on the queue: "
+            "see `s3-syncer deletions list`\n",
+        )
 
 
 def test_few_deletions_are_done(guarded: Rig) -> None:

@@ -160,10 +160,10 @@ def test_twenty_thousand_deletions_at_once_are_held_and_a_release_does_them() ->
     assert len(mirror.sqs.queues[DELETIONS]) == DELETED
     mirror.work(DELETIONS)
     assert len(mirror.target.objects) == DELETED
-    assert (len(mirror.sqs.queues[DELETIONS]), mirror.held().count()) == (0, DELETED)
+    assert (len(mirror.sqs.queues[DELETIONS]), mirror.held().counts().total) == (0, DELETED)
 
     assert mirror.held(threads=8).release(ignore).done == DELETED
-    assert mirror.held().count() == 0
+    assert mirror.held().counts().total == 0
     mirror.work(BULK)
     assert not mirror.target.objects
 
@@ -206,7 +206,7 @@ def test_a_release_that_is_killed_loses_nothing(requests: int) -> None:
     mirror.sqs.requests_left, mirror.sqs.hidden = 10**9, set()
     mirror.held().release(ignore)
     assert released_keys(mirror) == {f"{index:05}" for index in range(25)}
-    assert mirror.held().count() == 0
+    assert mirror.held().counts().total == 0
 
 
 @pytest.mark.parametrize("threads", [1, 8])
@@ -216,7 +216,7 @@ def test_a_release_with_a_limit_leaves_the_rest(threads: int) -> None:
     mirror.sqs.put(HELD, "no JSON")
     assert mirror.held(threads=threads).release(ignore, limit=15).done == 15
     assert len(released_keys(mirror)) == 15
-    assert mirror.held().count() == 36
+    assert mirror.held().counts().total == 36
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def test_after_ctrl_c_a_release_takes_no_further_portion(ended: threading.Event)
 
     with pytest.raises(KeyboardInterrupt):
         mirror.held().release(press_ctrl_c)
-    assert mirror.held().count() == 100
+    assert mirror.held().counts().total == 100
 
 
 def test_after_an_error_of_one_thread_no_thread_takes_a_further_portion(ended: threading.Event) -> None:
@@ -258,7 +258,7 @@ def test_after_an_error_of_one_thread_no_thread_takes_a_further_portion(ended: t
 
     with pytest.raises(Killed):
         mirror.held(threads=2).release(fail_once)
-    assert mirror.held().count() >= 180
+    assert mirror.held().counts().total >= 180
 
 
 def test_a_message_that_cannot_be_deleted_is_not_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +267,7 @@ def test_a_message_that_cannot_be_deleted_is_not_discarded(monkeypatch: pytest.M
     failed = [{"Id": "0", "Code": "InternalError", "SenderFault": False}]
     monkeypatch.setattr(mirror.sqs, "delete_message_batch", lambda **_: {"Failed": failed})
     result = mirror.held().discard(ignore)
-    assert (result.done, result.errors) == (2, ["not deleted: InternalError"])
+    assert (result.done, result.kept, result.errors) == (2, 1, ("not deleted: InternalError",))
 
 
 def test_a_list_changes_nothing() -> None:
@@ -276,7 +276,7 @@ def test_a_list_changes_nothing() -> None:
     found = mirror.held().read(12)
     assert [each.keys for each in found] == [(f"{index:05}",) for index in range(12)]
     assert [each.held_at for each in found] == [1.0] * 12
-    assert mirror.held().count() == 25
+    assert mirror.held().counts().total == 25
     assert not mirror.sqs.hidden
 
 
@@ -285,6 +285,7 @@ def test_a_message_of_another_form_stays(body: str) -> None:
     mirror = Mirror(0)
     mirror.sqs.put(HELD, body)
     hold(mirror, 1)
-    assert mirror.held().release(ignore).done == 1
+    result = mirror.held().release(ignore)
+    assert (result.done, result.kept, result.errors) == (1, 1, ())
     assert list(mirror.sqs.queues[HELD].values()) == [body]
     assert not mirror.sqs.hidden

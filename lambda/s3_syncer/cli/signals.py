@@ -1,4 +1,4 @@
-"""Handle SIGINT and SIGTERM: stop the work gracefully, or exit after a grace period."""
+"""Handle SIGINT and SIGTERM: stop the work gracefully, exit after a grace period, or clean up."""
 
 from __future__ import annotations
 
@@ -75,6 +75,21 @@ def handle_signals(
         over.set()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """End the command on SIGTERM as on Ctrl-C, so that it cleans up; a second SIGTERM kills the process."""
+
+    def on_signal(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the interface of a signal handler
+        signal.signal(number, signal.SIG_DFL)
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def exit_now(exit_code: int) -> NoReturn:

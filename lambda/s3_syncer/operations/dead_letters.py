@@ -15,7 +15,8 @@ from ..core.errors import Permanent
 from ..core.events import decode
 from ..core.work_items import DeletionWork, KeyWork, PartsWork, RangeWork
 from ..queue.batch_requests import failed_entries, failure_reason
-from .queue_reader import QueueReader
+from ..queue.message_counts import QueueCounts, queue_counts
+from .queue_reader import QueueReader, Result
 from .status import DeadLetterGroup
 
 if TYPE_CHECKING:
@@ -84,21 +85,16 @@ class Selection:
         return has_key and self.reason.lower() in letter.reason.lower() and self.since <= letter.sent_at <= self.until
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The number of letters that were sent back or discarded, and of the rest; the errors of SQS."""
-
-    done: int
-    kept: int
-    errors: Sequence[str] = ()
-
-
 class DeadLetterQueue:
     """The dead-letter queue of a module. The methods raise the errors of boto3."""
 
     def __init__(self, sqs: SQSClient, url: str, *, destination_url: str, bucket: str) -> None:
         """Use `url`; letters go back to `destination_url`. `bucket` is the source bucket."""
         self._sqs, self._url, self._destination_url, self._bucket = sqs, url, destination_url, bucket
+
+    def counts(self) -> QueueCounts:
+        """Return the approximate counts of the queue."""
+        return queue_counts(self._sqs, self._url)
 
     def read(self, selection: Selection, *, limit: int | None = None) -> list[DeadLetter]:
         """Return the letters of the selection, among the first `limit` of the queue. They stay on the queue."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..core.errors import Permanent
 from ..core.events import decode
 from ..core.work_items import DeletionWork
-from ..queue.message_counts import queue_counts
-from .queue_reader import QueueReader
+from ..queue.message_counts import QueueCounts, queue_counts
+from .queue_reader import QueueReader, Result
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -32,14 +32,6 @@ class HeldDeletion:
     held_at: float
 
 
-@dataclass(slots=True)
-class Result:
-    """The number of deletions that were released or discarded, and the errors of SQS."""
-
-    done: int = 0
-    errors: list[str] = field(default_factory=list)
-
-
 class HeldDeletions:
     """The held deletions of a module. The methods raise the errors of boto3."""
 
@@ -47,9 +39,9 @@ class HeldDeletions:
         """Use the queue `url`, in `threads` portions at a time. Released deletions go to `bulk_url`."""
         self._sqs, self._url, self._bulk_url, self._threads = sqs, url, bulk_url, threads
 
-    def count(self) -> int:
-        """Return the approximate number of held deletions."""
-        return queue_counts(self._sqs, self._url).total
+    def counts(self) -> QueueCounts:
+        """Return the approximate counts of the held deletions."""
+        return queue_counts(self._sqs, self._url)
 
     def read(self, limit: int | None = None) -> list[HeldDeletion]:
         """Return the held deletions, at most `limit`. They stay on the queue."""
@@ -71,13 +63,14 @@ class HeldDeletions:
     def _take(
         self, send: Callable[[Sequence[HeldDeletion]], None] | None, progress: Callable[[int], None], limit: int | None
     ) -> Result:
-        """Send and delete the messages in portions, and leave a message of another form.
+        """Send and delete the messages in portions. Leave a message of another form, and count it as kept.
 
         After an error of one thread, or Ctrl-C, no thread takes a further portion.
         """
-        result, lock = Result(), threading.Lock()
+        done, errors, lock = 0, list[str](), threading.Lock()
 
         def work() -> None:
+            nonlocal done
             for portion in reader.portions():
                 known = [each for each in map(_held, portion) if each.keys]
                 reader.give_back(len(portion) - len(known))
@@ -85,11 +78,11 @@ class HeldDeletions:
                     continue
                 if send is not None:
                     send(known)
-                errors = reader.delete([each.id for each in known])
+                failed = reader.delete([each.id for each in known])
                 with lock:
-                    result.done += len(known) if send is not None else len(known) - len(errors)
-                    result.errors += [f"not deleted: {error}" for error in errors.values()]
-                    progress(result.done)
+                    done += len(known) if send is not None else len(known) - len(failed)
+                    errors.extend(f"not deleted: {error}" for error in failed.values())
+                    progress(done)
 
         with (
             QueueReader(self._sqs, self._url, limit) as reader,
@@ -102,7 +95,7 @@ class HeldDeletions:
                 reader.end()
             for thread in threads:
                 thread.result()
-        return result
+            return Result(done, reader.left, tuple(errors))
 
     def _send(self, portion: Sequence[HeldDeletion]) -> None:
         keys = tuple(key for each in portion for key in each.keys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from ..queue.batch_requests import MAX_ENTRIES, batches, failed_entries, failure_reason
@@ -19,6 +20,15 @@ HIDDEN_S = 300
 
 #: Requests without a message after which the queue counts as read. A response of SQS may be empty by chance.
 _EMPTY_RESPONSES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The number of messages that a command took and of those that it left; the errors of SQS."""
+
+    done: int
+    kept: int
+    errors: Sequence[str] = ()
 
 
 class QueueReader:

@@ -11,15 +11,17 @@ from typing import Any, NoReturn
 
 import click
 
-from ...operations.dead_letters import DeadLetterQueue, Result, Selection, grouped
+from ...operations.dead_letters import DeadLetterQueue, Selection, grouped
 from ...operations.outputs import Outputs
+from ...operations.queue_reader import Result
 from ...operations.status import counted, format_span
 from ...stores.clients import queue_client
 from ..click_extensions import Command, with_options
 from ..exit_codes import DIFFERENT, EQUAL
 from ..options import operations as groups
-from ..output.queue_results import end, progress_of
+from ..output.queue_results import end, note_hidden, progress_of
 from ..output.stats import printable
+from ..signals import ending_on_sigterm
 from .on_module import on_module
 
 #: Subjects that `dead-letters list` names for each reason.
@@ -30,9 +32,10 @@ _EXAMPLES = 3
 def dead_letters() -> None:
     """List, show, send back or discard the changes that could not be mirrored.
 
-    A message that is read is hidden from other readers until the command ends. If the command is killed, the message
-    returns after 5 minutes.
+    A message that is read is hidden from other readers until the command ends, also by Ctrl-C or SIGTERM. If the
+    command is killed with SIGKILL, the message returns after 5 minutes.
     """
+    click.get_current_context().with_resource(ending_on_sigterm())
 
 
 @dead_letters.command(
@@ -141,12 +144,15 @@ def discard(outputs: Outputs, everything: bool, yes: bool, as_json: bool, **opti
 
 
 def _queue(outputs: Outputs) -> DeadLetterQueue:
-    return DeadLetterQueue(
+    """Return the dead letters. Say how many of them are hidden from the command."""
+    queue = DeadLetterQueue(
         queue_client(1),
         outputs.dead_letter_queue_url,
         destination_url=outputs.queue_url,
         bucket=outputs.source_bucket,
     )
+    note_hidden(queue.counts())
+    return queue
 
 
 def _selection(options: dict[str, Any]) -> Selection:

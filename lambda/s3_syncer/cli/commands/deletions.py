@@ -13,7 +13,8 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ...core.errors import SyncError
-from ...operations.held_deletions import HeldDeletions, Result
+from ...operations.held_deletions import HeldDeletions
+from ...operations.queue_reader import Result
 from ...operations.status import counted
 from ...queue.message_counts import queue_counts
 from ...stores.clients import queue_client
@@ -22,8 +23,9 @@ from ..exit_codes import DIFFERENT, EQUAL
 from ..options import operations as groups
 from ..options.queues import DELETIONS, HELD_DELETIONS
 from ..options.settings import fail
-from ..output.queue_results import end, progress_of
+from ..output.queue_results import end, note_hidden, progress_of
 from ..output.stats import printable
+from ..signals import ending_on_sigterm
 
 #: Portions that a command releases or discards at a time.
 _THREADS = 8
@@ -35,9 +37,10 @@ _LATE_HOLDS = "a worker may hold further deletions for up to two minutes: see `s
 def deletions() -> None:
     """Show, release or discard the deletions that the delete guard holds.
 
-    A message that is read is hidden from other readers until the command ends. If the command is killed, the message
-    returns after 5 minutes.
+    A message that is read is hidden from other readers until the command ends, also by Ctrl-C or SIGTERM. If the
+    command is killed with SIGKILL, the message returns after 5 minutes.
     """
+    click.get_current_context().with_resource(ending_on_sigterm())
 
 
 def _with_queues(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,7 +81,7 @@ def status(held: HeldDeletions, deletions_queue_url: str | None, as_json: bool) 
 
     The numbers of SQS are approximate.
     """
-    counts = {"held": held.count()}
+    counts = {"held": held.counts().total}
     if deletions_queue_url:
         counts["waiting"] = queue_counts(queue_client(1), deletions_queue_url).total
     if as_json:
@@ -101,6 +104,7 @@ def status(held: HeldDeletions, deletions_queue_url: str | None, as_json: bool) 
 @with_options(groups.LIST_LIMIT, groups.JSON)
 def list_(held: HeldDeletions, limit: int, as_json: bool) -> None:
     """List the keys of held deletions, and since when they are held. Exit code 1 if there are any."""
+    number = _count(held)
     found = held.read(limit)
     if as_json:
         click.echo(json.dumps([{"keys": list(each.keys), "held_at": each.held_at} for each in found], indent=2))
@@ -109,7 +113,7 @@ def list_(held: HeldDeletions, limit: int, as_json: bool) -> None:
         keys = " ".join(map(printable, each.keys)) or "a message that the workers do not know"
         click.echo(f"{age_s:,} s\t{keys}")
     if not as_json:
-        click.echo(f"{len(found):,} listed, about {held.count():,} held", err=True)
+        click.echo(f"{len(found):,} listed, about {number:,} held", err=True)
     sys.exit(DIFFERENT if found else EQUAL)
 
 
@@ -128,7 +132,7 @@ def release(held: HeldDeletions, limit: int | None, yes: bool, as_json: bool) ->
     The limit does not change. A worker compares each key again before it deletes. Nothing is lost if the command is
     killed: run it again to continue.
     """
-    _confirm(f"Delete the objects of about {held.count():,} held deletions from the target?", yes=yes)
+    _confirm(f"Delete the objects of about {_count(held):,} held deletions from the target?", yes=yes)
     _end(held.release(progress_of("deletions", as_json=as_json), limit), "released", as_json=as_json)
 
 
@@ -140,8 +144,15 @@ def release(held: HeldDeletions, limit: int | None, yes: bool, as_json: bool) ->
 @with_options(groups.TAKE_LIMIT, groups.YES, groups.JSON)
 def discard(held: HeldDeletions, limit: int | None, yes: bool, as_json: bool) -> None:
     """Drop the held deletions: the objects stay in the target, and `s3-syncer check` lists them as extra."""
-    _confirm(f"Drop about {held.count():,} held deletions, and keep the objects in the target?", yes=yes)
+    _confirm(f"Drop about {_count(held):,} held deletions, and keep the objects in the target?", yes=yes)
     _end(held.discard(progress_of("deletions", as_json=as_json), limit), "discarded", as_json=as_json)
+
+
+def _count(held: HeldDeletions) -> int:
+    """Return the approximate number of held deletions. Say how many of them are hidden from the command."""
+    counts = held.counts()
+    note_hidden(counts)
+    return counts.total
 
 
 def _confirm(question: str, *, yes: bool) -> None:
@@ -150,4 +161,7 @@ def _confirm(question: str, *, yes: bool) -> None:
 
 
 def _end(result: Result, what: str, *, as_json: bool) -> NoReturn:
-    end(result, f"{counted(result.done, 'deletion')} {what}", as_json=as_json, note=_LATE_HOLDS)
+    text = f"{counted(result.done, 'deletion')} {what}"
+    if result.kept:
+        text += f", {counted(result.kept, 'message')} left on the queue: see `s3-syncer deletions list`"
+    end(result, text, as_json=as_json, note=_LATE_HOLDS)

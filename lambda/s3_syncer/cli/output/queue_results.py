@@ -10,7 +10,8 @@ from typing import NoReturn
 
 import click
 
-from ...operations import dead_letters, held_deletions
+from ...operations.queue_reader import HIDDEN_S, Result
+from ...queue.message_counts import QueueCounts
 from ..exit_codes import DIFFERENT, EQUAL
 from .stats import printable
 
@@ -25,7 +26,17 @@ def progress_of(what: str, *, as_json: bool) -> Callable[[int], None]:
     return show_number
 
 
-def end(result: dead_letters.Result | held_deletions.Result, text: str, *, as_json: bool, note: str = "") -> NoReturn:
+def note_hidden(counts: QueueCounts) -> None:
+    """Say that the command does not see all messages, if some are hidden from it when it begins."""
+    if counts.in_flight:
+        click.echo(
+            f"note: about {counts.in_flight:,} messages are hidden from this command. Another command reads them, or "
+            f"was killed: then they return within {HIDDEN_S // 60} minutes. Run this command again after that",
+            err=True,
+        )
+
+
+def end(result: Result, text: str, *, as_json: bool, note: str = "") -> NoReturn:
     """Print the result, and exit with a code that says if SQS refused a part of it."""
     for error in sorted(set(result.errors)):
         click.echo(f"s3-syncer: {printable(error)}", err=True)
