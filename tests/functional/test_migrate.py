@@ -393,8 +393,18 @@ def test_report_that_cannot_be_written_is_one_line(rig: Rig, tmp_path: Path) -> 
     report.symlink_to("/dev/full")
     ended = run("migrate", "--report", str(report))
     assert ended.code == 3
-    assert ended.err.splitlines()[-1] == "s3-syncer: [Errno 28] No space left on device"
+    assert ended.err.splitlines()[-1] == f"s3-syncer: [Errno 28] No space left on device: '{report}'"
     assert rig.target_keys() == ["key 000"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_report_that_cannot_be_written_takes_no_finding_along(rig: Rig, tmp_path: Path) -> None:
+    fill(rig, 1)
+    report = tmp_path / "report.json"
+    report.symlink_to("/dev/full")
+    ended = run("check", "--report", str(report))
+    assert (ended.code, ended.out) == (3, "missing\tkey 000\tabsent from the target\n")
+    assert "different: 1 key compared, 1 missing" in ended.err
 
 
 # -- stopped and run again ---------------------------------------------------------------------------------------------

@@ -71,12 +71,14 @@ def test_a_page_instead_of_a_response_fails_one_key(rig: Rig) -> None:
     }
 
 
-@pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-", ">/dev/full"])
-def test_an_unusable_standard_output_does_not_stop_the_command(rig: Rig, redirection: str) -> None:
+@pytest.mark.parametrize(
+    ("redirection", "code"), [(">&-", 0), (">&- 2>&-", 0), (">/dev/full", 3), (">/dev/full 2>&1", 3)]
+)
+def test_an_unusable_standard_output_does_not_stop_the_command(rig: Rig, redirection: str, code: int) -> None:
     for key in ("a", "b"):
         rig.put(key)
     ended = subprocess.run(["sh", "-c", f"exec {sys.executable} -m s3_syncer sync a b {redirection}"], check=False)
-    assert (ended.returncode, rig.target_keys()) == (0, ["a", "b"])
+    assert (ended.returncode, rig.target_keys()) == (code, ["a", "b"])
 
 
 def test_key_includes_the_source_prefix(rig: Rig) -> None:

@@ -34,6 +34,7 @@ NEEDED = {
     "s3_syncer.cli.exit_codes",
     "s3_syncer.cli.options",
     "s3_syncer.cli.options.module",
+    "s3_syncer.cli.standard_streams",
     "s3_syncer.core",
     "s3_syncer.core.units",
     "s3_syncer.process_tuning",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,12 @@ def test_a_complete_check_leaves_no_file(path: Path) -> None:
     file.delete()
     file.add_page(page("", None), {})
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    """The file is written beside its path first, which would replace /dev/null by a file."""
+    path = tmp_path / "progress"
+    os.mkfifo(path)
+    with pytest.raises(ResumeFileError, match="is no regular file"):
+        ResumeFile(path, CHECK)
+    assert path.is_fifo()

@@ -14,7 +14,7 @@ EXIT_CODES = {
     "`status` that is late, failing or paused, and a command that finds dead letters, held deletions or waiting "
     "messages.",
     "2": "Wrong usage.",  # click's own
-    f"{UNUSABLE}": "The command could not finish: a store, the queue, the module, the credentials or a report file "
-    "cannot be used, or an unexpected error.",
+    f"{UNUSABLE}": "The command could not finish: a store, the queue, the module, the credentials, a report file or "
+    "standard output cannot be used, or an unexpected error.",
     "130, 143": "Stopped by Ctrl-C or SIGTERM. Run the same command again to continue. `serve` exits with 0 instead.",
 }

@@ -15,6 +15,7 @@ from typing import Any
 
 from ... import __version__
 from ...core.proof import Proof
+from .file_errors import naming
 from .findings import Finding, Findings
 from .progress import format_bytes, format_duration
 from .proof_summary import NAMES, as_json, sample_result
@@ -52,7 +53,7 @@ class Report:
     def write(self, path: Path) -> None:
         """Write the report in the format of the suffix. Raises OSError."""
         # A key that is not UTF-8 has surrogates: they are escaped, which JSON can read.
-        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        with naming(path), path.open("w", encoding="utf-8", errors="backslashreplace") as file:
             for piece in self.html() if path.suffix == ".html" else self.json():
                 file.write(piece)
 

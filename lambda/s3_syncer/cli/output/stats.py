@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -333,20 +332,17 @@ def printable(text: str) -> str:
 
 
 def print_row(*columns: str) -> None:
-    """Write columns as one line to standard output, separated by tabs. Raises no error if that fails.
+    """Write columns as one line to standard output, separated by tabs.
 
-    A character that standard output cannot encode is escaped. A closed pipe, as of `| head -1`, or a full disk must not
-    end a command that has more to do: all later output is discarded.
+    A closed pipe, as of `| head -1`, must not end a command that has more to do: see `standard_streams.py`. A character
+    that standard output cannot encode is escaped.
     """
     stream = sys.stdout
     line = "\t".join(map(printable, columns)) + "\n"
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    try:
+    with suppress(BrokenPipeError):
         stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
-    except OSError:
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _log(level: int, action: str, key: str, text: str, size: int, **fields: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from ...core.listing_diff import DiffPage
 from ...core.model import key_bytes
 from ...core.proof import Proof
+from ..output.file_errors import naming
 from ..output.findings import Finding
 from .work_stealing import Range
 
@@ -52,6 +53,8 @@ class ResumeFile:
         self.done: list[DoneRange] = []
         self.findings: list[Finding] = []
         self._lock = threading.Lock()
+        if path.exists() and not path.is_file():  # such as /dev/null, which this would replace
+            raise ResumeFileError(f"{str(path)!r} is no regular file: name another one")
         if path.exists() and path.stat().st_size:
             self._read(check)
         # A file that other runs continued is written again, with fewer ranges.
@@ -113,7 +116,7 @@ class ResumeFile:
         self.findings = list(known.values())
 
     def _write(self, value: Mapping[str, Any]) -> None:
-        with self._lock:
+        with self._lock, naming(self.path):
             if not self._file.closed:
                 self._file.write(json.dumps(value) + "\n")
                 self._file.flush()

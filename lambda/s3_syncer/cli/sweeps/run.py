@@ -131,7 +131,6 @@ class _Ending:
 
         Raises OSError if a file cannot be written.
         """
-        # The reports come first: printing may fail, if standard error is a closed pipe.
         report = Report(
             self.job.command,
             *self.job.route,
@@ -141,11 +140,15 @@ class _Ending:
             error,
             full=self.job.sweep_options.full,
         )
-        for place in self.job.reports:
-            _write_report(report, place, self.job, self.console)
-        self.notify(ended(self.job, self.stats, result, error))
-        if not error:
-            _summarize(self.job, self.stats, result, self.console)
+        # The reports come first: printing may fail, if standard error is a closed pipe. And a report that cannot be
+        # written must not take the findings and the summary along.
+        try:
+            for place in self.job.reports:
+                _write_report(report, place, self.job, self.console)
+        finally:
+            self.notify(ended(self.job, self.stats, result, error))
+            if not error:
+                _summarize(self.job, self.stats, result, self.console)
 
 
 def ended(job: SweepJob, stats: SweepStats, result: str, error: str = "") -> BusEvent:
