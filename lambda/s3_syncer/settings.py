@@ -54,6 +54,11 @@ class Credentials:
         return is_text and self.access_key_id.isascii()
 
 
+def is_session_token(text: str) -> bool:
+    """Return True if the text can be a session token, which is a header of each request."""
+    return text.isprintable() and text.isascii()
+
+
 @dataclass(frozen=True, slots=True)
 class AwsChain:
     """The credentials that boto3 finds and keeps fresh: those of a profile, or of its default chain."""

@@ -121,7 +121,7 @@ class Reader:
         value = (self.required(name) if is_required else self.text(name)).rstrip("/")
         if not value:
             return value
-        url = _web_address(value)
+        url = web_address(value)
         if "@" in value:  # first, because the other messages repeat the value
             self.mistake(f"{self.label(name)} must not carry credentials")
         elif url is None:
@@ -187,7 +187,7 @@ def split_lines(text: str) -> list[str]:
     return [line for line in re.split(r"\r?\n", text) if line]
 
 
-def _web_address(text: str) -> SplitResult | None:
+def web_address(text: str) -> SplitResult | None:
     """Return the parts of a URL, or None if it has no host, or an impossible port or address."""
     try:
         url = urlsplit(text)

@@ -224,3 +224,32 @@ def test_the_command_prints_no_refused_secret(lesser: Rig, tmp_path: Path, form:
         assert ended.code == 3
         assert "SignatureDoesNotMatch" in ended.out + ended.err
         assert wrong.secret_access_key not in ended.out + ended.err + report.read_text()
+
+
+COMMANDS = {
+    "migrate": ("migrate",),
+    "sync": ("sync", "key"),
+    "doctor": ("doctor",),
+    "deletions": (
+        "deletions",
+        "list",
+        "--held-deletions-queue-url",
+        "https://held",
+        "--bulk-queue-url",
+        "https://bulk",
+    ),
+    "serve": ("serve",),
+    "check": ("check",),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("variable", ["AWS_SESSION_TOKEN", "HTTP_PROXY", "AWS_PROFILE"])
+def test_an_unusable_variable_ends_a_command_with_one_line(
+    rig: Rig, command: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "other-host")
+
+    ended = run(*COMMANDS[command], **{variable: "http://a\nb:word"})
+    assert (ended.code, ended.err.count("\n")) == (3, 1), ended.err
+    assert variable in ended.err

@@ -14,14 +14,16 @@ from .. import __version__
 from ..core.headers import META
 from ..core.model import RAW_EXPIRES, RAW_METADATA
 from ..settings import AWS, NO_OPTIONS, NO_SOURCE_OPTIONS, AwsChain, Connection, Credentials, RequestOptions
+from ..settings_reader import web_address
 from .body_ends import end_bodies
-from .ca_certificate import ca_file
+from .ca_certificate import ca_file, require_usable_bundle
 from .content_md5 import send_content_md5
 from .credentials import FixedClient, RoleClient, RotatingClient, explained, read_secret
 from .fenced_requests import ask_fence
 from .plain_responses import read_plain_responses
 from .protocols import ClientSource
-from .sessions import default_session, session_of
+from .proxies import require_usable_proxy
+from .sessions import default_session, require_usable_keys, session_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -79,7 +81,8 @@ def source_client(
     keys = _key_arguments(credentials) if isinstance(credentials, Credentials) else {}
 
     def connect(session: boto3.Session, config: Config) -> S3Client:
-        client: S3Client = session.client(
+        client: S3Client = _client_of(
+            session,
             "s3",
             endpoint_url=connection.endpoint or None,
             region_name=connection.region or None,
@@ -139,7 +142,8 @@ def target_client(
     ).merge(_PLAIN_CHECKSUMS)
 
     def connect(session: boto3.Session, **keys: Any) -> S3Client:
-        client: S3Client = session.client(
+        client: S3Client = _client_of(
+            session,
             "s3",
             endpoint_url=endpoint,
             region_name=region,
@@ -249,7 +253,21 @@ def aws_client(service: str) -> Any:
 
 def _client(service: str, **options: Any) -> Any:
     """Return a client of the default session. Raises StoreUnusable if boto3 is too old."""
-    return default_session().client(service, **options)
+    session = default_session()
+    require_usable_keys(session)
+    return _client_of(session, service, **options)
+
+
+def _client_of(session: boto3.Session, service: str, **options: Any) -> Any:
+    """Return a client. Raises StoreUnusable if the environment has no usable way to its endpoint."""
+    client: Any = session.client(service, **options)
+    endpoint = client.meta.endpoint_url
+    if web_address(endpoint) is None:
+        raise ValueError(f"Invalid endpoint: {endpoint}")
+    require_usable_proxy(endpoint)
+    if endpoint.startswith("https:") and options.get("verify") is None:
+        require_usable_bundle()
+    return client
 
 
 def _session(chain: AwsChain, region: str) -> boto3.Session:

@@ -15,8 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoC
 
 from ..core.errors import StoreUnusable, Transient
 from ..settings import Credentials
+from .aws_environment import advice
 from .fenced_requests import UNREACHABLE
-from .sessions import may_pass
+from .sessions import may_pass, require_signable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -64,6 +65,7 @@ class Lease:
             if found is None:
                 raise NoCredentialsError
             frozen = found.get_frozen_credentials()
+            require_signable(frozen, found.method)
             return SigningKeys(str(frozen.access_key), str(frozen.secret_key), frozen.token)
 
 
@@ -217,5 +219,5 @@ def explained(service: str) -> Iterator[None]:
     except ClientError as error:
         kind = Transient if may_pass(error) else StoreUnusable
         raise kind(f"cannot connect to {service}: {error}", "NoCredentials") from error
-    except (BotoCoreError, ValueError) as error:
-        raise StoreUnusable(f"cannot connect to {service}: {error}", "BadConfiguration") from error
+    except (BotoCoreError, OSError, ValueError) as error:
+        raise StoreUnusable(f"cannot connect to {service}: {error}{advice(error)}", "BadConfiguration") from error

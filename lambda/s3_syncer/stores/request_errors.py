@@ -82,6 +82,9 @@ def _without_response(error: Exception) -> SyncError:
         return Permanent(str(error).replace("\n", " "), "InvalidRequest")
     if isinstance(error, _NO_CREDENTIALS):
         return StoreUnusable(f"no credentials: {error}", "NoCredentials")
+    if isinstance(error, HTTPClientError) and str(error.kwargs.get("error")).startswith("Invalid header"):
+        # The text of this error is left out: it may contain the session token.
+        return Retryable("the request has a header that HTTP does not allow, so it cannot be sent", "InvalidRequest")
     # The path of the address has the key, so it would make equal failures of two keys look different.
     text = _ADDRESS.sub(r'"\1"', str(error))
     if isinstance(error, UNREACHABLE):

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.credentials import CredentialProvider, CredentialResolver, Credentials, DeferredRefreshableCredentials
+from botocore.credentials import (
+    CredentialProvider,
+    CredentialResolver,
+    Credentials,
+    DeferredRefreshableCredentials,
+    ReadOnlyCredentials,
+    RefreshableCredentials,
+)
 from botocore.exceptions import ClientError, CredentialRetrievalError
 from botocore.retries.standard import TransientRetryableChecker
 from botocore.session import Session
 
 from ..core.errors import BUSY_STATUSES, StoreUnusable, Transient, classify
-from ..settings import AwsChain
+from ..settings import AwsChain, is_session_token
+from ..settings import Credentials as AccessKey
 from ..versions import require_boto3
 from .fenced_requests import fence_connections
+from .proxies import require_usable_proxy
 
 #: Name of the sessions of a role. CloudTrail of the role's account shows it.
 ROLE_SESSION_NAME = "s3-syncer"
+
+_TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of a variable
+
+_KEY_VARIABLES = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
 
 
 def default_session() -> boto3.Session:
@@ -45,15 +60,46 @@ def _repeat_after_busy_statuses() -> None:
     checker._TRANSIENT_STATUS_CODES = sorted({*checker._TRANSIENT_STATUS_CODES, *BUSY_STATUSES})
 
 
+def require_usable_keys(session: boto3.Session) -> None:
+    """Raise StoreUnusable if the session has keys that cannot sign, or no file with the token for them.
+
+    Keys that expire are checked when they sign.
+    """
+    found = session.get_credentials()
+    if found is None:
+        return
+    token_file = os.environ.get(_TOKEN_FILE, "")
+    if found.method == "assume-role-with-web-identity" and token_file and not Path(token_file).is_file():
+        raise StoreUnusable(f"{_TOKEN_FILE} must be the path of a file, not {token_file!r}", "BadConfiguration")
+    if not isinstance(found, RefreshableCredentials):
+        require_signable(found.get_frozen_credentials(), found.method)
+
+
+def require_signable(keys: ReadOnlyCredentials, method: str) -> None:
+    """Raise StoreUnusable if the keys cannot sign. `method` is the name that boto3 has for their source.
+
+    boto3 would take the failure of each request for a broken connection, and show the keys in its error.
+    """
+    can_sign = AccessKey(str(keys.access_key), str(keys.secret_key)).can_sign
+    if not can_sign or not is_session_token(keys.token or ""):
+        what = "the access key" if not can_sign else "the session token"
+        place = _KEY_VARIABLES if method == "env" else f"the credentials that boto3 found by {method}"
+        raise StoreUnusable(
+            f"{what} has control or other unusable characters: write it without them into {place}", "BadConfiguration"
+        )
+
+
 def session_of(chain: AwsChain, config: Config, region: str = "") -> boto3.Session:
     """Return the session with these credentials. Raises StoreUnusable or a BotoCoreError.
 
     `config` is for the requests to STS, and `region` for a profile without a region. No request is made here.
     """
     base = _profile_session(chain.profile) if chain.profile else default_session()
+    require_usable_keys(base)
     if not chain.role_arn:
         return base
     sts = base.client("sts", region_name=base.region_name or region or None, config=config)
+    require_usable_proxy(sts.meta.endpoint_url)
     session = Session(profile=chain.profile or None)
     session.register_component("credential_provider", CredentialResolver([_RoleProvider(sts, chain.role_arn)]))
     return boto3.Session(botocore_session=session)

@@ -11,7 +11,7 @@ from botocore.compat import HTTPHeaders
 from botocore.httpsession import get_cert_path
 
 from ..settings import NO_OPTIONS, RequestOptions
-from ..stores.ca_certificate import ca_file
+from ..stores.ca_certificate import bundle_variable, ca_file
 from ..stores.protocols import BucketLocation
 from ..stores.proxies import is_proxied
 from .protocols import Headers
@@ -59,7 +59,7 @@ def bucket_endpoint(location: BucketLocation) -> BucketEndpoint:
 def _ca_file(options: RequestOptions) -> str:
     if options.ca_certificate:
         return ca_file(options.ca_certificate)
-    return os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(True))
+    return os.environ.get(bundle_variable()) or str(get_cert_path(True))
 
 
 def _address(client: Any, bucket: str) -> tuple[str, str]:

@@ -58,10 +58,10 @@ def _with_queues(command: Callable[..., Any]) -> Callable[..., Any]:
             )
         if held_deletions_queue_url == bulk_queue_url:
             raise click.UsageError("--bulk-queue-url must differ from --held-deletions-queue-url")
-        held = HeldDeletions(
-            queue_client(_THREADS), held_deletions_queue_url, bulk_url=bulk_queue_url, threads=_THREADS
-        )
         try:
+            held = HeldDeletions(
+                queue_client(_THREADS), held_deletions_queue_url, bulk_url=bulk_queue_url, threads=_THREADS
+            )
             return command(held, **options)
         except (SyncError, ClientError, BotoCoreError) as error:
             fail(error)
