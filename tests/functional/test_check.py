@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.functional.command import run
+from tests.functional.command import run, started
 from tests.functional.harness import MIB, TARGET, Rig, put_parts
 from tests.functional.proxy import page
 
@@ -166,3 +166,13 @@ def test_an_event_proves_the_content_of_its_key(unproven: Rig) -> None:
     assert unproven.sync("large").actions == {"large": "update"}
     assert unproven.differences() == []
     assert unproven.sync("large").actions == {"large": "unchanged"}
+
+
+def test_an_empty_variable_of_aws_counts_as_not_set(rig: Rig) -> None:
+    """boto3 takes an empty profile as its name, and awscrt cannot sign for an empty region."""
+    rig.put("key", b"body")
+    empty = dict.fromkeys(("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_DEFAULTS_MODE"), "")
+    target = {"TARGET_ACCESS_KEY_ID": "id", "TARGET_SECRET_ACCESS_KEY": "secret", "TARGET_SECRET_ARN": ""}
+    with started("check", **empty, **target) as command:
+        ended = command.ended()
+    assert (ended.code, ended.named) == (1, {"key": "missing: absent from the target"}), ended.err

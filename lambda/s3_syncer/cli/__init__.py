@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -17,6 +18,7 @@ def main() -> None:
         from ..process_tuning import limit_malloc_arenas, relax_gc
 
         streams.install()
+        _drop_empty_variables()
         limit_malloc_arenas()
         from .commands import cli
 
@@ -30,3 +32,13 @@ def main() -> None:
     except Exception:  # Python would exit with 1, which means that every difference was listed
         traceback.print_exc()
         sys.exit(UNUSABLE)
+
+
+def _drop_empty_variables() -> None:
+    """Let an empty variable of AWS count as not set, as the variables of the options do.
+
+    boto3 takes an empty region or profile as its name. An empty path of a configuration file stays: it means no file.
+    """
+    for name, value in list(os.environ.items()):
+        if name.startswith("AWS_") and not name.endswith("_FILE") and not value:
+            del os.environ[name]
