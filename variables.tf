@@ -20,7 +20,7 @@ variable "source_account_id" {
   default     = null
 
   validation {
-    condition     = can(regex("^[0-9]{12}$", coalesce(var.source_account_id, "123456789012")))
+    condition     = var.source_account_id == null || can(regex("^[0-9]{12}$", var.source_account_id))
     error_message = "Write source_account_id as the 12 digits of an account ID in quotation marks, like \"123456789012\"."
   }
 }
@@ -31,8 +31,8 @@ variable "source_role_arn" {
   default     = null
 
   validation {
-    condition     = can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$", coalesce(var.source_role_arn, "arn:aws:iam::123456789012:role/reader")))
-    error_message = "Write source_role_arn as the ARN of a role, like \"arn:aws:iam::123456789012:role/reader\": no assumed role, no user."
+    condition     = var.source_role_arn == null || can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$", var.source_role_arn))
+    error_message = "Write source_role_arn as the ARN of a role, like \"arn:aws:iam::123456789012:role/reader\": no assumed role, no user. Null reads the source with the roles of the module."
   }
 
   validation {
@@ -85,26 +85,32 @@ variable "target" {
   })
   nullable = false
 
+  # A host as boto3 accepts it, and a port.
   validation {
-    condition     = can(regex("^https?://[^/?#@\\s]+(/[^?#@\\s]*)?$", var.target.endpoint))
-    error_message = "Write target.endpoint as https:// and a host, like \"https://s3.us-east-1.example.com\", and a path if the store has one: no query, no user name."
+    condition     = can(regex("^https?://([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*[.]?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?(/[^?#@\\s]*)?$", var.target.endpoint))
+    error_message = "Write target.endpoint as https:// and a host, like \"https://s3.us-east-1.example.com\", and a port and a path if the store has them: no query, no user name. Write a host beyond ASCII in Punycode, like \"xn--mnchen-3ya.example.com\"."
+  }
+
+  validation {
+    condition     = try(tonumber(regex("^[^/]+//[^/]*[^/:]:([0-9]+)(?:/|$)", var.target.endpoint)[0]), 443) <= 65535
+    error_message = "Write a port up to 65535 into target.endpoint, or none."
   }
 
   # The workers address the bucket in the path: every key would get the name of the bucket as a prefix.
   validation {
-    condition     = !can(regex("^https?://[^/]+/(.*/)?${replace(var.target.bucket, ".", "\\.")}/*$", var.target.endpoint))
+    condition     = !can(regex("^https?://[^/]+/(.*/)?${try(replace(var.target.bucket, ".", "\\."), "/")}/*$", var.target.endpoint))
     error_message = "Write target.endpoint without the bucket at its end: the bucket goes into target.bucket."
   }
 
   validation {
-    condition = (!startswith(var.target.endpoint, "http://") ||
+    condition = (!can(regex("^http://", var.target.endpoint)) ||
     can(regex("^http://(localhost|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]+)?(/.*)?$", var.target.endpoint)))
     error_message = "Write target.endpoint with https://: with http, objects are sent unencrypted. Only localhost, 127.0.0.1 and [::1] may use http://."
   }
 
   validation {
-    condition     = can(regex("^[^\\s]+$", var.target.region))
-    error_message = "Write target.region as the target store names the region of the bucket, like \"us-east-1\"."
+    condition     = can(regex("^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$", var.target.region)) && !can(regex("^[0-9]+$", var.target.region))
+    error_message = "Write target.region as the target store names the region of the bucket, like \"us-east-1\": with letters, digits and \"-\"."
   }
 
   validation {
@@ -113,12 +119,18 @@ variable "target" {
   }
 
   validation {
-    condition     = !anytrue([for suffix in keys(local.no_bucket_suffixes) : endswith(var.target.bucket, suffix)])
-    error_message = "Write another target.bucket: ${join(" ", [for suffix, reason in local.no_bucket_suffixes : reason if endswith(var.target.bucket, suffix)])}."
+    condition     = !anytrue([for suffix in keys(local.no_bucket_suffixes) : try(endswith(var.target.bucket, suffix), false)])
+    error_message = "Write another target.bucket: ${join(" ", [for suffix, reason in local.no_bucket_suffixes : reason if try(endswith(var.target.bucket, suffix), false)])}."
+  }
+
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+  validation {
+    condition     = try(length(var.target.prefix), 0) < 1024
+    error_message = "Write target.prefix with fewer than 1024 characters: a key has at most 1024 with its prefix."
   }
 
   validation {
-    condition     = contains(["path", "virtual"], coalesce(var.target.addressing_style, "path"))
+    condition     = var.target.addressing_style == null || can(regex("^(path|virtual)$", var.target.addressing_style))
     error_message = "Write target.addressing_style as \"path\" or \"virtual\"."
   }
 
@@ -138,12 +150,12 @@ variable "target" {
   }
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9_-]+$", coalesce(var.target.storage_class, "STANDARD")))
+    condition     = var.target.storage_class == null || can(regex("^[A-Za-z0-9_-]+$", var.target.storage_class))
     error_message = "Write target.storage_class as the store names the class, like \"STANDARD_IA\"."
   }
 
   validation {
-    condition     = contains(["AES256", "aws:kms", "aws:kms:dsse"], coalesce(var.target.server_side_encryption, "AES256"))
+    condition     = var.target.server_side_encryption == null || can(regex("^(AES256|aws:kms|aws:kms:dsse)$", var.target.server_side_encryption))
     error_message = "Write target.server_side_encryption as \"AES256\", \"aws:kms\" or \"aws:kms:dsse\"."
   }
 
@@ -153,15 +165,15 @@ variable "target" {
   }
 
   validation {
-    condition     = can(regex("^[!-~]+$", coalesce(var.target.sse_kms_key_id, "-")))
+    condition     = var.target.sse_kms_key_id == null || can(regex("^[!-~]+$", var.target.sse_kms_key_id))
     error_message = "Write target.sse_kms_key_id as the store names the key, without spaces."
   }
 
   validation {
-    condition = contains(
+    condition = var.target.acl == null || try(contains(
       ["private", "public-read", "public-read-write", "authenticated-read", "aws-exec-read", "bucket-owner-read", "bucket-owner-full-control"],
-      coalesce(var.target.acl, "private"),
-    )
+      var.target.acl,
+    ), false)
     error_message = "Write target.acl as a canned ACL, like \"private\" or \"bucket-owner-full-control\"."
   }
 
@@ -189,7 +201,7 @@ variable "target" {
   # A bucket of the same name on another store is another bucket.
   validation {
     condition = !(var.target.bucket == var.source_bucket &&
-    can(regex("\\.(amazonaws\\.com(\\.cn)?|amazonaws\\.eu)(:[0-9]+)?(/.*)?$", lower(var.target.endpoint))))
+    can(regex("(?i)\\.(amazonaws\\.com(\\.cn)?|amazonaws\\.eu)(:[0-9]+)?(/.*)?$", var.target.endpoint)))
     error_message = "Write another bucket into target.bucket: at an AWS endpoint this is source_bucket itself, and every copy would cause another copy."
   }
 }
@@ -552,9 +564,14 @@ variable "reconcile" {
   default  = {}
   nullable = false
 
+  # https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
   validation {
-    condition     = var.reconcile.schedule == null || can(regex("^(rate|cron|at)\\(.+\\)$", var.reconcile.schedule))
-    error_message = "Write reconcile.schedule like \"rate(1 day)\" or \"cron(0 3 * * ? *)\", or null to turn the comparison off."
+    condition = var.reconcile.schedule == null || anytrue([for form in [
+      "^rate\\([1-9][0-9]* (minute|hour|day)s?\\)$",
+      "^cron\\([0-9A-Za-z,*/-]+ [0-9A-Za-z,*/-]+ ([?] [0-9A-Za-z,*/-]+ [0-9A-Za-z,*/#-]+|[0-9A-Za-z,*/-]+ [0-9A-Za-z,*/-]+ [?]) [0-9,*/-]+\\)$",
+      "^at\\([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\)$",
+    ] : can(regex(form, var.reconcile.schedule))])
+    error_message = "Write reconcile.schedule like \"rate(1 day)\", \"cron(0 3 * * ? *)\" or \"at(2030-01-31T03:00:00)\", or null to turn the comparison off. A rate has whole minutes, hours or days. The fields of cron are minute, hour, day of the month, month, day of the week and year, and one of both days is \"?\"."
   }
 
   validation {
@@ -640,6 +657,16 @@ variable "function" {
   validation {
     condition     = var.function.vpc == null || try(length(var.function.vpc.subnet_ids) > 0 && length(var.function.vpc.security_group_ids) > 0, false)
     error_message = "Write at least one ID into each of function.vpc.subnet_ids and function.vpc.security_group_ids, or leave function.vpc out."
+  }
+
+  validation {
+    condition     = alltrue([for id in try(var.function.vpc.subnet_ids, []) : can(regex("^subnet-[0-9a-z]+$", id))])
+    error_message = "Write function.vpc.subnet_ids as subnet IDs, like \"subnet-0123456789abcdef0\": no ARNs, no names."
+  }
+
+  validation {
+    condition     = alltrue([for id in try(var.function.vpc.security_group_ids, []) : can(regex("^sg-[0-9a-z]+$", id))])
+    error_message = "Write function.vpc.security_group_ids as security group IDs, like \"sg-0123456789abcdef0\": no ARNs, no names."
   }
 }
 
@@ -767,12 +794,17 @@ variable "migration" {
   }
 
   validation {
-    condition     = alltrue([for argument in slice(var.migration.arguments, 0, min(1, length(var.migration.arguments))) : startswith(argument, "-")])
+    condition     = alltrue([for argument in var.migration.arguments : argument != null && argument != ""])
+    error_message = "Write text into each of migration.arguments, or leave the argument out: none may be null or empty."
+  }
+
+  validation {
+    condition     = !can(regex("^[^-]", var.migration.arguments[0]))
     error_message = "Write only options into migration.arguments, like [\"--delete\", \"--max-delete=1000\"]: the command is always \"migrate\", without positional arguments."
   }
 
   validation {
-    condition     = !anytrue([for argument in var.migration.arguments : startswith(argument, "--report")])
+    condition     = !anytrue([for argument in var.migration.arguments : try(startswith(argument, "--report"), false)])
     error_message = "Leave --report out of migration.arguments: the file system of the task is read-only. The log of the task names every failure."
   }
 }
@@ -829,12 +861,12 @@ variable "service" {
   }
 
   validation {
-    condition     = var.service.concurrency == "auto" || try(tonumber(var.service.concurrency) >= 1 && tonumber(var.service.concurrency) <= 512 && floor(tonumber(var.service.concurrency)) == tonumber(var.service.concurrency), false)
+    condition     = var.service.concurrency == "auto" || try(tonumber(regex("^[1-9][0-9]*$", var.service.concurrency)) <= 512, false)
     error_message = "Write service.concurrency as a whole number from 1 to 512, or as \"auto\"."
   }
 
   validation {
-    condition     = var.service.bulk_concurrency == "auto" || try(tonumber(var.service.bulk_concurrency) >= 1 && tonumber(var.service.bulk_concurrency) <= 512 && floor(tonumber(var.service.bulk_concurrency)) == tonumber(var.service.bulk_concurrency), false)
+    condition     = var.service.bulk_concurrency == "auto" || try(tonumber(regex("^[1-9][0-9]*$", var.service.bulk_concurrency)) <= 512, false)
     error_message = "Write service.bulk_concurrency as a whole number from 1 to 512, or as \"auto\"."
   }
 
@@ -859,7 +891,12 @@ variable "service" {
   }
 
   validation {
-    condition     = alltrue([for argument in slice(var.service.arguments, 0, min(1, length(var.service.arguments))) : startswith(argument, "-")])
+    condition     = alltrue([for argument in var.service.arguments : argument != null && argument != ""])
+    error_message = "Write text into each of service.arguments, or leave the argument out: none may be null or empty."
+  }
+
+  validation {
+    condition     = !can(regex("^[^-]", var.service.arguments[0]))
     error_message = "Write only options into service.arguments, like [\"--bwlimit=50M\"]: the command is always \"serve\", without positional arguments."
   }
 }
@@ -884,6 +921,11 @@ variable "kms_key_arn" {
   validation {
     condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key_arn))
     error_message = "Write kms_key_arn as a key ARN, like \"arn:aws:kms:eu-west-1:123456789012:key/...\": a policy cannot name a key by its alias."
+  }
+
+  validation {
+    condition     = try(split(":", var.kms_key_arn)[3] == local.region, true)
+    error_message = "Write the ARN of a key in ${local.region} into kms_key_arn, the Region of the module: a key of another Region cannot encrypt its queues and logs. A multi-Region key has an ARN in each Region."
   }
 }
 
@@ -949,8 +991,13 @@ variable "alarm_actions" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for arn in var.alarm_actions : can(regex("^arn:[a-z-]+:", arn))])
+    condition     = alltrue([for arn in var.alarm_actions : can(regex("^arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:[^:]*:.+$", arn))])
     error_message = "Write alarm_actions as ARNs, like \"arn:aws:sns:eu-west-1:123456789012:on-call\"."
+  }
+
+  validation {
+    condition     = alltrue([for arn in var.alarm_actions : try(contains(["", local.region], split(":", arn)[3]), true)])
+    error_message = "Write ARNs of ${local.region} into alarm_actions, the Region of the module: CloudWatch rejects an action in another Region."
   }
 
   validation {
@@ -1000,8 +1047,26 @@ variable "max_retry_s" {
 }
 
 variable "tags" {
-  description = "Tags of all resources."
+  description = "Tags of all resources: at most 50. IAM and SQS allow letters, digits, spaces and `_ . : / = + - @` in them."
   type        = map(string)
   default     = {}
   nullable    = false
+
+  # The rules that all services of the module have in common. https://docs.aws.amazon.com/IAM/latest/APIReference/API_Tag.html
+  validation {
+    condition = alltrue([for name, value in var.tags :
+      can(regex("^[\\pL\\pZ\\pN_.:/=+@-]{1,128}$", name)) && can(regex("^[\\pL\\pZ\\pN_.:/=+@-]{0,256}$", value)) && !startswith(lower(name), "aws:")
+    ])
+    error_message = "Write tags with names of 1 to 128 and values of 0 to 256 characters, from letters, digits, spaces and \"_.:/=+-@\". No name may begin with \"aws:\", and no value may be null. These are wrong: ${join(", ", [for name, value in var.tags : name if !(can(regex("^[\\pL\\pZ\\pN_.:/=+@-]{1,128}$", name)) && can(regex("^[\\pL\\pZ\\pN_.:/=+@-]{0,256}$", value)) && !startswith(lower(name), "aws:"))])}."
+  }
+
+  validation {
+    condition     = length(var.tags) <= 50
+    error_message = "Write at most 50 tags, the maximum of a resource."
+  }
+
+  validation {
+    condition     = length(distinct([for name in keys(var.tags) : lower(name)])) == length(var.tags)
+    error_message = "Write each name in tags once, also without regard to upper and lower case: for IAM, \"Name\" and \"name\" are the same."
+  }
 }

@@ -1407,7 +1407,7 @@ run "arns_of_other_partitions" {
 
   variables {
     credentials_secret       = { arn = "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:existing-AbCdEf" }
-    kms_key_arn              = "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1111"
+    previous_kms_key_arns    = ["arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1111"]
     permissions_boundary_arn = "arn:aws:iam::aws:policy/PowerUserAccess"
   }
 }
@@ -1442,4 +1442,469 @@ run "a_name_with_the_suffix_of_a_dead_letter_queue" {
   }
 
   expect_failures = [var.name]
+}
+
+# Values that AWS, boto3 or the command would reject after the apply
+
+run "a_target_without_an_endpoint" {
+  command = plan
+
+  variables {
+    target = { endpoint = null, region = "us-east-1", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_target_without_a_bucket" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = null }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_endpoint_with_only_a_port" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://:443", region = "us-east-1", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_endpoint_with_a_port_beyond_65535" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com:99999", region = "us-east-1", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_endpoint_beyond_ascii" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://münchen.example.com", region = "us-east-1", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_region_with_a_slash" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "eu/central", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_region_beyond_ascii" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "münchen", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "a_target_prefix_longer_than_a_key" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", prefix = format("%1024s", "") }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_empty_storage_class" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", storage_class = "" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_empty_addressing_style" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", addressing_style = "" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_empty_acl" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", acl = "" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_empty_encryption" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com", region = "us-east-1", bucket = "mirror", server_side_encryption = "" }
+  }
+
+  expect_failures = [var.target]
+}
+
+run "an_empty_source_account" {
+  command = plan
+
+  variables {
+    source_account_id = ""
+  }
+
+  expect_failures = [var.source_account_id]
+}
+
+run "an_empty_source_role" {
+  command = plan
+
+  variables {
+    source_role_arn = ""
+  }
+
+  expect_failures = [var.source_role_arn]
+}
+
+run "a_schedule_with_five_fields" {
+  command = plan
+
+  variables {
+    reconcile = { schedule = "cron(0 3 * * *)" }
+  }
+
+  expect_failures = [var.reconcile]
+}
+
+run "a_schedule_with_two_days" {
+  command = plan
+
+  variables {
+    reconcile = { schedule = "cron(0 3 1 * 2 *)" }
+  }
+
+  expect_failures = [var.reconcile]
+}
+
+run "a_schedule_with_no_day" {
+  command = plan
+
+  variables {
+    reconcile = { schedule = "cron(0 3 ? * ? *)" }
+  }
+
+  expect_failures = [var.reconcile]
+}
+
+run "a_schedule_with_seven_fields" {
+  command = plan
+
+  variables {
+    reconcile = { schedule = "cron(0 0 3 * * ? *)" }
+  }
+
+  expect_failures = [var.reconcile]
+}
+
+run "a_schedule_with_weeks" {
+  command = plan
+
+  variables {
+    reconcile = { schedule = "rate(1 week)" }
+  }
+
+  expect_failures = [var.reconcile]
+}
+
+run "a_schedule_with_seconds" {
+  command = plan
+
+  variables {
+    reconcile = { schedule = "rate(30 seconds)" }
+  }
+
+  expect_failures = [var.reconcile]
+}
+
+run "a_schedule_with_no_minutes" {
+  command = plan
+
+  variables {
+    reconcile = { schedule = "rate(0 minutes)" }
+  }
+
+  expect_failures = [var.reconcile]
+}
+
+run "a_schedule_with_half_hours" {
+  command = plan
+
+  variables {
+    reconcile = { schedule = "rate(1.5 hours)" }
+  }
+
+  expect_failures = [var.reconcile]
+}
+
+run "a_schedule_with_a_date_only" {
+  command = plan
+
+  variables {
+    reconcile = { schedule = "at(2030-01-31)" }
+  }
+
+  expect_failures = [var.reconcile]
+}
+
+run "a_subnet_by_name_for_the_function" {
+  command = plan
+
+  variables {
+    function = { vpc = { subnet_ids = ["private"], security_group_ids = ["sg-1"] } }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "a_security_group_by_name_for_the_function" {
+  command = plan
+
+  variables {
+    function = { vpc = { subnet_ids = ["subnet-1"], security_group_ids = [""] } }
+  }
+
+  expect_failures = [var.function]
+}
+
+run "a_key_of_another_region" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/11111111-1111"
+  }
+
+  expect_failures = [var.kms_key_arn]
+}
+
+run "an_alarm_action_of_another_region" {
+  command = plan
+
+  variables {
+    alarm_actions = ["arn:aws:sns:us-east-1:123456789012:on-call"]
+  }
+
+  expect_failures = [var.alarm_actions]
+}
+
+run "an_incomplete_alarm_action" {
+  command = plan
+
+  variables {
+    alarm_actions = ["arn:aws:sns"]
+  }
+
+  expect_failures = [var.alarm_actions]
+}
+
+run "a_tag_of_aws" {
+  command = plan
+
+  variables {
+    tags = { "aws:team" = "a" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "a_tag_without_a_name" {
+  command = plan
+
+  variables {
+    tags = { "" = "a" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "a_tag_without_a_value" {
+  command = plan
+
+  variables {
+    tags = { team = null }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "a_tag_with_a_wrong_character" {
+  command = plan
+
+  variables {
+    tags = { team = "a#b" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "a_tag_with_a_long_value" {
+  command = plan
+
+  variables {
+    tags = { team = format("%257s", "") }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "a_tag_in_two_cases" {
+  command = plan
+
+  variables {
+    tags = { Team = "a", team = "b" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "fifty_one_tags" {
+  command = plan
+
+  variables {
+    tags = { for n in range(51) : "tag-${n}" => "" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "an_argument_of_the_migration_that_is_null" {
+  command = plan
+
+  variables {
+    migration = { arguments = ["--full", null] }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "an_argument_of_the_migration_that_is_empty" {
+  command = plan
+
+  variables {
+    migration = { arguments = ["--full", ""] }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "a_first_argument_of_the_migration_that_is_null" {
+  command = plan
+
+  variables {
+    migration = { arguments = [null] }
+  }
+
+  expect_failures = [var.migration]
+}
+
+run "an_argument_of_the_service_that_is_null" {
+  command = plan
+
+  variables {
+    service = { arguments = ["--full", null] }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "an_argument_of_the_service_that_is_empty" {
+  command = plan
+
+  variables {
+    service = { arguments = ["--full", ""] }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_first_argument_of_the_service_that_is_null" {
+  command = plan
+
+  variables {
+    service = { arguments = [null] }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_concurrency_of_scientific_notation" {
+  command = plan
+
+  variables {
+    service = { concurrency = "1e1" }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_concurrency_of_hexadecimal_notation" {
+  command = plan
+
+  variables {
+    service = { concurrency = "0x10" }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_concurrency_of_a_space" {
+  command = plan
+
+  variables {
+    service = { concurrency = " 8" }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_concurrency_of_a_leading_zero" {
+  command = plan
+
+  variables {
+    service = { concurrency = "08" }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "unusual_valid_values" {
+  command = plan
+
+  variables {
+    target        = { endpoint = "https://[2001:db8::1]:8443/s3/", region = "eu-0", bucket = "mirror", prefix = "東京/" }
+    reconcile     = { schedule = "cron(0/15 8-18 ? JAN-DEC MON#1,FRI 2026-2030)" }
+    alarm_actions = ["arn:aws:automate:eu-west-1:ec2:stop", "arn:aws:iam::123456789012:role/x"]
+    kms_key_arn   = "arn:aws:kms:eu-west-1:123456789012:key/mrk-1111"
+    tags          = { "Kosten stelle/Größe" = "a+b=c @ d:e_f.g-h", empty = "" }
+    service       = { concurrency = "512", bulk_concurrency = "auto" }
+  }
 }

@@ -7,6 +7,12 @@ mock_provider "aws" {
   override_during = plan
 }
 
+override_data {
+  target          = data.aws_service.sqs
+  override_during = plan
+  values          = { region = "us-gov-west-1" }
+}
+
 variables {
   name          = "n123456789-123456789-123456789-123456789-123456789-123456789-123"
   source_bucket = "b123456789-123456789-123456789-123456789-123456789-123456789-12"
