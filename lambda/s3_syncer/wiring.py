@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from .core.errors import StoreUnusable
@@ -92,9 +91,9 @@ def build_sync_context(
     Without `limiters`, only the threads limit the requests in flight.
     """
     return_large_buffers()
-    connect = partial(_connect, threads=threads, resumes=resumes, gates=gates)
     if restore is None:
-        return connect(settings, *_locations(settings, threads, clients, limiters), transports=transports)
+        route = _Route(*_locations(settings, threads, clients, limiters), transports, resumes=resumes)
+        return _connect(settings, route, threads, gates)
 
     # Here, because the function never restores.
     from .stores.as_of import AsOfClients, require_versions
@@ -106,16 +105,28 @@ def build_sync_context(
         require_versions(mirror.clients, mirror.name)
         # The transports know no versions.
         mirror, transports = replace(mirror, clients=AsOfClients(mirror.clients, restore.as_of)), None
-    return connect(
-        # The limits of the settings are those of the mirror.
-        replace(settings, delete=False, target_limits=USUAL_LIMITS),
+    route = _Route(
         mirror,
         bucket,
+        transports,
         resumes=False,  # an upload in the bucket may be that of an application
-        transports=transports,
         direction=FromMirror(restore.overwrite),
         target_type=KeptBucket,
     )
+    # The limits of the settings are those of the mirror.
+    return _connect(replace(settings, delete=False, target_limits=USUAL_LIMITS), route, threads, gates)
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """The bucket that is copied, its copy, and what differs when objects are restored."""
+
+    source: BucketLocation
+    target: BucketLocation
+    transports: TransportFactory | None
+    resumes: bool
+    direction: ToMirror = TO_MIRROR
+    target_type: type[Bucket] = Bucket
 
 
 def _locations(
@@ -171,23 +182,12 @@ def _source_clients(settings: Settings, connections: int, clients: ClientFactori
     return found
 
 
-def _connect(
-    settings: Settings,
-    source_location: BucketLocation,
-    target_location: BucketLocation,
-    *,
-    threads: int,
-    resumes: bool,
-    transports: TransportFactory | None,
-    gates: RequestGates,
-    direction: ToMirror = TO_MIRROR,
-    target_type: type[Bucket] = Bucket,
-) -> SyncContext:
-    """Connect two buckets, of which the first is copied to the second."""
-    built_transports = transports(source_location, target_location) if transports is not None else Transports()
+def _connect(settings: Settings, route: _Route, threads: int, gates: RequestGates) -> SyncContext:
+    """Connect the two buckets of a route."""
+    transports = route.transports(route.source, route.target) if route.transports is not None else Transports()
     locks = None
     if settings.object_lock:
-        locks = ObjectLocks(lambda: target.lock_configuration(), removes_holds=direction.removes_holds)
+        locks = ObjectLocks(lambda: target.lock_configuration(), removes_holds=route.direction.removes_holds)
     target: Bucket
 
     def bucket(
@@ -199,7 +199,7 @@ def _connect(
             location.clients,
             tags=settings.tags,
             documents_tag_counts=location.is_on_aws,
-            lists_restores=location is source_location and location.is_on_aws,
+            lists_restores=location is route.source and location.is_on_aws,
             reads_checksums=settings.reads_checksums,
             transport=transport,
             gate=gate,
@@ -208,20 +208,20 @@ def _connect(
             locks=locks,
         )
 
-    source = bucket(source_location, Bucket, built_transports.source, gates.source)
-    target = bucket(target_location, target_type, built_transports.target, gates.target)
-    small_object_copier = built_transports.small_object_copier
+    source = bucket(route.source, Bucket, transports.source, gates.source)
+    target = bucket(route.target, route.target_type, transports.target, gates.target)
+    small_object_copier = transports.small_object_copier
     transfer = Transfer(
         source,
         target,
         memory=settings.copy_memory,
         threads=threads,
         bandwidth=settings.bandwidth,
-        resumes=resumes,
+        resumes=route.resumes,
         limits=settings.target_limits,
-        stream_copier=built_transports.stream_copier,
+        stream_copier=transports.stream_copier,
         tags=settings.tags,
-        direction=direction,
+        direction=route.direction,
     )
 
     pair = BucketPair(
@@ -231,7 +231,7 @@ def _connect(
         delete=settings.delete,
         filters=settings.filters,
         capabilities=transfer.capabilities,
-        direction=direction,
+        direction=route.direction,
     )
     return SyncContext(
         source,
