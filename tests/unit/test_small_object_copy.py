@@ -24,6 +24,7 @@ from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.stores.capabilities import SAMPLE_EVERY, properties_of
 from s3_syncer.stores.request_limiter import Permit, RequestLimiter, RequestLimiters
 from s3_syncer.sync.transfer import Transfer
+from s3_syncer.transport.pauses import PAUSE_S
 
 NOW = 100
 
@@ -305,7 +306,7 @@ def test_nothing_is_copied_for_a_while_after_a_store_failed(error: Exception, si
     store.on_call = fail
     assert len(world.copy()) == 3
     failing = False
-    world.clock.now += small_object_copy.PAUSE_S - 0.1
+    world.clock.now += PAUSE_S - 0.1
     assert world.copy() == {}
     world.clock.now += 0.2
     assert len(world.copy()) == 9
@@ -335,7 +336,7 @@ def test_nothing_is_copied_for_a_while_after_a_code_about_the_whole_store() -> N
     assert world.source.count("fetch") == 1
     del world.source_side.replies["GET"]
     assert world.copy() == {}
-    world.clock.now += small_object_copy.PAUSE_S
+    world.clock.now += PAUSE_S
     assert len(world.copy()) == 2
 
 

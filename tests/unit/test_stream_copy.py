@@ -20,9 +20,10 @@ from s3_syncer.core.model import ObjectState, WriteGuard
 from s3_syncer.core.multipart import Limits, Part
 from s3_syncer.core.units import MIB
 from s3_syncer.crt import stream_copy as streams_module
-from s3_syncer.crt.stream_copy import BLOCK, PAUSE_MAX_S, PAUSE_S, HttpStreamCopier
+from s3_syncer.crt.stream_copy import BLOCK, PAUSE_MAX_S, HttpStreamCopier
 from s3_syncer.sync import transfer as transfer_module
 from s3_syncer.sync.transfer import StreamCopier, Transfer
+from s3_syncer.transport.pauses import PAUSE_S
 
 KEY = "folder/a file"
 BODY = bytes(range(256)) * (3 * BLOCK // 256) + b"the rest"

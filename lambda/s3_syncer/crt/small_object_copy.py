@@ -29,6 +29,7 @@ from ..stores.capabilities import Property, properties_of
 from ..stores.object_tags import UNTAGGED_CODES
 from ..stores.request_limiter import NO_LIMITERS, Permit, RequestLimiter, RequestLimiters, request_kind
 from ..sync.transfer import Transfer
+from ..transport.pauses import PAUSE_S
 from ..transport.protocols import Headers, HttpResponse, concerns_store, is_archived
 from .protocols import CallbackHttpClient
 
@@ -43,9 +44,6 @@ MAX_SIZE = MIB
 #: clock of the target does not matter. A time that goes back is safe too: an upload in parts has another ETag. An
 #: older version that comes back has another ETag or time, unless both versions were written within one second.
 MTIME_SETTLE_TIME = timedelta(seconds=2)
-
-#: Seconds for which nothing is copied here after a store was busy, refused a request or did not respond.
-PAUSE_S = 5.0
 
 #: Objects of a batch that may be unsupported or fail before the rest of the batch is left. Each was read for nothing.
 MAX_UNSUPPORTED = 8

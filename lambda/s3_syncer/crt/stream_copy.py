@@ -32,6 +32,7 @@ from ..core.multipart import Part
 from ..core.units import KIB, MIB
 from ..stores import request_limiter
 from ..stores.request_limiter import NO_LIMITERS, RequestLimiter, RequestLimiters, request_kind
+from ..transport.pauses import PAUSE_S
 from ..transport.protocols import Headers
 from .small_object_copy import write_headers
 
@@ -43,8 +44,8 @@ BLOCK = 256 * KIB
 #: Smallest object in bytes that is streamed whole. A smaller one takes no less CPU time as a stream.
 MIN_SIZE = MIB
 
-#: Seconds for which nothing is streamed after a failure: at first, and at most. They double until a stream succeeds.
-PAUSE_S, PAUSE_MAX_S = 5.0, 300.0
+#: Seconds for which nothing is streamed after a failure, at most. They double from PAUSE_S until a stream succeeds.
+PAUSE_MAX_S = 300.0
 
 #: Statuses of a response that says that the object or the upload is gone or has changed. They are fewer than
 #: `protocols.OBJECT_LEVEL_STATUSES`: a store that rejects the form of a stream, for example with 400, 411 or 501,

@@ -15,7 +15,8 @@ from ..core.circuit_breaker import CircuitBreaker
 from ..stores.request_limiter import is_throttled
 from .protocols import HttpResponse, concerns_store
 
-#: Seconds for which boto3 makes the requests.
+#: Seconds for which boto3 makes the requests, after a store did not respond, was busy, or refused one. The copiers over
+#: awscrt pause as long.
 PAUSE_S = 5.0
 
 #: Stands for all operations.
