@@ -15,7 +15,7 @@ from ...core.units import GB
 from ...sync.archived_objects import RestoreOptions
 from ...sync.key_sweep import SweepOptions
 from ..click_extensions import Command, with_options
-from ..options import groups
+from ..options import groups, resources
 from ..options.downloads import open_resume_file, read_options
 from ..options.key_selection import check_selection, selected_batches
 from ..options.settings import configure_log, fail, read_filters, read_settings
@@ -70,9 +70,9 @@ _NOT_BY_SIZE = {
 @with_options(LOCATIONS, STORES, groups.DRY_RUN, groups.FILTERS, groups.FILES_FROM, groups.INVENTORY, groups.SINCE)
 @with_options(groups.KEYS, groups.TAGS, groups.OBJECT_LOCK, groups.ORDER, groups.SWEEP_DELETES)
 @with_options(groups.SKIP_ARCHIVED, groups.RESTORES)
-@with_options(groups.WORKERS, groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
+@with_options(groups.WORKERS, resources.SWEEP_CONCURRENCY, resources.MEMORY, resources.PROCESSES, resources.OUTAGES)
 @with_options(groups.REPORTS, groups.EVENTS, groups.LOG)
-@with_options(groups.SPAWN, groups.STOP_GRACE)
+@with_options(resources.SPAWN, groups.STOP_GRACE)
 def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any) -> None:
     """Copy the existing objects to the target, and compare again until both buckets are equal.
 
@@ -107,9 +107,9 @@ def migrate(delete: bool, max_delete: int | None, dry_run: bool, **options: Any)
 )
 @with_options(LOCATIONS, STORES, groups.FILTERS, groups.FILES_FROM, groups.INVENTORY, groups.SINCE)
 @with_options(groups.KEYS, groups.TAGS, groups.OBJECT_LOCK, groups.DOWNLOAD, groups.SKIP_ARCHIVED)
-@with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
+@with_options(resources.SWEEP_CONCURRENCY, resources.MEMORY, resources.PROCESSES, resources.OUTAGES)
 @with_options(groups.REPORTS, groups.EVENTS, groups.LOG)
-@with_options(groups.SPAWN, groups.STOP_GRACE)
+@with_options(resources.SPAWN, groups.STOP_GRACE)
 def check(**options: Any) -> None:
     """Compare both buckets, and list each difference with its reason. Nothing is changed.
 

@@ -13,7 +13,7 @@ from ...core.errors import SyncError
 from ...settings import RestoreSettings, Settings
 from ...sync.key_sweep import SweepOptions
 from ..click_extensions import Command, option, with_options
-from ..options import groups
+from ..options import groups, resources
 from ..options.settings import configure_log, fail, option_of, read_settings
 from ..options.stores import STORES
 from ..options.types import Moment
@@ -88,9 +88,9 @@ OBJECT_LOCK = (
 )
 @with_options(STORES, RESTORE, groups.DRY_RUN, groups.FILTERS, groups.FILES_FROM)
 @with_options(groups.KEYS, groups.TAGS, OBJECT_LOCK)
-@with_options(groups.SWEEP_CONCURRENCY, groups.MEMORY, groups.PROCESSES, groups.OUTAGES)
+@with_options(resources.SWEEP_CONCURRENCY, resources.MEMORY, resources.PROCESSES, resources.OUTAGES)
 @with_options(groups.REPORTS, groups.LOG)
-@with_options(groups.SPAWN, groups.STOP_GRACE)
+@with_options(resources.SPAWN, groups.STOP_GRACE)
 def restore(**options: Any) -> None:
     """Bring objects back from the mirror, which is the target, to the bucket, which is the source.
 

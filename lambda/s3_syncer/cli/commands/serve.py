@@ -23,7 +23,8 @@ from ...versions import log_versions
 from ...wiring import build_queue_worker
 from ..click_extensions import Command, with_options
 from ..exit_codes import EQUAL
-from ..options import groups
+from ..options import groups, resources
+from ..options.service import DISTRIBUTED_COPY, SERVICE, SERVICE_CONCURRENCY, SERVICE_OUTPUT, SERVICE_TIMES
 from ..options.settings import fail, read_settings
 from ..options.stores import STORES
 from ..signals import exit_now, handle_signals
@@ -33,9 +34,9 @@ from ..signals import exit_now, handle_signals
     cls=Command,
     examples=[("Do the work of the Lambda function, with a health endpoint", "s3-syncer serve --health-port 8080")],
 )
-@with_options(STORES, groups.FILTERS, groups.TAGS, groups.OBJECT_LOCK, groups.KEY_DELETES, groups.SERVICE)
-@with_options(groups.SERVICE_CONCURRENCY, groups.MEMORY, groups.DISTRIBUTED_COPY)
-@with_options(groups.SERVICE_OUTPUT, groups.EVENTS, groups.SERVICE_TIMES)
+@with_options(STORES, groups.FILTERS, groups.TAGS, groups.OBJECT_LOCK, groups.KEY_DELETES, SERVICE)
+@with_options(SERVICE_CONCURRENCY, resources.MEMORY, DISTRIBUTED_COPY)
+@with_options(SERVICE_OUTPUT, groups.EVENTS, SERVICE_TIMES)
 def serve(**options: Any) -> None:
     """Receive messages from the queues and do their work, as the Lambda function does, until stopped.
 

@@ -22,7 +22,7 @@ from ...sync.own_copies import OwnCopies
 from ...wiring import build_sync_context
 from ..click_extensions import Command, with_options
 from ..exit_codes import DIFFERENT, EQUAL
-from ..options import groups
+from ..options import groups, resources
 from ..options.settings import configure_log, fail, read_settings
 from ..options.stores import STORES
 from ..output.stats import print_row, printable, uncertain_note
@@ -38,8 +38,8 @@ logger = logging.getLogger(__name__)
     examples=[("Copy or delete two keys, whatever the source has", "s3-syncer sync photos/1.jpg photos/2.jpg")],
 )
 @with_options(STORES, groups.FILTERS, groups.FILES_FROM, groups.TAGS, groups.OBJECT_LOCK, groups.KEY_DELETES)
-@with_options(groups.KEY_CONCURRENCY, groups.MEMORY)
-@with_options(groups.OUTAGES, groups.LOG, groups.STOP_GRACE)
+@with_options(resources.KEY_CONCURRENCY, resources.MEMORY)
+@with_options(resources.OUTAGES, groups.LOG, groups.STOP_GRACE)
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
     """Make each KEY of the source equal in the target now, and print what was done and why.

@@ -1,27 +1,18 @@
-"""The options of the commands by group: see `stores.py` for those of the stores."""
+"""The options of sweeps, single keys and `doctor`, by group."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from ...core.size_order import ORDERS
 from ...doctor import PREFIX
-from ...service.heartbeat import VISIBILITY_TIMEOUT_S
-from ...service.options import ServiceOptions
-from ...settings import LOG_LEVELS
-from ..click_extensions import Decorator, option
-from ..concurrency import AUTO, AUTO_MESSAGES
+from ..click_extensions import option
 from ..signals import GRACE_S
-from ..sweeps.job import SPAWN_AFTER_CPU_S, SPAWN_AFTER_KEYS
+from . import sections
 from .queues import IDLE_TIMEOUT
 from .types import (
-    MOST,
-    Bandwidth,
-    Ceiling,
-    Duration,
     KeyFile,
     ManifestObject,
     Moment,
@@ -31,8 +22,7 @@ from .types import (
     Size,
 )
 
-_COPY, _DELETES, _QUEUE, _SPEED, _OUTPUT = "What to copy", "Deletes", "Queue", "Speed and memory", "Output"
-_FAILURES, _ARCHIVES, _PROOF = "Failures", "Archived objects", "Proof to the byte"
+_ARCHIVES, _PROOF = "Archived objects", "Proof to the byte"
 
 #: Days for which a restored copy stays, if the user names none: a bulk restore from Deep Archive takes up to two days.
 RESTORE_DAYS = 7
@@ -42,7 +32,7 @@ _DELETE_VARIABLES = ("S3_SYNCER_DELETE", "SYNC_DELETE")
 
 TAGS = (
     option(
-        _COPY,
+        sections.COPY,
         "--tags/--no-tags",
         envvar="SYNC_TAGS",
         default=True,
@@ -53,7 +43,7 @@ TAGS = (
 
 OBJECT_LOCK = (
     option(
-        _COPY,
+        sections.COPY,
         "--object-lock/--no-object-lock",
         envvar="SYNC_OBJECT_LOCK",
         default=False,
@@ -65,7 +55,7 @@ OBJECT_LOCK = (
 
 DRY_RUN = (
     option(
-        _COPY,
+        sections.COPY,
         "--dry-run",
         "-n",
         is_flag=True,
@@ -76,7 +66,7 @@ DRY_RUN = (
 
 FILTERS = (
     option(
-        _COPY,
+        sections.COPY,
         "--include",
         multiple=True,
         type=Pattern(),
@@ -84,7 +74,7 @@ FILTERS = (
         "in the variable, one pattern on each line.",
     ),
     option(
-        _COPY,
+        sections.COPY,
         "--exclude",
         multiple=True,
         type=Pattern(),
@@ -92,7 +82,7 @@ FILTERS = (
         "Repeatable; in the variable, one pattern on each line.",
     ),
     option(
-        _COPY,
+        sections.COPY,
         "--min-size",
         type=Size(),
         metavar="SIZE",
@@ -100,7 +90,7 @@ FILTERS = (
         "decides, or that of the target if the source has none.",
     ),
     option(
-        _COPY,
+        sections.COPY,
         "--max-size",
         type=Size(),
         metavar="SIZE",
@@ -111,14 +101,14 @@ FILTERS = (
 
 KEYS = (
     option(
-        _COPY,
+        sections.COPY,
         "--full",
         is_flag=True,
         help="Compare headers, metadata and tags of every key. Without it, the listings decide, and only keys that "
         "differ in size, ETag or time are compared in full.",
     ),
     option(
-        _COPY,
+        sections.COPY,
         "--one-way",
         is_flag=True,
         help="Do not count keys that only the target has as differences. `migrate --delete` still deletes them.",
@@ -127,7 +117,7 @@ KEYS = (
 
 FILES_FROM = (
     option(
-        _COPY,
+        sections.COPY,
         "--files-from",
         type=KeyFile(),
         help="Only the keys in this file: one key on each line, relative to the source prefix, as it is. A JSON report "
@@ -137,7 +127,7 @@ FILES_FROM = (
 
 INVENTORY = (
     option(
-        _COPY,
+        sections.COPY,
         "--inventory",
         type=ManifestObject(),
         help="Take the keys of the source from this S3 Inventory, in CSV or Parquet, instead of a listing. Each "
@@ -147,7 +137,7 @@ INVENTORY = (
 
 SINCE = (
     option(
-        _COPY,
+        sections.COPY,
         "--since",
         type=Moment(),
         metavar="TIME|DURATION",
@@ -158,7 +148,7 @@ SINCE = (
 
 ORDER = (
     option(
-        _COPY,
+        sections.COPY,
         "--order",
         type=click.Choice(ORDERS),
         default="key",
@@ -171,14 +161,14 @@ ORDER = (
 
 SWEEP_DELETES = (
     option(
-        _DELETES,
+        sections.DELETES,
         "--delete",
         is_flag=True,
         help="Delete keys from the target that the source does not have. Data that exists only in the target is lost: "
         "use --dry-run first.",
     ),
     option(
-        _DELETES,
+        sections.DELETES,
         "--max-delete",
         type=click.IntRange(0),
         help="Stop deleting after this number of keys. The remaining keys are listed as differences.",
@@ -266,7 +256,7 @@ RESTORES = (
 
 KEY_DELETES = (
     option(
-        _DELETES,
+        sections.DELETES,
         "--delete/--no-delete",
         envvar=_DELETE_VARIABLES,
         default=True,
@@ -277,7 +267,7 @@ KEY_DELETES = (
 
 WORKERS = (
     option(
-        _QUEUE,
+        sections.QUEUE,
         "--workers",
         type=click.Choice(["local", "queue"]),
         default="local",
@@ -286,25 +276,25 @@ WORKERS = (
         "then compare both buckets.",
     ),
     option(
-        _QUEUE,
+        sections.QUEUE,
         "--bulk-queue-url",
         envvar="BULK_QUEUE_URL",
         help="URL of the workers' queue for bulk work, for --workers queue.",
     ),
     option(
-        _QUEUE,
+        sections.QUEUE,
         "--queue-url",
         envvar="QUEUE_URL",
         help="URL of the workers' queue, for --workers queue, if the workers have no --bulk-queue-url.",
     ),
     option(
-        _QUEUE,
+        sections.QUEUE,
         "--dead-letter-queue-url",
         envvar="DEAD_LETTER_QUEUE_URL",
         help="URL of the dead-letter queue, to count new dead letters.",
     ),
     option(
-        _QUEUE,
+        sections.QUEUE,
         "--log-group",
         "log_groups",
         multiple=True,
@@ -314,149 +304,9 @@ WORKERS = (
     *IDLE_TIMEOUT,
 )
 
-SERVICE = (
-    option(_QUEUE, "--queue-url", envvar="QUEUE_URL", needed=True, help="URL of the SQS queue with the events."),
-    option(
-        _QUEUE,
-        "--bulk-queue-url",
-        envvar="BULK_QUEUE_URL",
-        help="URL of the SQS queue for bulk work: ranges, parts, and all other messages that workers send. Without it, "
-        "they share --queue-url with the events.",
-    ),
-    option(
-        _QUEUE,
-        "--dead-letter-queue-url",
-        envvar="DEAD_LETTER_QUEUE_URL",
-        needed=True,
-        help="URL of the dead-letter queue.",
-    ),
-    option(
-        _QUEUE,
-        "--deletions-queue-url",
-        envvar="DELETIONS_QUEUE_URL",
-        help="URL of the SQS queue through which the deletions go. Without it, a worker deletes at once.",
-    ),
-    option(
-        _QUEUE,
-        "--held-deletions-queue-url",
-        envvar="HELD_DELETIONS_QUEUE_URL",
-        help="URL of the SQS queue for held deletions. Needed with --deletions-queue-url.",
-    ),
-    option(
-        _QUEUE,
-        "--hold-deletions-above",
-        envvar="HOLD_DELETIONS_ABOVE",
-        type=click.IntRange(1),
-        help="Hold each deletion while more than this number of them wait or are held. Without it, none is held.",
-    ),
-    option(
-        _QUEUE,
-        "--visibility-timeout",
-        type=click.IntRange(4, 3600),
-        default=VISIBILITY_TIMEOUT_S,
-        show_default=True,
-        help="Seconds until SQS delivers the messages of a killed process again. While the process runs, it extends "
-        "the timeout. With less than the default, a write of the killed process may take effect after other workers "
-        "have compared its key for the last time.",
-    ),
-    option(
-        _QUEUE,
-        "--shutdown-grace",
-        type=click.IntRange(0, 600),
-        default=10,
-        show_default=True,
-        help="Seconds that work in flight has to end after a stop signal. The process then needs up to 20 more to "
-        "release the other messages.",
-    ),
-)
-
-
-OUTAGES = (
-    option(
-        _FAILURES,
-        "--outage-timeout",
-        type=Duration(),
-        default="15m",
-        show_default=True,
-        help="Time to wait for a store that does not respond, or is too busy for any request: 90, 90s, 15m or 1h. The "
-        "command then continues where it was. After this time it ends with exit code 3. 0: end at once if it "
-        "does not respond; a single request that it is too busy for is repeated all the same. A store that has not "
-        "responded once in this run is not waited for.",
-    ),
-)
-
-
-def _ceiling(name: str, text: str, auto: int = AUTO) -> Decorator:
-    help_text = f"{text} auto is at most {auto}; a number is 1 to {MOST}."
-    return option(_SPEED, name, type=Ceiling(auto), default="auto", show_default=True, metavar="N", help=help_text)
-
-
-#: The number of requests in flight adapts to each store below the ceiling: see `core/concurrency_limit.py`.
-_ADAPTS = "Most requests at a time to each store. The number adapts to what the store can serve."
-
-SWEEP_CONCURRENCY = (
-    _ceiling(
-        "--concurrency",
-        f"{_ADAPTS} It holds for each process, and limits the keys and the parts in progress in the same way.",
-    ),
-)
-
-KEY_CONCURRENCY = (_ceiling("--concurrency", f"{_ADAPTS} The keys are processed one after the other."),)
-
-SERVICE_CONCURRENCY = (
-    _ceiling(
-        "--concurrency",
-        "Most messages of --queue-url at a time, and most parts of large objects in addition. Together with "
-        "--bulk-concurrency, it is also the most requests at a time to each store, which adapt to the store.",
-        AUTO_MESSAGES,
-    ),
-    _ceiling("--bulk-concurrency", "The same for --bulk-queue-url, in addition.", AUTO_MESSAGES),
-)
-
-MEMORY = (
-    option(
-        _SPEED,
-        "--memory",
-        type=click.IntRange(64, 1024 * 1024),
-        default=512,
-        show_default=True,
-        help="MiB for the buffers of all copies together. Streamed parts use little of it.",
-    ),
-    option(
-        _SPEED,
-        "--bwlimit",
-        type=Bandwidth(),
-        help="Maximum bytes to copy per second: 500k, 10M, 1.5G for KiB, MiB, GiB. Or a timetable in the local time of "
-        "the process, like '08:00,10M 19:00,off' or 'Mon-08:00,10M Sat-00:00,off'. Default: no limit.",
-    ),
-)
-
-PROCESSES = (
-    option(
-        _SPEED,
-        "--processes",
-        type=click.IntRange(1, 64),
-        default=lambda: min(os.cpu_count() or 1, 8),
-        show_default="one for each core, at most 8",
-        help="Processes of a large sweep. They share --memory. With --bwlimit there is always one.",
-    ),
-)
-
-DISTRIBUTED_COPY = (
-    option(
-        _SPEED,
-        "--distributed-copy-threshold",
-        envvar="DISTRIBUTED_COPY_THRESHOLD_MB",
-        type=click.IntRange(64, 10_000 * 5 * 1024),  # the range of the input sync.distributed_copy_threshold_mb
-        default=1024,
-        show_default=True,
-        help="Size in MiB above which several workers copy an object together.",
-    ),
-)
-
 REPORTS = (
     option(
-        _OUTPUT,
+        sections.OUTPUT,
         "--report",
         "reports",
         multiple=True,
@@ -468,7 +318,7 @@ REPORTS = (
 
 EVENTS = (
     option(
-        _OUTPUT,
+        sections.OUTPUT,
         "--event-bus-arn",
         help="Send events about this work to this EventBridge bus, with the AWS credential chain.",
     ),
@@ -476,14 +326,16 @@ EVENTS = (
 
 LOG = (
     option(
-        _OUTPUT,
+        sections.OUTPUT,
         "--log-format",
         type=click.Choice(["text", "json"]),
         default="text",
         show_default=True,
         help="json: write one JSON line for each decision to standard output.",
     ),
-    option(_OUTPUT, "-v", "--verbose", is_flag=True, help="Print each key when it is copied, changed or skipped."),
+    option(
+        sections.OUTPUT, "-v", "--verbose", is_flag=True, help="Print each key when it is copied, changed or skipped."
+    ),
 )
 
 DOCTOR = (
@@ -494,52 +346,20 @@ DOCTOR = (
         show_default=True,
         help="Prefix of the scratch keys, below --target-prefix. The command writes nothing if another key is there.",
     ),
-    option(_QUEUE, "--queue-url", envvar="QUEUE_URL", help="URL of the queue to check. Default: no queue is checked."),
     option(
-        _QUEUE, "--dead-letter-queue-url", envvar="DEAD_LETTER_QUEUE_URL", help="URL of the dead-letter queue to check."
-    ),
-    option(_OUTPUT, "--json", "as_json", is_flag=True, help="Print the report as JSON."),
-)
-
-SERVICE_OUTPUT = (
-    option(
-        _OUTPUT,
-        "--log-level",
-        envvar="LOG_LEVEL",
-        type=click.Choice(LOG_LEVELS, case_sensitive=False),
-        default="INFO",
-        show_default=True,
-        help="Lowest level to log. Each decision is one JSON line on standard output.",
+        sections.QUEUE,
+        "--queue-url",
+        envvar="QUEUE_URL",
+        help="URL of the queue to check. Default: no queue is checked.",
     ),
     option(
-        _OUTPUT,
-        "--health-port",
-        type=click.IntRange(1, 65535),
-        help="Port of the health endpoint, GET /health, and of the metrics for Prometheus, GET /metrics. Default: no "
-        "endpoint.",
+        sections.QUEUE,
+        "--dead-letter-queue-url",
+        envvar="DEAD_LETTER_QUEUE_URL",
+        help="URL of the dead-letter queue to check.",
     ),
-    option(
-        _OUTPUT,
-        "--health-address",
-        default="127.0.0.1",
-        show_default=True,
-        help="Address of the health endpoint; 0.0.0.0 for all addresses of the machine.",
-    ),
-)
-
-#: Hidden: the tests start the other processes of a sweep at once.
-SPAWN = (
-    option(_SPEED, "--spawn-after-cpu", hidden=True, type=float, default=SPAWN_AFTER_CPU_S),
-    option(_SPEED, "--spawn-after-keys", hidden=True, type=int, default=SPAWN_AFTER_KEYS),
+    option(sections.OUTPUT, "--json", "as_json", is_flag=True, help="Print the report as JSON."),
 )
 
 #: Hidden: the tests change this time.
-STOP_GRACE = (option(_OUTPUT, "--stop-grace", hidden=True, type=float, default=GRACE_S),)
-
-#: Hidden: the tests shorten these times.
-SERVICE_TIMES = (
-    option(_QUEUE, "--receive-wait", hidden=True, type=int, default=ServiceOptions.receive_wait_s),
-    option(_QUEUE, "--abort-grace", hidden=True, type=float, default=ServiceOptions.abort_grace_s),
-    option(_QUEUE, "--pause-first", hidden=True, type=float, default=ServiceOptions.pause_first_s),
-    option(_QUEUE, "--pause-max", hidden=True, type=float, default=ServiceOptions.pause_max_s),
-)
+STOP_GRACE = (option(sections.OUTPUT, "--stop-grace", hidden=True, type=float, default=GRACE_S),)

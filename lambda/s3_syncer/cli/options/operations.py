@@ -8,16 +8,17 @@ import click
 
 from ...operations.drain import SETTLED_S
 from ..click_extensions import option
+from . import sections
 from .types import Duration
 
-_OUTPUT, _QUEUE, _SELECTION, _RANGE, _COST = "Output", "Queue", "Selection", "Range", "Cost"
+_SELECTION, _RANGE, _COST = "Selection", "Range", "Cost"
 
-JSON = (option(_OUTPUT, "--json", "as_json", is_flag=True, help="Print JSON instead of text."),)
+JSON = (option(sections.OUTPUT, "--json", "as_json", is_flag=True, help="Print JSON instead of text."),)
 
 WATCH = (
-    option(_OUTPUT, "--watch", is_flag=True, help="Show the state again and again, until Ctrl-C."),
+    option(sections.OUTPUT, "--watch", is_flag=True, help="Show the state again and again, until Ctrl-C."),
     option(
-        _OUTPUT,
+        sections.OUTPUT,
         "--interval",
         type=click.FloatRange(1),
         default=5,
@@ -80,7 +81,7 @@ TASK = (option("Task", "--detach", is_flag=True, help="Only start the task, and 
 FOLLOW = (option("Task", "--follow", "-f", is_flag=True, help="Print further lines until the task has ended."),)
 
 SHOW_KEYS = (
-    option(_OUTPUT, "--show-keys", is_flag=True, help="Print the action of every key, and not only failures."),
+    option(sections.OUTPUT, "--show-keys", is_flag=True, help="Print the action of every key, and not only failures."),
 )
 
 IMAGE = (
@@ -98,7 +99,7 @@ IMAGE = (
 
 DRAIN = (
     option(
-        _QUEUE,
+        sections.QUEUE,
         "--timeout",
         type=Duration(),
         default="1h",
@@ -107,7 +108,7 @@ DRAIN = (
         help="Time to wait: 90s, 15m or 1h.",
     ),
     option(
-        _QUEUE,
+        sections.QUEUE,
         "--settled",
         type=Duration(),
         default=f"{SETTLED_S:.0f}s",
@@ -119,7 +120,7 @@ DRAIN = (
 
 LOG_SINCE = (
     option(
-        _OUTPUT,
+        sections.OUTPUT,
         "--since",
         type=Duration(),
         default="24h",
@@ -148,7 +149,7 @@ SWEEP = (
     ),
     option(_RANGE, "--max-delete", type=click.IntRange(0), help="Stop deleting after this number of keys."),
     option(_RANGE, "--full", is_flag=True, help="Compare headers, metadata and tags of every key."),
-    option(_QUEUE, "--detach", is_flag=True, help="Only send the range, and do not follow it."),
+    option(sections.QUEUE, "--detach", is_flag=True, help="Only send the range, and do not follow it."),
 )
 
 COST = (

@@ -5,12 +5,11 @@ from __future__ import annotations
 import click
 
 from ..click_extensions import option
-
-_QUEUE = "Queue"
+from . import sections
 
 IDLE_TIMEOUT = (
     option(
-        _QUEUE,
+        sections.QUEUE,
         "--idle-timeout",
         type=click.FloatRange(1),
         default=60,
@@ -21,13 +20,13 @@ IDLE_TIMEOUT = (
 
 HELD_DELETIONS = (
     option(
-        _QUEUE,
+        sections.QUEUE,
         "--held-deletions-queue-url",
         envvar="HELD_DELETIONS_QUEUE_URL",
         help="URL of the queue of the held deletions.",
     ),
     option(
-        _QUEUE,
+        sections.QUEUE,
         "--bulk-queue-url",
         envvar="BULK_QUEUE_URL",
         help="URL of the workers' queue for bulk work, which gets released deletions.",
@@ -36,7 +35,7 @@ HELD_DELETIONS = (
 
 DELETIONS = (
     option(
-        _QUEUE,
+        sections.QUEUE,
         "--deletions-queue-url",
         envvar="DELETIONS_QUEUE_URL",
         help="URL of the queue that delays deletions, to count them.",
