@@ -312,6 +312,8 @@ def test_line_on_a_terminal_is_updated_and_erased() -> None:
         wait_for(lambda: "7 of 10 keys compared" in out.getvalue())
         state.append("stopping")
         wait_for(lambda: "stopping · 0 copied" in out.getvalue())
+        shown, hidden = (out.getvalue().rfind(code) for code in ("\x1b[?25h", "\x1b[?25l"))
+        assert shown > hidden, "a killed command leaves the cursor as it is"
     assert out.getvalue().endswith("\x1b[2K"), "the line is erased"
 
 
