@@ -16,7 +16,7 @@ from tests.support.module_outputs import MIGRATION, SERVICE, module_outputs, ter
 from s3_syncer.operations import images
 from s3_syncer.operations.outputs import Outputs, OutputsError, Service
 
-ADDRESS = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer/migration:0.1.0-0123456789ab"
+ADDRESS = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer/migration:0.1.0-arm64-0123456789ab"
 LAMBDA = Path(__file__).parents[2] / "lambda"
 
 
@@ -64,7 +64,7 @@ def tag(folder: Path) -> str:
     files = [*(folder / name for name in names), *(folder / "s3_syncer").rglob("*.py")]
     hashes = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     text = "{" + ",".join(f'"{name}":"{hashes[name]}"' for name in sorted(hashes)) + "}"
-    return f"x:0.1.0-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return f"x:0.1.0-arm64-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def test_files_of_the_tag_are_built(context: Path) -> None:
@@ -132,15 +132,39 @@ def calls(directory: Path) -> list[Any]:
     return [json.loads(line) for line in (directory / "calls").read_text().splitlines()]
 
 
+def build_arguments(directory: Path, code: str = "", **options: Any) -> list[str]:
+    """Return the arguments of the build of an engine that runs this code."""
+    images.build([program(directory, code)], Path("lambda"), "x:1", options.pop("architecture", "ARM64"), **options)
+    query, build = calls(directory)
+    assert query == ["info", "--format", "{{json .}}"]
+    return list(build)
+
+
 @pytest.mark.parametrize(("architecture", "platform"), [("ARM64", "linux/arm64"), ("X86_64", "linux/amd64")])
 def test_the_image_is_built_for_the_architecture_of_the_task(tmp_path: Path, architecture: str, platform: str) -> None:
-    images.build([program(tmp_path, "")], Path("lambda"), ADDRESS, architecture)
-    assert calls(tmp_path) == [["build", "--platform", platform, "--tag", ADDRESS, "lambda"]]
+    arguments = build_arguments(tmp_path, architecture=architecture)
+    assert arguments == ["build", "--platform", platform, "--tag", "x:1", "lambda"]
 
 
 def test_another_base_is_an_argument_of_the_build(tmp_path: Path) -> None:
-    images.build([program(tmp_path, "")], Path("lambda"), "x:1", "ARM64", base="python:3.14@sha256:00")
-    assert calls(tmp_path)[0][3:5] == ["--build-arg", "BASE=python:3.14@sha256:00"]
+    arguments = build_arguments(tmp_path, base="python:3.14@sha256:00")
+    assert arguments[3:5] == ["--build-arg", "BASE=python:3.14@sha256:00"]
+
+
+PODMAN = """print('{"host": {"arch": "amd64", "os": "linux"}}')"""
+DOCKER = """print('{"Architecture": "x86_64", "OSType": "linux"}')"""
+
+
+@pytest.mark.parametrize("engine", [PODMAN, DOCKER])
+def test_first_stage_is_for_the_build_machine(tmp_path: Path, engine: str) -> None:
+    """Without the argument, Podman 4.3.1 ran the first stage of an arm64 image on amd64, and it failed."""
+    assert build_arguments(tmp_path, engine)[3:5] == ["--build-arg", "BUILDPLATFORM=linux/amd64"]
+
+
+@pytest.mark.parametrize(("engine", "option"), [(PODMAN, "--pull=newer"), (DOCKER, "--pull")])
+def test_newer_base_image_is_pulled(tmp_path: Path, engine: str, option: str) -> None:
+    """Without the option, the engine takes the base image of the last build."""
+    assert option in build_arguments(tmp_path, engine, newest=True)
 
 
 def test_the_password_of_the_registry_is_in_no_command_line(tmp_path: Path) -> None:
@@ -157,11 +181,11 @@ def test_failed_build_is_an_error(tmp_path: Path) -> None:
 
 
 def test_is_pushed_is_true_for_an_existing_tag() -> None:
-    assert images.is_pushed(ECR("0.1.0-0123456789ab"), ADDRESS)
+    assert images.is_pushed(ECR("0.1.0-arm64-0123456789ab"), ADDRESS)
     assert not images.is_pushed(ECR("0.1.0-other"), ADDRESS)
 
 
 def test_an_image_is_removed_by_its_tag() -> None:
     ecr = ECR()
     images.remove(ecr, ADDRESS)
-    assert ecr.deleted == [{"repositoryName": "s3-syncer/migration", "imageIds": [{"imageTag": "0.1.0-0123456789ab"}]}]
+    assert ecr.deleted == [{"repositoryName": "s3-syncer/migration", "imageIds": [{"imageTag": "0.1.0-arm64-0123456789ab"}]}]

@@ -20,6 +20,9 @@ _SOURCES = ("Dockerfile", "requirements.txt", "sbom-requirements.txt", "s3_synce
 
 PLATFORMS = {"ARM64": "linux/arm64", "X86_64": "linux/amd64"}
 
+#: The architectures in the words of Docker's `info`, which are those of `uname`.
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
 
 class ImageError(Exception):
     """The image cannot be built or pushed. The message says why and what to do."""
@@ -72,14 +75,35 @@ def check_context(context: Path, image: str) -> None:
         raise ImageError(f"{context} has another version than the image {image}: run terraform apply again")
 
 
-def build(engine: Engine, context: Path, image: str, architecture: str, base: str | None = None) -> None:
+def build(
+    engine: Engine, context: Path, image: str, architecture: str, base: str | None = None, *, newest: bool = False
+) -> None:
     """Build `image` from the folder `context`, for "ARM64" or "X86_64".
 
-    `base` is the base image, if it is not the default.
+    `base` is the base image, if it is not the default. With `newest`, its newest version is pulled first.
     """
-    arguments = ["--build-arg", f"BASE={base}"] if base else []
-    platform = PLATFORMS[architecture]
-    _run(engine, "build", "--platform", platform, *arguments, "--tag", image, str(context))
+    info = _info(engine)
+    arguments = [f"BASE={base}"] if base else []
+    if machine := info.get("host", {}).get("arch") or info.get("Architecture"):
+        # Podman up to 4.3 and Docker without Buildx do not set it. The first stage would then have the architecture of
+        # the task, and its programs could not run.
+        arguments.append(f"BUILDPLATFORM=linux/{_MACHINES.get(machine, machine)}")
+    options = [option for argument in arguments for option in ("--build-arg", argument)]
+    if newest:
+        # Podman can keep a base image that is only on this machine.
+        options.append("--pull=newer" if "host" in info else "--pull")
+    _run(engine, "build", "--platform", PLATFORMS[architecture], *options, "--tag", image, str(context))
+
+
+def _info(engine: Engine) -> dict[str, Any]:
+    """Return what the engine says about itself: `host` is Podman's. The build names a fault, so this ignores it."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's
+            [*engine, "info", "--format", "{{json .}}"], capture_output=True, text=True, check=False
+        )
+        return dict(json.loads(done.stdout))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def push(engine: Engine, image: str) -> None:

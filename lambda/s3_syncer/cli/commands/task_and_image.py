@@ -109,7 +109,7 @@ def push(outputs: Outputs, engine: str | None, base: str | None, again: bool, co
         images.check_context(folder, wanted.address)
         program = [engine] if engine else images.find_engine()
         architecture = tasks.Definition.registered(ecs, wanted.task_definition_arn).architecture
-        images.build(program, folder, wanted.address, architecture, base)
+        images.build(program, folder, wanted.address, architecture, base, newest=again)
         images.log_in(program, ecr, wanted.address)
         if exists:
             images.remove(ecr, wanted.address)
