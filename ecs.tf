@@ -31,14 +31,14 @@ locals {
     : "${local.lower_name}-${substr(sha256(var.name), 0, 6)}/command"
   )
 
-  # The tag contains a hash of the image's source files. A task therefore never runs the code of another version of the
-  # module, and tags can be immutable.
+  # The tag contains the architecture, and a hash of the image's source files. A task therefore never runs the code of
+  # another version of the module or for another architecture, and tags can be immutable.
   image_sources = toset(flatten([
     for pattern in ["Dockerfile", "requirements.txt", "sbom-requirements.txt", "s3_syncer/**/*.py"] : tolist(fileset("${path.module}/lambda", pattern))
   ]))
   image_version = regex("__version__ = \"([^\"]+)\"", file("${path.module}/lambda/s3_syncer/__init__.py"))[0]
   image_content = sha256(jsonencode({ for source in local.image_sources : source => filesha256("${path.module}/lambda/${source}") }))
-  image_tag     = "${local.image_version}-${substr(local.image_content, 0, 12)}"
+  image_tag     = "${local.image_version}-${lower(var.ecs.architecture)}-${substr(local.image_content, 0, 12)}"
 
   repository_url = one(aws_ecr_repository.image[*].repository_url)
   task_image     = local.owns_repository ? "${local.repository_url}:${local.image_tag}" : var.ecs.image

@@ -182,8 +182,8 @@ run "the_task_defaults" {
   }
 
   assert {
-    condition     = can(regex(":[0-9]+\\.[0-9]+\\.[0-9]+[a-z0-9.]*-[0-9a-f]{12}$", output.migration.image))
-    error_message = "The tag must contain the version and a hash of the sources."
+    condition     = can(regex(":[0-9]+\\.[0-9]+\\.[0-9]+[a-z0-9.]*-arm64-[0-9a-f]{12}$", output.migration.image))
+    error_message = "The tag must contain the version, the architecture and a hash of the sources."
   }
 }
 
@@ -227,6 +227,12 @@ run "the_task_follows_the_inputs" {
       architecture = aws_ecs_task_definition.task["migration"].runtime_platform[0].cpu_architecture
     } == { cpu = "512", memory = "4096", architecture = "X86_64" }
     error_message = "The size of the task must follow the inputs."
+  }
+
+  # Otherwise `s3-syncer image push` would find the image of the other architecture after a change, and push none.
+  assert {
+    condition     = strcontains(output.migration.image, "-x86_64-")
+    error_message = "The tag must contain the architecture of the task."
   }
 }
 

@@ -139,7 +139,7 @@ def image(applied: Applied) -> str:
     address = applied.stack.engine
     if address is None:
         pytest.skip("no Docker-compatible engine shares this machine's network")
-    base = os.environ.get("S3_SYNCER_BASE_IMAGE", "python:3.13-slim")
+    base = os.environ.get("S3_SYNCER_BASE_IMAGE", "docker.io/library/python:3.13-slim")
     if not container_engine.has_image(address, base):
         pull = subprocess.run(
             [*container_engine.program(address), "pull", base], capture_output=True, text=True, check=False

@@ -10,7 +10,7 @@ MIGRATION = {
     "task_definition_arn": "arn:aws:ecs:eu-west-1:123456789012:task-definition/mirror-migration:3",
     "cluster_arn": "arn:aws:ecs:eu-west-1:123456789012:cluster/mirror",
     "network_configuration": {"awsvpcConfiguration": {"subnets": ["subnet-1"], "assignPublicIp": "DISABLED"}},
-    "image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer/migration:0.1.0-0123456789ab",
+    "image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer/migration:0.1.0-arm64-0123456789ab",
     "repository_url": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer/migration",
     "log_group_name": "/aws/ecs/mirror-migration",
 }

@@ -55,3 +55,15 @@ def test_build_context_has_only_the_files_of_the_tag() -> None:
     hashed = re.search(r"for pattern in \[(.*?)\]", (ROOT / "ecs.tf").read_text())
     assert hashed
     assert hashed[1] == '"Dockerfile", "requirements.txt", "sbom-requirements.txt", "s3_syncer/**/*.py"'
+
+
+def test_documented_bill_of_materials_is_that_of_the_image() -> None:
+    documented = (ROOT / "docs" / "ecs-service.md").read_text()
+    (listed,) = re.findall(r"^```text\n((?:[\w.-]+ [\d.a-z]+\n)+)```", documented, re.MULTILINE)
+    assert {normalized(name): version for name, version in map(str.split, listed.splitlines())} == pins(REQUIREMENTS)
+
+
+def test_base_image_has_a_complete_name() -> None:
+    """Podman rejects a short name if its configuration has no alias for it."""
+    (base,) = re.findall(r"^ARG BASE=(\S+)", (ROOT / "lambda" / "Dockerfile").read_text(), re.MULTILINE)
+    assert base.startswith("docker.io/library/python:")

@@ -26,7 +26,7 @@ MIGRATION = Migration(
     task_definition_arn=ARN,
     cluster_arn="arn:aws:ecs:eu-west-1:123456789012:cluster/s3-syncer",
     network_configuration=NETWORK,
-    image="123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer/migration:0.1.0-0123456789ab",
+    image="123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer/migration:0.1.0-arm64-0123456789ab",
     repository_url="123456789012.dkr.ecr.eu-west-1.amazonaws.com/s3-syncer/migration",
     log_group_name="/aws/ecs/s3-syncer-migration",
 )
