@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -17,6 +18,10 @@ Action = Callable[[dict[str, Any]], Response]
 #: names no time.
 #: https://github.com/hashicorp/terraform-provider-aws/issues/19977
 SERVICE_ROLE_DELAY_S = 20
+
+#: Seconds between SIGTERM and SIGKILL, if the container definition has no `stopTimeout`.
+#: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
+STOP_TIMEOUT_S = 30
 
 
 def correct(actions: MutableMapping[str, Action]) -> None:
@@ -33,6 +38,7 @@ def correct(actions: MutableMapping[str, Action]) -> None:
     started: set[str] = set()
     actions["RunTask"] = remember_tasks(actions["RunTask"], started)
     actions["DescribeTasks"] = miss_new_tasks(actions["DescribeTasks"], started)
+    actions["StopTask"] = stop_containers(actions["StopTask"])
 
 
 def normalize_definition(register: Action) -> Action:
@@ -135,6 +141,49 @@ def miss_new_tasks(describe: Action, started: set[str]) -> Action:
         described = json.loads(body)
         described["failures"] += [{"arn": arn, "reason": "MISSING"} for arn in missing]
         return json_response(described)  # type: ignore[no-any-return]
+
+    return wrapped
+
+
+def stop_containers(stop: Action) -> Action:
+    """Send SIGTERM to a running container, and let the task run until the container has ended.
+
+    MiniStack marks the task as stopped at once, with exit code 0, and kills its container after five seconds.
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StopTask.html
+    """
+
+    def wrapped(data: dict[str, Any]) -> Response:
+        task = ecs._resolve_task(data["task"], ecs._resolve_cluster_name(data.get("cluster", "default")))
+        engine = ecs._get_docker()
+        if task is None or engine is None or task["lastStatus"] != "RUNNING":
+            return stop(data)
+        (container,) = ecs._task_defs[ecs._resolve_td_key(task["taskDefinitionArn"])]["containerDefinitions"]
+        (running,) = task["_docker_ids"]
+
+        def end() -> None:
+            # MiniStack watches the container, and marks the task as stopped with its exit code.
+            engine.containers.get(running).stop(timeout=container.get("stopTimeout", STOP_TIMEOUT_S))
+
+        threading.Thread(target=end, daemon=True).start()
+        return json_response({"task": ecs._sanitize(task)})  # type: ignore[no-any-return]
+
+    return wrapped
+
+
+def report_missing_image(start: Callable[..., Any]) -> Callable[..., Any]:
+    """Report an image that the engine neither has nor can pull with the reason of ECS.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_cannot_pull_image.html
+    """
+
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        try:
+            return start(*arguments, **options)
+        except Exception as error:
+            # The package `docker`, which has a class for this error, is not installed everywhere.
+            if getattr(error, "status_code", None) == 404:
+                raise ecs._ImagePullError(str(error)) from error
+            raise
 
     return wrapped
 

@@ -33,6 +33,7 @@ from ministack.services import (  # type: ignore[import-not-found]
     cloudwatch,
     cloudwatch_logs,
     ec2,
+    ecr,
     ecs,
     eventbridge,
     iam,
@@ -44,7 +45,7 @@ from ministack.services import (  # type: ignore[import-not-found]
     sts,
 )
 
-from localcloud import ecs_patches, recursion_patches
+from localcloud import ecr_patches, ecs_patches, recursion_patches
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -637,12 +638,14 @@ if __name__ == "__main__":
     iam_evaluator.evaluate_trust_policy = add_account_to_trust_context(iam_evaluator.evaluate_trust_policy)
     ministack.SERVICE_HANDLERS["logs"] = change_keys_of_log_groups(ministack.SERVICE_HANDLERS["logs"])
     cloudwatch_logs._filter_log_events = add_event_ids(cloudwatch_logs._filter_log_events)
+    ecr.handle_registry_request = ecr_patches.require_login(ecr.handle_registry_request)
     ecs_patches.correct(ecs._ACTION_MAP)
     scaling = ecs_patches.ApplicationAutoScaling()
     router.SERVICE_PATTERNS["application-autoscaling"] = {"target_prefixes": [scaling.target_prefix]}
     ministack.SERVICE_HANDLERS["application-autoscaling"] = scaling.handle
     ecs._start_task_worker = use_host_network(ecs._start_task_worker)
     ecs._register_metadata = pass_role_credentials(ecs._register_metadata)
+    ecs._run_docker_container = ecs_patches.report_missing_image(ecs._run_docker_container)
     ecs._build_run_kwargs = apply_container_limits(ecs._build_run_kwargs)
     iam_evaluator.evaluate = log_used_permissions(iam_evaluator.evaluate)
     iam_evaluator.enforce = enforce_kms_permissions(iam_evaluator.enforce)

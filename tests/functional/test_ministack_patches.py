@@ -9,6 +9,8 @@ import time
 import zipfile
 from collections.abc import Iterator
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -40,6 +42,17 @@ def test_ecs_drops_empty_variables_and_adds_empty_capabilities(cloud: Account) -
     )["containerDefinitions"]
     assert container["environment"] == [{"name": "A", "value": "1"}]
     assert container["linuxParameters"]["capabilities"] == {"add": [], "drop": ["ALL"]}
+
+
+def test_registry_wants_the_token_of_ecr(cloud: Account) -> None:
+    (authorization,) = cloud.client("ecr").get_authorization_token()["authorizationData"]
+    ping = f"{cloud.endpoint}/v2/"
+    with pytest.raises(HTTPError, match="401") as rejected:
+        urlopen(ping)
+    rejected.value.close()
+    assert rejected.value.headers["WWW-Authenticate"].startswith("Basic ")
+    with urlopen(Request(ping, headers={"Authorization": f"Basic {authorization['authorizationToken']}"})) as response:
+        assert response.status == 200
 
 
 def test_deregistered_definition_runs_no_task(cloud: Account) -> None:
