@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -151,6 +152,21 @@ def test_another_base_is_an_argument_of_the_build(tmp_path: Path) -> None:
     assert arguments[3:5] == ["--build-arg", "BASE=python:3.14@sha256:00"]
 
 
+def test_engine_that_responds_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client of Docker without a daemon describes no machine."""
+    for name, code in (("docker", """print('{"Architecture": ""}'); sys.exit(1)"""), ("podman", PODMAN)):
+        (tmp_path / name).mkdir()
+        Path(program(tmp_path / name, code)).rename(tmp_path / name / name)
+    folders = [str(tmp_path / "docker"), str(tmp_path / "podman")]
+    monkeypatch.setenv("PATH", os.pathsep.join(folders))
+    assert images.find_engine() == ["podman"]
+    monkeypatch.setenv("PATH", folders[0])
+    assert images.find_engine() == ["docker"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(images.ImageError, match="neither docker nor podman"):
+        images.find_engine()
+
+
 PODMAN = """print('{"host": {"arch": "amd64", "os": "linux"}}')"""
 DOCKER = """print('{"Architecture": "x86_64", "OSType": "linux"}')"""
 
@@ -188,4 +204,6 @@ def test_is_pushed_is_true_for_an_existing_tag() -> None:
 def test_an_image_is_removed_by_its_tag() -> None:
     ecr = ECR()
     images.remove(ecr, ADDRESS)
-    assert ecr.deleted == [{"repositoryName": "s3-syncer/migration", "imageIds": [{"imageTag": "0.1.0-arm64-0123456789ab"}]}]
+    assert ecr.deleted == [
+        {"repositoryName": "s3-syncer/migration", "imageIds": [{"imageTag": "0.1.0-arm64-0123456789ab"}]}
+    ]

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,14 @@ Engine = Sequence[str]
 
 
 def find_engine() -> Engine:
-    """Return the command of Docker if it is installed, otherwise of Podman."""
-    for program in ("docker", "podman"):
-        if shutil.which(program):
-            return [program]
-    raise ImageError("neither docker nor podman is on the PATH: install one of them")
+    """Return the command of Docker or Podman: of the first that responds, otherwise of the first that is installed.
+
+    A machine with Podman may have the client of Docker without its daemon.
+    """
+    installed = [[program] for program in ("docker", "podman") if shutil.which(program)]
+    if not installed:
+        raise ImageError("neither docker nor podman is on the PATH: install one of them")
+    return next((engine for engine in installed if _machine(_info(engine))), installed[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,10 @@ def build(
     """
     info = _info(engine)
     arguments = [f"BASE={base}"] if base else []
-    if machine := info.get("host", {}).get("arch") or info.get("Architecture"):
+    if machine := _machine(info):
         # Podman up to 4.3 and Docker without Buildx do not set it. The first stage would then have the architecture of
         # the task, and its programs could not run.
-        arguments.append(f"BUILDPLATFORM=linux/{_MACHINES.get(machine, machine)}")
+        arguments.append(f"BUILDPLATFORM=linux/{machine}")
     options = [option for argument in arguments for option in ("--build-arg", argument)]
     if newest:
         # Podman can keep a base image that is only on this machine.
@@ -95,8 +98,17 @@ def build(
     _run(engine, "build", "--platform", PLATFORMS[architecture], *options, "--tag", image, str(context))
 
 
+def _machine(info: Mapping[str, Any]) -> str:
+    """Return the architecture of an engine, such as amd64, or an empty string if the engine does not respond."""
+    found = info.get("host", {}).get("arch") or info.get("Architecture") or ""
+    return _MACHINES.get(found, found)
+
+
 def _info(engine: Engine) -> dict[str, Any]:
-    """Return what the engine says about itself: `host` is Podman's. The build names a fault, so this ignores it."""
+    """Return the engine's description of itself, or nothing: the build that follows names its fault.
+
+    Podman has its machine in `host`, and Docker at the top.
+    """
     try:
         done = subprocess.run(  # noqa: S603 - the user's
             [*engine, "info", "--format", "{{json .}}"], capture_output=True, text=True, check=False

@@ -85,9 +85,9 @@ SHOW_KEYS = (
 )
 
 IMAGE = (
-    option("Image", "--engine", help="docker, podman, or a path to one. Default: the first one on the PATH."),
+    option("Image", "--engine", help="docker, podman, or a path to one. Default: the first one that responds."),
     option("Image", "--base", envvar="S3_SYNCER_BASE_IMAGE", help="Base image, if not that of the Dockerfile."),
-    option("Image", "--again", is_flag=True, help="Replace an existing image, for a newer base image."),
+    option("Image", "--again", is_flag=True, help="Pull a newer base image, and replace an existing image."),
     option(
         "Image",
         "--context",
