@@ -147,6 +147,13 @@ def test_the_image_is_built_for_the_architecture_of_the_task(tmp_path: Path, arc
     assert arguments == ["build", "--platform", platform, "--tag", "x:1", "lambda"]
 
 
+def test_docker_builds_with_buildkit(tmp_path: Path) -> None:
+    """Docker 20.10 builds without it by default, and cannot parse the Dockerfile then."""
+    code = f"import os; open({str(tmp_path / 'set')!r}, 'w').write(os.environ['DOCKER_BUILDKIT'])"
+    build_arguments(tmp_path, code)
+    assert (tmp_path / "set").read_text() == "1"
+
+
 def test_another_base_is_an_argument_of_the_build(tmp_path: Path) -> None:
     arguments = build_arguments(tmp_path, base="python:3.14@sha256:00")
     assert arguments[3:5] == ["--build-arg", "BASE=python:3.14@sha256:00"]

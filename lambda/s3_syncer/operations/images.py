@@ -33,7 +33,7 @@ Engine = Sequence[str]
 
 
 def find_engine() -> Engine:
-    """Return the command of Docker or Podman: of the first that responds, otherwise of the first that is installed.
+    """Return the command of Docker or Podman: of the first that responds, or else is installed.
 
     A machine with Podman may have the client of Docker without its daemon.
     """
@@ -88,8 +88,8 @@ def build(
     info = _info(engine)
     arguments = [f"BASE={base}"] if base else []
     if machine := _machine(info):
-        # Podman up to 4.3 and Docker without Buildx do not set it. The first stage would then have the architecture of
-        # the task, and its programs could not run.
+        # Podman up to 4.3 does not set it. The first stage would then have the architecture of the task, and its
+        # programs could not run.
         arguments.append(f"BUILDPLATFORM=linux/{machine}")
     options = [option for argument in arguments for option in ("--build-arg", argument)]
     if newest:
@@ -99,7 +99,7 @@ def build(
 
 
 def _machine(info: Mapping[str, Any]) -> str:
-    """Return the architecture of an engine, such as amd64, or an empty string if the engine does not respond."""
+    """Return the architecture of an engine, such as amd64, or nothing if it does not respond."""
     found = info.get("host", {}).get("arch") or info.get("Architecture") or ""
     return _MACHINES.get(found, found)
 
@@ -156,8 +156,9 @@ def _named(image: str) -> dict[str, Any]:
 
 
 def _run(engine: Engine, *arguments: str, given: str | None = None) -> None:
-    # Without attestations, the tag names the image itself and not an index of image and attestation.
-    environment = {**os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    # Without attestations, the tag names the image itself and not an index of image and attestation. Docker's builder
+    # without BuildKit, the default up to Docker 20.10, does not know BUILDPLATFORM.
+    environment = {"DOCKER_BUILDKIT": "1", **os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
     try:
         subprocess.run([*engine, *arguments], env=environment, input=given, text=True, check=True)  # noqa: S603 - the user's
     except FileNotFoundError:
