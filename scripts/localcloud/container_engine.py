@@ -41,10 +41,13 @@ def find() -> str | None:
 
 
 def program(address: str) -> list[str]:
-    """Return the command of the engine's client: Docker's if it is installed, otherwise Podman's."""
-    if shutil.which("docker"):
-        return ["docker", "--host", address]
-    return ["podman", "--remote", "--url", address]
+    """Return the command of the engine's client: Docker's, or Podman's for a socket of Podman.
+
+    Docker's client builds only with the component Buildx, which Podman's service does not have.
+    """
+    if shutil.which("podman") and ("podman" in address or not shutil.which("docker")):
+        return ["podman", "--remote", "--url", address]
+    return ["docker", "--host", address]
 
 
 def has_image(address: str, image: str) -> bool:
