@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run only the tests that are marked `real_store`, with Ceph RGW as the target: see tests/real_store",
     )
+    parser.addoption("--image", action="store_true", help="run the tests of the image with Podman: see tests/image")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ from devtools import side_by_side, signals, terraform
 from devtools.bootstrap import CHECKOV, ROOT
 from devtools.hcl import DIRECTORY
 from devtools.side_by_side import Command
-from localcloud import ceph
+from localcloud import ceph, podman
 from localcloud.servers import ServerError
 from s3_syncer.versions import MINIMUM
 
@@ -38,17 +38,21 @@ AT_A_TIME = (os.cpu_count() or 1) + 1
 #: The tests that also run against a real store, with their pytest option.
 REAL_STORE = ("--real-store", "tests/functional", "tests/real_store")
 
+#: The tests that run containers, with their pytest option.
+IMAGE = ("--image", "tests/image")
+
 
 def main(arguments: Sequence[str]) -> int:
-    if REAL_STORE[0] in arguments and not ceph.is_installed():
-        try:
-            ceph.install()
-        except ServerError as error:
-            print(f"scripts/test: skipped the tests against a real store: {error}", file=sys.stderr)
-            return 0
+    for needed, (option, *tests) in ((ceph, REAL_STORE), (podman, IMAGE)):
+        if option in arguments and not needed.is_installed():
+            try:
+                needed.install()
+            except ServerError as error:
+                print(f"scripts/test: skipped the tests of {option}: {error}", file=sys.stderr)
+                return 0
+        if option in arguments and not any(argument.startswith("tests") for argument in arguments):
+            arguments = (*arguments, *tests)
     if arguments:
-        if list(arguments) == [REAL_STORE[0]]:
-            arguments = REAL_STORE
         pytest = [sys.executable, "-m", "pytest", *arguments]
         os.execv(pytest[0], pytest)  # noqa: S606 - pytest takes over the terminal
     signals.interrupt_on_termination()

@@ -9,16 +9,15 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import secrets
 import shutil
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from localcloud import debian
 from localcloud.servers import HOST, ServerError, free_port
 
 #: The packages of Debian and Ubuntu: about 290 MB on the disk.
@@ -89,17 +88,7 @@ def is_installed() -> bool:
 
 def install() -> None:
     """Install Ceph with apt. Raises ServerError where that is impossible."""
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES]
-    if not shutil.which("apt-get"):
-        raise ServerError(f"Ceph is not installed, and this system has no apt-get. Needed: {', '.join(PROGRAMS)}")
-    if os.geteuid() != 0:
-        raise ServerError(f"Ceph is not installed, and only root can install it. As root, run: {' '.join(command)}")
-    print(f"Installing Ceph, once: {' '.join(command)}", file=sys.stderr, flush=True)
-    for step in (["apt-get", "update", "-qq"], command):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run(step, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ServerError(f"`{' '.join(step)}` exited {done.returncode}: {done.stderr[-1000:]}")
+    debian.install("Ceph", PROGRAMS, PACKAGES)
 
 
 class Ceph:
