@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from ministack.core.responses import error_response_json, json_response  # type: ignore[import-not-found]
-from ministack.services import ecs  # type: ignore[import-not-found]
+from ministack.services import ecr, ecs  # type: ignore[import-not-found]
 
 Response = tuple[int, dict[str, str], bytes]
 Action = Callable[[dict[str, Any]], Response]
@@ -170,20 +171,35 @@ def stop_containers(stop: Action) -> Action:
     return wrapped
 
 
-def report_missing_image(start: Callable[..., Any]) -> Callable[..., Any]:
-    """Report an image that the engine neither has nor can pull with the reason of ECS.
+def use_token_of_ecr(resolve: Callable[..., Any]) -> Callable[..., Any]:
+    """Pull images of ECR with the token that the execution role can get."""
+
+    def wrapped(container: dict[str, Any]) -> Any:
+        if ".dkr.ecr." not in container["image"]:
+            return resolve(container)
+        (authorization,) = json.loads(ecr._get_authorization_token({})[2])["authorizationData"]
+        user, _, password = base64.b64decode(authorization["authorizationToken"]).decode().partition(":")
+        return {"username": user, "password": password}
+
+    return wrapped
+
+
+def pull_missing_image(start: Callable[..., Any]) -> Callable[..., Any]:
+    """Pull an image that the engine does not have, and report a failure with the reason of ECS.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_cannot_pull_image.html
     """
 
-    def wrapped(*arguments: Any, **options: Any) -> Any:
+    def wrapped(engine: Any, container: dict[str, Any], run: dict[str, Any], **options: Any) -> Any:
         try:
-            return start(*arguments, **options)
+            return start(engine, container, run, **options)
         except Exception as error:
             # The package `docker`, which has a class for this error, is not installed everywhere.
-            if getattr(error, "status_code", None) == 404:
-                raise ecs._ImagePullError(str(error)) from error
-            raise
+            if getattr(error, "status_code", None) != 404:
+                raise
+        credentials = ecs._resolve_repository_credentials(container)
+        pull = {"refresh_image": True, "allow_cached": False, "auth_config": credentials}
+        return start(engine, container, run, **{**options, **pull})
 
     return wrapped
 

@@ -645,7 +645,8 @@ if __name__ == "__main__":
     ministack.SERVICE_HANDLERS["application-autoscaling"] = scaling.handle
     ecs._start_task_worker = use_host_network(ecs._start_task_worker)
     ecs._register_metadata = pass_role_credentials(ecs._register_metadata)
-    ecs._run_docker_container = ecs_patches.report_missing_image(ecs._run_docker_container)
+    ecs._resolve_repository_credentials = ecs_patches.use_token_of_ecr(ecs._resolve_repository_credentials)
+    ecs._run_docker_container = ecs_patches.pull_missing_image(ecs._run_docker_container)
     ecs._build_run_kwargs = apply_container_limits(ecs._build_run_kwargs)
     iam_evaluator.evaluate = log_used_permissions(iam_evaluator.evaluate)
     iam_evaluator.enforce = enforce_kms_permissions(iam_evaluator.enforce)

@@ -151,7 +151,7 @@ def test_interrupted_migration_continues(pushed: Cloud) -> None:
         for key in keys:
             client.put_object(Bucket=bucket, Key=key, Body=os.urandom(SIZE), Metadata={"key": key})
     process = pushed.process("task", "run", "--bwlimit", "300K")
-    eventually(lambda: len(in_target(pushed, "migrated/")) > 20)
+    eventually(lambda: process.poll() is not None or len(in_target(pushed, "migrated/")) > 20)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate()
     copied = len(in_target(pushed, "migrated/"))
