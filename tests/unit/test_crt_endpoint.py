@@ -1,26 +1,33 @@
-"""Test that the CRT transport uses the endpoint of boto3's own requests."""
+"""Test that the transports use the endpoint of boto3's own requests, and which one that is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from awscrt import http
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from s3_syncer.core.errors import StoreUnusable, SyncError, Transient
 from s3_syncer.core.multipart import Part
 from s3_syncer.crt.factory import crt_transports
-from s3_syncer.settings import Credentials
-from s3_syncer.stores.clients import source_client, target_client
+from s3_syncer.settings import AWS, AwsChain, Connection, Credentials
+from s3_syncer.stores.clients import aws_address, source_client, target_client
 from s3_syncer.stores.credentials import FixedClient, Lease
 from s3_syncer.stores.protocols import BucketLocation
+from s3_syncer.sync.context import Transports
 from s3_syncer.transport.endpoint import OnlyBoto3Error, bucket_endpoint
+from s3_syncer.transport.factory import plain_transports
 
 KEYS = {"AWS_ACCESS_KEY_ID": "access-key", "AWS_SECRET_ACCESS_KEY": "secret-key"}
 FIPS, DUAL_STACK = {"AWS_USE_FIPS_ENDPOINT": "true"}, {"AWS_USE_DUALSTACK_ENDPOINT": "true"}
+GLOBAL, REGIONAL = ({"AWS_S3_US_EAST_1_REGIONAL_ENDPOINT": value} for value in ("legacy", "regional"))
 VPCE = "https://bucket.vpce-1a2b3c4d-5e6f.s3.eu-west-1.vpce.amazonaws.com"
 
 
@@ -28,7 +35,7 @@ VPCE = "https://bucket.vpce-1a2b3c4d-5e6f.s3.eu-west-1.vpce.amazonaws.com"
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the settings of the caller, and the session that has read them."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    for name in ("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", *FIPS, *DUAL_STACK):
+    for name in ("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", *FIPS, *DUAL_STACK, *GLOBAL):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, "/dev/null")
@@ -58,7 +65,7 @@ def sent(client: Any, bucket: str) -> str:
 @pytest.mark.parametrize(
     ("region", "settings", "bucket", "url"),
     [
-        ("us-east-1", {}, "the-bucket", "https://the-bucket.s3.amazonaws.com"),
+        ("us-east-1", {}, "the-bucket", "https://the-bucket.s3.us-east-1.amazonaws.com"),
         ("eu-west-1", {}, "the-bucket", "https://the-bucket.s3.eu-west-1.amazonaws.com"),
         ("eu-south-1", {}, "the-bucket", "https://the-bucket.s3.eu-south-1.amazonaws.com"),
         ("cn-north-1", {}, "the-bucket", "https://the-bucket.s3.cn-north-1.amazonaws.com.cn"),
@@ -72,8 +79,15 @@ def sent(client: Any, bucket: str) -> str:
         ("eu-south-1", DUAL_STACK, "the-bucket", "https://the-bucket.s3.dualstack.eu-south-1.amazonaws.com"),
         ("cn-north-1", DUAL_STACK, "the-bucket", "https://the-bucket.s3.dualstack.cn-north-1.amazonaws.com.cn"),
         ("us-gov-west-1", DUAL_STACK, "the-bucket", "https://the-bucket.s3.dualstack.us-gov-west-1.amazonaws.com"),
+        ("us-east-1", FIPS | DUAL_STACK, "b-b", "https://b-b.s3-fips.dualstack.us-east-1.amazonaws.com"),
         ("us-gov-west-1", FIPS | DUAL_STACK, "b-b", "https://b-b.s3-fips.dualstack.us-gov-west-1.amazonaws.com"),
-        ("us-east-1", {}, "the.bucket", "https://s3.amazonaws.com/the.bucket"),
+        ("us-east-1", {}, "the.bucket", "https://s3.us-east-1.amazonaws.com/the.bucket"),
+        ("us-east-1", FIPS, "the.bucket", "https://s3-fips.us-east-1.amazonaws.com/the.bucket"),
+        ("us-east-1", DUAL_STACK, "the.bucket", "https://s3.dualstack.us-east-1.amazonaws.com/the.bucket"),
+        ("us-east-1", REGIONAL, "the-bucket", "https://the-bucket.s3.us-east-1.amazonaws.com"),
+        ("us-east-1", GLOBAL, "the-bucket", "https://the-bucket.s3.amazonaws.com"),
+        ("us-east-1", GLOBAL, "the.bucket", "https://s3.amazonaws.com/the.bucket"),
+        ("us-east-1", {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9000"}, "b-b", "http://127.0.0.1:9000/b-b"),
         ("eu-south-1", {}, "the.bucket", "https://s3.eu-south-1.amazonaws.com/the.bucket"),
         ("cn-north-1", {}, "the.bucket", "https://s3.cn-north-1.amazonaws.com.cn/the.bucket"),
         ("eu-west-1", FIPS, "the.bucket", "https://s3-fips.eu-west-1.amazonaws.com/the.bucket"),
@@ -90,6 +104,59 @@ def test_endpoint_of_the_source_is_that_of_boto3(
     endpoint = bucket_endpoint(BucketLocation(bucket, "", clients))
     assert (endpoint.url, endpoint.region) == (url, region)
     assert sent(clients.lease().client, bucket) == url
+
+
+@pytest.mark.parametrize("transports", [plain_transports, partial(crt_transports, concurrency=1)])
+@pytest.mark.parametrize(
+    ("settings", "host"),
+    [
+        ({}, "the-bucket.s3.us-east-1.amazonaws.com"),
+        (FIPS, "the-bucket.s3-fips.us-east-1.amazonaws.com"),
+        (DUAL_STACK, "the-bucket.s3.dualstack.us-east-1.amazonaws.com"),
+        (FIPS | DUAL_STACK, "the-bucket.s3-fips.dualstack.us-east-1.amazonaws.com"),
+        (GLOBAL, "the-bucket.s3.amazonaws.com"),
+    ],
+)
+def test_both_transports_connect_to_that_endpoint(
+    monkeypatch: pytest.MonkeyPatch, transports: Callable[..., Transports], settings: Mapping[str, str], host: str
+) -> None:
+    """The global name, the-bucket.s3.amazonaws.com, is not served by interface endpoints."""
+    connected: list[str] = []
+
+    def refuse(host: str) -> None:
+        connected.append(host)
+        raise OSError
+
+    monkeypatch.setattr(socket, "create_connection", lambda address, *_, **__: refuse(address[0]))
+    monkeypatch.setattr(http.HttpClientConnection, "new", lambda host_name, *_, **__: refuse(host_name))
+    location = BucketLocation("the-bucket", "", source(monkeypatch, "us-east-1", settings))
+    transport = transports(location, location).source
+    assert transport is not None
+    assert transport.try_call("head_object", {"Bucket": "the-bucket", "Key": "key"}) is None
+    assert set(connected) == {host}
+
+
+@pytest.mark.parametrize(
+    ("profile", "host"),
+    [
+        ("", "s3.us-east-1.amazonaws.com"),
+        ("s3_us_east_1_regional_endpoint = legacy", "s3.amazonaws.com"),
+        ("s3 =\n  us_east_1_regional_endpoint = legacy", "s3.amazonaws.com"),
+        ("s3 =\n  addressing_style = path", "s3.us-east-1.amazonaws.com"),
+    ],
+)
+@pytest.mark.parametrize("chain", [None, AwsChain("other"), AwsChain(role_arn="arn:aws:iam::123456789012:role/r")])
+def test_every_client_of_aws_uses_the_regional_endpoint_unless_a_profile_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chain: AwsChain | None, profile: str, host: str
+) -> None:
+    """The source of each kind of credentials, and AWS itself as the target."""
+    config = tmp_path / "config"
+    lines = f"region = us-east-1\n{profile}\n"
+    config.write_text(f"[default]\n{lines}\n[profile other]\n{lines}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    clients = source_client(1, connection=Connection(credentials=chain) if chain else AWS)
+    assert clients.lease().client.meta.endpoint_url == f"https://{host}"
+    assert aws_address(chain or AwsChain(), "") == (f"https://{host}", "us-east-1")
 
 
 def test_requests_after_the_question_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,9 @@ _PLAIN_CHECKSUMS = Config(request_checksum_calculation="when_required", response
 #: The part of the configuration for services that sign in their own way and need no timeouts of this project.
 _OTHER_SERVICES = {name: _COMMON[name] for name in ("retries", "user_agent")}
 
+#: The setting of boto3 that selects the endpoint of us-east-1: "regional" or "legacy".
+_REGIONAL = "us_east_1_regional_endpoint"
+
 #: The operations with the headers of a new object.
 _CREATIONS = ("PutObject", "CreateMultipartUpload")
 
@@ -81,16 +84,14 @@ def source_client(
     keys = _key_arguments(credentials) if isinstance(credentials, Credentials) else {}
 
     def connect(session: boto3.Session, config: Config) -> S3Client:
-        client: S3Client = _client_of(
+        return _regional_client(
             session,
-            "s3",
             endpoint_url=connection.endpoint or None,
             region_name=connection.region or None,
             verify=ca_file(options.ca_certificate) if options.ca_certificate else None,
             config=config,
             **keys,
         )
-        return client
 
     def build(session: boto3.Session) -> S3Client:
         client = connect(session, config)
@@ -209,7 +210,7 @@ def aws_address(chain: AwsChain, region: str) -> tuple[str, str]:
         session = _session(chain, region)
         if not (region or session.region_name):
             return "", ""
-        meta = session.client("s3", region_name=region or None).meta
+        meta = _regional_client(session, region_name=region or None).meta
         return meta.endpoint_url, meta.region_name
 
 
@@ -267,6 +268,22 @@ def _client_of(session: boto3.Session, service: str, **options: Any) -> Any:
     require_usable_proxy(endpoint)
     if endpoint.startswith("https:") and options.get("verify") is None:
         require_usable_bundle()
+    return client
+
+
+def _regional_client(session: boto3.Session, *, config: Any = None, **options: Any) -> S3Client:
+    """Return a client of S3 that uses the regional endpoint in us-east-1 too, unless the user chose.
+
+    boto3 alone uses s3.amazonaws.com there, which no interface endpoint serves: see "Legacy global endpoints" in
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/privatelink-interface-endpoints.html. The settings are
+    AWS_S3_US_EAST_1_REGIONAL_ENDPOINT and that of the profile.
+    """
+    config = config or Config()
+    settings = session._session.get_config_variable("s3") or {}
+    if not settings.get(_REGIONAL):
+        s3: Any = {**(config.s3 or {}), _REGIONAL: "regional"}
+        config = config.merge(Config(s3=s3))
+    client: S3Client = _client_of(session, "s3", config=config, **options)
     return client
 
 
