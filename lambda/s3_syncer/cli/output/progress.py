@@ -38,7 +38,7 @@ State = Callable[[], list[str]]
 def on_terminal(stats: SweepStats, console: Console, total: Total, state: State) -> Iterator[None]:
     """Keep one line up to date while the block runs, then erase it."""
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        console.show_cursor()  # Live hides it, and a command that is killed, as by a second Ctrl-C, cannot show it again
+        console.show_cursor()  # Live hides it, and a command that a second Ctrl-C kills cannot show it again
 
         def refresh() -> None:
             live.update(Text(" · ".join([*state(), status(stats, total())])), refresh=True)
