@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     began = time.monotonic()
     results = list(side_by_side.run(checks(), DIRECTORY / "logs", at_a_time=AT_A_TIME))
     for result in results:
-        print(f"{'ok' if result.ok else 'FAILED':6}  {result.seconds:4.0f} s  {result.name}")
+        print(f"{'ok' if result.ok else 'FAILED':6}  {result.seconds:4.0f} s  {result.cpu_s:4.0f} s CPU  {result.name}")
     failed = [result.name for result in results if not result.ok]
     print(f"\nCoverage of unit and functional tests: {coverage_total()} %")
     print(f"FAILED: {', '.join(failed)}" if failed else "All checks passed", end=" ")

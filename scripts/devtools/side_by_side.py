@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import subprocess
 import sys
 import time
@@ -31,9 +32,12 @@ class Command:
 
 @dataclass(frozen=True)
 class Result:
+    """The end of a command; `cpu_s` is the CPU time of its process and of all that this one waited for, in seconds."""
+
     name: str
     ok: bool
     seconds: float
+    cpu_s: float
 
 
 class _Run:
@@ -51,8 +55,14 @@ class _Run:
                 start_new_session=True,
             )
 
-    def result(self) -> Result:
-        return Result(self.command.name, self.process.returncode == 0, time.monotonic() - self._began)
+    def result(self) -> Result | None:
+        """Return the result if the command has ended, otherwise None."""
+        before = _cpu_of_ended_processes_s()
+        status = self.process.poll()
+        if status is None:
+            return None
+        seconds, cpu_s = time.monotonic() - self._began, _cpu_of_ended_processes_s() - before
+        return Result(self.command.name, status == 0, seconds, cpu_s)
 
     def output(self) -> str:
         return self._log.read_text(errors="replace")
@@ -75,15 +85,22 @@ def run(commands: Iterable[Command], directory: Path, *, at_a_time: int) -> Iter
                 running.append(_Run(command, directory / f"{command.name.replace('/', ' ')}.log"))
                 print(f"... {command.name}", flush=True)
             time.sleep(TICK_S)
-            for run in [run for run in running if run.process.poll() is not None]:
-                running.remove(run)
+            for run in list(running):
                 result = run.result()
+                if result is None:
+                    continue
+                running.remove(run)
                 how = "ok" if result.ok else "FAILED"
-                summary = f"=== {result.name}: {how} in {result.seconds:.0f} s"
+                summary = f"=== {result.name}: {how} in {result.seconds:.0f} s, {result.cpu_s:.0f} s of CPU"
                 print(f"\n=== {result.name}\n{run.output()}{summary}\n", flush=True)
                 yield result
     finally:
         _interrupt(running)
+
+
+def _cpu_of_ended_processes_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _interrupt(runs: Sequence[_Run]) -> None:

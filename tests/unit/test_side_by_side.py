@@ -30,8 +30,18 @@ def test_failed_command_shows_its_output_and_stops_no_other(tmp_path: Path, caps
     ]
     assert results(commands, tmp_path) == {"wrong": False, "a/right": True}
     output = capsys.readouterr().out
-    assert re.search("^=== wrong\none\ntwo\n=== wrong: FAILED in \\d+ s$", output, re.MULTILINE)
-    assert re.search("^=== a/right\nthree\n=== a/right: ok in \\d+ s$", output, re.MULTILINE)
+    assert re.search("^=== wrong\none\ntwo\n=== wrong: FAILED in \\d+ s, \\d+ s of CPU$", output, re.MULTILINE)
+    assert re.search("^=== a/right\nthree\n=== a/right: ok in \\d+ s, \\d+ s of CPU$", output, re.MULTILINE)
+
+
+def test_result_has_the_cpu_time_of_its_own_processes(tmp_path: Path) -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    commands = [
+        shell("busy", f"{sys.executable} -c '{burn}'; {sys.executable} -c '{burn}'", tmp_path),
+        shell("idle", "true", tmp_path),
+    ]
+    cpu_s = {result.name: result.cpu_s for result in run(commands, tmp_path / "logs", at_a_time=1)}
+    assert cpu_s["busy"] >= 0.6 > cpu_s["idle"]
 
 
 def test_two_run_at_the_same_time(tmp_path: Path) -> None:
