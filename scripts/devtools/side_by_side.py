@@ -32,7 +32,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Result:
-    """The end of a command; `cpu_s` is the CPU time of its process and of all that this one waited for, in seconds."""
+    """The end of a command, with the CPU time of its processes, as far as they were waited for."""
 
     name: str
     ok: bool

@@ -196,7 +196,7 @@ class MemoryBucket:
 
     def first(self, after: str) -> str | None:
         self._called("first", after)
-        return min((key for key in self.objects if key > after), default=None)
+        return min((key for key in list(self.objects) if key > after), default=None)
 
     def with_tags(self, key: str, state: ObjectState) -> ObjectState:
         return replace(state, tags=self.tags(key))
@@ -359,8 +359,9 @@ class ListedBucket(MemoryBucket):
         listed: set[str] = set()
         while True:
             self._called("list", after)
-            order = [key for key in self.list_order(list(self.objects)) if key > after and key not in listed]
-            page = [(key, self.objects[key]) for key in order[:LIST_PAGE]]
+            objects = dict(self.objects)  # in one step, so that no other thread changes it meanwhile
+            order = [key for key in self.list_order(objects) if key > after and key not in listed]
+            page = [(key, objects[key]) for key in order[:LIST_PAGE]]
             yield KeyPage.of(
                 ListEntry(
                     key,
@@ -381,7 +382,7 @@ class ListedBucket(MemoryBucket):
 
     def first(self, after: str) -> str | None:
         self._called("first", after)
-        return min((key for key in self.objects if key > after), default=None)
+        return min((key for key in list(self.objects) if key > after), default=None)
 
     @property
     def mirrored(self) -> dict[str, tuple[object, ...]]:
