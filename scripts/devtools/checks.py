@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from devtools import side_by_side, signals, terraform
@@ -28,8 +27,14 @@ SEEDS = 5000
 #: Data of the test coverage: one file for each process.
 COVERAGE = ROOT / ".local" / "coverage"
 
-#: Models with millions of states. Coverage would double their time, and other tests run the same lines of the product.
+#: Models with millions of states. Other tests run the same lines of the product.
 INTERLEAVINGS = ("tests/unit/test_interleavings.py", "tests/unit/test_distributed_copy_interleavings.py")
+
+UNIT_OPTIONS = tuple(f"--ignore={file}" for file in INTERLEAVINGS)
+
+#: In two processes, each with its stores, because these tests also wait much of the time. A process that has no more
+#: tests takes some of the other's, so that no long file keeps one of them busy at the end.
+FUNCTIONAL_OPTIONS = ("-n=2", "--dist=worksteal")
 
 #: One more than the processors, because tests/infra mostly waits for the emulated AWS.
 AT_A_TIME = (os.cpu_count() or 1) + 1
@@ -42,6 +47,10 @@ REAL_STORE = ("--real-store", "tests/functional", "tests/real_store")
 IMAGE = ("--image", "tests/image")
 
 
+#: Measure the coverage, and run no other checks. Coverage takes a third of the time of the functional tests.
+MEASURE = "--coverage"
+
+
 def main(arguments: Sequence[str]) -> int:
     for needed, (option, *tests) in ((ceph, REAL_STORE), (podman, IMAGE)):
         if option in arguments and not needed.is_installed():
@@ -52,20 +61,24 @@ def main(arguments: Sequence[str]) -> int:
                 return 0
         if option in arguments and not any(argument.startswith("tests") for argument in arguments):
             arguments = (*arguments, *tests)
+    if list(arguments) == [MEASURE]:
+        return run(measured_tests())
     if arguments:
         pytest = [sys.executable, "-m", "pytest", *arguments]
         os.execv(pytest[0], pytest)  # noqa: S606 - pytest takes over the terminal
+    return run(checks())
+
+
+def run(commands: Iterable[Command]) -> int:
+    """Run the commands, list their results, and return the exit code."""
     signals.interrupt_on_termination()
     # Without stored bytecode, each process that a test starts compiles the whole package again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    shutil.rmtree(COVERAGE, ignore_errors=True)
-    COVERAGE.mkdir(parents=True)
     began = time.monotonic()
-    results = list(side_by_side.run(checks(), DIRECTORY / "logs", at_a_time=AT_A_TIME))
+    results = list(side_by_side.run(commands, DIRECTORY / "logs", at_a_time=AT_A_TIME))
     for result in results:
         print(f"{'ok' if result.ok else 'FAILED':6}  {result.seconds:4.0f} s  {result.cpu_s:4.0f} s CPU  {result.name}")
     failed = [result.name for result in results if not result.ok]
-    print(f"\nCoverage of unit and functional tests: {coverage_total()} %")
     print(f"FAILED: {', '.join(failed)}" if failed else "All checks passed", end=" ")
     print(f"in {time.monotonic() - began:.0f} s.")
     return 1 if failed else 0
@@ -80,10 +93,7 @@ def checks() -> Iterator[Command]:
     yield _module("mypy", "mypy", *(option for name in PACKAGES for option in ("--package", name)))
     yield Command("lint-imports", [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"], ROOT)
     yield _pytest("tests/infra/test_stack.py")
-    # In two processes, each with its stores, because these tests also wait much of the time. A process that has no more
-    # tests takes some of the other's, so that no long file keeps one of them busy at the end.
-    functional = _measured("tests/functional", "-n=2", "--dist=worksteal")
-    yield functional
+    yield _pytest("tests/functional", *FUNCTIONAL_OPTIONS)
     yield _pytest("tests/infra", "--ignore=tests/infra/test_stack.py")
     # One after the other: they share the working directory of the module, and each uses all processors.
     previous: list[str] = []
@@ -91,8 +101,7 @@ def checks() -> Iterator[Command]:
         name = f"terraform test ({terraform.version(binary)})"
         yield _module(name, "devtools.hcl", "test", str(binary), after=previous)
         previous = [name]
-    unit = _measured("tests/unit", *(f"--ignore={file}" for file in INTERLEAVINGS))
-    yield unit
+    yield _pytest("tests/unit", *UNIT_OPTIONS)
     yield _pytest(*INTERLEAVINGS)
     yield Command("simulate", [str(ROOT / "scripts" / "simulate"), "--seeds", str(SEEDS)], ROOT)
     # The oldest boto3 that works, with the tests that depend most on it: they take less than a minute.
@@ -112,15 +121,16 @@ def checks() -> Iterator[Command]:
     scan = ("env", "LOG_LEVEL=ERROR", str(CHECKOV.path / "bin" / "checkov"), "-d")
     for folder in (ROOT, ROOT / "examples"):
         yield Command(f"checkov {folder.relative_to(ROOT)}", [*scan, "."], folder)
+
+
+def measured_tests() -> Iterator[Command]:
+    """Return the tests that measure the coverage, and the report of it."""
+    shutil.rmtree(COVERAGE, ignore_errors=True)
+    COVERAGE.mkdir(parents=True)
+    tests = (_measured("tests/functional", *FUNCTIONAL_OPTIONS), _measured("tests/unit", *UNIT_OPTIONS))
+    yield from tests
     report = f"{shlex.join(_coverage('combine', '--quiet'))} && {shlex.join(_coverage('report'))}"
-    yield Command("coverage", ["sh", "-c", report], ROOT, (unit.name, functional.name))
-
-
-def coverage_total() -> str:
-    """Return the covered part of the lines in percent, or `?` without data."""
-    command = _coverage("report", "--format=total", "--fail-under=0")
-    total = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    return total if total.isdigit() else "?"
+    yield Command("coverage", ["sh", "-c", report], ROOT, [test.name for test in tests])
 
 
 def _python_without_suffix() -> Iterator[str]:
@@ -140,7 +150,6 @@ def _pytest(tests: str, *options: str) -> Command:
 
 
 def _measured(tests: str, *options: str) -> Command:
-    """Return a run of some tests that measures their coverage, also in the processes that they start."""
     return Command(" ".join(["pytest", tests, *options]), _coverage("run", "-m", "pytest", tests, *options), ROOT)
 
 
