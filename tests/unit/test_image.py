@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+
+from botocore.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,3 +71,25 @@ def test_base_image_has_a_complete_name() -> None:
     """Podman rejects a short name if its configuration has no alias for it."""
     (base,) = re.findall(r"^ARG BASE=(\S+)", (ROOT / "lambda" / "Dockerfile").read_text(), re.MULTILINE)
     assert base.startswith("docker.io/library/python:")
+
+
+#: The services of commands that need a checkout and a container engine, and so never run in the image.
+NOT_IN_IMAGE = {"ecr"}
+
+
+def used_services(source: str) -> Iterator[str]:
+    """Yield the services of AWS for which the source builds a client."""
+    known = Session().get_available_services()
+    for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Call) and re.search(r"client(_of)?$", ast.unparse(call.func)):
+            yield from (each.value for each in call.args if isinstance(each, ast.Constant) and each.value in known)
+
+
+def test_image_has_the_botocore_data_of_every_client() -> None:
+    """Without it, a client fails with "Unknown service"; that of EventBridge did, and each event was only logged."""
+    used = {
+        service for path in (ROOT / "lambda").rglob("s3_syncer/**/*.py") for service in used_services(path.read_text())
+    }
+    assert {"s3", "sqs", "sts", "secretsmanager", "events", "logs", "ecr"} <= used, "calls have another form"
+    kept = re.findall(r"! -name ([\w-]+)", (ROOT / "lambda" / "Dockerfile").read_text())
+    assert used - NOT_IN_IMAGE <= set(kept)
