@@ -20,6 +20,9 @@ locals {
   dead_letters_suffix = "-dead-letters"
   bulk_suffix         = "-bulk"
 
+  # Longer suffixes that end with one of these are excluded as well, such as that of the held deletions.
+  queue_suffixes = [local.dead_letters_suffix, local.bulk_suffix, local.deletions_suffix]
+
   # Environment of the workers that consume the queues: the function and the service.
   queue_environment = merge(local.deletion_environment, {
     QUEUE_URL                     = aws_sqs_queue.work.url

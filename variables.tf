@@ -218,8 +218,8 @@ variable "name" {
   }
 
   validation {
-    condition     = !endswith(var.name, "-dead-letters")
-    error_message = "Write name without \"-dead-letters\" at the end: that suffix is reserved for dead-letter queues."
+    condition     = !anytrue([for suffix in local.queue_suffixes : endswith(var.name, suffix)])
+    error_message = "Write name without \"${join("", [for suffix in local.queue_suffixes : suffix if endswith(var.name, suffix)])}\" at the end: the queues of another module have these suffixes: ${join(", ", local.queue_suffixes)}."
   }
 }
 

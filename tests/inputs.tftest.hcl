@@ -1069,7 +1069,7 @@ run "a_timeout_of_29" {
   expect_failures = [var.function]
 }
 
-run "a_timeout_of_901" {
+run "a_timeout_of_1801" {
   command = plan
 
   variables {
@@ -1434,11 +1434,42 @@ run "unknown_existing_notifications" {
   expect_failures = [var.existing_notifications]
 }
 
+# The modules "s3-syncer" and "s3-syncer-bulk" would have a queue of the same name.
 run "a_name_with_the_suffix_of_a_dead_letter_queue" {
   command = plan
 
   variables {
     name = "s3-syncer-dead-letters"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_name_with_the_suffix_of_a_bulk_queue" {
+  command = plan
+
+  variables {
+    name = "s3-syncer-bulk"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_name_with_the_suffix_of_a_queue_of_deletions" {
+  command = plan
+
+  variables {
+    name = "s3-syncer-deletions"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_name_with_the_suffix_of_a_queue_of_held_deletions" {
+  command = plan
+
+  variables {
+    name = "s3-syncer-held-deletions"
   }
 
   expect_failures = [var.name]
