@@ -65,6 +65,21 @@ def test_deregistered_definition_runs_no_task(cloud: Account) -> None:
         ecs.create_service(serviceName="deregistered", taskDefinition=definition)
 
 
+def test_task_is_missing_once_after_its_start(cloud: Account) -> None:
+    ecs = cloud.client("ecs")
+    definition = register(ecs, "missing")["taskDefinitionArn"]
+    earlier, later = (ecs.run_task(taskDefinition=definition)["tasks"][0]["taskArn"] for _ in range(2))
+
+    def described(*tasks: str) -> tuple[list[str], list[tuple[str, str]]]:
+        response = ecs.describe_tasks(tasks=list(tasks))
+        failures = [(each["arn"], each["reason"]) for each in response["failures"]]
+        return [task["taskArn"] for task in response["tasks"]], failures
+
+    assert described(earlier) == ([], [(earlier, "MISSING")])
+    assert described(earlier, later) == ([earlier], [(later, "MISSING")])
+    assert described(earlier, later) == ([earlier, later], [])
+
+
 def test_role_of_ecs_is_not_usable_right_after_the_first_cluster(cloud: Account) -> None:
     ecs = cloud.client("ecs")
     ecs.create_cluster(clusterName="first")

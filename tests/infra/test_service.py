@@ -33,6 +33,10 @@ def apply(service: Example, **inputs: object) -> Example:
 
 
 def test_first_apply_needs_no_image(examples: Examples) -> None:
+    """The emulator starts no task with any image, so this shows only that the apply has no need of one.
+
+    tests/service.tftest.hcl shows that it does not wait for a task. What ECS does then is in docs/aws-behaviour.md.
+    """
     service = examples[SERVICE].outputs["s3_syncer"]["service"]
     repository = service["repository_url"].partition("/")[2]
     assert examples.aws.client("ecr").list_images(repositoryName=repository)["imageIds"] == []
