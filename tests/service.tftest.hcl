@@ -252,7 +252,7 @@ run "the_service_defaults" {
       tags     = aws_ecs_service.service[0].propagate_tags
       breaker  = aws_ecs_service.service[0].deployment_circuit_breaker[0].enable
       rollback = aws_ecs_service.service[0].deployment_circuit_breaker[0].rollback
-      waits    = aws_ecs_service.service[0].wait_for_steady_state # the first apply has no image yet
+      waits    = coalesce(aws_ecs_service.service[0].wait_for_steady_state, false) # the first apply has no image yet
       public   = aws_ecs_service.service[0].network_configuration[0].assign_public_ip
       } == {
       tasks    = 1
