@@ -114,7 +114,7 @@ class Podman:
 
     @contextlib.contextmanager
     def serving(self, **variables: str) -> Iterator[None]:
-        """Serve the API of Docker for the duration of the block. It ends all containers."""
+        """Serve the API of Docker for the duration of the block. Containers outlive it until `remove`."""
         with (self._directory / "service.log").open("wb") as log:
             service = subprocess.Popen(
                 ["podman", "system", "service", "--time=0", self.address],
@@ -128,7 +128,7 @@ class Podman:
             self._wait(service)
             yield
         finally:
-            self.attempt("rm", "--all", "--force", "--time=0")
+            # It finishes its requests. Podman loses a container that is removed while a request starts it.
             service.terminate()
             service.wait(TIMEOUT_S)
 
@@ -140,8 +140,8 @@ class Podman:
             time.sleep(0.05)
 
     def remove(self) -> None:
-        """Remove all containers and images."""
-        self.attempt("rm", "--all", "--force", "--time=0")
+        """Remove all containers and images. Raises ServerError if a container cannot be removed."""
+        self.run("rm", "--all", "--force", "--time=0")
         self.attempt("rmi", "--all", "--force")
 
 
