@@ -143,6 +143,8 @@ class Podman:
         """Remove all containers and images. Raises ServerError if a container cannot be removed."""
         self.run("rm", "--all", "--force", "--time=0")
         self.attempt("rmi", "--all", "--force")
+        # Podman mounts the folder onto itself, and no later session could delete it.
+        subprocess.run(["umount", str(self._directory / "storage" / "overlay")], check=False, capture_output=True)
 
 
 def make_stand_in(directory: Path) -> None:
