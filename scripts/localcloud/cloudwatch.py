@@ -1,7 +1,7 @@
 """Evaluate metric filters and alarms over log lines, as CloudWatch documents it.
 
-No emulator evaluates either. This module knows the part of JSON patterns that the module uses, and raises ValueError
-for any other.
+The local cloud (`alarm_patches`) and the tests use this. It knows the part of JSON patterns that the Terraform module
+uses, and raises ValueError for any other.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
 """
@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import operator
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 Line = Mapping[str, Any]
@@ -23,11 +25,13 @@ DELAY_S = 60
 
 _TOKENS = re.compile(r'\s*(\(|\)|\|\||&&|!=|>=|<=|=|>|<|\$(?:\.[A-Za-z0-9_-]+)+|"[^"]*"|[A-Za-z0-9_.+*-]+)')
 
-_STATISTICS: dict[str, Callable[[list[float]], float]] = {"Maximum": max, "Sum": sum}
+#: The statistics that an alarm can have.
+STATISTICS: dict[str, Callable[[list[float]], float]] = {"Maximum": max, "Sum": sum}
 
 _COMPARISONS = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 
 
+@cache
 def compile_pattern(pattern: str) -> Condition:
     """Return the condition of a JSON pattern. Raises ValueError if this module does not know it."""
     text = pattern.strip()
@@ -144,13 +148,14 @@ class Alarm:
 
     def is_on(self, points: Sequence[tuple[float, float]], now: float) -> bool:
         """Return True if the alarm is in state ALARM at that time. `points` are times in seconds, and values."""
-        aggregate = _STATISTICS[self.statistic]
-        end = (now - DELAY_S) // self.period_s
-        breaching = 0
-        for period in range(int(end) - self.evaluation_periods, int(end)):
-            values = [value for time, value in points if time // self.period_s == period]
-            breaching += bool(values) and aggregate(values) > self.threshold
-        return breaching >= self.datapoints_to_alarm
+        aggregate = STATISTICS[self.statistic]
+        end = int((now - DELAY_S) // self.period_s)
+        window = range(end - self.evaluation_periods, end)
+        values: defaultdict[int, list[float]] = defaultdict(list)
+        for time, value in points:
+            if (period := int(time // self.period_s)) in window:
+                values[period].append(value)
+        return sum(aggregate(each) > self.threshold for each in values.values()) >= self.datapoints_to_alarm
 
     def changes(self, points: Sequence[tuple[float, float]], start: float, end: float) -> list[tuple[float, bool]]:
         """Return the times of the changes between OK and ALARM, with True for ALARM; evaluated once a minute."""

@@ -1,8 +1,8 @@
 """Compute what the dashboard of the module would show of a local cloud, and draw it.
 
-No emulator evaluates metric filters or draws dashboards. The body of the dashboard comes from the module, the values
-from its own metric filters over the log of the workers. SQS has no metrics in the emulator: its counts are sampled.
-Graphs of other metrics stay empty.
+No emulator draws dashboards. The body of the dashboard comes from the module, the values from its own metric filters
+over the log of the workers. The counts of queues are sampled, because the local cloud keeps no history of them. Graphs
+of other metrics stay empty.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
 """
 

@@ -18,8 +18,8 @@ from s3_syncer.operations import images, tasks
 
 #: The differences from AWS that look like faults of s3-syncer. docs/known-quirks.md has the complete list.
 DIFFERENCES = """\
-Differences from AWS: alarms stay at INSUFFICIENT_DATA, rows of Logs Insights have empty fields, and the target accepts
-a wrong secret access key. Version 1 of the AWS CLI ignores AWS_ENDPOINT_URL for SQS: use --endpoint-url."""
+Differences from AWS: rows of Logs Insights have empty fields, and the target accepts a wrong secret access key.
+Version 1 of the AWS CLI ignores AWS_ENDPOINT_URL for SQS: use --endpoint-url."""
 
 
 @click.group()

@@ -45,7 +45,7 @@ from ministack.services import (  # type: ignore[import-not-found]
     sts,
 )
 
-from localcloud import ecr_patches, ecs_patches, recursion_patches
+from localcloud import alarm_patches, ecr_patches, ecs_patches, recursion_patches
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -106,8 +106,7 @@ def describe_all_alarm_properties(describe: Callable[..., Any]) -> Callable[...,
     def wrapped(params: Any, data: Any, is_cbor: bool, is_json: bool = False) -> Any:
         if is_cbor or is_json:
             return describe(params, data, is_cbor, is_json)
-        names = [name for i in range(1, 101) if (name := cloudwatch._p(params, f"AlarmNames.member.{i}"))]
-        status, headers, body = describe(params, {"AlarmNames": names}, False, True)
+        status, headers, body = describe(params, query_as_json(params), False, True)
         if status != 200:
             return status, headers, body
         result = f"<DescribeAlarmsResult>{as_xml(json.loads(body))}</DescribeAlarmsResult>"
@@ -634,6 +633,16 @@ if __name__ == "__main__":
     ec2._sg_rule_xml = show_prefix_list(ec2._sg_rule_xml)
     cloudcontrol._get_resource = describe_buckets(cloudcontrol._get_resource)
     cloudwatch._describe_alarms = describe_all_alarm_properties(cloudwatch._describe_alarms)
+    for name in ("_describe_alarms", "_describe_alarms_for_metric"):
+        setattr(cloudwatch, name, alarm_patches.know_states(getattr(cloudwatch, name)))
+    cloudwatch._evaluate_alarm = alarm_patches.evaluate
+    cloudwatch._evict_old_metrics = alarm_patches.keep_data_points
+    for name in ("_get_metric_data", "_get_metric_statistics", "_list_metrics"):
+        setattr(cloudwatch, name, alarm_patches.know_queues(getattr(cloudwatch, name)))
+    cloudwatch_logs._put_metric_filter = alarm_patches.refuse_unknown_patterns(cloudwatch_logs._put_metric_filter)
+    cloudwatch_logs._fanout_to_subscription_filters = alarm_patches.count_log_lines(
+        cloudwatch_logs._fanout_to_subscription_filters
+    )
     cloudwatch._put_metric_alarm = keep_metrics_of_alarms(cloudwatch._put_metric_alarm)
     iam_evaluator.evaluate_trust_policy = add_account_to_trust_context(iam_evaluator.evaluate_trust_policy)
     ministack.SERVICE_HANDLERS["logs"] = change_keys_of_log_groups(ministack.SERVICE_HANDLERS["logs"])
@@ -665,6 +674,7 @@ if __name__ == "__main__":
     eventbridge._put_permission = keep_policy_of_event_bus(eventbridge._put_permission)
     eventbridge._dispatch_to_event_bus = send_to_event_buses_of_other_accounts(eventbridge._dispatch_to_event_bus)
     lambda_svc._emit_lambda_logs = log_as_function_role(lambda_svc._emit_lambda_logs)
+    lambda_svc._emit_lambda_logs = alarm_patches.count_invocations(lambda_svc._emit_lambda_logs)
     lambda_runtime.Worker.invoke = let_bulk_work_wait_for_processors(lambda_runtime.Worker.invoke)
     lambda_runtime.Worker._drain_stderr_bounded = wait_for_late_lines(lambda_runtime.Worker._drain_stderr_bounded)
     ministack.main()

@@ -8,6 +8,7 @@ import os
 import time
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -103,6 +104,148 @@ def test_alarm_on_an_expression_has_no_period_of_its_own(cloud: Account) -> None
     (alarm,) = alarms.describe_alarms(AlarmNames=["expression"])["MetricAlarms"]
     assert not alarm.keys() & {"Period", "Statistic"}
     assert alarm["Metrics"][1]["MetricStat"]["Period"] == 900
+
+
+def put_alarm(cloud: Account, name: str, metric: str, periods: int = 1, **dimensions: str) -> None:
+    """Put an alarm of one minute above 0, on a metric of queues or of the log."""
+    cloud.client("cloudwatch").put_metric_alarm(
+        AlarmName=name,
+        Namespace="AWS/SQS" if dimensions else name,
+        MetricName=metric,
+        Dimensions=[{"Name": dimension, "Value": value} for dimension, value in dimensions.items()],
+        Statistic="Maximum",
+        Period=60,
+        EvaluationPeriods=periods,
+        DatapointsToAlarm=1,
+        Threshold=0,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="notBreaching",
+    )
+
+
+def state_of(cloud: Account, name: str) -> str:
+    """Return the state of an alarm, and check that a search for this state finds it."""
+    alarms = cloud.client("cloudwatch")
+    (alarm,) = alarms.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    found = alarms.describe_alarms(AlarmNames=[name], StateValue=alarm["StateValue"])["MetricAlarms"]
+    assert [each["AlarmName"] for each in found] == [name]
+    return str(alarm["StateValue"])
+
+
+def queue_metric(cloud: Account, queue: str, metric: str) -> list[float]:
+    """Return the values of the last five minutes, as `s3-syncer status` asks for them."""
+    now = datetime.now(UTC)
+    dimensions = [{"Name": "QueueName", "Value": queue}]
+    described = {"Namespace": "AWS/SQS", "MetricName": metric, "Dimensions": dimensions}
+    (result,) = cloud.client("cloudwatch").get_metric_data(
+        StartTime=now - timedelta(minutes=5),
+        EndTime=now,
+        ScanBy="TimestampDescending",
+        MetricDataQueries=[{"Id": "one", "MetricStat": {"Metric": described, "Period": 60, "Stat": "Maximum"}}],
+    )["MetricDataResults"]
+    return list(result["Values"])
+
+
+def test_alarm_on_visible_messages_goes_off_and_ends(cloud: Account) -> None:
+    sqs = cloud.client("sqs")
+    queue = sqs.create_queue(QueueName="visible")["QueueUrl"]
+    put_alarm(cloud, "visible", "ApproximateNumberOfMessagesVisible", QueueName="visible")
+    assert state_of(cloud, "visible") == "OK"
+    sqs.send_message(QueueUrl=queue, MessageBody="message")
+    assert state_of(cloud, "visible") == "ALARM"
+    assert queue_metric(cloud, "visible", "ApproximateNumberOfMessagesVisible") == [1]
+    (message,) = sqs.receive_message(QueueUrl=queue)["Messages"]
+    assert state_of(cloud, "visible") == "OK"
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    assert queue_metric(cloud, "visible", "ApproximateNumberOfMessagesVisible") == [0]
+
+
+def test_alarm_on_age_leaves_out_a_message_that_was_received_three_times(cloud: Account) -> None:
+    sqs, metric = cloud.client("sqs"), "ApproximateAgeOfOldestMessage"
+    queue = sqs.create_queue(QueueName="age")["QueueUrl"]
+    sqs.create_queue(QueueName="another")
+    for name in ("age", "another"):
+        put_alarm(cloud, name, metric, QueueName=name)
+    assert queue_metric(cloud, "age", metric) == [0]
+    sqs.send_message(QueueUrl=queue, MessageBody="message")
+    for _ in range(2):
+        sqs.receive_message(QueueUrl=queue, VisibilityTimeout=0)
+        assert state_of(cloud, "age") == "ALARM"
+        assert state_of(cloud, "another") == "OK"
+    (age_s,) = queue_metric(cloud, "age", metric)
+    assert 0 < age_s < PATIENCE_S
+    sqs.receive_message(QueueUrl=queue, VisibilityTimeout=0)
+    assert state_of(cloud, "age") == "OK"
+    assert queue_metric(cloud, "age", metric) == []
+
+
+def test_alarm_on_a_metric_filter_goes_off_and_ends_after_its_window(cloud: Account) -> None:
+    logs = cloud.client("logs")
+    for group in ("filtered", "other"):
+        logs.create_log_group(logGroupName=group)
+        logs.create_log_stream(logGroupName=group, logStreamName="one")
+    logs.put_metric_filter(
+        logGroupName="filtered",
+        filterName="lag",
+        filterPattern='{ $.action = "retry" && $.lag_ms >= 0 }',
+        metricTransformations=[{"metricNamespace": "filtered", "metricName": "Lag", "metricValue": "$.lag_ms"}],
+    )
+
+    def log(group: str, *messages: str) -> None:
+        at = int((time.time() - 180) * 1000)
+        events = [{"timestamp": at, "message": message} for message in messages]
+        logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
+
+    put_alarm(cloud, "filtered", "Lag", periods=30)
+    log("filtered", "START", '{"action": "copy", "lag_ms": 5}', '{"action": "retry", "lag_ms": null}')
+    log("other", '{"action": "retry", "lag_ms": 5}')
+    assert state_of(cloud, "filtered") == "OK"
+    log("filtered", '{"action": "retry", "lag_ms": 5}')
+    assert state_of(cloud, "filtered") == "ALARM"
+    put_alarm(cloud, "filtered", "Lag", periods=1)  # the line is older than one period
+    assert state_of(cloud, "filtered") == "OK"
+    history = cloud.client("cloudwatch").describe_alarm_history(AlarmName="filtered")["AlarmHistoryItems"]
+    assert [item["HistorySummary"] for item in history][:2] == [
+        "Alarm updated from ALARM to OK",
+        "Alarm updated from OK to ALARM",
+    ]
+
+
+def test_metric_filter_that_is_not_known_is_refused(cloud: Account) -> None:
+    logs = cloud.client("logs")
+    logs.create_log_group(logGroupName="refused")
+    made = [{"metricNamespace": "refused", "metricName": "Lines", "metricValue": "1"}]
+    with pytest.raises(ClientError, match="not a JSON pattern"):
+        logs.put_metric_filter(
+            logGroupName="refused", filterName="all", filterPattern="ERROR", metricTransformations=made
+        )
+
+
+def test_function_that_fails_for_a_queue_counts_errors(cloud: Account) -> None:
+    sqs, functions, iam = (cloud.client(service) for service in ("sqs", "lambda", "iam"))
+    queue = sqs.create_queue(QueueName="fails")["QueueUrl"]
+    role = create_function_role(iam, "fails")
+    may_receive = {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}
+    iam.put_role_policy(RoleName="fails", PolicyName="fails", PolicyDocument=policy(may_receive))
+    create_function(functions, "fails", role, "def handler(event, context):\n    raise ValueError")
+    functions.create_event_source_mapping(FunctionName="fails", EventSourceArn=arn_of(sqs, queue))
+    sqs.send_message(QueueUrl=queue, MessageBody="message")
+
+    points: list[Any] = []
+    limit = time.monotonic() + PATIENCE_S
+    while not points and time.monotonic() < limit:
+        time.sleep(0.5)
+        now = datetime.now(UTC)
+        points = cloud.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/Lambda",
+            MetricName="Errors",
+            Dimensions=[{"Name": "FunctionName", "Value": "fails"}],
+            StartTime=now - timedelta(minutes=5),
+            EndTime=now + timedelta(minutes=1),
+            Period=3600,
+            Statistics=["Sum"],
+        )["Datapoints"]
+    assert points[0]["Sum"] >= 1
 
 
 def test_message_stays_under_the_key_with_which_it_was_sent(cloud: Account) -> None:
