@@ -1,8 +1,8 @@
 """`scripts/demo --incident`: break the mirror, and repair it with the operator's commands alone.
 
 The target refuses connections, and its access key is revoked. One object is too large for it, and a mass of objects is
-deleted. At last, the target loses an object without an event. Each command of the operator is printed with its output.
-The run ends with both buckets compared byte by byte.
+deleted. The target loses an object without an event. At last, an event is late. Each command of the operator is printed
+with its output, and after each break the alarms that are on. The run ends with both buckets compared byte by byte.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,13 @@ if TYPE_CHECKING:
 
 #: Seconds in which the workers must have seen a fault, or must take another message of a queue.
 PATIENCE_S = 600
+
+#: Seconds in which an alarm must go off: docs/operations.md has this time for the alarm on retries.
+ALARM_S = 300
+
+#: Seconds of an outage after which the alarm on retries has its line: `max_retry_s`, the longest delay before the next
+#: delivery then, and some more for a busy machine.
+ALARMING_OUTAGE_S = 150
 
 #: Deletions in one request to the source, at most.
 MAX_DELETIONS = 1000
@@ -77,7 +85,7 @@ class Incident:
         self.cloud, self.proxy, self.faults = cloud, proxy, faults
         self._source = cloud.s3()
         self._outputs = str((directory / stack.OUTPUTS_FILE).relative_to(ROOT))
-        #: The commands that ended with another exit code than expected.
+        #: The commands that ended with another exit code than expected, and the alarms that did not go off or end.
         self.unexpected: list[str] = []
 
     def operator(self, *arguments: str, codes: Collection[int] = (0,)) -> int:
@@ -102,6 +110,12 @@ class Incident:
     def _put(self, key: str) -> None:
         self._source.put_object(Bucket=self.cloud.source_bucket, Key=key, Body=key.encode().ljust(1000))
 
+    def send_event(self, key: str, at: datetime) -> None:
+        """Send the event of a write at that time, which S3 would send at once."""
+        written = {"bucket": {"name": self.cloud.source_bucket}, "object": {"key": key}}
+        record = {"eventTime": at.isoformat(), "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": written}
+        self.cloud.sqs().send_message(QueueUrl=self.cloud.queue_url, MessageBody=json.dumps({"Records": [record]}))
+
     def delete(self, keys: list[str]) -> None:
         """Delete the keys from the source."""
         for start in range(0, len(keys), MAX_DELETIONS):
@@ -117,6 +131,28 @@ class Incident:
     def outputs(self) -> dict[str, Any]:
         """Return the outputs of the module."""
         return dict(json.loads((ROOT / self._outputs).read_text())["s3_syncer"]["value"])
+
+    def alarms(self) -> list[str]:
+        """Return the alarms of the module that are in the state ALARM, such as `retries`."""
+        names = {arn.rpartition(":")[2]: name for name, arn in self.outputs()["alarm_arns"].items()}
+        found = self.cloud.client("cloudwatch").describe_alarms(AlarmNames=list(names), StateValue="ALARM")
+        return sorted(names[alarm["AlarmName"]] for alarm in found["MetricAlarms"])
+
+    def show_alarms(self, *, ended: Collection[str] = ()) -> list[str]:
+        """Print the alarms that are on, and return them. Those that must have ended are unexpected."""
+        on = self.alarms()
+        console.print(f"\n# Alarms in the state ALARM: {', '.join(on) or 'none'}.", markup=False, style="bold cyan")
+        self.unexpected += [f"the alarm {name} has not ended" for name in ended if name in on]
+        return on
+
+    def expect_alarm(self, name: str, since: float) -> None:
+        """Wait until the alarm is on, and print all that are. One that is late is unexpected."""
+        while name not in self.alarms() and time.monotonic() < since + ALARM_S:
+            time.sleep(1)
+        if name in self.show_alarms():
+            console.print(f"The alarm {name} went off within {time.monotonic() - since:.0f} s.", markup=False)
+        else:
+            self.unexpected.append(f"the alarm {name} is not on after {ALARM_S} s")
 
     def depth(self, url: str) -> int:
         """Return the number of messages of a queue."""
@@ -151,7 +187,9 @@ def run(directory: Path, options: Options) -> bool:
         _object_too_large(incident)
         _mass_deletion(incident, deleted)
         _lost_object(incident)
-        incident.operator("status")
+        _late_event(incident)
+        on = incident.show_alarms(ended=("dead-letters", "held-deletions"))
+        incident.operator("status", codes=[1 if on else 0])
         differences = incident.differences()
         if options.picture is not None:
             draw(incident.cloud, incident.outputs()["dashboard_body"], samples.points, options.picture)
@@ -165,13 +203,17 @@ def run(directory: Path, options: Options) -> bool:
 def _target_down(incident: Incident, seconds: float) -> None:
     _tell(f"The target refuses connections for {seconds:.0f} s, while 20 objects change")
     incident.proxy.refuse_connections()
-    ends_at = time.monotonic() + seconds
+    began = time.monotonic()
     incident.put(*(f"outage/{number}" for number in range(20)))
     _wait(incident.retries)
     incident.operator("status", codes=[1])
     incident.operator("explain", "outage/7", codes=[1, 3])
     incident.operator("doctor", codes=[1, 3])
-    time.sleep(max(0.0, ends_at - time.monotonic()))
+    time.sleep(max(0.0, began + seconds - time.monotonic()))
+    if seconds < ALARMING_OUTAGE_S:
+        incident.show_alarms()
+    else:
+        incident.expect_alarm("retries", began)
     _tell("The target is back. The messages return by themselves")
     incident.proxy.recover()
     incident.operator("drain", "--settled", "10s")
@@ -183,6 +225,7 @@ def _key_revoked(incident: Incident) -> None:
     incident.faults.revoked_key_id = incident.cloud.target.access_key_id
     incident.put(*(f"revoked/{number}" for number in range(5)))
     _wait(lambda: incident.retries() > before)
+    incident.show_alarms()
     incident.operator("status", codes=[1])
     incident.operator("doctor", codes=[1, 3])
     _tell("Another access key is in the secret now")
@@ -195,6 +238,7 @@ def _object_too_large(incident: Incident) -> None:
     incident.faults.refused_key = TOO_LARGE
     incident.put(TOO_LARGE, "reports/small.bin")
     _wait(lambda: incident.depth(incident.cloud.dead_letter_queue_url))
+    incident.expect_alarm("dead-letters", time.monotonic())
     incident.operator("status", codes=[1])
     incident.operator("dead-letters", "list", codes=[1])
     incident.operator("explain", TOO_LARGE, codes=[1])
@@ -209,6 +253,7 @@ def _mass_deletion(incident: Incident, keys: list[str]) -> None:
     _tell(f"A script deletes {len(keys):,} objects of the source; one of them is written again")
     incident.delete(keys)
     _wait_until_empty(incident, cloud.queue_url, cloud.deletions_queue_url)
+    incident.expect_alarm("held-deletions", time.monotonic())
     incident.put(keys[0])
     incident.operator("status", codes=[1])
     incident.operator("deletions", "status", codes=[1])
@@ -226,6 +271,15 @@ def _lost_object(incident: Incident) -> None:
     incident.operator("check", codes=[1])
     incident.operator("sweep")
     incident.operator("check")
+
+
+def _late_event(incident: Incident) -> None:
+    late_s = incident.outputs()["max_lag_s"] + 60
+    _tell(f"The event of a change arrives {late_s:,.0f} s after it")
+    with notifications_off(incident.cloud):
+        incident.put("late/0")
+    incident.send_event("late/0", datetime.now(UTC) - timedelta(seconds=late_s))
+    incident.expect_alarm("lag", time.monotonic())
 
 
 def _tell(text: str) -> None:
