@@ -6,16 +6,13 @@ says what it corrects. It can be removed when MiniStack behaves so itself.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import resource
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
@@ -60,9 +57,6 @@ KMS_ACTIONS = {
     "sqs:ReceiveMessage": ["kms:Decrypt"],
     "sqs:SendMessage": ["kms:GenerateDataKey", "kms:Decrypt"],
 }
-
-#: Priority of an invocation for bulk work, from 0, the usual one, to 19, the lowest.
-BULK_PRIORITY = 10
 
 # The actions that the function's role needs for an event source mapping.
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
@@ -498,35 +492,6 @@ def wait_for_late_lines(drain: Callable[..., str]) -> Callable[..., str]:
     return wrapped
 
 
-def let_bulk_work_wait_for_processors(invoke: Callable[..., Any]) -> Callable[..., Any]:
-    """Give an invocation for the queue of bulk work a low priority on the processors.
-
-    In Lambda, no invocation takes CPU from another one. Here all share the processors of one machine with the stores.
-    So a live change would take longer beside bulk work only because the machine is small. Without the right to raise a
-    priority again, all invocations have the same priority.
-    """
-    may_raise = os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_NICE)[0] >= 20  # which allows 0
-
-    def wrapped(worker: Any, event: Any, *args: Any, **options: Any) -> Any:
-        if may_raise and worker._proc is not None:
-            _set_priority(worker._proc.pid, BULK_PRIORITY if _is_bulk(event) else 0)
-        return invoke(worker, event, *args, **options)
-
-    return wrapped
-
-
-def _is_bulk(event: Any) -> bool:
-    records = event.get("Records") if isinstance(event, dict) else None
-    return any(str(record.get("eventSourceARN")).endswith("-bulk") for record in records or ())
-
-
-def _set_priority(pid: int, priority: int) -> None:
-    """Set the priority of every thread of a process: Linux keeps one for each."""
-    for thread in Path(f"/proc/{pid}/task").glob("*"):
-        with contextlib.suppress(ProcessLookupError):  # the thread has ended
-            os.setpriority(os.PRIO_PROCESS, int(thread.name), priority)
-
-
 def is_key_usable_by_service(service: str, queue: str, context: dict[str, str]) -> bool:
     """Return True if the queue has no key, or if the key's policy lets the service send a message."""
 
@@ -675,6 +640,5 @@ if __name__ == "__main__":
     eventbridge._dispatch_to_event_bus = send_to_event_buses_of_other_accounts(eventbridge._dispatch_to_event_bus)
     lambda_svc._emit_lambda_logs = log_as_function_role(lambda_svc._emit_lambda_logs)
     lambda_svc._emit_lambda_logs = alarm_patches.count_invocations(lambda_svc._emit_lambda_logs)
-    lambda_runtime.Worker.invoke = let_bulk_work_wait_for_processors(lambda_runtime.Worker.invoke)
     lambda_runtime.Worker._drain_stderr_bounded = wait_for_late_lines(lambda_runtime.Worker._drain_stderr_bounded)
     ministack.main()

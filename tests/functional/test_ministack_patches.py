@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 import zipfile
 from collections.abc import Iterator
@@ -357,30 +356,6 @@ def create_function(functions: Any, name: str, role: str, code: str, **variables
         Timeout=60,
         Environment={"Variables": variables},
     )
-
-
-#: A function that returns the priority of each of its threads, from 0 to 19.
-PRIORITIES = """
-import os, threading
-threading.Thread(target=threading.Event().wait, daemon=True).start()
-def handler(event, context):
-    return [os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in os.listdir("/proc/self/task")]
-"""
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority again")
-def test_bulk_work_waits_for_the_processors(cloud: Account) -> None:
-    functions, iam = cloud.client("lambda"), cloud.client("iam")
-    create_function(functions, "priorities", create_function_role(iam, "priorities"), PRIORITIES)
-
-    def priorities(queue: str) -> set[int]:
-        event = {"Records": [{"eventSourceARN": f"arn:aws:sqs:us-east-1:000000000000:{queue}"}]}
-        response = functions.invoke(FunctionName="priorities", Payload=json.dumps(event))
-        return set(json.loads(response["Payload"].read()))
-
-    priorities("mirror")  # starts the process
-    assert priorities("mirror-bulk") == {10}
-    assert priorities("mirror") == {0}
 
 
 def arn_of(sqs: Any, queue: str) -> str:
