@@ -37,7 +37,7 @@ MAX_DELAY_S = 900
 _ERROR_MAX = 1000
 
 #: Characters that S3 allows in a key and SQS rejects in an attribute (the same document, SendMessage).
-_REJECTED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REJECTED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 _ERRORS = (ClientError, BotoCoreError)
