@@ -15,14 +15,15 @@ def main() -> None:
     """Run the command. An unexpected error exits with the code for a command that could not finish."""
     streams = StandardStreams()
     try:
-        from ..process_tuning import limit_malloc_arenas, relax_gc
+        from ..process_tuning import limit_malloc_arenas, relax_gc, spare_imported_modules
 
+        relax_gc()
         streams.install()
         _drop_empty_variables()
         limit_malloc_arenas()
         from .commands import cli
 
-        cli.calling(relax_gc)(prog_name="s3-syncer")
+        cli.calling(spare_imported_modules)(prog_name="s3-syncer")
     except KeyboardInterrupt:  # during the imports: click handles it from then on
         sys.exit(128 + signal.SIGINT)
     except SystemExit as end:

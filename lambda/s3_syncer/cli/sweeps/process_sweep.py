@@ -24,7 +24,7 @@ from typing import Any
 
 from ...core.deadline import Deadline
 from ...core.errors import Retryable, SyncError, unexpected_failure
-from ...process_tuning import limit_malloc_arenas, relax_gc
+from ...process_tuning import limit_malloc_arenas, relax_gc, spare_imported_modules
 from ...stores.retry_pauses import pauses_until
 from ...sync.outcome import Outcome
 from ...sync.protocols import SweepListener
@@ -240,6 +240,7 @@ def sweep_for_parent(connection: Connection, config: SweeperConfig, delete_limit
         signal.signal(number, signal.SIG_IGN)
     limit_malloc_arenas()
     relax_gc()
+    spare_imported_modules()
     _Child(Channel(connection), config, delete_limit).run()
     os._exit(0)  # a range that is still in progress has no parent any more
 
