@@ -324,6 +324,22 @@ def add_event_ids(find: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def match_optional_terms(compile_pattern: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let a pattern such as `?ERROR ?"timed out"` match each line that has one of its terms.
+
+    MiniStack takes the question marks for a part of the terms, and wants them all.
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
+    """
+
+    def wrapped(pattern: str) -> Any:
+        if not pattern.strip().startswith("?"):
+            return compile_pattern(pattern)
+        terms = [quoted or bare for quoted, bare in re.findall(r'\?(?:"([^"]*)"|(\S+))', pattern)]
+        return lambda message: any(term in message for term in terms)
+
+    return wrapped
+
+
 def remember_key_of_messages(set_attributes: Callable[..., Any]) -> Callable[..., Any]:
     """Keep messages under the key with which they were sent, when the queue gets another key.
 
@@ -611,6 +627,7 @@ if __name__ == "__main__":
     cloudwatch._put_metric_alarm = keep_metrics_of_alarms(cloudwatch._put_metric_alarm)
     iam_evaluator.evaluate_trust_policy = add_account_to_trust_context(iam_evaluator.evaluate_trust_policy)
     ministack.SERVICE_HANDLERS["logs"] = change_keys_of_log_groups(ministack.SERVICE_HANDLERS["logs"])
+    cloudwatch_logs._compile_filter_pattern = match_optional_terms(cloudwatch_logs._compile_filter_pattern)
     cloudwatch_logs._filter_log_events = add_event_ids(cloudwatch_logs._filter_log_events)
     ecr.handle_registry_request = ecr_patches.require_login(ecr.handle_registry_request)
     ecs_patches.correct(ecs._ACTION_MAP)

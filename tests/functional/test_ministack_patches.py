@@ -210,6 +210,17 @@ def test_alarm_on_a_metric_filter_goes_off_and_ends_after_its_window(cloud: Acco
     ]
 
 
+def test_lines_with_one_of_several_terms_are_found(cloud: Account) -> None:
+    logs = cloud.client("logs")
+    logs.create_log_group(logGroupName="terms")
+    logs.create_log_stream(logGroupName="terms", logStreamName="one")
+    messages = ["Task timed out after 900 seconds", "Task ended", "MemoryError", "Traceback (most recent call last)"]
+    events = [{"timestamp": int(time.time() * 1000), "message": message} for message in messages]
+    logs.put_log_events(logGroupName="terms", logStreamName="one", logEvents=events)
+    found = logs.filter_log_events(logGroupName="terms", filterPattern='?"Task timed out" ?MemoryError')["events"]
+    assert sorted(event["message"] for event in found) == ["MemoryError", "Task timed out after 900 seconds"]
+
+
 def test_metric_filter_that_is_not_known_is_refused(cloud: Account) -> None:
     logs = cloud.client("logs")
     logs.create_log_group(logGroupName="refused")
