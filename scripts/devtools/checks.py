@@ -39,13 +39,11 @@ FUNCTIONAL_OPTIONS = ("-n=2", "--dist=worksteal")
 #: One more than the processors, because tests/infra mostly waits for the emulated AWS.
 AT_A_TIME = (os.cpu_count() or 1) + 1
 
-
 #: The tests that also run against a real store, with their pytest option.
 REAL_STORE = ("--real-store", "tests/functional", "tests/real_store")
 
 #: The tests that run containers, with their pytest option.
 IMAGE = ("--image", "tests/image")
-
 
 #: Measure the coverage, and run no other checks. Coverage takes a third of the time of the functional tests.
 MEASURE = "--coverage"
