@@ -38,9 +38,10 @@ class FakeStore:
     """The keys of the store in order, each with its ETag. The objects have no bodies."""
 
     def __init__(self, keys: Sequence[str], size: int) -> None:
-        self.keys, self.size = sorted(keys), size
-        self.etags = [hashlib.md5(key.encode(), usedforsecurity=False).hexdigest() for key in self.keys]
-        self._entries = [
+        self.keys: Sequence[str] = sorted(keys)
+        self.size = size
+        self.etags: Sequence[str] = [hashlib.md5(key.encode(), usedforsecurity=False).hexdigest() for key in self.keys]
+        self._entries: Sequence[bytes] = [
             f"<Contents><Key>{quote(key)}</Key><LastModified>{MODIFIED}</LastModified><ETag>&quot;{etag}&quot;</ETag>"
             f"<Size>{size}</Size><StorageClass>STANDARD</StorageClass></Contents>".encode()
             for key, etag in zip(self.keys, self.etags, strict=True)
@@ -120,18 +121,21 @@ class Connection(asyncio.Protocol):
         self._transport.write(f"HTTP/1.1 {response.status}\r\n{lines}\r\n".encode() + response.body)
 
 
-async def serve(port: int, count: int, certificate: str = "") -> None:
+async def serve(port: int, store: FakeStore, certificate: str = "") -> None:
     tls = None
     if certificate:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(certificate)
-    objects = flat(count)
-    store = FakeStore([o.key for o in objects], objects[0].size)
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(store), HOST, port, backlog=1024, ssl=tls
     )
     await server.serve_forever()
 
 
+def main(port: str, count: str, certificate: str = "") -> None:
+    objects = flat(int(count))
+    asyncio.run(serve(int(port), FakeStore([o.key for o in objects], objects[0].size), certificate))
+
+
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))
+    main(*sys.argv[1:])
