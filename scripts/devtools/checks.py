@@ -22,7 +22,7 @@ from s3_syncer.versions import MINIMUM
 PACKAGES = ("s3_syncer", "localcloud", "devtools", "benchmark", "tests.simulation")
 
 #: Histories of `scripts/simulate`. They are the same each time, and none has a time limit.
-SEEDS = 5000
+SEEDS = 3000
 
 #: Data of the test coverage: one file for each process.
 COVERAGE = ROOT / ".local" / "coverage"
