@@ -80,15 +80,11 @@ def count_log_lines(deliver: Callable[..., None]) -> Callable[..., None]:
 def count_invocations(emit: Callable[..., None]) -> Callable[..., None]:
     """Store the metrics of an invocation with its log lines.
 
-    MiniStack stores them for a request of Invoke only, not for the messages of a queue.
+    MiniStack stores them for a request of Invoke only, not for the messages of a queue. `throttle_patches` counts the
+    invocations that are rejected, which have no log lines.
     """
     record = lambda_svc._emit_lambda_metrics
-
-    def record_throttles(name: str, duration_ms: float, error: bool, throttle: bool) -> None:
-        if throttle:
-            record(name, duration_ms, error, throttle)
-
-    lambda_svc._emit_lambda_metrics = record_throttles
+    lambda_svc._emit_lambda_metrics = lambda *_values, **_named: None
 
     def wrapped(function: Any, request: str, text: str, error: bool, duration_ms: int, **named: Any) -> None:
         emit(function, request, text, error, duration_ms, **named)

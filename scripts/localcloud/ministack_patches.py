@@ -42,7 +42,14 @@ from ministack.services import (  # type: ignore[import-not-found]
     sts,
 )
 
-from localcloud import alarm_patches, ecr_patches, ecs_patches, recursion_patches
+from localcloud import (
+    alarm_patches,
+    ecr_patches,
+    ecs_patches,
+    message_ages,
+    recursion_patches,
+    throttle_patches,
+)
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -608,7 +615,7 @@ def as_xml(value: Any) -> str:
 
 if __name__ == "__main__":
     os.environ.pop("PYTHONPATH")  # the functions that MiniStack runs must not find this package
-    ministack.app = treat_requests_as_tls(ministack.app)
+    ministack.app = message_ages.age_on_request(treat_requests_as_tls(ministack.app))
     iam_actions.extract_iam_action = authorize_batches_as_single_requests(iam_actions.extract_iam_action)
     ec2._parse_ip_permissions = parse_prefix_lists(ec2._parse_ip_permissions)
     ec2._sg_rule_xml = show_prefix_list(ec2._sg_rule_xml)
@@ -645,6 +652,10 @@ if __name__ == "__main__":
     for name in ("SendMessage", "SendMessageBatch"):
         sqs._HANDLERS[name] = recursion_patches.keep_depth_of_messages(sqs._HANDLERS[name])
     lambda_svc._run_sqs_batch = recursion_patches.stop_long_chains(lambda_svc._run_sqs_batch)
+    lambda_svc._run_sqs_batch = throttle_patches.note_end_of_batch(lambda_svc._run_sqs_batch)
+    lambda_svc._sqs_esm_concurrency = throttle_patches.ignore_reserved_concurrency(lambda_svc._sqs_esm_concurrency)
+    lambda_svc._execute_function = throttle_patches.repeat_throttled_batches(lambda_svc._execute_function)
+    lambda_svc._acquire_execution_slot = throttle_patches.count_throttles(lambda_svc._acquire_execution_slot)
     iam._IAM_HANDLERS["PutRolePolicy"] = check_characters_of_policy(iam._IAM_HANDLERS["PutRolePolicy"])
     sqs._HANDLERS["SetQueueAttributes"] = remember_key_of_messages(sqs._HANDLERS["SetQueueAttributes"])
     sqs._receive_messages_for_esm = receive_as_function_role(sqs._receive_messages_for_esm)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import boto3
 from botocore.config import Config
@@ -236,6 +238,12 @@ def from_outputs(
         terraform_config=terraform_config,
         engine=containers,
     )
+
+
+def make_older(aws_endpoint: str, queue: str, seconds: float) -> None:
+    """Make all messages of a queue of the emulated AWS older: `message_ages` serves the request."""
+    parameters = urlencode({"queue": queue, "seconds": seconds})
+    urlopen(Request(f"{aws_endpoint}/_localcloud/older-messages?{parameters}", method="POST")).close()  # noqa: S310 of the emulator
 
 
 def make_client(service: str, endpoint: str, region: str, access_key_id: str, secret_access_key: str) -> Any:

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ import pytest
 from tests.functional.command import run, started
 from tests.functional.harness import MIB, Rig, notification
 from tests.functional.proxy import Exchange, Fault, lose_answer, reset
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, eventually
 
 import localcloud
 from s3_syncer.core.fence import LATE_WRITE_S
@@ -106,13 +105,6 @@ def outage() -> Iterator[Outage]:
     outage = Outage()
     yield outage
     outage.over.set()
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, "the condition did not become true"
-        time.sleep(0.01)
 
 
 def written(rig: Rig, key: str = "k") -> list[str]:

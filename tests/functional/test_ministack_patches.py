@@ -16,10 +16,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from tests.functional.harness import REGION, Account
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, eventually
 
 from localcloud import servers
-from localcloud.stack import ROOT_KEY
+from localcloud.stack import ROOT_KEY, make_older
 
 
 @pytest.fixture(scope="module")
@@ -241,21 +241,74 @@ def test_function_that_fails_for_a_queue_counts_errors(cloud: Account) -> None:
     functions.create_event_source_mapping(FunctionName="fails", EventSourceArn=arn_of(sqs, queue))
     sqs.send_message(QueueUrl=queue, MessageBody="message")
 
-    points: list[Any] = []
-    limit = time.monotonic() + PATIENCE_S
-    while not points and time.monotonic() < limit:
-        time.sleep(0.5)
-        now = datetime.now(UTC)
-        points = cloud.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName="Errors",
-            Dimensions=[{"Name": "FunctionName", "Value": "fails"}],
-            StartTime=now - timedelta(minutes=5),
-            EndTime=now + timedelta(minutes=1),
-            Period=3600,
-            Statistics=["Sum"],
-        )["Datapoints"]
-    assert points[0]["Sum"] >= 1
+    eventually(lambda: function_metric(cloud, "fails", "Errors") >= 1)
+
+
+def function_metric(cloud: Account, function: str, metric: str) -> float:
+    """Return the sum of a metric of a function."""
+    now = datetime.now(UTC)
+    points = cloud.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda",
+        MetricName=metric,
+        Dimensions=[{"Name": "FunctionName", "Value": function}],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(minutes=1),
+        Period=60,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    return sum(point["Sum"] for point in points)
+
+
+def test_function_without_concurrency_is_throttled(cloud: Account) -> None:
+    functions = cloud.client("lambda")
+    role = create_function_role(cloud.client("iam"), "throttled")
+    create_function(functions, "throttled", role, "def handler(event, context):\n    return 1")
+    functions.put_function_concurrency(FunctionName="throttled", ReservedConcurrentExecutions=0)
+    with pytest.raises(functions.exceptions.TooManyRequestsException) as rejected:
+        functions.invoke(FunctionName="throttled")
+    assert rejected.value.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    attempts = 1 + rejected.value.response["ResponseMetadata"]["RetryAttempts"]  # boto3 repeats the request
+    assert function_metric(cloud, "throttled", "Throttles") == attempts
+    assert function_metric(cloud, "throttled", "Invocations") == 0
+
+
+def test_throttled_batch_is_repeated_while_its_messages_are_hidden(cloud: Account) -> None:
+    sqs, functions, iam = (cloud.client(service) for service in ("sqs", "lambda", "iam"))
+    queue = sqs.create_queue(QueueName="patient", Attributes={"VisibilityTimeout": "3600"})["QueueUrl"]
+    role = create_function_role(iam, "patient")
+    may_receive = {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}
+    iam.put_role_policy(RoleName="patient", PolicyName="patient", PolicyDocument=policy(may_receive))
+    create_function(functions, "patient", role, "def handler(event, context):\n    return 1")
+    functions.put_function_concurrency(FunctionName="patient", ReservedConcurrentExecutions=0)
+    functions.create_event_source_mapping(FunctionName="patient", EventSourceArn=arn_of(sqs, queue))
+    sqs.send_message(QueueUrl=queue, MessageBody="message")
+
+    eventually(lambda: function_metric(cloud, "patient", "Throttles") > 1)
+    assert messages_of(sqs, queue) == 1
+    functions.delete_function_concurrency(FunctionName="patient")
+    eventually(lambda: messages_of(sqs, queue) == 0)
+    assert function_metric(cloud, "patient", "Invocations") == 1
+
+
+def messages_of(sqs: Any, queue: str) -> int:
+    """Return the number of messages on a queue, visible or not."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    counts = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    return sum(int(counts[name]) for name in names)
+
+
+def test_messages_become_older_until_sqs_removes_them(cloud: Account) -> None:
+    sqs, metric, day_s = cloud.client("sqs"), "ApproximateAgeOfOldestMessage", 86_400
+    fourteen_days = {"MessageRetentionPeriod": str(14 * day_s)}
+    queue = sqs.create_queue(QueueName="old", Attributes=fourteen_days)["QueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody="message")
+    make_older(cloud.endpoint, "old", 10 * day_s)
+    (age_s,) = queue_metric(cloud, "old", metric)
+    assert age_s >= 10 * day_s
+    (message,) = sqs.receive_message(QueueUrl=queue, AttributeNames=["All"], VisibilityTimeout=0)["Messages"]
+    assert time.time() - int(message["Attributes"]["SentTimestamp"]) / 1000 >= 10 * day_s
+    make_older(cloud.endpoint, "old", 4 * day_s)
+    assert messages_of(sqs, queue) == 0
 
 
 def test_message_stays_under_the_key_with_which_it_was_sent(cloud: Account) -> None:
