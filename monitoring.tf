@@ -168,10 +168,10 @@ locals {
     {
       # Time from the event to the line. Changes that are mirrored have a line, and so have those that failed and wait for
       # the next delivery. Those that a worker works on have one each minute. Without these, an outage would have no lag at
-      # all. A large object counts as late while it is copied, as it does at the end of its copy. Dead letters have another
-      # alarm. The line "multipart" only says that a copy by several workers has begun; the check after it has the lag.
+      # all. A large object counts as late while it is copied, as it does at the end of its copy. An event that finds its
+      # key equal has no lag: the mirror had the change before. Dead letters have another alarm.
       for name in ["SyncLag"] : name => {
-        pattern = "{ $.lag_ms >= 0 && $.action != \"dead-letter\" && $.action != \"multipart\" }"
+        pattern = "{ $.lag_ms >= 0 && $.action != \"dead-letter\" }"
         value   = "$.lag_ms"
         unit    = "Milliseconds"
       } if var.metrics || var.max_lag_s != null

@@ -1,8 +1,9 @@
-"""Throttle functions like Lambda. MiniStack rejects invocations without free concurrency, but differs in three points.
+"""Throttle functions like Lambda.
 
-It counts the rejection as an invocation too, and twice for a request of Invoke. Its event source mappings receive no
-more batches than the reserved concurrency of the function, and give up after one attempt. Those of Lambda do not know
-the reserved concurrency, and repeat the invocation of a batch for as long as its messages are hidden.
+MiniStack rejects an invocation without free concurrency. It counts the rejection as an invocation too, and twice for a
+request of Invoke. Its event source mappings receive no more batches than the reserved concurrency of the function, and
+give up after one attempt. Those of Lambda do not know the reserved concurrency, and repeat the invocation of a batch
+for as long as its messages are hidden.
 
 https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
@@ -38,7 +39,7 @@ def count_throttles(acquire: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def ignore_reserved_concurrency(allowed: Callable[..., int]) -> Callable[..., int]:
-    """Let an event source mapping receive as many batches as without a reserved concurrency of the function."""
+    """Let a mapping receive as many batches as without a reserved concurrency of the function."""
 
     def wrapped(mapping: Any, _function: Any, _config: Any, queue: Any) -> int:
         return allowed(mapping, {}, {}, queue)

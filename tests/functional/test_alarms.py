@@ -31,6 +31,8 @@ from s3_syncer import lambda_handler
 from s3_syncer.core.circuit_breaker import CircuitBreaker
 from s3_syncer.core.work_items import KeyWork, RangeWork
 from s3_syncer.logs import JsonFormatter, log_json
+from s3_syncer.operations.log_lines import LogLine
+from s3_syncer.operations.status import Lag, lag_of
 from s3_syncer.queue import batch_items, dispositions, waiting
 from s3_syncer.service.service import ServiceOptions
 from s3_syncer.stores import availability
@@ -395,6 +397,29 @@ def test_a_late_change_raises_the_alarm_on_lag(simulation: Simulation, monitorin
     assert simulation.deliver()
     assert [is_on for _, is_on in monitoring.changes("lag", simulation.lines, HOUR_S)] == [True, False]
     assert monitoring.changes("retries", simulation.lines, HOUR_S) == []
+
+
+def test_a_late_event_of_an_equal_key_raises_no_alarm(simulation: Simulation, monitoring: Monitoring) -> None:
+    """The mirror had the change in time: another event of the key, or a sweep, brought it."""
+    simulation.send(change_at(START, "key"))
+    assert simulation.deliver()
+    simulation.send(change_at(START - 1801, "key"))
+    assert simulation.deliver()
+    assert [line["action"] for _, line in simulation.lines] == ["copy", "unchanged"]
+    assert monitoring.changes("lag", simulation.lines, HOUR_S) == []
+    assert lag_of([log_line(line) for _, line in simulation.lines]) == Lag(1, 0, 0, 0)
+
+
+def test_status_and_alarm_know_the_lag_of_a_copy_by_several_workers(monitoring: Monitoring) -> None:
+    """Only the worker that completes the upload knows when the mirror had the change."""
+    copied = {"action": "complete", "key": "key", "bytes": 7, "lag_ms": 9000}
+    checked = {"action": "unchanged", "key": "key", "bytes": 0, "lag_ms": None}
+    assert list(monitoring.filters["SyncLag"].values([copied, checked])) == [9000]
+    assert lag_of([log_line(copied), log_line(checked)]) == Lag(1, 9, 9, 9)
+
+
+def log_line(fields: Mapping[str, Any]) -> LogLine:
+    return LogLine(START, "group", fields, json.dumps(fields))
 
 
 def test_dead_letters_count_as_no_lag(simulation: Simulation, monitoring: Monitoring) -> None:

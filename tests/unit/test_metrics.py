@@ -55,7 +55,7 @@ class TestWithTheLibrary:
         page = metrics_page(lambda: HEALTH)
         decide("copy", bytes=1000, lag_ms=1_500)
         decide("copy", bytes=24, lag_ms=None)
-        decide("unchanged", bytes=0, lag_ms=700)
+        decide("complete", bytes=0, lag_ms=700)
         decide("retry", lag_ms=900_000)  # still behind: it is counted when it is synced
         logging.getLogger("s3_syncer").info("stopped")
         found = self.values(page().body.decode())

@@ -107,7 +107,8 @@ def test_log_lines_are_counted() -> None:
     observed = Observed()
     dead = {"action": "dead-letter", "key": "poisoned", "reason": "the key is refused", "bytes": 0, "lag_ms": None}
     lines = [swept("", "m", keys=10, changed=6, deleted=2, bytes=40), swept("m", None, keys=5, changed=1, bytes=2)]
-    observed.after(1, 4, *lines, copied("large", lag_ms=None), copied("live", lag_ms=5), dead, RETRY)
+    live = [copied("live", lag_ms=5), {**copied("live-huge", lag_ms=5), "action": "complete"}]
+    observed.after(1, 4, *lines, copied("large", lag_ms=None), *live, dead, RETRY)
     stats = observed.stats
     assert (stats.keys, stats.bytes, dict(stats.actions)) == (15, 49, {"copy": 6, "delete": 2})
     assert [(finding.key, finding.reason) for finding in stats.failures] == [("poisoned", "the key is refused")]

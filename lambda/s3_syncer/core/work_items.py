@@ -137,6 +137,11 @@ class DeletionWork:
 Work = KeyWork | RangeWork | PartsWork | DeletionWork
 
 
+def lag_ms(since: float | None, now: float) -> int | None:
+    """Return the lag of an event: 0 if the clock of the source is ahead, None without an event."""
+    return None if since is None else max(0, round((now - since) * 1000))
+
+
 def following(works: Iterable[Work], hops: int) -> tuple[Work, ...]:
     """Return the work that a message with this number of hops leads to, one hop further."""
     return tuple(replace(work, hops=hops + 1) for work in works)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..queue.message_counts import QueueCounts
-from ..sync.outcome import CHANGES
+from ..sync.outcome import CHANGES, MIRRORED
 from .log_lines import LogLine
 
 #: Exit codes of `s3-syncer status`.
@@ -168,7 +168,7 @@ def lag_of(lines: Iterable[LogLine]) -> Lag | None:
     lags = sorted(
         line.fields["lag_ms"] / 1000
         for line in lines
-        if line.action in CHANGES and isinstance(line.fields.get("lag_ms"), (int, float))
+        if line.action in MIRRORED and isinstance(line.fields.get("lag_ms"), (int, float))
     )
     if not lags:
         return None

@@ -13,8 +13,8 @@ from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Permanent, SyncError, judged, unexpected_failure
 from ..core.fence import Fence, current, fenced
 from ..core.log_context import log_fields
-from ..core.work_items import KeyWork
-from ..sync.outcome import Outcome
+from ..core.work_items import KeyWork, lag_ms
+from ..sync.outcome import WITH_LAG, Outcome
 from ..sync.write_checks import MAX_UNSEEN_DELIVERIES, Unseen
 from .decision_log import log_decision, log_failure
 from .late_checks import MAX_LATE_CHECKS, NO_RESPONSES, late_checks
@@ -191,14 +191,15 @@ def _log_result(item: BatchItem, result: Result, spent_s: float | None) -> None:
     """Log the decision about an item. A range and parts log their success themselves.
 
     `spent_s` is None for an item that is not done. The lag is logged for it too, because alarms are set on it: see
-    monitoring.tf. It is 0 if the clock of the source's event is ahead.
+    monitoring.tf.
     """
     fields: dict[str, Any] = {}
     if item.is_key and spent_s is not None:
         size = result.size if isinstance(result, Outcome) else 0
         fields = {"bytes": size, "duration_ms": round(spent_s * 1000)}
     if item.is_key or item.since is not None:
-        fields["lag_ms"] = None if item.since is None else max(0, round((time.time() - item.since) * 1000))
+        says_nothing = isinstance(result, Outcome) and result.action not in WITH_LAG
+        fields["lag_ms"] = None if says_nothing else lag_ms(item.since, time.time())
     fields["attempts"] = item.attempt
     if isinstance(result, SyncError):
         log_failure(item.key, result, name=item.name, **fields)

@@ -15,6 +15,7 @@ from concurrent.futures import Future, wait
 from typing import Any, Protocol
 
 from ..core.deadline import Deadline
+from ..core.work_items import lag_ms
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class BatchWait:
                 "action": "waiting",
                 "key": oldest.key,
                 "reason": "the work on this key is not done yet",
-                "lag_ms": None if oldest.since is None else max(0, round((time.time() - oldest.since) * 1000)),
+                "lag_ms": lag_ms(oldest.since, time.time()),
                 "idle_s": round(idle_s),
                 "duration_ms": round((now - self._began_at) * 1000),
                 "unfinished": len(items),

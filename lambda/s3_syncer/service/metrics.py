@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..sync.outcome import CHANGES
+from ..sync.outcome import MIRRORED
 from .health import STATUSES, Health, Page
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ MISSING = "metrics need the package prometheus-client: run `pip install 's3-sync
 
 #: The results of messages, as in `health.Health`.
 RESULTS = ("done", "returned", "dead_letters")
-
-#: The decisions after which a key is as the source: their lag is that of the mirror.
-SYNCED = CHANGES | {"unchanged", "kept"}
 
 #: The lines that count the bytes of an object, as the metric BytesSynced does: see monitoring.tf. The lines about parts
 #: and ranges contain the same bytes once more.
@@ -69,7 +66,7 @@ class ServiceMetrics(logging.Handler):
         self._bytes = Counter("s3_syncer_sent_bytes", "Bytes of objects sent to the target.", registry=registry)
         self._lag_s = Histogram(
             "s3_syncer_lag_seconds",
-            "Seconds from the event of a key until it is synced.",
+            "Seconds from the event of a key until the target got the change.",
             buckets=LAG_BUCKETS_S,
             registry=registry,
         )
@@ -87,7 +84,7 @@ class ServiceMetrics(logging.Handler):
         self._decisions.labels(action).inc()
         if action in SENT:
             self._bytes.inc(fields.get("bytes") or 0)
-        if action in SYNCED and fields.get("lag_ms") is not None:
+        if action in MIRRORED and fields.get("lag_ms") is not None:
             self._lag_s.observe(fields["lag_ms"] / 1000)
 
     def page(self) -> Page:

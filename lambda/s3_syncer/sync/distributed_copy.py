@@ -27,7 +27,7 @@ from ..core.model import ObjectState, Upload, WrittenObject
 from ..core.multipart import PartPlan, UploadedPart, contiguous_runs, contradicts, is_resumable
 from ..core.units import MIB
 from ..core.upload_history import UploadHistory
-from ..core.work_items import KeyWork, PartsWork, Work
+from ..core.work_items import KeyWork, PartsWork, Work, lag_ms
 from ..stores.protocols import SourceBucket, TargetBucket
 from .bucket_pair import BucketPair
 from .comparison import compare_objects
@@ -354,7 +354,8 @@ class DistributedCopier:
             reason = "the parts of the upload do not give the source's ETag"
             return self._abort(key, work, reason, state, disproved_etag=disproved_etag)
         self._transfer.guards.complete(key, work.upload, etags)
-        logger.info("complete", extra={"action": "complete", "key": work.key, "bytes": work.size})
+        lag = lag_ms(work.since, time.time())
+        logger.info("complete", extra={"action": "complete", "key": work.key, "bytes": work.size, "lag_ms": lag})
         return [_check(work)]
 
     def _is_wrong(self, key: str, state: ObjectState, plan: PartPlan, sent: Mapping[int, UploadedPart]) -> bool:

@@ -41,6 +41,13 @@ Action = Literal[
 #: The actions that write to the target.
 CHANGES: frozenset[Action] = frozenset({"copy", "update", "tags", "lock", "delete", "undo"})
 
+#: The log lines that say when the target got a change. `complete` is the line of a copy by several workers.
+MIRRORED: frozenset[str] = CHANGES | {"complete"}
+
+#: The outcomes with a lag: the target has changed, or will by a message for a deletion. A key that was equal already
+#: was made equal earlier, by another event of the key or by a sweep.
+WITH_LAG: frozenset[Action] = CHANGES | {"deferred"}
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -102,12 +102,12 @@ class QueueProgress:
                     self._stats.add_range(line["keys"], line["changed"], line.get("deleted", 0), line.get("bytes", 0))
                 case "dead-letter":
                     self._stats.on_failed(line["key"], Permanent(line["reason"]))
-                case "complete":  # the bytes of all parts; each "part" line has its own as well
+                case "complete" if line.get("lag_ms") is None:  # all bytes; each "part" line has its own as well
                     self._stats.on_changed(line["key"], Outcome("copy", "its parts are complete", line["bytes"]))
                 case "part":
                     pass
                 case action if action in CHANGES and "lag_ms" in line and line["lag_ms"] is None:
-                    # A key without lag comes from a range, not from an event.
+                    # A key without lag comes from a range, not from an event. So does a completed copy.
                     self._stats.on_changed(line["key"], Outcome(action, line["reason"], line["bytes"]))
                 case _:
                     continue
