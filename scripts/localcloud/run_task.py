@@ -43,7 +43,8 @@ def prepare(cloud: Stack, report: Show) -> None:
     report(f"Building {cloud.migration.image} ...")
     definition = tasks.Definition.registered(cloud.client("ecs"), cloud.migration.task_definition_arn)
     base = os.environ.get("S3_SYNCER_BASE_IMAGE")
-    images.build(container_engine.program(cloud.engine), CONTEXT, cloud.migration.image, definition.architecture, base)
+    engine = images.Engine.described(container_engine.program(cloud.engine))
+    images.build(engine, CONTEXT, cloud.migration.image, definition.architecture, base)
 
 
 def run_task(cloud: Stack, arguments: Sequence[str], show: Show, report: Show) -> int:

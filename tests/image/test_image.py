@@ -133,7 +133,8 @@ def test_image_of_each_architecture_has_its_libraries(pushed: Cloud, architectur
         for name, value in engine.environment.items():
             patch.setenv(name, value)
         task = {"amd64": "X86_64", "arm64": "ARM64"}[architecture]
-        images.build(["podman"], pushed.directory.parents[1] / "lambda", image, task, "localhost/bases")
+        described = images.Engine.described(["podman"])
+        images.build(described, pushed.directory.parents[1] / "lambda", image, task, "localhost/bases")
     assert engine.run("image", "inspect", image, "--format", "{{.Architecture}}").strip() == architecture
     container = engine.run("create", image).strip()
     engine.run("cp", f"{container}:/opt/s3-syncer/_awscrt.abi3.so", str(tmp_path))

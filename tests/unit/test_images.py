@@ -135,7 +135,13 @@ def calls(directory: Path) -> list[Any]:
 
 def build_arguments(directory: Path, code: str = "", **options: Any) -> list[str]:
     """Return the arguments of the build of an engine that runs this code."""
-    images.build([program(directory, code)], Path("lambda"), "x:1", options.pop("architecture", "ARM64"), **options)
+    images.build(
+        images.Engine.described([program(directory, code)]),
+        Path("lambda"),
+        "x:1",
+        options.pop("architecture", "ARM64"),
+        **options,
+    )
     query, build = calls(directory)
     assert query == ["info", "--format", "{{json .}}"]
     return list(build)
@@ -159,6 +165,14 @@ def test_another_base_is_an_argument_of_the_build(tmp_path: Path) -> None:
     assert arguments[3:5] == ["--build-arg", "BASE=python:3.14@sha256:00"]
 
 
+def test_an_engine_describes_itself_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The description chooses the engine, and has the machine for the build."""
+    Path(program(tmp_path, PODMAN)).rename(tmp_path / "podman")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    images.build(images.find_engine(), Path("lambda"), "x:1", "ARM64")
+    assert [arguments[0] for arguments in calls(tmp_path)] == ["info", "build"]
+
+
 def test_engine_that_responds_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client of Docker without a daemon describes no machine."""
     for name, code in (("docker", """print('{"Architecture": ""}'); sys.exit(1)"""), ("podman", PODMAN)):
@@ -166,9 +180,9 @@ def test_engine_that_responds_is_found(tmp_path: Path, monkeypatch: pytest.Monke
         Path(program(tmp_path / name, code)).rename(tmp_path / name / name)
     folders = [str(tmp_path / "docker"), str(tmp_path / "podman")]
     monkeypatch.setenv("PATH", os.pathsep.join(folders))
-    assert images.find_engine() == ["podman"]
+    assert images.find_engine().command == ["podman"]
     monkeypatch.setenv("PATH", folders[0])
-    assert images.find_engine() == ["docker"]
+    assert images.find_engine().command == ["docker"]
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(images.ImageError, match="neither docker nor podman"):
         images.find_engine()
@@ -192,7 +206,7 @@ def test_newer_base_image_is_pulled(tmp_path: Path, engine: str, option: str) ->
 
 def test_the_password_of_the_registry_is_in_no_command_line(tmp_path: Path) -> None:
     engine = program(tmp_path, f"open({str(tmp_path / 'given')!r}, 'w').write(sys.stdin.read())")
-    images.log_in([engine], ECR(), ADDRESS)
+    images.log_in(images.Engine([engine], {}), ECR(), ADDRESS)
     registry = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
     assert calls(tmp_path) == [["login", "--username", "AWS", "--password-stdin", registry]]
     assert (tmp_path / "given").read_text() == "secret"
@@ -200,7 +214,7 @@ def test_the_password_of_the_registry_is_in_no_command_line(tmp_path: Path) -> N
 
 def test_failed_build_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(images.ImageError, match="build` exited with 3"):
-        images.build([program(tmp_path, "sys.exit(3)")], Path("lambda"), "x:1", "ARM64")
+        images.build(images.Engine([program(tmp_path, "sys.exit(3)")], {}), Path("lambda"), "x:1", "ARM64")
 
 
 def test_is_pushed_is_true_for_an_existing_tag() -> None:

@@ -28,19 +28,53 @@ class ImageError(Exception):
     """The image cannot be built or pushed. The message says why and what to do."""
 
 
-#: The program that builds the image, and its options before the command.
-Engine = Sequence[str]
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The program that builds the image."""
+
+    #: The program, and its options before each command.
+    command: Sequence[str]
+    #: Its description of itself, or nothing if it does not respond: the build that follows names its fault. Podman has
+    #: its machine in `host`, and Docker at the top.
+    info: Mapping[str, Any]
+
+    @classmethod
+    def described(cls, command: Sequence[str]) -> Engine:
+        """Return the engine with this command, with its description."""
+        try:
+            done = subprocess.run(  # noqa: S603 - the user's
+                [*command, "info", "--format", "{{json .}}"], capture_output=True, text=True, check=False
+            )
+            return cls(command, dict(json.loads(done.stdout)))
+        except (OSError, ValueError, TypeError):
+            return cls(command, {})
+
+    @property
+    def is_podman(self) -> bool:
+        """Return True for Podman."""
+        return "host" in self.info
+
+    @property
+    def machine(self) -> str:
+        """Return the architecture of the machine, such as amd64, or nothing if the engine does not respond."""
+        found = self.info.get("host", {}).get("arch") or self.info.get("Architecture") or ""
+        return _MACHINES.get(found, found)
 
 
 def find_engine() -> Engine:
-    """Return the command of Docker or Podman: of the first that responds, or else is installed.
+    """Return Docker or Podman: the first that responds, or else is installed.
 
     A machine with Podman may have the client of Docker without its daemon.
     """
-    installed = [[program] for program in ("docker", "podman") if shutil.which(program)]
-    if not installed:
+    silent = []
+    for program in filter(shutil.which, ("docker", "podman")):
+        engine = Engine.described([program])
+        if engine.machine:
+            return engine
+        silent.append(engine)
+    if not silent:
         raise ImageError("neither docker nor podman is on the PATH: install one of them")
-    return next((engine for engine in installed if _machine(_info(engine))), installed[0])
+    return silent[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,37 +119,16 @@ def build(
 
     `base` is the base image, if it is not the default. With `newest`, its newest version is pulled first.
     """
-    info = _info(engine)
     arguments = [f"BASE={base}"] if base else []
-    if machine := _machine(info):
+    if engine.machine:
         # Podman up to 4.3 does not set it. The first stage would then have the architecture of the task, and its
         # programs could not run.
-        arguments.append(f"BUILDPLATFORM=linux/{machine}")
+        arguments.append(f"BUILDPLATFORM=linux/{engine.machine}")
     options = [option for argument in arguments for option in ("--build-arg", argument)]
     if newest:
         # Podman can keep a base image that is only on this machine.
-        options.append("--pull=newer" if "host" in info else "--pull")
+        options.append("--pull=newer" if engine.is_podman else "--pull")
     _run(engine, "build", "--platform", PLATFORMS[architecture], *options, "--tag", image, str(context))
-
-
-def _machine(info: Mapping[str, Any]) -> str:
-    """Return the architecture of an engine, such as amd64, or nothing if it does not respond."""
-    found = info.get("host", {}).get("arch") or info.get("Architecture") or ""
-    return _MACHINES.get(found, found)
-
-
-def _info(engine: Engine) -> dict[str, Any]:
-    """Return the engine's description of itself, or nothing: the build that follows names its fault.
-
-    Podman has its machine in `host`, and Docker at the top.
-    """
-    try:
-        done = subprocess.run(  # noqa: S603 - the user's
-            [*engine, "info", "--format", "{{json .}}"], capture_output=True, text=True, check=False
-        )
-        return dict(json.loads(done.stdout))
-    except (OSError, ValueError, TypeError):
-        return {}
 
 
 def push(engine: Engine, image: str) -> None:
@@ -159,9 +172,10 @@ def _run(engine: Engine, *arguments: str, given: str | None = None) -> None:
     # Without attestations, the tag names the image itself and not an index of image and attestation. Docker's builder
     # without BuildKit, the default up to Docker 20.10, does not know BUILDPLATFORM.
     environment = {"DOCKER_BUILDKIT": "1", **os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    program = engine.command[0]
     try:
-        subprocess.run([*engine, *arguments], env=environment, input=given, text=True, check=True)  # noqa: S603 - the user's
+        subprocess.run([*engine.command, *arguments], env=environment, input=given, text=True, check=True)  # noqa: S603 - the user's
     except FileNotFoundError:
-        raise ImageError(f"{engine[0]!r} is not on the PATH: install it, or name another with --engine") from None
+        raise ImageError(f"{program!r} is not on the PATH: install it, or name another with --engine") from None
     except subprocess.CalledProcessError as error:
-        raise ImageError(f"`{engine[0]} {arguments[0]}` exited with {error.returncode}: see its output above") from None
+        raise ImageError(f"`{program} {arguments[0]}` exited with {error.returncode}: see its output above") from None

@@ -107,7 +107,7 @@ def push(outputs: Outputs, engine: str | None, base: str | None, again: bool, co
             return
         folder = context or (module_of(click.get_current_context()).directory or Path()) / outputs.build_context
         images.check_context(folder, wanted.address)
-        program = [engine] if engine else images.find_engine()
+        program = images.Engine.described([engine]) if engine else images.find_engine()
         architecture = tasks.Definition.registered(ecs, wanted.task_definition_arn).architecture
         images.build(program, folder, wanted.address, architecture, base, newest=again)
         images.log_in(program, ecr, wanted.address)
