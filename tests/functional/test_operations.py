@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from tests.functional.command import Ended, run
+from tests.functional.command import Ended, run, started
 from tests.functional.harness import REGION, SECRET, SOURCE, TARGET, Rig
+from tests.functional.proxy import Exchange, Fault
 from tests.support.module_outputs import module_outputs, terraform_output
 
 LOG_GROUP = "/aws/lambda/s3-syncer"
@@ -19,8 +23,8 @@ Command = Callable[..., Ended]
 
 
 @pytest.fixture
-def command(rig: Rig, tmp_path: Any) -> Command:
-    """Return a function that runs a command with nothing but the outputs of the module."""
+def outputs(rig: Rig, tmp_path: Path) -> Path:
+    """Return a file with the outputs of the module."""
     environment = {
         **{name: value for name, value in rig.environment().items() if not name.startswith("AWS_")},
         "TARGET_SECRET_ARN": SECRET,
@@ -37,10 +41,17 @@ def command(rig: Rig, tmp_path: Any) -> Command:
     )
     file = tmp_path / "outputs.json"
     file.write_text(terraform_output(s3_syncer=outputs))
-    without = dict.fromkeys(environment)
+    return file
+
+
+@pytest.fixture
+def command(rig: Rig, outputs: Path) -> Command:
+    """Return a function that runs a command with nothing but the outputs of the module."""
+    without = dict.fromkeys(["TARGET_SECRET_ARN", "SYNC_TAGS", *rig.environment()])
+    without = {name: None for name in without if not name.startswith("AWS_")}
 
     def run_command(*arguments: str) -> Ended:
-        return run("--outputs", str(file), *arguments, **without)
+        return run("--outputs", str(outputs), *arguments, **without)
 
     return run_command
 
@@ -84,6 +95,66 @@ def test_dead_letters_are_listed_and_a_part_is_sent_back(rig: Rig, command: Comm
     assert [letter["keys"] for letter in json.loads(shown.out)] == [["b"]]
     assert command("dead-letters", "discard", "--key", "b", "--yes").out.startswith("1 dead letter discarded")
     assert command("dead-letters", "list").code == 0
+
+
+def messages(rig: Rig, url: str) -> tuple[int, int]:
+    """Return the numbers of visible and of hidden messages of a queue."""
+    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    attributes = rig.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    visible, hidden = (int(attributes[name]) for name in names)
+    return visible, hidden
+
+
+@pytest.mark.parametrize("operation", ["ReceiveMessage", "SendMessageBatch"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_redrive_that_ends_early_loses_and_hides_no_letter(
+    rig: Rig, outputs: Path, number: signal.Signals, operation: str
+) -> None:
+    """SQS hides a letter with its response, also with one that comes after the signal."""
+    for key in range(30):
+        add_letter(rig, str(key), "AccessDenied")
+    may_respond = threading.Event()
+    rig.source_proxy.when(late(may_respond), operation=operation)
+    with started("--outputs", str(outputs), "dead-letters", "redrive") as redrive:
+        redrive.wait_until(lambda: messages(rig, rig.dead_letter_url)[1] == 10)
+        redrive.send(number)
+        may_respond.set()
+        ended = redrive.ended()
+    assert ended.code == (-number if number == signal.SIGKILL else 128 + number)
+    assert "Traceback" not in ended.err
+    visible, hidden = messages(rig, rig.dead_letter_url)
+    assert visible + hidden + sum(messages(rig, rig.queue_url)) >= 30
+    assert hidden == (10 if number == signal.SIGKILL else 0)
+
+
+def late(may_respond: threading.Event) -> Fault:
+    """Forward the request at once, and its response once the event is set."""
+
+    def fault(exchange: Exchange) -> None:
+        with exchange.ask() as response:
+            body = response.read().decode()
+            while not may_respond.is_set() and exchange.delay(0.01):
+                pass
+            exchange.reply(response.status, body, dict(response.getheaders()))
+
+    return fault
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("explain", "1"), ("dead-letters", "list")])
+def test_a_command_that_only_reads_letters_hides_none_after_a_stop(
+    rig: Rig, outputs: Path, log: Callable[..., None], arguments: tuple[str, ...]
+) -> None:
+    log(action="copy", key="a", lag_ms=1500)
+    for key in range(30):
+        add_letter(rig, str(key), "AccessDenied")
+    may_respond = threading.Event()
+    rig.source_proxy.when(late(may_respond), operation="ReceiveMessage")
+    with started("--outputs", str(outputs), *arguments) as command:
+        command.wait_until(lambda: messages(rig, rig.dead_letter_url)[1] == 10)
+        command.send(signal.SIGTERM)
+        may_respond.set()
+        assert command.ended().code == 128 + signal.SIGTERM
+    assert messages(rig, rig.dead_letter_url) == (30, 0)
 
 
 def test_discard_asks_first_and_needs_a_selection(rig: Rig, command: Command) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -22,6 +23,10 @@ HIDDEN_S = 300
 _EMPTY_RESPONSES = 2
 
 
+#: Requests for messages at a time, at most: one for each thread that reads.
+_MAX_REQUESTS = 32
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """The number of messages that a command took and of those that it left; the errors of SQS."""
@@ -34,7 +39,8 @@ class Result:
 class QueueReader:
     """The messages of a queue, each read once.
 
-    At the end of the context, the messages that were not deleted are visible again, also after an error or Ctrl-C.
+    At the end of the context, the messages that were not deleted are visible again, also after an error or Ctrl-C. The
+    requests for messages run in threads: a signal would otherwise lose a response, and hide its messages.
     Safe to share between threads. The methods raise the errors of boto3.
     """
 
@@ -45,6 +51,7 @@ class QueueReader:
         self._seen: set[str] = set()
         #: The last receipt handles, by ID, of the messages that were read and not deleted.
         self._receipts: dict[str, str] = {}
+        self._requests = ThreadPoolExecutor(_MAX_REQUESTS, thread_name_prefix="receive")
 
     def __enter__(self) -> Self:
         return self
@@ -53,6 +60,7 @@ class QueueReader:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.end()
+        self._requests.shutdown()
         self._show()
 
     @property
@@ -67,19 +75,22 @@ class QueueReader:
         """
         empty = 0
         while empty < _EMPTY_RESPONSES and (most := self._take()):
-            response = self._sqs.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=most,
-                VisibilityTimeout=HIDDEN_S,
-                WaitTimeSeconds=1,  # asks all servers of SQS: https://docs.aws.amazon.com/AWSSimpleQueueService
-                MessageSystemAttributeNames=["SentTimestamp"],
-                MessageAttributeNames=["All"],
-            )
-            messages = self._new(response.get("Messages", []))
+            messages = self._requests.submit(self._receive, most).result()
             self.give_back(most - len(messages))
             empty = 0 if messages else empty + 1
             if messages:
                 yield messages
+
+    def _receive(self, most: int) -> list[MessageTypeDef]:
+        response = self._sqs.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=most,
+            VisibilityTimeout=HIDDEN_S,
+            WaitTimeSeconds=1,  # asks all servers of SQS: https://docs.aws.amazon.com/AWSSimpleQueueService
+            MessageSystemAttributeNames=["SentTimestamp"],
+            MessageAttributeNames=["All"],
+        )
+        return self._new(response.get("Messages", []))
 
     def give_back(self, number: int) -> None:
         """Do not count that many messages for the limit."""

@@ -21,7 +21,6 @@ from ..exit_codes import DIFFERENT, EQUAL
 from ..options import operations as groups
 from ..output.queue_results import end, note_hidden, progress_of
 from ..output.stats import printable
-from ..signals import ending_on_sigterm
 from .on_module import on_module
 
 #: Subjects that `dead-letters list` names for each reason.
@@ -35,7 +34,6 @@ def dead_letters() -> None:
     A message that is read is hidden from other readers until the command ends, also by Ctrl-C or SIGTERM. If the
     command is killed with SIGKILL, the message returns after 5 minutes.
     """
-    click.get_current_context().with_resource(ending_on_sigterm())
 
 
 @dead_letters.command(
