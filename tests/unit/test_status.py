@@ -118,6 +118,15 @@ def test_problem_names_the_command_that_helps(changes: dict[str, Any], text: str
     assert status.as_json()["healthy"] is False
 
 
+def test_a_pause_needs_no_faster_workers() -> None:
+    """The old messages of a pause stay a problem, because SQS removes them."""
+    paused = replace(HEALTHY_STATUS, paused=True, queues=[queue("events", 5, 11 * 86400)])
+    assert [problem.command for problem in paused.problems] == [
+        "set paused = false and apply",
+        "let the workers receive it: enable them, or end the pause",
+    ]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

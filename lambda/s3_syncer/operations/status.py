@@ -274,7 +274,7 @@ def _failing(status: Status) -> Iterator[Problem]:
 def _behind(status: Status) -> Iterator[Problem]:
     limit_s = status.max_lag_s or LATE_S
     events = status.queue("events")
-    if events is not None and events.oldest_s is not None and events.oldest_s > limit_s:
+    if not status.paused and events is not None and events.oldest_s is not None and events.oldest_s > limit_s:
         yield Problem(
             f"a change has waited for {format_span(events.oldest_s)}: the workers are too slow, or do not run",
             "raise sync.max_concurrency or service.max_tasks",
