@@ -1,8 +1,8 @@
 """Compute what the dashboard of the module would show of a local cloud, and draw it.
 
 No emulator draws dashboards. The body of the dashboard comes from the module, the values from its own metric filters
-over the log of the workers. The counts of queues are sampled, because the local cloud keeps no history of them. Graphs
-of other metrics stay empty.
+over the log of the workers. The counts and ages of queues are sampled, because the local cloud keeps no history of
+them. Those of the function are its metrics of each second. Graphs of other metrics stay empty.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
 """
 
@@ -16,6 +16,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ _RATE = re.compile(r"(?:(\d+) \* )?(\w+) / PERIOD\(\2\)")
 
 
 class QueueSamples:
-    """The counts of all queues of a cloud, sampled by a thread as long as the context lasts."""
+    """The counts and ages of all queues of a cloud, sampled by a thread as long as the context lasts."""
 
     def __init__(self, cloud: stack.Stack) -> None:
         self._cloud = cloud
@@ -65,7 +66,7 @@ class QueueSamples:
         return {metric: list(points) for metric, points in self._points.items()}
 
     def _sample(self) -> None:
-        sqs = self._cloud.sqs()
+        sqs, cloudwatch = self._cloud.sqs(), self._cloud.client("cloudwatch")
         while not self._ended.wait(SAMPLE_S):
             for url in sqs.list_queues().get("QueueUrls", []):
                 counts, now = queue_counts(sqs, url), time.time()
@@ -73,15 +74,18 @@ class QueueSamples:
                 for kind, number in found.items():
                     metric = ("AWS/SQS", f"ApproximateNumberOfMessages{kind}", "QueueName", url.rpartition("/")[2])
                     self._points[metric].append((now, number))
+                age = ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", url.rpartition("/")[2])
+                self._points[age] += [(now, value) for _, value in _metric(cloudwatch, age, "Maximum", now - 300, now)]
 
 
 def draw(cloud: stack.Stack, body: str, samples: Mapping[tuple[str, ...], Points], file: Path) -> None:
     """Draw the dashboard with this body to a PNG file. Raises CalledProcessError if that fails."""
     subprocess.run([ROOT / "scripts" / "setup", "--plots"], check=True)
     lines = _lines(cloud)
-    metrics = {**_log_metrics(cloud, lines), **samples}
-    widgets = [drawn(widget, lines, metrics) for widget in json.loads(body)["widgets"]]
-    times = [at for at, _ in lines]
+    times, widgets = [at for at, _ in lines], json.loads(body)["widgets"]
+    of_function = _function_metrics(cloud, widgets, min(times), max(times))
+    metrics = {**_log_metrics(cloud, lines), **samples, **of_function}
+    widgets = [drawn(widget, lines, metrics) for widget in widgets]
     picture = json.dumps({"widgets": widgets, "from": min(times), "until": max(times)})
     command = [PLOTS.python, ROOT / "scripts" / "devtools" / "draw_dashboard.py", file]
     subprocess.run(command, input=picture, text=True, check=True)
@@ -103,6 +107,35 @@ def _log_metrics(cloud: stack.Stack, lines: Sequence[tuple[float, Any]]) -> dict
             points = [(at, value) for at, line in lines for value in read.values([line])]
             found[made["metricNamespace"], made["metricName"]] = points
     return found
+
+
+def _function_metrics(
+    cloud: stack.Stack, widgets: Sequence[Any], start: float, end: float
+) -> dict[tuple[str, ...], Points]:
+    """Return the points of the function's metrics in these widgets, for each second."""
+    client, found = cloud.client("cloudwatch"), dict[tuple[str, ...], Points]()
+    for *names, options in (each for widget in widgets for each in widget["properties"].get("metrics", ())):
+        if names and names[0] == "AWS/Lambda":
+            statistic = "Sum" if options["stat"] == "Sum" else "Maximum"
+            found[tuple(names)] = _metric(client, names, statistic, start, end, period_s=1)
+    return found
+
+
+def _metric(
+    client: Any, names: Sequence[str], statistic: str, start: float, end: float, period_s: int = 60
+) -> list[tuple[float, float]]:
+    """Return the points of a metric with one dimension between these times."""
+    namespace, metric, dimension, value = names
+    response = client.get_metric_statistics(
+        Namespace=namespace,
+        MetricName=metric,
+        Dimensions=[{"Name": dimension, "Value": value}],
+        StartTime=datetime.fromtimestamp(start, UTC),
+        EndTime=datetime.fromtimestamp(end, UTC),
+        Period=period_s,
+        Statistics=[statistic],
+    )
+    return sorted((point["Timestamp"].timestamp(), point[statistic]) for point in response["Datapoints"])
 
 
 def drawn(widget: Any, lines: Sequence[tuple[float, Any]], metrics: Mapping[tuple[str, ...], Points]) -> Any:

@@ -655,7 +655,7 @@ if __name__ == "__main__":
     lambda_svc._run_sqs_batch = throttle_patches.note_end_of_batch(lambda_svc._run_sqs_batch)
     lambda_svc._sqs_esm_concurrency = throttle_patches.ignore_reserved_concurrency(lambda_svc._sqs_esm_concurrency)
     lambda_svc._execute_function = throttle_patches.repeat_throttled_batches(lambda_svc._execute_function)
-    lambda_svc._acquire_execution_slot = throttle_patches.count_throttles(lambda_svc._acquire_execution_slot)
+    lambda_svc._acquire_execution_slot = throttle_patches.measure_concurrency(lambda_svc._acquire_execution_slot)
     iam._IAM_HANDLERS["PutRolePolicy"] = check_characters_of_policy(iam._IAM_HANDLERS["PutRolePolicy"])
     sqs._HANDLERS["SetQueueAttributes"] = remember_key_of_messages(sqs._HANDLERS["SetQueueAttributes"])
     sqs._receive_messages_for_esm = receive_as_function_role(sqs._receive_messages_for_esm)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from ministack.services import cloudwatch  # type: ignore[import-not-found]
+from ministack.services import cloudwatch, lambda_svc  # type: ignore[import-not-found]
 
 #: Seconds before the second attempt, doubled each time up to the longest pause. AWS names none.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
@@ -26,13 +26,13 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _hidden_until: ContextVar[float] = ContextVar("hidden_until", default=0.0)
 
 
-def count_throttles(acquire: Callable[..., Any]) -> Callable[..., Any]:
-    """Count an invocation for which no concurrency is free."""
+def measure_concurrency(acquire: Callable[..., Any]) -> Callable[..., Any]:
+    """Store the number of concurrent invocations, or count one for which no concurrency is free."""
 
     def wrapped(function: Any, config: dict[str, Any]) -> Any:
         slot, limit = acquire(function, config)
-        if slot is None:
-            cloudwatch.record_metric("AWS/Lambda", "Throttles", 1, "Count", {"FunctionName": config["FunctionName"]})
+        name, value = ("Throttles", 1) if slot is None else ("ConcurrentExecutions", lambda_svc._inflight[slot])
+        cloudwatch.record_metric("AWS/Lambda", name, value, "Count", {"FunctionName": config["FunctionName"]})
         return slot, limit
 
     return wrapped

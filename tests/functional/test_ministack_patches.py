@@ -288,6 +288,7 @@ def test_throttled_batch_is_repeated_while_its_messages_are_hidden(cloud: Accoun
     functions.delete_function_concurrency(FunctionName="patient")
     eventually(lambda: messages_of(sqs, queue) == 0)
     assert function_metric(cloud, "patient", "Invocations") == 1
+    assert function_metric(cloud, "patient", "ConcurrentExecutions") == 1
 
 
 def messages_of(sqs: Any, queue: str) -> int:
