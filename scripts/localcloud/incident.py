@@ -1,8 +1,9 @@
 """`scripts/demo --incident`: break the mirror, and repair it with the operator's commands alone.
 
 The target refuses connections, and its access key is revoked. One object is too large for it, and a mass of objects is
-deleted. The target loses an object without an event. At last, an event is late. Each command of the operator is printed
-with its output, and after each break the alarms that are on. The run ends with both buckets compared byte by byte.
+deleted. The target loses an object without an event. The module is paused for ten days. At last, an event is late.
+Each command of the operator is printed with its output, and after each break the alarms that are on. The run ends with
+both buckets compared byte by byte.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from localcloud.chaos.proxy import Fault, Proxy, Request, Turbulence, error
 from localcloud.chaos.tally import Tally
 from localcloud.dashboard import QueueSamples, draw
 from localcloud.demo import command_environment, log_actions, notifications_off, queue_depth
+from s3_syncer.core.work_items import DeletionWork, RangeWork, Work
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,6 +45,17 @@ ALARM_S = 300
 #: Seconds of an outage after which the alarm on retries has its line: `max_retry_s`, the longest delay before the next
 #: delivery then, and some more for a busy machine.
 ALARMING_OUTAGE_S = 150
+
+#: Seconds after which SQS soon removes a message, and some more: `expiry_warning_days` in monitoring.tf.
+OLD_S = 10 * 86_400 + 60
+
+#: The alarms on messages of that age, and the queue of each, by the name of its output.
+EXPIRY_ALARMS = {
+    "events-expire": "queue_url",
+    "bulk-work-expires": "bulk_queue_url",
+    "deletions-expire": "deletions_queue_url",
+    "held-deletions-expire": "held_deletions_queue_url",
+}
 
 #: Deletions in one request to the source, at most.
 MAX_DELETIONS = 1000
@@ -83,7 +96,7 @@ class Incident:
 
     def __init__(self, cloud: stack.Stack, proxy: Proxy, faults: StoreFaults, directory: Path) -> None:
         self.cloud, self.proxy, self.faults = cloud, proxy, faults
-        self._source = cloud.s3()
+        self._source, self._directory = cloud.s3(), directory
         self._outputs = str((directory / stack.OUTPUTS_FILE).relative_to(ROOT))
         #: The commands that ended with another exit code than expected, and the alarms that did not go off or end.
         self.unexpected: list[str] = []
@@ -116,6 +129,20 @@ class Incident:
         record = {"eventTime": at.isoformat(), "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": written}
         self.cloud.sqs().send_message(QueueUrl=self.cloud.queue_url, MessageBody=json.dumps({"Records": [record]}))
 
+    def send_work(self, queue: str, work: Work) -> None:
+        """Send a message of the workers to the queue with this output."""
+        self.cloud.sqs().send_message(QueueUrl=self.outputs()[queue], MessageBody=work.to_json())
+
+    def apply(self, *, paused: bool) -> None:
+        """Apply the module with this value of its input."""
+        shown = f"terraform apply -var paused={json.dumps(paused)}"
+        console.print(f"\n$ {shown}", markup=False, style="bold")
+        stack.apply(self._directory, self.cloud.aws_endpoint, self.cloud.target, None, paused=paused)
+
+    def make_messages_older(self, queue: str, seconds: float) -> None:
+        """Make the messages of the queue with this output older."""
+        stack.make_older(self.cloud.aws_endpoint, self.outputs()[queue].rpartition("/")[2], seconds)
+
     def delete(self, keys: list[str]) -> None:
         """Delete the keys from the source."""
         for start in range(0, len(keys), MAX_DELETIONS):
@@ -145,14 +172,16 @@ class Incident:
         self.unexpected += [f"the alarm {name} has not ended" for name in ended if name in on]
         return on
 
-    def expect_alarm(self, name: str, since: float) -> None:
-        """Wait until the alarm is on, and print all that are. One that is late is unexpected."""
-        while name not in self.alarms() and time.monotonic() < since + ALARM_S:
+    def expect_alarms(self, names: Collection[str], since: float) -> None:
+        """Wait until the alarms are on, and print all that are. One that is late is unexpected."""
+        while not {*names} <= {*self.alarms()} and time.monotonic() < since + ALARM_S:
             time.sleep(1)
-        if name in self.show_alarms():
-            console.print(f"The alarm {name} went off within {time.monotonic() - since:.0f} s.", markup=False)
-        else:
-            self.unexpected.append(f"the alarm {name} is not on after {ALARM_S} s")
+        on = self.show_alarms()
+        for name in names:
+            if name in on:
+                console.print(f"The alarm {name} went off within {time.monotonic() - since:.0f} s.", markup=False)
+            else:
+                self.unexpected.append(f"the alarm {name} is not on after {ALARM_S} s")
 
     def depth(self, url: str) -> int:
         """Return the number of messages of a queue."""
@@ -187,12 +216,13 @@ def run(directory: Path, options: Options) -> bool:
         _object_too_large(incident)
         _mass_deletion(incident, deleted)
         _lost_object(incident)
+        if options.picture is not None:  # ten days in a graph would hide all else
+            draw(incident.cloud, incident.outputs()["dashboard_body"], samples.points, options.picture)
+        _long_pause(incident)
         _late_event(incident)
-        on = incident.show_alarms(ended=("dead-letters", "held-deletions"))
+        on = incident.show_alarms(ended=("dead-letters", "held-deletions", *EXPIRY_ALARMS))
         incident.operator("status", codes=[1 if on else 0])
         differences = incident.differences()
-        if options.picture is not None:
-            draw(incident.cloud, incident.outputs()["dashboard_body"], samples.points, options.picture)
     for line in (*incident.unexpected, *differences[:20]):
         console.print(line, markup=False)
     ended_equal = not differences and not incident.unexpected
@@ -213,7 +243,7 @@ def _target_down(incident: Incident, seconds: float) -> None:
     if seconds < ALARMING_OUTAGE_S:
         incident.show_alarms()
     else:
-        incident.expect_alarm("retries", began)
+        incident.expect_alarms(["retries"], began)
     _tell("The target is back. The messages return by themselves")
     incident.proxy.recover()
     incident.operator("drain", "--settled", "10s")
@@ -238,7 +268,7 @@ def _object_too_large(incident: Incident) -> None:
     incident.faults.refused_key = TOO_LARGE
     incident.put(TOO_LARGE, "reports/small.bin")
     _wait(lambda: incident.depth(incident.cloud.dead_letter_queue_url))
-    incident.expect_alarm("dead-letters", time.monotonic())
+    incident.expect_alarms(["dead-letters"], time.monotonic())
     incident.operator("status", codes=[1])
     incident.operator("dead-letters", "list", codes=[1])
     incident.operator("explain", TOO_LARGE, codes=[1])
@@ -253,7 +283,7 @@ def _mass_deletion(incident: Incident, keys: list[str]) -> None:
     _tell(f"A script deletes {len(keys):,} objects of the source; one of them is written again")
     incident.delete(keys)
     _wait_until_empty(incident, cloud.queue_url, cloud.deletions_queue_url)
-    incident.expect_alarm("held-deletions", time.monotonic())
+    incident.expect_alarms(["held-deletions"], time.monotonic())
     incident.put(keys[0])
     incident.operator("status", codes=[1])
     incident.operator("deletions", "status", codes=[1])
@@ -273,13 +303,38 @@ def _lost_object(incident: Incident) -> None:
     incident.operator("check")
 
 
+def _long_pause(incident: Incident) -> None:
+    """Let a change, a range, a deletion and a held deletion wait for ten days."""
+    _tell("The module is paused for ten days, while objects change")
+    with notifications_off(incident.cloud):
+        incident.put("paused/deleted", "paused/held")
+    incident.operator("sweep")
+    incident.apply(paused=True)
+    incident.put("paused/changed")
+    with notifications_off(incident.cloud):
+        incident.put("paused/lost")
+        incident.delete(["paused/deleted", "paused/held"])
+    incident.send_work("bulk_queue_url", RangeWork())
+    incident.send_work("deletions_queue_url", DeletionWork(("paused/deleted",)))
+    incident.send_work("held_deletions_queue_url", DeletionWork(("paused/held",)))
+    for queue in EXPIRY_ALARMS.values():
+        incident.make_messages_older(queue, OLD_S)
+    incident.expect_alarms(EXPIRY_ALARMS, time.monotonic())
+    incident.operator("status", codes=[1])
+    incident.operator("deletions", "status", codes=[1])
+    _tell("The pause ends. The held deletion is released")
+    incident.apply(paused=False)
+    incident.operator("deletions", "release", "--yes")
+    incident.operator("drain", "--settled", "10s")
+
+
 def _late_event(incident: Incident) -> None:
     late_s = incident.outputs()["max_lag_s"] + 60
     _tell(f"The event of a change arrives {late_s:,.0f} s after it")
     with notifications_off(incident.cloud):
         incident.put("late/0")
     incident.send_event("late/0", datetime.now(UTC) - timedelta(seconds=late_s))
-    incident.expect_alarm("lag", time.monotonic())
+    incident.expect_alarms(["lag"], time.monotonic())
 
 
 def _tell(text: str) -> None:

@@ -197,10 +197,11 @@ def variables(aws_endpoint: str, target: Target) -> dict[str, object]:
     }
 
 
-def apply(directory: Path, aws_endpoint: str, target: Target, containers: str | None) -> Stack:
+def apply(directory: Path, aws_endpoint: str, target: Target, containers: str | None, *, paused: bool = False) -> Stack:
+    """Apply `examples/local`, the first time or with another value of `paused`, and write its outputs."""
     # So few deletions are a mass for the demo.
-    deletes = {"delay_s": 5, "hold_above": 20}
-    tool = terraform.prepare(directory, {**variables(aws_endpoint, target), "deletes": deletes})
+    inputs = {"deletes": {"delay_s": 5, "hold_above": 20}, "paused": paused}
+    tool = terraform.prepare(directory, {**variables(aws_endpoint, target), **inputs})
     state = f"-state={directory / STATE_FILE}"
     tool.run("init", "-no-color", cwd=EXAMPLE)
     tool.run("apply", "-auto-approve", "-no-color", "-parallelism=30", state, cwd=EXAMPLE)
