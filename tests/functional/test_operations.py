@@ -157,6 +157,32 @@ def test_a_command_that_only_reads_letters_hides_none_after_a_stop(
     assert messages(rig, rig.dead_letter_url) == (30, 0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("arguments", "begun", "said"),
+    [(("sweep",), "The range is on the queue.", "stopped: The workers continue"), (("drain",), "", "")],
+)
+def test_a_stop_of_a_command_that_waits_leaves_the_queue_as_it_is(
+    rig: Rig,
+    outputs: Path,
+    log: Callable[..., None],
+    number: signal.Signals,
+    arguments: tuple[str, ...],
+    begun: str,
+    said: str,
+) -> None:
+    log(action="copy", key="a", lag_ms=1500)
+    rig.sqs.send_message(QueueUrl=rig.queue_url, MessageBody="{}")
+    with started("--outputs", str(outputs), *arguments) as command:
+        polls = {"sweep": "FilterLogEvents", "drain": "GetQueueAttributes"}[arguments[0]]
+        command.wait_until(lambda: [each.operation for each in rig.source_proxy.requests].count(polls) > 1)
+        command.send(number)
+        ended = command.ended()
+    assert ended.code == 128 + number, ended
+    assert (begun in ended.err, said in ended.err, "Traceback" in ended.err) == (True, True, False), ended
+    assert messages(rig, rig.queue_url) == (2 if begun else 1, 0)
+
+
 def test_discard_asks_first_and_needs_a_selection(rig: Rig, command: Command) -> None:
     add_letter(rig, "b", "EntityTooLarge")
     assert command("dead-letters", "discard").code == 2

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
+import threading
 import time
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.functional.command import run
+from tests.functional.command import run, started
 from tests.functional.harness import MIB, SOURCE, TARGET, Rig, empty_bucket
-from tests.functional.proxy import meanwhile
+from tests.functional.proxy import held, meanwhile
 
 from localcloud import verify
 
@@ -65,6 +69,78 @@ def test_a_second_run_writes_nothing(rig: Rig, way: str) -> None:
     rig.clear()
     assert run("restore").code == run("restore", "--full").code == 0
     assert [request for request in rig.source_proxy.writes() if not request.operation] == []
+
+
+def restored(rig: Rig) -> list[str]:
+    """Return the keys that were written to the source, each write."""
+    return [request.key for request in rig.source_proxy.requests if request.method == "PUT" and not request.operation]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_restore_continues_after_a_stop(rig: Rig, tmp_path: Path, number: signal.Signals) -> None:
+    for key in range(30):
+        rig.put(f"key {key:02}", b"body")
+    before = seen(rig)
+    assert run("migrate").code == 0
+    empty_bucket(rig.source, SOURCE)
+    rig.clear()
+    may_write, report = threading.Event(), tmp_path / "report.json"
+    rig.source_proxy.when(held(may_write), "PUT", operation="", skip=8, times=inf)
+    with started("restore", "--concurrency", "4", "--report", str(report)) as command:
+        command.wait_until(lambda: len(restored(rig)) >= 9)
+        if number == signal.SIGKILL:
+            command.send(number)
+        else:
+            command.stop(number)
+            may_write.set()
+        ended = command.ended()
+    may_write.set()
+    rig.source_proxy.settle()
+    done = etags(rig)
+    assert 8 <= len(done) < 30
+    if number != signal.SIGKILL:
+        assert ended.code == 128 + number
+        first, second = ended.err.splitlines()[:2]
+        assert first.startswith("stopped: ")
+        assert f"{len(done)} restored" in first
+        assert second.startswith("Run the same command again to continue")
+        assert json.loads(report.read_text())["result"] == "stopped"
+        assert {*restored(rig)} == {*done}, "every write that was begun ends"
+    rig.clear()
+    again = run("restore")
+    assert (again.code, again.out) == (0, "")
+    assert sorted(restored(rig)) == sorted({f"key {key:02}" for key in range(30)} - {*done})
+    assert list(verify.differences(before, seen(rig))) == []
+
+
+def uploads_to_source(rig: Rig) -> list[str]:
+    return [each["Key"] for each in rig.source.list_multipart_uploads(Bucket=SOURCE).get("Uploads", [])]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_stop_within_a_large_object_leaves_no_part_of_it(rig: Rig, number: signal.Signals) -> None:
+    rig.put_parts("large", *[b"x" * 8 * MIB] * 5)
+    before = seen(rig)
+    assert run("migrate").code == 0
+    empty_bucket(rig.source, SOURCE)
+    rig.clear()
+    may_write = threading.Event()
+    rig.source_proxy.when(held(may_write), "PUT", query="partNumber", times=inf)
+    with started("restore", "--concurrency", "1", "--memory", "64") as command:
+        command.wait_until(lambda: bool(restored(rig)))
+        if number == signal.SIGKILL:
+            command.send(number)
+        else:
+            command.stop(number)
+            may_write.set()
+        command.ended()
+    may_write.set()
+    rig.source_proxy.settle()
+    assert etags(rig) == {}
+    assert uploads_to_source(rig) == (["large"] if number == signal.SIGKILL else [])
+    rig.clear()
+    assert run("restore").code == 0
+    assert list(verify.differences(before, seen(rig))) == []
 
 
 def test_several_processes_restore_together(rig: Rig) -> None:
