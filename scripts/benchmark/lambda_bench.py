@@ -54,9 +54,9 @@ class Setting:
 
 SETTINGS = {
     "function": Setting("between two rclone servers, tags off", tags=False),
-    "function-tags": Setting("between two moto servers with open connections, tags on", tags=True),
+    "function-tags": Setting("between two moto servers, tags on", tags=True),
     "service": Setting("between two rclone servers, tags off", tags=False, driver="service"),
-    "service-tags": Setting("between two moto servers with open connections, tags on", tags=True, driver="service"),
+    "service-tags": Setting("between two moto servers, tags on", tags=True, driver="service"),
 }
 
 
@@ -131,7 +131,7 @@ def _environment(setting: Setting, distance: Distance) -> Iterator[tuple[dict[st
         folder = Path(cleanup.enter_context(TemporaryDirectory(prefix="bench-", dir=ROOT / ".local")))
         aws = cleanup.enter_context(servers.running(servers.moto(), folder / "aws"))
         empty = stores.empty_with_tags if setting.tags else stores.empty
-        source, target = (cleanup.enter_context(empty(folder / side))[0] for side in ("source", "target"))
+        source, target = (cleanup.enter_context(empty(folder / side)) for side in ("source", "target"))
         _create_secret(aws)
         source = cleanup.enter_context(stores.far(source, distance.source_ms, folder / "source"))
         target = cleanup.enter_context(stores.far(target, distance.target_ms, folder / "target"))

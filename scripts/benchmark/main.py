@@ -183,9 +183,9 @@ class Bench:
             self._target = self._cleanup.enter_context(self._far_target(target))
             self._servers = {source, target, self._source, self._target}
             return
-        source, *behind = self._cleanup.enter_context(self._empty(self._folder / "source"))
+        source = self._cleanup.enter_context(self._empty(self._folder / "source"))
         self._source = self._cleanup.enter_context(self._far_source(source))
-        self._servers = {source, *behind, self._source}
+        self._servers = {source, self._source}
         say(f"{self._case.name}: filling the source")
         step = baseline_step("fill", self._route(source.endpoint))
         measure.run(step.command, environment(self._folder, step.environment), self._folder / "log")
@@ -194,8 +194,8 @@ class Bench:
             raise click.ClickException(f"the source was not filled correctly: {wrong}")
         time.sleep(REST_S)
 
-    def _empty(self, folder: Path) -> AbstractContextManager[tuple[Server, ...]]:
-        """Return the servers of a new store. Clients use the first."""
+    def _empty(self, folder: Path) -> AbstractContextManager[Server]:
+        """Return the server of a new store."""
         return stores.empty_with_tags(folder) if self._case.tags else stores.empty(folder, self._identity)
 
     def _far_source(self, server: Server) -> AbstractContextManager[Server]:
@@ -208,9 +208,9 @@ class Bench:
         """Run one client with a new, empty target."""
         if self._case.work is Work.LIST:
             return self._measured(client, number, self._target.endpoint, self._servers)
-        with self._empty(self._folder / "target") as (target, *behind):
+        with self._empty(self._folder / "target") as target:
             with self._far_target(target) as far_target:
-                servers = self._servers | {target, *behind, far_target}
+                servers = self._servers | {target, far_target}
                 run = self._measured(client, number, far_target.endpoint, servers)
             wrong = run.wrong or stores.mistakes(self._wanted, stores.content(target))
         return Run(run.client, run.round, run.usage, wrong)

@@ -36,27 +36,22 @@ def identity(folder: Path) -> Identity:
 
 
 @contextmanager
-def empty(folder: Path, identity: Identity | None = None) -> Iterator[tuple[Server, ...]]:
+def empty(folder: Path, identity: Identity | None = None) -> Iterator[Server]:
     """Run `rclone serve s3` in memory with a new, empty bucket.
 
     A new server gives every client the same conditions.
     """
     with servers.running(servers.rclone(ACCESS_KEY_ID, SECRET_ACCESS_KEY, identity), folder) as server:
         client(server).create_bucket(Bucket=BUCKET)
-        yield (server,)
+        yield server
 
 
 @contextmanager
-def empty_with_tags(folder: Path) -> Iterator[tuple[Server, ...]]:
-    """Run moto with a new, empty bucket, behind a proxy that keeps connections open.
-
-    The proxy comes first."""
-    with (
-        servers.running(servers.moto(), folder / "moto") as server,
-        keeping_alive(server, folder / "proxy") as proxy,
-    ):
-        client(proxy).create_bucket(Bucket=BUCKET)
-        yield proxy, server
+def empty_with_tags(folder: Path) -> Iterator[Server]:
+    """Run moto with a new, empty bucket."""
+    with servers.running(servers.moto(), folder) as server:
+        client(server).create_bucket(Bucket=BUCKET)
+        yield server
 
 
 def fake_store(count: int, identity: Identity | None = None) -> Program:
@@ -69,19 +64,6 @@ def fake_store(count: int, identity: Identity | None = None) -> Program:
         environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
         authority=identity.authority if identity else None,
     )
-
-
-@contextmanager
-def keeping_alive(server: Server, folder: Path) -> Iterator[Server]:
-    """Return a proxy in front of the server that keeps connections open: see `keep_alive.py`."""
-    program = Program(
-        name="keep-alive",
-        command=lambda port: [sys.executable, "-m", "benchmark.keep_alive", str(port), str(server.port)],
-        ready="/",
-        environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
-    )
-    with servers.running(program, folder) as proxy:
-        yield proxy
 
 
 @contextmanager

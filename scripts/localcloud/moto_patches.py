@@ -1,14 +1,62 @@
-"""Run moto's server with corrections for concurrent clients and huge objects. Takes moto's arguments."""
+"""Run moto's server with corrections for many concurrent clients and huge objects. Takes moto's arguments."""
 
 from __future__ import annotations
 
+import io
 import threading
 from typing import Any
 
+from moto import backends, server
+from moto.moto_server.werkzeug_app import MotoRequestHandler
 from moto.s3 import models as s3
 from moto.s3.exceptions import NoSuchUpload
-from moto.server import main
 from moto.sqs.models import Queue
+from werkzeug.test import run_wsgi_app
+
+from localcloud.proxy_handler import ProxyHandler
+
+
+class PersistentHandler(ProxyHandler, MotoRequestHandler):
+    """Keeps the connection of a client open, as real stores do, and logs nothing.
+
+    moto closes each connection after one response. For each request, it then starts a thread and the client a
+    connection.
+    """
+
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def serve(self, body: bytes) -> None:
+        environ = {**self.make_environ(), "wsgi.input": io.BytesIO(body)}
+        chunks, status, headers = run_wsgi_app(self.server.app, environ)
+        content = b"".join(chunks)
+        self.send_response(*_code_and_reason(status))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if self.command != "HEAD" and "content-length" not in headers:
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+        self.wfile.flush()
+
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        pass
+
+
+def _code_and_reason(status: str) -> tuple[int, str]:
+    code, _, reason = status.partition(" ")
+    return int(code), reason
+
+
+def keep_connections_open() -> None:
+    """Serve several requests on one connection: see `PersistentHandler`."""
+    server.MotoRequestHandler = PersistentHandler  # type: ignore[attr-defined]
+
+
+def list_the_services_once() -> None:
+    """Remember the services of moto, which otherwise reads its own folder for each request."""
+    services = tuple(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: services
 
 
 def delete_one_at_a_time() -> None:
@@ -71,4 +119,6 @@ if __name__ == "__main__":
     delete_one_at_a_time()
     complete_one_at_a_time()
     checksum_only_when_asked()
-    main()
+    keep_connections_open()
+    list_the_services_once()
+    server.main()

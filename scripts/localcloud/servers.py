@@ -124,6 +124,7 @@ def moto() -> Program:
         name="moto",
         command=lambda port: [sys.executable, "-P", str(MOTO_SERVER), "-H", HOST, "-p", str(port)],
         ready="/moto-api/",
+        environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
     )
 
 

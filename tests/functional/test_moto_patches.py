@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -58,3 +59,19 @@ def test_completion_of_a_huge_object_needs_at_most_twice_its_memory(server: Serv
     put_parts(Account(server.endpoint).client("s3"), TARGET, "key", [bytes(32 * MIB)] * 6)
     # The third multiple is for a part as it arrives, and for memory that the process keeps: 3.07 with Python 3.13.
     assert peak() - before < 3.3 * 6 * 32 * MIB
+
+
+def test_connections_stay_open(server: Server) -> None:
+    connection = http.client.HTTPConnection(servers.HOST, server.port)
+    signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request"}
+    sockets, statuses = set(), []
+    for method, key, body in (("PUT", "key", b"text"), ("HEAD", "key", None), ("GET", "missing", None)):
+        connection.request(method, f"/{TARGET}/{key}", body, signed)
+        sockets.add(id(connection.sock))
+        response = connection.getresponse()
+        response.read()
+        statuses.append(response.status)
+    connection.request("GET", f"/{TARGET}/key", None, signed)
+    assert connection.getresponse().read() == b"text"
+    assert statuses == [200, 200, 404]
+    assert None not in sockets and len(sockets) == 1
