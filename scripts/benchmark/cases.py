@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from benchmark.objects import MIB, Object, flat, large, mixed, small
+from benchmark.objects import MIB, Object, large, mixed, small
 
 
 class Work(Enum):
@@ -39,14 +39,19 @@ class Case:
     count: int
     #: The clients that run this case, as names of `clients.CLIENTS`.
     clients: tuple[str, ...]
-    make: Callable[[int], list[Object]]
+    #: None: the stores of a case about listings make their keys themselves.
+    make: Callable[[int], list[Object]] | None = None
     distance: Distance = HERE
     #: True: s3-syncer copies tags, between stores that have them. The stores of the other cases have none.
     tags: bool = False
 
-    def objects(self, scale: float) -> list[Object]:
-        """Return the objects of the case: a scale of 0.1 returns a tenth of them, one of 10 ten times as many."""
-        return self.make(max(1, round(self.count * scale)))
+    def number(self, scale: float) -> int:
+        """Return the number of objects: a scale of 0.1 gives a tenth of them, one of 10 ten times as many."""
+        return max(1, round(self.count * scale))
+
+    def objects(self, number: int) -> list[Object]:
+        """Return so many objects for the source, or none for a case about listings."""
+        return self.make(number) if self.make else []
 
 
 _PEERS = ("aws", "s5cmd", "baseline")
@@ -67,10 +72,10 @@ CASES = {
         Case("small-tags", "10 KiB each, tags on", Work.COPY, 2_000, ("s3-syncer", *_RCLONE), small, tags=True),
         Case("mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, _COPY, mixed),
         Case("large", "256 MiB each", Work.COPY, 8, _LARGE, _large),
-        Case("no-change", "keys that are already equal", Work.LIST, 100_000, (*_LIST, "rclone-default"), flat),
+        Case("no-change", "keys that are already equal", Work.LIST, 100_000, (*_LIST, "rclone-default")),
         Case("wan-small", "10 KiB each", Work.COPY, 20_000, ("s3-syncer", "restore", *_RCLONE), small, FAR),
         Case("wan-mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, ("s3-syncer", *_RCLONE), mixed, FAR),
         Case("wan-large", "256 MiB each", Work.COPY, 8, ("s3-syncer", *_RCLONE, "rclone-parts"), _large, FAR),
-        Case("wan-no-change", "keys that are already equal", Work.LIST, 500_000, _LIST, flat, FAR),
+        Case("wan-no-change", "keys that are already equal", Work.LIST, 500_000, _LIST, distance=FAR),
     )
 }

@@ -112,10 +112,11 @@ def main(
             continue
         case = CASES[name] if distance is None else replace(CASES[name], distance=distance)
         chosen = [CLIENTS[client] for client in case.clients if not clients or client in clients]
-        made = case.objects(scale)
-        count, size = len(made), sum(o.size for o in made)
+        count = case.number(scale)
+        made = case.objects(count)
+        size = sum(o.size for o in made)
         secure = tls and not case.tags
-        runs = measure_case(case, made, chosen, rounds, extra, tls=secure)
+        runs = measure_case(case, count, made, chosen, rounds, extra, tls=secure)
         table_rows = results.mark_best(list(results.rows(runs)), results.PEER)
         table = [results.cells(row, count, size if case.work is Work.COPY else None) for row in table_rows]
         conditions = (f"{count:,} {case.about}", str(case.distance), "over HTTPS" if secure else "")
@@ -129,10 +130,17 @@ def main(
 
 
 def measure_case(
-    case: Case, made: Sequence[Object], clients: Sequence[Client], rounds: int, extra: tuple[str, ...], *, tls: bool
+    case: Case,
+    count: int,
+    made: Sequence[Object],
+    clients: Sequence[Client],
+    rounds: int,
+    extra: tuple[str, ...],
+    *,
+    tls: bool,
 ) -> list[Run]:
     """Run each client in each round. The order rotates, so that no client always follows the same one."""
-    bench = Bench(case, made, extra, tls=tls)
+    bench = Bench(case, count, made, extra, tls=tls)
     runs = []
     with bench:
         for number in range(rounds):
@@ -147,8 +155,8 @@ def measure_case(
 class Bench:
     """The servers of one case, and a folder for all files of the runs."""
 
-    def __init__(self, case: Case, made: Sequence[Object], extra: tuple[str, ...], *, tls: bool) -> None:
-        self._case, self._made, self._extra, self._tls = case, made, extra, tls
+    def __init__(self, case: Case, count: int, made: Sequence[Object], extra: tuple[str, ...], *, tls: bool) -> None:
+        self._case, self._count, self._made, self._extra, self._tls = case, count, made, extra, tls
         self._identity: Identity | None = None
         self._servers: Set[Server] = frozenset()
         self._cleanup = ExitStack()
@@ -174,7 +182,7 @@ class Bench:
         if self._tls:
             self._identity = stores.identity(self._folder)
         if self._case.work is Work.LIST:
-            program = stores.fake_store(len(self._made), self._identity)
+            program = stores.fake_store(self._count, self._identity)
             source, target = (
                 self._cleanup.enter_context(servers.running(program, self._folder / side))
                 for side in ("source", "target")
@@ -239,7 +247,7 @@ class Bench:
             self._case.work,
             self._source.endpoint,
             target,
-            len(self._made),
+            self._count,
             self._list,
             self._folder / "through",
             str(self._identity.authority) if self._identity else "",

@@ -9,11 +9,14 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 KIB, MIB = 1024, 1024 * 1024
+
+#: Bytes of each object of `flat_keys`.
+FLAT_SIZE = 10 * KIB
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,10 @@ def large(count: int, size: int) -> list[Object]:
     return [Object(f"large/{number:03}", size) for number in range(count)]
 
 
-def flat(count: int) -> list[Object]:
-    """Return keys without a folder, like those of a content-addressed store or an upload service."""
+def flat_keys(count: int) -> Iterator[str]:
+    """Yield keys without a folder, like those of a content-addressed store or an upload service."""
     names = (hashlib.sha256(b"%d" % number).hexdigest() for number in range(count))
-    return [Object(f"{name[:8]}-{name[8:12]}-{name[12:24]}", 10 * KIB) for name in names]
+    return (f"{name[:8]}-{name[8:12]}-{name[12:24]}" for name in names)
 
 
 def log_uniform(share: float, largest: int) -> int:

@@ -74,4 +74,5 @@ def test_connections_stay_open(server: Server) -> None:
     connection.request("GET", f"/{TARGET}/key", None, signed)
     assert connection.getresponse().read() == b"text"
     assert statuses == [200, 200, 404]
-    assert None not in sockets and len(sockets) == 1
+    assert None not in sockets
+    assert len(sockets) == 1

@@ -15,7 +15,7 @@ import pytest
 from tests.support.patience import PATIENCE_S
 
 from benchmark import fake_store, lambda_bench, measure, objects, relay, results, stores
-from benchmark.cases import CASES
+from benchmark.cases import CASES, Work
 from benchmark.clients import CLIENTS
 from benchmark.measure import Failed, Usage
 from benchmark.objects import MIB, Object
@@ -31,9 +31,16 @@ def test_every_case_has_clients_that_exist() -> None:
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_case_makes_the_stated_number_of_different_objects(name: str) -> None:
-    made = CASES[name].objects(0.01)
-    assert len(made) == max(1, round(CASES[name].count * 0.01))
-    assert len({o.key for o in made}) == len(made)
+    case = CASES[name]
+    number = case.number(0.01)
+    assert number == max(1, round(case.count * 0.01))
+    keys = [o.key for o in case.objects(number)] if case.work is Work.COPY else list(objects.flat_keys(number))
+    assert len(set(keys)) == len(keys) == number
+
+
+def test_packed_pieces_are_those_that_were_given() -> None:
+    packed = fake_store.Packed([b"a", b"", b"bcd"])
+    assert (list(packed), packed[1:], packed[:2], packed[3:2]) == (["a", "", "bcd"], b"bcd", b"a", b"")
 
 
 def test_body_of_an_object_depends_only_on_its_key() -> None:
