@@ -3,8 +3,8 @@
     python -m benchmark.fake_store PORT COUNT [CERTIFICATE]
 
 The cases about listings use it, because `rclone serve s3` walks through all keys for each page. With 100,000 keys the
-benchmark would measure that server. This store cuts a page from bytes that it builds at the start, so that a page of
-1,000 keys costs well under a millisecond, and 10 million keys take 3 GB of memory. It does not check signatures. With a
+benchmark would measure that server. This store cuts a page from bytes that it builds at the start. A page of 1,000
+keys then costs well under a millisecond, and 10 million keys take 3 GB of memory. It does not check signatures. With a
 certificate, and its key in the same file, it uses HTTPS.
 """
 
@@ -37,7 +37,7 @@ class Response:
 
 
 class Packed(Sequence[Any]):
-    """Bytes of many pieces in one block, because ten million separate ones would take twice as much memory.
+    """Bytes of many pieces in one block: ten million separate ones would take twice the memory.
 
     An index returns the text of a piece, and a slice the bytes of its pieces together.
     """

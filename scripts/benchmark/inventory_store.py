@@ -40,7 +40,7 @@ def _entry(number: int) -> bytes:
 
 
 class _Numbered(Sequence[Any]):
-    """A sequence that makes each element from its number, and a slice by joining the elements: see `Packed`."""
+    """A sequence that makes each element from its number. A slice joins them, as in `Packed`."""
 
     def __init__(self, count: int, make: Callable[[int], Any]) -> None:
         self._numbers, self._make = range(count), make

@@ -1,4 +1,4 @@
-"""Run moto's server with corrections for many concurrent clients and huge objects. Takes moto's arguments."""
+"""Run moto's server with corrections for many clients and huge objects. Takes moto's arguments."""
 
 from __future__ import annotations
 
