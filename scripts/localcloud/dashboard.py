@@ -26,7 +26,7 @@ from localcloud.cloudwatch import MetricFilter
 from s3_syncer.queue.message_counts import queue_counts
 
 #: Seconds between two samples of the queues.
-SAMPLE_S = 5.0
+SAMPLE_S = 2.0
 
 #: Points of a metric: times in seconds since 1970, and values.
 Points = Sequence[tuple[float, float]]
