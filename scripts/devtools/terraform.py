@@ -93,7 +93,7 @@ def prepare(directory: Path, variables: Mapping[str, object] | None = None) -> T
         "TF_DATA_DIR": str(directory / "terraform"),
         "TF_IN_AUTOMATION": "1",
         "TF_INPUT": "0",
-        **{f"TF_VAR_{name}": _as_variable(value) for name, value in (variables or {}).items()},
+        **{f"TF_VAR_{name}": as_variable(value) for name, value in (variables or {}).items()},
     }
     if not Path(environment.get("TF_CLI_CONFIG_FILE", "")).is_file():
         environment.pop("TF_CLI_CONFIG_FILE", None)
@@ -233,5 +233,5 @@ def _write(file: Path, text: str, mode: int = 0o644) -> None:
     Path(fresh.name).replace(file)
 
 
-def _as_variable(value: object) -> str:
+def as_variable(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)

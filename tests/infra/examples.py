@@ -28,8 +28,8 @@ OVERRIDE = "emulated_override.tf"
 # The emulator serves all buckets under one host name.
 PROVIDER = 'provider "aws" {\n  s3_use_path_style = true\n}\n'
 
-# A configuration with the ECS service, which no example enables.
-SERVICE = "service"
+# Configurations that no example has: the ECS service, and a bucket that is new in the same apply.
+SERVICE, NEW_BUCKET = CONFIGURATIONS = ("service", "new-bucket")
 
 # All examples except `local`, which tests/infra/test_stack.py applies.
 NAMES = ("simple", "complete", "existing-iac", "eventbridge", "multiple", "vpc", "cross-account")
@@ -112,6 +112,13 @@ class Example:
     tool: terraform.Terraform
     state: Path
 
+    def with_inputs(self, **inputs: object) -> Example:
+        """Return the example with other inputs, which the next command uses."""
+        return self.with_environment({f"TF_VAR_{name}": terraform.as_variable(value) for name, value in inputs.items()})
+
+    def with_environment(self, environment: Mapping[str, str]) -> Example:
+        return replace(self, tool=replace(self.tool, environment={**self.tool.environment, **environment}))
+
     def terraform(self, *arguments: str, binary: Path | None = None) -> str:
         tool = replace(self.tool, binary=binary) if binary else self.tool
         return tool.run(*arguments, "-no-color", f"-state={self.state}", cwd=self.directory)
@@ -144,14 +151,13 @@ class Examples:
 
     def begin(self, name: str, variables: Mapping[str, object]) -> None:
         """Start to apply a copy of the example, beside a copy of the module."""
-        parent = Path(__file__).with_name("configurations") if name == SERVICE else ROOT / "examples"
+        parent = Path(__file__).with_name("configurations") if name in CONFIGURATIONS else ROOT / "examples"
         source, directory = parent / name, self.directory / "module" / "examples" / name
         shutil.copytree(source, directory, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
         (directory / OVERRIDE).write_text(PROVIDER + (OTHER_PROVIDER if name == "cross-account" else ""))
         tool = terraform.prepare(self.directory / name, variables)
-        tool = replace(tool, environment={**tool.environment, **self.environment})
         example = Example(name, directory, tool, self.directory / f"{name}.tfstate")
-        self.pending[name] = self.pool.submit(example.apply)
+        self.pending[name] = self.pool.submit(example.with_environment(self.environment).apply)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -181,7 +187,7 @@ def applying(directory: Path) -> Iterator[Examples]:
         aws.make_buckets()
         for bucket in ("my-invoices-mirror", "my-documents-mirror", "my-archive"):
             target.s3().create_bucket(Bucket=bucket)
-        pool = cleanup.enter_context(ThreadPoolExecutor(len(NAMES) + 1))
+        pool = cleanup.enter_context(ThreadPoolExecutor(len(NAMES) + len(CONFIGURATIONS)))
         examples = Examples(aws, target, directory, pool, aws.key())
         begin_all(examples)
         yield examples
@@ -198,6 +204,7 @@ def begin_all(examples: Examples) -> None:
     examples.begin("multiple", store)
     examples.begin("cross-account", {**bucket, "source_profile": "unused"})
     examples.begin(SERVICE, {**bucket, "subnet_ids": [network.subnet_id]})
+    examples.begin(NEW_BUCKET, {**bucket, "existing_notifications": "overwrite"})
     examples.begin(
         "vpc",
         {

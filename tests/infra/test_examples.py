@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.infra.examples import NAMES, OTHER_ACCOUNT, SERVICE, Examples
+from tests.infra.examples import CONFIGURATIONS, NAMES, OTHER_ACCOUNT, Examples
 from tests.infra.waiting import eventually
 
 from devtools import terraform
@@ -263,7 +263,7 @@ def test_drain_waits_for_work_and_reports_dead_letters(filled: Examples, tmp_pat
 
 @pytest.mark.destroys
 def test_destroy_leaves_only_what_existed_before(examples: Examples) -> None:
-    applied = [examples[name] for name in (*NAMES, SERVICE)]
+    applied = [examples[name] for name in (*NAMES, *CONFIGURATIONS)]
     for bucket in ("my-uploads", "my-events"):
         empty(examples, bucket)
     with ThreadPoolExecutor(len(applied)) as pool:

@@ -6,9 +6,6 @@ inputs.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -17,16 +14,9 @@ from botocore.exceptions import ClientError
 from tests.infra.examples import REGION, SERVICE, Example, Examples
 
 
-def with_inputs(service: Example, inputs: Mapping[str, object]) -> Example:
-    variables = {
-        f"TF_VAR_{name}": value if isinstance(value, str) else json.dumps(value) for name, value in inputs.items()
-    }
-    return replace(service, tool=replace(service.tool, environment={**service.tool.environment, **variables}))
-
-
 def apply(service: Example, **inputs: object) -> Example:
     """Apply other inputs, and test that the next plan is empty."""
-    changed = with_inputs(service, inputs)
+    changed = service.with_inputs(**inputs)
     changed.terraform("apply", "-auto-approve")
     changed.terraform("plan", "-detailed-exitcode", "-lock=false")
     return changed
