@@ -63,6 +63,24 @@ def refuse_unknown_patterns(put: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def note_moves(sweep: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    """Note when SQS moved each message to a dead-letter queue, for the age of the oldest message there.
+
+    The time of its first arrival stays as it is, and the retention counts from that time.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html
+    """
+
+    def wrapped(queue: dict[str, Any]) -> None:
+        sweep(queue)
+        redrive = json.loads(queue["attributes"].get("RedrivePolicy") or "{}")
+        letters = sqs._queue_by_arn(redrive["deadLetterTargetArn"]) if redrive else None
+        for message in letters["messages"] if letters else ():
+            if "DeadLetterQueueSourceArn" in message["sys"]:
+                message.setdefault("moved", (time.time(), message["receive_count"]))
+
+    return wrapped
+
+
 def count_log_lines(deliver: Callable[..., None]) -> Callable[..., None]:
     """Store the values that the metric filters of a log group find in its new lines."""
 
@@ -144,7 +162,11 @@ def _measure_queues(now: float) -> None:
 
 def _age_of_oldest(messages: list[dict[str, Any]], now: float) -> float | None:
     """Return the age in seconds, 0 for an empty queue, or None if no message counts."""
-    ages = [now - message["sent_at"] for message in list(messages) if message["receive_count"] < RECEIVED_OFTEN]
+    ages = []
+    for message in list(messages):
+        since, receives = message.get("moved", (message["sent_at"], 0))
+        if message["receive_count"] - receives < RECEIVED_OFTEN:
+            ages.append(now - since)
     return max(ages, default=None if messages else 0.0)
 
 

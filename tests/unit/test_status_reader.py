@@ -179,6 +179,17 @@ def test_every_part_is_read_and_shown() -> None:
     json.dumps(status.as_json())
 
 
+@pytest.mark.parametrize(("metric_days", "letter_days"), [(6, 11), (11, 6)])
+def test_age_of_dead_letters_counts_from_the_first_arrival(metric_days: int, letter_days: int) -> None:
+    """CloudWatch counts it from the move to the dead-letter queue. Only the first letters are read."""
+    aws, day_s = AWS(), 86_400
+    aws.counts = {"mirror-dead-letters": (1, 0, 0)}
+    aws.ages = {"mirror-dead-letters": metric_days * day_s}
+    sent_at = str(round((NOW - letter_days * day_s) * 1000))
+    aws.letters = [{"MessageId": "1", "ReceiptHandle": "r", "Body": "{}", "Attributes": {"SentTimestamp": sent_at}}]
+    assert "the oldest message of the queue dead letters is 11 days old" in " ".join(text(reader(aws).read()).split())
+
+
 @pytest.mark.parametrize(
     ("operation", "note"),
     [

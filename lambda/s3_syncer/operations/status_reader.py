@@ -126,8 +126,9 @@ class StatusReader:
         ages = self._optional("the age of the oldest messages", lambda: self._ages(list(urls.values()), now)) or {}
         groups = self._dead_letters(counts["dead letters"].total)
         oldest_at = min((group.oldest_at for group in groups), default=None)
-        if oldest_at is not None:  # CloudWatch knows the age some minutes later, if at all
-            ages.setdefault(outputs.dead_letter_queue_url, now - oldest_at)
+        if oldest_at is not None:  # CloudWatch counts from the move to this queue, and SQS from the first arrival
+            age_s = ages.get(outputs.dead_letter_queue_url, 0.0)
+            ages[outputs.dead_letter_queue_url] = max(age_s, now - oldest_at)
         return [
             QueueState(name, url, counts[name], ages.get(url) if counts[name].total else None)
             for name, url in urls.items()
