@@ -51,6 +51,8 @@ from localcloud import (
     throttle_patches,
 )
 
+TAG_COUNT = "x-amz-tagging-count"
+
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 
@@ -264,6 +266,33 @@ def date_uploads_by_initiation(complete: Callable[..., Any]) -> Callable[..., An
         return response
 
     return wrapped
+
+
+def count_tags_for_readers(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the number of tags with an object, to a caller that may read its tags.
+
+    MiniStack returns it for GET only, and to every caller.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+    """
+
+    def wrapped(bucket: str, key: str, headers: dict[str, str], query: dict[str, Any] | None = None) -> Any:
+        status, found, body = read(bucket, key, headers, query)
+        found.pop(TAG_COUNT, None)
+        if status < 300:
+            version = s3._qp(query or {}, "versionId") or s3._buckets[bucket]["objects"][key].get("version_id")
+            count = s3._object_tagging_count_header(bucket, key, version)
+            action = "s3:GetObjectVersionTagging" if s3._qp(query or {}, "versionId") else "s3:GetObjectTagging"
+            if count and may_call(action, f"arn:aws:s3:::{bucket}/{key}", headers, query):
+                found |= count
+        return status, found, body
+
+    return wrapped
+
+
+def may_call(action: str, resource: str, headers: dict[str, str], query: dict[str, Any] | None) -> bool:
+    """Return True if the sender of the request may also do this action."""
+    caller = router.extract_access_key_id(headers, query) or ""
+    return iam_evaluator.enforce(caller, action, action.partition(":")[0], "", resource) is None
 
 
 def use_host_network(start: Callable[..., None]) -> Callable[..., None]:
@@ -658,9 +687,12 @@ if __name__ == "__main__":
     lambda_svc._acquire_execution_slot = throttle_patches.measure_concurrency(lambda_svc._acquire_execution_slot)
     iam._IAM_HANDLERS["PutRolePolicy"] = check_characters_of_policy(iam._IAM_HANDLERS["PutRolePolicy"])
     sqs._HANDLERS["SetQueueAttributes"] = remember_key_of_messages(sqs._HANDLERS["SetQueueAttributes"])
+    sqs._dlq_sweep = alarm_patches.note_moves(sqs._dlq_sweep)
     sqs._receive_messages_for_esm = receive_as_function_role(sqs._receive_messages_for_esm)
     s3._put_object_tagging = send_tagging_events(s3._put_object_tagging, "s3:ObjectTagging:Put")
     s3._delete_object_tagging = send_tagging_events(s3._delete_object_tagging, "s3:ObjectTagging:Delete")
+    for name in ("_get_object", "_head_object"):
+        setattr(s3, name, count_tags_for_readers(getattr(s3, name)))
     s3._complete_multipart_upload = date_uploads_by_initiation(s3._complete_multipart_upload)
     sqs.queue_policy_allows = check_key_policy_for_s3(sqs.queue_policy_allows)
     eventbridge._dispatch_to_sqs = check_key_policy_for_eventbridge(eventbridge._dispatch_to_sqs)

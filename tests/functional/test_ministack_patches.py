@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+import uuid
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -178,6 +179,44 @@ def test_alarm_on_age_leaves_out_a_message_that_was_received_three_times(cloud: 
     assert queue_metric(cloud, "age", metric) == []
 
 
+def test_moved_message_keeps_its_first_arrival_and_its_age_begins_anew(cloud: Account) -> None:
+    sqs, metric = cloud.client("sqs"), "ApproximateAgeOfOldestMessage"
+    letters = sqs.create_queue(QueueName="letters")["QueueUrl"]
+    redrive = json.dumps({"deadLetterTargetArn": arn_of(sqs, letters), "maxReceiveCount": 3})
+    attributes = {"RedrivePolicy": redrive, "VisibilityTimeout": "0"}
+    queue = sqs.create_queue(QueueName="moved", Attributes=attributes)["QueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody="message")
+    first = time.time()
+    time.sleep(2)
+    for _ in range(4):  # the fourth request moves the message
+        sqs.receive_message(QueueUrl=queue)
+    moved = time.time()
+    received = sqs.receive_message(
+        QueueUrl=letters, VisibilityTimeout=0, MessageSystemAttributeNames=["SentTimestamp"]
+    )["Messages"]
+    assert int(received[0]["Attributes"]["SentTimestamp"]) <= first * 1000
+    (age_s,) = queue_metric(cloud, "letters", metric)
+    assert age_s <= time.time() - moved + 1
+
+
+def test_number_of_tags_comes_with_an_object_if_its_tags_may_be_read(cloud: Account) -> None:
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="counted")
+    s3.put_object(Bucket="counted", Key="tagged", Body=b"x", Tagging="a=1&b=2")
+    s3.put_object(Bucket="counted", Key="untagged", Body=b"x")
+
+    def counts(client: Any, key: str) -> list[int | None]:
+        return [read(Bucket="counted", Key=key).get("TagCount") for read in (client.get_object, client.head_object)]
+
+    def reader(*actions: str) -> Any:
+        return in_role(cloud, "s3", {"Effect": "Allow", "Action": actions, "Resource": "*"})
+
+    assert counts(s3, "tagged") == [2, 2]
+    assert counts(s3, "untagged") == [None, None]
+    assert counts(reader("s3:GetObject", "s3:GetObjectTagging"), "tagged") == [2, 2]
+    assert counts(reader("s3:GetObject"), "tagged") == [None, None]
+
+
 def test_alarm_on_a_metric_filter_goes_off_and_ends_after_its_window(cloud: Account) -> None:
     logs = cloud.client("logs")
     for group in ("filtered", "other"):
@@ -314,29 +353,33 @@ def test_messages_become_older_until_sqs_removes_them(cloud: Account) -> None:
 
 def test_message_stays_under_the_key_with_which_it_was_sent(cloud: Account) -> None:
     """A role that has lost the earlier key cannot receive the message."""
-    sqs, kms, iam = (cloud.client(service) for service in ("sqs", "kms", "iam"))
+    sqs, kms = cloud.client("sqs"), cloud.client("kms")
     earlier, later = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
     queue = sqs.create_queue(QueueName="keys", Attributes={"KmsMasterKeyId": earlier})["QueueUrl"]
     sqs.send_message(QueueUrl=queue, MessageBody="earlier")
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"KmsMasterKeyId": later, "VisibilityTimeout": "0"})
 
-    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-    role = iam.create_role(RoleName="keys", AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
     may_receive = {"Effect": "Allow", "Action": "sqs:ReceiveMessage", "Resource": "*"}
 
     def receive(*keys: str) -> list[str]:
         may_decrypt = {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": list(keys)}
-        iam.put_role_policy(RoleName="keys", PolicyName="keys", PolicyDocument=policy(may_receive, may_decrypt))
-        session = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="keys")["Credentials"]
-        names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
-        client = boto3.Session(*(session[name] for name in names), region_name=REGION).client(
-            "sqs", endpoint_url=cloud.endpoint
-        )
+        client = in_role(cloud, "sqs", may_receive, may_decrypt)
         return [message["Body"] for message in client.receive_message(QueueUrl=queue)["Messages"]]
 
     with pytest.raises(ClientError, match="AccessDenied"):
         receive(later)
     assert receive(later, earlier) == ["earlier"]
+
+
+def in_role(cloud: Account, service: str, *statements: dict[str, Any]) -> Any:
+    """Return a client in a role with these permissions."""
+    iam, name = cloud.client("iam"), f"role-{uuid.uuid4()}"
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=policy(*statements))
+    session = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="session")["Credentials"]
+    keys = (session[part] for part in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+    return boto3.Session(*keys, region_name=REGION).client(service, endpoint_url=cloud.endpoint)
 
 
 def policy(*statements: dict[str, Any]) -> str:

@@ -199,6 +199,21 @@ def test_without_the_permission_for_an_object_its_count_proves_nothing() -> None
     assert reads(support) == 5
 
 
+@pytest.mark.parametrize("documents_counts", [False, True])
+def test_the_permission_is_proven_again_after_a_minute(documents_counts: bool) -> None:
+    """A caller that loses the permission to read tags gets no counts, as if no object had tags."""
+    now = 100.0
+    support = TagSupport(documents_counts=documents_counts, clock=lambda: now)
+    support.record_exists()
+    support.record_tags("HEAD", 1, RED)
+    now += 59
+    assert reads(support) == 0
+    now += 2
+    assert reads(support) == 5
+    support.record_exists()
+    assert reads(support) == 0
+
+
 def test_some_objects_are_read_in_any_case() -> None:
     support = TagSupport(documents_counts=True, sample_every=10)
     support.record_exists()

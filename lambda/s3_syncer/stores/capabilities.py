@@ -20,7 +20,8 @@ It also knows which keys the target keeps apart, so that a response to one of th
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Set
+import time
+from collections.abc import Callable, Mapping, Set
 from typing import Literal
 
 from ..core.key_folding import Fold, twins
@@ -212,6 +213,10 @@ class TargetCapabilities:
 ObjectRequest = Literal["HEAD", "GET"]
 
 
+#: Seconds after a read of tags in which `TagSupport` expects the caller to have the permission for it.
+PERMITTED_S = 60
+
+
 class TagSupport:
     """The knowledge about the object tags of one store. Safe to share between threads.
 
@@ -226,11 +231,21 @@ class TagSupport:
     The second and the third case end for this process at the first object with tags and a response without the header.
     They also end when access to the tags of an object is denied. The tags of one in SAMPLE_EVERY of these objects are
     read in any case.
+
+    A caller that loses the permission to read tags gets no header any more. So these cases hold for PERMITTED_S seconds
+    after the last tags that the store has returned.
     """
 
-    def __init__(self, *, documents_counts: bool = False, sample_every: int = SAMPLE_EVERY) -> None:
-        self._documents_counts, self._sample_every = documents_counts, sample_every
+    def __init__(
+        self,
+        *,
+        documents_counts: bool = False,
+        sample_every: int = SAMPLE_EVERY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._documents_counts, self._sample_every, self._clock = documents_counts, sample_every, clock
         self._lock = threading.Lock()
+        self._permitted_at = 0.0  # the time of the last tags that the store has returned
         # Guarded by the lock.
         self._exists: bool | None = None
         self._counted: set[ObjectRequest] = set()
@@ -249,6 +264,7 @@ class TagSupport:
 
     def record_exists(self) -> None:
         """Record that the store has returned the tags of an object."""
+        self._permitted_at = self._clock()
         self._exists = True
 
     def record_absent(self) -> bool:
@@ -273,9 +289,10 @@ class TagSupport:
         """Count a response with this count; return True if the tags of its object must be read."""
         if self._exists is False:
             return False
+        is_permitted = self._exists and self._clock() < self._permitted_at + PERMITTED_S
         with self._lock:
             is_counted = self._documents_counts or request in self._counted
-            if count or not (self._exists and is_counted and self._counts_are_reliable):
+            if count or not (is_permitted and is_counted and self._counts_are_reliable):
                 return True
             self._spared += 1
             return self._spared % self._sample_every == 0
