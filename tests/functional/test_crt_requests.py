@@ -131,10 +131,13 @@ def test_boto3_makes_all_requests_after_the_transport_failed(
 ) -> None:
     monkeypatch.setenv("SYNC_TAGS", "false")
     monkeypatch.setattr(pauses, "PAUSE_S", 3600.0)
-    for key in ("a", "b"):
+    failing = [f"a{number}" for number in range(pauses.FAILURES_IN_A_ROW)]
+    for key in (*failing, "b"):
         rig.put(key, b"body")
-    rig.target_proxy.when(reset, "PUT", key="a")
-    assert rig.sync("a").actions == {"a": "copy"}
+    for key in failing:
+        rig.target_proxy.when(reset, "PUT", key=key)
+        rig.target_proxy.when(refuse(500, "InternalError"), "HEAD", key=key)
+        assert rig.sync(key).actions == {key: "copy"}
     rig.clear()
     by_boto3.clear()
     assert rig.sync("b").actions == {"b": "copy"}

@@ -34,7 +34,7 @@ from s3_syncer.crt import stream_copy
 from s3_syncer.stores import credentials
 from s3_syncer.stores.protocols import BucketLocation
 from s3_syncer.sync import transfer
-from s3_syncer.transport import sides, stream_http
+from s3_syncer.transport import pauses, sides, stream_http
 from s3_syncer.transport.endpoint import BucketEndpoint
 
 PART = 5 * MIB
@@ -148,7 +148,7 @@ FAULTS = [
 def test_a_single_fault_is_repaired(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, way: str, side: str, fault: Fault
 ) -> None:
-    monkeypatch.setattr(stream_copy, "PAUSE_S", -1.0)  # every pause is over at once, for all threads
+    monkeypatch.setattr(pauses, "PAUSE_S", -1.0)  # every pause is over at once, for all threads
     rig.put_parts("parts", *parts_of(4))
     rig.put("whole", body_of(WHOLE))
     proxy, method = (rig.source_proxy, "GET") if side == "source" else (rig.target_proxy, "PUT")
@@ -257,7 +257,7 @@ class Stall:
 @pytest.mark.parametrize(("side", "method"), [("source", "GET"), ("target", "PUT")])
 def test_a_stalled_socket_is_closed(rig: Rig, monkeypatch: pytest.MonkeyPatch, side: str, method: str) -> None:
     monkeypatch.setattr(stream_http, "STALL_TIMEOUT_S", 2.0)
-    monkeypatch.setattr(stream_copy, "PAUSE_S", -1.0)  # so that a stream comes to the target, however slow the source
+    monkeypatch.setattr(pauses, "PAUSE_S", -1.0)  # so that a stream comes to the target, however slow the source
     rig.put_parts("parts", *parts_of(3))
     rig.put("whole", body_of(WHOLE))
     stall = Stall()

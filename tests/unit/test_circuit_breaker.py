@@ -138,3 +138,30 @@ def test_without_log_nothing_is_logged(clock: FakeClock, caplog: pytest.LogCaptu
     breaker.record_failure("wrong keys")
     breaker.record_success()
     assert caplog.records == []
+
+
+def test_several_failures_in_a_row_open_the_circuit(clock: FakeClock) -> None:
+    breaker = CircuitBreaker(first_s=FIRST_S, max_s=MAX_S, trip_after=3, clock=clock)
+    for _ in range(2):
+        breaker.record_failure("late")
+        breaker.record_failure("late")
+        assert states(breaker) == ["closed"]
+        breaker.end_trial()
+    for _ in range(3):
+        breaker.record_failure("late")
+    assert states(breaker) == ["open"]
+    assert breaker.retry_in_s() == FIRST_S
+    breaker.end_trial()
+    assert states(breaker) == ["open"], "that request may have begun before the pause"
+    clock.now += FIRST_S
+    breaker.record_failure("late")
+    assert (states(breaker), breaker.retry_in_s()) == (["open"], 2 * FIRST_S)
+    clock.now += 2 * FIRST_S
+    breaker.end_trial()
+    assert states(breaker) == ["closed"]
+
+
+def test_a_certain_failure_opens_the_circuit_at_once(clock: FakeClock) -> None:
+    breaker = CircuitBreaker(first_s=FIRST_S, max_s=MAX_S, trip_after=3, clock=clock)
+    breaker.record_failure("wrong keys", is_certain=True)
+    assert (states(breaker), breaker.retry_in_s()) == (["open"], FIRST_S)

@@ -19,7 +19,7 @@ from s3_syncer.stores import response_xml
 from s3_syncer.stores.response_xml import NotXmlError
 from s3_syncer.transport import list_objects
 from s3_syncer.transport.list_objects import ObjectListing, parse_page
-from s3_syncer.transport.pauses import PAUSE_S, Pauses
+from s3_syncer.transport.pauses import FAILURES_IN_A_ROW, PAUSE_S, Pauses
 from s3_syncer.transport.protocols import Headers, HttpResponse
 
 NOON = "2026-01-01T12:00:00.000Z"
@@ -272,25 +272,36 @@ def test_an_error_response_is_left_to_boto3() -> None:
     assert ObjectListing(OneResponse(503, listing(entry())), "", Pauses()).list_page({}) is None
 
 
-@pytest.mark.parametrize(("status", "pauses"), [(0, True), (403, True), (500, True), (503, False)])
-def test_a_failed_listing_pauses_the_transport(status: int, pauses: bool) -> None:
+@pytest.mark.parametrize(
+    ("status", "failures", "pauses"),
+    [
+        (403, 1, True),
+        (0, FAILURES_IN_A_ROW, True),
+        (500, FAILURES_IN_A_ROW, True),
+        (500, FAILURES_IN_A_ROW - 1, False),
+        (503, FAILURES_IN_A_ROW, False),
+    ],
+)
+def test_failed_listings_pause_the_transport(status: int, failures: int, pauses: bool) -> None:
     """The requests about keys share the pause. A store that is busy has not failed."""
     client, clock = OneResponse(status, listing(entry())), FakeClock()
     shared = Pauses(clock=clock)
     pages = ObjectListing(client, "", shared)
-    assert pages.list_page({}) is None
+    for _ in range(failures):
+        assert pages.list_page({}) is None
     client.status = 200
     assert (pages.list_page({}) is None) is pauses
     assert shared.is_paused("get_object") is pauses
-    assert len(client.queries) == (1 if pauses else 2)
+    assert len(client.queries) == failures + (not pauses)
     clock.now += PAUSE_S
     assert pages.list_page({}) is not None
 
 
-def test_a_failed_request_about_a_key_pauses_the_listings() -> None:
+def test_failed_requests_about_keys_pause_the_listings() -> None:
     client = OneResponse(200, listing(entry()))
     shared = Pauses(clock=FakeClock())
-    shared.note("get_object", HttpResponse(500), is_ordinary=False)
+    for _ in range(FAILURES_IN_A_ROW):
+        shared.note("get_object", HttpResponse(500), is_ordinary=False)
     assert ObjectListing(client, "", shared).list_page({}) is None
     assert client.queries == []
 

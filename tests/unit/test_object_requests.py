@@ -12,7 +12,7 @@ from tests.support.in_memory_store import Reply
 from s3_syncer.core.deadline import OutOfTime
 from s3_syncer.core.fence import Fence, fenced
 from s3_syncer.transport.object_requests import MAX_BODY, ObjectRequests
-from s3_syncer.transport.pauses import PAUSE_S, Pauses
+from s3_syncer.transport.pauses import FAILURES_IN_A_ROW, PAUSE_S, Pauses
 
 WHERE = {"Bucket": "bucket", "Key": "in/key"}
 RANGE = {**WHERE, "Range": "bytes=0-9"}
@@ -180,13 +180,25 @@ def test_an_unusual_request_is_not_sent(operation: str, parameters: dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("status", "rests"), [(0, True), (403, True), (301, True), (404, False), (503, False), (429, False)]
+    ("status", "failures", "rests"),
+    [
+        (0, FAILURES_IN_A_ROW, True),
+        (0, FAILURES_IN_A_ROW - 1, False),
+        (500, FAILURES_IN_A_ROW, True),
+        (500, FAILURES_IN_A_ROW - 1, False),
+        (403, 1, True),
+        (301, 1, True),
+        (404, 1, False),
+        (503, FAILURES_IN_A_ROW, False),
+        (429, FAILURES_IN_A_ROW, False),
+    ],
 )
-def test_boto3_makes_all_requests_for_a_while_after_a_store_failed(status: int, rests: bool) -> None:
+def test_boto3_makes_all_requests_for_a_while_after_a_store_failed(status: int, failures: int, rests: bool) -> None:
     """A store that is busy has not failed: its limiter slows down the requests of both clients."""
     store, clock = CannedResponses(Reply(status)), FakeClock()
     requests = ObjectRequests(store, Pauses(clock=clock))
-    requests.try_call("get_object", RANGE)
+    for _ in range(failures):
+        requests.try_call("get_object", RANGE)
     store.reply = PART
     clock.now += PAUSE_S - 0.1
     assert (requests.try_call("get_object", RANGE) is None) is rests
@@ -241,6 +253,14 @@ def test_an_operation_pauses_while_each_of_its_responses_is_unusual(
     clock.now += PAUSE_S
     store.reply = ordinary
     assert requests.try_call(operation, parameters) is not None
+
+
+def test_failures_between_ordinary_responses_cause_no_pause() -> None:
+    store = CannedResponses(PART)
+    requests = ObjectRequests(store, Pauses(clock=FakeClock()))
+    for reply in (Reply(0), Reply(500), PART) * 9:
+        store.reply = reply
+        assert (requests.try_call("get_object", RANGE) is None) is (reply is not PART)
 
 
 def test_unusual_keys_between_ordinary_ones_cause_no_pause() -> None:

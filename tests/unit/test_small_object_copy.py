@@ -24,7 +24,7 @@ from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.stores.capabilities import SAMPLE_EVERY, properties_of
 from s3_syncer.stores.request_limiter import Permit, RequestLimiter, RequestLimiters
 from s3_syncer.sync.transfer import Transfer
-from s3_syncer.transport.pauses import PAUSE_S
+from s3_syncer.transport.pauses import FAILURES_IN_A_ROW, PAUSE_S
 
 NOW = 100
 
@@ -294,17 +294,33 @@ def test_an_invalid_tag_response_confirms_nothing(body: bytes) -> None:
 
 @pytest.mark.parametrize("error", [Retryable("slow down"), StoreUnusable("no response")])
 @pytest.mark.parametrize("side", ["source", "target"])
+def test_single_failures_do_not_stop_the_copies_of_other_objects(error: Exception, side: str) -> None:
+    """A store that fails one request in three serves the others."""
+    keys = [f"key {number:02}" for number in range(60)]
+    world = CopySides(*keys)
+
+    def fail(operation: str, key: str) -> None:
+        if operation in ("fetch", "put") and int(key[4:]) % 3 == 0:
+            raise error
+
+    getattr(world, side).on_call = fail
+    assert world.copy().keys() == {key for number, key in enumerate(keys) if number % 3}
+
+
+@pytest.mark.parametrize("error", [Retryable("slow down"), StoreUnusable("no response")])
+@pytest.mark.parametrize("side", ["source", "target"])
 def test_nothing_is_copied_for_a_while_after_a_store_failed(error: Exception, side: str) -> None:
     world = CopySides(*(f"key {number}" for number in range(9)))
     store = getattr(world, side)
     failing = True
 
     def fail(operation: str, key: str) -> None:
-        if failing and operation in ("fetch", "put") and key == "key 3":
+        if failing and operation in ("fetch", "put") and key >= "key 3":
             raise error
 
     store.on_call = fail
     assert len(world.copy()) == 3
+    assert store.count("fetch" if side == "source" else "put") == 3 + FAILURES_IN_A_ROW
     failing = False
     world.clock.now += PAUSE_S - 0.1
     assert world.copy() == {}

@@ -23,7 +23,7 @@ from s3_syncer.crt import stream_copy as streams_module
 from s3_syncer.crt.stream_copy import BLOCK, PAUSE_MAX_S, HttpStreamCopier
 from s3_syncer.sync import transfer as transfer_module
 from s3_syncer.sync.transfer import StreamCopier, Transfer
-from s3_syncer.transport.pauses import PAUSE_S
+from s3_syncer.transport.pauses import FAILURES_IN_A_ROW, PAUSE_S
 
 KEY = "folder/a file"
 BODY = bytes(range(256)) * (3 * BLOCK // 256) + b"the rest"
@@ -229,7 +229,7 @@ def test_an_object_without_a_possible_proof_is_not_requested(state: ObjectState)
 # -- rests after failures ----------------------------------------------------------------------------------------------
 
 
-def test_the_rest_after_a_failure_doubles_until_a_stream_succeeds() -> None:
+def test_the_rest_after_several_failures_doubles_until_a_stream_succeeds() -> None:
     source, target = sides()
     clock = FakeClock()
     streams = HttpStreamCopier(source, target, clock=clock)
@@ -240,6 +240,8 @@ def test_the_rest_after_a_failure_doubles_until_a_stream_succeeds() -> None:
         return len(source.received) > before
 
     target.status = 503
+    for _ in range(FAILURES_IN_A_ROW - 1):
+        assert tries()
     for pause_s in (PAUSE_S, 2 * PAUSE_S, 4 * PAUSE_S):
         assert tries()
         clock.now += pause_s - 0.1
@@ -251,7 +253,9 @@ def test_the_rest_after_a_failure_doubles_until_a_stream_succeeds() -> None:
     target.status = 200
     assert tries()
     target.status = 503
-    assert tries()
+    for _ in range(FAILURES_IN_A_ROW):
+        assert tries()
+    assert not tries()
     clock.now += PAUSE_S
     assert tries()
 

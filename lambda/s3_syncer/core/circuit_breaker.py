@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 class CircuitBreaker:
     """A circuit breaker for one dependency. Safe to share between threads.
 
-    - Closed: no request failed since the last success. Send requests as usual.
-    - Open: a request failed, and its pause is not over. Send nothing.
+    - Closed: fewer than `trip_after` requests in a row have failed. Send requests as usual.
+    - Open: so many have failed, and the pause is not over. Send nothing.
     - Half-open: the pause is over. Send a trial request and record its result: a success closes the circuit, a failure
       opens it for twice as long.
 
@@ -36,11 +36,12 @@ class CircuitBreaker:
         *,
         first_s: float,
         max_s: float,
+        trip_after: int = 1,
         log: bool = False,
         clock: Callable[[], float] = time.monotonic,
         on_open: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._backoff = Backoff(first_s, max_s)
+        self._backoff, self._trip_after = Backoff(first_s, max_s), trip_after
         self._log, self._clock, self._on_open = log, clock, on_open
         self._lock = threading.Lock()
         self._failures, self._first_failed_at, self._open_until = 0, 0.0, 0.0
@@ -49,8 +50,8 @@ class CircuitBreaker:
 
     @property
     def is_closed(self) -> bool:
-        """Return True if no request failed since the last success."""
-        return self._failures == 0
+        """Return True if too few requests failed since the last success."""
+        return self._failures < self._trip_after
 
     @property
     def is_open(self) -> bool:
@@ -66,17 +67,23 @@ class CircuitBreaker:
         """Return the seconds until the pause is over; 0.0 unless the circuit is open."""
         return max(0.0, self._open_until - self._clock())
 
-    def record_failure(self, reason: str = "") -> None:
-        """Open the circuit. Ignored while it is open: that request began before the circuit opened."""
+    def record_failure(self, reason: str = "", *, is_certain: bool = False) -> None:
+        """Count a failure, and open the circuit if it is one of too many in a row, or if the failure is certain.
+
+        A certain one says by itself that the dependency fails as a whole. Ignored while the circuit is open: that
+        request began before the circuit opened.
+        """
         with self._lock:
             if self.is_open:
                 return
             now, was_closed = self._clock(), self.is_closed
-            if was_closed:
+            if not self._failures:
                 self._first_failed_at = now
             failing_s = now - self._first_failed_at
-            self._failures += 1
-            pause_s = self._backoff.delay_s(self._failures)
+            self._failures = max(self._failures + 1, self._trip_after if is_certain else 0)
+            if self.is_closed:
+                return
+            pause_s = self._backoff.delay_s(self._failures - self._trip_after + 1)
             self._open_until = now + pause_s
             self.reason = reason
         if self._log:
@@ -96,8 +103,15 @@ class CircuitBreaker:
         The success of a request that began earlier shows that the dependency works.
         """
         with self._lock:
-            if self.is_closed:
-                return
+            was_closed = self.is_closed
             self._failures, self._open_until, self.reason = 0, 0.0, ""
-        if self._log:
+        if self._log and not was_closed:
             logger.info("circuit closed", extra={"action": "circuit-closed"})
+
+    def end_trial(self) -> None:
+        """Record the success of a request that began after the last pause.
+
+        Ignored during a pause, because that request may have begun before it. Costs nearly nothing without a failure.
+        """
+        if self._failures and not self.is_open:
+            self.record_success()

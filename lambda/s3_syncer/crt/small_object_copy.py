@@ -18,7 +18,6 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from ..core import fence, headers, object_lock
-from ..core.circuit_breaker import CircuitBreaker
 from ..core.compare import KeyDiff, compare, differs_by_listing
 from ..core.deadline import Deadline, OutOfTime
 from ..core.errors import Permanent
@@ -29,7 +28,7 @@ from ..stores.capabilities import Property, properties_of
 from ..stores.object_tags import UNTAGGED_CODES
 from ..stores.request_limiter import NO_LIMITERS, Permit, RequestLimiter, RequestLimiters, request_kind
 from ..sync.transfer import Transfer
-from ..transport.pauses import PAUSE_S
+from ..transport.pauses import note_store_failure, store_circuit
 from ..transport.protocols import Headers, HttpResponse, concerns_store, is_archived
 from .protocols import CallbackHttpClient
 
@@ -94,7 +93,6 @@ class _Batch:
     #: The properties that the target must keep, by key that was copied.
     properties: dict[str, Set[Property]] = field(default_factory=dict)
     unsupported: int = 0
-    failed: bool = False
     #: True if a store may get no further request for a while. The sweep then waits for it.
     is_left: bool = False
     #: Counts the slots that have no further object of this batch.
@@ -131,7 +129,7 @@ class CrtSmallObjectCopier:
         self._is_limited = None not in (limiters.source, limiters.target)
         self._slots = threading.Semaphore(threads)
         self._max_size = min(MAX_SIZE, transfer.memory.size // 2)
-        self._circuit = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_S, clock=clock)
+        self._circuit = store_circuit(clock)
 
     def takes(self, diff: KeyDiff) -> str | None:
         """Return the reason for a copy, if the listings prove it and the object seems ordinary; else None."""
@@ -172,10 +170,6 @@ class CrtSmallObjectCopier:
             slots += 1
         for _ in range(slots):
             batch.slots_done.acquire()
-        if batch.failed:
-            self._circuit.record_failure()
-        elif batch.copied and self._circuit.is_half_open:
-            self._circuit.record_success()
         # No listing shows headers and metadata: a copy with properties that the target was not seen to keep is checked.
         kept = {key for key, properties in batch.properties.items() if self._capabilities.keeps(properties)}
         return {key: entry if key in kept else None for key, entry in batch.copied.items()}
@@ -189,8 +183,7 @@ class CrtSmallObjectCopier:
         awscrt must not wait.
         """
         batch.deadline.progress()
-        is_over = _must_end(batch) or batch.failed or batch.is_left
-        if is_over or batch.unsupported > MAX_UNSUPPORTED or self._circuit.is_open:
+        if self.must_end(batch) or batch.is_left or batch.unsupported > MAX_UNSUPPORTED:
             batch.waiting.clear()
             return False
         if not may_wait and self._bandwidth.limits:
@@ -222,8 +215,12 @@ class CrtSmallObjectCopier:
         """Return the limiter of a store, or None if nothing limits its requests."""
         return self._limiters.source if client is self._source else self._limiters.target
 
+    def must_end(self, batch: _Batch) -> bool:
+        """Return True if no further request of the batch may begin."""
+        return batch.deadline.passed() or fence.is_closed() or self._circuit.is_open
+
     def note_failure(self, batch: _Batch, response: HttpResponse) -> None:
-        """Let the batch end if the response says something about the whole store.
+        """Note a failed request. If it shows that the store fails as a whole, nothing is copied here for a while.
 
         A request that was given up says nothing about the store, and a busy store is left to its limiter.
         """
@@ -231,7 +228,7 @@ class CrtSmallObjectCopier:
         if response == _NOT_SENT or is_busy or fence.is_closed():
             return
         if concerns_store(response):
-            batch.failed = True
+            note_store_failure(self._circuit, response)
         else:
             batch.unsupported += 1
 
@@ -291,6 +288,7 @@ class CrtSmallObjectCopier:
             confirmed_by_listing = yield from self._source_is_untagged(source_key)
         batch.copied[entry.key] = entry if confirmed_by_listing else None
         batch.properties[entry.key] = properties = properties_of(state)
+        self._circuit.end_trial()
         self._transfer.note_copied()
         batch.on_copied(entry, state, etag)
         if self._capabilities.claim_read(properties):
@@ -394,7 +392,7 @@ class _Copy:
         The sweep then converges the key.
         """
         batch = self._batch
-        if permit is None or batch.failed or _must_end(batch):
+        if permit is None or self._copier.must_end(batch):
             if permit is not None:
                 permit.void()
                 permit.end()
@@ -423,11 +421,6 @@ class _Copy:
             permit.note_status(response.status)
             permit.end()
         self.advance(response)
-
-
-def _must_end(batch: _Batch) -> bool:
-    """Return True if no further request of the batch may begin."""
-    return batch.deadline.passed() or fence.is_closed()
 
 
 def write_headers(

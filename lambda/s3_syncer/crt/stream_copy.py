@@ -24,7 +24,6 @@ from typing import Protocol
 from urllib.parse import quote
 
 from ..core import fence, headers
-from ..core.circuit_breaker import CircuitBreaker
 from ..core.deadline import OutOfTime
 from ..core.errors import SyncError
 from ..core.model import ObjectState, WriteGuard
@@ -32,7 +31,7 @@ from ..core.multipart import Part
 from ..core.units import KIB, MIB
 from ..stores import request_limiter
 from ..stores.request_limiter import NO_LIMITERS, RequestLimiter, RequestLimiters, request_kind
-from ..transport.pauses import PAUSE_S
+from ..transport.pauses import store_circuit
 from ..transport.protocols import Headers
 from .small_object_copy import write_headers
 
@@ -44,7 +43,8 @@ BLOCK = 256 * KIB
 #: Smallest object in bytes that is streamed whole. A smaller one takes no less CPU time as a stream.
 MIN_SIZE = MIB
 
-#: Seconds for which nothing is streamed after a failure, at most. They double from PAUSE_S until a stream succeeds.
+#: Seconds for which nothing is streamed after several failures, at most. They double from PAUSE_S until a stream
+#: succeeds.
 PAUSE_MAX_S = 300.0
 
 #: Statuses of a response that says that the object or the upload is gone or has changed. They are fewer than
@@ -88,7 +88,7 @@ class HttpStreamCopier:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source, self._target, self._limiters = source, target, limiters
-        self._circuit = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_MAX_S, clock=clock)
+        self._circuit = store_circuit(clock, PAUSE_MAX_S)
 
     def part(self, key: str, etag: str, upload_id: str, part: Part) -> str | None:
         """Upload a part of the object with this ETag. Return the part's ETag, which is its MD5, or None."""
@@ -149,8 +149,8 @@ class HttpStreamCopier:
                 logger.exception("unexpected failure", extra={"key": key})
             self._circuit.record_failure()
             return None
-        if etag is not None and self._circuit.is_half_open:
-            self._circuit.record_success()
+        if etag is not None:
+            self._circuit.end_trial()
         return etag
 
     def _stream(

@@ -15,18 +15,33 @@ from ..core.circuit_breaker import CircuitBreaker
 from ..stores.request_limiter import is_throttled
 from .protocols import HttpResponse, concerns_store
 
-#: Seconds for which boto3 makes the requests, after a store did not respond, was busy, or refused one. The copiers over
-#: awscrt pause as long.
+#: Seconds for which boto3 makes the requests, after a store failed or refused several. The copiers over awscrt pause as
+#: long.
 PAUSE_S = 5.0
+
+#: Requests in a row with a 5xx, or without a response, that show that a store fails as a whole. A single one shows
+#: nothing: each store fails a request now and then.
+FAILURES_IN_A_ROW = 4
 
 #: Stands for all operations.
 _ALL = ""
 
 
+def store_circuit(clock: Callable[[], float], max_s: float | None = None) -> CircuitBreaker:
+    """Return a circuit for requests that boto3 can make instead. Its pauses double up to `max_s`, if given."""
+    return CircuitBreaker(first_s=PAUSE_S, max_s=max_s or PAUSE_S, trip_after=FAILURES_IN_A_ROW, clock=clock)
+
+
+def note_store_failure(circuit: CircuitBreaker, response: HttpResponse) -> None:
+    """Record a response, or its absence, that concerns the whole store: see `concerns_store`."""
+    circuit.record_failure(is_certain=0 < response.status < 500)
+
+
 class Pauses:
     """The pauses of the transport of one bucket. Safe to share between threads.
 
-    - After a response that concerns the whole store, and after none, all operations pause.
+    - After a response that refuses requests to the whole store, all operations pause. So they do after
+      FAILURES_IN_A_ROW requests with a 5xx or without a response.
     - After another unusual response, the operation pauses if its response before was unusual as well. A single one
       may concern one key.
     """
@@ -52,23 +67,20 @@ class Pauses:
             if is_throttled(response.status):
                 return  # its limiter slows down the requests to a busy store
             if concerns_store(response):
-                self._begin(_ALL)
+                note_store_failure(self._circuit(_ALL), response)
                 return
         self._end_trial(_ALL)
         if is_ordinary:
             self._unusual.discard(operation)
             self._end_trial(operation)
         elif operation in self._unusual:
-            self._begin(operation)
+            self._circuit(operation).record_failure(is_certain=True)
         else:
             self._unusual.add(operation)
 
-    def _begin(self, operation: str) -> None:
-        new = CircuitBreaker(first_s=PAUSE_S, max_s=PAUSE_S, clock=self._clock)
-        self._circuits.setdefault(operation, new).record_failure()
+    def _circuit(self, operation: str) -> CircuitBreaker:
+        return self._circuits.setdefault(operation, store_circuit(self._clock))
 
     def _end_trial(self, operation: str) -> None:
-        """Close the circuit if its pause is over. A response during the pause may be to an earlier request."""
-        circuit = self._circuits.get(operation)
-        if circuit is not None and circuit.is_half_open:
-            circuit.record_success()
+        if (circuit := self._circuits.get(operation)) is not None:
+            circuit.end_trial()
