@@ -295,7 +295,7 @@ def test_an_invalid_tag_response_confirms_nothing(body: bytes) -> None:
 @pytest.mark.parametrize("error", [Retryable("slow down"), StoreUnusable("no response")])
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_single_failures_do_not_stop_the_copies_of_other_objects(error: Exception, side: str) -> None:
-    """A store that fails one request in three serves the others."""
+    """A store that fails one request in three serves all other requests."""
     keys = [f"key {number:02}" for number in range(60)]
     world = CopySides(*keys)
 

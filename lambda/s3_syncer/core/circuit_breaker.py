@@ -68,7 +68,7 @@ class CircuitBreaker:
         return max(0.0, self._open_until - self._clock())
 
     def record_failure(self, reason: str = "", *, is_certain: bool = False) -> None:
-        """Count a failure, and open the circuit if it is one of too many in a row, or if the failure is certain.
+        """Count a failure. Open the circuit if it is certain, or one of too many in a row.
 
         A certain one says by itself that the dependency fails as a whole. Ignored while the circuit is open: that
         request began before the circuit opened.

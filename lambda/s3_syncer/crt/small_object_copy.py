@@ -220,7 +220,7 @@ class CrtSmallObjectCopier:
         return batch.deadline.passed() or fence.is_closed() or self._circuit.is_open
 
     def note_failure(self, batch: _Batch, response: HttpResponse) -> None:
-        """Note a failed request. If it shows that the store fails as a whole, nothing is copied here for a while.
+        """Note a failed request. If the store fails as a whole, nothing is copied here for a while.
 
         A request that was given up says nothing about the store, and a busy store is left to its limiter.
         """

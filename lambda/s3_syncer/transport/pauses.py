@@ -28,7 +28,7 @@ _ALL = ""
 
 
 def store_circuit(clock: Callable[[], float], max_s: float | None = None) -> CircuitBreaker:
-    """Return a circuit for requests that boto3 can make instead. Its pauses double up to `max_s`, if given."""
+    """Return a circuit for requests that boto3 can make instead. Its pauses double up to `max_s`."""
     return CircuitBreaker(first_s=PAUSE_S, max_s=max_s or PAUSE_S, trip_after=FAILURES_IN_A_ROW, clock=clock)
 
 
