@@ -272,3 +272,29 @@ def test_log_group_without_a_stream_is_an_error() -> None:
 def test_log_of_a_known_task_is_read_once() -> None:
     known = tasks.known_task(ECS(), Logs(["a", "b"]), MIGRATION, "abc")
     assert [line for _ in range(4) for line in known.logged()] == ["a", "b"]
+
+
+class InterruptedTask:
+    """A task that is followed until a signal comes, and then to its end."""
+
+    def __init__(self, interruption: BaseException) -> None:
+        self._interruptions, self.calls = [interruption], list[str]()
+
+    def follow(self, show: Any) -> int:
+        self.calls.append("follow")
+        if self._interruptions:
+            raise self._interruptions.pop()
+        return 143
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_stops_the_task_and_waits_for_its_end(
+    interruption: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = InterruptedTask(interruption)
+    assert task_commands._follow(task, print) == 143  # type: ignore[arg-type]
+    assert task.calls == ["follow", "stop", "follow"]
+    assert capsys.readouterr().err == "Asking the task to stop ...\n"

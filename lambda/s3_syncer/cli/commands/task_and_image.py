@@ -40,8 +40,8 @@ def run(outputs: Outputs, arguments: tuple[str, ...], detach: bool, show_keys: b
     """Start the task, follow its log, and exit with its exit code.
 
     ARGUMENTS are further options for the registered command, like --dry-run, or another command, like check --full.
-    Ctrl-C asks the task to stop and waits for its end; run the command again to continue the migration. Exit code 125
-    is a task that did not run.
+    Ctrl-C or SIGTERM asks the task to stop and waits for its end; run the command again to continue the migration. Exit
+    code 125 is a task that did not run.
     """
     try:
         started = tasks.start(aws_client("ecs"), aws_client("logs"), _migration(outputs), arguments)
@@ -65,7 +65,7 @@ def run(outputs: Outputs, arguments: tuple[str, ...], detach: bool, show_keys: b
 def logs(outputs: Outputs, task_id: str | None, follow: bool, show_keys: bool) -> None:
     """Print the log of a TASK, by its ID or ARN; without one, of the task with the newest line.
 
-    Ctrl-C ends the command, and not the task.
+    Ctrl-C or SIGTERM ends the command, and not the task.
     """
     migration, log = _migration(outputs), aws_client("logs")
     try:
@@ -138,10 +138,10 @@ def _show(show_keys: bool) -> Callable[[str], None]:
 
 
 def _follow(started: tasks.Task, show: Callable[[str], None]) -> int:
-    """Follow the task to its end. Ctrl-C asks the task to stop."""
+    """Follow the task to its end. Ctrl-C or SIGTERM asks the task to stop."""
     try:
         return started.follow(show)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # SIGTERM raises SystemExit: see `on_module`
         click.echo("Asking the task to stop ...", err=True)
         started.stop()
         return started.follow(show)
