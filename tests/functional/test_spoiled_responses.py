@@ -31,6 +31,7 @@ from s3_syncer.sync.context import SyncContext
 from s3_syncer.sync.converge import converge
 from s3_syncer.sync.outcome import CHANGES, Outcome
 from s3_syncer.sync.sweep import Sweep, SweepOptions
+from s3_syncer.transport.pauses import FAILURES_IN_A_ROW
 from s3_syncer.wiring import ClientFactories, build_sync_context
 
 SOURCE, TARGET = "the-source", "the-target"
@@ -294,5 +295,6 @@ def test_a_body_without_an_end_is_not_waited_for(
     store.keeps_connections_open = True
     with store.having(on(operation)(sends_length(length))):
         assert run(stores, stores.connect()) == []
-    # After a timeout, boto3 repeats a request up to 5 times. The CRT transport leaves a response to boto3.
-    assert store.count(operation) <= 2 * requests
+    # After a timeout, boto3 repeats a request up to 5 times. The CRT transport leaves a response to boto3. Until a few
+    # have failed in a row, a request and a stream each come before that of boto3.
+    assert store.count(operation) <= 2 * requests + FAILURES_IN_A_ROW

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from ..core import fence
 from ..queue.batch_requests import MAX_ENTRIES, batches, failed_entries, failure_reason
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class QueueReader:
         """
         empty = 0
         while empty < _EMPTY_RESPONSES and (most := self._take()):
-            messages = self._requests.submit(self._receive, most).result()
+            messages = self._requests.submit(fence.carried(self._receive), most).result()
             self.give_back(most - len(messages))
             empty = 0 if messages else empty + 1
             if messages:
