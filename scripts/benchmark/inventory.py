@@ -22,7 +22,7 @@ from benchmark.fake_store import MODIFIED
 from benchmark.inventory_store import REPORTS, SIZE, etag, key
 from devtools.bootstrap import ROOT
 from localcloud import servers
-from localcloud.servers import Program
+from localcloud.servers import OF_SCRIPTS, Program
 
 KEYS_OF_A_FILE = 1_000_000
 
@@ -64,7 +64,7 @@ def store(count: int, folder: Path) -> Program:
         name="inventory-store",
         command=lambda port: [sys.executable, "-m", "benchmark.inventory_store", str(port), str(count), str(folder)],
         ready="/",
-        environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
+        environment=lambda _port: OF_SCRIPTS,
     )
 
 

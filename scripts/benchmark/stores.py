@@ -15,9 +15,8 @@ from botocore.config import Config
 
 from benchmark.clients import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY
 from benchmark.objects import Object
-from devtools.bootstrap import ROOT
 from localcloud import servers
-from localcloud.servers import HOST, Identity, Program, Server
+from localcloud.servers import HOST, OF_SCRIPTS, Identity, Program, Server
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -61,7 +60,7 @@ def fake_store(count: int, identity: Identity | None = None) -> Program:
         name="fake-store",
         command=lambda port: [sys.executable, "-m", "benchmark.fake_store", str(port), *arguments],
         ready="/",
-        environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
+        environment=lambda _port: OF_SCRIPTS,
         authority=identity.authority if identity else None,
     )
 
@@ -72,14 +71,7 @@ def far(server: Server, round_trip_ms: float, folder: Path) -> Iterator[Server]:
     if not round_trip_ms:
         yield server
         return
-    program = Program(
-        name="relay",
-        command=lambda port: [sys.executable, "-m", "benchmark.relay", str(port), str(server.port), str(round_trip_ms)],
-        ready="/",
-        environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
-        authority=Path(server.authority) if server.authority else None,
-    )
-    with servers.running(program, folder) as relay:
+    with servers.running(servers.relay(server, round_trip_ms), folder) as relay:
         yield relay
 
 

@@ -29,12 +29,20 @@ def main() -> None:
 
 
 @main.command()
-def up() -> None:
+@click.option(
+    "--latency",
+    "target_round_trip_ms",
+    metavar="TARGET_MS",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Round trip to the target in milliseconds, such as 50, as to another city.",
+)
+def up(target_round_trip_ms: float) -> None:
     """Start the local cloud, apply the module, and write the addresses to .local/stack.json."""
     # `scripts/local` sets the variable before it prepares the virtual environments.
     began = float(os.environ.get("LOCAL_CLOUD_STARTED_AT", time.time()))
     try:
-        cloud = stack.up(DIRECTORY, report=click.echo)
+        cloud = stack.up(DIRECTORY, click.echo, target_round_trip_ms)
     except (stack.StackError, servers.ServerError, terraform.TerraformError) as error:
         sys.exit(f"scripts/local: {error}")
     click.echo(f"The local cloud is running after {time.time() - began:.0f} s:")

@@ -25,6 +25,10 @@ from devtools.bootstrap import EMULATOR, ROOT
 
 HOST = "127.0.0.1"
 MOTO_SERVER = Path(__file__).with_name("moto_patches.py")
+
+#: The environment of a program that imports the packages of `scripts/`.
+OF_SCRIPTS = {"PYTHONPATH": str(ROOT / "scripts")}
+
 READY_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 10
 
@@ -112,8 +116,8 @@ def ministack(*, region: str, engine: str | None = None) -> Program:
             "IOT_MTLS_ENABLED": "0",
             "LAMBDA_EXECUTOR": "local",
             "MINISTACK_REGION": region,
-            "PYTHONPATH": str(ROOT / "scripts"),  # for the package of its corrections
             "SFTP_ENABLED": "0",
+            **OF_SCRIPTS,
         },
     )
 
@@ -124,7 +128,7 @@ def moto() -> Program:
         name="moto",
         command=lambda port: [sys.executable, "-P", str(MOTO_SERVER), "-H", HOST, "-p", str(port)],
         ready="/moto-api/",
-        environment=lambda _port: {"PYTHONPATH": str(ROOT / "scripts")},
+        environment=lambda _port: OF_SCRIPTS,
     )
 
 
@@ -139,6 +143,20 @@ def rclone(access_key_id: str, secret_access_key: str, identity: Identity | None
         ],
         ready="/",
         authority=identity.authority if identity else None,
+    )
+
+
+def relay(server: Server, round_trip_ms: float) -> Program:
+    """Return a relay that makes the server as far away as this round trip: see `relay.py`."""
+    return Program(
+        name="relay",
+        command=lambda port: [
+            *(sys.executable, "-m", "localcloud.relay"),
+            *(str(port), str(server.port), str(round_trip_ms)),
+        ],
+        ready="/",
+        environment=lambda _port: OF_SCRIPTS,
+        authority=Path(server.authority) if server.authority else None,
     )
 
 

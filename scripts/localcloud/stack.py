@@ -117,10 +117,11 @@ class StackError(Exception):
     """The local cloud cannot be started. The message says why and what to do."""
 
 
-def up(directory: Path, report: Report) -> Stack:
+def up(directory: Path, report: Report, target_round_trip_ms: float = 0.0) -> Stack:
     """Start both stores, apply the module between them, and write the addresses to `.local/stack.json`.
 
-    A failure stops the servers that were started before it.
+    With a round trip, the target is as far away for all of its clients. A failure stops the servers that were started
+    before it.
     """
     if any(server.is_running() for server in servers.recorded(directory)):
         raise StackError("the local cloud is already running: stop it with `scripts/local down`")
@@ -132,7 +133,10 @@ def up(directory: Path, report: Report) -> Stack:
         report("Starting the emulated AWS and the other store ...")
         containers = container_engine.find()
         ministack = servers.start(servers.ministack(region=REGION, engine=containers), directory)
-        target = make_target(servers.start(servers.moto(), directory))
+        other = servers.start(servers.moto(), directory)
+        if target_round_trip_ms:
+            other = servers.start(servers.relay(other, target_round_trip_ms), directory)
+        target = make_target(other)
         report("Applying examples/local with Terraform; the provider waits about a minute for SQS ...")
         stack = apply(directory, ministack.endpoint, target, containers)
     except BaseException:

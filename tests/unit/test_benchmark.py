@@ -14,13 +14,13 @@ from urllib.request import urlopen
 import pytest
 from tests.support.patience import PATIENCE_S
 
-from benchmark import fake_store, lambda_bench, measure, objects, relay, results, stores
+from benchmark import fake_store, lambda_bench, measure, objects, results, stores
 from benchmark.cases import CASES, Work
 from benchmark.clients import CLIENTS
 from benchmark.measure import Failed, Usage
 from benchmark.objects import MIB, Object
 from benchmark.results import Run
-from localcloud import servers
+from localcloud import relay, servers
 
 
 def test_every_case_has_clients_that_exist() -> None:

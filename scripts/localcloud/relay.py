@@ -1,6 +1,6 @@
 """Delay every byte between a client and a server, as distance does.
 
-    python -m benchmark.relay PORT SERVER_PORT ROUND_TRIP_MS
+    python -m localcloud.relay PORT SERVER_PORT ROUND_TRIP_MS
 
 Each byte waits for half a round trip in each direction. The first bytes of a connection wait for one round trip more,
 because a distant server would accept the connection that much later. The relay has no limit of bandwidth, loses nothing
