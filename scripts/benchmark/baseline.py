@@ -27,6 +27,9 @@ from benchmark.objects import MIB, Object
 PART = 16 * MIB
 MULTIPART_MIN = 64 * MIB
 
+#: With tags, one in so many objects has one.
+TAGGED_EVERY = 100
+
 _TOKEN = re.compile(rb"<NextContinuationToken>([^<]*)<")
 _UPLOAD = re.compile(rb"<UploadId>([^<]*)<")
 
@@ -147,13 +150,18 @@ def drive(work: Iterator[Start], concurrency: int) -> None:
 def fill(plan: Plan, store: Store, made: Iterable[Object]) -> None:
     """Write the objects. The benchmark fills the source of every case this way, before it measures."""
 
-    def put(o: Object) -> Start:
+    def put(number: int, o: Object) -> Start:
         headers = [("content-type", "application/octet-stream")]
+        if plan.tags and number % TAGGED_EVERY == 0:
+            headers.append(("x-amz-tagging", "colour=red"))
         return lambda done, failed: store.request(
             lambda *_: done(), failed, "PUT", o.key, body=o.body(), headers=headers
         )
 
-    drive((put(o) for o in made), plan.concurrency if all(o.size < MULTIPART_MIN for o in made) else 2)
+    drive(
+        (put(*numbered) for numbered in enumerate(made)),
+        plan.concurrency if all(o.size < MULTIPART_MIN for o in made) else 2,
+    )
 
 
 def copy(plan: Plan, source: Store, target: Store, made: Iterable[Object]) -> None:

@@ -18,6 +18,7 @@ class Plan:
     region: str
     concurrency: int
     objects: str  # file, see `objects.read`
+    tags: bool  # some objects of the source get one
 
     @staticmethod
     def read(file: Path) -> Plan:

@@ -151,6 +151,7 @@ def baseline_step(mode: str, route: Route, *, says: str = "") -> Step:
         region=REGION,
         concurrency=CONCURRENCY,
         objects=str(route.objects),
+        tags=route.tags,
     )
     file = route.objects.with_suffix(".plan.json")
     file.write_text(json.dumps(asdict(plan)))

@@ -328,6 +328,14 @@ def test_nothing_is_copied_for_a_while_after_a_store_failed(error: Exception, si
     assert len(world.copy()) == 9
 
 
+def test_unsupported_objects_between_ordinary_ones_do_not_end_the_batch() -> None:
+    keys = [f"key {number:03}" for number in range(100)]
+    world = CopySides(*keys)
+    for key in keys[::2]:
+        world.source.objects[key] = replace(world.source.objects[key], kms=True)
+    assert world.copy().keys() == {*keys[1::2]}
+
+
 def test_a_batch_of_unsupported_objects_is_left_after_a_few() -> None:
     world = CopySides(*(f"key {number:03}" for number in range(500)))
     for key, there in world.source.objects.items():

@@ -44,7 +44,7 @@ MAX_SIZE = MIB
 #: older version that comes back has another ETag or time, unless both versions were written within one second.
 MTIME_SETTLE_TIME = timedelta(seconds=2)
 
-#: Objects of a batch that may be unsupported or fail before the rest of the batch is left. Each was read for nothing.
+#: Objects in a row that may be unsupported or fail before the rest of a batch is left. Each was read for nothing.
 MAX_UNSUPPORTED = 8
 
 
@@ -92,6 +92,7 @@ class _Batch:
     copied: dict[str, ListEntry | None] = field(default_factory=dict)
     #: The properties that the target must keep, by key that was copied.
     properties: dict[str, Set[Property]] = field(default_factory=dict)
+    #: Since the last object that was copied.
     unsupported: int = 0
     #: True if a store may get no further request for a while. The sweep then waits for it.
     is_left: bool = False
@@ -289,6 +290,7 @@ class CrtSmallObjectCopier:
         batch.copied[entry.key] = entry if confirmed_by_listing else None
         batch.properties[entry.key] = properties = properties_of(state)
         self._circuit.end_trial()
+        batch.unsupported = 0
         self._transfer.note_copied()
         batch.on_copied(entry, state, etag)
         if self._capabilities.claim_read(properties):
