@@ -42,7 +42,9 @@ class Case:
     #: None: the stores of a case about listings make their keys themselves.
     make: Callable[[int], list[Object]] | None = None
     distance: Distance = HERE
-    #: True: s3-syncer copies tags, between stores that have them. The stores of the other cases have none.
+    #: True: the stores have tags and the ETags of parts, as AWS has. Those of the other cases have neither.
+    like_aws: bool = False
+    #: True: s3-syncer copies tags.
     tags: bool = False
 
     def number(self, scale: float) -> int:
@@ -57,7 +59,9 @@ class Case:
 _PEERS = ("aws", "s5cmd", "baseline")
 _RCLONE = ("rclone-4", "rclone-16", "rclone-64", "rclone-256")
 _COPY = ("s3-syncer", "restore", *_RCLONE, *_PEERS)
-_LARGE = ("s3-syncer", *_RCLONE, "rclone-parts", *_PEERS)
+_BOTH = ("s3-syncer", *_RCLONE)
+_PARTS = (*_BOTH, "rclone-parts")
+_LARGE = (*_PARTS, *_PEERS)
 _LIST = ("s3-syncer", "rclone-64", "rclone-256", "baseline")
 
 
@@ -69,13 +73,14 @@ CASES = {
     case.name: case
     for case in (
         Case("small", "10 KiB each", Work.COPY, 20_000, _COPY, small),
-        Case("small-tags", "10 KiB each, tags on", Work.COPY, 2_000, ("s3-syncer", *_RCLONE), small, tags=True),
+        Case("small-tags", "10 KiB each, tags on", Work.COPY, 2_000, _BOTH, small, like_aws=True, tags=True),
         Case("mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, _COPY, mixed),
         Case("large", "256 MiB each", Work.COPY, 8, _LARGE, _large),
+        Case("large-parts", "256 MiB each, in parts of 16 MiB", Work.COPY, 4, _PARTS, _large, like_aws=True),
         Case("no-change", "keys that are already equal", Work.LIST, 100_000, (*_LIST, "rclone-default")),
         Case("wan-small", "10 KiB each", Work.COPY, 20_000, ("s3-syncer", "restore", *_RCLONE), small, FAR),
-        Case("wan-mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, ("s3-syncer", *_RCLONE), mixed, FAR),
-        Case("wan-large", "256 MiB each", Work.COPY, 8, ("s3-syncer", *_RCLONE, "rclone-parts"), _large, FAR),
+        Case("wan-mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, _BOTH, mixed, FAR),
+        Case("wan-large", "256 MiB each", Work.COPY, 8, _PARTS, _large, FAR),
         Case("wan-no-change", "keys that are already equal", Work.LIST, 500_000, _LIST, distance=FAR),
     )
 }

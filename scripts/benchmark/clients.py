@@ -81,7 +81,7 @@ def _s3_syncer(command: str, route: Route, *, source: str, target: str) -> Step:
             "TARGET_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
             **trust(route),
         },
-        says=f"equal: {route.count:,} keys compared",
+        says=f"equal: {route.count:,} key{'s' if route.count != 1 else ''} compared",
     )
 
 

@@ -130,7 +130,7 @@ def _environment(setting: Setting, distance: Distance) -> Iterator[tuple[dict[st
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(TemporaryDirectory(prefix="bench-", dir=ROOT / ".local")))
         aws = cleanup.enter_context(servers.running(servers.moto(), folder / "aws"))
-        empty = stores.empty_with_tags if setting.tags else stores.empty
+        empty = stores.empty_like_aws if setting.tags else stores.empty
         source, target = (cleanup.enter_context(empty(folder / side)) for side in ("source", "target"))
         _create_secret(aws)
         source = cleanup.enter_context(stores.far(source, distance.source_ms, folder / "source"))

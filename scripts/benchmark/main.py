@@ -79,7 +79,7 @@ def _distance(_context: click.Context, _option: click.Parameter, value: str | No
     help="Round trips to the stores in milliseconds, such as 4,50, instead of those of the case.",
 )
 @click.option(
-    "--tls", is_flag=True, help="Use HTTPS for the stores, except with tags, and for the function and the service."
+    "--tls", is_flag=True, help="Use HTTPS for the stores, except those like AWS, and for the function and the service."
 )
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all runs to this file as JSON."
@@ -115,7 +115,7 @@ def main(
         count = case.number(scale)
         made = case.objects(count)
         size = sum(o.size for o in made)
-        secure = tls and not case.tags
+        secure = tls and not case.like_aws
         runs = measure_case(case, count, made, chosen, rounds, extra, tls=secure)
         table_rows = results.mark_best(list(results.rows(runs)), results.PEER)
         table = [results.cells(row, count, size if case.work is Work.COPY else None) for row in table_rows]
@@ -204,7 +204,7 @@ class Bench:
 
     def _empty(self, folder: Path) -> AbstractContextManager[Server]:
         """Return the server of a new store."""
-        return stores.empty_with_tags(folder) if self._case.tags else stores.empty(folder, self._identity)
+        return stores.empty_like_aws(folder) if self._case.like_aws else stores.empty(folder, self._identity)
 
     def _far_source(self, server: Server) -> AbstractContextManager[Server]:
         return stores.far(server, self._case.distance.source_ms, self._folder / "source")
