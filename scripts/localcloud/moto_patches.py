@@ -30,7 +30,7 @@ class PersistentHandler(ProxyHandler, MotoRequestHandler):
         environ = {**self.make_environ(), "wsgi.input": io.BytesIO(body)}
         chunks, status, headers = run_wsgi_app(self.server.app, environ)
         content = b"".join(chunks)
-        self.send_response(*_code_and_reason(status))
+        self.send_response(int(status.partition(" ")[0]))
         for name, value in headers.items():
             self.send_header(name, value)
         if self.command != "HEAD" and "content-length" not in headers:
@@ -41,11 +41,6 @@ class PersistentHandler(ProxyHandler, MotoRequestHandler):
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
         pass
-
-
-def _code_and_reason(status: str) -> tuple[int, str]:
-    code, _, reason = status.partition(" ")
-    return int(code), reason
 
 
 def keep_connections_open() -> None:

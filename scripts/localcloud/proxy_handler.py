@@ -1,4 +1,4 @@
-"""The connection of a client to a proxy in front of a store, for every proxy of this project."""
+"""The connection of a client to a server of this project that stands for a store: a proxy, or moto."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class HttpStreamCopier:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source, self._target, self._limiters = source, target, limiters
-        self._circuit = store_circuit(clock, PAUSE_MAX_S)
+        self._circuit = store_circuit(clock, max_s=PAUSE_MAX_S)
 
     def part(self, key: str, etag: str, upload_id: str, part: Part) -> str | None:
         """Upload a part of the object with this ETag. Return the part's ETag, which is its MD5, or None."""

@@ -23,13 +23,18 @@ PAUSE_S = 5.0
 #: nothing: each store fails a request now and then.
 FAILURES_IN_A_ROW = 4
 
+#: Unusual responses in a row that show that an operation has no usual ones. A single one may concern one key.
+UNUSUAL_IN_A_ROW = 2
+
 #: Stands for all operations.
 _ALL = ""
 
 
-def store_circuit(clock: Callable[[], float], max_s: float | None = None) -> CircuitBreaker:
+def store_circuit(
+    clock: Callable[[], float], *, max_s: float | None = None, trip_after: int = FAILURES_IN_A_ROW
+) -> CircuitBreaker:
     """Return a circuit for requests that boto3 can make instead. Its pauses double up to `max_s`."""
-    return CircuitBreaker(first_s=PAUSE_S, max_s=max_s or PAUSE_S, trip_after=FAILURES_IN_A_ROW, clock=clock)
+    return CircuitBreaker(first_s=PAUSE_S, max_s=max_s or PAUSE_S, trip_after=trip_after, clock=clock)
 
 
 def note_store_failure(circuit: CircuitBreaker, response: HttpResponse) -> None:
@@ -42,16 +47,13 @@ class Pauses:
 
     - After a response that refuses requests to the whole store, all operations pause. So they do after
       FAILURES_IN_A_ROW requests with a 5xx or without a response.
-    - After another unusual response, the operation pauses if its response before was unusual as well. A single one
-      may concern one key.
+    - After UNUSUAL_IN_A_ROW other unusual responses, the operation pauses.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         #: By operation, and only after a failure: an ordinary request finds nothing here.
         self._circuits: dict[str, CircuitBreaker] = {}
-        #: The operations with an unusual response that no ordinary one has followed.
-        self._unusual: set[str] = set()
 
     def is_paused(self, operation: str) -> bool:
         """Return True if boto3 makes this request."""
@@ -67,19 +69,16 @@ class Pauses:
             if is_throttled(response.status):
                 return  # its limiter slows down the requests to a busy store
             if concerns_store(response):
-                note_store_failure(self._circuit(_ALL), response)
+                note_store_failure(self._circuit(_ALL, FAILURES_IN_A_ROW), response)
                 return
         self._end_trial(_ALL)
         if is_ordinary:
-            self._unusual.discard(operation)
             self._end_trial(operation)
-        elif operation in self._unusual:
-            self._circuit(operation).record_failure(is_certain=True)
         else:
-            self._unusual.add(operation)
+            self._circuit(operation, UNUSUAL_IN_A_ROW).record_failure()
 
-    def _circuit(self, operation: str) -> CircuitBreaker:
-        return self._circuits.setdefault(operation, store_circuit(self._clock))
+    def _circuit(self, operation: str, trip_after: int) -> CircuitBreaker:
+        return self._circuits.setdefault(operation, store_circuit(self._clock, trip_after=trip_after))
 
     def _end_trial(self, operation: str) -> None:
         if (circuit := self._circuits.get(operation)) is not None:
