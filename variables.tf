@@ -422,7 +422,7 @@ variable "sync" {
     Scope and speed of live sync:
     - `tags`: true mirrors object tags. False saves two requests to AWS per object with tags. With a target that does not report the number of tags, it also saves one or two requests to the target per object
     - `object_lock`: true mirrors the retention and the legal hold of each object. The target bucket needs Object Lock. A retention is only extended, never shortened. AWS sends no event for a change of them alone: `reconcile` with `full` finds it
-    - `max_concurrency` (2 to 1000): maximum number of concurrent invocations of the function for events
+    - `max_concurrency` (2 to 1000): maximum number of concurrent invocations of the function for events. A new AWS account may allow 10 invocations in all: Lambda then throttles, and changes wait
     - `batch_size` (1 to 10000): maximum number of messages per invocation. A value above 10 needs a `batch_window_s` of at least 1
     - `batch_window_s` (0 to 300): seconds that Lambda waits for a batch to fill
     - `max_receive_count` (1 to 1000): number of receives after which SQS moves a message to the dead-letter queue. The delay between receives grows to 15 minutes, so 100 receives survive a target outage of more than 12 hours

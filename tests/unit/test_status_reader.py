@@ -39,6 +39,8 @@ class AWS:
         self.calls: list[str] = []
         self.denied: set[str] = set()
         self.page_size = 10_000
+        self.throttles: list[int] = []
+        self.reserved: dict[str, int] = {}
 
     def clients(self) -> Clients:
         me = cast(Any, self)
@@ -79,12 +81,26 @@ class AWS:
 
     def get_metric_data(self, *, MetricDataQueries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
         self._called("get_metric_data")
-        names = {query["Id"]: query["MetricStat"]["Metric"]["Dimensions"][0]["Value"] for query in MetricDataQueries}
+        metrics = {query["Id"]: query["MetricStat"]["Metric"] for query in MetricDataQueries}
         return {
             "MetricDataResults": [
-                {"Id": id, "Values": [self.ages[name]] if name in self.ages else []} for id, name in names.items()
+                {"Id": id, "Values": self._values(metric["MetricName"], metric["Dimensions"][0]["Value"])}
+                for id, metric in metrics.items()
             ]
         }
+
+    def _values(self, metric: str, name: str) -> list[float]:
+        if metric == "Throttles":
+            return [float(value) for value in self.throttles]
+        return [self.ages[name]] if name in self.ages else []
+
+    def get_function_concurrency(self, *, FunctionName: str) -> dict[str, Any]:
+        self._called("get_function_concurrency")
+        return self.reserved
+
+    def get_account_settings(self) -> dict[str, Any]:
+        self._called("get_account_settings")
+        return {"AccountLimit": {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}}
 
     def get_function_configuration(self, *, FunctionName: str) -> dict[str, Any]:
         self._called("get_function_configuration")
@@ -93,7 +109,11 @@ class AWS:
     def list_event_source_mappings(self, *, FunctionName: str) -> dict[str, Any]:
         return {
             "EventSourceMappings": [
-                {"EventSourceArn": f"arn:aws:sqs:eu-west-1:1:{name}", "State": state}
+                {
+                    "EventSourceArn": f"arn:aws:sqs:eu-west-1:1:{name}",
+                    "State": state,
+                    "ScalingConfig": {"MaximumConcurrency": 30},
+                }
                 for name, state in self.mappings.items()
             ]
         }
@@ -179,6 +199,36 @@ def test_every_part_is_read_and_shown() -> None:
     json.dumps(status.as_json())
 
 
+@pytest.mark.parametrize(
+    ("reserved", "denied", "reason"),
+    [
+        ({"ReservedConcurrentExecutions": 0}, set(), "the function has a reserved concurrency of 0 terraform apply"),
+        ({}, set(), "the account allows 10 at a time, and the queues may start 60 request a higher Lambda concurrency"),
+        ({}, {"get_account_settings"}, "no concurrency was free for it aws lambda get-account-settings"),
+    ],
+)
+def test_throttled_function_with_waiting_messages_is_a_problem(
+    reserved: dict[str, int], denied: set[str], reason: str
+) -> None:
+    """The alarm goes off after 15 minutes, and a throttled invocation writes no line to the log."""
+    aws = AWS()
+    aws.throttles, aws.counts, aws.reserved, aws.denied = [3, 0, 4], {"mirror": (0, 1, 0)}, reserved, denied
+    shown = " ".join(text(reader(aws).read()).split())
+    assert f"! Lambda throttled 7 invocations in 5 min: {reason}" in shown
+
+
+def test_throttled_burst_that_is_over_is_no_problem() -> None:
+    aws = AWS()
+    aws.throttles = [3]
+    assert reader(aws).read().problems == []
+
+
+def test_limits_of_the_concurrency_are_read_only_if_lambda_throttles() -> None:
+    aws = AWS()
+    reader(aws).read()
+    assert {"get_account_settings", "get_function_concurrency"}.isdisjoint(aws.calls)
+
+
 @pytest.mark.parametrize(("metric_days", "letter_days"), [(6, 11), (11, 6)])
 def test_age_of_dead_letters_counts_from_the_first_arrival(metric_days: int, letter_days: int) -> None:
     """CloudWatch counts it from the move to the dead-letter queue. Only the first letters are read."""
@@ -194,7 +244,7 @@ def test_age_of_dead_letters_counts_from_the_first_arrival(metric_days: int, let
     ("operation", "note"),
     [
         ("filter_log_events", "the log cannot be read"),
-        ("get_metric_data", "the age of the oldest messages cannot be read"),
+        ("get_metric_data", "the metrics of the queues and the function cannot be read"),
         ("get_function_configuration", "the function cannot be read"),
         ("describe_alarms", "the alarms cannot be read"),
     ],

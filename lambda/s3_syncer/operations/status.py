@@ -91,11 +91,24 @@ class FunctionState:
     state: str
     mappings: Mapping[str, str]
     reason: str = ""
+    #: The concurrent invocations that all mappings may start. None is without a limit.
+    wanted_concurrency: int | None = None
 
     @property
     def receives(self) -> bool:
         """Return True if a mapping delivers messages."""
         return any(state == "Enabled" for state in self.mappings.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Throttling:
+    """The invocations that Lambda throttled, and the limits of the concurrency if they are known."""
+
+    invocations: int
+    within_s: float
+    reserved: int | None = None
+    #: The concurrent invocations that the account allows in this region.
+    account_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +152,7 @@ class Status:
     service: ServiceState | None
     #: The names of the alarms in the state ALARM.
     alarms: Sequence[str]
+    throttling: Throttling | None = None
     #: Parts that could not be read, and why.
     notes: Sequence[str] = ()
 
@@ -254,11 +268,36 @@ def _workers(status: Status) -> Iterator[Problem]:
             f"the function receives no messages: its event source mappings are not enabled ({states})",
             f"aws lambda list-event-source-mappings --function-name {function.name}",
         )
+    if function is not None and status.throttling is not None and _has_work(status):
+        yield _throttled(function, status.throttling)
     if service is not None and (service.running < service.desired or service.rollout == "FAILED"):
         yield Problem(
             f"the service runs {service.running} of {service.desired} tasks{_because(service.reason)}",
             "s3-syncer image push, if the image is missing",
         )
+
+
+def _has_work(status: Status) -> bool:
+    """Return True if messages wait for a worker. Nothing is late if Lambda throttled a burst that is over."""
+    return any(queue.counts.total for queue in status.queues if queue.name in ("events", "bulk", "deletions"))
+
+
+def _throttled(function: FunctionState, throttling: Throttling) -> Problem:
+    """Return the problem with its limit. A throttled invocation writes no line to the log."""
+    what = f"Lambda throttled {counted(throttling.invocations, 'invocation')} in {format_span(throttling.within_s)}"
+    wanted, limit = function.wanted_concurrency, throttling.account_limit
+    if throttling.reserved is not None:
+        return Problem(
+            f"{what}: the function has a reserved concurrency of {throttling.reserved}",
+            "terraform apply, if it was set by hand; otherwise raise function.reserved_concurrency",
+        )
+    if limit is not None and wanted is not None and limit < wanted:
+        return Problem(
+            f"{what}: the account allows {limit} at a time, and the queues may start {wanted}",
+            "request a higher Lambda concurrency limit for the account, or lower sync.max_concurrency and "
+            "bulk.max_concurrency",
+        )
+    return Problem(f"{what}: no concurrency was free for it", "aws lambda get-account-settings --query AccountLimit")
 
 
 def _failing(status: Status) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +18,7 @@ from .status import (
     QueueState,
     ServiceState,
     Status,
+    Throttling,
     failures_of,
     lag_of,
     last_sweep,
@@ -45,8 +46,8 @@ _RANGE_PATTERN = '{ $.action = "range" }'
 #: Dead letters that are read to name their reasons. Ten of them are one request.
 MAX_LETTERS = 100
 
-#: Minutes of CloudWatch metrics that are searched for the newest age of a message.
-_AGE_PERIOD_MIN = 5
+#: Minutes of CloudWatch metrics that are searched for the newest age of a message and for throttled invocations.
+_METRICS_PERIOD_MIN = 5
 
 T = TypeVar("T")
 
@@ -60,6 +61,14 @@ class Clients:
     cloudwatch: Any
     functions: Any
     ecs: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Metrics:
+    """The age of the oldest message of each queue, if it is known, and the throttled invocations."""
+
+    ages_s: Mapping[str, float]
+    throttles: int
 
 
 class StatusReader:
@@ -84,7 +93,8 @@ class StatusReader:
         Another part that cannot be read is a note."""
         now, outputs = self._clock(), self._outputs
         self._notes = []
-        queues = self._queues(now)
+        metrics = self._optional("the metrics of the queues and the function", lambda: self._metrics(now))
+        queues = self._queues(now, metrics.ages_s if metrics else {})
         changes = self._optional("the log", lambda: self._newest(_CHANGES_PATTERN, now, LOG_PERIODS_S))
         ranges = self._optional("the log", lambda: self._newest(_RANGE_PATTERN, now, SWEEP_PERIODS_S))
         return Status(
@@ -104,6 +114,7 @@ class StatusReader:
             function=self._optional("the function", self._function),
             service=self._optional("the service", self._service),
             alarms=self._optional("the alarms", self._alarms) or [],
+            throttling=self._throttling(metrics.throttles) if metrics and metrics.throttles else None,
             notes=tuple(self._notes),
         )
 
@@ -113,52 +124,63 @@ class StatusReader:
             self._notes.append(f"the log is long: only its last {now - found.since:,.0f} s were read")
         return found
 
-    def _queues(self, now: float) -> list[QueueState]:
+    def _queue_urls(self) -> dict[str, str]:
         outputs = self._outputs
-        urls = {
+        return {
             "events": outputs.queue_url,
             "bulk": outputs.bulk_queue_url,
             **({"deletions": outputs.deletions_queue_url} if outputs.deletions_queue_url else {}),
             **({"held deletions": outputs.held_deletions_queue_url} if outputs.held_deletions_queue_url else {}),
             "dead letters": outputs.dead_letter_queue_url,
         }
-        counts = {name: queue_counts(self._clients.sqs, url) for name, url in urls.items()}
-        ages = self._optional("the age of the oldest messages", lambda: self._ages(list(urls.values()), now)) or {}
+
+    def _queues(self, now: float, ages_s: Mapping[str, float]) -> list[QueueState]:
+        counts = {name: queue_counts(self._clients.sqs, url) for name, url in self._queue_urls().items()}
+        ages = dict(ages_s)
         groups = self._dead_letters(counts["dead letters"].total)
         oldest_at = min((group.oldest_at for group in groups), default=None)
         if oldest_at is not None:  # CloudWatch counts from the move to this queue, and SQS from the first arrival
-            age_s = ages.get(outputs.dead_letter_queue_url, 0.0)
-            ages[outputs.dead_letter_queue_url] = max(age_s, now - oldest_at)
+            ages["dead letters"] = max(ages.get("dead letters", 0.0), now - oldest_at)
         return [
-            QueueState(name, url, counts[name], ages.get(url) if counts[name].total else None)
-            for name, url in urls.items()
+            QueueState(name, url, counts[name], ages.get(name) if counts[name].total else None)
+            for name, url in self._queue_urls().items()
         ]
 
-    def _ages(self, urls: Sequence[str], now: float) -> dict[str, float]:
-        """Return the age of the oldest message in seconds, by URL, as far as CloudWatch knows it."""
+    def _metrics(self, now: float) -> _Metrics:
+        """Return what CloudWatch knows of the last minutes, in one request."""
+        urls = self._queue_urls()
+        queries = [
+            _query(f"age{index}", "AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", "QueueName", _last(url))
+            for index, url in enumerate(urls.values())
+        ]
+        function_name = self._outputs.function_name
+        queries.append(_query("throttles", "AWS/Lambda", "Throttles", "Sum", "FunctionName", function_name))
         end = datetime.fromtimestamp(now, UTC)
         response = self._clients.cloudwatch.get_metric_data(
-            StartTime=end - timedelta(minutes=_AGE_PERIOD_MIN),
+            StartTime=end - timedelta(minutes=_METRICS_PERIOD_MIN),
             EndTime=end,
             ScanBy="TimestampDescending",
-            MetricDataQueries=[
-                {
-                    "Id": f"age{index}",
-                    "MetricStat": {
-                        "Metric": {
-                            "Namespace": "AWS/SQS",
-                            "MetricName": "ApproximateAgeOfOldestMessage",
-                            "Dimensions": [{"Name": "QueueName", "Value": url.rpartition("/")[2]}],
-                        },
-                        "Period": 60,
-                        "Stat": "Maximum",
-                    },
-                }
-                for index, url in enumerate(urls)
-            ],
+            MetricDataQueries=queries,
         )
-        values = {each["Id"]: each["Values"] for each in response["MetricDataResults"]}
-        return {url: values[f"age{index}"][0] for index, url in enumerate(urls) if values.get(f"age{index}")}
+        values: dict[str, Sequence[float]] = {each["Id"]: each["Values"] for each in response["MetricDataResults"]}
+        return _Metrics(
+            {name: values[f"age{index}"][0] for index, name in enumerate(urls) if values.get(f"age{index}")},
+            round(sum(values.get("throttles", ()))),
+        )
+
+    def _throttling(self, invocations: int) -> Throttling:
+        """Return the throttled invocations, and the limits of the concurrency as far as AWS names them."""
+        functions, name = self._clients.functions, self._outputs.function_name
+        reserved = self._optional(
+            "the reserved concurrency", lambda: functions.get_function_concurrency(FunctionName=name)
+        )
+        account = self._optional("the concurrency of the account", functions.get_account_settings)
+        return Throttling(
+            invocations,
+            60.0 * _METRICS_PERIOD_MIN,
+            (reserved or {}).get("ReservedConcurrentExecutions"),
+            (account or {}).get("AccountLimit", {}).get("ConcurrentExecutions"),
+        )
 
     def _dead_letters(self, letters: int) -> list[DeadLetterGroup]:
         """Return the groups of the first letters.
@@ -176,11 +198,13 @@ class StatusReader:
         name = self._outputs.function_name
         found = self._clients.functions.get_function_configuration(FunctionName=name)
         mappings = self._clients.functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+        limits = [each.get("ScalingConfig", {}).get("MaximumConcurrency") for each in mappings]
         return FunctionState(
             name,
             found.get("State", "Active"),
             {each["EventSourceArn"].rpartition(":")[2]: each["State"] for each in mappings},
             found.get("StateReason", ""),
+            None if None in limits else sum(limits),
         )
 
     def _service(self) -> ServiceState | None:
@@ -213,3 +237,13 @@ class StatusReader:
         except (ClientError, BotoCoreError) as error:
             self._notes.append(f"{what} cannot be read: {error}")
             return None
+
+
+def _query(id: str, namespace: str, metric: str, statistic: str, dimension: str, value: str) -> dict[str, Any]:
+    """Return a query for the values of a metric, one for each minute."""
+    named = {"Namespace": namespace, "MetricName": metric, "Dimensions": [{"Name": dimension, "Value": value}]}
+    return {"Id": id, "MetricStat": {"Metric": named, "Period": 60, "Stat": statistic}}
+
+
+def _last(url: str) -> str:
+    return url.rpartition("/")[2]
