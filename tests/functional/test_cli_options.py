@@ -177,6 +177,9 @@ def test_option_wins_over_an_access_key_in_the_environment(jobs: list[SweepJob])
             "--source-expected-bucket-owner must be the ID of an AWS account",
         ),
         ({"SOURCE_ENDPOINT": "s3.example.com"}, "--source-endpoint must be a URL such as https://s3.example.com"),
+        ({"SOURCE_ENDPOINT": "https://exämple.com"}, "--source-endpoint must be a URL such as https://s3.example.com"),
+        ({"SOURCE_REGION": "us east 1"}, "--source-region must be a region such as us-east-1, not 'us east 1'"),
+        ({"TARGET_REGION": "https://h"}, "--target-region must be a region such as us-east-1, not 'https://h'"),
         ({"SOURCE_ENDPOINT": "https://h/source"}, "--source-endpoint must not contain the bucket: write https://h"),
     ],
 )

@@ -185,6 +185,7 @@ def added(*arguments: str, text: str = "") -> Ended:
     [
         (("a", "--endpoint", ENDPOINT), 3, "a store with an endpoint needs credentials"),
         (("a", "--endpoint", "s3.example.com"), 2, "--endpoint must be a URL such as https://s3.example.com"),
+        (("a", "--profile", "b", "--region", "us_1"), 2, "--region must be a region such as us-east-1, not 'us_1'"),
         (("a", "--access-key-id", "b"), 2, "standard input has no secret access key"),
         (("s3", "--profile", "b"), 3, "'s3' cannot be the name of a store"),
     ],

@@ -141,6 +141,8 @@ def test_an_endpoint_is_a_url_up_to_the_path(endpoint: str, kept: str) -> None:
         ("https://", "must be a URL such as https://s3.example.com, not 'https:'"),
         ("https://s3.example.com:many", "must be a URL such as https://s3.example.com, not"),
         ("https://[s3.example.com", "must be a URL such as https://s3.example.com, not"),
+        ("https://s3 .example.com", "must be a URL such as https://s3.example.com, not"),
+        ("https://s3.exämple.com", "must be a URL such as https://s3.example.com, not"),
         ("https://s3.example.com/photos-copy", "must not contain the bucket: write https://s3.example.com"),
         ("https://s3.example.com/v1/photos-copy/", "must not contain the bucket: write https://s3.example.com/v1"),
         ("https://s3.example.com?x=1", "must end after the path: write https://s3.example.com"),

@@ -15,6 +15,7 @@ from ...settings import ADDRESSING_STYLES
 from ...settings_reader import Reader, SettingsError
 from ..click_extensions import Command, Unusable, option, with_options
 from ..options import operations as groups
+from ..options.settings import check_region, option_of
 from ..options.store_config import ConfigError, ConfigFile, NamedStore, UnknownStore
 
 _STORE = "Store"
@@ -116,9 +117,10 @@ def add(
     """
     if not overwrite and name in file.stores():
         raise click.UsageError(f"{file.path} already has a store {name!r}: add --overwrite, or write another name")
+    endpoint = _address(endpoint, given["region"])
     secret = _secret() if given["access_key_id"] else ""
     style = addressing_style or ""
-    file.add(name, NamedStore(_endpoint(endpoint), addressing_style=style, secret_access_key=secret, **given))
+    file.add(name, NamedStore(endpoint, addressing_style=style, secret_access_key=secret, **given))
 
 
 @config.command("list", cls=Command, examples=[("List the names", "s3-syncer config list")])
@@ -151,9 +153,10 @@ def remove(file: ConfigFile, name: str) -> None:
     file.remove(name)
 
 
-def _endpoint(text: str) -> str:
-    """Return the URL as other commands read it. Raises UsageError."""
-    reader = Reader({"ENDPOINT": text}, label=lambda _: "--endpoint")
+def _address(endpoint: str, region: str) -> str:
+    """Return the URL as other commands read it. Raises UsageError, also for a region that they reject."""
+    reader = Reader({"ENDPOINT": endpoint, "REGION": region}, label=option_of)
+    check_region(reader, "REGION")
     endpoint = reader.endpoint("ENDPOINT", bucket="", is_required=False)
     try:
         reader.done()

@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 import click
+from botocore.exceptions import InvalidRegionError
+from botocore.utils import validate_region_name
 
 from ...core.bandwidth_timetable import NO_LIMIT
 from ...core.errors import SyncError
@@ -59,11 +61,22 @@ def read_settings(
         distributed_copy_threshold=options.get("distributed_copy_threshold", GIB // MIB) * MIB,
     )
     require_different_queues(reader)
+    for side in ("SOURCE", "TARGET"):
+        check_region(reader, f"{side}_REGION")
     try:
         reader.done()
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     return settings
+
+
+def check_region(reader: Reader, name: str) -> None:
+    """Add a mistake if boto3 rejects the region. The Terraform module validates the region of its workers."""
+    region = reader.text(name)
+    try:
+        validate_region_name(region)
+    except InvalidRegionError:
+        reader.mistake(f"{reader.label(name)} must be a region such as us-east-1, not {region!r}")
 
 
 def _aws_target(options: dict[str, Any]) -> dict[str, str]:
