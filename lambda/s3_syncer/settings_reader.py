@@ -191,7 +191,7 @@ def web_address(text: str) -> SplitResult | None:
     """Return the parts of a URL, or None if it has no host, or an impossible port or address."""
     try:
         url = urlsplit(text)
-        host = re.fullmatch("[A-Za-z0-9_.:%-]+", url.hostname or "")  # the others are written in Punycode
+        host = re.fullmatch("[A-Za-z0-9_.:%-]+", url.hostname or "")  # with Punycode for other characters
         usable = url.scheme in ("http", "https") and host and url.port != 0
     except ValueError:
         return None

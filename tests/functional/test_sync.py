@@ -92,6 +92,12 @@ def test_key_includes_the_source_prefix(rig: Rig) -> None:
         assert f"{key!r} is not below the source prefix 'in/'" in ended.err
 
 
+def test_empty_key_is_one_clear_error(rig: Rig) -> None:
+    ended = run("sync", "")
+    assert ended.code == 2
+    assert "a KEY is empty: write the name of an object" in ended.err
+
+
 def test_unusable_store_is_one_line(rig: Rig) -> None:
     rig.source.delete_bucket(Bucket="the-source")
     ended = run("sync", "a", "b")

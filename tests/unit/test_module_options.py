@@ -87,6 +87,7 @@ def test_help_reads_no_outputs(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--outputs", "/missing/outputs.json"], "the file '/missing/outputs.json' cannot be read"),
+        (["--outputs", __file__], f"the file '{__file__}': not the output of `terraform output -json`: "),
         (["--module", ".", "--terraform", "/missing/tofu"], "the program '/missing/tofu' does not exist"),
     ],
 )

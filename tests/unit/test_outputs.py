@@ -65,14 +65,22 @@ def test_module_that_is_not_named_or_unknown_is_an_error_with_the_names(name: st
     [
         ("{}", "there are no outputs: apply the configuration, with output"),
         (terraform_output(vpc="vpc-1"), 'no output has the outputs of the module: write output "s3_syncer"'),
-        ("no JSON", "not the output of `terraform output -json`"),
-        ("[]", "not the output of `terraform output -json`"),
-        ('{"queue_url": "https://"}', "not the output of `terraform output -json`"),
+        ("no JSON", "not the output of `terraform output -json`: Expecting value: line 1"),
+        ("[]", "not the output of `terraform output -json`: each output is an object with a value"),
+        ('{"queue_url": "https://"}', "not the output of `terraform output -json`: each output is an object with"),
+        ('{"queue_url": {}}', "not the output of `terraform output -json`: each output is an object with a value"),
+        (b"\xff\xfe\x00", "not the output of `terraform output -json`: "),
     ],
 )
-def test_unusable_outputs_say_what_to_do(text: str, message: str) -> None:
+def test_unusable_outputs_say_what_to_do(text: str | bytes, message: str) -> None:
     with pytest.raises(OutputsError, match=message):
         Outputs.parse(text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_outputs_have_an_encoding_of_json(encoding: str) -> None:
+    """PowerShell writes redirected output as UTF-16 with a byte order mark."""
+    assert Outputs.parse(terraform_output(a=module_outputs()).encode(encoding)).name == module_outputs()["name"]
 
 
 def test_missing_outputs_are_named() -> None:

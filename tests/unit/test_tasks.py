@@ -274,6 +274,16 @@ def test_log_of_a_known_task_is_read_once() -> None:
     assert [line for _ in range(4) for line in known.logged()] == ["a", "b"]
 
 
+def test_log_without_a_line_of_the_task_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clients = {"ecs": ECS(), "logs": Logs()}
+    monkeypatch.setattr(task_commands, "aws_client", clients.__getitem__)
+    outputs = tmp_path / "outputs.json"
+    outputs.write_text(terraform_output(s3_syncer=module_outputs(migration=asdict(MIGRATION))))
+    ended = CliRunner().invoke(cli, ["--outputs", str(outputs), "task", "logs", "abc"])
+    assert ended.exit_code == 3
+    assert ended.stderr == "s3-syncer: the log has no line of the task abc: it has not begun, or has another ID\n"
+
+
 class InterruptedTask:
     """A task that is followed until a signal comes, and then to its end."""
 

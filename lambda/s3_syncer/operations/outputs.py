@@ -92,16 +92,19 @@ class Outputs:
     build_context: str
 
     @classmethod
-    def parse(cls, text: str, module_name: str | None = None) -> Outputs:
+    def parse(cls, text: str | bytes, module_name: str | None = None) -> Outputs:
         """Return the outputs of the only module in this JSON, or of the module with this name.
 
-        Raises OutputsError.
+        Bytes may be UTF-16 with a byte order mark, as PowerShell writes them. Raises OutputsError.
         """
         try:
             document = json.loads(text)
-            values = {name: output["value"] for name, output in document.items()}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise OutputsError(f"not the output of `terraform output -json`: {error!r}") from error
+        except ValueError as error:
+            raise OutputsError(f"not the output of `terraform output -json`: {error}") from error
+        outputs = document.values() if isinstance(document, dict) else [document]
+        if not all(isinstance(output, dict) and "value" in output for output in outputs):
+            raise OutputsError("not the output of `terraform output -json`: each output is an object with a value")
+        values = {name: output["value"] for name, output in document.items()}
         return cls._read(_chosen(values, module_name))
 
     @classmethod

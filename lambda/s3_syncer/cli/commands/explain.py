@@ -19,6 +19,7 @@ from ..click_extensions import Command, with_options
 from ..exit_codes import DIFFERENT, EQUAL, UNUSABLE
 from ..options import groups as options
 from ..options import operations as groups
+from ..options.key_selection import require_below
 from ..options.settings import read_settings
 from ..options.stores import STORES
 from ..output.explain_view import explanation_lines
@@ -44,8 +45,7 @@ def explain(outputs: Outputs, key: str, since: float, as_json: bool, delete: boo
     equal key, 1 another one, 3 a store that cannot be used.
     """
     settings = read_settings(given, delete=delete)
-    if not key.startswith(settings.source_prefix) or key == settings.source_prefix:
-        raise click.UsageError(f"{key!r} is not below the source prefix {settings.source_prefix!r}")
+    require_below(key, settings.source_prefix)
     sqs = queue_client(1)
     found = explain_key(
         build_sync_context(settings, threads=1).pair,

@@ -23,6 +23,7 @@ from ...wiring import build_sync_context
 from ..click_extensions import Command, with_options
 from ..exit_codes import DIFFERENT, EQUAL
 from ..options import groups, resources
+from ..options.key_selection import require_below
 from ..options.settings import configure_log, fail, read_settings
 from ..options.stores import STORES
 from ..output.stats import print_row, printable, uncertain_note
@@ -52,9 +53,8 @@ def sync(keys: tuple[str, ...], delete: bool, **options: Any) -> None:
         raise click.UsageError("name the keys: give at least one KEY, or --files-from")
     settings = read_settings(options, delete=delete)
     configure_log(options["log_format"], verbose=options["verbose"])
-    outside = [key for key in keys if not key.startswith(settings.source_prefix) or key == settings.source_prefix]
-    if outside:
-        raise click.UsageError(f"{outside[0]!r} is not below the source prefix {settings.source_prefix!r}")
+    for key in keys:
+        require_below(key, settings.source_prefix)
     try:
         named = iter(()) if file is None else file.keys(settings)
         sys.exit(_sync(settings, chain((key.removeprefix(settings.source_prefix) for key in keys), named), options))

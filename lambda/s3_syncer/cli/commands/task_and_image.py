@@ -73,8 +73,12 @@ def logs(outputs: Outputs, task_id: str | None, follow: bool, show_keys: bool) -
         show = _show(show_keys)
         if follow:
             sys.exit(known.follow(show))
+        is_empty = True
         for line in known.logged():
             show(line)
+            is_empty = False
+        if is_empty:
+            fail(tasks.TaskError(f"the log has no line of the task {known.id}: it has not begun, or has another ID"))
     except tasks.TaskError as error:
         fail(error)
 

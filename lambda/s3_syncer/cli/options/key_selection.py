@@ -45,3 +45,11 @@ def selected_batches(
         hours = (datetime.now(UTC) - created).total_seconds() / 3600
         say(f"the inventory is of {created:%Y-%m-%d %H:%M} UTC, {hours:,.0f} hours ago: it shows no later change")
     return inventory.batches()
+
+
+def require_below(key: str, prefix: str) -> None:
+    """Raise UsageError unless the key of a command line is below the source prefix."""
+    if not key:
+        raise click.UsageError("a KEY is empty: write the name of an object")
+    if not key.startswith(prefix) or key == prefix:
+        raise click.UsageError(f"{key!r} is not below the source prefix {prefix!r}: write the KEY with it")

@@ -83,7 +83,8 @@ class Module:
         try:
             outputs = Outputs.parse(self._text(), self.name)
         except OutputsError as error:
-            raise ModuleUnusable(str(error)) from error
+            place = "" if self.outputs_file is None else f"the file {str(self.outputs_file)!r}: "
+            raise ModuleUnusable(f"{place}{error}") from error
         self._use_region(outputs.region)
         return outputs
 
@@ -100,15 +101,15 @@ class Module:
         words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
         return shlex.join(["s3-syncer", *words])
 
-    def _text(self) -> str:
+    def _text(self) -> str | bytes:
         from ...operations.outputs import run_terraform
 
         if self.directory is not None:
             return run_terraform(self.directory, self.terraform)
         assert self.outputs_file is not None
         try:
-            return sys.stdin.read() if str(self.outputs_file) == "-" else self.outputs_file.read_text()
-        except (OSError, UnicodeError) as error:
+            return sys.stdin.buffer.read() if str(self.outputs_file) == "-" else self.outputs_file.read_bytes()
+        except OSError as error:
             raise ModuleUnusable(f"the file {str(self.outputs_file)!r} cannot be read: {error}") from error
 
     def _use_region(self, region: str) -> None:
