@@ -162,3 +162,23 @@ def test_a_refusal_by_object_lock_is_one_clear_dead_letter(rig: Rig, method: str
     (letter,) = rig.dead_letters()
     assert f"{operation} in {TARGET}: AccessDenied: an Object Lock protects the object" in letter.error
     assert rig.target_body(KEY) == b"locked"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"), [("Access Denied", "access denied (Access Denied)"), (LOCKED, "an Object Lock protects")]
+)
+def test_deletions_that_the_target_refuses_are_listed_and_the_rest_is_copied(
+    rig: Rig, message: str, reason: str
+) -> None:
+    """As with a policy without s3:DeleteObject, or a store that locks the key and not the version."""
+    for key in ("extra/1", "extra/2"):
+        rig.target.put_object(Bucket=TARGET, Key=key, Body=b"locked")
+    rig.put(KEY)
+    rig.target_proxy.when(refuse(403, "AccessDenied", message), "DELETE", times=1e9)
+
+    ended = run("migrate", "--delete")
+
+    assert ended.code == 1
+    for key in ("extra/1", "extra/2"):
+        assert f"failed\t{key}\tdelete_object in {TARGET}: AccessDenied: {reason}" in ended.out
+    assert rig.target_keys() == ["extra/1", "extra/2", KEY]
