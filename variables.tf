@@ -87,7 +87,7 @@ variable "target" {
 
   # A host as boto3 accepts it, and a port.
   validation {
-    condition     = can(regex("^https?://([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*[.]?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?(/[^?#@\\s]*)?$", var.target.endpoint))
+    condition     = can(regex("^https?://([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*[.]?|\\[[0-9A-Fa-f:.]+\\])(:[1-9][0-9]{0,4})?(/[^?#@\\s]*)?$", var.target.endpoint))
     error_message = "Write target.endpoint as https:// and a host, like \"https://s3.us-east-1.example.com\", and a port and a path if the store has them: no query, no user name. Write a host beyond ASCII in Punycode, like \"xn--mnchen-3ya.example.com\"."
   }
 

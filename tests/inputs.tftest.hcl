@@ -1517,6 +1517,16 @@ run "an_endpoint_with_a_port_beyond_65535" {
   expect_failures = [var.target]
 }
 
+run "an_endpoint_with_the_port_0" {
+  command = plan
+
+  variables {
+    target = { endpoint = "https://s3.example.com:0", region = "us-east-1", bucket = "mirror" }
+  }
+
+  expect_failures = [var.target]
+}
+
 run "an_endpoint_beyond_ascii" {
   command = plan
 
