@@ -6,7 +6,9 @@ its next call. A model then makes that one call on a bucket in memory, atomicall
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -175,6 +177,16 @@ class TargetSide(Side):
     def parts(self, key: str, upload: str, after: int = 0, until: int | None = None) -> dict[int, UploadedPart]:
         sent: dict[int, UploadedPart] = self._call("parts", upload, after, until)
         return sent
+
+
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """Stop the garbage collector, which would look through millions of states again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def bag(*items: int) -> tuple[int, ...]:
