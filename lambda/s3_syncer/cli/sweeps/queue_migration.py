@@ -16,6 +16,7 @@ from rich.console import Console
 
 from ...core.deadline import Deadline, OutOfTime
 from ...core.errors import Changed, Retryable, StoreUnusable, SyncError, classify
+from ...core.headers import moment
 from ...core.work_items import RangeWork
 from ...operations.status import counted
 from ...queue.message_counts import QueueCounts, queue_counts
@@ -67,11 +68,24 @@ class QueueMigrationConfig:
 class QueueMonitor:
     """The workers of a queue, seen through the queue and the logs; a `queue_progress.WorkerActivity`."""
 
-    def __init__(self, config: QueueMigrationConfig, *, sqs: SQSClient, logs: Any, began_ms: int) -> None:
+    def __init__(self, config: QueueMigrationConfig, *, sqs: SQSClient, logs: Any, began_ms: int = 0) -> None:
+        """Observe the lines of the log since `began_ms`, in milliseconds since 1970."""
         self._config, self._sqs, self._logs = config, sqs, logs
         self._began_ms = dict.fromkeys(config.log_groups, began_ms)
         self._next_token: dict[str, str] = {}
         self._seen: dict[str, int] = {}
+
+    def begin(self) -> None:
+        """Observe the lines from now on, by the clock of AWS.
+
+        If the clock of this computer is ahead, the log would lack the lines about the first ranges.
+        """
+        response = self._call(
+            lambda: self._sqs.get_queue_attributes(QueueUrl=self._config.queue_url, AttributeNames=["QueueArn"])
+        )
+        at = moment(response["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
+        began_ms = round(1000 * (time.time() if at is None else at.timestamp()))
+        self._began_ms = dict.fromkeys(self._config.log_groups, began_ms)
 
     def send(self, work: RangeWork) -> None:
         """Send the work to the queue."""
@@ -179,8 +193,8 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
 
 def connect(config: QueueMigrationConfig) -> QueueMonitor:
     """Return the monitor, after one request of each kind that it needs. Raises a SyncError."""
-    began_ms = round(time.time() * 1000)
-    monitor = QueueMonitor(config, sqs=queue_client(1), logs=aws_client("logs"), began_ms=began_ms)
+    monitor = QueueMonitor(config, sqs=queue_client(1), logs=aws_client("logs"))
+    monitor.begin()
     monitor.backlog()
     list(monitor.lines())
     return monitor
