@@ -31,7 +31,7 @@ class Direction:
     def __init__(self, loop: asyncio.AbstractEventLoop, delay_s: float, opens_at: float) -> None:
         self._loop, self._delay_s, self._opens_at = loop, delay_s, opens_at
         self._on_their_way: deque[tuple[float, bytes | None]] = deque()
-        self._size, self._is_scheduled = 0, False
+        self._size, self._is_scheduled, self._is_held = 0, False, False
         self.reader: asyncio.Transport | None = None
         self.writer: asyncio.Transport | None = None
 
@@ -49,14 +49,25 @@ class Direction:
         self.writer = writer
         self._schedule()
 
+    def hold(self) -> None:
+        """Write nothing for now, because the other end takes no more."""
+        self._is_held = True
+
+    def resume(self) -> None:
+        """Write again, because the other end takes more."""
+        self._is_held = False
+        self._schedule()
+
     def _schedule(self) -> None:
-        if self.writer and self._on_their_way and not self._is_scheduled:
+        if self.writer and self._on_their_way and not (self._is_scheduled or self._is_held):
             self._is_scheduled = True
             self._loop.call_at(self._on_their_way[0][0], self._deliver)
 
     def _deliver(self) -> None:
         """Write everything that has waited long enough."""
         self._is_scheduled = False
+        if self._is_held:
+            return
         assert self.writer
         now = self._loop.time()
         ready = []
@@ -91,6 +102,12 @@ class End(asyncio.Protocol):
     def eof_received(self) -> bool:
         self.reads.take(None)
         return True  # the other direction may go on
+
+    def pause_writing(self) -> None:
+        self.writes.hold()
+
+    def resume_writing(self) -> None:
+        self.writes.resume()
 
     def connection_lost(self, error: Exception | None) -> None:
         if error and self.reads.writer:

@@ -302,6 +302,21 @@ def test_bytes_wait_for_a_server_that_has_not_accepted_the_connection() -> None:
     assert writer.written == [(0.100, b"a")]
 
 
+def test_bytes_wait_while_the_other_end_takes_no_more() -> None:
+    loop = SimulatedLoop()
+    made, writer = direction(loop)
+    made.open(cast(Any, writer))
+    made.take(b"a")
+    made.hold()
+    loop.run(0.050)
+    made.take(b"b")
+    loop.run(0.100)
+    assert not writer.written
+    made.resume()
+    loop.run(1.0)
+    assert writer.written == [(0.100, b"ab")]
+
+
 def test_a_relay_in_front_of_a_store_answers_in_its_place(tmp_path: Path) -> None:
     with (
         servers.running(stores.fake_store(10), tmp_path / "store") as store,
