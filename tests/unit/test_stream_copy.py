@@ -22,7 +22,9 @@ from s3_syncer.core.units import MIB
 from s3_syncer.crt import stream_copy as streams_module
 from s3_syncer.crt.stream_copy import BLOCK, PAUSE_MAX_S, HttpStreamCopier
 from s3_syncer.sync import transfer as transfer_module
-from s3_syncer.sync.transfer import StreamCopier, Transfer
+from s3_syncer.sync.bucket_pair import BucketPair
+from s3_syncer.sync.converge import converge
+from s3_syncer.sync.transfer import SentPart, StreamCopier, Transfer
 from s3_syncer.transport.pauses import FAILURES_IN_A_ROW, PAUSE_S
 
 KEY = "folder/a file"
@@ -94,13 +96,23 @@ def sides(**options: object) -> tuple[StreamSide, StreamSide]:
     return replace(StreamSide(BODY, 206, "etag-2"), **options), StreamSide()  # type: ignore[arg-type]
 
 
-def part(source: StreamSide, target: StreamSide) -> str | None:
-    return HttpStreamCopier(source, target).part(KEY, "etag-2", "an upload/+", PART)
+def part(source: StreamSide, target: StreamSide, *, hashed: bool = True) -> SentPart | None:
+    return HttpStreamCopier(source, target).part(KEY, "etag-2", "an upload/+", PART, lambda: hashed)
+
+
+PROVEN = SentPart(md5_hex(BODY), md5_hex(BODY))
+
+
+def test_a_part_that_need_not_be_hashed_is_left_to_the_caller() -> None:
+    source, target = sides()
+    target.etag = "opaque"
+    assert part(source, target) is None
+    assert part(source, target, hashed=False) == SentPart("opaque", None)
 
 
 def test_a_part_is_streamed_and_its_etag_proves_it() -> None:
     source, target = sides()
-    assert part(source, target) == md5_hex(BODY)
+    assert part(source, target) == PROVEN
     assert source.received == [
         Received("GET", "", {"if-match": '"etag-2"', "range": f"bytes=0-{len(BODY) - 1}"}, ended=True)
     ]
@@ -266,7 +278,7 @@ def test_an_object_level_error_does_not_stop_other_streams(status: int) -> None:
     streams = HttpStreamCopier(source, target)
     assert streams.part(KEY, "etag-2", "upload", PART) is None
     source.status = 206
-    assert streams.part(KEY, "etag-2", "upload", PART) == md5_hex(BODY)
+    assert streams.part(KEY, "etag-2", "upload", PART) == PROVEN
 
 
 # -- use by a transfer -------------------------------------------------------------------------------------------------
@@ -283,14 +295,19 @@ class Streaming:
         self._source, self._target, self._takes = source, target, takes
         self.streamed: list[int] = []
         self.by_etag: list[bool] = []
+        self.hashed: list[bool] = []
 
-    def part(self, key: str, etag: str, upload: str, part: Part) -> str | None:
+    def part(
+        self, key: str, etag: str, upload: str, part: Part, must_hash: Callable[[], bool] = lambda: True
+    ) -> SentPart | None:
+        self.hashed.append(must_hash())
         self.streamed.append(part.number)
         if not self._takes(part.number):
             return None
         start, end = part.start, part.start + part.size
         data = self._source.objects[key].body[start:end]
-        return self._target.upload_part(key, upload, part, data, bytes.fromhex(md5_hex(data)))
+        written = self._target.upload_part(key, upload, part, data, bytes.fromhex(md5_hex(data)))
+        return SentPart(written, written if self.hashed[-1] else None)
 
     def takes(self, state: ObjectState) -> bool:
         return True
@@ -382,6 +399,64 @@ def test_no_part_is_streamed_to_a_target_with_opaque_part_etags() -> None:
     assert target.objects[KEY].body == IN_PARTS.body
 
 
+def test_parts_are_not_hashed_where_their_etags_prove_the_object() -> None:
+    source, target = MemoryBucket({KEY: IN_PARTS}), MemoryBucket()
+    streams = Streaming(source, target)
+    copies = transfer(source, target, streams)
+    copy(copies, source)
+    copy(copies, source)
+    assert streams.hashed == [True, *[False] * 7], "the first part shows that part ETags are MD5s"
+    assert target.objects[KEY].mirrored == IN_PARTS.mirrored
+
+
+def test_parts_of_an_object_without_an_etag_of_parts_are_hashed() -> None:
+    source, target = MemoryBucket({KEY: stored(b"a" * 3 * MIB)}), MemoryBucket()
+    streams = Streaming(source, target)
+    copies = transfer(source, target, streams, memory=2 * MIB)
+    copy(copies, source)
+    assert len(streams.hashed) > 1
+    assert all(streams.hashed)
+
+
+class Damaging(Streaming):
+    """Damages part 3 once, between the stores."""
+
+    damages = True
+
+    def part(
+        self, key: str, etag: str, upload: str, part: Part, must_hash: Callable[[], bool] = lambda: True
+    ) -> SentPart | None:
+        if part.number != 3 or not self.damages:
+            return super().part(key, etag, upload, part, must_hash)
+        self.damages = False
+        assert not must_hash(), "the check of a part would find it"
+        return SentPart(self._target.upload_part(key, upload, part, b"IJKL", bytes.fromhex(md5_hex(b"IJKL"))), None)
+
+
+def test_a_damaged_part_that_was_not_hashed_never_becomes_visible() -> None:
+    source, target = MemoryBucket({KEY: IN_PARTS}), MemoryBucket()
+    streams = Damaging(source, target)
+    copies = transfer(source, target, streams)
+    with pytest.raises(Changed, match="do not give the source's ETag"):
+        copy(copies, source)
+    assert (target.objects, target.under_way) == ({}, {})
+    streams.hashed.clear()
+    copy(copies, source)
+    assert target.objects[KEY].mirrored == IN_PARTS.mirrored
+    assert streams.hashed == [True] * 4, "nothing is left to the ETags any more"
+
+
+def test_an_object_with_parts_of_unequal_sizes_is_sent_twice_at_most() -> None:
+    # Its first part and the number of its parts fit another plan. Its ETag proves that plan wrong.
+    unequal = stored(b"abcd", b"efg", b"hijk", b"lm")
+    source, target = MemoryBucket({KEY: unequal}), MemoryBucket()
+    streams = Streaming(source, target)
+    pair = BucketPair(source, target, transfer(source, target, streams))
+    assert converge(pair, KEY, Deadline()).action == "copy"
+    assert target.objects[KEY].body == unequal.body
+    assert streams.hashed == [True, False, False, False, *[True] * 4]
+
+
 def test_a_changed_part_is_detected_over_boto3() -> None:
     source, target = MemoryBucket({KEY: IN_PARTS}), MemoryBucket()
     copies, state = transfer(source, target, Streaming(source, target, lambda _: False)), source.head(KEY)
@@ -397,13 +472,15 @@ def test_a_stream_reserves_one_block_of_memory_and_releases_it() -> None:
     free: list[bool] = []
 
     class Gauged(Streaming):
-        def part(self, key: str, etag: str, upload: str, part: Part) -> str | None:
+        def part(
+            self, key: str, etag: str, upload: str, part: Part, must_hash: Callable[[], bool] = lambda: True
+        ) -> SentPart | None:
             for size in (copies.memory.size, copies.memory.size - 1):
                 taken = copies.memory.try_acquire(size)
                 free.append(taken)
                 if taken:
                     copies.memory.release(size)
-            return super().part(key, etag, upload, part)
+            return super().part(key, etag, upload, part, must_hash)
 
     copies = transfer(source, target, Gauged(source, target))
     copy(copies, source)

@@ -2,7 +2,8 @@
 
 A block that was sent cannot be taken back, so a copy counts only with a proof that its bytes are right:
 
-- A part: the ETag that the target returns is the MD5 of the bytes that were read.
+- A part: the ETag that the target returns is the MD5 of the bytes that were read. A caller that proves all parts of an
+  object by their ETags needs no hash.
 - A whole object with a known MD5: the target checks that MD5, and the last block is sent only if the bytes have it. A
   PUT that breaks off writes nothing.
 - A whole object, where the ETags of the target are known to be MD5s: the ETag that the target returns is the proof,
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from http.client import HTTPException
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from ..core import fence, headers
@@ -31,9 +32,12 @@ from ..core.multipart import Part
 from ..core.units import KIB, MIB
 from ..stores import request_limiter
 from ..stores.request_limiter import NO_LIMITERS, RequestLimiter, RequestLimiters, request_kind
+from ..sync.transfer import SentPart
 from ..transport.pauses import store_circuit
 from ..transport.protocols import Headers
 from .small_object_copy import write_headers
+
+_Sent = TypeVar("_Sent")
 
 logger = logging.getLogger(__name__)
 
@@ -90,16 +94,21 @@ class HttpStreamCopier:
         self._source, self._target, self._limiters = source, target, limiters
         self._circuit = store_circuit(clock, max_s=PAUSE_MAX_S)
 
-    def part(self, key: str, etag: str, upload_id: str, part: Part) -> str | None:
-        """Upload a part of the object with this ETag. Return the part's ETag, which is its MD5, or None."""
+    def part(
+        self, key: str, etag: str, upload_id: str, part: Part, must_hash: Callable[[], bool] = lambda: True
+    ) -> SentPart | None:
+        """Upload a part of the object with this ETag: see `transfer.StreamCopier`."""
 
-        def stream() -> str | None:
+        def stream() -> SentPart | None:
             window = [("range", f"bytes={part.start}-{part.start + part.size - 1}")]
             query = f"?partNumber={part.number}&uploadId={quote(upload_id, safe='')}"
-            sent = self._stream(key, etag, part.size, read_headers=window, query=query)
-            if sent is not None and not sent[1]:
+            sent = self._stream(key, etag, part.size, read_headers=window, query=query, must_hash=must_hash)
+            if sent is None:
+                return None
+            md5, written = sent
+            if not written:
                 raise _Failed  # without ETags nothing proves a part, and each part would be sent again
-            return sent[1] if sent is not None and sent[0] == sent[1] else None
+            return SentPart(written, md5) if md5 in (None, written) else None
 
         return self._try(stream, key)
 
@@ -129,18 +138,18 @@ class HttpStreamCopier:
 
         def stream() -> str | None:
             if by_etag:
-                sent = self._stream(key, state.etag, state.size, properties=properties, hashed=False)
+                sent = self._stream(key, state.etag, state.size, properties=properties, must_hash=lambda: False)
                 return sent[1] if sent is not None and sent[1] == state.md5 else None
             sent = self._stream(key, state.etag, state.size, properties=properties, md5=state.md5)
             return sent[1] if sent is not None else None
 
         return self._try(stream, key)
 
-    def _try(self, stream: Callable[[], str | None], key: str) -> str | None:
+    def _try(self, stream: Callable[[], _Sent | None], key: str) -> _Sent | None:
         if self._circuit.is_open:
             return None
         try:
-            etag = stream()
+            sent = stream()
         except OutOfTime:
             raise
         except Exception as error:
@@ -149,9 +158,9 @@ class HttpStreamCopier:
                 logger.exception("unexpected failure", extra={"key": key})
             self._circuit.record_failure()
             return None
-        if etag is not None:
+        if sent is not None:
             self._circuit.end_trial()
-        return etag
+        return sent
 
     def _stream(
         self,
@@ -163,9 +172,9 @@ class HttpStreamCopier:
         properties: Headers = (),
         query: str = "",
         md5: str | None = None,
-        hashed: bool = True,
-    ) -> tuple[str, str] | None:
-        """Return the MD5 of the bytes that were read, or "" if not hashed, and the ETag of the bytes written.
+        must_hash: Callable[[], bool] = lambda: True,
+    ) -> tuple[str | None, str] | None:
+        """Return the MD5 of the bytes that were read, or None if not hashed, and the ETag of the bytes written.
 
         The ETag is "" if the response has none.
         Return None if the object or the upload is not the expected one. Raises _Failed if a store fails.
@@ -189,7 +198,7 @@ class HttpStreamCopier:
                 _permit(self._limiters.target, "upload_part" if query else "put_object", size),
                 self._target.begin("PUT", key, query=query, headers=[length, *properties]) as target,
             ):
-                found = _forward(source, target, size, md5, write.begin, hashed=hashed)
+                found = _forward(source, target, size, md5, write.begin, hashed=must_hash())
                 status, written = target.response()
                 request_limiter.note_status(status)
                 write.answered()
@@ -227,8 +236,8 @@ def _forward(
     before_last: Callable[[], None],
     *,
     hashed: bool,
-) -> str:
-    """Send what is read. Return its MD5, or "" if it is not hashed.
+) -> str | None:
+    """Send what is read. Return its MD5, or None if it is not hashed.
 
     Raises _Failed if there are fewer bytes, or if `md5` is given and is not theirs. The last block is not sent then.
     A body without its last block cannot take effect, so `before_last` is called before that block.
@@ -247,4 +256,4 @@ def _forward(
         if not left:
             before_last()
         target.send(block)
-    return digest.hexdigest() if digest is not None else ""
+    return digest.hexdigest() if digest is not None else None

@@ -6,7 +6,7 @@ A multipart upload is aborted unless the copy succeeds, or stops in such a way t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
@@ -50,24 +50,29 @@ WHOLE_MAX = 64 * MIB
 
 
 class SentPart(NamedTuple):
-    """A part that was sent: its ETag from the target, and the MD5 of the bytes that were read."""
+    """A part that was sent: its ETag from the target, and the MD5 of the bytes that were read; None if not hashed."""
 
     etag: str
-    md5: str
+    md5: str | None
 
 
 class StreamCopier(Protocol):
     """Copies from store to store with a small part of the object in memory: see `crt/stream_copy.py`.
 
-    Its methods return the ETag that the target gave to exactly the source's bytes. They return None if `Transfer` must
-    copy the bytes itself, for any reason.
+    Its methods return None if `Transfer` must copy the bytes itself, for any reason.
     """
 
     @property
     def buffer_size(self) -> int:
         """The bytes of memory that one stream holds."""
 
-    def part(self, key: str, etag: str, upload_id: str, part: Part) -> str | None: ...
+    def part(
+        self, key: str, etag: str, upload_id: str, part: Part, must_hash: Callable[[], bool] = lambda: True
+    ) -> SentPart | None:
+        """Upload a part of the object with this ETag. Its ETag is its MD5, unless the caller need not hash it.
+
+        `must_hash` is called when the part is about to be sent.
+        """
 
     def takes(self, state: ObjectState) -> bool:
         """Return True if `whole` may send this object."""
@@ -80,7 +85,8 @@ class StreamCopier(Protocol):
         *,
         by_etag: bool = False,
         guard: WriteGuard | None = None,
-    ) -> str | None: ...
+    ) -> str | None:
+        """Copy the object. Return the ETag that the target gave to exactly its bytes."""
 
 
 class Transfer:
@@ -118,7 +124,8 @@ class Transfer:
         self.marker_policy = direction.marker_policy(self.capabilities)
         self.guards = direction.guards(target, self.capabilities, tags=tags)
         self._mirrors_tags = tags
-        self._part_etags_are_md5 = True  # until the target's response to a part shows another ETag
+        self._part_etags_are_md5: bool | None = None  # as the last response to a part shows that was hashed
+        self._etags_prove_parts = True  # until the ETags of an object's parts did not give its ETag
         self._wrong_uploads: set[str] = set()  # they have parts of another object
         self._wrong_hashes: set[tuple[str, str, str | None]] = set()  # a key, its ETag, and the hash of the parts read
 
@@ -245,8 +252,11 @@ class Transfer:
         upload_id, etags = found or (self.create_upload(key, state), {})
         try:
             missing = [part for part in plan.parts() if part.number not in etags]
-            sent = self.send_parts(key, state, upload_id, missing, deadline)
-            md5s = etags | {number: part.md5 for number, part in sent.items()}
+            hashed = not self._etags_prove_parts or found is not None or not is_resumable(trusted, plan)
+            sent = self.send_parts(key, state, upload_id, missing, deadline, hashed=hashed)
+            md5s = etags | {number: part.md5 or part.etag for number, part in sent.items()}
+            if any(part.md5 is None for part in sent.values()):
+                self._prove_parts(trusted, md5s)
             self._check_parts(key, trusted, plan, md5s, found and upload_id)
             etags |= {number: part.etag for number, part in sent.items()}
             etag = self.guards.complete(key, upload_id, etags, replaced)
@@ -260,6 +270,16 @@ class Transfer:
         except BaseException:
             self.abort(key, upload_id)
             raise
+
+    def _prove_parts(self, state: ObjectState, etags: Mapping[int, str]) -> None:
+        """Raise Changed if these ETags do not prove the parts, so that the object is copied again with hashed parts.
+
+        Bytes were damaged, the source has another part plan, or the ETags are no MD5s any more. The parts of later
+        objects are hashed, too, because each object would be sent twice.
+        """
+        if multipart_etag(etags) != state.etag:
+            self._etags_prove_parts = False
+            raise Changed("the ETags of the parts do not give the source's ETag", "UnprovenParts")
 
     def _check_parts(
         self, key: str, state: ObjectState, plan: PartPlan, md5s: Mapping[int, str], continued: str | None
@@ -331,15 +351,25 @@ class Transfer:
             return md5_of(self._source.read(key, state.etag, part.start, part.size)).hex() == sent[number].etag
 
     def send_parts(
-        self, key: str, state: ObjectState, upload_id: str, parts: Iterable[Part], deadline: Deadline
+        self,
+        key: str,
+        state: ObjectState,
+        upload_id: str,
+        parts: Iterable[Part],
+        deadline: Deadline,
+        *,
+        hashed: bool = True,
     ) -> dict[int, SentPart]:
-        """Send parts of the object, pinned to its ETag, several at a time; return them by number."""
+        """Send parts of the object, pinned to its ETag, several at a time; return them by number.
+
+        If they need not be `hashed`, a streamed part is not, as soon as the target has shown that the ETags of its
+        parts are MD5s. The caller must then prove the parts by their ETags.
+        """
 
         def send(part: Part) -> SentPart:
             self._bandwidth.wait(part.size, deadline)
-            etag = self._stream_part(key, state, upload_id, part, deadline)
-            if etag is not None:
-                return SentPart(etag, etag)
+            if streamed := self._stream_part(key, state, upload_id, part, deadline, hashed=hashed):
+                return streamed
             with self._memory.hold(part.size):
                 deadline.progress()
                 deadline.check()
@@ -361,14 +391,21 @@ class Transfer:
                 raise error
         return {number: future.result() for number, future in futures.items()}
 
-    def _stream_part(self, key: str, state: ObjectState, upload_id: str, part: Part, deadline: Deadline) -> str | None:
-        """Stream a part and return its ETag, which is its MD5; None if it must be sent without a stream."""
-        if self._stream_copier is None or not self._part_etags_are_md5:
+    def _stream_part(
+        self, key: str, state: ObjectState, upload_id: str, part: Part, deadline: Deadline, *, hashed: bool
+    ) -> SentPart | None:
+        """Stream a part; return None if it must be sent without a stream."""
+
+        def must_hash() -> bool:
+            return hashed or not self._part_etags_are_md5
+
+        if self._stream_copier is None or self._part_etags_are_md5 is False:
             return None
         with self._memory.hold(self._stream_copier.buffer_size):
             deadline.progress()
             deadline.check()
-            etag = self._stream_copier.part(key, state.etag, upload_id, part)
-        if etag is not None:
+            sent = self._stream_copier.part(key, state.etag, upload_id, part, must_hash)
+        if sent is not None:
+            self._part_etags_are_md5 = self._part_etags_are_md5 or sent.md5 is not None
             self.note_copied()
-        return etag
+        return sent
