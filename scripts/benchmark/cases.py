@@ -44,6 +44,8 @@ class Case:
     distance: Distance = HERE
     #: True: the stores have tags and the ETags of parts, as AWS has. Those of the other cases have neither.
     like_aws: bool = False
+    #: True: the objects of the source are uploaded in parts. It takes stores that show them.
+    in_parts: bool = False
     #: True: s3-syncer copies tags.
     tags: bool = False
 
@@ -76,7 +78,11 @@ CASES = {
         Case("small-tags", "10 KiB each, tags on", Work.COPY, 2_000, _BOTH, small, like_aws=True, tags=True),
         Case("mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, _COPY, mixed),
         Case("large", "256 MiB each", Work.COPY, 8, _LARGE, _large),
-        Case("large-parts", "256 MiB each, in parts of 16 MiB", Work.COPY, 4, _PARTS, _large, like_aws=True),
+        Case(
+            *("large-parts", "256 MiB each, in parts of 16 MiB", Work.COPY, 4, _PARTS, _large),
+            like_aws=True,
+            in_parts=True,
+        ),
         Case("no-change", "keys that are already equal", Work.LIST, 100_000, (*_LIST, "rclone-default")),
         Case("wan-small", "10 KiB each", Work.COPY, 20_000, ("s3-syncer", "restore", *_RCLONE), small, FAR),
         Case("wan-mixed", "0 B to 16 MiB, log-uniform", Work.COPY, 2_000, _BOTH, mixed, FAR),

@@ -195,8 +195,11 @@ class Bench:
         self._source = self._cleanup.enter_context(self._far_source(source))
         self._servers = {source, self._source}
         say(f"{self._case.name}: filling the source")
-        step = baseline_step("fill", self._route(source.endpoint))
-        measure.run(step.command, environment(self._folder, step.environment), self._folder / "log")
+        if self._case.in_parts:
+            stores.fill_in_parts(source, self._made)
+        else:
+            step = baseline_step("fill", self._route(source.endpoint))
+            measure.run(step.command, environment(self._folder, step.environment), self._folder / "log")
         self._wanted = stores.expected(self._made)
         if wrong := stores.mistakes(self._wanted, stores.content(source)):
             raise click.ClickException(f"the source was not filled correctly: {wrong}")

@@ -6,21 +6,26 @@ import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 import trustme
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
 from benchmark.clients import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY
-from benchmark.objects import Object
+from benchmark.objects import MIB, Object
 from localcloud import servers
 from localcloud.servers import HOST, OF_SCRIPTS, Identity, Program, Server
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+#: Bytes of a part of objects that are uploaded in parts.
+PART = 16 * MIB
 
 #: The objects of a bucket: size and MD5 by key.
 Content = Mapping[str, tuple[int, str]]
@@ -87,6 +92,16 @@ def client(server: Server) -> S3Client:
         config=Config(s3={"addressing_style": "path"}),
     )
     return made
+
+
+def fill_in_parts(server: Server, objects: Sequence[Object]) -> None:
+    """Upload the objects in parts of PART. Raises ValueError if the store does not show the parts in the ETag."""
+    store = client(server)
+    for o in objects:
+        store.upload_fileobj(BytesIO(o.body()), BUCKET, o.key, Config=TransferConfig(multipart_chunksize=PART))
+        etag = store.head_object(Bucket=BUCKET, Key=o.key)["ETag"].strip('"')
+        if not etag.endswith(f"-{-(-o.size // PART)}"):
+            raise ValueError(f"{o.key} has the ETag {etag}, which does not show parts of {PART} bytes")
 
 
 def expected(objects: Sequence[Object]) -> Content:
