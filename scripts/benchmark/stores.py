@@ -95,7 +95,7 @@ def client(server: Server) -> S3Client:
 
 
 def fill_in_parts(server: Server, objects: Sequence[Object]) -> None:
-    """Upload the objects in parts of PART. Raises ValueError if the store does not show the parts in the ETag."""
+    """Upload the objects in parts of PART. Raises ValueError if the ETag does not show the parts."""
     store = client(server)
     for o in objects:
         store.upload_fileobj(BytesIO(o.body()), BUCKET, o.key, Config=TransferConfig(multipart_chunksize=PART))

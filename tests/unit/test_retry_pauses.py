@@ -17,13 +17,13 @@ from botocore.exceptions import ClientError
 from botocore.retries.standard import ExponentialBackoff
 from tests.support.patience import PATIENCE_S
 
+from s3_syncer.cli import retry_pauses
+from s3_syncer.cli.retry_pauses import SHORT_PAUSE_S, pauses_until
 from s3_syncer.cli.signals import handle_signals
 from s3_syncer.cli.sweeps.process_messages import Stop
 from s3_syncer.cli.sweeps.process_sweep import _Child
 from s3_syncer.core import fence
 from s3_syncer.core.deadline import Deadline, OutOfTime
-from s3_syncer.stores import retry_pauses
-from s3_syncer.stores.retry_pauses import SHORT_PAUSE_S, pauses_until
 
 
 class Busy:

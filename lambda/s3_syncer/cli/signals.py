@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ..core.deadline import Deadline
-from ..stores.retry_pauses import pauses_until
+from .retry_pauses import pauses_until
 
 #: Seconds that work in flight has to end after a signal. ECS kills a task 30 s after SIGTERM, unless it is configured.
 GRACE_S = 20.0

@@ -174,7 +174,7 @@ class HttpStreamCopier:
         md5: str | None = None,
         must_hash: Callable[[], bool] = lambda: True,
     ) -> tuple[str | None, str] | None:
-        """Return the MD5 of the bytes that were read, or None if not hashed, and the ETag of the bytes written.
+        """Return the MD5 of the bytes that were read, None if not hashed, and the ETag of those written.
 
         The ETag is "" if the response has none.
         Return None if the object or the upload is not the expected one. Raises _Failed if a store fails.

@@ -50,7 +50,7 @@ WHOLE_MAX = 64 * MIB
 
 
 class SentPart(NamedTuple):
-    """A part that was sent: its ETag from the target, and the MD5 of the bytes that were read; None if not hashed."""
+    """A part that was sent: its ETag from the target, and the MD5 of its bytes; None if not hashed."""
 
     etag: str
     md5: str | None
@@ -124,8 +124,8 @@ class Transfer:
         self.marker_policy = direction.marker_policy(self.capabilities)
         self.guards = direction.guards(target, self.capabilities, tags=tags)
         self._mirrors_tags = tags
-        self._part_etags_are_md5: bool | None = None  # as the last response to a part shows that was hashed
-        self._etags_prove_parts = True  # until the ETags of an object's parts did not give its ETag
+        self._part_etags_are_md5: bool | None = None  # None until a part was hashed.
+        self._etags_prove_parts = True  # False once they did not.
         self._wrong_uploads: set[str] = set()  # they have parts of another object
         self._wrong_hashes: set[tuple[str, str, str | None]] = set()  # a key, its ETag, and the hash of the parts read
 
@@ -272,7 +272,7 @@ class Transfer:
             raise
 
     def _prove_parts(self, state: ObjectState, etags: Mapping[int, str]) -> None:
-        """Raise Changed if these ETags do not prove the parts, so that the object is copied again with hashed parts.
+        """Raise Changed if these ETags do not prove the parts, so that they are sent again and hashed.
 
         Bytes were damaged, the source has another part plan, or the ETags are no MD5s any more. The parts of later
         objects are hashed, too, because each object would be sent twice.

@@ -25,11 +25,11 @@ from typing import Any
 from ...core.deadline import Deadline
 from ...core.errors import Retryable, SyncError, unexpected_failure
 from ...process_tuning import limit_malloc_arenas, relax_gc, spare_imported_modules
-from ...stores.retry_pauses import pauses_until
 from ...sync.outcome import Outcome
 from ...sync.protocols import SweepListener
 from ...sync.sweep_limits import DeleteLimit
 from ..concurrency import Concurrency
+from ..retry_pauses import pauses_until
 from .local_sweep import LocalSweeper, SweeperConfig
 from .outage import Outage, OutageListener
 from .process_messages import (
