@@ -28,6 +28,7 @@ from tests.functional.proxy import (
     refuse,
     reset,
     shorten,
+    without,
 )
 from tests.functional.test_fidelity import PROPERTIES, STRANGE_KEYS
 
@@ -122,6 +123,57 @@ def test_tag_sync_takes_one_more_get(rig: Rig) -> None:
     rig.clear()
     assert run("migrate").code == 0
     assert requests_of(rig) == ({"GET": 41, "HEAD": 1}, {"PUT": 20, "HEAD": 3, "GET": twin_count("key 0")})
+
+
+def refuse_conditions(exchange: Exchange) -> None:
+    """Refuse each write with a condition, as a store that does not know them."""
+    if "if-none-match" in exchange.request.headers:
+        refuse(501, "NotImplemented")(exchange)
+    else:
+        exchange.forward()
+
+
+@pytest.mark.parametrize(
+    "fault", [None, without("If-None-Match"), refuse_conditions], ids=["honours", "ignores", "501"]
+)
+def test_the_tags_are_not_read_where_the_target_refuses_to_overwrite_an_object(rig: Rig, fault: Fault | None) -> None:
+    """One object has tags, so the source is known to count them. The first such write is sent twice."""
+    rig.put("key 00", b"body", Tagging="stage=prod")
+    for number in range(1, 40):
+        rig.put(f"key {number:02}", b"body")
+    rig.clear()
+    if fault is not None:
+        rig.target_proxy.when(fault, "PUT", times=100)
+    assert run("migrate", "--concurrency", "1").code == 0
+    assert rig.differences() == []
+    reads = sum("tagging" in request.query for request in rig.source_proxy.requests)
+    writes = [request for request in rig.target_proxy.requests if request.method == "PUT"]
+    conditional = sum("if-none-match" in request.headers for request in writes)
+    assert len(writes) == 41
+    if fault is None:
+        assert reads < 10
+        assert conditional > 30
+    else:
+        assert reads > 38
+        assert 1 <= conditional <= 2
+
+
+def test_tags_that_another_worker_writes_during_a_copy_stay(rig: Rig) -> None:
+    """A worker of live sync has written the object with its new tags before the PUT of the sweep."""
+    rig.put("key 00", b"body", Tagging="stage=prod")
+    for number in range(1, 20):
+        rig.put(f"key {number:02}", b"body")
+
+    def overtake() -> None:
+        rig.tag("key 15", {"colour": "red"})
+        rig.target.put_object(Bucket=TARGET, Key="key 15", Body=b"body", Tagging="colour=red")
+
+    rig.clear()
+    rig.target_proxy.when(meanwhile(overtake), "PUT", key="key 15")
+    assert run("migrate", "--concurrency", "1").code == 0
+    assert rig.differences() == []
+    writes = [request for request in rig.target_proxy.requests if (request.method, request.key) == ("PUT", "key 15")]
+    assert [request.headers.get("if-none-match") for request in writes] == ["*"]
 
 
 def test_a_young_object_is_checked_with_head(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

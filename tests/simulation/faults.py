@@ -109,6 +109,9 @@ class Traits:
     counts_tags: frozenset[str] = frozenset({"HEAD", "GET"})
     #: False ignores the tags that come with an object, and keeps those of PutObjectTagging.
     keeps_tags_with_object: bool = True
+    #: What the store does with the condition of a write: it refuses the write if the condition is not met, ignores
+    #: the condition, or refuses every write with one.
+    conditions: Literal["honoured", "ignored", "refused"] = "honoured"
     #: True answers 200 to every write and keeps nothing.
     keeps_nothing: bool = False
     #: True answers 204 to a deletion and keeps the object.
@@ -167,6 +170,7 @@ def draw_target(choices: Choices) -> Traits:
         repeats_completion=choices.chance(0.5),
         counts_tags=frozenset(choices.choose((("HEAD", "GET"), ("HEAD",), ("GET",), ()))),
         keeps_tags_with_object=not choices.chance(0.3),
+        conditions=choices.choose(("honoured", "honoured", "ignored", "refused")),
     )
 
 

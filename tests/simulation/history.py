@@ -50,7 +50,7 @@ KEYS = ("a", "b", "c/d", "e", "f", "g")
 
 #: Keys of objects that are older than the queue, so that only a sweep copies them. No store can take one for another
 #: key, so the small-object copier may take all of them.
-OLD_KEYS = ("1", "2", "3")
+OLD_KEYS = tuple("123456789")
 
 #: Seconds in which the source changes. Faults and kills happen in the same time.
 ACTIVE_S = (1.0, 20.0, 200.0, 2000.0)
@@ -291,8 +291,10 @@ class History:
                 full=scheduler.chance(0.3),
             )
             filters = scheduler.choose(MORE_FILTERS)
-            # Without the number of tags, such a sweep does not see them: docs/convergence.md, "Workers without tags".
-            may_ignore_tags = "HEAD" in self.world.target.traits.counts_tags
+            # Without the number of tags, such a sweep does not see them. Without conditions, it may remove those of
+            # another worker. See docs/convergence.md, "Workers without tags".
+            traits = self.world.target.traits
+            may_ignore_tags = "HEAD" in traits.counts_tags and traits.conditions == "honoured"
             self.start_sweep(options, tags=scheduler.chance(0.8) or not may_ignore_tags, filters=filters)
 
     def migrate(self) -> None:

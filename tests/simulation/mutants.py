@@ -21,7 +21,7 @@ from s3_syncer.core.filters import NO_FILTERS, Filters
 from s3_syncer.core.model import ObjectState
 from s3_syncer.core.units import KIB
 from s3_syncer.core.work_items import DeletionWork, RangeWork, Work, following
-from s3_syncer.crt import small_object_copy
+from s3_syncer.crt import overwrite_prevention, small_object_copy
 from s3_syncer.operations import held_deletions
 from s3_syncer.queue import batch_items, batch_requests, deletion_guard, sqs, worker
 from s3_syncer.queue.dispositions import Ack, Disposition, Retry
@@ -330,6 +330,32 @@ def migration_over_http(history: History) -> None:
         for key in OLD_KEYS:
             scheduler.sleep(scheduler.choose((0.05, 0.2, 0.5)))
             scheduler.choose((history.write, history.tag, history.tag))(key)
+
+    history.change_source = change_source  # type: ignore[method-assign]
+
+
+def tags_beside_migration(history: History) -> None:
+    """Tag objects while a sweep over HTTP copies them to a target that ignores the conditions of writes.
+
+    The first object has tags, so the sweep learns that the source returns their number.
+    """
+    scheduler, source, target = history.scheduler, history.world.source, history.world.target
+    source.traits = replace(source.traits, etags="md5", counts_tags=frozenset({"HEAD", "GET"}))
+    target.traits = replace(target.traits, conditions="ignored")
+    history.world.settings = replace(history.world.settings, tags=True, filters=NO_FILTERS)
+    history.world.source_faults = Faults()
+    slow_writes(history)
+    history.http_share, history.loss_share = 1.0, 0.0
+
+    def change_source() -> None:
+        with history.without_events():
+            for key in OLD_KEYS:
+                source.write(key, key.encode(), tags={"tag": "first"} if key == OLD_KEYS[0] else {})
+        scheduler.sleep(3.0)
+        history.migration = history.start_sweep(SweepOptions())
+        for key in OLD_KEYS[1:]:
+            scheduler.sleep(scheduler.choose((0.05, 0.5, 10.0)))
+            source.tag(key, {"tag": "second"})
 
     history.change_source = change_source  # type: ignore[method-assign]
 
@@ -653,7 +679,14 @@ def every_object_is_own() -> Iterator[Replacement]:
 @mutant(seeds=1000, focus=together(slow_writes, migration_over_http))
 def tags_after_copy_ignored() -> Iterator[Replacement]:
     """A listing confirms a copy over HTTP only if the source still has no tags after it."""
-    yield small_object_copy, "_is_untagged", _always(True)
+    yield small_object_copy, "_tag_number", _always(0)
+
+
+@mutant(seeds=200, focus=tags_beside_migration)
+def condition_not_proven() -> Iterator[Replacement]:
+    """The tags are read after a copy unless the target has shown that it refuses to overwrite an object."""
+    yield overwrite_prevention.OverwritePrevention, "claim", _always(overwrite_prevention.Condition.PROVEN)
+    yield overwrite_prevention.OverwritePrevention, "is_proven", True
 
 
 @mutant(seeds=200, focus=together(late_writes, migration_over_http))

@@ -424,8 +424,13 @@ class Store(Server):
         return upload
 
     def _check_conditions(self, key: str, if_match: str | None, if_none_match: str | None) -> None:
+        if self.traits.conditions == "ignored" or (if_match is None and if_none_match is None):
+            return
+        if self.traits.conditions == "refused":
+            raise Refused("NotImplemented", 501)
         version = self.current(key)
         if if_none_match == "*" and version is not None:
+            self.scheduler.count("refused overwrite")
             raise Refused("PreconditionFailed", 412)
         if if_match is not None:
             if version is None:

@@ -24,7 +24,7 @@ from s3_syncer.core.headers import written
 from s3_syncer.core.key_folding import DIRECTORY
 from s3_syncer.core.model import SOURCE_ETAG_MARKER, Archive, KeyPage, ListEntry, ObjectState, Upload, WriteGuard
 from s3_syncer.core.multipart import Part, UploadedPart
-from s3_syncer.stores.capabilities import TargetCapabilities
+from s3_syncer.stores.capabilities import TagSupport, TargetCapabilities
 
 #: Keys that one listing request shows.
 LIST_PAGE = 5
@@ -154,7 +154,7 @@ class MemoryBucket:
         self.created = 0  # the uploads so far, for unique ids
         self.conditions: Literal["honoured", "ignored", "refused", "never met"] = "honoured"
         self.tags_with_object = True  # False ignores the tags that come with a PUT
-        self.has_tags: bool | None = None
+        self.tag_support = TagSupport()
         self.age_s = 0.0  # of every part, and about that of every upload
         self.calls: list[str] = []
         self.noted: list[str] = []  # the operations that another client made: see `note_copied`
@@ -477,7 +477,8 @@ class HttpSide:
             reply = self._reply(method, key, query, dict(headers), body)
         except SyncError as error:
             refused = 400 if isinstance(error, Permanent) else 503
-            reply = Reply(0 if isinstance(error, StoreUnusable) else _STATUS.get(error.code, refused))
+            body = f"<Error><Code>{error.code}</Code></Error>".encode() if error.code in _STATUS else b""
+            reply = Reply(0 if isinstance(error, StoreUnusable) else _STATUS.get(error.code, refused), {}, body)
         except ValueError:
             reply = Reply(500)
         done(self.replies.get(method + query, lambda reply: reply)(reply))

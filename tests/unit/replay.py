@@ -17,6 +17,7 @@ from tests.support.in_memory_store import Fetched
 from s3_syncer.core.errors import SyncError
 from s3_syncer.core.model import KeyPage, ObjectState, Upload, WriteGuard
 from s3_syncer.core.multipart import Part, UploadedPart
+from s3_syncer.stores.capabilities import TagSupport
 
 _WRITES = frozenset({"put", "put_tags", "delete", "create_upload", "upload_part", "complete_upload", "abort_upload"})
 
@@ -97,11 +98,11 @@ class SourceSide(Side):
     """The source. With `layouts` the store returns part sizes, else all objects are copied in one piece."""
 
     prefetch_body = True
-    has_tags = True
 
     def __init__(self, side: Literal["source"], answers: Answers, *, tags: bool, layouts: bool = False) -> None:
         super().__init__(side, answers, tags=tags)
         self._layouts = layouts
+        self.tag_support = TagSupport()
 
     def first_part(self, key: str) -> tuple[int, int] | None:
         told: tuple[int, int] | None = self._call("first_part") if self._layouts else None

@@ -37,8 +37,15 @@ from s3_syncer.core.errors import Permanent, Retryable, SyncError
 from s3_syncer.core.model import MAX_METADATA_BYTES, SOURCE_ETAG_MARKER, ObjectState
 from s3_syncer.core.units import MIB
 from s3_syncer.crt import small_object_copy
+from s3_syncer.crt.overwrite_prevention import OverwritePrevention
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
-from s3_syncer.stores.capabilities import TAGS_WITH_OBJECT, TAGS_WITH_OBJECT_CHECKS, TAGS_WRITTEN, properties_of
+from s3_syncer.stores.capabilities import (
+    TAGS_WITH_OBJECT,
+    TAGS_WITH_OBJECT_CHECKS,
+    TAGS_WRITTEN,
+    TagSupport,
+    properties_of,
+)
 from s3_syncer.sync import converge as converge_module
 from s3_syncer.sync import sweep as sweep_module
 from s3_syncer.sync.bucket_pair import BucketPair
@@ -95,6 +102,11 @@ class Scenario:
     prefetch_body: bool = True
     #: True if a sweep may crash after a write. If no listing shows what it missed, no later sweep finds it.
     sweeps_die: bool = True
+    #: True if responses show the number of tags, and the sweep knows that.
+    counts_tags: bool = False
+    #: What the target does with the condition of a write, and True if the sweep takes it for honoured.
+    conditions: Literal["honoured", "ignored", "refused", "never met"] = "honoured"
+    trusts_conditions: bool = False
 
     def mirrors_tags(self, change: int) -> bool:
         """Return True if the worker of a message mirrors tags."""
@@ -141,8 +153,18 @@ def sweep_beside(desk: Desk) -> None:
         look_again(desk)
         return
     transfer, tags = desk.transfer, desk.scenario.mirrors_tags(SWEEP)
+    if desk.scenario.counts_tags:
+        desk.source.tag_support = TagSupport(documents_counts=True, clock=lambda: 0.0)
+        desk.source.tag_support.record_exists()
     copier = CrtSmallObjectCopier(
-        HttpSide(desk.source), HttpSide(desk.target), transfer, source_prefix="", target_prefix="", tags=tags, threads=1
+        HttpSide(desk.source),
+        HttpSide(desk.target),
+        transfer,
+        source_prefix="",
+        target_prefix="",
+        tags=tags,
+        threads=1,
+        overwrite_prevention=OverwritePrevention(is_proven=desk.scenario.trusts_conditions),
     )
     sweep = Sweep(
         desk.pair,
@@ -352,6 +374,7 @@ class Model:
         # Halfway to the next change. The target's clock is far ahead, so a comparison by time gives a wrong result.
         clock = state.changes * self._apart_s + self._apart_s // 2 if call.side == "source" else AHEAD
         bucket = ListedBucket({KEY: there} if there else {}, etag=self.scenario.etag, clock=clock)
+        bucket.conditions = self.scenario.conditions
         try:
             if call.operation == "listing":
                 return tuple(bucket.listing()), state.target
@@ -672,6 +695,41 @@ def test_a_sweep_without_tags_and_without_guards_removes_tags(
     print(failure.value)
 
 
+#: Changes of tags beside a sweep that reads no tags after a copy, where the condition of its write makes up for that.
+TAGS_UNREAD = [
+    Scenario("tags come", [ONE, ONE_TAGGED], deaths=1),
+    Scenario("tags come and go", [ONE, ONE_TAGGED, ONE], deaths=0),
+    Scenario("tags come, and change", [ONE, ONE_TAGGED, ONE_RETAGGED], deaths=0, experienced=True),
+    Scenario("tags come, deleted", [ONE, ONE_TAGGED, None], deaths=0),
+    Scenario("tags come, deleted, with experience", [ONE, ONE_TAGGED, None], deaths=0, experienced=True),
+    Scenario("tags and bytes change", [ONE, TWO_TAGGED], deaths=1, experienced=True),
+    Scenario("tags come, then other bytes", [ONE, ONE_TAGGED, TWO], deaths=0, experienced=True),
+    Scenario("opaque target, tags come", [ONE, ONE_TAGGED], etag=opaque_etag, deaths=0),
+    Scenario("the target has an old object, tags come", [ONE, ONE_TAGGED], before=THREE, deaths=0, experienced=True),
+    Scenario("deleted, and back with tags", [ONE, None, ONE_TAGGED], deaths=0, experienced=True),
+]
+
+
+@pytest.mark.parametrize("scenario", TAGS_UNREAD, ids=str)
+def test_a_sweep_that_reads_no_tags_beside_live_sync_ends_equal(scenario: Scenario) -> None:
+    found = replace(scenario, counts_tags=True, trusts_conditions=True, sweeps_die=False)
+    ends_equal(found, sweep_beside)
+
+
+@pytest.mark.parametrize("scenario", TAGS_UNREAD[:2], ids=str)
+@pytest.mark.parametrize("conditions", ["honoured", "ignored", "refused", "never met"])
+def test_a_sweep_that_learns_if_it_must_read_tags_ends_equal(scenario: Scenario, conditions: Any) -> None:
+    ends_equal(replace(scenario, counts_tags=True, conditions=conditions, sweeps_die=False), sweep_beside)
+
+
+@pytest.mark.parametrize("scenario", [TAGS_UNREAD[0], TAGS_UNREAD[2]], ids=str)
+def test_a_sweep_that_trusts_a_condition_without_proof_diverges(scenario: Scenario) -> None:
+    found = replace(scenario, counts_tags=True, conditions="ignored", trusts_conditions=True, sweeps_die=False)
+    with pytest.raises(pytest.fail.Exception, match=r"in the end the source is .*, the target") as failure:
+        ends_equal(found, sweep_beside)
+    print(failure.value)
+
+
 def forgets(copies: OwnCopies, key: str, source: object, replaced: object) -> None: ...
 
 
@@ -708,8 +766,8 @@ def test_a_sweep_that_does_not_answer_for_its_copies_diverges(
     [
         ("MTIME_SETTLE_TIME", timedelta(0), "sweep: all within a second"),
         ("MTIME_SETTLE_TIME", timedelta(0), "sweep: overwritten, all within a second"),
-        ("_is_untagged", lambda body: True, "sweep: tags come"),
-        ("_is_untagged", lambda body: True, "sweep: overwritten, tags come"),
+        ("_tag_number", lambda body: 0, "sweep: tags come"),
+        ("_tag_number", lambda body: 0, "sweep: overwritten, tags come"),
     ],
 )
 def test_without_its_precautions_the_sweep_diverges(

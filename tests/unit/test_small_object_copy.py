@@ -17,11 +17,12 @@ from s3_syncer.core.concurrency_limit import ConcurrencyLimit
 from s3_syncer.core.deadline import Deadline
 from s3_syncer.core.errors import Retryable, StoreUnusable
 from s3_syncer.core.fence import Fence, fenced
-from s3_syncer.core.model import Archive, ListEntry, ObjectState
+from s3_syncer.core.model import Archive, ListEntry, ObjectState, WriteGuard
 from s3_syncer.core.units import MIB
 from s3_syncer.crt import small_object_copy
+from s3_syncer.crt.overwrite_prevention import MAX_CHECKS, OverwritePrevention
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
-from s3_syncer.stores.capabilities import SAMPLE_EVERY, properties_of
+from s3_syncer.stores.capabilities import PERMITTED_S, SAMPLE_EVERY, TagSupport, properties_of
 from s3_syncer.stores.request_limiter import Permit, RequestLimiter, RequestLimiters
 from s3_syncer.sync.transfer import Transfer
 from s3_syncer.transport.pauses import FAILURES_IN_A_ROW, PAUSE_S
@@ -32,7 +33,8 @@ NOW = 100
 class CopySides:
     """Two buckets; the objects of the source are old.
 
-    With `proven`, the target is known to keep ordinary objects.
+    With `proven`, the target is known to keep ordinary objects. With `counts_tags`, the source is known to return the
+    number of tags.
     """
 
     def __init__(
@@ -42,16 +44,20 @@ class CopySides:
         mirrors_tags: bool = True,
         memory: int = MIB,
         proven: bool = True,
+        counts_tags: bool = False,
         **target: Any,
     ) -> None:
         self.source, self.target = ListedBucket(clock=NOW), ListedBucket(clock=NOW, **target)
+        self.clock = FakeClock()
+        self.source.tag_support = TagSupport(documents_counts=counts_tags, clock=self.clock)
+        if counts_tags:
+            self.source.tag_support.record_exists()
         for key in keys:
             self.source.objects[key] = stored(key.encode(), modified=10)
         self.source_side, self.target_side = HttpSide(self.source), HttpSide(self.target)
         transfer = Transfer(self.source, self.target, memory=memory, threads=1, tags=mirrors_tags)
         if proven:
             transfer.capabilities.record_kept(properties_of(stored(b"").look()))
-        self.clock = FakeClock()
         self.copier = CrtSmallObjectCopier(
             self.source_side,
             self.target_side,
@@ -290,6 +296,243 @@ def test_an_invalid_tag_response_confirms_nothing(body: bytes) -> None:
     world = CopySides("a", tags=True)
     world.source_side.replies["GET?tagging"] = lambda reply: replace(reply, body=body)
     assert world.copy() == {"a": None}
+
+
+# -- the read of the tags that a condition spares ----------------------------------------------------------------------
+
+
+class UnreadTags(CopySides):
+    """A source that returns the number of tags, and a target that judges conditions.
+
+    With `experienced`, the target has refused to overwrite an object.
+    """
+
+    def __init__(self, *keys: str, conditions: Any = "honoured", experienced: bool = True, **options: Any) -> None:
+        super().__init__(*keys, **{"tags": True, "counts_tags": True, **options})
+        self.target.conditions = conditions
+        #: By key, the writes so far: True for one with `If-None-Match: *`.
+        self.conditional: dict[str, list[bool]] = {}
+        self._put = self.target.put
+        self.target.put = self._note_put  # type: ignore[method-assign]
+        if experienced:
+            self.copier._overwrite_prevention = OverwritePrevention(is_proven=True)
+
+    def _note_put(
+        self, key: str, data: Any, md5: bytes, state: ObjectState, marker: str | None, guard: WriteGuard | None = None
+    ) -> str:
+        self.conditional.setdefault(key, []).append(guard is not None)
+        return self._put(key, data, md5, state, marker, guard)
+
+    @property
+    def reads(self) -> int:
+        return self.source.calls.count("tags")
+
+
+def test_a_new_object_takes_no_read_of_its_tags_where_the_target_refuses_to_overwrite_it() -> None:
+    world = UnreadTags("a", "b", "c")
+    assert world.copy() == world.listed
+    assert world.conditional == {"a": [True], "b": [True], "c": [True]}
+    assert world.reads == 0
+    assert world.copied == ["a", "b", "c"]
+
+
+def test_the_first_write_is_sent_twice_to_prove_that_the_target_refuses_the_second() -> None:
+    world = UnreadTags("a", "b", "c", "d", experienced=False)
+    assert world.copy() == world.listed
+    assert world.conditional == {"a": [True, True], "b": [True], "c": [True], "d": [True]}
+    assert world.reads == 0
+    assert world.copied == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"counts_tags": False}, {"tags": False}, {"etag": opaque_etag, "experienced": False}],
+    ids=["no counts", "no tags", "a second PUT with the marker"],
+)
+def test_without_each_of_its_reasons_no_read_is_spared(options: dict[str, Any]) -> None:
+    world = UnreadTags("a", **options)
+    world.copier._marker_policy.needs_rewrite = lambda state, marker, etag: marker is None  # type: ignore[method-assign]
+    world.copier._marker_policy.marker_for = lambda state: None  # type: ignore[method-assign]
+    world.copy()
+    assert world.conditional["a"][-1] is False
+    assert world.reads == (1 if options.get("tags", True) else 0)
+
+
+def test_an_object_that_replaces_another_one_has_no_condition() -> None:
+    """Another worker may write the same bytes with tags: that leaves the ETag as it is."""
+    world = UnreadTags("a")
+    world.target.objects["a"] = stored(b"older")
+    world.replaced = {"a"}
+    assert world.copy() == world.listed
+    assert (world.conditional, world.reads) == ({"a": [False]}, 1)
+
+
+def test_the_tags_are_read_again_once_the_permission_is_not_known_any_more() -> None:
+    world = UnreadTags("a", "b")
+    world.clock.now += PERMITTED_S
+    assert world.copy() == world.listed
+    assert world.reads == 1, "the first read proves it again"
+
+
+def test_the_tags_of_one_object_in_so_many_are_read() -> None:
+    world = UnreadTags(*map(str, range(2 * SAMPLE_EVERY)))
+    assert world.copy() == world.listed
+    assert world.reads == 2
+
+
+def test_an_object_with_tags_shows_that_the_source_counts_them() -> None:
+    world = UnreadTags(*(f"key {number:02}" for number in range(20)), counts_tags=False)
+    world.source.objects["key 00"] = stored(b"key 00", tags={"colour": "red"}, modified=10)
+    assert world.copy().keys() == world.listed.keys() - {"key 00"}
+    assert world.reads == 1, "the first read proves the permission"
+
+
+def test_a_source_that_denies_a_read_of_tags_is_not_trusted() -> None:
+    world = UnreadTags(*map(str, range(SAMPLE_EVERY + 10)))
+    world.source_side.replies["GET?tagging"] = lambda _: Reply(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
+    confirmed = world.copy()
+    assert world.reads >= 10
+    assert list(confirmed.values()).count(None) == world.reads
+
+
+def test_a_source_with_tags_that_it_did_not_count_is_not_trusted() -> None:
+    world = UnreadTags("a", "b", "c")
+    world.clock.now += PERMITTED_S
+
+    def tag_behind(operation: str, key: str) -> None:
+        if operation == "tags" and key == "a":
+            world.source.objects["a"] = replace(world.source.objects["a"], tags={"colour": "red"})
+
+    world.source.on_call = tag_behind
+    assert world.copy() == {"a": None, "b": world.listed["b"], "c": world.listed["c"]}
+    assert world.reads >= 2
+
+
+@pytest.mark.parametrize("conditions", ["honoured", "ignored"])
+def test_the_tags_that_another_worker_has_written_are_not_lost(conditions: str) -> None:
+    """The other worker has read the tags that came after the GET, and writes before the PUT."""
+    world = UnreadTags("a", conditions=conditions, experienced=False)
+    tagged = replace(world.source.objects["a"], tags={"colour": "red"})
+
+    def write_first(operation: str, key: str) -> None:
+        if operation == "put" and "a" not in world.target.objects:
+            world.source.objects["a"] = world.target.objects["a"] = tagged
+
+    world.target.on_call = write_first
+    confirmed = world.copy()
+    assert confirmed.get("a") is None, "the sweep compares the key"
+    if conditions == "honoured":
+        assert world.target.objects["a"].tags == tagged.tags
+
+
+def test_a_sweep_without_the_proof_would_lose_tags() -> None:
+    """A target that ignores the condition, and a copier that takes it for honoured."""
+    world = UnreadTags("a", conditions="ignored", experienced=True)
+    tagged = replace(world.source.objects["a"], tags={"colour": "red"})
+
+    def write_first(operation: str, key: str) -> None:
+        if operation == "put" and "a" not in world.target.objects:
+            world.source.objects["a"] = world.target.objects["a"] = tagged
+
+    world.target.on_call = write_first
+    assert world.copy() == world.listed
+    assert world.target.objects["a"].tags == {}
+
+
+def test_a_target_that_ignores_the_condition_gets_it_for_one_object() -> None:
+    world = UnreadTags("a", "b", "c", "d", conditions="ignored", experienced=False)
+    assert world.copy() == world.listed
+    assert world.conditional == {"a": [True, True], "b": [False], "c": [False], "d": [False]}
+    assert world.reads == 4
+    assert world.copy() == world.listed
+    assert [len(writes) for writes in world.conditional.values()] == [3, 2, 2, 2]
+
+
+def test_tags_that_come_before_the_second_write_to_a_target_that_ignores_the_condition_are_seen() -> None:
+    """That second write is late, too. So the read of the tags follows it."""
+    world = UnreadTags("a", conditions="ignored", experienced=False)
+
+    def tag_in_between(operation: str, key: str) -> None:
+        if operation == "put" and len(world.conditional.get("a", [])) == 1:
+            world.source.objects["a"] = replace(world.source.objects["a"], tags={"colour": "red"})
+
+    world.target.on_call = tag_in_between
+    assert world.copy() == {"a": None}
+
+
+@pytest.mark.parametrize("experienced", [False, True])
+def test_a_target_that_does_not_know_the_condition_gets_the_write_without_it(experienced: bool) -> None:
+    world = UnreadTags("a", "b", "c", "d", conditions="refused", experienced=experienced)
+    assert world.copy() == world.listed
+    refused = [key for key, writes in world.conditional.items() if writes == [True, False]]
+    assert refused == ["a"]
+    assert world.reads == 4
+
+
+def test_an_object_that_is_refused_in_any_case_shows_nothing_about_the_condition() -> None:
+    world = UnreadTags("a", "b", experienced=False)
+    refuse = Reply(400, {}, b"<Error><Code>InvalidArgument</Code></Error>")
+    world.target_side.replies["PUT"] = lambda _: refuse
+    assert world.copy() == {}
+    world.target_side.replies.clear()
+    world.target.objects.clear()
+    assert world.copy() == world.listed
+    assert world.copier._overwrite_prevention.is_proven
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_objects_that_other_workers_have_written_leave_the_rest_of_the_batch_to_the_copier(status: int) -> None:
+    """A sweep beside another one meets many of them. None of them says that a store fails."""
+    keys = [f"key {number:02}" for number in range(40)]
+    world = UnreadTags(*keys)
+    world.target_side.replies["PUT"] = lambda reply: Reply(status) if len(world.conditional) < 30 else reply
+    assert world.copy().keys() == {*keys[29:]}
+    assert world.copier._overwrite_prevention.is_proven
+    assert world.copy().keys() == set(), "all of them exist now"
+    assert not world.copier._circuit.is_open
+
+
+@pytest.mark.parametrize("status", [0, 403, 409, 412, 500, 503])
+def test_a_target_that_fails_each_write_with_the_condition_gets_it_for_few_objects(status: int) -> None:
+    """The sweep converges their keys."""
+    keys = [f"key {number:02}" for number in range(30)]
+    world = UnreadTags(*keys, experienced=False)
+    world.target_side.replies["PUT"] = lambda reply: Reply(status) if [*world.conditional.values()][-1][-1] else reply
+    copied = set[str]()
+    for _ in range(MAX_CHECKS + 1):  # after a 403, the copier pauses
+        left = [entry for entry in world.source.listed() if entry.key not in copied]
+        copied |= world.copy(entries=left).keys()
+        world.clock.now += PAUSE_S
+    assert sum(any(writes) for writes in world.conditional.values()) <= MAX_CHECKS
+    assert len(copied) >= 30 - MAX_CHECKS
+
+
+@pytest.mark.parametrize("status", [0, 400, 403, 409, 500, 501, 503])
+def test_a_second_write_without_a_412_proves_nothing(status: int) -> None:
+    world = UnreadTags("a", "b", experienced=False)
+    world.target_side.replies["PUT"] = lambda reply: Reply(status) if len(world.conditional["a"]) == 2 else reply
+    entries = world.source.listed()
+    assert world.copy(entries=entries[:1]) == {"a": entries[0]}
+    assert world.reads == 1
+    world.target_side.replies.clear()
+    assert world.copy(entries=entries[1:]) == {"b": entries[1]}
+    assert world.conditional["b"] == [True, True]
+    assert world.copier._overwrite_prevention.is_proven
+
+
+def test_a_sample_that_is_overwritten_unconfirms_the_copies_of_its_batch_without_a_read() -> None:
+    world = UnreadTags(*(f"key {number:03}" for number in range(SAMPLE_EVERY + 10)))
+
+    def stop_judging(operation: str, key: str) -> None:
+        if key == "key 050":
+            world.target.conditions = "ignored"
+
+    world.target.on_call = stop_judging
+    confirmed = world.copy()
+    unread = [key for key, writes in world.conditional.items() if writes == [True]]
+    assert len(unread) >= 90
+    assert [key for key, entry in confirmed.items() if entry is None] == unread
+    assert not world.copier._overwrite_prevention.is_proven
 
 
 @pytest.mark.parametrize("error", [Retryable("slow down"), StoreUnusable("no response")])

@@ -29,7 +29,8 @@ from ..stores.object_tags import UNTAGGED_CODES
 from ..stores.request_limiter import NO_LIMITERS, Permit, RequestLimiter, RequestLimiters, request_kind
 from ..sync.transfer import Transfer
 from ..transport.pauses import note_store_failure, store_circuit
-from ..transport.protocols import Headers, HttpResponse, concerns_store, is_archived
+from ..transport.protocols import OBJECT_LEVEL_STATUSES, Headers, HttpResponse, concerns_store, is_archived
+from .overwrite_prevention import Condition, OverwritePrevention
 from .protocols import CallbackHttpClient
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,12 @@ MTIME_SETTLE_TIME = timedelta(seconds=2)
 #: Objects in a row that may be unsupported or fail before the rest of a batch is left. Each was read for nothing.
 MAX_UNSUPPORTED = 8
 
+
+#: Statuses of a conditional write that say that another worker has just written or deleted the key.
+_OVERTAKEN = frozenset({409, 412})
+
+#: The guard of a write to a key that the target lacks. The tags are those of the source's object, which has none.
+_NO_OBJECT = WriteGuard(None, None)
 
 #: In place of the response to a request that was not sent. A copy that was written already counts as written.
 _NOT_SENT = HttpResponse(-1)
@@ -71,6 +78,10 @@ class _Unsupported(Exception):
     """The object is not an ordinary one. The sweep converges its key."""
 
 
+class _Overtaken(Exception):
+    """Another worker has written the key since the listing. The sweep converges it."""
+
+
 class _RequestFailed(Exception):
     """A store did not do what a request asked for."""
 
@@ -92,6 +103,8 @@ class _Batch:
     copied: dict[str, ListEntry | None] = field(default_factory=dict)
     #: The properties that the target must keep, by key that was copied.
     properties: dict[str, Set[Property]] = field(default_factory=dict)
+    #: The keys of which the tags were not read after the copy, because the target refuses to overwrite an object.
+    tags_unread: set[str] = field(default_factory=set)
     #: Since the last object that was copied.
     unsupported: int = 0
     #: True if a store may get no further request for a while. The sweep then waits for it.
@@ -119,6 +132,7 @@ class CrtSmallObjectCopier:
         threads: int,
         mirrors_locks: bool = False,
         limiters: RequestLimiters = NO_LIMITERS,
+        overwrite_prevention: OverwritePrevention | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source, self._target, self._limiters = source, target, limiters
@@ -126,7 +140,9 @@ class CrtSmallObjectCopier:
         self._tags, self._transfer, self._mirrors_locks = tags, transfer, mirrors_locks
         self._memory, self._bandwidth = transfer.memory, transfer.bandwidth
         self._capabilities, self._marker_policy = transfer.capabilities, transfer.marker_policy
-        self._guards = transfer.guards
+        self._guards, self._source_tags = transfer.guards, transfer.source_tags
+        self._tags_come_first = transfer.direction.writes_tags_with_object
+        self._overwrite_prevention = overwrite_prevention or OverwritePrevention()
         self._is_limited = None not in (limiters.source, limiters.target)
         self._slots = threading.Semaphore(threads)
         self._max_size = min(MAX_SIZE, transfer.memory.size // 2)
@@ -173,6 +189,8 @@ class CrtSmallObjectCopier:
             batch.slots_done.acquire()
         # No listing shows headers and metadata: a copy with properties that the target was not seen to keep is checked.
         kept = {key for key, properties in batch.properties.items() if self._capabilities.keeps(properties)}
+        if not self._overwrite_prevention.is_proven:  # any more: a sample has shown it
+            kept -= batch.tags_unread
         return {key: entry if key in kept else None for key, entry in batch.copied.items()}
 
     # -- slots -----------------------------------------------------------------------------------------------------
@@ -238,7 +256,8 @@ class CrtSmallObjectCopier:
     def _steps(self, batch: _Batch, entry: ListEntry) -> _Steps:
         """Copy one object: GET, PUT, a second PUT if the marker is needed after all, and GET of the tags.
 
-        In a restore, the GET of the tags comes before the PUT.
+        The GET of the tags is spared if the first GET shows that there are none, and the target refuses the PUT once
+        another worker has written the key. In a restore, the GET of the tags comes before the PUT.
 
         A HEAD of the copy follows if nothing has shown yet that the target keeps such an object, and now and then: see
         `stores/capabilities.py`.
@@ -265,27 +284,32 @@ class CrtSmallObjectCopier:
             if self._is_equal(state, head):
                 raise _Unsupported
         guard = self._guards.guard(entry.key, there)
-        tags_come_first = self._transfer.direction.writes_tags_with_object
-        if tags_come_first and not (yield from self._source_is_untagged(source_key)):
+        if self._tags_come_first and not (yield from self._source_is_untagged(source_key)):
             raise _Unsupported
+
+        def put(guard: WriteGuard | None) -> _Request:
+            sent = write_headers(state, marker, md5, guard)
+            return _Request(self._target, "PUT", self._target_prefix + entry.key, headers=sent, body=read.body)
+
+        must_read_tags = confirmed_by_listing and self._must_read_tags  # no listing shows a change of tags
+        condition = self._condition(batch, entry) if must_read_tags else Condition.NONE
         batch.on_writing(entry, state)
         while True:
-            written = yield _Request(
-                self._target,
-                "PUT",
-                self._target_prefix + entry.key,
-                headers=write_headers(state, marker, md5, guard),
-                body=read.body,
-            )
+            if condition is Condition.NONE:
+                written, is_unread = (yield put(guard)), False
+            else:
+                written, is_unread = yield from self._write_absent(put, condition)
             if written.status != 200 or written.body:  # a page of HTML is no response to a PUT
                 raise _RequestFailed(written)
             etag = headers.etag(written.headers) or ""
             confirmed_by_listing = confirmed_by_listing and bool(etag)  # without one, nothing proves the bytes
             if not self._marker_policy.needs_rewrite(state, marker, etag):
                 break
-            marker = state.etag
+            marker, condition = state.etag, Condition.NONE
             guard = guard and replace(guard, etag=etag)
-        if confirmed_by_listing and not tags_come_first:  # no listing shows a change of tags
+        if is_unread:
+            batch.tags_unread.add(entry.key)
+        elif confirmed_by_listing and must_read_tags:
             confirmed_by_listing = yield from self._source_is_untagged(source_key)
         batch.copied[entry.key] = entry if confirmed_by_listing else None
         batch.properties[entry.key] = properties = properties_of(state)
@@ -301,11 +325,62 @@ class CrtSmallObjectCopier:
             finally:
                 self._capabilities.end_read(properties, kept=kept)
 
+    @property
+    def _must_read_tags(self) -> bool:
+        """Return True if the tags of the source's object must be mirrored, and are read after the write."""
+        return self._tags and not self._tags_come_first and self._source_tags.exists is not False
+
+    def _condition(self, batch: _Batch, entry: ListEntry) -> Condition:
+        """Return the use of `If-None-Match: *` in the write of an object that was read and has no tags.
+
+        A write with the condition spares the read of the tags only if the response to the GET would have shown them.
+        """
+        if entry.key in batch.replaced or self._source_tags.needs_read("GET", 0):
+            return Condition.NONE
+        return self._overwrite_prevention.claim()
+
+    def _write_absent(
+        self, put: Callable[[WriteGuard | None], _Request], condition: Condition
+    ) -> Generator[_Request, HttpResponse, tuple[HttpResponse, bool]]:
+        """Write an object on the condition that the target has none under the key.
+
+        Return the response, and True if the target is known to honour the condition. A store that does not know it gets
+        the write once more without it. Raises _Overtaken if there is an object.
+        """
+        is_honoured: bool | None = None
+        try:
+            written = yield put(_NO_OBJECT)
+            if written.status in _OVERTAKEN:
+                raise _Overtaken
+            if written.status in OBJECT_LEVEL_STATUSES and not concerns_store(written):
+                written = yield put(None)
+                if written.status == 200:
+                    self._overwrite_prevention.record_ignored()
+                return written, False
+            if written.status == 200 and condition is Condition.CHECKED:
+                again = yield put(_NO_OBJECT)
+                if again.status == 412:
+                    is_honoured = True
+                elif again.status == 200:
+                    written, is_honoured = again, False
+                return written, is_honoured is True
+            return written, True
+        finally:
+            if condition is Condition.CHECKED:
+                self._overwrite_prevention.end_check(is_honoured=is_honoured)
+
     def _source_is_untagged(self, source_key: str) -> Generator[_Request, HttpResponse, bool]:
         """Return True if the source's object has no tags that must be mirrored."""
-        if not self._tags or self._transfer.source_has_tags is False:
+        if not self._tags or self._source_tags.exists is False:
             return True
-        return _is_untagged((yield _Request(self._source, "GET", source_key, query="?tagging")))
+        response = yield _Request(self._source, "GET", source_key, query="?tagging")
+        number = _tag_number(response)
+        if number is not None:
+            self._source_tags.record_exists()
+            self._source_tags.record_tags("GET", 0, number)
+        elif response.status == 403:
+            self._source_tags.record_denied()
+        return number == 0
 
     def _is_equal(self, source: ObjectState, found: HttpResponse) -> bool:
         """Return True if the response to a HEAD shows an equal object: the target keeps its properties."""
@@ -335,9 +410,11 @@ class CrtSmallObjectCopier:
         Raises Permanent for a response that lacks a header.
         """
         state = headers.state(read.headers, {})
+        if self._tags and state.tag_count:
+            self._source_tags.record_tags("GET", state.tag_count, state.tag_count)
+            raise _Unsupported
         ordinary = (
-            not (self._tags and state.tag_count)
-            and state.etag == entry.etag
+            state.etag == entry.etag
             and state.size == entry.size == len(read.body)
             and not state.archived
             and not state.hidden_metadata
@@ -370,6 +447,8 @@ class _Copy:
             pass
         except _Unsupported:
             batch.unsupported += 1
+        except _Overtaken:
+            pass
         except _RequestFailed as error:
             self._copier.note_failure(batch, error.response)
         except Exception:  # a fault of this program: the batch must end all the same
@@ -443,11 +522,13 @@ def _listing_shows_next_write(entry: ListEntry, state: ObjectState, read: HttpRe
     return written == listed.replace(microsecond=0)
 
 
-def _is_untagged(response: HttpResponse) -> bool:
-    """Return True if the response to a GET of the tags says that there are none."""
+def _tag_number(response: HttpResponse) -> int | None:
+    """Return the number of tags by the response to a GET of the tags; None if it does not say it."""
     if response.status != 200:
-        return response.status == 404 and response_xml.error(response.body)[0] in UNTAGGED_CODES
+        is_untagged = response.status == 404 and response_xml.error(response.body)[0] in UNTAGGED_CODES
+        return 0 if is_untagged else None
     try:
-        return response_xml.fields(response_xml.parse(response.body)).get("TagSet") == []
+        tags = response_xml.fields(response_xml.parse(response.body)).get("TagSet")
     except response_xml.NotXmlError:
-        return False
+        return None
+    return len(tags) if isinstance(tags, list) else None

@@ -29,7 +29,7 @@ _FIRST_PERIODS_S = (600.0, 3600.0, 6 * 3600.0)
 MAX_PAGES, MAX_LETTERS = 50, 1000
 
 #: The requests of a bucket that change nothing.
-_READS = frozenset({"prefix", "has_tags", "head", "is_missing", "lists", "with_tags", "read", "tags", "note_copied"})
+_READS = frozenset({"prefix", "tag_support", "head", "is_missing", "lists", "with_tags", "read", "tags", "note_copied"})
 
 
 _T = TypeVar("_T")

@@ -233,9 +233,8 @@ class Bucket:
         return self._tags.read(key)
 
     @property
-    def has_tags(self) -> bool | None:
-        """True once the store has returned the tags of an object; False if it has no tags; None before both."""
-        return self._tags.support.exists
+    def tag_support(self) -> TagSupport:
+        return self._tags.support
 
     def first_part(self, key: str) -> tuple[int, int] | None:
         """Return the number of parts and the size of the first in bytes, or None if the store does not say.

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Set
 from typing import Literal
 
 from ..core.key_folding import Fold, twins
@@ -277,12 +277,12 @@ class TagSupport:
         """Record that the tags of an object cannot be read, so that its response has no count either."""
         self._counts_are_reliable = False
 
-    def record_tags(self, request: ObjectRequest, count: int, tags: Mapping[str, str]) -> None:
-        """Record the count in the response to a request of this kind, and the tags that the object then had."""
+    def record_tags(self, request: ObjectRequest, count: int, number: int) -> None:
+        """Record the count in the response to a request of this kind, and the number of tags of its object."""
         with self._lock:
-            if count and tags:
+            if count and number:
                 self._counted.add(request)
-            elif tags:
+            elif number:
                 self._counts_are_reliable = False
 
     def needs_read(self, request: ObjectRequest, count: int) -> bool:

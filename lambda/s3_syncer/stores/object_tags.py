@@ -65,7 +65,7 @@ class ObjectTags:
         if not self.support.needs_read(request, count):
             return {}
         tags = self.read(key)
-        self.support.record_tags(request, count, tags)
+        self.support.record_tags(request, count, len(tags))
         return tags
 
     def read(self, key: str) -> dict[str, str]:

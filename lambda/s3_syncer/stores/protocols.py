@@ -12,6 +12,7 @@ from ..core.multipart import Part, UploadedPart
 from ..settings import NO_OPTIONS, RequestOptions
 
 if TYPE_CHECKING:
+    from .capabilities import TagSupport
     from .credentials import Lease
     from .request_limiter import RequestLimiter
 
@@ -47,7 +48,7 @@ class SourceBucket(Protocol):
     """The bucket that is copied from: see `bucket.Bucket`."""
 
     @property
-    def has_tags(self) -> bool | None: ...
+    def tag_support(self) -> TagSupport: ...
 
     def note_copied(self, operation: str) -> None: ...
 

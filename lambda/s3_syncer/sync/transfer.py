@@ -32,7 +32,7 @@ from ..core.multipart import (
     own_plan,
 )
 from ..core.units import MIB
-from ..stores.capabilities import TargetCapabilities
+from ..stores.capabilities import TagSupport, TargetCapabilities
 from ..stores.object_tags import may_refuse_tags
 from ..stores.protocols import SourceBucket, TargetBucket
 from .bandwidth import BandwidthLimiter
@@ -134,9 +134,8 @@ class Transfer:
         return self._memory
 
     @property
-    def source_has_tags(self) -> bool | None:
-        """See `Bucket.has_tags`."""
-        return self._source.has_tags
+    def source_tags(self) -> TagSupport:
+        return self._source.tag_support
 
     def note_copied(self) -> None:
         """Note that both stores served requests about bytes that another client copied.
