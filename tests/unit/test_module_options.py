@@ -115,3 +115,15 @@ def test_command_line_for_the_same_module_repeats_its_options(tmp_path: Path, mo
     (tmp_path / "my infra").mkdir()
     ended = run(["--module", str(tmp_path / "my infra"), "--module-name", "a", "name"])
     assert ended.output == f"s3-syncer --module '{tmp_path}/my infra' --module-name a\n"
+
+
+def test_outputs_that_are_typed_win_over_a_module_in_the_environment(tmp_path: Path) -> None:
+    text = terraform_output(a=module_outputs())
+    ended = run(["--outputs", "-", "show"], text, S3_SYNCER_MODULE=str(tmp_path))
+    assert "region=eu-west-1" in ended.output
+
+
+def test_a_module_and_outputs_are_one_clear_error(tmp_path: Path) -> None:
+    ended = run(["--module", str(tmp_path), "--outputs", "-", "show"])
+    assert ended.exit_code == 2
+    assert "--module and --outputs both give the outputs of a module: give only one of them" in ended.stderr

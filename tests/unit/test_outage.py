@@ -14,7 +14,7 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.patience import PATIENCE_S
 
-from s3_syncer.cli.options.types import Duration
+from s3_syncer.cli.options.types import Duration, Number
 from s3_syncer.cli.sweeps.outage import (
     BUSY_REPEATS,
     OTHER_REPEATS,
@@ -303,6 +303,20 @@ def test_outage_is_announced_once_and_shown_while_it_lasts() -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("90", 90), ("1.5s", 1.5), ("15m", 900), ("1H", 3600)])
 def test_duration_is_seconds(text: str, seconds: float) -> None:
     assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["8761h", "9" * 400])
+def test_duration_is_a_year_at_most(text: str) -> None:
+    """Python cannot add more to a date, and cannot wait that long."""
+    with pytest.raises(click.BadParameter, match="is too long: write at most 8760h"):
+        Duration().convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "1e300"])
+def test_number_is_between_its_limits(text: str) -> None:
+    assert Number(0, 10).convert("1.5", None, None) == 1.5
+    with pytest.raises(click.BadParameter, match="is not"):
+        Number(0, 10).convert(text, None, None)
 
 
 @pytest.mark.parametrize("text", ["", "m", "-1", "1d", "1m30s", "nan"])

@@ -11,7 +11,7 @@ import click
 
 from ..click_extensions import LazyCommand, LazyGroup, with_options
 from ..exit_codes import EXIT_CODES
-from ..options.module import MODULE, Module
+from ..options.module import MODULE, Module, one_place
 
 #: The commands in the order of the reference.
 COMMANDS = (
@@ -78,4 +78,5 @@ def cli(ctx: click.Context, module: Path | None, outputs: Path | None, module_na
     names. Credentials are never options.
 
     """
-    ctx.obj = Module(ctx, module, outputs, module_name, terraform)
+    directory, file = one_place(ctx, module, outputs)
+    ctx.obj = Module(ctx, directory, file, module_name, terraform)

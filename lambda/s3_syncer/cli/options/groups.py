@@ -16,6 +16,7 @@ from .types import (
     KeyFile,
     ManifestObject,
     Moment,
+    Number,
     Pattern,
     ReportDestination,
     Share,
@@ -248,7 +249,7 @@ RESTORES = (
     option(
         _ARCHIVES,
         "--max-restore-gb",
-        type=click.FloatRange(0),
+        type=Number(0, 1e9),
         metavar="N",
         help="Request no restore that brings the total of this run above this number of GB (10^9 bytes).",
     ),

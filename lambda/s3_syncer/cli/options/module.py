@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from ..click_extensions import Unusable, option
 
@@ -125,6 +126,19 @@ class Module:
                 os.environ[name] = before
 
         self.ctx.call_on_close(restore)
+
+
+def one_place(ctx: click.Context, directory: Path | None, outputs_file: Path | None) -> tuple[Path | None, Path | None]:
+    """Return the place that is typed, and None for that of the environment.
+
+    Raises UsageError if neither of two wins.
+    """
+    if directory is None or outputs_file is None:
+        return directory, outputs_file
+    typed = [ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("module", "outputs")]
+    if typed[0] == typed[1]:
+        raise click.UsageError("--module and --outputs both give the outputs of a module: give only one of them")
+    return (directory, None) if typed[0] else (None, outputs_file)
 
 
 def module_of(ctx: click.Context) -> Module:

@@ -9,7 +9,7 @@ import click
 from ...operations.drain import SETTLED_S
 from ..click_extensions import option
 from . import sections
-from .types import Duration
+from .types import Duration, Number
 
 _SELECTION, _RANGE, _COST = "Selection", "Range", "Cost"
 
@@ -20,7 +20,7 @@ WATCH = (
     option(
         sections.OUTPUT,
         "--interval",
-        type=click.FloatRange(1),
+        type=Number(1, 24 * 3600),
         default=5,
         show_default=True,
         help="Seconds between two readings of --watch.",

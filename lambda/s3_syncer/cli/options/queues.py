@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import click
-
 from ..click_extensions import option
 from . import sections
+from .types import Number
 
 IDLE_TIMEOUT = (
     option(
         sections.QUEUE,
         "--idle-timeout",
-        type=click.FloatRange(1),
+        type=Number(1, 24 * 3600),
         default=60,
         show_default=True,
         help="Seconds for which the queue must be empty at the end. The message counts of SQS are approximate.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -75,6 +76,23 @@ class Ceiling(click.ParamType[int]):
         return int(text)
 
 
+class Number(click.FloatRange):
+    """A number between two limits, both included. "nan" and "inf" are none."""
+
+    def __init__(self, smallest: float, largest: float) -> None:
+        super().__init__(smallest, largest)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
+#: The longest duration in seconds: a year. Python cannot wait for every number of seconds.
+LONGEST_S = 365 * 24 * 3600.0
+
+
 class Duration(click.ParamType[float]):
     """A duration in seconds; with the unit s, m or h in that unit."""
 
@@ -86,7 +104,10 @@ class Duration(click.ParamType[float]):
         duration = re.fullmatch(r"(\d+\.?\d*|\.\d+)([smh]?)", value, re.IGNORECASE)
         if duration is None:
             self.fail(f"{value!r} is not a duration: write 90, 90s, 15m or 1h; 0 is no time", param, ctx)
-        return float(duration[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[duration[2].lower()]
+        seconds = float(duration[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[duration[2].lower()]
+        if seconds > LONGEST_S:
+            self.fail(f"{value!r} is too long: write at most {LONGEST_S / 3600:.0f}h", param, ctx)
+        return seconds
 
 
 class KeyFile(click.ParamType[KeyFileLocation]):
