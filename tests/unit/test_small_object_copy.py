@@ -587,6 +587,27 @@ def test_a_batch_of_unsupported_objects_is_left_after_a_few() -> None:
     assert world.source.count("fetch") == small_object_copy.MAX_UNSUPPORTED + 1
 
 
+def test_a_folder_of_unsupported_objects_leaves_the_other_folders_to_the_copier() -> None:
+    """An application often writes all objects of a folder in the same way, for example with tags."""
+    keys = [f"{folder}/{number:02}" for folder in "abcde" for number in range(50)]
+    world = CopySides(*keys, tags=True)
+    for key in keys:
+        if key.startswith(("b/", "d/")):
+            world.source.objects[key] = replace(world.source.objects[key], tags={"colour": "red"})
+    assert world.copy().keys() == {key for key in keys if key[0] in "ace"}
+    assert world.source.count("fetch") == 150 + 2 * (small_object_copy.MAX_UNSUPPORTED + 1)
+
+
+def test_a_batch_is_left_after_a_few_folders_of_unsupported_objects() -> None:
+    keys = [f"{folder:02}/{number:02}" for folder in range(50) for number in range(50)]
+    world = CopySides(*keys, tags=True)
+    for key in keys:
+        world.source.objects[key] = replace(world.source.objects[key], tags={"colour": "red"})
+    assert world.copy() == {}
+    most = small_object_copy.MAX_UNSUPPORTED + 1 + small_object_copy.MAX_LEFT_FOLDERS
+    assert world.source.count("fetch") <= most
+
+
 def test_a_batch_is_left_after_a_few_refused_writes() -> None:
     """boto3 makes each of them again, so a store that refuses all writes would receive all of them twice."""
     world = CopySides(*(f"key {number:03}" for number in range(500)))

@@ -45,8 +45,11 @@ MAX_SIZE = MIB
 #: older version that comes back has another ETag or time, unless both versions were written within one second.
 MTIME_SETTLE_TIME = timedelta(seconds=2)
 
-#: Objects in a row that may be unsupported or fail before the rest of a batch is left. Each was read for nothing.
+#: Objects in a row that may be unsupported or fail before the rest of their folder is left. Each was read for nothing.
 MAX_UNSUPPORTED = 8
+
+#: Folders in a row that may be left before the rest of a batch is left.
+MAX_LEFT_FOLDERS = 1
 
 
 #: Statuses of a conditional write that say that another worker has just written or deleted the key.
@@ -105,12 +108,45 @@ class _Batch:
     properties: dict[str, Set[Property]] = field(default_factory=dict)
     #: The keys of which the tags were not read after the copy, because the target refuses to overwrite an object.
     tags_unread: set[str] = field(default_factory=set)
-    #: Since the last object that was copied.
+    #: Since the last object that was copied: the unsupported objects, and the folders that were left for them.
     unsupported: int = 0
-    #: True if a store may get no further request for a while. The sweep then waits for it.
+    folders_in_a_row: int = 0
+    #: The folders of which no further object is copied here.
+    left_folders: set[str] = field(default_factory=set)
+    #: True if no further object is copied here. A store may get no request for a while, and the sweep waits for it. Or
+    #: the objects are unsupported.
     is_left: bool = False
     #: Counts the slots that have no further object of this batch.
     slots_done: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def take(self) -> ListEntry | None:
+        """Return the next object, or None if there is none."""
+        while self.waiting:
+            try:
+                entry = self.waiting.popleft()
+            except IndexError:  # another thread has taken it
+                break
+            if not self.left_folders or _folder(entry) not in self.left_folders:
+                return entry
+        return None
+
+    def note_unsupported(self, entry: ListEntry) -> None:
+        """Note an object that was not copied. After several in a row, its folder is left to the sweep.
+
+        An application often writes all objects of a folder in the same way.
+        """
+        folder = _folder(entry)
+        if folder in self.left_folders:
+            return
+        self.unsupported += 1
+        if self.unsupported > MAX_UNSUPPORTED:
+            self.left_folders.add(folder)
+            self.folders_in_a_row += 1
+            self.is_left = self.is_left or self.folders_in_a_row > MAX_LEFT_FOLDERS
+
+    def note_copied(self) -> None:
+        """Note that an object was copied."""
+        self.unsupported = self.folders_in_a_row = 0
 
 
 class CrtSmallObjectCopier:
@@ -202,14 +238,12 @@ class CrtSmallObjectCopier:
         awscrt must not wait.
         """
         batch.deadline.progress()
-        if self.must_end(batch) or batch.is_left or batch.unsupported > MAX_UNSUPPORTED:
+        if self.must_end(batch) or batch.is_left:
             batch.waiting.clear()
             return False
         if not may_wait and self._bandwidth.limits:
             return False
-        try:
-            entry = batch.waiting.popleft()
-        except IndexError:
+        if (entry := batch.take()) is None:
             return False
         if may_wait:
             try:
@@ -238,7 +272,7 @@ class CrtSmallObjectCopier:
         """Return True if no further request of the batch may begin."""
         return batch.deadline.passed() or fence.is_closed() or self._circuit.is_open
 
-    def note_failure(self, batch: _Batch, response: HttpResponse) -> None:
+    def note_failure(self, batch: _Batch, entry: ListEntry, response: HttpResponse) -> None:
         """Note a failed request. If the store fails as a whole, nothing is copied here for a while.
 
         A request that was given up says nothing about the store, and a busy store is left to its limiter.
@@ -249,7 +283,7 @@ class CrtSmallObjectCopier:
         if concerns_store(response):
             note_store_failure(self._circuit, response)
         else:
-            batch.unsupported += 1
+            batch.note_unsupported(entry)
 
     # -- one object ------------------------------------------------------------------------------------------------
 
@@ -314,7 +348,7 @@ class CrtSmallObjectCopier:
         batch.copied[entry.key] = entry if confirmed_by_listing else None
         batch.properties[entry.key] = properties = properties_of(state)
         self._circuit.end_trial()
-        batch.unsupported = 0
+        batch.note_copied()
         self._transfer.note_copied()
         batch.on_copied(entry, state, etag)
         if self._capabilities.claim_read(properties):
@@ -446,11 +480,11 @@ class _Copy:
         except StopIteration:
             pass
         except _Unsupported:
-            batch.unsupported += 1
+            batch.note_unsupported(self._entry)
         except _Overtaken:
             pass
         except _RequestFailed as error:
-            self._copier.note_failure(batch, error.response)
+            self._copier.note_failure(batch, self._entry, error.response)
         except Exception:  # a fault of this program: the batch must end all the same
             logger.exception("unexpected failure", extra={"key": self._entry.key})
         else:
@@ -502,6 +536,11 @@ class _Copy:
             permit.note_status(response.status)
             permit.end()
         self.advance(response)
+
+
+def _folder(entry: ListEntry) -> str:
+    """Return the folder of the key, with all folders above it."""
+    return entry.key.rpartition("/")[0]
 
 
 def write_headers(
