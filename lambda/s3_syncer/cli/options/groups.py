@@ -249,7 +249,7 @@ RESTORES = (
     option(
         _ARCHIVES,
         "--max-restore-gb",
-        type=Number(0, 1e9),
+        type=Number(0, 10**9),
         metavar="N",
         help="Request no restore that brings the total of this run above this number of GB (10^9 bytes).",
     ),
