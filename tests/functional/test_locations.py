@@ -150,6 +150,13 @@ def test_unreadable_file_is_one_line(config: Path) -> None:
 # -- config ------------------------------------------------------------------------------------------------------------
 
 
+def test_file_of_windows_may_begin_with_a_byte_order_mark(config: Path) -> None:
+    before = run("config", "list").out
+    config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes().replace(b"\n", b"\r\n"))
+    ended = run("config", "list")
+    assert (ended.code, ended.out) == (0, before)
+
+
 def test_list_hides_secrets(config: Path) -> None:
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
     assert run("config", "list").out.splitlines() == [

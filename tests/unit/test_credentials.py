@@ -117,6 +117,11 @@ def test_blanks_and_line_ends_around_a_key_are_no_part_of_it() -> None:
     )
 
 
+def test_a_secret_from_a_file_of_windows_may_begin_with_a_byte_order_mark() -> None:
+    text = '\ufeff{"access_key_id": "a",\r\n"secret_access_key": "b"}\r\n'
+    assert parse_secret(text, "name") == Credentials("a", "b")
+
+
 def test_temporary_credentials_are_refused_and_not_used_without_their_token() -> None:
     text = '{"access_key_id": "a", "secret_access_key": "b", "session_token": "the-token"}'
     with pytest.raises(StoreUnusable, match="has a session_token, so its access key expires") as caught:

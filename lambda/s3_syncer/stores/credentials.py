@@ -190,7 +190,7 @@ def parse_secret(text: str, name: str) -> Credentials:
     StoreUnusable, also for temporary credentials: no request would be signed with their token.
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text.lstrip("\ufeff"))  # the byte order mark of a file from Windows
     except ValueError:
         content = None
     if isinstance(content, dict):

@@ -137,7 +137,7 @@ class ConfigFile:
 
     def _content(self) -> str:
         try:
-            return self.path.read_text(encoding="utf-8")
+            return self.path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             return ""
         except (OSError, UnicodeError) as error:

@@ -188,7 +188,7 @@ class Certificates(click.ParamType[str]):
         if "-----BEGIN" in text:
             return text
         try:
-            return Path(text).read_text()
+            return Path(text).read_text(encoding="utf-8-sig")  # without the byte order mark of a file from Windows
         except (OSError, UnicodeError) as error:
             self.fail(f"the file {text!r} cannot be read: {error}", param, ctx)
 
