@@ -315,7 +315,6 @@ NO_SERVER = "http://127.0.0.1:1"
             "list_objects_v2 in the-target: InvalidAccessKeyId",
         ),
         ({"TARGET_SECRET_ARN": "no-such"}, "the secret no-such cannot be read"),
-        ({"TARGET_REGION": "not a region"}, "cannot connect to the target"),
         (
             {"AWS_DEFAULT_REGION": None, "AWS_REGION": None},
             "cannot connect to Secrets Manager: You must specify a region.",
@@ -651,3 +650,21 @@ def test_run_writes_both_reports(rig: Rig, tmp_path: Path) -> None:
     assert content["samples"][-1]["bytes"] == 5
     assert "equal</span>" in page.read_text()
     assert rig.other.secret_access_key not in page.read_text() + data.read_text()
+
+
+def test_misspelt_source_prefix_deletes_nothing(rig: Rig) -> None:
+    rig.put("photos/a")
+    options = ("migrate", "--source-prefix", "photo/", "--target-prefix", "copy/")
+    rig.target.put_object(Bucket=TARGET, Key="copy/a", Body=b"x")
+    ended = run(*options, "--delete")
+    assert ended.code == 3
+    assert "no key of the source begins with 'photo/', so --delete would delete every key" in ended.err
+    assert rig.target_keys() == ["copy/a"]
+    assert run(*options, "--delete", "--dry-run").code == 0
+    assert run(*options, "--delete", "--max-delete", "1").code == 0
+    assert rig.target_keys() == []
+
+
+def test_source_prefix_without_keys_on_both_sides_is_equal(rig: Rig) -> None:
+    rig.put("photos/a")
+    assert run("migrate", "--source-prefix", "photo/", "--target-prefix", "copy/", "--delete").code == 0

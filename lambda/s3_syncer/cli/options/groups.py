@@ -166,7 +166,8 @@ SWEEP_DELETES = (
         "--delete",
         is_flag=True,
         help="Delete keys from the target that the source does not have. Data that exists only in the target is lost: "
-        "use --dry-run first.",
+        "use --dry-run first. If the source has no key below --source-prefix, the command stops without "
+        "--max-delete.",
     ),
     option(
         sections.DELETES,

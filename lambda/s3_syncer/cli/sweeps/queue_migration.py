@@ -29,7 +29,7 @@ from ..signals import handle_signals
 from .display import print_line, show_progress
 from .job import SweepJob
 from .queue_progress import Line, QueueProgress, wait_until_done
-from .run import ended, run
+from .run import check_source_prefix, ended, run
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -165,6 +165,7 @@ def migrate_by_queue(job: SweepJob, config: QueueMigrationConfig, console: Conso
     context = build_sync_context(job.settings, threads=job.threads)
     for bucket in (context.source, context.target):  # an error of the comparison at the end must show before the start
         next(iter(bucket.listing()), None)
+    check_source_prefix(job, context.source, context.target)
     letters_before, stats, deadline = monitor.dead_letters(), SweepStats(), Deadline()
     options = job.sweep_options
     filters = job.settings.filters

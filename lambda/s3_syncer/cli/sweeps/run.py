@@ -19,6 +19,7 @@ from ...core.proof import Proof
 from ...core.size_order import first_passes
 from ...queue.bus_events import BusEvent, Notify, sweep_ended
 from ...settings import SMALLEST_BUDGET
+from ...stores.bucket import Bucket
 from ...stores.object_locks import NOT_MIRRORED
 from ...sync.content_check import PageListener
 from ...sync.named_keys import NamedKeys
@@ -76,6 +77,7 @@ def run(job: SweepJob, console: Console) -> int:
                 _announce_reads(job, local, console, deadline)
             if job.only_estimates:
                 return stop.exit_code if deadline.is_stopped else EQUAL
+            check_source_prefix(job, local.context.source, local.context.target)
             with show_progress(job, stats, console, local.context.source, deadline, outages):
                 unfinished = _sweep(job, stats, local, others, deadline)
             if local.named is not None:
@@ -91,6 +93,21 @@ def run(job: SweepJob, console: Console) -> int:
     if resume is not None:
         resume.delete()
     return EQUAL if result == "equal" or (job.is_dry_run and not stats.failures) else DIFFERENT
+
+
+def check_source_prefix(job: SweepJob, source: Bucket, target: Bucket) -> None:
+    """Raise Permanent if --delete would empty the target, because the source has no key below its prefix.
+
+    The prefix is probably misspelt. With --max-delete, the number shows that the deletions are meant.
+    """
+    options, prefix = job.sweep_options, job.settings.source_prefix
+    if not options.delete or options.dry_run or options.max_delete is not None or not prefix or job.batches is not None:
+        return
+    if source.first("") is None and target.first("") is not None:
+        raise Permanent(
+            f"no key of the source begins with {prefix!r}, so --delete would delete every key of the target: "
+            "correct --source-prefix, or add --max-delete with the number of keys to delete"
+        )
 
 
 def _new_stats(job: SweepJob, sweepers: Sequence[LocalSweeper | ProcessSweeper]) -> SweepStats:
