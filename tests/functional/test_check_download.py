@@ -15,11 +15,11 @@ from tests.functional.command import Ended, run, started
 from tests.functional.harness import SOURCE, TARGET, Rig
 from tests.functional.proxy import Request, answering, meanwhile, refuse
 from tests.support import odd_requests
-from tests.support.odd_objects import PAGE
 from tests.support.odd_store import OddStore
 from tests.support.patience import PATIENCE_S
 
 from s3_syncer.cli.sweeps.resume_file import ResumeFile
+from s3_syncer.core import listing_diff
 from s3_syncer.core.units import MIB
 
 MARKED = "marked"
@@ -277,12 +277,23 @@ def test_only_a_percentage_is_a_sample(rig: Rig, share: str) -> None:
     assert (ended.code, "write 1%, 0.1% or 100%" in ended.err) == (2, True)
 
 
+#: Keys of a page of the comparison: few, because a run reads every object.
+PAGE = 100
+
+#: Source that gives a child process the same pages.
+SMALL_PAGES = f"from s3_syncer.core import listing_diff; listing_diff.PAGE_KEYS = {PAGE}"
+
+#: Keys of two and a half pages.
+MANY = [f"key {number:05}" for number in range(PAGE * 5 // 2)]
+
+
 @pytest.fixture
-def many(odd: Rig, odd_store: OddStore) -> Rig:
-    """Return objects on two and a half pages of a listing, one damaged; only their bytes prove them."""
-    for number in range(PAGE * 5 // 2):
-        odd_store.put(SOURCE, f"key {number:05}", b"body", etag="1-2")
-        odd_store.put(TARGET, f"key {number:05}", b"body", metadata={"s3-syncer-source-etag": "1-2"})
+def many(odd: Rig, odd_store: OddStore, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """Return objects on several pages, one damaged; only their bytes prove them."""
+    monkeypatch.setattr(listing_diff, "PAGE_KEYS", PAGE)
+    for key in MANY:
+        odd_store.put(SOURCE, key, b"body", etag="1-2")
+        odd_store.put(TARGET, key, b"body", metadata={"s3-syncer-source-etag": "1-2"})
     flip(odd_store, "key 00003", 1)
     return odd
 
@@ -294,13 +305,13 @@ def test_a_stopped_check_continues_and_reports_both_parts(
     stalled, may_continue = threading.Event(), threading.Event()
 
     def stall(request: odd_requests.Request, store: odd_requests.Store) -> odd_requests.Response:
-        if request.operation == "GetObject" and request.key >= "key 02000":
+        if request.operation == "GetObject" and request.key >= MANY[2 * PAGE]:
             stalled.set()
             may_continue.wait(PATIENCE_S)
         return store(request)
 
     arguments = ("check", "--download", "--resume", str(progress), "--report", str(report))
-    with odd_store.having(stall), started(*arguments, "--concurrency", "2") as command:
+    with odd_store.having(stall), started(*arguments, "--concurrency", "2", before=SMALL_PAGES) as command:
         command.wait_until(stalled.is_set)
         command.stop(signal.SIGINT)
         may_continue.set()
@@ -314,10 +325,10 @@ def test_a_stopped_check_continues_and_reports_both_parts(
     ended = run(*arguments)
     second = json.loads(report.read_text())
     assert (ended.code, set(ended.named)) == (1, {"key 00003"})
-    assert (second["keys"], second["proofs"]["bytes"]) == (2500, 2499)
+    assert (second["keys"], second["proofs"]["bytes"]) == (len(MANY), len(MANY) - 1)
     read_after = {r.key for r in odd_store.asked("GetObject") if r.bucket == TARGET}
-    assert read_before | read_after == {f"key {number:05}" for number in range(2500)}
-    assert len(read_after) < 2500, "what the first run has done is not read again"
+    assert read_before | read_after == set(MANY)
+    assert len(read_after) < len(MANY), "what the first run has done is not read again"
     assert not progress.exists()
 
 
