@@ -40,11 +40,9 @@ def tests_pass(binary: Path) -> bool:
 
     Each process runs several files, because it takes a second to begin. All of them use one process of the provider, of
     which they only need the schema. Without it, each `run` starts the provider again, which takes most of the time.
-    Garbage is collected seldom, because the processes end soon.
     """
     directory = DIRECTORY / f"tests-{terraform.version(binary)}"
-    tool = terraform.prepare(directory)
-    tool = replace(tool, binary=binary, environment={**tool.environment, "GOGC": "400"})
+    tool = replace(terraform.prepare(directory), binary=binary)
     tool.run("init", "-backend=false", "-no-color", cwd=ROOT)
 
     def run(files: Sequence[Path]) -> tuple[bool, str]:
