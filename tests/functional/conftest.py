@@ -176,7 +176,8 @@ def _no_work_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     while left := _threads() - before:
         assert time.monotonic() < end, f"still running: {left}"
         gc.collect()  # idle threads end with the pool that they belong to
-        left.pop().join(0.1)
+        for thread in left:
+            thread.join(0.1)
     freeze()  # what is left belongs to the session, and the next collection takes less time without it
     assert multiprocessing.active_children() == []
 
