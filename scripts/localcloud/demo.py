@@ -47,7 +47,8 @@ MIB = 1024 * 1024
 WRITERS = 8
 POLL_INTERVAL_S = 0.1
 ARRIVAL_TIMEOUT_S = 180
-IDLE_TIMEOUT_S = 120
+# Longer than the rechecks of the large object take, each of which waits as long as all before it together.
+IDLE_TIMEOUT_S = 600
 # The counts of a queue are approximate, so they must be zero this many times in a row.
 EMPTY_COUNTS = 3
 IDLE_INTERVAL_S = 0.3
