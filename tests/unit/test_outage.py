@@ -176,6 +176,16 @@ def test_without_a_timeout_only_a_busy_store_is_waited_for(clock: FakeClock, err
     assert gate.may_repeat(error, 1, fails(None)) is repeats
 
 
+def test_a_fault_in_the_thread_that_waits_ends_the_wait_of_all_requests(clock: FakeClock) -> None:
+    class Faulty(Noted):
+        def on_outage(self, outage: Outage) -> None:
+            raise OSError(24, "Too many open files")
+
+    gate = gate_of(Faulty(), clock)
+    with pytest.raises(StoreUnavailable, match=r"the store does not respond; the wait for it failed: .*open files"):
+        gate.may_repeat(DOWN, 1, fails(None))
+
+
 # -- requests through the gate -----------------------------------------------------------------------------------------
 
 

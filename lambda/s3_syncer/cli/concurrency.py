@@ -1,8 +1,9 @@
-"""The numbers of requests at a time: the ceiling that the user gives, and what the stores get now."""
+"""The numbers of requests at a time: the ceilings of the user and the system, and the present limits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from ..stores.request_limiter import RequestLimiter, RequestLimiters
 
@@ -12,6 +13,41 @@ AUTO = 256
 
 #: The messages at a time of `serve --concurrency auto` from each queue. Each may hold an object of 1 MiB in memory.
 AUTO_MESSAGES = 64
+
+
+#: Open files of a process that are no connections: standard streams, pipes to other processes, and modules that are
+#: imported late.
+OTHER_FILES = 64
+
+#: Connections for each request at a time: two stores, and for each a connection over awscrt and one over boto3.
+CONNECTIONS = 4
+
+#: Open files that are enough for the highest ceiling, which a process need not exceed.
+ENOUGH_FILES = 4096
+
+
+@cache
+def open_files() -> int:
+    """Return the number of files that this process and its child processes may each open.
+
+    Many systems allow 1,024 at first, and more on request. So this asks for ENOUGH_FILES.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows counts connections apart
+        return ENOUGH_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited or soft >= ENOUGH_FILES:
+        return ENOUGH_FILES
+    allowed = ENOUGH_FILES if hard == unlimited else min(ENOUGH_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
+
+
+def most_at_a_time(files: int) -> int:
+    """Return the highest ceiling for a process that may open so many files. It is at least 1."""
+    return max(1, (files - OTHER_FILES) // CONNECTIONS)
 
 
 @dataclass(frozen=True, slots=True)

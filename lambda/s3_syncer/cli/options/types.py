@@ -15,6 +15,7 @@ import click
 from ...core.bandwidth_timetable import BadTimetable, BandwidthTimetable
 from ...core.units import parse_size
 from ...settings_reader import split_lines
+from ..concurrency import ENOUGH_FILES, most_at_a_time, open_files
 from ..output.report import CONTENT_TYPES
 from ..output.report_upload import ReportObject
 from ..sweeps.key_files import KeyFileLocation, S3Object
@@ -60,7 +61,10 @@ _UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(h
 
 
 class Ceiling(click.ParamType[int]):
-    """The most that may be in progress at a time, or "auto" for the ceiling `auto`."""
+    """The most that may be in progress at a time, or "auto" for the ceiling `auto`.
+
+    Each of them takes connections, and so the system limits both: see `concurrency.open_files`.
+    """
 
     name = "number"
 
@@ -68,11 +72,15 @@ class Ceiling(click.ParamType[int]):
         self._auto = auto
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value).strip().lower()
+        text, files = str(value).strip().lower(), open_files()
+        most = most_at_a_time(files)
         if text == "auto":
-            return self._auto
+            return min(self._auto, most)
         if not text.isdecimal() or not 1 <= int(text) <= MOST:
             self.fail(f"{value!r} is not a ceiling: write auto, or a whole number from 1 to {MOST}", param, ctx)
+        if int(text) > most:
+            reason = f"a process may open {files} files here, which is enough for {most} at a time"
+            self.fail(f"{reason}: write auto, or run `ulimit -Hn {ENOUGH_FILES}` as root before", param, ctx)
         return int(text)
 
 

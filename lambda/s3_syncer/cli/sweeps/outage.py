@@ -183,13 +183,19 @@ class OutageGate:
         watching.start()
 
     def _watch(self, error: SyncError, probe: Callable[[], object]) -> None:
-        """Send a request after each pause, until the store serves it, refuses it, or the time is over."""
+        """Send a request after each pause, until the store serves it, refuses it, or the time is over.
+
+        The waiting requests never wait for a thread that has ended: any failure ends their wait, too.
+        """
         try:
             self._probe_repeatedly(error, probe)
         except OutOfTime:
             return  # the waiting requests notice the deadline as well
         except SyncError as lasting:
             self._end.fail(lasting)
+        except Exception as fault:
+            logger.exception("unexpected failure")
+            self._end.fail(StoreUnavailable(f"{error.reason}; the wait for it failed: {fault}", error.code))
 
     def _probe_repeatedly(self, error: SyncError, probe: Callable[[], object]) -> None:
         began = self._clock()
