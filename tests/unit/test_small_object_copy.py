@@ -20,6 +20,7 @@ from s3_syncer.core.fence import Fence, fenced
 from s3_syncer.core.model import Archive, ListEntry, ObjectState, WriteGuard
 from s3_syncer.core.units import MIB
 from s3_syncer.crt import small_object_copy
+from s3_syncer.crt.copy_batch import MAX_LEFT_FOLDERS, MAX_UNSUPPORTED
 from s3_syncer.crt.overwrite_prevention import MAX_CHECKS, OverwritePrevention
 from s3_syncer.crt.small_object_copy import CrtSmallObjectCopier
 from s3_syncer.stores.capabilities import PERMITTED_S, SAMPLE_EVERY, TagSupport, properties_of
@@ -584,7 +585,7 @@ def test_a_batch_of_unsupported_objects_is_left_after_a_few() -> None:
     for key, there in world.source.objects.items():
         world.source.objects[key] = replace(there, kms=True)
     assert world.copy() == {}
-    assert world.source.count("fetch") == small_object_copy.MAX_UNSUPPORTED + 1
+    assert world.source.count("fetch") == MAX_UNSUPPORTED + 1
 
 
 def test_a_folder_of_unsupported_objects_leaves_the_other_folders_to_the_copier() -> None:
@@ -595,7 +596,7 @@ def test_a_folder_of_unsupported_objects_leaves_the_other_folders_to_the_copier(
         if key.startswith(("b/", "d/")):
             world.source.objects[key] = replace(world.source.objects[key], tags={"colour": "red"})
     assert world.copy().keys() == {key for key in keys if key[0] in "ace"}
-    assert world.source.count("fetch") == 150 + 2 * (small_object_copy.MAX_UNSUPPORTED + 1)
+    assert world.source.count("fetch") == 150 + 2 * (MAX_UNSUPPORTED + 1)
 
 
 def test_a_batch_is_left_after_a_few_folders_of_unsupported_objects() -> None:
@@ -604,7 +605,7 @@ def test_a_batch_is_left_after_a_few_folders_of_unsupported_objects() -> None:
     for key in keys:
         world.source.objects[key] = replace(world.source.objects[key], tags={"colour": "red"})
     assert world.copy() == {}
-    most = small_object_copy.MAX_UNSUPPORTED + 1 + small_object_copy.MAX_LEFT_FOLDERS
+    most = MAX_UNSUPPORTED + 1 + MAX_LEFT_FOLDERS
     assert world.source.count("fetch") <= most
 
 
@@ -613,7 +614,7 @@ def test_a_batch_is_left_after_a_few_refused_writes() -> None:
     world = CopySides(*(f"key {number:03}" for number in range(500)))
     world.target_side.replies["PUT"] = lambda _: Reply(400, {}, b"<Error><Code>InvalidArgument</Code></Error>")
     assert world.copy() == {}
-    assert world.source.count("fetch") == small_object_copy.MAX_UNSUPPORTED + 1
+    assert world.source.count("fetch") == MAX_UNSUPPORTED + 1
 
 
 def test_nothing_is_copied_for_a_while_after_a_code_about_the_whole_store() -> None:

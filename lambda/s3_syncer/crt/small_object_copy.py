@@ -12,8 +12,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Generator, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -24,12 +24,13 @@ from ..core.errors import Permanent
 from ..core.model import MD5, NO_LOCK, ListEntry, ObjectState, WriteGuard, md5_of
 from ..core.units import MIB
 from ..stores import request_limiter, response_xml
-from ..stores.capabilities import Property, properties_of
+from ..stores.capabilities import properties_of
 from ..stores.object_tags import UNTAGGED_CODES
 from ..stores.request_limiter import NO_LIMITERS, Permit, RequestLimiter, RequestLimiters, request_kind
 from ..sync.transfer import Transfer
 from ..transport.pauses import note_store_failure, store_circuit
 from ..transport.protocols import OBJECT_LEVEL_STATUSES, Headers, HttpResponse, concerns_store, is_archived
+from .copy_batch import CopyBatch
 from .overwrite_prevention import Condition, OverwritePrevention
 from .protocols import CallbackHttpClient
 
@@ -44,13 +45,6 @@ MAX_SIZE = MIB
 #: clock of the target does not matter. A time that goes back is safe too: an upload in parts has another ETag. An
 #: older version that comes back has another ETag or time, unless both versions were written within one second.
 MTIME_SETTLE_TIME = timedelta(seconds=2)
-
-#: Objects in a row that may be unsupported or fail before the rest of their folder is left. Each was read for nothing.
-MAX_UNSUPPORTED = 8
-
-#: Folders in a row that may be left before the rest of a batch is left.
-MAX_LEFT_FOLDERS = 1
-
 
 #: Statuses of a conditional write that say that another worker has just written or deleted the key.
 _OVERTAKEN = frozenset({409, 412})
@@ -90,63 +84,6 @@ class _RequestFailed(Exception):
 
     def __init__(self, response: HttpResponse) -> None:
         self.response = response
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The objects of one call, and the results so far."""
-
-    waiting: deque[ListEntry]
-    deadline: Deadline
-    on_writing: Callable[[ListEntry, ObjectState], None]
-    on_copied: Callable[[ListEntry, ObjectState, str], None]
-    #: The keys that the target has.
-    replaced: Collection[str]
-    #: By key, the listing entry that the source must still show for the copy to be current; None if none can.
-    copied: dict[str, ListEntry | None] = field(default_factory=dict)
-    #: The properties that the target must keep, by key that was copied.
-    properties: dict[str, Set[Property]] = field(default_factory=dict)
-    #: The keys of which the tags were not read after the copy, because the target refuses to overwrite an object.
-    tags_unread: set[str] = field(default_factory=set)
-    #: Since the last object that was copied: the unsupported objects, and the folders that were left for them.
-    unsupported: int = 0
-    folders_in_a_row: int = 0
-    #: The folders of which no further object is copied here.
-    left_folders: set[str] = field(default_factory=set)
-    #: True if no further object is copied here. A store may get no request for a while, and the sweep waits for it. Or
-    #: the objects are unsupported.
-    is_left: bool = False
-    #: Counts the slots that have no further object of this batch.
-    slots_done: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-
-    def take(self) -> ListEntry | None:
-        """Return the next object, or None if there is none."""
-        while self.waiting:
-            try:
-                entry = self.waiting.popleft()
-            except IndexError:  # another thread has taken it
-                break
-            if not self.left_folders or _folder(entry) not in self.left_folders:
-                return entry
-        return None
-
-    def note_unsupported(self, entry: ListEntry) -> None:
-        """Note an object that was not copied. After several in a row, its folder is left to the sweep.
-
-        An application often writes all objects of a folder in the same way.
-        """
-        folder = _folder(entry)
-        if folder in self.left_folders:
-            return
-        self.unsupported += 1
-        if self.unsupported > MAX_UNSUPPORTED:
-            self.left_folders.add(folder)
-            self.folders_in_a_row += 1
-            self.is_left = self.is_left or self.folders_in_a_row > MAX_LEFT_FOLDERS
-
-    def note_copied(self) -> None:
-        """Note that an object was copied."""
-        self.unsupported = self.folders_in_a_row = 0
 
 
 class CrtSmallObjectCopier:
@@ -214,7 +151,7 @@ class CrtSmallObjectCopier:
         Return by key the entry that the listing of the source must show from now on for the copy to be current. It is
         None if no listing can show that, or if the target may not keep the object's headers.
         """
-        batch, slots = _Batch(deque(entries), deadline, writing, copied, replaced), 0
+        batch, slots = CopyBatch(deque(entries), deadline, writing, copied, replaced), 0
         while batch.waiting:
             self._slots.acquire()
             if not self._start_next(batch, may_wait=True):
@@ -231,7 +168,7 @@ class CrtSmallObjectCopier:
 
     # -- slots -----------------------------------------------------------------------------------------------------
 
-    def _start_next(self, batch: _Batch, *, may_wait: bool) -> bool:
+    def _start_next(self, batch: CopyBatch, *, may_wait: bool) -> bool:
         """Start the copy of the next object. Return False if there is none, or if the batch must end.
 
         Without `may_wait`, also return False where the copy would have to wait for memory or bandwidth: a thread of
@@ -257,7 +194,7 @@ class CrtSmallObjectCopier:
         _Copy(self, batch, entry, self._steps(batch, entry)).advance(None)
         return True
 
-    def finish(self, batch: _Batch, entry: ListEntry) -> None:
+    def finish(self, batch: CopyBatch, entry: ListEntry) -> None:
         """End a copy, and start the next one in its slot."""
         self._memory.release(entry.listed_size)
         if not self._start_next(batch, may_wait=False):
@@ -268,11 +205,11 @@ class CrtSmallObjectCopier:
         """Return the limiter of a store, or None if nothing limits its requests."""
         return self._limiters.source if client is self._source else self._limiters.target
 
-    def must_end(self, batch: _Batch) -> bool:
+    def must_end(self, batch: CopyBatch) -> bool:
         """Return True if no further request of the batch may begin."""
         return batch.deadline.passed() or fence.is_closed() or self._circuit.is_open
 
-    def note_failure(self, batch: _Batch, entry: ListEntry, response: HttpResponse) -> None:
+    def note_failure(self, batch: CopyBatch, entry: ListEntry, response: HttpResponse) -> None:
         """Note a failed request. If the store fails as a whole, nothing is copied here for a while.
 
         A request that was given up says nothing about the store, and a busy store is left to its limiter.
@@ -287,7 +224,7 @@ class CrtSmallObjectCopier:
 
     # -- one object ------------------------------------------------------------------------------------------------
 
-    def _steps(self, batch: _Batch, entry: ListEntry) -> _Steps:
+    def _steps(self, batch: CopyBatch, entry: ListEntry) -> _Steps:
         """Copy one object: GET, PUT, a second PUT if the marker is needed after all, and GET of the tags.
 
         The GET of the tags is spared if the first GET shows that there are none, and the target refuses the PUT once
@@ -364,7 +301,7 @@ class CrtSmallObjectCopier:
         """Return True if the tags of the source's object must be mirrored, and are read after the write."""
         return self._tags and not self._tags_come_first and self._source_tags.exists is not False
 
-    def _condition(self, batch: _Batch, entry: ListEntry) -> Condition:
+    def _condition(self, batch: CopyBatch, entry: ListEntry) -> Condition:
         """Return the use of `If-None-Match: *` in the write of an object that was read and has no tags.
 
         A write with the condition spares the read of the tags only if the response to the GET would have shown them.
@@ -466,7 +403,7 @@ class _Copy:
 
     __slots__ = ("_batch", "_copier", "_entry", "_permit", "_request", "_steps", "_write")
 
-    def __init__(self, copier: CrtSmallObjectCopier, batch: _Batch, entry: ListEntry, steps: _Steps) -> None:
+    def __init__(self, copier: CrtSmallObjectCopier, batch: CopyBatch, entry: ListEntry, steps: _Steps) -> None:
         self._copier, self._batch, self._entry, self._steps = copier, batch, entry, steps
         self._request: _Request
         self._permit: Permit | None = None
@@ -536,11 +473,6 @@ class _Copy:
             permit.note_status(response.status)
             permit.end()
         self.advance(response)
-
-
-def _folder(entry: ListEntry) -> str:
-    """Return the folder of the key, with all folders above it."""
-    return entry.key.rpartition("/")[0]
 
 
 def write_headers(
