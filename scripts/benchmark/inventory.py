@@ -96,7 +96,7 @@ def main(count: int) -> None:
                 ),
                 folder / "log",
                 says=f"equal: {count:,} keys compared",
-                servers=[server.pid],
+                servers={server.pid: "source"},
             )
     print(
         f"{count:,} keys: {usage.wall_s:.1f} s, {count / usage.wall_s:,.0f} keys/s, {usage.cpu_s:.1f} s of CPU, "

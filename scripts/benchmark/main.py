@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -84,6 +84,7 @@ def _distance(_context: click.Context, _option: click.Parameter, value: str | No
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all runs to this file as JSON."
 )
+@click.option("--shares", is_flag=True, help="Also print the shares of the processors' time by process.")
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
 @click.argument("extra", nargs=-1, metavar="[-- ARGUMENTS]")
 def main(
@@ -94,6 +95,7 @@ def main(
     distance: Distance | None,
     tls: bool,
     json_file: Path | None,
+    shares: bool,
     markdown: bool,
     extra: tuple[str, ...],
 ) -> None:
@@ -122,6 +124,9 @@ def main(
         conditions = (f"{count:,} {case.about}", str(case.distance), "over HTTPS" if secure else "")
         title = f"{name}: {', '.join(filter(None, conditions))}"
         show(title, results.COLUMNS, table, markdown=markdown)
+        if shares:
+            parts = [results.shares(row, os.cpu_count() or 1) for row in table_rows]
+            show(f"{name}: time of the processors", results.SHARES, parts, markdown=markdown)
         measured.append({"case": name, "objects": count, "bytes": size, "runs": [asdict(run) for run in runs]})
     if json_file:
         json_file.write_text(json.dumps({**about(rounds, scale, extra, tls=tls), "cases": measured}, indent=2) + "\n")
@@ -158,7 +163,8 @@ class Bench:
     def __init__(self, case: Case, count: int, made: Sequence[Object], extra: tuple[str, ...], *, tls: bool) -> None:
         self._case, self._count, self._made, self._extra, self._tls = case, count, made, extra, tls
         self._identity: Identity | None = None
-        self._servers: Set[Server] = frozenset()
+        #: The roles of the servers: see `results.SERVERS`.
+        self._servers: dict[Server, str] = {}
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Bench:
@@ -189,11 +195,11 @@ class Bench:
             )
             self._source = self._cleanup.enter_context(self._far_source(source))
             self._target = self._cleanup.enter_context(self._far_target(target))
-            self._servers = {source, target, self._source, self._target}
+            self._servers = {self._source: "relays", self._target: "relays", source: "source", target: "target"}
             return
         source = self._cleanup.enter_context(self._empty(self._folder / "source"))
         self._source = self._cleanup.enter_context(self._far_source(source))
-        self._servers = {source, self._source}
+        self._servers = {self._source: "relays", source: "source"}
         say(f"{self._case.name}: filling the source")
         if self._case.in_parts:
             stores.fill_in_parts(source, self._made)
@@ -221,12 +227,12 @@ class Bench:
             return self._measured(client, number, self._target.endpoint, self._servers)
         with self._empty(self._folder / "target") as target:
             with self._far_target(target) as far_target:
-                servers = self._servers | {target, far_target}
+                servers = self._servers | {far_target: "relays", target: "target"}
                 run = self._measured(client, number, far_target.endpoint, servers)
             wrong = run.wrong or stores.mistakes(self._wanted, stores.content(target))
         return Run(run.client, run.round, run.usage, wrong)
 
-    def _measured(self, client: Client, number: int, target: str, servers: Set[Server]) -> Run:
+    def _measured(self, client: Client, number: int, target: str, servers: Mapping[Server, str]) -> Run:
         usage, log = Usage(), self._folder / "log"
         route = self._route(target)
         shutil.rmtree(route.folder, ignore_errors=True)
@@ -238,7 +244,7 @@ class Bench:
                     environment(self._folder, step.environment),
                     log,
                     says=step.says,
-                    servers=[server.pid for server in servers],
+                    servers={server.pid: role for server, role in servers.items()},
                 )
         except Failed as error:
             say(f"{client.name}: {error}")

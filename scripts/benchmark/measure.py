@@ -10,8 +10,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from devtools import signals
 
@@ -42,29 +43,42 @@ class Usage:
     cpu_s: float = 0.0
     #: The largest sum of resident bytes of all its processes in a sample. Shared pages count once for each process.
     peak_bytes: int = 0
-    #: Of the stores and the relays, user and system, during the commands.
-    servers_cpu_s: float = 0.0
+    #: CPU seconds of the stores and the relays by role, user and system, during the commands.
+    servers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def servers_cpu_s(self) -> float:
+        """The CPU seconds of all stores and relays."""
+        return sum(self.servers.values())
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.wall_s + other.wall_s,
             self.cpu_s + other.cpu_s,
             max(self.peak_bytes, other.peak_bytes),
-            self.servers_cpu_s + other.servers_cpu_s,
+            {
+                role: self.servers.get(role, 0.0) + other.servers.get(role, 0.0)
+                for role in {**self.servers, **other.servers}
+            },
         )
 
 
 def run(
-    command: Sequence[str], environment: Mapping[str, str], log: Path, *, says: str = "", servers: Sequence[int] = ()
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    *,
+    says: str = "",
+    servers: Mapping[int, str] = MappingProxyType({}),
 ) -> Usage:
     """Run the command to its end, and return its usage.
 
-    `servers` are the processes that serve the command, by number. Their CPU time is counted apart.
+    `servers` are the roles of the processes that serve the command, by number. Their CPU time is counted apart.
 
     Raises Failed if the exit code is not 0, if processes stay behind, or if the output does not contain `says`.
     """
     with _adopting(), log.open("wb") as output:
-        began, servers_began_s = time.perf_counter(), sum(map(process_cpu_s, servers))
+        began, servers_began_s = time.perf_counter(), {server: process_cpu_s(server) for server in servers}
         process = subprocess.Popen(
             command,
             env=dict(environment),
@@ -78,7 +92,7 @@ def run(
             with _watched(process.pid) as peak:
                 _, status, rusage = os.wait4(process.pid, 0)
                 wall_s = time.perf_counter() - began
-                servers_s = sum(map(process_cpu_s, servers)) - servers_began_s
+                servers_s = {server: process_cpu_s(server) - began_s for server, began_s in servers_began_s.items()}
         except BaseException:
             with signals.held():
                 _end(process)
@@ -92,7 +106,15 @@ def run(
         raise Failed(f"{_words(command)} left processes behind, so its CPU time is unknown")
     if says not in log.read_text(errors="replace"):
         raise Failed(f"{_words(command)} did not print {says!r}: {_tail(log)}")
-    return Usage(wall_s, rusage.ru_utime + rusage.ru_stime + late_s, peak[0], servers_s)
+    return Usage(wall_s, rusage.ru_utime + rusage.ru_stime + late_s, peak[0], by_role(servers_s, servers))
+
+
+def by_role(seconds: Mapping[int, float], roles: Mapping[int, str]) -> dict[str, float]:
+    """Return the sums of the seconds of the processes with the same role."""
+    sums = dict.fromkeys(roles.values(), 0.0)
+    for process, role in roles.items():
+        sums[role] += seconds[process]
+    return sums
 
 
 def process_cpu_s(pid: int) -> float:

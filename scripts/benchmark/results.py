@@ -20,6 +20,11 @@ COLUMNS = (
 )
 
 
+#: The roles of the servers, and the columns of the shares of the processors' time.
+SERVERS = ("source", "target", "relays")
+SHARES = ("client", "its own", *SERVERS, "idle")
+
+
 @dataclass(frozen=True)
 class Run:
     """One client in one round. `wrong` is the reason why the run does not count, or empty."""
@@ -75,7 +80,7 @@ def middle(usages: Sequence[Usage]) -> Usage:
         median(usage.wall_s for usage in usages),
         median(usage.cpu_s for usage in usages),
         round(median(usage.peak_bytes for usage in usages)),
-        median(usage.servers_cpu_s for usage in usages),
+        {role: median(usage.servers[role] for usage in usages) for role in usages[0].servers},
     )
 
 
@@ -99,6 +104,16 @@ def cells(row: Row, count: int, size: int | None) -> tuple[str, ...]:
         f"{usage.peak_bytes / 2**20:,.0f}",
         *ratios,
     )
+
+
+def shares(row: Row, processors: int) -> tuple[str, ...]:
+    """Return the cells of a row in the order of SHARES, in percent of the time of all processors."""
+    if row.wrong:
+        return (row.client, "WRONG", *[""] * (len(SHARES) - 2))
+    usage = row.usage
+    used = [usage.cpu_s, *(usage.servers.get(role, 0.0) for role in SERVERS)]
+    all_s = usage.wall_s * processors
+    return (row.client, *(f"{seconds / all_s:.0%}" for seconds in (*used, all_s - sum(used))))
 
 
 def markdown(table: Sequence[Sequence[str]], header: Sequence[str]) -> str:

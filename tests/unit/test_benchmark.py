@@ -96,11 +96,16 @@ def test_wrong_run_of_s3_syncer_gives_no_ratio() -> None:
 
 
 def test_cells_of_a_row() -> None:
-    row = results.Row("rclone", Usage(2.0, 1.5, 100 * MIB, 2.25), speed=1.5, cpu=0.5)
+    row = results.Row("rclone", Usage(2.0, 1.5, 100 * MIB, {"source": 2.0, "target": 0.25}), speed=1.5, cpu=0.5)
     assert results.cells(row, 1000, 5_000_000) == (
         *("rclone", "2.00", "500", "2.5", "1.50", "1.500", "2.25", "100", "1.50x", "0.50x"),
     )
     assert results.cells(row, 1000, None)[3] == ""
+
+
+def test_shares_of_the_processors_time() -> None:
+    row = results.Row("rclone", Usage(2.0, 1.0, 0, {"source": 2.0, "target": 0.5}), speed=None, cpu=None)
+    assert results.shares(row, 2) == ("rclone", "25%", "50%", "12%", "0%", "12%")
 
 
 def test_markdown_table() -> None:
@@ -109,7 +114,8 @@ def test_markdown_table() -> None:
 
 
 def test_usages_of_several_commands_add_up() -> None:
-    assert Usage(1.0, 2.0, 30, 5.0) + Usage(3.0, 4.0, 20, 6.0) == Usage(4.0, 6.0, 30, 11.0)
+    first, second = Usage(1.0, 2.0, 30, {"source": 5.0}), Usage(3.0, 4.0, 20, {"source": 6.0, "relays": 1.0})
+    assert first + second == Usage(4.0, 6.0, 30, {"source": 11.0, "relays": 1.0})
 
 
 WANTED = {"a": (1, "00"), "b": (2, "01")}
@@ -147,8 +153,8 @@ def test_both_times_of_a_process_count() -> None:
 def test_servers_count_apart_and_only_during_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {7: iter([1.0, 1.5]), 8: iter([10.0, 12.0])}
     monkeypatch.setattr(measure, "process_cpu_s", lambda pid: next(seconds[pid]))
-    usage = measure.run([sys.executable, "-c", ""], os.environ, tmp_path / "log", servers=[7, 8])
-    assert usage.servers_cpu_s == 2.5
+    usage = measure.run([sys.executable, "-c", ""], os.environ, tmp_path / "log", servers={7: "source", 8: "relays"})
+    assert (usage.servers, usage.servers_cpu_s) == ({"source": 0.5, "relays": 2.0}, 2.5)
 
 
 def python(text: str, tmp_path: Path) -> Usage:
