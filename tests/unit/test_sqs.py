@@ -84,6 +84,19 @@ def test_a_message_takes_the_place_of_a_late_check_that_cannot_be_sent(dispositi
     assert client.hidden_for == [LATE_WRITE_S]
 
 
+def test_work_that_several_messages_of_a_batch_leave_is_sent_once() -> None:
+    messages = [Message(str(number), "body") for number in range(10)]
+    with queue(accepts=True) as (work, client):
+        assert work.send_and_release(messages, {message.id: Ack((LATE,)) for message in messages}) == []
+    assert len(client.sent) == 1
+
+
+def test_each_message_waits_for_work_that_could_not_be_sent() -> None:
+    messages = [Message("1", "body", receipt="r1"), Message("2", "body", receipt="r2")]
+    with queue(accepts=False) as (work, _):
+        assert work.send_and_release(messages, {"1": Ack((LATE,)), "2": Ack((LATE,))}) == messages
+
+
 def test_an_entry_that_fails_in_a_request_that_succeeds_is_repeated() -> None:
     """An item of a large object that was not sent once delayed the object by an hour."""
     with queue(accepts=True) as (work, client):

@@ -113,13 +113,16 @@ class Queue:
 
         Return the released messages: the caller deletes the rest. A message is also released if the work that its
         disposition leaves, or its dead letter, could not be sent. It then takes the place of that work, so it returns
-        no sooner than the work would have come.
+        no sooner than the work would have come. Several messages about one key leave the same work, which is sent once.
         """
         released: list[Message] = []
         delays: dict[str, int] = {}
+        done: list[Work] = []
         for message in messages:
             disposition = dispositions[message.id]
-            sent = self.send(disposition.more)
+            left = [work for work in disposition.more if work not in done]
+            if sent := self.send(left):
+                done += left
             match disposition:
                 case Retry(delay_s):
                     pass
