@@ -92,16 +92,13 @@ def checks() -> Iterator[Command]:
     yield Command("lint-imports", [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"], ROOT)
     yield _pytest("tests/infra/test_stack.py")
     yield _pytest("tests/functional", *FUNCTIONAL_OPTIONS)
-    yield _pytest(
-        "tests/infra", *(f"--ignore={file}" for file in ("tests/infra/test_stack.py", "tests/infra/test_demo.py"))
-    )
+    yield _pytest("tests/infra", "--ignore=tests/infra/test_stack.py")
     # One after the other: they share the working directory of the module, and each uses all processors.
     previous: list[str] = []
     for binary in dict.fromkeys((terraform.executable(), terraform.library())):
         name = f"terraform test ({terraform.version(binary)})"
         yield _module(name, "devtools.hcl", "test", str(binary), after=previous)
         previous = [name]
-    yield _pytest("tests/infra/test_demo.py")
     yield _pytest("tests/unit", *UNIT_OPTIONS)
     yield _pytest(*INTERLEAVINGS)
     yield Command("simulate", [str(ROOT / "scripts" / "simulate"), "--seeds", str(SEEDS)], ROOT)

@@ -47,8 +47,7 @@ MIB = 1024 * 1024
 WRITERS = 8
 POLL_INTERVAL_S = 0.1
 ARRIVAL_TIMEOUT_S = 180
-# Longer than the rechecks of the large object take, each of which waits as long as all before it together.
-IDLE_TIMEOUT_S = 600
+IDLE_TIMEOUT_S = 120
 # The counts of a queue are approximate, so they must be zero this many times in a row.
 EMPTY_COUNTS = 3
 IDLE_INTERVAL_S = 0.3
@@ -421,15 +420,17 @@ def run(step: Step, actor: Actor) -> None:
 def wait_until_queues_are_empty(cloud: stack.Stack) -> int:
     """Wait until the queues are empty or the time is over, and return the number of messages left.
 
-    A worker holds deletions for another minute after a release, so these are released too.
+    A worker holds deletions for another minute after a release, so these are released too. Delayed messages of the
+    queue for bulk work do not count. They check a key once more, up to 15 minutes after a write without a response.
     """
     deadline = time.monotonic() + IDLE_TIMEOUT_S
     left, empty = 0, 0
     while empty < EMPTY_COUNTS and time.monotonic() < deadline:
         if queue_depth(cloud, cloud.held_deletions_queue_url):
             release_deletions(cloud)
-        urls = (cloud.queue_url, cloud.bulk_queue_url, cloud.deletions_queue_url, cloud.held_deletions_queue_url)
-        left = sum(queue_depth(cloud, url) for url in urls)
+        bulk = queue_counts(cloud.sqs(), cloud.bulk_queue_url)
+        urls = (cloud.queue_url, cloud.deletions_queue_url, cloud.held_deletions_queue_url)
+        left = bulk.visible + bulk.in_flight + sum(queue_depth(cloud, url) for url in urls)
         empty = 0 if left else empty + 1
         time.sleep(IDLE_INTERVAL_S)
     return left
@@ -542,6 +543,7 @@ def demonstrate(cloud: stack.Stack, objects: int) -> bool:
         "actions in the log": ", ".join(f"{count} {action}" for action, count in log_actions(cloud).most_common()),
         "not seen in time": missing,
         "left in the queues": left,
+        "delayed checks": queue_counts(cloud.sqs(), cloud.bulk_queue_url).delayed,
         "dead letters": dead_letters,
         "objects": f"{len(source)} in the source, {len(target)} in the target",
         "s3-syncer check": f"exit code {checked}",
