@@ -301,7 +301,8 @@ def test_no_segment_of_a_request_waits_for_an_acknowledgement(rig: Rig) -> None:
         endpoint = BucketEndpoint(f"{proxy.endpoint}/{TARGET}", REGION, "")
         client = CrtHttpClient(endpoint, lambda: SigningKeys(rig.other.access_key_id, rig.other.secret_access_key))
         assert client.request("PUT", "key", body=bytes(50_000)).status == 200
-        assert options(urlsplit(proxy.endpoint).port or 0) == [1]
+        # An earlier test may have left connections to a proxy that had the same port.
+        assert set(options(urlsplit(proxy.endpoint).port or 0)) == {1}
 
 
 def test_callbacks_on_one_thread_share_their_python_state(rig: Rig) -> None:
