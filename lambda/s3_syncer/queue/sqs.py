@@ -117,12 +117,12 @@ class Queue:
         """
         released: list[Message] = []
         delays: dict[str, int] = {}
-        done: list[Work] = []
+        done: set[Work] = set()
         for message in messages:
             disposition = dispositions[message.id]
             left = [work for work in disposition.more if work not in done]
             if sent := self.send(left):
-                done += left
+                done.update(left)
             match disposition:
                 case Retry(delay_s):
                     pass
