@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from s3_syncer.cli.concurrency import AUTO, ENOUGH_FILES, most_at_a_time, open_files
+from s3_syncer.cli.concurrency import AUTO, ENOUGH_FILES, most_at_a_time, request_open_files
 from s3_syncer.cli.options.types import MOST, Ceiling
 
 UNLIMITED = resource.RLIM_INFINITY
@@ -20,9 +20,9 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
     limits: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, both: limits.append(both))
-    open_files.cache_clear()
+    request_open_files.cache_clear()
     yield limits
-    open_files.cache_clear()
+    request_open_files.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
         (UNLIMITED, UNLIMITED, None),
     ],
 )
-def test_the_limit_of_open_files_is_raised_as_far_as_needed(
+def test_the_limit_of_request_open_files_is_raised_as_far_as_needed(
     limits: list[tuple[int, int]], soft: int, hard: int, raised: int | None
 ) -> None:
     limits.append((soft, hard))
-    assert open_files() == (raised or ENOUGH_FILES)
+    assert request_open_files() == (raised or ENOUGH_FILES)
     assert limits[1:] == ([] if raised is None else [(raised, hard)])
 
 

@@ -263,4 +263,4 @@ def test_a_start_without_credentials_leaves_the_requests_to_boto3(error: SyncErr
     assert found.source is not None
     assert found.source.try_call("head_object", {"Bucket": "the-bucket", "Key": "key"}) is None
     assert found.stream_copier is not None
-    assert found.stream_copier.part("key", "etag", "upload", Part(1, 0, 1)) is None
+    assert found.stream_copier.part("key", "etag", "upload", Part(1, 0, 1), lambda: True) is None

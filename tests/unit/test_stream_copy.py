@@ -100,6 +100,10 @@ def part(source: StreamSide, target: StreamSide, *, hashed: bool = True) -> Sent
     return HttpStreamCopier(source, target).part(KEY, "etag-2", "an upload/+", PART, lambda: hashed)
 
 
+def always() -> bool:
+    return True
+
+
 PROVEN = SentPart(md5_hex(BODY), md5_hex(BODY))
 
 
@@ -248,7 +252,7 @@ def test_the_rest_after_several_failures_doubles_until_a_stream_succeeds() -> No
 
     def tries() -> bool:
         before = len(source.received)
-        streams.part(KEY, "etag-2", "upload", PART)
+        streams.part(KEY, "etag-2", "upload", PART, always)
         return len(source.received) > before
 
     target.status = 503
@@ -276,9 +280,9 @@ def test_the_rest_after_several_failures_doubles_until_a_stream_succeeds() -> No
 def test_an_object_level_error_does_not_stop_other_streams(status: int) -> None:
     source, target = sides(status=status)
     streams = HttpStreamCopier(source, target)
-    assert streams.part(KEY, "etag-2", "upload", PART) is None
+    assert streams.part(KEY, "etag-2", "upload", PART, always) is None
     source.status = 206
-    assert streams.part(KEY, "etag-2", "upload", PART) == PROVEN
+    assert streams.part(KEY, "etag-2", "upload", PART, always) == PROVEN
 
 
 # -- use by a transfer -------------------------------------------------------------------------------------------------
@@ -297,9 +301,7 @@ class Streaming:
         self.by_etag: list[bool] = []
         self.hashed: list[bool] = []
 
-    def part(
-        self, key: str, etag: str, upload: str, part: Part, must_hash: Callable[[], bool] = lambda: True
-    ) -> SentPart | None:
+    def part(self, key: str, etag: str, upload: str, part: Part, must_hash: Callable[[], bool]) -> SentPart | None:
         self.hashed.append(must_hash())
         self.streamed.append(part.number)
         if not self._takes(part.number):
@@ -423,9 +425,7 @@ class Damaging(Streaming):
 
     damages = True
 
-    def part(
-        self, key: str, etag: str, upload: str, part: Part, must_hash: Callable[[], bool] = lambda: True
-    ) -> SentPart | None:
+    def part(self, key: str, etag: str, upload: str, part: Part, must_hash: Callable[[], bool]) -> SentPart | None:
         if part.number != 3 or not self.damages:
             return super().part(key, etag, upload, part, must_hash)
         self.damages = False
@@ -472,9 +472,7 @@ def test_a_stream_reserves_one_block_of_memory_and_releases_it() -> None:
     free: list[bool] = []
 
     class Gauged(Streaming):
-        def part(
-            self, key: str, etag: str, upload: str, part: Part, must_hash: Callable[[], bool] = lambda: True
-        ) -> SentPart | None:
+        def part(self, key: str, etag: str, upload: str, part: Part, must_hash: Callable[[], bool]) -> SentPart | None:
             for size in (copies.memory.size, copies.memory.size - 1):
                 taken = copies.memory.try_acquire(size)
                 free.append(taken)
@@ -596,6 +594,6 @@ def test_a_stream_that_was_given_up_is_not_repeated_without_a_stream() -> None:
         part(source, GivenUp())
     copier = HttpStreamCopier(source, GivenUp())
     with fenced(fence), pytest.raises(OutOfTime):
-        copier.part(KEY, "etag-2", "upload", PART)
+        copier.part(KEY, "etag-2", "upload", PART, always)
     copier._target = target
-    assert copier.part(KEY, "etag-2", "upload", PART), "the stores did not fail"
+    assert copier.part(KEY, "etag-2", "upload", PART, always), "the stores did not fail"

@@ -14,7 +14,6 @@ AUTO = 256
 #: The messages at a time of `serve --concurrency auto` from each queue. Each may hold an object of 1 MiB in memory.
 AUTO_MESSAGES = 64
 
-
 #: Open files of a process that are no connections: standard streams, pipes to other processes, and modules that are
 #: imported late.
 OTHER_FILES = 64
@@ -27,10 +26,10 @@ ENOUGH_FILES = 4096
 
 
 @cache
-def open_files() -> int:
-    """Return the number of files that this process and its child processes may each open.
+def request_open_files() -> int:
+    """Ask the system for ENOUGH_FILES open files; return how many this process may have.
 
-    Many systems allow 1,024 at first, and more on request. So this asks for ENOUGH_FILES.
+    So may each of its child processes. Many systems allow 1,024 at first, and more on request.
     """
     try:
         import resource

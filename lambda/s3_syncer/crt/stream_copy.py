@@ -94,9 +94,7 @@ class HttpStreamCopier:
         self._source, self._target, self._limiters = source, target, limiters
         self._circuit = store_circuit(clock, max_s=PAUSE_MAX_S)
 
-    def part(
-        self, key: str, etag: str, upload_id: str, part: Part, must_hash: Callable[[], bool] = lambda: True
-    ) -> SentPart | None:
+    def part(self, key: str, etag: str, upload_id: str, part: Part, must_hash: Callable[[], bool]) -> SentPart | None:
         """Upload a part of the object with this ETag: see `transfer.StreamCopier`."""
 
         def stream() -> SentPart | None:

@@ -66,9 +66,7 @@ class StreamCopier(Protocol):
     def buffer_size(self) -> int:
         """The bytes of memory that one stream holds."""
 
-    def part(
-        self, key: str, etag: str, upload_id: str, part: Part, must_hash: Callable[[], bool] = lambda: True
-    ) -> SentPart | None:
+    def part(self, key: str, etag: str, upload_id: str, part: Part, must_hash: Callable[[], bool]) -> SentPart | None:
         """Upload a part of the object with this ETag. Its ETag is its MD5, unless the caller need not hash it.
 
         `must_hash` is called when the part is about to be sent.

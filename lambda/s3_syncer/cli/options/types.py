@@ -15,7 +15,7 @@ import click
 from ...core.bandwidth_timetable import BadTimetable, BandwidthTimetable
 from ...core.units import parse_size
 from ...settings_reader import split_lines
-from ..concurrency import ENOUGH_FILES, most_at_a_time, open_files
+from ..concurrency import ENOUGH_FILES, most_at_a_time, request_open_files
 from ..output.report import CONTENT_TYPES
 from ..output.report_upload import ReportObject
 from ..sweeps.key_files import KeyFileLocation, S3Object
@@ -63,7 +63,7 @@ _UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(h
 class Ceiling(click.ParamType[int]):
     """The most that may be in progress at a time, or "auto" for the ceiling `auto`.
 
-    Each of them takes connections, and so the system limits both: see `concurrency.open_files`.
+    Each of them takes connections, and so the system limits both: see `concurrency.request_open_files`.
     """
 
     name = "number"
@@ -72,7 +72,7 @@ class Ceiling(click.ParamType[int]):
         self._auto = auto
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text, files = str(value).strip().lower(), open_files()
+        text, files = str(value).strip().lower(), request_open_files()
         most = most_at_a_time(files)
         if text == "auto":
             return min(self._auto, most)
